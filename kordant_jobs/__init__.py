@@ -1,0 +1,18 @@
+"""Kordant jobs: everything an identity-protection service does in the background, as one Dagster project.
+
+The map, from the outside in; imports point down (import-linter holds it)::
+
+    __main__      python3 -m kordant_jobs …: standard library only; builds .venv, hands over to cli
+    cli           kordant-jobs up | demo | test | db | dumps | …
+    definitions   the join that Dagster loads: jobs + triggers + resources
+    triggers      when: sensors, partitions          resources  one adapter a port
+    jobs/<job>/   what: job.py (Dagster) → service.py (load, decide, save) → rules.py (decide; pure)
+    adapters      the outside world: dumps, corpus, catalogue, mail      store  Postgres
+    observability logs with redaction
+    catalog       what runs, a row a job             ports      outside parties as Protocols
+    settings      the only reader of the environment
+    domain        pure nouns                         errors     what went wrong, and what to do next
+    bootstrap     standard library only: where state lives, the virtual environment, Pango
+
+One flow: catalogue row or new data → trigger → run → job.py → service → rows → next trigger.
+"""

@@ -1,0 +1,49 @@
+"""Where the state of one checkout lives: databases, keys, dumps, mails, reports and logs. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def _usable(folder: Path) -> bool:
+    """Whether `folder` is ours to write in, after making it if need be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
+    """The folder this checkout keeps its state in, made with mode 0700.
+
+    `KORDANT_STATE_DIR` when set; else `.state/` of the checkout; else, where that cannot be written,
+    the XDG state folder, and at last the temporary folder, both under a name made from the checkout's path,
+    so that two checkouts never share one.
+
+    Raises:
+        OSError: none of these can be written.
+    """
+    if chosen := environ.get("KORDANT_STATE_DIR"):
+        folder = Path(chosen).expanduser().absolute()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+    own = f"kordant-jobs-{hashlib.sha256(os.fsencode(checkout)).hexdigest()[:12]}"
+    xdg = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/nonexistent")) / ".local" / "state")
+    candidates = (
+        checkout / ".state",
+        Path(xdg) / own,
+        Path(tempfile.gettempdir()) / f"{own}-{os.geteuid()}",
+    )
+    for folder in candidates:
+        if _usable(folder):
+            return folder
+    tried = ", ".join(map(str, candidates))
+    raise OSError(f"no folder for state can be written; tried {tried}. Set KORDANT_STATE_DIR to one that can.")

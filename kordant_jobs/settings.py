@@ -1,0 +1,102 @@
+"""Every setting, and the only reader of the environment. Each is `KORDANT_<NAME>` in upper case.
+
+No connection is opened here and no file is made but the state folder.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from kordant_jobs.bootstrap.state import state_dir
+from kordant_jobs.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """The settings of one process, frozen. Paths default to folders below the state folder."""
+
+    model_config = SettingsConfigDict(env_prefix="KORDANT_", frozen=True, extra="ignore")
+
+    database_url: SecretStr | None = Field(
+        None, description="Postgres of your own, postgresql://user:password@host/database; unset: embedded."
+    )
+    master_key: SecretStr | None = Field(
+        None, description="32 bytes, base64; unset: the file `master_key_file`, made when absent and embedded."
+    )
+    master_key_path: Path | None = Field(None, description="A file that holds the master key, mode 0600.")
+    drop_dir: Path | None = Field(None, description="Where breach dumps are dropped.")
+    corpus_dir: Path | None = Field(None, description="Where ingested dumps are kept, blinded.")
+    reports_dir: Path | None = Field(None, description="Where PDF reports are kept.")
+    maildir: Path | None = Field(None, description="Where mails go when no SMTP server is set.")
+    smtp_url: SecretStr | None = Field(
+        None, description="smtp://user:password@host:587 (STARTTLS) or smtps://host:465; unset: the maildir."
+    )
+    mail_from: str = Field("Kordant <alerts@kordant.example>", description="The sender of alerts.")
+    breach_catalogue: str | None = Field(
+        None, description="HIBP model: a file, or https://haveibeenpwned.com/api/v3/breaches; unset: none."
+    )
+    phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
+    web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
+    dump_max_bytes: int = Field(
+        1 << 40, gt=0, description="A dump that unpacks to more than this many bytes is quarantined."
+    )
+    dump_max_ratio: int = Field(
+        200, gt=1, description="A dump that unpacks to more than this many times its size is quarantined."
+    )
+    tiers_realtime: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("premium",), description="Tiers that are scanned at once when a dump arrives, comma separated."
+    )
+
+    @field_validator("tiers_realtime", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @cached_property
+    def state_dir(self) -> Path:
+        """The folder of this checkout's state (see `bootstrap.state`)."""
+        return state_dir(os.environ)
+
+    @property
+    def drop(self) -> Path:
+        """The drop folder for breach dumps."""
+        return self.drop_dir or self.state_dir / "drop"
+
+    @property
+    def corpus(self) -> Path:
+        """The folder of blinded dumps."""
+        return self.corpus_dir or self.state_dir / "corpus"
+
+    @property
+    def reports(self) -> Path:
+        """The folder of PDF reports."""
+        return self.reports_dir or self.state_dir / "reports"
+
+    @property
+    def mails(self) -> Path:
+        """The maildir that takes mails when no SMTP server is set."""
+        return self.maildir or self.state_dir / "maildir"
+
+    @property
+    def key_file(self) -> Path:
+        """The file that holds the master key when `master_key` is unset."""
+        return self.master_key_path or self.state_dir / "master.key"
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsError: a value is not of its kind; the text names the variable, not its value.
+    """
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "KORDANT_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"{name} is wrong: {first['msg']}. See `kordant-jobs settings` for what it takes.") from None
