@@ -1,15 +1,15 @@
 """The error tree. An error tells the engine what to do: try again later, or stop.
 
-    KordantError
-    ├── TransientError        the same attempt may succeed later (retry_after_s, when the other side said so)
-    │   ├── SourceUnavailable     an outside party did not answer, or not sensibly
-    │   └── DatabaseUnavailable   Postgres is not there, or went away
-    └── PermanentError        the same attempt will fail again until somebody changes something
-        ├── SettingsError         a setting is missing or wrong
-        ├── KeyringError          the master key is missing, wrong, or a subscriber's key was deleted
-        ├── DumpUnreadable        a breach dump cannot be read as one
-        ├── CatalogueUnreadable   a breach catalogue is not the HIBP model
-        └── SetupError            the machine lacks something that we cannot add
+KordantError
+├── TransientError        the same attempt may succeed later (retry_after_s, when the other side said so)
+│   ├── SourceUnavailable     an outside party did not answer, or not sensibly
+│   └── DatabaseUnavailable   Postgres is not there, or went away
+└── PermanentError        the same attempt will fail again until somebody changes something
+    ├── SettingsError         a setting is missing or wrong
+    ├── KeyringError          the master key is missing, wrong, or a subscriber's key was deleted
+    ├── DumpUnreadable        a breach dump cannot be read as one
+    ├── CatalogueUnreadable   a breach catalogue is not the HIBP model
+    └── SetupError            the machine lacks something that we cannot add
 """
 
 from __future__ import annotations

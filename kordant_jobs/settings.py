@@ -26,7 +26,8 @@ class Settings(BaseSettings):
         None, description="Postgres of your own, postgresql://user:password@host/database; unset: embedded."
     )
     master_key: SecretStr | None = Field(
-        None, description="32 bytes, base64; unset: the file `master_key_file`, made when absent and embedded."
+        None,
+        description="32 bytes, base64; unset: the file `master_key_file`, made when absent and embedded.",
     )
     master_key_path: Path | None = Field(None, description="A file that holds the master key, mode 0600.")
     drop_dir: Path | None = Field(None, description="Where breach dumps are dropped.")
@@ -55,7 +56,11 @@ class Settings(BaseSettings):
     @field_validator("tiers_realtime", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @cached_property
     def state_dir(self) -> Path:
@@ -99,4 +104,6 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "KORDANT_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{name} is wrong: {first['msg']}. See `kordant-jobs settings` for what it takes.") from None
+        raise SettingsError(
+            f"{name} is wrong: {first['msg']}. See `kordant-jobs settings` for what it takes."
+        ) from None

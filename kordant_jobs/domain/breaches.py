@@ -1,0 +1,48 @@
+"""A breach: an incident at a company, in the model of Have I Been Pwned (API v3, 'The breach model')."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+
+class BreachSource(StrEnum):
+    """Who told us of a breach."""
+
+    HIBP = "hibp"
+    DUMP = "dump"
+    """A dump that no catalogued breach is known for; its name is made from its content."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breach:
+    """One breach. `name` is the stable key: a title may change, a name never does.
+
+    `description` is sanitised HTML. `breached_on` is approximate by the catalogue's own word.
+    `extra` keeps the keys of the catalogue that we do not know.
+    """
+
+    name: str
+    title: str
+    domain: str = ""
+    breached_on: date | None = None
+    added_at: datetime | None = None
+    modified_at: datetime | None = None
+    pwn_count: int | None = None
+    description: str = ""
+    data_classes: tuple[str, ...] = ()
+    is_verified: bool = False
+    is_fabricated: bool = False
+    is_sensitive: bool = False
+    is_retired: bool = False
+    is_spam_list: bool = False
+    is_malware: bool = False
+    is_stealer_log: bool = False
+    is_subscription_free: bool = False
+    logo_path: str | None = None
+    attribution: str | None = None
+    disclosure_url: str | None = None
+    source: BreachSource = BreachSource.HIBP
+    extra: dict[str, Any] = field(default_factory=dict)

@@ -1,0 +1,27 @@
+"""A subscriber's subscription: its status, and which statuses are served."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class SubscriptionStatus(StrEnum):
+    """Where a subscription stands. Only an active one is scanned, alerted and reported to."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+
+
+SUBSCRIPTION_MOVES: dict[SubscriptionStatus, frozenset[SubscriptionStatus]] = {
+    SubscriptionStatus.ACTIVE: frozenset({SubscriptionStatus.PAUSED, SubscriptionStatus.CANCELLED}),
+    SubscriptionStatus.PAUSED: frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.CANCELLED}),
+    SubscriptionStatus.CANCELLED: frozenset({SubscriptionStatus.ACTIVE}),
+}
+
+
+class Locale(StrEnum):
+    """The languages that subscribers are written to in (BCP 47)."""
+
+    EN = "en"
+    PT_BR = "pt-BR"

@@ -1,0 +1,121 @@
+"""Reaching Postgres: URLs, engines, migrations. Which server it is (embedded or your own) is `store.server`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from kordant_jobs.errors import DatabaseUnavailable, SettingsError
+from kordant_jobs.store.schema import DAGSTER_SCHEMA, SCHEMA
+
+CONNECT_TIMEOUT_S = 10
+"""Longer than a Postgres restart's recovery of a small database, shorter than a person's patience."""
+
+
+def normal_url(url: str, *, search_path: str | None = None) -> URL:
+    """`url` for SQLAlchemy 2.0 with psycopg2, whichever way it was written.
+
+    `search_path` is set by the libpq option, which is how Dagster's storage is told its schema.
+
+    Raises:
+        SettingsError: it is no Postgres URL. The text does not repeat it, since it may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in {"postgresql", "postgres"}:
+        raise SettingsError(
+            "KORDANT_DATABASE_URL is no Postgres URL. Write postgresql://user:password@host:5432/database, "
+            "or unset it to use the embedded Postgres."
+        )
+    parsed = parsed.set(drivername="postgresql+psycopg2")
+    if search_path:
+        options = [o for o in [parsed.query.get("options")] if isinstance(o, str)]
+        parsed = parsed.update_query_dict({"options": " ".join([*options, f"-csearch_path={search_path}"])})
+    return parsed
+
+
+def dagster_url(url: str) -> str:
+    """The URL of Dagster's own storage: the same database, the schema `dagster`."""
+    return normal_url(url, search_path=DAGSTER_SCHEMA).render_as_string(hide_password=False)
+
+
+def create_engine(url: str, *, pool_size: int = 4) -> Engine:
+    """An engine on our database. A connection that went stale in the pool is replaced, not used."""
+    return sa.create_engine(
+        normal_url(url),
+        pool_size=pool_size,
+        max_overflow=4,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs"},
+        hide_parameters=True,  # an error text never carries a bound value
+    )
+
+
+@contextmanager
+def saying_what_failed() -> Iterator[None]:
+    """Turn a lost or absent database into one line that says what to do.
+
+    Raises:
+        DatabaseUnavailable: in place of the driver's error.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        first = str(error.orig).strip().splitlines()[0] if error.orig else "no answer"
+        raise DatabaseUnavailable(
+            f"Postgres cannot be reached ({first}). Check KORDANT_DATABASE_URL and that the server runs; "
+            "then do the same again: nothing was lost."
+        ) from None
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise DatabaseUnavailable(
+            "Postgres went away in the middle of the work. Do the same again: what was done is kept."
+        ) from None
+
+
+def _alembic(engine: Engine) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["engine"] = engine
+    return config
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the database to `revision`. Two at once wait for each other; at the newest already, nothing happens."""
+    with saying_what_failed(), engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('kordant_jobs.migrations'))"))
+        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {DAGSTER_SCHEMA}"))
+        config = _alembic(engine)
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Take the database back to `revision` (`base` drops everything of ours)."""
+    with saying_what_failed(), engine.begin() as connection:
+        config = _alembic(engine)
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def revision(engine: Engine) -> str | None:
+    """The migration that the database stands at, None before the first."""
+    with saying_what_failed(), engine.connect() as connection:
+        known = connection.execute(sa.text(f"SELECT to_regclass('{SCHEMA}.alembic_version')")).scalar()
+        if known is None:
+            return None
+        found: str | None = connection.execute(
+            sa.text(f"SELECT version_num FROM {SCHEMA}.alembic_version")
+        ).scalar()
+        return found

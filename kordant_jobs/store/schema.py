@@ -1,0 +1,337 @@
+"""Every table of ours, in the Postgres schema `kordant`. Dagster's own tables live in the schema `dagster`.
+
+Columns ending `_encrypted` are the only ones that hold personal data (see `store.keyring`). The truth about how
+a database gets here is `migrations/`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from kordant_jobs.domain.alerts import Channel, OutboxStatus, Severity
+from kordant_jobs.domain.breaches import BreachSource
+from kordant_jobs.domain.exposures import DumpStatus, Judgement, SecretKind, Verdict
+from kordant_jobs.domain.subscriptions import Locale, SubscriptionStatus
+from kordant_jobs.domain.tiers import Tier
+
+SCHEMA = "kordant"
+DAGSTER_SCHEMA = "dagster"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    },
+)
+
+
+def _one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
+    allowed = ", ".join(f"'{value.value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+def _moment(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[object]:
+    return Column(
+        name, DateTime(timezone=True), nullable=nullable, server_default=func.now() if default_now else None
+    )
+
+
+def _belongs_to(name: str, table: str, key: str = "id", *, nullable: bool = False) -> Column[object]:
+    kind = Text() if key == "name" else Uuid()
+    return Column(name, kind, ForeignKey(f"{SCHEMA}.{table}.{key}", ondelete="CASCADE"), nullable=nullable)
+
+
+keyring_check = Table(
+    "keyring_check",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("master_key_id", Text, nullable=False),
+    Column("proof", LargeBinary, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+    comment="Proves that the master key of a process is the one this database was written with.",
+)
+
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name_encrypted", LargeBinary),
+    Column("contact_encrypted", LargeBinary),
+    _moment("created_at", default_now=True),
+    _moment("forgotten_at", nullable=True),
+)
+
+subscriber_keys = Table(
+    "subscriber_keys",
+    metadata,
+    Column(
+        "subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("master_key_id", Text, nullable=False),
+    _moment("created_at", default_now=True),
+    comment="Deleting a row here makes everything encrypted for that subscriber unreadable.",
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _belongs_to("subscriber_id", "subscribers"),
+    Column("tier", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=SubscriptionStatus.ACTIVE.value),
+    Column("time_zone", Text, nullable=False, server_default="UTC"),
+    Column("locale", Text, nullable=False, server_default=Locale.EN.value),
+    _moment("started_at", default_now=True),
+    _moment("ended_at", nullable=True),
+    _one_of("tier", Tier),
+    _one_of("status", SubscriptionStatus),
+    _one_of("locale", Locale),
+    Index(None, "subscriber_id"),
+    Index(None, "tier", postgresql_where=text("status = 'active'")),
+)
+
+watchlist_items = Table(
+    "watchlist_items",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _belongs_to("subscription_id", "subscriptions"),
+    _belongs_to("subscriber_id", "subscribers"),
+    Column("kind", Text, nullable=False),
+    Column("identifier_encrypted", LargeBinary, nullable=False),
+    Column("blind_index", LargeBinary, comment="16 bytes; null once the subscriber was forgotten"),
+    _moment("verified_at", nullable=True),
+    _moment("created_at", default_now=True),
+    _moment("removed_at", nullable=True),
+    Index(
+        "watchlist_items_once",
+        "subscription_id",
+        "blind_index",
+        unique=True,
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+    Index(None, "subscriber_id"),
+    Index(None, "blind_index"),
+)
+
+breaches = Table(
+    "breaches",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("domain", Text, nullable=False, server_default=""),
+    Column("breached_on", Date),
+    _moment("added_at", nullable=True),
+    _moment("modified_at", nullable=True),
+    Column("pwn_count", BigInteger),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("data_classes", ARRAY(Text), nullable=False, server_default="{}"),
+    *(
+        Column(flag, Boolean, nullable=False, server_default=text("false"))
+        for flag in (
+            "is_verified",
+            "is_fabricated",
+            "is_sensitive",
+            "is_retired",
+            "is_spam_list",
+            "is_malware",
+            "is_stealer_log",
+            "is_subscription_free",
+        )
+    ),
+    Column("logo_path", Text),
+    Column("attribution", Text),
+    Column("disclosure_url", Text),
+    Column("extra", JSONB, nullable=False, server_default="{}"),
+    _moment("known_at", default_now=True),
+    _one_of("source", BreachSource),
+)
+
+catalogue_imports = Table(
+    "catalogue_imports",
+    metadata,
+    Column("content_sha256", LargeBinary, primary_key=True),
+    Column("breaches", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    _moment("imported_at", default_now=True),
+)
+
+breach_dumps = Table(
+    "breach_dumps",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("content_sha256", LargeBinary, nullable=False, unique=True),
+    Column("file_label", Text, nullable=False, comment="the file's name, with what looks personal left out"),
+    Column("file_key", LargeBinary, nullable=False, comment="keyed hash of the file's name"),
+    Column("file_size", BigInteger, nullable=False),
+    Column("file_mtime_ns", BigInteger, nullable=False),
+    _belongs_to("breach_name", "breaches", "name"),
+    Column("told_shape", Text),
+    Column("status", Text, nullable=False, server_default=DumpStatus.REGISTERED.value),
+    Column("reason", Text),
+    Column("shape", Text),
+    Column("compression", Text),
+    Column("encoding", Text),
+    Column("lines", BigInteger, nullable=False, server_default="0"),
+    Column("records", BigInteger, nullable=False, server_default="0"),
+    Column("bad_lines", JSONB, nullable=False, server_default="{}"),
+    _moment("known_at", default_now=True),
+    _moment("ingested_at", nullable=True),
+    _one_of("status", DumpStatus),
+    Index(None, "known_at"),
+    Index(None, "file_key"),
+    Index(None, "breach_name"),
+)
+
+exposures = Table(
+    "exposures",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _belongs_to("item_id", "watchlist_items"),
+    _belongs_to("breach_name", "breaches", "name"),
+    Column("secret", Text, nullable=False),
+    Column("judgement", Text),
+    _moment("first_seen_at"),
+    _moment("last_seen_at"),
+    _moment("dismissed_at", nullable=True),
+    UniqueConstraint("item_id", "breach_name"),
+    _one_of("secret", SecretKind),
+    _one_of("judgement", Judgement),
+    Index(None, "breach_name"),
+)
+
+exposure_evidence = Table(
+    "exposure_evidence",
+    metadata,
+    Column("exposure_id", Uuid, ForeignKey(f"{SCHEMA}.exposures.id", ondelete="CASCADE"), primary_key=True),
+    Column("dump_id", Uuid, ForeignKey(f"{SCHEMA}.breach_dumps.id", ondelete="CASCADE"), primary_key=True),
+    Column("line", BigInteger, nullable=False, comment="the first line that names it, from 1"),
+    Column("occurrences", Integer, nullable=False),
+    Index(None, "dump_id"),
+)
+
+source_verdicts = Table(
+    "source_verdicts",
+    metadata,
+    Column(
+        "subscription_id",
+        Uuid,
+        ForeignKey(f"{SCHEMA}.subscriptions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("source", Text, primary_key=True),
+    Column("scan_key", Text, primary_key=True, comment="what the scan covered: a partition, or a run"),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text),
+    Column("exposures", Integer, nullable=False),
+    Column("new_exposures", Integer, nullable=False),
+    _moment("covered_until"),
+    _moment("checked_at", default_now=True),
+    _one_of("verdict", Verdict),
+    CheckConstraint("verdict <> 'unknown' OR reason IS NOT NULL", name="unknown_has_a_reason"),
+    Index(None, "subscription_id", "checked_at"),
+)
+
+scan_watermarks = Table(
+    "scan_watermarks",
+    metadata,
+    Column(
+        "subscription_id",
+        Uuid,
+        ForeignKey(f"{SCHEMA}.subscriptions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("job", Text, primary_key=True),
+    _moment("known_until"),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _belongs_to("subscription_id", "subscriptions"),
+    _belongs_to("exposure_id", "exposures"),
+    Column("severity", Text, nullable=False),
+    Column("why", JSONB, nullable=False, comment="reasons by code and id; never an identifier"),
+    _moment("created_at", default_now=True),
+    UniqueConstraint("exposure_id"),
+    _one_of("severity", Severity),
+    Index(None, "subscription_id", "created_at"),
+)
+
+notification_outbox = Table(
+    "notification_outbox",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _belongs_to("alert_id", "alerts"),
+    _belongs_to("subscription_id", "subscriptions"),
+    Column("channel", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=OutboxStatus.QUEUED.value),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _moment("due_at", default_now=True),
+    _moment("lease_until", nullable=True),
+    Column("reason", Text, comment="why it was deferred, suppressed or given up; never an address"),
+    _moment("created_at", default_now=True),
+    _moment("sent_at", nullable=True),
+    UniqueConstraint("alert_id", "channel"),
+    _one_of("channel", Channel),
+    _one_of("status", OutboxStatus),
+    Index(None, "due_at", postgresql_where=text("status IN ('queued', 'deferred', 'sending')")),
+    Index(None, "subscription_id"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _belongs_to("subscription_id", "subscriptions"),
+    Column("kind", Text, nullable=False),
+    Column("period_start_on", Date, nullable=False),
+    Column("period_end_on", Date, nullable=False, comment="the first day that is no more covered"),
+    Column("figures", JSONB, nullable=False, comment="counts and ids only"),
+    Column("figures_sha256", LargeBinary, nullable=False),
+    Column("content_sha256", LargeBinary, nullable=False),
+    Column("storage_key", Text, nullable=False),
+    Column("pages", Integer, nullable=False),
+    _moment("created_at", default_now=True),
+    UniqueConstraint("subscription_id", "kind", "period_start_on"),
+)
+
+run_progress = Table(
+    "run_progress",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("message", Text, nullable=False),
+    _moment("updated_at", default_now=True),
+)

@@ -1,0 +1,95 @@
+"""Which Postgres this process works on, and with which master key: your own by setting, else the embedded one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from kordant_jobs.settings import Settings
+from kordant_jobs.store import database
+from kordant_jobs.store.embedded import EmbeddedPostgres
+from kordant_jobs.store.keyring import Keyring, make_key_file, parse_master_key, read_key_file
+
+EMBEDDED_DATABASE = "kordant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A reachable Postgres. `url` may hold a password: it goes into environments, never into texts."""
+
+    url: str
+    embedded: bool
+
+    @property
+    def shown(self) -> str:
+        """The URL for people, without its password."""
+        return database.normal_url(self.url).render_as_string(hide_password=True)
+
+
+@contextmanager
+def open_server(settings: Settings) -> Iterator[Server]:
+    """The Postgres of `settings`, running for as long as this is held.
+
+    Raises:
+        DatabaseUnavailable: your own server does not answer.
+        SetupError: no binaries for the embedded one.
+    """
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        engine = database.create_engine(url)
+        try:
+            with database.saying_what_failed(), engine.connect():
+                pass
+        finally:
+            engine.dispose()
+        yield Server(url=url, embedded=False)
+        return
+    with EmbeddedPostgres(settings.state_dir) as postgres:
+        _create_database(postgres.url("postgres"), EMBEDDED_DATABASE)
+        yield Server(url=postgres.url(EMBEDDED_DATABASE), embedded=True)
+
+
+def _create_database(admin_url: str, name: str) -> None:
+    engine = sa.create_engine(admin_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_lock(hashtext('kordant_jobs.create_database'))"))
+        there = connection.execute(sa.text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name}).scalar()
+        if not there:
+            connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+
+
+def open_keyring(settings: Settings) -> Keyring:
+    """The keyring of `settings`.
+
+    Raises:
+        KeyringError: there is no key, or what is there is none.
+    """
+    if settings.master_key is not None:
+        return Keyring(parse_master_key(settings.master_key.get_secret_value(), origin="KORDANT_MASTER_KEY"))
+    return Keyring(read_key_file(settings.key_file))
+
+
+def prepare(server: Server, settings: Settings) -> tuple[Engine, Keyring, bool]:
+    """Migrate the database and prove the master key.
+
+    An embedded server whose database holds no subscriber's key yet gets a new master key when there is none;
+    the third value says that one was made. A database with keys in it never does: a new key could not read them.
+
+    Raises:
+        KeyringError: the key is missing or is not the one of this database.
+    """
+    engine = database.create_engine(server.url)
+    database.upgrade(engine)
+    made = False
+    with database.saying_what_failed(), engine.begin() as connection:
+        known = connection.execute(sa.text("SELECT 1 FROM kordant.keyring_check")).scalar()
+        if server.embedded and not known and settings.master_key is None and not settings.key_file.exists():
+            make_key_file(settings.key_file)
+            made = True
+        keyring = open_keyring(settings)
+        keyring.check(connection)
+    return engine, keyring, made
