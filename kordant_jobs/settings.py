@@ -56,11 +56,7 @@ class Settings(BaseSettings):
     @field_validator("tiers_realtime", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @cached_property
     def state_dir(self) -> Path:

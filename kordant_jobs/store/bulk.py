@@ -36,17 +36,15 @@ def _from_text(name: str, kind: Any) -> pl.Expr:
     if kind == pl.Binary:
         return column.str.strip_prefix("\\x").str.decode("hex")
     if isinstance(kind, pl.Datetime):
-        return column.str.to_datetime(
-            "%Y-%m-%d %H:%M:%S%.f%#z", time_unit="us", strict=True
-        ).dt.convert_time_zone("UTC")
+        return column.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", time_unit="us", strict=True).dt.convert_time_zone(
+            "UTC"
+        )
     if kind == pl.Boolean:
         return column == "t"
     return column.cast(kind)
 
 
-def write_frame(
-    connection: Connection, frame: pl.DataFrame, table: str, columns: Sequence[str] | None = None
-) -> None:
+def write_frame(connection: Connection, frame: pl.DataFrame, table: str, columns: Sequence[str] | None = None) -> None:
     """Append a frame to `table` (schema-qualified), in the caller's transaction. Binary goes as bytea."""
     names = list(columns or frame.columns)
     if frame.is_empty():

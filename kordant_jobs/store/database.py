@@ -115,7 +115,5 @@ def revision(engine: Engine) -> str | None:
         known = connection.execute(sa.text(f"SELECT to_regclass('{SCHEMA}.alembic_version')")).scalar()
         if known is None:
             return None
-        found: str | None = connection.execute(
-            sa.text(f"SELECT version_num FROM {SCHEMA}.alembic_version")
-        ).scalar()
+        found: str | None = connection.execute(sa.text(f"SELECT version_num FROM {SCHEMA}.alembic_version")).scalar()
         return found

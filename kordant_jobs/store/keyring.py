@@ -38,9 +38,7 @@ BLIND_INDEX_BYTES = 16
 
 
 def _derive(master: bytes, purpose: str) -> bytes:
-    return HKDF(
-        algorithm=SHA256(), length=KEY_BYTES, salt=None, info=f"kordant_jobs/{purpose}".encode()
-    ).derive(master)
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=f"kordant_jobs/{purpose}".encode()).derive(master)
 
 
 def _seal(key: bytes, plaintext: bytes, bound_to: bytes) -> bytes:
@@ -126,9 +124,7 @@ class Keyring:
 
     def file_key(self, name: str) -> bytes:
         """Stands for a file's name, which may be personal, where files are told apart by it."""
-        return hashlib.blake2b(
-            name.encode("utf-8", "surrogateescape"), digest_size=16, key=self._labelling
-        ).digest()
+        return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=self._labelling).digest()
 
     def create_keys(self, connection: Connection, subscriber_ids: Sequence[UUID]) -> SubscriberKeys:
         """Make and store a data key for each subscriber; one that has a key already keeps it."""
@@ -158,10 +154,7 @@ class Keyring:
             )
         )
         return SubscriberKeys(
-            {
-                row.subscriber_id: _open(self._wrapping, row.wrapped_key, row.subscriber_id.bytes)
-                for row in rows
-            }
+            {row.subscriber_id: _open(self._wrapping, row.wrapped_key, row.subscriber_id.bytes) for row in rows}
         )
 
     def check(self, connection: Connection) -> None:

@@ -59,9 +59,7 @@ def _one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
 
 
 def _moment(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[object]:
-    return Column(
-        name, DateTime(timezone=True), nullable=nullable, server_default=func.now() if default_now else None
-    )
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=func.now() if default_now else None)
 
 
 def _belongs_to(name: str, table: str, key: str = "id", *, nullable: bool = False) -> Column[object]:
@@ -92,9 +90,7 @@ subscribers = Table(
 subscriber_keys = Table(
     "subscriber_keys",
     metadata,
-    Column(
-        "subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True
-    ),
+    Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
     Column("wrapped_key", LargeBinary, nullable=False),
     Column("master_key_id", Text, nullable=False),
     _moment("created_at", default_now=True),

@@ -120,9 +120,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("content_sha256", name="breach_dumps_content_sha256_key"),
         schema="kordant",
     )
-    op.create_index(
-        "breach_dumps_breach_name_idx", "breach_dumps", ["breach_name"], unique=False, schema="kordant"
-    )
+    op.create_index("breach_dumps_breach_name_idx", "breach_dumps", ["breach_name"], unique=False, schema="kordant")
     op.create_index("breach_dumps_file_key_idx", "breach_dumps", ["file_key"], unique=False, schema="kordant")
     op.create_index("breach_dumps_known_at_idx", "breach_dumps", ["known_at"], unique=False, schema="kordant")
     op.create_table(
@@ -184,12 +182,8 @@ def upgrade() -> None:
         sa.Column("subscription_id", sa.Uuid(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("period_start_on", sa.Date(), nullable=False),
-        sa.Column(
-            "period_end_on", sa.Date(), nullable=False, comment="the first day that is no more covered"
-        ),
-        sa.Column(
-            "figures", postgresql.JSONB(astext_type=sa.Text()), nullable=False, comment="counts and ids only"
-        ),
+        sa.Column("period_end_on", sa.Date(), nullable=False, comment="the first day that is no more covered"),
+        sa.Column("figures", postgresql.JSONB(astext_type=sa.Text()), nullable=False, comment="counts and ids only"),
         sa.Column("figures_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("content_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("storage_key", sa.Text(), nullable=False),
@@ -228,9 +222,7 @@ def upgrade() -> None:
         "source_verdicts",
         sa.Column("subscription_id", sa.Uuid(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
-        sa.Column(
-            "scan_key", sa.Text(), nullable=False, comment="what the scan covered: a partition, or a run"
-        ),
+        sa.Column("scan_key", sa.Text(), nullable=False, comment="what the scan covered: a partition, or a run"),
         sa.Column("verdict", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("exposures", sa.Integer(), nullable=False),
@@ -241,9 +233,7 @@ def upgrade() -> None:
             "verdict <> 'unknown' OR reason IS NOT NULL",
             name="source_verdicts_unknown_has_a_reason_check",
         ),
-        sa.CheckConstraint(
-            "verdict IN ('clean', 'exposed', 'unknown')", name="source_verdicts_verdict_check"
-        ),
+        sa.CheckConstraint("verdict IN ('clean', 'exposed', 'unknown')", name="source_verdicts_verdict_check"),
         sa.ForeignKeyConstraint(
             ["subscription_id"],
             ["kordant.subscriptions.id"],
@@ -467,9 +457,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index(
-        "notification_outbox_subscription_id_idx", table_name="notification_outbox", schema="kordant"
-    )
+    op.drop_index("notification_outbox_subscription_id_idx", table_name="notification_outbox", schema="kordant")
     op.drop_index(
         "notification_outbox_due_at_idx",
         table_name="notification_outbox",
@@ -492,9 +480,7 @@ def downgrade() -> None:
     )
     op.drop_index("watchlist_items_blind_index_idx", table_name="watchlist_items", schema="kordant")
     op.drop_table("watchlist_items", schema="kordant")
-    op.drop_index(
-        "source_verdicts_subscription_id_checked_at_idx", table_name="source_verdicts", schema="kordant"
-    )
+    op.drop_index("source_verdicts_subscription_id_checked_at_idx", table_name="source_verdicts", schema="kordant")
     op.drop_table("source_verdicts", schema="kordant")
     op.drop_table("scan_watermarks", schema="kordant")
     op.drop_table("reports", schema="kordant")
