@@ -9,6 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
@@ -112,8 +113,4 @@ def downgrade(engine: Engine, revision: str) -> None:
 def revision(engine: Engine) -> str | None:
     """The migration that the database stands at, None before the first."""
     with saying_what_failed(), engine.connect() as connection:
-        known = connection.execute(sa.text(f"SELECT to_regclass('{SCHEMA}.alembic_version')")).scalar()
-        if known is None:
-            return None
-        found: str | None = connection.execute(sa.text(f"SELECT version_num FROM {SCHEMA}.alembic_version")).scalar()
-        return found
+        return MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()

@@ -149,9 +149,7 @@ class Keyring:
         """
         table = subscriber_keys.c
         rows = connection.execute(
-            sa.select(table.subscriber_id, table.wrapped_key).where(
-                table.subscriber_id == sa.any_(list(subscriber_ids))
-            )
+            sa.select(table.subscriber_id, table.wrapped_key).where(table.subscriber_id.in_(list(subscriber_ids)))
         )
         return SubscriberKeys(
             {row.subscriber_id: _open(self._wrapping, row.wrapped_key, row.subscriber_id.bytes) for row in rows}
@@ -172,7 +170,7 @@ class Keyring:
         if row.master_key_id != self.master_key_id:
             raise KeyringError(
                 f"the master key is not the one this database was written with (it has the id {self.master_key_id}, "
-                f"the database wants {row.master_key_id}). Set KORDANT_MASTER_KEY or KORDANT_MASTER_KEY_PATH to that one."
+                f"the database wants {row.master_key_id}). Set KORDANT_MASTER_KEY or KORDANT_MASTER_KEY_PATH to it."
             )
         _open(self._wrapping, row.proof, b"keyring_check")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -31,6 +32,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
 
 from kordant_jobs.domain.alerts import Channel, OutboxStatus, Severity
 from kordant_jobs.domain.breaches import BreachSource
@@ -58,12 +60,12 @@ def _one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({allowed})", name=column)
 
 
-def _moment(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[object]:
+def _moment(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[Any]:
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=func.now() if default_now else None)
 
 
-def _belongs_to(name: str, table: str, key: str = "id", *, nullable: bool = False) -> Column[object]:
-    kind = Text() if key == "name" else Uuid()
+def _belongs_to(name: str, table: str, key: str = "id", *, nullable: bool = False) -> Column[Any]:
+    kind: TypeEngine[Any] = Text() if key == "name" else Uuid()
     return Column(name, kind, ForeignKey(f"{SCHEMA}.{table}.{key}", ondelete="CASCADE"), nullable=nullable)
 
 
