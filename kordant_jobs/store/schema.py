@@ -181,6 +181,7 @@ catalogue_imports = Table(
     Column("breaches", Integer, nullable=False),
     Column("rejected", Integer, nullable=False),
     _moment("imported_at", default_now=True),
+    _moment("checked_at", default_now=True),
 )
 
 breach_dumps = Table(
@@ -247,7 +248,7 @@ source_verdicts = Table(
         primary_key=True,
     ),
     Column("source", Text, primary_key=True),
-    Column("scan_key", Text, primary_key=True, comment="what the scan covered: a partition, or a run"),
+    Column("checked_on", Date, primary_key=True, comment="the UTC day whose knowledge this is"),
     Column("verdict", Text, nullable=False),
     Column("reason", Text),
     Column("exposures", Integer, nullable=False),
@@ -256,7 +257,6 @@ source_verdicts = Table(
     _moment("checked_at", default_now=True),
     _one_of("verdict", Verdict),
     CheckConstraint("verdict <> 'unknown' OR reason IS NOT NULL", name="unknown_has_a_reason"),
-    Index(None, "subscription_id", "checked_at"),
 )
 
 scan_watermarks = Table(

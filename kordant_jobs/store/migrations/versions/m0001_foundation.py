@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("breaches", sa.Integer(), nullable=False),
         sa.Column("rejected", sa.Integer(), nullable=False),
         sa.Column("imported_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("content_sha256", name="catalogue_imports_pkey"),
         schema="kordant",
     )
@@ -86,10 +87,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("content_sha256", sa.LargeBinary(), nullable=False),
         sa.Column(
-            "file_label",
-            sa.Text(),
-            nullable=False,
-            comment="the file's name, with what looks personal left out",
+            "file_label", sa.Text(), nullable=False, comment="the file's name, with what looks personal left out"
         ),
         sa.Column("file_key", sa.LargeBinary(), nullable=False, comment="keyed hash of the file's name"),
         sa.Column("file_size", sa.BigInteger(), nullable=False),
@@ -111,10 +109,7 @@ def upgrade() -> None:
             name="breach_dumps_status_check",
         ),
         sa.ForeignKeyConstraint(
-            ["breach_name"],
-            ["kordant.breaches.name"],
-            name="breach_dumps_breach_name_fkey",
-            ondelete="CASCADE",
+            ["breach_name"], ["kordant.breaches.name"], name="breach_dumps_breach_name_fkey", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="breach_dumps_pkey"),
         sa.UniqueConstraint("content_sha256", name="breach_dumps_content_sha256_key"),
@@ -162,11 +157,7 @@ def upgrade() -> None:
         schema="kordant",
     )
     op.create_index(
-        "subscriptions_subscriber_id_idx",
-        "subscriptions",
-        ["subscriber_id"],
-        unique=False,
-        schema="kordant",
+        "subscriptions_subscriber_id_idx", "subscriptions", ["subscriber_id"], unique=False, schema="kordant"
     )
     op.create_index(
         "subscriptions_tier_idx",
@@ -197,10 +188,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name="reports_pkey"),
         sa.UniqueConstraint(
-            "subscription_id",
-            "kind",
-            "period_start_on",
-            name="reports_subscription_id_kind_period_start_on_key",
+            "subscription_id", "kind", "period_start_on", name="reports_subscription_id_kind_period_start_on_key"
         ),
         schema="kordant",
     )
@@ -222,7 +210,7 @@ def upgrade() -> None:
         "source_verdicts",
         sa.Column("subscription_id", sa.Uuid(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("scan_key", sa.Text(), nullable=False, comment="what the scan covered: a partition, or a run"),
+        sa.Column("checked_on", sa.Date(), nullable=False, comment="the UTC day whose knowledge this is"),
         sa.Column("verdict", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("exposures", sa.Integer(), nullable=False),
@@ -230,8 +218,7 @@ def upgrade() -> None:
         sa.Column("covered_until", sa.DateTime(timezone=True), nullable=False),
         sa.Column("checked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint(
-            "verdict <> 'unknown' OR reason IS NOT NULL",
-            name="source_verdicts_unknown_has_a_reason_check",
+            "verdict <> 'unknown' OR reason IS NOT NULL", name="source_verdicts_unknown_has_a_reason_check"
         ),
         sa.CheckConstraint("verdict IN ('clean', 'exposed', 'unknown')", name="source_verdicts_verdict_check"),
         sa.ForeignKeyConstraint(
@@ -240,14 +227,7 @@ def upgrade() -> None:
             name="source_verdicts_subscription_id_fkey",
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("subscription_id", "source", "scan_key", name="source_verdicts_pkey"),
-        schema="kordant",
-    )
-    op.create_index(
-        "source_verdicts_subscription_id_checked_at_idx",
-        "source_verdicts",
-        ["subscription_id", "checked_at"],
-        unique=False,
+        sa.PrimaryKeyConstraint("subscription_id", "source", "checked_on", name="source_verdicts_pkey"),
         schema="kordant",
     )
     op.create_table(
@@ -258,10 +238,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("identifier_encrypted", sa.LargeBinary(), nullable=False),
         sa.Column(
-            "blind_index",
-            sa.LargeBinary(),
-            nullable=True,
-            comment="16 bytes; null once the subscriber was forgotten",
+            "blind_index", sa.LargeBinary(), nullable=True, comment="16 bytes; null once the subscriber was forgotten"
         ),
         sa.Column("verified_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -282,11 +259,7 @@ def upgrade() -> None:
         schema="kordant",
     )
     op.create_index(
-        "watchlist_items_blind_index_idx",
-        "watchlist_items",
-        ["blind_index"],
-        unique=False,
-        schema="kordant",
+        "watchlist_items_blind_index_idx", "watchlist_items", ["blind_index"], unique=False, schema="kordant"
     )
     op.create_index(
         "watchlist_items_once",
@@ -297,11 +270,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("removed_at IS NULL"),
     )
     op.create_index(
-        "watchlist_items_subscriber_id_idx",
-        "watchlist_items",
-        ["subscriber_id"],
-        unique=False,
-        schema="kordant",
+        "watchlist_items_subscriber_id_idx", "watchlist_items", ["subscriber_id"], unique=False, schema="kordant"
     )
     op.create_table(
         "exposures",
@@ -314,21 +283,14 @@ def upgrade() -> None:
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("dismissed_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "judgement IN ('alert', 'withheld_sensitive', 'not_a_breach')",
-            name="exposures_judgement_check",
+            "judgement IN ('alert', 'withheld_sensitive', 'not_a_breach')", name="exposures_judgement_check"
         ),
         sa.CheckConstraint("secret IN ('none', 'clear', 'hashed')", name="exposures_secret_check"),
         sa.ForeignKeyConstraint(
-            ["breach_name"],
-            ["kordant.breaches.name"],
-            name="exposures_breach_name_fkey",
-            ondelete="CASCADE",
+            ["breach_name"], ["kordant.breaches.name"], name="exposures_breach_name_fkey", ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["item_id"],
-            ["kordant.watchlist_items.id"],
-            name="exposures_item_id_fkey",
-            ondelete="CASCADE",
+            ["item_id"], ["kordant.watchlist_items.id"], name="exposures_item_id_fkey", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="exposures_pkey"),
         sa.UniqueConstraint("item_id", "breach_name", name="exposures_item_id_breach_name_key"),
@@ -350,10 +312,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("severity IN ('low', 'medium', 'high', 'critical')", name="alerts_severity_check"),
         sa.ForeignKeyConstraint(
-            ["exposure_id"],
-            ["kordant.exposures.id"],
-            name="alerts_exposure_id_fkey",
-            ondelete="CASCADE",
+            ["exposure_id"], ["kordant.exposures.id"], name="alerts_exposure_id_fkey", ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
             ["subscription_id"],
@@ -379,10 +338,7 @@ def upgrade() -> None:
         sa.Column("line", sa.BigInteger(), nullable=False, comment="the first line that names it, from 1"),
         sa.Column("occurrences", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["dump_id"],
-            ["kordant.breach_dumps.id"],
-            name="exposure_evidence_dump_id_fkey",
-            ondelete="CASCADE",
+            ["dump_id"], ["kordant.breach_dumps.id"], name="exposure_evidence_dump_id_fkey", ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
             ["exposure_id"],
@@ -393,13 +349,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("exposure_id", "dump_id", name="exposure_evidence_pkey"),
         schema="kordant",
     )
-    op.create_index(
-        "exposure_evidence_dump_id_idx",
-        "exposure_evidence",
-        ["dump_id"],
-        unique=False,
-        schema="kordant",
-    )
+    op.create_index("exposure_evidence_dump_id_idx", "exposure_evidence", ["dump_id"], unique=False, schema="kordant")
     op.create_table(
         "notification_outbox",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -411,10 +361,7 @@ def upgrade() -> None:
         sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
-            "reason",
-            sa.Text(),
-            nullable=True,
-            comment="why it was deferred, suppressed or given up; never an address",
+            "reason", sa.Text(), nullable=True, comment="why it was deferred, suppressed or given up; never an address"
         ),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
@@ -424,10 +371,7 @@ def upgrade() -> None:
             name="notification_outbox_status_check",
         ),
         sa.ForeignKeyConstraint(
-            ["alert_id"],
-            ["kordant.alerts.id"],
-            name="notification_outbox_alert_id_fkey",
-            ondelete="CASCADE",
+            ["alert_id"], ["kordant.alerts.id"], name="notification_outbox_alert_id_fkey", ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
             ["subscription_id"],
@@ -480,7 +424,6 @@ def downgrade() -> None:
     )
     op.drop_index("watchlist_items_blind_index_idx", table_name="watchlist_items", schema="kordant")
     op.drop_table("watchlist_items", schema="kordant")
-    op.drop_index("source_verdicts_subscription_id_checked_at_idx", table_name="source_verdicts", schema="kordant")
     op.drop_table("source_verdicts", schema="kordant")
     op.drop_table("scan_watermarks", schema="kordant")
     op.drop_table("reports", schema="kordant")

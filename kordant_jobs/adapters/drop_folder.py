@@ -1,0 +1,49 @@
+"""The drop folder: breach dumps as somebody put them there. Lists and removes files; reads no dump."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+SETTLED_AFTER = timedelta(seconds=2)
+"""A file that changed later than this ago may still be being written."""
+
+UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload", ".partial")
+"""How upload programs end the name of a file that is still coming (rsync and friends use a leading dot)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DroppedFile:
+    """A file in the drop folder, as it lay there when looked at."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @property
+    def name(self) -> str:
+        """The file's name. It may be personal: it never goes into a log, a tag or the database."""
+        return self.path.name
+
+
+def dropped_files(folder: Path, *, now: datetime) -> list[DroppedFile]:
+    """The finished regular files in `folder`, by name. A missing folder is made."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = []
+    for path in sorted(folder.iterdir()):
+        if (
+            path.name.startswith(".")
+            or path.name.lower().endswith(UNFINISHED)
+            or path.is_symlink()
+            or not path.is_file()
+        ):
+            continue
+        try:
+            facts = path.stat()
+        except FileNotFoundError:
+            continue
+        if now.timestamp() - facts.st_mtime < SETTLED_AFTER.total_seconds():
+            continue
+        files.append(DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns))
+    return files
