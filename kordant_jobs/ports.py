@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
-
-
-@dataclass(frozen=True, kw_only=True)
-class CatalogueContent:
-    """A breach catalogue as it came, not yet looked into."""
-
-    content: bytes
 
 
 class BreachCatalogue(Protocol):
     """Whoever lists the known breaches (HIBP v3 model)."""
 
-    def read(self) -> CatalogueContent:
-        """The whole catalogue.
+    def read(self) -> bytes:
+        """The whole catalogue as it came, not yet looked into.
 
         Raises:
             SourceUnavailable: it could not be had.

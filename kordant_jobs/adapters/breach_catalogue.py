@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from kordant_jobs.domain.breaches import Breach
 from kordant_jobs.errors import CatalogueUnreadable, SourceUnavailable
-from kordant_jobs.ports import BreachCatalogue, CatalogueContent
+from kordant_jobs.ports import BreachCatalogue
 
 USER_AGENT = "kordant-jobs"
 """HIBP answers 403 without one ('API v3', 'Specifying the user agent')."""
@@ -101,14 +101,14 @@ class FileCatalogue:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def read(self) -> CatalogueContent:
+    def read(self) -> bytes:
         """The file's bytes.
 
         Raises:
             SourceUnavailable: it cannot be read.
         """
         try:
-            return CatalogueContent(content=self._path.read_bytes())
+            return self._path.read_bytes()
         except OSError as error:
             raise SourceUnavailable(
                 f"the breach catalogue cannot be read ({error.strerror}). Check KORDANT_BREACH_CATALOGUE."
@@ -122,7 +122,7 @@ class HttpCatalogue:
         self._url = url
         self._timeout_s = timeout_s
 
-    def read(self) -> CatalogueContent:
+    def read(self) -> bytes:
         """The answer's bytes.
 
         Raises:
@@ -144,7 +144,7 @@ class HttpCatalogue:
             raise SourceUnavailable(
                 f"the breach catalogue did not answer ({type(error).__name__}); it is asked again at the next scan."
             ) from None
-        return CatalogueContent(content=bytes(content))
+        return bytes(content)
 
 
 def _seconds(retry_after: str | None) -> float | None:

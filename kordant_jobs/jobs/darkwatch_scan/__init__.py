@@ -1,0 +1,1 @@
+"""Watched identifiers against ingested breach dumps: exposures, verdicts and alerts."""

@@ -1,0 +1,80 @@
+"""How far a run is, readable while it works. Written at most five times a second, so it costs next to nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.store.schema import run_progress
+
+WRITE_EVERY_S = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressReading:
+    """Done of total, in the run's own unit, and what it is doing."""
+
+    done: int
+    total: int
+    message: str
+
+
+class Progress:
+    """Counts up what a run has done. Ops of one run share the count through the database."""
+
+    def __init__(self, db: Engine, run_id: str) -> None:
+        self._db = db
+        self._run_id = run_id
+        self._pending = 0
+        self._written_at = 0.0
+
+    def start(self, total: int, message: str) -> None:
+        """Begin the count anew: 0 of `total`."""
+        self._write(sa.literal(0), sa.literal(total), message)
+
+    def expect(self, total: int, message: str) -> None:
+        """Set the total, keeping what is done."""
+        self._write(run_progress.c.done, sa.literal(total), message)
+
+    def advance(self, by: int, message: str) -> None:
+        """Add to what is done; `message` names no person."""
+        self._pending += by
+        if time.monotonic() - self._written_at >= WRITE_EVERY_S:
+            self.flush(message)
+
+    def flush(self, message: str) -> None:
+        """Write what is counted now."""
+        pending, self._pending = self._pending, 0
+        self._write(run_progress.c.done + pending, run_progress.c.total, message)
+
+    def _write(self, done: sa.ColumnElement[int], total: sa.ColumnElement[int], message: str) -> None:
+        row = insert(run_progress).values(run_id=self._run_id, done=0, total=0, message=message)
+        with self._db.begin() as connection:
+            connection.execute(
+                row.on_conflict_do_update(
+                    index_elements=["run_id"],
+                    set_={"done": done, "total": total, "message": message, "updated_at": sa.func.now()},
+                )
+            )
+        self._written_at = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._pending:
+            self.flush("")
+
+
+def read_progress(db: Engine, run_id: str) -> ProgressReading | None:
+    """How far the run is; None before it said anything."""
+    with db.connect() as connection:
+        row = connection.execute(sa.select(run_progress).where(run_progress.c.run_id == run_id)).one_or_none()
+    return ProgressReading(done=row.done, total=row.total, message=row.message) if row else None
