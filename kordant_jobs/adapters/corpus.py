@@ -19,7 +19,7 @@ from kordant_jobs.domain.exposures import SecretKind
 SECRETS = pl.Enum([SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR])
 """In rising order, so that the strongest of several is the last."""
 
-RECORDS = {"line": pl.UInt64, "blind_index": pl.Binary, "secret": SECRETS}
+RECORDS: dict[str, pl.DataType] = {"line": pl.UInt64(), "blind_index": pl.Binary(), "secret": SECRETS}
 
 
 class CorpusWriter:
@@ -81,7 +81,7 @@ class Corpus:
         hits = []
         for part in sorted((self._folder / str(dump_id)).glob("part-*.parquet")):
             hits.append(pl.read_parquet(part).join(items, on="blind_index", how="inner").drop("blind_index"))
-        found = pl.concat(hits) if hits else pl.DataFrame(schema={**RECORDS, "item_id": pl.String})
+        found = pl.concat(hits) if hits else pl.DataFrame(schema={**RECORDS, "item_id": pl.String()})
         return (
             found.group_by("item_id")
             .agg(pl.col("line").min(), pl.col("line").n_unique().alias("occurrences"), pl.col("secret").max())

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -32,7 +33,11 @@ class FileFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class DumpRow:
-    """A registered dump, as the scan needs it."""
+    """A registered dump, as the scan needs it.
+
+    It became known at `known_at`, which an operator may date back; `registered_at` is when we were told, or told to
+    try again. Days (partitions) go by the first, watermarks by the second, so that nothing is passed over.
+    """
 
     id: UUID
     breach_name: str
@@ -41,6 +46,7 @@ class DumpRow:
     file_size: int
     told_shape: str | None
     known_at: datetime
+    registered_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +69,11 @@ _ROW = (
     breach_dumps.c.file_size,
     breach_dumps.c.told_shape,
     breach_dumps.c.known_at,
+    breach_dumps.c.registered_at,
 )
 
 
-def _row(row: sa.Row[tuple[UUID, str, str, bytes, int, str | None, datetime]]) -> DumpRow:
+def _row(row: sa.Row[Any]) -> DumpRow:
     return DumpRow(**{**row._mapping, "status": DumpStatus(row.status)})
 
 
@@ -167,7 +174,9 @@ def quarantine(connection: Connection, dump_id: UUID, reason: str) -> None:
 
 def move(connection: Connection, dump_id: UUID, to: DumpStatus, *, told_shape: str | None = None) -> bool:
     """An operator retries (to registered) or dismisses a quarantined dump. False when it is not quarantined."""
-    values = {"status": to, **({"told_shape": told_shape} if told_shape else {})}
+    values: dict[str, Any] = {"status": to, "registered_at": sa.func.now()}
+    if told_shape:
+        values["told_shape"] = told_shape
     done = connection.execute(
         sa.update(breach_dumps)
         .where(breach_dumps.c.id == dump_id, breach_dumps.c.status == DumpStatus.QUARANTINED)

@@ -204,6 +204,7 @@ breach_dumps = Table(
     Column("records", BigInteger, nullable=False, server_default="0"),
     Column("bad_lines", JSONB, nullable=False, server_default="{}"),
     _moment("known_at", default_now=True),
+    _moment("registered_at", default_now=True),
     _moment("ingested_at", nullable=True),
     _one_of("status", DumpStatus),
     Index(None, "known_at"),

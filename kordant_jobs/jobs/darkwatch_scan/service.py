@@ -167,8 +167,11 @@ def plan_scan(
     keyring: Keyring,
     box: DropBox,
     catalogue: BreachCatalogue | None,
-) -> ScanPlan:
-    """What a scan of `scope` has to look at: dumps that may hold a pair that became known in the window."""
+) -> tuple[ScanPlan, int]:
+    """What a scan of `scope` has to look at: dumps that may hold a pair that became known in the window.
+
+    The second value is the size of the work: bytes of the dumps still to be ingested.
+    """
     problem = refresh_catalogue(db, catalogue)
     registered = register_dropped(db, box, keyring)
     with db.begin() as connection:
@@ -176,33 +179,35 @@ def plan_scan(
         chosen = scans.choose(connection, scope)
         items = scans.watched_items(connection, job=JOB, since=_start(since), until=end, overlap=rules.OVERLAP)
         known = dumps.known_before(connection, end, (DumpStatus.REGISTERED, DumpStatus.INGESTED))
-    due = [dump for dump in known if dump.status is DumpStatus.REGISTERED or _may_hold_new(items, dump)]
+    window = rules.Window(since=since, until=end)
+    due = [dump for dump in known if not _new_pairs(items, dump, window).is_empty()]
     chunks = rules.balanced([(dump.id, dump.file_size) for dump in due]) if chosen else []
-    return ScanPlan(
+    plan = ScanPlan(
         scope=scope,
-        window=rules.Window(since=since, until=end),
+        window=window,
         subscriptions=chosen,
         items=items.height,
         registered=registered,
         catalogue_problem=problem,
         chunks=tuple(tuple(chunk) for chunk in chunks),
     )
+    return plan, sum(dump.file_size for dump in due if dump.status is DumpStatus.REGISTERED)
 
 
 def _start(since: datetime | None) -> datetime | None:
     return since - rules.OVERLAP if since else None
 
 
-def _new_pairs(items: pl.DataFrame, dump: dumps.DumpRow) -> pl.DataFrame:
-    """The items whose pair with `dump` became known in the window, with that moment as `seen_at`."""
-    seen_at = pl.max_horizontal("created_at", pl.lit(dump.known_at, dtype=scans.MOMENT))
-    return items.with_columns(seen_at.alias("seen_at")).filter(
-        pl.col("since").is_null() | (pl.col("seen_at") >= pl.col("since"))
+def _new_pairs(items: pl.DataFrame, dump: dumps.DumpRow, window: rules.Window) -> pl.DataFrame:
+    """The items whose pair with `dump` is new in the window; `seen_at` says when the pair became known."""
+    told_at = dump.known_at if window.since else dump.registered_at
+    return items.with_columns(_later(dump.known_at).alias("seen_at")).filter(
+        pl.col("since").is_null() | (_later(told_at) >= pl.col("since"))
     )
 
 
-def _may_hold_new(items: pl.DataFrame, dump: dumps.DumpRow) -> bool:
-    return not _new_pairs(items, dump).is_empty()
+def _later(moment: datetime) -> pl.Expr:
+    return pl.max_horizontal("created_at", pl.lit(moment, dtype=scans.MOMENT))
 
 
 def ingest(
@@ -303,6 +308,7 @@ def match_chunk(
 def _match_dump(
     dump: dumps.DumpRow,
     items: pl.DataFrame,
+    window: rules.Window,
     *,
     db: Engine,
     keyring: Keyring,
@@ -317,7 +323,7 @@ def _match_dump(
         except DumpUnreadable:
             progress.flush(f"dump {dump.id} is quarantined")
             return ChunkResult(dumps=1, quarantined=(dump.id,))
-    pairs = _new_pairs(items, dump)
+    pairs = _new_pairs(items, dump, window)
     found = corpus.find(dump.id, pairs.select("item_id", "blind_index"))
     hits = found.join(pairs.select("item_id", "seen_at"), on="item_id").with_columns(
         pl.lit(dump.breach_name).alias("breach_name"), pl.lit(str(dump.id)).alias("dump_id")

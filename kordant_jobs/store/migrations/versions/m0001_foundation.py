@@ -103,6 +103,7 @@ def upgrade() -> None:
         sa.Column("records", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("bad_lines", postgresql.JSONB(astext_type=sa.Text()), server_default="{}", nullable=False),
         sa.Column("known_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("registered_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("ingested_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "status IN ('registered', 'ingested', 'quarantined', 'superseded', 'dismissed')",

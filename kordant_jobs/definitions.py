@@ -1,0 +1,16 @@
+"""What Dagster loads: jobs, triggers and resources, joined. To add a job, see the README."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan, tier_jobs
+from kordant_jobs.resources import RESOURCES
+from kordant_jobs.triggers.sensors import drop_folder_sensor
+
+defs = dg.Definitions(
+    jobs=[darkwatch_scan, *tier_jobs],
+    sensors=[drop_folder_sensor],
+    resources=RESOURCES,
+    executor=dg.in_process_executor,
+)

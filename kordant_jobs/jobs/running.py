@@ -1,0 +1,40 @@
+"""What every job's Dagster side needs: one body for its ops, so that errors and progress come out the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from kordant_jobs.errors import KordantError, PermanentError
+from kordant_jobs.observability.redaction import redact_foreign
+from kordant_jobs.store.database import saying_what_failed
+from kordant_jobs.store.progress import Progress
+
+
+@contextmanager
+def op_body(context: dg.OpExecutionContext, db: Engine) -> Iterator[Progress]:
+    """The body of an op: gives it the run's progress, and lets no error out that could carry personal data.
+
+    Our own errors pass as they are, a permanent one as a `dagster.Failure` that is not retried. Any other error is
+    replaced by one that names its kind and place, since a library's message may quote what it choked on.
+    """
+    try:
+        with saying_what_failed(), Progress(db, context.run_id) as progress:
+            yield progress
+    except PermanentError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    except (KordantError, dg.Failure, dg.DagsterError):
+        raise
+    except DBAPIError as error:
+        text = redact_foreign(str(error.orig).partition("\n")[0])
+        raise KordantError(f"Postgres refused a statement ({type(error.orig).__name__}: {text}).") from None
+    except Exception as error:
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f"{where.tb_frame.f_code.co_qualname}, line {where.tb_lineno}" if where else "?"
+        raise KordantError(f"{type(error).__name__} in {place}: {redact_foreign(str(error))}") from None

@@ -1,0 +1,89 @@
+"""The resources of the Dagster project: one adapter a port, made from the settings when a run first needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.breach_catalogue import open_catalogue
+from kordant_jobs.adapters.corpus import Corpus
+from kordant_jobs.adapters.dumps import DumpLimits
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.jobs.darkwatch_scan.service import DropBox
+from kordant_jobs.ports import BreachCatalogue
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store import database
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.server import open_keyring
+
+
+@dg.resource(description="Our Postgres (KORDANT_DATABASE_URL).")
+def db(_: dg.InitResourceContext) -> Iterator[Engine]:
+    """An engine on our schema, closed with the run.
+
+    Raises:
+        SettingsError: KORDANT_DATABASE_URL is unset in this process.
+    """
+    url = load_settings().database_url
+    if url is None:
+        raise SettingsError(
+            "KORDANT_DATABASE_URL is unset. Start through `python3 -m kordant_jobs up`, or run a Dagster command as "
+            "`python3 -m kordant_jobs dagster …`, which sets it."
+        )
+    engine = database.create_engine(url.get_secret_value())
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@dg.resource(
+    description="Opens the encrypted columns (KORDANT_MASTER_KEY), after proving the key.",
+    required_resource_keys={"db"},
+)
+def keyring(context: dg.InitResourceContext) -> Keyring:
+    """The keyring, proved against the database so that a wrong key never writes anything.
+
+    Raises:
+        KeyringError: the key is missing, or is another one.
+    """
+    ring = open_keyring(load_settings())
+    with database.saying_what_failed(), context.resources.db.begin() as connection:
+        ring.check(connection)
+    return ring
+
+
+@dg.resource(description="The drop folder for breach dumps, and how they are read.")
+def drop_box(_: dg.InitResourceContext) -> DropBox:
+    """The drop folder of the settings."""
+    settings = load_settings()
+    return DropBox(
+        folder=settings.drop,
+        keep_files=settings.drop_keep,
+        limits=DumpLimits(max_bytes=settings.dump_max_bytes, max_ratio=settings.dump_max_ratio),
+        phone_region=settings.phone_region,
+    )
+
+
+@dg.resource(description="Ingested dumps, keyed by blind index.")
+def corpus(_: dg.InitResourceContext) -> Corpus:
+    """The corpus of the settings."""
+    return Corpus(load_settings().corpus)
+
+
+@dg.resource(description="The list of known breaches (KORDANT_BREACH_CATALOGUE).")
+def catalogue(_: dg.InitResourceContext) -> BreachCatalogue | None:
+    """The catalogue of the settings, None when there is none."""
+    return open_catalogue(load_settings().breach_catalogue)
+
+
+RESOURCES: Mapping[str, Any] = {
+    "db": db,
+    "keyring": keyring,
+    "drop_box": drop_box,
+    "corpus": corpus,
+    "catalogue": catalogue,
+}

@@ -1,0 +1,42 @@
+"""Sensors: what new data asks for. Each asks a pure question and answers with run requests; none does work."""
+
+from __future__ import annotations
+
+import hashlib
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
+from kordant_jobs.jobs.darkwatch_scan.service import DropBox, new_files, now_of
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.keyring import Keyring
+
+POLL_S = 2
+"""Dagster takes 0 for 30 s; its sensor daemon itself waits 5 s between rounds."""
+
+
+@dg.sensor(
+    job=darkwatch_scan,
+    minimum_interval_seconds=POLL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A new file in the drop folder: subscriptions of the real-time tiers are scanned at once.",
+)
+def drop_folder_sensor(
+    context: dg.SensorEvaluationContext,
+    db: dg.ResourceParam[Engine],
+    keyring: dg.ResourceParam[Keyring],
+    drop_box: dg.ResourceParam[DropBox],
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for one scan when finished files lie there that were never registered; for the same files only once."""
+    with db.connect() as connection:
+        files = new_files(connection, drop_box, keyring, now_of(connection))
+    if not files:
+        return dg.SkipReason("no new file in the drop folder")
+    facts = "\n".join(f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files)
+    request = dg.RunRequest(
+        run_key=hashlib.sha256(facts.encode()).hexdigest(),
+        run_config={"ops": {"plan": {"config": {"tiers": list(load_settings().tiers_realtime)}}}},
+        tags={"kordant/trigger": "drop_folder"},
+    )
+    return dg.SensorResult(run_requests=[request])
