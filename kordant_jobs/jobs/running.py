@@ -32,7 +32,7 @@ def op_body(context: dg.OpExecutionContext, db: Engine) -> Iterator[Progress]:
     except DBAPIError as error:
         text = redact_foreign(str(error.orig).partition("\n")[0])
         raise KordantError(f"Postgres refused a statement ({type(error.orig).__name__}: {text}).") from None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - replaced by one without data, never dropped
         where = error.__traceback__
         while where is not None and where.tb_next is not None:
             where = where.tb_next

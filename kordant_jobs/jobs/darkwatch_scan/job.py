@@ -96,7 +96,7 @@ def plan_op(
     db: dg.ResourceParam[Engine],
     keyring: dg.ResourceParam[Keyring],
     drop_box: dg.ResourceParam[DropBox],
-    catalogue: dg.ResourceParam[BreachCatalogue],
+    catalogue: dg.ResourceParam[BreachCatalogue | None],
 ) -> ScanPlan:
     """Register what was dropped, refresh the breach catalogue, and share the dumps that matter out over chunks."""
     with op_body(context, db) as progress:

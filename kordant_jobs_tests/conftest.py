@@ -1,0 +1,93 @@
+"""What most tests stand on: a real Postgres with a fresh migrated database a test, a keyring, settings.
+
+The server is an embedded one of the test run's own, shared by its workers, or the one that
+KORDANT_DATABASE_URL names; there every test gets a database of its own too and drops it.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.settings import Settings, load_settings
+from kordant_jobs.store import database
+from kordant_jobs.store.embedded import EmbeddedPostgres
+from kordant_jobs.store.keyring import Keyring
+
+MASTER_KEY = bytes(range(32))
+EXTERNAL = os.environ.get("KORDANT_DATABASE_URL")
+
+
+@pytest.fixture(scope="session")
+def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database from which others are made."""
+    if EXTERNAL:
+        yield EXTERNAL
+        return
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    unsafe_but_fast = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    with EmbeddedPostgres(shared / "postgres", settings=unsafe_but_fast) as postgres:
+        yield postgres.url("postgres")
+
+
+def _admin(url: str, statement: str) -> None:
+    engine = sa.create_engine(database.normal_url(url), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sa.text(statement))
+
+
+@pytest.fixture(scope="session")
+def template(admin_url: str) -> Iterator[str]:
+    """The name of a migrated database that tests copy."""
+    name = f"template_{uuid4().hex}"
+    _admin(admin_url, f"CREATE DATABASE {name}")
+    engine = database.create_engine(database_at(admin_url, name))
+    database.upgrade(engine)
+    engine.dispose()
+    yield name
+    _admin(admin_url, f"DROP DATABASE {name}")
+
+
+def database_at(url: str, name: str) -> str:
+    """`url` with another database."""
+    return database.normal_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def database_url(admin_url: str, template: str) -> Iterator[str]:
+    """A fresh migrated database of this test's own."""
+    name = f"test_{uuid4().hex}"
+    _admin(admin_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield database_at(admin_url, name)
+    _admin(admin_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[Engine]:
+    """An engine on a fresh migrated database."""
+    engine = database.create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    """The keyring of a fixed master key."""
+    return Keyring(MASTER_KEY)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of this test's own, in the environment too, so that what Dagster starts reads the same."""
+    monkeypatch.setenv("KORDANT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("KORDANT_DATABASE_URL", database_url)
+    monkeypatch.setenv("KORDANT_MASTER_KEY", base64.b64encode(MASTER_KEY).decode())
+    return load_settings()
