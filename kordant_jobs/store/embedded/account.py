@@ -1,0 +1,94 @@
+"""Which user the server runs as: ourselves, or `nobody` when we are root, since Postgres refuses uid 0."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kordant_jobs.errors import SetupError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """The user of the server process; `client` is the system user that may connect to it."""
+
+    uid: int
+    gid: int
+    client: str
+
+    @property
+    def is_other(self) -> bool:
+        """Whether the server runs as somebody else than this process."""
+        return self.uid != os.geteuid()
+
+    def reaches(self, path: Path) -> bool:
+        """Whether this user may enter and read `path` through every folder above it; another's by mode bits."""
+        if not self.is_other:
+            return os.access(path, os.R_OK)
+        real = path.resolve()
+        return all(self._allowed(place.stat(), execute_only=place != real) for place in (real, *real.parents))
+
+    def _allowed(self, found: os.stat_result, *, execute_only: bool) -> bool:
+        needs = 0o1 if execute_only else 0o5
+        if found.st_uid == self.uid:
+            needs <<= 6
+        elif found.st_gid == self.gid:
+            needs <<= 3
+        if not execute_only and not stat.S_ISDIR(found.st_mode):
+            needs &= 0o444  # a file is read; whether it can be run is initdb's to say
+        return found.st_mode & needs == needs
+
+    def run(self, command: Sequence[str | Path], *, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Run a program of Postgres as this user, with a clean environment; both outputs in `stdout`."""
+        other = self.is_other
+        return subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=server_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            user=self.uid if other else None,
+            group=self.gid if other else None,
+            extra_groups=() if other else None,
+            umask=0o077,
+        )
+
+
+def server_environment() -> dict[str, str]:
+    """What the server and its tools see of the environment: no PG* of ours, no language, no secret."""
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def server_account() -> Account:
+    """The user to run the server as.
+
+    Raises:
+        SetupError: root on a machine without the user `nobody`, or a uid that has no name (initdb wants one).
+    """
+    uid = os.geteuid()
+    try:
+        own = pwd.getpwuid(uid)
+    except KeyError:
+        raise SetupError(
+            f"user id {uid} has no name, which Postgres' initdb wants: add it to /etc/passwd, "
+            "or set KORDANT_DATABASE_URL to a Postgres of yours."
+        ) from None
+    if uid != 0:
+        return Account(uid=uid, gid=own.pw_gid, client=own.pw_name)
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise SetupError(
+            "Postgres refuses to run as root and this machine has no user `nobody`: run as an ordinary user, "
+            "or set KORDANT_DATABASE_URL to a Postgres of yours."
+        ) from None
+    return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, client=own.pw_name)

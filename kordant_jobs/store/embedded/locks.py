@@ -1,0 +1,106 @@
+"""Locks between processes: flock files, which the kernel drops when their holder dies, however it dies.
+
+A lock belongs to the *opened file*, which a forked child shares. Two rules follow. The short lock around a
+start or stop is unlocked by name (LOCK_UN), so a child forked meanwhile by another thread can't keep it.
+A client's shared lock is only ever closed, never unlocked, so a forked child that lives on still counts.
+No lock survives exec: Python opens files close-on-exec.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kordant_jobs.errors import DatabaseUnavailable
+
+# A cold start takes a second, crash recovery of a big database perhaps a minute.
+PATIENCE_S = 180.0
+
+
+def open_lock(path: Path) -> int:
+    """Open a lock file, made if absent; the caller closes it."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+@contextmanager
+def exclusive(path: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Hold the lock alone.
+
+    Raises:
+        DatabaseUnavailable: somebody else held it for all of `patience_s`.
+    """
+    fd = open_lock(path)
+    try:
+        deadline = time.monotonic() + patience_s
+        while not _taken(fd, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise DatabaseUnavailable(
+                    f"another process has held {path} for {patience_s:.0f} s: find it (fuser {path}) and end it."
+                )
+            time.sleep(0.002)
+        try:
+            yield
+        finally:
+            fcntl.flock(fd, fcntl.LOCK_UN)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def all_alone(path: Path) -> Iterator[bool]:
+    """Whether nobody holds a shared lock on the file; while the block runs, nobody can take one."""
+    fd = open_lock(path)
+    try:
+        alone = _taken(fd, fcntl.LOCK_EX)
+        yield alone
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
+    finally:
+        os.close(fd)
+
+
+def hold_shared(path: Path) -> int:
+    """Open the file and hold a shared lock on it until the descriptor is closed, here and in forked children."""
+    fd = open_lock(path)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    return fd
+
+
+def held_by_process(path: Path) -> bool:
+    """Whether a living process holds the file by a POSIX lock (the guard's kind: a fork doesn't inherit it)."""
+    fd = open_lock(path)
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def count_shared(path: Path) -> int | None:
+    """How many hold the shared lock, from /proc/locks; None where the kernel lists no locks.
+
+    Judged by inode alone: the device listed there isn't the one of stat() on overlayfs and btrfs.
+    """
+    try:
+        listed = Path("/proc/locks").read_text().splitlines()
+        inode = str(path.stat().st_ino)
+    except FileNotFoundError:
+        return 0 if Path("/proc/locks").exists() else None
+    except OSError:
+        return None
+    rows = [line.split() for line in listed if " -> " not in line]
+    return sum(row[1] == "FLOCK" and row[3] == "READ" and row[5].rsplit(":", 1)[-1] == inode for row in rows)
+
+
+def _taken(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""Is the server of a data directory alive? Judged by what the process is, never by its number alone.
+
+A pid in `postmaster.pid` may be dead, a zombie, or long since another program. A process is our server when
+its program is postgres and its working folder is the data directory, which every postmaster and backend
+keeps as its own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGINT, SIGKILL, SIGQUIT
+
+import psutil
+
+# A fast shutdown writes a checkpoint: seconds on a slow disk with 1 GB of dirty WAL.
+STOP_PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postmaster:
+    """A living server. `state` is Postgres' own word: starting, ready, stopping, or '' before the first."""
+
+    process: psutil.Process
+    socket: Path | None
+    state: str
+
+
+def find_postmaster(data: Path) -> Postmaster | None:
+    """The living server of a data directory, or None when there is none whatever `postmaster.pid` says."""
+    try:
+        lines = (data / "postmaster.pid").read_text(errors="replace").splitlines()
+        process = psutil.Process(int(lines[0]))
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None
+    if not _works_in(data, process) or _is_backend(process):
+        return None
+    lines += [""] * 8
+    return Postmaster(process=process, socket=Path(lines[4]) if lines[4] else None, state=lines[7].strip())
+
+
+def strays(data: Path) -> list[psutil.Process]:
+    """Every process of postgres that works in the data directory, the postmaster and orphaned backends."""
+    return [process for process in _postgres_processes() if _works_in(data, process)]
+
+
+def stop_postmaster(data: Path, *, patience_s: float = STOP_PATIENCE_S) -> bool:
+    """Stop the server, cleanly if it can; False when none was alive. All its processes are gone afterwards."""
+    server = find_postmaster(data)
+    if server is None:
+        return False
+    with suppress(psutil.NoSuchProcess):
+        server.process.send_signal(SIGINT)
+    if not _gone(data, patience_s):
+        with suppress(psutil.NoSuchProcess):
+            server.process.send_signal(SIGQUIT)
+        _gone(data, 10.0)
+    kill_strays(data)
+    return True
+
+
+def kill_strays(data: Path) -> None:
+    """End orphaned backends, so that nothing but a new server writes to the data.
+
+    Only then may a stale `postmaster.pid` be removed: it is what keeps Postgres itself from starting beside them.
+    """
+    for process in strays(data):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(SIGKILL)
+    deadline = time.monotonic() + 10.0
+    while strays(data) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _gone(data: Path, patience_s: float) -> bool:
+    deadline = time.monotonic() + patience_s
+    while find_postmaster(data) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.003)
+    return True
+
+
+def _postgres_processes() -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name().startswith("postgres"):
+                yield process
+
+
+def _works_in(data: Path, process: psutil.Process) -> bool:
+    try:
+        if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+            return False
+        return process.name().startswith("postgres") and os.path.samefile(process.cwd(), data)
+    except (psutil.Error, OSError):  # gone meanwhile, or somebody else's: ours would be open to us
+        return False
+
+
+def _is_backend(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[0].startswith("postgres:")
+    except (psutil.Error, IndexError):
+        return False

@@ -1,0 +1,1 @@
+"""Tests, mirroring the tree of `kordant_jobs`; each name is a claim."""

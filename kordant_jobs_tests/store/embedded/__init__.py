@@ -1,0 +1,1 @@
+"""Tests of the embedded server: real servers, real processes, real signals."""

@@ -1,0 +1,159 @@
+"""Folders and client processes that are gone after each test, and so is every process of Postgres."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from kordant_jobs.store.embedded import EmbeddedPostgres
+from kordant_jobs.store.embedded.folders import find_folders
+
+FAST = {"fsync": "off", "max_connections": "20", "shared_buffers": "16MB"}
+ROOT = Path(__file__).resolve().parents[3]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
+
+
+class Refused(Exception):
+    """A client's start or stop raised an error of ours."""
+
+
+class Actor:
+    """A client process; see `actor`."""
+
+    def __init__(self, state: Path, settings: Mapping[str, str], user: str | None, pythonpath: str) -> None:
+        module = [sys.executable, "-m", "kordant_jobs_tests.store.embedded.actor"]
+        self.process = subprocess.Popen(
+            [*module, str(state), json.dumps(dict(settings)), *([user] if user else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": pythonpath},
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def send(self, command: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self.process.stdout
+        said = json.loads(self.process.stdout.readline())
+        if "error" in said:
+            raise Refused(f"{said['error']}: {said['text']}")
+        return said["answer"]
+
+    def ask(self, command: str) -> Any:
+        self.send(command)
+        return self.answer()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def close(self) -> None:
+        self.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+def processes_of(base: Path) -> list[psutil.Process]:
+    """Every process of the server in `base`: guard, postmaster, backends, and an initdb at work."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            folder = process.cwd() if process.name().startswith(("postgres", "initdb")) else ""
+            if folder.startswith(f"{base}/") or folder == str(base) or f'"{base}/lock"' in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def eventually(claim: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether the claim comes true in time; looked at often."""
+    deadline = time.monotonic() + seconds
+    while not claim():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def base_of(state: Path) -> Path:
+    found = find_folders(state)
+    assert found is not None
+    return found.base
+
+
+def guards_of(state: Path) -> list[psutil.Process]:
+    return [one for one in processes_of(base_of(state)) if not one.name().startswith("postgres")]
+
+
+def dispose(state: Path) -> None:
+    """Delete the server of a state folder, and see that no process of it is left."""
+    folders = find_folders(state)
+    EmbeddedPostgres(state).delete()
+    if folders is not None:
+        assert eventually(lambda: not processes_of(folders.base)), processes_of(folders.base)
+        assert not folders.base.exists()
+        assert not folders.socket.exists()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody may enter and nobody else owns, with a short name."""
+    folder = Path(tempfile.mkdtemp(prefix="kpg-", dir="/tmp")).resolve()
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def state(place: Path) -> Iterator[Path]:
+    """A state folder. As root, one that `nobody` may enter, so its server lies inside."""
+    folder = place / "state"
+    folder.mkdir()
+    folder.chmod(0o755 if os.geteuid() == 0 else 0o700)
+    yield folder
+    dispose(folder)
+
+
+@pytest.fixture
+def actors(place: Path) -> Iterator[Callable[..., Actor]]:
+    """Make client processes; all are killed at the end."""
+    made: list[Actor] = []
+
+    def make(
+        state: Path,
+        settings: Mapping[str, str] = FAST,
+        *,
+        user: str | None = None,
+        pythonpath: str = str(ROOT),
+    ) -> Actor:
+        made.append(Actor(state, settings, user, pythonpath))
+        return made[-1]
+
+    yield make
+    for actor in made:
+        actor.close()
