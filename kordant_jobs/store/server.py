@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from kordant_jobs.store.embedded import EmbeddedPostgres
 from sqlalchemy.engine import Engine
 
 from kordant_jobs.settings import Settings
 from kordant_jobs.store import database
+from kordant_jobs.store.embedded import EmbeddedPostgres
 from kordant_jobs.store.keyring import Keyring, make_key_file, parse_master_key, read_key_file
 
 EMBEDDED_DATABASE = "kordant"

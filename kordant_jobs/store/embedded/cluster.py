@@ -81,9 +81,7 @@ def check_version(data: Path, binaries: Binaries) -> None:
         )
 
 
-def server_command(
-    folders: Folders, binaries: Binaries, account: Account, settings: Mapping[str, str]
-) -> list[str]:
+def server_command(folders: Folders, binaries: Binaries, account: Account, settings: Mapping[str, str]) -> list[str]:
     """Write who may connect, and give the command line of the server. Ours wins over the caller's settings."""
     hba, ident = folders.base / "pg_hba.conf", folders.base / "pg_ident.conf"
     client = account.client.replace('"', '""')

@@ -147,9 +147,7 @@ class EmbeddedPostgres:
         """Look without touching: nothing is started, made or waited for."""
         folders = find_folders(self._state)
         if folders is None:
-            return ServerStatus(
-                running=False, pid=None, version=None, data_dir=None, socket_dir=None, clients=0
-            )
+            return ServerStatus(running=False, pid=None, version=None, data_dir=None, socket_dir=None, clients=0)
         server = find_postmaster(folders.data)
         version = None
         with suppress(OSError):
@@ -198,7 +196,9 @@ def _wait_for_no_guard(folders: Folders) -> None:
     deadline = time.monotonic() + 10.0
     while held_by_process(folders.guard):
         if time.monotonic() > deadline:
-            raise DatabaseUnavailable(f"the guard of {folders.base} outlives its server: end it (fuser {folders.guard}).")
+            raise DatabaseUnavailable(
+                f"the guard of {folders.base} outlives its server: end it (fuser {folders.guard})."
+            )
         time.sleep(0.002)
 
 
@@ -212,7 +212,9 @@ def _wait_ready(folders: Folders) -> Postmaster:
         if server is None and not guarded:  # looked at in this order, so that it did not just appear
             raise SetupError(f"Postgres did not start in {folders.base}: {last_words(folders.log)}. See {folders.log}.")
         time.sleep(0.004)
-    raise DatabaseUnavailable(f"Postgres in {folders.base} is not ready after {READY_PATIENCE_S:.0f} s: see {folders.log}.")
+    raise DatabaseUnavailable(
+        f"Postgres in {folders.base} is not ready after {READY_PATIENCE_S:.0f} s: see {folders.log}."
+    )
 
 
 def _spawn_guard(folders: Folders, account: Account, *, command: list[str] | None = None, pid: int = 0) -> None:
