@@ -106,12 +106,6 @@ def refresh_catalogue(db: Engine, catalogue: BreachCatalogue | None) -> str | No
     return f"{rejected} entries of the breach catalogue are no breaches and were left out" if rejected else None
 
 
-def _facts(file: DroppedFile, keyring: Keyring) -> dumps.FileFacts:
-    return dumps.FileFacts(
-        key=keyring.file_key(file.name), label=redact(file.name), size=file.size, mtime_ns=file.mtime_ns
-    )
-
-
 def new_files(connection: Connection, box: DropBox, keyring: Keyring, now: datetime) -> list[DroppedFile]:
     """The files in the drop folder that are not registered as they lie there."""
     seen = dumps.seen_files(connection)
@@ -127,22 +121,25 @@ def register_file(
     file: DroppedFile,
     keyring: Keyring,
     *,
+    name: str | None = None,
     known_at: datetime | None = None,
     breach_name: str | None = None,
     shape: str | None = None,
 ) -> UUID | None:
     """Register one dropped file. None when its content was registered before.
 
+    `name` is the one that it will have, where it has another while it is put there.
+
     Raises:
         DumpUnreadable: it cannot be opened.
     """
     digest = content_sha256(file.path)
+    called = name or file.name
+    facts = dumps.FileFacts(key=keyring.file_key(called), label=redact(called), size=file.size, mtime_ns=file.mtime_ns)
     with db.begin() as connection:
         moment = known_at or now_of(connection)
-        breach = breach_name or breaches.breach_of_file(connection, file.name, digest, moment)
-        return dumps.register(
-            connection, digest, _facts(file, keyring), breach_name=breach, known_at=moment, told_shape=shape
-        )
+        breach = breach_name or breaches.breach_of_file(connection, called, digest, moment)
+        return dumps.register(connection, digest, facts, breach_name=breach, known_at=moment, told_shape=shape)
 
 
 def register_dropped(db: Engine, box: DropBox, keyring: Keyring) -> int:

@@ -1,0 +1,50 @@
+"""`test`: format, lint, types, import contracts, tests. Each step is its tool's own command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli.output import err, out
+from kordant_jobs.errors import SettingsError
+
+STEPS: Mapping[str, Sequence[str]] = {
+    "format": ("ruff", "format", "--check", "--quiet", "."),
+    "lint": ("ruff", "check", "--quiet", "."),
+    "types": ("mypy",),
+    "imports": ("importlinter.cli", "lint"),
+    "tests": ("pytest", "-n", "2", "--dist", "loadgroup"),
+}
+
+
+def _command(step: str, pytest_arguments: Sequence[str]) -> list[str]:
+    tool, *rest = STEPS[step]
+    if tool == "importlinter.cli":
+        code = "import sys; from importlinter.cli import lint_imports_command as run; sys.exit(run())"
+        return [sys.executable, "-c", code]
+    return [sys.executable, "-m", tool, *rest, *(pytest_arguments if step == "tests" else ())]
+
+
+def check(*, only: str | None, pytest_arguments: Sequence[str]) -> int:
+    """Run all steps, or one, in the checkout; goes on after a failed step. Returns 0 when all passed.
+
+    Raises:
+        SettingsError: there is no such step.
+    """
+    if only is not None and only not in STEPS:
+        raise SettingsError(f"--only {only}: there is no such step; choose one of {', '.join(STEPS)}.")
+    failed = []
+    for step in [only] if only else STEPS:
+        err.print(f"[bold]{step}[/] …")
+        started = time.monotonic()
+        done = subprocess.run(_command(step, pytest_arguments), cwd=CHECKOUT, env=dict(os.environ), check=False)
+        word = "[green]passed[/]" if done.returncode == 0 else "[bold red]failed[/]"
+        err.print(f"[bold]{step}[/] {word} in {time.monotonic() - started:.0f} s")
+        if done.returncode:
+            failed.append(step)
+    out.print("all checks passed" if not failed else f"failed: {', '.join(failed)}")
+    return 1 if failed else 0

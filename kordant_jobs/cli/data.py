@@ -1,0 +1,235 @@
+"""Commands on what is kept: kordant-jobs db | dumps | catalogue | subscribers."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import sqlalchemy as sa
+import typer
+
+from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.errors import SettingsError
+
+db_app = typer.Typer(help="The database: where it is, its migrations.", no_args_is_help=True)
+dumps_app = typer.Typer(help="Breach dumps: what was dropped, ingested, quarantined.", no_args_is_help=True)
+catalogue_app = typer.Typer(help="The catalogue of known breaches.", no_args_is_help=True)
+subscribers_app = typer.Typer(help="Subscribers: forget one.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
+DumpId = Annotated[str, typer.Argument(help="The dump's id, as `dumps list` shows it.")]
+
+
+def _uuid(text: str, what: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is no {what} id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
+
+
+@db_app.command("url")
+def db_url() -> None:
+    """Print the database's URL, without a password."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session:
+        out.print(session.server.shown)
+
+
+@db_app.command("upgrade")
+def db_upgrade(to: Annotated[str, typer.Option(help="The migration to come to.")] = "head") -> None:
+    """Bring the database to the newest migration (every start does this too)."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import database
+
+    with open_session() as session:
+        database.upgrade(session.db, to)
+        out.print(f"at migration {database.revision(session.db)}")
+
+
+@db_app.command("downgrade")
+def db_downgrade(
+    to: Annotated[str, typer.Argument(help="The migration to go back to; `base` drops everything.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take the database back. What later migrations added is lost."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import database
+
+    with open_session() as session:
+        if not yes and not typer.confirm(
+            f"Go back to {to} in {session.server.shown}? Later tables and columns are lost"
+        ):
+            raise typer.Exit(1)
+        database.downgrade(session.db, to)
+        out.print(f"at migration {database.revision(session.db) or 'none'}")
+
+
+@dumps_app.command("list")
+def dumps_list(
+    status: Annotated[str | None, typer.Option(help="Only dumps in this state.")] = None, as_json: AsJson = False
+) -> None:
+    """Every dump with its state, shape and figures; a quarantined one with the reason."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.schema import breach_dumps
+
+    table = breach_dumps.c
+    hidden = {"content_sha256", "file_key"}
+    query = sa.select(*(column for column in table if column.name not in hidden)).order_by(table.registered_at)
+    if status:
+        query = query.where(table.status == status)
+    with open_session() as session, session.db.connect() as connection:
+        rows = [dict(row._mapping) for row in connection.execute(query)]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["id", "file", "breach", "state", "shape", "lines", "bad", "reason"],
+        [
+            (
+                row["id"],
+                row["file_label"],
+                row["breach_name"],
+                row["status"],
+                " ".join(filter(None, [row["shape"], row["compression"]])),
+                f"{row['lines']:,}",
+                f"{sum(row['bad_lines'].values()):,}",
+                row["reason"],
+            )
+            for row in rows
+        ],
+    )
+
+
+@dumps_app.command("add")
+def dumps_add(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The dump; it is copied.")],
+    breach: Annotated[
+        str | None, typer.Option(help="The breach it is of, by catalogue name; else by file name.")
+    ] = None,
+    shape: Annotated[str | None, typer.Option(help="Its shape, where it cannot be told by looking.")] = None,
+    known_at: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it became known (UTC).")
+    ] = None,
+) -> None:
+    """Put a dump into the drop folder and register it, with what cannot be seen from the file itself."""
+    from kordant_jobs.adapters.drop_folder import DroppedFile
+    from kordant_jobs.adapters.dumps import DumpShape
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.darkwatch_scan.service import register_file
+
+    if shape is not None and shape not in set(DumpShape):
+        raise SettingsError(f"--shape {shape}: there is no such shape; choose one of {', '.join(DumpShape)}.")
+    with open_session() as session:
+        _breach_must_be_known(session.db, breach)
+        target = session.settings.drop / file.name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = target.with_name(f".{file.name}.part")
+        shutil.copyfile(file, draft)
+        facts = draft.stat()
+        dropped = DroppedFile(path=draft, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        moment = known_at.replace(tzinfo=UTC) if known_at else None
+        made = register_file(
+            session.db, dropped, session.keyring, name=file.name, known_at=moment, breach_name=breach, shape=shape
+        )
+        if made is None:
+            draft.unlink()
+            out.print("this dump is known already: nothing to do")
+            return
+        draft.rename(target)
+        out.print(f"registered as {made}; the next scan reads it")
+
+
+def _breach_must_be_known(db: sa.Engine, name: str | None) -> None:
+    from kordant_jobs.store.schema import breaches
+
+    if name is None:
+        return
+    with db.connect() as connection:
+        if not connection.execute(sa.select(breaches.c.name).where(breaches.c.name == name)).scalar():
+            raise SettingsError(f"--breach {name}: no such breach is known. See `kordant-jobs catalogue list`.")
+
+
+@dumps_app.command("retry")
+def dumps_retry(dump: DumpId, shape: Annotated[str | None, typer.Option(help="Read it as this shape.")] = None) -> None:
+    """Have a quarantined dump read again by the next scan."""
+    from kordant_jobs.domain.exposures import DumpStatus
+
+    _move(dump, DumpStatus.REGISTERED, "it is read again by the next scan", shape)
+
+
+@dumps_app.command("dismiss")
+def dumps_dismiss(dump: DumpId) -> None:
+    """Decide that a quarantined dump does not count; it no longer makes verdicts unknown."""
+    from kordant_jobs.domain.exposures import DumpStatus
+
+    _move(dump, DumpStatus.DISMISSED, "it counts no more", None)
+
+
+def _move(dump: str, to: str, words: str, shape: str | None) -> None:
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.domain.exposures import DumpStatus
+    from kordant_jobs.store import dumps
+
+    dump_id = _uuid(dump, "dump")
+    with open_session() as session, session.db.begin() as connection:
+        if not dumps.move(connection, dump_id, DumpStatus(to), told_shape=shape):
+            raise SettingsError(f"{dump_id} is no quarantined dump. See `kordant-jobs dumps list`.")
+    out.print(f"{dump_id}: {words}")
+
+
+@catalogue_app.command("import")
+def catalogue_import(
+    where: Annotated[str, typer.Argument(help="A file in HIBP's model, or its address.")], as_json: AsJson = False
+) -> None:
+    """Import a breach catalogue now. Nothing is changed by a file that is none."""
+    from kordant_jobs.adapters.breach_catalogue import open_catalogue, parse_catalogue
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import breaches
+
+    catalogue = open_catalogue(where)
+    assert catalogue is not None  # noqa: S101 - a given place always opens
+    content = catalogue.read()
+    found, rejected = parse_catalogue(content)
+    with open_session() as session, session.db.begin() as connection:
+        new = breaches.save_catalogue(connection, content, found, rejected=rejected)
+    facts = {"breaches": len(found), "new": new, "left_out": rejected}
+    print_json(facts) if as_json else print_facts(facts)
+
+
+@catalogue_app.command("list")
+def catalogue_list(as_json: AsJson = False) -> None:
+    """Every known breach."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.schema import breaches
+
+    table = breaches.c
+    query = sa.select(table.name, table.title, table.breached_on, table.pwn_count, table.source).order_by(table.name)
+    with open_session() as session, session.db.connect() as connection:
+        rows = [dict(row._mapping) for row in connection.execute(query)]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(["name", "title", "breached on", "accounts", "source"], [tuple(row.values()) for row in rows])
+
+
+@subscribers_app.command("forget")
+def subscribers_forget(
+    subscriber: Annotated[str, typer.Argument(help="The subscriber's id.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a subscriber's key, so that nothing kept about them can be read again, by anybody."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.subscribers import forget
+
+    subscriber_id = _uuid(subscriber, "subscriber")
+    with open_session() as session:
+        if not yes and not typer.confirm(f"Make the data of {subscriber_id} unreadable for good"):
+            raise typer.Exit(1)
+        with session.db.begin() as connection:
+            if not forget(connection, subscriber_id):
+                raise SettingsError(f"there is no subscriber {subscriber_id} with a key.")
+    err.print(f"{subscriber_id} is forgotten")

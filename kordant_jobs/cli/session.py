@@ -1,0 +1,70 @@
+"""What a command works in: the settings, the running Postgres, the keyring, and the environment for child processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.settings import Settings, load_settings
+from kordant_jobs.store.database import dagster_url
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.server import Server, open_server, prepare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """An opened project: its database is migrated and its master key proved."""
+
+    settings: Settings
+    server: Server
+    db: Engine
+    keyring: Keyring
+    key_made: bool
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment in which Dagster's processes find the same database, state and settings."""
+        return {
+            **os.environ,
+            "KORDANT_STATE_DIR": str(self.settings.state_dir),
+            "KORDANT_DATABASE_URL": self.server.url,
+            "KORDANT_DAGSTER_URL": dagster_url(self.server.url),
+            "KORDANT_EMBEDDED": "1" if self.server.embedded else "",
+            "DAGSTER_HOME": str(dagster_home(self.settings)),
+            "DAGSTER_DISABLE_TELEMETRY": "yes",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")])),
+        }
+
+
+def dagster_home(settings: Settings) -> Path:
+    """Dagster's home in the state folder, with the checkout's dagster.yaml in it."""
+    home = settings.state_dir / "dagster"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    wanted = CHECKOUT / "dagster.yaml"
+    there = home / "dagster.yaml"
+    if not there.exists() or there.read_bytes() != wanted.read_bytes():
+        shutil.copyfile(wanted, there)
+    return home
+
+
+@contextmanager
+def open_session() -> Iterator[Session]:
+    """Open the project for one command: start or reach Postgres, migrate it, prove the master key.
+
+    Raises:
+        KordantError: one line that says what is missing.
+    """
+    settings = load_settings()
+    with open_server(settings) as server:
+        db, keyring, key_made = prepare(server, settings)
+        try:
+            yield Session(settings=settings, server=server, db=db, keyring=keyring, key_made=key_made)
+        finally:
+            db.dispose()

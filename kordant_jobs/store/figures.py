@@ -1,0 +1,36 @@
+"""The database in numbers, for `kordant-jobs status` and the demo. Counts only."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.store.database import saying_what_failed
+
+_QUERIES = {
+    "subscriptions": "SELECT tier, count(*) FROM kordant.subscriptions WHERE status = 'active' GROUP BY 1",
+    "watchlist_items": "SELECT kind, count(*) FROM kordant.watchlist_items WHERE removed_at IS NULL GROUP BY 1",
+    "breaches": "SELECT source, count(*) FROM kordant.breaches GROUP BY 1",
+    "dumps": "SELECT status, count(*) FROM kordant.breach_dumps GROUP BY 1",
+    "exposures": "SELECT coalesce(judgement, 'unjudged'), count(*) FROM kordant.exposures GROUP BY 1",
+    "alerts": "SELECT severity, count(*) FROM kordant.alerts GROUP BY 1",
+    "notifications": "SELECT status, count(*) FROM kordant.notification_outbox GROUP BY 1",
+    "reports": "SELECT kind, count(*) FROM kordant.reports GROUP BY 1",
+}
+
+_LINES = """
+SELECT coalesce(sum(lines), 0), coalesce(sum(records), 0),
+       coalesce(sum((SELECT sum(value::bigint) FROM jsonb_each_text(bad_lines))), 0)
+FROM kordant.breach_dumps
+"""
+
+
+def figures(db: Engine) -> dict[str, object]:
+    """Counts by kind of everything that the project keeps."""
+    found: dict[str, object] = {}
+    with saying_what_failed(), db.connect() as connection:
+        for name, query in _QUERIES.items():
+            found[name] = {row[0]: int(row[1]) for row in connection.execute(sa.text(query + " ORDER BY 1"))}
+        lines, records, bad = connection.execute(sa.text(_LINES)).one()
+    found["dump_lines"] = {"lines": int(lines), "records": int(records), "bad": int(bad)}
+    return found
