@@ -27,8 +27,9 @@ class DroppedFile:
         return self.path.name
 
 
-def dropped_files(folder: Path, *, now: datetime) -> list[DroppedFile]:
-    """The finished regular files in `folder`, by name. A missing folder is made."""
+def dropped_files(folder: Path, *, settled_at: datetime | None = None) -> list[DroppedFile]:
+    """The regular files in `folder`, by name; at `settled_at` only those that had stopped changing. A missing folder
+    is made."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = []
     for path in sorted(folder.iterdir()):
@@ -43,7 +44,7 @@ def dropped_files(folder: Path, *, now: datetime) -> list[DroppedFile]:
             facts = path.stat()
         except FileNotFoundError:
             continue
-        if now.timestamp() - facts.st_mtime < SETTLED_AFTER.total_seconds():
+        if settled_at and settled_at.timestamp() - facts.st_mtime < SETTLED_AFTER.total_seconds():
             continue
         files.append(DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns))
     return files

@@ -1,1 +1,1 @@
-"""The command line, kordant-jobs …: one module a group of commands. It opens what is needed and asks; no rule is here."""
+"""The command line: a module a group of commands. It opens what is needed and asks; no rule is here."""

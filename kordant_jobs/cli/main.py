@@ -54,8 +54,8 @@ def demo(
     run_demo(seed=seed, subscribers=subscribers, lines=lines, keep=keep, as_json=as_json)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def test(
+@app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run_checks(
     context: typer.Context,
     only: Annotated[str | None, typer.Option(help="Just this step: format, lint, types, imports or tests.")] = None,
 ) -> None:

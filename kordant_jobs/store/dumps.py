@@ -44,6 +44,7 @@ class DumpRow:
     status: DumpStatus
     file_key: bytes
     file_size: int
+    file_mtime_ns: int
     told_shape: str | None
     known_at: datetime
     registered_at: datetime
@@ -67,6 +68,7 @@ _ROW = (
     breach_dumps.c.status,
     breach_dumps.c.file_key,
     breach_dumps.c.file_size,
+    breach_dumps.c.file_mtime_ns,
     breach_dumps.c.told_shape,
     breach_dumps.c.known_at,
     breach_dumps.c.registered_at,

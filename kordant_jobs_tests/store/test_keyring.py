@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -101,7 +100,7 @@ def test_a_made_key_file_is_for_its_owner_alone_and_is_kept(tmp_path: Path) -> N
 def test_a_key_file_open_to_others_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "master.key"
     make_key_file(path)
-    os.chmod(path, 0o644)
+    path.chmod(0o644)
     with pytest.raises(KeyringError, match="chmod 600"):
         read_key_file(path)
 

@@ -111,7 +111,7 @@ def new_files(connection: Connection, box: DropBox, keyring: Keyring, now: datet
     seen = dumps.seen_files(connection)
     return [
         file
-        for file in dropped_files(box.folder, now=now)
+        for file in dropped_files(box.folder, settled_at=now)
         if (keyring.file_key(file.name), file.size, file.mtime_ns) not in seen
     ]
 
@@ -219,11 +219,8 @@ def ingest(
         with db.connect() as connection:
             if dumps.load(connection, [dump.id])[0].status is not DumpStatus.REGISTERED:
                 return None
-            now = now_of(connection)
-        file = next((f for f in dropped_files(box.folder, now=now) if keyring.file_key(f.name) == dump.file_key), None)
         try:
-            if file is None:
-                raise DumpUnreadable("the file is no longer in the drop folder. Put it back, or dismiss the dump.")
+            file = _file_of(dump, box, keyring)
             what = _read_into(corpus, dump, file, keyring=keyring, box=box, progress=progress)
         except DumpUnreadable as error:
             with db.begin() as connection:
@@ -234,6 +231,17 @@ def ingest(
         if not box.keep_files:
             file.path.unlink(missing_ok=True)
         return what
+
+
+def _file_of(dump: dumps.DumpRow, box: DropBox, keyring: Keyring) -> DroppedFile:
+    for file in dropped_files(box.folder):
+        if keyring.file_key(file.name) == dump.file_key:
+            if (file.size, file.mtime_ns) != (dump.file_size, dump.file_mtime_ns):
+                raise DumpUnreadable(
+                    "the file was replaced before it was read. The next scan registers what lies there."
+                )
+            return file
+    raise DumpUnreadable("the file is no longer in the drop folder. Put it back, or dismiss the dump.")
 
 
 def _read_into(
