@@ -16,7 +16,7 @@ import polars as pl
 
 from kordant_jobs.domain.exposures import SecretKind
 
-SECRETS = pl.Enum([SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR])
+SECRETS = pl.Enum([kind.value for kind in (SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)])
 """In rising order, so that the strongest of several is the last."""
 
 RECORDS: dict[str, pl.DataType] = {"line": pl.UInt64(), "blind_index": pl.Binary(), "secret": SECRETS}
@@ -37,7 +37,7 @@ class CorpusWriter:
 
     def add(self, records: pl.DataFrame) -> None:
         """Append records with the columns of `RECORDS`; equal ones of one line count once."""
-        records.select(RECORDS).unique().write_parquet(
+        records.select(*RECORDS).unique().write_parquet(
             self._draft / f"part-{self._parts:06d}.parquet", compression="zstd", statistics=False
         )
         self._parts += 1

@@ -133,7 +133,7 @@ def register_file(
     Raises:
         DumpUnreadable: it cannot be opened.
     """
-    digest = content_sha256(file.path)
+    digest = bytes.fromhex(content_sha256(file.path))
     called = name or file.name
     facts = dumps.FileFacts(key=keyring.file_key(called), label=redact(called), size=file.size, mtime_ns=file.mtime_ns)
     with db.begin() as connection:
@@ -237,9 +237,7 @@ def _file_of(dump: dumps.DumpRow, box: DropBox, keyring: Keyring) -> DroppedFile
     for file in dropped_files(box.folder):
         if keyring.file_key(file.name) == dump.file_key:
             if (file.size, file.mtime_ns) != (dump.file_size, dump.file_mtime_ns):
-                raise DumpUnreadable(
-                    "the file was replaced before it was read. The next scan registers what lies there."
-                )
+                raise DumpUnreadable("the file was replaced before it was read. The next scan takes what lies there.")
             return file
     raise DumpUnreadable("the file is no longer in the drop folder. Put it back, or dismiss the dump.")
 
@@ -278,7 +276,7 @@ def blinded(records: pl.DataFrame, keyring: Keyring) -> pl.DataFrame:
         part.with_columns(
             pl.Series("blind_index", keyring.blind_indexes(str(kind), part["identifier"]), dtype=pl.Binary),
             pl.col("secret").cast(pl.String).cast(RECORDS["secret"]),
-        ).select(RECORDS)
+        ).select(*RECORDS)
         for (kind,), part in records.partition_by("kind", as_dict=True).items()
     ]
     return pl.concat(parts) if parts else pl.DataFrame(schema=RECORDS)
@@ -304,9 +302,8 @@ def match_chunk(
         rows = dumps.load(connection, chunk)
     result = ChunkResult()
     for dump in rows:
-        result = _add(
-            result, _match_dump(dump, items, db=db, keyring=keyring, box=box, corpus=corpus, progress=progress)
-        )
+        found = _match_dump(dump, items, plan.window, db=db, keyring=keyring, box=box, corpus=corpus, progress=progress)
+        result = _add(result, found)
     return result
 
 

@@ -1,0 +1,346 @@
+"""A scan on a real database: who is exposed, who is clean, what is unknown, and that nothing comes twice."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from kordant_jobs.adapters.dumps import DumpLimits
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.corpus import Corpus
+from kordant_jobs.adapters.drop_folder import DroppedFile
+from kordant_jobs.domain.breaches import Breach
+from kordant_jobs.domain.exposures import DumpStatus
+from kordant_jobs.jobs.darkwatch_scan import service
+from kordant_jobs.jobs.darkwatch_scan.service import DropBox, Recorded, ScanPlan
+from kordant_jobs.ports import BreachCatalogue
+from kordant_jobs.store import breaches, dumps, subscribers
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.progress import Progress, read_progress
+from kordant_jobs.store.scans import Scope
+from kordant_jobs_tests.jobs.people import subscribe
+
+SETTLED = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A database, a drop folder and a corpus to scan with."""
+
+    db: Engine
+    keyring: Keyring
+    box: DropBox
+    corpus: Corpus
+
+    def drop(self, name: str, content: str | bytes) -> Path:
+        """Put a finished file into the drop folder."""
+        self.box.folder.mkdir(exist_ok=True)
+        path = self.box.folder / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.utime(path, (SETTLED, SETTLED))
+        return path
+
+    def plan(self, scope: Scope | None = None, **window: Any) -> ScanPlan:
+        """Plan a scan, of everybody unless told."""
+        catalogue: BreachCatalogue | None = window.pop("catalogue", None)
+        since, until = window.get("since"), window.get("until")
+        plan, _ = service.plan_scan(
+            scope or Scope(),
+            since=since,
+            until=until,
+            db=self.db,
+            keyring=self.keyring,
+            box=self.box,
+            catalogue=catalogue,
+        )
+        return plan
+
+    def match(self, plan: ScanPlan) -> service.ChunkResult:
+        """Match every chunk of a plan."""
+        progress = Progress(self.db, "test")
+        progress.start(0, "")
+        return service.total(
+            [
+                service.match_chunk(
+                    plan, c, db=self.db, keyring=self.keyring, box=self.box, corpus=self.corpus, progress=progress
+                )
+                for c in plan.chunks
+            ]
+        )
+
+    def scan(self, scope: Scope | None = None, **window: Any) -> tuple[service.ChunkResult, Recorded]:
+        """A whole scan."""
+        plan = self.plan(scope, **window)
+        return self.match(plan), service.record(plan, db=self.db)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with self.db.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query))]
+
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """What a scan leaves behind, but for ids and clock readings."""
+        return {
+            name: self.rows(query)
+            for name, query in {
+                "exposures": "SELECT item_id, breach_name, secret, judgement, first_seen_at, last_seen_at"
+                " FROM kordant.exposures ORDER BY 1, 2",
+                "evidence": "SELECT e.item_id, e.breach_name, v.dump_id, v.line, v.occurrences"
+                " FROM kordant.exposure_evidence v JOIN kordant.exposures e ON e.id = v.exposure_id ORDER BY 1, 2, 3",
+                "alerts": "SELECT e.item_id, e.breach_name, a.severity, a.why::text FROM kordant.alerts a"
+                " JOIN kordant.exposures e ON e.id = a.exposure_id ORDER BY 1, 2",
+                "outbox": "SELECT count(*), count(DISTINCT alert_id) FROM kordant.notification_outbox",
+                "verdicts": "SELECT subscription_id, source, verdict, reason, exposures FROM kordant.source_verdicts"
+                " ORDER BY 1, 2",
+                "dumps": "SELECT id, status, lines, records, bad_lines::text FROM kordant.breach_dumps ORDER BY 1",
+            }.items()
+        }
+
+
+@pytest.fixture
+def bench(db: Engine, keyring: Keyring, tmp_path: Path) -> Bench:
+    limits = DumpLimits(max_bytes=1 << 30, max_ratio=200)
+    box = DropBox(folder=tmp_path / "drop", keep_files=False, limits=limits, phone_region="US")
+    return Bench(db=db, keyring=keyring, box=box, corpus=Corpus(tmp_path / "corpus"))
+
+
+def _catalogue(db: Engine, *found: Breach) -> None:
+    with db.begin() as connection:
+        breaches.save_catalogue(connection, b"x", found, rejected=0)
+
+
+def test_a_watched_identifier_in_a_dump_is_exposed_and_alerted_with_the_reason(bench: Bench) -> None:
+    ann = subscribe(bench.db, bench.keyring, "Ann@Example.com")
+    _catalogue(bench.db, Breach(name="Shoply", title="Shoply", data_classes=("Email addresses", "Passwords")))
+    bench.drop("shoply.txt", "someone@example.com:a\nANN@example.COM:hunter2\n")
+    matched, recorded = bench.scan()
+    assert (matched.hits, matched.lines, recorded.new_alerts, recorded.exposed) == (1, 2, 1, 1)
+    [(severity, why)] = bench.rows("SELECT severity, why FROM kordant.alerts")
+    assert severity == "critical"
+    assert [reason["code"] for reason in why] == ["identifier_in_dump", "secret_in_dump", "breach_known"]
+    assert (why[0]["item_id"], why[0]["line"], why[0]["verified"]) == (str(ann.items["Ann@Example.com"]), 2, True)
+    assert why[2]["breach_name"] == "Shoply"
+    assert bench.rows("SELECT status, channel FROM kordant.notification_outbox") == [("queued", "email")]
+
+
+def test_a_phone_and_a_user_name_are_found_however_they_are_written(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "+1 212 555 0142", "Night.Owl")
+    bench.drop("x.csv", "id,phone,username,email\n1,(212) 555-0142,someone,a@example.com\n2,,night.owl,b@example.com\n")
+    matched, _ = bench.scan()
+    assert matched.hits == 2
+
+
+def test_nobody_else_is_exposed(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("x.txt", "ann@example.org:a\nxann@example.com:b\nann@example.com.example:c\n")
+    matched, recorded = bench.scan()
+    assert (matched.hits, recorded.clean, recorded.new_alerts) == (0, 1, 0)
+
+
+def test_a_second_scan_finds_and_writes_nothing_new(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("x.txt", "ann@example.com:a\nann@example.com:b\n")
+    bench.scan()
+    before = bench.everything()
+    matched, recorded = bench.scan()
+    assert (matched.lines, matched.new_exposures, recorded.new_alerts) == (0, 0, 0)
+    assert bench.everything() == before
+
+
+def test_the_same_content_under_another_name_is_not_ingested_again(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("x.txt", "ann@example.com:a\n")
+    bench.scan()
+    bench.drop("y.txt", "ann@example.com:a\n")
+    matched, _ = bench.scan()
+    assert matched.lines == 0
+    assert bench.rows("SELECT count(*) FROM kordant.breach_dumps") == [(1,)]
+
+
+def test_an_ingested_file_is_removed_and_its_passwords_are_nowhere(bench: Bench, tmp_path: Path) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    path = bench.drop("x.txt", "ann@example.com:correct-horse-battery\n")
+    bench.scan()
+    assert not path.exists()
+    left = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file() and file.suffix == ".parquet")
+    assert b"correct-horse" not in left
+    assert b"ann@example.com" not in left
+
+
+def test_an_item_added_later_is_found_in_a_dump_of_before(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("x.txt", "ann@example.com:a\nbob@example.com:b\n")
+    bench.scan()
+    subscribe(bench.db, bench.keyring, "bob@example.com", created_at=datetime.now(UTC))
+    matched, recorded = bench.scan()
+    assert (matched.new_exposures, matched.lines, recorded.new_alerts) == (1, 0, 1)
+
+
+def test_a_dump_dated_back_behind_the_watermark_is_still_seen(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.scan()
+    path = bench.drop("x.txt", "ann@example.com:a\n")
+    facts = path.stat()
+    file = DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+    service.register_file(bench.db, file, bench.keyring, known_at=datetime(2026, 3, 1, tzinfo=UTC))
+    _, recorded = bench.scan()
+    assert recorded.new_alerts == 1
+    assert bench.rows("SELECT first_seen_at FROM kordant.exposures") == [(datetime(2026, 3, 1, tzinfo=UTC),)]
+
+
+def test_a_scan_of_one_tier_leaves_the_others_for_their_own(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com", tier="premium")
+    subscribe(bench.db, bench.keyring, "bob@example.com", tier="basic")
+    bench.drop("x.txt", "ann@example.com:a\nbob@example.com:b\n")
+    assert bench.scan(Scope(tiers=("premium",)))[1].new_alerts == 1
+    assert bench.scan(Scope(tiers=("basic",)))[1].new_alerts == 1
+
+
+def test_a_day_covers_the_pairs_that_became_known_on_it(bench: Bench) -> None:
+    day = datetime(2026, 3, 2, tzinfo=UTC)
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    for offset, name in enumerate(["a.txt", "b.txt", "c.txt"]):
+        path = bench.drop(name, f"ann@example.com:{name}\n")
+        facts = path.stat()
+        file = DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        known_at = day + timedelta(days=offset - 1, hours=12)
+        service.register_file(bench.db, file, bench.keyring, known_at=known_at)
+    matched, recorded = bench.scan(since=day, until=day + timedelta(days=1))
+    assert (matched.dumps, matched.hits, recorded.new_alerts) == (1, 1, 1)
+    assert bench.rows("SELECT checked_on, new_exposures FROM kordant.source_verdicts") == [(day.date(), 1)]
+
+
+def test_days_in_any_order_give_what_one_scan_gives(bench: Bench) -> None:
+    day = datetime(2026, 3, 2, tzinfo=UTC)
+    subscribe(bench.db, bench.keyring, "ann@example.com", created_at=day + timedelta(days=1, hours=3))
+    for offset, name in enumerate(["a.txt", "b.txt", "c.txt"]):
+        path = bench.drop(name, f"ann@example.com:{name}\n")
+        facts = path.stat()
+        file = DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        service.register_file(bench.db, file, bench.keyring, known_at=day + timedelta(days=offset, hours=12))
+    for offset in (2, 0, 1):
+        start = day + timedelta(days=offset)
+        bench.scan(since=start, until=start + timedelta(days=1))
+    days = {k: v for k, v in bench.everything().items() if k in {"exposures", "evidence", "alerts"}}
+    _, recorded = bench.scan()
+    assert recorded.new_alerts == 0
+    assert {k: v for k, v in bench.everything().items() if k in days} == days
+    assert len(days["exposures"]) == 3
+
+
+def test_without_any_dump_the_verdict_is_unknown_not_clean(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.scan()
+    assert bench.rows("SELECT verdict, reason FROM kordant.source_verdicts") == [
+        ("unknown", "no breach dump was ingested yet")
+    ]
+
+
+def test_a_dump_that_cannot_be_read_makes_the_verdict_unknown_until_it_is_repaired(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("good.txt", "bob@example.com:b\n")
+    whole = gzip.compress(b"ann@example.com:a\n" * 100)
+    bench.drop("bad.txt.gz", whole[: len(whole) // 2])
+    matched, recorded = bench.scan()
+    assert (len(matched.quarantined), recorded.unknown, recorded.clean) == (1, 1, 0)
+    [(reason,)] = bench.rows("SELECT reason FROM kordant.breach_dumps WHERE status = 'quarantined'")
+    assert "\n" not in reason
+    assert reason
+    assert not bench.scan()[0].quarantined, "a quarantined dump is not read again as it is"
+    bench.drop("bad.txt.gz", whole)
+    matched, recorded = bench.scan()
+    assert (matched.hits, recorded.exposed, recorded.unknown) == (1, 1, 0)
+    assert bench.rows("SELECT status FROM kordant.breach_dumps ORDER BY 1") == [
+        ("ingested",),
+        ("ingested",),
+        ("superseded",),
+    ]
+
+
+def test_a_dismissed_dump_no_longer_makes_anything_unknown(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("good.txt", "bob@example.com:b\n")
+    bench.drop("bad.gz", b"\x1f\x8b\x08\x00junk")
+    matched, _ = bench.scan()
+    with bench.db.begin() as connection:
+        assert dumps.move(connection, matched.quarantined[0], DumpStatus.DISMISSED)
+    assert bench.scan()[1].clean == 1
+
+
+def test_a_dump_whose_file_vanished_is_quarantined_with_that_reason(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    path = bench.drop("x.txt", "ann@example.com:a\n")
+    plan = bench.plan()
+    path.unlink()
+    assert len(bench.match(plan).quarantined) == 1
+    [(reason,)] = bench.rows("SELECT reason FROM kordant.breach_dumps")
+    assert "no longer in the drop folder" in reason
+
+
+@pytest.mark.parametrize(("verified", "alerts"), [(True, 1), (False, 0)])
+def test_a_sensitive_breach_is_told_only_to_the_verified_owner(bench: Bench, verified: bool, alerts: int) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com", verified=verified)
+    _catalogue(bench.db, Breach(name="Delicate", title="Delicate", is_sensitive=True))
+    bench.drop("Delicate.txt", "ann@example.com:a\n")
+    _, recorded = bench.scan()
+    assert recorded.new_alerts == alerts
+
+
+def test_once_the_owner_is_verified_a_withheld_exposure_is_told(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com", verified=False)
+    _catalogue(bench.db, Breach(name="Delicate", title="Delicate", is_sensitive=True))
+    bench.drop("Delicate.txt", "ann@example.com:a\n")
+    bench.scan()
+    with bench.db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.watchlist_items SET verified_at = now()"))
+    assert bench.scan()[1].new_alerts == 1
+
+
+@pytest.mark.parametrize("flag", ["is_fabricated", "is_retired", "is_spam_list"])
+def test_what_is_no_incident_raises_no_alert(bench: Bench, flag: str) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    _catalogue(bench.db, replace(Breach(name="Odd", title="Odd"), **{flag: True}))
+    bench.drop("odd.txt", "ann@example.com:a\n")
+    matched, recorded = bench.scan()
+    assert (matched.hits, recorded.new_alerts, recorded.clean) == (1, 0, 1)
+
+
+def test_a_forgotten_subscriber_is_scanned_no_more(bench: Bench) -> None:
+    ann = subscribe(bench.db, bench.keyring, "ann@example.com")
+    with bench.db.begin() as connection:
+        assert subscribers.forget(connection, ann.subscriber_id)
+    bench.drop("x.txt", "ann@example.com:a\n")
+    assert bench.scan()[0].hits == 0
+
+
+def test_a_catalogue_that_is_not_json_does_not_stop_the_scan_and_is_said(bench: Bench) -> None:
+    class Html:
+        def read(self) -> bytes:
+            return b"<html>busy</html>"
+
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("x.txt", "ann@example.com:a\n")
+    plan = bench.plan(catalogue=Html())
+    assert plan.catalogue_problem is not None
+    assert "is not JSON" in plan.catalogue_problem
+    assert bench.match(plan).hits == 1
+
+
+def test_progress_counts_the_bytes_of_what_is_ingested(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    content = "ann@example.com:a\n" * 1000
+    bench.drop("x.txt", content)
+    plan = bench.plan()
+    bench.match(plan)
+    with Progress(bench.db, "test") as progress:
+        progress.flush("end")
+    reading = read_progress(bench.db, "test")
+    assert reading is not None
+    assert reading.message == "end"
