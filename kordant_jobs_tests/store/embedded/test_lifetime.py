@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from kordant_jobs_tests.store.embedded.conftest import (
     base_of,
     eventually,
     guards_of,
+    new_state,
     processes_of,
 )
 
@@ -34,7 +36,8 @@ def test_the_last_client_out_stops_the_server(state: Path, actors: Actors) -> No
     assert processes_of(base_of(state)) == []
 
 
-def test_six_processes_that_race_share_one_server(state: Path, actors: Actors) -> None:
+def test_six_processes_that_race_share_one_server(empty_state: Path, actors: Actors) -> None:
+    state = empty_state
     six = [actors(state) for _ in range(6)]
     for actor in six:
         actor.send("start")
@@ -173,11 +176,7 @@ def test_stop_ends_the_server_whoever_is_attached_and_start_brings_it_back(state
 
 
 def test_a_deleted_state_folder_takes_its_server_along(place: Path, actors: Actors) -> None:
-    import shutil
-
-    state = place / "state"
-    state.mkdir(mode=0o755)
-    state.chmod(0o755)
+    state = new_state(place)
     actor = actors(state)
     actor.ask("start")
     base = base_of(state)
