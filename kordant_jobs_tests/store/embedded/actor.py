@@ -59,7 +59,7 @@ class Client:
 
     def spawn(self) -> int:
         """A program that got every descriptor that isn't close-on-exec."""
-        return subprocess.Popen(["sleep", "60"], close_fds=False).pid  # noqa: S607
+        return subprocess.Popen(["sleep", "60"], close_fds=False).pid
 
     def forked_release(self) -> bool:
         """Whether a forked child that leaves stops the server under its parent."""
@@ -72,7 +72,7 @@ class Client:
 
 
 def become(user: str) -> None:
-    """Drop root for good. What is imported stays; the interpreter may be out of reach, so the guard gets another."""
+    """Drop root for good. The interpreter may be out of reach then, so the guard gets another."""
     uid, gid = (int(user), int(user)) if user.isdigit() else pwd.getpwnam(user)[2:4]
     os.setgroups([])
     os.setgid(gid)

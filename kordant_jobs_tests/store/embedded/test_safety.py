@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +19,7 @@ import pytest
 from kordant_jobs.store.embedded import EmbeddedPostgres
 from kordant_jobs_tests.store.embedded.conftest import (
     FAST,
+    ROOT,
     Actor,
     as_root,
     base_of,
@@ -69,13 +73,16 @@ def test_other_programs_that_run_as_nobody_may_not_connect(state: Path, actors: 
 
 def test_no_value_of_ours_reaches_the_log(state: Path) -> None:
     secret = "ann@example.com"
-    with EmbeddedPostgres(state, settings={**FAST, "log_min_messages": "debug5", "log_statement": "all"}) as server:
+    with EmbeddedPostgres(
+        state, settings={**FAST, "log_min_messages": "debug5", "log_statement": "all"}
+    ) as server:
         connection = psycopg2.connect(server.url().replace("+psycopg2", ""))
         connection.autocommit = True
         cursor = connection.cursor()
         cursor.execute("create table people (mail text primary key)")
         cursor.execute("insert into people values (%s)", (secret,))
-        for query in ("insert into people values (%s)", "select %s::int", "do $$ begin raise warning %s; end $$"):
+        cursor.execute("do $$ begin raise warning '%%', %s; end $$", (secret,))
+        for query in ("insert into people values (%s)", "select %s::int"):
             with pytest.raises(psycopg2.Error):
                 cursor.execute(query, (secret,))
         backend = connection.info.backend_pid
@@ -99,7 +106,7 @@ def test_the_log_stays_small(state: Path) -> None:
         assert log.stat().st_size < 1 << 20
 
 
-AWKWARD = ["deep/" * 30, "it's $HOME `id` \"here\"", "a, b;c", "Ünïcode 家", "new\nline"]  # noqa: RUF001
+AWKWARD = ["deep/" * 30, 'it\'s $HOME `id` "here"', "a, b;c", "Ünïcode 家", "new\nline"]
 
 
 @pytest.mark.parametrize("name", AWKWARD)
@@ -121,7 +128,9 @@ def test_any_path_of_a_state_folder_will_do(place: Path, actors: Actors, name: s
 
 
 @as_root
-def test_a_state_folder_closed_to_nobody_has_its_data_in_a_shelter_and_owns_it(place: Path, actors: Actors) -> None:
+def test_a_state_folder_closed_to_nobody_has_its_data_in_a_shelter_and_owns_it(
+    place: Path, actors: Actors
+) -> None:
     state = new_state(place, mode=0o700)
     first, second = actors(state), actors(state)
     first.send("start")
@@ -139,8 +148,6 @@ def test_a_state_folder_closed_to_nobody_has_its_data_in_a_shelter_and_owns_it(p
 def test_a_moved_state_folder_takes_its_sheltered_data_along_and_a_copied_one_does_not(
     place: Path, actors: Actors
 ) -> None:
-    import shutil
-
     state = new_state(place, mode=0o700)
     with EmbeddedPostgres(state, settings=FAST):
         base = base_of(state)
@@ -181,3 +188,21 @@ def test_a_user_without_a_name_is_told_so(place: Path, actors: Actors) -> None:
     state = new_state(place, mode=0o777)
     with pytest.raises(Exception, match="SetupError: user id 54321 has no name"):
         actors(state, user="54321").ask("start")
+
+
+@as_root
+def test_a_root_that_may_become_nobody_else_is_told_so(state: Path) -> None:
+    script = "import sys; from pathlib import Path; from kordant_jobs.store.embedded import EmbeddedPostgres as E\n"
+    alone = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        sys.executable,
+        "-c",
+        script + "E(Path(sys.argv[1])).start()",
+    ]
+    done = subprocess.run([*alone, str(state)], capture_output=True, text=True, cwd=ROOT, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip("this kernel lets nobody make a user namespace")
+    assert "SetupError" in done.stderr.splitlines()[-1]
+    assert "run as an ordinary user, or set KORDANT_DATABASE_URL" in done.stderr
