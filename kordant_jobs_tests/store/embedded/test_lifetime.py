@@ -119,9 +119,11 @@ def test_ctrl_c_in_the_terminal_of_the_first_client_spares_the_server(state: Pat
     assert second.ask("sql select 1") == [1]
     sessions = {os.getsid(one.pid) for one in processes_of(base_of(state))}
     assert first.pid not in sessions
-    guards_of(state)[0].send_signal(signal.SIGINT)
+    (guard,) = guards_of(state)
+    guard.send_signal(signal.SIGINT)
+    assert second.ask("sql select pg_sleep(0.1)::text") == [""]
     assert second.ask("start") == pid
-    assert len(guards_of(state)) == 1
+    assert guards_of(state) == [guard]
 
 
 def test_a_forked_child_that_lives_on_is_a_client(state: Path, actors: Actors) -> None:

@@ -192,14 +192,14 @@ def test_a_user_without_a_name_is_told_so(place: Path, actors: Actors) -> None:
 
 @as_root
 def test_a_root_that_may_become_nobody_else_is_told_so(state: Path) -> None:
-    script = "import sys; from pathlib import Path; from kordant_jobs.store.embedded import EmbeddedPostgres as E\n"
+    script = "import sys, pathlib; from kordant_jobs.store.embedded import EmbeddedPostgres\n"
     alone = [
         "unshare",
         "--user",
         "--map-root-user",
         sys.executable,
         "-c",
-        script + "E(Path(sys.argv[1])).start()",
+        script + "EmbeddedPostgres(pathlib.Path(sys.argv[1])).start()",
     ]
     done = subprocess.run([*alone, str(state)], capture_output=True, text=True, cwd=ROOT, check=False)
     if "unshare" in done.stderr:
