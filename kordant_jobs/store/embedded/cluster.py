@@ -1,4 +1,4 @@
-"""The data directory and the server's settings: made whole or not at all, guarded against another major version."""
+"""The data directory, made whole or not at all and never opened by another version; the server's settings."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kordant_jobs.store.embedded.account import Account
 from kordant_jobs.store.embedded.binaries import Binaries
 from kordant_jobs.store.embedded.folders import Folders, give
 
-# Who may connect: one system user, over the socket, as `postgres`. The socket's folder already lets in only the
-# server's user and root; `peer` keeps out other programs that run as `nobody`.
+# Who may connect: one system user, over the socket, as `postgres`. The socket's folder already lets in only
+# the server's user and root; `peer` keeps out other programs that run as `nobody`.
 HBA = "local all all peer map=client\n"
 
-# An ERROR of Postgres can quote a value ('invalid input syntax …: "ann@example.com"'), a DETAIL quotes keys and
-# statements. So the log takes LOG, FATAL and PANIC only, one line each.
+# An ERROR of Postgres can quote a value ('invalid input syntax …: "ann@example.com"'), a DETAIL quotes keys
+# and statements. So the log takes LOG, FATAL and PANIC only, one line each.
 PRIVATE_LOG = {
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
@@ -53,11 +53,13 @@ def ensure_cluster(folders: Folders, binaries: Binaries, account: Account, *, du
     draft = folders.base / f"initdb-{secrets.token_hex(4)}"
     give(draft, account)
     # A relative path: initdb hands paths to a shell, and a checkout may lie anywhere.
-    command = [binaries.folder / "initdb", "-D", draft.name, *_initdb_options(binaries, durable=durable)]
+    options = _initdb_options(binaries, durable=durable)
+    command = [str(binaries.folder / "initdb"), "-D", draft.name, *options]
     done = account.run(command, cwd=folders.base)
     if done.returncode != 0:
         shutil.rmtree(draft, ignore_errors=True)
-        raise SetupError(f"initdb failed in {folders.base}: {_reason(done.stdout)}. Make room or access, start again.")
+        reason = _reason(done.stdout)
+        raise SetupError(f"initdb failed in {folders.base}: {reason}. Make room or access, then start again.")
     draft.rename(folders.data)
 
 
@@ -71,7 +73,7 @@ def check_version(data: Path, binaries: Binaries) -> None:
         made_by = (data / "PG_VERSION").read_text().strip()
     except OSError as error:
         raise PermanentError(
-            f"{data} is not a database of Postgres (PG_VERSION: {error.strerror}): move it away to begin anew."
+            f"{data} is no database of Postgres (PG_VERSION: {error.strerror}): move it away to begin anew."
         ) from None
     if made_by != str(binaries.major):
         raise PermanentError(
@@ -82,7 +84,7 @@ def check_version(data: Path, binaries: Binaries) -> None:
 
 
 def server_command(folders: Folders, binaries: Binaries, account: Account, settings: Mapping[str, str]) -> list[str]:
-    """Write who may connect, and give the command line of the server. Ours wins over the caller's settings."""
+    """Write who may connect, and give the server's command line. Safety wins over the caller's settings."""
     hba, ident = folders.base / "pg_hba.conf", folders.base / "pg_ident.conf"
     client = account.client.replace('"', '""')
     for path, text in ((hba, HBA), (ident, f'client "{client}" postgres\n')):

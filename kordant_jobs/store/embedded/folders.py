@@ -1,8 +1,9 @@
 """Where a server's things lie: `postgres/` in the state folder, or a shelter when its user can't reach that.
 
-As root the server is `nobody`, who can't enter a state folder of mode 0700 or below /root. Its things then lie
-in /var/lib/kordant-jobs, and the file `postgres.at` in the state folder names the place. The state folder owns
-it: `EmbeddedPostgres.delete` removes both, a moved state folder takes it along, a copied one gets its own.
+As root the server is `nobody`, who can't enter a state folder of mode 0700 or below /root. Its things then
+lie in /var/lib/kordant-jobs, and the file `postgres.at` in the state folder names the place. The state folder
+owns it: `delete` of the server removes both, a moved state folder takes it along, a copied one gets another.
+A state folder deleted by hand leaves its place behind, since it may only be a disk that isn't mounted.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def make_folders(state: Path, account: Account) -> Folders:
             f"{found.base} belongs to user id {owner}: run as that user, or set KORDANT_STATE_DIR to another folder."
         )
     if account.is_other and not account.reaches(found.base.parent):
-        raise SetupError(f"the user `nobody` can't enter {found.base.parent}: chmod o+x it and the folders above it.")
+        raise SetupError(f"the user `nobody` can't enter {found.base.parent}: chmod o+rx it and all above it.")
     return found
 
 
@@ -114,7 +115,7 @@ def give(path: Path, account: Account) -> None:
 
 
 def shelter() -> Path:
-    """A folder of ours with a short plain path, outside of any checkout. Others may enter it only when root's.
+    """A folder of ours with a short plain path, outside of any checkout. Others may enter it if it is root's.
 
     Raises:
         SetupError: somebody else made it first.
@@ -136,7 +137,7 @@ def shelter() -> Path:
 
 
 def socket_dir(base: Path) -> Path:
-    """The folder of the socket: in the base, or in the shelter when that path is too long or odd for a socket."""
+    """The folder of the socket: in the base, or the shelter when that path is too long or odd for one."""
     inside = base / "run"
     if len(os.fsencode(inside)) <= SOCKET_DIR_BYTES and _PLAIN.fullmatch(str(inside)):
         return inside
@@ -165,7 +166,7 @@ def _new_folders(state: Path, account: Account) -> Folders:
 
 
 def _sheltered(state: Path) -> Path | None:
-    """The base that the pointer names, when it is really this state folder's: a copied folder doesn't share it."""
+    """The base that the pointer names, if it is this state folder's own: a copied folder doesn't share it."""
     try:
         base = Path(pointer(state).read_text())
         owner = Path((base / "state").read_text())

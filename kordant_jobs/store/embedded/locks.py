@@ -15,15 +15,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kordant_jobs.errors import DatabaseUnavailable
+from kordant_jobs.errors import DatabaseUnavailable, SetupError
 
 # A cold start takes a second, crash recovery of a big database perhaps a minute.
 PATIENCE_S = 180.0
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file, made if absent; the caller closes it."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Open a lock file, made if absent; the caller closes it.
+
+    Raises:
+        SetupError: it can't be opened, mostly since another user made it.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise SetupError(
+            f"{path} can't be opened ({error.strerror}): run as its owner, or set KORDANT_STATE_DIR."
+        ) from None
 
 
 @contextmanager
@@ -39,7 +48,7 @@ def exclusive(path: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
         while not _taken(fd, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise DatabaseUnavailable(
-                    f"another process has held {path} for {patience_s:.0f} s: find it (fuser {path}) and end it."
+                    f"another process has held {path} for {patience_s:.0f} s: find it with fuser and end it."
                 )
             time.sleep(0.002)
         try:
@@ -64,14 +73,14 @@ def all_alone(path: Path) -> Iterator[bool]:
 
 
 def hold_shared(path: Path) -> int:
-    """Open the file and hold a shared lock on it until the descriptor is closed, here and in forked children."""
+    """Hold a shared lock on the file until the descriptor is closed, here and in forked children."""
     fd = open_lock(path)
     fcntl.flock(fd, fcntl.LOCK_SH)
     return fd
 
 
 def held_by_process(path: Path) -> bool:
-    """Whether a living process holds the file by a POSIX lock (the guard's kind: a fork doesn't inherit it)."""
+    """Whether a living process holds the file by a POSIX lock, the guard's kind: no fork inherits it."""
     fd = open_lock(path)
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

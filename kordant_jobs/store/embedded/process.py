@@ -7,7 +7,6 @@ keeps as its own.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -49,7 +48,7 @@ def strays(data: Path) -> list[psutil.Process]:
 
 
 def stop_postmaster(data: Path, *, patience_s: float = STOP_PATIENCE_S) -> bool:
-    """Stop the server, cleanly if it can; False when none was alive. All its processes are gone afterwards."""
+    """Stop the server, cleanly if it can; False when none was alive. No process of it is left afterwards."""
     server = find_postmaster(data)
     if server is None:
         return False
@@ -66,7 +65,7 @@ def stop_postmaster(data: Path, *, patience_s: float = STOP_PATIENCE_S) -> bool:
 def kill_strays(data: Path) -> None:
     """End orphaned backends, so that nothing but a new server writes to the data.
 
-    Only then may a stale `postmaster.pid` be removed: it is what keeps Postgres itself from starting beside them.
+    Only then may a stale `postmaster.pid` be removed: by it Postgres itself refuses to start beside them.
     """
     for process in strays(data):
         with suppress(psutil.NoSuchProcess):
@@ -96,7 +95,7 @@ def _works_in(data: Path, process: psutil.Process) -> bool:
     try:
         if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
             return False
-        return process.name().startswith("postgres") and os.path.samefile(process.cwd(), data)
+        return process.name().startswith("postgres") and data.samefile(process.cwd())
     except (psutil.Error, OSError):  # gone meanwhile, or somebody else's: ours would be open to us
         return False
 

@@ -40,13 +40,14 @@ from kordant_jobs.store.embedded.locks import (
 from kordant_jobs.store.embedded.process import Postmaster, find_postmaster, kill_strays, stop_postmaster
 
 DEFAULT_SETTINGS: Mapping[str, str] = MappingProxyType({"max_connections": "200"})
+LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 # Recovery after a crash replays at most max_wal_size (1 GB): seconds; five minutes on a very slow disk.
 READY_PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStatus:
-    """What is known of a state folder's server, read without a lock. None: there is none, or it can't be told."""
+    """What is known of a state folder's server, read without a lock. None: there is none, or no telling."""
 
     running: bool
     pid: int | None
@@ -59,9 +60,10 @@ class ServerStatus:
 class EmbeddedPostgres:
     """A Postgres server of our own in a state folder, shared by every process that enters it.
 
-    The first to enter starts it, the last to leave stops it, and when that one was killed the guard does within
-    a second. A forked child of a client counts as a client while it lives; a child that was exec'd doesn't.
-    Server settings are those of whoever started it; a setting that would open a port or log a value is overruled.
+    The first to enter starts it, the last to leave stops it, and when that one was killed the guard does
+    within a second. A forked child of a client counts as a client while it lives, one that was exec'd not.
+    An object is one client, of one thread at a time. Server settings (postgresql.conf) are those of whoever
+    started it; one that would open a port or log a value is overruled.
     """
 
     def __init__(self, state_dir: Path, *, settings: Mapping[str, str] = DEFAULT_SETTINGS) -> None:
@@ -81,7 +83,7 @@ class EmbeddedPostgres:
         """Start the server or attach to it, and be a client until `release`. Again: make sure that it runs.
 
         Raises:
-            SetupError: no programs, no usable folder or user, or the server refuses to start; says which.
+            SetupError: no programs, no usable folder or user, a full disk, a setting refused; says which.
             PermanentError: the data is of another major version of Postgres.
             DatabaseUnavailable: it was not ready within five minutes, or another process blocks all others.
         """
@@ -89,25 +91,29 @@ class EmbeddedPostgres:
         try:
             self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise SetupError(f"{self._state} can't be made ({error.strerror}): set KORDANT_STATE_DIR.") from None
+            raise SetupError(
+                f"{self._state} can't be made ({error.strerror}): set KORDANT_STATE_DIR to a folder of yours."
+            ) from None
         folders = make_folders(self._state, account)
         with exclusive(folders.lock):
-            mine = hold_shared(folders.clients) if self._client is None else self._client
+            self._attach(folders)
             try:
-                server = self._ensure_running(folders, account)
+                self._socket = self._ensure_running(folders, account).socket
+            except OSError as error:
+                self._detach()
+                raise SetupError(
+                    f"Postgres can't be started in {folders.base}: {error.strerror}. "
+                    "Make room or access, then start again."
+                ) from None
             except BaseException:
-                os.close(mine)
-                self._client = None
+                self._detach()
                 raise
-            self._client, self._socket = mine, server.socket
 
     def release(self) -> bool:
         """Stop being a client; True when this was the last one and stopped the server. Safe to repeat."""
         if self._client is None:
             return False
-        # Closed, not unlocked: a forked child that lives on keeps the lock.
-        os.close(self._client)
-        self._client = None
+        self._detach()
         folders = find_folders(self._state)
         if folders is None:
             return False
@@ -130,7 +136,7 @@ class EmbeddedPostgres:
                 pointer(self._state).unlink(missing_ok=True)
 
     def url(self, database: str = "postgres") -> str:
-        """Where to connect, as SQLAlchemy and Dagster take it. It holds no secret: the socket's folder guards it.
+        """Where to connect, as SQLAlchemy and Dagster take it. It holds no secret: the socket is guarded.
 
         Raises:
             DatabaseUnavailable: the server was never started here.
@@ -140,8 +146,9 @@ class EmbeddedPostgres:
             server = find_postmaster(folders.data)
             socket = server.socket if server else folders.socket
         if socket is None:
-            raise DatabaseUnavailable(f"there is no Postgres in {self._state} yet: start it first (kordant-jobs up).")
-        return f"postgresql+psycopg2://postgres@/{quote(database, safe='')}?host={quote(str(socket), safe='')}"
+            raise DatabaseUnavailable(f"there is no Postgres in {self._state} yet: start it (kordant-jobs up).")
+        name, host = quote(database, safe=""), quote(str(socket), safe="")
+        return f"postgresql+psycopg2://postgres@/{name}?host={host}"
 
     def status(self) -> ServerStatus:
         """Look without touching: nothing is started, made or waited for."""
@@ -161,6 +168,19 @@ class EmbeddedPostgres:
             clients=count_shared(folders.clients),
         )
 
+    def _attach(self, folders: Folders) -> None:
+        if self._client is not None:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._client), folders.clients.stat()):
+                    return
+            self._detach()  # the state folder was deleted meanwhile and is another one now
+        self._client = hold_shared(folders.clients)
+
+    def _detach(self) -> None:
+        if self._client is not None:
+            os.close(self._client)  # closed, not unlocked: a forked child that lives on keeps the lock
+        self._client = None
+
     def _ensure_running(self, folders: Folders, account: Account) -> Postmaster:
         server = find_postmaster(folders.data)
         if server is not None and server.state == "stopping":  # a shutdown that somebody else asked for
@@ -179,7 +199,7 @@ class EmbeddedPostgres:
         ensure_cluster(folders, binaries, account, durable=durable_settings(self._settings))
         give(folders.socket, account)
         clear_remains(folders)
-        folders.log.write_bytes(b"")
+        folders.log.unlink(missing_ok=True)
         command = server_command(folders, binaries, account, self._settings)
         _spawn_guard(folders, account, command=command)
         write_version(folders, binaries)
@@ -196,9 +216,7 @@ def _wait_for_no_guard(folders: Folders) -> None:
     deadline = time.monotonic() + 10.0
     while held_by_process(folders.guard):
         if time.monotonic() > deadline:
-            raise DatabaseUnavailable(
-                f"the guard of {folders.base} outlives its server: end it (fuser {folders.guard})."
-            )
+            raise DatabaseUnavailable(f"a guard outlives its server: find it (fuser {folders.guard}) and end it.")
         time.sleep(0.002)
 
 
@@ -210,22 +228,22 @@ def _wait_ready(folders: Folders) -> Postmaster:
         if server is not None and server.state == "ready":
             return server
         if server is None and not guarded:  # looked at in this order, so that it did not just appear
-            raise SetupError(f"Postgres did not start in {folders.base}: {last_words(folders.log)}. See {folders.log}.")
+            reason = last_words(folders.log)
+            raise SetupError(f"Postgres did not start in {folders.base}: {reason}. See {folders.log}.")
         time.sleep(0.004)
-    raise DatabaseUnavailable(
-        f"Postgres in {folders.base} is not ready after {READY_PATIENCE_S:.0f} s: see {folders.log}."
-    )
+    raise DatabaseUnavailable(f"Postgres is not ready after {READY_PATIENCE_S:.0f} s: see {folders.log}.")
 
 
 def _spawn_guard(folders: Folders, account: Account, *, command: list[str] | None = None, pid: int = 0) -> None:
     """Start the guard, detached; return when it has the server's pid. Exactly one of `command` and `pid`."""
     with ExitStack() as opened:
-        log = os.open(folders.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        log = os.open(folders.log, LOG_FLAGS, 0o600)
         opened.callback(os.close, log)
         files = {}
-        for name, path in (("lock_fd", folders.lock), ("clients_fd", folders.clients), ("guard_fd", folders.guard)):
-            files[name] = open_lock(path)  # of its own: a lock of ours must not be its lock
-            opened.callback(os.close, files[name])
+        for name in ("lock", "clients", "guard"):
+            fd = open_lock(getattr(folders, name))  # opened anew: a lock of ours must not be its lock
+            opened.callback(os.close, fd)
+            files[f"{name}_fd"] = fd
         orders = guard.Orders(
             lock_path=str(folders.lock),
             log_fd=log,

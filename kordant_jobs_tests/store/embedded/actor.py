@@ -40,7 +40,9 @@ class Client:
         self.server.stop()
 
     def sql(self, *words: str) -> Any:
-        with contextlib.closing(psycopg2.connect(self.dsn())) as connection, connection, connection.cursor() as cursor:
+        with contextlib.closing(psycopg2.connect(self.dsn())) as connection:
+            connection.autocommit = True
+            cursor = connection.cursor()
             cursor.execute(" ".join(words))
             return cursor.fetchone() if cursor.description else None
 
@@ -70,7 +72,7 @@ class Client:
 
 
 def become(user: str) -> None:
-    """Drop root for good. What is imported stays; the interpreter may be out of reach, so the guard gets another."""
+    """Drop root for good. The interpreter may be out of reach then, so the guard gets another."""
     uid, gid = (int(user), int(user)) if user.isdigit() else pwd.getpwnam(user)[2:4]
     os.setgroups([])
     os.setgid(gid)
@@ -88,7 +90,7 @@ def main() -> None:
         command, *arguments = line.split()
         try:
             answer: Any = {"answer": getattr(client, command)(*arguments)}
-        except KordantError as error:
+        except (KordantError, psycopg2.Error) as error:
             answer = {"error": type(error).__name__, "text": str(error)}
         print(json.dumps(answer, default=str), flush=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,11 @@ from kordant_jobs.store.embedded import EmbeddedPostgres
 from kordant_jobs_tests.store.embedded.conftest import (
     FAST,
     Actor,
-    Refused,
+    RefusedError,
     base_of,
     eventually,
     guards_of,
+    new_state,
     processes_of,
 )
 
@@ -34,7 +36,8 @@ def test_the_last_client_out_stops_the_server(state: Path, actors: Actors) -> No
     assert processes_of(base_of(state)) == []
 
 
-def test_six_processes_that_race_share_one_server(state: Path, actors: Actors) -> None:
+def test_six_processes_that_race_share_one_server(empty_state: Path, actors: Actors) -> None:
+    state = empty_state
     six = [actors(state) for _ in range(6)]
     for actor in six:
         actor.send("start")
@@ -116,9 +119,11 @@ def test_ctrl_c_in_the_terminal_of_the_first_client_spares_the_server(state: Pat
     assert second.ask("sql select 1") == [1]
     sessions = {os.getsid(one.pid) for one in processes_of(base_of(state))}
     assert first.pid not in sessions
-    guards_of(state)[0].send_signal(signal.SIGINT)
+    (guard,) = guards_of(state)
+    guard.send_signal(signal.SIGINT)
+    assert second.ask("sql select pg_sleep(0.1)::text") == [""]
     assert second.ask("start") == pid
-    assert len(guards_of(state)) == 1
+    assert guards_of(state) == [guard]
 
 
 def test_a_forked_child_that_lives_on_is_a_client(state: Path, actors: Actors) -> None:
@@ -173,11 +178,7 @@ def test_stop_ends_the_server_whoever_is_attached_and_start_brings_it_back(state
 
 
 def test_a_deleted_state_folder_takes_its_server_along(place: Path, actors: Actors) -> None:
-    import shutil
-
-    state = place / "state"
-    state.mkdir(mode=0o755)
-    state.chmod(0o755)
+    state = new_state(place)
     actor = actors(state)
     actor.ask("start")
     base = base_of(state)
@@ -196,7 +197,7 @@ def test_leaving_twice_or_without_having_entered_is_nothing(state: Path) -> None
 
 def test_a_server_that_refuses_to_start_says_why_and_leaves_nothing(state: Path, actors: Actors) -> None:
     actor = actors(state, {**FAST, "work_mem": "a lot"})
-    with pytest.raises(Refused, match=r"SetupError: Postgres did not start in .*work_mem"):
+    with pytest.raises(RefusedError, match=r"SetupError: Postgres did not start in .*work_mem"):
         actor.ask("start")
     assert processes_of(base_of(state)) == []
     assert EmbeddedPostgres(state).status().clients == 0
