@@ -55,13 +55,13 @@ def dagster_home(settings: Settings) -> Path:
 
 
 @contextmanager
-def open_session() -> Iterator[Session]:
+def open_session(settings: Settings | None = None) -> Iterator[Session]:
     """Open the project for one command: start or reach Postgres, migrate it, prove the master key.
 
     Raises:
         KordantError: one line that says what is missing.
     """
-    settings = load_settings()
+    settings = settings or load_settings()
     with open_server(settings) as server:
         db, keyring, key_made = prepare(server, settings)
         try:

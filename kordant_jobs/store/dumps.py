@@ -79,10 +79,11 @@ def _row(row: sa.Row[Any]) -> DumpRow:
     return DumpRow(**{**row._mapping, "status": DumpStatus(row.status)})
 
 
-def seen_files(connection: Connection) -> set[tuple[bytes, int, int]]:
-    """Files that were registered as they lie there now (key, size, mtime): they need not be read to be known."""
+def seen_files(connection: Connection, status: DumpStatus | None = None) -> set[tuple[bytes, int, int]]:
+    """Files that were registered, as they lay there (key, size, mtime): they need not be read to be known again."""
     table = breach_dumps.c
-    rows = connection.execute(sa.select(table.file_key, table.file_size, table.file_mtime_ns))
+    query = sa.select(table.file_key, table.file_size, table.file_mtime_ns)
+    rows = connection.execute(query.where(table.status == status) if status else query)
     return {(row.file_key, row.file_size, row.file_mtime_ns) for row in rows}
 
 

@@ -152,7 +152,18 @@ def register_dropped(db: Engine, box: DropBox, keyring: Keyring) -> int:
             made += register_file(db, file, keyring) is not None
         except DumpUnreadable:
             continue  # it vanished, or may not be opened: it stays unregistered and is tried at the next scan
+    if not box.keep_files:
+        _remove_ingested(db, box, keyring)
     return made
+
+
+def _remove_ingested(db: Engine, box: DropBox, keyring: Keyring) -> None:
+    """Remove files whose content is in the corpus: a run that was killed left them, or they came twice."""
+    with db.connect() as connection:
+        ingested = dumps.seen_files(connection, DumpStatus.INGESTED)
+    for file in dropped_files(box.folder):
+        if (keyring.file_key(file.name), file.size, file.mtime_ns) in ingested:
+            file.path.unlink(missing_ok=True)
 
 
 def plan_scan(

@@ -1,0 +1,70 @@
+"""`up`: the whole system in the foreground, until Ctrl-C or SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli.output import err, out, print_facts
+from kordant_jobs.cli.session import Session, open_session
+from kordant_jobs.cli.stack import Stack, StackConfig
+from kordant_jobs.settings import load_settings
+
+
+def serve(*, port: int | None, demo: bool) -> None:
+    """Run every part until told to stop; back when no process is left."""
+    if demo:
+        from kordant_jobs.cli.demo import use_demo_state
+
+        use_demo_state()
+    stop = threading.Event()
+
+    def told_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, told_to_stop)
+    with open_session(load_settings()) as session:
+        say_key_was_made(session)
+        with stack_of(session, port) as stack:
+            _say_where(session, stack)
+            stack.wait(stop)
+            err.print("stopping …")
+    err.print("stopped; nothing is left running")
+
+
+def stack_of(session: Session, port: int | None = None) -> Stack:
+    """The processes of this session's system, not yet started."""
+    return Stack(
+        StackConfig(
+            checkout=CHECKOUT,
+            state_dir=session.settings.state_dir,
+            environ=session.environ,
+            web_port=port or session.settings.web_port,
+        )
+    )
+
+
+def say_key_was_made(session: Session) -> None:
+    """Tell whoever started this that a master key was made, and what it means to lose it."""
+    if session.key_made:
+        err.print(
+            f"[bold]A master key was made:[/] {session.settings.key_file} (mode 0600). Keep a copy in a safe place: "
+            "without it the encrypted columns cannot be read, by anybody."
+        )
+
+
+def _say_where(session: Session, stack: Stack) -> None:
+    out.print("[bold]Kordant jobs is up.[/] Ctrl-C stops it.")
+    print_facts(
+        {
+            **{f"{name} UI": url for name, url in stack.urls.items()},
+            "database": session.server.shown,
+            "drop folder": session.settings.drop,
+            "mails": session.settings.smtp_url and "SMTP" or session.settings.mails,
+            "reports": session.settings.reports,
+            "logs": session.settings.state_dir / "logs",
+        }
+    )
