@@ -63,7 +63,7 @@ def _say_where(session: Session, stack: Stack) -> None:
             **{f"{name} UI": url for name, url in stack.urls.items()},
             "database": session.server.shown,
             "drop folder": session.settings.drop,
-            "mails": session.settings.smtp_url and "SMTP" or session.settings.mails,
+            "mails": (session.settings.smtp_url and "SMTP") or session.settings.mails,
             "reports": session.settings.reports,
             "logs": session.settings.state_dir / "logs",
         }

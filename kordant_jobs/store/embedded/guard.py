@@ -83,7 +83,7 @@ def _launch(orders: Orders) -> int:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.dup2(orders.log_fd, 1)
         os.dup2(orders.log_fd, 2)
-        os.execve(orders.command[0], orders.command, orders.environment)  # noqa: S606 - no shell is the point
+        os.execve(orders.command[0], orders.command, orders.environment)
     except OSError as error:
         os.write(orders.log_fd, f"FATAL:  {orders.command[0]}: {error.strerror}\n".encode())
     finally:
