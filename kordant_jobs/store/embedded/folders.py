@@ -3,7 +3,8 @@
 As root the server is `nobody`, who can't enter a state folder of mode 0700 or below /root. Its things then
 lie in /var/lib/kordant-jobs, and the file `postgres.at` in the state folder names the place. The state folder
 owns it: `delete` of the server removes both, a moved state folder takes it along, a copied one gets another.
-A state folder deleted by hand leaves its place behind, since it may only be a disk that isn't mounted.
+A state folder deleted by hand leaves its place behind, since it may only be a disk that isn't mounted. One
+below /tmp has its place there too, and that goes when another is made after its state folder has gone.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kordant_jobs.errors import SetupError
+from kordant_jobs.errors import DatabaseUnavailable, SetupError
 from kordant_jobs.store.embedded.account import Account
-from kordant_jobs.store.embedded.locks import exclusive
+from kordant_jobs.store.embedded.locks import all_alone, exclusive
+from kordant_jobs.store.embedded.process import stop_postmaster
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, with the NUL; '/.s.PGSQL.5432' takes 14 of them.
 SOCKET_DIR_BYTES = 104 - 1 - 14
@@ -114,15 +117,18 @@ def give(path: Path, account: Account) -> None:
     path.chmod(0o700)
 
 
-def shelter() -> Path:
+TEMPORARY = Path("/tmp")  # noqa: S108 - owners are checked; gettempdir() may differ between processes
+
+
+def shelter(*, lasting: bool = True) -> Path:
     """A folder of ours with a short plain path, outside of any checkout. Others may enter it if it is root's.
 
     Raises:
         SetupError: somebody else made it first.
     """
     uid = os.geteuid()
-    temporary = Path("/tmp") / f"kordant-jobs-{uid}"  # noqa: S108 - checked below; gettempdir() differs by process
-    for place in (Path("/var/lib/kordant-jobs"), temporary) if uid == 0 else (temporary,):
+    temporary = TEMPORARY / f"kordant-jobs-{uid}"
+    for place in (Path("/var/lib/kordant-jobs"), temporary) if uid == 0 and lasting else (temporary,):
         try:
             place.mkdir(mode=0o755 if uid == 0 else 0o700, exist_ok=True)
             found = place.lstat()
@@ -155,7 +161,10 @@ def _new_folders(state: Path, account: Account) -> Folders:
         base.mkdir(mode=0o711 if account.is_other else 0o700, exist_ok=True)
         base.chmod(0o711 if account.is_other else 0o700)
         return Folders(base=base, socket=socket_dir(base))
-    base = shelter() / f"{_name_of(state)}-{secrets.token_hex(4)}"
+    passing = state.is_relative_to(TEMPORARY)
+    if passing:
+        _remove_orphans(shelter(lasting=False))
+    base = shelter(lasting=not passing) / f"{_name_of(state)}-{secrets.token_hex(4)}"
     base.mkdir(mode=0o711)
     base.chmod(0o711)
     (base / "state").write_text(str(state))
@@ -163,6 +172,19 @@ def _new_folders(state: Path, account: Account) -> Folders:
     draft.write_text(str(base))
     draft.replace(pointer(state))
     return Folders(base=base, socket=socket_dir(base))
+
+
+def _remove_orphans(place: Path) -> None:
+    for note in place.glob("*/state"):
+        base = note.parent
+        with (
+            suppress(OSError, DatabaseUnavailable),
+            exclusive(base / "lock", patience_s=0),
+            all_alone(base / "clients") as alone,
+        ):
+            if alone and not Path(note.read_text()).exists():
+                stop_postmaster(base / "data")
+                shutil.rmtree(base)
 
 
 def _sheltered(state: Path) -> Path | None:

@@ -93,10 +93,8 @@ def _postgres_processes() -> Iterator[psutil.Process]:
 
 def _works_in(data: Path, process: psutil.Process) -> bool:
     try:
-        if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
-            return False
         return process.name().startswith("postgres") and data.samefile(process.cwd())
-    except (psutil.Error, OSError):  # gone meanwhile, or somebody else's: ours would be open to us
+    except (psutil.Error, OSError):  # gone, a zombie (it works nowhere), or another user's, so not ours
         return False
 
 

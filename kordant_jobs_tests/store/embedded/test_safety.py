@@ -159,6 +159,28 @@ def test_a_moved_state_folder_takes_its_sheltered_data_along_and_a_copied_one_do
 
 
 @as_root
+def test_the_data_of_a_deleted_temporary_state_folder_goes_with_the_next_one(
+    place: Path, actors: Actors
+) -> None:
+    deleted, used, state = (new_state(place, name, 0o700) for name in ("deleted", "used", "next"))
+    with EmbeddedPostgres(deleted, settings=FAST):
+        left = base_of(deleted)
+    user = actors(used)
+    user.ask("start")
+    kept = base_of(used)
+    shutil.rmtree(deleted)
+    aside = used.rename(place / "aside")
+    with EmbeddedPostgres(state, settings=FAST):
+        assert not left.exists()
+        assert kept.exists(), "its state folder is gone, yet it has a client"
+        assert user.ask("sql select 1") == [1]
+    user.close()
+    aside.rename(used)
+    dispose(used)
+    dispose(state)
+
+
+@as_root
 def test_an_ordinary_user_runs_it_as_itself(place: Path, actors: Actors) -> None:
     user = pwd.getpwnam("daemon")
     state = new_state(place, mode=0o700)
