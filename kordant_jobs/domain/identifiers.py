@@ -25,14 +25,14 @@ USERNAME_MIN, USERNAME_MAX = 3, 64  # shorter is noise in a dump, longer is a to
 HIDDEN = "•••"  # a bullet never occurs in a canonical identifier, so a mask can't be one
 
 # Parts of regular expressions that mean the same in `re` and in Polars (Rust); ASCII, lower case.
-# The local part is RFC 5321's Dot-string, a domain at least two LDH labels with a top that starts with a letter.
+# The local part is RFC 5321's Dot-string, a domain two LDH labels or more, the last one starting with a letter.
 LOCAL_ASCII = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 DOMAIN_ASCII = (
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"  # 63: RFC 1035 §2.3.4
 )
 _LOCAL = re.compile(LOCAL_ASCII)
 _DOMAIN = re.compile(DOMAIN_ASCII)
-_PHONE = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]{4,32}")
+_PHONE = re.compile(r"\+?[\d\t ().\-/\u00a0\u2010-\u2015]{4,32}")
 _SAFE_CHARACTER = frozenset(
     ("L", "M", "N", "P", "S")
 )  # Unicode general categories; no space, control, private
@@ -74,7 +74,7 @@ def normalise(kind: IdentifierKind, raw: str, *, phone_region: str = "US") -> st
 
 
 def mask(kind: IdentifierKind, canonical: str) -> str:
-    """The identifier as a person may see it on a shared screen: first character and domain, or last four digits.
+    """The identifier as it may be shown: first character and domain, or last four digits.
 
     >>> mask(IdentifierKind.EMAIL, "john@example.com"), mask(IdentifierKind.PHONE, "+12025550143")
     ('j•••@example.com', '+1 ••• ••• 0143')
@@ -83,7 +83,7 @@ def mask(kind: IdentifierKind, canonical: str) -> str:
 
 
 def _settled(text: str, step: Callable[[str], str]) -> str | None:
-    """`step` repeated until nothing changes, so that the result is a fixed point; None when it never settles."""
+    """`step` repeated until nothing changes, so that the result is a fixed point; None if it never settles."""
     for _ in range(4):
         after = unicodedata.normalize("NFC", step(text))
         if after == text:
@@ -145,9 +145,9 @@ def _domain(raw: str, _region: str) -> str | None:
 def _phone(raw: str, region: str) -> str | None:
     """E.164 by Google's libphonenumber. Letters and extensions are no part of a number.
 
-    *Possible* (right length for its country), not *valid* (in an allotted block): allotments change with every
-    release of the metadata, and a number that was accepted once must be found again by the next release. A number
-    that lacks its area code is not possible.
+    *Possible* (right length for its country), not *valid* (in an allotted block): allotments change with each
+    release of the metadata, and a number that was accepted once must be found again by the next release.
+    A number that lacks its area code is not possible.
     """
     text = raw.strip(TRIMMED)
     if not _PHONE.fullmatch(text):

@@ -170,13 +170,17 @@ def test_case_and_surrounding_space_make_no_difference(local: str, domain: str, 
 def test_we_agree_with_email_validator_about_ascii_addresses(local: str, domain: str) -> None:
     """Where we differ on purpose: reserved names and two dashes in a label, which occur in real dumps."""
     address = f"{local}@{domain}"
+    assert normalise(EMAIL, address) == _by_email_validator(address)
+
+
+def _by_email_validator(address: str) -> str | None:
     try:
         validate_email(address, check_deliverability=False)
     except EmailNotValidError as error:
-        if "special-use" not in str(error) and "dashes" not in str(error):
-            assert normalise(EMAIL, address) is None, str(error)
-    else:
-        assert normalise(EMAIL, address) == address.lower()
+        if "special-use" in str(error) or "dashes" in str(error):
+            return normalise(EMAIL, address)
+        return None
+    return address.lower()
 
 
 @given(digits=st.from_regex(r"[2-9][0-9]{2}[2-9][0-9]{6}", fullmatch=True))
