@@ -100,7 +100,7 @@ def _phones(frame: pl.DataFrame, region: str) -> list[pl.DataFrame]:
     if national is not None:
         code, pattern, refused = national
         local, others = _split(others, digits.str.contains(pattern) & ~digits.str.contains(refused))
-        local = local.with_columns(pl.lit(f"+{code}") + digits)
+        local = local.with_columns((pl.lit(f"+{code}") + digits).alias("raw"))
         parts.append(_taken(local, local["raw"]))
     return [*parts, _one_by_one(IdentifierKind.PHONE, others, region)]
 
