@@ -1,0 +1,174 @@
+"""`domain.identifiers.normalise` for a column. Must agree with it value by value: a property in the tests.
+
+Plain ASCII values, all but a few, are decided by regular expressions in Polars; the others go through
+`normalise` itself, each distinct value once.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import phonenumbers
+import polars as pl
+from phonenumbers.phonemetadata import PhoneMetadata
+
+from kordant_jobs.domain.identifiers import TRIMMED, USERNAME_MAX, USERNAME_MIN, IdentifierKind, normalise
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_EMAIL = rf"^{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?$"
+_SHORT = 64  # up to here neither a local part nor a label can be too long, and the pattern alone decides
+_USERNAME = r"^[!-?A-~]*[A-Za-z0-9][!-?A-~]*$"
+_PHONE = r"^\+?[0-9\t ().\-/]{4,32}$"
+_PHONE_PUNCTUATION = r"[\t ().\-/]"
+_ASCII = r"^[\x00-\x7f]*$"
+
+
+def canonical_rows(kind: IdentifierKind, values: pl.Series, *, phone_region: str) -> pl.DataFrame:
+    """The rows of `values` that are identifiers: `row` (UInt32, where it stood) and `identifier`, in no order."""
+    frame = pl.DataFrame({"row": pl.int_range(len(values), dtype=pl.UInt32, eager=True), "raw": values})
+    frame = frame.drop_nulls("raw")
+    if kind is IdentifierKind.EMAIL:
+        parts = _emails(frame)
+    elif kind is IdentifierKind.PHONE:
+        parts = _phones(frame, phone_region)
+    elif kind is IdentifierKind.USERNAME:
+        parts = _usernames(frame)
+    else:
+        parts = [_one_by_one(kind, frame, phone_region)]
+    return pl.concat(parts)
+
+
+def looks_canonicalisable_email(values: pl.Expr) -> pl.Expr:
+    """True where an untrimmed value is surely an e-mail address; false says nothing."""
+    return (values.str.len_bytes() <= _SHORT) & values.str.contains(_EMAIL)
+
+
+def _lowered(values: pl.Series) -> pl.Series:
+    return values.str.to_lowercase() if values.str.contains("[A-Z]").any() else values
+
+
+def _split(frame: pl.DataFrame, sure: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows where `sure` is true, and the others."""
+    mask = frame.select(sure.alias("sure")).to_series()
+    if mask.all():
+        return frame, frame.clear()
+    return frame.filter(mask), frame.filter(~mask)
+
+
+def _taken(frame: pl.DataFrame, identifier: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame({"row": frame["row"], "identifier": identifier})
+
+
+def _emails(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    raw = pl.col("raw")
+    accepted = []
+    for attempt in (raw, raw.str.strip_chars(TRIMMED)):
+        sure, frame = _split(frame.with_columns(attempt), looks_canonicalisable_email(raw))
+        coded = sure["raw"].str.contains(r"(?i)xn--")
+        if coded.any():
+            frame = pl.concat([frame, sure.filter(coded)])
+            sure = sure.filter(~coded)
+        accepted.append(_taken(sure, _lowered(sure["raw"])))
+        if frame.is_empty():
+            return accepted
+        frame = frame.filter(raw.str.contains("@", literal=True))
+    others = frame.filter(~raw.str.contains(_ASCII) | raw.str.contains(_EMAIL))
+    return [*accepted, _one_by_one(IdentifierKind.EMAIL, others, "")]
+
+
+def _usernames(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    raw = pl.col("raw")
+    frame = frame.with_columns(raw.str.strip_chars(TRIMMED))
+    plain, others = _split(frame, raw.str.contains(_ASCII))
+    plain = plain.with_columns(raw.str.strip_chars_start("@"))
+    plain = plain.filter(
+        raw.str.len_bytes().is_between(USERNAME_MIN, USERNAME_MAX) & raw.str.contains(_USERNAME)
+    )
+    return [_taken(plain, _lowered(plain["raw"])), _one_by_one(IdentifierKind.USERNAME, others, "")]
+
+
+def _phones(frame: pl.DataFrame, region: str) -> list[pl.DataFrame]:
+    raw = pl.col("raw")
+    frame = frame.with_columns(raw.str.strip_chars(TRIMMED))
+    frame = frame.filter(raw.str.contains(_PHONE) | ~raw.str.contains(_ASCII))
+    digits = raw.str.replace_all(_PHONE_PUNCTUATION, "")
+    international, national = _sure_numbers(region)
+    bare, others = _split(frame, digits.str.contains(international))
+    bare = bare.with_columns(digits).filter(raw.str.len_bytes() <= 16)
+    parts = [_taken(bare, bare["raw"])]
+    if national is not None:
+        code, pattern, refused = national
+        local, others = _split(others, digits.str.contains(pattern) & ~digits.str.contains(refused))
+        local = local.with_columns((pl.lit(f"+{code}") + digits).alias("raw"))
+        parts.append(_taken(local, local["raw"]))
+    return [*parts, _one_by_one(IdentifierKind.PHONE, others, region)]
+
+
+def _one_by_one(kind: IdentifierKind, frame: pl.DataFrame, region: str) -> pl.DataFrame:
+    distinct = frame["raw"].unique()
+    found = [normalise(kind, value, phone_region=region) for value in distinct.to_list()]
+    mapping = pl.DataFrame({"raw": distinct, "identifier": pl.Series(found, dtype=pl.String)}).drop_nulls()
+    return frame.join(mapping, on="raw").select("row", "identifier")
+
+
+@cache
+def _sure_numbers(region: str) -> tuple[str, tuple[str, str, str] | None]:
+    """Patterns of the numbers that libphonenumber passes through unchanged, taken from its own metadata.
+
+    These are numbers of a possible length that start with neither a zero nor anything that it might take for a
+    national prefix. First: with '+' and country code. Second, for `region`: its country code, numbers written
+    without one, and those of them that must be asked about nevertheless.
+    """
+    codes: list[str] = []
+    for code in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE):
+        metadata = PhoneMetadata.metadata_for_region_or_calling_code(
+            code, phonenumbers.region_code_for_country_code(code)
+        )
+        first = _first_digits(metadata)
+        if metadata is not None and first:
+            lengths = _lengths(metadata, below=16 - len(str(code)))
+            codes.append(f"{code}[{first}](?:{lengths})")
+    international = rf"^\+(?:{'|'.join(codes)})$"
+    code = phonenumbers.country_code_for_region(region)
+    main = PhoneMetadata.metadata_for_region_or_calling_code(
+        code, phonenumbers.region_code_for_country_code(code)
+    )
+    own = PhoneMetadata.metadata_for_region(region, None)
+    if not code or main is None or own is None:
+        return international, None
+    first = "".join(sorted(set(_first_digits(main)) & set(_first_digits(own))))
+    if not first:
+        return international, None
+    lengths = _lengths(main, below=16 - len(str(code)))
+    refused = rf"^(?:{code}|{_rust(own.international_prefix or '0')})"
+    return international, (str(code), f"^[{first}](?:{lengths})$", refused)
+
+
+def _lengths(metadata: PhoneMetadata, *, below: int) -> str:
+    return "|".join(
+        f"[0-9]{{{length - 1}}}" for length in metadata.general_desc.possible_length if length < below
+    )
+
+
+def _first_digits(metadata: PhoneMetadata | None) -> str:
+    """The digits that no national prefix of this country starts with, zero left out."""
+    if metadata is None:
+        return ""
+    prefix = metadata.national_prefix_for_parsing
+    if prefix is None:
+        return "123456789"
+    pattern = re.compile(prefix)
+    if pattern.match(""):
+        return ""
+    # The prefixes that occur are alternatives of literals and digit classes: probe with every start of 8 digits.
+    return "".join(digit for digit in "123456789" if not _can_start(prefix, digit))
+
+
+def _can_start(prefix: str, digit: str) -> bool:
+    """Whether a match of `prefix` may begin with `digit`; wrong only on the safe side."""
+    return digit in re.sub(r"\\d", "0123456789", re.sub(r"\{[0-9,]+\}", "", prefix)) or "-" in prefix
+
+
+def _rust(pattern: str) -> str:
+    return pattern.replace(r"\d", "[0-9]")

@@ -1,0 +1,124 @@
+"""Which column of a dump is what: by its name where there is one, else by what a sample of it looks like.
+
+User names are never guessed from content beside other columns: a column of passwords looks the same, and a
+password must not be taken for an identifier.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from types import MappingProxyType
+
+import phonenumbers
+import polars as pl
+
+from kordant_jobs.adapters.dumps.model import IDENTIFYING, Column, Role
+from kordant_jobs.adapters.dumps.secrets import looks_hashed
+from kordant_jobs.domain.identifiers import IdentifierKind, normalise
+
+MOSTLY = 0.5  # of the values of a column, to be taken for something
+STRAY = 0.05  # more values than this that are no e-mail make a column of logins
+
+_SYNONYMS = MappingProxyType(
+    {
+        Role.EMAIL: (
+            "email mail emails emailaddress emailaddr emailid useremail usermail mailaddress mailaddr primaryemail "
+            "contactemail customeremail memberemail accountemail loginemail correo correoelectronico courriel "
+            "adressemail eposta epost poczta pochta emailadresse indirizzoemail enderecodeemail correio почта"
+        ),
+        Role.PHONE: (
+            "phone phones phonenumber phoneno phonenum mobile mobilephone mobilenumber mobileno cell cellphone tel "
+            "telephone telephonenumber telefon telefone telefono teléfono telefoon handy msisdn celular movil móvil "
+            "whatsapp gsm portable userphone contactphone homephone workphone телефон"
+        ),
+        Role.USERNAME: "nick nickname screenname handle twitter instagram displaylogin",
+        Role.LOGIN: (
+            "login logins user users username userlogin loginname account accountname acct memberlogin usr uname "
+            "usuario utilisateur benutzer benutzername utente identifiant loginid логин"
+        ),
+        Role.PASSWORD: (
+            "password passwords pass passwd pwd psw userpass userpassword userpwd plaintext plainpassword plain "
+            "passphrase clave contrasena contraseña senha motdepasse mdp passwort kennwort haslo hasło wachtwoord "
+            "parola sifre şifre cracked пароль"
+        ),
+        Role.HASH: (
+            "hash hashes passwordhash passhash pwdhash hashedpassword passwordhashed passwordmd5 md5 md5password sha1 "
+            "sha256 sha512 ntlm bcrypt encryptedpassword passwordencrypted cryptedpassword passworddigest "
+            "membersloginkey"
+        ),
+    }
+)
+_ROLE_OF = MappingProxyType({name: role for role, names in _SYNONYMS.items() for name in names.split()})
+_PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
+_WORD = re.compile(r"[\W_]+")
+_TOKEN = re.compile(r"\S{4,128}")
+_NO_PASSWORD = re.compile(r"\d{1,9}|[\d.:/\-]+(?:[T ][\d.:+Z]*)?|true|false|[MFmf]|https?://.*|[A-Z]{2}", re.ASCII)
+
+
+def role_by_name(name: str) -> Role | None:
+    """What a header says, in any case and spelling: 'E-Mail', 'user_email', '"mail"'.
+
+    >>> role_by_name("User E-Mail"), role_by_name("password_hash"), role_by_name("city")
+    (<Role.EMAIL: 'email'>, <Role.HASH: 'hash'>, None)
+    """
+    word = _WORD.sub("", name).lower()
+    if word in _ROLE_OF:
+        return _ROLE_OF[word]
+    bare = next((word.removeprefix(prefix) for prefix in _PREFIXES if word.startswith(prefix)), word)
+    return _ROLE_OF.get(bare)
+
+
+def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: str) -> tuple[Column, ...]:
+    """Columns by header; those it says nothing about by content, but never as password or user name."""
+    guessed = [role_by_content([row[at] for row in rows if at < len(row)], region) for at in range(len(names))]
+    return tuple(
+        Column(name=name.strip().strip("\"'`"), role=role_by_name(name) or guess)
+        for name, guess in zip(names, guessed, strict=True)
+    )
+
+
+def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> tuple[Column, ...]:
+    """Columns by content alone. The first column of single words behind an identifier is taken for the password."""
+    columns = [[row[at] for row in rows if at < len(row)] for at in range(count)]
+    roles = [role_by_content(column, region) for column in columns]
+    first = next((at for at, role in enumerate(roles) if role in IDENTIFYING), None)
+    if first is not None and Role.HASH not in roles:
+        order = [*range(first + 1, count), *range(first)]
+        at = next((at for at in order if roles[at] is Role.OTHER and _could_be_passwords(columns[at])), None)
+        if at is not None:
+            roles[at] = Role.PASSWORD
+    return tuple(Column(name="", role=role) for role in roles)
+
+
+def role_by_content(values: Sequence[str], region: str) -> Role:
+    """E-mails (or, with other things among them, logins), phone numbers, hashes; else OTHER."""
+    held = [value.strip().strip("\"'") for value in values]
+    held = [value for value in held if value and value.upper() != "NULL"]
+    if not held:
+        return Role.OTHER
+    emails = sum(is_email(value) for value in held)
+    if emails >= MOSTLY * len(held):
+        return Role.EMAIL if len(held) - emails <= STRAY * len(held) else Role.LOGIN
+    if sum(is_phone(value, region) for value in held) >= MOSTLY * len(held):
+        return Role.PHONE
+    hashes = pl.select(looks_hashed(pl.lit(pl.Series(held))).sum()).item()
+    return Role.HASH if hashes >= MOSTLY * len(held) else Role.OTHER
+
+
+def is_email(value: str) -> bool:
+    """Whether it is an e-mail address."""
+    return "@" in value and normalise(IdentifierKind.EMAIL, value) is not None
+
+
+def is_phone(value: str, region: str) -> bool:
+    """Whether it surely is a phone number: allotted, and long enough to be no order number."""
+    if not 9 <= len(value) <= 24 or normalise(IdentifierKind.PHONE, value, phone_region=region) is None:
+        return False
+    return phonenumbers.is_valid_number(phonenumbers.parse(value, region))
+
+
+def _could_be_passwords(values: Sequence[str]) -> bool:
+    held = [value for value in values if value.strip()]
+    good = sum(bool(_TOKEN.fullmatch(value)) and not _NO_PASSWORD.fullmatch(value) for value in held)
+    return bool(held) and good >= 0.7 * len(held)

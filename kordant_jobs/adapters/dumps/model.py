@@ -1,0 +1,102 @@
+"""What a dump is taken for and what comes out of it. No value but canonical identifiers leaves this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+from kordant_jobs.domain.identifiers import IdentifierKind
+
+
+class DumpShape(StrEnum):
+    """How the text of a dump is laid out."""
+
+    COMBO = "combo"  # identifier, delimiter, secret; whatever follows the first delimiter is the secret
+    DELIMITED = "delimited"  # several columns, no header
+    CSV = "csv"  # several columns under a header, any delimiter
+    JSON_LINES = "json_lines"
+    SQL_INSERT = "sql_insert"
+    PLAIN = "plain"  # one identifier a line
+
+
+class SecretKind(StrEnum):
+    """Whether a password lay beside the identifier. The password itself is never kept."""
+
+    NONE = "none"
+    CLEAR = "clear"
+    HASHED = "hashed"
+
+
+class Role(StrEnum):
+    """What one column of a dump holds."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+    USERNAME = "username"
+    LOGIN = "login"  # an e-mail, a phone number or a username, line by line
+    PASSWORD = "password"  # noqa: S105
+    HASH = "hash"
+    OTHER = "other"
+
+
+IDENTIFYING = frozenset((Role.EMAIL, Role.PHONE, Role.USERNAME, Role.LOGIN))
+SECRET = frozenset((Role.PASSWORD, Role.HASH))
+
+KIND = pl.Enum([kind.value for kind in IdentifierKind])
+SECRET_KIND = pl.Enum([kind.value for kind in SecretKind])
+RECORDS = pl.Schema({"line": pl.UInt64, "kind": KIND, "identifier": pl.String, "secret": SECRET_KIND})
+
+
+class BadLine(StrEnum):
+    """Why a line was kept out."""
+
+    TOO_LONG = "too_long"
+    NO_IDENTIFIER = "no_identifier"
+    UNDECODABLE = "undecodable"
+    BAD_JSON = "bad_json"
+    BAD_SQL = "bad_sql"
+    WRONG_COLUMNS = "wrong_columns"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DumpLimits:
+    """How much a dump may ask of us, in bytes of unpacked text; `max_ratio` is unpacked to packed."""
+
+    max_bytes: int
+    max_ratio: int
+    max_line_bytes: int = 1 << 20
+    block_bytes: int = 32 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class DumpBatch:
+    """One block of a dump. `records` has the schema `RECORDS`; `line` counts from 1 through the unpacked text.
+
+    `bad_lines` counts by reason. In SQL it counts tuples, and `lines` still physical lines.
+    """
+
+    records: pl.DataFrame
+    lines: int
+    bad_lines: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column and what it was taken for; `name` is '' where there is no header."""
+
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """All that is known about the text of a dump before its lines are read."""
+
+    shape: DumpShape
+    delimiter: str = ""
+    columns: tuple[Column, ...] = ()
+    header: str = ""  # the header line itself, to recognise it when it comes again
+    phone_region: str = "US"

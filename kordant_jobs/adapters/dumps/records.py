@@ -1,0 +1,107 @@
+"""From the values of a block's columns to records: who was found, and whether a password lay beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from kordant_jobs.adapters.dumps.bulk import canonical_rows
+from kordant_jobs.adapters.dumps.model import IDENTIFYING, KIND, RECORDS, SECRET, BadLine, Role
+from kordant_jobs.adapters.dumps.secrets import as_secret_kind, secret_code
+from kordant_jobs.domain.identifiers import IdentifierKind
+
+_KIND_OF = {
+    Role.EMAIL: IdentifierKind.EMAIL,
+    Role.PHONE: IdentifierKind.PHONE,
+    Role.USERNAME: IdentifierKind.USERNAME,
+}
+_PHONE_LOGIN = r"^[\s]*(?:\+[0-9 ().-]{7,24}|[0-9 ().-]{10,24})$"
+_CONTROL = r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{fffd}]"
+
+
+def records_of(
+    values: pl.DataFrame, roles: Mapping[str, Role], *, phone_region: str
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Records of one block, and its bad lines by reason.
+
+    `values` has `line`, `text` (only to tell why nothing was found) and a String column for each key of `roles`.
+    """
+    found = [
+        rows.select("row", "identifier", kind=pl.lit(kind, KIND))
+        for name, role in roles.items()
+        if role in IDENTIFYING
+        for kind, rows in _identified(role, values[name], phone_region)
+    ]
+    if not found:
+        return pl.DataFrame(schema=RECORDS), _reasons(values["text"])
+    records = pl.concat(found)
+    several = len(found) > 1
+    if several:
+        records = records.unique(["row", "kind", "identifier"], maintain_order=True)
+    seen = records["row"].n_unique() if several else records.height
+    bad = {} if seen == values.height else _reasons(_missing(values, records))
+    at = pl.col("row")
+    secret = _secret(values, roles)
+    return (
+        records.select(
+            values["line"].gather(records["row"]),
+            "kind",
+            "identifier",
+            as_secret_kind(pl.lit(secret).gather(at) if isinstance(secret, pl.Series) else secret).alias("secret"),
+        ),
+        bad,
+    )
+
+
+def _identified(role: Role, values: pl.Series, region: str) -> list[tuple[IdentifierKind, pl.DataFrame]]:
+    if role is not Role.LOGIN:
+        kind = _KIND_OF[role]
+        return [(kind, canonical_rows(kind, values, phone_region=region))]
+    emails = canonical_rows(IdentifierKind.EMAIL, values, phone_region=region)
+    found = [(IdentifierKind.EMAIL, emails)]
+    left = _others(values, emails)
+    numbers = left.filter(pl.col("raw").str.contains(_PHONE_LOGIN))
+    phones = _at(numbers, canonical_rows(IdentifierKind.PHONE, numbers["raw"], phone_region=region))
+    found.append((IdentifierKind.PHONE, phones))
+    left = left.join(phones, on="row", how="anti", maintain_order="left")
+    names = canonical_rows(IdentifierKind.USERNAME, left["raw"], phone_region=region)
+    return [*found, (IdentifierKind.USERNAME, _at(left, names))]
+
+
+def _others(values: pl.Series, taken: pl.DataFrame) -> pl.DataFrame:
+    frame = pl.DataFrame({"row": pl.int_range(len(values), dtype=pl.UInt32, eager=True), "raw": values})
+    return frame.join(taken, on="row", how="anti", maintain_order="left").drop_nulls("raw")
+
+
+def _at(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """`rows` counted within `frame`, as rows of what `frame` was taken from."""
+    return rows.with_columns(frame["row"].gather(rows["row"]))
+
+
+def _secret(values: pl.DataFrame, roles: Mapping[str, Role]) -> pl.Series:
+    codes = [secret_code(pl.col(name), role) for name, role in roles.items() if role in SECRET]
+    worst = pl.max_horizontal(codes) if len(codes) > 1 else codes[0] if codes else pl.lit(0, pl.UInt8)
+    return values.select(worst.alias("secret")).to_series() if codes else pl.zeros(values.height, pl.UInt8, eager=True)
+
+
+def _missing(values: pl.DataFrame, records: pl.DataFrame) -> pl.Series:
+    rows = pl.DataFrame({"row": pl.int_range(values.height, dtype=pl.UInt32, eager=True), "text": values["text"]})
+    return rows.join(records, on="row", how="anti")["text"]
+
+
+def _reasons(texts: pl.Series) -> dict[str, int]:
+    """Lines in which nobody was found; blank ones are not bad."""
+    texts = texts.filter(texts.str.contains(r"\S"))
+    undecodable = int(texts.str.contains(_CONTROL).sum())
+    counts = {BadLine.UNDECODABLE.value: undecodable, BadLine.NO_IDENTIFIER.value: len(texts) - undecodable}
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def merged(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Counts by reason, added up."""
+    total: dict[str, int] = {}
+    for part in counts:
+        for reason, count in part.items():
+            total[reason] = total.get(reason, 0) + count
+    return {reason: count for reason, count in total.items() if count}

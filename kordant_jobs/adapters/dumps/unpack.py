@@ -1,0 +1,138 @@
+"""Packed streams read piece by piece, and what damage in them is called. Which file is packed how is not known here."""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import zstandard
+
+from kordant_jobs.errors import DumpUnreadable
+
+_DAMAGE = (
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
+
+
+class Reader(Protocol):
+    """Bytes in order; b'' at the end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@contextmanager
+def reading(what: str = "The dump") -> Iterator[None]:
+    """Turn whatever a damaged file makes the libraries raise into DumpUnreadable."""
+    try:
+        yield
+    except zstandard.ZstdError as error:
+        raise DumpUnreadable(_damaged(what, error)) from None
+    except (*_DAMAGE, MemoryError) as error:
+        if isinstance(error, OSError) and error.strerror:  # of the file system; the text would hold the path
+            raise DumpUnreadable(
+                f"{what} cannot be read: {error.strerror}. Check the file and its rights."
+            ) from None
+        raise DumpUnreadable(_damaged(what, error)) from None
+
+
+def _damaged(what: str, error: BaseException) -> str:
+    return f"{what} is damaged ({type(error).__name__}). Copy or download it again."
+
+
+class Decompressor(Protocol):
+    """What the standard library and zstandard agree on."""
+
+    eof: bool
+    unused_data: bytes
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class Unpacked:
+    """A file of one or more packed streams, end to end. Gives at least one byte a call until the end."""
+
+    def __init__(
+        self, file: Reader, count: Callable[[int], None], start: Callable[[], Decompressor], *, chunk: int
+    ) -> None:
+        self._file, self._count, self._start, self._chunk = file, count, start, chunk
+        self._stream: Decompressor | None = start()
+        self._waiting = b""
+
+    def read(self, size: int, /) -> bytes:
+        with reading():
+            while self._stream is not None:
+                data = self._step(self._stream, size)
+                if data:
+                    self._count(len(data))
+                    return data
+        return b""
+
+    def _step(self, stream: Decompressor, size: int) -> bytes:
+        if stream.eof:
+            self._next_stream(stream.unused_data + self._waiting)
+            return b""
+        if isinstance(stream, (lzma.LZMADecompressor, bz2.BZ2Decompressor)) and not stream.needs_input:
+            return stream.decompress(b"", size)
+        packed = self._waiting or self._more()
+        self._waiting = b""
+        if not packed:  # what zlib still holds comes out before the end is judged
+            data = stream.decompress(b"", size) if isinstance(stream, Gzip) else b""
+            if not data:
+                raise EOFError
+            return data
+        if isinstance(stream, (lzma.LZMADecompressor, bz2.BZ2Decompressor)):
+            return stream.decompress(packed, size)
+        if isinstance(stream, Gzip):
+            data = stream.decompress(packed, size)
+            self._waiting = stream.unconsumed_tail
+            return data
+        return stream.decompress(packed)
+
+    def _more(self) -> bytes:
+        return self._file.read(self._chunk)
+
+    def _next_stream(self, rest: bytes) -> None:
+        """After the end of one stream comes another, padding with zeros, or nothing."""
+        while not rest.lstrip(b"\x00"):
+            rest = self._more()
+            if not rest:
+                self._stream = None
+                return
+        rest = rest.lstrip(b"\x00")
+        rest += self._more() if len(rest) < 8 else b""
+        self._stream, self._waiting = self._start(), rest
+
+
+class Gzip:
+    """zlib's decompressor under the protocol of the others."""
+
+    def __init__(self) -> None:
+        self._zlib = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._zlib.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._zlib.unused_data
+
+    @property
+    def unconsumed_tail(self) -> bytes:
+        return self._zlib.unconsumed_tail
+
+    def decompress(self, data: bytes, size: int = 0, /) -> bytes:
+        return self._zlib.decompress(data, size)
