@@ -81,7 +81,12 @@ def ensure(checkout: Path, state: Path, environ: Mapping[str, str]) -> Environme
     Raises:
         BootstrapError: it cannot be made; the text says what to do.
     """
-    folders = [checkout / ".venv", state / "venv"]
+    folders = [folder for folder in (checkout / ".venv", state / "venv") if os.pathsep not in str(folder)]
+    if not folders:
+        raise BootstrapError(
+            f"no virtual environment can lie in a path with {os.pathsep!r}: move the checkout,"
+            " or set KORDANT_STATE_DIR to a folder without it"
+        )
     for folder in folders:
         if found := ready(folder, checkout):
             return _with_pango(found)
@@ -94,7 +99,7 @@ def ensure(checkout: Path, state: Path, environ: Mapping[str, str]) -> Environme
             return _make(folder, checkout, state, environ, held)
     except OSError as error:
         raise BootstrapError(
-            f"cannot make {folder} ({error.strerror or error}): see to its rights and the disk, then run this again"
+            f"cannot make {folder} ({error.strerror or error}): look at its rights and the disk, then try again"
         ) from None
 
 
