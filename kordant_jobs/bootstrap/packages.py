@@ -54,8 +54,9 @@ def install(job: Installation) -> None:
     with tempfile.TemporaryDirectory(prefix="kordant-uv-") as scratch:
         for uv in _uvs(job, pip, Path(scratch)):
             tried = True
-            if _sync(job, uv, options):
-                return
+            for trust in pip_config.uv_trust(options, job.environ):
+                if _sync(job, uv, options, trust):
+                    return
     if pip:
         say("uv is not to be had or failed: installing with pip, which takes a few minutes")
         if job.run("installing with pip", [*pip, *_INSTALL, "-r", str(job.lock)], **_PLAIN_PIP):
@@ -128,16 +129,17 @@ def locked_requirement(lock: str, name: str) -> str | None:
     return found[0] if found else None
 
 
-def _sync(job: Installation, uv: Path, options: Mapping[str, str]) -> bool:
+def _sync(job: Installation, uv: Path, options: Mapping[str, str], trust: Mapping[str, str]) -> bool:
     command = [
         str(uv), "pip", "sync", "--require-hashes", "--compile-bytecode", "--no-progress",
         "--python", str(job.python), *pip_config.uv_arguments(options), str(job.lock),
     ]  # fmt: skip
-    return job.run("installing with uv", command, **pip_config.uv_environment(options, job.environ))
+    return job.run("installing with uv", command, **pip_config.uv_environment(options, job.environ), **trust)
 
 
 def _last_words(log: Path) -> str:
-    """The last line of the log that says something: what went wrong, most likely."""
+    """The last error of the log, else its last line: what went wrong, most likely."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    telling = [line for line in lines if line and not line.startswith("== ")]
-    return telling[-1][:160] if telling else "no output"
+    errors = [line for line in lines if line.lower().startswith("error:")]
+    telling = errors or [line for line in lines if line and not line.startswith("== ")] or ["no output"]
+    return telling[-1].removeprefix("ERROR: ")[:120]

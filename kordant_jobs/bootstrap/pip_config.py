@@ -67,6 +67,18 @@ def uv_environment(options: Mapping[str, str], environ: Mapping[str, str]) -> di
     return {name: value for name, value in said.items() if name == "SSL_CERT_FILE" or name not in environ}
 
 
+def uv_trust(options: Mapping[str, str], environ: Mapping[str, str]) -> list[dict[str, str]]:
+    """The certificates to try, in order: the machine's, as pip does, then those that uv carries.
+
+    One try when the person has said which: a proxy's certificate, say, that only the machine's store knows,
+    fails with uv's own; a machine without a store fails with the machine's.
+    """
+    told = {"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"}
+    if "cert" in options or environ.keys() & told:
+        return [{}]
+    return [{"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}, {}]  # the second is what older uvs call it
+
+
 def uv_arguments(options: Mapping[str, str]) -> list[str]:
     """What uv takes only as an argument."""
     return ["--no-index"] if options.get("no-index", "").lower() in {"1", "true", "yes", "on"} else []
