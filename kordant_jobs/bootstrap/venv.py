@@ -99,7 +99,7 @@ def ensure(checkout: Path, state: Path, environ: Mapping[str, str]) -> Environme
             return _make(folder, checkout, state, environ, held)
     except OSError as error:
         raise BootstrapError(
-            f"cannot make {folder} ({error.strerror or error}): look at its rights and the disk, then try again"
+            f"cannot make {folder} ({error.strerror or error}): look at its rights and the disk, try again"
         ) from None
 
 
