@@ -1,1 +1,1 @@
-"""The command line: a module a group of commands. It opens what is needed and asks; no rule is here."""
+"""The command line: what a person at a terminal can ask for, and the processes that `up` runs."""

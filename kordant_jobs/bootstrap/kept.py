@@ -1,0 +1,108 @@
+"""Children that never outlive us, and their logs; the other half is `die_with_parent.py`. Standard library."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+GRACE_S = 20.0
+"""For a child to end on SIGTERM: a code server waits for the runs that it started."""
+EXTRA_S = 8.0
+"""What the keeper takes beyond the grace time: last words of run workers, SIGKILL, and a slow machine."""
+LOGS_KEPT = 3
+
+_KEEPER = Path(__file__).with_name("die_with_parent.py")
+
+
+@dataclass(kw_only=True)
+class Kept:
+    """One command under a keeper: it, and all that it starts, ends when we do, however we end.
+
+    `keep_open` are descriptors that stay open as long as the keeper lives (a lock, say); the command does not
+    get them. Output is appended to `log`.
+    """
+
+    name: str
+    command: list[str]
+    log: Path
+    environ: Mapping[str, str]
+    cwd: Path
+    keep_open: tuple[int, ...] = ()
+    started_at: float = 0.0
+    """On the monotonic clock."""
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def spawn(self) -> None:
+        """Start the command; the one before must have ended."""
+        keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(GRACE_S)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*keeper, *self.command],
+                stdin=subprocess.PIPE,  # its end tells the keeper that we are no more
+                stdout=log,
+                stderr=log,
+                env=dict(self.environ),
+                cwd=self.cwd,
+                start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in our order
+                pass_fds=self.keep_open,
+            )
+        self.started_at = time.monotonic()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the keeper, which is the leader of the session."""
+        return self._process.pid if self._process else None
+
+    def ended(self) -> int | None:
+        """The exit code once the command has ended; None while it runs or when it was never started."""
+        return self._process.poll() if self._process else None
+
+    def end(self, grace_s: float) -> None:
+        """SIGTERM, `grace_s` to end, and then nothing is left of the command. Safe to call again."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for patience_s in (grace_s, EXTRA_S):  # the second SIGTERM cuts the grace time short
+            if process.poll() is None:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(patience_s)
+        _kill_session(process.pid)  # only when the keeper itself was killed is anything left
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+
+def rotate(log: Path) -> None:
+    """Make room for a new log: NAME.log becomes NAME.log.1, and so on; the three last ones are kept."""
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for age in range(LOGS_KEPT, 0, -1):
+        older = log.with_name(f"{log.name}.{age}")
+        newer = log.with_name(f"{log.name}.{age - 1}") if age > 1 else log
+        if newer.exists():
+            newer.replace(older)
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log, shortened; what went wrong, most likely."""
+    with suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line.strip()[:160] for line in reversed(lines) if line.strip()), "no words")
+    return "no words"
+
+
+def _kill_session(leader: int) -> None:
+    """SIGKILL to whatever is left of a session; its processes were all started for us."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getsid(int(entry.name)) == leader:
+                os.kill(int(entry.name), signal.SIGKILL)
+    with suppress(OSError):
+        os.killpg(leader, signal.SIGKILL)

@@ -1,0 +1,145 @@
+"""The locked packages into a virtual environment that has no installer of its own: by uv, else by pip.
+
+Every way checks every file against the hashes of requirements.lock, so which index it came from is no matter.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kordant_jobs.bootstrap import pip_config
+from kordant_jobs.bootstrap.steps import BootstrapError, answer, run_step, say
+
+_PIP_WITH_PYTHON_OPTION = (22, 3)
+"""The first pip that can install into another Python's environment (`pip --python`, pip's news for 22.3)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """What is installed where, and with what at hand."""
+
+    lock: Path
+    python: Path
+    log: Path
+    environ: Mapping[str, str]
+    keep_open: tuple[int, ...] = ()
+
+    def run(self, what: str, command: list[str], **more: str) -> bool:
+        """Run one step of it, with `more` added to the environment."""
+        return run_step(
+            what,
+            command,
+            log=self.log,
+            environ={**self.environ, **more},
+            cwd=self.lock.parent,
+            keep_open=self.keep_open,
+        )
+
+
+def install(job: Installation) -> None:
+    """Make the environment of `job.python` hold what the lock names, nothing else.
+
+    Raises:
+        BootstrapError: no installer is on the machine, or each one failed; the log has the details.
+    """
+    pip = _pip(job)
+    options = pip_config.parse(_configuration(pip, job))
+    tried = False
+    with tempfile.TemporaryDirectory(prefix="kordant-uv-") as scratch:
+        for uv in _uvs(job, pip, Path(scratch)):
+            tried = True
+            for trust in pip_config.uv_trust(options, job.environ):
+                if _sync(job, uv, options, trust):
+                    return
+    if pip:
+        say("uv is not to be had or failed: installing with pip, which takes a few minutes")
+        if job.run("installing with pip", [*pip, *_INSTALL, "-r", str(job.lock)], **_PLAIN_PIP):
+            return
+    if not pip and not tried:
+        raise BootstrapError(
+            "this Python has neither pip nor ensurepip, and there is no uv: install one"
+            " (Debian, Ubuntu: apt-get install python3-pip) and run this again"
+        )
+    raise BootstrapError(
+        f"the packages could not be installed ({_last_words(job.log)}): check the network and pip's index"
+        f" settings and run this again; the whole story is in {job.log}"
+    )
+
+
+_INSTALL = ["install", "--require-hashes", "--no-deps", "--no-input", "--quiet"]
+
+_PLAIN_PIP = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+"""A person's habits for their own installs, which would send ours elsewhere or forbid them."""
+
+
+def _pip(job: Installation) -> list[str] | None:
+    """The pip that can install into the new environment: the machine's, else the one Python carries."""
+    for python in _pythons_outside():
+        version = answer([python, "-m", "pip", "--version"], environ=job.environ)
+        numbers = re.match(r"pip (\d+)\.(\d+)", version or "")
+        if numbers and (int(numbers[1]), int(numbers[2])) >= _PIP_WITH_PYTHON_OPTION:
+            return [python, "-m", "pip", "--python", str(job.python)]
+    if job.run("unpacking Python's own pip", [str(job.python), "-m", "ensurepip"]):
+        return [str(job.python), "-m", "pip"]
+    return None
+
+
+def _pythons_outside() -> list[str]:
+    return list(dict.fromkeys((sys.executable, getattr(sys, "_base_executable", sys.executable))))
+
+
+def _configuration(pip: list[str] | None, job: Installation) -> str:
+    """What pip is told on this machine, by the first pip that says it (an old one can, too)."""
+    askable = [[python, "-m", "pip"] for python in _pythons_outside()] + ([pip] if pip else [])
+    said = (answer([*it, "config", "list"], environ=job.environ) for it in askable)
+    return next(filter(None, said), "")
+
+
+def _uvs(job: Installation, pip: list[str] | None, scratch: Path) -> Iterator[Path]:
+    """The uvs to try: the machine's, then the locked one, fetched by pip."""
+    for folder in os.get_exec_path(dict(job.environ)):
+        found = Path(folder) / "uv"
+        if os.access(found, os.X_OK) and answer([str(found), "--version"], environ=job.environ):
+            yield found
+            break
+    wanted = locked_requirement(job.lock.read_text(encoding="utf-8"), "uv")
+    if not pip or not wanted:
+        return
+    only_uv = scratch / "uv.txt"
+    only_uv.write_text(wanted, encoding="utf-8")
+    target = scratch / "uv"
+    command = [*pip, *_INSTALL, "--only-binary=:all:", "--target", str(target), "-r", str(only_uv)]
+    if job.run("fetching uv", command, **_PLAIN_PIP) and (target / "bin" / "uv").exists():
+        yield target / "bin" / "uv"
+
+
+def locked_requirement(lock: str, name: str) -> str | None:
+    """The lines of `name` in a lock file: its pinned version and hashes, or None when it is not locked.
+
+    >>> locked_requirement("a==1 \\\\\\n    --hash=sha256:00\\n    # via b\\nuv==2 ; x\\n", "a")
+    'a==1 \\\\\\n    --hash=sha256:00\\n'
+    """
+    found = re.search(rf"^{re.escape(name)}==.*\n(?:(?<=\\\n) +--hash=.*\n)*", lock, re.MULTILINE)
+    return found[0] if found else None
+
+
+def _sync(job: Installation, uv: Path, options: Mapping[str, str], trust: Mapping[str, str]) -> bool:
+    command = [
+        str(uv), "pip", "sync", "--require-hashes", "--compile-bytecode", "--no-progress",
+        "--python", str(job.python), *pip_config.uv_arguments(options), str(job.lock),
+    ]  # fmt: skip
+    return job.run("installing with uv", command, **pip_config.uv_environment(options, job.environ), **trust)
+
+
+def _last_words(log: Path) -> str:
+    """The last error of the log, else its last line: what went wrong, most likely."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    errors = [line for line in lines if line.lower().startswith("error:")]
+    telling = errors or [line for line in lines if line and not line.startswith("== ")] or ["no output"]
+    return telling[-1].removeprefix("ERROR: ")[:120]

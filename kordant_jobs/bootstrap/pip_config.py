@@ -1,0 +1,84 @@
+"""The person's pip configuration, said again in uv's words: uv reads no pip.conf and no PIP_* variable. Pure.
+
+Only what decides where packages come from is passed on: indexes, mirrors, certificates, proxy, time-out.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping
+
+_PRECEDENCE = ("global", "install", ":env:")
+"""pip's own order: a later section replaces what an earlier one says."""
+
+
+_SAME_MEANING = (("cert", "SSL_CERT_FILE"), ("client-cert", "SSL_CLIENT_CERT"), ("proxy", "ALL_PROXY"))
+
+
+def parse(listing: str) -> dict[str, str]:
+    """The options in force for `pip install`, from what `pip config list` prints.
+
+    >>> parse("global.index-url='https://a/simple'\\n:env:.index-url='https://b/simple'\\nfreeze.timeout='1'")
+    {'index-url': 'https://b/simple'}
+    """
+    found: dict[str, dict[str, str]] = {section: {} for section in _PRECEDENCE}
+    for line in listing.splitlines():
+        name, equals, quoted = line.partition("=")
+        section, _, option = name.rpartition(".")
+        if not equals or section not in found:
+            continue
+        try:
+            value = ast.literal_eval(quoted)
+        except (SyntaxError, ValueError):
+            continue
+        found[section][option.replace("_", "-")] = str(value).strip()
+    merged: dict[str, str] = {}
+    for section in _PRECEDENCE:
+        merged |= found[section]
+    return merged
+
+
+def uv_environment(options: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that make uv look where pip would look. What `environ` already tells uv is left as it is.
+
+    With more than one index uv would stop at the first that knows a package's name, and pip looks at all:
+    `unsafe-best-match` is pip's way, and is safe here because every file is checked against its hash.
+    """
+    said: dict[str, str] = {}
+    indexes_told = environ.keys() & {"UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"}
+    if not indexes_told:
+        if index := options.get("index-url"):
+            said["UV_DEFAULT_INDEX"] = index
+        if extra := options.get("extra-index-url", "").split():
+            said["UV_INDEX"] = " ".join(extra)
+            said["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    if links := options.get("find-links", "").split():
+        said["UV_FIND_LINKS"] = ",".join(os.path.expanduser(link) for link in links)  # noqa: PTH111  a URL, maybe
+    if hosts := options.get("trusted-host", "").split():
+        said["UV_INSECURE_HOST"] = " ".join(hosts)
+    for option, variable in _SAME_MEANING:
+        if value := options.get(option):
+            said[variable] = value
+    if (timeout := options.get("timeout") or options.get("default-timeout", "")).isdigit():
+        said["UV_HTTP_TIMEOUT"] = timeout
+    if options.get("only-binary") == ":all:":
+        said["UV_NO_BUILD"] = "1"
+    return {name: value for name, value in said.items() if name == "SSL_CERT_FILE" or name not in environ}
+
+
+def uv_trust(options: Mapping[str, str], environ: Mapping[str, str]) -> list[dict[str, str]]:
+    """The certificates to try, in order: the machine's, as pip does, then those that uv carries.
+
+    One try when the person has said which: a proxy's certificate, say, that only the machine's store knows,
+    fails with uv's own; a machine without a store fails with the machine's.
+    """
+    told = {"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"}
+    if "cert" in options or environ.keys() & told:
+        return [{}]
+    return [{"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}, {}]  # the second is what older uvs call it
+
+
+def uv_arguments(options: Mapping[str, str]) -> list[str]:
+    """What uv takes only as an argument."""
+    return ["--no-index"] if options.get("no-index", "").lower() in {"1", "true", "yes", "on"} else []

@@ -1,0 +1,33 @@
+"""From `python3 -m kordant_jobs …` to the command proper: find or make the environment, then become it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from kordant_jobs.bootstrap import pango, venv
+from kordant_jobs.bootstrap.state import CHECKOUT, state_dir
+from kordant_jobs.bootstrap.steps import BootstrapError, say
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the CLI with `arguments` in the checkout's environment, in place of this process.
+
+    Does not come back: ends with 1 and one line when the environment cannot be made, with 130 on Ctrl-C.
+    The working folder stays the caller's, and the module is not looked for in it (`-P`).
+    """
+    try:
+        state = state_dir(os.environ)
+        environment = venv.ensure(CHECKOUT, state, os.environ)
+    except (BootstrapError, OSError) as error:
+        say(str(error))
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        say("stopped; the next start sets up anew")
+        raise SystemExit(130) from None
+    environ = {**os.environ, **pango.variables(environment.pango, os.environ)}
+    environ.pop("PYTHONHOME", None)
+    sys.stderr.flush()
+    python = str(environment.python)
+    os.execve(python, [python, "-P", "-m", "kordant_jobs.cli", *arguments], environ)  # noqa: S606  no shell is meant

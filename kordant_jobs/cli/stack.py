@@ -1,0 +1,394 @@
+"""The processes of `up`: code server, daemon and Dagster's webserver, as children that never outlive us.
+
+What they need of Postgres and of our settings is in the environment that the caller gives. How a child is
+kept from outliving us is in `bootstrap/kept.py`; each one writes to a log in the state folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate
+from kordant_jobs.errors import PermanentError, TransientError
+
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 120.0
+"""Many times what a start takes on two cores: a slow disk and no bytecode make it a minute."""
+PORTS_TRIED = 50
+LOGS_KEPT = 3
+RESTART_DELAYS_S = (1, 2, 5, 10, 30)
+"""Before the first, second, … restart in a row; the last one from then on."""
+STEADY_AFTER_S = 60.0
+"""A part that ran this long starts again with the first delay."""
+
+_SOCKET_PATH = re.compile(r"[A-Za-z0-9/._-]{1,100}")
+"""A path that gRPC takes as it is (it reads others as a URI) and that fits sockaddr_un (107 bytes)."""
+
+_STATE_QUERY = """{
+  workspaceOrError {
+    ... on PythonError { message }
+    ... on Workspace { locationEntries {
+      displayMetadata { key value }
+      locationOrLoadError { __typename ... on PythonError { message className causes { message } } }
+    } }
+  }
+  instance { daemonHealth { allDaemonStatuses { required lastHeartbeatTime } } }
+}"""
+
+
+def _to_stderr(words: str) -> None:
+    sys.stderr.write(f"kordant-jobs: {words}\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """What to run, and with which environment: KORDANT_DAGSTER_URL and all of ours must be in `environ`.
+
+    `web_port` is the wanted one; the next free one is taken when it is not. KORDANT_DEFINITIONS_MODULE names
+    the module that Dagster loads, when it is not `kordant_jobs.definitions`.
+    """
+
+    checkout: Path
+    state_dir: Path
+    environ: Mapping[str, str]
+    web_port: int
+    webserver: bool = True
+    daemon: bool = True
+
+
+@dataclass
+class Stack:
+    """Code server, daemon and Dagster webserver of one checkout, as children that never outlive it.
+
+    One a state folder: a second one says where the first runs. Safe to stop at any point, and more than once.
+    """
+
+    config: StackConfig
+    say: Callable[[str], None] = _to_stderr
+    urls: dict[str, str] = field(default_factory=dict)
+    _parts: dict[str, Kept] = field(default_factory=dict)
+    _failures: dict[str, int] = field(default_factory=dict)
+    _restarts: dict[str, float] = field(default_factory=dict)
+    _lock: int | None = None
+    _port: int = 0
+    _socket: Path | None = None
+    _scratch: str | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def graphql_url(self) -> str:
+        """Where Dagster's GraphQL is served."""
+        return f"http://{HOST}:{self._port}/graphql"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of the parts, for others that talk to the same instance."""
+        home = self.config.state_dir / "dagster"
+        return {
+            "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "3",
+            **self.config.environ,
+            "DAGSTER_HOME": str(home),
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+            "KORDANT_CODE_SERVER_SOCKET": str(self._socket),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def start(self) -> None:
+        """Start the parts, all at once; back when every one of them answers.
+
+        Raises:
+            PermanentError: another stack runs on this state folder, no port is free, a part ended, or Dagster
+                cannot load the definitions; the text has the log's path.
+            TransientError: a part did not answer in time.
+        """
+        self._take_lock()
+        prepare_dagster_home(self.config.checkout, self.config.state_dir)
+        self._socket = self._socket_path()
+        began = time.time()
+        self._launch("code-server", self._code_server())
+        if self.config.daemon:
+            workspace = str(self.config.checkout / "workspace.yaml")
+            self._launch("daemon", ["-m", "dagster._daemon", "run", "-w", workspace])
+        if self.config.webserver:
+            self._port = free_port(self.config.web_port)
+            self._launch("webserver", self._webserver())
+        self._wait_until_ready(began)
+        if self.config.webserver:
+            self.urls["Dagster"] = f"http://{HOST}:{self._port}"
+        self._write_lock()
+
+    def stop(self, grace_s: float = GRACE_S) -> None:
+        """End every part and all that it started: webserver, daemon, code server. At most `grace_s` each, and
+        a few seconds more where something must be killed."""
+        for name in ("webserver", "daemon", "code-server"):
+            if part := self._parts.pop(name, None):
+                part.end(grace_s)
+        self.urls.clear()
+        if self._scratch:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
+        if self._lock is not None:
+            os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+    def wait(self, stop_event: threading.Event) -> int:
+        """Watch over the parts until `stop_event` is set: one that ends is started again, after a delay.
+
+        Back with 0; the parts still run then, and `stop` ends them.
+        """
+        while not stop_event.wait(0.2):
+            for part in self._parts.values():
+                self._watch(part)
+        return 0
+
+    def _watch(self, part: Kept) -> None:
+        now = time.monotonic()
+        if (due := self._restarts.get(part.name)) is not None:
+            if now >= due:
+                del self._restarts[part.name]
+                self._spawn(part)
+        elif (code := part.ended()) is not None:
+            part.end(0)
+            failures = 0 if now - part.started_at > STEADY_AFTER_S else self._failures.get(part.name, 0)
+            delay_s = RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 1)]
+            self._failures[part.name] = failures + 1
+            self._restarts[part.name] = now + delay_s
+            self.say(
+                f"the {part.name} ended with code {code}; starting it again in {delay_s} s (see {part.log})"
+            )
+
+    # Commands
+
+    def _code_server(self) -> list[str]:
+        module = self.config.environ.get("KORDANT_DEFINITIONS_MODULE", "kordant_jobs.definitions")
+        # `code-server start`, not `api grpc`: it reloads the code when asked to.
+        serve = ["-m", "dagster", "code-server", "start", "--socket", str(self._socket)]
+        return [
+            *serve,
+            "-m",
+            module,
+            "--location-name",
+            "kordant_jobs",
+            "--use-python-environment-entry-point",
+        ]
+
+    def _webserver(self) -> list[str]:
+        workspace = str(self.config.checkout / "workspace.yaml")
+        return ["-m", "dagster_webserver", "-h", HOST, "-p", str(self._port), "-w", workspace]
+
+    def _socket_path(self) -> Path:
+        """A socket, and not a port: two servers can share a port without a word (SO_REUSEPORT)."""
+        path = self.config.state_dir / "code-server.sock"
+        if not _SOCKET_PATH.fullmatch(str(path)):
+            self._scratch = tempfile.mkdtemp(prefix="kordant-")
+            path = Path(self._scratch) / "code-server.sock"
+        return path
+
+    def _launch(self, name: str, arguments: list[str]) -> None:
+        log = self.config.state_dir / "logs" / f"{name}.log"
+        rotate(log)
+        self._parts[name] = Kept(
+            name=name,
+            command=[sys.executable, *arguments],
+            log=log,
+            environ=self.environ,
+            cwd=self.config.checkout,
+            keep_open=() if self._lock is None else (self._lock,),
+        )
+        self._spawn(self._parts[name])
+
+    def _spawn(self, part: Kept) -> None:
+        if part.name == "code-server" and self._socket:
+            self._socket.unlink(missing_ok=True)
+        part.spawn()
+
+    # One stack a state folder
+
+    def _take_lock(self) -> None:
+        self.config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(lock_path(self.config.state_dir), os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + GRACE_S + EXTRA_S
+        told = False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                other = running(self.config.state_dir)
+                if other or time.monotonic() > deadline:
+                    os.close(lock)
+                    where = other or "a process that holds up.lock of the state folder"
+                    raise PermanentError(
+                        f"already running ({where}): use that one, or stop it first"
+                    ) from None
+                if not told:
+                    self.say("the last one was killed and its parts are still ending; waiting for them")
+                    told = True
+                time.sleep(0.1)
+            else:
+                break
+        self._lock = lock
+        self._write_lock()
+
+    def _write_lock(self) -> None:
+        if self._lock is not None:
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, json.dumps({"pid": os.getpid(), "urls": self.urls}).encode(), 0)
+
+    # Readiness
+
+    def _wait_until_ready(self, began: float) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        waits_for = "the code server"
+        with httpx.Client(timeout=10, trust_env=False) as http:
+            while time.monotonic() < deadline:
+                self._look_for_ends()
+                waits_for = self._not_ready_yet(http, began)
+                if not waits_for:
+                    return
+                time.sleep(0.1)
+        raise TransientError(
+            f"{waits_for} did not answer within {START_TIMEOUT_S:.0f} s: see the logs in"
+            f" {self.config.state_dir / 'logs'} and try again"
+        )
+
+    def _look_for_ends(self) -> None:
+        """Raise for a part that ended; but a webserver whose port was taken meanwhile gets the next one."""
+        for part in self._parts.values():
+            if (code := part.ended()) is None:
+                continue
+            if part.name == "webserver" and not _is_free(self._port):
+                part.end(0)
+                self._port = free_port(self._port + 1)
+                part.command = [sys.executable, *self._webserver()]
+                self._spawn(part)
+                continue
+            raise PermanentError(
+                f"the {part.name} ended with code {code} ({last_words(part.log)}): see {part.log}"
+            )
+
+    def _not_ready_yet(self, http: httpx.Client, began: float) -> str:
+        """What is still to come, in words; nothing when all answer."""
+        if not self.config.webserver:
+            return "" if _accepts(self._socket) else "the code server"
+        try:
+            if http.get(f"http://{HOST}:{self._port}/server_info").status_code != httpx.codes.OK:
+                return "the webserver"
+            answered = http.post(self.graphql_url, json={"query": _STATE_QUERY}).json()["data"]
+            locations = answered["workspaceOrError"]["locationEntries"]
+            heartbeats = answered["instance"]["daemonHealth"]["allDaemonStatuses"]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return "the webserver"
+        ours = [place for place in locations if self._is_ours(place)]
+        if not ours or not (loaded := ours[0]["locationOrLoadError"]):
+            return "the code server"
+        if loaded["__typename"] == "PythonError":
+            if "Unreachable" in (loaded["className"] or ""):
+                return "the code server"
+            raise PermanentError(
+                f"Dagster cannot load the definitions ({_deepest(loaded)}): see {self._log_of_code}"
+            )
+        beats = [status["lastHeartbeatTime"] or 0 for status in heartbeats if status["required"]]
+        if self.config.daemon and not (beats and min(beats) >= began):
+            return "the daemon"
+        return ""
+
+    def _is_ours(self, place: Mapping[str, Any]) -> bool:
+        """Whether a webserver that answers is the one that we started: it knows our socket."""
+        return {"key": "socket", "value": str(self._socket)} in place["displayMetadata"]
+
+    @property
+    def _log_of_code(self) -> Path:
+        return self.config.state_dir / "logs" / "code-server.log"
+
+
+def _deepest(error: Mapping[str, Any]) -> str:
+    """The first line of the error that caused all the others."""
+    causes = error["causes"] or [error]
+    return str(causes[-1]["message"]).strip().splitlines()[0][:200]
+
+
+def lock_path(state_dir: Path) -> Path:
+    """The file that says which stack runs on a state folder; locked while one does."""
+    return state_dir / "up.lock"
+
+
+def running(state_dir: Path) -> dict[str, Any] | None:
+    """The stack that runs on this state folder, `{"pid": …, "urls": {…}}`, or None."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found: dict[str, Any] = json.loads(lock_path(state_dir).read_text(encoding="utf-8"))
+        os.kill(found["pid"], 0)
+        return found
+    return None
+
+
+def prepare_dagster_home(checkout: Path, state_dir: Path) -> Path:
+    """DAGSTER_HOME of this state folder, with the checkout's dagster.yaml of today in it."""
+    home = state_dir / "dagster"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    wanted = (checkout / "dagster.yaml").read_bytes()
+    target = home / "dagster.yaml"
+    if not target.exists() or target.read_bytes() != wanted:
+        fresh = home / f"dagster.yaml.{os.getpid()}"
+        fresh.write_bytes(wanted)
+        fresh.replace(target)
+    return home
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port of the loopback address, or the next free one.
+
+    Raises:
+        PermanentError: none of the next 50 is free.
+    """
+    for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
+        if _is_free(port):
+            return port
+    raise PermanentError(f"no free port from {wanted} on: set KORDANT_WEB_PORT to another")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as uvicorn does: TIME_WAIT is no hindrance
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _accepts(path: Path | None) -> bool:
+    """Whether somebody listens on that socket; the code server does once it has tried to load the code."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
