@@ -183,9 +183,7 @@ class Stack:
             delay_s = RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S) - 1)]
             self._failures[part.name] = failures + 1
             self._restarts[part.name] = now + delay_s
-            self.say(
-                f"the {part.name} ended with code {code}; starting it again in {delay_s} s (see {part.log})"
-            )
+            self.say(f"the {part.name} ended with code {code}; starting it again in {delay_s} s (see {part.log})")
 
     # Commands
 
@@ -247,9 +245,7 @@ class Stack:
                 if other or time.monotonic() > deadline:
                     os.close(lock)
                     where = other or "a process that holds up.lock of the state folder"
-                    raise PermanentError(
-                        f"already running ({where}): use that one, or stop it first"
-                    ) from None
+                    raise PermanentError(f"already running ({where}): use that one, or stop it first") from None
                 if not told:
                     self.say("the last one was killed and its parts are still ending; waiting for them")
                     told = True
@@ -292,9 +288,7 @@ class Stack:
                 part.command = [sys.executable, *self._webserver()]
                 self._spawn(part)
                 continue
-            raise PermanentError(
-                f"the {part.name} ended with code {code} ({last_words(part.log)}): see {part.log}"
-            )
+            raise PermanentError(f"the {part.name} ended with code {code} ({last_words(part.log)}): see {part.log}")
 
     def _not_ready_yet(self, http: httpx.Client, began: float) -> str:
         """What is still to come, in words; nothing when all answer."""
@@ -314,9 +308,7 @@ class Stack:
         if loaded["__typename"] == "PythonError":
             if "Unreachable" in (loaded["className"] or ""):
                 return "the code server"
-            raise PermanentError(
-                f"Dagster cannot load the definitions ({_deepest(loaded)}): see {self._log_of_code}"
-            )
+            raise PermanentError(f"Dagster cannot load the definitions ({_deepest(loaded)}): see {self._log_of_code}")
         beats = [status["lastHeartbeatTime"] or 0 for status in heartbeats if status["required"]]
         if self.config.daemon and not (beats and min(beats) >= began):
             return "the daemon"
@@ -378,9 +370,7 @@ def free_port(wanted: int) -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as uvicorn does: TIME_WAIT is no hindrance
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does: TIME_WAIT is no hindrance
         try:
             probe.bind((HOST, port))
         except OSError:

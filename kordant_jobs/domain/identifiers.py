@@ -27,15 +27,11 @@ HIDDEN = "•••"  # a bullet never occurs in a canonical identifier, so a ma
 # Parts of regular expressions that mean the same in `re` and in Polars (Rust); ASCII, lower case.
 # The local part is RFC 5321's Dot-string, a domain two LDH labels or more, the last one starting with a letter.
 LOCAL_ASCII = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-DOMAIN_ASCII = (
-    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"  # 63: RFC 1035 §2.3.4
-)
+DOMAIN_ASCII = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"  # 63: RFC 1035 §2.3.4
 _LOCAL = re.compile(LOCAL_ASCII)
 _DOMAIN = re.compile(DOMAIN_ASCII)
 _PHONE = re.compile(r"\+?[\d\t ().\-/\u00a0\u2010-\u2015]{4,32}")
-_SAFE_CHARACTER = frozenset(
-    ("L", "M", "N", "P", "S")
-)  # Unicode general categories; no space, control, private
+_SAFE_CHARACTER = frozenset(("L", "M", "N", "P", "S"))  # Unicode general categories; no space, control, private
 
 
 class IdentifierKind(StrEnum):
@@ -132,9 +128,7 @@ def _domain(raw: str, _region: str) -> str | None:
     if not name or len(name) > EMAIL_MAX_OCTETS:
         return None
     try:
-        ascii_name = (
-            name.lower() if name.isascii() else idna.encode(name, uts46=True, std3_rules=True).decode()
-        )
+        ascii_name = name.lower() if name.isascii() else idna.encode(name, uts46=True, std3_rules=True).decode()
         if "xn--" in ascii_name:
             idna.decode(ascii_name, strict=True)
     except (idna.IDNAError, UnicodeError):

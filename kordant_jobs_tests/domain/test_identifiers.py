@@ -138,9 +138,7 @@ def test_a_domain_has_one_form(raw: str, canonical: str | None) -> None:
 
 
 @given(kind=kinds, raw=raw_values, region=st.sampled_from(["US", "BR", "GB", "IT", "MX", "AR"]))
-def test_normalising_is_idempotent_and_gives_printable_text(
-    kind: IdentifierKind, raw: str, region: str
-) -> None:
+def test_normalising_is_idempotent_and_gives_printable_text(kind: IdentifierKind, raw: str, region: str) -> None:
     canonical = normalise(kind, raw, phone_region=region)
     if canonical is not None:
         assert normalise(kind, canonical, phone_region=region) == canonical

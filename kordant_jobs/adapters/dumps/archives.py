@@ -90,9 +90,7 @@ class Meter:
             raise DumpUnreadable(
                 f"The dump unpacks to more than {self.limits.max_bytes} bytes. Split it, or raise KORDANT_DUMP_MAX_BYTES."
             )
-        if self.unpacked > RATIO_FROM_BYTES and self.unpacked > self.limits.max_ratio * max(
-            1, self.packed_total
-        ):
+        if self.unpacked > RATIO_FROM_BYTES and self.unpacked > self.limits.max_ratio * max(1, self.packed_total):
             raise DumpUnreadable(
                 f"The dump unpacks to more than {self.limits.max_ratio} times its size, as zip bombs do. "
                 "If it is genuine, unpack it by hand or raise KORDANT_DUMP_MAX_RATIO."
@@ -115,9 +113,7 @@ def sniff(start: bytes) -> Compression:
         if start.startswith(magic):
             raise DumpUnreadable(f"The dump is {name}, which is not read here. Unpack or export it to text.")
     if start[257:262] == b"ustar":
-        raise DumpUnreadable(
-            "The dump is a tar archive, which is not read here. Unpack it and drop its files."
-        )
+        raise DumpUnreadable("The dump is a tar archive, which is not read here. Unpack it and drop its files.")
     if start[:4] in _ZSTD_SKIPPABLE:
         return Compression.ZSTD
     return next((kind for magic, kind in _MAGIC if start.startswith(magic)), Compression.NONE)
@@ -220,9 +216,7 @@ def _members(file: BinaryIO, meter: Meter) -> Iterator[Document]:
             if member.is_dir() or name.endswith(_SKIPPED_MEMBERS) or name.startswith(_SKIPPED_MEMBERS):
                 continue
             if member.flag_bits & 0x1:
-                raise DumpUnreadable(
-                    "The zip file is encrypted. Unpack it with its password and drop what is inside."
-                )
+                raise DumpUnreadable("The zip file is encrypted. Unpack it with its password and drop what is inside.")
             with archive.open(member) as opened:
                 document = _document(_Plain(opened, meter))
                 _refuse_nested(document.head, "The zip file")

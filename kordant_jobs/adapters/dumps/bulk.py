@@ -16,7 +16,9 @@ from phonenumbers.phonemetadata import PhoneMetadata
 from kordant_jobs.domain.identifiers import TRIMMED, USERNAME_MAX, USERNAME_MIN, IdentifierKind, normalise
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_EMAIL = rf"^{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?$"
+_EMAIL = (
+    rf"^{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?$"
+)
 _SHORT = 64  # up to here neither a local part nor a label can be too long, and the pattern alone decides
 _USERNAME = r"^[!-?A-~]*[A-Za-z0-9][!-?A-~]*$"
 _PHONE = r"^\+?[0-9\t ().\-/]{4,32}$"
@@ -82,9 +84,7 @@ def _usernames(frame: pl.DataFrame) -> list[pl.DataFrame]:
     frame = frame.with_columns(raw.str.strip_chars(TRIMMED))
     plain, others = _split(frame, raw.str.contains(_ASCII))
     plain = plain.with_columns(raw.str.strip_chars_start("@"))
-    plain = plain.filter(
-        raw.str.len_bytes().is_between(USERNAME_MIN, USERNAME_MAX) & raw.str.contains(_USERNAME)
-    )
+    plain = plain.filter(raw.str.len_bytes().is_between(USERNAME_MIN, USERNAME_MAX) & raw.str.contains(_USERNAME))
     return [_taken(plain, _lowered(plain["raw"])), _one_by_one(IdentifierKind.USERNAME, others, "")]
 
 
@@ -131,9 +131,7 @@ def _sure_numbers(region: str) -> tuple[str, tuple[str, str, str] | None]:
             codes.append(f"{code}[{first}](?:{lengths})")
     international = rf"^\+(?:{'|'.join(codes)})$"
     code = phonenumbers.country_code_for_region(region)
-    main = PhoneMetadata.metadata_for_region_or_calling_code(
-        code, phonenumbers.region_code_for_country_code(code)
-    )
+    main = PhoneMetadata.metadata_for_region_or_calling_code(code, phonenumbers.region_code_for_country_code(code))
     own = PhoneMetadata.metadata_for_region(region, None)
     if not code or main is None or own is None:
         return international, None
@@ -146,9 +144,7 @@ def _sure_numbers(region: str) -> tuple[str, tuple[str, str, str] | None]:
 
 
 def _lengths(metadata: PhoneMetadata, *, below: int) -> str:
-    return "|".join(
-        f"[0-9]{{{length - 1}}}" for length in metadata.general_desc.possible_length if length < below
-    )
+    return "|".join(f"[0-9]{{{length - 1}}}" for length in metadata.general_desc.possible_length if length < below)
 
 
 def _first_digits(metadata: PhoneMetadata | None) -> str:

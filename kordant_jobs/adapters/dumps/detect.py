@@ -110,9 +110,7 @@ def _csv(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     columns = named_columns(names, rows, region)
     if not any(column.role in IDENTIFYING for column in columns):
         return None
-    return Layout(
-        shape=DumpShape.CSV, delimiter=delimiter, columns=columns, header=header, phone_region=region
-    )
+    return Layout(shape=DumpShape.CSV, delimiter=delimiter, columns=columns, header=header, phone_region=region)
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

@@ -86,7 +86,9 @@ class Dump:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -119,9 +121,7 @@ class Dump:
     def _batch(self, layout: Layout, block: Block) -> DumpBatch:
         lines, total, too_long = lines_of(block, self._limits.max_line_bytes)
         bad: dict[str, int] = {}
-        roles = {
-            str(at): column.role for at, column in enumerate(layout.columns) if column.role is not Role.OTHER
-        }
+        roles = {str(at): column.role for at, column in enumerate(layout.columns) if column.role is not Role.OTHER}
         match layout.shape:
             case DumpShape.COMBO:
                 values, roles = delimited.combo(layout, lines), {"id": layout.columns[0].role, "secret": Role.PASSWORD}

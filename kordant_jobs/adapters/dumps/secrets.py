@@ -25,7 +25,6 @@ _EMPTY = r"""^[\s"':;,|]*$"""
 _NO_SECRET = ("null", "NULL", "Null", r"\N", "<blank>", "(null)", "None", "N/A", "n/a")
 
 
-
 def secret_code(value: pl.Expr, role: Role) -> pl.Expr:
     """The SecretKind of each value as a UInt8, the higher the worse: none, hashed, clear (see `as_secret_kind`)."""
     present = value.is_not_null() & (value.str.len_bytes() > 0)

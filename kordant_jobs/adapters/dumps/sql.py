@@ -42,13 +42,15 @@ class SqlReader:
         layouts = self._columns.values()
         return next((columns for columns in layouts if any(c.role in IDENTIFYING for c in columns)), ())
 
-    def read(self, lines: pl.DataFrame, data: bytes) -> tuple[list[tuple[pl.DataFrame, tuple[Column, ...]]], dict[str, int]]:
+    def read(
+        self, lines: pl.DataFrame, data: bytes
+    ) -> tuple[list[tuple[pl.DataFrame, tuple[Column, ...]]], dict[str, int]]:
         """One frame (`line`, `text`, columns '0', '1', …) a statement head, with its columns; and the bad tuples."""
         self._remember_tables(data)
         text = pl.col("text")
         heads = lines.with_columns(head=text.str.extract(_HEAD, 1))
         heads = heads.with_columns(own=pl.col("head").is_not_null())
-        heads = heads.filter(pl.col("own") | text.str.contains(r"^\s*\(") )
+        heads = heads.filter(pl.col("own") | text.str.contains(r"^\s*\("))
         if heads.is_empty():
             return [], {}
         heads = heads.with_columns(pl.col("head").forward_fill().fill_null(pl.lit(self._head, pl.String)))
@@ -91,7 +93,7 @@ class SqlReader:
 
 
 def _plain(name: str) -> str:
-    return name.strip().rsplit(".", 1)[-1].strip("`\"[] ")
+    return name.strip().rsplit(".", 1)[-1].strip('`"[] ')
 
 
 def _value(field: str) -> str:

@@ -42,9 +42,7 @@ def reading(what: str = "The dump") -> Iterator[None]:
         raise DumpUnreadable(_damaged(what, error)) from None
     except (*_DAMAGE, MemoryError) as error:
         if isinstance(error, OSError) and error.strerror:  # of the file system; the text would hold the path
-            raise DumpUnreadable(
-                f"{what} cannot be read: {error.strerror}. Check the file and its rights."
-            ) from None
+            raise DumpUnreadable(f"{what} cannot be read: {error.strerror}. Check the file and its rights.") from None
         raise DumpUnreadable(_damaged(what, error)) from None
 
 

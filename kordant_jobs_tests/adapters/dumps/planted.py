@@ -27,9 +27,29 @@ Person = tuple[str, str]  # e-mail, secret
 def people(seed: int, count: int = 400) -> list[Person]:
     """E-mails in mixed case, some outside ASCII; passwords in clear, hashed, empty, with delimiters in them."""
     rng = random.Random(seed)
-    names = ["john", "Mary.Ann", "kate_99", "o'neil", "josé", "müller", "x-y", "Bob+shop", "ЖЕНЯ" if seed % 2 else "jürgen"]
+    names = [
+        "john",
+        "Mary.Ann",
+        "kate_99",
+        "o'neil",
+        "josé",
+        "müller",
+        "x-y",
+        "Bob+shop",
+        "ЖЕНЯ" if seed % 2 else "jürgen",
+    ]
     hosts = ["Example.com", "mail.example.org", "bücher.example", "web.example.net"]
-    secrets = ["hunter2", "pa:ss", "p;w,d|x", "", MD5, "$2a$10$abcdefghijklmnopqrstuv", "mit leer", "passwört", "quo'te"]
+    secrets = [
+        "hunter2",
+        "pa:ss",
+        "p;w,d|x",
+        "",
+        MD5,
+        "$2a$10$abcdefghijklmnopqrstuv",
+        "mit leer",
+        "passwört",
+        "quo'te",
+    ]
     return [(f"{rng.choice(names)}{at}@{rng.choice(hosts)}", rng.choice(secrets)) for at in range(count)]
 
 

@@ -55,9 +55,7 @@ def test_where_blocks_are_cut_makes_no_difference(tmp_path: Path, shape: str) ->
     path.write_text(write(persons))
     for block_bytes in (1, 7, 100, 1_001):
         limits = DumpLimits(max_bytes=1 << 30, max_ratio=200, block_bytes=block_bytes)
-        assert read(path, limits=limits)[0] == expected(
-            persons, first_line=first_line, secrets=shape != "plain"
-        )
+        assert read(path, limits=limits)[0] == expected(persons, first_line=first_line, secrets=shape != "plain")
 
 
 def lines_of(tmp_path: Path, text: str | bytes, **options: str) -> tuple[Found, int, dict[str, int], DumpShape]:
@@ -180,7 +178,7 @@ def test_extended_inserts_of_one_line_are_cut_between_tuples(tmp_path: Path) -> 
 def test_damaged_tuples_are_counted_and_other_tables_passed_over(tmp_path: Path) -> None:
     text = (
         "INSERT INTO logs (id, at) VALUES (1,'2012'),(2,'2013');\n"
-        "INSERT INTO \"users\" (\"id\", \"email\") VALUES (1,'a@b.cd'),\n(2,'c@d.ef'),\n(3),\n(4,'g@h.ij);\n"
+        'INSERT INTO "users" ("id", "email") VALUES (1,\'a@b.cd\'),\n(2,\'c@d.ef\'),\n(3),\n(4,\'g@h.ij);\n'
         "insert into users (id, email) values (5, 'k@l.mn') ;\n"
     )
     found, lines, bad, _ = lines_of(tmp_path, text)

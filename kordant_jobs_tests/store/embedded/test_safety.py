@@ -159,9 +159,7 @@ def test_a_moved_state_folder_takes_its_sheltered_data_along_and_a_copied_one_do
 
 
 @as_root
-def test_the_data_of_a_deleted_temporary_state_folder_goes_with_the_next_one(
-    place: Path, actors: Actors
-) -> None:
+def test_the_data_of_a_deleted_temporary_state_folder_goes_with_the_next_one(place: Path, actors: Actors) -> None:
     deleted, used, state = (new_state(place, name, 0o700) for name in ("deleted", "used", "next"))
     with EmbeddedPostgres(deleted, settings=FAST):
         left = base_of(deleted)
