@@ -75,7 +75,8 @@ def dagster(context: typer.Context) -> None:
 
     with open_session() as session:
         command = [sys.executable, "-m", "dagster", *context.args]
-        done = subprocess.run(command, env=dict(session.environ), check=False)
+        environ = {**session.environ, "DAGSTER_MODULE_NAME": "kordant_jobs.definitions"}
+        done = subprocess.run(command, env=environ, check=False)
     raise SystemExit(done.returncode)
 
 

@@ -25,9 +25,9 @@ FROM kordant.breach_dumps
 """
 
 
-def figures(db: Engine) -> dict[str, object]:
+def figures(db: Engine) -> dict[str, dict[str, int]]:
     """Counts by kind of everything that the project keeps."""
-    found: dict[str, object] = {}
+    found: dict[str, dict[str, int]] = {}
     with saying_what_failed(), db.connect() as connection:
         for name, query in _QUERIES.items():
             found[name] = {row[0]: int(row[1]) for row in connection.execute(sa.text(query + " ORDER BY 1"))}

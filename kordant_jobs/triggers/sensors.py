@@ -1,7 +1,5 @@
 """Sensors: what new data asks for. Each asks a pure question and answers with run requests; none does work."""
 
-from __future__ import annotations
-
 import hashlib
 
 import dagster as dg

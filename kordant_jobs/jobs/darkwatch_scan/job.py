@@ -1,10 +1,9 @@
 """darkwatch_scan in Dagster: plan → match in chunks → record → summarise.
 
 The plain job serves requests and sensors; a factory makes one daily-partitioned job a tier, whose partition is the
-window of pairs (item, dump) that became known on that day.
+window of pairs (item, dump) that became known on that day. (No `annotations` future here: Dagster reads the
+annotations of ops as objects.)
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
