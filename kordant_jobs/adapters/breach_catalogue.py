@@ -11,7 +11,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import nh3
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -128,6 +127,8 @@ class HttpCatalogue:
         Raises:
             SourceUnavailable: no answer in time, or not a 200 of JSON; with the other side's Retry-After.
         """
+        import httpx  # takes a quarter of a second, and a catalogue is mostly a file
+
         try:
             with httpx.stream("GET", self._url, headers={"user-agent": USER_AGENT}, timeout=self._timeout_s) as answer:
                 if answer.status_code != httpx.codes.OK:

@@ -77,7 +77,7 @@ def _become(command: Sequence[str]) -> None:
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.closerange(3, 256)  # the parent's lock among them: it is ours to hold
-        os.execvp(command[0], list(command))  # noqa: S606  no shell is meant
+        os.execvp(command[0], list(command))
     except OSError as error:
         os.write(2, f"cannot start {command[0]}: {error.strerror}\n".encode())
     finally:

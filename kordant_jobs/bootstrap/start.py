@@ -30,4 +30,4 @@ def main(arguments: Sequence[str]) -> None:
     environ.pop("PYTHONHOME", None)
     sys.stderr.flush()
     python = str(environment.python)
-    os.execve(python, [python, "-P", "-m", "kordant_jobs.cli", *arguments], environ)  # noqa: S606  no shell is meant
+    os.execve(python, [python, "-P", "-m", "kordant_jobs.cli", *arguments], environ)

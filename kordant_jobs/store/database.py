@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from kordant_jobs.errors import DatabaseUnavailable, SettingsError
 from kordant_jobs.store.schema import DAGSTER_SCHEMA, SCHEMA
+
+if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only migrations need it
+    from alembic.config import Config
 
 CONNECT_TIMEOUT_S = 10
 """Longer than a Postgres restart's recovery of a small database, shorter than a person's patience."""
@@ -84,33 +85,37 @@ def saying_what_failed() -> Iterator[None]:
         ) from None
 
 
-def _alembic(engine: Engine) -> Config:
+def _alembic(connection: Connection) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["engine"] = engine
+    config.attributes["connection"] = connection
     return config
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database to `revision`. Two at once wait for each other; at the newest already, nothing happens."""
+    from alembic import command
+
     with saying_what_failed(), engine.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('kordant_jobs.migrations'))"))
         connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {DAGSTER_SCHEMA}"))
-        config = _alembic(engine)
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        command.upgrade(_alembic(connection), revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
     """Take the database back to `revision` (`base` drops everything of ours)."""
+    from alembic import command
+
     with saying_what_failed(), engine.begin() as connection:
-        config = _alembic(engine)
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
+        command.downgrade(_alembic(connection), revision)
 
 
 def revision(engine: Engine) -> str | None:
     """The migration that the database stands at, None before the first."""
+    from alembic.runtime.migration import MigrationContext
+
     with saying_what_failed(), engine.connect() as connection:
         return MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()

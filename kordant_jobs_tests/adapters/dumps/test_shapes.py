@@ -105,8 +105,10 @@ def test_user_names_and_phones_stand_in_for_e_mails(tmp_path: Path) -> None:
     assert (len(found), bad) == (50, {})
     mixed = "".join(f"john{at}:pw\nJohn{at}@example.com:pw\n+1202555{at:04}:pw\n" for at in range(50))
     found, _, bad, _ = lines_of(tmp_path, mixed)
-    assert {"email": 50, "username": 50, "phone": 50} == {
-        kind: sum(each[1] == kind for each in found) for kind in ("email", "username", "phone")
+    assert {kind: sum(each[1] == kind for each in found) for kind in ("email", "username", "phone")} == {
+        "email": 50,
+        "username": 50,
+        "phone": 50,
     }
     assert bad == {}
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from kordant_jobs.adapters.dumps import DumpLimits
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.drop_folder import DroppedFile
+from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.domain.breaches import Breach
 from kordant_jobs.domain.exposures import DumpStatus
 from kordant_jobs.jobs.darkwatch_scan import service

@@ -1,0 +1,54 @@
+"""Migrations lead to the schema that the code speaks of, and back, on tables that hold rows."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine
+
+from kordant_jobs.store import database
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.schema import SCHEMA, metadata
+from kordant_jobs_tests.jobs.people import subscribe
+
+
+def test_the_migrations_and_the_schema_agree(db: Engine) -> None:
+    with db.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "version_table_schema": SCHEMA,
+                "include_schemas": True,
+                "include_name": lambda name, kind, parents: name == SCHEMA if kind == "schema" else True,
+                "compare_server_default": True,
+            },
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_every_check_of_the_schema_is_in_the_database(db: Engine) -> None:
+    wanted = {str(c.name) for t in metadata.tables.values() for c in t.constraints if isinstance(c, sa.CheckConstraint)}
+    with db.connect() as connection:
+        there = set(connection.execute(sa.text("SELECT conname FROM pg_constraint WHERE contype = 'c'")).scalars())
+    assert wanted <= there
+
+
+def test_down_and_up_again_works_on_filled_tables(db: Engine, keyring: Keyring) -> None:
+    subscribe(db, keyring, "ann@example.com")
+    newest = database.revision(db)
+    database.downgrade(db, "base")
+    assert database.revision(db) is None
+    with db.connect() as connection:
+        tables = sa.inspect(connection).get_table_names(schema=SCHEMA)
+    assert set(tables) <= {"alembic_version"}
+    database.upgrade(db)
+    assert database.revision(db) == newest
+    subscribe(db, keyring, "ann@example.com")
+
+
+def test_upgrading_twice_changes_nothing(db: Engine, keyring: Keyring) -> None:
+    subscribe(db, keyring, "ann@example.com")
+    database.upgrade(db)
+    with db.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM kordant.subscribers")).scalar_one() == 1
