@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kordant_jobs.bootstrap.state import state_dir
 from kordant_jobs.errors import SettingsError
@@ -50,14 +49,6 @@ class Settings(BaseSettings):
     dump_max_ratio: int = Field(
         200, gt=1, description="A dump that unpacks to more than this many times its size is quarantined."
     )
-    tiers_realtime: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("premium",), description="Tiers that are scanned at once when a dump arrives, comma separated."
-    )
-
-    @field_validator("tiers_realtime", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @cached_property
     def state_dir(self) -> Path:

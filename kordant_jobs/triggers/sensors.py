@@ -5,9 +5,9 @@ import hashlib
 import dagster as dg
 from sqlalchemy import Engine
 
+from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox, new_files, now_of
-from kordant_jobs.settings import load_settings
 from kordant_jobs.store.keyring import Keyring
 
 POLL_S = 2
@@ -34,7 +34,7 @@ def drop_folder_sensor(
     facts = "\n".join(f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files)
     request = dg.RunRequest(
         run_key=hashlib.sha256(facts.encode()).hexdigest(),
-        run_config={"ops": {"plan": {"config": {"tiers": list(load_settings().tiers_realtime)}}}},
+        run_config={"ops": {"plan": {"config": {"tiers": list(BY_NAME[darkwatch_scan.name].realtime_tiers)}}}},
         tags={"kordant/trigger": "drop_folder"},
     )
     return dg.SensorResult(run_requests=[request])

@@ -14,6 +14,7 @@ from pydantic import Field
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
+from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.tiers import Tier
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.darkwatch_scan import service
@@ -234,4 +235,4 @@ def tier_job(tier: Tier) -> dg.JobDefinition:
     )
 
 
-tier_jobs = [tier_job(tier) for tier in Tier]
+tier_jobs = [tier_job(tier) for tier in BY_NAME[JOB].partitioned_tiers]
