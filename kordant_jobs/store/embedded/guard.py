@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 
 TICK_S = 0.5  # how long a server may outlive its last client when that one was killed
-STOP_PATIENCE_S = 60.0
+STOP_PATIENCE_S = 20.0  # then without a checkpoint; as in process.py
 LOG_LIMIT_BYTES = 8 << 20  # the log is cut to nothing beyond this; it holds starts, stops and refusals only
 
 

@@ -37,7 +37,13 @@ from kordant_jobs.store.embedded.locks import (
     hold_shared,
     open_lock,
 )
-from kordant_jobs.store.embedded.process import Postmaster, find_postmaster, kill_strays, stop_postmaster
+from kordant_jobs.store.embedded.process import (
+    Postmaster,
+    answers,
+    find_postmaster,
+    kill_strays,
+    stop_postmaster,
+)
 
 DEFAULT_SETTINGS: Mapping[str, str] = MappingProxyType({"max_connections": "200"})
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -182,7 +188,7 @@ class EmbeddedPostgres:
         self._client = None
 
     def _ensure_running(self, folders: Folders, account: Account) -> Postmaster:
-        server = find_postmaster(folders.data)
+        server = _settled(folders)
         if server is not None and server.state == "stopping":  # a shutdown that somebody else asked for
             stop_postmaster(folders.data)
             server = None
@@ -218,6 +224,20 @@ def _wait_for_no_guard(folders: Folders) -> None:
         if time.monotonic() > deadline:
             raise DatabaseUnavailable(f"a guard outlives its server: find it (fuser {folders.guard}) and end it.")
         time.sleep(0.002)
+
+
+def _settled(folders: Folders) -> Postmaster | None:
+    """The server once it answers or is starting or stopping; None once it is dead."""
+    deadline = time.monotonic() + 10.0
+    while (server := find_postmaster(folders.data)) is not None and server.state == "ready":
+        if answers(server):
+            break
+        if time.monotonic() > deadline:
+            raise DatabaseUnavailable(
+                f"Postgres (pid {server.process.pid}) does not answer: end it, start again."
+            )
+        time.sleep(0.004)
+    return server
 
 
 def _wait_ready(folders: Folders) -> Postmaster:

@@ -51,6 +51,17 @@ def test_a_server_killed_by_9_comes_back_with_every_committed_row(state: Path, a
     assert actor.ask("release") is True
 
 
+def test_a_start_right_after_a_kill_never_attaches_to_the_dying_server(state: Path) -> None:
+    with EmbeddedPostgres(state, settings=FAST) as server:
+        for _ in range(8):
+            pid = server.status().pid
+            assert pid
+            os.kill(pid, 9)
+            server.start()
+            assert server.status().pid != pid
+            psycopg2.connect(server.url().replace("+psycopg2", "")).close()
+
+
 def test_server_guard_and_client_killed_together_come_back(state: Path, actors: Actors) -> None:
     first = actors(state, SAFE)
     first.ask("start")

@@ -89,6 +89,7 @@ def test_no_value_of_ours_reaches_the_log(state: Path) -> None:
         log = base_of(state) / "server.log"
         assert eventually(lambda: "terminated by signal 9" in log.read_text())
         connection.close()
+        assert eventually(lambda: log.read_text().count("ready to accept connections") == 2, 30)
     assert secret not in log.read_text()
     assert "people" not in log.read_text()
 
