@@ -25,6 +25,9 @@ OLDEST_ITEM_DAYS, NEWEST_ITEM_DAYS = 400, 3
 ACCENTED_SHARE = 0.03
 """So many subscribers with a Latin name keep its accents in addresses and user names (RFC 6531)."""
 
+IDN_SHARE = 0.06
+"""So many watched addresses are under a domain with other letters than a-z."""
+
 STRANGERS_FROM = 50
 """Last two digits of a phone number: below are watched, from here on are strangers. None is ever both."""
 
@@ -73,7 +76,6 @@ DOMAINS: tuple[str, ...] = (
     "post.example",
     "correio.example",
     "inbox.test",
-    *IDN_DOMAINS,
 )
 
 AREA_CODES = (
@@ -256,7 +258,10 @@ class _Maker:
         mark = "._-"[int(self._rng.integers(3))]
         number = str(self._rng.integers(1, 10_000)) if self._rng.random() < 0.9 else ""
         word = f"{first}{mark}{last}{number}"
-        return f"{word}@{DOMAINS[int(self._rng.integers(len(DOMAINS)))]}" if kind == "email" else word
+        if kind == "username":
+            return word
+        domains = tuple(IDN_DOMAINS) if self._rng.random() < IDN_SHARE else DOMAINS
+        return f"{word}@{domains[int(self._rng.integers(len(domains)))]}"
 
     def _numbers(self, country: str) -> Iterator[str]:
         """Each number of the range once in a random order, and again when they run out."""
