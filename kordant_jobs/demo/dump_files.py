@@ -106,14 +106,10 @@ def write_dumps(population: Population, folder: Path, *, seed: int, lines: int =
         passwords |= secrets
         for hit, line in _first_lines(hits).values():
             planted += [
-                Planted(
-                    item_id=item_id, dump=spec.name, breach_name=spec.breach_name, line=line, secret=hit.secret
-                )
+                Planted(item_id=item_id, dump=spec.name, breach_name=spec.breach_name, line=line, secret=hit.secret)
                 for item_id in owners[f"{hit.kind} {hit.canonical}"]
             ]
-    return DumpSet(
-        files=tuple(files), planted=tuple(planted), near_misses=tuple(near), passwords=frozenset(passwords)
-    )
+    return DumpSet(files=tuple(files), planted=tuple(planted), near_misses=tuple(near), passwords=frozenset(passwords))
 
 
 def _shares(lines: int) -> list[int]:

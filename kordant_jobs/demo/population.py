@@ -63,9 +63,7 @@ NAMES: tuple[tuple[str, str, str], ...] = (
 """(as written, first and last name in a-z). The first `LATIN_NAMES` of them can be written in Latin-1."""
 LATIN_NAMES = len(_FIRST) * len(_LAST)
 
-IDN_DOMAINS = {
-    idna.encode(name).decode(): name for name in ("bücher.example", "são-josé.example", "köln-post.test")
-}
+IDN_DOMAINS = {idna.encode(name).decode(): name for name in ("bücher.example", "são-josé.example", "köln-post.test")}
 """Domains with other letters than a-z: as they are looked up, and as people write them."""
 DOMAINS: tuple[str, ...] = (
     "example.com",
@@ -182,7 +180,12 @@ def _phone_spellings(canonical: str) -> tuple[str, ...]:
             f"0111{area}555{last}",
         )
     code, rest = canonical[:3], canonical[3:]
-    return canonical, f"{code} {rest[:2]} {rest[2:]}", f"{code} ({rest[:2]}) {rest[2:-4]}-{rest[-4:]}", f"011{canonical[1:]}"
+    return (
+        canonical,
+        f"{code} {rest[:2]} {rest[2:]}",
+        f"{code} ({rest[:2]}) {rest[2:-4]}-{rest[-4:]}",
+        f"011{canonical[1:]}",
+    )
 
 
 def _username_spellings(canonical: str) -> tuple[str, ...]:
@@ -229,7 +232,9 @@ class _Maker:
             return ["email", "phone"] if luck < 0.4 else ["email"]
         if tier is Tier.PLUS:
             return ["email", "phone", "username"] if luck < 0.5 else ["email", "email", "phone"]
-        return ["email", "email", "phone", "phone", "username"] if luck < 0.5 else ["email", "email", "phone", "username"]
+        return (
+            ["email", "email", "phone", "phone", "username"] if luck < 0.5 else ["email", "email", "phone", "username"]
+        )
 
     def _item(self, kind: Kind, canonical: str) -> Item:
         rng = self._rng

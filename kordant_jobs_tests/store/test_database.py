@@ -35,7 +35,10 @@ def test_a_server_that_is_not_there_is_one_line_that_says_what_to_do() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     engine = database.create_engine(f"postgresql://u:sesame@127.0.0.1:{port}/d")
-    with pytest.raises(DatabaseUnavailable, match="Check KORDANT_DATABASE_URL") as caught, database.saying_what_failed():
+    with (
+        pytest.raises(DatabaseUnavailable, match="Check KORDANT_DATABASE_URL") as caught,
+        database.saying_what_failed(),
+    ):
         engine.connect()
     assert "\n" not in str(caught.value)
     assert "sesame" not in str(caught.value)

@@ -233,9 +233,7 @@ def _settled(folders: Folders) -> Postmaster | None:
         if answers(server):
             break
         if time.monotonic() > deadline:
-            raise DatabaseUnavailable(
-                f"Postgres (pid {server.process.pid}) does not answer: end it, start again."
-            )
+            raise DatabaseUnavailable(f"Postgres (pid {server.process.pid}) does not answer: end it, start again.")
         time.sleep(0.004)
     return server
 
