@@ -71,8 +71,8 @@ class Rows:
     """The rows of one file before they are written out.
 
     `values` has the columns email, phone, username, name, secret, date, note (String, '' for nothing) and number.
-    Rows in `bad` are to be replaced by junk, those in `blank` by nothing. `near_misses` are written and nobody's; `secrets_used` is what stands
-    in `secret`.
+    Rows in `bad` are to be replaced by junk, those in `blank` by nothing. `near_misses` are written and nobody's;
+    `secrets_used` is what stands in `secret`.
     """
 
     values: pl.DataFrame
@@ -105,9 +105,7 @@ def make_secrets(seed: int) -> Secrets:
     )
     return Secrets(
         clear=tuple(f"{words[i % len(words)]}{'!#%_-.+'[i % 7]}{token(13)}" for i in range(POOL)),
-        awkward=tuple(
-            f"{words[i % len(words)]}{_AWKWARD[i % len(_AWKWARD)]}{token(13)}" for i in range(POOL // 3)
-        ),
+        awkward=tuple(f"{words[i % len(words)]}{_AWKWARD[i % len(_AWKWARD)]}{token(13)}" for i in range(POOL // 3)),
         hashed=tuple(forms[i % len(forms)]() for i in range(POOL)),
     )
 
@@ -126,9 +124,7 @@ class SecretShares:
         kinds = np.repeat([0, 1, 2], [1, len(clear), len(secrets.hashed)])
         return ["", *clear, *secrets.hashed], kinds
 
-    def draw(
-        self, rng: np.random.Generator, count: int, kinds: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
+    def draw(self, rng: np.random.Generator, count: int, kinds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """An index into the pool for each of `count` rows."""
         clear, hashed = np.count_nonzero(kinds == 1), np.count_nonzero(kinds == 2)
         luck = rng.random(count)
@@ -148,7 +144,8 @@ class RowMaker:
         self._exposures = round(len(population.subscribers) * EXPOSURES_PER_SUBSCRIBER)
         order = self._rng.permutation(len(self._items))[: max(1, self._exposures)]
         self._exposed = [self._items[place] for place in order]  # fewer than all, so that some are in several dumps
-        self._siblings = {item.id: subscriber.items for subscriber in population.subscribers for item in subscriber.items}
+        people = population.subscribers
+        self._siblings = {item.id: subscriber.items for subscriber in people for item in subscriber.items}
 
     def rows(
         self,
@@ -288,7 +285,13 @@ def near_misses(kind: Kind, canonical: str) -> tuple[str, ...]:
         return f"{canonical}x", f"the{canonical}", f"{canonical}.{canonical[0]}", f"{canonical[:-1]}zz"
     local, _, domain = canonical.partition("@")
     elsewhere = DOMAINS[(DOMAINS.index(domain) + 1) % len(DOMAINS)] if domain in DOMAINS else DOMAINS[0]
-    return f"{local}@{elsewhere}", f"{local}x@{domain}", f"old-{canonical}", f"{canonical}.test", f"{local}@sub.{domain}"
+    return (
+        f"{local}@{elsewhere}",
+        f"{local}x@{domain}",
+        f"old-{canonical}",
+        f"{canonical}.test",
+        f"{local}@sub.{domain}",
+    )
 
 
 _STRANGERS_DOMAINS = (*DOMAINS * 72, *IDN_DOMAINS, *IDN_DOMAINS.values())  # one in a hundred is no plain ASCII name
