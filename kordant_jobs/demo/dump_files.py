@@ -25,7 +25,7 @@ from kordant_jobs.errors import SettingsError
 
 BAD_SHARE = 0.01
 BROKEN_BYTES_SHARE = 0.005
-"""So many lines of a file with broken bytes end in bytes that are no UTF-8; who they are about can still be read."""
+"""At most so many lines of a file with broken bytes end in bytes that are no UTF-8. Whom they name can be read."""
 
 _ZIP_DATE = (2024, 1, 1, 0, 0, 0)  # fixed, as gzip's is, so that the same seed gives the same bytes
 
@@ -97,7 +97,10 @@ def write_dumps(population: Population, folder: Path, *, seed: int, lines: int =
     for item in population.items:
         owners.setdefault(f"{item.kind} {item.canonical}", []).append(item.id)
     maker = RowMaker(population, make_secrets(seed), seed=seed)
-    files, planted, near, passwords = [], [], [], set()
+    files: list[DumpFile] = []
+    planted: list[Planted] = []
+    near: list[str] = []
+    passwords: set[str] = set()
     for place, (spec, count) in enumerate(zip(FILES, _shares(lines), strict=True)):
         rng = np.random.Generator(np.random.PCG64([seed, 3, place]))
         file, hits, misses, secrets = _write_file(spec, folder, count, maker, rng)
@@ -147,7 +150,8 @@ def _write_file(
         texts[row] = ""
     if spec.broken_bytes:
         for row in rng.choice(len(texts), size=int(len(texts) * BROKEN_BYTES_SHARE), replace=False):
-            texts[row] += "\udce9\udc80"  # Latin-1's é and half a character: bytes E9 80
+            if texts[row].isascii():  # what else stands in the line would be misread with it
+                texts[row] += "\udce9\udc80"  # Latin-1's é and half a character: bytes E9 80
     lines, line_of = spec.laid_out(texts)
     end = "\r\n" if spec.crlf else "\n"
     text = end.join([*spec.head, *lines, ""])

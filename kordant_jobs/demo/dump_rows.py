@@ -71,8 +71,8 @@ class Rows:
     """The rows of one file before they are written out.
 
     `values` has the columns email, phone, username, name, secret, date, note (String, '' for nothing) and number.
-    Rows in `bad` are to be replaced by junk, those in `blank` by nothing. `near_misses` are written and nobody's; `secrets_used` is what stands
-    in `secret`.
+    Rows in `bad` are to be replaced by junk, those in `blank` by nothing. `near_misses` are written and nobody's;
+    `secrets_used` is what stands in `secret`.
     """
 
     values: pl.DataFrame
@@ -144,9 +144,8 @@ class RowMaker:
         self._exposures = round(len(population.subscribers) * EXPOSURES_PER_SUBSCRIBER)
         order = self._rng.permutation(len(self._items))[: max(1, self._exposures)]
         self._exposed = [self._items[place] for place in order]  # fewer than all, so that some are in several dumps
-        self._siblings = {
-            item.id: subscriber.items for subscriber in population.subscribers for item in subscriber.items
-        }
+        people = population.subscribers
+        self._siblings = {item.id: subscriber.items for subscriber in people for item in subscriber.items}
 
     def rows(
         self,
