@@ -116,7 +116,7 @@ def _load(session: Session, population: Population, dump_set: DumpSet) -> None:
     with session.db.begin() as connection:
         there = connection.execute(sa.text("SELECT count(*) FROM kordant.subscribers")).scalar_one()
         if not there:
-            subscribers.add(connection, _new_subscribers(population, datetime.now(UTC)), session.keyring)
+            subscribers.add(connection, new_subscribers(population, datetime.now(UTC)), session.keyring)
         elif not connection.execute(
             sa.text("SELECT 1 FROM kordant.subscribers WHERE id = :id"), {"id": population.subscribers[0].id}
         ).scalar():
@@ -134,7 +134,8 @@ def _load(session: Session, population: Population, dump_set: DumpSet) -> None:
             register_file(session.db, file, session.keyring, known_at=known_at)
 
 
-def _new_subscribers(population: Population, now: datetime) -> list[NewSubscriber]:
+def new_subscribers(population: Population, now: datetime) -> list[NewSubscriber]:
+    """The population as rows to write, its items as old as it says."""
     return [
         NewSubscriber(
             id=person.id,

@@ -1,0 +1,153 @@
+"""A scan that is killed at any moment and run again leaves the same rows as one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.cli.demo import new_subscribers
+from kordant_jobs.cli.session import dagster_home
+from kordant_jobs.demo.catalogue import make_catalogue
+from kordant_jobs.demo.dump_files import write_dumps
+from kordant_jobs.demo.population import make_population
+from kordant_jobs.settings import Settings
+from kordant_jobs.store import database, subscribers
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs_tests.jobs.darkwatch_scan.bench import SETTLED, Bench, bench_in
+
+KILLS = 10
+
+
+class Worker:
+    """The forking process and what it says."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def _said(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def run(self, job: str, *, kill_after_s: float | None = None) -> tuple[int, float]:
+        """Run a job; its exit code (negative: the signal) and how long it took."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{job}\n")
+        self._process.stdin.flush()
+        pid, started = int(self._said()), time.monotonic()
+        if kill_after_s is not None:
+            timer = threading.Timer(kill_after_s, _kill, [pid])
+            timer.start()
+        code = int(self._said().removeprefix("ended "))
+        if kill_after_s is not None:
+            timer.cancel()
+        return code, time.monotonic() - started
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def _worker(settings: Settings, database_url: str) -> Iterator[Worker]:
+    environ = {
+        **os.environ,
+        "DAGSTER_HOME": str(dagster_home(settings)),
+        "KORDANT_DAGSTER_URL": database.dagster_url(database_url),
+        "KORDANT_BREACH_CATALOGUE": str(settings.state_dir / "catalogue.json"),
+        "POLARS_MAX_THREADS": "1",
+    }
+    module = "kordant_jobs_tests.jobs.darkwatch_scan.forking"
+    with subprocess.Popen(
+        [sys.executable, "-m", module], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield Worker(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _forget_scan(bench: Bench) -> None:
+    """Back to where nothing was dropped yet; the people stay."""
+    tables = "alerts, exposures, exposure_evidence, notification_outbox, source_verdicts, scan_watermarks, breach_dumps"
+    qualified = ", ".join(f"kordant.{name}" for name in tables.split(", "))
+    with bench.db.begin() as connection:
+        connection.execute(sa.text(f"TRUNCATE {qualified} CASCADE"))
+
+
+def _rows(bench: Bench) -> dict[str, list[tuple[object, ...]]]:
+    """All that a scan leaves, without the ids that dumps get when they are registered and without clock readings."""
+    return {
+        "exposures": bench.rows(
+            "SELECT e.item_id, b.source, b.title, e.secret, e.judgement, a.severity, v.line, v.occurrences, d.file_label"
+            " FROM kordant.exposures e JOIN kordant.breaches b ON b.name = e.breach_name"
+            " JOIN kordant.exposure_evidence v ON v.exposure_id = e.id JOIN kordant.breach_dumps d ON d.id = v.dump_id"
+            " LEFT JOIN kordant.alerts a ON a.exposure_id = e.id ORDER BY 1, 3, 9"
+        ),
+        "alerts": bench.rows("SELECT count(*), count(DISTINCT exposure_id) FROM kordant.alerts"),
+        "outbox": bench.rows(
+            "SELECT status, count(*), count(DISTINCT alert_id) FROM kordant.notification_outbox GROUP BY 1"
+        ),
+        "verdicts": bench.rows(
+            "SELECT subscription_id, source, verdict, reason, exposures, new_exposures FROM kordant.source_verdicts ORDER BY 1"
+        ),
+        "dumps": bench.rows(
+            "SELECT file_label, status, lines, records, bad_lines::text, breach_name FROM kordant.breach_dumps ORDER BY 1"
+        ),
+        "files": [(sum(1 for path in bench.box.folder.iterdir()),)],
+    }
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_ten_random_moments_and_run_again_the_rows_are_the_same(
+    db: Engine, keyring: Keyring, settings: Settings, database_url: str, tmp_path: Path
+) -> None:
+    bench = bench_in(settings.state_dir, db, keyring)
+    population = make_population(7, 300)
+    write_dumps(population, tmp_path / "dumps", seed=7, lines=20_000)
+    (settings.state_dir / "catalogue.json").write_text(json.dumps(make_catalogue(7)))
+    with db.begin() as connection:
+        subscribers.add(connection, new_subscribers(population, datetime.now(UTC)), keyring)
+
+    def drop() -> None:
+        shutil.rmtree(bench.box.folder, ignore_errors=True)
+        shutil.copytree(tmp_path / "dumps", bench.box.folder)
+        for path in bench.box.folder.iterdir():
+            os.utime(path, (SETTLED, SETTLED))
+
+    with _worker(settings, database_url) as worker:
+        drop()
+        assert worker.run("darkwatch_scan")[0] == 0
+        _forget_scan(bench)
+        drop()
+        code, undisturbed_s = worker.run("darkwatch_scan")
+        assert code == 0
+        wanted = _rows(bench)
+        assert len(wanted["exposures"]) > 50
+        chance = random.Random(20_26)
+        killed = 0
+        for _ in range(KILLS):
+            _forget_scan(bench)
+            shutil.rmtree(settings.corpus, ignore_errors=True)
+            drop()
+            code, _ = worker.run("darkwatch_scan", kill_after_s=chance.uniform(0, undisturbed_s))
+            killed += code == -signal.SIGKILL
+            assert worker.run("darkwatch_scan")[0] == 0
+            assert _rows(bench) == wanted
+        assert killed >= KILLS // 2, "most kills must hit a live run"
