@@ -61,7 +61,6 @@ _OTHER_FORMATS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office file"),
     (b"\x04\x22\x4d\x18", "an LZ4 file"),
 )
-_CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r\x0b\x0c\x1a\x1b") + b"\x7f"
 _SKIPPED_MEMBERS = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 _ZSTD_SKIPPABLE = frozenset(struct.pack("<I", 0x184D2A50 + low) for low in range(16))
 
@@ -212,9 +211,8 @@ def _refuse_nested(head: bytes, what: str) -> None:
 
 
 def _members(file: BinaryIO, meter: Meter) -> Iterator[Document]:
-    """The texts of a zip in the order of its directory. Members that are no text are passed over."""
+    """The texts of a zip in the order of its directory. Damage raises DumpUnreadable."""
     with reading("The zip file"), zipfile.ZipFile(file) as archive:
-        found = False
         for member in archive.infolist():
             name = member.filename
             if member.is_dir() or name.endswith(_SKIPPED_MEMBERS) or name.startswith(_SKIPPED_MEMBERS):
@@ -226,18 +224,5 @@ def _members(file: BinaryIO, meter: Meter) -> Iterator[Document]:
             with archive.open(member) as opened:
                 document = _document(_Plain(opened, meter))
                 _refuse_nested(document.head, "The zip file")
-                if not document.head or looks_binary(document.head):
-                    continue
-                found = True
                 yield document
             meter.packed += member.compress_size
-        if not found:
-            raise DumpUnreadable("The zip file holds no text. Check that it is the right file.")
-
-
-def looks_binary(head: bytes) -> bool:
-    """Whether the start is no text in any encoding that is read: one control character in twenty."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or not head:
-        return False
-    controls = len(head) - len(head.translate(None, _CONTROLS))
-    return controls * 20 > len(head) and head.count(b"\x00") * 5 < len(head) * 2

@@ -155,7 +155,7 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     matches = [match for match in map(_LEADING.match, lines) if match and is_email(match[1])]
     delimiters = Counter(match[2] for match in matches if match[2])
     behind = sum(delimiters.values())
-    if behind >= MOSTLY * len(lines):
+    if behind and behind >= MOSTLY * len(lines):
         delimiter = delimiters.most_common(1)[0][0]
         others = sum(_starts_otherwise(line, delimiter, region) for line in lines)
         role = Role.EMAIL if others <= STRAY * len(lines) else Role.LOGIN

@@ -17,7 +17,6 @@ from kordant_jobs.adapters.dumps.archives import (
     Document,
     Meter,
     documents,
-    looks_binary,
     sniff,
 )
 from kordant_jobs.adapters.dumps.detect import layout_of
@@ -25,9 +24,12 @@ from kordant_jobs.adapters.dumps.json_lines import json_lines
 from kordant_jobs.adapters.dumps.model import RECORDS, BadLine, Column, DumpBatch, DumpLimits, DumpShape, Layout, Role
 from kordant_jobs.adapters.dumps.records import merged, records_of
 from kordant_jobs.adapters.dumps.sql import SqlReader
-from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, lines_of, utf8_reader
+from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, lines_of, looks_binary, utf8_reader
 from kordant_jobs.adapters.dumps.unpack import reading
 from kordant_jobs.errors import DumpUnreadable
+
+_BINARY = "The dump is binary, not text. Check that it is the right file."
+_BINARY_START = 4096
 
 
 def open_dump(path: Path, *, limits: DumpLimits, phone_region: str, shape: DumpShape | None = None) -> Dump:
@@ -163,13 +165,13 @@ class Dump:
     def _next_text(self) -> tuple[Document, Layout, str] | None:
         """The next text in which there are identifiers; others (a read-me in a zip) are passed over."""
         for document in self._documents:
-            if looks_binary(document.head):
-                raise DumpUnreadable("The dump is binary, not text. Check that it is the right file.")
             encoding = encoding_of(document.head)
             try:
+                if self._told and looks_binary(document.head[:_BINARY_START]):
+                    raise DumpUnreadable(_BINARY)
                 layout = layout_of(_sample(document.head, encoding), shape=self._told, phone_region=self._region)
             except DumpUnreadable as error:
-                self._refused = self._refused or error
+                self._refused = self._refused or (DumpUnreadable(_BINARY) if looks_binary(document.head) else error)
                 continue
             return document, layout, encoding
         return None

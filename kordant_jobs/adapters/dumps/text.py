@@ -27,6 +27,8 @@ _CP1252 = MappingProxyType(
     {byte: bytes([byte]).decode("cp1252") for byte in range(0x80, 0xA0) if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
 )
 
+_CONTROLS = bytes({*range(32), 127} - {*b"\t\n\r\x0b\x0c\x1a\x1b"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
@@ -46,8 +48,9 @@ def encoding_of(head: bytes) -> str:
     for bom, name in _BOMS.items():
         if head.startswith(bom):
             return name
-    if (head.count(b"\x00") * 5) >= len(head) * 2 > 0:
-        return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if max(even, odd) * 5 >= len(head) * 2 > 0 and min(even, odd) * 20 < max(even, odd):
+        return "utf-16-le" if odd > even else "utf-16-be"
     lines = [line for line in head.split(b"\n")[:-1] or [head] if not line.isascii()]
     broken = sum(not _is_utf8(line) for line in lines)
     return "cp1252" if broken and broken == len(lines) else "utf-8"
@@ -59,6 +62,13 @@ def _is_utf8(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def looks_binary(start: bytes) -> bool:
+    """Whether this is no text in any encoding that is read: one control character in twenty."""
+    if encoding_of(start).startswith("utf-16"):
+        return False
+    return (len(start) - len(start.translate(None, _CONTROLS))) * 20 > len(start)
 
 
 class _Transcoded:
