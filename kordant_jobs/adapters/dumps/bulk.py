@@ -15,8 +15,11 @@ from phonenumbers.phonemetadata import PhoneMetadata
 
 from kordant_jobs.domain.identifiers import TRIMMED, USERNAME_MAX, USERNAME_MIN, IdentifierKind, normalise
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_EMAIL = rf"^{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?$"
+_ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LOCAL = rf"^{_ATOM}(?:\.{_ATOM})*@"
+# Without two dashes in a row, so that an A-label ('xn--…') never passes unproved.
+_EMAIL = rf"{_LOCAL}(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z][a-z0-9]*(?:-[a-z0-9]+)*$"
+_ANY_EMAIL = rf"{_LOCAL}(?:[a-z0-9-]+\.)+[a-z0-9-]+$"
 _SHORT = 64  # up to here neither a local part nor a label can be too long, and the pattern alone decides
 _USERNAME = r"^[!-?A-~]*[A-Za-z0-9][!-?A-~]*$"
 _PHONE = r"^\+?[0-9\t ().\-/]{4,32}$"
@@ -39,15 +42,6 @@ def canonical_rows(kind: IdentifierKind, values: pl.Series, *, phone_region: str
     return pl.concat(parts)
 
 
-def looks_canonicalisable_email(values: pl.Expr) -> pl.Expr:
-    """True where an untrimmed value is surely an e-mail address; false says nothing."""
-    return (values.str.len_bytes() <= _SHORT) & values.str.contains(_EMAIL)
-
-
-def _lowered(values: pl.Series) -> pl.Series:
-    return values.str.to_lowercase() if values.str.contains("[A-Z]").any() else values
-
-
 def _split(frame: pl.DataFrame, sure: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows where `sure` is true, and the others."""
     mask = frame.select(sure.alias("sure")).to_series()
@@ -63,17 +57,15 @@ def _taken(frame: pl.DataFrame, identifier: pl.Series) -> pl.DataFrame:
 def _emails(frame: pl.DataFrame) -> list[pl.DataFrame]:
     raw = pl.col("raw")
     accepted = []
-    for attempt in (raw, raw.str.strip_chars(TRIMMED)):
-        sure, frame = _split(frame.with_columns(attempt), looks_canonicalisable_email(raw))
-        coded = sure["raw"].str.contains(r"(?i)xn--")
-        if coded.any():
-            frame = pl.concat([frame, sure.filter(coded)])
-            sure = sure.filter(~coded)
-        accepted.append(_taken(sure, _lowered(sure["raw"])))
+    for step in (raw, raw.str.strip_chars(TRIMMED).str.to_lowercase()):  # most need neither
+        frame = frame if step is raw else frame.with_columns(lowered=step)
+        value = raw if step is raw else pl.col("lowered")
+        sure, frame = _split(frame, (value.str.len_bytes() <= _SHORT) & value.str.contains(_EMAIL))
+        accepted.append(sure.select("row", value.alias("identifier")))
         if frame.is_empty():
             return accepted
         frame = frame.filter(raw.str.contains("@", literal=True))
-    others = frame.filter(~raw.str.contains(_ASCII) | raw.str.contains(_EMAIL))
+    others = frame.filter(~raw.str.contains(_ASCII) | pl.col("lowered").str.contains(_ANY_EMAIL))
     return [*accepted, _one_by_one(IdentifierKind.EMAIL, others, "")]
 
 
@@ -85,7 +77,7 @@ def _usernames(frame: pl.DataFrame) -> list[pl.DataFrame]:
     plain = plain.filter(
         raw.str.len_bytes().is_between(USERNAME_MIN, USERNAME_MAX) & raw.str.contains(_USERNAME)
     )
-    return [_taken(plain, _lowered(plain["raw"])), _one_by_one(IdentifierKind.USERNAME, others, "")]
+    return [_taken(plain, plain["raw"].str.to_lowercase()), _one_by_one(IdentifierKind.USERNAME, others, "")]
 
 
 def _phones(frame: pl.DataFrame, region: str) -> list[pl.DataFrame]:

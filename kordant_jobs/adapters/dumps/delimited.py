@@ -6,7 +6,6 @@ import re
 
 import polars as pl
 
-from kordant_jobs.adapters.dumps.bulk import looks_canonicalisable_email
 from kordant_jobs.adapters.dumps.model import SECRET, BadLine, Layout, Role
 
 ANY_DELIMITER = r"[:;,|\t ]"
@@ -20,30 +19,20 @@ def combo(layout: Layout, lines: pl.DataFrame) -> pl.DataFrame:
     by_email = layout.columns[0].role is Role.EMAIL
     at = text.str.find(ANY_DELIMITER) if by_email else text.str.find(layout.delimiter, literal=True)
     raw = text.cast(pl.Binary)
-    split = lines.with_columns(at=at).with_columns(
+    split = lines.with_columns(at=at)
+    if split["at"].null_count():
+        split = split.with_columns(pl.col("at").fill_null(text.str.len_bytes()))
+    return split.with_columns(
         id=raw.bin.slice(0, pl.col("at")).cast(pl.String, strict=False),
         secret=raw.bin.slice(pl.col("at") + 1).cast(pl.String, strict=False),
-    )
-    split = split.with_columns(id=pl.when(pl.col("at").is_null()).then(text).otherwise("id"))
-    split = split.drop("at")
-    if not by_email:
-        return split
-    return _unwrapped(split)
+    ).drop("at")
 
 
-def _unwrapped(split: pl.DataFrame) -> pl.DataFrame:
-    """The lines whose first field is no plain address, looked at again."""
-    odd = ~looks_canonicalisable_email(pl.col("id"))
-    mask = split.select(odd.alias("odd")).to_series()
-    if not mask.any():
-        return split
-    text = pl.col("text")
-    again = split.filter(mask).with_columns(text.str.extract_groups(_WRAPPED).alias("groups"))
-    again = again.with_columns(
-        id=pl.coalesce(pl.col("groups").struct[0], "id"),
-        secret=pl.when(pl.col("groups").struct[0].is_null()).then("secret").otherwise(pl.col("groups").struct[1]),
-    )
-    return pl.concat([split.filter(~mask), again.drop("groups")])
+def unwrapped(lines: pl.DataFrame) -> pl.DataFrame:
+    """`combo` for lines that do not start with a plain address but may hold one."""
+    groups = pl.col("groups").struct
+    found = lines.select("line", "text", groups=pl.col("text").str.extract_groups(_WRAPPED))
+    return found.select("line", "text", id=groups[0], secret=groups[1])
 
 
 def plain(lines: pl.DataFrame) -> pl.DataFrame:

