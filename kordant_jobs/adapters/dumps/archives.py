@@ -1,6 +1,7 @@
 """The bytes of a dump, unpacked as they are read, within limits. What the text means is not known here.
 
-Compression is told by magic numbers, never by the file's name. Nothing is written to disk. Every way in which a
+Compression is told by magic numbers, never by the file's name. Nothing is written to disk. Every way in
+which a
 file can be damaged ends in `DumpUnreadable`, at the point of damage.
 """
 
@@ -67,7 +68,8 @@ _ZSTD_SKIPPABLE = frozenset(struct.pack("<I", 0x184D2A50 + low) for low in range
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One text of a dump: the file itself, or a member of a zip. `head` is its start, read again by `reader`."""
+    """One text of a dump: the file itself, or a member of a zip. `head` is its start, read again by
+    `reader`."""
 
     head: bytes
     reader: Reader
@@ -87,7 +89,8 @@ class Meter:
         self.unpacked += amount
         if self.unpacked > self.limits.max_bytes:
             raise DumpUnreadable(
-                f"The dump unpacks to more than {self.limits.max_bytes} bytes. Split it, or raise KORDANT_DUMP_MAX_BYTES."
+                f"The dump unpacks to more than {self.limits.max_bytes} bytes. Split it, or raise "
+                f"KORDANT_DUMP_MAX_BYTES."
             )
         if self.unpacked > RATIO_FROM_BYTES and self.unpacked > self.limits.max_ratio * max(
             1, self.packed_total
@@ -164,7 +167,8 @@ class _Again:
 
 
 def documents(file: BinaryIO, compression: Compression, meter: Meter) -> Iterator[Document]:
-    """Each text of the dump in turn; read one to its end before taking the next. Damage raises DumpUnreadable."""
+    """Each text of the dump in turn; read one to its end before taking the next. Damage raises
+    DumpUnreadable."""
     if compression is Compression.ZIP:
         yield from _members(file, meter)
         return

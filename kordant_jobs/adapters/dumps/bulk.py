@@ -28,7 +28,8 @@ _ASCII = r"^[\x00-\x7f]*$"
 
 
 def canonical_rows(kind: IdentifierKind, values: pl.Series, *, phone_region: str) -> pl.DataFrame:
-    """The rows of `values` that are identifiers: `row` (UInt32, where it stood) and `identifier`, in no order."""
+    """The rows of `values` that are identifiers: `row` (UInt32, where it stood) and `identifier`, in no
+    order."""
     frame = pl.DataFrame({"row": pl.int_range(len(values), dtype=pl.UInt32, eager=True), "raw": values})
     frame = frame.drop_nulls("raw")
     if kind is IdentifierKind.EMAIL:
@@ -108,7 +109,8 @@ def _one_by_one(kind: IdentifierKind, frame: pl.DataFrame, region: str) -> pl.Da
 def _sure_numbers(region: str) -> tuple[str, tuple[str, str, str] | None]:
     """Patterns of the numbers that libphonenumber passes through unchanged, taken from its own metadata.
 
-    These are numbers of a possible length that start with neither a zero nor anything that it might take for a
+    These are numbers of a possible length that start with neither a zero nor anything that it might take
+    for a
     national prefix. First: with '+' and country code. Second, for `region`: its country code, numbers written
     without one, and those of them that must be asked about nevertheless.
     """
@@ -138,9 +140,12 @@ def _sure_numbers(region: str) -> tuple[str, tuple[str, str, str] | None]:
 
 
 def _lengths(metadata: PhoneMetadata, *, below: int) -> str:
-    return "|".join(
-        f"[0-9]{{{length - 1}}}" for length in metadata.general_desc.possible_length if length < below
-    )
+    return "|".join(f"[0-9]{{{length - 1}}}" for length in _possible_lengths(metadata) if length < below)
+
+
+def _possible_lengths(metadata: PhoneMetadata) -> tuple[int, ...]:
+    general = metadata.general_desc
+    return tuple(general.possible_length) if general is not None else ()
 
 
 def _first_digits(metadata: PhoneMetadata | None) -> str:
@@ -153,7 +158,8 @@ def _first_digits(metadata: PhoneMetadata | None) -> str:
     pattern = re.compile(prefix)
     if pattern.match(""):
         return ""
-    # The prefixes that occur are alternatives of literals and digit classes: probe with every start of 8 digits.
+    # The prefixes that occur are alternatives of literals and digit classes: probe with every start of 8
+    # digits.
     return "".join(digit for digit in "123456789" if not _can_start(prefix, digit))
 
 

@@ -23,7 +23,16 @@ from kordant_jobs.adapters.dumps.archives import (
 )
 from kordant_jobs.adapters.dumps.detect import layout_of
 from kordant_jobs.adapters.dumps.json_lines import json_lines
-from kordant_jobs.adapters.dumps.model import RECORDS, BadLine, Column, DumpBatch, DumpLimits, DumpShape, Layout, Role
+from kordant_jobs.adapters.dumps.model import (
+    RECORDS,
+    BadLine,
+    Column,
+    DumpBatch,
+    DumpLimits,
+    DumpShape,
+    Layout,
+    Role,
+)
 from kordant_jobs.adapters.dumps.records import merged, reasons, records_of
 from kordant_jobs.adapters.dumps.sql import SqlReader
 from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, lines_of, looks_binary, utf8_reader
@@ -90,7 +99,9 @@ class Dump:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -113,7 +124,9 @@ class Dump:
             found = self._next_text()
             document, layout, encoding = found or (None, layout, encoding)
 
-    def _batches_of(self, document: Document, layout: Layout, encoding: str, first: int) -> Iterator[DumpBatch]:
+    def _batches_of(
+        self, document: Document, layout: Layout, encoding: str, first: int
+    ) -> Iterator[DumpBatch]:
         is_sql = layout.shape is DumpShape.SQL_INSERT
         cut = blocks(utf8_reader(document, encoding), self._limits, first=first, cut_inside=is_sql)
         if is_sql:
@@ -134,12 +147,15 @@ class Dump:
     def _batch(self, layout: Layout, block: Block) -> DumpBatch:
         lines, total, too_long = lines_of(block, self._limits.max_line_bytes)
         bad: dict[str, int] = {}
-        roles = {
+        roles: dict[str, Role] = {
             str(at): column.role for at, column in enumerate(layout.columns) if column.role is not Role.OTHER
         }
         match layout.shape:
             case DumpShape.COMBO:
-                values, roles = delimited.combo(layout, lines), {"id": layout.columns[0].role, "secret": Role.PASSWORD}
+                values, roles = (
+                    delimited.combo(layout, lines),
+                    {"id": layout.columns[0].role, "secret": Role.PASSWORD},
+                )
             case DumpShape.PLAIN:
                 values, roles = delimited.plain(lines), {"id": layout.columns[0].role}
             case DumpShape.JSON_LINES:
@@ -147,7 +163,11 @@ class Dump:
             case _:
                 values, bad = delimited.columns(layout, lines)
         records, missing = records_of(values, roles, phone_region=self._region)
-        if layout.shape is DumpShape.COMBO and not missing.is_empty() and layout.columns[0].role is not Role.PHONE:
+        if (
+            layout.shape is DumpShape.COMBO
+            and not missing.is_empty()
+            and layout.columns[0].role is not Role.PHONE
+        ):
             again, missing = records_of(delimited.unwrapped(missing), roles, phone_region=self._region)
             records = pl.concat([records, again])
         bad_lines = merged([bad, reasons(missing), {BadLine.TOO_LONG.value: too_long}])
@@ -159,7 +179,9 @@ class Dump:
         self._sql_columns = self._sql_columns or sql.columns
         parts, counts = [pl.DataFrame(schema=RECORDS)], [bad, {BadLine.TOO_LONG.value: block.lost}]
         for values, columns in groups:
-            roles = {str(at): column.role for at, column in enumerate(columns) if column.role is not Role.OTHER}
+            roles = {
+                str(at): column.role for at, column in enumerate(columns) if column.role is not Role.OTHER
+            }
             records, missing = records_of(values, roles, phone_region=self._region)
             parts.append(records)
             counts.append(reasons(missing))
@@ -185,9 +207,13 @@ class Dump:
             try:
                 if self._told and looks_binary(document.head[:_BINARY_START]):
                     raise DumpUnreadable(_BINARY)
-                layout = layout_of(_sample(document.head, encoding), shape=self._told, phone_region=self._region)
+                layout = layout_of(
+                    _sample(document.head, encoding), shape=self._told, phone_region=self._region
+                )
             except DumpUnreadable as error:
-                self._refused = self._refused or (DumpUnreadable(_BINARY) if looks_binary(document.head) else error)
+                self._refused = self._refused or (
+                    DumpUnreadable(_BINARY) if looks_binary(document.head) else error
+                )
                 continue
             return document, layout, encoding
         return None

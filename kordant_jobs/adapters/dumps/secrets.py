@@ -9,8 +9,10 @@ import polars as pl
 
 from kordant_jobs.adapters.dumps.model import SECRET_KIND, Role, SecretKind
 
-# hex of MD4/MD5/NTLM 32, SHA-1 40, SHA-224 56, SHA-256 64, SHA-384 96, SHA-512 128 digits; old MySQL 16, new '*' + 40;
-# base64 of MD5 (24), SHA-1 (28), SHA-256 (44), SHA-512 (88); crypt(3) and the like by their '$…$'; LDAP by '{SSHA}'.
+# hex of MD4/MD5/NTLM 32, SHA-1 40, SHA-224 56, SHA-256 64, SHA-384 96, SHA-512 128 digits; old MySQL 16,
+# new '*' + 40;
+# base64 of MD5 (24), SHA-1 (28), SHA-256 (44), SHA-512 (88); crypt(3) and the like by their '$…$'; LDAP
+# by '{SSHA}'.
 _FORMS = (
     r"(?:0x|\\x)?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128}"
     r"|[0-9A-F]{32}|[0-9A-F]{40}|[0-9A-F]{56}|[0-9A-F]{64}|[0-9A-F]{96}|[0-9A-F]{128})",

@@ -15,7 +15,9 @@ _junk = st.text(st.sampled_from(" \t\x1c\x85\u00a0\u200b@.-_aAzZ09éß•\x00'\"
 _labels = st.sampled_from(["a", "xn--bcher-kva", "xn--", "b" * 63, "b" * 64, "a--b", "-a", "9", "Com", "ü"])
 _hosts = st.lists(_labels, min_size=1, max_size=5).map(".".join)
 _addresses = st.builds("{}@{}".format, st.one_of(_junk, st.text("ab.", max_size=70)), _hosts)
-_codes = st.sampled_from(["", "+", "+1", "1", "+44", "44", "+55", "+7", "+39", "+52", "+54", "+49", "+86", "011", "00", "+91"])
+_codes = st.sampled_from(
+    ["", "+", "+1", "1", "+44", "44", "+55", "+7", "+39", "+52", "+54", "+49", "+86", "011", "00", "+91"]
+)
 _numbers = st.builds("{}{}".format, _codes, st.from_regex(r"[0-9 ().-]{4,16}", fullmatch=True))
 
 
@@ -36,7 +38,9 @@ def _both(kind: IdentifierKind, values: list[str | None], region: str) -> None:
     region=st.sampled_from(["US", "GB", "BR", "IT", "AR", "RU", "CA", "ZZ"]),
 )
 @settings(max_examples=100, deadline=None)
-def test_bulk_equals_scalar_for_every_kind(kind: IdentifierKind, values: list[str | None], region: str) -> None:
+def test_bulk_equals_scalar_for_every_kind(
+    kind: IdentifierKind, values: list[str | None], region: str
+) -> None:
     _both(kind, values, region)
 
 
@@ -46,7 +50,10 @@ def test_bulk_equals_scalar_for_addresses_at_their_limits(values: list[str | Non
     _both(IdentifierKind.EMAIL, values, "US")
 
 
-@given(values=st.lists(_numbers, max_size=30), region=st.sampled_from(["US", "GB", "BR", "CN", "DE", "CA", "KZ", "MX"]))
+@given(
+    values=st.lists(_numbers, max_size=30),
+    region=st.sampled_from(["US", "GB", "BR", "CN", "DE", "CA", "KZ", "MX"]),
+)
 @settings(max_examples=100, deadline=None)
 def test_bulk_equals_scalar_for_phone_numbers(values: list[str | None], region: str) -> None:
     _both(IdentifierKind.PHONE, values, region)
@@ -55,6 +62,11 @@ def test_bulk_equals_scalar_for_phone_numbers(values: list[str | None], region: 
 @pytest.mark.parametrize("region", ["US", "GB", "BR", "DE", "RU", "JP"])
 def test_bulk_equals_scalar_for_every_country_code_and_length(region: str) -> None:
     digits = "2345678912345678"
-    numbers = [f"+{code}{first}{digits[:size]}" for code in range(1, 999, 7) for first in "0189" for size in range(6, 12, 2)]
+    numbers = [
+        f"+{code}{first}{digits[:size]}"
+        for code in range(1, 999, 7)
+        for first in "0189"
+        for size in range(6, 12, 2)
+    ]
     numbers += [f"{first}{digits[:size]}" for first in range(1, 99) for size in range(5, 13)]
     _both(IdentifierKind.PHONE, [*numbers, None], region)
