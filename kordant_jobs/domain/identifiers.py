@@ -25,7 +25,8 @@ USERNAME_MIN, USERNAME_MAX = 3, 64  # shorter is noise in a dump, longer is a to
 HIDDEN = "•••"  # a bullet never occurs in a canonical identifier, so a mask can't be one
 
 # Parts of regular expressions that mean the same in `re` and in Polars (Rust); ASCII, lower case.
-# The local part is RFC 5321's Dot-string, a domain two LDH labels or more, the last one starting with a letter.
+# The local part is RFC 5321's Dot-string, a domain two LDH labels or more, the last one starting with a
+# letter.
 LOCAL_ASCII = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 DOMAIN_ASCII = r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"  # 63: RFC 1035 §2.3.4
 _LOCAL = re.compile(LOCAL_ASCII)
@@ -79,7 +80,8 @@ def mask(kind: IdentifierKind, canonical: str) -> str:
 
 
 def _settled(text: str, step: Callable[[str], str]) -> str | None:
-    """`step` repeated until nothing changes, so that the result is a fixed point; None if it never settles."""
+    """`step` repeated until nothing changes, so that the result is a fixed point; None if it never
+    settles."""
     for _ in range(4):
         after = unicodedata.normalize("NFC", step(text))
         if after == text:

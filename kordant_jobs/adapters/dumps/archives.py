@@ -1,6 +1,7 @@
 """The bytes of a dump, unpacked as they are read, within limits. What the text means is not known here.
 
-Compression is told by magic numbers, never by the file's name. Nothing is written to disk. Every way in which a
+Compression is told by magic numbers, never by the file's name. Nothing is written to disk. Every way in
+which a
 file can be damaged ends in `DumpUnreadable`, at the point of damage.
 """
 
@@ -61,14 +62,14 @@ _OTHER_FORMATS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office file"),
     (b"\x04\x22\x4d\x18", "an LZ4 file"),
 )
-_CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r\x0b\x0c\x1a\x1b") + b"\x7f"
 _SKIPPED_MEMBERS = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 _ZSTD_SKIPPABLE = frozenset(struct.pack("<I", 0x184D2A50 + low) for low in range(16))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One text of a dump: the file itself, or a member of a zip. `head` is its start, read again by `reader`."""
+    """One text of a dump: the file itself, or a member of a zip. `head` is its start, read again by
+    `reader`."""
 
     head: bytes
     reader: Reader
@@ -88,7 +89,8 @@ class Meter:
         self.unpacked += amount
         if self.unpacked > self.limits.max_bytes:
             raise DumpUnreadable(
-                f"The dump unpacks to more than {self.limits.max_bytes} bytes. Split it, or raise KORDANT_DUMP_MAX_BYTES."
+                f"The dump unpacks to more than {self.limits.max_bytes} bytes. Split it, or raise "
+                f"KORDANT_DUMP_MAX_BYTES."
             )
         if self.unpacked > RATIO_FROM_BYTES and self.unpacked > self.limits.max_ratio * max(1, self.packed_total):
             raise DumpUnreadable(
@@ -161,7 +163,8 @@ class _Again:
 
 
 def documents(file: BinaryIO, compression: Compression, meter: Meter) -> Iterator[Document]:
-    """Each text of the dump in turn; read one to its end before taking the next. Damage raises DumpUnreadable."""
+    """Each text of the dump in turn; read one to its end before taking the next. Damage raises
+    DumpUnreadable."""
     if compression is Compression.ZIP:
         yield from _members(file, meter)
         return
@@ -208,9 +211,8 @@ def _refuse_nested(head: bytes, what: str) -> None:
 
 
 def _members(file: BinaryIO, meter: Meter) -> Iterator[Document]:
-    """The texts of a zip in the order of its directory. Members that are no text are passed over."""
+    """The texts of a zip in the order of its directory. Damage raises DumpUnreadable."""
     with reading("The zip file"), zipfile.ZipFile(file) as archive:
-        found = False
         for member in archive.infolist():
             name = member.filename
             if member.is_dir() or name.endswith(_SKIPPED_MEMBERS) or name.startswith(_SKIPPED_MEMBERS):
@@ -220,18 +222,5 @@ def _members(file: BinaryIO, meter: Meter) -> Iterator[Document]:
             with archive.open(member) as opened:
                 document = _document(_Plain(opened, meter))
                 _refuse_nested(document.head, "The zip file")
-                if not document.head or looks_binary(document.head):
-                    continue
-                found = True
                 yield document
             meter.packed += member.compress_size
-        if not found:
-            raise DumpUnreadable("The zip file holds no text. Check that it is the right file.")
-
-
-def looks_binary(head: bytes) -> bool:
-    """Whether the start is no text in any encoding that is read: one control character in twenty."""
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or not head:
-        return False
-    controls = len(head) - len(head.translate(None, _CONTROLS))
-    return controls * 20 > len(head) and head.count(b"\x00") * 5 < len(head) * 2

@@ -15,10 +15,11 @@ from phonenumbers.phonemetadata import PhoneMetadata
 
 from kordant_jobs.domain.identifiers import TRIMMED, USERNAME_MAX, USERNAME_MIN, IdentifierKind, normalise
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
-_EMAIL = (
-    rf"^{_ATOM}(?:\.{_ATOM})*@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z](?:[A-Za-z0-9-]*[A-Za-z0-9])?$"
-)
+_ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LOCAL = rf"^{_ATOM}(?:\.{_ATOM})*@"
+# Without two dashes in a row, so that an A-label ('xn--…') never passes unproved.
+_EMAIL = rf"{_LOCAL}(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z][a-z0-9]*(?:-[a-z0-9]+)*$"
+_ANY_EMAIL = rf"{_LOCAL}(?:[a-z0-9-]+\.)+[a-z0-9-]+$"
 _SHORT = 64  # up to here neither a local part nor a label can be too long, and the pattern alone decides
 _USERNAME = r"^[!-?A-~]*[A-Za-z0-9][!-?A-~]*$"
 _PHONE = r"^\+?[0-9\t ().\-/]{4,32}$"
@@ -27,7 +28,8 @@ _ASCII = r"^[\x00-\x7f]*$"
 
 
 def canonical_rows(kind: IdentifierKind, values: pl.Series, *, phone_region: str) -> pl.DataFrame:
-    """The rows of `values` that are identifiers: `row` (UInt32, where it stood) and `identifier`, in no order."""
+    """The rows of `values` that are identifiers: `row` (UInt32, where it stood) and `identifier`, in no
+    order."""
     frame = pl.DataFrame({"row": pl.int_range(len(values), dtype=pl.UInt32, eager=True), "raw": values})
     frame = frame.drop_nulls("raw")
     if kind is IdentifierKind.EMAIL:
@@ -39,15 +41,6 @@ def canonical_rows(kind: IdentifierKind, values: pl.Series, *, phone_region: str
     else:
         parts = [_one_by_one(kind, frame, phone_region)]
     return pl.concat(parts)
-
-
-def looks_canonicalisable_email(values: pl.Expr) -> pl.Expr:
-    """True where an untrimmed value is surely an e-mail address; false says nothing."""
-    return (values.str.len_bytes() <= _SHORT) & values.str.contains(_EMAIL)
-
-
-def _lowered(values: pl.Series) -> pl.Series:
-    return values.str.to_lowercase() if values.str.contains("[A-Z]").any() else values
 
 
 def _split(frame: pl.DataFrame, sure: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -65,17 +58,15 @@ def _taken(frame: pl.DataFrame, identifier: pl.Series) -> pl.DataFrame:
 def _emails(frame: pl.DataFrame) -> list[pl.DataFrame]:
     raw = pl.col("raw")
     accepted = []
-    for attempt in (raw, raw.str.strip_chars(TRIMMED)):
-        sure, frame = _split(frame.with_columns(attempt), looks_canonicalisable_email(raw))
-        coded = sure["raw"].str.contains(r"(?i)xn--")
-        if coded.any():
-            frame = pl.concat([frame, sure.filter(coded)])
-            sure = sure.filter(~coded)
-        accepted.append(_taken(sure, _lowered(sure["raw"])))
+    for step in (raw, raw.str.strip_chars(TRIMMED).str.to_lowercase()):  # most need neither
+        frame = frame if step is raw else frame.with_columns(lowered=step)
+        value = raw if step is raw else pl.col("lowered")
+        sure, frame = _split(frame, (value.str.len_bytes() <= _SHORT) & value.str.contains(_EMAIL))
+        accepted.append(sure.select("row", value.alias("identifier")))
         if frame.is_empty():
             return accepted
         frame = frame.filter(raw.str.contains("@", literal=True))
-    others = frame.filter(~raw.str.contains(_ASCII) | raw.str.contains(_EMAIL))
+    others = frame.filter(~raw.str.contains(_ASCII) | pl.col("lowered").str.contains(_ANY_EMAIL))
     return [*accepted, _one_by_one(IdentifierKind.EMAIL, others, "")]
 
 
@@ -84,8 +75,10 @@ def _usernames(frame: pl.DataFrame) -> list[pl.DataFrame]:
     frame = frame.with_columns(raw.str.strip_chars(TRIMMED))
     plain, others = _split(frame, raw.str.contains(_ASCII))
     plain = plain.with_columns(raw.str.strip_chars_start("@"))
-    plain = plain.filter(raw.str.len_bytes().is_between(USERNAME_MIN, USERNAME_MAX) & raw.str.contains(_USERNAME))
-    return [_taken(plain, _lowered(plain["raw"])), _one_by_one(IdentifierKind.USERNAME, others, "")]
+    plain = plain.filter(
+        raw.str.len_bytes().is_between(USERNAME_MIN, USERNAME_MAX) & raw.str.contains(_USERNAME)
+    )
+    return [_taken(plain, plain["raw"].str.to_lowercase()), _one_by_one(IdentifierKind.USERNAME, others, "")]
 
 
 def _phones(frame: pl.DataFrame, region: str) -> list[pl.DataFrame]:
@@ -116,7 +109,8 @@ def _one_by_one(kind: IdentifierKind, frame: pl.DataFrame, region: str) -> pl.Da
 def _sure_numbers(region: str) -> tuple[str, tuple[str, str, str] | None]:
     """Patterns of the numbers that libphonenumber passes through unchanged, taken from its own metadata.
 
-    These are numbers of a possible length that start with neither a zero nor anything that it might take for a
+    These are numbers of a possible length that start with neither a zero nor anything that it might take
+    for a
     national prefix. First: with '+' and country code. Second, for `region`: its country code, numbers written
     without one, and those of them that must be asked about nevertheless.
     """
@@ -144,7 +138,12 @@ def _sure_numbers(region: str) -> tuple[str, tuple[str, str, str] | None]:
 
 
 def _lengths(metadata: PhoneMetadata, *, below: int) -> str:
-    return "|".join(f"[0-9]{{{length - 1}}}" for length in metadata.general_desc.possible_length if length < below)
+    return "|".join(f"[0-9]{{{length - 1}}}" for length in _possible_lengths(metadata) if length < below)
+
+
+def _possible_lengths(metadata: PhoneMetadata) -> tuple[int, ...]:
+    general = metadata.general_desc
+    return tuple(general.possible_length) if general is not None else ()
 
 
 def _first_digits(metadata: PhoneMetadata | None) -> str:
@@ -157,7 +156,8 @@ def _first_digits(metadata: PhoneMetadata | None) -> str:
     pattern = re.compile(prefix)
     if pattern.match(""):
         return ""
-    # The prefixes that occur are alternatives of literals and digit classes: probe with every start of 8 digits.
+    # The prefixes that occur are alternatives of literals and digit classes: probe with every start of 8
+    # digits.
     return "".join(digit for digit in "123456789" if not _can_start(prefix, digit))
 
 

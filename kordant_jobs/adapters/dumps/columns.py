@@ -23,27 +23,35 @@ STRAY = 0.05  # more values than this that are no e-mail make a column of logins
 _SYNONYMS = MappingProxyType(
     {
         Role.EMAIL: (
-            "email mail emails emailaddress emailaddr emailid useremail usermail mailaddress mailaddr primaryemail "
-            "contactemail customeremail memberemail accountemail loginemail correo correoelectronico courriel "
+            "email mail emails emailaddress emailaddr emailid useremail usermail mailaddress mailaddr "
+            "primaryemail "
+            "contactemail customeremail memberemail accountemail loginemail correo correoelectronico "
+            "courriel "
             "adressemail eposta epost poczta pochta emailadresse indirizzoemail enderecodeemail correio почта"
         ),
         Role.PHONE: (
-            "phone phones phonenumber phoneno phonenum mobile mobilephone mobilenumber mobileno cell cellphone tel "
-            "telephone telephonenumber telefon telefone telefono teléfono telefoon handy msisdn celular movil móvil "
+            "phone phones phonenumber phoneno phonenum mobile mobilephone mobilenumber mobileno cell "
+            "cellphone tel "
+            "telephone telephonenumber telefon telefone telefono teléfono telefoon handy msisdn celular "
+            "movil móvil "
             "whatsapp gsm portable userphone contactphone homephone workphone телефон"
         ),
         Role.USERNAME: "nick nickname screenname handle twitter instagram displaylogin",
         Role.LOGIN: (
-            "login logins user users username userlogin loginname account accountname acct memberlogin usr uname "
+            "login logins user users username userlogin loginname account accountname acct memberlogin "
+            "usr uname "
             "usuario utilisateur benutzer benutzername utente identifiant loginid логин"
         ),
         Role.PASSWORD: (
-            "password passwords pass passwd pwd psw userpass userpassword userpwd plaintext plainpassword plain "
-            "passphrase clave contrasena contraseña senha motdepasse mdp passwort kennwort haslo hasło wachtwoord "
+            "password passwords pass passwd pwd psw userpass userpassword userpwd plaintext plainpassword "
+            "plain "
+            "passphrase clave contrasena contraseña senha motdepasse mdp passwort kennwort haslo hasło "
+            "wachtwoord "
             "parola sifre şifre cracked пароль"
         ),
         Role.HASH: (
-            "hash hashes passwordhash passhash pwdhash hashedpassword passwordhashed passwordmd5 md5 md5password sha1 "
+            "hash hashes passwordhash passhash pwdhash hashedpassword passwordhashed passwordmd5 md5 "
+            "md5password sha1 "
             "sha256 sha512 ntlm bcrypt encryptedpassword passwordencrypted cryptedpassword passworddigest "
             "membersloginkey"
         ),
@@ -53,7 +61,9 @@ _ROLE_OF = MappingProxyType({name: role for role, names in _SYNONYMS.items() for
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
 _WORD = re.compile(r"[\W_]+")
 _TOKEN = re.compile(r"\S{4,128}")
-_NO_PASSWORD = re.compile(r"\d{1,9}|[\d.:/\-]+(?:[T ][\d.:+Z]*)?|true|false|[MFmf]|https?://.*|[A-Z]{2}", re.ASCII)
+_NO_PASSWORD = re.compile(
+    r"\d{1,9}|[\d.:/\-]+(?:[T ][\d.:+Z]*)?|true|false|[MFmf]|https?://.*|[A-Z]{2}", re.ASCII
+)
 
 
 def role_by_name(name: str) -> Role | None:
@@ -71,7 +81,9 @@ def role_by_name(name: str) -> Role | None:
 
 def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: str) -> tuple[Column, ...]:
     """Columns by header; those it says nothing about by content, but never as password or user name."""
-    guessed = [role_by_content([row[at] for row in rows if at < len(row)], region) for at in range(len(names))]
+    guessed = [
+        role_by_content([row[at] for row in rows if at < len(row)], region) for at in range(len(names))
+    ]
     return tuple(
         Column(name=name.strip().strip("\"'`"), role=role_by_name(name) or guess)
         for name, guess in zip(names, guessed, strict=True)
@@ -79,7 +91,8 @@ def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: s
 
 
 def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> tuple[Column, ...]:
-    """Columns by content alone. The first column of single words behind an identifier is taken for the password."""
+    """Columns by content alone. The first column of single words behind an identifier is taken for the
+    password."""
     columns = [[row[at] for row in rows if at < len(row)] for at in range(count)]
     roles = [role_by_content(column, region) for column in columns]
     first = next((at for at, role in enumerate(roles) if role in IDENTIFYING), None)

@@ -6,12 +6,14 @@ import re
 
 import polars as pl
 
-from kordant_jobs.adapters.dumps.bulk import looks_canonicalisable_email
 from kordant_jobs.adapters.dumps.model import SECRET, BadLine, Layout, Role
 
 ANY_DELIMITER = r"[:;,|\t ]"
 # An address behind another delimited field ('https://site:a@b.c:pw'), or in quotes or angle brackets.
-_WRAPPED = r"""^(?:[^#\-/].*?[:;,|\t])?["'<\s]*([^\s:;,|"'<>@]+@[^\s:;,|"'<>@]+)(?:["'>\s]*$|["'>\s]*[:;,|\t ](.*)$)"""
+_WRAPPED = (
+    r"""^(?:[^#\-/].*?[:;,|\t])?["'<\s]*([^\s:;,|"'<>@]+@[^\s:;,|"'<>@]+)"""
+    r"""(?:["'>\s]*$|["'>\s]*[:;,|\t ](.*)$)"""
+)
 
 
 def combo(layout: Layout, lines: pl.DataFrame) -> pl.DataFrame:
@@ -20,30 +22,20 @@ def combo(layout: Layout, lines: pl.DataFrame) -> pl.DataFrame:
     by_email = layout.columns[0].role is Role.EMAIL
     at = text.str.find(ANY_DELIMITER) if by_email else text.str.find(layout.delimiter, literal=True)
     raw = text.cast(pl.Binary)
-    split = lines.with_columns(at=at).with_columns(
+    split = lines.with_columns(at=at)
+    if split["at"].null_count():
+        split = split.with_columns(pl.col("at").fill_null(text.str.len_bytes()))
+    return split.with_columns(
         id=raw.bin.slice(0, pl.col("at")).cast(pl.String, strict=False),
         secret=raw.bin.slice(pl.col("at") + 1).cast(pl.String, strict=False),
-    )
-    split = split.with_columns(id=pl.when(pl.col("at").is_null()).then(text).otherwise("id"))
-    split = split.drop("at")
-    if not by_email:
-        return split
-    return _unwrapped(split)
+    ).drop("at")
 
 
-def _unwrapped(split: pl.DataFrame) -> pl.DataFrame:
-    """The lines whose first field is no plain address, looked at again."""
-    odd = ~looks_canonicalisable_email(pl.col("id"))
-    mask = split.select(odd.alias("odd")).to_series()
-    if not mask.any():
-        return split
-    text = pl.col("text")
-    again = split.filter(mask).with_columns(text.str.extract_groups(_WRAPPED).alias("groups"))
-    again = again.with_columns(
-        id=pl.coalesce(pl.col("groups").struct[0], "id"),
-        secret=pl.when(pl.col("groups").struct[0].is_null()).then("secret").otherwise(pl.col("groups").struct[1]),
-    )
-    return pl.concat([split.filter(~mask), again.drop("groups")])
+def unwrapped(lines: pl.DataFrame) -> pl.DataFrame:
+    """`combo` for lines that do not start with a plain address but may hold one."""
+    groups = pl.col("groups").struct
+    found = lines.select("line", "text", groups=pl.col("text").str.extract_groups(_WRAPPED))
+    return found.select("line", "text", id=groups[0], secret=groups[1])
 
 
 def plain(lines: pl.DataFrame) -> pl.DataFrame:
@@ -52,7 +44,8 @@ def plain(lines: pl.DataFrame) -> pl.DataFrame:
 
 
 def columns(layout: Layout, lines: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """`line`, `text` and the columns '0', '1', … that have a role; lines with other than that many are bad."""
+    """`line`, `text` and the columns '0', '1', … that have a role; lines with other than that many are
+    bad."""
     if layout.header:
         lines = lines.filter(pl.col("text").str.strip_chars() != layout.header)
     count = len(layout.columns)
@@ -66,7 +59,9 @@ def columns(layout: Layout, lines: pl.DataFrame) -> tuple[pl.DataFrame, dict[str
     if not parts:
         parts.append(lines.with_columns(pl.lit("").alias(str(index)) for index in wanted))
     kept = pl.concat(parts)
-    blank = lines.select((~pl.col("text").str.contains(r"\S")).sum()).item() if kept.height < lines.height else 0
+    blank = (
+        lines.select((~pl.col("text").str.contains(r"\S")).sum()).item() if kept.height < lines.height else 0
+    )
     wrong = lines.height - kept.height - blank
     return kept, {BadLine.WRONG_COLUMNS.value: wrong} if wrong > 0 else {}
 
@@ -91,10 +86,16 @@ def _quoted_lines(lines: pl.DataFrame, delimiter: str, count: int, wanted: list[
     split = lines.with_columns(parts=(pl.lit(delimiter) + pl.col("text")).str.extract_all(field))
     consumed = parts.list.join("").str.len_bytes() == pl.col("text").str.len_bytes() + len(delimiter)
     kept = split.filter((parts.list.len() == count) & consumed)
-    return kept.select("line", "text", *(_unquoted(parts.list.get(index)).alias(str(index)) for index in wanted))
+    return kept.select(
+        "line", "text", *(_unquoted(parts.list.get(index)).alias(str(index)) for index in wanted)
+    )
 
 
 def _unquoted(field: pl.Expr) -> pl.Expr:
     bare = field.str.slice(1)
     inner = bare.str.strip_chars_end(" \t\r").str.strip_prefix('"').str.strip_suffix('"')
-    return pl.when(bare.str.starts_with('"')).then(inner.str.replace_all('""', '"', literal=True)).otherwise(bare)
+    return (
+        pl.when(bare.str.starts_with('"'))
+        .then(inner.str.replace_all('""', '"', literal=True))
+        .otherwise(bare)
+    )

@@ -52,7 +52,8 @@ def layout_of(text: str, *, shape: DumpShape | None, phone_region: str) -> Layou
     if shape is not None:
         raise DumpUnreadable(f"The dump does not read as {shape}. Leave the shape out to have it detected.")
     raise DumpUnreadable(
-        f"No identifiers were found in the first {len(lines)} lines of the dump. If it is one, tell its shape "
+        f"No identifiers were found in the first {len(lines)} lines of the dump. If it is one, tell its "
+        f"shape "
         f"({', '.join(DumpShape)}); a list of bare user names is read only when told to be plain."
     )
 
@@ -132,7 +133,8 @@ def _regular(lines: Sequence[str], delimiter: str) -> tuple[int, list[list[str]]
 
 
 def _delimited(lines: Sequence[str], region: str, told: bool) -> Layout | None:
-    """The delimiter that makes the most columns with an identifier in one; not where a combo list says the same."""
+    """The delimiter that makes the most columns with an identifier in one; not where a combo list says
+    the same."""
     best: Layout | None = None
     for delimiter in _DELIMITERS:
         count, rows = _regular(lines, delimiter)
@@ -140,7 +142,9 @@ def _delimited(lines: Sequence[str], region: str, told: bool) -> Layout | None:
             continue
         columns = unnamed_columns(rows, count, region)
         if any(column.role in IDENTIFYING for column in columns):
-            best = Layout(shape=DumpShape.DELIMITED, delimiter=delimiter, columns=columns, phone_region=region)
+            best = Layout(
+                shape=DumpShape.DELIMITED, delimiter=delimiter, columns=columns, phone_region=region
+            )
     if best is None or told:
         return best
     roles = [column.role for column in best.columns]
@@ -153,7 +157,7 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     matches = [match for match in map(_LEADING.match, lines) if match and is_email(match[1])]
     delimiters = Counter(match[2] for match in matches if match[2])
     behind = sum(delimiters.values())
-    if behind >= MOSTLY * len(lines):
+    if behind and behind >= MOSTLY * len(lines):
         delimiter = delimiters.most_common(1)[0][0]
         others = sum(_starts_otherwise(line, delimiter, region) for line in lines)
         role = Role.EMAIL if others <= STRAY * len(lines) else Role.LOGIN
@@ -161,7 +165,11 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     for role in (Role.PHONE, Role.LOGIN):
         for delimiter in (":", ";", "|", "\t", ",", " "):
             heads = [line.partition(delimiter)[0].strip() for line in lines if delimiter in line]
-            good = sum(_is(role, head, region) for head in heads) if delimiter != " " or role is Role.PHONE else 0
+            good = (
+                sum(_is(role, head, region) for head in heads)
+                if delimiter != " " or role is Role.PHONE
+                else 0
+            )
             if good >= (MOSTLY if told or role is Role.PHONE else _REGULAR) * len(lines) and good:
                 return _combo_layout(delimiter, role, region)
     if lines and sum(bool(_ANYWHERE.search(line)) for line in lines) >= MOSTLY * len(lines):
@@ -177,7 +185,9 @@ def _combo_layout(delimiter: str, role: Role, region: str) -> Layout:
 def _starts_otherwise(line: str, delimiter: str, region: str) -> bool:
     """A line of a combo list that starts with a phone number or a user name, and is no comment."""
     head, found, _ = line.partition(delimiter)
-    return bool(found) and "@" not in head and (_is(Role.LOGIN, head, region) or _is(Role.PHONE, head, region))
+    return (
+        bool(found) and "@" not in head and (_is(Role.LOGIN, head, region) or _is(Role.PHONE, head, region))
+    )
 
 
 def _is(role: Role, value: str, region: str) -> bool:

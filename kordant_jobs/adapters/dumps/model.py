@@ -1,4 +1,5 @@
-"""What a dump is taken for and what comes out of it. No value but canonical identifiers leaves this package."""
+"""What a dump is taken for and what comes out of it. No value but canonical identifiers leaves this
+package."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ SECRET = frozenset((Role.PASSWORD, Role.HASH))
 
 KIND = pl.Enum([kind.value for kind in IdentifierKind])
 SECRET_KIND = pl.Enum([kind.value for kind in SecretKind])
-RECORDS = pl.Schema({"line": pl.UInt64, "kind": KIND, "identifier": pl.String, "secret": SECRET_KIND})
+RECORDS = pl.Schema(
+    [("line", pl.UInt64()), ("kind", KIND), ("identifier", pl.String()), ("secret", SECRET_KIND)]
+)
 
 
 class BadLine(StrEnum):
@@ -68,12 +71,13 @@ class DumpLimits:
     max_bytes: int
     max_ratio: int
     max_line_bytes: int = 1 << 20
-    block_bytes: int = 32 << 20
+    block_bytes: int = 8 << 20  # faster than 32 MiB, which leaves the cache, at half the memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class DumpBatch:
-    """One block of a dump. `records` has the schema `RECORDS`; `line` counts from 1 through the unpacked text.
+    """One block of a dump. `records` has the schema `RECORDS`; `line` counts from 1 through the unpacked
+    text.
 
     `bad_lines` counts by reason. In SQL it counts tuples, and `lines` still physical lines.
     """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,17 +19,28 @@ from kordant_jobs.adapters.dumps.archives import (
     Document,
     Meter,
     documents,
-    looks_binary,
     sniff,
 )
 from kordant_jobs.adapters.dumps.detect import layout_of
 from kordant_jobs.adapters.dumps.json_lines import json_lines
-from kordant_jobs.adapters.dumps.model import RECORDS, BadLine, Column, DumpBatch, DumpLimits, DumpShape, Layout, Role
-from kordant_jobs.adapters.dumps.records import merged, records_of
+from kordant_jobs.adapters.dumps.model import (
+    RECORDS,
+    BadLine,
+    Column,
+    DumpBatch,
+    DumpLimits,
+    DumpShape,
+    Layout,
+    Role,
+)
+from kordant_jobs.adapters.dumps.records import merged, reasons, records_of
 from kordant_jobs.adapters.dumps.sql import SqlReader
-from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, lines_of, utf8_reader
+from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, lines_of, looks_binary, utf8_reader
 from kordant_jobs.adapters.dumps.unpack import reading
 from kordant_jobs.errors import DumpUnreadable
+
+_BINARY = "The dump is binary, not text. Check that it is the right file."
+_BINARY_START = 4096
 
 
 def open_dump(path: Path, *, limits: DumpLimits, phone_region: str, shape: DumpShape | None = None) -> Dump:
@@ -111,28 +124,53 @@ class Dump:
             found = self._next_text()
             document, layout, encoding = found or (None, layout, encoding)
 
-    def _batches_of(self, document: Document, layout: Layout, encoding: str, first: int) -> Iterator[DumpBatch]:
+    def _batches_of(
+        self, document: Document, layout: Layout, encoding: str, first: int
+    ) -> Iterator[DumpBatch]:
         is_sql = layout.shape is DumpShape.SQL_INSERT
-        sql = SqlReader(phone_region=self._region) if is_sql else None
-        reader = utf8_reader(document, encoding)
-        for block in blocks(reader, self._limits, first=first, cut_inside=is_sql):
-            yield self._sql_batch(sql, block) if sql else self._batch(layout, block)
+        cut = blocks(utf8_reader(document, encoding), self._limits, first=first, cut_inside=is_sql)
+        if is_sql:
+            sql = SqlReader(phone_region=self._region)
+            for block in cut:
+                yield self._sql_batch(sql, block)
+            return
+        workers = pl.thread_pool_size()
+        with ThreadPoolExecutor(workers, thread_name_prefix="dump") as pool:  # Polars lets go of the GIL
+            ahead: deque[Future[DumpBatch]] = deque()
+            for block in cut:
+                ahead.append(pool.submit(self._batch, layout, block))
+                if len(ahead) > workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
 
     def _batch(self, layout: Layout, block: Block) -> DumpBatch:
         lines, total, too_long = lines_of(block, self._limits.max_line_bytes)
         bad: dict[str, int] = {}
-        roles = {str(at): column.role for at, column in enumerate(layout.columns) if column.role is not Role.OTHER}
+        roles: dict[str, Role] = {
+            str(at): column.role for at, column in enumerate(layout.columns) if column.role is not Role.OTHER
+        }
         match layout.shape:
             case DumpShape.COMBO:
-                values, roles = delimited.combo(layout, lines), {"id": layout.columns[0].role, "secret": Role.PASSWORD}
+                values, roles = (
+                    delimited.combo(layout, lines),
+                    {"id": layout.columns[0].role, "secret": Role.PASSWORD},
+                )
             case DumpShape.PLAIN:
                 values, roles = delimited.plain(lines), {"id": layout.columns[0].role}
             case DumpShape.JSON_LINES:
                 values, bad = json_lines(layout, lines)
             case _:
                 values, bad = delimited.columns(layout, lines)
-        records, unidentified = records_of(values, roles, phone_region=self._region)
-        bad_lines = merged([bad, unidentified, {BadLine.TOO_LONG.value: too_long}])
+        records, missing = records_of(values, roles, phone_region=self._region)
+        if (
+            layout.shape is DumpShape.COMBO
+            and not missing.is_empty()
+            and layout.columns[0].role is not Role.PHONE
+        ):
+            again, missing = records_of(delimited.unwrapped(missing), roles, phone_region=self._region)
+            records = pl.concat([records, again])
+        bad_lines = merged([bad, reasons(missing), {BadLine.TOO_LONG.value: too_long}])
         return DumpBatch(records=records, lines=total, bad_lines=bad_lines)
 
     def _sql_batch(self, sql: SqlReader, block: Block) -> DumpBatch:
@@ -141,10 +179,12 @@ class Dump:
         self._sql_columns = self._sql_columns or sql.columns
         parts, counts = [pl.DataFrame(schema=RECORDS)], [bad, {BadLine.TOO_LONG.value: block.lost}]
         for values, columns in groups:
-            roles = {str(at): column.role for at, column in enumerate(columns) if column.role is not Role.OTHER}
-            records, unidentified = records_of(values, roles, phone_region=self._region)
+            roles = {
+                str(at): column.role for at, column in enumerate(columns) if column.role is not Role.OTHER
+            }
+            records, missing = records_of(values, roles, phone_region=self._region)
             parts.append(records)
-            counts.append(unidentified)
+            counts.append(reasons(missing))
         return DumpBatch(records=pl.concat(parts), lines=total, bad_lines=merged(counts))
 
     def _look(self) -> None:
@@ -163,13 +203,17 @@ class Dump:
     def _next_text(self) -> tuple[Document, Layout, str] | None:
         """The next text in which there are identifiers; others (a read-me in a zip) are passed over."""
         for document in self._documents:
-            if looks_binary(document.head):
-                raise DumpUnreadable("The dump is binary, not text. Check that it is the right file.")
             encoding = encoding_of(document.head)
             try:
-                layout = layout_of(_sample(document.head, encoding), shape=self._told, phone_region=self._region)
+                if self._told and looks_binary(document.head[:_BINARY_START]):
+                    raise DumpUnreadable(_BINARY)
+                layout = layout_of(
+                    _sample(document.head, encoding), shape=self._told, phone_region=self._region
+                )
             except DumpUnreadable as error:
-                self._refused = self._refused or error
+                self._refused = self._refused or (
+                    DumpUnreadable(_BINARY) if looks_binary(document.head) else error
+                )
                 continue
             return document, layout, encoding
         return None

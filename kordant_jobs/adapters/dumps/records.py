@@ -8,7 +8,7 @@ import polars as pl
 
 from kordant_jobs.adapters.dumps.bulk import canonical_rows
 from kordant_jobs.adapters.dumps.model import IDENTIFYING, KIND, RECORDS, SECRET, BadLine, Role
-from kordant_jobs.adapters.dumps.secrets import as_secret_kind, secret_code
+from kordant_jobs.adapters.dumps.secrets import as_secret_kind, secret_codes
 from kordant_jobs.domain.identifiers import IdentifierKind
 
 _KIND_OF = {
@@ -22,10 +22,10 @@ _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{fffd}]"
 
 def records_of(
     values: pl.DataFrame, roles: Mapping[str, Role], *, phone_region: str
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Records of one block, and its bad lines by reason.
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Records of one block, and the `line` and `text` of those in which nobody was found.
 
-    `values` has `line`, `text` (only to tell why nothing was found) and a String column for each key of `roles`.
+    `values` has `line`, `text` and a String column for each key of `roles`.
     """
     found = [
         rows.select("row", "identifier", kind=pl.lit(kind, KIND))
@@ -34,23 +34,21 @@ def records_of(
         for kind, rows in _identified(role, values[name], phone_region)
     ]
     if not found:
-        return pl.DataFrame(schema=RECORDS), _reasons(values["text"])
+        return pl.DataFrame(schema=RECORDS), values.select("line", "text")
     records = pl.concat(found)
     several = len(found) > 1
     if several:
         records = records.unique(["row", "kind", "identifier"], maintain_order=True)
     seen = records["row"].n_unique() if several else records.height
-    bad = {} if seen == values.height else _reasons(_missing(values, records))
-    at = pl.col("row")
-    secret = _secret(values, roles)
+    missing = values.clear() if seen == values.height else _missing(values, records)
     return (
         records.select(
             values["line"].gather(records["row"]),
             "kind",
             "identifier",
-            as_secret_kind(pl.lit(secret).gather(at) if isinstance(secret, pl.Series) else secret).alias("secret"),
+            as_secret_kind(pl.lit(_secret(values, roles).gather(records["row"]))).alias("secret"),
         ),
-        bad,
+        missing.select("line", "text"),
     )
 
 
@@ -80,18 +78,20 @@ def _at(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _secret(values: pl.DataFrame, roles: Mapping[str, Role]) -> pl.Series:
-    codes = [secret_code(pl.col(name), role) for name, role in roles.items() if role in SECRET]
-    worst = pl.max_horizontal(codes) if len(codes) > 1 else codes[0] if codes else pl.lit(0, pl.UInt8)
-    return values.select(worst.alias("secret")).to_series() if codes else pl.zeros(values.height, pl.UInt8, eager=True)
+    codes = [secret_codes(values[name], role) for name, role in roles.items() if role in SECRET]
+    if not codes:
+        return pl.zeros(values.height, pl.UInt8, eager=True)
+    return codes[0] if len(codes) == 1 else pl.select(pl.max_horizontal(codes)).to_series()
 
 
-def _missing(values: pl.DataFrame, records: pl.DataFrame) -> pl.Series:
-    rows = pl.DataFrame({"row": pl.int_range(values.height, dtype=pl.UInt32, eager=True), "text": values["text"]})
-    return rows.join(records, on="row", how="anti")["text"]
+def _missing(values: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
+    rows = values.with_row_index("row")
+    return rows.join(records, on="row", how="anti", maintain_order="left")
 
 
-def _reasons(texts: pl.Series) -> dict[str, int]:
+def reasons(missing: pl.DataFrame) -> dict[str, int]:
     """Lines in which nobody was found; blank ones are not bad."""
+    texts = missing["text"]
     texts = texts.filter(texts.str.contains(r"\S"))
     undecodable = int(texts.str.contains(_CONTROL).sum())
     counts = {BadLine.UNDECODABLE.value: undecodable, BadLine.NO_IDENTIFIER.value: len(texts) - undecodable}

@@ -9,8 +9,10 @@ import polars as pl
 
 from kordant_jobs.adapters.dumps.model import SECRET_KIND, Role, SecretKind
 
-# hex of MD4/MD5/NTLM 32, SHA-1 40, SHA-224 56, SHA-256 64, SHA-384 96, SHA-512 128 digits; old MySQL 16, new '*' + 40;
-# base64 of MD5 (24), SHA-1 (28), SHA-256 (44), SHA-512 (88); crypt(3) and the like by their '$…$'; LDAP by '{SSHA}'.
+# hex of MD4/MD5/NTLM 32, SHA-1 40, SHA-224 56, SHA-256 64, SHA-384 96, SHA-512 128 digits; old MySQL 16,
+# new '*' + 40;
+# base64 of MD5 (24), SHA-1 (28), SHA-256 (44), SHA-512 (88); crypt(3) and the like by their '$…$'; LDAP
+# by '{SSHA}'.
 _FORMS = (
     r"(?:0x|\\x)?(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128}"
     r"|[0-9A-F]{32}|[0-9A-F]{40}|[0-9A-F]{56}|[0-9A-F]{64}|[0-9A-F]{96}|[0-9A-F]{128})",
@@ -21,23 +23,25 @@ _FORMS = (
     r"\{(?:SSHA|SHA|SMD5|MD5|CRYPT|SSHA256|SSHA512|PBKDF2[A-Z0-9-]*)\}\S+",
 )
 _HASHED = rf"""^[\s"']*(?:{"|".join(_FORMS)})["']?(?:[\s:;,|].*)?$"""  # a salt may follow
-_EMPTY = r"""^[\s"':;,|]*$"""
-_NO_SECRET = ("null", "NULL", "Null", r"\N", "<blank>", "(null)", "None", "N/A", "n/a")
+_SHORTEST_HASH = 16
+_EMPTY = r"""^[\s"':;,|]*(?:(?i:null|\(null\)|none|n/a|<blank>)|\\N)?[\s"':;,|]*$"""
 
 
-def secret_code(value: pl.Expr, role: Role) -> pl.Expr:
-    """The SecretKind of each value as a UInt8, the higher the worse: none, hashed, clear (see `as_secret_kind`)."""
-    present = value.is_not_null() & (value.str.len_bytes() > 0)
-    empty = value.str.contains(_EMPTY) | value.is_in(_NO_SECRET)
-    held = pl.lit(1, pl.UInt8)
-    if role is Role.PASSWORD:
-        hashed = (value.str.len_bytes() >= 16) & value.str.contains(_HASHED)
-        held = pl.when(hashed).then(held).otherwise(pl.lit(2, pl.UInt8))
-    return pl.when(present & ~empty).then(held).otherwise(pl.lit(0, pl.UInt8))
+def secret_codes(values: pl.Series, role: Role) -> pl.Series:
+    """The SecretKind of each value as a UInt8, the higher the worse: 0 none, 1 hashed, 2 clear."""
+    held = pl.lit(1 if role is Role.HASH else 2, pl.UInt8)
+    empty = pl.col("value").str.contains(_EMPTY)
+    frame = pl.DataFrame({"value": values})
+    codes = frame.select(pl.when(~empty).then(held).otherwise(pl.lit(0, pl.UInt8)).alias("code")).to_series()
+    if role is Role.HASH:
+        return codes
+    long = frame.with_row_index("row").filter(pl.col("value").str.len_bytes() >= _SHORTEST_HASH)
+    hashed = long.filter(looks_hashed(pl.col("value")) & ~empty)["row"]
+    return codes.scatter(hashed, 1) if len(hashed) else codes
 
 
 def as_secret_kind(code: pl.Expr) -> pl.Expr:
-    """Codes of `secret_code` as the Enum of SecretKind; a clear password outranks a hash beside it."""
+    """Codes of `secret_codes` as the Enum of SecretKind; a clear password outranks a hash beside it."""
     worse = pl.Series([SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR], dtype=SECRET_KIND)
     return pl.lit(worse).gather(code)
 

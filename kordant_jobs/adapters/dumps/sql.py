@@ -1,6 +1,7 @@
 """SQL dumps: the tuples of INSERT statements, many MB of them on one line if need be.
 
-Column names come from the statement, else from the table's CREATE, else the first tuples are looked at. A string
+Column names come from the statement, else from the table's CREATE, else the first tuples are looked at.
+A string
 with a raw line break in it is not followed (mysqldump escapes them): both its lines count as damaged. Other
 statements are passed over.
 """
@@ -22,7 +23,9 @@ _HEAD = rf"(?is)^\s*((?:INSERT|REPLACE)\s+(?:(?:IGNORE|DELAYED|LOW_PRIORITY|OR\s
 _PARTS = re.compile(rf"(?is)INTO\s+({_NAME})\s*(?:\(([^)']*)\))?\s*VALUES?$")
 _CREATE = re.compile(rf"(?is)CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?({_NAME})\s*\((.*?)\n?\)[^)\n]*;")
 _CREATED_COLUMN = re.compile(r"""(?m)^\s*[`"\[]?(\w+)[`"\]]?\s+\w""")
-_NO_COLUMN = frozenset(("PRIMARY", "KEY", "UNIQUE", "CONSTRAINT", "INDEX", "FULLTEXT", "FOREIGN", "CHECK", "SPATIAL"))
+_NO_COLUMN = frozenset(
+    ("PRIMARY", "KEY", "UNIQUE", "CONSTRAINT", "INDEX", "FULLTEXT", "FOREIGN", "CHECK", "SPATIAL")
+)
 _SAMPLE_TUPLES = 500
 STATEMENT = re.compile(rf"(?im)^\s*(?:INSERT|REPLACE)\s[^\n]*?INTO\s+{_NAME}")
 
@@ -45,7 +48,8 @@ class SqlReader:
     def read(
         self, lines: pl.DataFrame, data: bytes
     ) -> tuple[list[tuple[pl.DataFrame, tuple[Column, ...]]], dict[str, int]]:
-        """One frame (`line`, `text`, columns '0', '1', …) a statement head, with its columns; and the bad tuples."""
+        """One frame (`line`, `text`, columns '0', '1', …) a statement head, with its columns; and the
+        bad tuples."""
         self._remember_tables(data)
         text = pl.col("text")
         heads = lines.with_columns(head=text.str.extract(_HEAD, 1))
@@ -79,7 +83,10 @@ class SqlReader:
 
     def _columns_of(self, head: str, rows: pl.DataFrame) -> tuple[Column, ...]:
         if head not in self._columns:
-            sample = [[_value(field) for field in fields] for fields in rows["fields"].head(_SAMPLE_TUPLES).to_list()]
+            sample = [
+                [_value(field) for field in fields]
+                for fields in rows["fields"].head(_SAMPLE_TUPLES).to_list()
+            ]
             parts = _PARTS.search(head)
             listed = parts[2] if parts else None
             names = tuple(_plain(name) for name in listed.split(",")) if listed else None
@@ -112,7 +119,9 @@ def _damaged() -> pl.Expr:
 
 def _values(rows: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFrame:
     wanted = [at for at, column in enumerate(columns) if column.role is not Role.OTHER]
-    return rows.select("line", "text", *(_unescaped(pl.col("fields").list.get(at)).alias(str(at)) for at in wanted))
+    return rows.select(
+        "line", "text", *(_unescaped(pl.col("fields").list.get(at)).alias(str(at)) for at in wanted)
+    )
 
 
 def _unescaped(field: pl.Expr) -> pl.Expr:

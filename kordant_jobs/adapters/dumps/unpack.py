@@ -1,4 +1,5 @@
-"""Packed streams read piece by piece, and what damage in them is called. Which file is packed how is not known here."""
+"""Packed streams read piece by piece, and what damage in them is called. Which file is packed how is not
+known here."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ _DAMAGE = (
 class Reader(Protocol):
     """Bytes in order; b'' at the end."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes, at least one before the end."""
 
 
 @contextmanager
@@ -53,10 +55,16 @@ def _damaged(what: str, error: BaseException) -> str:
 class Decompressor(Protocol):
     """What the standard library and zstandard agree on."""
 
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the stream was reached."""
 
-    def decompress(self, data: bytes, /) -> bytes: ...
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind the end."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """The next piece of text, perhaps none yet."""
 
 
 class Unpacked:
@@ -70,6 +78,7 @@ class Unpacked:
         self._waiting = b""
 
     def read(self, size: int, /) -> bytes:
+        """About `size` bytes of text. Raises DumpUnreadable at damage or a limit."""
         with reading():
             while self._stream is not None:
                 data = self._step(self._stream, size)
@@ -122,15 +131,19 @@ class Gzip:
 
     @property
     def eof(self) -> bool:
+        """Whether the end of the member was reached."""
         return self._zlib.eof
 
     @property
     def unused_data(self) -> bytes:
+        """What came behind the end."""
         return self._zlib.unused_data
 
     @property
     def unconsumed_tail(self) -> bytes:
+        """What was given and not yet needed."""
         return self._zlib.unconsumed_tail
 
     def decompress(self, data: bytes, size: int = 0, /) -> bytes:
+        """At most `size` bytes of text; 0: as many as there are."""
         return self._zlib.decompress(data, size)
