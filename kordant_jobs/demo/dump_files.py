@@ -11,6 +11,7 @@ import lzma
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from kordant_jobs.errors import SettingsError
 
 BAD_SHARE = 0.01
 BROKEN_BYTES_SHARE = 0.005
-"""At most so many lines of a file with broken bytes end in bytes that are no UTF-8. Whom they name can be read."""
+"""So many lines of a file with broken bytes end in bytes that are no UTF-8. Whom they name can be read."""
 
 _ZIP_DATE = (2024, 1, 1, 0, 0, 0)  # fixed, as gzip's is, so that the same seed gives the same bytes
 
@@ -149,9 +150,10 @@ def _write_file(
     for row in rows.blank:
         texts[row] = ""
     if spec.broken_bytes:
-        for row in rng.choice(len(texts), size=int(len(texts) * BROKEN_BYTES_SHARE), replace=False):
-            if texts[row].isascii():  # what else stands in the line would be misread with it
-                texts[row] += "\udce9\udc80"  # Latin-1's é and half a character: bytes E9 80
+        drawn = rng.choice(len(texts), size=len(texts) // 10, replace=False)
+        whole = (row for row in drawn if texts[row].isascii())  # other letters in the line would be misread with it
+        for row in islice(whole, max(1, int(len(texts) * BROKEN_BYTES_SHARE))):
+            texts[row] += "\udce9\udc80"  # Latin-1's é and half a character: bytes E9 80
     lines, line_of = spec.laid_out(texts)
     end = "\r\n" if spec.crlf else "\n"
     text = end.join([*spec.head, *lines, ""])
