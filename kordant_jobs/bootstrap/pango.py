@@ -86,7 +86,7 @@ def provide(python: Path, state: Path, environ: Mapping[str, str], log: Path) ->
     machine = Libraries(found=True)
     if not missing_libraries() and _verified(python, machine, environ, log):
         return machine
-    if sys.platform == "linux" and shutil.which("apt-get") and shutil.which("dpkg"):
+    if all(shutil.which(tool, path=environ.get("PATH")) for tool in ("apt-get", "dpkg")):
         if os.geteuid() == 0 and _install(environ, log) and _verified(python, machine, environ, log):
             return machine
         unpacked = _unpack(state / "pango", environ, log)
