@@ -1,4 +1,4 @@
-"""Children that never outlive us, and their logs; the other half is `die_with_parent.py`. Standard library."""
+"""Children that never outlive us, and their logs; the other half is `die_with_parent.py`."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _BY_SYSTEM = (
     ("zypper", "zypper install libpango-1_0-0 (as root)"),
 )
 
-_VERIFY = "import warnings; warnings.simplefilter('ignore'); from weasyprint.text import ffi"
+_VERIFY = "import warnings; warnings.simplefilter('ignore'); import weasyprint"
 
 
 @dataclass(frozen=True, kw_only=True)

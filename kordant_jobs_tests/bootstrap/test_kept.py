@@ -54,17 +54,21 @@ def mark(tmp_path: Path) -> str:
 def kept(tmp_path: Path, mark: str, *command: str) -> Kept:
     name, _, value = mark.partition("=")
     return Kept(
-        name="it", command=list(command), log=tmp_path / "log", environ={**os.environ, name: value}, cwd=tmp_path
+        name="it",
+        command=list(command),
+        log=tmp_path / "log",
+        environ={**os.environ, name: value},
+        cwd=tmp_path,
     )
 
 
-def test_the_exit_code_is_the_commands(tmp_path: Path, mark: str) -> None:
-    for script, code in (("exit 3", 3), ("kill -9 $$", 137)):
-        it = kept(tmp_path, mark, "sh", "-c", script)
-        it.spawn()
-        assert until(lambda it=it: it.ended() is not None)
-        assert it.ended() == code
-        it.end(0)
+@pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -9 $$", 137)])
+def test_the_exit_code_is_the_commands(tmp_path: Path, mark: str, script: str, code: int) -> None:
+    it = kept(tmp_path, mark, "sh", "-c", script)
+    it.spawn()
+    assert until(lambda: it.ended() is not None)
+    assert it.ended() == code
+    it.end(0)
 
 
 def test_a_command_that_is_not_there_says_so_in_the_log(tmp_path: Path, mark: str) -> None:
@@ -123,7 +127,9 @@ def test_signals_that_a_shell_made_us_ignore_reach_the_command(tmp_path: Path, m
     assert not mask & (1 << (signal.SIGINT - 1) | 1 << (signal.SIGTERM - 1))
 
 
-def test_a_descriptor_is_kept_open_by_the_keeper_and_not_given_to_the_command(tmp_path: Path, mark: str) -> None:
+def test_a_descriptor_is_kept_open_by_the_keeper_and_not_given_to_the_command(
+    tmp_path: Path, mark: str
+) -> None:
     read, write = os.pipe()
     it = kept(tmp_path, mark, "sh", "-c", f"ls -l /proc/self/fd >{tmp_path}/open; exec sleep 600")
     it.keep_open = (write,)

@@ -37,7 +37,15 @@ def test_each_option_that_says_where_packages_come_from_is_passed_on(
 
 
 def test_the_environment_beats_the_install_section_and_that_beats_the_global_one() -> None:
-    listing = ":env:.timeout='3'\nglobal.timeout='1'\ninstall.timeout='2'\ninstall.index-url='i'\nglobal.index-url='g'"
+    listing = "\n".join(
+        [
+            ":env:.timeout='3'",
+            "global.timeout='1'",
+            "install.timeout='2'",
+            "install.index-url='i'",
+            "global.index-url='g'",
+        ]
+    )
     assert pip_config.parse(listing) == {"timeout": "3", "index-url": "i"}
 
 

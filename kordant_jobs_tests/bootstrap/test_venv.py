@@ -92,12 +92,6 @@ def test_a_half_made_environment_is_made_anew_and_the_next_start_does_nothing(
     environment = venv.ensure(checkout, tmp_path / "state", bare)
     assert not leftover.exists()
     assert "setting up" in capfd.readouterr().err
-    imported = subprocess.run(
-        [environment.python, "-P", "-c", "import sys; print(ascii(sys.path[-1]))"],
-        capture_output=True, text=True, check=True, cwd="/",
-    )  # fmt: skip
-    assert imported.stdout.strip() == ascii(str(checkout))
-    assert os.access(checkout / ".venv" / "bin" / "kordant-jobs", os.X_OK)
 
     assert venv.ensure(checkout, tmp_path / "state", {"PATH": "/nothing"}).python == environment.python
     assert "setting up" not in capfd.readouterr().err
@@ -145,16 +139,3 @@ def test_the_machines_uv_gets_the_lock_with_hashes_and_pips_configuration(
     asked = (tmp_path / "asked").read_text(encoding="utf-8")
     assert "https://mirror.example/simple pip sync --require-hashes" in asked
     assert asked.rstrip().endswith("requirements.lock")
-
-
-def test_packages_that_cannot_be_had_are_one_line_with_the_log(
-    checkout: Path, bare: dict[str, str], tmp_path: Path
-) -> None:
-    (checkout / "requirements.lock").write_text(f"six==1.17.0 --hash=sha256:{'0' * 64}\n", encoding="utf-8")
-    environ = {**bare, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
-    with pytest.raises(steps.BootstrapError) as raised:
-        venv.ensure(checkout, tmp_path / "state", environ)
-    assert "No matching distribution found for six" in str(raised.value)
-    assert str(tmp_path / "state" / "logs" / "setup.log") in str(raised.value)
-    assert "\n" not in str(raised.value)
-    assert venv.ready(checkout / ".venv", checkout) is None

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -123,18 +123,21 @@ with stack.Stack(config):
 
 
 @pytest.fixture
-def killed(config: stack.StackConfig) -> Iterator[subprocess.Popen[str]]:
+def killed(config: stack.StackConfig) -> subprocess.Popen[str]:
     """A process that runs a stack and was killed with -9."""
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, config.checkout, config.state_dir],
-        stdout=subprocess.PIPE, text=True, cwd=CHECKOUT, env={**config.environ, "PYTHONPATH": f"{CHECKOUT}:{config.checkout}"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=CHECKOUT,
+        env={**config.environ, "PYTHONPATH": f"{CHECKOUT}:{config.checkout}"},
+    )
     assert process.stdout
     assert process.stdout.readline() == "up\n"
     assert left(config.state_dir)
     process.kill()
     process.communicate()
-    yield process
+    return process
 
 
 def test_after_kill_9_the_parts_end_and_the_next_start_waits_for_them(
@@ -150,7 +153,9 @@ def test_after_kill_9_the_parts_end_and_the_next_start_waits_for_them(
 
 
 def test_definitions_that_do_not_load_are_one_line_with_the_log(config: stack.StackConfig) -> None:
-    (config.checkout / "tiny_definitions.py").write_text("raise ValueError('no such tier')\n", encoding="utf-8")
+    (config.checkout / "tiny_definitions.py").write_text(
+        "raise ValueError('no such tier')\n", encoding="utf-8"
+    )
     alone = stack.StackConfig(**{**vars(config), "daemon": False})
     with pytest.raises(PermanentError) as raised, stack.Stack(alone):
         pass
