@@ -1,4 +1,4 @@
-"""Children that never outlive us, and their logs; the other half is `die_with_parent.py`. Standard library."""
+"""Children that never outlive us, and their logs; the other half is `die_with_parent.py`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ class Kept:
     environ: Mapping[str, str]
     cwd: Path
     keep_open: tuple[int, ...] = ()
+    orphaned_grace_s: float = GRACE_S
+    """What the command gets to end when we are killed."""
     started_at: float = 0.0
     """On the monotonic clock."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def spawn(self) -> None:
         """Start the command; the one before must have ended."""
-        keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(GRACE_S)]
+        keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(self.orphaned_grace_s)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*keeper, *self.command],

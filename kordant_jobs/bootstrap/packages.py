@@ -5,6 +5,7 @@ Every way checks every file against the hashes of requirements.lock, so which in
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
@@ -80,7 +81,7 @@ _PLAIN_PIP = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_V
 
 def _pip(job: Installation) -> list[str] | None:
     """The pip that can install into the new environment: the machine's, else the one Python carries."""
-    for python in _pythons_outside():
+    for python in _pythons_with_pip():
         version = answer([python, "-m", "pip", "--version"], environ=job.environ)
         numbers = re.match(r"pip (\d+)\.(\d+)", version or "")
         if numbers and (int(numbers[1]), int(numbers[2])) >= _PIP_WITH_PYTHON_OPTION:
@@ -90,13 +91,16 @@ def _pip(job: Installation) -> list[str] | None:
     return None
 
 
-def _pythons_outside() -> list[str]:
-    return list(dict.fromkeys((sys.executable, getattr(sys, "_base_executable", sys.executable))))
+def _pythons_with_pip() -> list[str]:
+    """The Python that runs this, and the one below it when this is an environment; without pip, left out."""
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    mine = [sys.executable] if importlib.util.find_spec("pip") else []
+    return mine if base == sys.executable else [*mine, base]
 
 
 def _configuration(pip: list[str] | None, job: Installation) -> str:
     """What pip is told on this machine, by the first pip that says it (an old one can, too)."""
-    askable = [[python, "-m", "pip"] for python in _pythons_outside()] + ([pip] if pip else [])
+    askable = [[python, "-m", "pip"] for python in _pythons_with_pip()] + ([pip] if pip else [])
     said = (answer([*it, "config", "list"], environ=job.environ) for it in askable)
     return next(filter(None, said), "")
 
@@ -105,7 +109,7 @@ def _uvs(job: Installation, pip: list[str] | None, scratch: Path) -> Iterator[Pa
     """The uvs to try: the machine's, then the locked one, fetched by pip."""
     for folder in os.get_exec_path(dict(job.environ)):
         found = Path(folder) / "uv"
-        if os.access(found, os.X_OK) and answer([str(found), "--version"], environ=job.environ):
+        if os.access(found, os.X_OK) and answer([str(found), "--version"], environ=job.environ) is not None:
             yield found
             break
     wanted = locked_requirement(job.lock.read_text(encoding="utf-8"), "uv")

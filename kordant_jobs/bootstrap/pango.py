@@ -41,7 +41,7 @@ _BY_SYSTEM = (
     ("zypper", "zypper install libpango-1_0-0 (as root)"),
 )
 
-_VERIFY = "import warnings; warnings.simplefilter('ignore'); from weasyprint.text import ffi"
+_VERIFY = "import warnings; warnings.simplefilter('ignore'); import weasyprint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def provide(python: Path, state: Path, environ: Mapping[str, str], log: Path) ->
     machine = Libraries(found=True)
     if not missing_libraries() and _verified(python, machine, environ, log):
         return machine
-    if sys.platform == "linux" and shutil.which("apt-get") and shutil.which("dpkg"):
+    if all(shutil.which(tool, path=environ.get("PATH")) for tool in ("apt-get", "dpkg")):
         if os.geteuid() == 0 and _install(environ, log) and _verified(python, machine, environ, log):
             return machine
         unpacked = _unpack(state / "pango", environ, log)

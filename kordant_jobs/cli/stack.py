@@ -122,6 +122,10 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
 
+    def pids(self) -> dict[str, int]:
+        """The process of each part that runs: the leader of its session."""
+        return {name: part.pid for name, part in self._parts.items() if part.pid is not None}
+
     def start(self) -> None:
         """Start the parts, all at once; back when every one of them answers.
 
@@ -244,8 +248,10 @@ class Stack:
                 other = running(self.config.state_dir)
                 if other or time.monotonic() > deadline:
                     os.close(lock)
-                    where = other or "a process that holds up.lock of the state folder"
-                    raise PermanentError(f"already running ({where}): use that one, or stop it first") from None
+                    where = _where(other) if other else "a process that holds up.lock of the state folder"
+                    raise PermanentError(
+                        f"already running ({where}): use that one, or stop it first"
+                    ) from None
                 if not told:
                     self.say("the last one was killed and its parts are still ending; waiting for them")
                     told = True
@@ -341,6 +347,10 @@ def running(state_dir: Path) -> dict[str, Any] | None:
         os.kill(found["pid"], 0)
         return found
     return None
+
+
+def _where(stack: Mapping[str, Any]) -> str:
+    return ", ".join([f"process {stack['pid']}", *stack["urls"].values()])
 
 
 def prepare_dagster_home(checkout: Path, state_dir: Path) -> Path:

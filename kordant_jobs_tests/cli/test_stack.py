@@ -1,0 +1,201 @@
+"""The processes of `up`: they answer, they come back, and they go."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from dagster._core.instance.ref import InstanceRef
+
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli import stack
+from kordant_jobs.errors import PermanentError
+
+DEFINITIONS = """
+import os, time
+import dagster as dg
+
+@dg.op
+def nap(context):
+    open(os.environ["KORDANT_TEST_NAP"], "w").close()
+    time.sleep(600)
+
+@dg.job(executor_def=dg.in_process_executor)
+def nap_job():
+    nap()
+
+defs = dg.Definitions(jobs=[nap_job])
+"""
+
+LAUNCH = """mutation { launchRun(executionParams: {runConfigData: "{}", selector: {
+  repositoryLocationName: "kordant_jobs", repositoryName: "__repository__", jobName: "nap_job"
+}}) { __typename } }"""
+
+
+def until(condition: Callable[[], object], timeout_s: float = 60) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def left(state: Path) -> list[str]:
+    """The command lines of processes that have this state folder in their environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.fsencode(state) in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> stack.StackConfig:
+    """A checkout of our own: the workspace file of the project, a Dagster instance on SQLite, one job."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "workspace.yaml").write_bytes((CHECKOUT / "workspace.yaml").read_bytes())
+    (checkout / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    (checkout / "tiny_definitions.py").write_text(DEFINITIONS, encoding="utf-8")
+    environ = {
+        **os.environ,
+        "KORDANT_DEFINITIONS_MODULE": "tiny_definitions",
+        "KORDANT_TEST_NAP": str(tmp_path / "napping"),
+        "PYTHONPATH": str(checkout),
+    }
+    return stack.StackConfig(
+        checkout=checkout, state_dir=tmp_path / "state", environ=environ, web_port=stack.free_port(3900)
+    )
+
+
+def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(
+    config: stack.StackConfig, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    stop = threading.Event()
+    running = stack.Stack(config, said.append)
+    with running:
+        assert running.urls == {"Dagster": f"http://127.0.0.1:{config.web_port}"}
+        assert httpx.get(running.urls["Dagster"] + "/server_info", timeout=10).status_code == 200
+        with pytest.raises(PermanentError, match=f"already running .*{os.getpid()}.*{config.web_port}"):
+            stack.Stack(config).start()
+
+        launched = httpx.post(running.graphql_url, json={"query": LAUNCH}, timeout=30).json()
+        assert launched["data"]["launchRun"]["__typename"] == "LaunchRunSuccess"
+        assert until((tmp_path / "napping").exists)
+
+        watcher = threading.Thread(target=running.wait, args=(stop,))
+        watcher.start()
+        crashed = running.pids()["daemon"]
+        os.kill(crashed, signal.SIGKILL)
+        assert until(lambda: running.pids().get("daemon") not in {None, crashed})
+        assert any("the daemon ended with code" in words and "in 1 s" in words for words in said)
+        stop.set()
+        watcher.join()
+        running.stop(grace_s=2)  # the run would nap for ten minutes
+    assert until(lambda: left(config.state_dir) == [], timeout_s=1), left(config.state_dir)
+    assert stack.running(config.state_dir) is None
+
+
+SCRIPT = """
+import os, sys, threading
+from pathlib import Path
+from kordant_jobs.cli import stack
+checkout, state = map(Path, sys.argv[1:])
+config = stack.StackConfig(
+    checkout=checkout, state_dir=state, environ=os.environ, web_port=3000, webserver=False, daemon=False
+)
+with stack.Stack(config):
+    print("up", flush=True)
+    threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def killed(config: stack.StackConfig) -> subprocess.Popen[str]:
+    """A process that runs a stack and was killed with -9."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, config.checkout, config.state_dir],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=CHECKOUT,
+        env={**config.environ, "PYTHONPATH": f"{CHECKOUT}:{config.checkout}"},
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "up\n"
+    assert left(config.state_dir)
+    process.kill()
+    process.communicate()
+    return process
+
+
+def test_after_kill_9_the_parts_end_and_the_next_start_waits_for_them(
+    config: stack.StackConfig, killed: subprocess.Popen[str]
+) -> None:
+    said: list[str] = []
+    alone = stack.StackConfig(**{**vars(config), "webserver": False, "daemon": False})
+    with stack.Stack(alone, said.append):
+        assert said == ["the last one was killed and its parts are still ending; waiting for them"]
+        ours = left(config.state_dir)
+    assert ours
+    assert left(config.state_dir) == []
+
+
+def test_definitions_that_do_not_load_are_one_line_with_the_log(config: stack.StackConfig) -> None:
+    (config.checkout / "tiny_definitions.py").write_text(
+        "raise ValueError('no such tier')\n", encoding="utf-8"
+    )
+    alone = stack.StackConfig(**{**vars(config), "daemon": False})
+    with pytest.raises(PermanentError) as raised, stack.Stack(alone):
+        pass
+    assert "no such tier" in str(raised.value)
+    assert str(config.state_dir / "logs" / "code-server.log") in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert left(config.state_dir) == []
+
+
+def test_a_part_that_ends_at_once_is_one_line_with_the_log(config: stack.StackConfig) -> None:
+    (config.checkout / "dagster.yaml").write_text("nonsense: 1\n", encoding="utf-8")
+    with pytest.raises(PermanentError, match=r"ended with code 1 .*: see .*\.log"), stack.Stack(config):
+        pass
+    assert left(config.state_dir) == []
+
+
+def test_the_next_free_port_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert port < stack.free_port(port) <= port + stack.PORTS_TRIED
+
+
+def test_dagsters_home_holds_the_checkouts_settings_of_today(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    home = stack.prepare_dagster_home(tmp_path, tmp_path / "state")
+    (tmp_path / "dagster.yaml").write_text("nux: {enabled: false}\n", encoding="utf-8")
+    assert stack.prepare_dagster_home(tmp_path, tmp_path / "state") == home
+    assert (home / "dagster.yaml").read_text(encoding="utf-8") == "nux: {enabled: false}\n"
+
+
+def test_the_projects_instance_settings_are_valid_and_retry_only_crashed_workers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KORDANT_DAGSTER_URL", "postgresql+psycopg2://nobody@localhost/none")
+    reference = InstanceRef.from_dir(str(CHECKOUT))
+    assert reference.settings["run_retries"] == {
+        "enabled": True, "max_retries": 0, "retry_on_asset_or_op_failure": False,
+    }  # fmt: skip
+    assert reference.settings["telemetry"] == {"enabled": False}
+    assert reference.run_coordinator_data
+    assert reference.run_coordinator_data.class_name == "QueuedRunCoordinator"
