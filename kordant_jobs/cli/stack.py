@@ -249,9 +249,7 @@ class Stack:
                 if other or time.monotonic() > deadline:
                     os.close(lock)
                     where = _where(other) if other else "a process that holds up.lock of the state folder"
-                    raise PermanentError(
-                        f"already running ({where}): use that one, or stop it first"
-                    ) from None
+                    raise PermanentError(f"already running ({where}): use that one, or stop it first") from None
                 if not told:
                     self.say("the last one was killed and its parts are still ending; waiting for them")
                     told = True

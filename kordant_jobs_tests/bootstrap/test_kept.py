@@ -127,9 +127,7 @@ def test_signals_that_a_shell_made_us_ignore_reach_the_command(tmp_path: Path, m
     assert not mask & (1 << (signal.SIGINT - 1) | 1 << (signal.SIGTERM - 1))
 
 
-def test_a_descriptor_is_kept_open_by_the_keeper_and_not_given_to_the_command(
-    tmp_path: Path, mark: str
-) -> None:
+def test_a_descriptor_is_kept_open_by_the_keeper_and_not_given_to_the_command(tmp_path: Path, mark: str) -> None:
     read, write = os.pipe()
     it = kept(tmp_path, mark, "sh", "-c", f"ls -l /proc/self/fd >{tmp_path}/open; exec sleep 600")
     it.keep_open = (write,)

@@ -21,9 +21,7 @@ def test_unpacked_libraries_come_first_and_the_persons_font_settings_stay() -> N
         "LD_LIBRARY_PATH": "/state/a:/state/b:/mine",
         "FONTCONFIG_FILE": "/state/fonts.conf",
     }
-    assert pango.variables(unpacked, {"FONTCONFIG_FILE": "/my/fonts.conf"}) == {
-        "LD_LIBRARY_PATH": "/state/a:/state/b"
-    }
+    assert pango.variables(unpacked, {"FONTCONFIG_FILE": "/my/fonts.conf"}) == {"LD_LIBRARY_PATH": "/state/a:/state/b"}
 
 
 def test_the_stamp_gives_back_what_was_found() -> None:

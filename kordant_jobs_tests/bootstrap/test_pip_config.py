@@ -30,9 +30,7 @@ def test_the_examples_in_the_docstrings_hold() -> None:
         ("freeze.timeout='10'\nglobal.constraint='/etc/c.txt'\nnonsense", {}),
     ],
 )
-def test_each_option_that_says_where_packages_come_from_is_passed_on(
-    listing: str, expected: dict[str, str]
-) -> None:
+def test_each_option_that_says_where_packages_come_from_is_passed_on(listing: str, expected: dict[str, str]) -> None:
     assert pip_config.uv_environment(pip_config.parse(listing), {}) == expected
 
 

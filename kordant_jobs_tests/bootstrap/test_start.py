@@ -37,9 +37,7 @@ def start(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environ, check=False)
 
 
-def test_the_first_start_sets_up_and_the_next_ones_go_straight_to_the_command(
-    checkout: Path, tmp_path: Path
-) -> None:
+def test_the_first_start_sets_up_and_the_next_ones_go_straight_to_the_command(checkout: Path, tmp_path: Path) -> None:
     first = start(sys.executable, "-m", "kordant_jobs", "demo", "two words", cwd=checkout)
     assert first.returncode == 7, first.stderr
     assert "setting up" in first.stderr
@@ -63,9 +61,7 @@ def test_the_first_start_sets_up_and_the_next_ones_go_straight_to_the_command(
 @pytest.mark.parametrize("version", [(3, 8, 10), (3, 10, 14), (3, 15, 0)])
 def test_a_python_that_is_too_old_or_too_new_gets_a_sentence(version: tuple[int, ...]) -> None:
     main = CHECKOUT / "kordant_jobs" / "__main__.py"
-    code = (
-        f"import sys, runpy; sys.version_info = {version}; runpy.run_path({str(main)!r}, run_name='__main__')"
-    )
+    code = f"import sys, runpy; sys.version_info = {version}; runpy.run_path({str(main)!r}, run_name='__main__')"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith("kordant-jobs needs Python 3.11 to 3.14 and this is 3.")
@@ -88,7 +84,5 @@ def test_an_environment_that_cannot_be_made_is_one_line_and_exit_1(checkout: Pat
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     last = ended.stderr.rstrip().splitlines()[-1]
-    assert last.startswith(
-        "kordant-jobs: the packages could not be installed (No matching distribution found"
-    )
+    assert last.startswith("kordant-jobs: the packages could not be installed (No matching distribution found")
     assert str(checkout / ".state" / "logs" / "setup.log") in last

@@ -79,9 +79,7 @@ def config(tmp_path: Path) -> stack.StackConfig:
     )
 
 
-def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(
-    config: stack.StackConfig, tmp_path: Path
-) -> None:
+def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(config: stack.StackConfig, tmp_path: Path) -> None:
     said: list[str] = []
     stop = threading.Event()
     running = stack.Stack(config, said.append)
@@ -153,9 +151,7 @@ def test_after_kill_9_the_parts_end_and_the_next_start_waits_for_them(
 
 
 def test_definitions_that_do_not_load_are_one_line_with_the_log(config: stack.StackConfig) -> None:
-    (config.checkout / "tiny_definitions.py").write_text(
-        "raise ValueError('no such tier')\n", encoding="utf-8"
-    )
+    (config.checkout / "tiny_definitions.py").write_text("raise ValueError('no such tier')\n", encoding="utf-8")
     alone = stack.StackConfig(**{**vars(config), "daemon": False})
     with pytest.raises(PermanentError) as raised, stack.Stack(alone):
         pass

@@ -75,9 +75,7 @@ def _usernames(frame: pl.DataFrame) -> list[pl.DataFrame]:
     frame = frame.with_columns(raw.str.strip_chars(TRIMMED))
     plain, others = _split(frame, raw.str.contains(_ASCII))
     plain = plain.with_columns(raw.str.strip_chars_start("@"))
-    plain = plain.filter(
-        raw.str.len_bytes().is_between(USERNAME_MIN, USERNAME_MAX) & raw.str.contains(_USERNAME)
-    )
+    plain = plain.filter(raw.str.len_bytes().is_between(USERNAME_MIN, USERNAME_MAX) & raw.str.contains(_USERNAME))
     return [_taken(plain, plain["raw"].str.to_lowercase()), _one_by_one(IdentifierKind.USERNAME, others, "")]
 
 

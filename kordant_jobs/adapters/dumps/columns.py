@@ -61,9 +61,7 @@ _ROLE_OF = MappingProxyType({name: role for role, names in _SYNONYMS.items() for
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
 _WORD = re.compile(r"[\W_]+")
 _TOKEN = re.compile(r"\S{4,128}")
-_NO_PASSWORD = re.compile(
-    r"\d{1,9}|[\d.:/\-]+(?:[T ][\d.:+Z]*)?|true|false|[MFmf]|https?://.*|[A-Z]{2}", re.ASCII
-)
+_NO_PASSWORD = re.compile(r"\d{1,9}|[\d.:/\-]+(?:[T ][\d.:+Z]*)?|true|false|[MFmf]|https?://.*|[A-Z]{2}", re.ASCII)
 
 
 def role_by_name(name: str) -> Role | None:
@@ -81,9 +79,7 @@ def role_by_name(name: str) -> Role | None:
 
 def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: str) -> tuple[Column, ...]:
     """Columns by header; those it says nothing about by content, but never as password or user name."""
-    guessed = [
-        role_by_content([row[at] for row in rows if at < len(row)], region) for at in range(len(names))
-    ]
+    guessed = [role_by_content([row[at] for row in rows if at < len(row)], region) for at in range(len(names))]
     return tuple(
         Column(name=name.strip().strip("\"'`"), role=role_by_name(name) or guess)
         for name, guess in zip(names, guessed, strict=True)

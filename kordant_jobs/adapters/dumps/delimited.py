@@ -59,9 +59,7 @@ def columns(layout: Layout, lines: pl.DataFrame) -> tuple[pl.DataFrame, dict[str
     if not parts:
         parts.append(lines.with_columns(pl.lit("").alias(str(index)) for index in wanted))
     kept = pl.concat(parts)
-    blank = (
-        lines.select((~pl.col("text").str.contains(r"\S")).sum()).item() if kept.height < lines.height else 0
-    )
+    blank = lines.select((~pl.col("text").str.contains(r"\S")).sum()).item() if kept.height < lines.height else 0
     wrong = lines.height - kept.height - blank
     return kept, {BadLine.WRONG_COLUMNS.value: wrong} if wrong > 0 else {}
 
@@ -86,16 +84,10 @@ def _quoted_lines(lines: pl.DataFrame, delimiter: str, count: int, wanted: list[
     split = lines.with_columns(parts=(pl.lit(delimiter) + pl.col("text")).str.extract_all(field))
     consumed = parts.list.join("").str.len_bytes() == pl.col("text").str.len_bytes() + len(delimiter)
     kept = split.filter((parts.list.len() == count) & consumed)
-    return kept.select(
-        "line", "text", *(_unquoted(parts.list.get(index)).alias(str(index)) for index in wanted)
-    )
+    return kept.select("line", "text", *(_unquoted(parts.list.get(index)).alias(str(index)) for index in wanted))
 
 
 def _unquoted(field: pl.Expr) -> pl.Expr:
     bare = field.str.slice(1)
     inner = bare.str.strip_chars_end(" \t\r").str.strip_prefix('"').str.strip_suffix('"')
-    return (
-        pl.when(bare.str.starts_with('"'))
-        .then(inner.str.replace_all('""', '"', literal=True))
-        .otherwise(bare)
-    )
+    return pl.when(bare.str.starts_with('"')).then(inner.str.replace_all('""', '"', literal=True)).otherwise(bare)

@@ -142,9 +142,7 @@ def _delimited(lines: Sequence[str], region: str, told: bool) -> Layout | None:
             continue
         columns = unnamed_columns(rows, count, region)
         if any(column.role in IDENTIFYING for column in columns):
-            best = Layout(
-                shape=DumpShape.DELIMITED, delimiter=delimiter, columns=columns, phone_region=region
-            )
+            best = Layout(shape=DumpShape.DELIMITED, delimiter=delimiter, columns=columns, phone_region=region)
     if best is None or told:
         return best
     roles = [column.role for column in best.columns]
@@ -165,11 +163,7 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     for role in (Role.PHONE, Role.LOGIN):
         for delimiter in (":", ";", "|", "\t", ",", " "):
             heads = [line.partition(delimiter)[0].strip() for line in lines if delimiter in line]
-            good = (
-                sum(_is(role, head, region) for head in heads)
-                if delimiter != " " or role is Role.PHONE
-                else 0
-            )
+            good = sum(_is(role, head, region) for head in heads) if delimiter != " " or role is Role.PHONE else 0
             if good >= (MOSTLY if told or role is Role.PHONE else _REGULAR) * len(lines) and good:
                 return _combo_layout(delimiter, role, region)
     if lines and sum(bool(_ANYWHERE.search(line)) for line in lines) >= MOSTLY * len(lines):
@@ -185,9 +179,7 @@ def _combo_layout(delimiter: str, role: Role, region: str) -> Layout:
 def _starts_otherwise(line: str, delimiter: str, region: str) -> bool:
     """A line of a combo list that starts with a phone number or a user name, and is no comment."""
     head, found, _ = line.partition(delimiter)
-    return (
-        bool(found) and "@" not in head and (_is(Role.LOGIN, head, region) or _is(Role.PHONE, head, region))
-    )
+    return bool(found) and "@" not in head and (_is(Role.LOGIN, head, region) or _is(Role.PHONE, head, region))
 
 
 def _is(role: Role, value: str, region: str) -> bool:

@@ -16,9 +16,7 @@ def json_lines(layout: Layout, lines: pl.DataFrame) -> tuple[pl.DataFrame, dict[
     text = pl.col("text").str.strip_chars(" \t\r,\ufeff")
     lines = lines.with_columns(text).filter(~text.is_in(["", "[", "]"]))
     objects = lines.filter(pl.col("text").str.starts_with("{") & pl.col("text").str.ends_with("}"))
-    wanted = [
-        (str(at), column.name) for at, column in enumerate(layout.columns) if column.role is not Role.OTHER
-    ]
+    wanted = [(str(at), column.name) for at, column in enumerate(layout.columns) if column.role is not Role.OTHER]
     decoded = _decoded(objects, _struct([name for _, name in wanted]))
     values = decoded.select("line", "text", *(_get(name).alias(at) for at, name in wanted))
     bad = lines.height - values.height

@@ -48,9 +48,7 @@ SECRET = frozenset((Role.PASSWORD, Role.HASH))
 
 KIND = pl.Enum([kind.value for kind in IdentifierKind])
 SECRET_KIND = pl.Enum([kind.value for kind in SecretKind])
-RECORDS = pl.Schema(
-    [("line", pl.UInt64()), ("kind", KIND), ("identifier", pl.String()), ("secret", SECRET_KIND)]
-)
+RECORDS = pl.Schema([("line", pl.UInt64()), ("kind", KIND), ("identifier", pl.String()), ("secret", SECRET_KIND)])
 
 
 class BadLine(StrEnum):

@@ -124,9 +124,7 @@ class Dump:
             found = self._next_text()
             document, layout, encoding = found or (None, layout, encoding)
 
-    def _batches_of(
-        self, document: Document, layout: Layout, encoding: str, first: int
-    ) -> Iterator[DumpBatch]:
+    def _batches_of(self, document: Document, layout: Layout, encoding: str, first: int) -> Iterator[DumpBatch]:
         is_sql = layout.shape is DumpShape.SQL_INSERT
         cut = blocks(utf8_reader(document, encoding), self._limits, first=first, cut_inside=is_sql)
         if is_sql:
@@ -163,11 +161,7 @@ class Dump:
             case _:
                 values, bad = delimited.columns(layout, lines)
         records, missing = records_of(values, roles, phone_region=self._region)
-        if (
-            layout.shape is DumpShape.COMBO
-            and not missing.is_empty()
-            and layout.columns[0].role is not Role.PHONE
-        ):
+        if layout.shape is DumpShape.COMBO and not missing.is_empty() and layout.columns[0].role is not Role.PHONE:
             again, missing = records_of(delimited.unwrapped(missing), roles, phone_region=self._region)
             records = pl.concat([records, again])
         bad_lines = merged([bad, reasons(missing), {BadLine.TOO_LONG.value: too_long}])
@@ -179,9 +173,7 @@ class Dump:
         self._sql_columns = self._sql_columns or sql.columns
         parts, counts = [pl.DataFrame(schema=RECORDS)], [bad, {BadLine.TOO_LONG.value: block.lost}]
         for values, columns in groups:
-            roles = {
-                str(at): column.role for at, column in enumerate(columns) if column.role is not Role.OTHER
-            }
+            roles = {str(at): column.role for at, column in enumerate(columns) if column.role is not Role.OTHER}
             records, missing = records_of(values, roles, phone_region=self._region)
             parts.append(records)
             counts.append(reasons(missing))
@@ -207,13 +199,9 @@ class Dump:
             try:
                 if self._told and looks_binary(document.head[:_BINARY_START]):
                     raise DumpUnreadable(_BINARY)
-                layout = layout_of(
-                    _sample(document.head, encoding), shape=self._told, phone_region=self._region
-                )
+                layout = layout_of(_sample(document.head, encoding), shape=self._told, phone_region=self._region)
             except DumpUnreadable as error:
-                self._refused = self._refused or (
-                    DumpUnreadable(_BINARY) if looks_binary(document.head) else error
-                )
+                self._refused = self._refused or (DumpUnreadable(_BINARY) if looks_binary(document.head) else error)
                 continue
             return document, layout, encoding
         return None

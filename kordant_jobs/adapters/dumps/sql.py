@@ -23,9 +23,7 @@ _HEAD = rf"(?is)^\s*((?:INSERT|REPLACE)\s+(?:(?:IGNORE|DELAYED|LOW_PRIORITY|OR\s
 _PARTS = re.compile(rf"(?is)INTO\s+({_NAME})\s*(?:\(([^)']*)\))?\s*VALUES?$")
 _CREATE = re.compile(rf"(?is)CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?({_NAME})\s*\((.*?)\n?\)[^)\n]*;")
 _CREATED_COLUMN = re.compile(r"""(?m)^\s*[`"\[]?(\w+)[`"\]]?\s+\w""")
-_NO_COLUMN = frozenset(
-    ("PRIMARY", "KEY", "UNIQUE", "CONSTRAINT", "INDEX", "FULLTEXT", "FOREIGN", "CHECK", "SPATIAL")
-)
+_NO_COLUMN = frozenset(("PRIMARY", "KEY", "UNIQUE", "CONSTRAINT", "INDEX", "FULLTEXT", "FOREIGN", "CHECK", "SPATIAL"))
 _SAMPLE_TUPLES = 500
 STATEMENT = re.compile(rf"(?im)^\s*(?:INSERT|REPLACE)\s[^\n]*?INTO\s+{_NAME}")
 
@@ -83,10 +81,7 @@ class SqlReader:
 
     def _columns_of(self, head: str, rows: pl.DataFrame) -> tuple[Column, ...]:
         if head not in self._columns:
-            sample = [
-                [_value(field) for field in fields]
-                for fields in rows["fields"].head(_SAMPLE_TUPLES).to_list()
-            ]
+            sample = [[_value(field) for field in fields] for fields in rows["fields"].head(_SAMPLE_TUPLES).to_list()]
             parts = _PARTS.search(head)
             listed = parts[2] if parts else None
             names = tuple(_plain(name) for name in listed.split(",")) if listed else None
@@ -119,9 +114,7 @@ def _damaged() -> pl.Expr:
 
 def _values(rows: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFrame:
     wanted = [at for at, column in enumerate(columns) if column.role is not Role.OTHER]
-    return rows.select(
-        "line", "text", *(_unescaped(pl.col("fields").list.get(at)).alias(str(at)) for at in wanted)
-    )
+    return rows.select("line", "text", *(_unescaped(pl.col("fields").list.get(at)).alias(str(at)) for at in wanted))
 
 
 def _unescaped(field: pl.Expr) -> pl.Expr:

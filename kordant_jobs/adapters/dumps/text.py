@@ -25,11 +25,7 @@ _UTF8_AS_LATIN1 = (
 )
 # What Windows-1252 has where Latin-1 has control characters; its five gaps stay control characters.
 _CP1252 = MappingProxyType(
-    {
-        byte: bytes([byte]).decode("cp1252")
-        for byte in range(0x80, 0xA0)
-        if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
-    }
+    {byte: bytes([byte]).decode("cp1252") for byte in range(0x80, 0xA0) if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
 )
 
 _CONTROLS = bytes({*range(32), 127} - {*b"\t\n\r\x0b\x0c\x1a\x1b"})
@@ -159,9 +155,7 @@ def _fill(reader: Reader, size: int) -> bytes:
 
 
 def _line_ends(data: bytes) -> int:
-    return int(
-        np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    )  # 15 times as fast as bytes.count
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))  # 15 times as fast as bytes.count
 
 
 def _between_tuples(data: bytes, line_start: int) -> int:
@@ -215,9 +209,7 @@ def _mended(data: bytes) -> bytes:
     fixed = pl.concat(
         [
             high.filter(~pl.col("high")).select("line", "text"),
-            high.filter(pl.col("high") & ~pl.col("broken")).select(
-                "line", text=pl.Series(texts, dtype=pl.String)
-            ),
+            high.filter(pl.col("high") & ~pl.col("broken")).select("line", text=pl.Series(texts, dtype=pl.String)),
             high.filter("broken").select("line", text=pl.Series(texts_broken, dtype=pl.String)),
         ]
     ).sort("line")

@@ -58,13 +58,7 @@ def expected(persons: list[Person], *, first_line: int = 1, secrets: bool = True
     """The records that must come out, a person a line."""
     found = set()
     for at, (email, secret) in enumerate(persons):
-        kind = (
-            "none"
-            if not secret or not secrets
-            else "hashed"
-            if secret == MD5 or secret[0] == "$"
-            else "clear"
-        )
+        kind = "none" if not secret or not secrets else "hashed" if secret == MD5 or secret[0] == "$" else "clear"
         canonical = email.lower().replace("bücher.example", "xn--bcher-kva.example")
         found.add((first_line + at, "email", canonical, kind))
     return found
@@ -88,9 +82,7 @@ def json_lines(persons: list[Person]) -> str:
 
 
 def sql_tuple(at: int, email: str, secret: str) -> str:
-    quoted = [
-        value.replace("\\", "\\\\").replace("'", "\\'" if at % 2 else "''") for value in (email, secret)
-    ]
+    quoted = [value.replace("\\", "\\\\").replace("'", "\\'" if at % 2 else "''") for value in (email, secret)]
     return f"({at},'it''s (a), \\'name\\'','{quoted[0]}','{quoted[1]}',NULL)"
 
 

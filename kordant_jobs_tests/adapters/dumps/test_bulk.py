@@ -38,9 +38,7 @@ def _both(kind: IdentifierKind, values: list[str | None], region: str) -> None:
     region=st.sampled_from(["US", "GB", "BR", "IT", "AR", "RU", "CA", "ZZ"]),
 )
 @settings(max_examples=100, deadline=None)
-def test_bulk_equals_scalar_for_every_kind(
-    kind: IdentifierKind, values: list[str | None], region: str
-) -> None:
+def test_bulk_equals_scalar_for_every_kind(kind: IdentifierKind, values: list[str | None], region: str) -> None:
     _both(kind, values, region)
 
 
@@ -63,10 +61,7 @@ def test_bulk_equals_scalar_for_phone_numbers(values: list[str | None], region: 
 def test_bulk_equals_scalar_for_every_country_code_and_length(region: str) -> None:
     digits = "2345678912345678"
     numbers = [
-        f"+{code}{first}{digits[:size]}"
-        for code in range(1, 999, 7)
-        for first in "0189"
-        for size in range(6, 12, 2)
+        f"+{code}{first}{digits[:size]}" for code in range(1, 999, 7) for first in "0189" for size in range(6, 12, 2)
     ]
     numbers += [f"{first}{digits[:size]}" for first in range(1, 99) for size in range(5, 13)]
     _both(IdentifierKind.PHONE, [*numbers, None], region)

@@ -68,9 +68,7 @@ def test_damage_in_the_middle_never_passes_for_another_error(dump: Path, compres
 
 
 @pytest.mark.parametrize("compression", ["gzip", "bzip2", "xz", "zstd"])
-def test_streams_end_to_end_are_one_text_and_garbage_behind_them_is_damage(
-    dump: Path, compression: str
-) -> None:
+def test_streams_end_to_end_are_one_text_and_garbage_behind_them_is_damage(dump: Path, compression: str) -> None:
     pack = COMPRESSIONS[compression]
     first, second = people(1, 50), people(3, 80)
     data = pack(combo(first).encode()) + pack(combo(second).encode())
@@ -87,9 +85,7 @@ def test_the_members_of_a_zip_are_read_in_turn(dump: Path) -> None:
     first, second = people(1, 50), people(3, 80)
     with zipfile.ZipFile(dump, "w") as archive:
         archive.writestr("../../etc/passwd/", "")
-        archive.writestr(
-            "readme.txt", "No identifiers are in this text, only words and more words.\nTruly.\n"
-        )
+        archive.writestr("readme.txt", "No identifiers are in this text, only words and more words.\nTruly.\n")
         archive.writestr("logo.png", bytes(range(32)) * 40)
         archive.writestr("a.txt", combo(first).rstrip("\n"))
         archive.writestr("../b.csv", SHAPES["csv"][0](second))

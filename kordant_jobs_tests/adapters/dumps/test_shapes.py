@@ -24,9 +24,7 @@ from kordant_jobs_tests.adapters.dumps.planted import (
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_gives_the_same_people_in_every_encoding(
-    tmp_path: Path, shape: str, encoding: str
-) -> None:
+def test_every_shape_gives_the_same_people_in_every_encoding(tmp_path: Path, shape: str, encoding: str) -> None:
     write, kind, first_line = SHAPES[shape]
     persons = people(2)
     path = tmp_path / "dump"
@@ -40,9 +38,7 @@ def test_every_shape_gives_the_same_people_in_every_encoding(
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_gives_the_same_people_however_packed(
-    tmp_path: Path, shape: str, compression: str
-) -> None:
+def test_every_shape_gives_the_same_people_however_packed(tmp_path: Path, shape: str, compression: str) -> None:
     write, _, first_line = SHAPES[shape]
     persons = people(3, 2_000)
     path = tmp_path / "named.wrong"
@@ -62,9 +58,7 @@ def test_where_blocks_are_cut_makes_no_difference(tmp_path: Path, shape: str) ->
         assert read(path, limits=limits)[0] == expected(persons, first_line=first_line, secrets=shape != "plain")
 
 
-def lines_of(
-    tmp_path: Path, text: str | bytes, **options: str
-) -> tuple[Found, int, dict[str, int], DumpShape]:
+def lines_of(tmp_path: Path, text: str | bytes, **options: str) -> tuple[Found, int, dict[str, int], DumpShape]:
     path = tmp_path / "dump"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     shape = DumpShape(options["shape"]) if "shape" in options else None
@@ -126,9 +120,7 @@ def test_a_site_before_the_login_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_columns_without_a_header_are_told_by_what_they_hold(tmp_path: Path) -> None:
-    text = "".join(
-        f"{at}|2012-01-0{at % 9 + 1}|x{at}@b.cd|hun{at}ter|+4420794609{at:02}\n" for at in range(60)
-    )
+    text = "".join(f"{at}|2012-01-0{at % 9 + 1}|x{at}@b.cd|hun{at}ter|+4420794609{at:02}\n" for at in range(60))
     found, _, bad, shape = lines_of(tmp_path, text + "1|2\n")
     assert shape is DumpShape.DELIMITED
     assert {(8, "email", "x7@b.cd", "clear"), (8, "phone", "+442079460907", "clear")} <= found
@@ -156,9 +148,7 @@ def test_a_column_of_words_is_never_guessed_to_be_user_names(tmp_path: Path) -> 
         ("email", "a@b.cd", {("email", "a@b.cd", "none")}),
     ],
 )  # fmt: skip
-def test_a_header_names_the_columns(
-    tmp_path: Path, header: str, row: str, kinds: set[tuple[str, str, str]]
-) -> None:
+def test_a_header_names_the_columns(tmp_path: Path, header: str, row: str, kinds: set[tuple[str, str, str]]) -> None:
     found, lines, bad, shape = lines_of(tmp_path, f"{header}\n{row}\n{header}\n", region="BR")
     assert shape is DumpShape.CSV
     assert found == {(2, *kind) for kind in kinds}
@@ -167,9 +157,7 @@ def test_a_header_names_the_columns(
 
 def test_broken_json_is_counted_and_the_rest_read(tmp_path: Path) -> None:
     good = [f'{{"email": "a{at}@b.cd", "phone": 1202555{at:04}, "password": null}}' for at in range(300)]
-    text = "\n".join(
-        [*good[:100], '{"email": "x@y.zz"', "[1]", "null", *good[100:], '{"email": ["q@y.zz"]}', "{}"]
-    )
+    text = "\n".join([*good[:100], '{"email": "x@y.zz"', "[1]", "null", *good[100:], '{"email": ["q@y.zz"]}', "{}"])
     found, lines, bad, _ = lines_of(tmp_path, text)
     assert len(found) == 600
     assert (104, "phone", "+12025550100", "none") in found
