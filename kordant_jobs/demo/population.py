@@ -146,7 +146,7 @@ class Population:
 
 
 def make_population(seed: int, subscribers: int = 5_000) -> Population:
-    """So many subscribers over three tiers. The same seed and number give equal values, ids included."""
+    """So many subscribers over three tiers. The same seed (0 or more) and number give equal values, ids too."""
     maker = _Maker(np.random.Generator(np.random.PCG64([seed, 1])))
     return Population(seed=seed, subscribers=tuple(maker.subscriber() for _ in range(subscribers)))
 

@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -59,10 +60,10 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_others(tmp_path: P
 
 def test_found_is_planted_on_the_stated_lines_with_no_false_hit(world: World) -> None:
     """By a reader that knows the files: items, dumps, first lines and the kind of secret, all equal."""
-    owners = defaultdict(list)
+    owners: dict[tuple[str, str], list[UUID]] = defaultdict(list)
     for item in world.population.items:
         owners[item.kind, item.canonical].append(item.id)
-    found: dict[tuple[object, str], int] = {}
+    found: dict[tuple[UUID, str], int] = {}
     for name, rows in world.rows.items():
         for row in rows:
             for identifier in row.identifiers:
