@@ -7,12 +7,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from kordant_jobs.adapters.dumps import DumpLimits, open_dump
-from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
+from kordant_jobs.adapters.dumps import DumpLimits, open_dump
 from kordant_jobs.demo.dump_files import DumpFile, write_dumps
 from kordant_jobs.demo.population import make_population
 from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
 LIMITS = DumpLimits(max_bytes=1 << 30, max_ratio=1_000)
 RISING = (SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)

@@ -1,4 +1,4 @@
-"""What tests of a scan work with: a drop folder, a corpus and a database, and a look at all that a scan leaves behind."""
+"""What tests of a scan work with: a drop folder, a corpus, a database, and a look at all that a scan leaves."""
 
 from __future__ import annotations
 

@@ -31,6 +31,8 @@ from kordant_jobs.store.keyring import Keyring
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import SETTLED, Bench, bench_in
 
 KILLS = 10
+KEPT = {"CrumbleCloud", "TalkTavern", "SpamSpire"}
+"""Three dumps of the ten are enough: a combo list, SQL, and one whose exposures are not told."""
 
 
 class Worker:
@@ -95,7 +97,8 @@ def _rows(bench: Bench) -> dict[str, list[tuple[object, ...]]]:
     """All that a scan leaves, without the ids that dumps get when they are registered and without clock readings."""
     return {
         "exposures": bench.rows(
-            "SELECT e.item_id, b.source, b.title, e.secret, e.judgement, a.severity, v.line, v.occurrences, d.file_label"
+            "SELECT e.item_id, b.source, b.title, e.secret, e.judgement, a.severity, v.line, v.occurrences,"
+            " d.file_label"
             " FROM kordant.exposures e JOIN kordant.breaches b ON b.name = e.breach_name"
             " JOIN kordant.exposure_evidence v ON v.exposure_id = e.id JOIN kordant.breach_dumps d ON d.id = v.dump_id"
             " LEFT JOIN kordant.alerts a ON a.exposure_id = e.id ORDER BY 1, 3, 9"
@@ -105,10 +108,12 @@ def _rows(bench: Bench) -> dict[str, list[tuple[object, ...]]]:
             "SELECT status, count(*), count(DISTINCT alert_id) FROM kordant.notification_outbox GROUP BY 1"
         ),
         "verdicts": bench.rows(
-            "SELECT subscription_id, source, verdict, reason, exposures, new_exposures FROM kordant.source_verdicts ORDER BY 1"
+            "SELECT subscription_id, source, verdict, reason, exposures, new_exposures"
+            " FROM kordant.source_verdicts ORDER BY 1"
         ),
         "dumps": bench.rows(
-            "SELECT file_label, status, lines, records, bad_lines::text, breach_name FROM kordant.breach_dumps ORDER BY 1"
+            "SELECT file_label, status, lines, records, bad_lines::text, breach_name"
+            " FROM kordant.breach_dumps ORDER BY 1"
         ),
         "files": [(sum(1 for path in bench.box.folder.iterdir()),)],
     }
@@ -120,7 +125,10 @@ def test_killed_at_ten_random_moments_and_run_again_the_rows_are_the_same(
 ) -> None:
     bench = bench_in(settings.state_dir, db, keyring)
     population = make_population(7, 300)
-    write_dumps(population, tmp_path / "dumps", seed=7, lines=20_000)
+    dump_set = write_dumps(population, tmp_path / "dumps", seed=7, lines=20_000)
+    for file in dump_set.files:
+        if file.name.split(".")[0] not in KEPT:
+            (tmp_path / "dumps" / file.name).unlink()
     (settings.state_dir / "catalogue.json").write_text(json.dumps(make_catalogue(7)))
     with db.begin() as connection:
         subscribers.add(connection, new_subscribers(population, datetime.now(UTC)), keyring)
@@ -139,7 +147,7 @@ def test_killed_at_ten_random_moments_and_run_again_the_rows_are_the_same(
         code, undisturbed_s = worker.run("darkwatch_scan")
         assert code == 0
         wanted = _rows(bench)
-        assert len(wanted["exposures"]) > 50
+        assert len(wanted["exposures"]) > 30
         chance = random.Random(20_26)
         killed = 0
         for _ in range(KILLS):
