@@ -79,7 +79,7 @@ def run_demo(*, seed: int, subscribers: int, lines: int, keep: bool, as_json: bo
             dump_set = write_dumps(population, session.settings.drop, seed=seed, lines=lines)
             (state / "catalogue.json").write_text(json.dumps(make_catalogue(seed)))
         with stages.timed("load"):
-            _load(session, population, dump_set)
+            load(session, population, dump_set)
         before = figures(session.db)
         with stages.timed("start"):
             err.print("starting Dagster …")
@@ -111,7 +111,8 @@ def _wipe(state: Path) -> None:
     state.mkdir(mode=0o700)
 
 
-def _load(session: Session, population: Population, dump_set: DumpSet) -> None:
+def load(session: Session, population: Population, dump_set: DumpSet) -> None:
+    """Write the population, the catalogue and the dumps, which became known at noon of the last three days (UTC)."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     with session.db.begin() as connection:
         there = connection.execute(sa.text("SELECT count(*) FROM kordant.subscribers")).scalar_one()

@@ -1,0 +1,88 @@
+"""What a person sees in Dagster's UI: the job and its ops, its partitions, a finished run, a launch and a backfill."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from kordant_jobs_tests.browser.conftest import CHROMIUM, System
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.timeout(300),
+]
+
+JOB = "/locations/kordant_jobs/jobs/darkwatch_scan"
+RUNS = "query($job: String!) { runsOrError(filter: {pipelineName: $job}) { ... on Runs { results { runId status } } } }"
+
+
+def _runs(system: System, job: str) -> list[dict[str, str]]:
+    answer = system.graphql(RUNS, job=job)["runsOrError"]
+    assert isinstance(answer, dict)
+    found: list[dict[str, str]] = answer["results"]
+    return found
+
+
+def _wait_for_runs(system: System, job: str, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        statuses = [run["status"] for run in _runs(system, job)]
+        if len(statuses) >= count and set(statuses) == {"SUCCESS"}:
+            return
+        assert "FAILURE" not in statuses
+        time.sleep(0.5)
+    raise AssertionError(f"{job}: {_runs(system, job)}")
+
+
+def test_the_job_shows_its_ops_in_their_order(system: System, page: Page, screenshots: Path) -> None:
+    page.goto(system.url + JOB)
+    for op in ("plan", "chunk", "match", "record", "summarise"):
+        expect(page.get_by_text(op, exact=True).first).to_be_visible()
+    page.screenshot(path=screenshots / "job.png")
+
+
+def test_a_launch_from_the_launchpad_ends_well_and_shows_its_figures(
+    system: System, page: Page, screenshots: Path
+) -> None:
+    page.goto(f"{system.url}{JOB}/playground")
+    button = page.get_by_role("button", name="Launch run", exact=False)
+    expect(button).to_be_enabled()
+    page.screenshot(path=screenshots / "launchpad.png")
+    button.click()
+    page.wait_for_url(re.compile(r"/runs/[0-9a-f-]{36}"))
+    expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=120_000)
+    page.screenshot(path=screenshots / "run.png")
+    expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
+
+
+def test_three_partitions_are_backfilled_by_clicks(system: System, page: Page, screenshots: Path) -> None:
+    job = "darkwatch_scan_premium"
+    today = datetime.now(UTC).date()
+    first, last = today - timedelta(days=3), today - timedelta(days=1)
+    page.goto(f"{system.url}/locations/kordant_jobs/jobs/{job}/partitions")
+    page.get_by_role("button", name=re.compile("Launch backfill", re.IGNORECASE)).first.click()
+    box = page.get_by_placeholder("Select a partition", exact=False).first
+    box.fill(f"[{first}...{last}]")
+    box.press("Enter")
+    page.screenshot(path=screenshots / "backfill.png")
+    page.get_by_role("button", name=re.compile(r"Launch 3.run|Launch backfill", re.IGNORECASE)).last.click()
+    _wait_for_runs(system, job, 3)
+    page.goto(f"{system.url}/locations/kordant_jobs/jobs/{job}/partitions")
+    expect(page.get_by_text(str(last)).first).to_be_visible()
+    page.screenshot(path=screenshots / "partitions.png")
+    page.goto(f"{system.url}/runs")
+    expect(page.get_by_text(job).first).to_be_visible()
+    page.screenshot(path=screenshots / "runs.png")
+
+
+def test_the_sensor_watches_the_drop_folder(system: System, page: Page, screenshots: Path) -> None:
+    page.goto(f"{system.url}/locations/kordant_jobs/sensors/drop_folder_sensor")
+    expect(page.get_by_text("drop_folder_sensor").first).to_be_visible()
+    page.screenshot(path=screenshots / "sensor.png")
