@@ -114,8 +114,8 @@ def utf8_reader(document: Document, encoding: str) -> Reader:
 def blocks(reader: Reader, limits: DumpLimits, *, first: int, cut_inside: bool = False) -> Iterator[Block]:
     """Blocks of about `block_bytes` that end at line ends.
 
-    A line without an end in sight is dropped after `max_line_bytes`. With `cut_inside` (SQL) it is cut between
-    two tuples instead, with `),(` becoming `)` and, in the next block, `(`.
+    A line without an end in sight is dropped after `max_line_bytes`. With `cut_inside` (SQL) it is cut
+    between two tuples instead, with `),(` becoming `)` and, in the next block, `(`.
     """
     tail, lost, dropping, inside, start = b"", 0, False, False, True
     while data := _fill(reader, limits.block_bytes):
