@@ -159,9 +159,7 @@ def _fill(reader: Reader, size: int) -> bytes:
 
 
 def _line_ends(data: bytes) -> int:
-    return int(
-        np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    )  # 15 times as fast as bytes.count
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))  # 5 times as fast as bytes.count
 
 
 def _between_tuples(data: bytes, line_start: int) -> int:
