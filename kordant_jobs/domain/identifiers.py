@@ -94,8 +94,8 @@ def _email(raw: str, _region: str) -> str | None:
     """Dot-string local part, lower-cased; domain as lower-case A-label.
 
     Lower-casing rather than case folding is what RFC 8265 §3.3 asks of user names: folding would make one of
-    'straße@' and 'strasse@', two mailboxes. Strictly the local part is case-sensitive (RFC 5321 §2.4), but no
-    large provider treats it so, and every breach feed lower-cases. Nothing after '+' and no dot is dropped:
+    'straße@' and 'strasse@', two mailboxes. Strictly the local part is case-sensitive (RFC 5321 §2.4),
+    but HIBP ignores case, and so must we to agree with it. Nothing after '+' and no dot is dropped:
     that is one provider's habit, and would find people in breaches they are not in.
     """
     local, at, domain = unicodedata.normalize("NFC", raw.strip(TRIMMED)).partition("@")

@@ -1,4 +1,4 @@
-"""What the start of a document says about its layout. Judged from at most 2,000 lines of the first MiB."""
+"""What the start of a document says about its layout. Judged from at most 500 lines of the first MiB."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kordant_jobs.adapters.dumps.sql import STATEMENT
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 from kordant_jobs.errors import DumpUnreadable
 
-_SAMPLE_LINES = 2_000
+_SAMPLE_LINES = 500
 _REGULAR = 0.8  # of the lines must have the same number of columns
 _DELIMITERS = (",", ";", "\t", "|", ":")
 _LEADING = re.compile(r"""^[\s"'<]*([^\s:;,|"'<>]+@[^\s:;,|"'<>]+)["'>]*\s*([:;,|\t ])?""")

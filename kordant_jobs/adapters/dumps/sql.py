@@ -60,7 +60,7 @@ class SqlReader:
         stripped = text.str.strip_chars_start().str.strip_prefix(pl.col("head"))
         heads = heads.drop_nulls("head").with_columns(text=pl.when("own").then(stripped).otherwise(text))
         tuples = heads.with_columns(tuples=text.str.extract_all(_TUPLE))
-        bad = int(tuples.select(_damaged().sum()).item())
+        bad = _damaged(tuples)
         found = []
         for (head,), group in tuples.group_by("head", maintain_order=True):
             rows = group.select("line", text=pl.col("tuples")).explode("text", empty_as_null=False)
@@ -102,14 +102,14 @@ def _value(field: str) -> str:
     return re.sub(r"\\(.)", r"\1", field[1:-1].replace("''", "'")) if field.startswith("'") else field
 
 
-def _damaged() -> pl.Expr:
-    """Whether more than commas, a semicolon and space is left of a line without its tuples."""
+def _damaged(lines: pl.DataFrame) -> int:
+    """How many lines hold more than commas, a semicolon and space besides their tuples."""
     text, tuples = pl.col("text"), pl.col("tuples")
     rest = text.str.len_bytes() - tuples.list.join("").str.len_bytes()
-    sure = rest <= tuples.list.len()
+    unsure = lines.filter((rest > tuples.list.len()) | (tuples.list.len() == 0))
     left = text.str.replace_all(_TUPLE, "").str.replace_all(r"[\s,;]+", "")
     left = left.str.replace(r"(?i)^(?:ON(?:DUPLICATE|CONFLICT)|RETURNING|/\*|--).*$", "")
-    return pl.when(sure & (tuples.list.len() > 0)).then(False).otherwise(left != "")
+    return int(unsure.select((left != "").sum()).item())
 
 
 def _values(rows: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFrame:

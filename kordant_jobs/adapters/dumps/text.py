@@ -110,8 +110,8 @@ def utf8_reader(document: Document, encoding: str) -> Reader:
 def blocks(reader: Reader, limits: DumpLimits, *, first: int, cut_inside: bool = False) -> Iterator[Block]:
     """Blocks of about `block_bytes` that end at line ends.
 
-    A line without an end in sight is dropped after `max_line_bytes`. With `cut_inside` (SQL) it is cut between
-    two tuples instead, with `),(` becoming `)` and, in the next block, `(`.
+    A line without an end in sight is dropped after `max_line_bytes`. With `cut_inside` (SQL) it is cut
+    between two tuples instead, with `),(` becoming `)` and, in the next block, `(`.
     """
     tail, lost, dropping, inside, start = b"", 0, False, False, True
     while data := _fill(reader, limits.block_bytes):
@@ -155,7 +155,7 @@ def _fill(reader: Reader, size: int) -> bytes:
 
 
 def _line_ends(data: bytes) -> int:
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))  # 15 times as fast as bytes.count
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))  # 5 times as fast as bytes.count
 
 
 def _between_tuples(data: bytes, line_start: int) -> int:

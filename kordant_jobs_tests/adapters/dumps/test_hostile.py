@@ -122,6 +122,7 @@ def test_an_archive_in_an_archive_is_refused(dump: Path, outer: str, inner: str)
         (b"\x7fELF" + random.Random(1).randbytes(5_000), "binary"),
         (b"x" * 257 + b"ustar" + b"\x00" * 500, "tar"),
     ],
+    ids=["empty", "empty-gzip", "blank", "prose", "words", "7z", "sqlite", "elf", "tar"],
 )
 def test_what_is_no_dump_is_refused_with_a_reason(dump: Path, data: bytes, word: str) -> None:
     dump.write_bytes(data)
