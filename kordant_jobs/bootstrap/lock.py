@@ -1,13 +1,16 @@
-"""One set-up at a time: a lock on a file, held until the last process that inherited it has ended."""
+"""One at a time: locks on files, each held until the last process that inherited it has ended."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
@@ -31,3 +34,66 @@ def held(path: Path, *, on_wait: Callable[[], None]) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+class AlreadyTaken(Exception):  # noqa: N818  says a fact, not a failure
+    """Another process has the claim; `owner` is what it wrote, or None when it has written nothing yet."""
+
+    def __init__(self, owner: dict[str, Any] | None) -> None:
+        super().__init__("already taken")
+        self.owner = owner
+
+
+class Claim:
+    """A lock on a file that says who holds it, in JSON. Whoever inherits `descriptor` holds it, too."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.descriptor: int | None = None
+
+    def take(self, *, patience_s: float, on_wait: Callable[[], None]) -> None:
+        """Take it; wait up to `patience_s` when its owner is dead and only what it left still holds it.
+
+        Raises:
+            AlreadyTaken: a living process has it, or the patience ran out.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = time.monotonic() + patience_s
+        waited = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                owner = living_owner(self.path)
+                if owner or time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise AlreadyTaken(owner) from None
+            if not waited:
+                on_wait()
+                waited = True
+            time.sleep(0.1)
+        self.descriptor = descriptor
+        self.say({})
+
+    def say(self, more: Mapping[str, Any]) -> None:
+        """Write who we are, and `more`, into the file."""
+        if self.descriptor is not None:
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, json.dumps({"pid": os.getpid(), **more}).encode(), 0)
+
+    def release(self) -> None:
+        """Give it back. Safe to call again."""
+        if self.descriptor is not None:
+            os.ftruncate(self.descriptor, 0)
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+def living_owner(path: Path) -> dict[str, Any] | None:
+    """What the owner of the claim at `path` wrote, `pid` and more; None when there is none that lives."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        owner: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        os.kill(owner["pid"], 0)
+        return owner
+    return None

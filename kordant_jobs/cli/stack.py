@@ -6,9 +6,6 @@ kept from outliving us is in `bootstrap/kept.py`; each one writes to a log in th
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
 import re
 import shutil
 import socket
@@ -17,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -26,13 +22,16 @@ from typing import Any, Self
 import httpx
 
 from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate
+from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
+from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
 from kordant_jobs.errors import PermanentError, TransientError
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 120.0
 """Many times what a start takes on two cores: a slow disk and no bytecode make it a minute."""
 PORTS_TRIED = 50
-LOGS_KEPT = 3
+CLAIM = "up.lock"
+"""In the state folder: which stack runs on it."""
 RESTART_DELAYS_S = (1, 2, 5, 10, 30)
 """Before the first, second, … restart in a row; the last one from then on."""
 STEADY_AFTER_S = 60.0
@@ -86,10 +85,13 @@ class Stack:
     _parts: dict[str, Kept] = field(default_factory=dict)
     _failures: dict[str, int] = field(default_factory=dict)
     _restarts: dict[str, float] = field(default_factory=dict)
-    _lock: int | None = None
+    _claim: Claim = field(init=False)
     _port: int = 0
     _socket: Path | None = None
     _scratch: str | None = None
+
+    def __post_init__(self) -> None:
+        self._claim = Claim(self.config.state_dir / CLAIM)
 
     def __enter__(self) -> Self:
         try:
@@ -134,8 +136,10 @@ class Stack:
                 cannot load the definitions; the text has the log's path.
             TransientError: a part did not answer in time.
         """
-        self._take_lock()
-        prepare_dagster_home(self.config.checkout, self.config.state_dir)
+        self.config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._claim_the_state()
+        home = prepare_dagster_home(self.config.checkout, self.config.state_dir)
+        prepare_storage(home, self.environ, self.config.state_dir / "logs" / "dagster-storage.log")
         self._socket = self._socket_path()
         began = time.time()
         self._launch("code-server", self._code_server())
@@ -148,7 +152,7 @@ class Stack:
         self._wait_until_ready(began)
         if self.config.webserver:
             self.urls["Dagster"] = f"http://{HOST}:{self._port}"
-        self._write_lock()
+        self._claim.say({"urls": self.urls})
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End every part and all that it started: webserver, daemon, code server. At most `grace_s` each, and
@@ -160,10 +164,7 @@ class Stack:
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
-        if self._lock is not None:
-            os.ftruncate(self._lock, 0)
-            os.close(self._lock)
-            self._lock = None
+        self._claim.release()
 
     def wait(self, stop_event: threading.Event) -> int:
         """Watch over the parts until `stop_event` is set: one that ends is started again, after a delay.
@@ -225,7 +226,7 @@ class Stack:
             log=log,
             environ=self.environ,
             cwd=self.config.checkout,
-            keep_open=() if self._lock is None else (self._lock,),
+            keep_open=() if self._claim.descriptor is None else (self._claim.descriptor,),
         )
         self._spawn(self._parts[name])
 
@@ -234,35 +235,17 @@ class Stack:
             self._socket.unlink(missing_ok=True)
         part.spawn()
 
-    # One stack a state folder
-
-    def _take_lock(self) -> None:
-        self.config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(lock_path(self.config.state_dir), os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + GRACE_S + EXTRA_S
-        told = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                other = running(self.config.state_dir)
-                if other or time.monotonic() > deadline:
-                    os.close(lock)
-                    where = _where(other) if other else "a process that holds up.lock of the state folder"
-                    raise PermanentError(f"already running ({where}): use that one, or stop it first") from None
-                if not told:
-                    self.say("the last one was killed and its parts are still ending; waiting for them")
-                    told = True
-                time.sleep(0.1)
-            else:
-                break
-        self._lock = lock
-        self._write_lock()
-
-    def _write_lock(self) -> None:
-        if self._lock is not None:
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, json.dumps({"pid": os.getpid(), "urls": self.urls}).encode(), 0)
+    def _claim_the_state(self) -> None:
+        try:
+            self._claim.take(
+                patience_s=GRACE_S + EXTRA_S,
+                on_wait=lambda: self.say(
+                    "the last one was killed and its parts are still ending; waiting for them"
+                ),
+            )
+        except AlreadyTaken as taken:
+            where = _where(taken.owner) if taken.owner else f"a process that holds {self._claim.path}"
+            raise PermanentError(f"already running ({where}): use that one, or stop it first") from None
 
     # Readiness
 
@@ -333,35 +316,13 @@ def _deepest(error: Mapping[str, Any]) -> str:
     return str(causes[-1]["message"]).strip().splitlines()[0][:200]
 
 
-def lock_path(state_dir: Path) -> Path:
-    """The file that says which stack runs on a state folder; locked while one does."""
-    return state_dir / "up.lock"
-
-
 def running(state_dir: Path) -> dict[str, Any] | None:
     """The stack that runs on this state folder, `{"pid": …, "urls": {…}}`, or None."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found: dict[str, Any] = json.loads(lock_path(state_dir).read_text(encoding="utf-8"))
-        os.kill(found["pid"], 0)
-        return found
-    return None
+    return living_owner(state_dir / CLAIM)
 
 
 def _where(stack: Mapping[str, Any]) -> str:
-    return ", ".join([f"process {stack['pid']}", *stack["urls"].values()])
-
-
-def prepare_dagster_home(checkout: Path, state_dir: Path) -> Path:
-    """DAGSTER_HOME of this state folder, with the checkout's dagster.yaml of today in it."""
-    home = state_dir / "dagster"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wanted = (checkout / "dagster.yaml").read_bytes()
-    target = home / "dagster.yaml"
-    if not target.exists() or target.read_bytes() != wanted:
-        fresh = home / f"dagster.yaml.{os.getpid()}"
-        fresh.write_bytes(wanted)
-        fresh.replace(target)
-    return home
+    return ", ".join([f"process {stack['pid']}", *stack.get("urls", {}).values()])
 
 
 def free_port(wanted: int) -> int:

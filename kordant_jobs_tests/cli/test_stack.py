@@ -1,6 +1,7 @@
 """The processes of `up`: they answer, they come back, and they go."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,10 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dagster._core.instance.ref import InstanceRef
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli import stack
+from kordant_jobs.cli.dagster_home import prepare_storage
 from kordant_jobs.errors import PermanentError
 
 DEFINITIONS = """
@@ -60,17 +61,28 @@ def left(state: Path) -> list[str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Dagster instance on SQLite, its tables made."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    prepare_storage(folder, {**os.environ, "KORDANT_DAGSTER_URL": ""}, folder / "storage.log")
+    return folder
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> stack.StackConfig:
+def config(tmp_path: Path, home: Path) -> stack.StackConfig:
     """A checkout of our own: the workspace file of the project, a Dagster instance on SQLite, one job."""
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     (checkout / "workspace.yaml").write_bytes((CHECKOUT / "workspace.yaml").read_bytes())
-    (checkout / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    (checkout / "dagster.yaml").write_bytes((home / "dagster.yaml").read_bytes())
+    shutil.copytree(home, tmp_path / "state" / "dagster")
     (checkout / "tiny_definitions.py").write_text(DEFINITIONS, encoding="utf-8")
     environ = {
         **os.environ,
         "KORDANT_DEFINITIONS_MODULE": "tiny_definitions",
+        "KORDANT_DAGSTER_URL": "",
         "KORDANT_TEST_NAP": str(tmp_path / "napping"),
         "PYTHONPATH": str(checkout),
     }
@@ -84,9 +96,11 @@ def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(config: stac
     stop = threading.Event()
     running = stack.Stack(config, said.append)
     with running:
-        assert running.urls == {"Dagster": f"http://127.0.0.1:{config.web_port}"}
-        assert httpx.get(running.urls["Dagster"] + "/server_info", timeout=10).status_code == 200
-        with pytest.raises(PermanentError, match=f"already running .*{os.getpid()}.*{config.web_port}"):
+        url = running.urls["Dagster"]
+        assert url.startswith("http://127.0.0.1:")
+        assert running.graphql_url == f"{url}/graphql"
+        assert httpx.get(f"{url}/server_info", timeout=10).status_code == 200
+        with pytest.raises(PermanentError, match=f"already running .*{os.getpid()}.*{url}"):
             stack.Stack(config).start()
 
         launched = httpx.post(running.graphql_url, json={"query": LAUNCH}, timeout=30).json()
@@ -110,6 +124,7 @@ SCRIPT = """
 import os, sys, threading
 from pathlib import Path
 from kordant_jobs.cli import stack
+from kordant_jobs.cli.dagster_home import prepare_storage
 checkout, state = map(Path, sys.argv[1:])
 config = stack.StackConfig(
     checkout=checkout, state_dir=state, environ=os.environ, web_port=3000, webserver=False, daemon=False
@@ -162,7 +177,7 @@ def test_definitions_that_do_not_load_are_one_line_with_the_log(config: stack.St
 
 
 def test_a_part_that_ends_at_once_is_one_line_with_the_log(config: stack.StackConfig) -> None:
-    (config.checkout / "dagster.yaml").write_text("nonsense: 1\n", encoding="utf-8")
+    (config.checkout / "workspace.yaml").write_text("nonsense: 1\n", encoding="utf-8")
     with pytest.raises(PermanentError, match=r"ended with code 1 .*: see .*\.log"), stack.Stack(config):
         pass
     assert left(config.state_dir) == []
@@ -174,24 +189,3 @@ def test_the_next_free_port_is_taken() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert port < stack.free_port(port) <= port + stack.PORTS_TRIED
-
-
-def test_dagsters_home_holds_the_checkouts_settings_of_today(tmp_path: Path) -> None:
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    home = stack.prepare_dagster_home(tmp_path, tmp_path / "state")
-    (tmp_path / "dagster.yaml").write_text("nux: {enabled: false}\n", encoding="utf-8")
-    assert stack.prepare_dagster_home(tmp_path, tmp_path / "state") == home
-    assert (home / "dagster.yaml").read_text(encoding="utf-8") == "nux: {enabled: false}\n"
-
-
-def test_the_projects_instance_settings_are_valid_and_retry_only_crashed_workers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("KORDANT_DAGSTER_URL", "postgresql+psycopg2://nobody@localhost/none")
-    reference = InstanceRef.from_dir(str(CHECKOUT))
-    assert reference.settings["run_retries"] == {
-        "enabled": True, "max_retries": 0, "retry_on_asset_or_op_failure": False,
-    }  # fmt: skip
-    assert reference.settings["telemetry"] == {"enabled": False}
-    assert reference.run_coordinator_data
-    assert reference.run_coordinator_data.class_name == "QueuedRunCoordinator"

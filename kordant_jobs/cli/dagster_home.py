@@ -1,0 +1,75 @@
+"""Dagster's home in the state folder, and its tables: there before any process of Dagster starts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from kordant_jobs.bootstrap.kept import last_words, rotate
+from kordant_jobs.errors import PermanentError
+
+_TABLES = {"alembic_version", "runs", "event_logs", "job_ticks", "kvs", "daemon_heartbeats"}
+"""One or more of each of Dagster's storages (run, event log, schedule)."""
+
+
+def prepare_dagster_home(checkout: Path, state_dir: Path) -> Path:
+    """DAGSTER_HOME of this state folder, with the checkout's dagster.yaml of today in it."""
+    home = state_dir / "dagster"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    wanted = (checkout / "dagster.yaml").read_bytes()
+    target = home / "dagster.yaml"
+    if not target.exists() or target.read_bytes() != wanted:
+        fresh = home / f"dagster.yaml.{os.getpid()}"
+        fresh.write_bytes(wanted)
+        fresh.replace(target)
+    return home
+
+
+def prepare_storage(home: Path, environ: Mapping[str, str], log: Path) -> None:
+    """Make Dagster's tables, or bring them up to this version of Dagster. In milliseconds when they are.
+
+    Not left to the processes of the stack: started at once on an empty storage, they make the tables at the
+    same time, and were seen to stamp them twice ('more than one head').
+
+    Raises:
+        PermanentError: they cannot be made; the text has the log's path.
+    """
+    url = environ.get("KORDANT_DAGSTER_URL", "")
+    made_for = hashlib.sha256(f"{version('dagster')} {url}".encode()).hexdigest()
+    mark = home / "storage-made-for"
+    with suppress(OSError):
+        if mark.read_text(encoding="utf-8") == made_for and (not url or _has_tables(url)):
+            return
+    rotate(log)
+    with log.open("ab") as output:
+        code = subprocess.run(
+            [sys.executable, "-m", "dagster", "instance", "migrate"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**environ, "DAGSTER_HOME": str(home)},
+            cwd=home,
+            check=False,
+        ).returncode
+    if code:
+        raise PermanentError(f"Dagster's tables cannot be made ({last_words(log)}): see {log}")
+    mark.write_text(made_for, encoding="utf-8")
+
+
+def _has_tables(url: str) -> bool:
+    """Whether Dagster's tables are there: the same URL may be another database today."""
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        return set(inspect(engine).get_table_names()) >= _TABLES
+    except SQLAlchemyError:
+        return False
