@@ -239,9 +239,7 @@ class Stack:
         try:
             self._claim.take(
                 patience_s=GRACE_S + EXTRA_S,
-                on_wait=lambda: self.say(
-                    "the last one was killed and its parts are still ending; waiting for them"
-                ),
+                on_wait=lambda: self.say("the last one was killed and its parts are still ending; waiting for them"),
             )
         except AlreadyTaken as taken:
             where = _where(taken.owner) if taken.owner else f"a process that holds {self._claim.path}"
