@@ -29,6 +29,7 @@ RATIO_FROM_BYTES = 64 << 20  # below this much text a high ratio harms nobody
 XZ_MEMORY_BYTES = 256 << 20  # xz -9 needs 65 MiB, a forged header could ask for 4 GiB
 ZSTD_WINDOW_BYTES = 1 << 27  # what `zstd --long` writes
 HEAD_BYTES = 1 << 20  # what the layout is judged by
+HEAD_LINES, HEAD_BYTES_AT_MOST = 100, 16 << 20  # more is read where a giant line leaves too few others
 _PACKED_CHUNK = 256 << 10
 _ZSTD_CHUNK = 1 << 10  # its decompressor gives all it can at once: 32 MiB from each KiB at the worst
 
@@ -197,12 +198,16 @@ _STREAMS: Mapping[Compression, tuple[Callable[[], Decompressor], int]] = Mapping
 
 
 def _document(reader: Reader) -> Document:
-    parts, size = [], 0
-    while size < HEAD_BYTES and (part := reader.read(HEAD_BYTES - size)):
+    parts, size, lines = [], 0, 0
+    while size < HEAD_BYTES or (size < HEAD_BYTES_AT_MOST and lines < HEAD_LINES):
+        part = reader.read(HEAD_BYTES)
+        if not part:
+            break
         parts.append(part)
         size += len(part)
+        lines += part.count(b"\n")
     head = b"".join(parts)
-    return Document(head=head[:HEAD_BYTES], reader=_Again(head, reader))
+    return Document(head=head, reader=_Again(head, reader))
 
 
 def _refuse_nested(head: bytes, what: str) -> None:

@@ -11,7 +11,7 @@ from kordant_jobs.adapters.dumps.model import SECRET, BadLine, Layout, Role
 ANY_DELIMITER = r"[:;,|\t ]"
 # An address behind another delimited field ('https://site:a@b.c:pw'), or in quotes or angle brackets.
 _WRAPPED = (
-    r"""^(?:[^#\-/].*?[:;,|\t])?["'<\s]*([^\s:;,|"'<>@]+@[^\s:;,|"'<>@]+)"""
+    r"""^(?:[^#\-/].*?[:;,|\t])??["'<\s]*([^\s:;,|"'<>@]+@[^\s:;,|"'<>@]+)"""
     r"""(?:["'>\s]*$|["'>\s]*[:;,|\t ](.*)$)"""
 )
 
@@ -59,9 +59,9 @@ def columns(layout: Layout, lines: pl.DataFrame) -> tuple[pl.DataFrame, dict[str
     if not parts:
         parts.append(lines.with_columns(pl.lit("").alias(str(index)) for index in wanted))
     kept = pl.concat(parts)
-    blank = lines.select((~pl.col("text").str.contains(r"\S")).sum()).item() if kept.height < lines.height else 0
-    wrong = lines.height - kept.height - blank
-    return kept, {BadLine.WRONG_COLUMNS.value: wrong} if wrong > 0 else {}
+    dropped = lines.join(kept, on="line", how="anti")
+    wrong = dropped.select(pl.col("text").str.contains(r"\S").sum()).item()  # a blank line is not bad
+    return kept, {BadLine.WRONG_COLUMNS.value: wrong} if wrong else {}
 
 
 def _unquoted_lines(lines: pl.DataFrame, layout: Layout, count: int, wanted: list[int]) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 from kordant_jobs.errors import DumpUnreadable
 
 _SAMPLE_LINES = 500
+_USUAL_LINE = 1 << 16
 _REGULAR = 0.8  # of the lines must have the same number of columns
 _DELIMITERS = (",", ";", "\t", "|", ":")
 _LEADING = re.compile(r"""^[\s"'<]*([^\s:;,|"'<>]+@[^\s:;,|"'<>]+)["'>]*\s*([:;,|\t ])?""")
@@ -36,6 +37,7 @@ def layout_of(text: str, *, shape: DumpShape | None, phone_region: str) -> Layou
         DumpUnreadable: nothing in it looks like an identifier, or it does not fit the told shape.
     """
     lines = [line for line in text.splitlines() if line.strip()][:_SAMPLE_LINES]
+    usual = [line for line in lines if len(line) <= _USUAL_LINE] or lines
     finders = {
         DumpShape.SQL_INSERT: _sql,
         DumpShape.JSON_LINES: _json_lines,
@@ -46,14 +48,15 @@ def layout_of(text: str, *, shape: DumpShape | None, phone_region: str) -> Layou
     }
     for candidate, find in finders.items():
         if shape in (None, candidate):
-            layout = find(lines, phone_region, shape is not None)
+            # An extended insert is one long line; anywhere else a giant line is damage that says nothing.
+            sample = lines if candidate is DumpShape.SQL_INSERT else usual
+            layout = find(sample, phone_region, shape is not None)
             if layout is not None:
                 return layout
     if shape is not None:
         raise DumpUnreadable(f"The dump does not read as {shape}. Leave the shape out to have it detected.")
     raise DumpUnreadable(
-        f"No identifiers were found in the first {len(lines)} lines of the dump. If it is one, tell its "
-        f"shape "
+        f"No identifiers were found in the first {len(lines)} lines of the dump. If it is one, tell its shape "
         f"({', '.join(DumpShape)}); a list of bare user names is read only when told to be plain."
     )
 

@@ -209,3 +209,31 @@ def test_what_a_dump_was_taken_for_can_be_shown(tmp_path: Path) -> None:
         assert (dump.encoding, dump.compression.value) == ("utf-8", "none")
         list(dump.batches())
         assert dump.bytes_read == dump.bytes_total == path.stat().st_size
+
+
+@pytest.mark.parametrize("at", [0, 1, 5])
+def test_a_giant_line_near_the_start_does_not_hide_the_shape(tmp_path: Path, at: int) -> None:
+    lines = [f'{{"id": {n}, "email": "p{n}@example.com", "password": "x{n}"}}' for n in range(50)]
+    lines.insert(at, '{"id": 1, "note": "' + "x" * (3 << 20))
+    path = tmp_path / "dump.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    found, _, bad, shape = read(path)
+    assert shape is DumpShape.JSON_LINES
+    assert len(found) == 50
+    assert bad == {"too_long": 1}
+
+
+def test_a_password_that_looks_like_an_address_is_not_taken_for_the_person(tmp_path: Path) -> None:
+    path = tmp_path / "dump.txt"
+    passwords = [f"dragon@hill{n}.example" if n % 10 == 0 else f"x{n}" for n in range(100)]
+    path.write_text("".join(f" Ann{n}@Example.com :{password}\n" for n, password in enumerate(passwords)))
+    found, *_ = read(path)
+    assert {identifier for _, _, identifier, _ in found} == {f"ann{n}@example.com" for n in range(100)}
+
+
+def test_a_line_of_delimiters_alone_is_bad_and_counted_once(tmp_path: Path) -> None:
+    path = tmp_path / "dump.tsv"
+    rows = [f"p{n}@example.com\tNick{n}\tx" for n in range(30)]
+    path.write_text("email\tnick\tpassword\n" + "\n".join([*rows, "\t\t", "one column", "", *rows[:1]]) + "\n")
+    _, _, bad, _ = read(path)
+    assert bad == {"no_identifier": 1, "wrong_columns": 1}
