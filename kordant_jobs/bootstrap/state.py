@@ -1,4 +1,4 @@
-"""Where the state of one checkout lives: databases, keys, dumps, mails, reports and logs. No imports of ours."""
+"""Where the state of one checkout lives: databases, keys, dumps, mails, reports, logs. Nothing to install."""
 
 from __future__ import annotations
 
