@@ -1,4 +1,4 @@
-"""Where the state of one checkout lives: databases, keys, dumps, mails, reports and logs. Standard library only."""
+"""Where the state of one checkout lives: databases, keys, dumps, mails, reports, logs. Nothing to install."""
 
 from __future__ import annotations
 
@@ -46,4 +46,6 @@ def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
         if _usable(folder):
             return folder
     tried = ", ".join(map(str, candidates))
-    raise OSError(f"no folder for state can be written; tried {tried}. Set KORDANT_STATE_DIR to one that can.")
+    raise OSError(
+        f"no folder for state can be written; tried {tried}. Set KORDANT_STATE_DIR to one that can."
+    )
