@@ -4,9 +4,11 @@ The map, from the outside in; imports point down (import-linter holds it)::
 
     __main__      python3 -m kordant_jobs …: standard library only; builds .venv, hands over to cli
     cli           kordant-jobs up | demo | test | db | dumps | …
+    demo          the invented world of `demo`
     definitions   the join that Dagster loads: jobs + triggers + resources
     triggers      when: sensors, partitions          resources  one adapter a port
     jobs/<job>/   what: job.py (Dagster) → service.py (load, decide, save) → rules.py (decide; pure)
+    engine        how a run is carried: errors without data, progress
     adapters      the outside world: dumps, corpus, catalogue, mail      store  Postgres
     observability logs with redaction
     catalog       what runs, a row a job             ports      outside parties as Protocols

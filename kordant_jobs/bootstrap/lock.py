@@ -36,7 +36,7 @@ def held(path: Path, *, on_wait: Callable[[], None]) -> Iterator[int]:
         os.close(descriptor)
 
 
-class AlreadyTaken(Exception):  # noqa: N818  says a fact, not a failure
+class AlreadyTaken(Exception):
     """Another process has the claim; `owner` is what it wrote, or None when it has written nothing yet."""
 
     def __init__(self, owner: dict[str, Any] | None) -> None:

@@ -46,6 +46,4 @@ def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
         if _usable(folder):
             return folder
     tried = ", ".join(map(str, candidates))
-    raise OSError(
-        f"no folder for state can be written; tried {tried}. Set KORDANT_STATE_DIR to one that can."
-    )
+    raise OSError(f"no folder for state can be written; tried {tried}. Set KORDANT_STATE_DIR to one that can.")

@@ -71,9 +71,13 @@ def run_checks(
 )
 def dagster(context: typer.Context) -> None:
     """Run a `dagster` command on this project's database and settings: kordant-jobs dagster job execute -j NAME."""
+    from kordant_jobs.bootstrap.state import CHECKOUT
+    from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session:
+        home = prepare_dagster_home(CHECKOUT, session.settings.state_dir)
+        prepare_storage(home, session.environ, session.settings.state_dir / "logs" / "dagster-storage.log")
         command = [sys.executable, "-m", "dagster", *context.args]
         environ = {**session.environ, "DAGSTER_MODULE_NAME": "kordant_jobs.definitions"}
         done = subprocess.run(command, env=environ, check=False)

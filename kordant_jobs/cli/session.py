@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
 from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli.dagster_home import prepare_dagster_home
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.database import dagster_url
 from kordant_jobs.store.keyring import Keyring
@@ -37,21 +36,10 @@ class Session:
             "KORDANT_DATABASE_URL": self.server.url,
             "KORDANT_DAGSTER_URL": dagster_url(self.server.url),
             "KORDANT_EMBEDDED": "1" if self.server.embedded else "",
-            "DAGSTER_HOME": str(dagster_home(self.settings)),
+            "DAGSTER_HOME": str(prepare_dagster_home(CHECKOUT, self.settings.state_dir)),
             "DAGSTER_DISABLE_TELEMETRY": "yes",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH")])),
         }
-
-
-def dagster_home(settings: Settings) -> Path:
-    """Dagster's home in the state folder, with the checkout's dagster.yaml in it."""
-    home = settings.state_dir / "dagster"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wanted = CHECKOUT / "dagster.yaml"
-    there = home / "dagster.yaml"
-    if not there.exists() or there.read_bytes() != wanted.read_bytes():
-        shutil.copyfile(wanted, there)
-    return home
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.engine.op_body import op_body
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.darkwatch_scan import service
 from kordant_jobs.jobs.darkwatch_scan.service import JOB, ChunkResult, DropBox, Recorded, ScanPlan
-from kordant_jobs.jobs.running import op_body
 from kordant_jobs.ports import BreachCatalogue
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.scans import Scope

@@ -20,8 +20,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli.dagster_home import prepare_dagster_home
 from kordant_jobs.cli.demo import new_subscribers
-from kordant_jobs.cli.session import dagster_home
 from kordant_jobs.demo.catalogue import make_catalogue
 from kordant_jobs.demo.dump_files import write_dumps
 from kordant_jobs.demo.population import make_population
@@ -69,7 +70,7 @@ def _kill(pid: int) -> None:
 def _worker(settings: Settings, database_url: str) -> Iterator[Worker]:
     environ = {
         **os.environ,
-        "DAGSTER_HOME": str(dagster_home(settings)),
+        "DAGSTER_HOME": str(prepare_dagster_home(CHECKOUT, settings.state_dir)),
         "KORDANT_DAGSTER_URL": database.dagster_url(database_url),
         "KORDANT_BREACH_CATALOGUE": str(settings.state_dir / "catalogue.json"),
         "POLARS_MAX_THREADS": "1",
