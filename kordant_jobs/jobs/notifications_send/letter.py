@@ -1,0 +1,247 @@
+"""What an alert's mail says, in the subscriber's language. Its looks are `templates/`.
+
+Pure, but for reading templates and words once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from email.utils import format_datetime, parseaddr
+from functools import lru_cache
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.breaches import BreachSource
+from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.identifiers import IdentifierKind, mask
+from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.wording import Wording, wording
+from kordant_jobs.ports import OutgoingMail
+from kordant_jobs.store.outbox import LetterRow
+
+TITLE_MAX = 80
+"""Characters of a breach's title in a subject; most mail programs show about 70 of the whole line."""
+
+
+class NoSuchAddress(ValueError):
+    """The subscriber's contact is no e-mail address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What was decrypted for one letter; it lives no longer than composing it takes."""
+
+    name: str = field(repr=False)
+    address: str = field(repr=False)
+    identifier: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """The parts of one mail, all in the subscriber's language, none of it marked up."""
+
+    locale: str
+    subject: str
+    preview: str
+    severity: str
+    severity_word: str
+    greeting: str
+    headline: str
+    facts: list[tuple[str, str]]
+    reasons_title: str
+    reasons: list[str]
+    actions_title: str
+    actions: list[str]
+    footer: list[str]
+
+
+def _one_line(text: str, limit: int = TITLE_MAX) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def _severity_word(words: Wording, severity: Severity) -> str:
+    return {
+        Severity.LOW: words.say("Low"),
+        Severity.MEDIUM: words.say("Medium"),
+        Severity.HIGH: words.say("High"),
+        Severity.CRITICAL: words.say("Critical"),
+    }[severity]
+
+
+def _subject(words: Wording, row: LetterRow) -> str:
+    """Without the identifier, and without the name of a breach that by itself tells something intimate: a subject
+    is shown on locked screens."""
+    if row.is_sensitive:
+        return words.say("Security alert: your data was found in a breach")
+    if row.breach_source == BreachSource.DUMP:
+        return words.say("Security alert: your data was found in a collection of stolen data")
+    return words.say("Security alert: your data was found in the breach “%(title)s”", title=_one_line(row.breach_title))
+
+
+def _kind_word(words: Wording, kind: str) -> str:
+    return {
+        IdentifierKind.EMAIL: words.say("e-mail address"),
+        IdentifierKind.PHONE: words.say("phone number"),
+        IdentifierKind.USERNAME: words.say("user name"),
+        IdentifierKind.DOMAIN: words.say("domain"),
+    }[IdentifierKind(kind)]
+
+
+def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
+    """Why it is them, a sentence a reason. A code that this version does not know is passed over: a reason more or
+    less must not hold an alert back."""
+    said = []
+    for reason in row.why:
+        match reason.get("code"):
+            case "identifier_in_dump":
+                kind = _kind_word(words, reason["kind"])
+                if reason["verified"]:
+                    text = words.say(
+                        "Your %(kind)s %(masked)s, which you proved to be yours, stands in the stolen data.",
+                        kind=kind,
+                        masked=masked,
+                    )
+                else:
+                    text = words.say(
+                        "The %(kind)s %(masked)s, which you asked us to watch, stands in the stolen data.",
+                        kind=kind,
+                        masked=masked,
+                    )
+                said.append(text)
+                said.append(
+                    words.count(
+                        "It occurs there once.", "It occurs there %(number)s times.", int(reason["occurrences"])
+                    )
+                )
+            case "secret_in_dump":
+                said.append(
+                    words.say("A password stood next to it, readable by anybody. We did not keep it.")
+                    if reason["secret"] == SecretKind.CLEAR
+                    else words.say("A password stood next to it in scrambled form (a hash). We did not keep it.")
+                )
+            case _:
+                pass
+    return said
+
+
+def _headline(words: Wording, row: LetterRow, masked: str) -> str:
+    kind = _kind_word(words, row.item_kind)
+    if row.secret == SecretKind.CLEAR:
+        return words.say(
+            "Your %(kind)s %(masked)s was found in stolen data, together with a password.", kind=kind, masked=masked
+        )
+    return words.say("Your %(kind)s %(masked)s was found in stolen data.", kind=kind, masked=masked)
+
+
+def _facts(words: Wording, row: LetterRow) -> list[tuple[str, str]]:
+    facts = [(words.say("Severity"), _severity_word(words, Severity(row.severity)))]
+    if row.breach_source == BreachSource.DUMP:
+        facts.append((words.say("Breach"), words.say("A collection of stolen data whose origin is not known")))
+    else:
+        facts.append((words.say("Breach"), _one_line(row.breach_title, 300)))
+    if row.breach_domain:
+        facts.append((words.say("Site"), row.breach_domain))
+    if row.breached_on:
+        facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
+    if row.data_classes:
+        facts.append((words.say("What was stolen"), words.all_of(words.data_classes(row.data_classes))))
+    facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
+    return facts
+
+
+def write_letter(row: LetterRow, opened: Opened) -> Letter:
+    """The words of one alert's mail. Identifiers are masked in it."""
+    words = wording(Locale(row.locale))
+    masked = mask(IdentifierKind(row.item_kind), opened.identifier)
+    actions = words.actions(row.data_classes, SecretKind(row.secret))
+    footer = [
+        words.say("You get this mail because Kordant watches this for you."),
+        words.say("We never ask for a password, and this mail has no link that you need to open."),
+    ]
+    if row.breach_source == BreachSource.HIBP:
+        footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
+    return Letter(
+        locale=row.locale,
+        subject=_subject(words, row),
+        preview=actions[0] if actions else words.say("What happened, and why it is you."),
+        severity=row.severity,
+        severity_word=_severity_word(words, Severity(row.severity)),
+        greeting=words.say("Hello %(name)s,", name=_one_line(opened.name, 120))
+        if opened.name.strip()
+        else words.say("Hello,"),
+        headline=_headline(words, row, masked),
+        facts=_without_doubles(_facts(words, row)),
+        reasons_title=words.say("Why it is you"),
+        reasons=_reasons(words, row, masked),
+        actions_title=words.say("What to do now"),
+        actions=actions,
+        footer=footer,
+    )
+
+
+def _without_doubles(facts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without a fact that says again what another one said (a breach is often called like its site)."""
+    first = {value: label for label, value in reversed(facts)}
+    return [(label, value) for label, value in facts if first[value] == label]
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader(__package__, "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """Who the mails are from, as `Name <address>`; its domain is the one of the Message-IDs."""
+
+    header: str
+
+    @property
+    def domain(self) -> str:
+        """The part of the address behind the @."""
+        return parseaddr(self.header)[1].rpartition("@")[2]
+
+
+def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) -> OutgoingMail:
+    """The mail for one notification: text and HTML, with a Message-ID that is the same in every attempt.
+
+    Raises:
+        NoSuchAddress: the contact is no e-mail address.
+    """
+    recipient = _recipient(opened.address)
+    letter = write_letter(row, opened)
+    parts: dict[str, Any] = {"letter": letter}
+    message = EmailMessage(policy=SMTP if recipient.isascii() else SMTPUTF8)
+    message["From"] = sender.header
+    message["To"] = recipient
+    message["Subject"] = letter.subject
+    message["Date"] = format_datetime(now)
+    message["Message-ID"] = f"<{row.id}@{sender.domain}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers to it
+    message.set_content(_templates().get_template("letter.txt").render(parts), cte="quoted-printable")
+    html = _templates().get_template("letter.html").render(parts)
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
+    message["Content-Language"] = letter.locale  # last, since setting the content takes such headers away
+    return OutgoingMail(id=row.id, recipient=recipient, content=message.as_bytes())
+
+
+def _recipient(address: str) -> str:
+    try:
+        found = validate_email(address.strip(), check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError:
+        raise NoSuchAddress from None
+    return found.ascii_email or f"{found.local_part}@{found.ascii_domain}"
