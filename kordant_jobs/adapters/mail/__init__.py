@@ -7,6 +7,8 @@ from kordant_jobs.adapters.mail.smtp import SmtpTransport, parse_smtp_url
 from kordant_jobs.ports import MailTransport
 from kordant_jobs.settings import Settings
 
+__all__ = ["MaildirTransport", "SmtpTransport", "open_transport", "parse_smtp_url"]
+
 
 def open_transport(settings: Settings) -> MailTransport:
     """The SMTP server of the settings, else the maildir. Nothing is connected or made yet.

@@ -5,12 +5,13 @@ Pure, but for reading templates and words once.
 
 from __future__ import annotations
 
+from binascii import b2a_qp
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
-from email.utils import format_datetime, parseaddr
-from functools import lru_cache
+from email.header import Header
+from email.utils import format_datetime, formataddr, parseaddr
+from functools import cached_property, lru_cache
 from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
@@ -215,6 +216,11 @@ class Sender:
         """The part of the address behind the @."""
         return parseaddr(self.header)[1].rpartition("@")[2]
 
+    @cached_property
+    def encoded(self) -> str:
+        """The header in ASCII."""
+        return formataddr(parseaddr(self.header))
+
 
 def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) -> OutgoingMail:
     """The mail for one notification: text and HTML, with a Message-ID that is the same in every attempt.
@@ -225,18 +231,35 @@ def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) ->
     recipient = _recipient(opened.address)
     letter = write_letter(row, opened)
     parts: dict[str, Any] = {"letter": letter}
-    message = EmailMessage(policy=SMTP if recipient.isascii() else SMTPUTF8)
-    message["From"] = sender.header
-    message["To"] = recipient
-    message["Subject"] = letter.subject
-    message["Date"] = format_datetime(now)
-    message["Message-ID"] = f"<{row.id}@{sender.domain}>"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers to it
-    message.set_content(_templates().get_template("letter.txt").render(parts), cte="quoted-printable")
-    html = _templates().get_template("letter.html").render(parts)
-    message.add_alternative(html, subtype="html", cte="quoted-printable")
-    message["Content-Language"] = letter.locale  # last, since setting the content takes such headers away
-    return OutgoingMail(id=row.id, recipient=recipient, content=message.as_bytes())
+    headers = {
+        "From": sender.encoded,
+        "To": recipient,
+        "Subject": Header(letter.subject, "utf-8", header_name="Subject").encode(linesep="\r\n"),
+        "Date": format_datetime(now),
+        "Message-ID": f"<{row.id}@{sender.domain}>",
+        "Auto-Submitted": "auto-generated",  # RFC 3834: no out-of-office answers to it
+        "Content-Language": letter.locale,
+    }
+    texts = {kind: _templates().get_template(f"letter.{name}").render(parts) for kind, name in _PARTS.items()}
+    return OutgoingMail(id=row.id, recipient=recipient, content=_mime(headers, texts, boundary=f"=_{row.id.hex}"))
+
+
+_PARTS = {"text/plain": "txt", "text/html": "html"}
+
+
+def _mime(headers: Mapping[str, str], texts: Mapping[str, str], *, boundary: str) -> bytes:
+    """A multipart/alternative message, its parts as quoted-printable, in which `=_` can't occur (RFC 2045 §6.7).
+
+    By hand, since `email.message` took 5 of the 6 ms that composing a mail took; a test reads it back with `email`.
+    """
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    lines += ["MIME-Version: 1.0", f'Content-Type: multipart/alternative; boundary="{boundary}"', ""]
+    message = "\r\n".join(lines).encode()
+    for kind, text in texts.items():
+        head = f"\r\n--{boundary}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable"
+        body = b2a_qp(text.replace("\r\n", "\n").replace("\n", "\r\n").encode(), istext=True)
+        message += head.encode() + b"\r\n\r\n" + body
+    return message + f"\r\n--{boundary}--\r\n".encode()
 
 
 def _recipient(address: str) -> str:

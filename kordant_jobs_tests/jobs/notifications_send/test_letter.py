@@ -59,7 +59,7 @@ ROW = LetterRow(
 
 def parsed(row: LetterRow = ROW, opened: Opened = OPENED) -> EmailMessage:
     mail = compose(row, opened, sender=SENDER, now=NOW)
-    return message_from_bytes(mail.content, policy=policy.default)  # type: ignore[return-value]
+    return message_from_bytes(mail.content, policy=policy.default)
 
 
 def texts(message: EmailMessage) -> tuple[str, str]:

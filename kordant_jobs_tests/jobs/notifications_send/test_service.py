@@ -58,7 +58,7 @@ def make_due(db: Engine) -> None:
 
 def mails_in(folder: Path) -> list[EmailMessage]:
     files = sorted((folder / "new").iterdir())
-    return [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]  # type: ignore[misc]
+    return [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
 
 
 def alerted(db: Engine, keyring: Keyring, count: int = 1, **more: Any) -> tuple[Person, list[UUID]]:
