@@ -1,0 +1,74 @@
+"""Mails into a maildir (the layout of qmail, readable with `mutt -f` or Python's `mailbox.Maildir`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingMail
+
+HOST_PART = "kordant"
+"""Stands where maildir names usually end in the machine's name."""
+
+
+class MaildirTransport:
+    """Writes each mail once, under a name made from its id: delivered again, it is found and left as it is.
+
+    Every reader of the folder can read the mails, so it is made with mode 0700.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def deliver(self, mails: Iterable[OutgoingMail]) -> Generator[Delivery, None, None]:
+        """See `MailTransport.deliver`."""
+        try:
+            there = self._prepare()
+            for mail in mails:
+                name = f"{mail.id}.{HOST_PART}"
+                if name not in there:
+                    self._write(mail, name)
+                    there.add(name)
+                yield Delivery(mail_id=mail.id, outcome=DeliveryOutcome.DELIVERED)
+            self._sync(self._folder / "new")
+        except OSError as error:
+            raise SourceUnavailable(
+                f"mails cannot be written to the maildir ({os.strerror(error.errno or 0)}). Free space or fix the "
+                "rights of the folder that KORDANT_MAILDIR names; what was not written stays queued."
+            ) from None
+
+    def _prepare(self) -> set[str]:
+        """Make the folders. Returns the names of the mails that they hold already, read ones (in cur) included."""
+        there: set[str] = set()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("tmp", "new", "cur"):
+            (self._folder / name).mkdir(mode=0o700, exist_ok=True)
+            if name == "tmp":
+                continue
+            with os.scandir(self._folder / name) as entries:
+                for entry in entries:
+                    there.add(entry.name.partition(":")[0])
+        return there
+
+    def _write(self, mail: OutgoingMail, name: str) -> None:
+        half = self._folder / "tmp" / f"{name}.{os.getpid()}"
+        handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(mail.content.replace(b"\r\n", b"\n"))
+                file.flush()
+                os.fsync(file.fileno())
+            half.rename(self._folder / "new" / name)
+        except BaseException:
+            half.unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def _sync(folder: Path) -> None:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,1 @@
+"""notifications_send: tells subscribers of their alerts, each once."""

@@ -1,0 +1,66 @@
+"""notifications_send in Dagster: one op that sends what is due."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import dagster as dg
+from pydantic import Field
+from sqlalchemy import Engine
+
+from kordant_jobs.jobs.notifications_send import service
+from kordant_jobs.jobs.notifications_send.letter import Sender
+from kordant_jobs.jobs.notifications_send.service import JOB
+from kordant_jobs.jobs.running import op_body
+from kordant_jobs.ports import MailTransport
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.keyring import Keyring
+
+
+class SendConfig(dg.Config):
+    """How much one run sends."""
+
+    limit: int = Field(default=100_000, ge=1, description="At most so many notifications in this run.")
+    batch: int = Field(default=service.BATCH, ge=1, le=10_000, description="Claimed and sent at once.")
+
+
+@dg.op(name="send")
+def send_op(
+    context: dg.OpExecutionContext,
+    config: SendConfig,
+    db: dg.ResourceParam[Engine],
+    keyring: dg.ResourceParam[Keyring],
+    mail: dg.ResourceParam[MailTransport],
+    settings: dg.ResourceParam[Settings],
+) -> dict[str, int]:
+    """Claim, compose and send in batches until nothing is due."""
+    with op_body(context, db) as progress:
+        summary = service.send_due(
+            db=db,
+            keyring=keyring,
+            mail=mail,
+            sender=Sender(header=settings.mail_from),
+            limit=config.limit,
+            batch=config.batch,
+            progress=progress,
+        )
+        if summary.dead:
+            context.log.warning(f"{summary.dead} notifications were given up: the table notification_outbox says why.")
+        figures = asdict(summary)
+        context.add_output_metadata(figures)
+        progress.flush("done")
+        return figures
+
+
+@dg.graph(name=JOB)
+def notifications_send_graph() -> None:
+    """Send what is due."""
+    send_op()
+
+
+notifications_send = notifications_send_graph.to_job(
+    name=JOB,
+    description="Alerts to subscribers: every notification in the outbox that is due, each once.",
+    tags={"kordant/service": "notifications"},
+    executor_def=dg.in_process_executor,
+)

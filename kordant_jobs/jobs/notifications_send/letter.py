@@ -1,0 +1,270 @@
+"""What an alert's mail says, in the subscriber's language. Its looks are `templates/`.
+
+Pure, but for reading templates and words once.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_qp
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.header import Header
+from email.utils import format_datetime, formataddr, parseaddr
+from functools import cached_property, lru_cache
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.breaches import BreachSource
+from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.identifiers import IdentifierKind, mask
+from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.wording import Wording, wording
+from kordant_jobs.ports import OutgoingMail
+from kordant_jobs.store.outbox import LetterRow
+
+TITLE_MAX = 80
+"""Characters of a breach's title in a subject; most mail programs show about 70 of the whole line."""
+
+
+class NoSuchAddress(ValueError):
+    """The subscriber's contact is no e-mail address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What was decrypted for one letter; it lives no longer than composing it takes."""
+
+    name: str = field(repr=False)
+    address: str = field(repr=False)
+    identifier: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """The parts of one mail, all in the subscriber's language, none of it marked up."""
+
+    locale: str
+    subject: str
+    preview: str
+    severity: str
+    severity_word: str
+    greeting: str
+    headline: str
+    facts: list[tuple[str, str]]
+    reasons_title: str
+    reasons: list[str]
+    actions_title: str
+    actions: list[str]
+    footer: list[str]
+
+
+def _one_line(text: str, limit: int = TITLE_MAX) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def _severity_word(words: Wording, severity: Severity) -> str:
+    return {
+        Severity.LOW: words.say("Low"),
+        Severity.MEDIUM: words.say("Medium"),
+        Severity.HIGH: words.say("High"),
+        Severity.CRITICAL: words.say("Critical"),
+    }[severity]
+
+
+def _subject(words: Wording, row: LetterRow) -> str:
+    """Without the identifier, and without the name of a breach that by itself tells something intimate: a subject
+    is shown on locked screens."""
+    if row.is_sensitive:
+        return words.say("Security alert: your data was found in a breach")
+    if row.breach_source == BreachSource.DUMP:
+        return words.say("Security alert: your data was found in a collection of stolen data")
+    return words.say("Security alert: your data was found in the breach “%(title)s”", title=_one_line(row.breach_title))
+
+
+def _kind_word(words: Wording, kind: str) -> str:
+    return {
+        IdentifierKind.EMAIL: words.say("e-mail address"),
+        IdentifierKind.PHONE: words.say("phone number"),
+        IdentifierKind.USERNAME: words.say("user name"),
+        IdentifierKind.DOMAIN: words.say("domain"),
+    }[IdentifierKind(kind)]
+
+
+def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
+    """Why it is them, a sentence a reason. A code that this version does not know is passed over: a reason more or
+    less must not hold an alert back."""
+    said = []
+    for reason in row.why:
+        match reason.get("code"):
+            case "identifier_in_dump":
+                kind = _kind_word(words, reason["kind"])
+                if reason["verified"]:
+                    text = words.say(
+                        "Your %(kind)s %(masked)s, which you proved to be yours, stands in the stolen data.",
+                        kind=kind,
+                        masked=masked,
+                    )
+                else:
+                    text = words.say(
+                        "The %(kind)s %(masked)s, which you asked us to watch, stands in the stolen data.",
+                        kind=kind,
+                        masked=masked,
+                    )
+                said.append(text)
+                said.append(
+                    words.count(
+                        "It occurs there once.", "It occurs there %(number)s times.", int(reason["occurrences"])
+                    )
+                )
+            case "secret_in_dump":
+                said.append(
+                    words.say("A password stood next to it, readable by anybody. We did not keep it.")
+                    if reason["secret"] == SecretKind.CLEAR
+                    else words.say("A password stood next to it in scrambled form (a hash). We did not keep it.")
+                )
+            case _:
+                pass
+    return said
+
+
+def _headline(words: Wording, row: LetterRow, masked: str) -> str:
+    kind = _kind_word(words, row.item_kind)
+    if row.secret == SecretKind.CLEAR:
+        return words.say(
+            "Your %(kind)s %(masked)s was found in stolen data, together with a password.", kind=kind, masked=masked
+        )
+    return words.say("Your %(kind)s %(masked)s was found in stolen data.", kind=kind, masked=masked)
+
+
+def _facts(words: Wording, row: LetterRow) -> list[tuple[str, str]]:
+    facts = [(words.say("Severity"), _severity_word(words, Severity(row.severity)))]
+    if row.breach_source == BreachSource.DUMP:
+        facts.append((words.say("Breach"), words.say("A collection of stolen data whose origin is not known")))
+    else:
+        facts.append((words.say("Breach"), _one_line(row.breach_title, 300)))
+    if row.breach_domain:
+        facts.append((words.say("Site"), row.breach_domain))
+    if row.breached_on:
+        facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
+    if row.data_classes:
+        facts.append((words.say("What was stolen"), words.all_of(words.data_classes(row.data_classes))))
+    facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
+    return facts
+
+
+def write_letter(row: LetterRow, opened: Opened) -> Letter:
+    """The words of one alert's mail. Identifiers are masked in it."""
+    words = wording(Locale(row.locale))
+    masked = mask(IdentifierKind(row.item_kind), opened.identifier)
+    actions = words.actions(row.data_classes, SecretKind(row.secret))
+    footer = [
+        words.say("You get this mail because Kordant watches this for you."),
+        words.say("We never ask for a password, and this mail has no link that you need to open."),
+    ]
+    if row.breach_source == BreachSource.HIBP:
+        footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
+    return Letter(
+        locale=row.locale,
+        subject=_subject(words, row),
+        preview=actions[0] if actions else words.say("What happened, and why it is you."),
+        severity=row.severity,
+        severity_word=_severity_word(words, Severity(row.severity)),
+        greeting=words.say("Hello %(name)s,", name=_one_line(opened.name, 120))
+        if opened.name.strip()
+        else words.say("Hello,"),
+        headline=_headline(words, row, masked),
+        facts=_without_doubles(_facts(words, row)),
+        reasons_title=words.say("Why it is you"),
+        reasons=_reasons(words, row, masked),
+        actions_title=words.say("What to do now"),
+        actions=actions,
+        footer=footer,
+    )
+
+
+def _without_doubles(facts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without a fact that says again what another one said (a breach is often called like its site)."""
+    first = {value: label for label, value in reversed(facts)}
+    return [(label, value) for label, value in facts if first[value] == label]
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader(__package__, "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """Who the mails are from, as `Name <address>`; its domain is the one of the Message-IDs."""
+
+    header: str
+
+    @property
+    def domain(self) -> str:
+        """The part of the address behind the @."""
+        return parseaddr(self.header)[1].rpartition("@")[2]
+
+    @cached_property
+    def encoded(self) -> str:
+        """The header in ASCII."""
+        return formataddr(parseaddr(self.header))
+
+
+def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) -> OutgoingMail:
+    """The mail for one notification: text and HTML, with a Message-ID that is the same in every attempt.
+
+    Raises:
+        NoSuchAddress: the contact is no e-mail address.
+    """
+    recipient = _recipient(opened.address)
+    letter = write_letter(row, opened)
+    parts: dict[str, Any] = {"letter": letter}
+    headers = {
+        "From": sender.encoded,
+        "To": recipient,
+        "Subject": Header(letter.subject, "utf-8", header_name="Subject").encode(linesep="\r\n"),
+        "Date": format_datetime(now),
+        "Message-ID": f"<{row.id}@{sender.domain}>",
+        "Auto-Submitted": "auto-generated",  # RFC 3834: no out-of-office answers to it
+        "Content-Language": letter.locale,
+    }
+    texts = {kind: _templates().get_template(f"letter.{name}").render(parts) for kind, name in _PARTS.items()}
+    return OutgoingMail(id=row.id, recipient=recipient, content=_mime(headers, texts, boundary=f"=_{row.id.hex}"))
+
+
+_PARTS = {"text/plain": "txt", "text/html": "html"}
+
+
+def _mime(headers: Mapping[str, str], texts: Mapping[str, str], *, boundary: str) -> bytes:
+    """A multipart/alternative message, its parts as quoted-printable, in which `=_` can't occur (RFC 2045 §6.7).
+
+    By hand, since `email.message` took 5 of the 6 ms that composing a mail took; a test reads it back with `email`.
+    """
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    lines += ["MIME-Version: 1.0", f'Content-Type: multipart/alternative; boundary="{boundary}"', ""]
+    message = "\r\n".join(lines).encode()
+    for kind, text in texts.items():
+        head = f"\r\n--{boundary}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable"
+        body = b2a_qp(text.replace("\r\n", "\n").replace("\n", "\r\n").encode(), istext=True)
+        message += head.encode() + b"\r\n\r\n" + body
+    return message + f"\r\n--{boundary}--\r\n".encode()
+
+
+def _recipient(address: str) -> str:
+    try:
+        found = validate_email(address.strip(), check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError:
+        raise NoSuchAddress from None
+    return found.ascii_email or f"{found.local_part}@{found.ascii_domain}"

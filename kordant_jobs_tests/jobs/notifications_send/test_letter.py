@@ -1,0 +1,177 @@
+"""What a mail says: the right words, and never an identifier in full."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from importlib.resources import files
+from typing import Any
+from uuid import UUID
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.jobs import notifications_send
+from kordant_jobs.jobs.notifications_send.letter import NoSuchAddress, Opened, Sender, compose, write_letter
+from kordant_jobs.jobs.notifications_send.wording import wording
+from kordant_jobs.store.outbox import LetterRow
+
+NOW = datetime(2026, 6, 12, 15, 30, tzinfo=UTC)
+OPENED = Opened(name="Jane Roe", address="jane@home.example", identifier="jane.roe@watched.example")
+SENDER = Sender(header="Kordant <alerts@kordant.example>")
+ROW = LetterRow(
+    id=UUID(int=7),
+    subscriber_id=UUID(int=1),
+    subscription_status="active",
+    locale="en",
+    time_zone="America/Sao_Paulo",
+    forgotten_at=None,
+    name_encrypted=b"",
+    contact_encrypted=b"",
+    item_id=UUID(int=2),
+    item_kind="email",
+    identifier_encrypted=b"",
+    item_removed_at=None,
+    dismissed_at=None,
+    secret="clear",
+    severity="critical",
+    why=[
+        {"code": "identifier_in_dump", "kind": "email", "verified": True, "line": 3, "occurrences": 1200},
+        {"code": "secret_in_dump", "secret": "clear"},
+        {"code": "breach_known", "breach_name": "Adobe"},
+    ],
+    alerted_at=NOW,
+    breach_name="Adobe",
+    breach_source="hibp",
+    breach_title="Adobe",
+    breach_domain="adobe.com",
+    breached_on=date(2013, 10, 4),
+    data_classes=["Email addresses", "Passwords"],
+    is_sensitive=False,
+)
+
+
+def parsed(row: LetterRow = ROW, opened: Opened = OPENED) -> EmailMessage:
+    mail = compose(row, opened, sender=SENDER, now=NOW)
+    return message_from_bytes(mail.content, policy=policy.default)
+
+
+def texts(message: EmailMessage) -> tuple[str, str]:
+    plain, html = message.get_body(("plain",)), message.get_body(("html",))
+    assert plain is not None
+    assert html is not None
+    return plain.get_content(), html.get_content()
+
+
+def test_the_mail_says_what_happened_why_it_is_you_and_what_to_do() -> None:
+    for text in texts(parsed()):
+        for part in ("Hello Jane Roe,", "j•••@watched.example", "October 4, 2013", "email addresses and passwords"):
+            assert part in text
+        assert "It occurs there 1,200 times." in text
+        assert "Change the password of this account" in text
+        assert "12 Jun 2026, 12:30" in text, "in the subscriber's own time zone"
+
+
+def test_portuguese_is_portuguese_throughout() -> None:
+    message = parsed(replace(ROW, locale="pt-BR"))
+    assert message["Subject"] == "Alerta de segurança: seus dados apareceram no vazamento “Adobe”"
+    assert message["Content-Language"] == "pt-BR"
+    for text in texts(message):
+        for part in ("Olá, Jane Roe,", "4 de outubro de 2013", "endereços de e-mail e senhas", "1.200 vezes"):
+            assert part in text
+        assert "Troque a senha" in text
+
+
+@pytest.mark.parametrize("locale", list(Locale))
+def test_the_identifier_is_never_there_in_full(locale: Locale) -> None:
+    content = compose(replace(ROW, locale=locale), OPENED, sender=SENDER, now=NOW).content
+    message = parsed(replace(ROW, locale=locale))
+    for text in (content.decode(), *texts(message), str(message["Subject"])):
+        assert "jane.roe" not in text
+        assert hashlib.sha1(OPENED.identifier.encode()).hexdigest() not in text.lower()
+
+
+def test_a_subject_does_not_name_a_sensitive_breach() -> None:
+    assert "Adobe" not in str(parsed(replace(ROW, is_sensitive=True))["Subject"])
+
+
+def test_a_breach_without_a_name_is_not_called_by_its_hash() -> None:
+    row = replace(ROW, breach_source="dump", breach_name="dump-0123456789ab", breach_title="Unattributed dump")
+    message = parsed(row)
+    assert str(message["Subject"]).endswith("in a collection of stolen data")
+    assert not any("dump-01" in text or "Have I Been Pwned" in text for text in texts(message))
+
+
+def test_markup_and_line_breaks_in_what_others_wrote_do_no_harm() -> None:
+    row = replace(ROW, breach_title="<b>Evil</b>\r\nBcc: all@evil.example " + "x" * 300)
+    message = parsed(row, replace(OPENED, name="<script>x</script>\nBob"))
+    assert message["Bcc"] is None
+    assert "\n" not in str(message["Subject"])
+    _, html = texts(message)
+    assert "<script>" not in html
+    assert "<b>Evil" not in html
+
+
+def test_nothing_in_the_html_is_fetched_or_followed() -> None:
+    _, html = texts(parsed())
+    for tag in ("<img", "<a ", "http", "url(", "<script", "<iframe"):
+        assert tag not in html
+
+
+def test_every_line_is_short_enough_for_smtp() -> None:
+    row = replace(ROW, data_classes=[f"Class {n}" for n in range(200)])
+    content = compose(row, OPENED, sender=SENDER, now=NOW).content
+    assert max(map(len, content.split(b"\r\n"))) <= 998
+    assert b"\r\n" in content
+
+
+@pytest.mark.parametrize("address", ["", "x", "a b@c.example", "a@b\r\nTo: c@d.example"])
+def test_what_is_no_address_is_said_without_repeating_it(address: str) -> None:
+    with pytest.raises(NoSuchAddress) as caught:
+        compose(ROW, replace(OPENED, address=address), sender=SENDER, now=NOW)
+    assert str(caught.value) == ""
+
+
+def test_an_address_outside_ascii_is_kept_and_its_domain_made_ascii() -> None:
+    assert compose(ROW, replace(OPENED, address="zoë@bücher.example"), sender=SENDER, now=NOW).recipient == (
+        "zoë@xn--bcher-kva.example"
+    )
+
+
+def _extracted(package: Any) -> set[str]:
+    folder = str(files(package))
+    found = extract_from_dir(
+        folder, method_map=[("**.py", "python"), ("**.html", "jinja2")], keywords={"say": None, "count": (1, 2)}
+    )
+    return {message if isinstance(message, str) else message[0] for _, _, message, _, _ in found}
+
+
+def test_every_text_is_translated_and_no_translation_is_left_over() -> None:
+    with files(notifications_send).joinpath("locale/pt-BR.po").open("rb") as file:
+        catalogue = read_po(file, locale="pt_BR")
+    translated = set()
+    for message in catalogue:
+        if message.id:
+            assert all(message.string if isinstance(message.string, tuple) else (message.string,)), message.id
+            assert not list(message.check(catalogue)), message.id
+            translated.add(message.id if isinstance(message.id, str) else message.id[0])
+    assert translated == _extracted(notifications_send)
+
+
+@pytest.mark.parametrize("locale", list(Locale))
+def test_each_action_is_told_once_and_the_most_urgent_first(locale: Locale) -> None:
+    words = wording(locale)
+    actions = words.actions(["Passwords", "Credit cards", "Email addresses"], SecretKind.CLEAR)
+    assert len(actions) == len(set(actions)) == 4
+    assert actions[0] == words.actions([], SecretKind.HASHED)[0]
+
+
+def test_a_letter_shows_no_fact_twice() -> None:
+    values = [value for _, value in write_letter(replace(ROW, breach_domain="Adobe"), OPENED).facts]
+    assert len(values) == len(set(values))
