@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.letter import Sender
 from kordant_jobs.jobs.notifications_send.service import JOB
-from kordant_jobs.jobs.running import op_body
+from kordant_jobs.engine.op_body import op_body
 from kordant_jobs.ports import MailTransport
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.keyring import Keyring
