@@ -11,10 +11,11 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
+from kordant_jobs.adapters.mail import open_transport
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox
-from kordant_jobs.ports import BreachCatalogue
-from kordant_jobs.settings import load_settings
+from kordant_jobs.ports import BreachCatalogue, MailTransport
+from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import database
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.server import open_keyring
@@ -59,12 +60,12 @@ def keyring(context: dg.InitResourceContext) -> Keyring:
 @dg.resource(description="The drop folder for breach dumps, and how they are read.")
 def drop_box(_: dg.InitResourceContext) -> DropBox:
     """The drop folder of the settings."""
-    settings = load_settings()
+    loaded = load_settings()
     return DropBox(
-        folder=settings.drop,
-        keep_files=settings.drop_keep,
-        limits=DumpLimits(max_bytes=settings.dump_max_bytes, max_ratio=settings.dump_max_ratio),
-        phone_region=settings.phone_region,
+        folder=loaded.drop,
+        keep_files=loaded.drop_keep,
+        limits=DumpLimits(max_bytes=loaded.dump_max_bytes, max_ratio=loaded.dump_max_ratio),
+        phone_region=loaded.phone_region,
     )
 
 
@@ -80,10 +81,24 @@ def catalogue(_: dg.InitResourceContext) -> BreachCatalogue | None:
     return open_catalogue(load_settings().breach_catalogue)
 
 
+@dg.resource(description="Takes mails over: the SMTP server of KORDANT_SMTP_URL, else a maildir.")
+def mail(_: dg.InitResourceContext) -> MailTransport:
+    """The mail transport of the settings."""
+    return open_transport(load_settings())
+
+
+@dg.resource(description="The settings (KORDANT_*), frozen.")
+def settings(_: dg.InitResourceContext) -> Settings:
+    """The settings of this process."""
+    return load_settings()
+
+
 RESOURCES: Mapping[str, Any] = {
     "db": db,
     "keyring": keyring,
     "drop_box": drop_box,
     "corpus": corpus,
     "catalogue": catalogue,
+    "mail": mail,
+    "settings": settings,
 }

@@ -1,17 +1,15 @@
 """notifications_send in Dagster: one op that sends what is due."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import dagster as dg
 from pydantic import Field
 from sqlalchemy import Engine
 
+from kordant_jobs.engine.op_body import op_body
 from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.letter import Sender
 from kordant_jobs.jobs.notifications_send.service import JOB
-from kordant_jobs.engine.op_body import op_body
 from kordant_jobs.ports import MailTransport
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.keyring import Keyring
