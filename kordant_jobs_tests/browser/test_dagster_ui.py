@@ -68,11 +68,13 @@ def test_three_partitions_are_backfilled_by_clicks(system: System, page: Page, s
     first, last = today - timedelta(days=3), today - timedelta(days=1)
     page.goto(f"{system.url}/locations/kordant_jobs/jobs/{job}/partitions")
     page.get_by_role("button", name=re.compile("Launch backfill", re.IGNORECASE)).first.click()
-    box = page.get_by_placeholder("Select a partition", exact=False).first
+    box = page.get_by_placeholder("ex:", exact=False).first
     box.fill(f"[{first}...{last}]")
-    box.press("Enter")
+    box.press("Tab")
+    submit = page.get_by_role("button", name="Submit 3 runs")
+    expect(submit).to_be_enabled()
     page.screenshot(path=screenshots / "backfill.png")
-    page.get_by_role("button", name=re.compile(r"Launch 3.run|Launch backfill", re.IGNORECASE)).last.click()
+    submit.click()
     _wait_for_runs(system, job, 3)
     page.goto(f"{system.url}/locations/kordant_jobs/jobs/{job}/partitions")
     expect(page.get_by_text(str(last)).first).to_be_visible()
