@@ -1,4 +1,4 @@
-"""The demo from the outside: found is planted, a second run finds nothing new, and nobody can be read in what it leaves.
+"""The demo from the outside: found is planted, a second run finds nothing new, nobody is readable in what it leaves.
 
 The canary: every identifier of every subscriber, and every stolen password, in the forms in which data leaks (as
 typed, URL-encoded, base64, SHA-1), is looked for in a dump of the whole database, in Postgres' own files, in the state
