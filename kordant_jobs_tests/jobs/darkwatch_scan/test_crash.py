@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -120,10 +121,27 @@ def _rows(bench: Bench) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-@pytest.mark.timeout(300)
-def test_killed_at_ten_random_moments_and_run_again_the_rows_are_the_same(
-    db: Engine, keyring: Keyring, settings: Settings, database_url: str, tmp_path: Path
-) -> None:
+@dataclass(frozen=True)
+class World:
+    """A small invented world whose dumps can be dropped again and again, and a worker to scan them."""
+
+    bench: Bench
+    worker: Worker
+    dumps: Path
+    corpus: Path
+
+    def start_over(self) -> None:
+        """Back to where everything was just dropped and nothing scanned."""
+        _forget_scan(self.bench)
+        shutil.rmtree(self.corpus, ignore_errors=True)
+        shutil.rmtree(self.bench.box.folder, ignore_errors=True)
+        shutil.copytree(self.dumps, self.bench.box.folder)
+        for path in self.bench.box.folder.iterdir():
+            os.utime(path, (SETTLED, SETTLED))
+
+
+@pytest.fixture
+def world(db: Engine, keyring: Keyring, settings: Settings, database_url: str, tmp_path: Path) -> Iterator[World]:
     bench = bench_in(settings.state_dir, db, keyring)
     population = make_population(7, 300)
     dump_set = write_dumps(population, tmp_path / "dumps", seed=7, lines=20_000)
@@ -133,30 +151,56 @@ def test_killed_at_ten_random_moments_and_run_again_the_rows_are_the_same(
     (settings.state_dir / "catalogue.json").write_text(json.dumps(make_catalogue(7)))
     with db.begin() as connection:
         subscribers.add(connection, new_subscribers(population, datetime.now(UTC)), keyring)
-
-    def drop() -> None:
-        shutil.rmtree(bench.box.folder, ignore_errors=True)
-        shutil.copytree(tmp_path / "dumps", bench.box.folder)
-        for path in bench.box.folder.iterdir():
-            os.utime(path, (SETTLED, SETTLED))
-
     with _worker(settings, database_url) as worker:
-        drop()
-        assert worker.run("darkwatch_scan")[0] == 0
-        _forget_scan(bench)
-        drop()
-        code, undisturbed_s = worker.run("darkwatch_scan")
+        yield World(bench=bench, worker=worker, dumps=tmp_path / "dumps", corpus=settings.corpus)
+
+
+def _undisturbed(world: World) -> tuple[dict[str, list[tuple[object, ...]]], float]:
+    """The rows of a scan that was left alone, and how long it took (the second one: the first makes tables)."""
+    for _ in range(2):
+        world.start_over()
+        code, seconds = world.worker.run("darkwatch_scan")
         assert code == 0
-        wanted = _rows(bench)
-        assert len(wanted["exposures"]) > 30
-        chance = random.Random(20_26)
-        killed = 0
-        for _ in range(KILLS):
-            _forget_scan(bench)
-            shutil.rmtree(settings.corpus, ignore_errors=True)
-            drop()
-            code, _ = worker.run("darkwatch_scan", kill_after_s=chance.uniform(0, undisturbed_s))
-            killed += code == -signal.SIGKILL
-            assert worker.run("darkwatch_scan")[0] == 0
-            assert _rows(bench) == wanted
-        assert killed >= KILLS // 2, "most kills must hit a live run"
+    rows = _rows(world.bench)
+    assert len(rows["exposures"]) > 30
+    return rows, seconds
+
+
+@pytest.mark.timeout(300)
+def test_killed_at_ten_random_moments_and_run_again_the_rows_are_the_same(world: World) -> None:
+    wanted, seconds = _undisturbed(world)
+    chance = random.Random(20_26)
+    killed = 0
+    for _ in range(KILLS):
+        world.start_over()
+        code, _ = world.worker.run("darkwatch_scan", kill_after_s=chance.uniform(0, seconds))
+        killed += code == -signal.SIGKILL
+        assert world.worker.run("darkwatch_scan")[0] == 0
+        assert _rows(world.bench) == wanted
+    assert killed >= KILLS // 2, "most kills must hit a live run"
+
+
+@pytest.mark.timeout(300)
+def test_when_the_database_goes_away_in_the_middle_the_next_run_makes_it_whole(world: World) -> None:
+    wanted, seconds = _undisturbed(world)
+    chance = random.Random(26_20)
+    for _ in range(3):
+        world.start_over()
+        cut = threading.Timer(chance.uniform(0.2, 0.9) * seconds, _cut_connections, [world.bench.db])
+        cut.start()
+        world.worker.run("darkwatch_scan")
+        cut.join()
+        world.bench.db.dispose()
+        assert world.worker.run("darkwatch_scan")[0] == 0
+        assert _rows(world.bench) == wanted
+
+
+def _cut_connections(db: Engine) -> None:
+    """What a restart of Postgres does to its clients, for this database alone."""
+    with db.connect() as connection:
+        connection.execute(
+            sa.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
