@@ -205,7 +205,7 @@ def _exposure_row(words: Wording, group: rules.BreachGroup, masked: Mapping[UUID
     breach = group.breach
     about = [breach.breach_domain] if breach.breach_domain and breach.breach_domain != breach.breach_title else []
     if breach.breached_on:
-        about.append(words.day(breach.breached_on, "medium"))
+        about.append(words.day(breach.breached_on, "medium").replace(" ", "\u00a0"))
     yours = sorted({masked[one.item_id] for one in group.exposures})
     more = len(yours) - ROW_ITEMS_MAX
     if more > 0:

@@ -1,6 +1,7 @@
-"""reports_generate in Dagster: plan → make in chunks → summarise."""
+"""reports_generate in Dagster: plan → make in chunks → summarise.
 
-from __future__ import annotations
+(No `annotations` future here: Dagster reads the annotations of ops as objects.)
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
