@@ -1,4 +1,7 @@
-"""notifications_send in Dagster: one op that sends what is due."""
+"""notifications_send in Dagster: one op that sends what is due.
+
+(No `annotations` future here: Dagster reads the annotations of ops as objects.)
+"""
 
 from dataclasses import asdict
 

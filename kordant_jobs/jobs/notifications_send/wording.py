@@ -10,7 +10,7 @@ import io
 import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -100,7 +100,8 @@ class Wording:
             zone = ZoneInfo(time_zone)
         except (ZoneInfoNotFoundError, ValueError):
             zone = ZoneInfo("UTC")
-        return str(dates.format_datetime(value, "d MMM y, HH:mm zzz", tzinfo=zone, locale=self._babel))
+        text = dates.format_datetime(value, "d MMM y, HH:mm", tzinfo=zone, locale=self._babel)
+        return f"{text} {_offset(value.astimezone(zone))}"
 
     def all_of(self, parts: Sequence[str]) -> str:
         """`a, b and c`."""
@@ -114,6 +115,21 @@ class Wording:
         """What to do when these classes leaked, the most urgent first."""
         held = set(classes)
         return [one.text[self.locale] for one in self._advice if one.classes & held or secret in one.secret]
+
+
+def _offset(moment: datetime) -> str:
+    """The zone as a difference, which needs no knowledge of abbreviations.
+
+    >>> _offset(datetime(2026, 6, 1, tzinfo=ZoneInfo("America/Sao_Paulo")))
+    'UTC-3'
+    >>> _offset(datetime(2026, 6, 1, tzinfo=ZoneInfo("Asia/Kolkata")))
+    'UTC+5:30'
+    """
+    minutes = int((moment.utcoffset() or timedelta()).total_seconds()) // 60
+    if not minutes:
+        return "UTC"
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02d}" if rest else "")
 
 
 def _within_a_sentence(name: str) -> str:

@@ -75,7 +75,7 @@ def test_the_mail_says_what_happened_why_it_is_you_and_what_to_do() -> None:
             assert part in text
         assert "It occurs there 1,200 times." in text
         assert "Change the password of this account" in text
-        assert "12 Jun 2026, 12:30" in text, "in the subscriber's own time zone"
+        assert "12 Jun 2026, 12:30 UTC-3" in text, "in the subscriber's own time zone"
 
 
 def test_portuguese_is_portuguese_throughout() -> None:

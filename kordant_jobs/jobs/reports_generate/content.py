@@ -1,0 +1,321 @@
+"""The words of a report, from its figures: everything the template shows, in the subscriber's language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from kordant_jobs.domain.breaches import BreachSource
+from kordant_jobs.domain.exposures import SecretKind, Source, Verdict
+from kordant_jobs.domain.identifiers import IdentifierKind, mask
+from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.jobs.reports_generate import charts, rules
+from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
+from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
+from kordant_jobs.jobs.reports_generate.wording import Wording, wording
+
+ROW_CLASSES_MAX = 8
+"""Data classes named in one row of a table; the worst breaches hold over fifty."""
+
+ROW_ITEMS_MAX = 6
+"""Watched identifiers named in one row."""
+
+ACTION_BREACHES_MAX = 4
+"""Breaches named beside one action."""
+
+MENTION_MAX = 60
+"""Characters of a breach's title where it is only mentioned."""
+
+NAME_MAX = 120
+TITLE_MAX = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What was decrypted for one report: the name, and each watched identifier by its item."""
+
+    name: str = field(repr=False)
+    identifiers: Mapping[UUID, str] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceRow:
+    """One line of what was checked."""
+
+    name: str
+    verdict: str
+    verdict_word: str
+    note: str
+    when: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposureRow:
+    """One breach in a table of exposures."""
+
+    severity: str
+    severity_word: str
+    title: str
+    about: str
+    leaked: str
+    yours: list[str]
+    password: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionRow:
+    """One thing to do, and for which breaches."""
+
+    text: str
+    breaches: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """A figure of the summary."""
+
+    value: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposureTable:
+    """A table of exposures with its heading; `empty` stands in its place when there are none."""
+
+    title: str
+    rows: list[ExposureRow]
+    empty: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportContent:
+    """All that the template shows. `name` is personal; the rest is masked."""
+
+    lang: str
+    title: str
+    kind: str
+    period: str
+    name: str = field(repr=False)
+    state: str
+    headline: str
+    lead: str
+    tiles: list[Tile]
+    sources: list[SourceRow]
+    watched: str
+    tables: list[ExposureTable]
+    actions: list[ActionRow]
+    severity_chart: str
+    history_chart: str
+    notes: list[str]
+    made_on: str
+    identifier: bytes
+
+
+def _one_line(text: str, limit: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def _title(words: Wording, kind: ReportKind) -> str:
+    return {
+        ReportKind.WEEKLY: words.say("Weekly protection report"),
+        ReportKind.MONTHLY: words.say("Monthly protection report"),
+        ReportKind.ON_DEMAND: words.say("Protection report"),
+    }[kind]
+
+
+def _headline(words: Wording, figures: ReportFigures) -> tuple[str, str]:
+    """The state of things in one sentence, and what it means. Never an all clear over an unknown."""
+    new, opened = len(figures.new), len(figures.exposures)
+    gaps = any(one.verdict is Verdict.UNKNOWN or one.reason for one in figures.sources)
+    gap = " " + words.say("Not every source could be checked, so there may be more.") if gaps else ""
+    if new:
+        text = words.count("%(number)s new exposure of your data", "%(number)s new exposures of your data", new)
+        lead = words.say("Your data was found in stolen data that we had not seen before. What to do is below.")
+        return text, lead + gap
+    if opened:
+        text = words.count(
+            "Nothing new, %(number)s exposure still open", "Nothing new, %(number)s exposures still open", opened
+        )
+        return text, words.say("We found nothing new in this period. What was found earlier stays open below.") + gap
+    if figures.overall is Verdict.CLEAN:
+        text = words.say("Nothing was found")
+        return text, words.say("Every source was checked in this period, and none of them holds your data.")
+    if figures.overall is Verdict.EXPOSED:
+        return words.say("Nothing is open"), words.say("What was found earlier has been dealt with.") + gap
+    text = words.say("Nothing was found, but not everything could be checked")
+    return text, words.say("This is no all clear: the table below says which source gave no answer, and why.")
+
+
+def _reason(words: Wording, reason: str | None) -> str:
+    """A source's reason in the subscriber's language; one that is not known here is told as it came."""
+    if reason is None:
+        return ""
+    if reason == NOT_CHECKED:
+        return words.say("It was not checked in this period.")
+    if reason == "no breach dump was ingested yet":
+        return words.say("There was nothing to check against yet.")
+    if unread := re.fullmatch(r"(\d+) breach dumps? could not be read yet", reason):
+        return words.count(
+            "%(number)s collection of stolen data could not be read yet.",
+            "%(number)s collections of stolen data could not be read yet.",
+            int(unread[1]),
+        )
+    return _one_line(reason, 200)
+
+
+def _source_row(words: Wording, line: SourceLine, time_zone: str) -> SourceRow:
+    names = {Source.DUMPS.value: words.say("Collections of stolen data (our own archive)")}
+    verdicts = {
+        Verdict.CLEAN: words.say("Nothing found"),
+        Verdict.EXPOSED: words.say("Your data is in it"),
+        Verdict.UNKNOWN: words.say("Not known"),
+    }
+    when = "–"
+    if line.checked_at is not None:
+        last = words.moment(line.checked_at, time_zone)
+        when = words.count(
+            "%(last)s, checked %(number)s time", "%(last)s, checked %(number)s times", line.checks, last=last
+        )
+    return SourceRow(
+        name=names.get(line.source, line.source),
+        verdict=line.verdict.value,
+        verdict_word=verdicts[line.verdict],
+        note=_reason(words, line.reason),
+        when=when,
+    )
+
+
+def _some(words: Wording, parts: Sequence[str], limit: int) -> str:
+    if len(parts) <= limit:
+        return words.all_of(parts)
+    rest = len(parts) - limit
+    return words.all_of([*parts[:limit], words.count("%(number)s more", "%(number)s more", rest)])
+
+
+def _breach_title(words: Wording, breach: rules.ExposureLine) -> str:
+    if breach.breach_source == BreachSource.DUMP:
+        return words.say("Collection of unknown origin")
+    return _one_line(breach.breach_title, TITLE_MAX)
+
+
+def _exposure_row(words: Wording, group: rules.BreachGroup, masked: Mapping[UUID, str]) -> ExposureRow:
+    breach = group.breach
+    about = [breach.breach_domain] if breach.breach_domain and breach.breach_domain != breach.breach_title else []
+    if breach.breached_on:
+        about.append(words.day(breach.breached_on, "medium").replace(" ", "\u00a0"))
+    yours = sorted({masked[one.item_id] for one in group.exposures})
+    more = len(yours) - ROW_ITEMS_MAX
+    if more > 0:
+        yours = [*yours[:ROW_ITEMS_MAX], words.count("%(number)s more", "%(number)s more", more)]
+    secrets = {one.secret for one in group.exposures}
+    password = ""
+    if SecretKind.CLEAR in secrets:
+        password = words.say("with a readable password")
+    elif SecretKind.HASHED in secrets:
+        password = words.say("with a scrambled password")
+    return ExposureRow(
+        severity=group.severity.value,
+        severity_word=charts.severity_word(words, group.severity),
+        title=_breach_title(words, breach),
+        about=" · ".join(about),
+        leaked=_some(words, words.data_classes(breach.data_classes), ROW_CLASSES_MAX),
+        yours=yours,
+        password=password,
+    )
+
+
+def _actions(words: Wording, exposures: Sequence[rules.ExposureLine]) -> list[ActionRow]:
+    """What to do over all exposures, each action once, with the breaches that call for it."""
+    callers: dict[str, dict[str, None]] = {}
+    wanted: set[str] = set()
+    secrets = {one.secret for one in exposures}
+    for one in rules.most_urgent_first(exposures):
+        for text in words.actions(one.data_classes, SecretKind(one.secret)):
+            callers.setdefault(text, {})[_one_line(_breach_title(words, one), MENTION_MAX)] = None
+            wanted.add(text)
+    everything = [name for one in exposures for name in one.data_classes]
+    in_order: dict[str, None] = {}
+    for secret in [*secrets, SecretKind.NONE]:
+        in_order |= dict.fromkeys(words.actions(everything, SecretKind(secret)))
+    return [
+        ActionRow(text=text, breaches=_some(words, list(callers[text]), ACTION_BREACHES_MAX))
+        for text in in_order
+        if text in wanted
+    ]
+
+
+def _tiles(words: Wording, figures: ReportFigures) -> list[Tile]:
+    unknown = sum(1 for one in figures.sources if one.verdict is Verdict.UNKNOWN)
+    tiles = [
+        (len(figures.new), words.say("new in this period")),
+        (len(figures.exposures), words.say("open in all")),
+        (len(figures.items), words.say("identifiers watched")),
+        (len(figures.sources) - unknown, words.say("sources that answered")),
+    ]
+    if unknown:
+        tiles.append((unknown, words.say("sources without an answer")))
+    return [Tile(value=words.number(value), label=label) for value, label in tiles]
+
+
+def _watched(words: Wording, figures: ReportFigures, masked: Mapping[UUID, str]) -> str:
+    if not figures.items:
+        return words.say("You have not asked us to watch anything yet.")
+    return words.say("We watch %(what)s.", what=_some(words, [masked[item] for item, _ in figures.items], 12))
+
+
+def _notes(words: Wording, figures: ReportFigures) -> list[str]:
+    notes = [
+        words.say("Identifiers are shown in part, so that this report can be kept and shown without giving them away."),
+        words.say("“Not known” means that a source could not be asked or read. It never counts as “nothing found”."),
+        words.say(
+            "Severity: critical means usable by anybody now (a readable password, a card, a document); high, usable "
+            "after some work; medium, helps a fraud; low, a sign only."
+        ),
+    ]
+    if any(one.breach_source == BreachSource.HIBP for one in figures.exposures):
+        notes.append(words.say("Facts about breaches: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
+    return notes
+
+
+def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
+    """The words of one report."""
+    words = wording(Locale(figures.locale))
+    period = figures.period
+    kinds = dict(figures.items)
+    masked = {item: mask(IdentifierKind(kind), opened.identifiers[item]) for item, kind in kinds.items()}
+    headline, lead = _headline(words, figures)
+    span = words.say("%(first)s to %(last)s", first=words.day(period.start_on), last=words.day(period.last_on))
+    kind = _title(words, period.kind)
+    tables = [
+        ExposureTable(
+            title=words.say("New in this period"),
+            rows=[_exposure_row(words, group, masked) for group in rules.grouped(figures.new)],
+            empty=words.say("No new exposure was found in this period."),
+        )
+    ]
+    if figures.earlier:
+        rows = [_exposure_row(words, group, masked) for group in rules.grouped(figures.earlier)]
+        tables.append(ExposureTable(title=words.say("Found earlier, still open"), rows=rows, empty=""))
+    return ReportContent(
+        lang=figures.locale,
+        title=f"{kind}, {span}",
+        kind=kind,
+        period=span,
+        name=_one_line(opened.name, NAME_MAX),
+        state="new" if figures.new else figures.overall.value,
+        headline=headline,
+        lead=lead,
+        tiles=_tiles(words, figures),
+        sources=[_source_row(words, one, figures.time_zone) for one in figures.sources],
+        watched=_watched(words, figures, masked),
+        tables=tables,
+        actions=_actions(words, figures.exposures),
+        severity_chart=charts.severities(words, figures) if figures.exposures else "",
+        history_chart=charts.history(words, figures) if len(figures.history) > 1 else "",
+        notes=_notes(words, figures),
+        made_on=period.end_on.isoformat(),
+        identifier=figures.sha256()[:16],
+    )

@@ -1,0 +1,122 @@
+"""The figures of many reports at once, from the frames of `store.reports`. No database and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.exposures import Source, Verdict
+from kordant_jobs.jobs.reports_generate.rules import (
+    PERIODS_BACK,
+    ExposureLine,
+    HistoryBar,
+    Period,
+    ReportFigures,
+    SourceLine,
+    period_before,
+)
+from kordant_jobs.store.reports import ReportFacts
+
+NOT_CHECKED = "not checked in this period"
+
+
+def figures_of(facts: ReportFacts, period: Period) -> Iterator[ReportFigures]:
+    """The figures of each subscription in `facts`, by id."""
+    periods = [period]
+    while len(periods) <= PERIODS_BACK:
+        periods.append(period_before(periods[-1]))
+    items = _parts(facts.items)
+    sources = _parts(_source_lines(facts.verdicts))
+    exposures = _parts(_with_newness(facts.exposures, period))
+    history = _history(facts.exposures, periods)
+    for person in facts.people.sort_values("subscription_id", key=lambda ids: ids.map(str)).to_dict("records"):
+        own = person["subscription_id"]
+        yield ReportFigures(
+            subscription_id=own,
+            locale=person["locale"],
+            time_zone=person["time_zone"],
+            period=period,
+            items=tuple((row["id"], row["kind"]) for row in items.get(own, ())),
+            sources=_all_sources(sources.get(own, [])),
+            exposures=tuple(_exposure(row) for row in exposures.get(own, ())),
+            history=tuple(
+                HistoryBar(start_on=one.start_on, end_on=one.end_on, found=int(history.get((own, place), 0)))
+                for place, one in reversed(list(enumerate(periods)))
+                if one.end_on > person["started_at"].date() or place == 0
+            ),
+        )
+
+
+def _parts(frame: pd.DataFrame) -> dict[UUID, list[dict[str, Any]]]:
+    """The rows of each subscription."""
+    parts: dict[UUID, list[dict[str, Any]]] = {}
+    for row in frame.to_dict("records"):
+        parts.setdefault(row["subscription_id"], []).append({str(key): value for key, value in row.items()})
+    return parts
+
+
+def _source_lines(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """A row for each subscription and source: the last verdict of the period, and how many there were."""
+    by = verdicts.groupby(["subscription_id", "source"], sort=False)
+    return by.tail(1).assign(checks=lambda last: by.cumcount().loc[last.index] + 1)
+
+
+def _all_sources(rows: list[dict[str, Any]]) -> tuple[SourceLine, ...]:
+    """The sources that answered, and those that should have: a source that was not asked is unknown, not left out."""
+    found = {
+        row["source"]: SourceLine(
+            source=row["source"],
+            verdict=Verdict(row["verdict"]),
+            reason=row["reason"],
+            checks=int(row["checks"]),
+            checked_at=row["checked_at"],
+        )
+        for row in rows
+    }
+    for source in Source:
+        found.setdefault(
+            source.value,
+            SourceLine(source=source.value, verdict=Verdict.UNKNOWN, reason=NOT_CHECKED, checks=0, checked_at=None),
+        )
+    return tuple(found[source] for source in sorted(found))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _with_newness(exposures: pd.DataFrame, period: Period) -> pd.DataFrame:
+    start = _midnight(period.start_on)
+    return exposures.assign(is_new=exposures["first_seen_at"].map(lambda moment: moment >= start))
+
+
+def _history(exposures: pd.DataFrame, periods: list[Period]) -> dict[tuple[UUID, int], int]:
+    """How many exposures each subscription has of each period, by the period's place in `periods` (newest first)."""
+    if exposures.empty:
+        return {}
+    edges = pd.DatetimeIndex([_midnight(one.start_on) for one in reversed(periods)])
+    after = edges.searchsorted(pd.DatetimeIndex(exposures["first_seen_at"]), side="right")
+    counted = exposures.assign(place=len(periods) - after).groupby(["subscription_id", "place"]).size().reset_index()
+    return {(own, int(place)): int(count) for own, place, count in counted.itertuples(index=False)}
+
+
+def _exposure(row: dict[str, Any]) -> ExposureLine:
+    return ExposureLine(
+        exposure_id=row["exposure_id"],
+        item_id=row["item_id"],
+        severity=Severity(row["severity"]),
+        secret=row["secret"],
+        first_seen_at=row["first_seen_at"],
+        is_new=bool(row["is_new"]),
+        breach_name=row["breach_name"],
+        breach_source=row["breach_source"],
+        breach_title=row["breach_title"],
+        breach_domain=row["breach_domain"],
+        breached_on=row["breached_on"],
+        data_classes=tuple(row["data_classes"]),
+    )

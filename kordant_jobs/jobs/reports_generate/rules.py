@@ -1,0 +1,194 @@
+"""What a report says: which periods, which figures, and how a verdict over several sources reads. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.exposures import Verdict
+
+EDITION = 1
+"""Counts up whenever the report's looks or words change so much that old ones should be made again."""
+
+PERIODS_BACK = 5
+"""How many earlier periods the trend shows beside this one."""
+
+
+class ReportKind(StrEnum):
+    """What a report covers."""
+
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    ON_DEMAND = "on_demand"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """Days that a report covers: `start_on` ≤ day < `end_on`."""
+
+    kind: ReportKind
+    start_on: date
+    end_on: date
+
+    @property
+    def last_on(self) -> date:
+        """The last day covered."""
+        return self.end_on - timedelta(days=1)
+
+
+def period_before(period: Period) -> Period:
+    """The one just before: a calendar month for a month, as many days for anything else.
+
+    >>> march = Period(kind=ReportKind.MONTHLY, start_on=date(2026, 3, 1), end_on=date(2026, 4, 1))
+    >>> period_before(march).start_on, period_before(march).end_on
+    (datetime.date(2026, 2, 1), datetime.date(2026, 3, 1))
+    """
+    start, end = period.start_on, period.end_on
+    if period.kind is ReportKind.MONTHLY and start.day == 1 and end.day == 1:
+        before = (start - timedelta(days=1)).replace(day=1)
+    else:
+        before = start - (end - start)
+    return Period(kind=period.kind, start_on=before, end_on=start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceLine:
+    """What one source said in the period: its last word, and how often it was asked."""
+
+    source: str
+    verdict: Verdict
+    reason: str | None
+    checks: int
+    checked_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposureLine:
+    """One watched item in one breach."""
+
+    exposure_id: UUID
+    item_id: UUID
+    severity: Severity
+    secret: str
+    first_seen_at: datetime
+    is_new: bool
+    breach_name: str
+    breach_source: str
+    breach_title: str
+    breach_domain: str
+    breached_on: date | None
+    data_classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryBar:
+    """How many exposures we first saw in one period."""
+
+    start_on: date
+    end_on: date
+    found: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFigures:
+    """Everything that a report shows, but for what stays sealed (the name and the identifiers)."""
+
+    subscription_id: UUID
+    locale: str
+    time_zone: str
+    period: Period
+    items: tuple[tuple[UUID, str], ...]
+    sources: tuple[SourceLine, ...]
+    exposures: tuple[ExposureLine, ...]
+    history: tuple[HistoryBar, ...]
+
+    @property
+    def new(self) -> list[ExposureLine]:
+        """Exposures that we first saw in the period."""
+        return [one for one in self.exposures if one.is_new]
+
+    @property
+    def earlier(self) -> list[ExposureLine]:
+        """Exposures from before that are still open."""
+        return [one for one in self.exposures if not one.is_new]
+
+    @property
+    def overall(self) -> Verdict:
+        """The verdict over all sources."""
+        return overall([source.verdict for source in self.sources], exposures=len(self.exposures))
+
+    def sha256(self) -> bytes:
+        """Stands for all that is shown: equal hashes, equal reports."""
+        text = json.dumps([EDITION, asdict(self)], sort_keys=True, default=str, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).digest()
+
+    def as_counts(self) -> dict[str, Any]:
+        """What is kept of it in the database: counts and ids."""
+        return {
+            "edition": EDITION,
+            "overall": self.overall.value,
+            "items": len(self.items),
+            "new": len(self.new),
+            "open": len(self.exposures),
+            "by_severity": by_severity(self.exposures),
+            "sources": {one.source: one.verdict.value for one in self.sources},
+            "exposure_ids": [str(one.exposure_id) for one in self.exposures],
+        }
+
+
+def overall(verdicts: Collection[Verdict], *, exposures: int) -> Verdict:
+    """The verdict over several sources: clean only if every one of them answered, and said so.
+
+    >>> overall([Verdict.CLEAN, Verdict.UNKNOWN], exposures=0).value, overall([], exposures=0).value
+    ('unknown', 'unknown')
+    """
+    if exposures or Verdict.EXPOSED in verdicts:
+        return Verdict.EXPOSED
+    if not verdicts or Verdict.UNKNOWN in verdicts:
+        return Verdict.UNKNOWN
+    return Verdict.CLEAN
+
+
+def by_severity(exposures: Sequence[ExposureLine]) -> dict[str, int]:
+    """How many exposures there are of each severity, the worst first."""
+    return {severity.value: sum(1 for one in exposures if one.severity is severity) for severity in worst_first()}
+
+
+def worst_first() -> list[Severity]:
+    """The severities from critical to low."""
+    return list(reversed(Severity))
+
+
+def most_urgent_first(exposures: Sequence[ExposureLine]) -> list[ExposureLine]:
+    """By severity, then the newest first; the same exposures always come in the same order."""
+    rank = {severity: place for place, severity in enumerate(worst_first())}
+    return sorted(
+        exposures,
+        key=lambda one: (rank[one.severity], -one.first_seen_at.timestamp(), one.breach_title, str(one.exposure_id)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreachGroup:
+    """The exposures of one breach, as one row of a table."""
+
+    severity: Severity
+    breach: ExposureLine
+    exposures: tuple[ExposureLine, ...]
+
+
+def grouped(exposures: Sequence[ExposureLine]) -> list[BreachGroup]:
+    """Exposures by breach, in the order of the most urgent of each."""
+    groups: dict[str, list[ExposureLine]] = {}
+    for one in most_urgent_first(exposures):
+        groups.setdefault(one.breach_name, []).append(one)
+    return [
+        BreachGroup(severity=group[0].severity, breach=group[0], exposures=tuple(group)) for group in groups.values()
+    ]

@@ -1,0 +1,186 @@
+"""Load, decide, save: makes the reports of a period. Figures come for a whole batch at once; a report is made only
+when its figures changed since it was last made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from kordant_jobs.errors import KeyringError, SetupError, TransientError
+from kordant_jobs.jobs.reports_generate.content import Opened, write_report
+from kordant_jobs.jobs.reports_generate.figures import figures_of
+from kordant_jobs.jobs.reports_generate.renderer import Pdf, render
+from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures
+from kordant_jobs.ports import ReportStorage
+from kordant_jobs.store import reports
+from kordant_jobs.store.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.progress import Progress
+from kordant_jobs.store.reports import ReportFacts, ReportRow
+
+JOB = "reports_generate"
+
+BATCH = 200
+"""Subscriptions whose figures are loaded at once."""
+
+SAVE_EVERY = 20
+"""Reports made between two writes of their rows: what a crash makes again, at about 0.2 s each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportScope:
+    """Whose reports to make: active subscriptions of `tiers` (none named: all), or just those named."""
+
+    tiers: tuple[str, ...] = ()
+    subscription_ids: tuple[UUID, ...] | None = None
+    only_affected: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSummary:
+    """What making reports did. `forgotten` have no key any more; `failed` are left out and counted."""
+
+    subscriptions: int = 0
+    made: int = 0
+    unchanged: int = 0
+    forgotten: int = 0
+    failed: int = 0
+    pages: int = 0
+
+    def __add__(self, other: ReportSummary) -> ReportSummary:
+        return ReportSummary(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
+
+
+def plan(scope: ReportScope, period: Period, *, db: Engine) -> list[UUID]:
+    """The subscriptions that a report is due for."""
+    with db.connect() as connection:
+        return reports.chosen(
+            connection,
+            tiers=scope.tiers,
+            subscription_ids=scope.subscription_ids,
+            only_affected=scope.only_affected,
+            end=period.end_on,
+        )
+
+
+def generate(
+    subscription_ids: Sequence[UUID],
+    period: Period,
+    *,
+    db: Engine,
+    keyring: Keyring,
+    storage: ReportStorage,
+    progress: Progress,
+    force: bool = False,
+) -> ReportSummary:
+    """Make the reports of these subscriptions. Safe to repeat: one whose figures did not change is left as it is,
+    unless `force`.
+
+    Raises:
+        TransientError: a report could not be stored. Those made before it are kept.
+        SetupError: the machine lacks what PDFs need.
+    """
+    total = ReportSummary()
+    for start in range(0, len(subscription_ids), BATCH):
+        batch = subscription_ids[start : start + BATCH]
+        total += _generate_batch(batch, period, db=db, keyring=keyring, storage=storage, progress=progress, force=force)
+    return total
+
+
+def _generate_batch(
+    batch: Sequence[UUID],
+    period: Period,
+    *,
+    db: Engine,
+    keyring: Keyring,
+    storage: ReportStorage,
+    progress: Progress,
+    force: bool,
+) -> ReportSummary:
+    with db.connect() as connection:
+        facts = reports.facts(connection, batch, start=period.start_on, end=period.end_on)
+        known = reports.known_figures(connection, batch, kind=period.kind, start=period.start_on, end=period.end_on)
+        keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
+    sealed = _SealedFacts(facts, keys)
+    total = ReportSummary(subscriptions=len(facts.people))
+    rows: list[ReportRow] = []
+    try:
+        for figures in figures_of(facts, period):
+            if not force and known.get(figures.subscription_id) == figures.sha256():
+                total += ReportSummary(unchanged=1)
+            elif not sealed.readable(figures.subscription_id):
+                total += ReportSummary(forgotten=1)
+            elif (pdf := _render(figures, sealed)) is None:
+                total += ReportSummary(failed=1)
+            else:
+                rows.append(_row(figures, pdf, storage))
+                total += ReportSummary(made=1, pages=pdf.pages)
+            progress.advance(1, "making reports")
+            if len(rows) >= SAVE_EVERY:
+                _save(db, rows)
+    finally:
+        _save(db, rows)
+    return total
+
+
+def _save(db: Engine, rows: list[ReportRow]) -> None:
+    """Write the rows and empty the list."""
+    if rows:
+        with db.begin() as connection:
+            reports.save(connection, rows)
+        rows.clear()
+
+
+def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage) -> ReportRow:
+    """The stored report's row; the file is there before the row is."""
+    key = storage.put(pdf.content)
+    return ReportRow(
+        subscription_id=figures.subscription_id,
+        kind=figures.period.kind,
+        period_start_on=figures.period.start_on,
+        period_end_on=figures.period.end_on,
+        figures=figures.as_counts(),
+        figures_sha256=figures.sha256(),
+        content_sha256=hashlib.sha256(pdf.content).digest(),
+        storage_key=key,
+        pages=pdf.pages,
+    )
+
+
+class _SealedFacts:
+    """Opens what one report needs of the batch's encrypted values, at the moment it is made."""
+
+    def __init__(self, facts: ReportFacts, keys: SubscriberKeys) -> None:
+        self._keys = keys
+        self._people = {row["subscription_id"]: row for row in facts.people.to_dict("records")}
+        self._items = {row["id"]: row["identifier_encrypted"] for row in facts.items.to_dict("records")}
+
+    def readable(self, subscription_id: UUID) -> bool:
+        return self._people[subscription_id]["subscriber_id"] in self._keys
+
+    def open(self, figures: ReportFigures) -> Opened:
+        person = self._people[figures.subscription_id]
+        owner, name = person["subscriber_id"], person["name_encrypted"]
+
+        def opened(row_id: UUID, sealed: bytes) -> str:
+            return self._keys.open(Sealed(subscriber_id=owner, row_id=row_id, sealed=bytes(sealed)))
+
+        return Opened(
+            name=opened(owner, name) if name is not None else "",
+            identifiers={item: opened(item, self._items[item]) for item, _ in figures.items},
+        )
+
+
+def _render(figures: ReportFigures, sealed: _SealedFacts) -> Pdf | None:
+    """The report, None when it cannot be made: one subscriber's trouble stops no other's report."""
+    try:
+        return render(write_report(figures, sealed.open(figures)))
+    except (SetupError, TransientError, MemoryError):
+        raise
+    except KeyringError:
+        return None
+    except Exception:  # noqa: BLE001 - counted as failed; the message could hold what the report shows
+        return None

@@ -1,0 +1,147 @@
+"""Words, dates and numbers in the subscriber's language, and what to do about leaked data.
+
+Texts in the code are English; `locale/<locale>.po` beside this file holds the other languages, read as it is (there
+is no compiled catalogue to forget). What is said about data classes is `data_classes.toml`.
+"""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from importlib.resources import files
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from babel import dates, lists, numbers
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+
+from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.subscriptions import Locale
+
+HERE = files(__package__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """One thing to do, and the data classes and kinds of password that call for it."""
+
+    id: str
+    text: dict[str, str]
+    classes: frozenset[str]
+    secret: frozenset[str]
+
+
+@lru_cache(maxsize=1)
+def _data_classes() -> tuple[tuple[Advice, ...], dict[str, dict[str, str]]]:
+    raw = tomllib.loads(HERE.joinpath("data_classes.toml").read_text("utf-8"))
+    advice = tuple(
+        Advice(
+            id=entry["id"],
+            text={locale.value: entry[locale.value] for locale in Locale},
+            classes=frozenset(entry["classes"]),
+            secret=frozenset(entry.get("secret", ())),
+        )
+        for entry in raw["advice"]
+    )
+    return advice, raw["names"]
+
+
+def _catalogue(locale: Locale) -> NullTranslations:
+    if locale is Locale.EN:
+        return NullTranslations()
+    with HERE.joinpath("locale", f"{locale}.po").open("rb") as file:
+        catalogue = read_po(file, locale=locale.replace("-", "_"))
+    compiled = io.BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+class Wording:
+    """One language. `say` and `count` look English texts up and put values into `%(name)s` places."""
+
+    def __init__(self, locale: Locale) -> None:
+        self.locale = locale
+        self.translations = _catalogue(locale)
+        self._babel = locale.replace("-", "_")
+        self._advice, names = _data_classes()
+        self._names = names.get(locale.value, {})
+
+    def say(self, text: str, **values: object) -> str:
+        """`text` in this language."""
+        found: str = self.translations.gettext(text)
+        return found % values if values else found
+
+    def count(self, one: str, many: str, number: int, **values: object) -> str:
+        """The form for `number`, which is written into `%(number)s`."""
+        found: str = self.translations.ngettext(one, many, number)
+        return found % {"number": self.number(number), **values}
+
+    def number(self, value: int) -> str:
+        """A whole number with this language's separators."""
+        return str(numbers.format_decimal(value, locale=self._babel))
+
+    def percent(self, share: float) -> str:
+        """A share of 1 as whole percent."""
+        return str(numbers.format_percent(share, locale=self._babel))
+
+    def day(self, value: date, length: str = "long") -> str:
+        """A date without time; `length` is one of Babel's (short, medium, long)."""
+        return str(dates.format_date(value, length, locale=self._babel))
+
+    def moment(self, value: datetime, time_zone: str) -> str:
+        """Date and time in the subscriber's zone; an unknown zone reads as UTC, which is then written out."""
+        try:
+            zone = ZoneInfo(time_zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            zone = ZoneInfo("UTC")
+        text = dates.format_datetime(value, "d MMM y, HH:mm", tzinfo=zone, locale=self._babel)
+        return f"{text} {_offset(value.astimezone(zone))}"
+
+    def all_of(self, parts: Sequence[str]) -> str:
+        """`a, b and c`."""
+        return str(lists.format_list(list(parts), locale=self._babel))
+
+    def data_classes(self, names: Sequence[str]) -> list[str]:
+        """The names of data classes; one that has none in this language keeps its English one."""
+        return [self._names.get(name) or _within_a_sentence(name) for name in names]
+
+    def actions(self, classes: Collection[str], secret: SecretKind) -> list[str]:
+        """What to do when these classes leaked, the most urgent first."""
+        held = set(classes)
+        return [one.text[self.locale] for one in self._advice if one.classes & held or secret in one.secret]
+
+
+def _offset(moment: datetime) -> str:
+    """The zone as a difference, which needs no knowledge of abbreviations.
+
+    >>> _offset(datetime(2026, 6, 1, tzinfo=ZoneInfo("America/Sao_Paulo")))
+    'UTC-3'
+    >>> _offset(datetime(2026, 6, 1, tzinfo=ZoneInfo("Asia/Kolkata")))
+    'UTC+5:30'
+    """
+    minutes = int((moment.utcoffset() or timedelta()).total_seconds()) // 60
+    if not minutes:
+        return "UTC"
+    hours, rest = divmod(abs(minutes), 60)
+    return f"UTC{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02d}" if rest else "")
+
+
+def _within_a_sentence(name: str) -> str:
+    """An English class name as it stands within a sentence: an abbreviation keeps its capitals.
+
+    >>> _within_a_sentence("Email addresses"), _within_a_sentence("IP addresses")
+    ('email addresses', 'IP addresses')
+    """
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
+@lru_cache(maxsize=len(Locale))
+def wording(locale: Locale) -> Wording:
+    """The words of `locale`, read once a process."""
+    return Wording(locale)

@@ -1,0 +1,168 @@
+"""What a report is made from, as sets for many subscriptions at once, and which reports there are.
+
+Days are UTC days, as in `source_verdicts`: a period covers `start` ≤ day < `end`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.domain.subscriptions import SubscriptionStatus
+from kordant_jobs.store.schema import reports, subscriptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRow:
+    """A finished report. `figures` holds counts and ids only."""
+
+    subscription_id: UUID
+    kind: str
+    period_start_on: date
+    period_end_on: date
+    figures: Mapping[str, Any]
+    figures_sha256: bytes
+    content_sha256: bytes
+    storage_key: str
+    pages: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFacts:
+    """Frames with a row a fact, all with `subscription_id` (UUID).
+
+    `people`: subscriber_id, locale, time_zone, started_at, name_encrypted. `items`: id, kind, identifier_encrypted.
+    `verdicts`: those of the period, the newest last: source, checked_at, verdict, reason. `exposures`: those told and
+    still open that were known before the period's end, with what the breach held.
+    """
+
+    people: pd.DataFrame
+    items: pd.DataFrame
+    verdicts: pd.DataFrame
+    exposures: pd.DataFrame
+
+
+_TOLD = """
+FROM kordant.exposures e
+JOIN kordant.watchlist_items i ON i.id = e.item_id
+WHERE e.judgement = 'alert' AND e.dismissed_at IS NULL AND i.removed_at IS NULL
+  AND e.first_seen_at < cast(:end AS date)::timestamp AT TIME ZONE 'UTC'
+"""
+
+
+def chosen(
+    connection: Connection,
+    *,
+    tiers: Sequence[str],
+    subscription_ids: Sequence[UUID] | None,
+    only_affected: bool,
+    end: date,
+) -> list[UUID]:
+    """The active subscriptions meant, in a fixed order; with `only_affected` those that have something exposed."""
+    table = subscriptions.c
+    query = sa.select(table.id).where(table.status == SubscriptionStatus.ACTIVE)
+    if tiers:
+        query = query.where(table.tier.in_(tiers))
+    if subscription_ids is not None:
+        query = query.where(table.id.in_(subscription_ids))
+    if only_affected:
+        affected = sa.text(f"subscriptions.id IN (SELECT i.subscription_id {_TOLD})").bindparams(end=end)
+        query = query.where(affected)
+    return list(connection.execute(query.order_by(table.id)).scalars())
+
+
+_PEOPLE = """
+SELECT s.id AS subscription_id, s.subscriber_id, s.locale, s.time_zone, s.started_at, p.name_encrypted
+FROM kordant.subscriptions s JOIN kordant.subscribers p ON p.id = s.subscriber_id
+WHERE s.id = ANY(cast(:ids AS uuid[]))
+"""
+
+_ITEMS = """
+SELECT subscription_id, id, kind, identifier_encrypted FROM kordant.watchlist_items
+WHERE subscription_id = ANY(cast(:ids AS uuid[])) AND removed_at IS NULL
+  AND created_at < cast(:end AS date)::timestamp AT TIME ZONE 'UTC'
+ORDER BY kind, created_at, id
+"""
+
+_VERDICTS = """
+SELECT subscription_id, source, checked_at, verdict, reason FROM kordant.source_verdicts
+WHERE subscription_id = ANY(cast(:ids AS uuid[])) AND checked_on >= :start AND checked_on < :end
+ORDER BY checked_on, checked_at
+"""
+
+_EXPOSURES = f"""
+SELECT i.subscription_id, x.id AS exposure_id, x.item_id, x.secret, x.first_seen_at,
+       coalesce(a.severity, 'medium') AS severity, b.name AS breach_name, b.source AS breach_source,
+       b.title AS breach_title, b.domain AS breach_domain, b.breached_on, b.data_classes
+FROM (SELECT e.* {_TOLD} AND i.subscription_id = ANY(cast(:ids AS uuid[]))) x
+JOIN kordant.watchlist_items i ON i.id = x.item_id
+JOIN kordant.breaches b ON b.name = x.breach_name
+LEFT JOIN kordant.alerts a ON a.exposure_id = x.id
+ORDER BY x.first_seen_at, x.id
+"""  # noqa: S608 - put together from constants
+
+
+def facts(connection: Connection, ids: Sequence[UUID], *, start: date, end: date) -> ReportFacts:
+    """What the reports of these subscriptions are made from: four queries, however many they are."""
+    values = {"ids": [str(one) for one in ids], "start": start, "end": end}
+
+    def frame(query: str) -> pd.DataFrame:
+        found = connection.execute(sa.text(query), {key: values[key] for key in values if f":{key}" in query})
+        return pd.DataFrame(found.all(), columns=list(found.keys()), dtype=object)
+
+    return ReportFacts(
+        people=frame(_PEOPLE), items=frame(_ITEMS), verdicts=frame(_VERDICTS), exposures=frame(_EXPOSURES)
+    )
+
+
+def known_figures(
+    connection: Connection, ids: Sequence[UUID], *, kind: str, start: date, end: date
+) -> dict[UUID, bytes]:
+    """The hash of the figures of the report that each subscription has for this period."""
+    table = reports.c
+    query = sa.select(table.subscription_id, table.figures_sha256).where(
+        table.subscription_id.in_(ids),
+        table.kind == kind,
+        table.period_start_on == start,
+        table.period_end_on == end,
+    )
+    return {row.subscription_id: bytes(row.figures_sha256) for row in connection.execute(query)}
+
+
+def save(connection: Connection, rows: Sequence[ReportRow]) -> None:
+    """Write reports; one that a subscription already had for the period is replaced."""
+    if not rows:
+        return
+    values = [
+        {
+            "id": sa.func.gen_random_uuid(),
+            "subscription_id": row.subscription_id,
+            "kind": row.kind,
+            "period_start_on": row.period_start_on,
+            "period_end_on": row.period_end_on,
+            "figures": json.loads(json.dumps(row.figures)),
+            "figures_sha256": row.figures_sha256,
+            "content_sha256": row.content_sha256,
+            "storage_key": row.storage_key,
+            "pages": row.pages,
+        }
+        for row in rows
+    ]
+    statement = insert(reports).values(values)
+    kept = {"id", "subscription_id", "kind", "period_start_on", "created_at"}
+    changed = {column.name: statement.excluded[column.name] for column in reports.columns if column.name not in kept}
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["subscription_id", "kind", "period_start_on"],
+            set_={**changed, "created_at": sa.func.now()},
+        )
+    )

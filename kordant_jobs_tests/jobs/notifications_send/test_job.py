@@ -1,0 +1,48 @@
+"""The job in Dagster: it runs with plain resources and says in figures what it did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.mail import MaildirTransport
+from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.jobs.notifications_send.job import notifications_send
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs_tests.jobs.people import subscribe
+from kordant_jobs_tests.jobs.seed import add_alert, add_breach
+
+
+def run(db: Engine, keyring: Keyring, settings: Settings, folder: Path, limit: int = 100) -> dg.ExecuteInProcessResult:
+    """One run of the job."""
+    return notifications_send.execute_in_process(
+        run_config={"ops": {"send": {"config": {"limit": limit}}}},
+        resources={"db": db, "keyring": keyring, "settings": settings, "mail": MaildirTransport(folder)},
+    )
+
+
+def test_the_job_sends_what_is_due_and_tells_figures_only(
+    db: Engine, keyring: Keyring, settings: Settings, tmp_path: Path
+) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example")
+    add_alert(db, person.subscription_id, *person.items.values(), add_breach(db))
+    result = run(db, keyring, settings, tmp_path / "mails")
+    assert result.output_for_node("send")["sent"] == 1
+    assert len(list((tmp_path / "mails" / "new").iterdir())) == 1
+    told = str([event.event_specific_data for event in result.all_events])
+    assert "jane" not in told
+    assert "mail.example" not in told
+
+
+def test_a_transport_that_is_down_fails_the_run_in_one_line(
+    db: Engine, keyring: Keyring, settings: Settings, tmp_path: Path
+) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example")
+    add_alert(db, person.subscription_id, *person.items.values(), add_breach(db))
+    (tmp_path / "mails").write_text("no folder")
+    with pytest.raises(SourceUnavailable, match="KORDANT_MAILDIR"):
+        run(db, keyring, settings, tmp_path / "mails")

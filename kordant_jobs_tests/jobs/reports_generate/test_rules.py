@@ -1,0 +1,67 @@
+"""What a report may claim, and over which days."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import date
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.exposures import Verdict
+from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind, grouped, overall, period_before
+from kordant_jobs_tests.jobs.reports_generate.samples import PHONE, exposure, figures, source
+
+
+@given(st.lists(st.sampled_from(Verdict)), st.integers(0, 3))
+def test_all_clear_is_only_said_when_every_source_said_so(verdicts: Collection[Verdict], exposures: int) -> None:
+    said = overall(verdicts, exposures=exposures)
+    assert (said is Verdict.CLEAN) == (bool(verdicts) and set(verdicts) == {Verdict.CLEAN} and not exposures)
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "end", "before"),
+    [
+        (ReportKind.MONTHLY, date(2026, 1, 1), date(2026, 2, 1), date(2025, 12, 1)),
+        (ReportKind.WEEKLY, date(2026, 3, 2), date(2026, 3, 9), date(2026, 2, 23)),
+        (ReportKind.ON_DEMAND, date(2026, 3, 1), date(2026, 3, 11), date(2026, 2, 19)),
+    ],
+)
+def test_the_period_before_ends_where_this_one_starts(kind: ReportKind, start: date, end: date, before: date) -> None:
+    found = period_before(Period(kind=kind, start_on=start, end_on=end))
+    assert (found.start_on, found.end_on) == (before, start)
+
+
+def test_a_breach_is_one_row_and_the_most_urgent_comes_first() -> None:
+    rows = grouped(
+        [exposure(1, severity=Severity.LOW), exposure(2), exposure(1, item=PHONE, severity=Severity.CRITICAL)]
+    )
+    assert [(row.breach.breach_name, row.severity.value, len(row.exposures)) for row in rows] == [
+        ("Breach1", "critical", 2),
+        ("Breach2", "high", 1),
+    ]
+
+
+def test_the_hash_changes_with_anything_shown_and_with_nothing_else() -> None:
+    base = figures(exposure(1))
+    assert base.sha256() == figures(exposure(1)).sha256()
+    others = [
+        figures(exposure(1, title="Renamed")),
+        figures(exposure(1), locale="pt-BR"),
+        figures(exposure(1), sources=(source(Verdict.UNKNOWN, "it was down"),)),
+        figures(exposure(1), history=(0, 0, 0, 1)),
+        replace(base, items=()),
+        figures(),
+    ]
+    assert len({base.sha256(), *(other.sha256() for other in others)}) == len(others) + 1
+
+
+def test_what_the_database_keeps_of_it_is_counts_and_ids() -> None:
+    kept = figures(exposure(1, title="Jane's club")).as_counts()
+    assert (kept["new"], kept["open"], kept["by_severity"]["high"]) == (1, 1, 1)
+    assert kept["exposure_ids"] == [str(UUID(int=1001))]
+    assert "Jane" not in str(kept)

@@ -1,0 +1,168 @@
+"""Reports on a real database: the right figures, once, and kept whatever breaks."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.report_storage import LocalReportStorage
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.exposures import Judgement, Verdict
+from kordant_jobs.errors import TransientError
+from kordant_jobs.jobs.reports_generate import service
+from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind
+from kordant_jobs.jobs.reports_generate.service import ReportScope, ReportSummary
+from kordant_jobs.store import subscribers
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.progress import Progress
+from kordant_jobs.store.schema import reports
+from kordant_jobs.store.schema import subscribers as subscribers_table
+from kordant_jobs_tests.jobs.people import Person, subscribe
+from kordant_jobs_tests.jobs.seed import add_alert, add_breach, add_exposure, add_verdict
+
+JUNE = Period(kind=ReportKind.MONTHLY, start_on=date(2026, 6, 1), end_on=date(2026, 7, 1))
+MAY = datetime(2026, 5, 3, tzinfo=UTC)
+
+
+def make(db: Engine, keyring: Keyring, folder: Path, scope: ReportScope | None = None, **more: Any) -> ReportSummary:
+    """One run over everybody in June."""
+    ids = service.plan(scope or ReportScope(), JUNE, db=db)
+    how: dict[str, Any] = {"storage": LocalReportStorage(folder), "progress": Progress(db, "run"), **more}
+    return service.generate(ids, JUNE, db=db, keyring=keyring, **how)
+
+
+def rows(db: Engine) -> dict[UUID, Any]:
+    with db.connect() as connection:
+        return {row.subscription_id: row for row in connection.execute(sa.select(reports))}
+
+
+def affected(db: Engine, keyring: Keyring, breach: str = "Adobe") -> Person:
+    """A subscriber with one new exposure, one from before, and one that is not told."""
+    person = subscribe(db, keyring, "jane.roe@watched.example", name="Jane Roe")
+    (item_id,) = person.items.values()
+    add_alert(db, person.subscription_id, item_id, add_breach(db, breach), severity=Severity.CRITICAL)
+    add_alert(db, person.subscription_id, item_id, add_breach(db, f"{breach}Old"), seen_at=MAY)
+    add_exposure(db, item_id, add_breach(db, f"{breach}Intimate"), judgement=Judgement.WITHHELD_SENSITIVE)
+    add_verdict(db, person.subscription_id, Verdict.EXPOSED, exposed=2, new=1)
+    return person
+
+
+def test_a_report_is_kept_under_its_hash_with_its_figures(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = affected(db, keyring)
+    summary = make(db, keyring, tmp_path)
+    assert (summary.subscriptions, summary.made, summary.failed) == (1, 1, 0)
+    row = rows(db)[person.subscription_id]
+    content = (tmp_path / row.storage_key).read_bytes()
+    assert content.startswith(b"%PDF")
+    assert hashlib.sha256(content).digest() == row.content_sha256
+    assert row.storage_key == f"{row.content_sha256.hex()[:2]}/{row.content_sha256.hex()}.pdf"
+    figures = row.figures
+    assert (figures["new"], figures["open"], figures["overall"], figures["items"]) == (1, 2, "exposed", 1)
+    assert figures["by_severity"] == {"critical": 1, "high": 1, "medium": 0, "low": 0}
+    assert figures["sources"] == {"dumps": "exposed"}
+
+
+def test_run_twice_nothing_is_made_again_until_a_figure_changes(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = affected(db, keyring)
+    make(db, keyring, tmp_path)
+    first = rows(db)[person.subscription_id]
+    assert make(db, keyring, tmp_path) == ReportSummary(subscriptions=1, unchanged=1)
+    (item_id,) = person.items.values()
+    add_alert(db, person.subscription_id, item_id, add_breach(db, "Another"))
+    assert make(db, keyring, tmp_path).made == 1
+    second = rows(db)[person.subscription_id]
+    assert len(rows(db)) == 1
+    assert (second.id, second.figures["new"]) == (first.id, 2)
+    assert second.content_sha256 != first.content_sha256
+
+
+def test_made_again_by_force_it_has_the_same_bytes(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = affected(db, keyring)
+    make(db, keyring, tmp_path)
+    first = rows(db)[person.subscription_id].content_sha256
+    assert make(db, keyring, tmp_path, force=True).made == 1
+    assert rows(db)[person.subscription_id].content_sha256 == first
+
+
+def test_a_subscription_that_nobody_checked_is_unknown(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = subscribe(db, keyring, "new@watched.example")
+    make(db, keyring, tmp_path)
+    figures = rows(db)[person.subscription_id].figures
+    assert (figures["overall"], figures["sources"]) == ("unknown", {"dumps": "unknown"})
+
+
+def test_the_last_verdict_of_the_period_counts_and_later_ones_do_not(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    person = subscribe(db, keyring, "new@watched.example")
+    own = person.subscription_id
+    add_verdict(db, own, Verdict.UNKNOWN, reason="down", checked_at=datetime(2026, 6, 1, tzinfo=UTC))
+    add_verdict(db, own, Verdict.CLEAN, checked_at=datetime(2026, 6, 30, 23, tzinfo=UTC))
+    add_verdict(db, own, Verdict.UNKNOWN, reason="down", checked_at=datetime(2026, 7, 1, tzinfo=UTC))
+    make(db, keyring, tmp_path)
+    assert rows(db)[own].figures["overall"] == "clean"
+
+
+def test_only_affected_leaves_the_others_out(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = affected(db, keyring)
+    subscribe(db, keyring, "clean@watched.example")
+    assert make(db, keyring, tmp_path, ReportScope(only_affected=True)).made == 1
+    assert set(rows(db)) == {person.subscription_id}
+
+
+def test_one_broken_subscriber_is_counted_and_stops_no_other(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    broken, whole = affected(db, keyring), affected(db, keyring, "Other")
+    with db.begin() as connection:
+        connection.execute(
+            sa.update(subscribers_table)
+            .where(subscribers_table.c.id == broken.subscriber_id)
+            .values(name_encrypted=b"\0" * 40)
+        )
+    summary = make(db, keyring, tmp_path)
+    assert (summary.made, summary.failed) == (1, 1)
+    assert set(rows(db)) == {whole.subscription_id}
+
+
+def test_a_subscriber_forgotten_meanwhile_gets_none(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = affected(db, keyring)
+    ids = service.plan(ReportScope(), JUNE, db=db)
+    with db.begin() as connection:
+        subscribers.forget(connection, person.subscriber_id)
+    summary = service.generate(
+        ids, JUNE, db=db, keyring=keyring, storage=LocalReportStorage(tmp_path), progress=Progress(db, "run")
+    )
+    assert (summary.forgotten, summary.made, rows(db)) == (1, 0, {})
+
+
+class FullAfter:
+    """A store that takes one report and is full."""
+
+    def __init__(self, folder: Path) -> None:
+        self.inner, self.taken = LocalReportStorage(folder), 0
+
+    def put(self, content: bytes) -> str:
+        self.taken += 1
+        if self.taken > 1:
+            raise TransientError("a report cannot be written (No space left on device).")
+        return self.inner.put(content)
+
+    def get(self, key: str) -> bytes:
+        return self.inner.get(key)
+
+
+def test_a_full_store_stops_the_run_keeps_what_was_made_and_the_next_run_goes_on(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    for name in ("One", "Two", "Three"):
+        affected(db, keyring, name)
+    with pytest.raises(TransientError, match="No space left"):
+        make(db, keyring, tmp_path, storage=FullAfter(tmp_path))
+    assert len(rows(db)) == 1
+    assert make(db, keyring, tmp_path) == ReportSummary(subscriptions=3, made=2, unchanged=1, pages=4)
