@@ -12,9 +12,10 @@ from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
+from kordant_jobs.adapters.report_storage import LocalReportStorage
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox
-from kordant_jobs.ports import BreachCatalogue, MailTransport
+from kordant_jobs.ports import BreachCatalogue, MailTransport, ReportStorage
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import database
 from kordant_jobs.store.keyring import Keyring
@@ -87,6 +88,12 @@ def mail(_: dg.InitResourceContext) -> MailTransport:
     return open_transport(load_settings())
 
 
+@dg.resource(description="Where PDF reports are kept, by their content.")
+def report_storage(_: dg.InitResourceContext) -> ReportStorage:
+    """The report storage of the settings: a local folder."""
+    return LocalReportStorage(load_settings().reports)
+
+
 @dg.resource(description="The settings (KORDANT_*), frozen.")
 def settings(_: dg.InitResourceContext) -> Settings:
     """The settings of this process."""
@@ -100,5 +107,6 @@ RESOURCES: Mapping[str, Any] = {
     "corpus": corpus,
     "catalogue": catalogue,
     "mail": mail,
+    "storage": report_storage,
     "settings": settings,
 }

@@ -69,9 +69,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 def test_no_master_key_for_an_own_database(environ: Mapping[str, str]) -> None:
     without = {name: value for name, value in environ.items() if name != "KORDANT_MASTER_KEY"}
-    _one_line(
-        _run("status", **without), "there is no master key: .* is absent and KORDANT_MASTER_KEY is unset"
-    )
+    _one_line(_run("status", **without), "there is no master key: .* is absent and KORDANT_MASTER_KEY is unset")
 
 
 def test_another_master_key(environ: Mapping[str, str], db: Engine, keyring: Keyring) -> None:

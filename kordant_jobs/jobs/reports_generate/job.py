@@ -13,11 +13,11 @@ from pydantic import Field
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.engine.op_body import op_body
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.reports_generate import service
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind
 from kordant_jobs.jobs.reports_generate.service import JOB, ReportScope, ReportSummary
-from kordant_jobs.jobs.running import op_body
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.keyring import Keyring
 
