@@ -107,6 +107,6 @@ RESOURCES: Mapping[str, Any] = {
     "corpus": corpus,
     "catalogue": catalogue,
     "mail": mail,
-    "storage": report_storage,
+    "report_storage": report_storage,
     "settings": settings,
 }

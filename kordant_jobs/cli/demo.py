@@ -166,7 +166,7 @@ def new_subscribers(population: Population, now: datetime) -> list[NewSubscriber
 def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages) -> None:
     today = datetime.now(UTC).date()
     period = {"period_start_on": str(today - timedelta(days=7)), "period_end_on": str(today + timedelta(days=1))}
-    report = {"ops": {"plan": {"config": {"kind": "on_demand", "only_affected": True, **period}}}}
+    report = {"ops": {"plan_reports": {"config": {"kind": "on_demand", "only_affected": True, **period}}}}
     for stage, title, job, config in (
         ("scan", "darkwatch_scan", "darkwatch_scan", None),
         ("notify", "notifications_send", "notifications_send", None),

@@ -25,7 +25,7 @@ class SendConfig(dg.Config):
     batch: int = Field(default=service.BATCH, ge=1, le=10_000, description="Claimed and sent at once.")
 
 
-@dg.op(name="send")
+@dg.op(name="send_notifications")
 def send_op(
     context: dg.OpExecutionContext,
     config: SendConfig,

@@ -43,15 +43,15 @@ class ReportConfig(dg.Config):
             PermanentError: the kind is none, or the days are no period.
         """
         if self.kind not in set(ReportKind):
-            raise PermanentError(f"ops.plan.config.kind must be one of {', '.join(ReportKind)}.")
+            raise PermanentError(f"ops.plan_reports.config.kind must be one of {', '.join(ReportKind)}.")
         try:
             start, end = date.fromisoformat(self.period_start_on), date.fromisoformat(self.period_end_on)
         except ValueError:
             raise PermanentError(
-                "ops.plan.config.period_start_on and period_end_on must be days, as 2026-11-01."
+                "ops.plan_reports.config.period_start_on and period_end_on must be days, as 2026-11-01."
             ) from None
         if start >= end:
-            raise PermanentError("ops.plan.config.period_end_on must be after period_start_on.")
+            raise PermanentError("ops.plan_reports.config.period_end_on must be after period_start_on.")
         return Period(kind=ReportKind(self.kind), start_on=start, end_on=end)
 
     def scope(self) -> ReportScope:
@@ -61,11 +61,11 @@ class ReportConfig(dg.Config):
             PermanentError: a tier or an id is none.
         """
         if unknown := set(self.tiers) - set(Tier):
-            raise PermanentError(f"ops.plan.config.tiers: {min(unknown)} is no tier; there are {', '.join(Tier)}.")
+            raise PermanentError(f"ops.plan_reports.config.tiers: {min(unknown)} is no tier; there are {', '.join(Tier)}.")
         try:
             ids = None if self.subscription_ids is None else tuple(UUID(one) for one in self.subscription_ids)
         except ValueError:
-            raise PermanentError("ops.plan.config.subscription_ids holds something that is no UUID.") from None
+            raise PermanentError("ops.plan_reports.config.subscription_ids holds something that is no UUID.") from None
         return ReportScope(tiers=tuple(self.tiers), subscription_ids=ids, only_affected=self.only_affected)
 
 
@@ -78,7 +78,7 @@ class ReportPlan:
     chunks: tuple[tuple[UUID, ...], ...]
 
 
-@dg.op(name="plan", out=dg.Out(ReportPlan), tags={"kind": "plan"})
+@dg.op(name="plan_reports", out=dg.Out(ReportPlan), tags={"kind": "plan"})
 def plan_op(context: dg.OpExecutionContext, config: ReportConfig, db: dg.ResourceParam[Engine]) -> ReportPlan:
     """Choose the subscriptions and share them out over chunks."""
     with op_body(context, db) as progress:
@@ -98,7 +98,7 @@ def chunk_reports(plan: ReportPlan) -> Iterator[dg.DynamicOutput[int]]:
         yield dg.DynamicOutput(place, mapping_key=f"{place:02d}")
 
 
-@dg.op(name="make")
+@dg.op(name="make_reports")
 def make_op(
     context: dg.OpExecutionContext,
     plan: ReportPlan,
@@ -124,7 +124,7 @@ def make_op(
         return made
 
 
-@dg.op(name="summarise")
+@dg.op(name="summarise_reports")
 def summarise_op(
     context: dg.OpExecutionContext, made: list[ReportSummary], db: dg.ResourceParam[Engine]
 ) -> dict[str, int]:

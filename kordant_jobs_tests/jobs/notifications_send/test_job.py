@@ -20,7 +20,7 @@ from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 def run(db: Engine, keyring: Keyring, settings: Settings, folder: Path, limit: int = 100) -> dg.ExecuteInProcessResult:
     """One run of the job."""
     return notifications_send.execute_in_process(
-        run_config={"ops": {"send": {"config": {"limit": limit}}}},
+        run_config={"ops": {"send_notifications": {"config": {"limit": limit}}}},
         resources={"db": db, "keyring": keyring, "settings": settings, "mail": MaildirTransport(folder)},
     )
 
@@ -31,7 +31,7 @@ def test_the_job_sends_what_is_due_and_tells_figures_only(
     person = subscribe(db, keyring, "jane.roe@watched.example")
     add_alert(db, person.subscription_id, *person.items.values(), add_breach(db))
     result = run(db, keyring, settings, tmp_path / "mails")
-    assert result.output_for_node("send")["sent"] == 1
+    assert result.output_for_node("send_notifications")["sent"] == 1
     assert len(list((tmp_path / "mails" / "new").iterdir())) == 1
     told = str([event.event_specific_data for event in result.all_events])
     assert "jane" not in told

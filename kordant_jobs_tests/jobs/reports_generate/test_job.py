@@ -21,7 +21,7 @@ JUNE = {"kind": "monthly", "period_start_on": "2026-06-01", "period_end_on": "20
 def run(db: Engine, keyring: Keyring, folder: Path, **config: Any) -> dg.ExecuteInProcessResult:
     """One run of the job."""
     return reports_generate.execute_in_process(
-        run_config={"ops": {"plan": {"config": {**JUNE, **config}}}},
+        run_config={"ops": {"plan_reports": {"config": {**JUNE, **config}}}},
         resources={"db": db, "keyring": keyring, "report_storage": LocalReportStorage(folder)},
     )
 
@@ -33,14 +33,14 @@ def test_the_job_makes_the_reports_of_the_affected(db: Engine, keyring: Keyring,
         if number:
             add_alert(db, person.subscription_id, *person.items.values(), "Adobe")
     result = run(db, keyring, tmp_path, only_affected=True)
-    figures = result.output_for_node("summarise")
+    figures = result.output_for_node("summarise_reports")
     assert (figures["subscriptions"], figures["made"], figures["failed"]) == (2, 2, 0)
     assert len(list(tmp_path.rglob("*.pdf"))) == 2
     assert "jane" not in str([event.event_specific_data for event in result.all_events])
 
 
 def test_no_subscription_is_no_error(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
-    assert run(db, keyring, tmp_path).output_for_node("summarise")["made"] == 0
+    assert run(db, keyring, tmp_path).output_for_node("summarise_reports")["made"] == 0
 
 
 @pytest.mark.parametrize(
