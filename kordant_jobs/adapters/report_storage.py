@@ -9,6 +9,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from kordant_jobs.errors import PermanentError, TransientError
+from kordant_jobs.ports import ReportStorage
+from kordant_jobs.settings import Settings
 
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.pdf")
 
@@ -72,6 +74,11 @@ class LocalReportStorage:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def open_report_storage(settings: Settings) -> ReportStorage:
+    """The folder of the settings. Nothing is made yet."""
+    return LocalReportStorage(settings.reports)
 
 
 def _remove(path: Path) -> None:

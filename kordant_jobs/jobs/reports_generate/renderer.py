@@ -4,9 +4,11 @@ bytes: dates and the document's id come from the content, fonts from `fonts/`.""
 from __future__ import annotations
 
 import atexit
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.resources import files
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -84,7 +86,8 @@ def render(content: ReportContent) -> Pdf:
         SetupError: WeasyPrint or the libraries that it needs are missing.
     """
     try:
-        from weasyprint import HTML
+        with redirect_stdout(StringIO()):  # it prints a page of advice when a library is missing
+            from weasyprint import HTML
         from weasyprint.urls import URLFetcher  # type: ignore[import-untyped]
     except (ImportError, OSError):
         raise SetupError(

@@ -96,7 +96,7 @@ def test_a_maildir_takes_the_same_id_once_even_when_it_was_read_meanwhile(tmp_pa
     (new,) = (folder / "new").iterdir()
     new.rename(folder / "cur" / f"{new.name}:2,S")
     list(transport.deliver([one]))
-    assert len(mailbox.Maildir(folder)) == 1
+    assert [len(list((folder / name).iterdir())) for name in ("tmp", "new", "cur")] == [0, 0, 1]
 
 
 def test_a_foreign_file_in_the_maildir_disturbs_nothing(tmp_path: Path) -> None:

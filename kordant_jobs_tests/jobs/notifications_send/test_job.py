@@ -29,7 +29,8 @@ def test_the_job_sends_what_is_due_and_tells_figures_only(
     db: Engine, keyring: Keyring, settings: Settings, tmp_path: Path
 ) -> None:
     person = subscribe(db, keyring, "jane.roe@watched.example")
-    add_alert(db, person.subscription_id, *person.items.values(), add_breach(db))
+    (item_id,) = person.items.values()
+    add_alert(db, person.subscription_id, item_id, add_breach(db))
     result = run(db, keyring, settings, tmp_path / "mails")
     assert result.output_for_node("send_notifications")["sent"] == 1
     assert len(list((tmp_path / "mails" / "new").iterdir())) == 1
@@ -42,7 +43,8 @@ def test_a_transport_that_is_down_fails_the_run_in_one_line(
     db: Engine, keyring: Keyring, settings: Settings, tmp_path: Path
 ) -> None:
     person = subscribe(db, keyring, "jane.roe@watched.example")
-    add_alert(db, person.subscription_id, *person.items.values(), add_breach(db))
+    (item_id,) = person.items.values()
+    add_alert(db, person.subscription_id, item_id, add_breach(db))
     (tmp_path / "mails").write_text("no folder")
     with pytest.raises(SourceUnavailable, match="KORDANT_MAILDIR"):
         run(db, keyring, settings, tmp_path / "mails")

@@ -19,12 +19,13 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.mail import MaildirTransport, SmtpTransport, parse_smtp_url
 from kordant_jobs.adapters.mail.fake import FakeSmtpServer
+from kordant_jobs.domain.alerts import Channel
 from kordant_jobs.domain.exposures import SecretKind
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.notifications_send import rules, service
 from kordant_jobs.jobs.notifications_send.letter import Sender
 from kordant_jobs.ports import Delivery, DeliveryOutcome, MailTransport, OutgoingMail
-from kordant_jobs.store import database, subscribers
+from kordant_jobs.store import database, outbox, subscribers
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.progress import Progress, read_progress
 from kordant_jobs.store.schema import exposures, notification_outbox, subscriptions, watchlist_items
@@ -227,6 +228,24 @@ def test_a_sender_whose_lease_went_to_another_writes_nothing(db: Engine, keyring
     assert send(db, keyring, Slow()).lost_leases == 1
     row = outbox_rows(db)[outbox_id]
     assert (row.status, row.attempts) == ("sent", 2)
+
+
+def test_a_lost_lease_is_lost_even_while_the_successor_still_sends(db: Engine, keyring: Keyring) -> None:
+    _, (outbox_id,) = alerted(db, keyring)
+
+    class Slow:
+        """While it sends, its lease ends and another sender claims the same."""
+
+        def deliver(self, mails: Iterable[OutgoingMail]) -> Generator[Delivery, None, None]:
+            make_due(db)
+            with db.begin() as connection:
+                (taken,) = outbox.claim(connection, channel=Channel.EMAIL, limit=9, lease=timedelta(minutes=1))
+            assert (taken.id, taken.attempt, taken.interrupted) == (outbox_id, 2, True)
+            for mail in mails:
+                yield Delivery(mail_id=mail.id, outcome=DeliveryOutcome.DELIVERED)
+
+    assert send(db, keyring, Slow()).lost_leases == 1
+    assert outbox_rows(db)[outbox_id].status == "sending"
 
 
 def test_two_senders_at_once_share_the_work(db: Engine, keyring: Keyring, tmp_path: Path) -> None:

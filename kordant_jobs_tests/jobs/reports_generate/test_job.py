@@ -31,7 +31,8 @@ def test_the_job_makes_the_reports_of_the_affected(db: Engine, keyring: Keyring,
     for number in range(3):
         person = subscribe(db, keyring, f"jane.roe{number}@watched.example")
         if number:
-            add_alert(db, person.subscription_id, *person.items.values(), "Adobe")
+            (item_id,) = person.items.values()
+            add_alert(db, person.subscription_id, item_id, "Adobe")
     result = run(db, keyring, tmp_path, only_affected=True)
     figures = result.output_for_node("summarise_reports")
     assert (figures["subscriptions"], figures["made"], figures["failed"]) == (2, 2, 0)

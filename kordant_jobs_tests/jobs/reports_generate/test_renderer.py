@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 
 import pikepdf
 import pytest
@@ -16,7 +19,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from kordant_jobs.domain.exposures import Verdict
-from kordant_jobs.jobs import reports_generate
+from kordant_jobs.jobs import notifications_send, reports_generate
 from kordant_jobs.jobs.reports_generate.content import Opened, write_report
 from kordant_jobs.jobs.reports_generate.renderer import Pdf, html_of, render
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures
@@ -159,6 +162,33 @@ def test_a_name_from_right_to_left_and_a_title_of_300_characters_are_rendered() 
     pdf = render(write_report(figures(exposure(1, title="x" * 300)), replace(OPENED, name="يوسف דוד")))
     assert pdf.pages <= 2
     assert "يوسف" in text_of(pdf)
+
+
+WITHOUT_PANGO = """
+from kordant_jobs.jobs.reports_generate.content import write_report
+from kordant_jobs.jobs.reports_generate.renderer import render
+from kordant_jobs_tests.jobs.reports_generate.samples import OPENED, figures
+try:
+    render(write_report(figures(), OPENED))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_machine_without_pango_gets_one_line_that_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "weasyprint.py").write_text("print('advice ' * 99); raise OSError('cannot load library pango')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PANGO], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith("SetupError PDF reports need the Pango library")
+    assert run.stdout.count("\n") == 1
+
+
+def test_mails_and_reports_speak_of_data_in_the_same_words() -> None:
+    for name in ("data_classes.toml", "wording.py"):
+        one, other = (files(job).joinpath(name).read_text("utf-8") for job in (reports_generate, notifications_send))
+        assert one == other, f"{name} of the two jobs differ"
 
 
 def test_every_text_is_translated_and_no_translation_is_left_over() -> None:
