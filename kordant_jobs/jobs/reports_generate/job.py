@@ -61,7 +61,9 @@ class ReportConfig(dg.Config):
             PermanentError: a tier or an id is none.
         """
         if unknown := set(self.tiers) - set(Tier):
-            raise PermanentError(f"ops.plan_reports.config.tiers: {min(unknown)} is no tier; there are {', '.join(Tier)}.")
+            raise PermanentError(
+                f"ops.plan_reports.config.tiers: {min(unknown)} is no tier; there are {', '.join(Tier)}."
+            )
         try:
             ids = None if self.subscription_ids is None else tuple(UUID(one) for one in self.subscription_ids)
         except ValueError:
