@@ -92,7 +92,7 @@ def run_demo(*, seed: int, subscribers: int, lines: int, keep: bool, as_json: bo
         finally:
             with stages.timed("stop"):
                 stack.stop()
-        found = _compare(session, population, dump_set)
+        found = _compare(session, dump_set)
         summary = _summary(session, before, found, stages, population, dump_set)
     print_json(summary) if as_json else _print(summary, session)
     if summary["missed"] or summary["false_hits"]:
@@ -185,12 +185,14 @@ def _wait_for_the_outbox(session: Session) -> None:
         time.sleep(POLL_S)
 
 
-def _compare(session: Session, population: Population, dump_set: DumpSet) -> dict[str, int]:
-    """Found against planted, to the pair (item, breach)."""
-    planted = {(str(one.item_id), one.breach_name) for one in dump_set.planted if one.breach_name is not None}
+def _compare(session: Session, dump_set: DumpSet) -> dict[str, int]:
+    """Found against planted, to the pair (item, breach); a dump of no catalogued breach is a breach of its own."""
     with session.db.connect() as connection:
+        labels = connection.execute(sa.text("SELECT file_label, breach_name FROM kordant.breach_dumps"))
+        breach_of: dict[str, str] = {row.file_label: row.breach_name for row in labels}
         rows = connection.execute(sa.text("SELECT item_id::text, breach_name FROM kordant.exposures"))
-        found = {(row[0], row[1]) for row in rows}
+        found = {(row.item_id, row.breach_name) for row in rows}
+    planted = {(str(one.item_id), breach_of[one.dump]) for one in dump_set.planted}
     return {"planted": len(planted), "missed": len(planted - found), "false_hits": len(found - planted)}
 
 

@@ -35,11 +35,11 @@ class Progress:
 
     def start(self, total: int, message: str) -> None:
         """Begin the count anew: 0 of `total`."""
-        self._write(sa.literal(0), sa.literal(total), message)
+        self._write(message, first_total=total, done=sa.literal(0), total=sa.literal(total))
 
     def expect(self, total: int, message: str) -> None:
         """Set the total, keeping what is done."""
-        self._write(run_progress.c.done, sa.literal(total), message)
+        self._write(message, first_total=total, total=sa.literal(total))
 
     def advance(self, by: int, message: str) -> None:
         """Add to what is done; `message` names no person."""
@@ -50,17 +50,15 @@ class Progress:
     def flush(self, message: str) -> None:
         """Write what is counted now."""
         pending, self._pending = self._pending, 0
-        self._write(run_progress.c.done + pending, run_progress.c.total, message)
+        self._write(message, first_done=pending, done=run_progress.c.done + pending)
 
-    def _write(self, done: sa.ColumnElement[int], total: sa.ColumnElement[int], message: str) -> None:
-        row = insert(run_progress).values(run_id=self._run_id, done=0, total=0, message=message)
+    def _write(
+        self, message: str, *, first_done: int = 0, first_total: int = 0, **changed: sa.ColumnElement[int]
+    ) -> None:
+        row = insert(run_progress).values(run_id=self._run_id, done=first_done, total=first_total, message=message)
+        change = {**changed, "message": message, "updated_at": sa.func.now()}
         with self._db.begin() as connection:
-            connection.execute(
-                row.on_conflict_do_update(
-                    index_elements=["run_id"],
-                    set_={"done": done, "total": total, "message": message, "updated_at": sa.func.now()},
-                )
-            )
+            connection.execute(row.on_conflict_do_update(index_elements=["run_id"], set_=change))
         self._written_at = time.monotonic()
 
     def __enter__(self) -> Progress:

@@ -264,7 +264,10 @@ def _mime(headers: Mapping[str, str], texts: Mapping[str, str], *, boundary: str
 
 def _recipient(address: str) -> str:
     try:
-        found = validate_email(address.strip(), check_deliverability=False, globally_deliverable=False)
+        # Whether a name such as `.test` leads anywhere is for the mail server to say, not for us.
+        found = validate_email(
+            address.strip(), check_deliverability=False, globally_deliverable=False, test_environment=True
+        )
     except EmailNotValidError:
         raise NoSuchAddress from None
     return found.ascii_email or f"{found.local_part}@{found.ascii_domain}"
