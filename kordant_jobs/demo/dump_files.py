@@ -102,10 +102,13 @@ def write_dumps(population: Population, folder: Path, *, seed: int, lines: int =
     planted: list[Planted] = []
     near: list[str] = []
     passwords: set[str] = set()
-    for place, (spec, count) in enumerate(zip(FILES, _shares(lines), strict=True)):
+    for place, spec in reversed(list(enumerate(FILES))):
+        # The first file is written last and takes what is left, so that there are `lines` lines in all: those of SQL,
+        # which hold many tuples each, are known once they are written.
+        count = int(lines * spec.share) if place else lines - sum(file.text_lines for file in files)
         rng = np.random.Generator(np.random.PCG64([seed, 3, place]))
         file, hits, misses, secrets = _write_file(spec, folder, count, maker, rng)
-        files.append(file)
+        files.insert(0, file)
         near += misses
         passwords |= secrets
         for hit, line in _first_lines(hits).values():
@@ -114,13 +117,6 @@ def write_dumps(population: Population, folder: Path, *, seed: int, lines: int =
                 for item_id in owners[f"{hit.kind} {hit.canonical}"]
             ]
     return DumpSet(files=tuple(files), planted=tuple(planted), near_misses=tuple(near), passwords=frozenset(passwords))
-
-
-def _shares(lines: int) -> list[int]:
-    """`lines` spread over the files; the first takes what rounding leaves."""
-    counts = [int(lines * spec.share) for spec in FILES]
-    counts[0] += lines - sum(counts)
-    return counts
 
 
 def _first_lines(hits: Sequence[tuple[Hit, int]]) -> dict[tuple[str, str], tuple[Hit, int]]:

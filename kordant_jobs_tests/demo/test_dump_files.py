@@ -94,7 +94,7 @@ def test_bad_lines_are_as_many_as_said_and_about_one_in_a_hundred(world: World) 
 
 def test_lines_add_up(world: World) -> None:
     files = world.dumps.files
-    assert sum(file.lines for file in files) == LINES
+    assert sum(file.text_lines for file in files) == LINES
     for file in files:
         assert len(lines_of(world.folder / file.name, file.encoding)) == file.text_lines
         assert file.shape == "sql_insert" or file.text_lines == file.lines
@@ -175,7 +175,7 @@ def test_too_few_lines_are_refused_with_the_number_that_would_do(tmp_path: Path)
 @pytest.mark.parametrize(("subscribers", "lines"), [(1, 2_000), (1_000, 6_000), (333, 2_000)])
 def test_the_smallest_sizes_that_are_accepted_work(tmp_path: Path, subscribers: int, lines: int) -> None:
     dumps = write_dumps(make_population(1, subscribers), tmp_path, seed=1, lines=lines)
-    assert sum(file.lines for file in dumps.files) == lines
+    assert sum(file.text_lines for file in dumps.files) == lines
 
 
 def test_packing_is_free_of_the_clock() -> None:

@@ -213,4 +213,4 @@ def _mended(data: bytes) -> bytes:
             high.filter("broken").select("line", text=pl.Series(texts_broken, dtype=pl.String)),
         ]
     ).sort("line")
-    return "\n".join(fixed["text"].to_list()).encode()
+    return "\n".join([*fixed["text"].to_list(), ""]).encode()

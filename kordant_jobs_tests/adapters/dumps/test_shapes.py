@@ -237,3 +237,9 @@ def test_a_line_of_delimiters_alone_is_blank_and_hides_no_bad_one(tmp_path: Path
     path.write_text("email\tnick\tpassword\n" + "\n".join([*rows, "\t\t", "one column", "", *rows[:1]]) + "\n")
     _, _, bad, _ = read(path)
     assert bad == {"wrong_columns": 1}
+
+
+def test_a_blank_line_at_the_end_counts_beside_a_broken_one(tmp_path: Path) -> None:
+    path = tmp_path / "dump.txt"
+    path.write_bytes(b"a@b.cd\nb@b.cd caf\xe9\nc@b.cd\n\n")
+    assert read(path)[1] == 4
