@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from typing import Annotated
 
 import typer
@@ -71,17 +69,9 @@ def run_checks(
 )
 def dagster(context: typer.Context) -> None:
     """Run a `dagster` command on this project's database and settings: kordant-jobs dagster job execute -j NAME."""
-    from kordant_jobs.bootstrap.state import CHECKOUT
-    from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
-    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.cli.passthrough import run_dagster
 
-    with open_session() as session:
-        home = prepare_dagster_home(CHECKOUT, session.settings.state_dir)
-        prepare_storage(home, session.environ, session.settings.state_dir / "logs" / "dagster-storage.log")
-        command = [sys.executable, "-m", "dagster", *context.args]
-        environ = {**session.environ, "DAGSTER_MODULE_NAME": "kordant_jobs.definitions"}
-        done = subprocess.run(command, env=environ, check=False)
-    raise SystemExit(done.returncode)
+    raise SystemExit(run_dagster(context.args))
 
 
 @app.command()

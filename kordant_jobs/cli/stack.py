@@ -152,7 +152,7 @@ class Stack:
         self._wait_until_ready(began)
         if self.config.webserver:
             self.urls["Dagster"] = f"http://{HOST}:{self._port}"
-        self._claim.say({"urls": self.urls})
+        self._claim.say({"urls": self.urls, "code_server": str(self._socket)})
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End every part and all that it started: webserver, daemon, code server. At most `grace_s` each, and
