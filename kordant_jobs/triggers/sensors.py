@@ -17,6 +17,7 @@ POLL_S = 2
 """Dagster takes 0 for 30 s; its sensor daemon itself waits 5 s between rounds."""
 
 
+REALTIME_TIERS = BY_NAME[darkwatch_scan.name].realtime_tiers
 UNFINISHED = (
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -45,7 +46,7 @@ def drop_folder_sensor(
     facts = "\n".join(f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files)
     request = dg.RunRequest(
         run_key=hashlib.sha256(facts.encode()).hexdigest(),
-        run_config={"ops": {"plan": {"config": {"tiers": list(BY_NAME[darkwatch_scan.name].realtime_tiers)}}}},
+        run_config={"ops": {"plan": {"config": {"tiers": [tier.value for tier in REALTIME_TIERS]}}}},
         tags={"kordant/trigger": "drop_folder"},
     )
     return dg.SensorResult(run_requests=[request])

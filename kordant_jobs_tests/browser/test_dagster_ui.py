@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from kordant_jobs.demo.population import make_population
 from kordant_jobs_tests.browser.conftest import CHROMIUM, System
+from kordant_jobs_tests.browser.world import PEOPLE, SEED
 
 pytestmark = [
     pytest.mark.browser,
@@ -85,7 +88,17 @@ def test_three_partitions_are_backfilled_by_clicks(system: System, page: Page, s
     page.screenshot(path=screenshots / "runs.png")
 
 
-def test_the_sensor_watches_the_drop_folder(system: System, page: Page, screenshots: Path) -> None:
+def test_a_dump_dropped_while_up_runs_is_scanned_and_told(system: System, page: Page, screenshots: Path) -> None:
+    premium = [person for person in make_population(SEED, PEOPLE).subscribers if person.tier == "premium"]
+    named = next(item for person in premium for item in person.items if item.kind == "email")
+    before = len(_runs(system, "notifications_send"))
+    draft = system.state / "drop" / ".new.csv"
+    draft.write_text(f"email,password\n{named.canonical},rain-{'x' * 12}\n")
+    draft.rename(system.state / "drop" / "new.csv")
+    _wait_for_runs(system, "notifications_send", before + 1)
+    dumps = json.loads(system.command("dumps", "list", "--json"))
+    assert [dump["status"] for dump in dumps if dump["file_label"] == "new.csv"] == ["ingested"]
+    assert not (system.state / "drop" / "new.csv").exists()
     page.goto(f"{system.url}/locations/kordant_jobs/sensors/drop_folder_sensor")
     expect(page.get_by_text("drop_folder_sensor").first).to_be_visible()
     page.screenshot(path=screenshots / "sensor.png")

@@ -12,14 +12,14 @@ from kordant_jobs.demo.catalogue import make_catalogue
 from kordant_jobs.demo.dump_files import write_dumps
 from kordant_jobs.demo.population import make_population
 
-SEED = 3
+SEED, PEOPLE = 3, 60
 
 
 def main(state: Path) -> None:
     """Sixty subscribers, ten dumps, registered as of the last three days."""
     (state / "catalogue.json").write_text(json.dumps(make_catalogue(SEED)))
     with open_session() as session:
-        population = make_population(SEED, 60)
+        population = make_population(SEED, PEOPLE)
         load(session, population, write_dumps(population, session.settings.drop, seed=SEED, lines=4_000))
 
 
