@@ -20,8 +20,9 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli.check import BROWSERS
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",
