@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 HERE = files(__package__)
 
-NOTES = ("::footnote-", "::note-")
-"""Selectors of WeasyPrint's style sheet that no report needs."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPage:
@@ -72,12 +69,10 @@ def _style(page_word: str, of_word: str) -> CSS:
 
 @lru_cache(maxsize=1)
 def _browser_style() -> CSS:
-    """WeasyPrint's own style sheet without footnotes and notes: their rules are for every element, so each would get
-    five more computed styles, half the time that styles take."""
+    """What a browser would say of our tags; `templates/browser.css` says why it is not WeasyPrint's."""
     from weasyprint import CSS
 
-    sheet = files("weasyprint.css").joinpath("html5_ua.css").read_text("utf-8")
-    return CSS(string="\n".join(line for line in sheet.splitlines() if not line.startswith(NOTES)))
+    return CSS(string=HERE.joinpath("templates", "browser.css").read_text("utf-8"))
 
 
 def _parsed(page: ReportPage) -> HTML:

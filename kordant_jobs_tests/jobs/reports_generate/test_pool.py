@@ -15,7 +15,7 @@ import pytest
 
 from kordant_jobs.errors import TransientError
 from kordant_jobs.jobs.reports_generate.content import write_report
-from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage, lay_out
+from kordant_jobs.jobs.reports_generate.layout import ReportPage, lay_out
 from kordant_jobs.jobs.reports_generate.pool import IN_PROCESS_MAX, Renderers
 from kordant_jobs.jobs.reports_generate.renderer import page_of
 from kordant_jobs_tests.jobs.reports_generate.samples import OPENED, exposure, figures
