@@ -9,16 +9,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.subscriptions import SubscriptionStatus
 from kordant_jobs.store.schema import reports, subscriptions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,8 @@ ORDER BY x.first_seen_at, x.id
 def facts(connection: Connection, ids: Sequence[UUID], *, start: date, end: date) -> ReportFacts:
     """What the reports of these subscriptions are made from: four queries, however many they are."""
     values = {"ids": [str(one) for one in ids], "start": start, "end": end}
+
+    import pandas as pd  # half a second that only a run which makes reports should pay
 
     def frame(query: str) -> pd.DataFrame:
         found = connection.execute(sa.text(query), {key: values[key] for key in values if f":{key}" in query})

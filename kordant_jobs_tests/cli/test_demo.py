@@ -28,7 +28,7 @@ from kordant_jobs.demo.population import make_population
 from kordant_jobs.store.embedded import EmbeddedPostgres
 from kordant_jobs_tests.browser.conftest import environ
 
-SEED, SUBSCRIBERS, LINES = 11, 150, 8_000
+SEED, SUBSCRIBERS, LINES = 11, 60, 3_000
 ARGUMENTS = ("--seed", str(SEED), "--subscribers", str(SUBSCRIBERS), "--lines", str(LINES), "--json")
 
 pytestmark = pytest.mark.timeout(600)
@@ -80,11 +80,12 @@ def _forms(plain: Iterable[str]) -> dict[str, str]:
 def _leaks(places: Iterable[tuple[str, bytes]], forms: dict[str, str]) -> list[tuple[str, str]]:
     """(place, form) for each form that stands in a place."""
     patterns = list(forms)
-    return [
-        (place, form)
-        for place, content in places
-        for form in pl.Series([content.decode("latin-1")]).str.extract_many(patterns)[0] or ()
-    ]
+    return [(place, form) for place, content in places for form in _found(content, patterns)]
+
+
+def _found(content: bytes, patterns: list[str]) -> list[str]:
+    found = pl.Series([content.decode("latin-1")]).str.extract_many(patterns).explode().drop_nulls()
+    return found.unique().to_list()
 
 
 def _files(folder: Path, *, but: tuple[Path, ...] = ()) -> Iterator[tuple[str, bytes]]:

@@ -165,6 +165,7 @@ def test_after_kill_9_the_parts_end_and_the_next_start_waits_for_them(
     assert left(config.state_dir) == []
 
 
+@pytest.mark.slow
 def test_definitions_that_do_not_load_are_one_line_with_the_log(config: stack.StackConfig) -> None:
     (config.checkout / "tiny_definitions.py").write_text("raise ValueError('no such tier')\n", encoding="utf-8")
     alone = stack.StackConfig(**{**vars(config), "daemon": False})
@@ -176,6 +177,7 @@ def test_definitions_that_do_not_load_are_one_line_with_the_log(config: stack.St
     assert left(config.state_dir) == []
 
 
+@pytest.mark.slow
 def test_a_part_that_ends_at_once_is_one_line_with_the_log(config: stack.StackConfig) -> None:
     (config.checkout / "workspace.yaml").write_text("nonsense: 1\n", encoding="utf-8")
     with pytest.raises(PermanentError, match=r"ended with code 1 .*: see .*\.log"), stack.Stack(config):

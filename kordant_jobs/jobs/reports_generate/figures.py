@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-import pandas as pd
 
 from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.exposures import Source, Verdict
@@ -21,6 +19,10 @@ from kordant_jobs.jobs.reports_generate.rules import (
     period_before,
 )
 from kordant_jobs.store.reports import ReportFacts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 NOT_CHECKED = "not checked in this period"
 
@@ -99,6 +101,8 @@ def _history(exposures: pd.DataFrame, periods: list[Period]) -> dict[tuple[UUID,
     """How many exposures each subscription has of each period, by the period's place in `periods` (newest first)."""
     if exposures.empty:
         return {}
+    import pandas as pd  # half a second that only a run which makes reports should pay
+
     edges = pd.DatetimeIndex([_midnight(one.start_on) for one in reversed(periods)])
     after = edges.searchsorted(pd.DatetimeIndex(exposures["first_seen_at"]), side="right")
     counted = exposures.assign(place=len(periods) - after).groupby(["subscription_id", "place"]).size().reset_index()
