@@ -39,7 +39,7 @@ def lock_name(connection: Connection, name: str) -> None:
 
 
 def acquire(connection: Connection, name: str, *, limit: int, holder: str, now: datetime, ttl_s: float) -> Lease | None:
-    """One of `limit` slots called `name` for `ttl_s` seconds, or None when all are held. Expired ones are taken over."""
+    """One of `limit` slots called `name` for `ttl_s` seconds; None when all are held. Expired ones are taken over."""
     lock_name(connection, name)
     reap(connection, now=now, name=name)
     held = connection.execute(sa.select(sa.func.count()).where(job_leases.c.name == name)).scalar_one()
@@ -51,12 +51,14 @@ def acquire(connection: Connection, name: str, *, limit: int, holder: str, now: 
 def insert(connection: Connection, names: Sequence[str], *, holder: str, now: datetime, ttl_s: float) -> list[Lease]:
     """A new lease for each name, in that order. The caller has seen to the limits."""
     expires_at = now + timedelta(seconds=ttl_s)
+    ids = [uuid7() for _ in names]
     rows = [
-        {"id": uuid7(), "name": name, "holder": holder, "taken_at": now, "expires_at": expires_at} for name in names
+        {"id": one, "name": name, "holder": holder, "taken_at": now, "expires_at": expires_at}
+        for one, name in zip(ids, names, strict=True)
     ]
     made = connection.execute(sa.insert(job_leases).returning(job_leases.c.id, job_leases.c.fence), rows)
     fences = {row.id: row.fence for row in made}
-    return [Lease(id=row["id"], name=str(row["name"]), fence=fences[row["id"]]) for row in rows]
+    return [Lease(id=one, name=name, fence=fences[one]) for one, name in zip(ids, names, strict=True)]
 
 
 def release(connection: Connection, lease_ids: Sequence[UUID]) -> None:
@@ -99,7 +101,8 @@ def reap(connection: Connection, *, now: datetime, name: str | None = None) -> l
 
 def next_expiry(connection: Connection) -> datetime | None:
     """When the next lease runs out, if nobody extends it."""
-    return connection.execute(sa.select(sa.func.min(job_leases.c.expires_at))).scalar_one()
+    first: datetime | None = connection.execute(sa.select(sa.func.min(job_leases.c.expires_at))).scalar_one()
+    return first
 
 
 def fenced(connection: Connection, lease: Lease) -> None:
@@ -144,23 +147,34 @@ def adopt(connection: Connection, lease: Lease, *, run_id: str, now: datetime, t
         )
 
 
-def take_tokens(connection: Connection, party: str, wanted: int, *, per_s: float, burst: int, now: datetime) -> int:
-    """Up to `wanted` tokens of an outside party's bucket, shared by all processes; 0 when it is empty.
-
-    The bucket is locked until this transaction ends, and gets the tokens back if it rolls back.
-    """
+def open_bucket(connection: Connection, party: str, *, per_s: float, burst: int, now: datetime) -> int:
+    """Whole tokens in an outside party's bucket, which all processes share; locked until this transaction ends."""
     connection.execute(
         insert_row(rate_buckets).values(party=party, tokens=burst, filled_at=now).on_conflict_do_nothing()
     )
     row = connection.execute(sa.select(rate_buckets).where(rate_buckets.c.party == party).with_for_update()).one()
     gained = per_s * max(0.0, (now - row.filled_at).total_seconds())
     tokens = min(float(burst), row.tokens + gained)
-    granted = min(wanted, int(tokens + 1e-9))
     connection.execute(
         sa.update(rate_buckets)
         .where(rate_buckets.c.party == party)
-        .values(tokens=tokens - granted, filled_at=max(row.filled_at, now))
+        .values(tokens=tokens, filled_at=max(row.filled_at, now))
     )
+    return int(tokens + 1e-9)
+
+
+def spend(connection: Connection, party: str, tokens: int) -> None:
+    """Take tokens out of a bucket that this transaction opened."""
+    if tokens:
+        connection.execute(
+            sa.update(rate_buckets).where(rate_buckets.c.party == party).values(tokens=rate_buckets.c.tokens - tokens)
+        )
+
+
+def take_tokens(connection: Connection, party: str, wanted: int, *, per_s: float, burst: int, now: datetime) -> int:
+    """Up to `wanted` tokens of an outside party's bucket; 0 when it is empty. Rolled back, they are there again."""
+    granted = min(wanted, open_bucket(connection, party, per_s=per_s, burst=burst, now=now))
+    spend(connection, party, granted)
     return granted
 
 
@@ -169,4 +183,5 @@ def next_token_at(connection: Connection, party: str, *, per_s: float, now: date
     row = connection.execute(sa.select(rate_buckets).where(rate_buckets.c.party == party)).one_or_none()
     if row is None or row.tokens >= 1:
         return now
-    return max(now, row.filled_at + timedelta(seconds=(1 - row.tokens) / per_s))
+    full_at: datetime = row.filled_at + timedelta(seconds=(1 - row.tokens) / per_s)
+    return max(now, full_at)

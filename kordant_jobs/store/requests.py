@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -44,8 +44,10 @@ class NewRequest:
     job: str
     payload: Mapping[str, Any]
     priority: Priority
-    run_at: datetime
-    created_at: datetime
+    run_at: datetime | None
+    """None: at once."""
+    created_at: datetime | None
+    """None: now, by the database's clock."""
     requested_by: str
     idempotency_key: str | None = None
     window: timedelta = timedelta(days=1)
@@ -149,7 +151,8 @@ def notify(connection: Connection, word: str) -> None:
 
 _INSERT = sa.text("""
     SELECT request_id, fresh FROM kordant.insert_request(
-        :id, :job, CAST(:payload AS jsonb), CAST(:priority AS smallint), :run_at, :at, :idempotency_key, :window,
+        :id, :job, CAST(:payload AS jsonb), CAST(:priority AS smallint),
+        coalesce(:run_at, :at, now()), coalesce(:at, now()), :idempotency_key, :window,
         :merge_key, :debounce, :at_most, :throttle, :entity_key, :tenant, :requested_by)
 """).bindparams(
     sa.bindparam("id", type_=sa.Uuid()),
@@ -195,13 +198,15 @@ _COPIED = "id, job, payload, priority, run_at, turn_at, created_at, idempotency_
 def copy_in(connection: Connection, rows: Sequence[NewRequest]) -> int:
     """Put many in by COPY, in the caller's transaction. Those whose idempotency key is in use are left out.
 
-    The rows share job, priority and moment of creation; none merges. Returns how many were put in.
+    The rows share job, priority, window and moment of creation; none merges. Returns how many were put in.
     """
     if not rows:
         return 0
+    moment = rows[0].created_at or connection.execute(sa.select(sa.func.now())).scalar_one()
+    rows = [replace(row, created_at=moment, run_at=row.run_at or moment) for row in rows]
     first = rows[0]
     keyed = any(row.idempotency_key is not None for row in rows)
-    turns = _turns(connection, rows)
+    turns = _turns(connection, rows, moment)
     buffer = io.StringIO()
     for row, turn_at in zip(rows, turns, strict=True):
         cells: Sequence[object] = (
@@ -224,14 +229,14 @@ def copy_in(connection: Connection, rows: Sequence[NewRequest]) -> int:
         target = "pg_temp.arriving_requests"
         connection.execute(
             sa.text(
-                "CREATE TEMP TABLE IF NOT EXISTS arriving_requests ON COMMIT DROP AS "
-                f"SELECT {_COPIED} FROM kordant.job_requests WITH NO DATA"  # noqa: S608 - a constant
+                f"""CREATE TEMP TABLE IF NOT EXISTS arriving_requests ON COMMIT DROP AS
+                    SELECT {_COPIED} FROM kordant.job_requests WITH NO DATA"""  # noqa: S608 - a constant
             )
         )
         connection.execute(sa.text("TRUNCATE pg_temp.arriving_requests"))
     with cast(Any, connection.connection.driver_connection).cursor() as cursor:
         cursor.copy_expert(f"COPY {target} ({_COPIED}) FROM STDIN", buffer)
-    put_in = _insert_unseen(connection, first) if keyed else len(rows)
+    put_in = _insert_unseen(connection, first, moment) if keyed else len(rows)
     notify(connection, first.job)
     return put_in
 
@@ -240,11 +245,11 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
-def _insert_unseen(connection: Connection, first: NewRequest) -> int:
+def _insert_unseen(connection: Connection, first: NewRequest, moment: datetime) -> int:
     """Of the rows in the temporary table, those whose key is free; the keys are taken in their order, so that two
     bulk enqueues at once wait for each other rather than deadlock.
     """
-    return connection.execute(
+    put_in: int = connection.execute(
         sa.text(f"""
             WITH mine AS (
                 INSERT INTO kordant.idempotency_keys AS k (job, key, request_id, until)
@@ -262,15 +267,16 @@ def _insert_unseen(connection: Connection, first: NewRequest) -> int:
             )
             SELECT count(*) FROM put_in
         """),  # noqa: S608 - a constant
-        {"until": first.created_at + first.window, "at": first.created_at},
+        {"until": moment + first.window, "at": moment},
     ).scalar_one()
+    return put_in
 
 
-def _turns(connection: Connection, rows: Sequence[NewRequest]) -> list[datetime]:
+def _turns(connection: Connection, rows: Sequence[NewRequest], moment: datetime) -> list[datetime]:
     """Each row's place in the line: behind what its tenant has waiting, and behind its own in this batch."""
     tenants = sorted({row.tenant for row in rows if row.tenant is not None})
     if not tenants:
-        return [row.run_at for row in rows]
+        return [row.run_at or moment for row in rows]
     found = connection.execute(
         sa.text("""
             SELECT t.tenant, last.turn_at, kordant.tenant_step() AS step
@@ -285,17 +291,17 @@ def _turns(connection: Connection, rows: Sequence[NewRequest]) -> list[datetime]
             "tenants": tenants,
             "job": rows[0].job,
             "priority": int(rows[0].priority),
-            "latest": max(row.run_at for row in rows),
+            "latest": max(row.run_at or moment for row in rows),
         },
     ).all()
     step: timedelta = found[0].step
     tail: dict[str, datetime | None] = {row.tenant: row.turn_at for row in found}
     turns = []
     for row in rows:
-        turn_at = row.run_at
+        turn_at = row.run_at or moment
         if row.tenant is not None:
             last = tail[row.tenant]
-            turn_at = row.run_at if last is None else max(row.run_at, last + step)
+            turn_at = turn_at if last is None else max(turn_at, last + step)
             tail[row.tenant] = turn_at
         turns.append(turn_at)
     return turns
@@ -308,7 +314,7 @@ def find(
     query = sa.select(job_requests).where(*where.conditions()).order_by(job_requests.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(job_requests.c.id < after)
-    return [_request(row) for row in connection.execute(query).mappings()]
+    return [_request(dict(row)) for row in connection.execute(query).mappings()]
 
 
 def get(connection: Connection, request_id: UUID) -> Request | None:

@@ -471,7 +471,7 @@ job_attempts = Table(
     Column("error", Text),
     _one_of("outcome", Outcome),
     _one_of("cause", Cause),
-    Index("job_attempts_open_idx", "lease_id", postgresql_where=text("ended_at IS NULL")),
+    Index(None, "lease_id"),
 )
 
 idempotency_keys = Table(

@@ -395,14 +395,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("request_id", "attempt", name=op.f("job_attempts_pkey")),
         schema="kordant",
     )
-    op.create_index(
-        "job_attempts_open_idx",
-        "job_attempts",
-        ["lease_id"],
-        unique=False,
-        schema="kordant",
-        postgresql_where=sa.text("ended_at IS NULL"),
-    )
+    op.create_index(op.f("job_attempts_lease_id_idx"), "job_attempts", ["lease_id"], unique=False, schema="kordant")
     for statement in (HOUSEKEEPING, MOVES, UUID7, TENANT_STEP, INSERT_REQUEST, ENQUEUE_JOB):
         op.execute(sa.text(statement))
 
