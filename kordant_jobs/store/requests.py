@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -62,7 +62,7 @@ class Filter:
 
     ids: tuple[UUID, ...] | None = None
     job: str | None = None
-    statuses: tuple[RequestStatus, ...] = ()
+    statuses: tuple[RequestStatus, ...] | None = None
     entity_key: str | None = None
     tenant: str | None = None
     cause: Cause | None = None
@@ -74,19 +74,20 @@ class Filter:
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """As SQL."""
         column = job_requests.c
-        wanted: list[tuple[object, sa.ColumnElement[bool]]] = [
-            (self.ids, column.id.in_(self.ids or ())),
-            (self.job, column.job == self.job),
-            (self.statuses or None, column.status.in_([one.value for one in self.statuses])),
-            (self.entity_key, column.entity_key == self.entity_key),
-            (self.tenant, column.tenant == self.tenant),
-            (self.cause, column.cause == self.cause),
-            (self.error_like, column.error.icontains(self.error_like or "", autoescape=True)),
-            (self.ended_before, column.ended_at < self.ended_before),
-            (self.ended_after, column.ended_at >= self.ended_after),
-            (self.acknowledged, column.acknowledged_at.is_not(None) == self.acknowledged),
-        ]
-        return [condition for given, condition in wanted if given is not None]
+        as_sql: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
+            "ids": lambda ids: column.id.in_(ids),
+            "job": lambda job: column.job == job,
+            "statuses": lambda statuses: column.status.in_([one.value for one in statuses]),
+            "entity_key": lambda key: column.entity_key == key,
+            "tenant": lambda tenant: column.tenant == tenant,
+            "cause": lambda cause: column.cause == cause.value,
+            "error_like": lambda words: column.error.icontains(words, autoescape=True),
+            "ended_before": lambda moment: column.ended_at < moment,
+            "ended_after": lambda moment: column.ended_at >= moment,
+            "acknowledged": lambda seen: (column.acknowledged_at.is_(None)) != sa.literal(seen),
+        }
+        given = {name: getattr(self, name) for name in as_sql}
+        return [as_sql[name](value) for name, value in given.items() if value is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,4 +93,3 @@ def test_a_delay_is_bounded_and_a_retry_after_is_never_cut_short(
 def test_the_worked_examples_hold() -> None:
     for module in (retry_rules, claim_rules):
         assert doctest.testmod(module).failed == 0
-
