@@ -18,8 +18,8 @@ from kordant_jobs.domain.payloads import Payload
 from kordant_jobs.domain.requests import Priority
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.observability.redaction import redact
-from kordant_jobs.store import requests as store
-from kordant_jobs.store.requests import Merge, NewRequest
+from kordant_jobs.store import arrivals
+from kordant_jobs.store.arrivals import Merge, NewRequest
 
 ONE_DAY = timedelta(days=1)
 
@@ -89,7 +89,7 @@ def enqueue(
                          run_at=run_at), requested_by=requested_by, priority=priority, window=window, now=now,
                merge=merge)  # fmt: skip
     try:
-        request_id, _ = store.insert_one(connection, new)
+        request_id, _ = arrivals.insert_one(connection, new)
     except IntegrityError as error:
         if "idempotency key was used" not in str(error.orig):
             raise
@@ -157,7 +157,7 @@ def enqueue_many(
         elif item.payload.job != row.name:
             raise PermanentError(f"enqueue_many got requests of {row.name} and {item.payload.job}; call it for each.")
         rows.append(_new(row, item, requested_by=requested_by, priority=priority, window=window, now=now, merge=None))
-    return store.copy_in(connection, rows)
+    return arrivals.copy_in(connection, rows)
 
 
 def _new(

@@ -16,7 +16,8 @@ from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many, enque
 from kordant_jobs.engine.queue.listen import Listener
 from kordant_jobs.engine.testing import FakeClock, drain, statuses
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.requests import Filter, Merge, find, get
+from kordant_jobs.store.arrivals import Merge
+from kordant_jobs.store.requests import Filter, find, get
 from kordant_jobs_tests.engine.queue.toys import Toy, catalog
 
 ROWS = catalog()
