@@ -151,16 +151,20 @@ def start(connection: Connection, chosen: Sequence[tuple[UUID, Lease]], *, worke
     )
 
 
+_SET_RUN = sa.text("""
+    WITH lease AS (
+        UPDATE kordant.job_leases SET run_id = :run_id WHERE id = :lease_id
+    ), request AS (
+        UPDATE kordant.job_requests SET run_id = :run_id, root_run_id = coalesce(root_run_id, :run_id)
+        WHERE lease_id = :lease_id AND status = 'running'
+    )
+    UPDATE kordant.job_attempts SET run_id = :run_id WHERE lease_id = :lease_id
+""").bindparams(sa.bindparam("lease_id", type_=sa.Uuid()), sa.bindparam("run_id", type_=sa.Text()))
+
+
 def set_run(connection: Connection, lease_id: UUID, run_id: str) -> None:
     """Say which run serves the requests of a lease."""
-    connection.execute(sa.update(job_leases).where(job_leases.c.id == lease_id).values(run_id=run_id))
-    column = job_requests.c
-    connection.execute(
-        sa.update(job_requests)
-        .where(column.lease_id == lease_id, column.status == RequestStatus.RUNNING)
-        .values(run_id=run_id, root_run_id=sa.func.coalesce(column.root_run_id, run_id))
-    )
-    connection.execute(sa.update(job_attempts).where(job_attempts.c.lease_id == lease_id).values(run_id=run_id))
+    connection.execute(_SET_RUN, {"lease_id": lease_id, "run_id": run_id})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,18 +212,21 @@ class Move:
     error: str | None = None
     items_failed: int = 0
     summary: Mapping[str, Any] | None = None
+    cpu_s: float | None = None
+    peak_memory_mb: float | None = None
 
 
 _MOVE = sa.text(f"""
     WITH moves AS (
         SELECT * FROM {
     _arrays(
-        "ids statuses outcomes run_ats causes errors failed summaries",
-        "uuid text text timestamptz text text bigint jsonb",
+        "ids statuses outcomes run_ats causes errors failed summaries cpus memories",
+        "uuid text text timestamptz text text bigint jsonb float8 float8",
     )
-} AS m(id, status, outcome, run_at, cause, error, items_failed, summary)
+} AS m(id, status, outcome, run_at, cause, error, items_failed, summary, cpu_s, peak_memory_mb)
     ), noted AS (
-        UPDATE kordant.job_attempts a SET ended_at = :now, outcome = m.outcome, cause = m.cause, error = m.error
+        UPDATE kordant.job_attempts a SET ended_at = :now, outcome = m.outcome, cause = m.cause, error = m.error,
+            cpu_s = m.cpu_s, peak_memory_mb = m.peak_memory_mb
         FROM moves m JOIN kordant.job_requests r ON r.id = m.id AND r.status = 'running'
         WHERE a.request_id = m.id AND a.attempt = r.attempt
     )
@@ -253,16 +260,18 @@ def move(connection: Connection, moves: Sequence[Move], *, now: datetime) -> Non
             "errors": [one.error for one in moves],
             "failed": [one.items_failed for one in moves],
             "summaries": [None if one.summary is None else json.dumps(one.summary) for one in moves],
+            "cpus": [one.cpu_s for one in moves],
+            "memories": [one.peak_memory_mb for one in moves],
             "now": now,
         },
     )
 
 
 def note_use(connection: Connection, lease_id: UUID, *, cpu_s: float, peak_memory_mb: float) -> None:
-    """What the run of a lease used, on all attempts that it served."""
+    """What the run of a lease used, on the attempts that it ended itself before its own end."""
     connection.execute(
         sa.update(job_attempts)
-        .where(job_attempts.c.lease_id == lease_id)
+        .where(job_attempts.c.lease_id == lease_id, job_attempts.c.cpu_s.is_(None))
         .values(cpu_s=cpu_s, peak_memory_mb=peak_memory_mb)
     )
 

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.catalog import BY_NAME, PARTIES, JobRow, PartyRate
+from kordant_jobs.domain.payloads import Payload
 from kordant_jobs.domain.requests import Cause, Outcome
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.claim import Claim, claim
@@ -30,6 +31,7 @@ from kordant_jobs.engine.runs import RunEnd, RunStarter, RunWatcher
 from kordant_jobs.errors import DatabaseUnavailable, PermanentError, TransientError
 from kordant_jobs.observability.redaction import redact_foreign
 from kordant_jobs.store import attempts, leases, requests
+from kordant_jobs.store.attempts import Move, Running
 
 log = logging.getLogger(__name__)
 
@@ -164,21 +166,17 @@ class Dispatcher:
 
     def _collect_ends(self) -> int:
         self._ends.extend(self._watcher.ended())
-        handled = 0
-        while self._ends:
-            end = self._ends[0]
-            with self._db.begin() as connection:
-                handled += outcomes.run_ended(
-                    connection,
-                    end,
-                    self._rows,
-                    returning=self._stopped.get(end.run_id, False),
-                    now=self._clock.now(),
-                )
-            self._ends.popleft()
-            self._stopped.pop(end.run_id, None)
-            for lease_id in [lease_id for lease_id, run_id in self._live.items() if run_id == end.run_id]:
-                del self._live[lease_id]
+        if not self._ends:
+            return 0
+        now, handled = self._clock.now(), 0
+        with self._db.begin() as connection:  # all at once: an end stays in line until what follows it is committed
+            for end in self._ends:
+                returning = self._stopped.get(end.run_id, False)
+                handled += outcomes.run_ended(connection, end, self._rows, returning=returning, now=now)
+        over = {end.run_id for end in self._ends}
+        self._ends.clear()
+        self._stopped = {run_id: again for run_id, again in self._stopped.items() if run_id not in over}
+        self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if run_id not in over}
         return handled
 
     def _keep_house(self) -> int:
@@ -222,24 +220,36 @@ class Dispatcher:
         for each in claimed.claims:
             self._live[each.lease.id] = None
             self._started += 1
-        for each in claimed.claims:
-            self._start(each)
-        self._record_runs()
+        if claimed.claims:
+            payloads = self._payloads(claimed.claims)
+            for each in claimed.claims:
+                if payloads[each.lease.id]:
+                    self._start(each, payloads[each.lease.id])
+            self._record_runs()
         moments = [moment for moment in (claimed.look_again_at, next_due) if moment is not None]
         return len(claimed.claims), min(moments, default=None)
 
-    def _start(self, each: Claim) -> None:
-        row = self._rows[each.job]
+    def _payloads(self, claims: Sequence[Claim]) -> dict[UUID, list[Payload]]:
+        """The payloads by lease. A request whose payload is none dies here; a lease left without any is given back."""
+        by_lease: dict[UUID, list[Running]] = {each.lease.id: [] for each in claims}
+        payloads: dict[UUID, list[Payload]] = {}
+        refused: list[Move] = []
         with self._db.begin() as connection:
-            mine = attempts.running(connection, [each.lease.id], lock=False)
-            payloads, refused = sort_out(row, mine)
+            for one in attempts.running(connection, list(by_lease), lock=False):
+                by_lease[one.lease_id].append(one)
+            for each in claims:
+                payloads[each.lease.id], bad = sort_out(self._rows[each.job], by_lease[each.lease.id])
+                refused += bad
+            empty = [lease_id for lease_id, good in payloads.items() if not good]
             attempts.move(connection, refused, now=self._clock.now())
-            if not payloads:
-                leases.release(connection, [each.lease.id])
-                del self._live[each.lease.id]
-                return
+            leases.release(connection, empty)
+        for lease_id in empty:
+            del self._live[lease_id]
+        return payloads
+
+    def _start(self, each: Claim, payloads: Sequence[Payload]) -> None:
         try:
-            run_id = self._starter.start(order_for(each, row, payloads))
+            run_id = self._starter.start(order_for(each, self._rows[each.job], payloads))
         except TransientError as error:
             again_s = self._pace.start_again_s if error.retry_after_s is None else error.retry_after_s
             self._not_started(each, Ended(outcome=Outcome.RETURNED, retry_after_s=again_s), str(error))

@@ -31,7 +31,7 @@ def run_ended(
     lease = attempts.lease_of_run(connection, end.run_id)
     if lease is None:
         return False
-    settle(connection, [lease.id], _ended(end, returning=returning), rows, error=end.error, now=now)
+    settle(connection, [lease.id], _ended(end, returning=returning), rows, error=end.error, now=now, end=end)
     attempts.note_use(connection, lease.id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb)
     leases.release(connection, [lease.id])
     return True
@@ -61,14 +61,17 @@ def settle(
     *,
     error: str | None,
     now: datetime,
+    end: RunEnd | None = None,
 ) -> None:
     """Move every request that still runs under these leases to its next state."""
     text = redact(" ".join(error.split()))[:ERROR_LENGTH] if error else None
     running = attempts.running(connection, lease_ids, lock=True)
-    attempts.move(connection, [_move(one, ended, rows, text, now) for one in running], now=now)
+    attempts.move(connection, [_move(one, ended, rows, text, now, end) for one in running], now=now)
 
 
-def _move(one: Running, ended: Ended, rows: Mapping[str, JobRow], error: str | None, now: datetime) -> Move:
+def _move(
+    one: Running, ended: Ended, rows: Mapping[str, JobRow], error: str | None, now: datetime, end: RunEnd | None
+) -> Move:
     if one.cancel_requested_at is not None and ended.outcome not in {Outcome.SUCCESS, Outcome.PARTIAL}:
         ended = Ended(outcome=Outcome.CANCELED)
     policy = rows[one.job].retries if one.job in rows else DEFAULT_RETRIES
@@ -80,4 +83,6 @@ def _move(one: Running, ended: Ended, rows: Mapping[str, JobRow], error: str | N
         outcome=ended.outcome,
         cause=ended.cause,
         error=None if ended.outcome is Outcome.SUCCESS else error,
+        cpu_s=end and end.cpu_s,
+        peak_memory_mb=end and end.peak_memory_mb,
     )
