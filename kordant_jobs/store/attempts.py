@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +33,7 @@ class Want:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A due request that no other transaction holds. `key_running` counts its entity's running ones."""
+    """A due request. `key_running` counts its entity's running ones."""
 
     id: UUID
     job: str
@@ -47,53 +47,59 @@ class Waiting:
     key_running: int
 
 
-_WAITING = sa.text("""
-    SELECT c.* FROM unnest(CAST(:jobs AS text[]), CAST(:rows AS int[]), CAST(:keys AS int[])) AS want(job, rows, keys)
-    CROSS JOIN generate_series(0, 3) AS level(priority)
-    CROSS JOIN LATERAL (
-        SELECT r.id, r.job, r.priority, r.run_at, r.turn_at, r.entity_key, r.attempt, r.run_id, r.root_run_id,
-            running.count AS key_running
-        FROM kordant.job_requests r
+_KEYED = """
         CROSS JOIN LATERAL (
-            SELECT count(*) AS count FROM kordant.job_requests k
-            WHERE want.keys IS NOT NULL AND k.job = r.job AND k.entity_key = r.entity_key AND k.status = 'running'
+            SELECT count(*) AS key_running FROM kordant.job_requests k
+            WHERE k.job = r.job AND k.entity_key = r.entity_key AND k.status = 'running'
         ) running
-        WHERE r.job = want.job AND r.priority = level.priority AND r.status = 'pending' AND r.run_at <= :now
-          AND (want.keys IS NULL OR running.count < want.keys)
-        ORDER BY r.turn_at LIMIT want.rows FOR UPDATE OF r SKIP LOCKED
-    ) c
-""").bindparams(sa.bindparam("now", type_=_AWARE))
-
-_WAITING_UNKEYED = sa.text("""
-    SELECT c.* FROM unnest(CAST(:jobs AS text[]), CAST(:rows AS int[])) AS want(job, rows)
-    CROSS JOIN generate_series(0, 3) AS level(priority)
-    CROSS JOIN LATERAL (
-        SELECT r.id, r.job, r.priority, r.run_at, r.turn_at, r.entity_key, r.attempt, r.run_id, r.root_run_id,
-            0 AS key_running
-        FROM kordant.job_requests r
-        WHERE r.job = want.job AND r.priority = level.priority AND r.status = 'pending' AND r.run_at <= :now
-        ORDER BY r.turn_at LIMIT want.rows FOR UPDATE SKIP LOCKED
-    ) c
-""").bindparams(sa.bindparam("now", type_=_AWARE))
+        WHERE running.key_running < want.keys AND"""
+_UNKEYED = "CROSS JOIN (SELECT 0 AS key_running) running WHERE"
 
 
-def waiting(connection: Connection, wants: Sequence[Want], *, now: datetime) -> list[Waiting]:
-    """The due requests that stand first in each job's lines, locked until this transaction ends."""
-    keyed = [want for want in wants if want.key_concurrency is not None]
-    unkeyed = [want for want in wants if want.key_concurrency is None]
+def _waiting(limit_by_key: str) -> sa.TextClause:
+    """The first of each line of each job, cut down to the first `rows` of the job and the head of each line."""
+    return sa.text(f"""
+        SELECT id, job, priority, run_at, turn_at, entity_key, attempt, run_id, root_run_id, key_running FROM (
+            SELECT c.*, want.rows,
+                row_number() OVER (PARTITION BY c.job ORDER BY c.priority > 0, c.turn_at + level.handicap) AS place,
+                row_number() OVER (PARTITION BY c.job, c.priority ORDER BY c.turn_at) AS place_in_line
+            FROM unnest(CAST(:jobs AS text[]), CAST(:rows AS int[]), CAST(:keys AS int[])) AS want(job, rows, keys)
+            CROSS JOIN unnest(CAST(:handicaps AS interval[])) WITH ORDINALITY AS level(handicap, number)
+            CROSS JOIN LATERAL (
+                SELECT r.id, r.job, r.priority, r.run_at, r.turn_at, r.entity_key, r.attempt, r.run_id,
+                    r.root_run_id, running.key_running
+                FROM kordant.job_requests r {limit_by_key}
+                    r.job = want.job AND r.priority = level.number - 1 AND r.status = 'pending' AND r.run_at <= :now
+                ORDER BY r.turn_at LIMIT want.rows
+            ) c
+        ) first WHERE place <= rows OR place_in_line = 1
+    """).bindparams(sa.bindparam("now", type_=_AWARE))  # noqa: S608 - constants
+
+
+_WAITING = {True: _waiting(_KEYED), False: _waiting(_UNKEYED)}
+
+
+def waiting(
+    connection: Connection, wants: Sequence[Want], handicaps: Sequence[timedelta], *, now: datetime
+) -> list[Waiting]:
+    """The due requests that stand first in each job's lines, `handicaps` being those of the priorities in their order.
+
+    They are not locked: `start` takes those that are still there.
+    """
     rows: list[Waiting] = []
-    for query, chosen in ((_WAITING, keyed), (_WAITING_UNKEYED, unkeyed)):
+    for keyed, query in _WAITING.items():
+        chosen = [want for want in wants if (want.key_concurrency is not None) is keyed]
         if chosen:
-            arguments: dict[str, object] = {
+            arguments = {
                 "jobs": [want.job for want in chosen],
                 "rows": [want.rows for want in chosen],
+                "keys": [want.key_concurrency for want in chosen],
+                "handicaps": list(handicaps),
                 "now": now,
             }
-            if query is _WAITING:
-                arguments["keys"] = [want.key_concurrency for want in chosen]
             rows += [
-                Waiting(**{**row._mapping, "priority": Priority(row.priority)})
-                for row in connection.execute(query, arguments)
+                Waiting(**{**row, "priority": Priority(row["priority"])})
+                for row in connection.execute(query, arguments).mappings()
             ]
     return rows
 
@@ -124,22 +130,26 @@ def _arrays(names: str, kinds: str) -> str:
 
 _START = sa.text(f"""
     WITH chosen AS (
-        SELECT * FROM {_arrays("ids leases fences", "uuid uuid bigint")} AS c(id, lease_id, fence)
+        SELECT c.* FROM {_arrays("ids leases fences", "uuid uuid bigint")} AS c(id, lease_id, fence)
+        JOIN kordant.job_requests r ON r.id = c.id AND r.status = 'pending' FOR UPDATE OF r SKIP LOCKED
     ), started AS (
         UPDATE kordant.job_requests r SET status = 'running', lease_id = c.lease_id, fence = c.fence,
             attempt = r.attempt + 1, started_at = :now, cancel_requested_at = NULL, cause = NULL,
             progress_done = 0, progress_total = 0, progress_message = ''
-        FROM chosen c WHERE r.id = c.id AND r.status = 'pending'
+        FROM chosen c WHERE r.id = c.id
         RETURNING r.id, r.attempt, r.lease_id
     )
     INSERT INTO kordant.job_attempts (request_id, attempt, lease_id, worker, started_at)
-    SELECT id, attempt, lease_id, :worker, :now FROM started
+    SELECT id, attempt, lease_id, :worker, :now FROM started RETURNING request_id
 """).bindparams(sa.bindparam("now", type_=_AWARE))  # noqa: S608 - constants
 
 
-def start(connection: Connection, chosen: Sequence[tuple[UUID, Lease]], *, worker: str, now: datetime) -> None:
-    """Make waiting requests running, each under its lease, with a row for the attempt."""
-    connection.execute(
+def start(connection: Connection, chosen: Sequence[tuple[UUID, Lease]], *, worker: str, now: datetime) -> set[UUID]:
+    """Make waiting requests running, each under its lease, with a row for the attempt.
+
+    Returns those that were: one that somebody cancels or changes at this moment is left.
+    """
+    started = connection.execute(
         _START,
         {
             "ids": [str(one) for one, _ in chosen],
@@ -149,6 +159,7 @@ def start(connection: Connection, chosen: Sequence[tuple[UUID, Lease]], *, worke
             "now": now,
         },
     )
+    return set(started.scalars())
 
 
 _SET_RUN = sa.text("""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from kordant_jobs.catalog import JobRow, PartyRate
-from kordant_jobs.engine.queue.claim_rules import Room, plan_runs
+from kordant_jobs.engine.queue.claim_rules import HANDICAP, Room, plan_runs
 from kordant_jobs.store import attempts, leases
 from kordant_jobs.store.attempts import Waiting, Want
 from kordant_jobs.store.leases import Lease
@@ -64,7 +65,9 @@ def claim(
             looked_at = most if allowed is None else min(most, allowed)
             wants.append(Want(job=name, rows=looked_at, key_concurrency=rows[name].key_concurrency))
     room = Room(runs=max(free, 0), critical_extra=critical_extra + min(free, 0), by_job=by_job, tokens=tokens)
-    plan = plan_runs(attempts.waiting(connection, wants, now=now), rows, room, now=now, started=started)
+    plan = plan_runs(
+        attempts.waiting(connection, wants, list(HANDICAP.values()), now=now), rows, room, now=now, started=started
+    )
     names = [f"job:{run.job}" for run in plan.runs]
     given = leases.insert(connection, names, holder=worker, now=now, ttl_s=ttl_s) if names else []
     claims = tuple(
@@ -72,11 +75,20 @@ def claim(
     )
     if claims:
         chosen = [(one.id, each.lease) for each in claims for one in each.requests]
-        attempts.start(connection, chosen, worker=worker, now=now)
+        started_ids = attempts.start(connection, chosen, worker=worker, now=now)
+        if len(started_ids) < len(chosen):
+            claims = _those_started(connection, claims, started_ids)
     moments = _spend(connection, parties, tokens, claims, rows, now=now)
     if plan.look_again_at is not None:
         moments.append(plan.look_again_at)
     return Claimed(claims=claims, look_again_at=min(moments, default=None))
+
+
+def _those_started(connection: Connection, claims: Sequence[Claim], started: Set[UUID]) -> tuple[Claim, ...]:
+    """The claims without the requests that somebody else held; a lease left without any is given back."""
+    kept = [replace(each, requests=tuple(one for one in each.requests if one.id in started)) for each in claims]
+    leases.release(connection, [each.lease.id for each in kept if not each.requests])
+    return tuple(each for each in kept if each.requests)
 
 
 def _open_buckets(

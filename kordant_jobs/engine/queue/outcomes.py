@@ -83,6 +83,6 @@ def _move(
         outcome=ended.outcome,
         cause=ended.cause,
         error=None if ended.outcome is Outcome.SUCCESS else error,
-        cpu_s=end and end.cpu_s,
-        peak_memory_mb=end and end.peak_memory_mb,
+        cpu_s=None if end is None else end.cpu_s,
+        peak_memory_mb=None if end is None else end.peak_memory_mb,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.catalog import PartyRate
+from kordant_jobs.catalog import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim import claim
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.engine.queue.work import Done, complete, my_requests
@@ -19,9 +20,9 @@ from kordant_jobs.store.leases import LeaseLost
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
 
-def put(db: Engine, clock: FakeClock, items: list[Item], rows: dict[str, object]) -> None:
+def put(db: Engine, clock: FakeClock, items: list[Item], rows: Mapping[str, JobRow]) -> None:
     with db.begin() as connection:
-        enqueue_many(connection, items, requested_by="test", now=clock.now(), catalog=rows)  # type: ignore[arg-type]
+        enqueue_many(connection, items, requested_by="test", now=clock.now(), catalog=rows)
 
 
 def test_64_threads_that_race_for_5_slots_never_hold_more(queue: Engine, clock: FakeClock) -> None:

@@ -191,7 +191,7 @@ def test_a_paused_run_is_given_to_another_and_can_write_nothing_when_it_wakes(qu
 
 
 @pytest.mark.timeout(120)
-def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_killed_eight_times(
+def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_killed_six_times(
     queue: Engine, database_url: str
 ) -> None:
     with queue.begin() as connection:
@@ -212,7 +212,7 @@ def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_killed_
             with queue.connect() as connection:
                 return int(connection.execute(sa.text("SELECT count(*) FROM ledger")).scalar_one())
 
-        for _ in range(8):
+        for _ in range(6):
             enough = written() + chance.randrange(1, 60)
             assert tell("start") == "started"
             until(lambda enough=enough: written() >= enough, within_s=30)  # type: ignore[misc]
@@ -223,5 +223,5 @@ def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_killed_
     with queue.connect() as connection:
         numbers = connection.execute(sa.text("SELECT number FROM ledger")).scalars().all()
         lost = connection.execute(sa.text("SELECT count(*) FROM kordant.job_attempts WHERE outcome = 'lost'"))
-        assert lost.scalar_one() >= 8
+        assert lost.scalar_one() >= 6
     assert sorted(numbers) == list(range(1000))

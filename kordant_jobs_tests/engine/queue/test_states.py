@@ -135,8 +135,12 @@ class Queue(RuleBasedStateMachine):
 
 
 def test_no_order_of_events_breaks_the_states(queue: Engine) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: Queue(queue),
+    class OnThisDatabase(Queue):
+        def __init__(self) -> None:
+            super().__init__(queue)
+
+    run_state_machine_as_test(
+        OnThisDatabase,
         settings=settings(
             max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
@@ -144,12 +148,7 @@ def test_no_order_of_events_breaks_the_states(queue: Engine) -> None:
 
 
 @pytest.mark.parametrize("before", list(RequestStatus))
-@pytest.mark.parametrize("after", list(RequestStatus))
-def test_the_database_refuses_every_move_that_the_table_does_not_have(
-    queue: Engine, before: RequestStatus, after: RequestStatus
-) -> None:
-    if before is after:
-        return
+def test_the_database_refuses_every_move_that_the_table_does_not_have(queue: Engine, before: RequestStatus) -> None:
     insert = sa.text("""
         INSERT INTO kordant.job_requests
             (id, job, payload, status, priority, run_at, turn_at, created_at, requested_by, lease_id)
@@ -160,10 +159,11 @@ def test_the_database_refuses_every_move_that_the_table_does_not_have(
         UPDATE kordant.job_requests SET status = :after,
             lease_id = CASE WHEN :after = 'running' THEN kordant.uuid7() END
     """)
-    with queue.begin() as connection:
-        connection.execute(insert, {"before": before.value})
-        if after in REQUEST_MOVES[before]:
-            connection.execute(move, {"after": after.value})
-        else:
-            with pytest.raises(IntegrityError, match="cannot go from"):
+    for after in set(RequestStatus) - {before}:
+        with queue.connect() as connection:  # rolled back
+            connection.execute(insert, {"before": before.value})
+            if after in REQUEST_MOVES[before]:
                 connection.execute(move, {"after": after.value})
+            else:
+                with pytest.raises(IntegrityError, match="cannot go from"):
+                    connection.execute(move, {"after": after.value})
