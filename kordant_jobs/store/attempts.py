@@ -278,6 +278,25 @@ def move(connection: Connection, moves: Sequence[Move], *, now: datetime) -> Non
     )
 
 
+_COMPLETE_ALL = sa.text("""
+    WITH ended AS (
+        UPDATE kordant.job_requests SET status = 'completed', ended_at = :now, lease_id = NULL, fence = NULL,
+            cause = NULL
+        WHERE lease_id = :lease_id AND status = 'running' RETURNING id, attempt
+    )
+    UPDATE kordant.job_attempts a
+    SET ended_at = :now, outcome = 'success', cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
+    FROM ended e WHERE a.request_id = e.id AND a.attempt = e.attempt
+""").bindparams(sa.bindparam("now", type_=_AWARE), sa.bindparam("lease_id", type_=sa.Uuid()))
+
+
+def complete_all(connection: Connection, lease_id: UUID, *, cpu_s: float, peak_memory_mb: float, now: datetime) -> None:
+    """End well whatever still runs under a lease."""
+    connection.execute(
+        _COMPLETE_ALL, {"lease_id": lease_id, "cpu_s": cpu_s, "peak_memory_mb": peak_memory_mb, "now": now}
+    )
+
+
 def note_use(connection: Connection, lease_id: UUID, *, cpu_s: float, peak_memory_mb: float) -> None:
     """What the run of a lease used, on the attempts that it ended itself before its own end."""
     connection.execute(

@@ -31,7 +31,11 @@ def run_ended(
     lease = attempts.lease_of_run(connection, end.run_id)
     if lease is None:
         return False
-    settle(connection, [lease.id], _ended(end, returning=returning), rows, error=end.error, now=now, end=end)
+    ended = _ended(end, returning=returning)
+    if ended.outcome is Outcome.SUCCESS:
+        attempts.complete_all(connection, lease.id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb, now=now)
+    else:
+        settle(connection, [lease.id], ended, rows, error=end.error, now=now, end=end)
     attempts.note_use(connection, lease.id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb)
     leases.release(connection, [lease.id])
     return True

@@ -12,8 +12,11 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from kordant_jobs.catalog import BY_NAME, JobRow
+from kordant_jobs.domain.payloads import Payload
 from kordant_jobs.domain.requests import Outcome, RequestStatus
 from kordant_jobs.engine.queue.clock import Clock
+from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.store import attempts, leases
 from kordant_jobs.store.attempts import Move, Running
 from kordant_jobs.store.leases import Lease, LeaseLost
@@ -95,6 +98,32 @@ class Heartbeat:
                 return
 
 
+def record_run(
+    connection: Connection,
+    payload: Payload,
+    *,
+    run_id: str,
+    requested_by: str,
+    clock: Clock,
+    ttl_s: float = 15.0,
+    entity_key: str | None = None,
+    catalog: Mapping[str, JobRow] = BY_NAME,
+) -> Lease:
+    """The lease of a run that nobody queued (UI, schedule, backfill, command line), with a request made for it.
+
+    It runs at once, whatever the limits; from here on it is like any other: history, retries, dead letters.
+    """
+    now = clock.now()
+    request_id = enqueue(
+        connection, payload, requested_by=requested_by, entity_key=entity_key, now=now, catalog=catalog
+    )
+    (lease,) = leases.insert(connection, [f"job:{payload.job}"], holder=run_id, now=now, ttl_s=ttl_s)
+    attempts.start(connection, [(request_id, lease)], worker=run_id, now=now)
+    attempts.set_run(connection, lease.id, run_id)
+    leases.adopt(connection, lease, run_id=run_id, now=now, ttl_s=ttl_s)
+    return lease
+
+
 def my_requests(connection: Connection, lease: Lease) -> list[Running]:
     """The requests that this run serves and has not completed yet.
 
@@ -135,5 +164,6 @@ __all__ = [
     "lease_from_tags",
     "lease_tags",
     "my_requests",
+    "record_run",
     "working",
 ]

@@ -12,7 +12,7 @@ from kordant_jobs.domain.requests import Cause, Outcome, Priority, RequestStatus
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher, Pace
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
-from kordant_jobs.engine.queue.work import Done
+from kordant_jobs.engine.queue.work import Done, record_run
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.testing import FakeClock, Fault, InlineRuns, Work, drain, run_now, statuses
 from kordant_jobs.errors import PermanentError, TransientError
@@ -345,3 +345,32 @@ def test_inline_mode_runs_one_request_now(queue: Engine, clock: FakeClock) -> No
     assert (failed.status, failed.cause) == (RequestStatus.PENDING, Cause.MEMORY)
     done = run_now(queue, request_id, {"toy": nothing}, clock, catalog=catalog())
     assert done.status is RequestStatus.COMPLETED
+
+
+def test_a_run_that_nobody_queued_gets_a_request_and_is_retried_like_any_other(queue: Engine, clock: FakeClock) -> None:
+    with queue.begin() as connection:
+        record_run(connection, Toy(), run_id="from-the-ui", requested_by="ui", clock=clock, catalog=catalog())
+    (one,) = _all(queue)
+    assert (one.status, one.run_id, one.requested_by) == (RequestStatus.RUNNING, "from-the-ui", "ui")
+    clock.advance(60)
+    drain(queue, {"toy": nothing}, clock, catalog=catalog())
+    (one,) = _all(queue)
+    assert (one.status, one.root_run_id) == (RequestStatus.COMPLETED, "from-the-ui")
+    assert causes(queue, one.id) == [(Outcome.LOST, Cause.LOST), (Outcome.SUCCESS, None)]
+
+
+def _all(db: Engine) -> list[Request]:
+    with db.connect() as connection:
+        return find(connection, Filter())
+
+
+def test_a_waiting_request_that_another_transaction_holds_is_passed_over(queue: Engine, clock: FakeClock) -> None:
+    held, free = put(queue, clock, 1), put(queue, clock, 2)
+    with queue.connect() as other, other.begin():
+        operate.cancel(other, Filter(ids=(held,)), now=clock.now())
+        runs = InlineRuns(db=queue, handlers={"toy": nothing}, clock=clock)
+        dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog())
+        dispatcher.step()
+        dispatcher.close()
+        assert [order.tags["kordant/request_id"] for order in runs.orders] == [str(free)]
+    assert look(queue, held).status is RequestStatus.CANCELLED
