@@ -278,23 +278,31 @@ def move(connection: Connection, moves: Sequence[Move], *, now: datetime) -> Non
     )
 
 
-_COMPLETE_ALL = sa.text("""
-    WITH ended AS (
+_COMPLETE_RUN = sa.text("""
+    WITH lease AS (
+        DELETE FROM kordant.job_leases WHERE run_id = :run_id AND name LIKE 'job:%' RETURNING id
+    ), ended AS (
         UPDATE kordant.job_requests SET status = 'completed', ended_at = :now, lease_id = NULL, fence = NULL,
             cause = NULL
-        WHERE lease_id = :lease_id AND status = 'running' RETURNING id, attempt
+        WHERE lease_id IN (SELECT id FROM lease) AND status = 'running' RETURNING id, attempt
+    ), noted AS (
+        UPDATE kordant.job_attempts SET cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
+        WHERE lease_id IN (SELECT id FROM lease) AND ended_at IS NOT NULL
+    ), attempted AS (
+        UPDATE kordant.job_attempts a
+        SET ended_at = :now, outcome = 'success', cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
+        FROM ended e WHERE a.request_id = e.id AND a.attempt = e.attempt
     )
-    UPDATE kordant.job_attempts a
-    SET ended_at = :now, outcome = 'success', cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
-    FROM ended e WHERE a.request_id = e.id AND a.attempt = e.attempt
-""").bindparams(sa.bindparam("now", type_=_AWARE), sa.bindparam("lease_id", type_=sa.Uuid()))
+    SELECT count(*) FROM lease
+""").bindparams(sa.bindparam("now", type_=_AWARE))
 
 
-def complete_all(connection: Connection, lease_id: UUID, *, cpu_s: float, peak_memory_mb: float, now: datetime) -> None:
-    """End well whatever still runs under a lease."""
-    connection.execute(
-        _COMPLETE_ALL, {"lease_id": lease_id, "cpu_s": cpu_s, "peak_memory_mb": peak_memory_mb, "now": now}
-    )
+def complete_run(connection: Connection, run_id: str, *, cpu_s: float, peak_memory_mb: float, now: datetime) -> bool:
+    """A run ended well: so does whatever still ran in it, and its slot is free. False when it held no lease."""
+    held = connection.execute(
+        _COMPLETE_RUN, {"run_id": run_id, "cpu_s": cpu_s, "peak_memory_mb": peak_memory_mb, "now": now}
+    ).scalar_one()
+    return bool(held)
 
 
 def note_use(connection: Connection, lease_id: UUID, *, cpu_s: float, peak_memory_mb: float) -> None:

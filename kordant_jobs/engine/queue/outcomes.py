@@ -28,14 +28,15 @@ def run_ended(
 
     `returning`: the run was stopped by us to come back to the queue, so its attempt does not count.
     """
+    ended = _ended(end, returning=returning)
+    if ended.outcome is Outcome.SUCCESS:
+        return attempts.complete_run(
+            connection, end.run_id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb, now=now
+        )
     lease = attempts.lease_of_run(connection, end.run_id)
     if lease is None:
         return False
-    ended = _ended(end, returning=returning)
-    if ended.outcome is Outcome.SUCCESS:
-        attempts.complete_all(connection, lease.id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb, now=now)
-    else:
-        settle(connection, [lease.id], ended, rows, error=end.error, now=now, end=end)
+    settle(connection, [lease.id], ended, rows, error=end.error, now=now, end=end)
     attempts.note_use(connection, lease.id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb)
     leases.release(connection, [lease.id])
     return True
