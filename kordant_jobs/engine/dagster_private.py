@@ -7,9 +7,12 @@ Here: an instance without a connection, one run in this process, runs made from 
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import select
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +39,10 @@ from dagster._core.storage.local_compute_log_manager import LocalComputeLogManag
 from dagster._core.storage.tags import PARENT_RUN_ID_TAG, PARTITION_NAME_TAG, ROOT_RUN_ID_TAG
 from dagster._core.utils import make_new_run_id
 from dagster._core.workspace.context import BaseWorkspaceRequestContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._daemon.controller import create_daemons_from_instance, daemon_controller_from_instance
+from dagster._daemon.daemon import BackfillDaemon, DagsterDaemon, SensorDaemon
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._grpc.impl import core_execute_run
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils.hosted_user_process import recon_job_from_origin
@@ -101,6 +108,17 @@ def open_instance(home: Path) -> DagsterInstance:
         raise SetupError("the warm launcher needs Dagster's storage in Postgres; set KORDANT_LAUNCHER=stock otherwise")
     data = ConfigurableClassData(__name__, PooledStorage.__name__, storage.config_yaml)
     return DagsterInstance.from_ref(ref._replace(storage_data=data))
+
+
+def open_instance_with_tables(home: Path) -> DagsterInstance:
+    """As `open_instance`, after making sure that the tables are there."""
+    make_tables(home)
+    return open_instance(home)
+
+
+def storage_url(instance: DagsterInstance) -> str:
+    """The URL of the instance's storage. It may hold a password."""
+    return pool_of(instance).url.render_as_string(hide_password=False)
 
 
 def pool_of(instance: DagsterInstance) -> sa.Engine:
@@ -255,17 +273,11 @@ def warm_up_run(instance: DagsterInstance) -> None:
             pass
 
 
-def execute(instance: DagsterInstance, run_id: str, *, announce: bool) -> Iterator[DagsterEvent]:
-    """Run one run in this process, as Dagster's own worker does; yields its events as they are stored.
-
-    `announce` also writes the event that it is starting, for a run that was made in that state.
-    """
+def execute(instance: DagsterInstance, run_id: str) -> Iterator[DagsterEvent]:
+    """Run one run in this process, as Dagster's own worker does; yields its events as they are stored."""
     run = instance.get_run_by_id(run_id)
     if run is None or run.job_code_origin is None:
         raise SetupError(f"run {run_id} is not in Dagster's storage, or does not say where its code is")
-    if announce:
-        event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_STARTING.value, job_name=run.job_name)
-        instance.report_dagster_event(event, run_id=run_id)
     pid = os.getpid()
     instance.report_engine_event(f"Started in a warm process (pid {pid}).", run, EngineEventData.in_process(pid))
     yield from core_execute_run(_warm(recon_job_from_origin(run.job_code_origin)), run, instance, inject_env_vars=True)
@@ -338,11 +350,27 @@ class RunFactory:
                 parent_run_id=order.parent_run_id,
                 root_run_id=order.root_run_id or order.parent_run_id,
             )
-            return self._instance.run_storage.add_run(run)
+            self._announce(self._instance.run_storage.add_run(run))
+            return run
         run = self._create_slowly(order, location, run_id, tags)
+        self._announce(run)
         own = {name: value for name, value in run.tags.items() if name not in tags}
         self._templates[key] = _Template(run=run._replace(tags=own), location=location)
         return run
+
+    def _announce(self, run: DagsterRun) -> None:
+        """Write the event that says when it was launched; its row says so already."""
+        event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_STARTING.value, job_name=run.job_name)
+        entry = EventLogEntry(
+            user_message="",
+            level=logging.INFO,
+            job_name=run.job_name,
+            run_id=run.run_id,
+            error_info=None,
+            timestamp=time.time(),
+            dagster_event=event,
+        )
+        self._instance.event_log_storage.store_event(entry)
 
     def _tags(self, order: RunOrder) -> dict[str, str]:
         tags = dict(order.tags)
@@ -410,3 +438,30 @@ def cancel(instance: DagsterInstance, run_id: str) -> None:
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_finished and run.status != DagsterRunStatus.CANCELING:
         instance.report_run_canceling(run)
+
+
+def run_daemons(
+    instance: DagsterInstance,
+    workspace: str,
+    daemons: Callable[[DagsterInstance], Iterable[DagsterDaemon]],
+    stop: threading.Event,
+    wake_all: Callable[[], None],
+) -> None:
+    """Run daemons, a thread each, until `stop`; their rounds end first. `wake_all` ends their waits.
+
+    Raises:
+        TransientError: a daemon's thread has ended.
+    """
+    target = WorkspaceFileTarget([workspace])
+    with daemon_controller_from_instance(
+        instance, workspace_load_target=target, gen_daemons=daemons, log_level="warning"
+    ) as controller:
+        refreshed = time.time()
+        while not stop.wait(1.0):
+            try:
+                controller.check_daemon_threads()
+            except Exception:  # noqa: BLE001 - a bare Exception is what Dagster raises
+                raise TransientError("a daemon's thread has ended: see daemon.log; starting anew") from None
+            refreshed = controller.check_workspace_freshness(refreshed)
+        controller._daemon_shutdown_event.set()
+        wake_all()

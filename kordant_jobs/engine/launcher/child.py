@@ -95,7 +95,7 @@ def _run(order: dict[str, Any], control: socket.socket, instance: DagsterInstanc
     interrupted = False
     with dagster_private.capture_interrupts():
         try:
-            for event in dagster_private.execute(instance, order["run_id"], announce=order["announce"]):
+            for event in dagster_private.execute(instance, order["run_id"]):
                 if event.event_type == DagsterEventType.STEP_FAILURE:
                     failure = failure_of(event)
                 elif event.event_type in OUTCOMES:

@@ -123,7 +123,7 @@ class Front:
             return {"refused": "it is stopping; the run was not started"}
         run_id = request["run_id"]
         if self._warm.pool.find(run_id) is None:
-            run = Run(run_id=run_id, announce=bool(request.get("announce")), limits=dict(request.get("limits", {})))
+            run = Run(run_id=run_id, limits=dict(request.get("limits", {})))
             self._warm.pool.accept(run)
         return {"ok": True}
 

@@ -223,7 +223,7 @@ class Pool:
             run = child.run = self.backlog.popleft()
             run.started_at = now
             self.journal.add(Entry(run_id=run.run_id, pid=child.pid, start=child.start))
-            self._send(child, {"run_id": run.run_id, "announce": run.announce})
+            self._send(child, {"run_id": run.run_id})
             running += 1
             self.started += 1
             self._refill_at = max(self._refill_at, now + REFILL_DELAY_S)

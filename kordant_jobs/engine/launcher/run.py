@@ -49,7 +49,6 @@ class Run:
     """A run that was handed to the warm process. `report` is what its child said before it ended, if it did."""
 
     run_id: str
-    announce: bool = False
     limits: dict[str, float] = field(default_factory=dict)
     started_at: float = 0.0
     """On the monotonic clock, which survives an exec; 0 while no child has it."""

@@ -45,7 +45,7 @@ class WarmStarter:
         with self._lock:
             tags = {**order.tags, HOST_TAG: self._host}
             run = self._factory.create(RunOrder(**{**vars(order), "tags": tags}))
-        request = {"op": "start", "run_id": run.run_id, "announce": True, "limits": limits_of(run.tags)}
+        request = {"op": "start", "run_id": run.run_id, "limits": limits_of(run.tags)}
         try:
             ask(self._path, request)
         except TransientError as error:
