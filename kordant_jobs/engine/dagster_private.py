@@ -57,16 +57,16 @@ from kordant_jobs.errors import PermanentError, SetupError, TransientError
 DAGSTER_VERSION = "1.13.27"
 POSTGRES_STORAGE = "DagsterPostgresStorage"
 
-def check_dagster() -> None:
+def check_dagster(wanted: str = DAGSTER_VERSION) -> None:
     """Refuse to work on a Dagster that this file was not written for.
 
     Raises:
         SetupError: another version is installed, or a class here has changed.
     """
     found = importlib.metadata.version("dagster")
-    if found != DAGSTER_VERSION:
+    if found != wanted:
         raise SetupError(
-            f"dagster {found} is installed, but the engine needs {DAGSTER_VERSION}: install the locked version, "
+            f"dagster {found} is installed, but the engine needs {wanted}: install the locked version, "
             "or set KORDANT_LAUNCHER=stock"
         )
     used = {
