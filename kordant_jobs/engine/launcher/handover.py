@@ -94,17 +94,18 @@ class Reload:
         """Whether a process tries to import the new code right now."""
         return self._probe is not None
 
-    def due(self, *, worn_out: bool, others: set[int]) -> bool:
+    def due(self, *, worn_out: bool, others: dict[int, int | None]) -> bool:
         """Whether the code on disk is another one that can be imported, or this process has run enough runs.
 
-        The try is a process of its own, and takes a few calls; its number is in `others` meanwhile. Code that cannot
-        be imported is left alone until it changes again.
+        The try is a process of its own, and takes a few calls. Its number is in `others` meanwhile, and its exit code
+        once it was reaped, which is the pool's to do. Code that cannot be imported is left alone until it changes.
         """
         if self._probe is not None:
-            code = self._probe.poll()
+            code = others[self._probe.pid]
             if code is None:
                 return False
-            others.discard(self._probe.pid)
+            del others[self._probe.pid]
+            self._probe.returncode = code
             self._probe = None
             if code != 0:
                 self._refused = self._probed
@@ -115,7 +116,7 @@ class Reload:
             self._probed = now
             script = "import importlib, sys; importlib.import_module(sys.argv[1])"
             self._probe = subprocess.Popen([sys.executable, "-c", script, self._module], stdin=subprocess.DEVNULL)
-            others.add(self._probe.pid)
+            others[self._probe.pid] = None
         return False
 
     def become_new(self, front: Front, pool: Pool) -> None:

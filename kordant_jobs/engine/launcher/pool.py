@@ -67,8 +67,8 @@ class Pool:
     children: dict[int, Child] = field(default_factory=dict)
     backlog: deque[Run] = field(default_factory=deque)
     fails: deque[Run] = field(default_factory=deque)
-    others: set[int] = field(default_factory=set)
-    """Processes of ours that are neither children of this pool nor orphans."""
+    others: dict[int, int | None] = field(default_factory=dict)
+    """Processes of ours that are neither children of this pool nor orphans, with their exit codes once reaped."""
     started: int = 0
     stopping: bool = False
     _refill_at: float = 0.0
@@ -142,7 +142,9 @@ class Pool:
                 return
             if pid == 0:
                 return
-            if child := self.children.pop(pid, None):
+            if pid in self.others:
+                self.others[pid] = os.waitstatus_to_exitcode(status)
+            elif child := self.children.pop(pid, None):
                 self.read(child)
                 self._kill_orphans()
                 self.selector.unregister(child.control)
