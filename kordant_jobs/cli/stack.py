@@ -153,8 +153,10 @@ class Stack:
         self._write_lock()
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """End every part and all that it started: webserver, daemon, warm process, code server. At most `grace_s` each, and
-        a few seconds more where something must be killed."""
+        """End every part and all that it started: webserver, daemon, warm process, code server.
+
+        At most `grace_s` each, and a few seconds more where something must be killed.
+        """
         for name in ("webserver", "daemon", "warm", "code-server"):
             if part := self._parts.pop(name, None):
                 part.end(grace_s)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
@@ -38,10 +38,11 @@ from dagster._core.storage.compute_log_manager import CapturedLogContext, Comput
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.tags import PARENT_RUN_ID_TAG, PARTITION_NAME_TAG, ROOT_RUN_ID_TAG
 from dagster._core.utils import make_new_run_id
-from dagster._core.workspace.context import BaseWorkspaceRequestContext
+from dagster._core.workspace.context import BaseWorkspaceRequestContext, WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon.controller import create_daemons_from_instance, daemon_controller_from_instance
-from dagster._daemon.daemon import BackfillDaemon, DagsterDaemon, SensorDaemon
+from dagster._daemon.daemon import BackfillDaemon, DaemonIterator, SensorDaemon
+from dagster._daemon.daemon import DagsterDaemon as _DagsterDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._grpc.impl import core_execute_run
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
@@ -54,8 +55,52 @@ from kordant_jobs.engine.launcher.warm_up import WARM_UP_TAG, warm_up
 from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError, SetupError, TransientError
 
+__all__ = [
+    "DAGSTER_VERSION",
+    "BackfillDaemon",
+    "CapturedLogContext",
+    "CheckRunHealthResult",
+    "ComputeIOType",
+    "ConfigurableClass",
+    "ConfigurableClassData",
+    "DaemonIterator",
+    "DagsterDaemon",
+    "DagsterExecutionInterruptedError",
+    "DagsterLaunchFailedError",
+    "DefaultRunLauncher",
+    "LaunchRunContext",
+    "LocalComputeLogManager",
+    "PooledStorage",
+    "QueuedRunCoordinatorDaemon",
+    "RunFactory",
+    "RunLauncher",
+    "SensorDaemon",
+    "WorkerStatus",
+    "WorkspaceProcessContext",
+    "cancel",
+    "capture_interrupts",
+    "check_dagster",
+    "create_daemons_from_instance",
+    "dagster_home",
+    "end_if_unfinished",
+    "execute",
+    "fail",
+    "flush",
+    "load_definitions",
+    "make_tables",
+    "open_instance",
+    "open_instance_with_tables",
+    "pool_of",
+    "run_daemons",
+    "storage_url",
+    "warm_up_run",
+]
+
 DAGSTER_VERSION = "1.13.27"
 POSTGRES_STORAGE = "DagsterPostgresStorage"
+
+DagsterDaemon: TypeAlias = _DagsterDaemon[WorkspaceProcessContext]
+
 
 def check_dagster(wanted: str = DAGSTER_VERSION) -> None:
     """Refuse to work on a Dagster that this file was not written for.
@@ -229,10 +274,12 @@ class WarmJob(ReconstructableJob):
 
     _loaded: dict[str, Any] = {}  # noqa: RUF012 - one table a process, on purpose
 
-    def get_repository_definition(self) -> Any:
+    def get_repository_definition(self) -> Any:  # type: ignore[override]
+        """The repository."""
         return self._loaded.get("") or super().get_repository_definition()
 
-    def get_definition(self) -> Any:
+    def get_definition(self) -> Any:  # type: ignore[override]
+        """The job. A selection of its ops is made anew."""
         if not (self.op_selection or self.asset_selection or self.asset_check_selection):
             found = self._loaded.get(self.job_name)
             if found is not None:
@@ -361,7 +408,7 @@ class RunFactory:
     def _announce(self, run: DagsterRun) -> None:
         """Write the event that says when it was launched; its row says so already."""
         event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_STARTING.value, job_name=run.job_name)
-        entry = EventLogEntry(
+        entry = EventLogEntry(  # type: ignore[no-untyped-call]
             user_message="",
             level=logging.INFO,
             job_name=run.job_name,
@@ -389,7 +436,8 @@ class RunFactory:
                         return location
         except (DagsterUserCodeUnreachableError, DagsterCodeLocationLoadError):
             pass
-        if context.get_location_errors() or not context.code_locations:
+        entries = context.get_code_location_entries().values()
+        if not entries or any(entry.load_error for entry in entries):
             raise TransientError("the code server does not answer, or cannot load the code: see code-server.log")
         raise PermanentError(f"there is no job {job[:80]!r}: see `kordant-jobs dagster job list`")
 

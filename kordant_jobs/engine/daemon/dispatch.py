@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any, Protocol
 
-from kordant_jobs.engine.dagster_private import DagsterDaemon, RunFactory
+from kordant_jobs.engine.dagster_private import DaemonIterator, DagsterDaemon, RunFactory
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher
 from kordant_jobs.engine.runs import RunStarter, RunWatcher
@@ -21,14 +20,16 @@ class DispatchLoop(Protocol):
 
     def __call__(
         self, *, starter: RunStarter, watcher: RunWatcher, woken: threading.Event, stop: threading.Event
-    ) -> None: ...
+    ) -> None:
+        """Run until told to stop."""
+        ...
 
 
-class DispatchDaemon(DagsterDaemon):  # type: ignore[misc,unused-ignore]
+class DispatchDaemon(DagsterDaemon):
     """Runs a DispatchLoop in a thread of its own. An error in the loop is Dagster's to log; it starts the loop anew."""
 
     def __init__(self, loop: DispatchLoop, settings: Settings) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._loop = loop
         self._settings = settings
 
@@ -37,7 +38,7 @@ class DispatchDaemon(DagsterDaemon):  # type: ignore[misc,unused-ignore]
         """The name of its heartbeat."""
         return "KORDANT_DISPATCH"
 
-    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> Iterator[None]:
+    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
         """Dagster's hook."""
         path = socket_path(self._settings.state_dir)
         instance = workspace_process_context.instance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 LOCK = "kordant_jobs.daemon"
 POLL_S = 0.5
 """How often a standby tries, and a leader looks whether it still is one."""
-KEEPALIVE = {"keepalives_idle": 2, "keepalives_interval": 2, "keepalives_count": 2}
+_KEEPALIVE: dict[str, Any] = {"keepalives_idle": 2, "keepalives_interval": 2, "keepalives_count": 2}
 """A server that is cut off is noticed in six seconds, by both sides of a TCP connection; a local one at once."""
 
 
@@ -22,12 +23,24 @@ def libpq(url: str) -> str:
     return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+def connect(url: str) -> Connection:
+    """A connection of our own, for a lock or a LISTEN; nothing pools it.
+
+    Raises:
+        psycopg2.Error: the database is away.
+    """
+    connection: Connection = psycopg2.connect(url, connect_timeout=5, **_KEEPALIVE)
+    connection.autocommit = True
+    return connection
+
+
 class Leader:
-    """The lock of one process. It belongs to a connection: when that is lost, so is the lock, for a dead process too."""
+    """The lock of one process. It belongs to a connection: when that is lost, so is the lock."""
 
     def __init__(self, url: str) -> None:
         self._url = libpq(url)
         self._connection: Connection | None = None
+        self._held = False
 
     def wait(self, stop: threading.Event) -> bool:
         """Wait until this process leads; False when told to stop before. A database that is away is waited for."""
@@ -40,7 +53,7 @@ class Leader:
     def still(self) -> bool:
         """Whether this process still leads. After a restart of the database it does, if it is the first to ask."""
         try:
-            if self._connection is None or self._connection.closed:
+            if self._connection is None or not self._held:
                 return self._take()
             with self._connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
@@ -66,17 +79,18 @@ class Leader:
     def _take(self) -> bool:
         try:
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg2.connect(self._url, connect_timeout=5, **KEEPALIVE)
-                self._connection.autocommit = True
+                self._connection = connect(self._url)
             with self._connection.cursor() as cursor:
                 cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (LOCK,))
                 row = cursor.fetchone()
-                return bool(row and row[0])
+                self._held = bool(row and row[0])
+                return self._held
         except psycopg2.Error:
             self._hang_up()
             return False
 
     def _hang_up(self) -> None:
+        self._held = False
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from dagster import DagsterInstance
@@ -12,6 +12,7 @@ from dagster import DagsterInstance
 from kordant_jobs.engine.daemon.dispatch import DispatchDaemon
 from kordant_jobs.engine.dagster_private import (
     BackfillDaemon,
+    DaemonIterator,
     DagsterDaemon,
     QueuedRunCoordinatorDaemon,
     SensorDaemon,
@@ -63,32 +64,32 @@ class WakeEvent(threading.Event):
         return self._shutdown.is_set()
 
 
-class FastSensorDaemon(SensorDaemon):  # type: ignore[misc,unused-ignore]
+class FastSensorDaemon(SensorDaemon):
     """Dagster's sensor daemon on our event."""
 
     event = WakeEvent(SENSOR_WAIT_S, HOT_S)
 
-    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> Iterator[Any]:
+    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
         """Dagster's hook."""
         yield from super().core_loop(workspace_process_context, self.event.follow(shutdown_event))
 
 
-class FastBackfillDaemon(BackfillDaemon):  # type: ignore[misc,unused-ignore]
+class FastBackfillDaemon(BackfillDaemon):
     """Dagster's backfill daemon on our event."""
 
     event = WakeEvent(BACKFILL_WAIT_S)
 
-    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> Iterator[Any]:
+    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
         """Dagster's hook."""
         yield from super().core_loop(workspace_process_context, self.event.follow(shutdown_event))
 
 
-class FastQueueDaemon(QueuedRunCoordinatorDaemon):  # type: ignore[misc,unused-ignore]
+class FastQueueDaemon(QueuedRunCoordinatorDaemon):
     """Dagster's queue, a round a wake-up: something was queued, or ended and made room."""
 
     event = WakeEvent(QUEUE_WAIT_S)
 
-    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> Iterator[Any]:
+    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
         """Dagster's hook."""
         event = self.event.follow(shutdown_event)
         while True:

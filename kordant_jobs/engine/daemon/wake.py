@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2 names its class in lower case
 
-from kordant_jobs.engine.daemon.leader import KEEPALIVE, libpq
+from kordant_jobs.engine.daemon.leader import connect, libpq
 
 EVENTS, RUNS = "kordant_events", "kordant_runs"
 RECONNECT_S = 0.5
@@ -47,7 +47,7 @@ class Wake:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                connection = psycopg2.connect(self._url, connect_timeout=5, **KEEPALIVE)
+                connection = connect(self._url)
             except psycopg2.Error:
                 self._stop.wait(RECONNECT_S)
                 continue
@@ -59,7 +59,6 @@ class Wake:
                 connection.close()
 
     def _listen(self, connection: Connection) -> None:
-        connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(_TRIGGER)
             for channel in self._on:

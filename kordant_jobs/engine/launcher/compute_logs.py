@@ -24,7 +24,7 @@ from kordant_jobs.engine.dagster_private import (
 EXTENSIONS = {ComputeIOType.STDOUT: "out", ComputeIOType.STDERR: "err"}
 
 
-class QuietComputeLogManager(LocalComputeLogManager):  # type: ignore[misc,unused-ignore]
+class QuietComputeLogManager(LocalComputeLogManager):
     """Dagster's LocalComputeLogManager, without the processes that repeat the output elsewhere."""
 
     @classmethod
@@ -47,7 +47,7 @@ class QuietComputeLogManager(LocalComputeLogManager):  # type: ignore[misc,unuse
         out.parent.mkdir(parents=True, exist_ok=True)
         with _sent_to(out, sys.stdout, 1), _sent_to(err, sys.stderr, 2):
             yield CapturedLogContext(log_key)
-        Path(self.complete_artifact_path(log_key)).touch()
+        Path(self.complete_artifact_path(log_key)).touch()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

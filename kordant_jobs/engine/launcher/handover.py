@@ -127,7 +127,7 @@ class Reload:
             return
         pool.end_idle()
         running = [child for child in pool.children.values() if child.run]
-        passed = {
+        passed: dict[str, Any] = {
             "server": front.server.fileno(),
             "boot": front.ends.boot,
             "last": front.ends.last,

@@ -29,7 +29,7 @@ HOST_TAG = "kordant/host"
 """The machine whose warm process has the run, written before it gets it: no other one can say how the run is."""
 
 
-class WarmRunLauncher(RunLauncher, ConfigurableClass):  # type: ignore[misc,unused-ignore]
+class WarmRunLauncher(RunLauncher, ConfigurableClass):
     """Hands runs to the warm process of this machine's state folder.
 
     How a run is, the warm process is asked; it knows from before the hand-over is confirmed until the end is known,
@@ -38,7 +38,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):  # type: ignore[misc,unus
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
@@ -51,7 +51,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):  # type: ignore[misc,unus
         return {}
 
     @classmethod
-    def from_config_value(
+    def from_config_value(  # type: ignore[override]
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> WarmRunLauncher | DefaultRunLauncher:
         """Dagster's hook: this launcher, or Dagster's own with KORDANT_LAUNCHER=stock."""
@@ -74,7 +74,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):  # type: ignore[misc,unus
         try:
             ask(self._socket, {"op": "start", "run_id": run.run_id, "limits": limits_of(run.tags)})
         except TransientError as error:
-            raise DagsterLaunchFailedError(str(error)) from None
+            raise DagsterLaunchFailedError(str(error)) from None  # type: ignore[no-untyped-call]
 
     def terminate(self, run_id: str) -> bool:
         """Dagster's hook: SIGTERM to the run, SIGKILL after the grace time. False: there is nothing to terminate."""

@@ -66,23 +66,20 @@ def check_forkable() -> None:
     if threads > 1:
         raise SetupError(
             f"{threads} threads run after the definitions were imported, and a fork would break them: "
-            "start threads inside ops, not at import (OPENBLAS_NUM_THREADS=1 for numpy's), or set KORDANT_LAUNCHER=stock"
+            "start threads inside ops, not at import (OPENBLAS_NUM_THREADS=1 for numpy's), "
+            "or set KORDANT_LAUNCHER=stock"
         )
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
-            if os.readlink(descriptor).startswith("socket:") and int(descriptor.name) not in _ours():
+            if str(descriptor.readlink()).startswith("socket:") and int(descriptor.name) not in _inherited:
                 raise SetupError(
                     f"descriptor {descriptor.name} is a connection opened while the definitions were imported: "
                     "open connections inside ops or resources, or set KORDANT_LAUNCHER=stock"
                 )
 
 
-def _ours() -> set[int]:
-    """Sockets that were there before: what started us, and what a handover passed on."""
-    return _inherited
-
-
 _inherited: set[int] = set()
+"""Sockets that were there before: what a handover passed on, and those that we were started with."""
 
 
 class Warm:
@@ -102,7 +99,7 @@ class Warm:
     def run(self) -> int:
         """Serve until told to stop."""
         state = resume()
-        _inherited.update(state.descriptors)
+        _inherited.update(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
         tree.adopt_orphans()
         self._catch_signals()
         instance = prepare(self.settings)

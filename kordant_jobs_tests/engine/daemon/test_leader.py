@@ -76,9 +76,7 @@ def test_a_notification_ends_a_wait_and_so_does_a_new_connection(database_url: s
     assert woken.acquire(timeout=10)
     assert not event.wait()
     with db.begin() as connection:
-        connection.execute(
-            sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
-        )
+        connection.execute(sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
     assert woken.acquire(timeout=10)
     wakes.close()
 

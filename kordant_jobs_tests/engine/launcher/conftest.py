@@ -24,6 +24,7 @@ from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.launcher.starter import WarmWatcher
 from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.errors import TransientError
 from kordant_jobs.store import database
 from kordant_jobs_tests.conftest import database_at
 from kordant_jobs_tests.engine.launcher import definitions_for_tests
@@ -79,7 +80,7 @@ class Site:
     def ping(self) -> dict[str, Any]:
         try:
             return ask(self.socket, {"op": "ping"}, timeout_s=30)
-        except Exception:
+        except TransientError:
             return {}
 
     def make_run(self, op: str, config: dict[str, Any], tags: dict[str, str] | None = None) -> DagsterRun:

@@ -26,7 +26,8 @@ def nap(context: dg.OpExecutionContext) -> None:
     if context.op_config["stubborn"]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     folder = Path(context.op_config["folder"])
-    fork = f"import os,time\nif os.fork(): os._exit(0)\nos.setsid()\nopen({str(folder / 'orphan')!r},'w').write(str(os.getpid()))\n"
+    say = f"open({str(folder / 'orphan')!r}, 'w').write(str(os.getpid()))"
+    fork = f"import os, time\nif os.fork(): os._exit(0)\nos.setsid()\n{say}\n"
     subprocess.run([sys.executable, "-S", "-c", fork + "time.sleep(600)"], check=True)
     while not (folder / "orphan").exists() or not (folder / "orphan").read_text():
         time.sleep(0.01)

@@ -1,6 +1,5 @@
 """Runs that the queue starts: ordinary ones in Dagster's UI, of the job they name, linked to what they retry."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -78,6 +77,7 @@ def test_the_first_and_later_runs_of_a_job_are_alike(
     for name in ("job_snapshot_id", "execution_plan_snapshot_id", "remote_job_origin", "job_code_origin", "tags"):
         assert getattr(first, name) == getattr(second, name) is not None
     assert second.tags["of"] == "the job"
+    assert second.remote_job_origin
     assert second.remote_job_origin.repository_origin.code_location_origin.location_name == "kordant_jobs"
 
 
@@ -131,7 +131,7 @@ def test_stop_ends_a_run_with_the_cause_it_was_given(
         starter.stop(run_id, cause=cause)
         end = site.end_of(run_id)
         outcomes[cause] = (end.outcome, end.cause, site.status(run_id))
-        os.unlink(tmp_path / "waiting")
+        (tmp_path / "waiting").unlink()
     assert outcomes == {"canceled": ("canceled", None, "CANCELED"), "lost": ("lost", "lost", "FAILURE")}
 
 
@@ -145,5 +145,10 @@ def test_a_watcher_that_comes_late_hears_of_what_it_missed(
     site.end_of(run_id)
     late = WarmWatcher(site.socket)
     seen: set[str] = set()
-    until(lambda: seen.update(end.run_id for end in late.ended()) or run_id in seen)
+
+    def hears() -> bool:
+        seen.update(end.run_id for end in late.ended())
+        return run_id in seen
+
+    until(hears)
     late.close()
