@@ -90,6 +90,7 @@ __all__ = [
     "make_tables",
     "open_instance",
     "open_instance_with_tables",
+    "open_workspace",
     "pool_of",
     "run_daemons",
     "storage_url",
@@ -486,6 +487,11 @@ def cancel(instance: DagsterInstance, run_id: str) -> None:
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_finished and run.status != DagsterRunStatus.CANCELING:
         instance.report_run_canceling(run)
+
+
+def open_workspace(instance: DagsterInstance, workspace: str) -> WorkspaceProcessContext:
+    """The code locations of a workspace.yaml, for a `RunFactory`; a context manager."""
+    return WorkspaceProcessContext(instance, WorkspaceFileTarget([workspace]))
 
 
 def run_daemons(
