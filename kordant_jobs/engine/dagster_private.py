@@ -35,6 +35,7 @@ from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, 
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.remote_representation.code_location import CodeLocation
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
+from dagster._core.storage.event_log import SqlEventLogStorageTable
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.tags import PARENT_RUN_ID_TAG, PARTITION_NAME_TAG, ROOT_RUN_ID_TAG
 from dagster._core.utils import make_new_run_id
@@ -201,6 +202,10 @@ class PooledRunStorage(PostgresRunStorage):
         return bool(known[name])
 
 
+_INSERT_EVENT = SqlEventLogStorageTable.insert()
+"""One statement for all events: building one an event takes longer than running it."""
+
+
 class PooledEventLogStorage(PostgresEventLogStorage):
     """Dagster's event log, without the NOTIFY behind every event that no Dagster of this version listens to."""
 
@@ -211,7 +216,7 @@ class PooledEventLogStorage(PostgresEventLogStorage):
             super().store_event(event)
             return
         with self._connect() as connection:
-            connection.execute(self.prepare_insert_event(event))
+            connection.execute(_INSERT_EVENT, self._event_to_row(event))
 
 
 class PooledStorage(DagsterPostgresStorage):

@@ -1,4 +1,4 @@
-"""What the engine bench runs: a job of one op that writes down its clock, and, for stock Dagster, the sensor before it."""
+"""What the engine bench runs: a job whose op writes down its clock, and stock Dagster's sensor before it."""
 
 import os
 import time

@@ -16,7 +16,7 @@ from kordant_jobs.errors import KordantError
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measured value. `goal` is an upper bound with the direction 'max', a lower one with 'min'; None: shown only."""
+    """One measured value. `goal` is an upper bound ('max') or a lower one ('min'); None: only shown."""
 
     key: str
     value: float

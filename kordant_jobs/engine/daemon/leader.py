@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2 names its class in lower case
 
 LOCK = "kordant_jobs.daemon"
-POLL_S = 0.5
+POLL_S = 1.0
 """How often a standby tries, and a leader looks whether it still is one."""
 _KEEPALIVE: dict[str, Any] = {"keepalives_idle": 2, "keepalives_interval": 2, "keepalives_count": 2}
 """A server that is cut off is noticed in six seconds, by both sides of a TCP connection; a local one at once."""

@@ -19,7 +19,7 @@ from kordant_jobs.engine.dagster_private import (
     create_daemons_from_instance,
 )
 
-SENSOR_WAIT_S = 1.0
+SENSOR_WAIT_S = 2.0
 """Dagster waits 5 s between rounds. A round in which no sensor is due costs about 5 ms of CPU."""
 BACKFILL_WAIT_S = 2.0
 """Dagster waits 30 s."""

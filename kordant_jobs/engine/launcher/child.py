@@ -5,6 +5,7 @@ A child that is told to end somebody else's run (`fail`) does so and waits for t
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -65,6 +66,7 @@ def _become_a_child(parent: int) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    gc.set_threshold(20_000, 20, 50)  # a short run ends before the first collection
     random.seed()
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()

@@ -39,12 +39,6 @@ class State:
     backlog: list[dict[str, Any]] = field(default_factory=list)
     fails: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def descriptors(self) -> set[int]:
-        """The sockets that came along."""
-        passed = {child["control"] for child in self.children}
-        return passed | ({self.server.fileno()} if self.server else set())
-
 
 def resume() -> State:
     """The state that a predecessor passed to this process by exec."""

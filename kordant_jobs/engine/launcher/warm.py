@@ -43,6 +43,7 @@ def prepare(settings: Settings) -> DagsterInstance:
     Raises:
         SetupError: Dagster is another one, the storage is not Postgres, or something keeps a thread or a connection.
     """
+    before = sockets()
     dagster_private.check_dagster()
     home = dagster_private.dagster_home()
     dagster_private.make_tables(home)
@@ -50,36 +51,49 @@ def prepare(settings: Settings) -> DagsterInstance:
     instance = dagster_private.open_instance(home)
     dagster_private.warm_up_run(instance)
     dagster_private.pool_of(instance).dispose()
-    check_forkable()
+    check_threads()
+    check_connections(before)
     gc.collect()
     gc.freeze()  # what is here now stays, and is shared: no child's collector touches it
     return instance
 
 
-def check_forkable() -> None:
-    """Refuse to fork what a fork would break.
+def check_threads() -> None:
+    """Refuse to fork while there is a second thread: the child would have its locks, and not it.
 
     Raises:
-        SetupError: there is a second thread, or an open connection.
+        SetupError: there is one.
     """
-    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    threads = len(list(Path("/proc/self/task").iterdir()))
     if threads > 1:
         raise SetupError(
             f"{threads} threads run after the definitions were imported, and a fork would break them: "
             "start threads inside ops, not at import (OPENBLAS_NUM_THREADS=1 for numpy's), "
             "or set KORDANT_LAUNCHER=stock"
         )
+
+
+def sockets() -> set[int]:
+    """The descriptors of this process that are connections."""
+    found = set()
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
-            if str(descriptor.readlink()).startswith("socket:") and int(descriptor.name) not in _inherited:
-                raise SetupError(
-                    f"descriptor {descriptor.name} is a connection opened while the definitions were imported: "
-                    "open connections inside ops or resources, or set KORDANT_LAUNCHER=stock"
-                )
+            if str(descriptor.readlink()).startswith("socket:"):
+                found.add(int(descriptor.name))
+    return found
 
 
-_inherited: set[int] = set()
-"""Sockets that were there before: what a handover passed on, and those that we were started with."""
+def check_connections(before: set[int]) -> None:
+    """Refuse to fork with a connection that was opened since `before`: two processes would talk on it.
+
+    Raises:
+        SetupError: there is one.
+    """
+    if opened := sockets() - before:
+        raise SetupError(
+            f"descriptor {min(opened)} is a connection opened while the definitions were imported: "
+            "open connections inside ops or resources, or set KORDANT_LAUNCHER=stock"
+        )
 
 
 class Warm:
@@ -99,7 +113,6 @@ class Warm:
     def run(self) -> int:
         """Serve until told to stop."""
         state = resume()
-        _inherited.update(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
         tree.adopt_orphans()
         self._catch_signals()
         instance = prepare(self.settings)

@@ -2,15 +2,16 @@
 
 import os
 import signal
-import subprocess
-import sys
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kordant_jobs.engine.launcher.protocol import ask
-from kordant_jobs.errors import TransientError
+from kordant_jobs.engine.launcher.warm import check_connections, check_threads, sockets
+from kordant_jobs.errors import SetupError, TransientError
 from kordant_jobs_tests.engine.launcher.conftest import MODULE, Site, alive, until
 
 
@@ -92,22 +93,16 @@ def ask_refused(site: Site) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        ("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n", "2 threads run"),
-        ("import socket\nheld = socket.socketpair()\n", "is a connection opened while"),
-    ],
-)
-def test_what_a_fork_would_break_is_refused_in_one_line(other: Site, tmp_path: Path, code: str, words: str) -> None:
-    (tmp_path / "bad_definitions.py").write_text(f"{code}from {MODULE} import defs\n", encoding="utf-8")
-    environ = {
-        **other.environ,
-        "PYTHONPATH": f"{other.environ['PYTHONPATH']}:{tmp_path}",
-        "KORDANT_DEFINITIONS_MODULE": "bad_definitions",
-    }
-    command = [sys.executable, "-m", "kordant_jobs.engine.launcher.warm"]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert words in done.stderr.splitlines()[-1]
-    assert "KORDANT_LAUNCHER=stock" in done.stderr.splitlines()[-1]
+def test_what_a_fork_would_break_is_refused_in_one_line() -> None:
+    go = threading.Event()
+    thread = threading.Thread(target=go.wait)
+    thread.start()
+    with pytest.raises(SetupError, match=r"threads run after .* KORDANT_LAUNCHER=stock") as raised:
+        check_threads()
+    assert "\n" not in str(raised.value)
+    go.set()
+    thread.join()
+    before = sockets()
+    check_connections(before)
+    with socket.socket(), pytest.raises(SetupError, match=r"is a connection opened while .* KORDANT_LAUNCHER=stock"):
+        check_connections(before)
