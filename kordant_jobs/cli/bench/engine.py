@@ -183,17 +183,16 @@ class Dispatch:
             cursor.execute("LISTEN kordant_bench")
         last = 0
         while not self._stop.is_set():
-            self.cpu_s = time.thread_time()
-            if not select.select([listening], [], [], 0.5)[0]:
-                continue
-            listening.poll()
-            listening.notifies.clear()
             with self.at.db.connect() as connection:
                 found = sa.text("SELECT id FROM bench_events WHERE id > :last ORDER BY id")
                 events = [row[0] for row in connection.execute(found, {"last": last})]
             for event in events:
                 starter.start(RunOrder(job="bench_job", run_config=config_of(event), tags={}))
                 last = event
+            self.cpu_s = time.thread_time()
+            if select.select([listening], [], [], 0.5)[0]:  # after the first look, so that nothing is missed
+                listening.poll()
+                listening.notifies.clear()
         listening.close()
 
 
