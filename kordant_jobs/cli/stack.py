@@ -1,4 +1,4 @@
-"""The processes of `up`: code server, daemon and Dagster's webserver, as children that never outlive us.
+"""The processes of `up`: code server, warm process, daemon and Dagster's webserver, as children that never outlive us.
 
 What they need of Postgres and of our settings is in the environment that the caller gives. How a child is
 kept from outliving us is in `bootstrap/kept.py`; each one writes to a log in the state folder.
@@ -22,8 +22,7 @@ from typing import Any, Self
 import httpx
 
 from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate
-from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
-from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
+from kordant_jobs.engine.launcher.protocol import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 
 HOST = "127.0.0.1"
@@ -144,8 +143,9 @@ class Stack:
         began = time.time()
         self._launch("code-server", self._code_server())
         if self.config.daemon:
-            workspace = str(self.config.checkout / "workspace.yaml")
-            self._launch("daemon", ["-m", "dagster._daemon", "run", "-w", workspace])
+            if self.warm:
+                self._launch("warm", ["-m", "kordant_jobs.engine.launcher.warm"])
+            self._launch("daemon", self._daemon())
         if self.config.webserver:
             self._port = free_port(self.config.web_port)
             self._launch("webserver", self._webserver())
@@ -155,9 +155,11 @@ class Stack:
         self._claim.say({"urls": self.urls, "code_server": str(self._socket)})
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """End every part and all that it started: webserver, daemon, code server. At most `grace_s` each, and
-        a few seconds more where something must be killed."""
-        for name in ("webserver", "daemon", "code-server"):
+        """End every part and all that it started: webserver, daemon, warm process, code server.
+
+        At most `grace_s` each, and a few seconds more where something must be killed.
+        """
+        for name in ("webserver", "daemon", "warm", "code-server"):
             if part := self._parts.pop(name, None):
                 part.end(grace_s)
         self.urls.clear()
@@ -204,6 +206,17 @@ class Stack:
             "kordant_jobs",
             "--use-python-environment-entry-point",
         ]
+
+    @property
+    def warm(self) -> bool:
+        """Whether runs start from the warm process, and not as Dagster's own launcher starts them."""
+        return self.config.environ.get("KORDANT_LAUNCHER", "warm") != "stock"
+
+    def _daemon(self) -> list[str]:
+        workspace = str(self.config.checkout / "workspace.yaml")
+        if self.warm:
+            return ["-m", "kordant_jobs.engine.daemon", "-w", workspace]
+        return ["-m", "dagster._daemon", "run", "-w", workspace]
 
     def _webserver(self) -> list[str]:
         workspace = str(self.config.checkout / "workspace.yaml")
@@ -277,6 +290,8 @@ class Stack:
 
     def _not_ready_yet(self, http: httpx.Client, began: float) -> str:
         """What is still to come, in words; nothing when all answer."""
+        if "warm" in self._parts and not _accepts(warm_socket(self.config.state_dir)):
+            return "the warm process"
         if not self.config.webserver:
             return "" if _accepts(self._socket) else "the code server"
         try:
