@@ -22,6 +22,8 @@ from typing import Any, Self
 import httpx
 
 from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate
+from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
+from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
 from kordant_jobs.engine.launcher.protocol import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 
