@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli import data
+from kordant_jobs.cli import data, queue
 from kordant_jobs.cli.output import err, one_line_errors, out, print_facts, print_json
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ app.add_typer(data.db_app, name="db")
 app.add_typer(data.dumps_app, name="dumps")
 app.add_typer(data.catalogue_app, name="catalogue")
 app.add_typer(data.subscribers_app, name="subscribers")
+app.command("enqueue")(queue.enqueue)
+app.add_typer(queue.requests_app, name="requests")
+app.add_typer(queue.dead_app, name="dead")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 

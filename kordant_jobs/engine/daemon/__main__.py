@@ -15,6 +15,7 @@ from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.daemon.dispatch import DispatchDaemon, DispatchLoop
 from kordant_jobs.engine.daemon.leader import Leader
 from kordant_jobs.engine.daemon.loops import FastQueueDaemon, FastSensorDaemon, daemons
+from kordant_jobs.engine.daemon.queue_loop import dispatch_queue
 from kordant_jobs.engine.daemon.wake import EVENTS, RUNS, Wake
 from kordant_jobs.errors import KordantError
 from kordant_jobs.settings import load_settings
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="kordant_jobs.engine.daemon")
     parser.add_argument("-w", "--workspace", required=True, help="Dagster's workspace.yaml")
     try:
-        return run(os.path.abspath(parser.parse_args(arguments).workspace))  # noqa: PTH100 - Dagster wants text
+        return run(os.path.abspath(parser.parse_args(arguments).workspace), dispatch=dispatch_queue)  # noqa: PTH100 - Dagster wants text
     except KordantError as error:
         sys.stderr.write(f"kordant-jobs: {error}\n")
         return 1
