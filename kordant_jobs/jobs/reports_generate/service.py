@@ -4,7 +4,7 @@ when its figures changed since it was last made."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from uuid import UUID
 
@@ -13,7 +13,9 @@ from sqlalchemy import Engine
 from kordant_jobs.errors import KeyringError, SetupError, TransientError
 from kordant_jobs.jobs.reports_generate.content import Opened, write_report
 from kordant_jobs.jobs.reports_generate.figures import figures_of
-from kordant_jobs.jobs.reports_generate.renderer import Pdf, render
+from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage
+from kordant_jobs.jobs.reports_generate.pool import Renderers
+from kordant_jobs.jobs.reports_generate.renderer import page_of
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store import reports
@@ -27,7 +29,7 @@ BATCH = 200
 """Subscriptions whose figures are loaded at once."""
 
 SAVE_EVERY = 20
-"""Reports made between two writes of their rows: what a crash makes again, at about 0.2 s each."""
+"""Reports made between two writes of their rows: what a crash makes again, at about 0.15 s each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,18 +77,29 @@ def generate(
     storage: ReportStorage,
     progress: Progress,
     force: bool = False,
+    processes: int | None = None,
 ) -> ReportSummary:
     """Make the reports of these subscriptions. Safe to repeat: one whose figures did not change is left as it is,
-    unless `force`.
+    unless `force`. More than a few are laid out by `processes` processes of their own (unset: one a core), which
+    end with this call.
 
     Raises:
         TransientError: a report could not be stored. Those made before it are kept.
         SetupError: the machine lacks what PDFs need.
     """
     total = ReportSummary()
-    for start in range(0, len(subscription_ids), BATCH):
-        batch = subscription_ids[start : start + BATCH]
-        total += _generate_batch(batch, period, db=db, keyring=keyring, storage=storage, progress=progress, force=force)
+    with Renderers(processes) as renderers:
+        for start in range(0, len(subscription_ids), BATCH):
+            total += _generate_batch(
+                subscription_ids[start : start + BATCH],
+                period,
+                db=db,
+                keyring=keyring,
+                storage=storage,
+                progress=progress,
+                renderers=renderers,
+                force=force,
+            )
     return total
 
 
@@ -98,6 +111,7 @@ def _generate_batch(
     keyring: Keyring,
     storage: ReportStorage,
     progress: Progress,
+    renderers: Renderers,
     force: bool,
 ) -> ReportSummary:
     with db.connect() as connection:
@@ -106,14 +120,19 @@ def _generate_batch(
         keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
     sealed = _SealedFacts(facts, keys)
     total = ReportSummary(subscriptions=len(facts.people))
+    due: list[ReportFigures] = []
+    for figures in figures_of(facts, period):
+        if not force and known.get(figures.subscription_id) == figures.sha256():
+            total += ReportSummary(unchanged=1)
+        elif not sealed.readable(figures.subscription_id):
+            total += ReportSummary(forgotten=1)
+        else:
+            due.append(figures)
+    progress.advance(total.unchanged + total.forgotten, "making reports")
     rows: list[ReportRow] = []
     try:
-        for figures in figures_of(facts, period):
-            if not force and known.get(figures.subscription_id) == figures.sha256():
-                total += ReportSummary(unchanged=1)
-            elif not sealed.readable(figures.subscription_id):
-                total += ReportSummary(forgotten=1)
-            elif (pdf := _render(figures, sealed)) is None:
+        for figures, pdf in zip(due, renderers.make(_pages(due, sealed), len(due)), strict=True):
+            if pdf is None:
                 total += ReportSummary(failed=1)
             else:
                 rows.append(_row(figures, pdf, storage))
@@ -174,13 +193,16 @@ class _SealedFacts:
         )
 
 
-def _render(figures: ReportFigures, sealed: _SealedFacts) -> Pdf | None:
-    """The report, None when it cannot be made: one subscriber's trouble stops no other's report."""
-    try:
-        return render(write_report(figures, sealed.open(figures)))
-    except (SetupError, TransientError, MemoryError):
-        raise
-    except KeyringError:
-        return None
-    except Exception:  # noqa: BLE001 - counted as failed; the message could hold what the report shows
-        return None
+def _pages(due: Sequence[ReportFigures], sealed: _SealedFacts) -> Iterator[ReportPage | None]:
+    """Each report as it will be laid out, None when it cannot be written: one subscriber's trouble stops no other's
+    report."""
+    for figures in due:
+        try:
+            page = page_of(write_report(figures, sealed.open(figures)))
+        except (SetupError, TransientError, MemoryError):
+            raise
+        except KeyringError:
+            page = None
+        except Exception:  # noqa: BLE001 - counted as failed; the message could hold what the report shows
+            page = None
+        yield page

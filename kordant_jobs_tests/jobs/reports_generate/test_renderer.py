@@ -21,7 +21,8 @@ from babel.messages.pofile import read_po
 from kordant_jobs.domain.exposures import Verdict
 from kordant_jobs.jobs import notifications_send, reports_generate
 from kordant_jobs.jobs.reports_generate.content import Opened, write_report
-from kordant_jobs.jobs.reports_generate.renderer import Pdf, html_of, render
+from kordant_jobs.jobs.reports_generate.layout import Pdf
+from kordant_jobs.jobs.reports_generate.renderer import html_of, render
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures
 from kordant_jobs_tests.jobs.reports_generate.samples import OPENED, exposure, figures, source, typical
 

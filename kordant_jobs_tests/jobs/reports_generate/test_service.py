@@ -17,6 +17,7 @@ from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.exposures import Judgement, Verdict
 from kordant_jobs.errors import TransientError
 from kordant_jobs.jobs.reports_generate import service
+from kordant_jobs.jobs.reports_generate.pool import IN_PROCESS_MAX
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind
 from kordant_jobs.jobs.reports_generate.service import ReportScope, ReportSummary
 from kordant_jobs.store import subscribers
@@ -166,3 +167,21 @@ def test_a_full_store_stops_the_run_keeps_what_was_made_and_the_next_run_goes_on
         make(db, keyring, tmp_path, storage=FullAfter(tmp_path))
     assert len(rows(db)) == 1
     assert make(db, keyring, tmp_path) == ReportSummary(subscriptions=3, made=2, unchanged=1, pages=4)
+
+
+def test_more_than_a_few_reports_are_made_by_processes_and_one_broken_stops_no_other(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    people = [affected(db, keyring, f"Breach{number}") for number in range(IN_PROCESS_MAX + 2)]
+    with db.begin() as connection:
+        connection.execute(
+            sa.update(subscribers_table)
+            .where(subscribers_table.c.id == people[3].subscriber_id)
+            .values(name_encrypted=b"\0" * 40)
+        )
+    summary = make(db, keyring, tmp_path, processes=1)
+    assert (summary.subscriptions, summary.made, summary.failed) == (len(people), len(people) - 1, 1)
+    by_processes = {one: row.content_sha256 for one, row in rows(db).items()}
+    for person in people[:2]:
+        make(db, keyring, tmp_path, ReportScope(subscription_ids=(person.subscription_id,)), force=True)
+    assert {one: row.content_sha256 for one, row in rows(db).items()} == by_processes

@@ -1,0 +1,138 @@
+"""HTML in, PDF/UA-1 out (ISO 14289-1: tagged, with language and title). The same page gives the same bytes: dates and
+the document's id come with it, fonts from `fonts/`. Imports little, since each renderer process pays for it; what the
+HTML says is `renderer.py`."""
+
+from __future__ import annotations
+
+import atexit
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from kordant_jobs.errors import SetupError
+
+if TYPE_CHECKING:
+    from weasyprint import CSS, HTML  # type: ignore[import-untyped]
+    from weasyprint.text.fonts import FontConfiguration  # type: ignore[import-untyped]
+
+HERE = files(__package__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPage:
+    """A report before it is laid out: its HTML (personal), the words around the page numbers, its id in the file."""
+
+    html: str = field(repr=False)
+    page_word: str
+    of_word: str
+    identifier: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pdf:
+    """A finished report."""
+
+    content: bytes = field(repr=False)
+    pages: int
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> FontConfiguration:
+    from weasyprint.text.fonts import FontConfiguration
+
+    return FontConfiguration()
+
+
+@atexit.register
+def _let_go_of_fonts() -> None:
+    """WeasyPrint's fonts must be gone before the interpreter's modules are, or it complains while going."""
+    _style.cache_clear()
+    _fonts.cache_clear()
+
+
+@lru_cache
+def _style(page_word: str, of_word: str) -> CSS:
+    """The style sheet with these words; read once a process and language, since it loads the fonts."""
+    from weasyprint import CSS
+
+    sheet = HERE.joinpath("templates", "report.css").read_text("utf-8")
+    return CSS(
+        string=sheet.replace("{page}", page_word).replace("{of}", of_word),
+        base_url=f"{HERE}/templates/",
+        font_config=_fonts(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _browser_style() -> CSS:
+    """What a browser would say of our tags; `templates/browser.css` says why it is not WeasyPrint's."""
+    from weasyprint import CSS
+
+    return CSS(string=HERE.joinpath("templates", "browser.css").read_text("utf-8"))
+
+
+def _parsed(page: ReportPage) -> HTML:
+    """The page as WeasyPrint takes it. Our template is XML too, which Python reads in 1 ms where WeasyPrint's HTML
+    parser takes 16; a character that XML does not know (a name with a control character) still has that one."""
+    from cssselect2 import ElementWrapper  # type: ignore[import-untyped]
+    from weasyprint import HTML
+    from weasyprint.urls import URLFetcher  # type: ignore[import-untyped]
+
+    nothing = URLFetcher(allowed_protocols=("none",))
+    try:
+        root = ElementTree.fromstring(page.html)  # noqa: S314 - our own template, with every value escaped
+    except ElementTree.ParseError:
+        return HTML(string=page.html, url_fetcher=nothing)
+    document = HTML(string="", url_fetcher=nothing)
+    document.wrapper_element = ElementWrapper.from_html_root(root, content_language=None)
+    document.etree_element = root
+    document._ua_stylesheets = lambda forms=False: [_browser_style()]
+    return document
+
+
+def _written_once(_document: Any, pdf: Any) -> None:
+    """Keep each object's bytes: the file's id is a hash over them, so they would all be made and packed twice."""
+    import pydyf  # type: ignore[import-untyped]
+
+    class Written(pydyf.Object):  # type: ignore[misc]
+        """An object in its final bytes."""
+
+        data = b""
+
+        def __init__(self, whole: Any) -> None:
+            super().__init__()
+            self.number, self.generation, self.data = whole.number, whole.generation, whole.data
+            self._compressible = whole.compressible
+
+        @property
+        def compressible(self) -> bool:
+            return bool(self._compressible)
+
+    pdf.objects = [one if one.free == "f" else Written(one) for one in pdf.objects]
+
+
+def lay_out(page: ReportPage) -> Pdf:
+    """Lay the page out and write it.
+
+    Raises:
+        SetupError: WeasyPrint or the libraries that it needs are missing.
+    """
+    try:
+        with redirect_stdout(StringIO()):  # it prints a page of advice when a library is missing
+            import weasyprint  # noqa: F401
+    except (ImportError, OSError):
+        raise SetupError(
+            "PDF reports need the Pango library, which is missing. Run `python3 -m kordant_jobs demo` once, which "
+            "fetches it, or install it (Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0)."
+        ) from None
+    document = _parsed(page).render(
+        font_config=_fonts(), stylesheets=[_style(page.page_word, page.of_word)], pdf_variant="pdf/ua-1"
+    )
+    raw = document.write_pdf(pdf_variant="pdf/ua-1", pdf_identifier=page.identifier, finisher=_written_once)
+    if raw is None:
+        raise SetupError("WeasyPrint gave no PDF. Install the version that requirements.lock names.")
+    return Pdf(content=raw, pages=len(document.pages))
