@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     )
 
     launcher: Literal["warm", "stock"] = Field(
-        "warm", description="How runs start: forked from a warm process, or Dagster's own (seconds slower)."
+        "stock", description="How runs start: as Dagster does, or forked from a warm process, with the queue."
     )
     definitions_module: str = Field("kordant_jobs.definitions", description="The module that Dagster loads.")
     warm_children: int = Field(3, ge=1, le=32, description="Idle children that wait, connected, for a run.")

@@ -38,6 +38,9 @@ RESTART_DELAYS_S = (1, 2, 5, 10, 30)
 STEADY_AFTER_S = 60.0
 """A part that ran this long starts again with the first delay."""
 
+ENVIRON_OF = {"warm": {"OPENBLAS_NUM_THREADS": "1"}}
+"""NumPy's OpenBLAS starts its threads at import; the warm process forks, and may have none."""
+
 _SOCKET_PATH = re.compile(r"[A-Za-z0-9/._-]{1,100}")
 """A path that gRPC takes as it is (it reads others as a URI) and that fits sockaddr_un (107 bytes)."""
 
@@ -212,7 +215,7 @@ class Stack:
     @property
     def warm(self) -> bool:
         """Whether runs start from the warm process, and not as Dagster's own launcher starts them."""
-        return self.config.environ.get("KORDANT_LAUNCHER", "warm") != "stock"
+        return self.config.environ.get("KORDANT_LAUNCHER", "stock") == "warm"
 
     def _daemon(self) -> list[str]:
         workspace = str(self.config.checkout / "workspace.yaml")
@@ -239,7 +242,7 @@ class Stack:
             name=name,
             command=[sys.executable, *arguments],
             log=log,
-            environ=self.environ,
+            environ={**self.environ, **ENVIRON_OF.get(name, {})},
             cwd=self.config.checkout,
             keep_open=() if self._claim.descriptor is None else (self._claim.descriptor,),
         )

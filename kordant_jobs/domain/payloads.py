@@ -55,7 +55,7 @@ class NotificationsSend(Payload):
     @classmethod
     def run_config(cls, batch: Sequence[Self]) -> Mapping[str, Any]:
         """Many nudges are one emptying of the outbox, with the largest limit asked for."""
-        return {"ops": {"send": {"config": {"limit": max(one.limit for one in batch)}}}}
+        return {"ops": {"send_notifications": {"config": {"limit": max(one.limit for one in batch)}}}}
 
 
 class ReportsGenerate(Payload):
@@ -81,4 +81,4 @@ class ReportsGenerate(Payload):
     def run_config(cls, batch: Sequence[Self]) -> Mapping[str, Any]:
         """A report run serves one request."""
         (one,) = batch
-        return {"ops": {"plan": {"config": one.model_dump(mode="json", exclude_none=True)}}}
+        return {"ops": {"plan_reports": {"config": one.model_dump(mode="json", exclude_none=True)}}}

@@ -58,16 +58,22 @@ def prepare(settings: Settings) -> DagsterInstance:
     return instance
 
 
+HARMLESS_THREADS = frozenset({"jemalloc_bg_thd", "polars-ooc-clea"})
+"""Polars starts these at import: its allocator's, which the allocator takes through a fork by itself, and one that
+removes spill files, which a child does without."""
+
+
 def check_threads() -> None:
     """Refuse to fork while there is a second thread: the child would have its locks, and not it.
 
     Raises:
         SetupError: there is one.
     """
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    if threads > 1:
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    threads = [name for name in names if name not in HARMLESS_THREADS]
+    if len(threads) > 1:
         raise SetupError(
-            f"{threads} threads run after the definitions were imported, and a fork would break them: "
+            f"{len(threads)} threads run after the definitions were imported, and a fork would break them: "
             "start threads inside ops, not at import (OPENBLAS_NUM_THREADS=1 for numpy's), "
             "or set KORDANT_LAUNCHER=stock"
         )

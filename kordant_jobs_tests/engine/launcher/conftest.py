@@ -143,6 +143,7 @@ def make_site(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFa
             "KORDANT_DATABASE_URL": url,
             "KORDANT_DAGSTER_URL": database.dagster_url(url),
             "KORDANT_DEFINITIONS_MODULE": MODULE,
+            "KORDANT_LAUNCHER": "warm",
             "KORDANT_WARM_CHILDREN": "2",
             "KORDANT_WARM_GRACE_S": "5",
             "DAGSTER_HOME": str(folder),

@@ -14,6 +14,8 @@ from kordant_jobs.engine.launcher.warm import check_connections, check_threads, 
 from kordant_jobs.errors import SetupError, TransientError
 from kordant_jobs_tests.engine.launcher.conftest import MODULE, Site, alive, until
 
+pytestmark = pytest.mark.slow  # seconds of imports a warm process: `pytest -m slow kordant_jobs_tests/engine`
+
 
 @pytest.fixture(scope="module")
 def other(make_site: Callable[[], Site]) -> Site:

@@ -17,6 +17,8 @@ from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs_tests.engine.launcher.conftest import MODULE, Site, until
 
+pytestmark = pytest.mark.slow  # seconds of imports a warm process: `pytest -m slow kordant_jobs_tests/engine`
+
 
 @pytest.fixture(scope="module")
 def workspace(make_site: Callable[[], Site]) -> Iterator[tuple[Site, WorkspaceProcessContext]]:

@@ -9,6 +9,8 @@ import pytest
 from kordant_jobs.engine.launcher.protocol import ask
 from kordant_jobs_tests.engine.launcher.conftest import Site, alive, until
 
+pytestmark = pytest.mark.slow  # seconds of imports a warm process: `pytest -m slow kordant_jobs_tests/engine`
+
 
 def nap(site: Site, folder: Path, *, stubborn: bool = False) -> tuple[str, int, int]:
     """A run that naps, its process, and the daemon that it has left behind."""
