@@ -20,7 +20,7 @@ STEPS: Mapping[str, Sequence[str]] = {
     "lint": ("ruff", "check", "--quiet", "."),
     "types": ("mypy",),
     "imports": ("importlinter.cli", "lint"),
-    "tests": ("pytest", "-n", "2", "--dist", "loadgroup"),
+    "tests": ("pytest", "-n", "2", "--dist", "loadscope"),
 }
 
 

@@ -28,7 +28,7 @@ from kordant_jobs.engine.launcher.protocol import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 
 HOST = "127.0.0.1"
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 240.0
 """Many times what a start takes on two cores: a slow disk and no bytecode make it a minute."""
 PORTS_TRIED = 50
 CLAIM = "up.lock"

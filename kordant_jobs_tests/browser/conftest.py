@@ -33,7 +33,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-UP_WITHIN_S = 120
+UP_WITHIN_S = 240
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def environ(state: Path) -> dict[str, str]:
     return {**kept, "KORDANT_STATE_DIR": str(state), "KORDANT_BREACH_CATALOGUE": catalogue, "NO_COLOR": "1"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """`up`, with 60 subscribers and ten dumps that became known on the last three days, none of them scanned yet."""
     state = tmp_path_factory.mktemp("system") / "state"
@@ -86,7 +86,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             yield System(url=_url(process, state / "up.log"), state=state)
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.wait(120)
 
 
 def _url(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -99,7 +99,7 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(f"up did not come up: {log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One Chromium for all pages."""
     assert CHROMIUM is not None

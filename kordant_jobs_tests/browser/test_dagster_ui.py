@@ -18,7 +18,6 @@ from kordant_jobs_tests.browser.world import PEOPLE, SEED
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-    pytest.mark.xdist_group("browser"),
     pytest.mark.timeout(300),
 ]
 

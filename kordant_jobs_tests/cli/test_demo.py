@@ -31,7 +31,7 @@ from kordant_jobs_tests.browser.conftest import environ
 SEED, SUBSCRIBERS, LINES = 11, 150, 8_000
 ARGUMENTS = ("--seed", str(SEED), "--subscribers", str(SUBSCRIBERS), "--lines", str(LINES), "--json")
 
-pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass(frozen=True)
