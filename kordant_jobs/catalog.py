@@ -1,10 +1,55 @@
-"""What runs: a row a job. The README's table is made from it, and a test holds Dagster's jobs to it."""
+"""What runs: a row a job. The README's table is made from it, and a test holds Dagster's jobs to it.
+
+The queue reads from it how a job's requests are claimed, limited, coalesced and retried.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
+from kordant_jobs.domain.payloads import DarkwatchScan, NotificationsSend, Payload, ReportsGenerate
+from kordant_jobs.domain.requests import Priority
 from kordant_jobs.domain.tiers import Tier
+
+
+class Backoff(StrEnum):
+    """How the wait grows from one failed attempt to the next."""
+
+    STEPS = "steps"
+    EXPONENTIAL = "exponential"
+    LINEAR = "linear"
+    FIXED = "fixed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """After which failed attempt to wait how long; `engine.queue.retry_rules` turns it into delays.
+
+    STEPS waits `steps_s` one after the other. The others begin with `first_s` and stop growing at `most_s`.
+    `jitter` is the share by which a delay is moved up or down by chance, so that what failed together does not
+    come back together.
+    """
+
+    backoff: Backoff = Backoff.STEPS
+    retries: int = 3
+    steps_s: tuple[float, ...] = (60.0, 300.0, 900.0)
+    first_s: float = 60.0
+    most_s: float = 3600.0
+    jitter: float = 0.1
+
+
+DEFAULT_RETRIES = RetryPolicy()
+"""1, 5 and 15 minutes: the product's rule for every job that has no other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartyRate:
+    """What an outside party bears, over all our processes: a bucket of `burst` tokens refilled at `per_s`."""
+
+    per_s: float
+    burst: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +64,27 @@ class JobRow:
     """For each of these a job `<name>_<tier>` with a daily partition."""
     realtime_tiers: tuple[Tier, ...] = ()
     """Tiers whose subscriptions are served at once when new data arrives; the others at their cadence."""
+    payload: type[Payload]
+    """What a request of this job carries."""
+    priority: Priority = Priority.NORMAL
+    """Of a request that names none."""
+    timeout_s: float
+    """Wall time of one run, after which it is ended with the cause `timeout`."""
+    cpu_s: float
+    """CPU time of one run, over its whole process tree."""
+    memory_mb: int
+    """Memory of one run, over its whole process tree."""
+    retries: RetryPolicy = DEFAULT_RETRIES
+    concurrency: int
+    """Runs at once."""
+    key_concurrency: int | None = None
+    """Requests at once that name the same entity; None: any number."""
+    batch_size: int = 1
+    """Requests that may become one run."""
+    batch_wait_s: float = 0.0
+    """How long the first request of a run waits for others when there are fewer than `batch_size`."""
+    party: str | None = None
+    """The outside party whose rate (`PARTIES`) each request takes a token of."""
 
     @property
     def dagster_jobs(self) -> tuple[str, ...]:
@@ -34,22 +100,45 @@ CATALOG: tuple[JobRow, ...] = (
         started_by="a new file in the drop folder (premium at once); by hand; a day's partition of a tier",
         partitioned_tiers=tuple(Tier),
         realtime_tiers=(Tier.PREMIUM,),
+        payload=DarkwatchScan,
+        timeout_s=3600,
+        cpu_s=7200,
+        memory_mb=4096,
+        concurrency=2,
+        key_concurrency=1,
     ),
     JobRow(
         name="notifications_send",
         alias="notifications.send",
         purpose="what waits in the outbox, as e-mail: each alert once",
         started_by="a notification that is due; by hand",
+        payload=NotificationsSend,
+        priority=Priority.HIGH,
+        timeout_s=900,
+        cpu_s=900,
+        memory_mb=1024,
+        concurrency=2,
+        batch_size=10_000,
+        batch_wait_s=0.05,
     ),
     JobRow(
         name="reports_generate",
         alias="reports.generate",
         purpose="a PDF a subscription and period: what was checked, found and advised",
         started_by="by hand, for all, some tiers or some subscriptions",
+        payload=ReportsGenerate,
+        priority=Priority.LOW,
+        timeout_s=7200,
+        cpu_s=14_400,
+        memory_mb=4096,
+        concurrency=1,
     ),
 )
 
 BY_NAME = {row.name: row for row in CATALOG}
+
+PARTIES: Mapping[str, PartyRate] = {}
+"""Outside parties that jobs share, by name, with the rate their terms allow."""
 
 
 def markdown_table() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -49,6 +50,16 @@ class Settings(BaseSettings):
     dump_max_ratio: int = Field(
         200, gt=1, description="A dump that unpacks to more than this many times its size is quarantined."
     )
+
+    launcher: Literal["warm", "stock"] = Field(
+        "stock", description="How runs start: as Dagster does, or forked from a warm process, with the queue."
+    )
+    definitions_module: str = Field("kordant_jobs.definitions", description="The module that Dagster loads.")
+    warm_children: int = Field(3, ge=1, le=32, description="Idle children that wait, connected, for a run.")
+    warm_running: int = Field(8, ge=1, le=256, description="Runs that have a child at the same time; others wait.")
+    warm_runs: int = Field(5000, ge=1, description="After this many runs the warm process starts anew.")
+    warm_grace_s: float = Field(12.0, gt=0, description="What a run gets to end when the warm process is told to stop.")
+    stop_grace_s: float = Field(10.0, gt=0, description="What a run gets to end when it is stopped, before SIGKILL.")
 
     @cached_property
     def state_dir(self) -> Path:

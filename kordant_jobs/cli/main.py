@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli import data
+from kordant_jobs.cli import data, queue
+from kordant_jobs.cli.bench import bench_app
 from kordant_jobs.cli.output import err, one_line_errors, out, print_facts, print_json
 
 app = typer.Typer(
@@ -21,6 +22,10 @@ app.add_typer(data.db_app, name="db")
 app.add_typer(data.dumps_app, name="dumps")
 app.add_typer(data.catalogue_app, name="catalogue")
 app.add_typer(data.subscribers_app, name="subscribers")
+app.command("enqueue")(queue.enqueue)
+app.add_typer(queue.requests_app, name="requests")
+app.add_typer(queue.dead_app, name="dead")
+app.add_typer(bench_app, name="bench")
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 

@@ -1,4 +1,4 @@
-"""The processes of `up`: code server, daemon and Dagster's webserver, as children that never outlive us.
+"""The processes of `up`: code server, warm process, daemon and Dagster's webserver, as children that never outlive us.
 
 What they need of Postgres and of our settings is in the environment that the caller gives. How a child is
 kept from outliving us is in `bootstrap/kept.py`; each one writes to a log in the state folder.
@@ -24,6 +24,7 @@ import httpx
 from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate
 from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
 from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
+from kordant_jobs.engine.launcher.protocol import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 
 HOST = "127.0.0.1"
@@ -36,6 +37,9 @@ RESTART_DELAYS_S = (1, 2, 5, 10, 30)
 """Before the first, second, … restart in a row; the last one from then on."""
 STEADY_AFTER_S = 60.0
 """A part that ran this long starts again with the first delay."""
+
+ENVIRON_OF = {"warm": {"OPENBLAS_NUM_THREADS": "1"}}
+"""NumPy's OpenBLAS starts its threads at import; the warm process forks, and may have none."""
 
 _SOCKET_PATH = re.compile(r"[A-Za-z0-9/._-]{1,100}")
 """A path that gRPC takes as it is (it reads others as a URI) and that fits sockaddr_un (107 bytes)."""
@@ -144,8 +148,9 @@ class Stack:
         began = time.time()
         self._launch("code-server", self._code_server())
         if self.config.daemon:
-            workspace = str(self.config.checkout / "workspace.yaml")
-            self._launch("daemon", ["-m", "dagster._daemon", "run", "-w", workspace])
+            if self.warm:
+                self._launch("warm", ["-m", "kordant_jobs.engine.launcher.warm"])
+            self._launch("daemon", self._daemon())
         if self.config.webserver:
             self._port = free_port(self.config.web_port)
             self._launch("webserver", self._webserver())
@@ -155,9 +160,11 @@ class Stack:
         self._claim.say({"urls": self.urls, "code_server": str(self._socket)})
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """End every part and all that it started: webserver, daemon, code server. At most `grace_s` each, and
-        a few seconds more where something must be killed."""
-        for name in ("webserver", "daemon", "code-server"):
+        """End every part and all that it started: webserver, daemon, warm process, code server.
+
+        At most `grace_s` each, and a few seconds more where something must be killed.
+        """
+        for name in ("webserver", "daemon", "warm", "code-server"):
             if part := self._parts.pop(name, None):
                 part.end(grace_s)
         self.urls.clear()
@@ -205,6 +212,17 @@ class Stack:
             "--use-python-environment-entry-point",
         ]
 
+    @property
+    def warm(self) -> bool:
+        """Whether runs start from the warm process, and not as Dagster's own launcher starts them."""
+        return self.config.environ.get("KORDANT_LAUNCHER", "stock") == "warm"
+
+    def _daemon(self) -> list[str]:
+        workspace = str(self.config.checkout / "workspace.yaml")
+        if self.warm:
+            return ["-m", "kordant_jobs.engine.daemon", "-w", workspace]
+        return ["-m", "dagster._daemon", "run", "-w", workspace]
+
     def _webserver(self) -> list[str]:
         workspace = str(self.config.checkout / "workspace.yaml")
         return ["-m", "dagster_webserver", "-h", HOST, "-p", str(self._port), "-w", workspace]
@@ -224,7 +242,7 @@ class Stack:
             name=name,
             command=[sys.executable, *arguments],
             log=log,
-            environ=self.environ,
+            environ={**self.environ, **ENVIRON_OF.get(name, {})},
             cwd=self.config.checkout,
             keep_open=() if self._claim.descriptor is None else (self._claim.descriptor,),
         )
@@ -277,6 +295,8 @@ class Stack:
 
     def _not_ready_yet(self, http: httpx.Client, began: float) -> str:
         """What is still to come, in words; nothing when all answer."""
+        if "warm" in self._parts and not _accepts(warm_socket(self.config.state_dir)):
+            return "the warm process"
         if not self.config.webserver:
             return "" if _accepts(self._socket) else "the code server"
         try:

@@ -82,7 +82,7 @@ def config(tmp_path: Path, home: Path) -> stack.StackConfig:
     environ = {
         **os.environ,
         "KORDANT_DEFINITIONS_MODULE": "tiny_definitions",
-        "KORDANT_DAGSTER_URL": "",
+        "KORDANT_LAUNCHER": "stock",  # SQLite, and no Postgres, is enough for what is tested here
         "KORDANT_TEST_NAP": str(tmp_path / "napping"),
         "PYTHONPATH": str(checkout),
     }

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 from sqlalchemy import Engine
 
+from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.schema import subscribers, subscriptions, watchlist_items
 

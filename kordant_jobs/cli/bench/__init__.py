@@ -1,0 +1,31 @@
+"""`kordant-jobs bench NAME`: what is promised of speed, measured, beside a peer in the same call.
+
+Exit code 0 when every goal is met, 1 when one is missed, 2 when it could not run.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+bench_app = typer.Typer(help="Measure what is promised; see `bench NAME --help`.", no_args_is_help=True)
+
+
+@bench_app.callback()
+def _bench() -> None:
+    """Measure what is promised, beside a peer in the same call."""
+
+
+@bench_app.command("engine")
+def bench_engine(
+    runs: Annotated[int, typer.Option(min=1, help="Runs that are queued at once.")] = 100,
+    events: Annotated[int, typer.Option(min=5, help="Single events, one after the other, for ours.")] = 60,
+    peer: Annotated[bool, typer.Option(help="Measure stock Dagster in the same call (some minutes).")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """From an event to the op's body; 100 queued runs; CPU a run; idle cost; memory. Ours beside stock Dagster."""
+    from kordant_jobs.cli.bench.engine import measure
+    from kordant_jobs.cli.bench.figures import finish
+
+    raise SystemExit(finish("engine", lambda: measure(runs=runs, events=events, peer=peer), as_json=as_json))

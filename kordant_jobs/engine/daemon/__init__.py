@@ -1,0 +1,7 @@
+"""Dagster's daemons with short loops, woken by Postgres: `python -m kordant_jobs.engine.daemon -w workspace.yaml`.
+
+loops     the daemons, and the event that ends their waits early
+wake      LISTEN: which notification wakes which daemon
+leader    of several processes exactly one acts; another takes over
+dispatch  where the queue's loop runs
+"""

@@ -1,0 +1,45 @@
+"""The queue's loop as the daemon runs it: our database, the warm process's starter and watcher, the real clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+
+from kordant_jobs.engine.queue.clock import DatabaseClock
+from kordant_jobs.engine.queue.dispatch import Dispatcher
+from kordant_jobs.engine.runs import RunStarter, RunWatcher
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.database import create_engine
+
+
+def dispatch_queue(*, starter: RunStarter, watcher: RunWatcher, woken: threading.Event, stop: threading.Event) -> None:
+    """Dispatch requests until `stop` is set, looking at once whenever `woken` is.
+
+    Raises:
+        SettingsError: KORDANT_DATABASE_URL is unset in this process.
+    """
+    url = load_settings().database_url
+    if url is None:
+        raise SettingsError("KORDANT_DATABASE_URL is unset in the daemon: start it through `kordant-jobs up`.")
+    db = create_engine(url.get_secret_value())
+    dispatcher = Dispatcher(db, starter, watcher, DatabaseClock(db), worker=f"{socket.gethostname()}:{os.getpid()}")
+
+    def pass_on() -> None:
+        while not stop.is_set():
+            woken.wait()
+            woken.clear()
+            dispatcher.wake()
+        dispatcher.wake()
+
+    waker = threading.Thread(target=pass_on, name="kordant-dispatch-waker", daemon=True)
+    waker.start()
+    try:
+        dispatcher.run(stop)
+    finally:
+        stop.set()
+        woken.set()
+        waker.join()
+        dispatcher.close()
+        db.dispose()

@@ -1,0 +1,73 @@
+"""Which notification of Postgres wakes which daemon.
+
+`NOTIFY kordant_events` (by whoever writes what a sensor looks at) wakes the sensors. A trigger on Dagster's own table
+of runs notifies `kordant_runs` when a run is queued or ends, which wakes Dagster's queue: it need not poll quickly.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Callable, Mapping
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2 names its class in lower case
+
+from kordant_jobs.engine.daemon.leader import connect, libpq
+
+EVENTS, RUNS = "kordant_events", "kordant_runs"
+RECONNECT_S = 0.5
+
+_TRIGGER = f"""
+CREATE OR REPLACE FUNCTION kordant_notify_run() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('{RUNS}', NEW.status);
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER kordant_run_queued AFTER INSERT OR UPDATE OF status ON runs FOR EACH ROW
+  WHEN (NEW.status IN ('QUEUED', 'SUCCESS', 'FAILURE', 'CANCELED')) EXECUTE FUNCTION kordant_notify_run();
+"""
+
+
+class Wake:
+    """A thread that listens, and calls what belongs to a channel when something comes."""
+
+    def __init__(self, url: str, on: Mapping[str, Callable[[], None]]) -> None:
+        self._url = libpq(url)
+        self._on = on
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kordant-wake", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                connection = connect(self._url)
+            except psycopg2.Error:
+                self._stop.wait(RECONNECT_S)
+                continue
+            try:
+                self._listen(connection)
+            except (psycopg2.Error, OSError):
+                self._stop.wait(RECONNECT_S)
+            finally:
+                connection.close()
+
+    def _listen(self, connection: Connection) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(_TRIGGER)
+            for channel in self._on:
+                cursor.execute(f'LISTEN "{channel}"')
+        for wake in self._on.values():
+            wake()  # what came while nobody listened
+        while not self._stop.is_set():
+            if select.select([connection], [], [], 1.0)[0]:
+                connection.poll()
+                for channel in {notify.channel for notify in connection.notifies}:
+                    self._on[channel]()
+                connection.notifies.clear()

@@ -1,0 +1,114 @@
+"""What one forked child does: connect, say that it is ready, wait for an order, run one run, report, end.
+
+A child that is told to end somebody else's run (`fail`) does so and waits for the next order.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any, NoReturn
+
+import sqlalchemy as sa
+from dagster import DagsterEventType, DagsterInstance
+
+from kordant_jobs.engine import dagster_private
+from kordant_jobs.engine.launcher import tree
+from kordant_jobs.engine.launcher.failure import Failure, failure_of
+from kordant_jobs.engine.launcher.protocol import encode
+
+OUTCOMES = {
+    DagsterEventType.RUN_SUCCESS: "success",
+    DagsterEventType.RUN_FAILURE: "failure",
+    DagsterEventType.RUN_CANCELED: "canceled",
+}
+
+
+def live(parent: int, control: socket.socket, instance: DagsterInstance) -> NoReturn:
+    """The life of a child, from the fork on. Never returns."""
+    code = 1
+    try:
+        _become_a_child(parent)
+        engine = dagster_private.pool_of(instance)
+        _connect(engine)
+        control.sendall(encode({"ready": True}))
+        with control.makefile("rb") as orders:
+            code = _serve(orders, control, instance, engine)
+    except SystemExit:
+        code = 0
+    except BaseException:  # noqa: BLE001 - the last frame of the process: nobody above could handle it
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _become_a_child(parent: int) -> None:
+    """A session, signals and random numbers of its own; death with the parent; every orphan below is ours."""
+    os.setsid()
+    tree.die_with_parent()
+    if os.getppid() != parent:
+        os._exit(1)
+    tree.adopt_orphans()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    gc.set_threshold(20_000, 20, 50)  # a short run ends before the first collection
+    random.seed()
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+
+
+def _connect(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        connection.execute(sa.text("SELECT 1"))
+
+
+def _serve(orders: Any, control: socket.socket, instance: DagsterInstance, engine: sa.Engine) -> int:
+    while line := orders.readline():
+        order = json.loads(line)
+        if "fail" not in order:
+            return _run(order, control, instance, engine)
+        try:
+            status = dagster_private.fail(instance, order["fail"], order["message"], order["tags"])
+            dagster_private.flush(engine)
+        except Exception as error:  # noqa: BLE001 - told to the parent, which tries again
+            control.sendall(encode({"not_failed": order["fail"], "error": type(error).__name__}))
+        else:
+            control.sendall(encode({"failed": order["fail"], "status": status}))
+    return 0
+
+
+def _run(order: dict[str, Any], control: socket.socket, instance: DagsterInstance, engine: sa.Engine) -> int:
+    outcome, failure = "failure", Failure(error="the run ended without saying how")
+    interrupted = False
+    with dagster_private.capture_interrupts():
+        try:
+            for event in dagster_private.execute(instance, order["run_id"]):
+                if event.event_type == DagsterEventType.STEP_FAILURE:
+                    failure = failure_of(event)
+                elif event.event_type in OUTCOMES:
+                    outcome = OUTCOMES[event.event_type]
+        except (KeyboardInterrupt, dagster_private.DagsterExecutionInterruptedError):
+            interrupted = True
+        except Exception as error:  # noqa: BLE001 - Dagster has written it to the event log; the run has failed
+            traceback.print_exc()
+            failure = Failure(error=f"{type(error).__name__} outside the job's own code: see the run's event log")
+    dagster_private.end_if_unfinished(instance, order["run_id"], failure.error)
+    dagster_private.flush(engine)
+    said = asdict(failure) if outcome == "failure" else {"error": None, "permanent": False, "retry_after_s": None}
+    control.sendall(encode({"outcome": outcome, "interrupted": interrupted, **said}))
+    return 0 if outcome == "success" else 1

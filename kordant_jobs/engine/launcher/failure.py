@@ -1,0 +1,60 @@
+"""What the error that ended a run tells the queue: its text, whether to try again, and when.
+
+An op says so by the error that it raises: any `KordantError` that is permanent is recognised by its name; a
+`dagster.Failure` by the metadata `PERMANENT` (true) and `RETRY_AFTER` (seconds), which also show in Dagster's UI.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dagster import DagsterEvent
+
+from kordant_jobs.errors import PermanentError
+
+PERMANENT = "kordant/permanent"
+RETRY_AFTER = "kordant/retry_after_s"
+_LONGEST = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """What is known of a failed step."""
+
+    error: str
+    permanent: bool = False
+    retry_after_s: float | None = None
+
+
+def permanent_names() -> frozenset[str]:
+    """The names of PermanentError and of every error below it that is loaded."""
+    found, layer = {PermanentError}, [PermanentError]
+    while layer:
+        layer = [below for above in layer for below in above.__subclasses__()]
+        found.update(layer)
+    return frozenset(kind.__name__ for kind in found)
+
+
+def failure_of(event: DagsterEvent) -> Failure:
+    """What a STEP_FAILURE event says. The text is one line of the first cause: ops raise none with personal data."""
+    step = event.step_failure_data
+    info = step.error
+    names = set()
+    while info is not None:
+        names.add(info.cls_name)
+        if info.cause is None:
+            break
+        info = info.cause
+    lines = (info.message if info else "").strip().splitlines() or ["no text"]
+    metadata = step.user_failure_data.metadata if step.user_failure_data else {}
+    permanent = metadata.get(PERMANENT)
+    retry_after = metadata.get(RETRY_AFTER)
+    return Failure(
+        error=lines[0][:_LONGEST],
+        permanent=bool(permanent.value) if permanent else bool(names & permanent_names()),
+        retry_after_s=_seconds(retry_after.value) if retry_after else None,
+    )
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

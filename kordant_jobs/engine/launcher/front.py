@@ -1,0 +1,168 @@
+"""What the warm process answers on its socket, and whom it tells of ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import socket
+import sys
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from kordant_jobs.engine.launcher.protocol import encode, end_to_wire
+from kordant_jobs.engine.launcher.run import Run
+from kordant_jobs.engine.runs import RunEnd
+
+if TYPE_CHECKING:
+    from kordant_jobs.engine.launcher.warm import Warm
+
+ENDS_KEPT = 10_000
+"""For watchers that were away: more than any queue has under way."""
+_LONGEST_REQUEST = 1 << 20
+
+
+@dataclass
+class Ends:
+    """The last ends, numbered; `boot` names this numbering, which a crash ends and an exec keeps."""
+
+    boot: str = field(default_factory=lambda: uuid4().hex)
+    last: int = 0
+    kept: deque[tuple[int, dict[str, Any]]] = field(default_factory=lambda: deque(maxlen=ENDS_KEPT))
+
+    def add(self, end: RunEnd) -> dict[str, Any]:
+        """Number an end and keep it."""
+        self.last += 1
+        message = {"seq": self.last, **end_to_wire(end)}
+        self.kept.append((self.last, message))
+        return message
+
+    def of(self, run_id: str) -> dict[str, Any] | None:
+        """The end of a run, if it is still kept."""
+        return next((message for _, message in reversed(self.kept) if message["run_id"] == run_id), None)
+
+
+@dataclass
+class _Client:
+    connection: socket.socket
+    buffer: bytes = b""
+
+
+class Front:
+    """The listening socket and everybody connected to it."""
+
+    def __init__(self, selector: selectors.BaseSelector, server: socket.socket, ends: Ends, warm: Warm) -> None:
+        server.setblocking(False)
+        self.server = server
+        self.ends = ends
+        self._selector = selector
+        self._warm = warm
+        self._clients: dict[int, _Client] = {}
+        self._watchers: dict[int, socket.socket] = {}
+        selector.register(server, selectors.EVENT_READ, server)
+
+    def serve(self, ready: socket.socket) -> None:
+        """Take a new connection, or what one says."""
+        if ready is self.server:
+            with suppress(BlockingIOError):
+                connection, _ = self.server.accept()
+                connection.setblocking(False)
+                self._clients[connection.fileno()] = _Client(connection)
+                self._selector.register(connection, selectors.EVENT_READ, connection)
+            return
+        client = self._clients[ready.fileno()]
+        try:
+            data = ready.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        client.buffer += data
+        if not data or len(client.buffer) > _LONGEST_REQUEST:
+            self._drop(client)
+            return
+        *lines, client.buffer = client.buffer.split(b"\n")
+        for line in lines:
+            self._answer(client, line)
+
+    def publish(self, end: RunEnd) -> None:
+        """Tell every watcher of an end, and keep it for those who come back."""
+        line = encode(self.ends.add(end))
+        for connection in list(self._watchers.values()):
+            self._send(self._clients[connection.fileno()], line)
+
+    def close_in_child(self) -> None:
+        """Close what a forked child must not keep open."""
+        self.server.close()
+        for client in self._clients.values():
+            client.connection.close()
+        with suppress(AttributeError):
+            self._selector.close()
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self.server.close()
+
+    def _answer(self, client: _Client, line: bytes) -> None:
+        try:
+            request = json.loads(line)
+            answer = getattr(self, f"_on_{request['op']}")(client, request)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            answer = {"refused": f"no such request ({type(error).__name__})"}
+            sys.stderr.write(f"a request was refused ({type(error).__name__}: {error})\n")
+        if answer is not None:
+            self._send(client, encode(answer))
+
+    def _on_start(self, client: _Client, request: dict[str, Any]) -> dict[str, Any]:
+        if self._warm.stopping:
+            return {"refused": "it is stopping; the run was not started"}
+        run_id = request["run_id"]
+        if self._warm.pool.find(run_id) is None:
+            run = Run(run_id=run_id, limits=dict(request.get("limits", {})))
+            self._warm.pool.accept(run)
+        return {"ok": True}
+
+    def _on_stop(self, client: _Client, request: dict[str, Any]) -> dict[str, Any]:
+        run = self._warm.pool.find(request["run_id"])
+        if run is not None:
+            self._warm.pool.stop(run, request["cause"], float(request["grace_s"]))
+        return {"known": run is not None}
+
+    def _on_status(self, client: _Client, request: dict[str, Any]) -> dict[str, Any]:
+        if self._warm.pool.find(request["run_id"]) is not None:
+            return {"state": "running"}
+        end = self.ends.of(request["run_id"])
+        return {"state": "unknown"} if end is None else {"state": "ended", "end": end}
+
+    def _on_ping(self, client: _Client, request: dict[str, Any]) -> dict[str, Any]:
+        pool = self._warm.pool
+        idle = [child.pid for child in pool.children.values() if child.idle]
+        running = {child.run.run_id: child.pid for child in pool.children.values() if child.run}
+        return {"pid": os.getpid(), "idle": idle, "running": running, "busy": pool.busy, "started": pool.started}
+
+    def _on_watch(self, client: _Client, request: dict[str, Any]) -> None:
+        """Send what the watcher missed, then each end as it comes. Another numbering: it missed all."""
+        seen = request.get("after", 0) if request.get("boot") == self.ends.boot else 0
+        self._watchers[client.connection.fileno()] = client.connection
+        client.connection.setblocking(True)
+        client.connection.settimeout(1.0)
+        missed = [encode(message) for number, message in self.ends.kept if number > seen]
+        self._send(client, encode({"boot": self.ends.boot}) + b"".join(missed))
+
+    def _send(self, client: _Client, data: bytes) -> None:
+        try:
+            client.connection.sendall(data)
+        except OSError:  # it hung up, or does not listen: a watcher comes back and gets what it missed
+            self._drop(client)
+
+    def _drop(self, client: _Client) -> None:
+        number = client.connection.fileno()
+        if self._clients.pop(number, None) is not None:
+            self._watchers.pop(number, None)
+            self._selector.unregister(client.connection)
+            client.connection.close()

@@ -1,0 +1,170 @@
+"""How the warm process becomes its own successor: when its code has changed, and without letting go of a run.
+
+The new program takes over by exec, so that it is the same process: its children stay its children. What it must know
+goes through a file without a name; the listening socket and the children's sockets stay open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.engine.launcher.front import ENDS_KEPT, Ends, Front
+from kordant_jobs.engine.launcher.pool import Child, Pool
+from kordant_jobs.engine.launcher.run import Run
+
+MODULE = "kordant_jobs.engine.launcher.warm"
+_FLAG = "--resume"
+
+
+@dataclass
+class State:
+    """What a predecessor passed on; empty after a fresh start."""
+
+    server: socket.socket | None = None
+    ends: Ends = field(default_factory=Ends)
+    children: list[dict[str, Any]] = field(default_factory=list)
+    backlog: list[dict[str, Any]] = field(default_factory=list)
+    fails: list[dict[str, Any]] = field(default_factory=list)
+
+
+def resume() -> State:
+    """The state that a predecessor passed to this process by exec."""
+    if _FLAG not in sys.argv:
+        return State()
+    with os.fdopen(int(sys.argv[sys.argv.index(_FLAG) + 1]), "rb") as file:
+        file.seek(0)
+        passed = json.load(file)
+    kept: deque[tuple[int, dict[str, Any]]] = deque(((m["seq"], m) for m in passed["ends"]), maxlen=ENDS_KEPT)
+    for child in passed["children"]:
+        os.set_inheritable(child["control"], False)
+    server = socket.socket(fileno=passed["server"])
+    server.set_inheritable(False)
+    return State(
+        server=server,
+        ends=Ends(boot=passed["boot"], last=passed["last"], kept=kept),
+        children=passed["children"],
+        backlog=passed["backlog"],
+        fails=passed["fails"],
+    )
+
+
+def take_over(state: State, pool: Pool) -> None:
+    """Put what was passed on into a fresh pool."""
+    for passed in state.children:
+        control = socket.socket(fileno=passed["control"])
+        child = Child(pid=passed["pid"], start=passed["start"], control=control, ready=True)
+        child.run = Run.from_wire(passed["run"])
+        child.buffer = passed["buffer"].encode()
+        pool.adopt(child)
+    pool.backlog.extend(Run.from_wire(run) for run in state.backlog)
+    pool.fails.extend(Run.from_wire(run) for run in state.fails)
+
+
+class Reload:
+    """Whether it is time to become new, and how."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._loaded = fingerprint(module)
+        self._refused: str | None = None
+        self._probe: subprocess.Popen[bytes] | None = None
+        self._probed = ""
+
+    @property
+    def probing(self) -> bool:
+        """Whether a process tries to import the new code right now."""
+        return self._probe is not None
+
+    def due(self, *, worn_out: bool, others: dict[int, int | None]) -> bool:
+        """Whether the code on disk is another one that can be imported, or this process has run enough runs.
+
+        The try is a process of its own, and takes a few calls. Its number is in `others` meanwhile, and its exit code
+        once it was reaped, which is the pool's to do. Code that cannot be imported is left alone until it changes.
+        """
+        if self._probe is not None:
+            code = others[self._probe.pid]
+            if code is None:
+                return False
+            del others[self._probe.pid]
+            self._probe.returncode = code
+            self._probe = None
+            if code != 0:
+                self._refused = self._probed
+                sys.stderr.write("the new code cannot be imported (see above); going on with what is loaded\n")
+            return code == 0 and fingerprint(self._module) == self._probed
+        now = fingerprint(self._module)
+        if (now != self._loaded or worn_out) and now != self._refused:
+            self._probed = now
+            script = "import importlib, sys; importlib.import_module(sys.argv[1])"
+            self._probe = subprocess.Popen([sys.executable, "-c", script, self._module], stdin=subprocess.DEVNULL)
+            others[self._probe.pid] = None
+        return False
+
+    def become_new(self, front: Front, pool: Pool) -> None:
+        """Exec the program anew, with the listening socket, the runs and the ends. Back only when a fail is on its way
+        through a child; ask again later."""
+        if any(child.failing for child in pool.children.values()):
+            self._loaded = ""
+            return
+        pool.end_idle()
+        running = [child for child in pool.children.values() if child.run]
+        passed: dict[str, Any] = {
+            "server": front.server.fileno(),
+            "boot": front.ends.boot,
+            "last": front.ends.last,
+            "ends": [message for _, message in front.ends.kept],
+            "children": [_child_to_wire(child) for child in running],
+            "backlog": [run.to_wire() for run in pool.backlog],
+            "fails": [run.to_wire() for run in pool.fails],
+        }
+        file = os.memfd_create("kordant-warm", 0)
+        with os.fdopen(os.dup(file), "wb") as writer:
+            writer.write(json.dumps(passed).encode())
+        for descriptor in (passed["server"], *(child.control.fileno() for child in running)):
+            os.set_inheritable(descriptor, True)
+        os.set_inheritable(file, True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execv(sys.executable, [sys.executable, "-m", MODULE, _FLAG, str(file)])
+
+
+def _child_to_wire(child: Child) -> dict[str, Any]:
+    return {
+        "pid": child.pid,
+        "start": child.start,
+        "control": child.control.fileno(),
+        "buffer": child.buffer.decode(),
+        "run": child.run.to_wire() if child.run else None,
+    }
+
+
+def fingerprint(module: str) -> str:
+    """What tells one state of the code from another: time and size of our package, the definitions and the lock."""
+    digest = hashlib.sha256()
+    for path in sorted(_sources(module)):
+        with suppress(OSError):
+            facts = path.stat()
+            digest.update(f"{path} {facts.st_mtime_ns} {facts.st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def _sources(module: str) -> Iterable[Path]:
+    yield CHECKOUT / "requirements.lock"
+    yield from (CHECKOUT / "kordant_jobs").rglob("*.py")
+    with suppress(ImportError, ValueError):
+        found = importlib.util.find_spec(module)
+        if found and found.origin:
+            yield Path(found.origin)

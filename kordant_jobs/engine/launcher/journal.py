@@ -1,0 +1,45 @@
+"""The runs under way, a small file each in the state folder, so that whoever starts after a crash can end them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A run that was given to a process; `pid` and `start` (clock ticks) name the process for good."""
+
+    run_id: str
+    pid: int
+    start: int
+
+
+class Journal:
+    """The entries of one warm process. Written before a child gets its run, removed once its end is known."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+
+    def add(self, entry: Entry) -> None:
+        """Note that a run was given away."""
+        path = self._folder / entry.run_id
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(entry)), encoding="utf-8")
+        fresh.rename(path)
+
+    def remove(self, run_id: str) -> None:
+        """Forget a run: its end is in Dagster's storage."""
+        (self._folder / run_id).unlink(missing_ok=True)
+
+    def left(self) -> Iterator[Entry]:
+        """What the one before us left behind. A file that cannot be read is removed."""
+        for path in sorted(self._folder.iterdir()):
+            with suppress(OSError, ValueError, TypeError):
+                yield Entry(**json.loads(path.read_text(encoding="utf-8")))
+                continue
+            path.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""Dagster's run launcher in front of the warm process: for runs from the UI, schedules, sensors and backfills."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dagster import DagsterRun
+
+from kordant_jobs.engine.dagster_private import (
+    CheckRunHealthResult,
+    ConfigurableClass,
+    ConfigurableClassData,
+    DagsterLaunchFailedError,
+    DefaultRunLauncher,
+    LaunchRunContext,
+    RunLauncher,
+    WorkerStatus,
+)
+from kordant_jobs.engine.launcher.protocol import ask, socket_path
+from kordant_jobs.engine.launcher.run import CANCELED, limits_of
+from kordant_jobs.errors import TransientError
+from kordant_jobs.settings import load_settings
+
+HOST_TAG = "kordant/host"
+"""The machine whose warm process has the run, written before it gets it: no other one can say how the run is."""
+
+
+class WarmRunLauncher(RunLauncher, ConfigurableClass):
+    """Hands runs to the warm process of this machine's state folder.
+
+    How a run is, the warm process is asked; it knows from before the hand-over is confirmed until the end is known,
+    so that a health check in between never takes a starting run for a dead one. Resuming is not supported.
+    """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        self._inst_data = inst_data
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        """Where dagster.yaml says this."""
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """No config: our settings say where the warm process is."""
+        return {}
+
+    @classmethod
+    def from_config_value(  # type: ignore[override]
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> WarmRunLauncher | DefaultRunLauncher:
+        """Dagster's hook: this launcher, or Dagster's own with KORDANT_LAUNCHER=stock."""
+        if load_settings().launcher == "stock":
+            return DefaultRunLauncher(inst_data=inst_data)
+        return cls(inst_data=inst_data)
+
+    @property
+    def _socket(self) -> Path:
+        return socket_path(load_settings().state_dir)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Dagster's hook: start a run.
+
+        Raises:
+            DagsterLaunchFailedError: no warm process takes it; says what to do.
+        """
+        run = context.dagster_run
+        self._instance.add_run_tags(run.run_id, {HOST_TAG: socket.gethostname()})
+        try:
+            ask(self._socket, {"op": "start", "run_id": run.run_id, "limits": limits_of(run.tags)})
+        except TransientError as error:
+            raise DagsterLaunchFailedError(str(error)) from None  # type: ignore[no-untyped-call]
+
+    def terminate(self, run_id: str) -> bool:
+        """Dagster's hook: SIGTERM to the run, SIGKILL after the grace time. False: there is nothing to terminate."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        self._instance.report_run_canceling(run)
+        request = {"op": "stop", "run_id": run_id, "cause": CANCELED, "grace_s": load_settings().stop_grace_s}
+        with suppress(TransientError):
+            if ask(self._socket, request)["known"]:
+                return True
+        self._instance.report_engine_event("No warm process of this machine has this run.", run, cls=type(self))
+        return False
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Dagster's hook: yes, so that its monitor finds runs whose worker is gone."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Dagster's hook. A run that was not handed to a warm process of this machine (`dagster job execute`, another
+        machine) counts as running: who has it speaks for it. So does one while the warm process restarts; the next
+        one ends what the last one left."""
+        if run.tags.get(HOST_TAG) != socket.gethostname():
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "not handed to the warm process of this machine")
+        try:
+            state = ask(self._socket, {"op": "status", "run_id": run.run_id})
+        except TransientError:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "the warm process is restarting", transient=True)
+        if state["state"] == "running":
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if state["state"] == "ended" and state["end"]["outcome"] == "success":
+            return CheckRunHealthResult(WorkerStatus.SUCCESS)
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "no process of this machine has this run any more")

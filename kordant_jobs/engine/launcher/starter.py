@@ -1,0 +1,118 @@
+"""The queue's way in: runs are made and handed to a warm child at once, and their ends come back by themselves."""
+
+from __future__ import annotations
+
+import json
+import queue
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dagster import DagsterInstance
+
+from kordant_jobs.engine import dagster_private
+from kordant_jobs.engine.launcher.protocol import ask, connect, end_from_wire
+from kordant_jobs.engine.launcher.run import CANCELED, limits_of
+from kordant_jobs.engine.launcher.run_launcher import HOST_TAG
+from kordant_jobs.engine.runs import RunEnd, RunOrder
+from kordant_jobs.errors import TransientError
+
+RECONNECT_S = 0.25
+
+
+class WarmStarter:
+    """Starts runs without Dagster's queue in between (a RunStarter). Safe from several threads."""
+
+    def __init__(
+        self, instance: DagsterInstance, factory: dagster_private.RunFactory, path: Path, *, grace_s: float
+    ) -> None:
+        self._instance = instance
+        self._factory = factory
+        self._path = path
+        self._grace_s = grace_s
+        self._lock = threading.Lock()
+        self._host = socket.gethostname()
+
+    def start(self, order: RunOrder) -> str:
+        """Make a run and hand it over; its id. The second run of a job takes some milliseconds.
+
+        Raises:
+            TransientError: the code server or the warm process does not answer; no run is left that could start.
+            PermanentError: no such job, or not its config.
+        """
+        with self._lock:
+            tags = {**order.tags, HOST_TAG: self._host}
+            run = self._factory.create(RunOrder(**{**vars(order), "tags": tags}))
+        request = {"op": "start", "run_id": run.run_id, "limits": limits_of(run.tags)}
+        try:
+            ask(self._path, request)
+        except TransientError as error:
+            dagster_private.fail(self._instance, run.run_id, f"It was not started: {error}", {})
+            raise
+        return run.run_id
+
+    def stop(self, run_id: str, *, cause: str) -> None:
+        """Ask a run to end; SIGKILL after the grace time. With the cause 'canceled' it ends as canceled."""
+        if cause == CANCELED:
+            dagster_private.cancel(self._instance, run_id)
+        ask(self._path, {"op": "stop", "run_id": run_id, "cause": cause, "grace_s": self._grace_s})
+
+
+class WarmWatcher:
+    """What ended, as the warm process tells it (a RunWatcher). A thread of its own listens; `woken` is set, if given,
+    whenever something has ended, for a loop to wait on."""
+
+    def __init__(self, path: Path, woken: threading.Event | None = None) -> None:
+        self._path = path
+        self._woken = woken
+        self._ends: queue.SimpleQueue[RunEnd] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._boot: str | None = None
+        self._last = 0
+        self._connection: socket.socket | None = None
+        self._thread = threading.Thread(target=self._listen, name="kordant-run-watcher", daemon=True)
+        self._thread.start()
+
+    def ended(self) -> Iterator[RunEnd]:
+        """What ended since the last call, runs that others started included. Never blocks."""
+        while True:
+            try:
+                yield self._ends.get_nowait()
+            except queue.Empty:
+                return
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop.set()
+        if connection := self._connection:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with connect(self._path, 5.0) as connection:
+                    connection.settimeout(None)
+                    self._connection = connection
+                    request = {"op": "watch", "boot": self._boot, "after": self._last}
+                    connection.sendall(json.dumps(request).encode() + b"\n")
+                    with connection.makefile("rb") as lines:
+                        for line in lines:
+                            self._take(json.loads(line))
+            except (TransientError, OSError, ValueError):
+                pass
+            self._stop.wait(RECONNECT_S)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "boot" in message:
+            if message["boot"] != self._boot:
+                self._boot, self._last = message["boot"], 0
+            return
+        self._last = message["seq"]
+        self._ends.put(end_from_wire(message))
+        if self._woken:
+            self._woken.set()

@@ -1,0 +1,251 @@
+"""The warm process: `python -m kordant_jobs.engine.launcher.warm`.
+
+It imports the definitions once, runs a job that does nothing through everything a run goes through, closes its
+connections, and forks children that wait with theirs open. It never has a second thread, nor a connection, when it
+forks. When the code changes it makes sure that the new code can be imported, and becomes the new code by exec; the
+runs under way go on, since they stay its children. SIGTERM drains: what runs may end within the grace time, then it
+gets SIGTERM, and at last SIGKILL; a second SIGTERM cuts the grace time short.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import selectors
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from dagster import DagsterInstance
+
+from kordant_jobs.engine import dagster_private
+from kordant_jobs.engine.launcher import tree
+from kordant_jobs.engine.launcher.front import Front
+from kordant_jobs.engine.launcher.handover import Reload, resume, take_over
+from kordant_jobs.engine.launcher.journal import Journal
+from kordant_jobs.engine.launcher.pool import Child, Pool
+from kordant_jobs.engine.launcher.protocol import listen, socket_path
+from kordant_jobs.engine.launcher.run import Cause, Run
+from kordant_jobs.errors import KordantError, SetupError
+from kordant_jobs.settings import Settings, load_settings
+
+LAST_WORDS_S = 3.0
+"""Between SIGTERM and SIGKILL to a run when the process ends: to write that it was stopped."""
+CODE_POLL_S = 2.0
+
+
+def prepare(settings: Settings) -> DagsterInstance:
+    """Import and warm up everything; an instance without a connection.
+
+    Raises:
+        SetupError: Dagster is another one, the storage is not Postgres, or something keeps a thread or a connection.
+    """
+    before = sockets()
+    dagster_private.check_dagster()
+    home = dagster_private.dagster_home()
+    dagster_private.make_tables(home)
+    dagster_private.load_definitions(settings.definitions_module)
+    instance = dagster_private.open_instance(home)
+    dagster_private.warm_up_run(instance)
+    dagster_private.pool_of(instance).dispose()
+    check_threads()
+    check_connections(before)
+    gc.collect()
+    gc.freeze()  # what is here now stays, and is shared: no child's collector touches it
+    return instance
+
+
+HARMLESS_THREADS = frozenset({"jemalloc_bg_thd", "polars-ooc-clea"})
+"""Polars starts these at import: its allocator's, which the allocator takes through a fork by itself, and one that
+removes spill files, which a child does without."""
+
+
+def check_threads() -> None:
+    """Refuse to fork while there is a second thread: the child would have its locks, and not it.
+
+    Raises:
+        SetupError: there is one.
+    """
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    threads = [name for name in names if name not in HARMLESS_THREADS]
+    if len(threads) > 1:
+        raise SetupError(
+            f"{len(threads)} threads run after the definitions were imported, and a fork would break them: "
+            "start threads inside ops, not at import (OPENBLAS_NUM_THREADS=1 for numpy's), "
+            "or set KORDANT_LAUNCHER=stock"
+        )
+
+
+def sockets() -> set[int]:
+    """The descriptors of this process that are connections."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if str(descriptor.readlink()).startswith("socket:"):
+                found.add(int(descriptor.name))
+    return found
+
+
+def check_connections(before: set[int]) -> None:
+    """Refuse to fork with a connection that was opened since `before`: two processes would talk on it.
+
+    Raises:
+        SetupError: there is one.
+    """
+    if opened := sockets() - before:
+        raise SetupError(
+            f"descriptor {min(opened)} is a connection opened while the definitions were imported: "
+            "open connections inside ops or resources, or set KORDANT_LAUNCHER=stock"
+        )
+
+
+class Warm:
+    """The loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._stops = 0
+        self._stop_at: float | None = None
+        self._told = False
+        self._reload = Reload(settings.definitions_module)
+        self._code_at = 0.0
+        self._wake_read, self._wake_write = os.pipe()
+        for end in (self._wake_read, self._wake_write):
+            os.set_blocking(end, False)
+
+    def run(self) -> int:
+        """Serve until told to stop."""
+        state = resume()
+        tree.adopt_orphans()
+        self._catch_signals()
+        instance = prepare(self.settings)
+        selector = selectors.DefaultSelector()
+        selector.register(self._wake_read, selectors.EVENT_READ, self._wake_read)
+        self.front = Front(selector, state.server or listen(socket_path(self.settings.state_dir)), state.ends, self)
+        journal = Journal(self.settings.state_dir / "warm")
+        self.pool = Pool(
+            instance=instance,
+            selector=selector,
+            journal=journal,
+            publish=self.front.publish,
+            close_in_child=self._close_in_child,
+            wanted_idle=self.settings.warm_children,
+            most_running=self.settings.warm_running,
+        )
+        take_over(state, self.pool)
+        self._end_what_was_left(journal)
+        print(f"warm process {os.getpid()} is ready", flush=True)  # noqa: T201 - its log
+        while not self._finished():
+            self._once(selector)
+        return 0
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no new run is taken."""
+        return self._stops > 0
+
+    def _once(self, selector: selectors.BaseSelector) -> None:
+        for key, _ in selector.select(self._sleeps_s()):
+            if key.data == self._wake_read:
+                with suppress(BlockingIOError):
+                    os.read(self._wake_read, 4096)
+            elif isinstance(key.data, Child):
+                if key.data.pid in self.pool.children:
+                    self.pool.read(key.data)
+            else:
+                self.front.serve(key.fileobj)  # type: ignore[arg-type]
+        self.pool.reap()
+        self._drain()
+        self.pool.step()
+        self._look_at_the_code()
+
+    def _sleeps_s(self) -> float:
+        due = self.pool.sleeps_s()
+        longest = 0.1 if self.stopping or self._reload.probing else CODE_POLL_S
+        return longest if due is None else min(due, longest)
+
+    # Start and end
+
+    def _catch_signals(self) -> None:
+        faulthandler.enable()
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._told_to_stop)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def _told_to_stop(self, number: int, frame: object) -> None:
+        self._stops += 1
+
+    def _close_in_child(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for descriptor in (self._wake_read, self._wake_write):
+            os.close(descriptor)
+        self.front.close_in_child()
+
+    def _end_what_was_left(self, journal: Journal) -> None:
+        """Fail the runs of a warm process that was killed, after making sure that nothing of them still runs."""
+        ours = {child.run.run_id for child in self.pool.children.values() if child.run}
+        ours |= {run.run_id for run in (*self.pool.fails, *self.pool.backlog)}
+        for entry in journal.left():
+            if entry.run_id in ours:
+                continue
+            if tree.start_ticks(entry.pid) in {None, entry.start}:
+                for pid in tree.session(entry.pid):
+                    tree.kill_tree(pid)
+            died = "the warm process it belonged to was killed, or the machine went down"
+            self.pool.fails.append(Run(run_id=entry.run_id, stop_cause=Cause.LOST, died=died))
+
+    def _drain(self) -> None:
+        if not self.stopping:
+            return
+        now = time.monotonic()
+        pool = self.pool
+        if self._stop_at is None:
+            self._stop_at = now + self.settings.warm_grace_s
+            pool.stopping = True
+            for run in list(pool.backlog):
+                pool.stop(run, Cause.LOST, 0)
+        if (now >= self._stop_at or self._stops > 1) and not self._told:
+            self._told = True
+            for child in list(pool.children.values()):
+                if child.run:
+                    pool.stop(child.run, Cause.LOST, LAST_WORDS_S)
+
+    def _finished(self) -> bool:
+        if not self.stopping or self._stop_at is None or self.pool.busy:
+            return False
+        self.pool.end_idle()
+        self.front.close()
+        return True
+
+    # New code
+
+    def _look_at_the_code(self) -> None:
+        now = time.monotonic()
+        if self.stopping or now < self._code_at:
+            return
+        self._code_at = now + (0.1 if self._reload.probing else CODE_POLL_S)
+        worn_out = self.pool.started >= self.settings.warm_runs
+        if self._reload.due(worn_out=worn_out, others=self.pool.others):
+            print("new code, or many runs: starting anew; what runs goes on", flush=True)  # noqa: T201 - its log
+            self._reload.become_new(self.front, self.pool)
+
+
+def main() -> int:
+    """Run the warm process; 1 and one line when it cannot work."""
+    try:
+        return Warm(load_settings()).run()
+    except KordantError as error:
+        sys.stderr.write(f"kordant-jobs: {error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    # As a module of its package, so that what it passes on is the same class for everybody.
+    from kordant_jobs.engine.launcher.warm import main as packaged_main
+
+    sys.exit(packaged_main())

@@ -1,0 +1,130 @@
+"""Take due requests for runs: decide within every limit, give each run a lease, in one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from kordant_jobs.catalog import JobRow, PartyRate
+from kordant_jobs.engine.queue.claim_rules import HANDICAP, Room, plan_runs
+from kordant_jobs.store import attempts, leases
+from kordant_jobs.store.attempts import Waiting, Want
+from kordant_jobs.store.leases import Lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A run to start: its requests are running and under its lease."""
+
+    job: str
+    lease: Lease
+    requests: tuple[Waiting, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """What was taken, and when to look again although nobody calls: for a token, or for a run that fills up."""
+
+    claims: tuple[Claim, ...]
+    look_again_at: datetime | None
+
+
+def claim(
+    connection: Connection,
+    rows: Mapping[str, JobRow],
+    parties: Mapping[str, PartyRate],
+    *,
+    runs: int,
+    critical_extra: int = 0,
+    worker: str,
+    now: datetime,
+    ttl_s: float,
+    started: int = 0,
+) -> Claimed:
+    """Take requests for at most `runs` runs (live ones of all processes included), and for `critical_extra` more
+    that serve critical ones. Two claims at once wait for each other, so no limit is passed.
+    """
+    leases.lock_name(connection, "claim")
+    taken = attempts.slots_taken(connection)
+    live = sum(taken.values())
+    by_job = {name: row.concurrency - taken.get(name, 0) for name, row in rows.items()}
+    free = runs - live
+    if free + critical_extra <= 0:
+        return Claimed(claims=(), look_again_at=None)
+    tokens = _open_buckets(connection, rows, parties, by_job, now=now)
+    wants = []
+    for name, slots in by_job.items():
+        allowed = tokens.get(rows[name].party or "", None)
+        most = min(slots, max(free, 0) + critical_extra) * rows[name].batch_size
+        if slots > 0 and allowed != 0:
+            looked_at = most if allowed is None else min(most, allowed)
+            wants.append(Want(job=name, rows=looked_at, key_concurrency=rows[name].key_concurrency))
+    room = Room(runs=max(free, 0), critical_extra=critical_extra + min(free, 0), by_job=by_job, tokens=tokens)
+    plan = plan_runs(
+        attempts.waiting(connection, wants, list(HANDICAP.values()), now=now), rows, room, now=now, started=started
+    )
+    names = [f"job:{run.job}" for run in plan.runs]
+    given = leases.insert(connection, names, holder=worker, now=now, ttl_s=ttl_s) if names else []
+    claims = tuple(
+        Claim(job=run.job, lease=lease, requests=run.requests) for run, lease in zip(plan.runs, given, strict=True)
+    )
+    if claims:
+        chosen = [(one.id, each.lease) for each in claims for one in each.requests]
+        started_ids = attempts.start(connection, chosen, worker=worker, now=now)
+        if len(started_ids) < len(chosen):
+            claims = _those_started(connection, claims, started_ids)
+    moments = _spend(connection, parties, tokens, claims, rows, now=now)
+    if plan.look_again_at is not None:
+        moments.append(plan.look_again_at)
+    return Claimed(claims=claims, look_again_at=min(moments, default=None))
+
+
+def _those_started(connection: Connection, claims: Sequence[Claim], started: Set[UUID]) -> tuple[Claim, ...]:
+    """The claims without the requests that somebody else held; a lease left without any is given back."""
+    kept = [replace(each, requests=tuple(one for one in each.requests if one.id in started)) for each in claims]
+    leases.release(connection, [each.lease.id for each in kept if not each.requests])
+    return tuple(each for each in kept if each.requests)
+
+
+def _open_buckets(
+    connection: Connection,
+    rows: Mapping[str, JobRow],
+    parties: Mapping[str, PartyRate],
+    by_job: Mapping[str, int],
+    *,
+    now: datetime,
+) -> dict[str, int]:
+    """Whole tokens by party, for the parties of jobs that have a free slot. Locked in the order of their names."""
+    wanted = sorted({row.party for name, row in rows.items() if row.party is not None and by_job[name] > 0})
+    return {
+        party: leases.open_bucket(connection, party, per_s=parties[party].per_s, burst=parties[party].burst, now=now)
+        for party in wanted
+    }
+
+
+def _spend(
+    connection: Connection,
+    parties: Mapping[str, PartyRate],
+    tokens: Mapping[str, int],
+    claims: Sequence[Claim],
+    rows: Mapping[str, JobRow],
+    *,
+    now: datetime,
+) -> list[datetime]:
+    """Take a token for each request; returns when the buckets that are now empty have one again."""
+    used: Counter[str] = Counter()
+    for each in claims:
+        party = rows[each.job].party
+        if party is not None:
+            used[party] += len(each.requests)
+    refills = []
+    for party, there in tokens.items():
+        leases.spend(connection, party, used[party])
+        if used[party] >= there:
+            refills.append(leases.next_token_at(connection, party, per_s=parties[party].per_s, now=now))
+    return refills

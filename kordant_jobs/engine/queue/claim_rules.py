@@ -1,0 +1,155 @@
+"""Which due requests become which runs. Pure: no clock, no database.
+
+The order. Critical requests go first. The others stand in one line by the moment they became due plus a handicap of
+their priority, so that waiting makes up for priority:
+
+    priority   handicap   overtakes every high request that became due …
+    high       0          –
+    normal     2 min      more than 2 min after it
+    low        10 min     more than 10 min after it
+
+So under endless high load a low request starts as soon as what became due in its first ten minutes has started. One
+run in sixteen goes to whoever stands first without regard to critical, so that endless critical load starves nobody.
+
+Tenants. A tenant's second waiting request of a job stands ten seconds behind its first, the third twenty, and so on
+(`kordant.tenant_step`): 100,000 of one tenant are spread out, and another's takes its turn between them.
+
+Coalescing. Requests of a batchable job share a run up to `batch_size`; fewer wait for others up to `batch_wait_s`
+after the first became due, unless one is critical. A retry shares with fewer (size / 10 for each failed attempt), so
+that one request which brings its run down is soon alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from kordant_jobs.catalog import JobRow
+from kordant_jobs.domain.requests import Priority
+from kordant_jobs.store.attempts import Waiting
+
+HANDICAP: Mapping[Priority, timedelta] = {
+    Priority.CRITICAL: timedelta(0),
+    Priority.HIGH: timedelta(0),
+    Priority.NORMAL: timedelta(minutes=2),
+    Priority.LOW: timedelta(minutes=10),
+}
+
+AGED_EVERY = 16
+"""One run in so many goes to the oldest, critical or not: 6 % is what fairness may cost the critical ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What may start now: runs in all, more for critical requests only, runs a job, requests a party."""
+
+    runs: int
+    critical_extra: int
+    by_job: Mapping[str, int]
+    tokens: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """Requests of one job that become one run."""
+
+    job: str
+    requests: tuple[Waiting, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The runs to start, and when to look again for the sake of a run that waits for more requests."""
+
+    runs: tuple[PlannedRun, ...]
+    look_again_at: datetime | None
+
+
+def place(one: Waiting, *, aged: bool = False) -> tuple[bool, datetime]:
+    """Where a request stands; the smaller goes first. `aged`: critical ones stand in the common line."""
+    return (one.priority is not Priority.CRITICAL and not aged, one.turn_at + HANDICAP[one.priority])
+
+
+def in_order(waiting: Iterable[Waiting], *, started: int) -> list[Waiting]:
+    """All in the order in which they start, `started` runs having started before: every 16th goes by age alone."""
+    line = sorted(waiting, key=place)
+    by_age = sorted(line, key=lambda one: place(one, aged=True))
+    first = (AGED_EVERY - 1 - started) % AGED_EVERY
+    ordered: list[Waiting] = []
+    taken = set()
+    queues = (iter(line), iter(by_age))
+    for count in range(len(line)):
+        aged = count % AGED_EVERY == first
+        one = next(one for one in queues[aged] if one.id not in taken)
+        taken.add(one.id)
+        ordered.append(one)
+    return ordered
+
+
+def width(row: JobRow, attempt: int) -> int:
+    """How many requests may share a run when one of them has failed `attempt` times.
+
+    >>> from kordant_jobs.catalog import BY_NAME
+    >>> [width(BY_NAME["notifications_send"], attempt) for attempt in range(5)]
+    [10000, 1000, 100, 10, 1]
+    """
+    return max(1, row.batch_size // int(10**attempt))
+
+
+@dataclass(kw_only=True)
+class _Open:
+    job: str
+    width: int
+    requests: list[Waiting] = field(default_factory=list)
+
+
+def plan_runs(
+    waiting: Iterable[Waiting], rows: Mapping[str, JobRow], room: Room, *, now: datetime, started: int = 0
+) -> Plan:
+    """The runs to start now, in their order."""
+    runs: list[_Open] = []
+    open_runs: dict[tuple[str, int], _Open] = {}
+    by_job: Counter[str] = Counter()
+    taken: Counter[str] = Counter()
+    keys: Counter[tuple[str, str]] = Counter()
+    for one in in_order(waiting, started=started):
+        row = rows[one.job]
+        if row.party is not None and taken[row.party] >= room.tokens.get(row.party, 0):
+            continue
+        if (
+            row.key_concurrency is not None
+            and one.entity_key is not None
+            and one.key_running + keys[one.job, one.entity_key] >= row.key_concurrency
+        ):
+            continue
+        size = width(row, one.attempt)
+        run = open_runs.get((one.job, size))
+        if run is None or len(run.requests) >= size:
+            allowed = room.runs + (room.critical_extra if one.priority is Priority.CRITICAL else 0)
+            if len(runs) >= allowed or by_job[one.job] >= room.by_job.get(one.job, 0):
+                continue
+            run = _Open(job=one.job, width=size)
+            open_runs[one.job, size] = run
+            runs.append(run)
+            by_job[one.job] += 1
+        run.requests.append(one)
+        if row.party is not None:
+            taken[row.party] += 1
+        if one.entity_key is not None:
+            keys[one.job, one.entity_key] += 1
+    return _those_ready(runs, rows, now=now)
+
+
+def _those_ready(runs: Iterable[_Open], rows: Mapping[str, JobRow], *, now: datetime) -> Plan:
+    ready: list[PlannedRun] = []
+    waits: list[datetime] = []
+    for run in runs:
+        until = min(one.run_at for one in run.requests) + timedelta(seconds=rows[run.job].batch_wait_s)
+        urgent = any(one.priority is Priority.CRITICAL for one in run.requests)
+        if len(run.requests) >= run.width or urgent or now >= until:
+            ready.append(PlannedRun(job=run.job, requests=tuple(run.requests)))
+        else:
+            waits.append(until)
+    return Plan(runs=tuple(ready), look_again_at=min(waits, default=None))

@@ -1,0 +1,43 @@
+"""What time it is, for the queue: the database's time, so that machines whose clocks differ agree on a lease."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+READ_AGAIN_EVERY_S = 60.0
+"""A machine's own clock drifts by less than 10 ms in a minute, even a bad one."""
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """The moment, aware, UTC."""
+        ...
+
+
+class DatabaseClock:
+    """The database's clock, read once a minute and counted on by this machine's monotonic one in between.
+
+    A step of the machine's wall clock therefore changes nothing.
+    """
+
+    def __init__(self, db: Engine) -> None:
+        self._db = db
+        self._base: datetime | None = None
+        self._read_at = 0.0
+
+    def now(self) -> datetime:
+        """The database's time, to within the drift of a minute."""
+        monotonic = time.monotonic()
+        if self._base is None or monotonic - self._read_at > READ_AGAIN_EVERY_S:
+            with self._db.connect() as connection:
+                found: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            self._base, self._read_at = found.astimezone(UTC), time.monotonic()
+            return self._base
+        return self._base + timedelta(seconds=monotonic - self._read_at)

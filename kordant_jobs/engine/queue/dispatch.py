@@ -1,0 +1,295 @@
+"""The dispatcher: claims due requests, has their runs started, and sees every run to its end.
+
+One process dispatches (the daemon's leader lock sees to that), but two would do no harm: claims wait for each other,
+an end is handled once, and a lease has one run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from kordant_jobs.catalog import BY_NAME, PARTIES, JobRow, PartyRate
+from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.domain.requests import Cause, Outcome
+from kordant_jobs.engine.queue import outcomes
+from kordant_jobs.engine.queue.claim import Claim, claim
+from kordant_jobs.engine.queue.clock import Clock
+from kordant_jobs.engine.queue.listen import Listener
+from kordant_jobs.engine.queue.orders import order_for, sort_out
+from kordant_jobs.engine.queue.retry_rules import Ended
+from kordant_jobs.engine.runs import RunEnd, RunStarter, RunWatcher
+from kordant_jobs.errors import DatabaseUnavailable, PermanentError, TransientError
+from kordant_jobs.observability.redaction import redact_foreign
+from kordant_jobs.store import attempts, leases, requests
+from kordant_jobs.store.attempts import Move, Running
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How many runs at once, and the dispatcher's times in seconds."""
+
+    runs: int = 8
+    critical_extra: int = 2
+    """Runs beyond `runs` that only critical requests may start, so that they wait behind no backlog."""
+    lease_s: float = 15.0
+    """How long a run may be silent (paused, cut off) before its work is given to another."""
+    look_s: float = 0.05
+    """How often ends are collected while runs are live and nobody calls `wake`."""
+    tick_s: float = 1.0
+    """How often leases are reaped and cancellations looked at while anything runs."""
+    idle_s: float = 5.0
+    """The longest sleep. Nothing hangs on it but a notification lost with a broken connection."""
+    cancel_grace_s: float = 10.0
+    """How long a run may take to see that its requests were cancelled before it is stopped."""
+    drain_s: float = 20.0
+    """How long running work may take to end when the dispatcher is told to stop; then it returns to the queue."""
+    start_again_s: float = 1.0
+    """When no run could be started for a passing reason: how soon to try again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one pass did, and when the next is due although nobody calls."""
+
+    started: int
+    ended: int
+    lost: int
+    look_again_at: datetime | None
+
+    @property
+    def moved(self) -> bool:
+        """Something happened, so that more may be possible at once."""
+        return bool(self.started or self.ended or self.lost)
+
+
+class Dispatcher:
+    """The loop. `run` until told to stop, or `step` by step."""
+
+    def __init__(
+        self,
+        db: Engine,
+        starter: RunStarter,
+        watcher: RunWatcher,
+        clock: Clock,
+        *,
+        worker: str,
+        pace: Pace | None = None,
+        catalog: Mapping[str, JobRow] = BY_NAME,
+        parties: Mapping[str, PartyRate] = PARTIES,
+    ) -> None:
+        self._db = db
+        self._starter = starter
+        self._watcher = watcher
+        self._clock = clock
+        self._worker = worker
+        self._pace = pace or Pace()
+        self._rows = catalog
+        self._parties = parties
+        self._listener = Listener(db)
+        self._live: dict[UUID, str | None] = {}
+        self._unrecorded: dict[UUID, str] = {}
+        self._ends: deque[RunEnd] = deque()
+        self._stopped: dict[str, bool] = {}
+        self._started = 0
+        self._next_beat = 0.0
+        self._next_tick = 0.0
+        self._first_expiry: datetime | None = None
+
+    def wake(self) -> None:
+        """Make the loop look at once, from any thread: a run ended, or `stop` was set."""
+        self._listener.wake()
+
+    def close(self) -> None:
+        """Give the listening connection back."""
+        self._listener.close()
+
+    def run(self, stop: threading.Event) -> None:
+        """Dispatch until `stop` is set (and `wake` called), then drain. A lost database is waited for."""
+        pause_s = 0.1
+        ready = False
+        while not stop.is_set():
+            try:
+                if not ready:
+                    self._listener.open()
+                    self.sync()
+                    ready = True
+                step = self.step()
+                pause_s = 0.1
+                if not step.moved and not stop.is_set():
+                    self._listener.wait(self._sleep_s(step))
+            except (DBAPIError, DatabaseUnavailable) as error:
+                if isinstance(error, DBAPIError) and not _lost_database(error):
+                    raise
+                log.warning("the database is away; trying again in %.1f s", pause_s)
+                ready = False
+                stop.wait(pause_s)
+                pause_s = min(pause_s * 2, 2.0)
+        self._drain()
+
+    def sync(self) -> None:
+        """Copy the catalogue's names to where `kordant.enqueue_job` looks them up."""
+        with self._db.begin() as connection:
+            requests.sync_catalogue(connection, self._rows.values())
+
+    def step(self) -> Step:
+        """One pass: collect ends, keep and reap leases, stop what was cancelled, claim and start. Never waits."""
+        self._record_runs()
+        ended = self._collect_ends()
+        lost = self._keep_house()
+        started, look_again_at = self._claim_and_start()
+        return Step(started=started, ended=ended, lost=lost, look_again_at=look_again_at)
+
+    def _sleep_s(self, step: Step) -> float:
+        sleep_s = self._pace.look_s if self._live or self._first_expiry else self._pace.idle_s
+        if step.look_again_at is not None:
+            sleep_s = min(sleep_s, (step.look_again_at - self._clock.now()).total_seconds())
+        return max(0.0, sleep_s)
+
+    def _record_runs(self) -> None:
+        if self._unrecorded:
+            with self._db.begin() as connection:
+                for lease_id, run_id in self._unrecorded.items():
+                    attempts.set_run(connection, lease_id, run_id)
+            self._unrecorded.clear()
+
+    def _collect_ends(self) -> int:
+        self._ends.extend(self._watcher.ended())
+        if not self._ends:
+            return 0
+        now, handled = self._clock.now(), 0
+        with self._db.begin() as connection:  # all at once: an end stays in line until what follows it is committed
+            for end in self._ends:
+                returning = self._stopped.get(end.run_id, False)
+                handled += outcomes.run_ended(connection, end, self._rows, returning=returning, now=now)
+        over = {end.run_id for end in self._ends}
+        self._ends.clear()
+        self._stopped = {run_id: again for run_id, again in self._stopped.items() if run_id not in over}
+        self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if run_id not in over}
+        return handled
+
+    def _keep_house(self) -> int:
+        monotonic, now = time.monotonic(), self._clock.now()
+        if self._live and monotonic >= self._next_beat:
+            with self._db.begin() as connection:
+                leases.extend_launching(connection, list(self._live), now=now, ttl_s=self._pace.lease_s)
+            self._next_beat = monotonic + self._pace.lease_s / 3
+        if monotonic < self._next_tick:
+            return 0
+        with self._db.begin() as connection:
+            lost = outcomes.reap_lost(connection, self._rows, now=now)
+            cancelling = attempts.cancelling(connection)
+            self._first_expiry = leases.next_expiry(connection)
+        for lease_id in lost:
+            run_id = self._live.pop(lease_id, None)
+            if run_id is not None:
+                self._starter.stop(run_id, cause="lost")
+        for run in cancelling:
+            if (now - run.asked_at).total_seconds() >= self._pace.cancel_grace_s and run.run_id not in self._stopped:
+                self._stopped[run.run_id] = False
+                self._starter.stop(run.run_id, cause="cancelled")
+        self._next_tick = monotonic + self._pace.tick_s
+        return len(lost)
+
+    def _claim_and_start(self) -> tuple[int, datetime | None]:
+        now = self._clock.now()
+        with self._db.begin() as connection:
+            claimed = claim(
+                connection,
+                self._rows,
+                self._parties,
+                runs=self._pace.runs,
+                critical_extra=self._pace.critical_extra,
+                worker=self._worker,
+                now=now,
+                ttl_s=self._pace.lease_s,
+                started=self._started,
+            )
+            next_due = None if claimed.claims else attempts.next_due(connection, now=now)
+        for each in claimed.claims:
+            self._live[each.lease.id] = None
+            self._started += 1
+        if claimed.claims:
+            payloads = self._payloads(claimed.claims)
+            for each in claimed.claims:
+                if payloads[each.lease.id]:
+                    self._start(each, payloads[each.lease.id])
+            self._record_runs()
+        moments = [moment for moment in (claimed.look_again_at, next_due) if moment is not None]
+        return len(claimed.claims), min(moments, default=None)
+
+    def _payloads(self, claims: Sequence[Claim]) -> dict[UUID, list[Payload]]:
+        """The payloads by lease. A request whose payload is none dies here; a lease left without any is given back."""
+        by_lease: dict[UUID, list[Running]] = {each.lease.id: [] for each in claims}
+        payloads: dict[UUID, list[Payload]] = {}
+        refused: list[Move] = []
+        with self._db.begin() as connection:
+            for one in attempts.running(connection, list(by_lease), lock=False):
+                by_lease[one.lease_id].append(one)
+            for each in claims:
+                payloads[each.lease.id], bad = sort_out(self._rows[each.job], by_lease[each.lease.id])
+                refused += bad
+            empty = [lease_id for lease_id, good in payloads.items() if not good]
+            attempts.move(connection, refused, now=self._clock.now())
+            leases.release(connection, empty)
+        for lease_id in empty:
+            del self._live[lease_id]
+        return payloads
+
+    def _start(self, each: Claim, payloads: Sequence[Payload]) -> None:
+        try:
+            run_id = self._starter.start(order_for(each, self._rows[each.job], payloads))
+        except TransientError as error:
+            again_s = self._pace.start_again_s if error.retry_after_s is None else error.retry_after_s
+            self._not_started(each, Ended(outcome=Outcome.RETURNED, retry_after_s=again_s), str(error))
+        except PermanentError as error:
+            ended = Ended(outcome=Outcome.FAILURE, cause=Cause.EXCEPTION, permanent=True)
+            self._not_started(each, ended, str(error))
+        except Exception as error:  # noqa: BLE001 - one job that cannot start must not stop the others; it is retried
+            text = f"the run could not be started: {type(error).__name__}: {redact_foreign(str(error))}"
+            self._not_started(each, Ended(outcome=Outcome.FAILURE, cause=Cause.EXCEPTION), text)
+        else:
+            self._live[each.lease.id] = run_id
+            self._unrecorded[each.lease.id] = run_id
+
+    def _not_started(self, each: Claim, ended: Ended, error: str) -> None:
+        log.warning("%s: no run for %d request(s): %s", each.job, len(each.requests), error)
+        with self._db.begin() as connection:
+            outcomes.settle(connection, [each.lease.id], ended, self._rows, error=error, now=self._clock.now())
+            leases.release(connection, [each.lease.id])
+        del self._live[each.lease.id]
+
+    def _drain(self) -> None:
+        """Let running work end; what does not within the grace is stopped and returns to the queue."""
+        deadline = time.monotonic() + self._pace.drain_s
+        stopping = False
+        while self._live and time.monotonic() < deadline + (self._pace.cancel_grace_s if stopping else 0.0):
+            try:
+                self._record_runs()
+                if not self._collect_ends():
+                    self._keep_house()
+                    self._listener.wait(self._pace.look_s)
+            except (DBAPIError, DatabaseUnavailable):
+                time.sleep(self._pace.tick_s)  # the leases run out on their own, should it not come back
+            if not stopping and time.monotonic() >= deadline:
+                stopping = True
+                for run_id in filter(None, self._live.values()):
+                    self._stopped[run_id] = True
+                    self._starter.stop(run_id, cause="stopping")
+
+
+def _lost_database(error: DBAPIError) -> bool:
+    """Whether the database, rather than a statement, is at fault."""
+    kinds = {"OperationalError", "InterfaceError", "AdminShutdown"}
+    return error.connection_invalidated or bool(kinds & {kind.__name__ for kind in type(error.orig).__mro__})

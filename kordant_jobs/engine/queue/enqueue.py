@@ -1,0 +1,188 @@
+"""Put requests in. The caller's transaction decides: rolled back, nothing was queued."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.catalog import BY_NAME, JobRow
+from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.domain.requests import Priority
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.observability.redaction import redact
+from kordant_jobs.store import arrivals
+from kordant_jobs.store.arrivals import Merge, NewRequest
+
+ONE_DAY = timedelta(days=1)
+
+
+def job_row(name: str, catalog: Mapping[str, JobRow] = BY_NAME) -> JobRow:
+    """The row of a job by its name or its dotted alias.
+
+    Raises:
+        PermanentError: there is no such job.
+    """
+    row = catalog.get(name) or next((row for row in catalog.values() if row.alias == name), None)
+    if row is None:
+        raise PermanentError(f"there is no job {name!r}; there are {', '.join(sorted(catalog))}.")
+    return row
+
+
+def checked(row: JobRow, payload: Mapping[str, Any]) -> Payload:
+    """`payload` as the job's model.
+
+    Raises:
+        PermanentError: it is not what the job takes; the text names the field, not its value.
+    """
+    try:
+        return row.payload.model_validate(payload)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(["payload", *map(str, first["loc"])])
+        raise PermanentError(redact(f"{row.name}: {field}: {first['msg']}.")) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One of many requests: what differs between them."""
+
+    payload: Payload
+    idempotency_key: str | None = None
+    entity_key: str | None = None
+    tenant: str | None = None
+    run_at: datetime | None = None
+
+
+def enqueue(
+    connection: Connection,
+    payload: Payload,
+    *,
+    requested_by: str,
+    priority: Priority | None = None,
+    run_at: datetime | None = None,
+    idempotency_key: str | None = None,
+    window: timedelta = ONE_DAY,
+    merge: Merge | None = None,
+    entity_key: str | None = None,
+    tenant: str | None = None,
+    now: datetime | None = None,
+    catalog: Mapping[str, JobRow] = BY_NAME,
+) -> UUID:
+    """The id of a request that runs once the caller's transaction commits, at `run_at` (None: at once).
+
+    With an idempotency key that was used within its window, or a merge key that waits, it is the id of that request.
+    `now` is for tests; else the database's clock counts.
+
+    Raises:
+        PermanentError: the job is unknown, or the key was used with another payload.
+    """
+    row = job_row(payload.job, catalog)
+    new = _new(row, Item(payload=payload, idempotency_key=idempotency_key, entity_key=entity_key, tenant=tenant,
+                         run_at=run_at), requested_by=requested_by, priority=priority, window=window, now=now,
+               merge=merge)  # fmt: skip
+    try:
+        request_id, _ = arrivals.insert_one(connection, new)
+    except IntegrityError as error:
+        if "idempotency key was used" not in str(error.orig):
+            raise
+        raise PermanentError(
+            f"{row.name}: the idempotency key was used with another payload. Use a new key for a new request."
+        ) from None
+    return request_id
+
+
+def enqueue_named(
+    connection: Connection,
+    job: str,
+    payload: Mapping[str, Any],
+    *,
+    requested_by: str,
+    catalog: Mapping[str, JobRow] = BY_NAME,
+    priority: Priority | None = None,
+    run_at: datetime | None = None,
+    idempotency_key: str | None = None,
+    window: timedelta = ONE_DAY,
+    entity_key: str | None = None,
+    tenant: str | None = None,
+    now: datetime | None = None,
+) -> UUID:
+    """As `enqueue`, with the job by name or alias and the payload as plain JSON: what the API and the CLI get.
+
+    Raises:
+        PermanentError: the job is unknown, a field of the payload is wrong, or the key has another payload.
+    """
+    return enqueue(
+        connection,
+        checked(job_row(job, catalog), payload),
+        requested_by=requested_by,
+        priority=priority,
+        run_at=run_at,
+        idempotency_key=idempotency_key,
+        window=window,
+        entity_key=entity_key,
+        tenant=tenant,
+        now=now,
+        catalog=catalog,
+    )
+
+
+def enqueue_many(
+    connection: Connection,
+    items: Iterable[Item],
+    *,
+    requested_by: str,
+    priority: Priority | None = None,
+    window: timedelta = ONE_DAY,
+    now: datetime | None = None,
+    catalog: Mapping[str, JobRow] = BY_NAME,
+) -> int:
+    """Put many requests of one job in by COPY. Returns how many are new: one whose key is in use is left out.
+
+    Raises:
+        PermanentError: the job is unknown, or the items are of more than one.
+    """
+    rows: list[NewRequest] = []
+    row: JobRow | None = None
+    for item in items:
+        if row is None:
+            row = job_row(item.payload.job, catalog)
+        elif item.payload.job != row.name:
+            raise PermanentError(f"enqueue_many got requests of {row.name} and {item.payload.job}; call it for each.")
+        rows.append(_new(row, item, requested_by=requested_by, priority=priority, window=window, now=now, merge=None))
+    return arrivals.copy_in(connection, rows)
+
+
+def _new(
+    row: JobRow,
+    item: Item,
+    *,
+    requested_by: str,
+    priority: Priority | None,
+    window: timedelta,
+    now: datetime | None,
+    merge: Merge | None,
+) -> NewRequest:
+    if not isinstance(item.payload, row.payload):
+        raise PermanentError(f"{row.name} takes a {row.payload.__name__}, not a {type(item.payload).__name__}.")
+    return NewRequest(
+        id=uuid7(),
+        job=row.name,
+        payload=item.payload.model_dump(mode="json"),
+        priority=row.priority if priority is None else priority,
+        run_at=item.run_at,
+        created_at=now,
+        requested_by=requested_by,
+        idempotency_key=item.idempotency_key,
+        window=window,
+        merge=merge,
+        entity_key=item.entity_key,
+        tenant=item.tenant,
+    )

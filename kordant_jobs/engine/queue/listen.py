@@ -1,0 +1,74 @@
+"""Wait without polling: until Postgres notifies, until somebody in this process calls, or until a time is up."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.store.requests import CHANNEL
+
+
+class Listener:
+    """One connection that LISTENs, and a pipe for `wake`. Wakes at once when the connection breaks, and says so."""
+
+    def __init__(self, db: Engine) -> None:
+        self._db = db
+        self._connection: Any = None
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+
+    def open(self) -> None:
+        """Connect and listen; what was notified before is not heard, so look at the queue once afterwards."""
+        self._drop()
+        raw = self._db.raw_connection()
+        connection = cast(Any, raw.driver_connection)
+        raw.detach()
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"LISTEN {CHANNEL}")
+        self._connection = connection
+
+    def wait(self, timeout_s: float) -> set[str]:
+        """The words notified; empty when the time is up or `wake` was called.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the connection is gone; `open` again.
+        """
+        if self._connection is None:
+            self.open()
+        ready, _, _ = select.select([self._connection, self._reader], [], [], max(0.0, timeout_s))
+        if self._reader in ready:
+            os.read(self._reader, 65_536)
+        if self._connection not in ready:
+            return set()
+        try:
+            self._connection.poll()
+        except self._connection.OperationalError as error:
+            self._drop()
+            raise sa.exc.OperationalError(f"LISTEN {CHANNEL}", None, error, connection_invalidated=True) from None
+        words = {str(one.payload) for one in self._connection.notifies}
+        self._connection.notifies.clear()
+        return words
+
+    def wake(self) -> None:
+        """End a wait, from any thread."""
+        try:
+            os.write(self._writer, b".")
+        except BlockingIOError:
+            return  # the pipe is full of calls already
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def close(self) -> None:
+        """Give the connection and the pipe back."""
+        self._drop()
+        os.close(self._reader)
+        os.close(self._writer)

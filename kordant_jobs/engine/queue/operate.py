@@ -1,0 +1,96 @@
+"""Dead letters and other words of an operator: each on one request or many, first told with `dry_run`, then done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.requests import Priority, RequestStatus
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.store import attempts, requests
+from kordant_jobs.store.attempts import Attempt
+from kordant_jobs.store.requests import Filter, Request
+
+DEAD = (RequestStatus.DEAD,)
+OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """A request with every attempt it had."""
+
+    request: Request
+    attempts: tuple[Attempt, ...]
+
+
+def inspect(connection: Connection, request_id: UUID) -> Inspection:
+    """A request and its attempts.
+
+    Raises:
+        PermanentError: there is none with this id.
+    """
+    found = requests.get(connection, request_id)
+    if found is None:
+        raise PermanentError(f"there is no request {request_id}; `kordant-jobs requests list` shows what there is.")
+    return Inspection(request=found, attempts=tuple(attempts.attempts_of(connection, request_id)))
+
+
+def _chosen(
+    connection: Connection,
+    where: Filter,
+    statuses: tuple[RequestStatus, ...],
+    act: Callable[[Filter], list[UUID]],
+    *,
+    dry_run: bool,
+) -> list[UUID]:
+    narrowed = replace(where, statuses=statuses)
+    return [one.id for one in requests.find(connection, narrowed)] if dry_run else act(narrowed)
+
+
+def replay(connection: Connection, where: Filter, *, now: datetime, dry_run: bool = False) -> list[UUID]:
+    """Queue dead requests again, with all their retries before them. Returns those meant."""
+    return _chosen(connection, where, DEAD, lambda dead: requests.replay(connection, dead, now=now), dry_run=dry_run)
+
+
+def acknowledge(connection: Connection, where: Filter, *, by: str, now: datetime, dry_run: bool = False) -> list[UUID]:
+    """Say that somebody has looked at dead requests, so that no alarm counts them. Returns those meant."""
+    return _chosen(
+        connection, where, DEAD, lambda dead: requests.acknowledge(connection, dead, by=by, now=now), dry_run=dry_run
+    )
+
+
+def expire(connection: Connection, where: Filter, *, dry_run: bool = False) -> list[UUID]:
+    """Give dead requests up for good. Returns those meant."""
+    return _chosen(connection, where, DEAD, lambda dead: requests.expire(connection, dead), dry_run=dry_run)
+
+
+def cancel(connection: Connection, where: Filter, *, now: datetime, dry_run: bool = False) -> list[UUID]:
+    """Cancel what waits, and ask what runs to stop: it is stopped after the grace time. Returns those meant."""
+
+    def act(open_ones: Filter) -> list[UUID]:
+        waiting = requests.cancel_waiting(connection, open_ones, now=now)
+        return waiting + requests.ask_to_cancel(connection, open_ones, now=now)
+
+    return _chosen(connection, where, OPEN, act, dry_run=dry_run)
+
+
+def reprioritise(
+    connection: Connection,
+    where: Filter,
+    *,
+    priority: Priority | None = None,
+    run_at: datetime | None = None,
+    dry_run: bool = False,
+) -> list[UUID]:
+    """Give waiting requests another priority or time. Returns those meant."""
+    return _chosen(
+        connection,
+        where,
+        (RequestStatus.PENDING,),
+        lambda waiting: requests.change_waiting(connection, waiting, priority=priority, run_at=run_at),
+        dry_run=dry_run,
+    )

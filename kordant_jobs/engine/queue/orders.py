@@ -1,0 +1,61 @@
+"""From a claim to the order of a run: payloads checked once more, config, tags, limits and lineage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kordant_jobs.catalog import JobRow
+from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
+from kordant_jobs.engine.queue.claim import Claim
+from kordant_jobs.engine.queue.enqueue import checked
+from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG, lease_tags
+from kordant_jobs.engine.runs import RunOrder
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.store.attempts import Move, Running
+
+PRIORITY_TAG = "kordant/priority"
+ATTEMPT_TAG = "kordant/attempt"
+
+
+def sort_out(row: JobRow, requests: Sequence[Running]) -> tuple[list[Payload], list[Move]]:
+    """The payloads that are what the job takes, and what becomes of the requests whose is not (written by SQL)."""
+    good: list[Payload] = []
+    bad: list[Move] = []
+    for one in requests:
+        try:
+            good.append(checked(row, one.payload))
+        except PermanentError as error:
+            bad.append(
+                Move(
+                    request_id=one.id,
+                    status=RequestStatus.DEAD,
+                    outcome=Outcome.FAILURE,
+                    cause=Cause.INVALID,
+                    error=str(error),
+                )
+            )
+    return good, bad
+
+
+def order_for(claim: Claim, row: JobRow, payloads: Sequence[Payload]) -> RunOrder:
+    """The run that serves the claim's requests. A retry names the run it follows, when all its requests agree on it."""
+    parents = {one.run_id for one in claim.requests}
+    roots = {one.root_run_id for one in claim.requests}
+    alone = {REQUEST_TAG: str(claim.requests[0].id)} if len(claim.requests) == 1 else {}
+    return RunOrder(
+        job=row.name,
+        run_config=row.payload.run_config(payloads),
+        tags={
+            **lease_tags(claim.lease),
+            **alone,
+            REQUESTS_TAG: str(len(claim.requests)),
+            PRIORITY_TAG: min(one.priority for one in claim.requests).word,
+            ATTEMPT_TAG: str(1 + max(one.attempt for one in claim.requests)),
+            "kordant/limit_wall_s": f"{row.timeout_s:g}",
+            "kordant/limit_cpu_s": f"{row.cpu_s:g}",
+            "kordant/limit_memory_mb": str(row.memory_mb),
+        },
+        parent_run_id=parents.pop() if len(parents) == 1 else None,
+        root_run_id=roots.pop() if len(roots) == 1 else None,
+    )

@@ -1,0 +1,93 @@
+"""A run ended, was lost, or could not start: what becomes of its requests, by `retry_rules`, in one transaction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from kordant_jobs.catalog import DEFAULT_RETRIES, JobRow
+from kordant_jobs.domain.requests import Cause, Outcome
+from kordant_jobs.engine.queue.retry_rules import Ended, next_state
+from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.observability.redaction import redact
+from kordant_jobs.store import attempts, leases
+from kordant_jobs.store.attempts import Move, Running
+
+ERROR_LENGTH = 500
+LOST_TEXT = "the run was lost: nobody kept its lease alive (killed, paused, or cut off from the database)."
+
+
+def run_ended(
+    connection: Connection, end: RunEnd, rows: Mapping[str, JobRow], *, returning: bool, now: datetime
+) -> bool:
+    """Handle the end of a run: its slot is free, its requests have gone on. False when it was handled before.
+
+    `returning`: the run was stopped by us to come back to the queue, so its attempt does not count.
+    """
+    ended = _ended(end, returning=returning)
+    if ended.outcome is Outcome.SUCCESS:
+        return attempts.complete_run(
+            connection, end.run_id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb, now=now
+        )
+    lease = attempts.lease_of_run(connection, end.run_id)
+    if lease is None:
+        return False
+    settle(connection, [lease.id], ended, rows, error=end.error, now=now, end=end)
+    attempts.note_use(connection, lease.id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb)
+    leases.release(connection, [lease.id])
+    return True
+
+
+def _ended(end: RunEnd, *, returning: bool) -> Ended:
+    outcome = Outcome(end.outcome)
+    if returning and outcome in {Outcome.CANCELED, Outcome.FAILURE, Outcome.LOST}:
+        return Ended(outcome=Outcome.RETURNED)
+    cause = Cause(end.cause) if end.cause else {Outcome.FAILURE: Cause.EXCEPTION, Outcome.LOST: Cause.LOST}.get(outcome)
+    return Ended(outcome=outcome, cause=cause, permanent=end.permanent, retry_after_s=end.retry_after_s)
+
+
+def reap_lost(connection: Connection, rows: Mapping[str, JobRow], *, now: datetime) -> list[UUID]:
+    """Take away expired leases; requests that ran under them go by the rule of a lost run. Returns the leases."""
+    gone = leases.reap(connection, now=now)
+    if gone:
+        settle(connection, gone, Ended(outcome=Outcome.LOST, cause=Cause.LOST), rows, error=LOST_TEXT, now=now)
+    return gone
+
+
+def settle(
+    connection: Connection,
+    lease_ids: Sequence[UUID],
+    ended: Ended,
+    rows: Mapping[str, JobRow],
+    *,
+    error: str | None,
+    now: datetime,
+    end: RunEnd | None = None,
+) -> None:
+    """Move every request that still runs under these leases to its next state."""
+    text = redact(" ".join(error.split()))[:ERROR_LENGTH] if error else None
+    running = attempts.running(connection, lease_ids, lock=True)
+    attempts.move(connection, [_move(one, ended, rows, text, now, end) for one in running], now=now)
+
+
+def _move(
+    one: Running, ended: Ended, rows: Mapping[str, JobRow], error: str | None, now: datetime, end: RunEnd | None
+) -> Move:
+    if one.cancel_requested_at is not None and ended.outcome not in {Outcome.SUCCESS, Outcome.PARTIAL}:
+        ended = Ended(outcome=Outcome.CANCELED)
+    policy = rows[one.job].retries if one.job in rows else DEFAULT_RETRIES
+    then = next_state(ended, policy, attempt=one.counted, now=now, chance=random.random())  # noqa: S311 - jitter
+    return Move(
+        request_id=one.id,
+        status=then.status,
+        run_at=then.run_at,
+        outcome=ended.outcome,
+        cause=ended.cause,
+        error=None if ended.outcome is Outcome.SUCCESS else error,
+        cpu_s=None if end is None else end.cpu_s,
+        peak_memory_mb=None if end is None else end.peak_memory_mb,
+    )

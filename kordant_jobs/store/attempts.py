@@ -1,0 +1,407 @@
+"""From waiting to running to an end: the statements that claim requests, and those that end their attempts.
+
+Which requests to take and what follows from an end is decided by `engine.queue`; here it is written, in sets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.requests import Cause, Outcome, Priority, RequestStatus
+from kordant_jobs.store.leases import Lease, fenced
+from kordant_jobs.store.schema import job_attempts, job_leases, job_requests
+
+_AWARE = sa.DateTime(timezone=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    """How many waiting requests of a job to look at in each priority, and how many of one entity may run at once."""
+
+    job: str
+    rows: int
+    key_concurrency: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A due request. `key_running` counts its entity's running ones."""
+
+    id: UUID
+    job: str
+    priority: Priority
+    run_at: datetime
+    turn_at: datetime
+    entity_key: str | None
+    attempt: int
+    run_id: str | None
+    root_run_id: str | None
+    key_running: int
+
+
+_KEYED = """
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS key_running FROM kordant.job_requests k
+            WHERE k.job = r.job AND k.entity_key = r.entity_key AND k.status = 'running'
+        ) running
+        WHERE running.key_running < want.keys AND"""
+_UNKEYED = "CROSS JOIN (SELECT 0 AS key_running) running WHERE"
+
+
+def _waiting(limit_by_key: str) -> sa.TextClause:
+    """The first of each line of each job, cut down to the first `rows` of the job and the head of each line."""
+    return sa.text(f"""
+        SELECT id, job, priority, run_at, turn_at, entity_key, attempt, run_id, root_run_id, key_running FROM (
+            SELECT c.*, want.rows,
+                row_number() OVER (PARTITION BY c.job ORDER BY c.priority > 0, c.turn_at + level.handicap) AS place,
+                row_number() OVER (PARTITION BY c.job, c.priority ORDER BY c.turn_at) AS place_in_line
+            FROM unnest(CAST(:jobs AS text[]), CAST(:rows AS int[]), CAST(:keys AS int[])) AS want(job, rows, keys)
+            CROSS JOIN unnest(CAST(:handicaps AS interval[])) WITH ORDINALITY AS level(handicap, number)
+            CROSS JOIN LATERAL (
+                SELECT r.id, r.job, r.priority, r.run_at, r.turn_at, r.entity_key, r.attempt, r.run_id,
+                    r.root_run_id, running.key_running
+                FROM kordant.job_requests r {limit_by_key}
+                    r.job = want.job AND r.priority = level.number - 1 AND r.status = 'pending' AND r.run_at <= :now
+                ORDER BY r.turn_at LIMIT want.rows
+            ) c
+        ) first WHERE place <= rows OR place_in_line = 1
+    """).bindparams(sa.bindparam("now", type_=_AWARE))  # noqa: S608 - constants
+
+
+_WAITING = {True: _waiting(_KEYED), False: _waiting(_UNKEYED)}
+
+
+def waiting(
+    connection: Connection, wants: Sequence[Want], handicaps: Sequence[timedelta], *, now: datetime
+) -> list[Waiting]:
+    """The due requests that stand first in each job's lines, `handicaps` being those of the priorities in their order.
+
+    They are not locked: `start` takes those that are still there.
+    """
+    rows: list[Waiting] = []
+    for keyed, query in _WAITING.items():
+        chosen = [want for want in wants if (want.key_concurrency is not None) is keyed]
+        if chosen:
+            arguments = {
+                "jobs": [want.job for want in chosen],
+                "rows": [want.rows for want in chosen],
+                "keys": [want.key_concurrency for want in chosen],
+                "handicaps": list(handicaps),
+                "now": now,
+            }
+            rows += [
+                Waiting(**{**row, "priority": Priority(row["priority"])})
+                for row in connection.execute(query, arguments).mappings()
+            ]
+    return rows
+
+
+def slots_taken(connection: Connection) -> dict[str, int]:
+    """Live runs by job."""
+    rows = connection.execute(
+        sa.select(job_leases.c.name, sa.func.count())
+        .where(job_leases.c.name.startswith("job:"))
+        .group_by(job_leases.c.name)
+    )
+    return {name.removeprefix("job:"): count for name, count in rows}
+
+
+def next_due(connection: Connection, *, now: datetime) -> datetime | None:
+    """When the next request that is not yet due becomes so."""
+    column = job_requests.c
+    first: datetime | None = connection.execute(
+        sa.select(sa.func.min(column.run_at)).where(column.status == RequestStatus.PENDING, column.run_at > now)
+    ).scalar_one()
+    return first
+
+
+def _arrays(names: str, kinds: str) -> str:
+    pairs = zip(names.split(), kinds.split(), strict=True)
+    return "unnest(" + ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in pairs) + ")"
+
+
+_START = sa.text(f"""
+    WITH chosen AS (
+        SELECT c.* FROM {_arrays("ids leases fences", "uuid uuid bigint")} AS c(id, lease_id, fence)
+        JOIN kordant.job_requests r ON r.id = c.id AND r.status = 'pending' FOR UPDATE OF r SKIP LOCKED
+    ), started AS (
+        UPDATE kordant.job_requests r SET status = 'running', lease_id = c.lease_id, fence = c.fence,
+            attempt = r.attempt + 1, started_at = :now, cancel_requested_at = NULL, cause = NULL,
+            progress_done = 0, progress_total = 0, progress_message = ''
+        FROM chosen c WHERE r.id = c.id
+        RETURNING r.id, r.attempt, r.lease_id
+    )
+    INSERT INTO kordant.job_attempts (request_id, attempt, lease_id, worker, started_at)
+    SELECT id, attempt, lease_id, :worker, :now FROM started RETURNING request_id
+""").bindparams(sa.bindparam("now", type_=_AWARE))  # noqa: S608 - constants
+
+
+def start(connection: Connection, chosen: Sequence[tuple[UUID, Lease]], *, worker: str, now: datetime) -> set[UUID]:
+    """Make waiting requests running, each under its lease, with a row for the attempt.
+
+    Returns those that were: one that somebody cancels or changes at this moment is left.
+    """
+    started = connection.execute(
+        _START,
+        {
+            "ids": [str(one) for one, _ in chosen],
+            "leases": [str(lease.id) for _, lease in chosen],
+            "fences": [lease.fence for _, lease in chosen],
+            "worker": worker,
+            "now": now,
+        },
+    )
+    return set(started.scalars())
+
+
+_SET_RUN = sa.text("""
+    WITH lease AS (
+        UPDATE kordant.job_leases SET run_id = :run_id WHERE id = :lease_id
+    ), request AS (
+        UPDATE kordant.job_requests SET run_id = :run_id, root_run_id = coalesce(root_run_id, :run_id)
+        WHERE lease_id = :lease_id AND status = 'running'
+    )
+    UPDATE kordant.job_attempts SET run_id = :run_id WHERE lease_id = :lease_id
+""").bindparams(sa.bindparam("lease_id", type_=sa.Uuid()), sa.bindparam("run_id", type_=sa.Text()))
+
+
+def set_run(connection: Connection, lease_id: UUID, run_id: str) -> None:
+    """Say which run serves the requests of a lease."""
+    connection.execute(_SET_RUN, {"lease_id": lease_id, "run_id": run_id})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A running request as its end is decided on. `counted` leaves out the attempts that do not count."""
+
+    id: UUID
+    job: str
+    lease_id: UUID
+    attempt: int
+    counted: int
+    payload: Mapping[str, Any]
+    cancel_requested_at: datetime | None
+
+
+def running(connection: Connection, lease_ids: Sequence[UUID], *, lock: bool) -> list[Running]:
+    """The requests that still run under these leases, in the order of their ids."""
+    column = job_requests.c
+    query = (
+        sa.select(
+            column.id,
+            column.job,
+            column.lease_id,
+            column.attempt,
+            (column.attempt - column.forgiven).label("counted"),
+            column.payload,
+            column.cancel_requested_at,
+        )
+        .where(column.lease_id.in_(lease_ids), column.status == RequestStatus.RUNNING)
+        .order_by(column.id)
+    )
+    rows = connection.execute(query.with_for_update() if lock else query).mappings()
+    return [Running(**row) for row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """What becomes of a running request, and what is noted of its attempt."""
+
+    request_id: UUID
+    status: RequestStatus
+    outcome: Outcome
+    run_at: datetime | None = None
+    cause: Cause | None = None
+    error: str | None = None
+    items_failed: int = 0
+    summary: Mapping[str, Any] | None = None
+    cpu_s: float | None = None
+    peak_memory_mb: float | None = None
+
+
+_MOVE = sa.text(f"""
+    WITH moves AS (
+        SELECT * FROM {
+    _arrays(
+        "ids statuses outcomes run_ats causes errors failed summaries cpus memories",
+        "uuid text text timestamptz text text bigint jsonb float8 float8",
+    )
+} AS m(id, status, outcome, run_at, cause, error, items_failed, summary, cpu_s, peak_memory_mb)
+    ), noted AS (
+        UPDATE kordant.job_attempts a SET ended_at = :now, outcome = m.outcome, cause = m.cause, error = m.error,
+            cpu_s = m.cpu_s, peak_memory_mb = m.peak_memory_mb
+        FROM moves m JOIN kordant.job_requests r ON r.id = m.id AND r.status = 'running'
+        WHERE a.request_id = m.id AND a.attempt = r.attempt
+    )
+    UPDATE kordant.job_requests r SET
+        status = m.status,
+        run_at = coalesce(m.run_at, r.run_at),
+        turn_at = coalesce(m.run_at, r.turn_at),
+        ended_at = CASE WHEN m.status <> 'pending' THEN CAST(:now AS timestamptz) END,
+        forgiven = r.forgiven + CASE WHEN m.outcome = 'returned' THEN 1 ELSE 0 END,
+        lease_id = NULL, fence = NULL, merge_key = CASE WHEN m.status <> 'pending' THEN r.merge_key END,
+        cause = m.cause,
+        error = CASE WHEN m.outcome IN ('success', 'partial', 'returned') THEN r.error ELSE m.error END,
+        items_failed = m.items_failed,
+        summary = coalesce(m.summary, r.summary)
+    FROM moves m WHERE r.id = m.id AND r.status = 'running'
+""").bindparams(sa.bindparam("now", type_=_AWARE))  # noqa: S608 - constants
+
+
+def move(connection: Connection, moves: Sequence[Move], *, now: datetime) -> None:
+    """End the attempts of running requests. The caller holds their lease, or has taken it away."""
+    if not moves:
+        return
+    connection.execute(
+        _MOVE,
+        {
+            "ids": [str(one.request_id) for one in moves],
+            "statuses": [one.status.value for one in moves],
+            "outcomes": [one.outcome.value for one in moves],
+            "run_ats": [one.run_at for one in moves],
+            "causes": [one.cause and one.cause.value for one in moves],
+            "errors": [one.error for one in moves],
+            "failed": [one.items_failed for one in moves],
+            "summaries": [None if one.summary is None else json.dumps(one.summary) for one in moves],
+            "cpus": [one.cpu_s for one in moves],
+            "memories": [one.peak_memory_mb for one in moves],
+            "now": now,
+        },
+    )
+
+
+_COMPLETE_RUN = sa.text("""
+    WITH lease AS (
+        DELETE FROM kordant.job_leases WHERE run_id = :run_id AND name LIKE 'job:%' RETURNING id
+    ), ended AS (
+        UPDATE kordant.job_requests SET status = 'completed', ended_at = :now, lease_id = NULL, fence = NULL,
+            cause = NULL
+        WHERE lease_id IN (SELECT id FROM lease) AND status = 'running' RETURNING id, attempt
+    ), noted AS (
+        UPDATE kordant.job_attempts SET cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
+        WHERE lease_id IN (SELECT id FROM lease) AND ended_at IS NOT NULL
+    ), attempted AS (
+        UPDATE kordant.job_attempts a
+        SET ended_at = :now, outcome = 'success', cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
+        FROM ended e WHERE a.request_id = e.id AND a.attempt = e.attempt
+    )
+    SELECT count(*) FROM lease
+""").bindparams(sa.bindparam("now", type_=_AWARE))
+
+
+def complete_run(connection: Connection, run_id: str, *, cpu_s: float, peak_memory_mb: float, now: datetime) -> bool:
+    """A run ended well: so does whatever still ran in it, and its slot is free. False when it held no lease."""
+    held = connection.execute(
+        _COMPLETE_RUN, {"run_id": run_id, "cpu_s": cpu_s, "peak_memory_mb": peak_memory_mb, "now": now}
+    ).scalar_one()
+    return bool(held)
+
+
+def note_use(connection: Connection, lease_id: UUID, *, cpu_s: float, peak_memory_mb: float) -> None:
+    """What the run of a lease used, on the attempts that it ended itself before its own end."""
+    connection.execute(
+        sa.update(job_attempts)
+        .where(job_attempts.c.lease_id == lease_id, job_attempts.c.cpu_s.is_(None))
+        .values(cpu_s=cpu_s, peak_memory_mb=peak_memory_mb)
+    )
+
+
+def lease_of_run(connection: Connection, run_id: str) -> Lease | None:
+    """The lease that a run works under; locked, so that its end is handled once."""
+    row = connection.execute(
+        sa.select(job_leases.c.id, job_leases.c.name, job_leases.c.fence)
+        .where(job_leases.c.run_id == run_id, job_leases.c.name.startswith("job:"))
+        .with_for_update()
+    ).one_or_none()
+    return None if row is None else Lease(id=row.id, name=row.name, fence=row.fence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancelling:
+    """A run all of whose requests somebody wants stopped, the latest of them since `asked_at`."""
+
+    lease_id: UUID
+    run_id: str
+    asked_at: datetime
+
+
+def cancelling(connection: Connection) -> list[Cancelling]:
+    """Runs to stop. One that serves another request too is not among them: only its own code may skip an item."""
+    column = job_requests.c
+    asked = sa.select(column.lease_id).where(
+        column.status == RequestStatus.RUNNING, column.cancel_requested_at.is_not(None)
+    )
+    rows = connection.execute(
+        sa.select(column.lease_id, job_leases.c.run_id, sa.func.max(column.cancel_requested_at))
+        .join(job_leases, job_leases.c.id == column.lease_id)
+        .where(column.lease_id.in_(asked), column.status == RequestStatus.RUNNING, job_leases.c.run_id.is_not(None))
+        .group_by(column.lease_id, job_leases.c.run_id)
+        .having(sa.func.bool_and(column.cancel_requested_at.is_not(None)))
+    )
+    return [Cancelling(lease_id=lease_id, run_id=run_id, asked_at=at) for lease_id, run_id, at in rows]
+
+
+def report_progress(
+    connection: Connection, lease: Lease, request_ids: Sequence[UUID] | None, *, done: int, total: int, message: str
+) -> set[UUID]:
+    """Write how far the lease's requests (all, or these) are. Returns those that somebody wants cancelled.
+
+    Raises:
+        LeaseLost: they are another attempt's by now.
+    """
+    fenced(connection, lease)
+    column = job_requests.c
+    mine = [column.lease_id == lease.id, column.status == RequestStatus.RUNNING]
+    if request_ids is not None:
+        mine.append(column.id.in_(request_ids))
+    rows = connection.execute(
+        sa.update(job_requests)
+        .where(*mine)
+        .values(progress_done=done, progress_total=total, progress_message=message)
+        .returning(column.id, column.cancel_requested_at)
+    )
+    return {row.id for row in rows if row.cancel_requested_at is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt, as it is listed."""
+
+    attempt: int
+    run_id: str | None
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: Outcome | None
+    cause: Cause | None
+    cpu_s: float | None
+    peak_memory_mb: float | None
+    error: str | None
+
+
+def attempts_of(connection: Connection, request_id: UUID) -> list[Attempt]:
+    """Every attempt of a request, the first one first."""
+    column = job_attempts.c
+    rows = connection.execute(
+        sa.select(*(column[name] for name in Attempt.__dataclass_fields__))
+        .where(column.request_id == request_id)
+        .order_by(column.attempt)
+    ).mappings()
+    return [
+        Attempt(
+            **{
+                **row,
+                "outcome": Outcome(row["outcome"]) if row["outcome"] else None,
+                "cause": Cause(row["cause"]) if row["cause"] else None,
+            }
+        )
+        for row in rows
+    ]
