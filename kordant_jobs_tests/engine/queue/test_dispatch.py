@@ -20,6 +20,8 @@ from kordant_jobs.store.attempts import report_progress
 from kordant_jobs.store.requests import Filter, Request, find, get
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
+pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`
+
 SEQUENTIAL = Pace(runs=1, critical_extra=0, tick_s=0.0)
 
 

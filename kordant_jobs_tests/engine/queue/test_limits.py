@@ -19,6 +19,8 @@ from kordant_jobs.store import attempts, leases
 from kordant_jobs.store.leases import LeaseLost
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
+pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`
+
 
 def put(db: Engine, clock: FakeClock, items: list[Item], rows: Mapping[str, JobRow]) -> None:
     with db.begin() as connection:

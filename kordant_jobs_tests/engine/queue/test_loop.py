@@ -27,6 +27,8 @@ from kordant_jobs.store.requests import Filter, find
 from kordant_jobs_tests.engine.queue.ledger_worker import ROWS
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog
 
+pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`
+
 LONG_SLEEP = Pace(idle_s=60.0)
 
 

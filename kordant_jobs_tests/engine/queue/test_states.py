@@ -25,6 +25,8 @@ from kordant_jobs.store.leases import LeaseLost
 from kordant_jobs.store.requests import Filter, find
 from kordant_jobs_tests.engine.queue.toys import Toy, catalog
 
+pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`
+
 ROWS = catalog(concurrency=2, retries=RetryPolicy(backoff=Backoff.FIXED, first_s=30, retries=1, jitter=0.0))
 ENDS = [
     Ended(outcome=Outcome.SUCCESS),
