@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.check import BROWSERS
@@ -34,6 +34,7 @@ ARGUMENTS = (
     "--disable-sync",
 )
 UP_WITHIN_S = 240
+expect.set_options(timeout=60_000)  # a first page on two busy cores; it is a bound, not a wait
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A fresh window."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
 
