@@ -31,6 +31,8 @@ from kordant_jobs_tests.browser.conftest import environ
 SEED, SUBSCRIBERS, LINES = 11, 60, 3_000
 ARGUMENTS = ("--seed", str(SEED), "--subscribers", str(SUBSCRIBERS), "--lines", str(LINES), "--json")
 
+LOOK_BYTES = 32 * 1024 * 1024
+
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -78,14 +80,27 @@ def _forms(plain: Iterable[str]) -> dict[str, str]:
 
 
 def _leaks(places: Iterable[tuple[str, bytes]], forms: dict[str, str]) -> list[tuple[str, str]]:
-    """(place, form) for each form that stands in a place."""
+    """(place, form) for each form that stands in a place. Many places a look, since each builds its automaton anew."""
     patterns = list(forms)
-    return [(place, form) for place, content in places for form in _found(content, patterns)]
+    leaks = []
+    for look in _looks(places):
+        frame = pl.DataFrame(
+            {"place": [place for place, _ in look], "content": [text.decode("latin-1") for _, text in look]}
+        )
+        found = frame.select("place", form=pl.col("content").str.extract_many(patterns)).explode("form").drop_nulls()
+        leaks += found.unique().rows()
+    return leaks
 
 
-def _found(content: bytes, patterns: list[str]) -> list[str]:
-    found = pl.Series([content.decode("latin-1")]).str.extract_many(patterns).explode().drop_nulls()
-    return found.unique().to_list()
+def _looks(places: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
+    look: list[tuple[str, bytes]] = []
+    for place in places:
+        look.append(place)
+        if sum(len(content) for _, content in look) > LOOK_BYTES:
+            yield look
+            look = []
+    if look:
+        yield look
 
 
 def _files(folder: Path, *, but: tuple[Path, ...] = ()) -> Iterator[tuple[str, bytes]]:
