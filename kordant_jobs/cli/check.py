@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from kordant_jobs.bootstrap import die_with_parent
+from kordant_jobs.bootstrap.kept import GRACE_S
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.output import err, out
 from kordant_jobs.errors import SettingsError
@@ -32,6 +33,13 @@ def _command(step: str, pytest_arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", tool, *rest, *(pytest_arguments if step == "tests" else ())]
 
 
+def _run(command: Sequence[str]) -> int:
+    """The command's exit code. However we end, its servers and test workers end with us."""
+    kept = [sys.executable, "-I", "-S", die_with_parent.__file__, str(GRACE_S), *command]
+    with subprocess.Popen(kept, cwd=CHECKOUT, stdin=subprocess.PIPE) as process:
+        return process.wait()
+
+
 def check(*, only: str | None, pytest_arguments: Sequence[str]) -> int:
     """Run all steps, or one, in the checkout; goes on after a failed step. Returns 0 when all passed.
 
@@ -44,10 +52,10 @@ def check(*, only: str | None, pytest_arguments: Sequence[str]) -> int:
     for step in [only] if only else STEPS:
         err.print(f"[bold]{step}[/] …")
         started = time.monotonic()
-        done = subprocess.run(_command(step, pytest_arguments), cwd=CHECKOUT, env=dict(os.environ), check=False)
-        word = "[green]passed[/]" if done.returncode == 0 else "[bold red]failed[/]"
+        code = _run(_command(step, pytest_arguments))
+        word = "[green]passed[/]" if code == 0 else "[bold red]failed[/]"
         err.print(f"[bold]{step}[/] {word} in {time.monotonic() - started:.0f} s")
-        if done.returncode:
+        if code:
             failed.append(step)
     if only in (None, "tests") and not any(map(shutil.which, BROWSERS)):
         err.print(
