@@ -7,26 +7,31 @@ from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli import data, queue
-from kordant_jobs.cli.bench import bench_app
+from kordant_jobs.cli.lazy import Lazy, lazy_group
 from kordant_jobs.cli.output import err, one_line_errors, out, print_facts, print_json
+
+GROUPS = {
+    "db": Lazy(where="kordant_jobs.cli.data:db_app", help="The database: where it is, its migrations."),
+    "dumps": Lazy(
+        where="kordant_jobs.cli.data:dumps_app", help="Breach dumps: what was dropped, ingested, quarantined."
+    ),
+    "catalogue": Lazy(where="kordant_jobs.cli.data:catalogue_app", help="The catalogue of known breaches."),
+    "subscribers": Lazy(where="kordant_jobs.cli.data:subscribers_app", help="Subscribers: forget one."),
+    "enqueue": Lazy(where="kordant_jobs.cli.queue:enqueue", help="Queue a request of a job; `up` starts it at once."),
+    "requests": Lazy(where="kordant_jobs.cli.queue:requests_app", help="Requests: what waits, runs and has ended."),
+    "dead": Lazy(where="kordant_jobs.cli.queue:dead_app", help="Dead letters: requests whose last attempt failed."),
+    "bench": Lazy(where="kordant_jobs.cli.bench:bench_app", help="Measure what is promised, beside a peer."),
+}
+"""What has a module of its own; the commands below are at most a few lines."""
 
 app = typer.Typer(
     name="kordant-jobs",
+    cls=lazy_group(GROUPS),
     help="The background jobs of an identity-protection service, on Dagster and Postgres.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(data.db_app, name="db")
-app.add_typer(data.dumps_app, name="dumps")
-app.add_typer(data.catalogue_app, name="catalogue")
-app.add_typer(data.subscribers_app, name="subscribers")
-app.command("enqueue")(queue.enqueue)
-app.add_typer(queue.requests_app, name="requests")
-app.add_typer(queue.dead_app, name="dead")
-app.add_typer(bench_app, name="bench")
-
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
 

@@ -1,0 +1,61 @@
+"""Commands whose module is imported when one of them is called: a start pays for what it does, and for no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lazy:
+    """A command, or a group of them: `where` it is (`module:name`, a Typer or a function) and its line in the help."""
+
+    where: str
+    help: str
+
+    def load(self, name: str) -> Any:
+        """Import it, as Typer's own kind of command (Typer has Click inside, without a public name for its types)."""
+        module, _, attribute = self.where.partition(":")
+        target: Any = getattr(import_module(module), attribute)
+        if not isinstance(target, typer.Typer):
+            single = typer.Typer(add_completion=False)
+            single.command(name)(target)
+            target = single
+        command = typer.main.get_command(target)
+        command.name = name
+        return command
+
+
+class LazyGroup(TyperGroup):
+    """A group that has lazy commands beside its own; a list of them all imports none."""
+
+    lazy: dict[str, Lazy]
+    _listing = False
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Its own, then the lazy ones."""
+        return [*super().list_commands(ctx), *self.lazy]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command; while the help is written just its line."""
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        one = self.lazy[cmd_name]
+        return TyperCommand(cmd_name, help=one.help) if self._listing else one.load(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help of the group."""
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listing = False
+
+
+def lazy_group(commands: dict[str, Lazy]) -> type[LazyGroup]:
+    """A class for `typer.Typer(cls=…)` with these commands."""
+    return type("LazyGroup", (LazyGroup,), {"lazy": commands})
