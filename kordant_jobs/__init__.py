@@ -12,7 +12,7 @@ The map, from the outside in; imports point down (import-linter holds it)::
     adapters      the outside world: dumps, corpus, catalogue, mail      store  Postgres
     observability logs with redaction
     catalog       what runs, a row a job             ports      outside parties as Protocols
-    settings      the only reader of the environment
+    settings      the only reader of the environment wording    what people are told, in their language
     domain        pure nouns                         errors     what went wrong, and what to do next
     bootstrap     standard library only: where state lives, the virtual environment, Pango
 

@@ -22,9 +22,9 @@ from kordant_jobs.domain.breaches import BreachSource
 from kordant_jobs.domain.exposures import SecretKind
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.wording import Wording, wording
 from kordant_jobs.ports import OutgoingMail
 from kordant_jobs.store.outbox import LetterRow
+from kordant_jobs.wording import Wording, wording
 
 TITLE_MAX = 80
 """Characters of a breach's title in a subject; most mail programs show about 70 of the whole line."""

@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.jobs.reports_generate import rules
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind
-from kordant_jobs.jobs.reports_generate.wording import Wording
+from kordant_jobs.wording import Wording
 
 SHADES = {
     Severity.CRITICAL: "#7a0f24",

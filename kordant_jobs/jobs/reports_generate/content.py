@@ -14,7 +14,7 @@ from kordant_jobs.domain.subscriptions import Locale
 from kordant_jobs.jobs.reports_generate import charts, rules
 from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
-from kordant_jobs.jobs.reports_generate.wording import Wording, wording
+from kordant_jobs.wording import Wording, wording
 
 ROW_CLASSES_MAX = 8
 """Data classes named in one row of a table; the worst breaches hold over fifty."""

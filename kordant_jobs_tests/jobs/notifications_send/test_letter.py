@@ -7,20 +7,15 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from importlib.resources import files
-from typing import Any
 from uuid import UUID
 
 import pytest
-from babel.messages.extract import extract_from_dir
-from babel.messages.pofile import read_po
 
 from kordant_jobs.domain.exposures import SecretKind
 from kordant_jobs.domain.subscriptions import Locale
-from kordant_jobs.jobs import notifications_send
 from kordant_jobs.jobs.notifications_send.letter import NoSuchAddress, Opened, Sender, compose, write_letter
-from kordant_jobs.jobs.notifications_send.wording import wording
 from kordant_jobs.store.outbox import LetterRow
+from kordant_jobs.wording import wording
 
 NOW = datetime(2026, 6, 12, 15, 30, tzinfo=UTC)
 OPENED = Opened(name="Jane Roe", address="jane@home.example", identifier="jane.roe@watched.example")
@@ -142,26 +137,6 @@ def test_an_address_outside_ascii_is_kept_and_its_domain_made_ascii() -> None:
     assert compose(ROW, replace(OPENED, address="zoë@bücher.example"), sender=SENDER, now=NOW).recipient == (
         "zoë@xn--bcher-kva.example"
     )
-
-
-def _extracted(package: Any) -> set[str]:
-    folder = str(files(package))
-    found = extract_from_dir(
-        folder, method_map=[("**.py", "python"), ("**.html", "jinja2")], keywords={"say": None, "count": (1, 2)}
-    )
-    return {message if isinstance(message, str) else message[0] for _, _, message, _, _ in found}
-
-
-def test_every_text_is_translated_and_no_translation_is_left_over() -> None:
-    with files(notifications_send).joinpath("locale/pt-BR.po").open("rb") as file:
-        catalogue = read_po(file, locale="pt_BR")
-    translated = set()
-    for message in catalogue:
-        if message.id:
-            assert all(message.string if isinstance(message.string, tuple) else (message.string,)), message.id
-            assert not list(message.check(catalogue)), message.id
-            translated.add(message.id if isinstance(message.id, str) else message.id[0])
-    assert translated == _extracted(notifications_send)
 
 
 @pytest.mark.parametrize("locale", list(Locale))

@@ -10,16 +10,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import pikepdf
 import pytest
-from babel.messages.extract import extract_from_dir
-from babel.messages.pofile import read_po
 
 from kordant_jobs.domain.exposures import Verdict
-from kordant_jobs.jobs import notifications_send, reports_generate
 from kordant_jobs.jobs.reports_generate.content import Opened, write_report
 from kordant_jobs.jobs.reports_generate.layout import Pdf
 from kordant_jobs.jobs.reports_generate.renderer import html_of, render
@@ -184,26 +180,3 @@ def test_a_machine_without_pango_gets_one_line_that_says_what_to_install(tmp_pat
     )
     assert run.stdout.startswith("SetupError PDF reports need the Pango library")
     assert run.stdout.count("\n") == 1
-
-
-def test_mails_and_reports_speak_of_data_in_the_same_words() -> None:
-    for name in ("data_classes.toml", "wording.py"):
-        one, other = (files(job).joinpath(name).read_text("utf-8") for job in (reports_generate, notifications_send))
-        assert one == other, f"{name} of the two jobs differ"
-
-
-def test_every_text_is_translated_and_no_translation_is_left_over() -> None:
-    with files(reports_generate).joinpath("locale/pt-BR.po").open("rb") as file:
-        catalogue = read_po(file, locale="pt_BR")
-    translated = set()
-    for message in catalogue:
-        if message.id:
-            assert all(message.string if isinstance(message.string, tuple) else (message.string,)), message.id
-            assert not list(message.check(catalogue)), message.id
-            translated.add(message.id if isinstance(message.id, str) else message.id[0])
-    found = extract_from_dir(
-        str(files(reports_generate)),
-        method_map=[("**.py", "python"), ("**.html", "jinja2")],
-        keywords={"say": None, "count": (1, 2)},
-    )
-    assert translated == {message if isinstance(message, str) else message[0] for _, _, message, _, _ in found}

@@ -1,6 +1,6 @@
 """Words, dates and numbers in the subscriber's language, and what to do about leaked data.
 
-Texts in the code are English; `locale/<locale>.po` beside this file holds the other languages, read as it is (there
+Texts in the jobs are English; `locale/<locale>.po` beside this file holds the other languages, read as it is (there
 is no compiled catalogue to forget). What is said about data classes is `data_classes.toml`.
 """
 

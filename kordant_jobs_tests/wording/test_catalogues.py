@@ -1,0 +1,31 @@
+"""Every language says all that the jobs say, and nothing else."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from kordant_jobs import jobs, wording
+from kordant_jobs.domain.subscriptions import Locale
+
+
+@pytest.mark.parametrize("locale", [locale for locale in Locale if locale is not Locale.EN])
+def test_every_text_is_translated_and_no_translation_is_left_over(locale: Locale) -> None:
+    with files(wording).joinpath("locale", f"{locale}.po").open("rb") as file:
+        catalogue = read_po(file, locale=locale.replace("-", "_"))
+    translated = set()
+    for message in catalogue:
+        if message.id:
+            assert all(message.string if isinstance(message.string, tuple) else (message.string,)), message.id
+            assert not list(message.check(catalogue)), message.id
+            translated.add(message.id if isinstance(message.id, str) else message.id[0])
+    found = extract_from_dir(
+        str(files(jobs)),
+        method_map=[("**.py", "python"), ("**.html", "jinja2"), ("**.txt", "jinja2")],
+        keywords={"say": None, "count": (1, 2)},
+    )
+    said = {message if isinstance(message, str) else message[0] for _, _, message, _, _ in found}
+    assert translated == said
