@@ -34,10 +34,12 @@ class Answers:
 class FakeSmtpServer:
     """Runs while entered. `received` is the truth about what was taken, `connections` how many were opened.
 
-    `hang_up_after` ends a connection without a word after so many of its mails.
+    `pipelining` says that it takes several commands in one write. `hang_up_after` ends a connection without a word
+    after so many of its mails.
     """
 
     answers: Answers = field(default_factory=Answers)
+    pipelining: bool = True
     hang_up_after: int | None = None
     received: list[Received] = field(default_factory=list)
     connections: int = 0
@@ -84,7 +86,7 @@ class FakeSmtpServer:
         session.host_name = hostname
         with self._lock:
             self.connections += 1
-        return responses
+        return [*responses[:-1], "250-PIPELINING", responses[-1]] if self.pipelining else responses
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
+from collections import deque
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from email.utils import parseaddr
 from ipaddress import ip_address
+from itertools import islice
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from kordant_jobs.adapters.mail.replies import outcome_of
@@ -17,6 +20,9 @@ from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingMail
 TIMEOUT_S = 60
 """How long one reply may take. RFC 5321 §4.5.3.2 allows 5 to 10 minutes; a relay that takes a minute is not well."""
 
+
+_LINE_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
+"""A dot at a line's start is doubled (RFC 5321 §4.5.2)."""
 
 _LOST = (smtplib.SMTPServerDisconnected, OSError)
 
@@ -78,8 +84,10 @@ def parse_smtp_url(url: str) -> SmtpServer:
 class SmtpTransport:
     """Delivers over one connection a batch; each mail has one recipient, so each has an answer of its own.
 
-    A connection lost in the middle of a batch is made anew once for the mails that follow. If it was lost after the
-    last dot of a mail, that mail may have been taken: it is deferred, and its Message-ID tells the copies apart.
+    Where the server allows it (PIPELINING, RFC 2920), a mail goes out in one write with the announcement of the next
+    one: one round trip a mail, during which the mail after that is composed. A connection lost in the middle of a
+    batch is made anew for the mails that follow. If it was lost after the last dot of a mail, that mail may have been
+    taken: it is deferred, and its Message-ID tells the copies apart.
     """
 
     def __init__(self, server: SmtpServer, *, sender: str, context: ssl.SSLContext | None = None) -> None:
@@ -90,32 +98,52 @@ class SmtpTransport:
             raise SettingsError("KORDANT_MAIL_FROM is no sender. Write Kordant <alerts@example.com>.")
 
     def deliver(self, mails: Iterable[OutgoingMail]) -> Generator[Delivery, None, None]:
-        """See `MailTransport.deliver`."""
-        client = self._connect()
+        """See `MailTransport.deliver`. Mails are taken from `mails` up to two ahead of the one that is sent."""
+        ahead = _Ahead(mails)
+        accepted: OutgoingMail | None = None
+        following = ahead.take()
+        if following is None:
+            return
+        talk = self._connect()
+        losses = 0
         try:
-            for mail in mails:
-                try:
-                    accepted = self._announce(client, mail)
-                except _LOST:  # nothing of this mail was taken: a server may end a connection after so many
-                    client.close()
-                    client = self._connect()
-                    accepted = self._announce_again(client, mail)
-                if accepted is not None:
-                    yield accepted
+            while accepted or following:
+                if following and (why := talk.why_not(following)):
+                    yield Delivery(mail_id=following.id, outcome=DeliveryOutcome.REFUSED, code=why)
+                    following = ahead.take()
                     continue
+                sent, accepted = accepted, None
+                reply, refusal = None, None
                 try:
-                    yield self._hand_over(client, mail)
+                    talk.say(sent, following)
+                    ahead.fill()
+                    if sent:
+                        reply = talk.reply()
+                        yield _delivery(sent, reply)
+                    if following:
+                        refusal = talk.refusal()
                 except _LOST:
-                    client.close()
-                    yield Delivery(mail_id=mail.id, outcome=DeliveryOutcome.DEFERRED, code="connection lost")
-                    client = self._connect()
+                    talk.close()
+                    if sent and reply is None:
+                        yield Delivery(mail_id=sent.id, outcome=DeliveryOutcome.DEFERRED, code="connection lost")
+                    losses += 1
+                    if losses > MOST_LOSSES and following:
+                        raise SourceUnavailable(
+                            "the SMTP server ends every connection. Look into its log; mails stay queued."
+                        ) from None
+                    if following:
+                        talk = self._connect()
+                    continue
+                losses = 0
+                if following and refusal:
+                    yield _delivery(following, refusal)
+                else:
+                    accepted = following
+                following = ahead.take()
         finally:
-            try:
-                client.quit()
-            except (smtplib.SMTPException, OSError):
-                client.close()
+            talk.end()
 
-    def _connect(self) -> smtplib.SMTP:
+    def _connect(self) -> _Talk:
         server = self._server
         try:
             context = self._context or ssl.create_default_context()
@@ -139,49 +167,111 @@ class SmtpTransport:
                 f"the SMTP server cannot be used ({type(error).__name__}). Check the host, the port and the kind of "
                 "encryption in KORDANT_SMTP_URL; mails stay queued."
             ) from None
-        return client
+        return _Talk(client, self._sender)
 
-    def _announce(self, client: smtplib.SMTP, mail: OutgoingMail) -> Delivery | None:
-        """MAIL and RCPT. None when the server takes the mail so far, else what became of it."""
-        options = []
-        if not mail.recipient.isascii():
-            if not client.has_extn("smtputf8"):
-                no_utf8 = "the server takes no address outside ASCII"
-                return Delivery(mail_id=mail.id, outcome=DeliveryOutcome.REFUSED, code=no_utf8)
-            options = ["SMTPUTF8", "BODY=8BITMIME"]
-        client.command_encoding = "utf-8" if options else "ascii"
-        code, text = client.mail(self._sender, options)
-        if code < 300:
-            code, text = client.rcpt(mail.recipient)
-        return None if code < 300 else self._refused(client, mail, code, text)
 
-    def _announce_again(self, client: smtplib.SMTP, mail: OutgoingMail) -> Delivery | None:
-        try:
-            return self._announce(client, mail)
-        except _LOST:
-            raise SourceUnavailable(
-                "the SMTP server ends every connection. Look into its log; mails stay queued."
-            ) from None
+MOST_LOSSES = 1
+"""Connections lost one after the other before a batch is given up: a server may end one after so many mails."""
 
-    def _hand_over(self, client: smtplib.SMTP, mail: OutgoingMail) -> Delivery:
-        try:
-            code, text = client.data(mail.content)
-        except smtplib.SMTPDataError as error:
-            code, text = int(error.args[0]), _bytes(error.args[1])
-        if code >= 300:
-            return self._refused(client, mail, code, text)
-        outcome, kept = outcome_of(code, text)
-        return Delivery(mail_id=mail.id, outcome=outcome, code=kept)
 
-    @staticmethod
-    def _refused(client: smtplib.SMTP, mail: OutgoingMail, code: int, text: bytes) -> Delivery:
-        """A refused mail is reset, so that the next starts afresh."""
+class _Ahead:
+    """The mails, of which one may be asked for before its turn."""
+
+    def __init__(self, mails: Iterable[OutgoingMail]) -> None:
+        self._mails = iter(mails)
+        self._one: list[OutgoingMail] = []
+
+    def fill(self) -> None:
+        if not self._one:
+            self._one.extend(islice(self._mails, 1))
+
+    def take(self) -> OutgoingMail | None:
+        self.fill()
+        return self._one.pop() if self._one else None
+
+
+class _Talk:
+    """One connection. What is said waits until its replies are read, in groups where the server allows it."""
+
+    def __init__(self, client: smtplib.SMTP, sender: str) -> None:
+        self._client = client
+        self._sender = sender
+        self._grouped = client.has_extn("pipelining")
+        self._utf8 = client.has_extn("smtputf8")
+        self._waiting: deque[bytes] = deque()
+        self._unread = 0
+        self._broken_off = False
+        """The server keeps a refused mail's envelope: it is told to forget it."""
+        self._in_data = False
+        """The server takes what comes next for a mail's content."""
+
+    def why_not(self, mail: OutgoingMail) -> str | None:
+        """Why this server cannot even be asked to take a mail."""
+        if not mail.recipient.isprintable() or " " in mail.recipient:
+            return "its recipient is no address"
+        if not (mail.recipient.isascii() or self._utf8):
+            return "the server takes no address outside ASCII"
+        return None
+
+    def say(self, content: OutgoingMail | None, envelope: OutgoingMail | None) -> None:
+        """Send the content of the mail that was accepted, and announce the next one."""
+        said = [] if content is None else [_LINE_WITH_DOT.sub(b"..", content.content) + b".\r\n"]
+        if envelope is not None:
+            if self._broken_off:
+                said.append(b"RSET\r\n")
+            said += self._envelope(envelope.recipient)
+        self._unread += len(said)
+        if self._grouped:
+            self._client.send(b"".join(said))
+        else:
+            self._waiting.extend(said)
+
+    def _envelope(self, recipient: str) -> list[bytes]:
+        options = "" if recipient.isascii() else " SMTPUTF8 BODY=8BITMIME"
+        words = (f"MAIL FROM:{smtplib.quoteaddr(self._sender)}{options}", f"RCPT TO:{smtplib.quoteaddr(recipient)}")
+        return [*(f"{one}\r\n".encode() for one in words), b"DATA\r\n"]
+
+    def reply(self) -> tuple[int, bytes]:
+        """The next reply."""
+        if self._waiting:
+            self._client.send(self._waiting.popleft())
+        code, text = self._client.getreply()
+        self._unread -= 1
+        self._in_data = code == 354
         if code == 421:
             raise smtplib.SMTPServerDisconnected("421")
-        client.rset()
-        outcome, kept = outcome_of(code, text)
-        return Delivery(mail_id=mail.id, outcome=outcome, code=kept)
+        return code, text
+
+    def refusal(self) -> tuple[int, bytes] | None:
+        """Why the mail that was announced is not wanted; None when its content may come."""
+        if self._broken_off:
+            self.reply()
+        replies = [self.reply() for _ in range(3)]
+        refused = next((one for one in replies if one[0] >= 400), None)
+        self._broken_off = refused is not None
+        if refused and self._in_data:  # a server may take content for nobody (RFC 2920 §3.1)
+            self._client.send(b".\r\n")
+            self._unread += 1
+            self.reply()
+        elif not refused and not self._in_data:
+            raise smtplib.SMTPServerDisconnected("DATA was not answered by 354")
+        return refused
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._client.close()
+
+    def end(self) -> None:
+        """Say good-bye where that is possible; what was announced is not sent."""
+        if self._unread or self._in_data:
+            self.close()
+            return
+        try:
+            self._client.quit()
+        except (smtplib.SMTPException, OSError):
+            self.close()
 
 
-def _bytes(text: bytes | str) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("utf-8", "replace")
+def _delivery(mail: OutgoingMail, reply: tuple[int, bytes]) -> Delivery:
+    outcome, code = outcome_of(*reply)
+    return Delivery(mail_id=mail.id, outcome=outcome, code=code)

@@ -7,7 +7,7 @@ the mails since the last mark, under the same Message-ID.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -86,7 +86,7 @@ def send_due(
         if not claims:
             break
         ledger = _Ledger(db, {claim.id: claim for claim in claims})
-        mails = _compose_all(rows, ledger, keys=keys, sender=sender)
+        mails = _composed(rows, ledger, keys=keys, sender=sender)
         try:
             _deliver(mails, ledger, mail=mail, until=until)
         finally:
@@ -120,9 +120,9 @@ class _Ledger:
                 self._lost += len(marks) - outbox.mark(connection, marks)
             self._done += marks
 
-    def unsettled(self, mails: Sequence[OutgoingMail]) -> list[Claim]:
+    def unsettled(self) -> list[Claim]:
         settled = {mark.id for mark in (*self._done, *self._open)}
-        return [self.claims[mail.id] for mail in mails if mail.id not in settled]
+        return [claim for claim in self.claims.values() if claim.id not in settled]
 
     def summary(self, *, claimed: int) -> SendSummary:
         def count(wanted: Callable[[Mark], bool]) -> int:
@@ -140,11 +140,12 @@ class _Ledger:
         )
 
 
-def _compose_all(
+def _composed(
     rows: Sequence[LetterRow], ledger: _Ledger, *, keys: SubscriberKeys, sender: Sender
-) -> list[OutgoingMail]:
-    """The mails of a batch. What cannot or must not be sent is settled here, and stops nothing else."""
-    mails = []
+) -> Iterator[OutgoingMail]:
+    """The mails of a batch, each when it is asked for. What cannot or must not be sent is settled here, and stops
+    nothing else.
+    """
     for row in rows:
         claim = ledger.claims[row.id]
         if rules.crashed_too_often(claim):
@@ -154,14 +155,15 @@ def _compose_all(
             ledger.settle(rules.suppress(claim, reason))
             continue
         try:
-            mails.append(compose(row, _open(row, keys), sender=sender, now=datetime.now(UTC)))
+            mail = compose(row, _open(row, keys), sender=sender, now=datetime.now(UTC))
         except NoSuchAddress:
             ledger.settle(rules.suppress(claim, "the contact is no e-mail address"))
         except KeyringError:
             ledger.settle(rules.try_again(claim, "its data does not open with this master key"))
         except Exception as error:  # noqa: BLE001 - one broken letter is kept for an operator, and stops no other
             ledger.settle(rules.try_again(claim, f"it could not be written ({type(error).__name__})"))
-    return mails
+        else:
+            yield mail
 
 
 def _open(row: LetterRow, keys: SubscriberKeys) -> Opened:
@@ -177,10 +179,8 @@ def _open(row: LetterRow, keys: SubscriberKeys) -> Opened:
     )
 
 
-def _deliver(mails: Sequence[OutgoingMail], ledger: _Ledger, *, mail: MailTransport, until: float) -> None:
+def _deliver(mails: Iterable[OutgoingMail], ledger: _Ledger, *, mail: MailTransport, until: float) -> None:
     """Hand the mails over and settle each; at `until` what is left is put back."""
-    if not mails:
-        return
     try:
         with closing(mail.deliver(mails)) as deliveries:
             for delivery in deliveries:
@@ -188,8 +188,8 @@ def _deliver(mails: Sequence[OutgoingMail], ledger: _Ledger, *, mail: MailTransp
                 if time.monotonic() > until:
                     break
     except SourceUnavailable:
-        for claim in ledger.unsettled(mails):
+        for claim in ledger.unsettled():
             ledger.settle(rules.put_back(claim, "the mail transport was down"))
         raise
-    for claim in ledger.unsettled(mails):
+    for claim in ledger.unsettled():
         ledger.settle(rules.put_back(claim, "there was no time left in this run"))

@@ -51,12 +51,12 @@ class SmtpPlace:
         return sorted(line.removeprefix("Message-ID: ") for line in lines if line.startswith("Message-ID: "))
 
 
-@pytest.fixture(params=["maildir", "smtp"])
+@pytest.fixture(params=["maildir", "smtp", "smtp without pipelining"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "maildir":
         yield MaildirPlace(tmp_path / "mails", MaildirTransport(tmp_path / "mails"))
         return
-    with FakeSmtpServer() as server:
+    with FakeSmtpServer(pipelining=request.param == "smtp") as server:
         yield SmtpPlace(server, SmtpTransport(parse_smtp_url(server.url), sender="Kordant <k@kordant.example>"))
 
 
@@ -124,10 +124,11 @@ def test_a_maildir_that_cannot_be_written_says_what_to_do_and_leaves_nothing(tmp
         (None, "451 4.3.0 later", DeliveryOutcome.DEFERRED, "smtp 451 4.3.0"),
     ],
 )
+@pytest.mark.parametrize("pipelining", [True, False])
 def test_each_reply_has_its_outcome_and_stops_no_other_mail(
-    rcpt: str | None, data: str | None, outcome: DeliveryOutcome, code: str
+    rcpt: str | None, data: str | None, outcome: DeliveryOutcome, code: str, *, pipelining: bool
 ) -> None:
-    with FakeSmtpServer() as server:
+    with FakeSmtpServer(pipelining=pipelining) as server:
         server.answers.to_rcpt = lambda to, _: rcpt if to.startswith("ann") else None
         server.answers.to_data = lambda to, _: data if to.startswith("ann") else None
         transport = SmtpTransport(parse_smtp_url(server.url), sender="k@kordant.example")
@@ -138,9 +139,11 @@ def test_each_reply_has_its_outcome_and_stops_no_other_mail(
         assert server.connections == 1
 
 
-def test_a_server_that_ends_connections_gets_each_mail_over_a_new_one() -> None:
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_server_that_ends_connections_gets_each_mail_over_a_new_one(*, after: int, pipelining: bool) -> None:
     mails = [mail() for _ in range(5)]
-    with FakeSmtpServer(hang_up_after=2) as server:
+    with FakeSmtpServer(hang_up_after=after, pipelining=pipelining) as server:
         transport = SmtpTransport(parse_smtp_url(server.url), sender="k@kordant.example")
         outcomes = {one.mail_id: one.outcome for one in transport.deliver(mails)}
         taken = len(server.received)
@@ -162,3 +165,38 @@ def test_a_server_that_is_not_there_is_one_line_without_its_url() -> None:
     with pytest.raises(SourceUnavailable, match="KORDANT_SMTP_URL") as caught:
         list(SmtpTransport(gone, sender="k@kordant.example").deliver([mail()]))
     assert "pa55" not in str(caught.value) + repr(gone)
+
+
+def test_the_next_mail_is_asked_for_before_the_last_ones_reply_is_waited_for() -> None:
+    asked: list[int] = []
+
+    def mails() -> Iterator[OutgoingMail]:
+        for number in range(4):
+            asked.append(number)
+            yield mail()
+
+    with FakeSmtpServer() as server:
+        transport = SmtpTransport(parse_smtp_url(server.url), sender="k@kordant.example")
+        with closing(transport.deliver(mails())) as deliveries:
+            next(deliveries)
+            assert asked == [0, 1, 2]
+        assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    "recipient", ["ann@mail.example\r\nRCPT TO:<eve@evil.example>", "ann @mail.example", "ann\x00@b.c"]
+)
+def test_a_recipient_that_would_be_a_command_is_refused(recipient: str) -> None:
+    with FakeSmtpServer() as server:
+        transport = SmtpTransport(parse_smtp_url(server.url), sender="k@kordant.example")
+        found = [one.outcome for one in transport.deliver([mail(recipient), mail("bob@mail.example")])]
+        assert found == [DeliveryOutcome.REFUSED, DELIVERED]
+        assert [one.recipient for one in server.received] == ["bob@mail.example"]
+
+
+def test_a_server_that_ends_every_connection_is_given_up() -> None:
+    with FakeSmtpServer() as server:
+        server.answers.to_rcpt = lambda _to, _times: "421 4.7.0 not now"
+        transport = SmtpTransport(parse_smtp_url(server.url), sender="k@kordant.example")
+        with pytest.raises(SourceUnavailable, match="ends every connection"):
+            list(transport.deliver([mail(), mail()]))
