@@ -5,11 +5,11 @@ Pure, but for reading templates and words once.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from binascii import b2a_qp
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.header import Header
 from email.utils import format_datetime, formataddr, parseaddr
 from functools import cached_property, lru_cache
 from typing import Any
@@ -211,7 +211,7 @@ class Sender:
 
     header: str
 
-    @property
+    @cached_property
     def domain(self) -> str:
         """The part of the address behind the @."""
         return parseaddr(self.header)[1].rpartition("@")[2]
@@ -234,7 +234,7 @@ def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) ->
     headers = {
         "From": sender.encoded,
         "To": recipient,
-        "Subject": Header(letter.subject, "utf-8", header_name="Subject").encode(linesep="\r\n"),
+        "Subject": _encoded_words(letter.subject),
         "Date": format_datetime(now),
         "Message-ID": f"<{row.id}@{sender.domain}>",
         "Auto-Submitted": "auto-generated",  # RFC 3834: no out-of-office answers to it
@@ -243,6 +243,11 @@ def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) ->
     texts = {kind: _templates().get_template(f"letter.{name}").render(parts) for kind, name in _PARTS.items()}
     return OutgoingMail(id=row.id, recipient=recipient, content=_mime(headers, texts, boundary=f"=_{row.id.hex}"))
 
+
+_SHORT_HEADER = 66
+"""A line has 76 characters, of which `Subject: ` takes nine (RFC 2047 §2)."""
+_WORD_BYTES = 36
+"""48 characters of base64, and twelve around them: within the line even behind `Subject: `."""
 
 _PARTS = {"text/plain": "txt", "text/html": "html"}
 
@@ -260,6 +265,26 @@ def _mime(headers: Mapping[str, str], texts: Mapping[str, str], *, boundary: str
         body = b2a_qp(text.replace("\r\n", "\n").replace("\n", "\r\n").encode(), istext=True)
         message += head.encode() + b"\r\n\r\n" + body
     return message + f"\r\n--{boundary}--\r\n".encode()
+
+
+def _encoded_words(text: str) -> str:
+    """A header's text in ASCII (RFC 2047): one encoded word a line, each of whole characters.
+
+    By hand, since `email.header` took a third of the time that composing a mail takes; a test reads it back.
+
+    >>> _encoded_words("Security alert"), _encoded_words("Atenção")
+    ('Security alert', '=?utf-8?b?QXRlbsOnw6Nv?=')
+    """
+    if text.isascii() and len(text) <= _SHORT_HEADER:
+        return text
+    words, word = [], b""
+    for character in text:
+        more = character.encode()
+        if len(word) + len(more) > _WORD_BYTES:
+            words.append(word)
+            word = b""
+        word += more
+    return "\r\n ".join(f"=?utf-8?b?{b64encode(one).decode()}?=" for one in (*words, word))
 
 
 def _recipient(address: str) -> str:
