@@ -146,7 +146,9 @@ class SmtpTransport:
     def _connect(self) -> _Talk:
         server = self._server
         try:
-            context = self._context or ssl.create_default_context()
+            if (server.tls or server.starttls) and self._context is None:
+                self._context = ssl.create_default_context()  # a tenth of a second
+            context = self._context
             client = (
                 smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_S, context=context)
                 if server.tls
@@ -207,7 +209,7 @@ class _Talk:
 
     def why_not(self, mail: OutgoingMail) -> str | None:
         """Why this server cannot even be asked to take a mail."""
-        if not mail.recipient.isprintable() or " " in mail.recipient:
+        if not mail.recipient.isprintable() or set(" <>") & set(mail.recipient):
             return "its recipient is no address"
         if not (mail.recipient.isascii() or self._utf8):
             return "the server takes no address outside ASCII"
@@ -228,8 +230,8 @@ class _Talk:
 
     def _envelope(self, recipient: str) -> list[bytes]:
         options = "" if recipient.isascii() else " SMTPUTF8 BODY=8BITMIME"
-        words = (f"MAIL FROM:{smtplib.quoteaddr(self._sender)}{options}", f"RCPT TO:{smtplib.quoteaddr(recipient)}")
-        return [*(f"{one}\r\n".encode() for one in words), b"DATA\r\n"]
+        words = (f"MAIL FROM:<{self._sender}>{options}", f"RCPT TO:<{recipient}>", "DATA")
+        return [f"{one}\r\n".encode() for one in words]
 
     def reply(self) -> tuple[int, bytes]:
         """The next reply."""

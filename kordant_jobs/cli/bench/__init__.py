@@ -29,3 +29,15 @@ def bench_engine(
     from kordant_jobs.cli.bench.figures import finish
 
     raise SystemExit(finish("engine", lambda: measure(runs=runs, events=events, peer=peer), as_json=as_json))
+
+
+@bench_app.command("notifications")
+def bench_notifications(
+    mails: Annotated[int, typer.Option(min=100, help="Alerts that wait.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """From alerts that wait to mails on a server with a ledger. Ours beside a plain smtplib program."""
+    from kordant_jobs.cli.bench.figures import finish
+    from kordant_jobs.cli.bench.notifications import measure
+
+    raise SystemExit(finish("notifications", lambda: measure(mails=mails), as_json=as_json))

@@ -155,7 +155,7 @@ def _composed(
             ledger.settle(rules.suppress(claim, reason))
             continue
         try:
-            mail = compose(row, _open(row, keys), sender=sender, now=datetime.now(UTC))
+            mail = compose(row, opened(row, keys), sender=sender, now=datetime.now(UTC))
         except NoSuchAddress:
             ledger.settle(rules.suppress(claim, "the contact is no e-mail address"))
         except KeyringError:
@@ -166,16 +166,22 @@ def _composed(
             yield mail
 
 
-def _open(row: LetterRow, keys: SubscriberKeys) -> Opened:
-    def opened(row_id: UUID, sealed: bytes | None) -> str:
+def opened(row: LetterRow, keys: SubscriberKeys) -> Opened:
+    """What a letter needs in clear.
+
+    Raises:
+        KeyringError: it does not open with this master key.
+    """
+
+    def plain(row_id: UUID, sealed: bytes | None) -> str:
         if sealed is None:
             return ""
         return keys.open(Sealed(subscriber_id=row.subscriber_id, row_id=row_id, sealed=bytes(sealed)))
 
     return Opened(
-        name=opened(row.subscriber_id, row.name_encrypted),
-        address=opened(row.subscriber_id, row.contact_encrypted),
-        identifier=opened(row.item_id, row.identifier_encrypted),
+        name=plain(row.subscriber_id, row.name_encrypted),
+        address=plain(row.subscriber_id, row.contact_encrypted),
+        identifier=plain(row.item_id, row.identifier_encrypted),
     )
 
 

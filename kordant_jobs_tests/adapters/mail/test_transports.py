@@ -184,7 +184,7 @@ def test_the_next_mail_is_asked_for_before_the_last_ones_reply_is_waited_for() -
 
 
 @pytest.mark.parametrize(
-    "recipient", ["ann@mail.example\r\nRCPT TO:<eve@evil.example>", "ann @mail.example", "ann\x00@b.c"]
+    "recipient", ["ann@mail.example\r\nRCPT TO:<eve@evil.example>", "ann @mail.example", "ann> SIZE=1", "ann\x00@b.c"]
 )
 def test_a_recipient_that_would_be_a_command_is_refused(recipient: str) -> None:
     with FakeSmtpServer() as server:

@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 
 from kordant_jobs.store.embedded import EmbeddedPostgres
+from kordant_jobs.store.embedded.binaries import wheel_folder
 from kordant_jobs_tests.store.embedded.conftest import (
     FAST,
     ROOT,
@@ -180,6 +181,10 @@ def test_the_data_of_a_deleted_temporary_state_folder_goes_with_the_next_one(pla
 
 
 @as_root
+@pytest.mark.skipif(
+    not all(folder.stat().st_mode & 0o005 == 0o005 for folder in (wheel_folder() or ROOT).resolve().parents),
+    reason="this checkout is closed to all but root, so that no other user could run it",
+)
 def test_an_ordinary_user_runs_it_as_itself(place: Path, actors: Actors) -> None:
     user = pwd.getpwnam("daemon")
     state = new_state(place, mode=0o700)
