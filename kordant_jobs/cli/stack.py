@@ -26,6 +26,7 @@ from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
 from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
 from kordant_jobs.engine.launcher.protocol import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
+from kordant_jobs.settings import load_settings
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 240.0
@@ -215,7 +216,7 @@ class Stack:
     @property
     def warm(self) -> bool:
         """Whether runs start from the warm process, and not as Dagster's own launcher starts them."""
-        return self.config.environ.get("KORDANT_LAUNCHER", "stock") == "warm"
+        return (self.config.environ.get("KORDANT_LAUNCHER") or load_settings().launcher) == "warm"
 
     def _daemon(self) -> list[str]:
         workspace = str(self.config.checkout / "workspace.yaml")

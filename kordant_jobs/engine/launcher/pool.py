@@ -25,8 +25,8 @@ from kordant_jobs.engine.launcher import tree
 from kordant_jobs.engine.launcher.child import live
 from kordant_jobs.engine.launcher.journal import Entry, Journal
 from kordant_jobs.engine.launcher.protocol import encode
-from kordant_jobs.engine.launcher.run import CANCELED, CAUSE_TAG, Cause, Run, in_words
-from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.engine.launcher.run import CAUSE_TAG, Cause, Run, in_words
+from kordant_jobs.engine.runs import CANCELED, RunEnd
 
 LIMIT_POLL_S = 0.25
 REFILL_DELAY_S = 0.15

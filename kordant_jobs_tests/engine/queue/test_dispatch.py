@@ -351,7 +351,7 @@ def test_inline_mode_runs_one_request_now(queue: Engine, clock: FakeClock) -> No
 
 def test_a_run_that_nobody_queued_gets_a_request_and_is_retried_like_any_other(queue: Engine, clock: FakeClock) -> None:
     with queue.begin() as connection:
-        record_run(connection, Toy(), run_id="from-the-ui", requested_by="ui", clock=clock, catalog=catalog())
+        record_run(connection, catalog()["toy"], Toy(), run_id="from-the-ui", requested_by="ui", clock=clock)
     (one,) = _all(queue)
     assert (one.status, one.run_id, one.requested_by) == (RequestStatus.RUNNING, "from-the-ui", "ui")
     clock.advance(60)
