@@ -165,13 +165,15 @@ def test_a_run_that_lost_its_lease_writes_nothing_more(chores: Engine, instance:
 def test_a_run_paused_in_the_middle_of_a_transaction_is_cut_off(chores: Engine, instance: dg.DagsterInstance) -> None:
     made = instance.create_run_for_job(toy_definitions.defs.resolve_job_def("chore"))
     with database_of_run(_url(chores), made, instance) as db:
-        with pytest.raises(sa.exc.DBAPIError), db.begin() as connection:
-            connection.execute(sa.text("INSERT INTO toy_effects VALUES (1, '')"))
-            with chores.begin() as reaper:
-                later = reaper.execute(sa.text("SELECT now() + interval '1 hour'")).scalar_one()
-                assert leases.reap(reaper, now=later) == {}  # it may be about to commit
-                assert leases.cut_off(reaper, now=later) >= 1
-            connection.execute(sa.text("SELECT 1"))
+        paused = db.connect()
+        paused.execute(sa.text("INSERT INTO toy_effects VALUES (1, '')"))
+        with chores.begin() as reaper:
+            later = reaper.execute(sa.text("SELECT now() + interval '1 hour'")).scalar_one()
+            assert leases.reap(reaper, now=later) == {}  # it may be about to commit
+            assert leases.cut_off(reaper, now=later) >= 1
+        with pytest.raises(sa.exc.DBAPIError):
+            paused.execute(sa.text("SELECT 1"))
+        paused.close()
         with chores.begin() as reaper:
             assert list(leases.reap(reaper, now=later).values()) == [made.run_id]
     assert effects(chores) == []
