@@ -45,6 +45,9 @@ INTERRUPTIONS_ARE_TOLD: ContextVar[bool] = ContextVar("INTERRUPTIONS_ARE_TOLD", 
 LAST_EVENT_WITHIN_S = 60.0
 """Between a run's last op and its last event: seconds at worst, when the database was away."""
 
+_OVER: set[str] = set()
+"""Runs that ended in this process: `dagster job execute` makes their resources once more afterwards, to show results."""
+
 _UNFENCED = "kordant_unfenced"
 _STARTED_BY = (
     ("dagster/schedule_name", "schedule"),
@@ -66,7 +69,7 @@ def database_of_run(url: str, run: DagsterRun | None, instance: DagsterInstance 
     db = database.create_engine(url)
     side: RunSide | None = None
     try:
-        row = None if run is None else job_of(run.job_name)
+        row = None if run is None or run.run_id in _OVER else job_of(run.job_name)
         if run is not None and instance is not None and row is not None:
             side = RunSide(db, run, instance, row)
             side.begin()
@@ -191,6 +194,7 @@ class RunSide:
 
     def _ended(self, end: RunEnd) -> None:
         """Move its requests on. Should that fail, whoever looks after the lease does it: nothing is lost."""
+        _OVER.add(end.run_id)
         self._heartbeat.stop()
         failed = self._figures.pop(ITEMS_FAILED, 0)
         try:

@@ -287,7 +287,7 @@ def test_a_run_that_does_not_heed_a_cancellation_is_stopped_after_the_grace(queu
     clock.advance(10)
     dispatcher.step()
     run_id = look(queue, request_id).run_id
-    assert runs.stopped == [(run_id, "cancelled")]
+    assert runs.stopped == [(run_id, "canceled")]
     assert run_id is not None
     ended = RunEnd(
         run_id=run_id,
