@@ -34,9 +34,9 @@ START_TIMEOUT_S = 240.0
 PORTS_TRIED = 50
 CLAIM = "up.lock"
 """In the state folder: which stack runs on it."""
-RESTART_DELAYS_S = (1, 2, 5, 10, 30)
+RESTART_DELAYS_S = (0, 1, 2, 5, 10, 30)
 """Before the first, second, … restart in a row; the last one from then on."""
-STEADY_AFTER_S = 60.0
+STEADY_AFTER_S = 20.0
 """A part that ran this long starts again with the first delay."""
 
 ENVIRON_OF = {"warm": {"OPENBLAS_NUM_THREADS": "1"}}

@@ -104,10 +104,13 @@ def reap(connection: Connection, *, now: datetime, name: str | None = None) -> d
     return {row.id: row.run_id for row in gone}
 
 
-def expired_runs(connection: Connection, *, now: datetime) -> list[str]:
-    """The runs whose lease ran out and is still there."""
+def silent_runs(connection: Connection, *, now: datetime, ttl_s: float) -> list[str]:
+    """The runs whose lease ran out and is still there, and those that did not adopt theirs within `ttl_s`."""
+    never_adopted = sa.and_(~job_leases.c.adopted, job_leases.c.taken_at <= now - timedelta(seconds=ttl_s))
     found = connection.execute(
-        sa.select(job_leases.c.run_id).where(job_leases.c.expires_at <= now, job_leases.c.run_id.is_not(None))
+        sa.select(job_leases.c.run_id).where(
+            job_leases.c.run_id.is_not(None), sa.or_(job_leases.c.expires_at <= now, never_adopted)
+        )
     )
     return list(found.scalars())
 

@@ -90,7 +90,10 @@ class Pool:
     # Work
 
     def accept(self, run: Run) -> None:
-        """Take a run; the next `step` gives it to a child."""
+        """Take a run; the next `step` gives it to a child. It is in the journal before anybody is told that it was
+        taken, so that a crash in between does not lose it.
+        """
+        self.journal.add(Entry(run_id=run.run_id, pid=0, start=0))
         self.backlog.append(run)
 
     def step(self) -> None:

@@ -194,7 +194,7 @@ class Warm:
         for entry in journal.left():
             if entry.run_id in ours:
                 continue
-            if tree.start_ticks(entry.pid) in {None, entry.start}:
+            if entry.pid and tree.start_ticks(entry.pid) in {None, entry.start}:
                 for pid in tree.session(entry.pid):
                     tree.kill_tree(pid)
             died = "the warm process it belonged to was killed, or the machine went down"

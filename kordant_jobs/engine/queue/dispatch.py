@@ -214,7 +214,7 @@ class Dispatcher:
         if self._history is None:
             return
         with self._db.connect() as connection:
-            silent = leases.expired_runs(connection, now=self._clock.now())
+            silent = leases.silent_runs(connection, now=self._clock.now(), ttl_s=self._pace.lease_s)
         self._ends.extend(filter(None, map(self._history.end_of, silent)))
         self._handle_ends()
 
