@@ -13,6 +13,7 @@ from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
 from kordant_jobs.adapters.report_storage import LocalReportStorage
+from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox
 from kordant_jobs.ports import BreachCatalogue, MailTransport, ReportStorage
@@ -23,11 +24,12 @@ from kordant_jobs.store.server import open_keyring
 
 
 @dg.resource(description="Our Postgres (KORDANT_DATABASE_URL).")
-def db(_: dg.InitResourceContext) -> Iterator[Engine]:
-    """An engine on our schema, closed with the run.
+def db(context: dg.InitResourceContext) -> Iterator[Engine]:
+    """An engine on our schema, closed with the run. In a run it is fenced: see `engine.run_side`.
 
     Raises:
         SettingsError: KORDANT_DATABASE_URL is unset in this process.
+        LeaseLost: the run's work was given to another one.
     """
     url = load_settings().database_url
     if url is None:
@@ -35,11 +37,8 @@ def db(_: dg.InitResourceContext) -> Iterator[Engine]:
             "KORDANT_DATABASE_URL is unset. Start through `python3 -m kordant_jobs up`, or run a Dagster command as "
             "`python3 -m kordant_jobs dagster …`, which sets it."
         )
-    engine = database.create_engine(url.get_secret_value())
-    try:
+    with database_of_run(url.get_secret_value(), context.run, context.instance) as engine:
         yield engine
-    finally:
-        engine.dispose()
 
 
 @dg.resource(

@@ -6,6 +6,7 @@ No connection is opened here and no file is made but the state folder.
 from __future__ import annotations
 
 import os
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kordant_jobs.bootstrap.state import state_dir
 from kordant_jobs.errors import SettingsError
+
+OUR_DEFINITIONS = "kordant_jobs.definitions"
 
 
 class Settings(BaseSettings):
@@ -52,11 +55,15 @@ class Settings(BaseSettings):
     )
 
     launcher: Literal["warm", "stock"] = Field(
-        "stock", description="How runs start: as Dagster does, or forked from a warm process, with the queue."
+        "warm" if sys.platform == "linux" else "stock",
+        description="How runs start: forked from a warm process, with the queue (Linux), or as Dagster does.",
     )
-    definitions_module: str = Field("kordant_jobs.definitions", description="The module that Dagster loads.")
+    definitions_module: str = Field(OUR_DEFINITIONS, description="The module that Dagster loads.")
+    lease_s: float = Field(
+        15.0, ge=1, description="How long a run may be silent (paused, cut off) before its work is given to another."
+    )
     warm_children: int = Field(3, ge=1, le=32, description="Idle children that wait, connected, for a run.")
-    warm_running: int = Field(8, ge=1, le=256, description="Runs that have a child at the same time; others wait.")
+    warm_running: int = Field(16, ge=1, le=256, description="Runs that have a child at the same time; others wait.")
     warm_runs: int = Field(5000, ge=1, description="After this many runs the warm process starts anew.")
     warm_grace_s: float = Field(12.0, gt=0, description="What a run gets to end when the warm process is told to stop.")
     stop_grace_s: float = Field(10.0, gt=0, description="What a run gets to end when it is stopped, before SIGKILL.")

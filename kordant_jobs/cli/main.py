@@ -85,6 +85,18 @@ def dagster(context: typer.Context) -> None:
 
 
 @app.command()
+def chaos(
+    faults: Annotated[int, typer.Option(min=1, help="How many faults strike, one after the other.")] = 200,
+    seed: Annotated[int, typer.Option(help="Same seed, same faults in the same order.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Strike a system of its own with kills, pauses, restarts and cuts, and count effects in an outside ledger."""
+    from kordant_jobs.cli.chaos.campaign import chaos as strike
+
+    raise SystemExit(strike(faults, seed, as_json=as_json))
+
+
+@app.command()
 def settings(as_json: AsJson = False) -> None:
     """Every setting: its variable, its value (secrets hidden), and what it is for."""
     from kordant_jobs.settings import Settings, load_settings

@@ -153,7 +153,7 @@ def enqueue(
     tenant: Annotated[str | None, typer.Option("--tenant", help="For whom, by id.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a request of a job; `up` with KORDANT_LAUNCHER=warm starts it at once."""
+    """Queue a request of a job; `up` starts it at once."""
     from kordant_jobs.cli.session import open_session
 
     try:
@@ -177,7 +177,7 @@ def enqueue(
         )
     print_json({"id": str(request_id)}) if as_json else out.print(str(request_id))
     if session.settings.launcher != "warm":
-        err.print("It waits until `up` runs with KORDANT_LAUNCHER=warm: only the warm launcher serves the queue.")
+        err.print("It waits until `up` runs without KORDANT_LAUNCHER=stock: only the warm launcher serves the queue.")
 
 
 @requests_app.command("list")

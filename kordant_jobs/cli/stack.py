@@ -26,6 +26,7 @@ from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
 from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
 from kordant_jobs.engine.launcher.protocol import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
+from kordant_jobs.settings import load_settings
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 240.0
@@ -33,9 +34,9 @@ START_TIMEOUT_S = 240.0
 PORTS_TRIED = 50
 CLAIM = "up.lock"
 """In the state folder: which stack runs on it."""
-RESTART_DELAYS_S = (1, 2, 5, 10, 30)
+RESTART_DELAYS_S = (0, 1, 2, 5, 10, 30)
 """Before the first, second, … restart in a row; the last one from then on."""
-STEADY_AFTER_S = 60.0
+STEADY_AFTER_S = 20.0
 """A part that ran this long starts again with the first delay."""
 
 ENVIRON_OF = {"warm": {"OPENBLAS_NUM_THREADS": "1"}}
@@ -215,7 +216,7 @@ class Stack:
     @property
     def warm(self) -> bool:
         """Whether runs start from the warm process, and not as Dagster's own launcher starts them."""
-        return self.config.environ.get("KORDANT_LAUNCHER", "stock") == "warm"
+        return (self.config.environ.get("KORDANT_LAUNCHER") or load_settings().launcher) == "warm"
 
     def _daemon(self) -> list[str]:
         workspace = str(self.config.checkout / "workspace.yaml")

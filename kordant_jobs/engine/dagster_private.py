@@ -53,6 +53,7 @@ from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage, Po
 from dagster_postgres.utils import pg_url_from_config
 
 from kordant_jobs.engine.launcher.warm_up import WARM_UP_TAG, warm_up
+from kordant_jobs.engine.queue.work import RUN_TAG
 from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError, SetupError, TransientError
 
@@ -118,7 +119,7 @@ def check_dagster(wanted: str = DAGSTER_VERSION) -> None:
         )
     used = {
         InstanceRef: ("from_dir", "storage_data", "_replace"),
-        DagsterInstance: ("from_ref", "run_storage", "event_log_storage", "schedule_storage", "report_run_failed"),
+        DagsterInstance: ("from_ref", "run_storage", "event_log_storage", "schedule_storage", "add_event_listener"),
         ReconstructableJob: ("get_definition", "get_repository_definition"),
         DagsterRun: ("job_code_origin", "_replace"),
         LocalComputeLogManager: ("get_captured_local_path", "complete_artifact_path"),
@@ -393,7 +394,7 @@ class RunFactory:
         key = (order.job, _shape(order.run_config))
         template = self._templates.get(key)
         run_id = make_new_run_id()
-        tags = self._tags(order)
+        tags = self._tags(order, run_id)
         if template is not None and template.location is location:
             origin_tags = template.run.tags
             run = template.run._replace(
@@ -425,8 +426,8 @@ class RunFactory:
         )
         self._instance.event_log_storage.store_event(entry)
 
-    def _tags(self, order: RunOrder) -> dict[str, str]:
-        tags = dict(order.tags)
+    def _tags(self, order: RunOrder, run_id: str) -> dict[str, str]:
+        tags = {**order.tags, RUN_TAG: run_id}
         if order.parent_run_id:
             tags[PARENT_RUN_ID_TAG] = order.parent_run_id
             tags[ROOT_RUN_ID_TAG] = order.root_run_id or order.parent_run_id

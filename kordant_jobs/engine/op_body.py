@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import dagster as dg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from kordant_jobs.errors import KordantError, PermanentError
+from kordant_jobs.engine.launcher.failure import PERMANENT, RETRY_AFTER
+from kordant_jobs.errors import KordantError, PermanentError, TransientError
 from kordant_jobs.observability.redaction import redact_foreign
 from kordant_jobs.store.database import saying_what_failed
 from kordant_jobs.store.progress import Progress
+
+ITEMS_FAILED = "kordant/items_failed"
+"""The metadata of a run's last op by which its request is completed in part."""
+
+
+def tell_figures(context: dg.OpExecutionContext, figures: Mapping[str, int], *, items_failed: int = 0) -> None:
+    """Say in figures what the run did, in its last op: Dagster's UI shows them, and its request's summary holds them.
+
+    `items_failed` above 0: the run did a part of its work, and its request is completed in part.
+    """
+    context.add_output_metadata({**figures, **({ITEMS_FAILED: items_failed} if items_failed else {})})
 
 
 @contextmanager
@@ -26,7 +38,11 @@ def op_body(context: dg.OpExecutionContext, db: Engine) -> Iterator[Progress]:
         with saying_what_failed(), Progress(db, context.run_id) as progress:
             yield progress
     except PermanentError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+        raise dg.Failure(str(error), metadata={PERMANENT: True}, allow_retries=False) from None
+    except TransientError as error:
+        if error.retry_after_s is None:
+            raise
+        raise dg.Failure(str(error), metadata={RETRY_AFTER: float(error.retry_after_s)}) from None
     except (KordantError, dg.Failure, dg.DagsterError):
         raise
     except DBAPIError as error:

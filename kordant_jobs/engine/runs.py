@@ -23,12 +23,21 @@ class RunOrder:
     partition_key: str | None = None
 
 
+CANCELED = "canceled"
+"""Stop it because somebody asked for that: it ends as canceled."""
+LOST = "lost"
+"""Stop it because its lease ran out: whatever it still does, it may not write."""
+RETURNING = "stopping"
+"""Stop it because the system goes down: its work returns to the queue, and the attempt does not count."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
     """How a run ended. By then its process tree is gone and Dagster's storage says the same.
 
     `outcome` is 'success', 'failure', 'canceled' or 'lost'; `cause` says why it was no success: 'exception',
-    'timeout', 'memory', 'cpu', 'killed' or 'lost'. `retry_after_s` is what the error that ended the run asked for.
+    'timeout', 'memory', 'cpu', 'killed', 'lost' or RETURNING. `retry_after_s` is what the error that ended the run
+    asked for.
     """
 
     run_id: str
@@ -54,7 +63,20 @@ class RunStarter(Protocol):
         ...
 
     def stop(self, run_id: str, *, cause: str) -> None:
-        """Ask a run to end, and force it after the grace time. A run that has ended stays as it is."""
+        """Ask a run to end (CANCELED, LOST or RETURNING), and force it after the grace time. A run that has ended
+        stays as it is.
+
+        Raises:
+            TransientError: no warm process answers.
+        """
+        ...
+
+
+class RunHistory(Protocol):
+    """Remembers ends, for whoever was away when they were told."""
+
+    def end_of(self, run_id: str) -> RunEnd | None:
+        """How the run ended; None while it has not, or when there is no such run."""
         ...
 
 

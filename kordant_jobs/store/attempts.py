@@ -178,6 +178,34 @@ def set_run(connection: Connection, lease_id: UUID, run_id: str) -> None:
     connection.execute(_SET_RUN, {"lease_id": lease_id, "run_id": run_id})
 
 
+def left_over(connection: Connection, lease_id: UUID) -> list[UUID]:
+    """The requests whose last attempt was under this lease and which wait for another one, or are dead; locked.
+
+    They are made ready to be started: a dead one is replayed.
+    """
+    column = job_requests.c
+    last = sa.select(job_attempts.c.request_id).where(
+        job_attempts.c.lease_id == lease_id, job_attempts.c.attempt == column.attempt
+    )
+    found = connection.execute(
+        sa.select(column.id)
+        .where(
+            column.id.in_(sa.select(job_attempts.c.request_id).where(job_attempts.c.lease_id == lease_id)),
+            column.id.in_(last.correlate(job_requests)),
+            column.status.in_([RequestStatus.PENDING.value, RequestStatus.DEAD.value]),
+        )
+        .order_by(column.id)
+        .with_for_update()
+    )
+    ids = list(found.scalars())
+    connection.execute(
+        sa.update(job_requests)
+        .where(column.id.in_(ids), column.status == RequestStatus.DEAD)
+        .values(status=RequestStatus.PENDING, forgiven=column.attempt, ended_at=None, cancel_requested_at=None)
+    )
+    return ids
+
+
 @dataclass(frozen=True, kw_only=True)
 class Running:
     """A running request as its end is decided on. `counted` leaves out the attempts that do not count."""
@@ -283,24 +311,42 @@ _COMPLETE_RUN = sa.text("""
         DELETE FROM kordant.job_leases WHERE run_id = :run_id AND name LIKE 'job:%' RETURNING id
     ), ended AS (
         UPDATE kordant.job_requests SET status = 'completed', ended_at = :now, lease_id = NULL, fence = NULL,
-            cause = NULL
+            cause = NULL, items_failed = :items_failed, summary = coalesce(CAST(:summary AS jsonb), summary)
         WHERE lease_id IN (SELECT id FROM lease) AND status = 'running' RETURNING id, attempt
     ), noted AS (
         UPDATE kordant.job_attempts SET cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
         WHERE lease_id IN (SELECT id FROM lease) AND ended_at IS NOT NULL
     ), attempted AS (
         UPDATE kordant.job_attempts a
-        SET ended_at = :now, outcome = 'success', cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
+        SET ended_at = :now, outcome = :outcome, cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
         FROM ended e WHERE a.request_id = e.id AND a.attempt = e.attempt
     )
     SELECT count(*) FROM lease
 """).bindparams(sa.bindparam("now", type_=_AWARE))
 
 
-def complete_run(connection: Connection, run_id: str, *, cpu_s: float, peak_memory_mb: float, now: datetime) -> bool:
+def complete_run(
+    connection: Connection,
+    run_id: str,
+    *,
+    cpu_s: float,
+    peak_memory_mb: float,
+    now: datetime,
+    summary: Mapping[str, Any] | None = None,
+    items_failed: int = 0,
+) -> bool:
     """A run ended well: so does whatever still ran in it, and its slot is free. False when it held no lease."""
     held = connection.execute(
-        _COMPLETE_RUN, {"run_id": run_id, "cpu_s": cpu_s, "peak_memory_mb": peak_memory_mb, "now": now}
+        _COMPLETE_RUN,
+        {
+            "run_id": run_id,
+            "cpu_s": cpu_s,
+            "peak_memory_mb": peak_memory_mb,
+            "now": now,
+            "outcome": Outcome.PARTIAL.value if items_failed else Outcome.SUCCESS.value,
+            "summary": None if summary is None else json.dumps(summary),
+            "items_failed": items_failed,
+        },
     ).scalar_one()
     return bool(held)
 

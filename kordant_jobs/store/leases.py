@@ -90,13 +90,29 @@ def extend_launching(connection: Connection, lease_ids: Sequence[UUID], *, now: 
         )
 
 
-def reap(connection: Connection, *, now: datetime, name: str | None = None) -> list[UUID]:
-    """Take away every expired lease (of one limit, when named). One whose holder is writing just now is left."""
+def reap(connection: Connection, *, now: datetime, name: str | None = None) -> dict[UUID, str | None]:
+    """Take away every expired lease (of one limit, when named). One whose holder is writing just now is left.
+
+    Returns them, each with the run that held it.
+    """
     expired = sa.select(job_leases.c.id).where(job_leases.c.expires_at <= now).with_for_update(skip_locked=True)
     if name is not None:
         expired = expired.where(job_leases.c.name == name)
-    gone = connection.execute(sa.delete(job_leases).where(job_leases.c.id.in_(expired)).returning(job_leases.c.id))
-    return list(gone.scalars())
+    gone = connection.execute(
+        sa.delete(job_leases).where(job_leases.c.id.in_(expired)).returning(job_leases.c.id, job_leases.c.run_id)
+    )
+    return {row.id: row.run_id for row in gone}
+
+
+def silent_runs(connection: Connection, *, now: datetime, ttl_s: float) -> list[str]:
+    """The runs whose lease ran out and is still there, and those that did not adopt theirs within `ttl_s`."""
+    never_adopted = sa.and_(~job_leases.c.adopted, job_leases.c.taken_at <= now - timedelta(seconds=ttl_s))
+    found = connection.execute(
+        sa.select(job_leases.c.run_id).where(
+            job_leases.c.run_id.is_not(None), sa.or_(job_leases.c.expires_at <= now, never_adopted)
+        )
+    )
+    return list(found.scalars())
 
 
 def next_expiry(connection: Connection) -> datetime | None:
@@ -119,10 +135,35 @@ def fenced(connection: Connection, lease: Lease) -> None:
         .with_for_update(read=True, key_share=True)
     ).scalar()
     if held is None:
-        raise LeaseLost(
-            f"the lease {lease.id} was lost: this run was taken for dead and its work was given back to the queue. "
-            "Nothing of it may be written; the next attempt does it."
-        )
+        raise LeaseLost(lost_text(lease))
+
+
+def lost_text(lease: Lease) -> str:
+    """What a run is told that lost its lease."""
+    return (
+        f"the lease {lease.id} was lost: this run was taken for dead and its work was given back to the queue. "
+        "Nothing of it may be written; the next attempt does it."
+    )
+
+
+def session_name(run_id: str) -> str:
+    """What the database connections of a run are called (`application_name`)."""
+    return f"kordant run {run_id}"
+
+
+def cut_off(connection: Connection, *, now: datetime) -> int:
+    """End the database sessions of runs whose lease ran out, so that `reap` can take it: a paused run in the middle
+    of a transaction would hold it for ever. Returns how many sessions were told to end.
+    """
+    told = connection.execute(
+        sa.text("""
+            SELECT count(pg_terminate_backend(a.pid)) FROM kordant.job_leases l
+            JOIN pg_stat_activity a ON a.application_name = :prefix || l.run_id AND a.usename = current_user
+            WHERE l.expires_at <= :now AND a.datname = current_database() AND a.pid <> pg_backend_pid()
+        """).bindparams(sa.bindparam("now", type_=sa.DateTime(timezone=True))),
+        {"prefix": session_name(""), "now": now},
+    ).scalar_one()
+    return int(told)
 
 
 def adopt(connection: Connection, lease: Lease, *, run_id: str, now: datetime, ttl_s: float) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.requests import Cause, Priority, RequestStatus
-from kordant_jobs.store.schema import job_attempts, job_catalogue, job_requests
+from kordant_jobs.store.schema import job_attempts, job_catalogue, job_requests, run_progress
 
 CHANNEL = "kordant_requests"
 """What the dispatcher LISTENs on: sent when a transaction that touched the queue commits."""
@@ -56,7 +56,7 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a request is."""
+    """How far a request is: by its own count, or else by that of its run."""
 
     done: int
     total: int
@@ -118,7 +118,13 @@ def find(
     connection: Connection, where: Filter, *, limit: int | None = None, after: UUID | None = None
 ) -> list[Request]:
     """The requests meant, newest first; `after` is the id at which the last page ended."""
-    query = sa.select(job_requests).where(*where.conditions()).order_by(job_requests.c.id.desc()).limit(limit)
+    query = (
+        sa.select(job_requests, run_progress.c.done, run_progress.c.total, run_progress.c.message)
+        .outerjoin(run_progress, run_progress.c.run_id == job_requests.c.run_id)
+        .where(*where.conditions())
+        .order_by(job_requests.c.id.desc())
+        .limit(limit)
+    )
     if after is not None:
         query = query.where(job_requests.c.id < after)
     return [_request(dict(row)) for row in connection.execute(query).mappings()]
@@ -132,12 +138,15 @@ def get(connection: Connection, request_id: UUID) -> Request | None:
 
 def _request(row: Mapping[str, Any]) -> Request:
     names = set(Request.__dataclass_fields__) - {"progress", "status", "priority", "cause"}
+    progress = Progress(done=row["progress_done"], total=row["progress_total"], message=row["progress_message"])
+    if not progress.total and row["total"] is not None:
+        progress = Progress(done=row["done"], total=row["total"], message=row["message"])
     return Request(
         **{name: row[name] for name in names},
         status=RequestStatus(row["status"]),
         priority=Priority(row["priority"]),
         cause=Cause(row["cause"]) if row["cause"] else None,
-        progress=Progress(done=row["progress_done"], total=row["progress_total"], message=row["progress_message"]),
+        progress=progress,
     )
 
 

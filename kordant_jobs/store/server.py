@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from kordant_jobs.catalog import CATALOG
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import database
+from kordant_jobs.store import database, requests
 from kordant_jobs.store.embedded import EmbeddedPostgres
 from kordant_jobs.store.keyring import Keyring, make_key_file, parse_master_key, read_key_file
 
@@ -86,6 +87,7 @@ def prepare(server: Server, settings: Settings) -> tuple[Engine, Keyring, bool]:
     database.upgrade(engine)
     made = False
     with database.saying_what_failed(), engine.begin() as connection:
+        requests.sync_catalogue(connection, CATALOG)
         known = connection.execute(sa.text("SELECT 1 FROM kordant.keyring_check")).scalar()
         if server.embedded and not known and settings.master_key is None and not settings.key_file.exists():
             make_key_file(settings.key_file)

@@ -6,9 +6,10 @@ import threading
 from typing import Any, Protocol
 
 from kordant_jobs.engine.dagster_private import DaemonIterator, DagsterDaemon, RunFactory
+from kordant_jobs.engine.launcher.history import DagsterHistory
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher
-from kordant_jobs.engine.runs import RunStarter, RunWatcher
+from kordant_jobs.engine.runs import RunHistory, RunStarter, RunWatcher
 from kordant_jobs.settings import Settings
 
 _YIELD_S = 1.0
@@ -19,7 +20,13 @@ class DispatchLoop(Protocol):
     """The queue's loop: claims, starts, handles ends; back soon after `stop` is set. `woken` is set at every end."""
 
     def __call__(
-        self, *, starter: RunStarter, watcher: RunWatcher, woken: threading.Event, stop: threading.Event
+        self,
+        *,
+        starter: RunStarter,
+        watcher: RunWatcher,
+        history: RunHistory,
+        woken: threading.Event,
+        stop: threading.Event,
     ) -> None:
         """Run until told to stop."""
         ...
@@ -44,12 +51,13 @@ class DispatchDaemon(DagsterDaemon):
         instance = workspace_process_context.instance
         factory = RunFactory(instance, workspace_process_context.create_request_context)
         starter = WarmStarter(instance, factory, path, grace_s=self._settings.stop_grace_s)
+        history = DagsterHistory(instance)
         woken, stop, errors = threading.Event(), threading.Event(), list[BaseException]()
         watcher = WarmWatcher(path, woken)
 
         def body() -> None:
             try:
-                self._loop(starter=starter, watcher=watcher, woken=woken, stop=stop)
+                self._loop(starter=starter, watcher=watcher, history=history, woken=woken, stop=stop)
             except BaseException as error:  # noqa: BLE001 - raised again below, where Dagster logs it
                 errors.append(error)
 

@@ -6,25 +6,43 @@ import os
 import socket
 import threading
 
+from kordant_jobs.engine.job_rows import job_rows
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.runs import RunStarter, RunWatcher
+from kordant_jobs.engine.queue.dispatch import Dispatcher, Pace
+from kordant_jobs.engine.runs import RunHistory, RunStarter, RunWatcher
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.database import create_engine
 
 
-def dispatch_queue(*, starter: RunStarter, watcher: RunWatcher, woken: threading.Event, stop: threading.Event) -> None:
+def dispatch_queue(
+    *,
+    starter: RunStarter,
+    watcher: RunWatcher,
+    history: RunHistory | None = None,
+    woken: threading.Event,
+    stop: threading.Event,
+) -> None:
     """Dispatch requests until `stop` is set, looking at once whenever `woken` is.
 
     Raises:
         SettingsError: KORDANT_DATABASE_URL is unset in this process.
     """
-    url = load_settings().database_url
+    settings = load_settings()
+    url = settings.database_url
     if url is None:
         raise SettingsError("KORDANT_DATABASE_URL is unset in the daemon: start it through `kordant-jobs up`.")
     db = create_engine(url.get_secret_value())
-    dispatcher = Dispatcher(db, starter, watcher, DatabaseClock(db), worker=f"{socket.gethostname()}:{os.getpid()}")
+    dispatcher = Dispatcher(
+        db,
+        starter,
+        watcher,
+        DatabaseClock(db),
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        history=history,
+        pace=Pace(lease_s=settings.lease_s),
+        catalog=job_rows(),
+    )
 
     def pass_on() -> None:
         while not stop.is_set():

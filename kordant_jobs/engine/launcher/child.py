@@ -14,7 +14,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
@@ -22,8 +22,9 @@ from dagster import DagsterEventType, DagsterInstance
 
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.launcher import tree
-from kordant_jobs.engine.launcher.failure import Failure, failure_of
+from kordant_jobs.engine.launcher.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.launcher.protocol import encode
+from kordant_jobs.engine.run_side import INTERRUPTIONS_ARE_TOLD
 
 OUTCOMES = {
     DagsterEventType.RUN_SUCCESS: "success",
@@ -93,8 +94,9 @@ def _serve(orders: Any, control: socket.socket, instance: DagsterInstance, engin
 
 
 def _run(order: dict[str, Any], control: socket.socket, instance: DagsterInstance, engine: sa.Engine) -> int:
-    outcome, failure = "failure", Failure(error="the run ended without saying how")
+    outcome, failure = "failure", None
     interrupted = False
+    INTERRUPTIONS_ARE_TOLD.set(True)
     with dagster_private.capture_interrupts():
         try:
             for event in dagster_private.execute(instance, order["run_id"]):
@@ -102,13 +104,17 @@ def _run(order: dict[str, Any], control: socket.socket, instance: DagsterInstanc
                     failure = failure_of(event)
                 elif event.event_type in OUTCOMES:
                     outcome = OUTCOMES[event.event_type]
+                    if event.event_type == DagsterEventType.RUN_FAILURE:
+                        failure = failure_of_run(event, failure)
+                        interrupted = failure.interrupted
         except (KeyboardInterrupt, dagster_private.DagsterExecutionInterruptedError):
             interrupted = True
         except Exception as error:  # noqa: BLE001 - Dagster has written it to the event log; the run has failed
             traceback.print_exc()
             failure = Failure(error=f"{type(error).__name__} outside the job's own code: see the run's event log")
+    failure = failure or Failure(error="the run ended without saying how")
     dagster_private.end_if_unfinished(instance, order["run_id"], failure.error)
     dagster_private.flush(engine)
-    said = asdict(failure) if outcome == "failure" else {"error": None, "permanent": False, "retry_after_s": None}
-    control.sendall(encode({"outcome": outcome, "interrupted": interrupted, **said}))
+    said = replace(failure, interrupted=interrupted) if outcome == "failure" else Failure(error="")
+    control.sendall(encode({"outcome": outcome, **asdict(said)}))
     return 0 if outcome == "success" else 1

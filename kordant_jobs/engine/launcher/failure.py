@@ -6,7 +6,8 @@ An op says so by the error that it raises: any `KordantError` that is permanent 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dagster import DagsterEvent
 
@@ -14,16 +15,18 @@ from kordant_jobs.errors import PermanentError
 
 PERMANENT = "kordant/permanent"
 RETRY_AFTER = "kordant/retry_after_s"
+INTERRUPTIONS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 _LONGEST = 500
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What is known of a failed step."""
+    """What is known of a failed step or run. `interrupted`: nothing went wrong in it, it was told to end."""
 
     error: str
     permanent: bool = False
     retry_after_s: float | None = None
+    interrupted: bool = False
 
 
 def permanent_names() -> frozenset[str]:
@@ -38,22 +41,39 @@ def permanent_names() -> frozenset[str]:
 def failure_of(event: DagsterEvent) -> Failure:
     """What a STEP_FAILURE event says. The text is one line of the first cause: ops raise none with personal data."""
     step = event.step_failure_data
-    info = step.error
-    names = set()
-    while info is not None:
-        names.add(info.cls_name)
-        if info.cause is None:
-            break
-        info = info.cause
-    lines = (info.message if info else "").strip().splitlines() or ["no text"]
+    error, names = _first_cause(step.error)
     metadata = step.user_failure_data.metadata if step.user_failure_data else {}
     permanent = metadata.get(PERMANENT)
     retry_after = metadata.get(RETRY_AFTER)
     return Failure(
-        error=lines[0][:_LONGEST],
+        error=error,
         permanent=bool(permanent.value) if permanent else bool(names & permanent_names()),
         retry_after_s=_seconds(retry_after.value) if retry_after else None,
+        interrupted=bool(names & INTERRUPTIONS),
     )
+
+
+def failure_of_run(event: DagsterEvent, step: Failure | None) -> Failure:
+    """What a RUN_FAILURE event says beside `step`, the failure of its step: a resource that could not be made, say."""
+    data = event.job_failure_data
+    interrupted = data.failure_reason is not None and data.failure_reason.value == "UNEXPECTED_TERMINATION"
+    if step is not None:
+        return replace(step, interrupted=step.interrupted or interrupted)
+    error, names = _first_cause(data.error)
+    permanent = bool(names & permanent_names())
+    return Failure(error=error, permanent=permanent, interrupted=interrupted or bool(names & INTERRUPTIONS))
+
+
+def _first_cause(info: Any) -> tuple[str, set[str]]:
+    """The first line of the error that caused all the others, and the names of all of their classes."""
+    names = set()
+    while info is not None:
+        names.add(info.cls_name or "")
+        if info.cause is None:
+            break
+        info = info.cause
+    lines = (info.message if info else "").strip().splitlines() or ["no text"]
+    return lines[0][:_LONGEST], names
 
 
 def _seconds(value: object) -> float | None:

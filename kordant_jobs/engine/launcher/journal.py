@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A run that was given to a process; `pid` and `start` (clock ticks) name the process for good."""
+    """A run that was taken; `pid` and `start` (clock ticks) name for good the process that has it, 0 when none has."""
 
     run_id: str
     pid: int
@@ -19,7 +19,9 @@ class Entry:
 
 
 class Journal:
-    """The entries of one warm process. Written before a child gets its run, removed once its end is known."""
+    """The entries of one warm process. Written before a run is taken and before a child gets it, removed once
+    its end is known.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

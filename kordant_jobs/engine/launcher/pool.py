@@ -25,8 +25,8 @@ from kordant_jobs.engine.launcher import tree
 from kordant_jobs.engine.launcher.child import live
 from kordant_jobs.engine.launcher.journal import Entry, Journal
 from kordant_jobs.engine.launcher.protocol import encode
-from kordant_jobs.engine.launcher.run import CANCELED, CAUSE_TAG, Cause, Run, in_words
-from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.engine.launcher.run import CAUSE_TAG, Cause, Run, in_words
+from kordant_jobs.engine.runs import CANCELED, RunEnd
 
 LIMIT_POLL_S = 0.25
 REFILL_DELAY_S = 0.15
@@ -90,7 +90,10 @@ class Pool:
     # Work
 
     def accept(self, run: Run) -> None:
-        """Take a run; the next `step` gives it to a child."""
+        """Take a run; the next `step` gives it to a child. It is in the journal before anybody is told that it was
+        taken, so that a crash in between does not lose it.
+        """
+        self.journal.add(Entry(run_id=run.run_id, pid=0, start=0))
         self.backlog.append(run)
 
     def step(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.engine.runs import CANCELED, LOST, RETURNING, RunEnd
 
 
 class Cause(StrEnum):
@@ -28,7 +28,6 @@ LIMIT_TAGS = {
     "kordant/limit_memory_mb": Cause.MEMORY,
 }
 CAUSE_TAG = "kordant/cause"
-CANCELED = "canceled"
 
 
 def limits_of(tags: Mapping[str, str]) -> dict[str, float]:
@@ -77,14 +76,18 @@ class Run:
     def message(self) -> str:
         """Why it has no result, for its event log."""
         limit = self.limits.get(self.stop_cause or "", 0)
-        words = {
+        words: dict[str, str] = {
             Cause.TIMEOUT: f"Stopped: it ran longer than its limit of {limit:g} s (time-out).",
             Cause.CPU: f"Stopped: it used more CPU time than its limit of {limit:g} s, child processes included.",
             Cause.MEMORY: f"Stopped: it used more memory than its limit of {limit:g} MB, child processes included.",
-            CANCELED: "Stopped on request; it did not end within the grace time and was killed.",
         }
-        if self.stop_cause in words and (limit or self.stop_cause == CANCELED):
-            return words[self.stop_cause]
+        told = {
+            CANCELED: "Stopped on request; it did not end within the grace time and was killed.",
+            RETURNING: "Stopped because the system goes down: its work returns to the queue.",
+        }
+        for known in (words if limit else {}, told):
+            if self.stop_cause in known:
+                return known[self.stop_cause]
         return f"The run worker ended before the run did: {self.died or 'it was lost'}."
 
     def end(self, *, final_status: str | None = None) -> RunEnd:
@@ -100,7 +103,7 @@ class Run:
                 cause = Cause.EXCEPTION
             else:
                 cause = Cause.KILLED
-            if cause == Cause.LOST:
+            if cause in {LOST, RETURNING}:
                 outcome = "lost"
         return RunEnd(
             run_id=self.run_id,

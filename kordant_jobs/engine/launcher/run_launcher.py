@@ -21,7 +21,8 @@ from kordant_jobs.engine.dagster_private import (
     WorkerStatus,
 )
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
-from kordant_jobs.engine.launcher.run import CANCELED, limits_of
+from kordant_jobs.engine.launcher.run import limits_of
+from kordant_jobs.engine.runs import CANCELED
 from kordant_jobs.errors import TransientError
 from kordant_jobs.settings import load_settings
 

@@ -15,9 +15,9 @@ from dagster import DagsterInstance
 
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.launcher.protocol import ask, connect, end_from_wire
-from kordant_jobs.engine.launcher.run import CANCELED, limits_of
+from kordant_jobs.engine.launcher.run import limits_of
 from kordant_jobs.engine.launcher.run_launcher import HOST_TAG
-from kordant_jobs.engine.runs import RunEnd, RunOrder
+from kordant_jobs.engine.runs import CANCELED, RunEnd, RunOrder
 from kordant_jobs.errors import TransientError
 
 RECONNECT_S = 0.25

@@ -29,6 +29,7 @@ from kordant_jobs.engine.launcher.journal import Journal
 from kordant_jobs.engine.launcher.pool import Child, Pool
 from kordant_jobs.engine.launcher.protocol import listen, socket_path
 from kordant_jobs.engine.launcher.run import Cause, Run
+from kordant_jobs.engine.runs import RETURNING
 from kordant_jobs.errors import KordantError, SetupError
 from kordant_jobs.settings import Settings, load_settings
 
@@ -193,7 +194,7 @@ class Warm:
         for entry in journal.left():
             if entry.run_id in ours:
                 continue
-            if tree.start_ticks(entry.pid) in {None, entry.start}:
+            if entry.pid and tree.start_ticks(entry.pid) in {None, entry.start}:
                 for pid in tree.session(entry.pid):
                     tree.kill_tree(pid)
             died = "the warm process it belonged to was killed, or the machine went down"
@@ -208,12 +209,12 @@ class Warm:
             self._stop_at = now + self.settings.warm_grace_s
             pool.stopping = True
             for run in list(pool.backlog):
-                pool.stop(run, Cause.LOST, 0)
+                pool.stop(run, RETURNING, 0)
         if (now >= self._stop_at or self._stops > 1) and not self._told:
             self._told = True
             for child in list(pool.children.values()):
                 if child.run:
-                    pool.stop(child.run, Cause.LOST, LAST_WORDS_S)
+                    pool.stop(child.run, RETURNING, LAST_WORDS_S)
 
     def _finished(self) -> bool:
         if not self.stopping or self._stop_at is None or self.pool.busy:

@@ -27,7 +27,7 @@ from kordant_jobs.engine.queue.clock import Clock
 from kordant_jobs.engine.queue.listen import Listener
 from kordant_jobs.engine.queue.orders import order_for, sort_out
 from kordant_jobs.engine.queue.retry_rules import Ended
-from kordant_jobs.engine.runs import RunEnd, RunStarter, RunWatcher
+from kordant_jobs.engine.runs import CANCELED, LOST, RETURNING, RunEnd, RunHistory, RunStarter, RunWatcher
 from kordant_jobs.errors import DatabaseUnavailable, PermanentError, TransientError
 from kordant_jobs.observability.redaction import redact_foreign
 from kordant_jobs.store import attempts, leases, requests
@@ -85,6 +85,7 @@ class Dispatcher:
         clock: Clock,
         *,
         worker: str,
+        history: RunHistory | None = None,
         pace: Pace | None = None,
         catalog: Mapping[str, JobRow] = BY_NAME,
         parties: Mapping[str, PartyRate] = PARTIES,
@@ -94,6 +95,7 @@ class Dispatcher:
         self._watcher = watcher
         self._clock = clock
         self._worker = worker
+        self._history = history
         self._pace = pace or Pace()
         self._rows = catalog
         self._parties = parties
@@ -166,6 +168,9 @@ class Dispatcher:
 
     def _collect_ends(self) -> int:
         self._ends.extend(self._watcher.ended())
+        return self._handle_ends()
+
+    def _handle_ends(self) -> int:
         if not self._ends:
             return 0
         now, handled = self._clock.now(), 0
@@ -187,20 +192,37 @@ class Dispatcher:
             self._next_beat = monotonic + self._pace.lease_s / 3
         if monotonic < self._next_tick:
             return 0
+        self._look_up_ends()
         with self._db.begin() as connection:
             lost = outcomes.reap_lost(connection, self._rows, now=now)
+            leases.cut_off(connection, now=now)
             cancelling = attempts.cancelling(connection)
             self._first_expiry = leases.next_expiry(connection)
-        for lease_id in lost:
-            run_id = self._live.pop(lease_id, None)
-            if run_id is not None:
-                self._starter.stop(run_id, cause="lost")
+        for lease_id, held_by in lost.items():
+            started = self._live.pop(lease_id, None)
+            if run_id := held_by or started:
+                self._stop(run_id, LOST)
         for run in cancelling:
             if (now - run.asked_at).total_seconds() >= self._pace.cancel_grace_s and run.run_id not in self._stopped:
                 self._stopped[run.run_id] = False
-                self._starter.stop(run.run_id, cause="cancelled")
+                self._stop(run.run_id, CANCELED)
         self._next_tick = monotonic + self._pace.tick_s
         return len(lost)
+
+    def _look_up_ends(self) -> None:
+        """Ends that nobody told us of: the run's process is gone, and so is the warm process that knew it."""
+        if self._history is None:
+            return
+        with self._db.connect() as connection:
+            silent = leases.silent_runs(connection, now=self._clock.now(), ttl_s=self._pace.lease_s)
+        self._ends.extend(filter(None, map(self._history.end_of, silent)))
+        self._handle_ends()
+
+    def _stop(self, run_id: str, cause: str) -> None:
+        try:
+            self._starter.stop(run_id, cause=cause)
+        except TransientError as error:
+            log.warning("run %s could not be told to stop: %s", run_id, error)  # without its process it does nothing
 
     def _claim_and_start(self) -> tuple[int, datetime | None]:
         now = self._clock.now()
@@ -286,7 +308,7 @@ class Dispatcher:
                 stopping = True
                 for run_id in filter(None, self._live.values()):
                     self._stopped[run_id] = True
-                    self._starter.stop(run_id, cause="stopping")
+                    self._stop(run_id, RETURNING)
 
 
 def _lost_database(error: DBAPIError) -> bool:

@@ -8,7 +8,7 @@ from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.payloads import Payload
 from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.queue.claim import Claim
-from kordant_jobs.engine.queue.enqueue import checked
+from kordant_jobs.engine.queue.recorded import StartedByDagster, claimed_payload
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG, lease_tags
 from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError
@@ -24,7 +24,7 @@ def sort_out(row: JobRow, requests: Sequence[Running]) -> tuple[list[Payload], l
     bad: list[Move] = []
     for one in requests:
         try:
-            good.append(checked(row, one.payload))
+            good.append(claimed_payload(row, one.payload))
         except PermanentError as error:
             bad.append(
                 Move(
@@ -43,9 +43,11 @@ def order_for(claim: Claim, row: JobRow, payloads: Sequence[Payload]) -> RunOrde
     parents = {one.run_id for one in claim.requests}
     roots = {one.root_run_id for one in claim.requests}
     alone = {REQUEST_TAG: str(claim.requests[0].id)} if len(claim.requests) == 1 else {}
+    started = payloads[0].started_by_dagster if isinstance(payloads[0], StartedByDagster) else None
     return RunOrder(
-        job=row.name,
-        run_config=row.payload.run_config(payloads),
+        job=started.job if started else row.name,
+        run_config=started.config if started else row.payload.run_config(payloads),
+        partition_key=started.partition_key if started else None,
         tags={
             **lease_tags(claim.lease),
             **alone,

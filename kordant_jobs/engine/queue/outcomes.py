@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from kordant_jobs.catalog import DEFAULT_RETRIES, JobRow
 from kordant_jobs.domain.requests import Cause, Outcome
 from kordant_jobs.engine.queue.retry_rules import Ended, next_state
-from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.engine.runs import RETURNING, RunEnd
 from kordant_jobs.observability.redaction import redact
 from kordant_jobs.store import attempts, leases
 from kordant_jobs.store.attempts import Move, Running
@@ -22,16 +23,30 @@ LOST_TEXT = "the run was lost: nobody kept its lease alive (killed, paused, or c
 
 
 def run_ended(
-    connection: Connection, end: RunEnd, rows: Mapping[str, JobRow], *, returning: bool, now: datetime
+    connection: Connection,
+    end: RunEnd,
+    rows: Mapping[str, JobRow],
+    *,
+    returning: bool = False,
+    now: datetime,
+    summary: Mapping[str, Any] | None = None,
+    items_failed: int = 0,
 ) -> bool:
     """Handle the end of a run: its slot is free, its requests have gone on. False when it was handled before.
 
     `returning`: the run was stopped by us to come back to the queue, so its attempt does not count.
+    `summary` and `items_failed` are kept with the requests of a run that ended well.
     """
     ended = _ended(end, returning=returning)
     if ended.outcome is Outcome.SUCCESS:
         return attempts.complete_run(
-            connection, end.run_id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb, now=now
+            connection,
+            end.run_id,
+            cpu_s=end.cpu_s,
+            peak_memory_mb=end.peak_memory_mb,
+            now=now,
+            summary=summary,
+            items_failed=items_failed,
         )
     lease = attempts.lease_of_run(connection, end.run_id)
     if lease is None:
@@ -44,17 +59,22 @@ def run_ended(
 
 def _ended(end: RunEnd, *, returning: bool) -> Ended:
     outcome = Outcome(end.outcome)
+    if end.cause == RETURNING and outcome is not Outcome.SUCCESS:
+        return Ended(outcome=Outcome.RETURNED)
     if returning and outcome in {Outcome.CANCELED, Outcome.FAILURE, Outcome.LOST}:
         return Ended(outcome=Outcome.RETURNED)
-    cause = Cause(end.cause) if end.cause else {Outcome.FAILURE: Cause.EXCEPTION, Outcome.LOST: Cause.LOST}.get(outcome)
+    told = Cause(end.cause) if end.cause in set(Cause) else None
+    cause = told or {Outcome.FAILURE: Cause.EXCEPTION, Outcome.LOST: Cause.LOST}.get(outcome)
     return Ended(outcome=outcome, cause=cause, permanent=end.permanent, retry_after_s=end.retry_after_s)
 
 
-def reap_lost(connection: Connection, rows: Mapping[str, JobRow], *, now: datetime) -> list[UUID]:
-    """Take away expired leases; requests that ran under them go by the rule of a lost run. Returns the leases."""
+def reap_lost(connection: Connection, rows: Mapping[str, JobRow], *, now: datetime) -> dict[UUID, str | None]:
+    """Take away expired leases; requests that ran under them go by the rule of a lost run. Returns the leases, each
+    with its run.
+    """
     gone = leases.reap(connection, now=now)
     if gone:
-        settle(connection, gone, Ended(outcome=Outcome.LOST, cause=Cause.LOST), rows, error=LOST_TEXT, now=now)
+        settle(connection, list(gone), Ended(outcome=Outcome.LOST, cause=Cause.LOST), rows, error=LOST_TEXT, now=now)
     return gone
 
 

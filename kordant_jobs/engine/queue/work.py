@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
+from uuid_utils.compat import uuid7
 
-from kordant_jobs.catalog import BY_NAME, JobRow
+from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.payloads import Payload
 from kordant_jobs.domain.requests import Outcome, RequestStatus
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.engine.queue.enqueue import enqueue
-from kordant_jobs.store import attempts, leases
+from kordant_jobs.store import arrivals, attempts, leases
+from kordant_jobs.store.arrivals import NewRequest
 from kordant_jobs.store.attempts import Move, Running
 from kordant_jobs.store.leases import Lease, LeaseLost
+
+LEASE_S = 15.0
+"""How long a run may be silent (paused, cut off) before its work is given to another."""
 
 LEASE_TAG = "kordant/lease_id"
 FENCE_TAG = "kordant/fence"
 REQUESTS_TAG = "kordant/requests"
 REQUEST_TAG = "kordant/request_id"
+RUN_TAG = "kordant/run_id"
+"""The run itself. Dagster copies the tags of a run to one that repeats it: this one says whose lease it is."""
 
 
 def lease_tags(lease: Lease) -> dict[str, str]:
@@ -49,14 +57,14 @@ class Done:
 
 
 @contextmanager
-def working(db: Engine, lease: Lease, *, run_id: str, clock: Clock, ttl_s: float = 15.0) -> Iterator[Heartbeat]:
+def working(db: Engine, lease: Lease, *, run_id: str, clock: Clock, ttl_s: float = LEASE_S) -> Iterator[Heartbeat]:
     """Hold the lease while the body runs: adopted first, kept alive by a thread at a third of `ttl_s`.
 
     Raises:
         LeaseLost: the run came too late; nothing was done.
     """
     with db.begin() as connection:
-        leases.adopt(connection, lease, run_id=run_id, now=clock.now(), ttl_s=ttl_s)
+        adopt(connection, lease, run_id=run_id, now=clock.now(), ttl_s=ttl_s)
     heartbeat = Heartbeat(db, lease, clock=clock, ttl_s=ttl_s)
     heartbeat.start()
     try:
@@ -75,6 +83,7 @@ class Heartbeat:
         self._ttl_s = ttl_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
+        self._until = float("inf")
         self.lost = threading.Event()
 
     def start(self) -> None:
@@ -84,10 +93,15 @@ class Heartbeat:
     def stop(self) -> None:
         """Beat no more; the lease itself is given back when the run's end is handled."""
         self._stop.set()
-        self._thread.join()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def stop_in(self, seconds: float) -> None:
+        """Beat no more from then on, unless `stop` comes first: nobody may come to call it."""
+        self._until = time.monotonic() + seconds
 
     def _beat(self) -> None:
-        while not self._stop.wait(self._ttl_s / 3):
+        while not self._stop.wait(self._ttl_s / 3) and time.monotonic() < self._until:
             try:
                 with self._db.begin() as connection:
                     kept = leases.extend(connection, [self._lease.id], now=self._clock.now(), ttl_s=self._ttl_s)
@@ -100,28 +114,49 @@ class Heartbeat:
 
 def record_run(
     connection: Connection,
+    row: JobRow,
     payload: Payload,
     *,
     run_id: str,
     requested_by: str,
     clock: Clock,
-    ttl_s: float = 15.0,
-    entity_key: str | None = None,
-    catalog: Mapping[str, JobRow] = BY_NAME,
-) -> Lease:
-    """The lease of a run that nobody queued (UI, schedule, backfill, command line), with a request made for it.
+    ttl_s: float = LEASE_S,
+    worker: str = "dagster",
+    follows: UUID | None = None,
+) -> tuple[Lease, list[UUID]]:
+    """The lease of a run that nobody queued (UI, schedule, backfill, command line), and the requests it serves.
 
-    It runs at once, whatever the limits; from here on it is like any other: history, retries, dead letters.
+    A run that repeats one whose lease was `follows` takes over the requests which that one left waiting or dead.
+    For any other one a request is made. It runs at once, whatever the limits; from here on it is like any other:
+    history, retries, dead letters.
     """
     now = clock.now()
-    request_id = enqueue(
-        connection, payload, requested_by=requested_by, entity_key=entity_key, now=now, catalog=catalog
-    )
-    (lease,) = leases.insert(connection, [f"job:{payload.job}"], holder=run_id, now=now, ttl_s=ttl_s)
-    attempts.start(connection, [(request_id, lease)], worker=run_id, now=now)
-    attempts.set_run(connection, lease.id, run_id)
+    ids = attempts.left_over(connection, follows) if follows is not None else []
+    if not ids:
+        new = NewRequest(
+            id=uuid7(),
+            job=row.name,
+            payload=payload.model_dump(mode="json"),
+            priority=row.priority,
+            run_at=now,
+            created_at=now,
+            requested_by=requested_by,
+        )
+        ids = [arrivals.insert_one(connection, new)[0]]
+    (lease,) = leases.insert(connection, [f"job:{row.name}"], holder=worker, now=now, ttl_s=ttl_s)
+    attempts.start(connection, [(one, lease) for one in ids], worker=worker, now=now)
+    adopt(connection, lease, run_id=run_id, now=now, ttl_s=ttl_s)
+    return lease, ids
+
+
+def adopt(connection: Connection, lease: Lease, *, run_id: str, now: datetime, ttl_s: float = LEASE_S) -> None:
+    """The run keeps the lease alive itself from now on, and its requests say that it serves them.
+
+    Raises:
+        LeaseLost: the run came too late; it must do nothing.
+    """
     leases.adopt(connection, lease, run_id=run_id, now=now, ttl_s=ttl_s)
-    return lease
+    attempts.set_run(connection, lease.id, run_id)
 
 
 def my_requests(connection: Connection, lease: Lease) -> list[Running]:
@@ -160,6 +195,7 @@ __all__ = [
     "Done",
     "Heartbeat",
     "LeaseLost",
+    "adopt",
     "complete",
     "lease_from_tags",
     "lease_tags",

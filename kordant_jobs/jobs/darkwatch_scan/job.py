@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.tiers import Tier
-from kordant_jobs.engine.op_body import op_body
+from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.darkwatch_scan import service
 from kordant_jobs.jobs.darkwatch_scan.service import JOB, ChunkResult, DropBox, Recorded, ScanPlan
@@ -199,7 +199,7 @@ def summarise_op(
             "exposed": recorded.exposed,
             "unknown": recorded.unknown,
         }
-        context.add_output_metadata(dict(summary))
+        tell_figures(context, summary, items_failed=len(whole.quarantined))
         progress.flush("done")
         return summary
 

@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 from sqlalchemy import Engine
 
-from kordant_jobs.engine.op_body import op_body
+from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.letter import Sender
 from kordant_jobs.jobs.notifications_send.service import JOB
@@ -48,7 +48,7 @@ def send_op(
         if summary.dead:
             context.log.warning(f"{summary.dead} notifications were given up: the table notification_outbox says why.")
         figures = asdict(summary)
-        context.add_output_metadata(figures)
+        tell_figures(context, figures, items_failed=summary.dead)
         progress.flush("done")
         return figures
 

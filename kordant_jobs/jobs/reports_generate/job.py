@@ -13,7 +13,7 @@ from pydantic import Field
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.tiers import Tier
-from kordant_jobs.engine.op_body import op_body
+from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.reports_generate import service
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind
@@ -147,8 +147,9 @@ def summarise_op(
 ) -> dict[str, int]:
     """The run in figures."""
     with op_body(context, db) as progress:
-        figures = asdict(sum(made, ReportSummary()))
-        context.add_output_metadata(figures)
+        whole = sum(made, ReportSummary())
+        figures = asdict(whole)
+        tell_figures(context, figures, items_failed=whole.failed)
         progress.flush("done")
         return figures
 

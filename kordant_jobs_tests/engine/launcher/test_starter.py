@@ -13,6 +13,7 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine.dagster_private import RunFactory
 from kordant_jobs.engine.launcher.starter import WarmStarter
+from kordant_jobs.engine.queue.work import RUN_TAG
 from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs_tests.engine.launcher.conftest import MODULE, Site, until
@@ -76,8 +77,9 @@ def test_the_first_and_later_runs_of_a_job_are_alike(
         assert kinds[0] == DagsterEventType.RUN_STARTING
         assert kinds.count(DagsterEventType.RUN_STARTING) == 1
     first, second = runs
-    for name in ("job_snapshot_id", "execution_plan_snapshot_id", "remote_job_origin", "job_code_origin", "tags"):
+    for name in ("job_snapshot_id", "execution_plan_snapshot_id", "remote_job_origin", "job_code_origin"):
         assert getattr(first, name) == getattr(second, name) is not None
+    assert {**first.tags, RUN_TAG: second.run_id} == second.tags
     assert second.tags["of"] == "the job"
     assert second.remote_job_origin
     assert second.remote_job_origin.repository_origin.code_location_origin.location_name == "kordant_jobs"

@@ -287,7 +287,7 @@ def test_a_run_that_does_not_heed_a_cancellation_is_stopped_after_the_grace(queu
     clock.advance(10)
     dispatcher.step()
     run_id = look(queue, request_id).run_id
-    assert runs.stopped == [(run_id, "cancelled")]
+    assert runs.stopped == [(run_id, "canceled")]
     assert run_id is not None
     ended = RunEnd(
         run_id=run_id,
@@ -351,7 +351,7 @@ def test_inline_mode_runs_one_request_now(queue: Engine, clock: FakeClock) -> No
 
 def test_a_run_that_nobody_queued_gets_a_request_and_is_retried_like_any_other(queue: Engine, clock: FakeClock) -> None:
     with queue.begin() as connection:
-        record_run(connection, Toy(), run_id="from-the-ui", requested_by="ui", clock=clock, catalog=catalog())
+        record_run(connection, catalog()["toy"], Toy(), run_id="from-the-ui", requested_by="ui", clock=clock)
     (one,) = _all(queue)
     assert (one.status, one.run_id, one.requested_by) == (RequestStatus.RUNNING, "from-the-ui", "ui")
     clock.advance(60)

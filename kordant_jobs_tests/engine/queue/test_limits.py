@@ -163,11 +163,11 @@ def test_a_lease_is_not_taken_from_under_a_transaction_that_writes(queue: Engine
     with queue.connect() as writer, queue.connect() as reaper, writer.begin():
         leases.fenced(writer, lease)
         with reaper.begin():
-            assert leases.reap(reaper, now=clock.now()) == []
+            assert leases.reap(reaper, now=clock.now()) == {}
             assert leases.extend(reaper, [lease.id], now=clock.now(), ttl_s=1) == {lease.id}
     clock.advance(60)
     with queue.begin() as connection:
-        assert leases.reap(connection, now=clock.now()) == [lease.id]
+        assert leases.reap(connection, now=clock.now()) == {lease.id: None}
 
 
 def test_a_late_second_run_cannot_adopt_the_lease_of_the_first(queue: Engine, clock: FakeClock) -> None:

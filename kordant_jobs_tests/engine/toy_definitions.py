@@ -1,0 +1,142 @@
+"""A job of two ops on the real resources, which does what its request says: for tests of the whole engine.
+
+Its effect is a row of the table `toy_effects`, which the test makes; what it leaves in `folder` is for the test to see.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import dagster as dg
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.catalog import Backoff, JobRow, RetryPolicy
+from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.engine.op_body import op_body, tell_figures
+from kordant_jobs.errors import SettingsError, SourceUnavailable
+from kordant_jobs.resources import RESOURCES
+
+EFFECTS = "CREATE TABLE toy_effects (number int, run_id text)"
+
+
+class Chore(Payload):
+    """What to do, and the number by which its effect is known."""
+
+    job: ClassVar[str] = "chore"
+
+    number: int = 0
+    how: str = "well"
+    folder: str = ""
+
+    @classmethod
+    def run_config(cls, batch: Any) -> dict[str, Any]:
+        """A run serves one request."""
+        (one,) = batch
+        return {"ops": {"do_chore": {"config": one.model_dump()}}}
+
+
+CATALOG = (
+    JobRow(
+        name="chore",
+        alias="tests.chore",
+        purpose="tests",
+        started_by="tests",
+        payload=Chore,
+        partitioned_tiers=(Tier.PREMIUM,),
+        timeout_s=60,
+        cpu_s=60,
+        memory_mb=2048,
+        concurrency=4,
+        retries=RetryPolicy(backoff=Backoff.FIXED, first_s=0.5, jitter=0.0),
+    ),
+)
+
+
+class ChoreConfig(dg.Config):
+    """As the payload."""
+
+    number: int = 0
+    how: str = "well"
+    folder: str = ""
+
+
+@dg.op
+def do_chore(context: dg.OpExecutionContext, config: ChoreConfig, db: dg.ResourceParam[Engine]) -> int:
+    """The effect, once: well, badly, paused before it, or when a file says so."""
+    with op_body(context, db) as progress:
+        progress.start(2, "begun")
+        _misbehave(config, attempt=_attempts(config, context.run_id))
+        with db.begin() as connection:
+            row = {"number": config.number, "run_id": context.run_id}
+            connection.execute(sa.text("INSERT INTO toy_effects VALUES (:number, :run_id)"), row)
+        progress.advance(1, "done")
+        return config.number
+
+
+def _attempts(config: ChoreConfig, run_id: str) -> int:
+    if not config.folder:
+        return 1
+    with Path(config.folder, "runs").open("a") as file:
+        file.write(f"{run_id} {os.getpid()}\n")
+    return len(Path(config.folder, "runs").read_text().splitlines())
+
+
+def _misbehave(config: ChoreConfig, *, attempt: int) -> None:
+    match config.how:
+        case "permanent":
+            raise SettingsError("KORDANT_X is wrong: set it right")
+        case "later":
+            raise SourceUnavailable("the source is busy", retry_after_s=600)
+        case "fail once" if attempt == 1:
+            raise SourceUnavailable("the source did not answer")
+        case "pause once" if attempt == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "wait":
+            while not Path(config.folder, "go").exists():
+                time.sleep(0.02)
+
+
+@dg.op
+def sum_up(context: dg.OpExecutionContext, number: int, db: dg.ResourceParam[Engine]) -> None:
+    """Figures, and an item that failed when the number is odd."""
+    with op_body(context, db):
+        tell_figures(context, {"number": number}, items_failed=number % 2)
+
+
+@dg.graph(name="chore")
+def chore_graph() -> None:
+    """Do it, and sum up."""
+    sum_up(do_chore())
+
+
+@dg.daily_partitioned_config(start_date="2026-11-01")
+def of_day(start: Any, end: Any) -> dict[str, Any]:
+    """The day as a number."""
+    return {"ops": {"do_chore": {"config": {"number": start.day * 2}}}}
+
+
+chore = chore_graph.to_job(name="chore")
+chore_premium = chore_graph.to_job(name="chore_premium", config=of_day)
+
+
+@dg.sensor(job=chore, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
+def chore_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> Any:
+    """A run a row of `toy_wishes`."""
+    with db.connect() as connection:
+        wishes = connection.execute(sa.text("SELECT number FROM toy_wishes")).scalars().all()
+    return [
+        dg.RunRequest(run_key=str(number), run_config={"ops": {"do_chore": {"config": {"number": number}}}})
+        for number in wishes
+    ]
+
+
+defs = dg.Definitions(
+    jobs=[chore, chore_premium],
+    sensors=[chore_sensor],
+    resources={"db": RESOURCES["db"]},
+    executor=dg.in_process_executor,
+)
