@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -23,8 +23,8 @@ from kordant_jobs.store.server import open_keyring
 
 
 @dg.resource(description="Our Postgres (KORDANT_DATABASE_URL).")
-def db(_: dg.InitResourceContext) -> Iterator[Engine]:
-    """An engine on our schema, closed with the run.
+def db(_: dg.InitResourceContext) -> Engine:
+    """The process's engine on our schema: a sensor's next tick, and a run in a warm process, find it connected.
 
     Raises:
         SettingsError: KORDANT_DATABASE_URL is unset in this process.
@@ -35,11 +35,7 @@ def db(_: dg.InitResourceContext) -> Iterator[Engine]:
             "KORDANT_DATABASE_URL is unset. Start through `python3 -m kordant_jobs up`, or run a Dagster command as "
             "`python3 -m kordant_jobs dagster …`, which sets it."
         )
-    engine = database.create_engine(url.get_secret_value())
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+    return database.shared_engine(url.get_secret_value())
 
 
 @dg.resource(

@@ -6,7 +6,7 @@ No connection is opened here and no file is made but the state folder.
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -93,11 +93,22 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment.
+    """Read the environment; as long as it stays the same, the same settings.
 
     Raises:
         SettingsError: a value is not of its kind; the text names the variable, not its value.
     """
+    return _read(tuple((name, os.environ[name]) for name in sorted(os.environ) if _matters(name)))
+
+
+def _matters(name: str) -> bool:
+    """Whether a variable is a setting, or one that the state folder depends on."""
+    return name.upper().startswith("KORDANT_") or name in {"HOME", "XDG_STATE_HOME", "TMPDIR"}
+
+
+@lru_cache(maxsize=4)
+def _read(_: tuple[tuple[str, str], ...]) -> Settings:
+    """Reading takes 15 ms, and a run asks several times."""
     try:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Mapping
 
+from kordant_jobs.catalog import BY_NAME, JobRow
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.runs import RunStarter, RunWatcher
@@ -14,7 +16,14 @@ from kordant_jobs.settings import load_settings
 from kordant_jobs.store.database import create_engine
 
 
-def dispatch_queue(*, starter: RunStarter, watcher: RunWatcher, woken: threading.Event, stop: threading.Event) -> None:
+def dispatch_queue(
+    *,
+    starter: RunStarter,
+    watcher: RunWatcher,
+    woken: threading.Event,
+    stop: threading.Event,
+    catalog: Mapping[str, JobRow] = BY_NAME,
+) -> None:
     """Dispatch requests until `stop` is set, looking at once whenever `woken` is.
 
     Raises:
@@ -24,7 +33,8 @@ def dispatch_queue(*, starter: RunStarter, watcher: RunWatcher, woken: threading
     if url is None:
         raise SettingsError("KORDANT_DATABASE_URL is unset in the daemon: start it through `kordant-jobs up`.")
     db = create_engine(url.get_secret_value())
-    dispatcher = Dispatcher(db, starter, watcher, DatabaseClock(db), worker=f"{socket.gethostname()}:{os.getpid()}")
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    dispatcher = Dispatcher(db, starter, watcher, DatabaseClock(db), worker=worker, catalog=catalog)
 
     def pass_on() -> None:
         while not stop.is_set():
