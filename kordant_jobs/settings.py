@@ -61,6 +61,17 @@ class Settings(BaseSettings):
     warm_grace_s: float = Field(12.0, gt=0, description="What a run gets to end when the warm process is told to stop.")
     stop_grace_s: float = Field(10.0, gt=0, description="What a run gets to end when it is stopped, before SIGKILL.")
 
+    keep_done_days: float = Field(
+        30.0, gt=0, description="Days for which completed requests, good runs and ticks are kept: a month of history."
+    )
+    keep_failed_days: float = Field(
+        90.0, gt=0, description="Days for which dead requests and failed runs are kept, for whoever looks into them."
+    )
+    keep_tick_days: float = Field(
+        2.0, gt=0, description="Days for which ticks of sensors that found nothing to do are kept."
+    )
+    prune_every_s: float = Field(600.0, gt=0, description="Seconds between two times that the daemon deletes the rest.")
+
     @cached_property
     def state_dir(self) -> Path:
         """The folder of this checkout's state (see `bootstrap.state`)."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kordant_jobs.cli import data, queue
-from kordant_jobs.cli.bench import bench_app
+from kordant_jobs.cli.bench import bench_app, soak
 from kordant_jobs.cli.output import err, one_line_errors, out, print_facts, print_json
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("enqueue")(queue.enqueue)
 app.add_typer(queue.requests_app, name="requests")
 app.add_typer(queue.dead_app, name="dead")
 app.add_typer(bench_app, name="bench")
+app.command("soak")(soak)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 

@@ -118,6 +118,7 @@ __all__ = [
     "open_workspace",
     "pool_of",
     "run_daemons",
+    "run_files",
     "storage_url",
     "warm_up_run",
 ]
@@ -165,6 +166,11 @@ def dagster_home() -> Path:
     if home := os.environ.get("DAGSTER_HOME"):
         return Path(home)
     raise SetupError("DAGSTER_HOME is unset: start through `kordant-jobs up`, or as `kordant-jobs dagster …`")
+
+
+def run_files(home: Path) -> Path:
+    """Where Dagster keeps, in a folder a run, captured output and what steps hand each other: both by its defaults."""
+    return home / "storage"
 
 
 def open_instance(home: Path) -> DagsterInstance:

@@ -35,3 +35,14 @@ def bench_engine(
 
     load = Load(events=events, runs=runs, coalesced=coalesced, backlog=backlog)
     raise SystemExit(finish("engine", lambda: measure(load, peer=peer), as_json=as_json))
+
+
+def soak(
+    runs: Annotated[int, typer.Option(min=100, help="Runs, after as many as it takes to fill up.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Thousands of runs with history kept for seconds: does the database grow, or a process? 0 no, 1 yes, 2 no answer."""
+    from kordant_jobs.cli.bench.figures import finish
+    from kordant_jobs.cli.bench.soak import measure
+
+    raise SystemExit(finish("soak", lambda: measure(runs), as_json=as_json))

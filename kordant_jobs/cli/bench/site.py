@@ -83,10 +83,17 @@ class Site:
 
     def seen(self) -> dict[int, float]:
         """Event to clock."""
+        return {int(event): float(clock) for event, clock in self._lines()}
+
+    def stamped(self) -> list[int]:
+        """Every event as often as its op's body ran."""
+        return [int(event) for event, _ in self._lines()]
+
+    def _lines(self) -> list[tuple[str, str]]:
         if not self.stamps.exists():
-            return {}
-        pairs = (line.split() for line in self.stamps.read_text(encoding="utf-8").splitlines())
-        return {int(event): float(clock) for event, clock in pairs}
+            return []
+        pairs = (line.partition(" ") for line in self.stamps.read_text(encoding="utf-8").splitlines())
+        return [(event, clock) for event, _, clock in pairs]
 
     def cpu_s(self) -> float:
         """CPU of the system so far, what has ended included; Postgres left out."""
@@ -99,6 +106,16 @@ class Site:
     def memory_mb(self) -> float:
         """Memory of the system now, shared pages counted once."""
         return sum(tree.use(pid, exact_above_mb=0).memory_mb for pid in self.stack.pids().values())
+
+    def lasting_memory_mb(self) -> dict[str, float]:
+        """Memory of each process that lives as long as the system does; the children of the warm process do not."""
+        found = {}
+        for name, keeper in self.stack.pids().items():
+            for pid in tree.children(keeper):
+                found[name] = tree.resident_mb(pid)
+                if name == "code-server":  # the one that answers keeps the one that has the code loaded as a child
+                    found["code"] = sum(map(tree.resident_mb, tree.children(pid)))
+        return found
 
     def database_mb(self) -> float:
         """What the database takes on disk, write-ahead log left out."""
