@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -68,6 +68,17 @@ class Settings(BaseSettings):
     warm_grace_s: float = Field(12.0, gt=0, description="What a run gets to end when the warm process is told to stop.")
     stop_grace_s: float = Field(10.0, gt=0, description="What a run gets to end when it is stopped, before SIGKILL.")
 
+    keep_done_days: float = Field(
+        30.0, gt=0, description="Days for which completed requests, good runs and ticks are kept: a month of history."
+    )
+    keep_failed_days: float = Field(
+        90.0, gt=0, description="Days for which dead requests and failed runs are kept, for whoever looks into them."
+    )
+    keep_tick_days: float = Field(
+        2.0, gt=0, description="Days for which ticks of sensors that found nothing to do are kept."
+    )
+    prune_every_s: float = Field(600.0, gt=0, description="Seconds between two times that the daemon deletes the rest.")
+
     @cached_property
     def state_dir(self) -> Path:
         """The folder of this checkout's state (see `bootstrap.state`)."""
@@ -100,11 +111,22 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment.
+    """Read the environment; as long as it stays the same, the same settings.
 
     Raises:
         SettingsError: a value is not of its kind; the text names the variable, not its value.
     """
+    return _read(tuple((name, os.environ[name]) for name in sorted(os.environ) if _matters(name)))
+
+
+def _matters(name: str) -> bool:
+    """Whether a variable is a setting, or one that the state folder depends on."""
+    return name.upper().startswith("KORDANT_") or name in {"HOME", "XDG_STATE_HOME", "TMPDIR"}
+
+
+@lru_cache(maxsize=4)
+def _read(_: tuple[tuple[str, str], ...]) -> Settings:
+    """Reading takes 15 ms, and a run asks several times."""
     try:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:

@@ -68,6 +68,29 @@ def db_downgrade(
         out.print(f"at migration {database.revision(session.db) or 'none'}")
 
 
+@db_app.command("prune")
+def db_prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete history that is older than KORDANT_KEEP_*: ended requests, Dagster's runs, events and ticks.
+
+    The daemon of KORDANT_LAUNCHER=warm does the same every ten minutes. Alerts, exposures and reports stay.
+    """
+    from dataclasses import asdict
+
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.engine.queue.clock import DatabaseClock
+    from kordant_jobs.engine.queue.retention import Keep, prune
+
+    with open_session() as session:
+        files = session.settings.state_dir / "dagster" / "storage"
+        now, keep = DatabaseClock(session.db).now(), Keep.of(session.settings)
+        pruned = prune(session.db, now=now, keep=keep, run_files=files, dry_run=dry_run)
+    facts = {"dry_run": dry_run, **asdict(pruned)}
+    print_json(facts) if as_json else print_facts(facts)
+
+
 @dumps_app.command("list")
 def dumps_list(
     status: Annotated[str | None, typer.Option(help="Only dumps in this state.")] = None, as_json: AsJson = False

@@ -10,16 +10,18 @@ import importlib.metadata
 import logging
 import os
 import select
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter, in_process_executor
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.errors import (
     DagsterCodeLocationLoadError,
@@ -28,16 +30,32 @@ from dagster._core.errors import (
     DagsterUserCodeProcessError,
     DagsterUserCodeUnreachableError,
 )
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEvent, DagsterEventType, EngineEventData
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    DagsterEvent,
+    DagsterEventType,
+    EngineEventData,
+    RunFailureReason,
+)
 from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.api import execute_run_iterator
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.remote_representation.code_location import CodeLocation
+from dagster._core.snowflake_partner import set_snowflake_partner_env_var
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.event_log import SqlEventLogStorageTable
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from dagster._core.storage.tags import PARENT_RUN_ID_TAG, PARTITION_NAME_TAG, ROOT_RUN_ID_TAG
+from dagster._core.storage.tags import (
+    PARENT_RUN_ID_TAG,
+    PARTITION_NAME_TAG,
+    ROOT_RUN_ID_TAG,
+    RUN_FAILURE_REASON_TAG,
+    WILL_RETRY_TAG,
+)
 from dagster._core.utils import make_new_run_id
 from dagster._core.workspace.context import BaseWorkspaceRequestContext, WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -47,9 +65,15 @@ from dagster._daemon.daemon import DagsterDaemon as _DagsterDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._grpc.impl import core_execute_run
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.hosted_user_process import recon_job_from_origin
 from dagster._utils.interrupts import capture_interrupts
-from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage, PostgresRunStorage
+from dagster_postgres import (
+    DagsterPostgresStorage,
+    PostgresEventLogStorage,
+    PostgresRunStorage,
+    PostgresScheduleStorage,
+)
 from dagster_postgres.utils import pg_url_from_config
 
 from kordant_jobs.engine.launcher.warm_up import WARM_UP_TAG, warm_up
@@ -95,6 +119,7 @@ __all__ = [
     "open_workspace",
     "pool_of",
     "run_daemons",
+    "run_files",
     "storage_url",
     "warm_up_run",
 ]
@@ -144,6 +169,11 @@ def dagster_home() -> Path:
     raise SetupError("DAGSTER_HOME is unset: start through `kordant-jobs up`, or as `kordant-jobs dagster …`")
 
 
+def run_files(home: Path) -> Path:
+    """Where Dagster keeps, in a folder a run, captured output and what steps hand each other: both by its defaults."""
+    return home / "storage"
+
+
 def open_instance(home: Path) -> DagsterInstance:
     """The instance of a DAGSTER_HOME, without opening a connection: its tables must be there.
 
@@ -184,23 +214,82 @@ def make_tables(home: Path) -> None:
 
 
 class PooledRunStorage(PostgresRunStorage):
-    """Dagster's run storage, asking only once which columns its tables have."""
-
-    _columns: dict[str, bool]
+    """Dagster's run storage, asking only once what does not change, and moving a run on in one statement."""
 
     def has_run_stats_index_cols(self) -> bool:
         """Whether runs have the columns of start and end."""
-        return self._once("stats", super().has_run_stats_index_cols)
+        return _once(self, "stats", super().has_run_stats_index_cols)
 
     def has_backfill_id_column(self) -> bool:
         """Whether runs have the column of their backfill."""
-        return self._once("backfill", super().has_backfill_id_column)
+        return _once(self, "backfill", super().has_backfill_id_column)
 
-    def _once(self, name: str, look: Callable[[], bool]) -> bool:
-        known = self.__dict__.setdefault("_columns", {})
-        if name not in known:
-            known[name] = look()
-        return bool(known[name])
+    def has_built_index(self, migration_name: str) -> bool:
+        """Whether one of Dagster's migrations of data is done."""
+        return _once(
+            self, f"index {migration_name}", lambda: super(PooledRunStorage, self).has_built_index(migration_name)
+        )
+
+    def has_job_snapshot(self, job_snapshot_id: str) -> bool:
+        """Whether a snapshot is stored. Nobody deletes one."""
+        return _once(
+            self, f"snapshot {job_snapshot_id}", lambda: super(PooledRunStorage, self).has_job_snapshot(job_snapshot_id)
+        )
+
+    def handle_run_event(self, run_id: str, event: DagsterEvent, update_timestamp: datetime | None = None) -> None:
+        """Note that a run has started or succeeded. What also writes tags goes Dagster's way: it reads the run,
+        and writes the whole of it back."""
+        move = _PLAIN_MOVES.get(event.event_type)
+        if move is None:
+            super().handle_run_event(run_id, event, update_timestamp)
+            return
+        status, column = move
+        moment = update_timestamp or datetime.now(UTC)
+        values = {
+            "run_id": run_id,
+            "status": status.value,
+            "body": f'"DagsterRunStatus.{status.name}"',
+            "moment": moment,
+            "seconds": moment.timestamp(),
+        }
+        try:
+            with self.connect() as connection:
+                connection.execute(_MOVE_RUN[column], values)
+        except sa.exc.DataError:  # a config with a character that Postgres' JSON does not take
+            super().handle_run_event(run_id, event, update_timestamp)
+
+
+_PLAIN_MOVES = {
+    DagsterEventType.RUN_START: (DagsterRunStatus.STARTED, "start_time"),
+    DagsterEventType.RUN_SUCCESS: (DagsterRunStatus.SUCCESS, "end_time"),
+}
+_MOVE_RUN = {
+    column: sa.text(
+        f"UPDATE runs SET status = :status, update_timestamp = :moment, {column} = :seconds, run_body = "  # noqa: S608 - constants
+        "jsonb_set(CAST(run_body AS jsonb), '{status,__enum__}', CAST(:body AS jsonb))::text WHERE run_id = :run_id"
+    )
+    for column in ("start_time", "end_time")
+}
+
+
+class PooledScheduleStorage(PostgresScheduleStorage):
+    """Dagster's schedule storage, asking only once which tables and migrations there are: it asks at every tick."""
+
+    def _has_instigators_table(self, conn: sa.Connection) -> bool:
+        return _once(self, "instigators", lambda: super(PooledScheduleStorage, self)._has_instigators_table(conn))
+
+    def has_built_index(self, migration_name: str) -> bool:
+        """Whether one of Dagster's migrations of data is done."""
+        return _once(
+            self, f"index {migration_name}", lambda: super(PooledScheduleStorage, self).has_built_index(migration_name)
+        )
+
+
+def _once(storage: object, name: str, look: Callable[[], bool]) -> bool:
+    """What `look` says; a yes is remembered with the storage, a no is asked again."""
+    known: dict[str, bool] = storage.__dict__.setdefault("_kordant_known", {})
+    known[name] = known.get(name) or bool(look())
+    return known[name]
 
 
 _INSERT_EVENT = SqlEventLogStorageTable.insert()
@@ -208,16 +297,90 @@ _INSERT_EVENT = SqlEventLogStorageTable.insert()
 
 
 class PooledEventLogStorage(PostgresEventLogStorage):
-    """Dagster's event log, without the NOTIFY behind every event that no Dagster of this version listens to."""
+    """Dagster's event log, without the NOTIFY behind every event that no Dagster of this version listens to.
+
+    While `held_back` is entered, events that others follow within milliseconds wait for them, and are written in
+    one statement: before a step's own code begins, when a step or the run ends badly, when the run ends, before
+    anything is read, and at the latest with the next event a tenth of a second later.
+    """
+
+    _waiting: list[dict[str, Any]] | None = None
+    _waiting_since = 0.0
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Hold back what may wait. For one thread."""
+        self._waiting = []
+        try:
+            yield
+        finally:
+            self._write()
+            self._waiting = None
+
+    @property
+    def handles_run_events_in_store_event(self) -> bool:
+        """Yes: left to it, Dagster reads the run again after each event that moves it on."""
+        return True
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store one event; those about assets go the long way."""
+        """Store one event, or hold it back, and move its run on; those about assets go the long way."""
         kind = event.dagster_event.event_type if event.dagster_event else None
         if kind in ASSET_EVENTS or kind in ASSET_CHECK_EVENTS:
             super().store_event(event)
             return
-        with self._connect() as connection:
-            connection.execute(_INSERT_EVENT, self._event_to_row(event))
+        self._store(event, kind)
+        if event.dagster_event and event.dagster_event.is_job_event:
+            self._move_run(event.run_id, event.dagster_event, event.timestamp)
+
+    def _move_run(self, run_id: str, event: DagsterEvent, timestamp: float) -> None:
+        """What Dagster does after an event about the whole run."""
+        instance = self._instance
+        instance.run_storage.handle_run_event(run_id, event, datetime.fromtimestamp(timestamp, UTC))
+        if event.is_run_failure and instance.run_retries_enabled and (run := instance.get_run_by_id(run_id)):
+            told = run.tags.get(RUN_FAILURE_REASON_TAG)
+            again = auto_reexecution_should_retry_run(instance, run, RunFailureReason(told) if told else None)
+            instance.add_run_tags(run_id, {WILL_RETRY_TAG: str(again).lower()})
+
+    def _store(self, event: EventLogEntry, kind: DagsterEventType | None) -> None:
+        row = self._event_to_row(event)
+        if self._waiting is None:
+            with self._connect() as connection:
+                connection.execute(_INSERT_EVENT, [row])  # a list, so that it is compiled once for one and for many
+            return
+        now = time.monotonic()
+        if not self._waiting:
+            self._waiting_since = now
+        self._waiting.append(row)
+        if kind not in _MAY_WAIT or now - self._waiting_since > LONGEST_WAIT_S:
+            self._write()
+
+    def _write(self) -> None:
+        rows = self._waiting
+        if rows:
+            self._waiting = []
+            with super()._connect() as connection:
+                connection.execute(_INSERT_EVENT, rows)
+
+    def _connect(self) -> AbstractContextManager[sa.Connection]:
+        self._write()
+        return super()._connect()
+
+
+LONGEST_WAIT_S = 0.1
+_MAY_WAIT = frozenset(
+    {
+        DagsterEventType.ENGINE_EVENT,
+        DagsterEventType.RUN_START,
+        DagsterEventType.RESOURCE_INIT_STARTED,
+        DagsterEventType.RESOURCE_INIT_SUCCESS,
+        DagsterEventType.LOGS_CAPTURED,
+        DagsterEventType.LOADED_INPUT,
+        DagsterEventType.STEP_INPUT,
+        DagsterEventType.STEP_OUTPUT,
+        DagsterEventType.HANDLED_OUTPUT,
+        DagsterEventType.STEP_SUCCESS,
+    }
+)
 
 
 class PooledStorage(DagsterPostgresStorage):
@@ -233,6 +396,7 @@ class PooledStorage(DagsterPostgresStorage):
         self.engine = _pooled_engine(postgres_url)
         self._run_storage = PooledRunStorage(postgres_url, should_autocreate_tables=False)
         self._event_log_storage = PooledEventLogStorage(postgres_url, should_autocreate_tables=False)
+        self._schedule_storage = PooledScheduleStorage(postgres_url, should_autocreate_tables=False)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             storage._engine = self.engine
 
@@ -244,10 +408,8 @@ class PooledStorage(DagsterPostgresStorage):
 
 def flush(engine: sa.Engine) -> None:
     """Wait until everything that was committed through this pool's server before is on disk."""
-    with engine.connect() as connection:
-        connection.execute(sa.text("SELECT set_config('synchronous_commit', 'on', false)"))
-        connection.execute(sa.text("SELECT pg_current_xact_id()"))  # its commit flushes all that went before
-        connection.execute(sa.text("SELECT set_config('synchronous_commit', 'off', false)"))
+    with engine.connect() as connection:  # one round trip; the commit flushes all that went before
+        connection.exec_driver_sql("BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_current_xact_id(); COMMIT")
 
 
 def _pooled_engine(url: str) -> sa.Engine:
@@ -299,6 +461,8 @@ def load_definitions(module: str) -> list[str]:
     repository = ReconstructableRepository.for_module(module, "defs").get_definition()
     repository.load_all_definitions()
     jobs = {job.name: job for job in repository.get_all_jobs()}
+    for job in jobs.values():
+        assert job.run_config_schema  # noqa: S101 - made when first asked for, which takes 10 ms
     WarmJob._loaded.update({"": repository, **jobs})
     return sorted(jobs)
 
@@ -323,8 +487,9 @@ def warm_up_run(instance: DagsterInstance) -> None:
     with _deleted_afterwards(instance):
         run = instance.create_run_for_job(warm_up, tags={WARM_UP_TAG: "yes"}, status=DagsterRunStatus.NOT_STARTED)
         job = ReconstructableJob(repository, "warm_up")
-        for _ in core_execute_run(job, run, instance, inject_env_vars=False):
-            pass
+        with _holding_back(instance):
+            for _ in core_execute_run(job, run, instance, inject_env_vars=False):
+                pass
 
 
 def execute(instance: DagsterInstance, run_id: str) -> Iterator[DagsterEvent]:
@@ -333,8 +498,43 @@ def execute(instance: DagsterInstance, run_id: str) -> Iterator[DagsterEvent]:
     if run is None or run.job_code_origin is None:
         raise SetupError(f"run {run_id} is not in Dagster's storage, or does not say where its code is")
     pid = os.getpid()
-    instance.report_engine_event(f"Started in a warm process (pid {pid}).", run, EngineEventData.in_process(pid))
-    yield from core_execute_run(_warm(recon_job_from_origin(run.job_code_origin)), run, instance, inject_env_vars=True)
+    job = _warm(recon_job_from_origin(run.job_code_origin))
+    with _held_back(instance, job):
+        instance.report_engine_event(f"Started in a warm process (pid {pid}).", run, EngineEventData.in_process(pid))
+        if run.parent_run_id or run.has_repository_load_data or job.job_name not in WarmJob._loaded:
+            yield from core_execute_run(job, run, instance, inject_env_vars=True)
+        else:
+            yield from _execute_first(job, run, instance)
+
+
+def _execute_first(job: ReconstructableJob, run: DagsterRun, instance: DagsterInstance) -> Iterator[DagsterEvent]:
+    """As Dagster's `core_execute_run`, without its second look at a run that was read a millisecond ago, and without
+    the plan that a re-execution goes on from: this run follows no other."""
+    set_snowflake_partner_env_var()
+    instance.inject_env_vars(run.remote_job_origin.location_name if run.remote_job_origin else None)
+    try:
+        yield from execute_run_iterator(job, run._replace(execution_plan_snapshot_id=None), instance)
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+        end_if_unfinished(instance, run.run_id, "")
+        instance.report_engine_event("Run execution terminated by interrupt", run)
+        raise
+    except Exception as error:
+        words = f"{type(error).__name__} that is likely Dagster's own error, rather than one of the job's code."
+        cause = EngineEventData.engine_error(serializable_error_info_from_exc_info(sys.exc_info()))
+        instance.report_engine_event(words, run, cause)
+        raise
+
+
+def _held_back(instance: DagsterInstance, job: ReconstructableJob) -> AbstractContextManager[None]:
+    """Fewer, larger writes of events, for a run that no other process writes events of."""
+    if job.job_name in WarmJob._loaded and job.get_definition().executor_def.name == in_process_executor.name:
+        return _holding_back(instance)
+    return nullcontext()
+
+
+def _holding_back(instance: DagsterInstance) -> AbstractContextManager[None]:
+    storage: object = instance.event_log_storage
+    return storage.held_back() if isinstance(storage, PooledEventLogStorage) else nullcontext()
 
 
 def end_if_unfinished(instance: DagsterInstance, run_id: str, message: str) -> None:
@@ -509,6 +709,9 @@ def run_daemons(
 ) -> None:
     """Run daemons, a thread each, until `stop`; their rounds end first. `wake_all` ends their waits.
 
+    Dagster's own loop also reads all definitions anew every minute, half a second of CPU in which nothing else runs
+    in the process. They change only when the code server says so, and a thread of the workspace asks it every second.
+
     Raises:
         TransientError: a daemon's thread has ended.
     """
@@ -516,12 +719,10 @@ def run_daemons(
     with daemon_controller_from_instance(
         instance, workspace_load_target=target, gen_daemons=daemons, log_level="warning"
     ) as controller:
-        refreshed = time.time()
-        while not stop.wait(1.0):
+        while not stop.wait(2.0):
             try:
                 controller.check_daemon_threads()
             except Exception:  # noqa: BLE001 - a bare Exception is what Dagster raises
                 raise TransientError("a daemon's thread has ended: see daemon.log; starting anew") from None
-            refreshed = controller.check_workspace_freshness(refreshed)
         controller._daemon_shutdown_event.set()
         wake_all()

@@ -40,7 +40,7 @@ from kordant_jobs.store.leases import Lease, LeaseLost
 log = logging.getLogger(__name__)
 
 INTERRUPTIONS_ARE_TOLD: ContextVar[bool] = ContextVar("INTERRUPTIONS_ARE_TOLD", default=False)
-"""In a warm child: who interrupts the run knows why, and tells the queue. Elsewhere the run itself does."""
+"""In a warm child, which has one run: who interrupts it knows why and tells the queue. Elsewhere the run does."""
 
 LAST_EVENT_WITHIN_S = 60.0
 """Between a run's last op and its last event: seconds at worst, when the database was away."""
@@ -49,6 +49,7 @@ _OVER: set[str] = set()
 """Runs that ended in this process: `dagster job execute` makes their resources once more, to show the results."""
 
 _UNFENCED = "kordant_unfenced"
+_NAMED = "kordant_named"
 _STARTED_BY = (
     ("dagster/schedule_name", "schedule"),
     ("dagster/sensor_name", "sensor"),
@@ -66,7 +67,8 @@ def database_of_run(url: str, run: DagsterRun | None, instance: DagsterInstance 
         LeaseLost: the run's work was given to another one; it must end without doing anything.
         DatabaseUnavailable: Postgres is away.
     """
-    db = database.create_engine(url)
+    alone = run is None or INTERRUPTIONS_ARE_TOLD.get()
+    db = database.shared_engine(url) if alone else database.create_engine(url)
     side: RunSide | None = None
     try:
         row = None if run is None or run.run_id in _OVER else job_of(run.job_name)
@@ -77,7 +79,8 @@ def database_of_run(url: str, run: DagsterRun | None, instance: DagsterInstance 
     finally:
         if side is not None:
             side.ops_are_over()
-        db.dispose()
+        if not alone:
+            db.dispose()
 
 
 def job_of(dagster_job: str) -> JobRow | None:
@@ -216,11 +219,14 @@ def _started_by(run: DagsterRun) -> str:
 def _name_connections(db: Engine, name: str) -> None:
     """Give the run's connections a name by which they can be cut, should it be lost in the middle of a transaction."""
 
-    @sa.event.listens_for(db, "connect")
-    def named(connection: Any, record: Any) -> None:
+    @sa.event.listens_for(db, "checkout")
+    def named(connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info.get(_NAMED) == name:
+            return
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('application_name', %s, false)", (name,))
         connection.commit()
+        record.info[_NAMED] = name
 
 
 def _fence(db: Engine, lease: Lease) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,15 @@ def create_engine(url: str, *, pool_size: int = 4) -> Engine:
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs"},
         hide_parameters=True,  # an error text never carries a bound value
     )
+
+
+@lru_cache(maxsize=4)
+def shared_engine(url: str) -> Engine:
+    """The engine of this process on our database: what asks again gets the same connections. Nobody disposes of it.
+
+    A process that forks must call its `dispose` before.
+    """
+    return create_engine(url)
 
 
 @contextmanager

@@ -251,11 +251,23 @@ def queue_depth(connection: Connection, *, now: datetime) -> list[tuple[str, Pri
     return [(job, Priority(priority), count, oldest) for job, priority, count, oldest in rows]
 
 
+def _ended(statuses: Sequence[RequestStatus], before: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(job_requests.c.ended_at < before, job_requests.c.status.in_([one.value for one in statuses]))
+
+
+def count_ended(connection: Connection, statuses: Sequence[RequestStatus], *, ended_before: datetime) -> int:
+    """How many requests `prune` would delete, without a limit."""
+    found: int = connection.execute(
+        sa.select(sa.func.count()).select_from(job_requests).where(_ended(statuses, ended_before))
+    ).scalar_one()
+    return found
+
+
 def prune(connection: Connection, statuses: Sequence[RequestStatus], *, ended_before: datetime, limit: int) -> int:
     """Delete ended requests with their attempts, the oldest first, at most `limit`. Returns how many."""
     old = (
         sa.select(job_requests.c.id)
-        .where(job_requests.c.ended_at < ended_before, job_requests.c.status.in_([one.value for one in statuses]))
+        .where(_ended(statuses, ended_before))
         .order_by(job_requests.c.ended_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

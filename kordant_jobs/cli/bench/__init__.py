@@ -20,15 +20,21 @@ def _bench() -> None:
 @bench_app.command("engine")
 def bench_engine(
     runs: Annotated[int, typer.Option(min=1, help="Runs that are queued at once.")] = 100,
-    events: Annotated[int, typer.Option(min=5, help="Single events, one after the other, for ours.")] = 60,
-    peer: Annotated[bool, typer.Option(help="Measure stock Dagster in the same call (some minutes).")] = True,
+    events: Annotated[int, typer.Option(min=5, help="Single events, one after the other.")] = 100,
+    coalesced: Annotated[int, typer.Option(min=1, help="Requests that share runs.")] = 10_000,
+    backlog: Annotated[int, typer.Option(min=1, help="Low requests before a critical one.")] = 1_000,
+    peer: Annotated[
+        bool, typer.Option(help="Measure stock Dagster in the same call (some minutes; 8 events, 40 runs).")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """From an event to the op's body; 100 queued runs; CPU a run; idle cost; memory. Ours beside stock Dagster."""
-    from kordant_jobs.cli.bench.engine import measure
+    """From a committed request to the op's body; 100 queued runs; CPU a run; 10,000 coalesced; a critical one behind
+    1,000; idle cost; memory. Ours beside stock Dagster."""
+    from kordant_jobs.cli.bench.engine import Load, measure
     from kordant_jobs.cli.bench.figures import finish
 
-    raise SystemExit(finish("engine", lambda: measure(runs=runs, events=events, peer=peer), as_json=as_json))
+    load = Load(events=events, runs=runs, coalesced=coalesced, backlog=backlog)
+    raise SystemExit(finish("engine", lambda: measure(load, peer=peer), as_json=as_json))
 
 
 @bench_app.command("notifications")
@@ -41,3 +47,14 @@ def bench_notifications(
     from kordant_jobs.cli.bench.notifications import measure
 
     raise SystemExit(finish("notifications", lambda: measure(mails=mails), as_json=as_json))
+
+
+def soak(
+    runs: Annotated[int, typer.Option(min=100, help="Runs, after as many as it takes to fill up.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Thousands of runs with history kept for seconds: does the database grow, or a process? Exit code 1: it does."""
+    from kordant_jobs.cli.bench.figures import finish
+    from kordant_jobs.cli.bench.soak import measure
+
+    raise SystemExit(finish("soak", lambda: measure(runs), as_json=as_json))

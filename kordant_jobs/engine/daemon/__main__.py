@@ -16,6 +16,7 @@ from kordant_jobs.engine.daemon.dispatch import DispatchDaemon, DispatchLoop
 from kordant_jobs.engine.daemon.leader import Leader
 from kordant_jobs.engine.daemon.loops import FastQueueDaemon, FastSensorDaemon, daemons
 from kordant_jobs.engine.daemon.queue_loop import dispatch_queue
+from kordant_jobs.engine.daemon.retention import RetentionDaemon
 from kordant_jobs.engine.daemon.wake import EVENTS, RUNS, Wake
 from kordant_jobs.errors import KordantError
 from kordant_jobs.settings import load_settings
@@ -56,9 +57,12 @@ def _lead(
         dagster_private.storage_url(instance),
         {EVENTS: FastSensorDaemon.event.wake, RUNS: FastQueueDaemon.event.wake},
     )
-    extra = DispatchDaemon(dispatch, load_settings()) if dispatch else None
+    settings = load_settings()
+    own: list[dagster_private.DagsterDaemon] = [RetentionDaemon(settings)]
+    if dispatch:
+        own.append(DispatchDaemon(dispatch, settings))
     try:
-        dagster_private.run_daemons(instance, workspace, lambda inst: daemons(inst, extra), stop, _wake_all)
+        dagster_private.run_daemons(instance, workspace, lambda inst: daemons(inst, own), stop, _wake_all)
     finally:
         wake.close()
     return LOST if lost.is_set() else 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Mapping
 
+from kordant_jobs.catalog import JobRow
 from kordant_jobs.engine.job_rows import job_rows
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher, Pace
@@ -22,6 +24,7 @@ def dispatch_queue(
     history: RunHistory | None = None,
     woken: threading.Event,
     stop: threading.Event,
+    catalog: Mapping[str, JobRow] | None = None,
 ) -> None:
     """Dispatch requests until `stop` is set, looking at once whenever `woken` is.
 
@@ -41,7 +44,7 @@ def dispatch_queue(
         worker=f"{socket.gethostname()}:{os.getpid()}",
         history=history,
         pace=Pace(lease_s=settings.lease_s),
-        catalog=job_rows(),
+        catalog=catalog or job_rows(),
     )
 
     def pass_on() -> None:

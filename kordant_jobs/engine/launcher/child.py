@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, NoReturn
@@ -33,16 +34,16 @@ OUTCOMES = {
 }
 
 
-def live(parent: int, control: socket.socket, instance: DagsterInstance) -> NoReturn:
+def live(parent: int, control: socket.socket, instance: DagsterInstance, engines: Sequence[sa.Engine]) -> NoReturn:
     """The life of a child, from the fork on. Never returns."""
     code = 1
     try:
         _become_a_child(parent)
-        engine = dagster_private.pool_of(instance)
-        _connect(engine)
+        for engine in engines:
+            _connect(engine)
         control.sendall(encode({"ready": True}))
         with control.makefile("rb") as orders:
-            code = _serve(orders, control, instance, engine)
+            code = _serve(orders, control, instance, dagster_private.pool_of(instance))
     except SystemExit:
         code = 0
     except BaseException:  # noqa: BLE001 - the last frame of the process: nobody above could handle it
@@ -69,8 +70,8 @@ def _become_a_child(parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     gc.set_threshold(20_000, 20, 50)  # a short run ends before the first collection
     random.seed()
-    if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()
+    if numbers := sys.modules.get("numpy.random"):  # NumPy loads it when it is first used, which takes 20 ms
+        numbers.seed(int.from_bytes(os.urandom(4), "little"))
 
 
 def _connect(engine: sa.Engine) -> None:
@@ -95,7 +96,7 @@ def _serve(orders: Any, control: socket.socket, instance: DagsterInstance, engin
 
 def _run(order: dict[str, Any], control: socket.socket, instance: DagsterInstance, engine: sa.Engine) -> int:
     outcome, failure = "failure", None
-    interrupted = False
+    interrupted = ended = False
     INTERRUPTIONS_ARE_TOLD.set(True)
     with dagster_private.capture_interrupts():
         try:
@@ -104,6 +105,7 @@ def _run(order: dict[str, Any], control: socket.socket, instance: DagsterInstanc
                     failure = failure_of(event)
                 elif event.event_type in OUTCOMES:
                     outcome = OUTCOMES[event.event_type]
+                    ended = True
                     if event.event_type == DagsterEventType.RUN_FAILURE:
                         failure = failure_of_run(event, failure)
                         interrupted = failure.interrupted
@@ -113,7 +115,8 @@ def _run(order: dict[str, Any], control: socket.socket, instance: DagsterInstanc
             traceback.print_exc()
             failure = Failure(error=f"{type(error).__name__} outside the job's own code: see the run's event log")
     failure = failure or Failure(error="the run ended without saying how")
-    dagster_private.end_if_unfinished(instance, order["run_id"], failure.error)
+    if not ended:
+        dagster_private.end_if_unfinished(instance, order["run_id"], failure.error)
     dagster_private.flush(engine)
     said = replace(failure, interrupted=interrupted) if outcome == "failure" else Failure(error="")
     control.sendall(encode({"outcome": outcome, **asdict(said)}))

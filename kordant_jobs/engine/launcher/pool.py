@@ -15,11 +15,12 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dagster import DagsterInstance
+from sqlalchemy import Engine
 
 from kordant_jobs.engine.launcher import tree
 from kordant_jobs.engine.launcher.child import live
@@ -58,6 +59,8 @@ class Pool:
     """All children of one warm process. Single-threaded: everything happens in the caller's loop."""
 
     instance: DagsterInstance
+    engines: Sequence[Engine]
+    """What a child connects ahead, Dagster's storage first; none is connected here."""
     selector: selectors.BaseSelector
     journal: Journal
     publish: Callable[[RunEnd], None]
@@ -268,7 +271,7 @@ class Pool:
             ours.close()
             for child in self.children.values():
                 child.control.close()
-            live(parent, theirs, self.instance)
+            live(parent, theirs, self.instance, self.engines)
         theirs.close()
         self.adopt(Child(pid=pid, start=tree.start_ticks(pid) or 0, control=ours))
 

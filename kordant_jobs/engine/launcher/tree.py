@@ -73,7 +73,7 @@ def use(pid: int, *, exact_above_mb: float) -> TreeUse:
     that passes `exact_above_mb`; from there on the exact, dearer figure."""
     members = [pid, *descendants(pid)]
     cpu_s = sum(_cpu_s(member) for member in members)
-    memory_mb = sum(_resident_mb(member) for member in members)
+    memory_mb = sum(resident_mb(member) for member in members)
     if memory_mb > exact_above_mb:
         memory_mb = sum(_proportional_mb(member) for member in members)
     return TreeUse(cpu_s=cpu_s, memory_mb=memory_mb)
@@ -110,7 +110,8 @@ def _cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:15])) / _TICKS_PER_S if fields else 0.0
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb(pid: int) -> float:
+    """Resident memory of one process, shared pages counted whole; 0 when it is gone."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_MB
     except (OSError, ValueError, IndexError):
@@ -122,4 +123,4 @@ def _proportional_mb(pid: int) -> float:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
-    return _resident_mb(pid)
+    return resident_mb(pid)

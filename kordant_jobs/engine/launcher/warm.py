@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import sqlalchemy as sa
 from dagster import DagsterInstance
 
 from kordant_jobs.engine import dagster_private
@@ -32,6 +33,7 @@ from kordant_jobs.engine.launcher.run import Cause, Run
 from kordant_jobs.engine.runs import RETURNING
 from kordant_jobs.errors import KordantError, SetupError
 from kordant_jobs.settings import Settings, load_settings
+from kordant_jobs.store import database
 
 LAST_WORDS_S = 3.0
 """Between SIGTERM and SIGKILL to a run when the process ends: to write that it was stopped."""
@@ -51,12 +53,22 @@ def prepare(settings: Settings) -> DagsterInstance:
     dagster_private.load_definitions(settings.definitions_module)
     instance = dagster_private.open_instance(home)
     dagster_private.warm_up_run(instance)
-    dagster_private.pool_of(instance).dispose()
+    for engine in engines(instance, settings):
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+        engine.dispose()
     check_threads()
     check_connections(before)
     gc.collect()
     gc.freeze()  # what is here now stays, and is shared: no child's collector touches it
     return instance
+
+
+def engines(instance: DagsterInstance, settings: Settings) -> list[sa.Engine]:
+    """The engines on which a run finds itself connected: Dagster's storage, and our own database when it is set."""
+    url = settings.database_url
+    own = [database.shared_engine(url.get_secret_value())] if url else []
+    return [dagster_private.pool_of(instance), *own]
 
 
 HARMLESS_THREADS = frozenset({"jemalloc_bg_thd", "polars-ooc-clea"})
@@ -129,6 +141,7 @@ class Warm:
         journal = Journal(self.settings.state_dir / "warm")
         self.pool = Pool(
             instance=instance,
+            engines=engines(instance, self.settings),
             selector=selector,
             journal=journal,
             publish=self.front.publish,

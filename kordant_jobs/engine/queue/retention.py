@@ -1,57 +1,190 @@
-"""How long ended requests, their attempts and idempotency keys are kept. What waits or runs is never touched."""
+"""How long history is kept: ended requests and their attempts, idempotency keys, Dagster's runs, events and ticks.
+
+What waits or runs is never touched, nor is anything of a subscription: its alerts, exposures and reports have rules
+of their own. Deleting is in bulks, a transaction each, so that no lock is held for long; what somebody else holds at
+the moment is left for the next time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from kordant_jobs.domain.requests import RequestStatus
-from kordant_jobs.store import requests
-from kordant_jobs.store.schema import idempotency_keys
+from kordant_jobs.settings import Settings
+from kordant_jobs.store import history, requests
+from kordant_jobs.store.schema import DAGSTER_SCHEMA, SCHEMA, idempotency_keys
 
 BULK = 10_000
-"""Requests deleted in one transaction: about 0.3 s, so that no lock is held for long."""
+"""Rows deleted in one transaction: about 0.3 s."""
+EVENTS_A_RUN = 16
+"""A bulk of runs is smaller by this, since each takes its events along."""
+TIDY_ABOVE = 1_000
+"""Rows deleted at once from which on their space is made free at once (VACUUM), not when autovacuum comes by."""
+
+DONE = (RequestStatus.COMPLETED, RequestStatus.CANCELLED)
+DEAD = (RequestStatus.DEAD, RequestStatus.EXPIRED)
+GOOD_RUNS, FAILED_RUNS = ("SUCCESS", "CANCELED"), ("FAILURE",)
+"""Dagster's words. A run in any other state has not ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """Days for which each kind is kept after it ended."""
+    """Days for which each kind is kept after it ended. The numbers are the settings'."""
 
-    done_days: float = 30.0
-    """Completed and cancelled: a month of history for dashboards and questions of support."""
-    dead_days: float = 90.0
-    """Dead letters, expired ones too: longer, since somebody may still look into them."""
+    done_days: float
+    """Completed and cancelled requests, good runs, ticks."""
+    dead_days: float
+    """Dead letters and failed runs: longer, since somebody may still look into them."""
+    tick_days: float
+    """Ticks that found nothing to do: several a minute, of no use but while looking into a sensor."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Keep:
+        """As set by KORDANT_KEEP_*."""
+        return cls(
+            done_days=settings.keep_done_days, dead_days=settings.keep_failed_days, tick_days=settings.keep_tick_days
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """What was deleted."""
+    """What was deleted, or would be: rows, but for `runs` and `failed_runs`, which took their events along."""
 
-    requests: int
-    dead: int
-    idempotency_keys: int
+    requests: int = 0
+    dead: int = 0
+    idempotency_keys: int = 0
+    runs: int = 0
+    failed_runs: int = 0
+    skipped_ticks: int = 0
+    ticks: int = 0
+
+    @property
+    def rows(self) -> int:
+        """About how many rows that was."""
+        counts: dict[str, int] = asdict(self)
+        return sum(counts.values()) + EVENTS_A_RUN * (self.runs + self.failed_runs)
 
 
-def prune(db: Engine, *, now: datetime, keep: Keep | None = None, bulk: int = BULK) -> Pruned:
-    """Delete what is older than its time, in transactions of `bulk` requests each. Safe to repeat and to break off."""
-    keep = keep or Keep()
-    rules: Mapping[str, tuple[Sequence[RequestStatus], float]] = {
-        "requests": ((RequestStatus.COMPLETED, RequestStatus.CANCELLED), keep.done_days),
-        "dead": ((RequestStatus.DEAD, RequestStatus.EXPIRED), keep.dead_days),
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """One kind: count what is too old, or delete a bulk of it, which returns how many it took."""
+
+    count: Callable[[Connection], int]
+    delete: Callable[[Connection, int], int]
+    weight: int = 1
+    dagster: bool = False
+
+
+def prune(
+    db: Engine,
+    *,
+    now: datetime,
+    keep: Keep,
+    bulk: int = BULK,
+    run_files: Path | None = None,
+    dry_run: bool = False,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Pruned:
+    """Delete what is older than its time, or with `dry_run` only say how much that is. Safe to repeat and to break
+    off, which it does between two bulks when `go_on` says no.
+
+    `run_files` is the folder with one folder a run (captured output, values between steps); those of deleted runs
+    go as well.
+    """
+    rules = _rules(now, keep, run_files)
+    with db.connect() as connection:
+        if not history.there(connection):
+            rules = {kind: rule for kind, rule in rules.items() if not rule.dagster}
+        if dry_run:
+            return Pruned(**{kind: rule.count(connection) for kind, rule in rules.items()})
+    gone = {kind: sum(_bulks(db, rule, max(1, bulk // rule.weight), go_on)) for kind, rule in rules.items()}
+    pruned = Pruned(**gone)
+    if pruned.rows >= TIDY_ABOVE:
+        _tidy(db)
+    return pruned
+
+
+def _bulks(db: Engine, rule: _Rule, bulk: int, go_on: Callable[[], bool]) -> Iterator[int]:
+    while go_on():
+        with db.begin() as connection:
+            count = rule.delete(connection, bulk)
+        yield count
+        if count < bulk:
+            return
+
+
+def _rules(now: datetime, keep: Keep, run_files: Path | None) -> Mapping[str, _Rule]:
+    done, dead, tick = (now - timedelta(days=days) for days in (keep.done_days, keep.dead_days, keep.tick_days))
+    return {
+        "requests": _requests(DONE, done),
+        "dead": _requests(DEAD, dead),
+        "idempotency_keys": _keys(now),
+        "runs": _runs(GOOD_RUNS, done, run_files),
+        "failed_runs": _runs(FAILED_RUNS, dead, run_files),
+        "skipped_ticks": _ticks(True, tick),
+        "ticks": _ticks(False, done),
     }
-    gone = dict.fromkeys(rules, 0)
-    for kind, (statuses, days) in rules.items():
-        ended_before = now - timedelta(days=days)
-        while True:
-            with db.begin() as connection:
-                count = requests.prune(connection, statuses, ended_before=ended_before, limit=bulk)
-            gone[kind] += count
-            if count < bulk:
-                break
-    with db.begin() as connection:
-        keys = connection.execute(sa.delete(idempotency_keys).where(idempotency_keys.c.until <= now)).rowcount
-    return Pruned(requests=gone["requests"], dead=gone["dead"], idempotency_keys=keys)
+
+
+def _requests(statuses: Sequence[RequestStatus], before: datetime) -> _Rule:
+    return _Rule(
+        count=lambda connection: requests.count_ended(connection, statuses, ended_before=before),
+        delete=lambda connection, bulk: requests.prune(connection, statuses, ended_before=before, limit=bulk),
+    )
+
+
+def _keys(now: datetime) -> _Rule:
+    column = idempotency_keys.c
+    over = column.until <= now
+
+    def delete(connection: Connection, bulk: int) -> int:
+        some = sa.select(column.job, column.key).where(over).limit(bulk).with_for_update(skip_locked=True).subquery()
+        mine = sa.and_(column.job == some.c.job, column.key == some.c.key)
+        return connection.execute(sa.delete(idempotency_keys).where(mine)).rowcount
+
+    return _Rule(
+        count=lambda connection: connection.execute(
+            sa.select(sa.func.count()).select_from(idempotency_keys).where(over)
+        ).scalar_one(),
+        delete=delete,
+    )
+
+
+def _runs(statuses: Sequence[str], before: datetime, files: Path | None) -> _Rule:
+    def delete(connection: Connection, bulk: int) -> int:
+        ids = history.delete_runs(connection, statuses, before=before, limit=bulk)
+        if files is not None:
+            for run_id in ids:
+                shutil.rmtree(files / run_id, ignore_errors=True)
+        return len(ids)
+
+    return _Rule(
+        count=lambda connection: history.count_runs(connection, statuses, before=before),
+        delete=delete,
+        weight=EVENTS_A_RUN,
+        dagster=True,
+    )
+
+
+def _ticks(skipped: bool, before: datetime) -> _Rule:
+    return _Rule(
+        count=lambda connection: history.count_ticks(connection, skipped=skipped, before=before),
+        delete=lambda connection, bulk: history.delete_ticks(connection, skipped=skipped, before=before, limit=bulk),
+        dagster=True,
+    )
+
+
+def _tidy(db: Engine) -> None:
+    """Let the tables use the space again. A table that somebody else is tidying is left to them."""
+    tables = [f"{SCHEMA}.{name}" for name in ("job_requests", "job_attempts", "idempotency_keys", "run_progress")]
+    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if history.there(connection):
+            tables += [f"{DAGSTER_SCHEMA}.{name}" for name in ("event_logs", "runs", "run_tags", "job_ticks")]
+        connection.execute(sa.text(f"VACUUM (SKIP_LOCKED, ANALYZE) {', '.join(tables)}"))

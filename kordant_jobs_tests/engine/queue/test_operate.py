@@ -1,8 +1,7 @@
-"""What operators do: look, replay, acknowledge, expire, cancel; and what retention takes away."""
+"""What operators do: look, replay, acknowledge, expire, cancel."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -11,7 +10,6 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.requests import Cause, RequestStatus
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
-from kordant_jobs.engine.queue.retention import Keep, Pruned, prune
 from kordant_jobs.engine.testing import FakeClock, Work, drain, statuses
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.requests import Filter, find
@@ -106,24 +104,3 @@ def test_what_waits_is_cancelled_at_once_and_stays_so(queue: Engine, clock: Fake
         assert len(operate.cancel(connection, Filter(entity_key="s1"), now=clock.now())) == 5
     drain(queue, {"toy": lambda work: None}, clock, catalog=ROWS)
     assert statuses(queue) == {RequestStatus.COMPLETED: 5, RequestStatus.CANCELLED: 5}
-
-
-def test_retention_takes_what_ended_long_ago_and_nothing_that_waits(queue: Engine, clock: FakeClock) -> None:
-    with queue.begin() as connection:
-        items = [Item(payload=Toy(number=n), idempotency_key=str(n)) for n in range(25)]
-        enqueue_many(connection, items, requested_by="test", now=clock.now(), catalog=ROWS)
-        enqueue(connection, Mail(), requested_by="test", now=clock.now(), catalog=ROWS)
-        enqueue(
-            connection, Mail(), requested_by="test", now=clock.now(), catalog=ROWS,
-            run_at=clock.now() + timedelta(days=400),
-        )  # fmt: skip
-    until = clock.now() + timedelta(days=1)
-    drain(queue, {"toy": lambda work: None, "mail": fail}, clock, catalog=ROWS, until=until)
-    keep = Keep(done_days=30, dead_days=90)
-    clock.advance(29 * 86_400)
-    assert prune(queue, now=clock.now(), keep=keep) == Pruned(requests=0, dead=0, idempotency_keys=25)
-    clock.advance(2 * 86_400)
-    assert prune(queue, now=clock.now(), keep=keep, bulk=10) == Pruned(requests=25, dead=0, idempotency_keys=0)
-    clock.advance(60 * 86_400)
-    assert prune(queue, now=clock.now(), keep=keep) == Pruned(requests=0, dead=1, idempotency_keys=0)
-    assert statuses(queue) == {RequestStatus.PENDING: 1}

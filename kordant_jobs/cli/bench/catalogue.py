@@ -1,0 +1,56 @@
+"""The catalogue of the bench: the project's own, and two jobs of which only the start is of interest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from kordant_jobs.catalog import BY_NAME, JobRow
+from kordant_jobs.domain.payloads import Payload
+
+
+class Stamp(Payload):
+    """One event: its op writes down its clock."""
+
+    job: ClassVar[str] = "bench_stamp"
+
+    event: int
+
+    @classmethod
+    def run_config(cls, batch: Sequence[Self]) -> Mapping[str, Any]:
+        """The event, as the op takes it."""
+        return {"ops": {"stamp": {"config": {"event": str(batch[0].event)}}}}
+
+
+class Nudge(Stamp):
+    """As Stamp, for the job of which many requests become one run."""
+
+    job: ClassVar[str] = "bench_nudge"
+
+
+STAMP = JobRow(
+    name=Stamp.job,
+    alias="bench.stamp",
+    purpose="a run an event",
+    started_by="the bench",
+    payload=Stamp,
+    timeout_s=60,
+    cpu_s=60,
+    memory_mb=1024,
+    concurrency=64,
+)
+NUDGE = JobRow(
+    name=Nudge.job,
+    alias="bench.nudge",
+    purpose="a run for many events",
+    started_by="the bench",
+    payload=Nudge,
+    timeout_s=60,
+    cpu_s=60,
+    memory_mb=1024,
+    concurrency=2,
+    batch_size=10_000,
+    batch_wait_s=0.05,
+)
+
+CATALOG: Mapping[str, JobRow] = {**BY_NAME, STAMP.name: STAMP, NUDGE.name: NUDGE}
