@@ -37,8 +37,12 @@ def db(context: dg.InitResourceContext) -> Iterator[Engine]:
             "KORDANT_DATABASE_URL is unset. Start through `python3 -m kordant_jobs up`, or run a Dagster command as "
             "`python3 -m kordant_jobs dagster …`, which sets it."
         )
-    with database_of_run(url.get_secret_value(), context.run, context.instance) as engine:
-        yield engine
+    engine = database.create_engine(url.get_secret_value())
+    try:
+        with database_of_run(engine, context.run, context.instance) as fenced:
+            yield fenced
+    finally:
+        engine.dispose()
 
 
 @dg.resource(

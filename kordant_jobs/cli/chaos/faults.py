@@ -58,7 +58,7 @@ def kill_code_server(site: Site, chance: Random) -> float:
 
 def kill_daemon(site: Site, chance: Random) -> float:
     """SIGKILL to the daemon, whose claims nobody started then run out."""
-    _signal(site.part("daemon"), signal.SIGKILL)
+    _signal(site.daemon(), signal.SIGKILL)
     return LEASE_S + RETRY_S
 
 
@@ -74,7 +74,7 @@ def pause_warm(site: Site, chance: Random) -> float:
 
 def pause_daemon(site: Site, chance: Random) -> float:
     """SIGSTOP to the daemon, for longer than a lease."""
-    return _pause(site.part("daemon"))
+    return _pause(site.daemon())
 
 
 def _pause(pid: int | None) -> float:

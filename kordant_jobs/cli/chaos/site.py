@@ -103,6 +103,11 @@ class Site:
         below = tree.children(keeper) if keeper else []
         return next((pid for pid in below if tree.start_ticks(pid) is not None), None)
 
+    def daemon(self) -> int | None:
+        """The daemon process that leads: it has a thread a daemon, where one that stands by has hardly any."""
+        found = [pid for name in ("daemon", "daemon-standby") if (pid := self.part(name)) is not None]
+        return max(found, key=lambda pid: len(list(Path(f"/proc/{pid}/task").glob("*"))), default=None)
+
     def cut_connections(self) -> None:
         """End every session on our database but this one's."""
         with self.db.connect() as connection:
