@@ -46,11 +46,16 @@ class Strike:
 
 
 def strike(kind: str, at: Site, chance: Random) -> Strike:
-    """One fault amid work, and its recovery.
+    """One fault amid work, once the system is whole, and its recovery.
 
     Raises:
-        TransientError: work was still open after a minute and a half.
+        TransientError: work was still open, or a part still away, after a minute and a half.
     """
+    deadline = time.monotonic() + GIVEN_UP_AFTER_S
+    while not at.whole():
+        if time.monotonic() > deadline:
+            raise TransientError(f"a part did not come back in {GIVEN_UP_AFTER_S:g} s: {'; '.join(at.said[-3:])}")
+        time.sleep(0.1)
     at.enqueue([chance.uniform(*WORK_S) for _ in range(BURST)])
     time.sleep(chance.uniform(0, STRIKE_WITHIN_S))
     by_design_s = FAULTS[kind](at, chance)

@@ -184,11 +184,14 @@ class Warm:
         lock = self.settings.state_dir / "warm.lock"
         lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         turn = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        looked_at = time.monotonic()
+        looked_at, said = time.monotonic(), False
         while not self.stopping:
             with suppress(BlockingIOError):
                 fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return turn
+            if not said:
+                print(f"warm process {os.getpid()} stands by", flush=True)  # noqa: T201 - its log
+                said = True
             time.sleep(TURN_POLL_S)
             if time.monotonic() - looked_at > CODE_POLL_S:
                 looked_at = time.monotonic()
