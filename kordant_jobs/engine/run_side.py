@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.requests import Cause, Outcome
-from kordant_jobs.engine.job_rows import job_rows
+from kordant_jobs.engine.job_rows import job_of
 from kordant_jobs.engine.launcher.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.op_body import ITEMS_FAILED
 from kordant_jobs.engine.queue import outcomes, work
@@ -76,11 +76,6 @@ def database_of_run(db: Engine, run: DagsterRun | None, instance: DagsterInstanc
         yield db
     finally:
         side.ops_are_over()
-
-
-def job_of(dagster_job: str) -> JobRow | None:
-    """The catalogue's row that a job in Dagster belongs to."""
-    return next((row for row in job_rows().values() if dagster_job in row.dagster_jobs), None)
 
 
 class RunSide:

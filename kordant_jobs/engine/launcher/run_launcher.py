@@ -21,6 +21,7 @@ from kordant_jobs.engine.dagster_private import (
     RunLauncher,
     WorkerStatus,
 )
+from kordant_jobs.engine.job_rows import job_of, limit_tags
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.launcher.run import limits_of
 from kordant_jobs.engine.runs import CANCELED
@@ -76,10 +77,12 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         """
         run = context.dagster_run
         self._instance.add_run_tags(run.run_id, {HOST_TAG: socket.gethostname()})
+        row = job_of(run.job_name)
+        limits = limits_of({**(limit_tags(row) if row else {}), **run.tags})
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
-                ask(self._socket, {"op": "start", "run_id": run.run_id, "limits": limits_of(run.tags)})
+                ask(self._socket, {"op": "start", "run_id": run.run_id, "limits": limits})
             except TransientError as error:
                 if time.monotonic() > deadline:
                     raise DagsterLaunchFailedError(str(error)) from None  # type: ignore[no-untyped-call]
