@@ -25,7 +25,8 @@ from kordant_jobs.store.server import open_keyring
 
 @dg.resource(description="Our Postgres (KORDANT_DATABASE_URL).")
 def db(context: dg.InitResourceContext) -> Iterator[Engine]:
-    """An engine on our schema, closed with the run. In a run it is fenced: see `engine.run_side`.
+    """The process's engine on our schema: a sensor's next tick, and a run in a warm process, find it connected.
+    While a run has it, it is fenced: see `engine.run_side`.
 
     Raises:
         SettingsError: KORDANT_DATABASE_URL is unset in this process.
@@ -37,7 +38,7 @@ def db(context: dg.InitResourceContext) -> Iterator[Engine]:
             "KORDANT_DATABASE_URL is unset. Start through `python3 -m kordant_jobs up`, or run a Dagster command as "
             "`python3 -m kordant_jobs dagster …`, which sets it."
         )
-    with database_of_run(url.get_secret_value(), context.run, context.instance) as engine:
+    with database_of_run(database.shared_engine(url.get_secret_value()), context.run, context.instance) as engine:
         yield engine
 
 

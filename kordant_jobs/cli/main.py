@@ -89,12 +89,14 @@ def dagster(context: typer.Context) -> None:
 def chaos(
     faults: Annotated[int, typer.Option(min=1, help="How many faults strike, one after the other.")] = 200,
     seed: Annotated[int, typer.Option(help="Same seed, same faults in the same order.")] = 1,
+    only: Annotated[list[str] | None, typer.Option(help="Only this kind of fault; may be given again.")] = None,
+    requests: Annotated[int, typer.Option(min=3, help="Requests a fault.")] = 7,
     as_json: AsJson = False,
 ) -> None:
     """Strike a system of its own with kills, pauses, restarts and cuts, and count effects in an outside ledger."""
     from kordant_jobs.cli.chaos.campaign import chaos as strike
 
-    raise SystemExit(strike(faults, seed, as_json=as_json))
+    raise SystemExit(strike(faults, seed, only=only or (), requests=requests, as_json=as_json))
 
 
 @app.command()

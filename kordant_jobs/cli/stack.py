@@ -39,7 +39,11 @@ RESTART_DELAYS_S = (0, 1, 2, 5, 10, 30)
 STEADY_AFTER_S = 20.0
 """A part that ran this long starts again with the first delay."""
 
-ENVIRON_OF = {"warm": {"OPENBLAS_NUM_THREADS": "1"}}
+STANDBYS = {"warm": "warm-standby", "daemon": "daemon-standby"}
+"""A start takes seconds of CPU, for the imports of Dagster and of all jobs; one that stands by has them behind it."""
+STOPPED_IN_ORDER = ("webserver", "daemon", "warm", "code-server")
+
+ENVIRON_OF = {name: {"OPENBLAS_NUM_THREADS": "1"} for name in ("warm", "warm-standby")}
 """NumPy's OpenBLAS starts its threads at import; the warm process forks, and may have none."""
 
 _SOCKET_PATH = re.compile(r"[A-Za-z0-9/._-]{1,100}")
@@ -131,7 +135,7 @@ class Stack:
 
     def pids(self) -> dict[str, int]:
         """The process of each part that runs: the leader of its session."""
-        return {name: part.pid for name, part in self._parts.items() if part.pid is not None}
+        return {name: part.pid for name, part in dict(self._parts).items() if part.pid is not None}
 
     def start(self) -> None:
         """Start the parts, all at once; back when every one of them answers.
@@ -163,9 +167,10 @@ class Stack:
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End every part and all that it started: webserver, daemon, warm process, code server.
 
-        At most `grace_s` each, and a few seconds more where something must be killed.
+        What stands by goes first, so that it takes nothing over. At most `grace_s` each, and a few seconds more where
+        something must be killed.
         """
-        for name in ("webserver", "daemon", "warm", "code-server"):
+        for name in (*(name for name in self._parts if name in STANDBYS.values()), *STOPPED_IN_ORDER):
             if part := self._parts.pop(name, None):
                 part.end(grace_s)
         self.urls.clear()
@@ -175,11 +180,15 @@ class Stack:
         self._claim.release()
 
     def wait(self, stop_event: threading.Event) -> int:
-        """Watch over the parts until `stop_event` is set: one that ends is started again, after a delay.
+        """Watch over the parts until `stop_event` is set: one that ends is started again, after a delay. Where what
+        a part does may not wait for that, a second one stands by.
 
         Back with 0; the parts still run then, and `stop` ends them.
         """
-        while not stop_event.wait(0.2):
+        if "warm" in self._parts:
+            for name, standby in STANDBYS.items():
+                self._launch(standby, self._parts[name].command[1:])
+        while not stop_event.wait(0.1):
             for part in self._parts.values():
                 self._watch(part)
         return 0

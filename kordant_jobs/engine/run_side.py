@@ -12,7 +12,7 @@ import logging
 import os
 import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.requests import Cause, Outcome
-from kordant_jobs.engine.job_rows import job_rows
+from kordant_jobs.engine.job_rows import job_of
 from kordant_jobs.engine.launcher.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.op_body import ITEMS_FAILED
 from kordant_jobs.engine.queue import outcomes, work
@@ -33,14 +33,14 @@ from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.recorded import AsStarted, payload_of_run
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.settings import load_settings
-from kordant_jobs.store import database, leases, requests
+from kordant_jobs.store import leases, requests
 from kordant_jobs.store.database import saying_what_failed
 from kordant_jobs.store.leases import Lease, LeaseLost
 
 log = logging.getLogger(__name__)
 
 INTERRUPTIONS_ARE_TOLD: ContextVar[bool] = ContextVar("INTERRUPTIONS_ARE_TOLD", default=False)
-"""In a warm child, which has one run: who interrupts it knows why and tells the queue. Elsewhere the run does."""
+"""In a warm child: who interrupts the run knows why, and tells the queue. Elsewhere the run itself does."""
 
 LAST_EVENT_WITHIN_S = 60.0
 """Between a run's last op and its last event: seconds at worst, when the database was away."""
@@ -49,7 +49,6 @@ _OVER: set[str] = set()
 """Runs that ended in this process: `dagster job execute` makes their resources once more, to show the results."""
 
 _UNFENCED = "kordant_unfenced"
-_NAMED = "kordant_named"
 _STARTED_BY = (
     ("dagster/schedule_name", "schedule"),
     ("dagster/sensor_name", "sensor"),
@@ -60,32 +59,23 @@ _STARTED_BY = (
 
 
 @contextmanager
-def database_of_run(url: str, run: DagsterRun | None, instance: DagsterInstance | None) -> Iterator[Engine]:
-    """An engine on our database for what is not a run of a job of the catalogue, too: a sensor, say, gets a plain one.
+def database_of_run(db: Engine, run: DagsterRun | None, instance: DagsterInstance | None) -> Iterator[Engine]:
+    """`db` as the ops of a run may use it. What is no run of a job of the catalogue (a sensor, say) gets it as it is.
 
     Raises:
         LeaseLost: the run's work was given to another one; it must end without doing anything.
         DatabaseUnavailable: Postgres is away.
     """
-    alone = run is None or INTERRUPTIONS_ARE_TOLD.get()
-    db = database.shared_engine(url) if alone else database.create_engine(url)
-    side: RunSide | None = None
+    row = None if run is None or run.run_id in _OVER else job_of(run.job_name)
+    if run is None or instance is None or row is None:
+        yield db
+        return
+    side = RunSide(db, run, instance, row)
     try:
-        row = None if run is None or run.run_id in _OVER else job_of(run.job_name)
-        if run is not None and instance is not None and row is not None:
-            side = RunSide(db, run, instance, row)
-            side.begin()
+        side.begin()
         yield db
     finally:
-        if side is not None:
-            side.ops_are_over()
-        if not alone:
-            db.dispose()
-
-
-def job_of(dagster_job: str) -> JobRow | None:
-    """The catalogue's row that a job in Dagster belongs to."""
-    return next((row for row in job_rows().values() if dagster_job in row.dagster_jobs), None)
+        side.ops_are_over()
 
 
 class RunSide:
@@ -99,6 +89,8 @@ class RunSide:
         self._row = row
         self._clock = DatabaseClock(self._unfenced)
         self._ttl_s = load_settings().lease_s
+        self._listening: list[tuple[str, Callable[..., None]]] = []
+        self._heartbeat: work.Heartbeat | None = None
         self._failure: Failure | None = None
         self._figures: dict[str, Any] = {}
 
@@ -109,17 +101,23 @@ class RunSide:
             LeaseLost: the run came too late.
             DatabaseUnavailable: Postgres is away.
         """
-        _name_connections(self._db, leases.session_name(self._run.run_id))
+        self._listen("checkout", _named(leases.session_name(self._run.run_id)))
         with saying_what_failed():
-            self._lease = self._own_lease() or self._recorded()
-        _fence(self._db, self._lease)
-        self._heartbeat = work.Heartbeat(self._unfenced, self._lease, clock=self._clock, ttl_s=self._ttl_s)
+            lease = self._own_lease() or self._recorded()
+        self._listen("begin", _fenced(lease))
+        self._heartbeat = work.Heartbeat(self._unfenced, lease, clock=self._clock, ttl_s=self._ttl_s)
         self._heartbeat.start()
         self._instance.add_event_listener(self._run.run_id, self._heard)
 
+    def _listen(self, event: str, hook: Callable[..., None]) -> None:
+        sa.event.listen(self._db, event, hook)
+        self._listening.append((event, hook))
+
     def ops_are_over(self) -> None:
         """The run's last event is still to come; should it not, the lease runs out soon."""
-        if hasattr(self, "_heartbeat"):
+        for event, hook in self._listening:
+            sa.event.remove(self._db, event, hook)
+        if self._heartbeat is not None:
             self._heartbeat.stop_in(LAST_EVENT_WITHIN_S)
 
     def _own_lease(self) -> Lease | None:
@@ -176,10 +174,7 @@ class RunSide:
                 self._ended(self._end(Outcome.CANCELED))
             case DagsterEventType.RUN_FAILURE:
                 failure = failure_of_run(event, self._failure)
-                if failure.interrupted and INTERRUPTIONS_ARE_TOLD.get():
-                    self._heartbeat.stop()
-                    return
-                self._ended(self._end(Outcome.FAILURE, failure))
+                self._ended(self._end(Outcome.FAILURE, failure), left=failure.interrupted)
 
     def _end(self, outcome: Outcome, failure: Failure | None = None) -> RunEnd:
         own, below = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
@@ -195,10 +190,15 @@ class RunSide:
             permanent=failure is not None and failure.permanent,
         )
 
-    def _ended(self, end: RunEnd) -> None:
-        """Move its requests on. Should that fail, whoever looks after the lease does it: nothing is lost."""
+    def _ended(self, end: RunEnd, *, left: bool = False) -> None:
+        """Move its requests on. Should that fail, whoever looks after the lease does it: nothing is lost. `left`: it
+        is left to who interrupted the run, if that one tells the queue.
+        """
         _OVER.add(end.run_id)
-        self._heartbeat.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        if left and INTERRUPTIONS_ARE_TOLD.get():
+            return
         failed = self._figures.pop(ITEMS_FAILED, 0)
         try:
             with self._unfenced.begin() as connection:
@@ -216,25 +216,24 @@ def _started_by(run: DagsterRun) -> str:
     return next((f"{word}:{run.tags[tag]}" for tag, word in _STARTED_BY if tag in run.tags), "dagster")
 
 
-def _name_connections(db: Engine, name: str) -> None:
-    """Give the run's connections a name by which they can be cut, should it be lost in the middle of a transaction."""
+def _named(name: str) -> Callable[..., None]:
+    """Gives a run's connections a name by which they can be cut, should it be lost in the middle of a transaction."""
 
-    @sa.event.listens_for(db, "checkout")
-    def named(connection: Any, record: Any, _proxy: Any) -> None:
-        if record.info.get(_NAMED) == name:
-            return
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('application_name', %s, false)", (name,))
-        connection.commit()
-        record.info[_NAMED] = name
+    def name_it(connection: Any, record: Any, proxy: Any) -> None:
+        if record.info.get("named") != name:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('application_name', %s, false)", (name,))
+            connection.commit()
+            record.info["named"] = name
+
+    return name_it
 
 
-def _fence(db: Engine, lease: Lease) -> None:
-    """Prove in every transaction of the engine, until it ends, that the lease is held (as `leases.fenced` does)."""
+def _fenced(lease: Lease) -> Callable[..., None]:
+    """Proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does)."""
     held = "SELECT 1 FROM kordant.job_leases WHERE id = %s AND fence = %s FOR KEY SHARE"
 
-    @sa.event.listens_for(db, "begin")
-    def fenced(connection: Connection) -> None:
+    def prove(connection: Connection) -> None:
         if connection.get_execution_options().get(_UNFENCED):
             return
         raw: Any = connection.connection
@@ -246,3 +245,5 @@ def _fence(db: Engine, lease: Lease) -> None:
             raise sa.exc.OperationalError(held, None, error, connection_invalidated=bool(raw.closed)) from error
         if found is None:
             raise LeaseLost(leases.lost_text(lease))
+
+    return prove

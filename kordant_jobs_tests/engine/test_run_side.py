@@ -16,7 +16,7 @@ from kordant_jobs.engine.queue import work
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import attempts, leases
+from kordant_jobs.store import attempts, database, leases
 from kordant_jobs.store.attempts import Attempt, attempts_of
 from kordant_jobs.store.leases import Lease, LeaseLost
 from kordant_jobs.store.requests import Filter, Request, find
@@ -39,6 +39,14 @@ def chores(settings: Settings, db: Engine, monkeypatch: pytest.MonkeyPatch) -> E
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as made:
         yield made
+
+
+@pytest.fixture
+def own(database_url: str) -> Iterator[Engine]:
+    """The engine of the run's own process."""
+    made = database.create_engine(database_url)
+    yield made
+    made.dispose()
 
 
 def run(instance: dg.DagsterInstance, job: str = "chore", *, tags: Any = None, **config: Any) -> str:
@@ -115,7 +123,7 @@ def test_a_failed_run_moves_its_request_on_by_the_rule_of_its_error(
 
 
 def test_a_run_adopts_the_lease_it_was_ordered_under_and_ends_its_request(
-    chores: Engine, instance: dg.DagsterInstance
+    chores: Engine, own: Engine, instance: dg.DagsterInstance
 ) -> None:
     request_id, lease = queued(chores, Chore(number=2))
     job = toy_definitions.defs.resolve_job_def("chore")
@@ -124,14 +132,10 @@ def test_a_run_adopts_the_lease_it_was_ordered_under_and_ends_its_request(
     )
     instance.add_run_tags(ordered.run_id, {work.RUN_TAG: ordered.run_id})
     fresh = instance.get_run_by_id(ordered.run_id)
-    with database_of_run(_url(chores), fresh, instance) as db, db.begin() as connection:
+    with database_of_run(own, fresh, instance) as db, db.begin() as connection:
         assert connection.execute(sa.text("SELECT adopted FROM kordant.job_leases")).scalar_one() is True
     one, (attempt,) = only(chores)
     assert (one.id, one.run_id, attempt.run_id) == (request_id, ordered.run_id, ordered.run_id)
-
-
-def _url(db: Engine) -> str:
-    return db.url.render_as_string(hide_password=False)
 
 
 def test_a_run_that_comes_too_late_does_nothing(chores: Engine, instance: dg.DagsterInstance) -> None:
@@ -147,10 +151,12 @@ def test_a_run_that_comes_too_late_does_nothing(chores: Engine, instance: dg.Dag
     assert "End without doing anything" in str([event.event_specific_data for event in done.all_events])
 
 
-def test_a_run_that_lost_its_lease_writes_nothing_more(chores: Engine, instance: dg.DagsterInstance) -> None:
+def test_a_run_that_lost_its_lease_writes_nothing_more(
+    chores: Engine, own: Engine, instance: dg.DagsterInstance
+) -> None:
     job = toy_definitions.defs.resolve_job_def("chore")
     made = instance.create_run_for_job(job)
-    with database_of_run(_url(chores), made, instance) as db:
+    with database_of_run(own, made, instance) as db:
         with db.begin() as connection:
             connection.execute(sa.text("INSERT INTO toy_effects VALUES (1, '')"))
         with chores.begin() as connection:
@@ -162,9 +168,11 @@ def test_a_run_that_lost_its_lease_writes_nothing_more(chores: Engine, instance:
     assert effects(chores) == [1]
 
 
-def test_a_run_paused_in_the_middle_of_a_transaction_is_cut_off(chores: Engine, instance: dg.DagsterInstance) -> None:
+def test_a_run_paused_in_the_middle_of_a_transaction_is_cut_off(
+    chores: Engine, own: Engine, instance: dg.DagsterInstance
+) -> None:
     made = instance.create_run_for_job(toy_definitions.defs.resolve_job_def("chore"))
-    with database_of_run(_url(chores), made, instance) as db:
+    with database_of_run(own, made, instance) as db:
         paused = db.connect()
         paused.execute(sa.text("INSERT INTO toy_effects VALUES (1, '')"))
         with chores.begin() as reaper:
@@ -200,6 +208,6 @@ def test_repeating_a_run_that_ended_well_is_a_request_of_its_own(chores: Engine,
     assert found[0].requested_by == f"repeats:{first.run_id}"
 
 
-def test_a_sensor_gets_a_plain_engine(chores: Engine) -> None:
-    with database_of_run(_url(chores), None, None) as db, db.connect() as connection:
+def test_a_sensor_gets_a_plain_engine(chores: Engine, own: Engine) -> None:
+    with database_of_run(own, None, None) as db, db.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM kordant.job_leases")).scalar_one() == 0

@@ -188,6 +188,29 @@ def test_work_that_ended_while_no_daemon_was_there_is_not_done_again(system: Sys
         assert second.wait(40) == 0
 
 
+def test_of_two_daemons_one_acts_and_the_other_takes_over(system: System) -> None:
+    command = [sys.executable, "-m", "kordant_jobs.engine.daemon", "-w", str(CHECKOUT / "workspace.yaml")]
+    logs = system.stack.config.state_dir / "logs"
+    daemons = []
+    for name in ("first", "second"):
+        log = (logs / f"{name}.log").open("wb")
+        daemons.append(subprocess.Popen(command, env=system.environ, cwd=CHECKOUT, stderr=log))
+        word = "leads" if name == "first" else "stands by"
+        until(lambda name=name, word=word: word in (logs / f"{name}.log").read_text())  # type: ignore[misc]
+    first, second = daemons
+    try:
+        assert system.ended(system.enqueue(number=130))[0].status is RequestStatus.COMPLETED
+        assert "leads" not in (logs / "second.log").read_text()
+        first.kill()
+        assert system.ended(system.enqueue(number=132))[0].status is RequestStatus.COMPLETED
+        assert "leads" in (logs / "second.log").read_text()
+    finally:
+        first.kill()
+        first.wait()
+        second.terminate()
+        assert second.wait(40) == 0
+
+
 def test_nothing_is_left_running(system: System) -> None:
     until(lambda: not ask(socket_path(system.stack.config.state_dir), {"op": "ping"})["busy"])
     assert not system.all(statuses=(RequestStatus.RUNNING,))

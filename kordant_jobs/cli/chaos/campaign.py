@@ -20,8 +20,8 @@ from kordant_jobs.cli.output import err, print_table
 from kordant_jobs.cli.runs import progress_bar
 from kordant_jobs.errors import DatabaseUnavailable, TransientError
 
-BURST, AFTER = 5, 2
-"""Requests under way when a fault strikes, and right after it."""
+REQUESTS, AFTER = 7, 2
+"""Requests a fault, and how many of them come right after it; the others are under way when it strikes."""
 WORK_S = (0.02, 0.3)
 STRIKE_WITHIN_S = 0.6
 RECOVERY_S = 5.0
@@ -45,13 +45,18 @@ class Strike:
         return self.recovered_s > RECOVERY_S + self.by_design_s
 
 
-def strike(kind: str, at: Site, chance: Random) -> Strike:
-    """One fault amid work, and its recovery.
+def strike(kind: str, at: Site, chance: Random, requests: int = REQUESTS) -> Strike:
+    """One fault amid work, once the system is whole, and its recovery.
 
     Raises:
-        TransientError: work was still open after a minute and a half.
+        TransientError: work was still open, or a part still away, after a minute and a half.
     """
-    at.enqueue([chance.uniform(*WORK_S) for _ in range(BURST)])
+    deadline = time.monotonic() + GIVEN_UP_AFTER_S
+    while not at.whole():
+        if time.monotonic() > deadline:
+            raise TransientError(f"a part did not come back in {GIVEN_UP_AFTER_S:g} s: {'; '.join(at.said[-3:])}")
+        time.sleep(0.1)
+    at.enqueue([chance.uniform(*WORK_S) for _ in range(requests - AFTER)])
     time.sleep(chance.uniform(0, STRIKE_WITHIN_S))
     by_design_s = FAULTS[kind](at, chance)
     struck = time.monotonic()
@@ -106,13 +111,16 @@ class Campaign:
         ]
 
 
-def run_campaign(faults: int, seed: int, folder: Path, *, quiet: bool = False) -> Campaign:
-    """Strike a system in this folder with so many faults, and compare the books at the end.
+def run_campaign(
+    faults: int, seed: int, folder: Path, *, only: Sequence[str] = (), requests: int = REQUESTS, quiet: bool = False
+) -> Campaign:
+    """Strike a system in this folder with so many faults, each amid so many requests, and compare the books at the end.
 
     Raises:
-        KordantError: the system did not start.
+        KordantError: the system did not start, or there is no such fault.
     """
     chance = Random(seed)  # noqa: S311 - the same seed, the same faults
+    kinds = sequence(faults, chance, only)
     strikes: list[Strike] = []
     gave_up = None
     with progress_bar() as bar:
@@ -122,10 +130,10 @@ def run_campaign(faults: int, seed: int, folder: Path, *, quiet: bool = False) -
             at.enqueue([0.0])
             while at.open_requests():
                 time.sleep(0.05)
-            for kind in sequence(faults, chance):
+            for kind in kinds:
                 bar.update(task, note=kind)
                 try:
-                    strikes.append(strike(kind, at, chance))
+                    strikes.append(strike(kind, at, chance, requests))
                 except TransientError as error:
                     gave_up = str(error)
                     err.print(gave_up)
@@ -136,8 +144,9 @@ def run_campaign(faults: int, seed: int, folder: Path, *, quiet: bool = False) -
     return Campaign(strikes=strikes, books=books, gave_up=gave_up)
 
 
-def settled_books(at: Site, patience_s: float = 20.0) -> Books:
-    """The books once Dagster shows no run as under way; what a killed worker left is ended a moment later."""
+def settled_books(at: Site, patience_s: float = 90.0) -> Books:
+    """The books once Dagster shows no run as under way; a run whose daemon was killed before it
+    was handed on is given up by Dagster after a minute."""
     deadline = time.monotonic() + patience_s
     while (books := at.books()).unfinished and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -161,14 +170,14 @@ def print_strikes(campaign: Campaign) -> None:
     err.print(f"attempts: {outcomes}")
 
 
-def chaos(faults: int, seed: int, *, as_json: bool) -> int:
+def chaos(faults: int, seed: int, *, only: Sequence[str], requests: int, as_json: bool) -> int:
     """Run a campaign and print it. 0 when every effect was had exactly once and every recovery was in time, 1 when
     not, 2 when it could not run.
     """
 
     def measure() -> list[Figure]:
         with tempfile.TemporaryDirectory(prefix="kordant-chaos-", ignore_cleanup_errors=True) as folder:
-            campaign = run_campaign(faults, seed, Path(folder))
+            campaign = run_campaign(faults, seed, Path(folder), only=only, requests=requests)
         if not as_json:
             print_strikes(campaign)
         return campaign.figures()

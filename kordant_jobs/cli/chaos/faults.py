@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 
 from kordant_jobs.cli.chaos.catalogue import LEASE_S, RETRY_S
 from kordant_jobs.cli.chaos.site import Site
+from kordant_jobs.errors import SettingsError
 
 PAUSE_S = LEASE_S + 1.0
 """Longer than a lease: who is paused for so long was declared lost."""
@@ -58,7 +59,7 @@ def kill_code_server(site: Site, chance: Random) -> float:
 
 def kill_daemon(site: Site, chance: Random) -> float:
     """SIGKILL to the daemon, whose claims nobody started then run out."""
-    _signal(site.part("daemon"), signal.SIGKILL)
+    _signal(site.daemon(), signal.SIGKILL)
     return LEASE_S + RETRY_S
 
 
@@ -74,13 +75,44 @@ def pause_warm(site: Site, chance: Random) -> float:
 
 def pause_daemon(site: Site, chance: Random) -> float:
     """SIGSTOP to the daemon, for longer than a lease."""
-    return _pause(site.part("daemon"))
+    return _pause(site.daemon())
 
 
 def _pause(pid: int | None) -> float:
     if _signal(pid, signal.SIGSTOP):
         time.sleep(PAUSE_S)
         _signal(pid, signal.SIGCONT)
+    return LEASE_S + RETRY_S
+
+
+def stop_worker(site: Site, chance: Random) -> float:
+    """SIGTERM to a process that executes a run."""
+    _signal(_worker(site, chance), signal.SIGTERM)
+    return RETRY_S
+
+
+def stop_warm(site: Site, chance: Random) -> float:
+    """SIGTERM to the warm process: what runs may end, and another one goes on."""
+    _signal(site.warm(), signal.SIGTERM)
+    return RETRY_S
+
+
+def stop_code_server(site: Site, chance: Random) -> float:
+    """SIGTERM to the code server."""
+    _signal(site.part("code-server"), signal.SIGTERM)
+    return 0.0
+
+
+def stop_daemon(site: Site, chance: Random) -> float:
+    """SIGTERM to the daemon: it drains, and the other one leads."""
+    _signal(site.daemon(), signal.SIGTERM)
+    return RETRY_S
+
+
+def stop_all(site: Site, chance: Random) -> float:
+    """SIGTERM to daemon, warm process and code server at once."""
+    for pid in (site.daemon(), site.warm(), site.part("code-server")):
+        _signal(pid, signal.SIGTERM)
     return LEASE_S + RETRY_S
 
 
@@ -101,18 +133,23 @@ FAULTS: Mapping[str, Fault] = {
     fault.__name__: fault
     for fault in (
         kill_worker, kill_warm, kill_code_server, kill_daemon, pause_worker, pause_warm, pause_daemon,
-        restart_database, cut_connections,
+        stop_worker, stop_warm, stop_code_server, stop_daemon, stop_all, restart_database, cut_connections,
     )
 }  # fmt: skip
 
 
-def sequence(count: int, chance: Random) -> list[str]:
-    """`count` faults in an order of chance, each kind as often as the others, to within one.
+def sequence(count: int, chance: Random, only: Sequence[str] = ()) -> list[str]:
+    """`count` faults in an order of chance, each kind (or each of those named) as often as the others, to within one.
 
-    >>> sorted(set(sequence(9, Random(1)))) == sorted(FAULTS)
+    Raises:
+        SettingsError: there is no such fault.
+
+    >>> sorted(set(sequence(len(FAULTS), Random(1)))) == sorted(FAULTS)
     True
     """
-    kinds = list(FAULTS)
+    kinds = list(only or FAULTS)
+    if unknown := set(kinds) - set(FAULTS):
+        raise SettingsError(f"there is no fault {min(unknown)}; there are {', '.join(FAULTS)}.")
     chance.shuffle(kinds)
     chosen = [kinds[place % len(kinds)] for place in range(count)]
     chance.shuffle(chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -102,6 +103,21 @@ class Site:
         keeper = self.stack.pids().get(name)
         below = tree.children(keeper) if keeper else []
         return next((pid for pid in below if tree.start_ticks(pid) is not None), None)
+
+    def whole(self) -> bool:
+        """Whether every part is there and its standby stands by: a fault strikes a whole system."""
+        for name in ("warm", "daemon", "warm-standby", "daemon-standby"):
+            pid = self.part(name)
+            log = self.folder / "logs" / f"{name}.log"
+            if pid is None or not log.exists() or f"process {pid} " not in log.read_text(encoding="utf-8"):
+                return False
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.stack.environ["KORDANT_CODE_SERVER_SOCKET"]) == 0
+
+    def daemon(self) -> int | None:
+        """The daemon process that leads: it has a thread a daemon, where one that stands by has hardly any."""
+        found = [pid for name in ("daemon", "daemon-standby") if (pid := self.part(name)) is not None]
+        return max(found, key=lambda pid: len(list(Path(f"/proc/{pid}/task").glob("*"))), default=None)
 
     def cut_connections(self) -> None:
         """End every session on our database but this one's."""

@@ -32,9 +32,11 @@ def run(workspace: str, *, dispatch: DispatchLoop | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
     with dagster_private.open_instance_with_tables(dagster_private.dagster_home()) as instance:
+        sys.stderr.write(f"daemon process {os.getpid()} stands by\n")
         leader = Leader(dagster_private.storage_url(instance))
         if not leader.wait(stop):
             return 0
+        sys.stderr.write(f"daemon process {os.getpid()} leads\n")
         try:
             return _lead(instance, workspace, leader, stop, dispatch)
         finally:

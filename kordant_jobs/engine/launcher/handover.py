@@ -34,6 +34,8 @@ class State:
     """What a predecessor passed on; empty after a fresh start."""
 
     server: socket.socket | None = None
+    turn: int | None = None
+    """The lock by which exactly one process serves."""
     ends: Ends = field(default_factory=Ends)
     children: list[dict[str, Any]] = field(default_factory=list)
     backlog: list[dict[str, Any]] = field(default_factory=list)
@@ -50,10 +52,12 @@ def resume() -> State:
     kept: deque[tuple[int, dict[str, Any]]] = deque(((m["seq"], m) for m in passed["ends"]), maxlen=ENDS_KEPT)
     for child in passed["children"]:
         os.set_inheritable(child["control"], False)
+    os.set_inheritable(passed["turn"], False)
     server = socket.socket(fileno=passed["server"])
     server.set_inheritable(False)
     return State(
         server=server,
+        turn=passed["turn"],
         ends=Ends(boot=passed["boot"], last=passed["last"], kept=kept),
         children=passed["children"],
         backlog=passed["backlog"],
@@ -113,7 +117,12 @@ class Reload:
             others[self._probe.pid] = None
         return False
 
-    def become_new(self, front: Front, pool: Pool) -> None:
+    def start_anew_if_changed(self) -> None:
+        """Exec the program anew when the code has changed: for one that only stands by, and has nothing to pass on."""
+        if fingerprint(self._module) != self._loaded:
+            os.execv(sys.executable, [sys.executable, "-m", MODULE])
+
+    def become_new(self, front: Front, pool: Pool, turn: int | None) -> None:
         """Exec the program anew, with the listening socket, the runs and the ends. Back only when a fail is on its way
         through a child; ask again later."""
         if any(child.failing for child in pool.children.values()):
@@ -123,6 +132,7 @@ class Reload:
         running = [child for child in pool.children.values() if child.run]
         passed: dict[str, Any] = {
             "server": front.server.fileno(),
+            "turn": turn,
             "boot": front.ends.boot,
             "last": front.ends.last,
             "ends": [message for _, message in front.ends.kept],
@@ -133,7 +143,7 @@ class Reload:
         file = os.memfd_create("kordant-warm", 0)
         with os.fdopen(os.dup(file), "wb") as writer:
             writer.write(json.dumps(passed).encode())
-        for descriptor in (passed["server"], *(child.control.fileno() for child in running)):
+        for descriptor in (passed["server"], turn, *(child.control.fileno() for child in running)):
             os.set_inheritable(descriptor, True)
         os.set_inheritable(file, True)
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from kordant_jobs.engine.dagster_private import (
     RunLauncher,
     WorkerStatus,
 )
+from kordant_jobs.engine.job_rows import job_of, limit_tags
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.launcher.run import limits_of
 from kordant_jobs.engine.runs import CANCELED
@@ -28,6 +30,9 @@ from kordant_jobs.settings import load_settings
 
 HOST_TAG = "kordant/host"
 """The machine whose warm process has the run, written before it gets it: no other one can say how the run is."""
+PATIENCE_S = 30.0
+"""A launch that fails is a failed run, which nobody repeats: longer than a warm process takes to start on a busy
+machine, shorter than the minute after which Dagster gives a starting run up."""
 
 
 class WarmRunLauncher(RunLauncher, ConfigurableClass):
@@ -65,17 +70,25 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         return socket_path(load_settings().state_dir)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Dagster's hook: start a run.
+        """Dagster's hook: start a run. A warm process that is just starting again is waited for.
 
         Raises:
             DagsterLaunchFailedError: no warm process takes it; says what to do.
         """
         run = context.dagster_run
         self._instance.add_run_tags(run.run_id, {HOST_TAG: socket.gethostname()})
-        try:
-            ask(self._socket, {"op": "start", "run_id": run.run_id, "limits": limits_of(run.tags)})
-        except TransientError as error:
-            raise DagsterLaunchFailedError(str(error)) from None  # type: ignore[no-untyped-call]
+        row = job_of(run.job_name)
+        limits = limits_of({**(limit_tags(row) if row else {}), **run.tags})
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                ask(self._socket, {"op": "start", "run_id": run.run_id, "limits": limits})
+            except TransientError as error:
+                if time.monotonic() > deadline:
+                    raise DagsterLaunchFailedError(str(error)) from None  # type: ignore[no-untyped-call]
+                time.sleep(0.5)
+            else:
+                return
 
     def terminate(self, run_id: str) -> bool:
         """Dagster's hook: SIGTERM to the run, SIGKILL after the grace time. False: there is nothing to terminate."""

@@ -3,13 +3,15 @@
 It imports the definitions once, runs a job that does nothing through everything a run goes through, closes its
 connections, and forks children that wait with theirs open. It never has a second thread, nor a connection, when it
 forks. When the code changes it makes sure that the new code can be imported, and becomes the new code by exec; the
-runs under way go on, since they stay its children. SIGTERM drains: what runs may end within the grace time, then it
+runs under way go on, since they stay its children. A second one stands by, and takes over at once when the first one
+is killed. SIGTERM drains: what runs may end within the grace time, then it
 gets SIGTERM, and at last SIGKILL; a second SIGTERM cuts the grace time short.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import gc
 import os
 import selectors
@@ -38,6 +40,8 @@ from kordant_jobs.store import database
 LAST_WORDS_S = 3.0
 """Between SIGTERM and SIGKILL to a run when the process ends: to write that it was stopped."""
 CODE_POLL_S = 2.0
+TURN_POLL_S = 0.1
+"""How often a process that stands by looks whether it is its turn: what a crash of the other one costs."""
 
 
 def prepare(settings: Settings) -> DagsterInstance:
@@ -135,6 +139,9 @@ class Warm:
         tree.adopt_orphans()
         self._catch_signals()
         instance = prepare(self.settings)
+        self.turn = state.turn or self._wait_for_turn()
+        if self.turn is None:
+            return 0
         selector = selectors.DefaultSelector()
         selector.register(self._wake_read, selectors.EVENT_READ, self._wake_read)
         self.front = Front(selector, state.server or listen(socket_path(self.settings.state_dir)), state.ends, self)
@@ -183,6 +190,27 @@ class Warm:
 
     # Start and end
 
+    def _wait_for_turn(self) -> int | None:
+        """Stand by, all imported, until no other process serves this state folder: the descriptor of the lock that
+        says so, which ends with the process however it ends. None when told to stop before.
+        """
+        lock = self.settings.state_dir / "warm.lock"
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        turn = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        looked_at, said = time.monotonic(), False
+        while not self.stopping:
+            with suppress(BlockingIOError):
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return turn
+            if not said:
+                print(f"warm process {os.getpid()} stands by", flush=True)  # noqa: T201 - its log
+                said = True
+            time.sleep(TURN_POLL_S)
+            if time.monotonic() - looked_at > CODE_POLL_S:
+                looked_at = time.monotonic()
+                self._reload.start_anew_if_changed()
+        return None
+
     def _catch_signals(self) -> None:
         faulthandler.enable()
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
@@ -196,8 +224,9 @@ class Warm:
 
     def _close_in_child(self) -> None:
         signal.set_wakeup_fd(-1)
-        for descriptor in (self._wake_read, self._wake_write):
-            os.close(descriptor)
+        for descriptor in (self._wake_read, self._wake_write, self.turn):
+            if descriptor is not None:
+                os.close(descriptor)  # closed, not unlocked: the turn stays the parent's
         self.front.close_in_child()
 
     def _end_what_was_left(self, journal: Journal) -> None:
@@ -246,7 +275,7 @@ class Warm:
         worn_out = self.pool.started >= self.settings.warm_runs
         if self._reload.due(worn_out=worn_out, others=self.pool.others):
             print("new code, or many runs: starting anew; what runs goes on", flush=True)  # noqa: T201 - its log
-            self._reload.become_new(self.front, self.pool)
+            self._reload.become_new(self.front, self.pool, self.turn)
 
 
 def main() -> int:

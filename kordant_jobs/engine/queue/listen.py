@@ -6,6 +6,7 @@ import os
 import select
 from typing import Any, cast
 
+import psycopg2
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
@@ -23,9 +24,16 @@ class Listener:
         os.set_blocking(self._writer, False)
 
     def open(self) -> None:
-        """Connect and listen; what was notified before is not heard, so look at the queue once afterwards."""
+        """Connect and listen; what was notified before is not heard, so look at the queue once afterwards.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the database is away.
+        """
         self._drop()
-        raw = self._db.raw_connection()
+        try:
+            raw = self._db.raw_connection()
+        except psycopg2.OperationalError as error:  # SQLAlchemy lets it out as it is, here
+            raise sa.exc.OperationalError(f"LISTEN {CHANNEL}", None, error, connection_invalidated=True) from None
         connection = cast(Any, raw.driver_connection)
         raw.detach()
         connection.autocommit = True

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.payloads import Payload
 from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
+from kordant_jobs.engine.job_rows import limit_tags
 from kordant_jobs.engine.queue.claim import Claim
 from kordant_jobs.engine.queue.recorded import StartedByDagster, claimed_payload
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG, lease_tags
@@ -54,9 +55,7 @@ def order_for(claim: Claim, row: JobRow, payloads: Sequence[Payload]) -> RunOrde
             REQUESTS_TAG: str(len(claim.requests)),
             PRIORITY_TAG: min(one.priority for one in claim.requests).word,
             ATTEMPT_TAG: str(1 + max(one.attempt for one in claim.requests)),
-            "kordant/limit_wall_s": f"{row.timeout_s:g}",
-            "kordant/limit_cpu_s": f"{row.cpu_s:g}",
-            "kordant/limit_memory_mb": str(row.memory_mb),
+            **limit_tags(row),
         },
         parent_run_id=parents.pop() if len(parents) == 1 else None,
         root_run_id=roots.pop() if len(roots) == 1 else None,

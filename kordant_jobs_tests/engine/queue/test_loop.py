@@ -192,8 +192,9 @@ def test_a_paused_run_is_given_to_another_and_can_write_nothing_when_it_wakes(qu
     assert outcome == ["paused", "fenced off", "second did it"]
 
 
-def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_killed_six_times(
-    queue: Engine, database_url: str
+@pytest.mark.parametrize(("word", "times", "code"), [("kill", 6, "-9"), ("term", 20, "0")])
+def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_ended_again_and_again(
+    queue: Engine, database_url: str, word: str, times: int, code: str
 ) -> None:
     with queue.begin() as connection:
         connection.execute(sa.text("CREATE TABLE ledger (number int)"))
@@ -213,16 +214,16 @@ def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_killed_
             with queue.connect() as connection:
                 return int(connection.execute(sa.text("SELECT count(*) FROM ledger")).scalar_one())
 
-        for _ in range(6):
-            enough = written() + chance.randrange(1, 60)
+        for _ in range(times):
+            enough = written() + chance.randrange(1, 40)
             assert tell("start") == "started"
             until(lambda enough=enough: written() >= enough, within_s=30)  # type: ignore[misc]
-            assert tell("kill") == "-9"
+            assert tell(word) == code
         assert tell("start") == "started"
         until(lambda: statuses(queue) == {RequestStatus.COMPLETED: 1000}, within_s=150)
         assert tell("term") == "0"
     with queue.connect() as connection:
         numbers = connection.execute(sa.text("SELECT number FROM ledger")).scalars().all()
         lost = connection.execute(sa.text("SELECT count(*) FROM kordant.job_attempts WHERE outcome = 'lost'"))
-        assert lost.scalar_one() >= 6
+        assert lost.scalar_one() >= (times if word == "kill" else 0)
     assert sorted(numbers) == list(range(1000))
