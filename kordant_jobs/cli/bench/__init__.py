@@ -41,7 +41,7 @@ def soak(
     runs: Annotated[int, typer.Option(min=100, help="Runs, after as many as it takes to fill up.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Thousands of runs with history kept for seconds: does the database grow, or a process? 0 no, 1 yes, 2 no answer."""
+    """Thousands of runs with history kept for seconds: does anything grow? Exit code 0: no, 1: yes, 2: it broke off."""
     from kordant_jobs.cli.bench.figures import finish
     from kordant_jobs.cli.bench.soak import measure
 

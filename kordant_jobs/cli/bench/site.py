@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -195,8 +195,11 @@ def wait_until(done: Callable[[], bool], failed: str, patience_s: float = PATIEN
     return time.time()
 
 
+ASite = TypeVar("ASite", bound=Site)
+
+
 @contextmanager
-def site(folder: Path, server: EmbeddedPostgres, kind: type[Site], **settings: str) -> Iterator[Site]:
+def site(folder: Path, server: EmbeddedPostgres, kind: type[ASite], **settings: str) -> Iterator[ASite]:
     """A system on a database and a state folder of its own, up; parts that end are started again.
 
     `settings` are more of the environment.
