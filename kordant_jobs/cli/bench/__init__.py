@@ -24,7 +24,7 @@ def bench_engine(
     coalesced: Annotated[int, typer.Option(min=1, help="Requests that share runs.")] = 10_000,
     backlog: Annotated[int, typer.Option(min=1, help="Low requests before a critical one.")] = 1_000,
     peer: Annotated[
-        bool, typer.Option(help="Measure stock Dagster in the same call (some minutes; 8 events, 40 runs).")
+        bool, typer.Option(help="Measure stock Dagster in the same call (some minutes; 5 events, 20 runs).")
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
