@@ -49,6 +49,7 @@ from dagster._core.snowflake_partner import set_snowflake_partner_env_var
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.event_log import SqlEventLogStorageTable
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
+from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._core.storage.tags import (
     PARENT_RUN_ID_TAG,
     PARTITION_NAME_TAG,
@@ -259,6 +260,9 @@ class PooledRunStorage(PostgresRunStorage):
             super().handle_run_event(run_id, event, update_timestamp)
 
 
+_INSERT_RUN, _INSERT_TAG = RunsTable.insert(), RunTagsTable.insert()
+"""One statement each for all runs: building one a run takes longer than running it."""
+
 _PLAIN_MOVES = {
     DagsterEventType.RUN_START: (DagsterRunStatus.STARTED, "start_time"),
     DagsterEventType.RUN_SUCCESS: (DagsterRunStatus.SUCCESS, "end_time"),
@@ -293,7 +297,6 @@ def _once(storage: object, name: str, look: Callable[[], bool]) -> bool:
 
 
 _INSERT_EVENT = SqlEventLogStorageTable.insert()
-"""One statement for all events: building one an event takes longer than running it."""
 
 
 class PooledEventLogStorage(PostgresEventLogStorage):
@@ -328,7 +331,7 @@ class PooledEventLogStorage(PostgresEventLogStorage):
         if kind in ASSET_EVENTS or kind in ASSET_CHECK_EVENTS:
             super().store_event(event)
             return
-        self._store(event, kind)
+        self.note(event)
         if event.dagster_event and event.dagster_event.is_job_event:
             self._move_run(event.run_id, event.dagster_event, event.timestamp)
 
@@ -341,7 +344,9 @@ class PooledEventLogStorage(PostgresEventLogStorage):
             again = auto_reexecution_should_retry_run(instance, run, RunFailureReason(told) if told else None)
             instance.add_run_tags(run_id, {WILL_RETRY_TAG: str(again).lower()})
 
-    def _store(self, event: EventLogEntry, kind: DagsterEventType | None) -> None:
+    def note(self, event: EventLogEntry) -> None:
+        """Store one event, or hold it back; its run stays as it is."""
+        kind = event.dagster_event.event_type if event.dagster_event else None
         row = self._event_to_row(event)
         if self._waiting is None:
             with self._connect() as connection:
@@ -624,7 +629,9 @@ class RunFactory:
             timestamp=time.time(),
             dagster_event=event,
         )
-        self._instance.event_log_storage.store_event(entry)
+        log: object = self._instance.event_log_storage
+        if isinstance(log, PooledEventLogStorage):
+            log.note(entry)
 
     def _tags(self, order: RunOrder, run_id: str) -> dict[str, str]:
         tags = {**order.tags, RUN_TAG: run_id}

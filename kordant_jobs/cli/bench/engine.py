@@ -44,10 +44,10 @@ class Load:
     def for_peer(self) -> Load:
         """What stock Dagster does in some minutes."""
         return Load(
-            events=min(self.events, 8),
-            runs=min(self.runs, 40),
+            events=min(self.events, 5),
+            runs=min(self.runs, 20),
             coalesced=self.coalesced,
-            backlog=min(self.backlog, 40),
+            backlog=min(self.backlog, 20),
         )
 
 

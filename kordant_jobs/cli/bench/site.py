@@ -195,11 +195,11 @@ def wait_until(done: Callable[[], bool], failed: str, patience_s: float = PATIEN
     return time.time()
 
 
-SiteT = TypeVar("SiteT", bound=Site)
+ASite = TypeVar("ASite", bound=Site)
 
 
 @contextmanager
-def site(folder: Path, server: EmbeddedPostgres, kind: type[SiteT], **settings: str) -> Iterator[SiteT]:
+def site(folder: Path, server: EmbeddedPostgres, kind: type[ASite], **settings: str) -> Iterator[ASite]:
     """A system on a database and a state folder of its own, up; parts that end are started again.
 
     `settings` are more of the environment.

@@ -1,7 +1,8 @@
 """Which notification of Postgres wakes which daemon.
 
 `NOTIFY kordant_events` (by whoever writes what a sensor looks at) wakes the sensors. A trigger on Dagster's own table
-of runs notifies `kordant_runs` when a run is queued or ends, which wakes Dagster's queue: it need not poll quickly.
+of runs notifies `kordant_runs` when a run is queued, or ends while another is queued, which wakes Dagster's queue: it
+need not poll quickly, and the runs of our own queue, which pass it by, cost it nothing.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from kordant_jobs.engine.daemon.leader import connect, libpq
 EVENTS, RUNS = "kordant_events", "kordant_runs"
 RECONNECT_S = 0.5
 
-_TRIGGER = f"""
-CREATE OR REPLACE FUNCTION kordant_notify_run() RETURNS trigger LANGUAGE plpgsql AS $$
+_TRIGGER = """
+CREATE OR REPLACE FUNCTION kordant_notify_run() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-  PERFORM pg_notify('{RUNS}', NEW.status);
+  IF NEW.status = 'QUEUED' OR EXISTS (SELECT 1 FROM runs WHERE status = 'QUEUED') THEN
+    PERFORM pg_notify('kordant_runs', NEW.status);
+  END IF;
   RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER kordant_run_queued AFTER INSERT OR UPDATE OF status ON runs FOR EACH ROW
