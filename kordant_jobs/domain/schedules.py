@@ -55,6 +55,13 @@ class Overlap(StrEnum):
     CANCEL_OTHER = "cancel_other"
 
 
+class StartKind(StrEnum):
+    """What a tick led to: something was started, or dropped as catch-up or overlap say."""
+
+    STARTED = "started"
+    DROPPED = "dropped"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScheduleRow:
     """One line of the price list, as it is to be; `tier` None: it is of no tier."""
@@ -94,15 +101,16 @@ class ScheduleRow:
     @property
     def words(self) -> str:
         """The line as a price list has it."""
-        if self.cadence is Cadence.EVERY_TICK:
-            often = f"{self.job} at {self.cron}"
-        else:
-            days = {Cadence.DAILY: "", Cadence.WEEKLY: " on its own weekday", Cadence.MONTHLY: " on its own day"}
-            fixed = {Cadence.DAILY: "", Cadence.WEEKLY: " on Monday", Cadence.MONTHLY: " on the first"}
-            own = (days if self.anchor is Anchor.ANNIVERSARY else fixed)[self.cadence]
-            often = f"{str(self.tier).capitalize()}: {self.job} {self.cadence}, each subscription{own}"
         more = "; new data at once" if self.realtime else ""
-        return f"{often}{more} ({self.time_zone})"
+        if self.cadence is Cadence.EVERY_TICK:
+            return f"{self.job} for everybody{more}"
+        own = {Cadence.WEEKLY: ", each subscription on its own weekday", Cadence.MONTHLY: ", each on its own day"}
+        fixed = {
+            Cadence.WEEKLY: " on Monday, for the week before",
+            Cadence.MONTHLY: " on the first, for the month before",
+        }
+        days = (own if self.anchor is Anchor.ANNIVERSARY else fixed).get(self.cadence, "")
+        return f"{str(self.tier).capitalize()}: {self.job} {self.cadence}{days}{more}"
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON; the priority by its word."""

@@ -25,6 +25,13 @@ from kordant_jobs.store.schema.scans import (
     scan_watermarks,
     source_verdicts,
 )
+from kordant_jobs.store.schema.schedules import (
+    due_slots,
+    schedule_progress,
+    schedule_starts,
+    scheduler_config,
+    scheduler_history,
+)
 
 __all__ = [
     "DAGSTER_SCHEMA",
@@ -33,6 +40,7 @@ __all__ = [
     "breach_dumps",
     "breaches",
     "catalogue_imports",
+    "due_slots",
     "exposure_evidence",
     "exposures",
     "fences",
@@ -48,6 +56,10 @@ __all__ = [
     "reports",
     "run_progress",
     "scan_watermarks",
+    "schedule_progress",
+    "schedule_starts",
+    "scheduler_config",
+    "scheduler_history",
     "source_verdicts",
     "subscriber_keys",
     "subscribers",
