@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli import data, queue
+from kordant_jobs.cli import data, forecast, queue, subscriptions
 from kordant_jobs.cli.bench import bench_app
 from kordant_jobs.cli.output import err, one_line_errors, out, print_facts, print_json
 
@@ -21,7 +21,8 @@ app = typer.Typer(
 app.add_typer(data.db_app, name="db")
 app.add_typer(data.dumps_app, name="dumps")
 app.add_typer(data.catalogue_app, name="catalogue")
-app.add_typer(data.subscribers_app, name="subscribers")
+app.add_typer(subscriptions.subscribers_app, name="subscribers")
+app.add_typer(forecast.schedules_app, name="schedules")
 app.command("enqueue")(queue.enqueue)
 app.add_typer(queue.requests_app, name="requests")
 app.add_typer(queue.dead_app, name="dead")

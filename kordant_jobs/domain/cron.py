@@ -163,9 +163,24 @@ def occurrences(
     if until <= after:
         return []
     place = zone_of(zone)
-    first_on, last_on = ((one.astimezone(UTC)).date() for one in (after - _LONGEST_JUMP, until + _LONGEST_JUMP))
+    if (offset := _steady_offset(place, after, until)) is not None:
+        first_on, last_on = ((one.astimezone(UTC) + offset).date() for one in (after, until))
+        walls = wall_times(cron, first_on, last_on)
+        return [one for wall in walls if after < (one := wall.replace(tzinfo=UTC) - offset) <= until]
+    first_on, last_on = (one.astimezone(UTC).date() for one in (after - _LONGEST_JUMP, until + _LONGEST_JUMP))
     found = {one for wall in wall_times(cron, first_on, last_on) for one in moments(wall, place, gap, fold)}
     return sorted(one for one in found if after < one <= until)
+
+
+def _steady_offset(zone: ZoneInfo, after: datetime, until: datetime) -> timedelta | None:
+    """The zone's one offset around a span of at most two days; None where clocks change, or the span is longer.
+
+    No zone ever changed its clocks twice within six days.
+    """
+    if until - after > _LONGEST_JUMP:
+        return None
+    before, behind = (one.astimezone(zone).utcoffset() for one in (after - _LONGEST_JUMP, until + _LONGEST_JUMP))
+    return before if before == behind else None
 
 
 def next_after(

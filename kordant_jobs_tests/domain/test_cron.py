@@ -63,6 +63,18 @@ def test_around_changes_of_the_clocks_every_policy_strikes_as_the_oracle_says(zo
             assert ours(cron, zone, *span, gap, fold) == strikes(cron, ZoneInfo(zone), *span, gap, fold), (cron, at)
 
 
+def test_asked_in_small_steps_it_strikes_the_same() -> None:
+    """Short spans without a change of the clocks go a quicker way."""
+    for zone in ("America/Sao_Paulo", "Pacific/Apia", "Africa/Casablanca"):
+        for at in changes(zone)[-6:]:
+            steps = range(at - 9000, at + 9000, 700)
+            for gap, fold in POLICIES:
+                pieces = [ours("30 0-23/2 * * *", zone, one, one + 700, gap, fold) for one in steps]
+                whole = ours("30 0-23/2 * * *", zone, steps[0], steps[-1] + 700, gap, fold)
+                assert set().union(*pieces) == whole
+                assert sum(map(len, pieces)) == len(whole)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("zone", ZONES)
