@@ -151,12 +151,9 @@ def test_the_event_places_a_subscription_and_does_not_stop_itself(listed: Engine
         work.complete(*(Done(request_id=one.id) for one in work.requests()))
 
     scanned: list[object] = []
-    drain(
-        listed,
-        {"subscription_changed": place, "darkwatch_scan": lambda work: scanned.append(work.order.run_config)},
-        FakeClock(datetime.now(UTC)),
-        until=datetime.now(UTC),
-    )
+    handlers = {"subscription_changed": place, "darkwatch_scan": lambda work: scanned.append(work.order.run_config)}
+    for ahead_s in (0, 60):
+        drain(listed, handlers, FakeClock(datetime.now(UTC) + timedelta(seconds=ahead_s)), until=datetime.now(UTC))
     assert served(listed, new.subscription_id)
     assert served(listed, gone.subscription_id) == {}
     assert scanned == [{"ops": {"plan": {"config": {"subscription_ids": [str(new.subscription_id)], "tiers": []}}}}]
