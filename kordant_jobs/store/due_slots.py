@@ -89,13 +89,15 @@ def of_subscription(connection: Connection, subscription_id: UUID) -> list[Slot]
 
 
 TICK = """
-SELECT part.on_day, part.anchor, d.subscription_id
+SELECT part.on_day, part.anchor, string_agg(d.subscription_id::text, ',')
 FROM unnest(cast(:days AS date[]), cast(:anchors AS smallint[]), cast(:firsts AS int[]), cast(:pasts AS int[]))
      AS part(on_day, anchor, first, past)
 JOIN kordant.due_slots d ON d.job = :job AND d.tier = :tier AND d.anchor = part.anchor
                         AND d.slot >= part.first AND d.slot < part.past
+GROUP BY part.on_day, part.anchor
 """
-"""A tick's question, whatever its size: a range of the index for each span."""
+"""A tick's question, whatever its size: a range of the index for each span. A text a day, since a hundred thousand
+values of their own take the client half a second."""
 
 
 def _parts(key: tuple[str, str], spans: Sequence[Span]) -> dict[str, object]:
@@ -109,13 +111,11 @@ def _parts(key: tuple[str, str], spans: Sequence[Span]) -> dict[str, object]:
     }
 
 
-def served_by(
-    connection: Connection, key: tuple[str, str], spans: Sequence[Span]
-) -> dict[tuple[date, int], list[UUID]]:
-    """The subscriptions in these spans, by day and anchor. Empty where nobody is."""
-    found: dict[tuple[date, int], list[UUID]] = {}
-    for on, anchor, subscription_id in connection.execute(sa.text(TICK), _parts(key, spans)):
-        found.setdefault((on, anchor), []).append(subscription_id)
+def served_by(connection: Connection, key: tuple[str, str], spans: Sequence[Span]) -> dict[tuple[date, int], list[str]]:
+    """The subscriptions in these spans by day and anchor, their ids as text. Empty where nobody is."""
+    found: dict[tuple[date, int], list[str]] = {}
+    for on, anchor, ids in connection.execute(sa.text(TICK), _parts(key, spans)):
+        found[(on, anchor)] = found.get((on, anchor), []) + ids.split(",")
     return found
 
 

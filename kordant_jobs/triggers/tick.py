@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -14,8 +13,8 @@ from kordant_jobs.domain.cadence import Progress, Start, decide, fresh_progress
 from kordant_jobs.domain.schedules import Cadence, ScheduleRow, StartKind, StoredRow
 from kordant_jobs.store import due_slots, schedule_progress, scheduler_config
 
-Served = Mapping[tuple[date, int], list[UUID]]
-"""Subscriptions by the day and anchor that they are due as."""
+Served = Mapping[tuple[date, int], list[str]]
+"""Ids of subscriptions by the day and anchor that they are due as."""
 
 KEEPER = "keeper"
 

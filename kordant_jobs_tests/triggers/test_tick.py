@@ -42,7 +42,7 @@ def look(db: Engine, key: tuple[str, str], moment: datetime, *, busy: bool = Fal
 
 
 def served(taken: Sequence[Taken]) -> Counter[UUID]:
-    return Counter(one for each in taken for start in each.starts for ids in start.served.values() for one in ids)
+    return Counter(UUID(one) for each in taken for start in each.starts for ids in start.served.values() for one in ids)
 
 
 def night(stored: StoredRow, day: float, days: float = 1) -> list[datetime]:
@@ -161,7 +161,7 @@ def test_runs_name_those_who_are_due_and_reports_their_period(listed: Engine, su
     begin(listed, PREMIUM, at(0))
     (start,) = look(listed, PREMIUM, at(0, 5.75)).starts
     (scan,) = payloads(begin(listed, PREMIUM, at(1)).row, start)
-    assert set(scan.model_dump()["subscription_ids"]) == set(ids)
+    assert set(scan.run_config([scan])["ops"]["plan"]["config"]["subscription_ids"]) == {str(one) for one in ids}
     weekly = ("reports_generate", "premium")
     stored = begin(listed, weekly, at(0))
     (start,) = look(listed, weekly, at(0, 8.5)).starts
