@@ -6,7 +6,7 @@ The map, from the outside in; imports point down (import-linter holds it)::
     cli           kordant-jobs up | demo | test | db | dumps | …
     demo          the invented world of `demo`
     definitions   the join that Dagster loads: jobs + triggers + resources
-    triggers      when: sensors, partitions          resources  one adapter a port
+    triggers      when: schedules, sensors           resources  one adapter a port
     jobs/<job>/   what: job.py (Dagster) → service.py (load, decide, save) → rules.py (decide; pure)
     engine        how a request becomes a run and ends: the queue, the warm launcher, the daemon, the body of an op
     adapters      the outside world: dumps, corpus, catalogue, mail      store  Postgres

@@ -1,6 +1,7 @@
 """What runs: a row a job. The README's table is made from it, and a test holds Dagster's jobs to it.
 
-The queue reads from it how a job's requests are claimed, limited, coalesced and retried.
+The queue reads from it how a job's requests are claimed, limited, coalesced and retried. `SCHEDULES` is the price list
+as it is at first; from then on the table `scheduler_config` counts, which people edit.
 """
 
 from __future__ import annotations
@@ -9,8 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kordant_jobs.domain.payloads import DarkwatchScan, NotificationsSend, Payload, ReportsGenerate
+from kordant_jobs.domain.cron import Fold
+from kordant_jobs.domain.payloads import (
+    DarkwatchScan,
+    NotificationsSend,
+    Payload,
+    ReportsGenerate,
+    SubscriptionChanged,
+)
 from kordant_jobs.domain.requests import Priority
+from kordant_jobs.domain.schedules import Anchor, Cadence, CatchUp, Overlap, ScheduleRow
 from kordant_jobs.domain.tiers import Tier
 
 
@@ -61,9 +70,7 @@ class JobRow:
     purpose: str
     started_by: str
     partitioned_tiers: tuple[Tier, ...] = ()
-    """For each of these a job `<name>_<tier>` with a daily partition."""
-    realtime_tiers: tuple[Tier, ...] = ()
-    """Tiers whose subscriptions are served at once when new data arrives; the others at their cadence."""
+    """For each of these a job `<name>_<tier>` whose partitions are days, weeks or months."""
     payload: type[Payload]
     """What a request of this job carries."""
     priority: Priority = Priority.NORMAL
@@ -97,9 +104,9 @@ CATALOG: tuple[JobRow, ...] = (
         name="darkwatch_scan",
         alias="darkwatch.scan",
         purpose="watched identifiers against breach dumps: exposures, verdicts, alerts",
-        started_by="a new file in the drop folder (premium at once); by hand; a day's partition of a tier",
+        started_by="its tier's schedule; a new dump, breach or watched identifier (premium at once); "
+        "a new subscription; by hand; a day's partition of a tier",
         partitioned_tiers=tuple(Tier),
-        realtime_tiers=(Tier.PREMIUM,),
         payload=DarkwatchScan,
         timeout_s=3600,
         cpu_s=7200,
@@ -111,7 +118,7 @@ CATALOG: tuple[JobRow, ...] = (
         name="notifications_send",
         alias="notifications.send",
         purpose="what waits in the outbox, as e-mail: each alert once",
-        started_by="a notification that is due; by hand",
+        started_by="a notification that is due; every 15 minutes; by hand",
         payload=NotificationsSend,
         priority=Priority.HIGH,
         timeout_s=900,
@@ -125,7 +132,9 @@ CATALOG: tuple[JobRow, ...] = (
         name="reports_generate",
         alias="reports.generate",
         purpose="a PDF a subscription and period: what was checked, found and advised",
-        started_by="by hand, for all, some tiers or some subscriptions",
+        started_by="its tier's schedule; by hand, for all, some tiers or some subscriptions; "
+        "a week's or month's partition of a tier",
+        partitioned_tiers=(Tier.PLUS, Tier.PREMIUM),
         payload=ReportsGenerate,
         priority=Priority.LOW,
         timeout_s=7200,
@@ -133,9 +142,71 @@ CATALOG: tuple[JobRow, ...] = (
         memory_mb=4096,
         concurrency=1,
     ),
+    JobRow(
+        name="subscription_changed",
+        alias="subscription.changed",
+        purpose="who is served when, after a subscription began, changed its tier, rests or ended",
+        started_by="the event of that name; by hand",
+        payload=SubscriptionChanged,
+        priority=Priority.HIGH,
+        timeout_s=300,
+        cpu_s=300,
+        memory_mb=1024,
+        concurrency=1,
+        batch_size=1_000,
+    ),
 )
 
 BY_NAME = {row.name: row for row in CATALOG}
+
+NIGHT = "*/15 2-5 * * *"
+"""When tiers are served: sixteen ticks a night, over which a day's subscriptions are shared out."""
+
+MONTHS_BACK_S = 63 * 86_400
+"""How far back reports are made up for: two months of any length."""
+
+
+def _tier(tier: Tier, job: str, cadence: Cadence, *, realtime: bool = False) -> ScheduleRow:
+    return ScheduleRow(job=job, tier=tier, cadence=cadence, cron=NIGHT, realtime=realtime, enabled=job in BY_NAME)
+
+
+def _report(tier: Tier, cadence: Cadence) -> ScheduleRow:
+    """Of whole calendar weeks and months, so that a partition is the same report; none is left out."""
+    return ScheduleRow(
+        job="reports_generate",
+        tier=tier,
+        cadence=cadence,
+        cron="*/30 6-8 * * *",
+        anchor=Anchor.CALENDAR,
+        catch_up=CatchUp.ALL,
+        catch_up_window_s=MONTHS_BACK_S,
+        overlap=Overlap.QUEUE_ALL,
+        priority=Priority.LOW,
+    )
+
+
+def _whole(job: str, cron: str, time_zone: str = "UTC", *, fold: Fold = Fold.ONCE) -> ScheduleRow:
+    return ScheduleRow(job=job, cron=cron, time_zone=time_zone, fold=fold, overlap=Overlap.SKIP, enabled=job in BY_NAME)
+
+
+SCHEDULES: tuple[ScheduleRow, ...] = (
+    _tier(Tier.BASIC, "darkwatch_scan", Cadence.MONTHLY),
+    _tier(Tier.BASIC, "hometitle_scan", Cadence.MONTHLY),
+    _tier(Tier.PLUS, "darkwatch_scan", Cadence.WEEKLY),
+    _tier(Tier.PLUS, "hometitle_scan", Cadence.WEEKLY),
+    _report(Tier.PLUS, Cadence.MONTHLY),
+    _tier(Tier.PREMIUM, "darkwatch_scan", Cadence.DAILY, realtime=True),
+    _tier(Tier.PREMIUM, "hometitle_scan", Cadence.DAILY, realtime=True),
+    _report(Tier.PREMIUM, Cadence.WEEKLY),
+    _whole("insights_refresh", "0 2 * * *", "America/Sao_Paulo"),
+    _whole("bank_sync", "*/15 * * * *", fold=Fold.TWICE),
+    _whole("cleanup", "0 3 * * 0", "America/Sao_Paulo"),
+    _whole("notifications_send", "*/15 * * * *", fold=Fold.TWICE),
+    _whole("voiceprint_batch", "*/30 * * * *", fold=Fold.TWICE),
+    _whole("removebrokers_process", "15 * * * *", fold=Fold.TWICE),
+)
+"""The price list, and what runs by the clock for everybody. The last three rows are nets under sensors and events.
+A row of a job that is not there yet is disabled, and refuses to be enabled until it is."""
 
 PARTIES: Mapping[str, PartyRate] = {}
 """Outside parties that jobs share, by name, with the rate their terms allow."""

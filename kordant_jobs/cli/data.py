@@ -17,7 +17,7 @@ from kordant_jobs.errors import SettingsError
 db_app = typer.Typer(help="The database: where it is, its migrations.", no_args_is_help=True)
 dumps_app = typer.Typer(help="Breach dumps: what was dropped, ingested, quarantined.", no_args_is_help=True)
 catalogue_app = typer.Typer(help="The catalogue of known breaches.", no_args_is_help=True)
-subscribers_app = typer.Typer(help="Subscribers: forget one.", no_args_is_help=True)
+subscribers_app = typer.Typer(help="Subscribers: make one, change what they pay for, forget one.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 DumpId = Annotated[str, typer.Argument(help="The dump's id, as `dumps list` shows it.")]

@@ -21,13 +21,12 @@ class Lazy:
         """Import it, as Typer's own kind of command (Typer has Click inside, without a public name for its types)."""
         module, _, attribute = self.where.partition(":")
         target: Any = getattr(import_module(module), attribute)
-        if not isinstance(target, typer.Typer):
-            single = typer.Typer(add_completion=False)
-            single.command(name)(target)
-            target = single
-        command = typer.main.get_command(target)
-        command.name = name
-        return command
+        parent = typer.Typer(add_completion=False)
+        if isinstance(target, typer.Typer):
+            parent.add_typer(target, name=name)
+        else:
+            parent.command(name)(target)
+        return typer.main.get_group(parent).commands[name]
 
 
 class LazyGroup(TyperGroup):

@@ -16,7 +16,13 @@ GROUPS = {
         where="kordant_jobs.cli.data:dumps_app", help="Breach dumps: what was dropped, ingested, quarantined."
     ),
     "catalogue": Lazy(where="kordant_jobs.cli.data:catalogue_app", help="The catalogue of known breaches."),
-    "subscribers": Lazy(where="kordant_jobs.cli.data:subscribers_app", help="Subscribers: forget one."),
+    "subscribers": Lazy(
+        where="kordant_jobs.cli.subscriptions:subscribers_app",
+        help="Subscribers: make one, change what they pay for, forget one.",
+    ),
+    "schedules": Lazy(
+        where="kordant_jobs.cli.forecast:schedules_app", help="The price list: what runs when, for whom."
+    ),
     "enqueue": Lazy(where="kordant_jobs.cli.queue:enqueue", help="Queue a request of a job; `up` starts it at once."),
     "requests": Lazy(where="kordant_jobs.cli.queue:requests_app", help="Requests: what waits, runs and has ended."),
     "dead": Lazy(where="kordant_jobs.cli.queue:dead_app", help="Dead letters: requests whose last attempt failed."),

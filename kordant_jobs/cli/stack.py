@@ -27,6 +27,7 @@ from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
 from kordant_jobs.engine.launcher.protocol import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.settings import load_settings
+from kordant_jobs.triggers import reloader
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 240.0
@@ -98,6 +99,7 @@ class Stack:
     _port: int = 0
     _socket: Path | None = None
     _scratch: str | None = None
+    _reloader: reloader.ScheduleReloader | None = None
 
     def __post_init__(self) -> None:
         self._claim = Claim(self.config.state_dir / CLAIM)
@@ -149,6 +151,8 @@ class Stack:
         self._claim_the_state()
         home = prepare_dagster_home(self.config.checkout, self.config.state_dir)
         prepare_storage(home, self.environ, self.config.state_dir / "logs" / "dagster-storage.log")
+        if url := self.config.environ.get("KORDANT_DATABASE_URL"):
+            reloader.prepare(url, self.config.state_dir, self.say)
         self._socket = self._socket_path()
         began = time.time()
         self._launch("code-server", self._code_server())
@@ -162,6 +166,9 @@ class Stack:
         self._wait_until_ready(began)
         if self.config.webserver:
             self.urls["Dagster"] = f"http://{HOST}:{self._port}"
+            if url:
+                self._reloader = reloader.ScheduleReloader(url, self.config.state_dir, self.graphql_url, self.say)
+                self._reloader.start()
         self._claim.say({"urls": self.urls, "code_server": str(self._socket)})
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -170,6 +177,9 @@ class Stack:
         What stands by goes first, so that it takes nothing over. At most `grace_s` each, and a few seconds more where
         something must be killed.
         """
+        if self._reloader is not None:
+            self._reloader.close()
+            self._reloader = None
         for name in (*(name for name in self._parts if name in STANDBYS.values()), *STOPPED_IN_ORDER):
             if part := self._parts.pop(name, None):
                 part.end(grace_s)

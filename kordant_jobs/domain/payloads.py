@@ -82,3 +82,17 @@ class ReportsGenerate(Payload):
         """A report run serves one request."""
         (one,) = batch
         return {"ops": {"plan_reports": {"config": one.model_dump(mode="json", exclude_none=True)}}}
+
+
+class SubscriptionChanged(Payload):
+    """A subscription began, changed its tier, was paused, resumed or cancelled: see who is served when."""
+
+    job: ClassVar[str] = "subscription_changed"
+
+    subscription_id: UUID
+
+    @classmethod
+    def run_config(cls, batch: Sequence[Self]) -> Mapping[str, Any]:
+        """One run for all that changed."""
+        ids = sorted({str(one.subscription_id) for one in batch})
+        return {"ops": {"place_subscriptions": {"config": {"subscription_ids": ids}}}}

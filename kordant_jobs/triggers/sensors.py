@@ -1,55 +1,74 @@
-"""Sensors: what new data asks for. Each asks a pure question and answers with run requests; none does work."""
+"""Sensors: what new data asks for. Each asks a pure question and answers with run requests; none does work.
+
+Few, since a sensor's tick costs up to 0.3 s of CPU: one for everything that real time is about, one for the outbox,
+and a slow one (`keeper`) for what schedules left over.
+"""
 
 import hashlib
+import json
 
 import dagster as dg
 from sqlalchemy import Engine
 
-from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.alerts import Channel
+from kordant_jobs.domain.payloads import DarkwatchScan
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox, new_files, now_of
 from kordant_jobs.jobs.notifications_send.job import notifications_send
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store import new_data
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.outbox import due
+from kordant_jobs.triggers.schedules import UNFINISHED
 
 POLL_S = 2
 """Dagster takes 0 for 30 s; its sensor daemon itself waits 5 s between rounds."""
-
-
-REALTIME_TIERS = BY_NAME[darkwatch_scan.name].realtime_tiers
-UNFINISHED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-)
 
 
 @dg.sensor(
     job=darkwatch_scan,
     minimum_interval_seconds=POLL_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A new file in the drop folder: subscriptions of the real-time tiers are scanned at once.",
+    description="A dump in the drop folder, a breach, a watched identifier or a subscription that is new: the tiers "
+    "that have real time are scanned at once, and every subscription for a first time.",
 )
-def drop_folder_sensor(
+def new_data_sensor(
     context: dg.SensorEvaluationContext,
     db: dg.ResourceParam[Engine],
     keyring: dg.ResourceParam[Keyring],
     drop_box: dg.ResourceParam[DropBox],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for one scan when finished files lie there that were never registered; for the same files only once."""
+    """Ask for a scan of the real-time tiers for files and breaches never seen, and one of whoever waits for a first
+    look at an identifier. For the same files or breach only once."""
     with db.connect() as connection:
         files = new_files(connection, drop_box, keyring, now_of(connection))
-    if not files:
-        return dg.SkipReason("no new file in the drop folder")
-    facts = "\n".join(f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files)
-    request = dg.RunRequest(
-        run_key=hashlib.sha256(facts.encode()).hexdigest(),
-        run_config={"ops": {"plan": {"config": {"tiers": [tier.value for tier in REALTIME_TIERS]}}}},
-        tags={"kordant/trigger": "drop_folder"},
-    )
-    return dg.SensorResult(run_requests=[request])
+        tiers = new_data.realtime_tiers(connection, darkwatch_scan.name)
+        newest = new_data.newest_breach(connection)
+        queued = load_settings().launcher == "warm"
+        waiting = new_data.unscanned(connection, darkwatch_scan.name, tiers=tiers, but_queued=queued)
+    facts = [f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files]
+    seen = json.loads(context.cursor or "{}").get("breach")
+    if seen is not None and newest is not None and newest > seen:
+        facts.append(f"breach {newest}")
+    asked = []
+    if facts and tiers:
+        config = DarkwatchScan(tiers=tiers)
+        key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
+        asked.append(_scan(config, run_key=key, trigger="new_dump" if files else "new_breach"))
+    elif waiting and not _under_way(context.instance, darkwatch_scan.name):
+        asked.append(_scan(DarkwatchScan(subscription_ids=tuple(waiting)), run_key=None, trigger="new_identifier"))
+    if not asked and newest == seen:
+        return dg.SkipReason("nothing is new")
+    return dg.SensorResult(run_requests=asked, cursor=json.dumps({"breach": newest}))
+
+
+def _scan(payload: DarkwatchScan, *, run_key: str | None, trigger: str) -> dg.RunRequest:
+    config = dict(DarkwatchScan.run_config([payload]))
+    return dg.RunRequest(run_key=run_key, run_config=config, tags={"kordant/trigger": trigger})
+
+
+def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
+    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=list(UNFINISHED))) > 0
 
 
 @dg.sensor(
@@ -64,7 +83,6 @@ def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engi
         waiting = due(connection, Channel.EMAIL)
     if not waiting:
         return dg.SkipReason("nothing is due")
-    unfinished = dg.RunsFilter(job_name=notifications_send.name, statuses=list(UNFINISHED))
-    if context.instance.get_runs_count(unfinished):
+    if _under_way(context.instance, notifications_send.name):
         return dg.SkipReason("a run is sending already")
     return dg.SensorResult(run_requests=[dg.RunRequest(tags={"kordant/trigger": "outbox"})])

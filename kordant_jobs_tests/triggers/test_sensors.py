@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import sqlalchemy as sa
 from dagster._serdes import serialize_value
 from sqlalchemy import Engine
 
 from kordant_jobs.definitions import defs
 from kordant_jobs.jobs.darkwatch_scan.service import register_dropped
 from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.triggers.sensors import drop_folder_sensor, outbox_sensor
+from kordant_jobs.triggers import price_list
+from kordant_jobs.triggers.sensors import new_data_sensor, outbox_sensor
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import SETTLED, Bench, bench_in
 from kordant_jobs_tests.jobs.people import subscribe
+from kordant_jobs_tests.jobs.seed import add_breach
 
 
 @pytest.fixture
-def bench(db: Engine, keyring: Keyring, tmp_path: Path) -> Bench:
-    return bench_in(tmp_path, db, keyring)
+def bench(listed: Engine, keyring: Keyring, tmp_path: Path) -> Bench:
+    return bench_in(tmp_path, listed, keyring)
 
 
 @pytest.fixture
@@ -42,32 +46,32 @@ def _evaluate(sensor: dg.SensorDefinition, bench: Bench, instance: dg.DagsterIns
 def test_a_new_file_asks_for_one_scan_of_the_realtime_tiers(bench: Bench, instance: dg.DagsterInstance) -> None:
     bench.drop("a.txt", "ann@example.com:x\n")
     bench.drop("b.txt", "bob@example.com:x\n")
-    [request] = _evaluate(drop_folder_sensor, bench, instance)
+    [request] = _evaluate(new_data_sensor, bench, instance)
     assert request.run_config == {"ops": {"plan": {"config": {"tiers": ["premium"]}}}}
-    [again] = _evaluate(drop_folder_sensor, bench, instance)
+    [again] = _evaluate(new_data_sensor, bench, instance)
     assert again.run_key == request.run_key, "Dagster starts one run for it"
 
 
 def test_a_changed_file_asks_anew(bench: Bench, instance: dg.DagsterInstance) -> None:
     path = bench.drop("a.txt", "ann@example.com:x\n")
-    [first] = _evaluate(drop_folder_sensor, bench, instance)
+    [first] = _evaluate(new_data_sensor, bench, instance)
     path.write_text("ann@example.com:x\nbob@example.com:y\n")
     os.utime(path, (SETTLED + 1, SETTLED + 1))
-    [second] = _evaluate(drop_folder_sensor, bench, instance)
+    [second] = _evaluate(new_data_sensor, bench, instance)
     assert first.run_key != second.run_key
 
 
 def test_a_registered_file_asks_for_nothing(bench: Bench, instance: dg.DagsterInstance) -> None:
     bench.drop("a.txt", "ann@example.com:x\n")
     register_dropped(bench.db, bench.box, bench.keyring)
-    assert _evaluate(drop_folder_sensor, bench, instance) == []
+    assert _evaluate(new_data_sensor, bench, instance) == []
 
 
 def test_a_file_that_is_still_coming_asks_for_nothing(bench: Bench, instance: dg.DagsterInstance) -> None:
     bench.drop("a.txt.part", "ann@example.com:x\n")
     bench.drop(".b.txt", "ann@example.com:x\n")
     (bench.box.folder / "c.txt").write_text("written just now")
-    assert _evaluate(drop_folder_sensor, bench, instance) == []
+    assert _evaluate(new_data_sensor, bench, instance) == []
 
 
 def test_a_due_notification_asks_for_one_run_and_none_is_asked_when_nothing_is_due(
@@ -88,3 +92,51 @@ def test_while_a_run_sends_no_other_is_asked_for(bench: Bench, instance: dg.Dags
         defs.resolve_job_def("notifications_send"), status=dg.DagsterRunStatus.STARTED, run_config={}
     )
     assert _evaluate(outbox_sensor, bench, instance) == []
+
+
+def _tiers(db: Engine, tier: str, realtime: bool) -> None:
+    with db.begin() as connection:
+        price_list.change(connection, ("darkwatch_scan", tier), {"realtime": realtime}, by="ann")
+
+
+def test_which_tiers_have_real_time_is_said_by_the_price_list(bench: Bench, instance: dg.DagsterInstance) -> None:
+    _tiers(bench.db, "plus", True)
+    bench.drop("a.txt", "ann@example.com:x\n")
+    [request] = _evaluate(new_data_sensor, bench, instance)
+    assert request.run_config == {"ops": {"plan": {"config": {"tiers": ["plus", "premium"]}}}}
+    for tier in ("plus", "premium"):
+        _tiers(bench.db, tier, False)
+    assert _evaluate(new_data_sensor, bench, instance) == []
+
+
+def test_a_new_subscription_is_scanned_at_once_whatever_its_tier(bench: Bench, instance: dg.DagsterInstance) -> None:
+    new = subscribe(bench.db, bench.keyring, "ann@example.com", tier="basic", created_at=datetime.now(UTC))
+    [request] = _evaluate(new_data_sensor, bench, instance)
+    assert request.run_config["ops"]["plan"]["config"]["subscription_ids"] == [str(new.subscription_id)]
+    bench.scan()
+    assert _evaluate(new_data_sensor, bench, instance) == []
+
+
+def test_a_new_identifier_is_looked_for_at_once_where_the_tier_has_real_time(
+    bench: Bench, instance: dg.DagsterInstance
+) -> None:
+    for tier, asked in (("basic", 0), ("premium", 1)):
+        person = subscribe(bench.db, bench.keyring, f"{tier}@example.com", tier=tier, created_at=datetime.now(UTC))
+        bench.scan()
+        with bench.db.begin() as connection:
+            connection.execute(
+                sa.text("UPDATE kordant.watchlist_items SET created_at = now() WHERE subscription_id = :id"),
+                {"id": person.subscription_id},
+            )
+        assert len(_evaluate(new_data_sensor, bench, instance)) == asked
+        bench.scan()
+
+
+def test_a_breach_that_becomes_known_is_looked_at_at_once(bench: Bench, instance: dg.DagsterInstance) -> None:
+    add_breach(bench.db, "Adobe")
+    assert _evaluate(new_data_sensor, bench, instance) == [], "what is there when it looks first is not new"
+    resources = {"db": bench.db, "keyring": bench.keyring, "drop_box": bench.box}
+    cursor = '{"breach": "2020-01-01T00:00:00+00:00"}'
+    with dg.build_sensor_context(instance=instance, resources=resources, definitions=defs, cursor=cursor) as context:
+        answer = new_data_sensor.evaluate_tick(context)
+    assert [request.tags["kordant/trigger"] for request in answer.run_requests or ()] == ["new_breach"]

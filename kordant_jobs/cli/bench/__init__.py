@@ -49,6 +49,19 @@ def bench_notifications(
     raise SystemExit(finish("notifications", lambda: measure(mails=mails), as_json=as_json))
 
 
+@bench_app.command("schedules")
+def bench_schedules(
+    minutes: Annotated[int, typer.Option(min=0, help="Ticks to wait for, idle and busy each; 0: none.")] = 10,
+    million: Annotated[bool, typer.Option(help="Compute ticks for 1,000,000 subscriptions too.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """A tick's time for 100,000 subscriptions, with its query plan; how late runs start, idle and behind a backlog."""
+    from kordant_jobs.cli.bench.figures import finish
+    from kordant_jobs.cli.bench.schedules import measure
+
+    raise SystemExit(finish("schedules", lambda: measure(minutes=minutes, million=million), as_json=as_json))
+
+
 def soak(
     runs: Annotated[int, typer.Option(min=100, help="Runs, after as many as it takes to fill up.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,

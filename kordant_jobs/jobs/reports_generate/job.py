@@ -1,17 +1,21 @@
 """reports_generate in Dagster: plan → make in chunks → summarise.
 
+The plain job serves schedules and requests; a factory makes one partitioned job a tier, whose partition is the week or
+month that a report of that tier covers: the reports of a backfill are those that the schedule made.
 (No `annotations` future here: Dagster reads the annotations of ops as objects.)
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 import dagster as dg
 from pydantic import Field
 from sqlalchemy import Engine
 
+from kordant_jobs.catalog import BY_NAME, SCHEDULES
+from kordant_jobs.domain.schedules import Cadence
 from kordant_jobs.domain.tiers import Tier
 from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.errors import PermanentError
@@ -23,6 +27,8 @@ from kordant_jobs.store.keyring import Keyring
 
 CHUNKS_MAX = 8
 """Chunks of one run: a mapped op costs about 20 ms and 11 kB of event log, so a chunk is many reports, not one."""
+
+PARTITIONS_START = "2026-01-01"
 
 CHUNK_MIN = 1000
 """Reports that are worth a chunk of their own: each starts renderer processes anew, at about 1.3 CPU s a core."""
@@ -95,12 +101,39 @@ def chunked(due: Sequence[UUID]) -> tuple[tuple[UUID, ...], ...]:
     return tuple(tuple(due[place::count]) for place in range(count))
 
 
+def partitions_of(tier: Tier) -> dg.TimeWindowPartitionsDefinition:
+    """The weeks (from Monday) or months that the reports of a tier cover, as the price list says."""
+    (cadence,) = [row.cadence for row in SCHEDULES if (row.job, row.tier) == (JOB, tier)]
+    if cadence is Cadence.WEEKLY:
+        return dg.WeeklyPartitionsDefinition(start_date=PARTITIONS_START, day_offset=1)
+    return dg.MonthlyPartitionsDefinition(start_date=PARTITIONS_START)
+
+
+def _check_partition(context: dg.OpExecutionContext, period: Period, scope: ReportScope) -> None:
+    """Dagster's launchRun takes any partition key; one that is none of the job's must make no report.
+
+    Raises:
+        PermanentError: the key is unknown, or the config is not its period.
+    """
+    if not context.has_partition_key:
+        return
+    key = context.partition_key
+    tier = next((tier for tier in Tier if context.job_name == f"{JOB}_{tier}"), None)
+    keys = partitions_of(tier) if tier else None
+    if tier is None or keys is None or not keys.has_partition_key(key):
+        raise PermanentError(f"{key} is no partition of {context.job_name}: take one that its Partitions page shows.")
+    window = keys.time_window_for_partition_key(key)
+    if (period.start_on, period.end_on, scope.tiers) != (window.start.date(), window.end.date(), (tier.value,)):
+        raise PermanentError(f"the run config is not the one of partition {key}; launch it from the partition.")
+
+
 @dg.op(name="plan_reports", out=dg.Out(ReportPlan), tags={"kind": "plan"})
 def plan_op(context: dg.OpExecutionContext, config: ReportConfig, db: dg.ResourceParam[Engine]) -> ReportPlan:
     """Choose the subscriptions and share them out over chunks."""
     with op_body(context, db) as progress:
-        period = config.period()
-        due = service.plan(config.scope(), period, db=db)
+        period, scope = config.period(), config.scope()
+        _check_partition(context, period, scope)
+        due = service.plan(scope, period, db=db)
         progress.flush("planning")
         progress.start(len(due), "making reports")
         chunks = chunked(due)
@@ -167,3 +200,30 @@ reports_generate = reports_generate_graph.to_job(
     tags={"kordant/service": "reports"},
     executor_def=dg.in_process_executor,
 )
+
+
+def tier_job(tier: Tier) -> dg.JobDefinition:
+    """The reports of one tier, a week or month a partition."""
+    partitions = partitions_of(tier)
+    kind = ReportKind.WEEKLY if isinstance(partitions, dg.WeeklyPartitionsDefinition) else ReportKind.MONTHLY
+
+    @dg.partitioned_config(partitions_def=partitions)
+    def period_of(key: str) -> dict[str, object]:
+        window = partitions.time_window_for_partition_key(key)
+        days = {"period_start_on": _day(window.start), "period_end_on": _day(window.end)}
+        return {"ops": {"plan_reports": {"config": {"kind": kind.value, "tiers": [tier.value], **days}}}}
+
+    return reports_generate_graph.to_job(
+        name=f"{JOB}_{tier}",
+        description=f"reports_generate for {tier} subscriptions, a {kind.value.removesuffix('ly')} a partition.",
+        config=period_of,
+        tags={"kordant/service": "reports", "kordant/tier": tier.value},
+        executor_def=dg.in_process_executor,
+    )
+
+
+def _day(moment: datetime) -> str:
+    return moment.date().isoformat()
+
+
+tier_jobs = [tier_job(tier) for tier in BY_NAME[JOB].partitioned_tiers]

@@ -1,0 +1,230 @@
+"""Commands on the price list: kordant-jobs schedules list | set | pause | resume | history. More in `cli.forecast`."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+from sqlalchemy import Connection
+
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.domain.cron import checked_zone, next_after
+from kordant_jobs.domain.schedules import Cadence, ScheduleRow, StoredRow
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.store import due_slots, scheduler_config
+from kordant_jobs.triggers import price_list
+
+schedules_app = typer.Typer(help="The price list: what runs when, for whom.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check, and say what it would become.")]
+Job = Annotated[str, typer.Argument(help="The job, by name or alias.")]
+Tier = Annotated[str | None, typer.Option("--tier", help="basic, plus or premium; none: the row of no tier.")]
+Changes = Annotated[list[str], typer.Argument(help="What to change, as cron='*/15 1-4 * * *' catch_up=all.")]
+Note = Annotated[str | None, typer.Option("--note", help="Why, for the history.")]
+Zone = Annotated[str, typer.Option("--tz", help="The time zone to show times in.")]
+
+
+@contextmanager
+def opened() -> Iterator[Connection]:
+    """A transaction on a database that has its price list."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.begin() as connection:
+        price_list.ensure(connection)
+        yield connection
+
+
+def moment_of(text: str, option: str) -> datetime:
+    """A moment that was typed; UTC when it names no zone.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(f"{option} {text}: write a moment as 2026-12-01T00:00.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def changes_of(words: Sequence[str]) -> dict[str, Any]:
+    """`name=value` words as values; true, false and numbers as what they are."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise SettingsError(f"{word!r}: write name=value, as cron='0 3 * * *'.")
+        found[name] = json.loads(value) if value in {"true", "false"} or value.isdecimal() else value
+    return found
+
+
+def _state(stored: StoredRow, now: datetime) -> str:
+    if stored.row.job not in BY_NAME:
+        return "no such job yet"
+    return stored.resting(now) or "on"
+
+
+def next_tick(row: ScheduleRow, now: datetime) -> datetime | None:
+    """The row's first tick after `now`."""
+    return next_after(row.cron, row.time_zone, now, gap=row.gap, fold=row.fold)
+
+
+@schedules_app.command("list")
+def list_rows(tz: Zone = "UTC", as_json: AsJson = False) -> None:
+    """Every row: what runs for whom, when next, and how many subscriptions it serves."""
+    zone, now = ZoneInfo(checked_zone(tz)), datetime.now(UTC)
+    with opened() as connection:
+        loaded = scheduler_config.load(connection)
+        counts = {one.row.key: sum(map(len, due_slots.places(connection, one.row.key).values())) for one in loaded.rows}
+    for problem in loaded.problems:
+        err.print(f"made wrong, and left as it was: {problem}")
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": one.row.name,
+                    **one.row.to_json(),
+                    "state": _state(one, now),
+                    "next_at": next_tick(one.row, now),
+                    "subscriptions": counts[one.row.key],
+                    "version": one.version,
+                    "changed_by": one.changed_by,
+                }
+                for one in loaded.rows
+            ]
+        )
+        return
+    print_table(
+        ["schedule", "what", "cron", "zone", "next tick", "serves", "state"],
+        [
+            (
+                one.row.name,
+                one.row.words,
+                one.row.cron,
+                one.row.time_zone,
+                f"{at.astimezone(zone):%a %d %b %H:%M}" if (at := next_tick(one.row, now)) else None,
+                "everybody" if one.row.cadence is Cadence.EVERY_TICK else f"{counts[one.row.key]:,}",
+                _state(one, now),
+            )
+            for one in loaded.rows
+        ],
+    )
+
+
+@schedules_app.command("set")
+def set_row(
+    job: Job,
+    changes: Changes,
+    tier: Tier = None,
+    note: Note = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change a row. It is checked first, live within seconds, and kept in the history."""
+    wanted = changes_of(changes)
+    with opened() as connection:
+        key = price_list.key_of(job, tier)
+        before = price_list.current(connection, key)
+        after = price_list.proposed(before.row, wanted)
+        if not dry_run:
+            price_list.change(connection, key, wanted, by=getpass.getuser(), note=note)
+    changed = what_changed(before.row, after)
+    if as_json:
+        print_json({"schedule": after.name, "dry_run": dry_run, "changed": changed})
+        return
+    word = "would change" if dry_run else "changed"
+    out.print(f"{after.name}: {word if changed else 'nothing changes'}")
+    print_facts({name: f"{old} → {new}" for name, (old, new) in changed.items()})
+
+
+def what_changed(before: ScheduleRow, after: ScheduleRow) -> dict[str, tuple[Any, Any]]:
+    """What differs, by name: old and new."""
+    old, new = before.to_json(), after.to_json()
+    return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+
+
+@schedules_app.command()
+def pause(
+    job: Job,
+    reason: Annotated[str, typer.Option("--reason", help="Why; shown wherever the row is.")],
+    tier: Tier = None,
+    until: Annotated[str | None, typer.Option("--until", help="When it goes on by itself (UTC).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a row rest. What would have run meanwhile is not made up for."""
+    with opened() as connection:
+        end = moment_of(until, "--until") if until else None
+        key = price_list.key_of(job, tier)
+        stored = price_list.pause(connection, key, reason=reason, until=end, by=getpass.getuser())
+    _say(stored, as_json=as_json)
+
+
+@schedules_app.command()
+def resume(job: Job, tier: Tier = None, as_json: AsJson = False) -> None:
+    """Have a row go on, from now."""
+    with opened() as connection:
+        stored = price_list.resume(connection, price_list.key_of(job, tier), by=getpass.getuser())
+    _say(stored, as_json=as_json)
+
+
+def _say(stored: StoredRow, *, as_json: bool) -> None:
+    state = _state(stored, datetime.now(UTC))
+    if as_json:
+        print_json({"schedule": stored.row.name, "state": state, "version": stored.version})
+    else:
+        out.print(f"{stored.row.name}: {state}")
+
+
+@schedules_app.command()
+def history(
+    job: Annotated[str | None, typer.Argument(help="Only this job's rows.")] = None,
+    tier: Tier = None,
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Who changed what when, the newest first."""
+    with opened() as connection:
+        key = price_list.key_of(job, tier) if job else None
+        changes = scheduler_config.history(connection, key, limit=10_000)
+    rows: list[dict[str, Any]] = []
+    older = {(one.key, one.version): one.row for one in changes}
+    own = {"version", "changed_at", "changed_by", "note"}
+    for one in changes[:limit]:
+        before, after = older.get((one.key, one.version - 1)) or {}, one.row or {}
+        what = {name: [before.get(name), after[name]] for name in after if after[name] != before.get(name)}
+        rows.append(
+            {
+                "job": one.key[0],
+                "tier": one.key[1],
+                "version": one.version,
+                "at": one.changed_at,
+                "by": one.changed_by,
+                "note": one.note,
+                "changed": "made" if not before else {name: pair for name, pair in what.items() if name not in own},
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["when (UTC)", "row", "version", "by", "what", "note"],
+        [
+            (f"{row['at']:%Y-%m-%d %H:%M:%S}", f"{row['job']}:{row['tier']}", row["version"], row["by"],
+             _told(row["changed"]), row["note"])
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _told(changed: Any) -> str:
+    if isinstance(changed, str):
+        return changed
+    return ", ".join(f"{name} {old} → {new}" for name, (old, new) in changed.items())

@@ -1,0 +1,196 @@
+"""When a cron expression strikes in a time zone, under a stated policy for the days on which its clocks change.
+
+cronsim reads the expression and walks the wall clock; what a wall time means in UTC is decided here. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from itertools import takewhile
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from cronsim import CronSim, CronSimError
+
+from kordant_jobs.errors import PermanentError
+
+
+class Gap(StrEnum):
+    """A wall time that a clock going forward jumps over: run when the gap ends, or not that day."""
+
+    SHIFT = "shift"
+    SKIP = "skip"
+
+
+class Fold(StrEnum):
+    """A wall time that a clock going back shows twice: run at the first, or at both."""
+
+    ONCE = "once"
+    TWICE = "twice"
+
+
+NAMES = ("minute", "hour", "day of month", "month", "day of week")
+_PLAIN = re.compile(r"[0-9A-Za-z*,/-]+")
+_A_DAY = timedelta(days=1)
+_LONGEST_JUMP = timedelta(days=2)
+"""Wall and UTC never differ by more: Apia skipped a whole day in 2011."""
+
+
+def checked_cron(text: str) -> str:
+    """The expression with single spaces, if cronsim and Dagster's own reader mean the same by it.
+
+    Raises:
+        PermanentError: it is no such expression; says what to write instead.
+
+    >>> checked_cron(" */15  2-5 * * * ")
+    '*/15 2-5 * * *'
+    """
+    fields = text.split()
+    if len(fields) != len(NAMES):
+        raise PermanentError(
+            f"cron {text!r} has {len(fields)} fields, not 5: minute, hour, day of month, month, day of week. "
+            "Write it as 0 2 * * *."
+        )
+    for name, field in zip(NAMES, fields, strict=True):
+        if not _PLAIN.fullmatch(field) or re.search(r"[Ll]|\bW", field.replace("JUL", "").replace("jul", "")):
+            raise PermanentError(f"cron {text!r}: the {name} may hold numbers, names and * , - / only, as 0 2 * * *.")
+    if fields[2] != "*" and fields[4] != "*":
+        raise PermanentError(
+            f"cron {text!r}: day of month and day of week together mean different things to different readers. "
+            f"Give one of them: {' '.join([*fields[:4], '*'])}, or {' '.join([*fields[:2], '*', *fields[3:]])}."
+        )
+    whole = " ".join(fields)
+    try:
+        found = next(CronSim(whole, datetime(2024, 1, 1)), None)  # noqa: DTZ001 - the wall clock has no zone
+    except CronSimError as error:
+        raise PermanentError(f"cron {text!r}: {str(error).lower()}. Write it as 0 2 * * * (daily at two).") from None
+    if found is None:
+        raise PermanentError(f"cron {text!r} names a day that never comes. Write it as 0 2 1 * * (the first).")
+    return whole
+
+
+def checked_zone(name: str) -> str:
+    """The name of a time zone of the IANA database.
+
+    Raises:
+        PermanentError: there is none of this name; names one that looks like it.
+
+    >>> checked_zone("America/Sao_Paulo")
+    'America/Sao_Paulo'
+    """
+    if name in available_timezones():
+        return name
+    last = name.rpartition("/")[2].replace(" ", "_").lower()
+    alike = sorted(zone for zone in available_timezones() if last and last in zone.lower())
+    raise PermanentError(f"there is no time zone {name!r}. Write {alike[0] if alike else 'UTC or America/Sao_Paulo'}.")
+
+
+@lru_cache(maxsize=256)
+def zone_of(name: str) -> ZoneInfo:
+    """The zone; UTC for a name that is none, which `checked_zone` has refused before."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+@lru_cache(maxsize=256)
+def _times_of_day(cron: str) -> tuple[time, ...]:
+    """The wall times of any day, for a cron that strikes every day alike."""
+    one = date(2024, 1, 1)
+    return tuple(wall.time() for wall in _walk(cron, one, one))
+
+
+def _walk(cron: str, first_on: date, last_on: date) -> Iterator[datetime]:
+    start = datetime.combine(first_on, time()) - timedelta(minutes=1)
+    return takewhile(lambda wall: wall.date() <= last_on, CronSim(cron, start))
+
+
+def wall_times(cron: str, first_on: date, last_on: date) -> Iterator[datetime]:
+    """The wall times (without a zone) at which `cron` strikes on these days, both included."""
+    if cron.endswith(" * * *"):
+        days = (first_on + count * _A_DAY for count in range((last_on - first_on).days + 1))
+        return (datetime.combine(day, one) for day in days for one in _times_of_day(cron))
+    return _walk(cron, first_on, last_on)
+
+
+def moments(wall: datetime, zone: ZoneInfo, gap: Gap, fold: Fold) -> list[datetime]:
+    """What a wall time means in UTC: one moment, but none for one that is skipped, and two for one that runs twice.
+
+    >>> two = datetime(2026, 3, 29, 2, 30)
+    >>> [str(one) for one in moments(two, ZoneInfo("Europe/Paris"), Gap.SHIFT, Fold.ONCE)]
+    ['2026-03-29 01:00:00+00:00']
+    """
+    first = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    second = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    if first == second:
+        return [first]
+    if first < second:
+        return [first] if fold is Fold.ONCE else [first, second]
+    return [] if gap is Gap.SKIP else [_end_of_gap(zone, second, first)]
+
+
+def _end_of_gap(zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
+    """The first moment with the offset that holds at `after`. At `before` another one holds."""
+    wanted = after.astimezone(zone).utcoffset()
+    low, high = 0, int((after - before).total_seconds())
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (before + timedelta(seconds=middle)).astimezone(zone).utcoffset() == wanted:
+            high = middle
+        else:
+            low = middle
+    return before + timedelta(seconds=high)
+
+
+@lru_cache(maxsize=4096)
+def ticks_on(cron: str, zone: str, day: date, gap: Gap, fold: Fold) -> tuple[datetime, ...]:
+    """The moments, in order and without repetition, at which `cron` strikes on a calendar day of `zone`."""
+    place = zone_of(zone)
+    return tuple(sorted({one for wall in wall_times(cron, day, day) for one in moments(wall, place, gap, fold)}))
+
+
+def occurrences(
+    cron: str, zone: str, *, after: datetime, until: datetime, gap: Gap = Gap.SHIFT, fold: Fold = Fold.ONCE
+) -> list[datetime]:
+    """Every moment at which `cron` strikes with `after` < moment ≤ `until`, in order, each once.
+
+    Wall times of one gap all shift to its end, and are one moment there.
+    """
+    if until <= after:
+        return []
+    place = zone_of(zone)
+    if (offset := _steady_offset(place, after, until)) is not None:
+        first_on, last_on = ((one.astimezone(UTC) + offset).date() for one in (after, until))
+        walls = wall_times(cron, first_on, last_on)
+        return [one for wall in walls if after < (one := wall.replace(tzinfo=UTC) - offset) <= until]
+    first_on, last_on = (one.astimezone(UTC).date() for one in (after - _LONGEST_JUMP, until + _LONGEST_JUMP))
+    found = {one for wall in wall_times(cron, first_on, last_on) for one in moments(wall, place, gap, fold)}
+    return sorted(one for one in found if after < one <= until)
+
+
+def _steady_offset(zone: ZoneInfo, after: datetime, until: datetime) -> timedelta | None:
+    """The zone's one offset around a span of at most two days; None where clocks change, or the span is longer.
+
+    No zone ever changed its clocks twice within six days.
+    """
+    if until - after > _LONGEST_JUMP:
+        return None
+    before, behind = (one.astimezone(zone).utcoffset() for one in (after - _LONGEST_JUMP, until + _LONGEST_JUMP))
+    return before if before == behind else None
+
+
+def next_after(
+    cron: str, zone: str, after: datetime, *, gap: Gap = Gap.SHIFT, fold: Fold = Fold.ONCE, within_days: int = 12 * 366
+) -> datetime | None:
+    """The first moment after `after`; None when none comes `within_days`."""
+    start, days = after, 1
+    while days < within_days:
+        end = after + days * _A_DAY
+        if found := occurrences(cron, zone, after=start, until=end, gap=gap, fold=fold):
+            return found[0]
+        start, days = end, days * 4
+    return None

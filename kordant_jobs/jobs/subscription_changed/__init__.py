@@ -1,0 +1,1 @@
+"""Who is served when, after a subscription changed."""

@@ -1,0 +1,99 @@
+"""A subscription began, changed its tier, rests or ended: its rows follow, its first scan is asked for at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from kordant_jobs.domain.payloads import DarkwatchScan
+from kordant_jobs.domain.requests import Priority
+from kordant_jobs.domain.subscriptions import SubscriptionStatus
+from kordant_jobs.engine.queue import operate
+from kordant_jobs.engine.queue.enqueue import enqueue
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.store import due_slots, requests, subscriptions
+from kordant_jobs.store.due_slots import Slot
+
+JOB = "subscription_changed"
+SCAN = DarkwatchScan.job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """What became of some subscriptions. `gone`: there are no such rows any more."""
+
+    served: int = 0
+    removed: int = 0
+    gone: int = 0
+
+
+def schedule_for_subscription(
+    connection: Connection, subscription_id: UUID, *, requested_by: str, now: datetime | None = None
+) -> list[Slot]:
+    """Have an active subscription served as its tier is, from now on; what serves it, by job.
+
+    Where its tier is new to it, a scan of it is queued at once. Safe to repeat: what stands already stays, and a
+    scan that waits is not queued again. In the caller's transaction.
+
+    Raises:
+        PermanentError: there is no such subscription, or it is not active.
+    """
+    found = subscriptions.get(connection, subscription_id, lock=True)
+    if found is None or found.status is not SubscriptionStatus.ACTIVE:
+        raise PermanentError(f"subscription {subscription_id} is not active: resume it first.")
+    before = {one.job: one.tier for one in due_slots.of_subscription(connection, subscription_id)}
+    due_slots.place(connection, [subscription_id])
+    slots = due_slots.of_subscription(connection, subscription_id)
+    if any(one.job == SCAN and before.get(SCAN) != one.tier for one in slots):
+        _scan_at_once(connection, subscription_id, requested_by=requested_by, now=now)
+    return slots
+
+
+def _scan_at_once(connection: Connection, subscription_id: UUID, *, requested_by: str, now: datetime | None) -> None:
+    waiting = requests.Filter(job=SCAN, entity_key=str(subscription_id), statuses=operate.OPEN)
+    if requests.find(connection, waiting, limit=1):
+        return
+    enqueue(
+        connection,
+        DarkwatchScan(subscription_ids=(subscription_id,)),
+        requested_by=requested_by,
+        priority=Priority.CRITICAL,
+        entity_key=str(subscription_id),
+        now=now,
+    )
+
+
+def remove_schedules_for_subscription(
+    connection: Connection, subscription_id: UUID, *, now: datetime | None = None
+) -> int:
+    """Have a subscription served no more: its rows go, its waiting requests are cancelled, history stays.
+
+    How many rows and requests that took. What runs for it is asked to stop. In the caller's transaction.
+    """
+    moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    theirs = requests.find(connection, requests.Filter(entity_key=str(subscription_id), statuses=operate.OPEN))
+    others = tuple(one.id for one in theirs if one.job != JOB)  # not the event that this is the answer to
+    cancelled = operate.cancel(connection, requests.Filter(ids=others), now=moment) if others else []
+    return due_slots.take_away(connection, [subscription_id]) + len(cancelled)
+
+
+def place(subscription_ids: Sequence[UUID], *, db: Engine, requested_by: str = JOB) -> Placed:
+    """Bring each of these subscriptions to what its tier and status say, one transaction each."""
+    served = removed = gone = 0
+    for subscription_id in subscription_ids:
+        with db.begin() as connection:
+            found = subscriptions.get(connection, subscription_id, lock=True)
+            if found is None:
+                gone += 1
+            elif found.status is SubscriptionStatus.ACTIVE:
+                schedule_for_subscription(connection, subscription_id, requested_by=requested_by)
+                served += 1
+            else:
+                remove_schedules_for_subscription(connection, subscription_id)
+                removed += 1
+    return Placed(served=served, removed=removed, gone=gone)

@@ -1,0 +1,41 @@
+"""What every table stands on: the schema's name, how constraints are called, and columns that come often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, MetaData, Text, Uuid, func
+from sqlalchemy.types import TypeEngine
+
+SCHEMA = "kordant"
+DAGSTER_SCHEMA = "dagster"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    },
+)
+
+
+def one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
+    """The check that a column holds a member of a closed set."""
+    allowed = ", ".join(f"'{value.value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+def moment(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[Any]:
+    """A column of a moment."""
+    return Column(name, DateTime(timezone=True), nullable=nullable, server_default=func.now() if default_now else None)
+
+
+def belongs_to(name: str, table: str, key: str = "id", *, nullable: bool = False) -> Column[Any]:
+    """A foreign key that goes with its row."""
+    kind: TypeEngine[Any] = Text() if key == "name" else Uuid()
+    return Column(name, kind, ForeignKey(f"{SCHEMA}.{table}.{key}", ondelete="CASCADE"), nullable=nullable)

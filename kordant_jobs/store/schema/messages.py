@@ -1,0 +1,71 @@
+"""Tables of what subscribers are told: alerts, notifications, reports; and how far runs are."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Date, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from kordant_jobs.domain.alerts import Channel, OutboxStatus, Severity
+from kordant_jobs.store.schema.base import belongs_to, metadata, moment, one_of
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscription_id", "subscriptions"),
+    belongs_to("exposure_id", "exposures"),
+    Column("severity", Text, nullable=False),
+    Column("why", JSONB, nullable=False, comment="reasons by code and id; never an identifier"),
+    moment("created_at", default_now=True),
+    UniqueConstraint("exposure_id"),
+    one_of("severity", Severity),
+    Index(None, "subscription_id", "created_at"),
+)
+
+notification_outbox = Table(
+    "notification_outbox",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("alert_id", "alerts"),
+    belongs_to("subscription_id", "subscriptions"),
+    Column("channel", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=OutboxStatus.QUEUED.value),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    moment("due_at", default_now=True),
+    moment("lease_until", nullable=True),
+    Column("reason", Text, comment="why it was deferred, suppressed or given up; never an address"),
+    moment("created_at", default_now=True),
+    moment("sent_at", nullable=True),
+    UniqueConstraint("alert_id", "channel"),
+    one_of("channel", Channel),
+    one_of("status", OutboxStatus),
+    Index(None, "due_at", postgresql_where=text("status IN ('queued', 'deferred', 'sending')")),
+    Index(None, "subscription_id"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscription_id", "subscriptions"),
+    Column("kind", Text, nullable=False),
+    Column("period_start_on", Date, nullable=False),
+    Column("period_end_on", Date, nullable=False, comment="the first day that is no more covered"),
+    Column("figures", JSONB, nullable=False, comment="counts and ids only"),
+    Column("figures_sha256", LargeBinary, nullable=False),
+    Column("content_sha256", LargeBinary, nullable=False),
+    Column("storage_key", Text, nullable=False),
+    Column("pages", Integer, nullable=False),
+    moment("created_at", default_now=True),
+    UniqueConstraint("subscription_id", "kind", "period_start_on"),
+)
+
+run_progress = Table(
+    "run_progress",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("done", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("message", Text, nullable=False),
+    moment("updated_at", default_now=True),
+)

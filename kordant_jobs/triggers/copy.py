@@ -1,0 +1,81 @@
+"""The last price list that was good, in a file. Code is loaded from it, so that no import needs the database.
+
+The reloader writes it whenever the table changes; without a file it is what the catalogue says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kordant_jobs.catalog import SCHEDULES
+from kordant_jobs.domain.schedules import Pause, StoredRow, row_from
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.store.scheduler_config import CATALOGUE
+
+NAME = "schedules.json"
+"""In the state folder."""
+
+
+def seeded() -> tuple[StoredRow, ...]:
+    """The catalogue's own rows, as they stand before anybody edits them."""
+    ever = datetime.fromtimestamp(0, UTC)
+    return tuple(StoredRow(row=row, version=0, changed_at=ever, changed_by=CATALOGUE) for row in SCHEDULES)
+
+
+def write(folder: Path, rows: Sequence[StoredRow]) -> bool:
+    """Put the rows into the folder's file; whether that changed it. Readers see the old one or the new one."""
+    text = json.dumps([_to_json(one) for one in rows], indent=1, sort_keys=True)
+    target = folder / NAME
+    if target.is_file() and target.read_text(encoding="utf-8") == text:
+        return False
+    draft = target.with_name(f".{NAME}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(target)
+    return True
+
+
+def read(folder: Path) -> tuple[StoredRow, ...]:
+    """The rows of the folder's file; the catalogue's when there is none, or when it is not what `write` wrote."""
+    try:
+        found = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return tuple(_from_json(one) for one in found)
+    except (OSError, ValueError, KeyError, TypeError, PermanentError):
+        return seeded()
+
+
+def _to_json(one: StoredRow) -> dict[str, Any]:
+    pause = one.pause and {
+        **asdict(one.pause),
+        "since": one.pause.since.isoformat(),
+        "until": one.pause.until and one.pause.until.isoformat(),
+    }
+    return {
+        "row": one.row.to_json(),
+        "version": one.version,
+        "changed_at": one.changed_at.isoformat(),
+        "changed_by": one.changed_by,
+        "pause": pause,
+    }
+
+
+def _from_json(values: dict[str, Any]) -> StoredRow:
+    pause = values["pause"]
+    return StoredRow(
+        row=row_from(values["row"]),
+        version=values["version"],
+        changed_at=datetime.fromisoformat(values["changed_at"]),
+        changed_by=values["changed_by"],
+        pause=pause
+        and Pause(
+            reason=pause["reason"],
+            by=pause["by"],
+            since=datetime.fromisoformat(pause["since"]),
+            until=pause["until"] and datetime.fromisoformat(pause["until"]),
+        ),
+    )

@@ -1,0 +1,80 @@
+"""What schedules left over: ticks that were missed or held back or are not Dagster's, and rows that a lost event left.
+
+(No `annotations` future here: Dagster reads the annotations of sensors as objects.)
+"""
+
+from datetime import timedelta
+from functools import partial
+
+import dagster as dg
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.store import due_slots, schedule_progress, scheduler_config
+from kordant_jobs.triggers.orders import run_requests
+from kordant_jobs.triggers.schedules import make_room, unfinished
+from kordant_jobs.triggers.tick import KEEPER, Look, ToStart, overdue, take
+
+EVERY_S = 30
+GRACE = timedelta(seconds=45)
+"""How long a tick of Dagster's has to come by itself: a reload of the code takes a few seconds of it."""
+REMEMBERED = timedelta(days=1)
+"""A start of the keeper's that no run came of for so long is given up."""
+
+
+def _busy(instance: dg.DagsterInstance, name: str) -> bool:
+    return bool(unfinished(instance, name))
+
+
+def keep(db: Engine, instance: dg.DagsterInstance, cursor: int) -> tuple[list[dg.RunRequest], int, int]:
+    """The runs that are owed, the new cursor, and how many rows of subscriptions were put right.
+
+    What was decided after `cursor` comes again until the cursor was stored: a crash in between loses nothing.
+    """
+    with db.begin() as connection:
+        now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        righted = due_slots.place(connection) if due_slots.misplaced(connection) else 0
+    with db.connect() as connection:
+        rows = [one for one in scheduler_config.load(connection).rows if one.row.job in BY_NAME]
+        progress = schedule_progress.read(connection)
+    by_key = {one.row.key: one.row for one in rows}
+    for stored in rows:
+        row = stored.row
+        if overdue(stored, progress.get(row.key), now - GRACE):
+            look = Look(key=row.key, source=f"{KEEPER} {now.isoformat()}")
+            taken = take(db, look, busy=partial(_busy, instance, row.name))
+            if taken.cancel_others:
+                make_room(instance, row.name)
+    requests: list[dg.RunRequest] = []
+    with db.connect() as connection:
+        decided = schedule_progress.recorded(connection, after_id=cursor)
+        for one in decided:
+            recent = one.decided_at > now - REMEMBERED
+            if one.source.startswith(KEEPER) and recent and one.key in by_key:
+                served = due_slots.served_by(connection, one.key, one.start.spans) if one.start.spans else {}
+                requests += run_requests(by_key[one.key], ToStart(start=one.start, served=served))
+    return requests, max([cursor, *(one.id for one in decided)]), righted
+
+
+def schedule_keeper(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
+    """The sensor that does so twice a minute, for these jobs."""
+
+    @dg.sensor(
+        name="schedule_keeper",
+        jobs=jobs,
+        minimum_interval_seconds=EVERY_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="What schedules left over: missed while nothing ran, held back by an earlier run, or at a moment "
+        "that only the row's own clock policy knows. Puts subscriptions right that an event was lost for.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SensorResult | dg.SkipReason:
+        before = int(context.cursor or 0)
+        requests, cursor, righted = keep(db, context.instance, before)
+        if righted:
+            context.log.info(f"{righted} rows of subscriptions were not what they should be, and are now.")
+        if not requests and cursor == before:
+            return dg.SkipReason("nothing was left over")
+        return dg.SensorResult(run_requests=requests, cursor=str(cursor))
+
+    return sensor

@@ -1,0 +1,92 @@
+"""From what is due to runs: a payload for each, its run config and tags. Pure but for Dagster's own value class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.domain.cadence import period_of
+from kordant_jobs.domain.payloads import DarkwatchScan, Payload, ReportsGenerate
+from kordant_jobs.domain.requests import Priority
+from kordant_jobs.domain.schedules import Cadence, ScheduleRow
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.triggers.tick import Served, ToStart
+
+SCHEDULE_TAG = "kordant/schedule"
+IDS_MAX = 10_000
+"""Subscriptions that one run names: 400 kB of run config."""
+
+DAGSTER_PRIORITY = {Priority.CRITICAL: "10", Priority.HIGH: "5", Priority.NORMAL: "0", Priority.LOW: "-5"}
+"""Dagster's own queue takes the larger number first."""
+
+
+def _parts(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for start in range(0, len(ids), IDS_MAX):
+        yield tuple(ids[start : start + IDS_MAX])
+
+
+def scans(row: ScheduleRow, served: Served) -> Iterator[Payload]:
+    """One scan of all that are due, whichever day they are due as: it covers what is new since each one's last."""
+    ids = sorted({one for them in served.values() for one in them})
+    for part in _parts(ids):
+        own: dict[str, Any] = {"subscription_ids": part}  # of our own table: not checked one by one again
+        yield DarkwatchScan.model_construct(**own)
+
+
+def reports(row: ScheduleRow, served: Served) -> Iterator[Payload]:
+    """The reports of the period that ended on the day they are due."""
+    kind = {Cadence.WEEKLY: "weekly", Cadence.MONTHLY: "monthly"}.get(row.cadence, "on_demand")
+    for (on, anchor), ids in sorted(served.items()):
+        start, end = period_of(row, anchor, on)
+        for part in _parts(sorted(ids)):
+            yield ReportsGenerate.model_validate(
+                {"kind": kind, "period_start_on": start, "period_end_on": end, "subscription_ids": part}
+            )
+
+
+SERVING: Mapping[str, Callable[[ScheduleRow, Served], Iterator[Payload]]] = {
+    DarkwatchScan.job: scans,
+    ReportsGenerate.job: reports,
+}
+"""How a job serves subscriptions. A job that is not here cannot be in a row of a tier."""
+
+
+def payloads(row: ScheduleRow, one: ToStart) -> list[Payload]:
+    """What the runs of a start carry.
+
+    Raises:
+        PermanentError: the job serves no subscriptions.
+    """
+    if row.cadence is Cadence.EVERY_TICK:
+        return [BY_NAME[row.job].payload()]
+    if row.job not in SERVING:
+        raise PermanentError(f"{row.job} does not say how it serves subscriptions: add it to triggers.orders.SERVING.")
+    return list(SERVING[row.job](row, one.served))
+
+
+def run_requests(row: ScheduleRow, one: ToStart) -> list[dg.RunRequest]:
+    """The runs of a start. Their keys are the same whenever the same start is looked at."""
+    limits = BY_NAME[row.job]
+    tags = {
+        SCHEDULE_TAG: row.name,
+        "kordant/due_at": f"{one.start.due_at:%Y-%m-%dT%H:%MZ}",
+        "kordant/priority": row.priority.word,
+        "dagster/priority": DAGSTER_PRIORITY[row.priority],
+        "kordant/limit_wall_s": f"{limits.timeout_s:g}",
+        "kordant/limit_cpu_s": f"{limits.cpu_s:g}",
+        "kordant/limit_memory_mb": str(limits.memory_mb),
+        **({"kordant/tier": row.tier.value} if row.tier else {}),
+    }
+    days = "+".join(sorted({span.on.isoformat() for span in one.start.spans}))
+    return [
+        dg.RunRequest(
+            run_key=f"{row.name} {one.start.due_at:%Y-%m-%dT%H:%M:%SZ} {days} {place}",
+            job_name=row.job,
+            run_config=dict(payload.run_config([payload])),
+            tags=tags,
+        )
+        for place, payload in enumerate(payloads(row, one))
+    ]

@@ -1,0 +1,129 @@
+"""Changing the price list: checked first, told what it would do, then done in one transaction with all that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.catalog import BY_NAME, SCHEDULES
+from kordant_jobs.domain.cadence import fresh_progress
+from kordant_jobs.domain.schedules import COLUMNS, EVERYBODY, Cadence, Pause, ScheduleRow, StoredRow, row_from
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.store import due_slots, schedule_progress, scheduler_config
+
+Key = tuple[str, str]
+
+KEYS = tuple(name for name in COLUMNS if name not in {"job", "tier"})
+"""What of a row can be changed."""
+
+
+def ensure(connection: Connection) -> int:
+    """Put in the rows of today's catalogue that are missing, with everybody's places. How many rows were made.
+
+    Safe to repeat, and at once with another.
+    """
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:scheduler_config', 0))"))
+    made = scheduler_config.seed(connection, SCHEDULES)
+    if made:
+        now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        for one in scheduler_config.load(connection).rows:
+            schedule_progress.locked(connection, one.row.key, fresh_progress(one.row, now))
+        due_slots.place(connection)
+    return made
+
+
+def key_of(job: str, tier: str | None) -> Key:
+    """The key of a row, the job by its name or its dotted alias."""
+    named = next((row.name for row in BY_NAME.values() if row.alias == job), job)
+    return named, tier or EVERYBODY
+
+
+def current(connection: Connection, key: Key, *, lock: bool = False) -> StoredRow:
+    """The row as it stands.
+
+    Raises:
+        PermanentError: there is none; names those that are.
+    """
+    found = scheduler_config.get(connection, key, lock=lock)
+    if found is None:
+        names = ", ".join(f"{one.row.key[0]}:{one.row.key[1]}" for one in scheduler_config.load(connection).rows)
+        raise PermanentError(f"there is no row {key[0]}:{key[1]}; there are {names or 'none yet: start `up` once'}.")
+    return found
+
+
+def proposed(before: ScheduleRow, changes: Mapping[str, Any], *, jobs: Collection[str] = tuple(BY_NAME)) -> ScheduleRow:
+    """What the row would be.
+
+    Raises:
+        PermanentError: a name or value is wrong, or the row would start a job that is not there yet.
+    """
+    if unknown := set(changes) - set(KEYS):
+        raise PermanentError(f"a row has no {min(unknown)}; it has {', '.join(KEYS)}.")
+    after = row_from({**before.to_json(), **changes})
+    if after.enabled and after.job not in jobs:
+        raise PermanentError(f"{after.job} is not there yet: its row stays disabled until the job is in the catalogue.")
+    return after
+
+
+def change(
+    connection: Connection, key: Key, changes: Mapping[str, Any], *, by: str, note: str | None = None
+) -> StoredRow:
+    """Change a row, with everybody's places and what is owed. A change that changes nothing makes no version.
+
+    Raises:
+        PermanentError: as `current` and `proposed`.
+    """
+    before = current(connection, key, lock=True)
+    after = proposed(before.row, changes)
+    if after == before.row:
+        return before
+    saved = scheduler_config.save(connection, after, by=by, note=note)
+    progress = schedule_progress.locked(connection, key, fresh_progress(after, saved.changed_at))
+    fresh = fresh_progress(after, saved.changed_at)
+    if not before.row.enabled or (before.row.cadence is Cadence.EVERY_TICK) != (after.cadence is Cadence.EVERY_TICK):
+        schedule_progress.save(connection, key, fresh)
+    elif after.cadence is Cadence.EVERY_TICK:
+        schedule_progress.save(connection, key, replace(progress, until=max(progress.until, saved.changed_at)))
+    placed_by = ("cadence", "anchor", "enabled")
+    if any(getattr(before.row, name) != getattr(after, name) for name in placed_by):
+        due_slots.place(connection)
+    return saved
+
+
+def pause(
+    connection: Connection, key: Key, *, reason: str, until: datetime | None, by: str, now: datetime | None = None
+) -> StoredRow:
+    """Have a row rest. What would have run meanwhile is not owed afterwards.
+
+    Raises:
+        PermanentError: there is no such row, no reason, or the end is past.
+    """
+    current(connection, key, lock=True)
+    moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    if not reason.strip():
+        raise PermanentError("say why: --reason 'the source is being moved'.")
+    if until is not None and until <= moment:
+        raise PermanentError(f"{until:%Y-%m-%d %H:%M} UTC is past: a pause ends later than now, or when resumed.")
+    scheduler_config.set_pause(connection, key, Pause(reason=reason, by=by, since=moment, until=until), by=by)
+    return current(connection, key)
+
+
+def resume(connection: Connection, key: Key, *, by: str, now: datetime | None = None) -> StoredRow:
+    """Have a row go on, from now.
+
+    Raises:
+        PermanentError: there is no such row, or it does not rest.
+    """
+    before = current(connection, key, lock=True)
+    if before.pause is None:
+        raise PermanentError(f"{key[0]}:{key[1]} is not paused.")
+    moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    scheduler_config.set_pause(connection, key, None, by=by)
+    if before.pause.holds(moment):
+        schedule_progress.save(connection, key, fresh_progress(before.row, moment))
+    return current(connection, key)

@@ -1,0 +1,140 @@
+"""Brings a changed price list into the running system: LISTEN, the checked rows into the file, the code loaded anew.
+
+No Dagster is imported: the reload is asked of Dagster's webserver, which also says whether the code could be loaded.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2 names its class in lower case
+from sqlalchemy import Engine
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
+
+from kordant_jobs.domain.schedules import StoredRow
+from kordant_jobs.errors import KordantError, TransientError
+from kordant_jobs.store import database, scheduler_config
+from kordant_jobs.triggers import copy, price_list
+
+POLL_S = 20.0
+"""A net only: a change is notified."""
+SETTLE_S = 0.2
+"""A burst of edits is one reload."""
+RETRY_S = (1.0, 2.0, 5.0, 15.0)
+RELOAD_S = 120.0
+
+_RELOAD = """mutation($location: String!) { reloadRepositoryLocation(repositoryLocationName: $location) {
+  __typename
+  ... on WorkspaceLocationEntry { locationOrLoadError { __typename ... on PythonError { message } } }
+  ... on PythonError { message }
+} }"""
+LOCATION = "kordant_jobs"
+
+
+def good_rows(db: Engine, folder: Path, say: Callable[[str], None]) -> tuple[StoredRow, ...]:
+    """The rows of the table; in place of one that was made wrong, the one of the last good copy."""
+    with db.connect() as connection:
+        loaded = scheduler_config.load(connection)
+    for problem in loaded.problems:
+        say(f"a schedule is left as it was, since it was made wrong: {problem}")
+    there = {one.row.key for one in loaded.rows}
+    kept = [one for one in copy.read(folder) if loaded.problems and one.row.key not in there]
+    return tuple(sorted([*loaded.rows, *kept], key=lambda one: one.row.name))
+
+
+def prepare(url: str, folder: Path, say: Callable[[str], None]) -> None:
+    """Before the code is loaded first: the table has its rows, the file is what the table says.
+
+    Without the table (a database not migrated yet) the last good copy stays.
+    """
+    db = database.create_engine(url)
+    try:
+        with database.saying_what_failed(), db.begin() as connection:
+            price_list.ensure(connection)
+        copy.write(folder, good_rows(db, folder, say))
+    except ProgrammingError:
+        say("there is no price list in this database; schedules are as they were last: `kordant-jobs db upgrade`")
+    finally:
+        db.dispose()
+
+
+class ScheduleReloader:
+    """A thread that does so until `close`. What goes wrong is said and tried again."""
+
+    def __init__(self, url: str, folder: Path, graphql_url: str, say: Callable[[str], None]) -> None:
+        self._url = url
+        self._folder = folder
+        self._graphql_url = graphql_url
+        self._say = say
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kordant-schedules", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, once a reload that is on has ended."""
+        self._stop.set()
+        self._thread.join(RELOAD_S)
+
+    def _run(self) -> None:
+        failures = 0
+        db = database.create_engine(self._url, pool_size=1)
+        while not self._stop.is_set():
+            connection: Connection | None = None
+            try:
+                connection = psycopg2.connect(
+                    database.normal_url(self._url).set(drivername="postgresql").render_as_string(hide_password=False)
+                )
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    cursor.execute(f"LISTEN {scheduler_config.CHANNEL}")
+                while not self._stop.is_set():
+                    self._sync(db)
+                    failures = 0
+                    self._wait(connection)
+            except (psycopg2.Error, SQLAlchemyError, httpx.HTTPError, KordantError, OSError, ValueError) as error:
+                words = str(error) if isinstance(error, KordantError) else type(error).__name__
+                self._say(f"the changed schedules are not live yet ({words}); trying again")
+                self._stop.wait(RETRY_S[min(failures, len(RETRY_S) - 1)])
+                failures += 1
+            finally:
+                if connection is not None:
+                    connection.close()
+        db.dispose()
+
+    def _wait(self, connection: Connection) -> None:
+        """Until something is notified, the net's time is up, or we are told to stop."""
+        waited = 0.0
+        while not self._stop.is_set() and waited < POLL_S:
+            if select.select([connection], [], [], 0.5)[0]:
+                self._stop.wait(SETTLE_S)
+                connection.poll()
+                connection.notifies.clear()
+                return
+            waited += 0.5
+
+    def _sync(self, db: Engine) -> None:
+        before = copy.read(self._folder)
+        if not copy.write(self._folder, good_rows(db, self._folder, self._say)):
+            return
+        try:
+            self._reload()
+        except BaseException:
+            copy.write(self._folder, before)  # so that the next try sees the change again
+            raise
+
+    def _reload(self) -> None:
+        body = {"query": _RELOAD, "variables": {"location": LOCATION}}
+        answered = httpx.post(self._graphql_url, json=body, timeout=RELOAD_S, trust_env=False).json()
+        entry = (answered.get("data") or {}).get("reloadRepositoryLocation") or {}
+        found = entry.get("locationOrLoadError") or entry
+        if found.get("__typename") != "RepositoryLocation":
+            first = str(found.get("message", "no answer")).strip().partition("\n")[0]
+            raise TransientError(f"the code cannot be loaded: {first[:200]}; see code-server.log")

@@ -1,0 +1,100 @@
+"""Dagster's schedules, made from the price list. Each looks at its row again when it ticks.
+
+(No `annotations` future here: Dagster reads the annotations of schedules as objects.)
+"""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.domain.schedules import StoredRow
+from kordant_jobs.settings import load_settings
+from kordant_jobs.triggers import copy
+from kordant_jobs.triggers.orders import SCHEDULE_TAG, run_requests
+from kordant_jobs.triggers.tick import Look, Taken, take
+
+UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+)
+
+
+def register_schedules(
+    rows: Sequence[StoredRow] | None = None, *, jobs: Collection[str] = tuple(BY_NAME), state: Path | None = None
+) -> list[dg.ScheduleDefinition]:
+    """A schedule a row of the price list whose job is there, enabled or not; None: the rows of the last good copy.
+
+    A row that is disabled or paused keeps its schedule, which then skips: a schedule that is declared only when it is
+    switched on would miss its first tick.
+    """
+    if rows is None:
+        rows = copy.read(state or load_settings().state_dir)
+    return [schedule_of(stored) for stored in rows if stored.row.job in jobs]
+
+
+def unfinished(instance: dg.DagsterInstance, name: str) -> list[str]:
+    """The runs of a schedule that have not ended."""
+    mine = dg.RunsFilter(tags={SCHEDULE_TAG: name}, statuses=list(UNFINISHED))
+    return [run.run_id for run in instance.get_runs(mine)]
+
+
+def make_room(instance: dg.DagsterInstance, name: str) -> None:
+    """Stop the runs of a schedule that have not ended."""
+    for run_id in unfinished(instance, name):
+        instance.run_coordinator.cancel_run(run_id)
+
+
+def answer(instance: dg.DagsterInstance, taken: Taken) -> list[dg.RunRequest]:
+    """The runs to start, after making room for them where the row says so."""
+    if taken.row is None:
+        return []
+    if taken.cancel_others:
+        make_room(instance, taken.row.name)
+    return [request for one in taken.starts for request in run_requests(taken.row, one)]
+
+
+def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
+    """The schedule of a row as it is now."""
+    row = stored.row
+    rests = "" if row.enabled else " (disabled)"
+    if stored.pause is not None:
+        until = f" until {stored.pause.until:%Y-%m-%d %H:%M} UTC" if stored.pause.until else ""
+        rests = f" (paused{until}: {stored.pause.reason})"
+
+    @dg.schedule(
+        name=row.name,
+        job_name=row.job,
+        cron_schedule=row.cron,
+        execution_timezone=row.time_zone,
+        description=row.words + rests,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        tags={
+            "tier": row.tier.value if row.tier else "all",
+            "cadence": row.cadence.value,
+            **({"realtime": "yes"} if row.realtime else {}),
+            **({"state": "disabled" if not row.enabled else "paused"} if rests else {}),
+        },
+        metadata={
+            "price list": dg.MetadataValue.text(row.words + rests),
+            "catch-up": row.catch_up.value,
+            "overlap": row.overlap.value,
+            "clocks": f"{row.gap}, {row.fold}",
+            "version": stored.version,
+            "changed": f"{stored.changed_at:%Y-%m-%d %H:%M} UTC by {stored.changed_by}",
+        },
+    )
+    def tick(
+        context: dg.ScheduleEvaluationContext, db: dg.ResourceParam[Engine]
+    ) -> list[dg.RunRequest] | dg.SkipReason:
+        at = context.scheduled_execution_time
+        look = Look(key=row.key, source=f"tick {at.isoformat()}", tick_at=at, loaded=row)
+        taken = take(db, look, busy=lambda: bool(unfinished(context.instance, row.name)))
+        requests = answer(context.instance, taken)
+        return requests or dg.SkipReason(taken.reason or "nothing is due at this tick")
+
+    return tick

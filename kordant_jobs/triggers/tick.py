@@ -1,0 +1,139 @@
+"""What one look at a row leads to, in one transaction: a tick's look, or the keeper's for what ticks missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from kordant_jobs.domain.cadence import Progress, Start, decide, fresh_progress
+from kordant_jobs.domain.schedules import Cadence, ScheduleRow, StartKind, StoredRow
+from kordant_jobs.store import due_slots, schedule_progress, scheduler_config
+
+Served = Mapping[tuple[date, int], list[str]]
+"""Ids of subscriptions by the day and anchor that they are due as."""
+
+KEEPER = "keeper"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Who looks at which row, and what they hold to be true of it.
+
+    `source` names the look: the same one again gives the same starts. `tick_at`: the tick that led here.
+    """
+
+    key: tuple[str, str]
+    source: str
+    tick_at: datetime | None = None
+    loaded: ScheduleRow | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToStart:
+    """One start with whom it is for (nobody named: the job as a whole)."""
+
+    start: Start
+    served: Served
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What to start, or why nothing is; `cancel_others`: stop the row's earlier runs first."""
+
+    row: ScheduleRow | None = None
+    starts: tuple[ToStart, ...] = ()
+    reason: str = ""
+    cancel_others: bool = False
+
+
+def take(db: Engine, look: Look, *, busy: Callable[[], bool], now: datetime | None = None) -> Taken:
+    """Decide what is due and note it, so that nobody else starts it. `now` is for tests; else the database's clock.
+
+    `busy` is asked only when something may be due: whether a run of this row is under way.
+    """
+    with db.begin() as connection:
+        stored = scheduler_config.get(connection, look.key)
+        if stored is None:
+            return Taken(reason="there is no such row any more")
+        moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        progress = schedule_progress.locked(connection, look.key, fresh_progress(stored.row, moment))
+        again = schedule_progress.recorded(connection, key=look.key, source=look.source)
+        if again:
+            starts = [(one.start, _served(connection, look.key, one.start)) for one in again]
+            return Taken(row=stored.row, starts=tuple(ToStart(start=start, served=whom) for start, whom in starts))
+        if reason := _stale(stored, look):
+            return Taken(reason=reason)
+        if (rests := stored.resting(moment)) is not None:
+            schedule_progress.save(connection, look.key, fresh_progress(stored.row, moment))
+            return Taken(reason=rests)
+        return _decide(connection, stored, look, _after_pause(stored, progress, moment), moment, busy)
+
+
+def _stale(stored: StoredRow, look: Look) -> str:
+    """Why a tick is not to be believed: it is of another version of the row than the one that counts."""
+    if look.loaded is not None and _timing(look.loaded) != _timing(stored.row):
+        return f"the schedule was changed by {stored.changed_by} and is being loaded anew"
+    if look.tick_at is not None and look.tick_at < stored.changed_at:
+        return f"the tick is older than the edit by {stored.changed_by} at {stored.changed_at:%H:%M:%S}"
+    return ""
+
+
+def _timing(row: ScheduleRow) -> tuple[object, ...]:
+    return row.cron, row.time_zone, row.cadence, row.gap, row.fold
+
+
+def _after_pause(stored: StoredRow, progress: Progress, now: datetime) -> Progress:
+    """What passed while a pause held that has run out since is not owed."""
+    until = stored.pause.until if stored.pause else None
+    if until is None or until > now or until <= progress.until:
+        return progress
+    rested = fresh_progress(stored.row, until)
+    return replace(rested, position=max(rested.position, progress.position))
+
+
+def _served(connection: Connection, key: tuple[str, str], start: Start) -> Served:
+    return due_slots.served_by(connection, key, start.spans) if start.spans else {}
+
+
+def _decide(
+    connection: Connection,
+    stored: StoredRow,
+    look: Look,
+    progress: Progress,
+    now: datetime,
+    busy: Callable[[], bool],
+) -> Taken:
+    row = stored.row
+    decision = decide(row, progress, now)
+    if decision.starts and busy():
+        decision = decide(row, progress, now, busy=True)
+    whom = {start: _served(connection, look.key, start) for start in decision.starts}
+    real = [one for one in decision.starts if whom[one] or row.cadence is Cadence.EVERY_TICK]
+    schedule_progress.save(connection, look.key, decision.progress)
+    for kind, starts in ((StartKind.STARTED, real), (StartKind.DROPPED, list(decision.dropped))):
+        counted = [
+            (start, sum(map(len, whom[start].values())) if start.spans and start in whom else None) for start in starts
+        ]
+        schedule_progress.record(
+            connection, look.key, counted, kind=kind, source=look.source, version=stored.version, now=now
+        )
+    reason = decision.reason
+    if decision.starts and not real:
+        reason = f"no {row.tier} subscription is due at this tick"
+    return Taken(
+        row=row,
+        starts=tuple(ToStart(start=start, served=whom[start]) for start in real),
+        reason=reason,
+        cancel_others=decision.cancel_others,
+    )
+
+
+def overdue(stored: StoredRow, progress: Progress | None, asked_at: datetime) -> bool:
+    """Whether something of a row should have started by `asked_at` and did not, or waits for the row's own run."""
+    if progress is None or stored.resting(asked_at):
+        return False
+    return progress.held or bool(decide(stored.row, _after_pause(stored, progress, asked_at), asked_at).starts)
