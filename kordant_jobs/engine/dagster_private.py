@@ -309,10 +309,12 @@ class PooledEventLogStorage(PostgresEventLogStorage):
 
     _waiting: list[dict[str, Any]] | None = None
     _waiting_since = 0.0
+    _lock = threading.RLock()
+    """An op may write to its log from several threads."""
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
-        """Hold back what may wait. For one thread."""
+        """Hold back what may wait."""
         self._waiting = []
         try:
             yield
@@ -348,23 +350,24 @@ class PooledEventLogStorage(PostgresEventLogStorage):
         """Store one event, or hold it back; its run stays as it is."""
         kind = event.dagster_event.event_type if event.dagster_event else None
         row = self._event_to_row(event)
-        if self._waiting is None:
-            with self._connect() as connection:
-                connection.execute(_INSERT_EVENT, [row])  # a list, so that it is compiled once for one and for many
-            return
-        now = time.monotonic()
-        if not self._waiting:
-            self._waiting_since = now
-        self._waiting.append(row)
-        if kind not in _MAY_WAIT or now - self._waiting_since > LONGEST_WAIT_S:
-            self._write()
+        with self._lock:
+            if self._waiting is not None:
+                now = time.monotonic()
+                if not self._waiting:
+                    self._waiting_since = now
+                self._waiting.append(row)
+                if kind not in _MAY_WAIT or now - self._waiting_since > LONGEST_WAIT_S:
+                    self._write()
+                return
+        with self._connect() as connection:
+            connection.execute(_INSERT_EVENT, [row])  # a list, so that it is compiled once for one and for many
 
     def _write(self) -> None:
-        rows = self._waiting
-        if rows:
-            self._waiting = []
-            with super()._connect() as connection:
-                connection.execute(_INSERT_EVENT, rows)
+        with self._lock:
+            if self._waiting:
+                with super()._connect() as connection:
+                    connection.execute(_INSERT_EVENT, self._waiting)
+                self._waiting.clear()  # not before: what could not be written is tried again
 
     def _connect(self) -> AbstractContextManager[sa.Connection]:
         self._write()
@@ -520,7 +523,7 @@ def _execute_first(job: ReconstructableJob, run: DagsterRun, instance: DagsterIn
     try:
         yield from execute_run_iterator(job, run._replace(execution_plan_snapshot_id=None), instance)
     except (KeyboardInterrupt, DagsterExecutionInterruptedError):
-        end_if_unfinished(instance, run.run_id, "")
+        end_if_unfinished(instance, run.run_id, "It was interrupted before the job's own code ended.")
         instance.report_engine_event("Run execution terminated by interrupt", run)
         raise
     except Exception as error:

@@ -64,8 +64,8 @@ class Site:
         """Events, in one transaction, each to become a run; their numbers."""
         raise NotImplementedError
 
-    def nudge(self, number: int) -> Callable[[], bool]:
-        """Events, in one transaction, that share runs. What is returned says whether all of them are done."""
+    def nudge(self, number: int) -> tuple[float, Callable[[], bool]]:
+        """Events, in one transaction, that share runs: when it began, and what says whether all of them are done."""
         raise NotImplementedError
 
     def forget(self) -> None:
@@ -137,13 +137,14 @@ class OurSite(Site):
             enqueue_many(connection, items, requested_by=BY, priority=priority, catalog=CATALOG)
         return events
 
-    def nudge(self, number: int) -> Callable[[], bool]:
+    def nudge(self, number: int) -> tuple[float, Callable[[], bool]]:
         """Requests of the job that coalesces. Done: each of them is 'completed'."""
         before = self._completed()
         items = [Item(payload=Nudge(event=next(self._numbers))) for _ in range(number)]
+        began = time.time()
         with self.db.begin() as connection:
             enqueue_many(connection, items, requested_by=BY, catalog=CATALOG)
-        return lambda: self._completed() - before >= number
+        return began, lambda: self._completed() - before >= number
 
     def forget(self) -> None:
         """Cancel what waits."""
@@ -168,10 +169,11 @@ class StockSite(Site):
         kind = {Priority.CRITICAL: URGENT, Priority.LOW: LATER}.get(priority, Stamp.job)
         return self._insert(number, kind)
 
-    def nudge(self, number: int) -> Callable[[], bool]:
+    def nudge(self, number: int) -> tuple[float, Callable[[], bool]]:
         """Rows, and a run for all. Done: its op's body ran."""
+        began = time.time()
         first = self._insert(number, Nudge.job)[0]
-        return lambda: first in self.seen()
+        return began, lambda: first in self.seen()
 
     def _insert(self, number: int, kind: str) -> list[int]:
         events = [next(self._numbers) for _ in range(number)]
@@ -181,7 +183,9 @@ class StockSite(Site):
         return events
 
 
-def wait_until(done: Callable[[], bool], failed: str, patience_s: float = PATIENCE_S) -> float:
+def wait_until(
+    done: Callable[[], bool], failed: str, patience_s: float = PATIENCE_S, *, look_every_s: float = 0.02
+) -> float:
     """Wait; the moment at which it was so, on the wall clock.
 
     Raises:
@@ -191,7 +195,7 @@ def wait_until(done: Callable[[], bool], failed: str, patience_s: float = PATIEN
     while not done():
         if time.monotonic() >= deadline:
             raise TransientError(f"{failed} in {patience_s:g} s: see the logs, and try again on a machine less busy")
-        time.sleep(0.02)
+        time.sleep(look_every_s)
     return time.time()
 
 
