@@ -136,6 +136,8 @@ class Dispatcher:
                     raise
                 log.warning("the database is away; trying again in %.1f s", pause_s)
                 ready = False
+                # What was claimed and not started is nobody's now: its lease must run out, so that it is claimed again.
+                self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if run_id is not None}
                 stop.wait(pause_s)
                 pause_s = min(pause_s * 2, 2.0)
         self._drain()
@@ -278,6 +280,11 @@ class Dispatcher:
         except PermanentError as error:
             ended = Ended(outcome=Outcome.FAILURE, cause=Cause.EXCEPTION, permanent=True)
             self._not_started(each, ended, str(error))
+        except DBAPIError as error:
+            if not _lost_database(error):
+                raise
+            ended = Ended(outcome=Outcome.RETURNED, retry_after_s=self._pace.start_again_s)
+            self._not_started(each, ended, "the database went away")
         except Exception as error:  # noqa: BLE001 - one job that cannot start must not stop the others; it is retried
             text = f"the run could not be started: {type(error).__name__}: {redact_foreign(str(error))}"
             self._not_started(each, Ended(outcome=Outcome.FAILURE, cause=Cause.EXCEPTION), text)
