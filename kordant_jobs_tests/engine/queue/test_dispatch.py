@@ -22,8 +22,6 @@ from kordant_jobs.store.attempts import report_progress
 from kordant_jobs.store.requests import Filter, Request, find, get
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
-pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`
-
 SEQUENTIAL = Pace(runs=1, critical_extra=0, tick_s=0.0)
 
 
@@ -77,6 +75,7 @@ def test_a_waiting_request_overtakes_higher_ones_that_came_after_its_bound(
     assert numbers(queue, runs) == [1, 0, 2]
 
 
+@pytest.mark.slow  # thousands of requests
 def test_endless_critical_load_starves_nobody(queue: Engine, clock: FakeClock) -> None:
     put(queue, clock, 99, priority=Priority.LOW)
     clock.advance(3600)
@@ -86,6 +85,7 @@ def test_endless_critical_load_starves_nobody(queue: Engine, clock: FakeClock) -
     assert numbers(queue, runs).index(99) < 16
 
 
+@pytest.mark.slow  # thousands of requests
 def test_a_tenant_with_thousands_does_not_delay_anothers_one(queue: Engine, clock: FakeClock) -> None:
     with queue.begin() as connection:
         items = [Item(payload=Toy(number=n), tenant="big") for n in range(5_000)]
@@ -100,6 +100,7 @@ def test_a_tenant_with_thousands_does_not_delay_anothers_one(queue: Engine, cloc
     assert 9_999 in numbers(queue, runs)[:2]
 
 
+@pytest.mark.slow  # thousands of requests
 def test_ten_thousand_requests_are_ten_runs(queue: Engine, clock: FakeClock) -> None:
     rows = mails()
     with queue.begin() as connection:
@@ -129,6 +130,7 @@ def test_a_run_that_could_be_fuller_waits_no_longer_than_its_bound(queue: Engine
     assert len(runs.orders) == 1
 
 
+@pytest.mark.slow  # thousands of requests
 def test_one_request_that_brings_its_run_down_is_soon_alone(queue: Engine, clock: FakeClock) -> None:
     rows = mails(batch_size=100)
     with queue.begin() as connection:
