@@ -191,6 +191,7 @@ class Dispatcher:
         if self._live and monotonic >= self._next_beat:
             with self._db.begin() as connection:
                 leases.extend_launching(connection, list(self._live), now=now, ttl_s=self._pace.lease_s)
+            self._forget_those_given_back()
             self._next_beat = monotonic + self._pace.lease_s / 3
         if monotonic < self._next_tick:
             return 0
@@ -210,6 +211,13 @@ class Dispatcher:
                 self._stop(run.run_id, CANCELED)
         self._next_tick = monotonic + self._pace.tick_s
         return len(lost)
+
+    def _forget_those_given_back(self) -> None:
+        """Runs tell their end themselves; that their process has ended, a warm process that stops may not tell."""
+        if self._live:
+            with self._db.connect() as connection:
+                held = leases.still_held(connection, list(self._live))
+            self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if lease_id in held}
 
     def _look_up_ends(self) -> None:
         """Ends that nobody told us of: the run's process is gone, and so is the warm process that knew it."""
@@ -308,6 +316,7 @@ class Dispatcher:
                 self._record_runs()
                 if not self._collect_ends():
                     self._keep_house()
+                    self._forget_those_given_back()
                     self._listener.wait(self._pace.look_s)
             except (DBAPIError, DatabaseUnavailable):
                 time.sleep(self._pace.tick_s)  # the leases run out on their own, should it not come back
