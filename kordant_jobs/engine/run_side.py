@@ -242,7 +242,8 @@ def _fenced(lease: Lease) -> Callable[..., None]:
                 cursor.execute(held, (str(lease.id), lease.fence))
                 found = cursor.fetchone()
         except psycopg2.Error as error:
-            raise sa.exc.OperationalError(held, None, error, connection_invalidated=bool(raw.closed)) from error
+            lost = raw.dbapi_connection is None or bool(raw.dbapi_connection.closed)
+            raise sa.exc.OperationalError(held, None, error, connection_invalidated=lost) from error
         if found is None:
             raise LeaseLost(leases.lost_text(lease))
 

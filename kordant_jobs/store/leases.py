@@ -90,6 +90,11 @@ def extend_launching(connection: Connection, lease_ids: Sequence[UUID], *, now: 
         )
 
 
+def still_held(connection: Connection, lease_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the leases that nobody gave back or took away."""
+    return set(connection.execute(sa.select(job_leases.c.id).where(job_leases.c.id.in_(lease_ids))).scalars())
+
+
 def reap(connection: Connection, *, now: datetime, name: str | None = None) -> dict[UUID, str | None]:
     """Take away every expired lease (of one limit, when named). One whose holder is writing just now is left.
 

@@ -136,6 +136,8 @@ class Dispatcher:
                     raise
                 log.warning("the database is away; trying again in %.1f s", pause_s)
                 ready = False
+                # What was claimed and not started is nobody's now: its lease must run out, so that it is claimed again.
+                self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if run_id is not None}
                 stop.wait(pause_s)
                 pause_s = min(pause_s * 2, 2.0)
         self._drain()
@@ -189,6 +191,7 @@ class Dispatcher:
         if self._live and monotonic >= self._next_beat:
             with self._db.begin() as connection:
                 leases.extend_launching(connection, list(self._live), now=now, ttl_s=self._pace.lease_s)
+            self._forget_those_given_back()
             self._next_beat = monotonic + self._pace.lease_s / 3
         if monotonic < self._next_tick:
             return 0
@@ -208,6 +211,13 @@ class Dispatcher:
                 self._stop(run.run_id, CANCELED)
         self._next_tick = monotonic + self._pace.tick_s
         return len(lost)
+
+    def _forget_those_given_back(self) -> None:
+        """Runs tell their end themselves; that their process has ended, a warm process that stops may not tell."""
+        if self._live:
+            with self._db.connect() as connection:
+                held = leases.still_held(connection, list(self._live))
+            self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if lease_id in held}
 
     def _look_up_ends(self) -> None:
         """Ends that nobody told us of: the run's process is gone, and so is the warm process that knew it."""
@@ -278,6 +288,11 @@ class Dispatcher:
         except PermanentError as error:
             ended = Ended(outcome=Outcome.FAILURE, cause=Cause.EXCEPTION, permanent=True)
             self._not_started(each, ended, str(error))
+        except DBAPIError as error:
+            if not _lost_database(error):
+                raise
+            ended = Ended(outcome=Outcome.RETURNED, retry_after_s=self._pace.start_again_s)
+            self._not_started(each, ended, "the database went away")
         except Exception as error:  # noqa: BLE001 - one job that cannot start must not stop the others; it is retried
             text = f"the run could not be started: {type(error).__name__}: {redact_foreign(str(error))}"
             self._not_started(each, Ended(outcome=Outcome.FAILURE, cause=Cause.EXCEPTION), text)
@@ -301,6 +316,7 @@ class Dispatcher:
                 self._record_runs()
                 if not self._collect_ends():
                     self._keep_house()
+                    self._forget_those_given_back()
                     self._listener.wait(self._pace.look_s)
             except (DBAPIError, DatabaseUnavailable):
                 time.sleep(self._pace.tick_s)  # the leases run out on their own, should it not come back

@@ -41,11 +41,13 @@ def workspace(make_site: Callable[[], Site]) -> Iterator[tuple[Site, WorkspacePr
         made.__exit__(None, None, None)
         return None
 
-    found = until(context)
-    with found:
-        yield site, found
-    server.terminate()
-    server.wait(20)
+    found = until(context, timeout_s=120)
+    try:
+        with found:
+            yield site, found
+    finally:
+        server.kill()
+        server.wait()
 
 
 @pytest.fixture

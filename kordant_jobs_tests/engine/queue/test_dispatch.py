@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+import psycopg2
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.requests import Cause, Outcome, Priority, RequestStatus
@@ -13,14 +15,12 @@ from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher, Pace
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
 from kordant_jobs.engine.queue.work import Done, record_run
-from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.engine.runs import RunEnd, RunOrder
 from kordant_jobs.engine.testing import FakeClock, Fault, InlineRuns, Work, drain, run_now, statuses
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.store.attempts import report_progress
 from kordant_jobs.store.requests import Filter, Request, find, get
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
-
-pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`
 
 SEQUENTIAL = Pace(runs=1, critical_extra=0, tick_s=0.0)
 
@@ -75,6 +75,7 @@ def test_a_waiting_request_overtakes_higher_ones_that_came_after_its_bound(
     assert numbers(queue, runs) == [1, 0, 2]
 
 
+@pytest.mark.slow  # thousands of requests
 def test_endless_critical_load_starves_nobody(queue: Engine, clock: FakeClock) -> None:
     put(queue, clock, 99, priority=Priority.LOW)
     clock.advance(3600)
@@ -84,6 +85,7 @@ def test_endless_critical_load_starves_nobody(queue: Engine, clock: FakeClock) -
     assert numbers(queue, runs).index(99) < 16
 
 
+@pytest.mark.slow  # thousands of requests
 def test_a_tenant_with_thousands_does_not_delay_anothers_one(queue: Engine, clock: FakeClock) -> None:
     with queue.begin() as connection:
         items = [Item(payload=Toy(number=n), tenant="big") for n in range(5_000)]
@@ -98,6 +100,7 @@ def test_a_tenant_with_thousands_does_not_delay_anothers_one(queue: Engine, cloc
     assert 9_999 in numbers(queue, runs)[:2]
 
 
+@pytest.mark.slow  # thousands of requests
 def test_ten_thousand_requests_are_ten_runs(queue: Engine, clock: FakeClock) -> None:
     rows = mails()
     with queue.begin() as connection:
@@ -127,6 +130,7 @@ def test_a_run_that_could_be_fuller_waits_no_longer_than_its_bound(queue: Engine
     assert len(runs.orders) == 1
 
 
+@pytest.mark.slow  # thousands of requests
 def test_one_request_that_brings_its_run_down_is_soon_alone(queue: Engine, clock: FakeClock) -> None:
     rows = mails(batch_size=100)
     with queue.begin() as connection:
@@ -219,6 +223,67 @@ def test_a_run_that_cannot_be_started_now_costs_no_attempt(queue: Engine, clock:
     found = look(queue, request_id)
     assert found.status is RequestStatus.COMPLETED
     assert {outcome for outcome, _ in causes(queue, request_id)} == {Outcome.RETURNED, Outcome.SUCCESS}
+
+
+class Cut(InlineRuns):
+    """Cannot start the first run, since the database goes away."""
+
+    def start(self, order: RunOrder) -> str:
+        if not self.orders:
+            self.orders.append(order)
+            raise sa.exc.OperationalError("INSERT", None, psycopg2.OperationalError("server closed the connection"))
+        return super().start(order)
+
+
+def test_a_database_that_goes_away_while_a_run_is_started_costs_no_attempt(queue: Engine, clock: FakeClock) -> None:
+    request_id = put(queue, clock)
+    runs = Cut(db=queue, handlers={"toy": nothing}, clock=clock)
+    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog())
+    dispatcher.step()
+    waiting = look(queue, request_id)
+    assert (waiting.status, waiting.run_at) == (RequestStatus.PENDING, clock.now() + timedelta(seconds=1))
+    clock.advance(1)
+    dispatcher.step()
+    dispatcher.step()
+    dispatcher.close()
+    assert look(queue, request_id).status is RequestStatus.COMPLETED
+    assert causes(queue, request_id) == [(Outcome.RETURNED, None), (Outcome.SUCCESS, None)]
+
+
+class Remembers:
+    """Knows how every run ended, though nobody told it at the time."""
+
+    def __init__(self, outcome: str) -> None:
+        self._outcome = outcome
+
+    def end_of(self, run_id: str) -> RunEnd:
+        return RunEnd(run_id=run_id, outcome=self._outcome, cause=None, cpu_s=0, peak_memory_mb=0, error="it broke",
+                      retry_after_s=None, permanent=False)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "attempt"),
+    [
+        ("success", RequestStatus.COMPLETED, (Outcome.SUCCESS, None)),
+        ("failure", RequestStatus.PENDING, (Outcome.FAILURE, Cause.EXCEPTION)),
+        ("canceled", RequestStatus.CANCELLED, (Outcome.CANCELED, None)),
+    ],
+)
+def test_an_end_that_nobody_told_is_looked_up_before_a_run_is_taken_for_lost(
+    queue: Engine, clock: FakeClock, outcome: str, status: RequestStatus, attempt: tuple[Outcome, Cause | None]
+) -> None:
+    request_id = put(queue, clock)
+    runs = InlineRuns(db=queue, handlers={"toy": nothing}, clock=clock, faults={"toy": [Fault(silent=True)]})
+    first = Dispatcher(queue, runs, runs, clock, worker="died", catalog=catalog())
+    first.step()
+    first.step()
+    first.close()
+    clock.advance(60)
+    second = Dispatcher(queue, runs, runs, clock, worker="next", catalog=catalog(), history=Remembers(outcome))
+    second.step()
+    second.close()
+    assert look(queue, request_id).status is status
+    assert causes(queue, request_id)[0] == attempt
 
 
 def test_a_partial_success_keeps_its_counts(queue: Engine, clock: FakeClock) -> None:

@@ -19,14 +19,13 @@ from kordant_jobs.store import attempts, leases
 from kordant_jobs.store.leases import LeaseLost
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
-pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`
-
 
 def put(db: Engine, clock: FakeClock, items: list[Item], rows: Mapping[str, JobRow]) -> None:
     with db.begin() as connection:
         enqueue_many(connection, items, requested_by="test", now=clock.now(), catalog=rows)
 
 
+@pytest.mark.slow  # seconds
 def test_64_threads_that_race_for_5_slots_never_hold_more(queue: Engine, clock: FakeClock) -> None:
     pool = sa.create_engine(queue.url, pool_size=16, max_overflow=0, pool_timeout=60)
     held, most, got = 0, 0, 0
@@ -60,6 +59,7 @@ def test_64_threads_that_race_for_5_slots_never_hold_more(queue: Engine, clock: 
     assert most <= 5
 
 
+@pytest.mark.slow  # seconds
 def test_64_threads_that_race_to_claim_never_run_more_than_the_jobs_limit(queue: Engine, clock: FakeClock) -> None:
     rows = catalog(concurrency=3)
     put(queue, clock, [Item(payload=Toy(number=n)) for n in range(200)], rows)
@@ -112,6 +112,7 @@ def test_one_entity_runs_once_at_a_time_and_holds_up_no_other(queue: Engine, clo
     assert sorted(key or "" for key in keys) == ["a", "e5", "e6", "e7"]
 
 
+@pytest.mark.slow  # seconds
 def test_a_partys_rate_is_shared_by_its_jobs_and_the_loop_wakes_for_the_next_token(
     queue: Engine, clock: FakeClock
 ) -> None:
