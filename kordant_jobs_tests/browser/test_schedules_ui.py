@@ -6,6 +6,7 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -26,7 +27,7 @@ STATUS = """query($job: String!) { runsOrError(filter: {pipelineName: $job}) {
 } }"""
 
 
-def _schedules(system: System) -> dict[str, dict[str, str]]:
+def _schedules(system: System) -> dict[str, dict[str, Any]]:
     answer = system.graphql(SCHEDULES)["schedulesOrError"]
     assert isinstance(answer, dict)
     return {one["name"]: one for one in answer["results"]}
