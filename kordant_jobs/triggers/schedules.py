@@ -49,12 +49,12 @@ def make_room(instance: dg.DagsterInstance, name: str) -> None:
         instance.run_coordinator.cancel_run(run_id)
 
 
-def answer(instance: dg.DagsterInstance, taken: Taken) -> list[dg.RunRequest]:
-    """The runs to start, after making room for them where the row says so."""
+def answer(context: dg.ScheduleEvaluationContext, taken: Taken) -> list[dg.RunRequest]:
+    """The runs to start, after making room for them where the row says so. The instance is opened only for that."""
     if taken.row is None:
         return []
     if taken.cancel_others:
-        make_room(instance, taken.row.name)
+        make_room(context.instance, taken.row.name)
     return [request for one in taken.starts for request in run_requests(taken.row, one)]
 
 
@@ -94,7 +94,7 @@ def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
         at = context.scheduled_execution_time
         look = Look(key=row.key, source=f"tick {at.isoformat()}", tick_at=at, loaded=row)
         taken = take(db, look, busy=lambda: bool(unfinished(context.instance, row.name)))
-        requests = answer(context.instance, taken)
+        requests = answer(context, taken)
         return requests or dg.SkipReason(taken.reason or "nothing is due at this tick")
 
     return tick

@@ -98,6 +98,6 @@ def test_a_dump_dropped_while_up_runs_is_scanned_and_told(system: System, page: 
     dumps = json.loads(system.command("dumps", "list", "--json"))
     assert [dump["status"] for dump in dumps if dump["file_label"] == "new.csv"] == ["ingested"]
     assert not (system.state / "drop" / "new.csv").exists()
-    page.goto(f"{system.url}/locations/kordant_jobs/sensors/drop_folder_sensor")
-    expect(page.get_by_text("drop_folder_sensor").first).to_be_visible()
+    page.goto(f"{system.url}/locations/kordant_jobs/sensors/new_data_sensor")
+    expect(page.get_by_text("new_data_sensor").first).to_be_visible()
     page.screenshot(path=screenshots / "sensor.png")
