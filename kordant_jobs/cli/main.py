@@ -26,7 +26,9 @@ GROUPS = {
     "enqueue": Lazy(where="kordant_jobs.cli.queue:enqueue", help="Queue a request of a job; `up` starts it at once."),
     "requests": Lazy(where="kordant_jobs.cli.queue:requests_app", help="Requests: what waits, runs and has ended."),
     "dead": Lazy(where="kordant_jobs.cli.queue:dead_app", help="Dead letters: requests whose last attempt failed."),
-    "soak": Lazy(where="kordant_jobs.cli.bench:soak", help="Thousands of runs: does the database grow, or a process?"),
+    "soak": Lazy(
+        where="kordant_jobs.cli.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
+    ),
     "bench": Lazy(where="kordant_jobs.cli.bench:bench_app", help="Measure what is promised, beside a peer."),
 }
 """What has a module of its own; the commands below are at most a few lines."""

@@ -62,7 +62,7 @@ def bench_schedules(
     raise SystemExit(finish("schedules", lambda: measure(minutes=minutes, million=million), as_json=as_json))
 
 
-def soak(
+def soak_command(
     runs: Annotated[int, typer.Option(min=100, help="Runs, after as many as it takes to fill up.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
