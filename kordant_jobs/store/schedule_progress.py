@@ -137,7 +137,14 @@ def _span(on: str, anchor: int, first: int, past: int) -> Span:
     return Span(on=date.fromisoformat(on), anchor=anchor, first=first, past=past)
 
 
-def prune(connection: Connection, *, decided_before: datetime) -> int:
-    """Forget what was decided before. Returns how many rows went."""
-    gone = connection.execute(sa.delete(schedule_starts).where(schedule_starts.c.decided_at < decided_before))
-    return gone.rowcount
+def count_old(connection: Connection, *, decided_before: datetime) -> int:
+    """How many decisions are older than that."""
+    old = sa.select(sa.func.count()).select_from(schedule_starts).where(schedule_starts.c.decided_at < decided_before)
+    return int(connection.execute(old).scalar_one())
+
+
+def prune(connection: Connection, *, decided_before: datetime, limit: int) -> int:
+    """Forget up to `limit` decisions older than that; those that somebody holds are passed over. Returns how many."""
+    old = sa.select(schedule_starts.c.id).where(schedule_starts.c.decided_at < decided_before)
+    some = old.order_by(schedule_starts.c.id).limit(limit).with_for_update(skip_locked=True)
+    return connection.execute(sa.delete(schedule_starts).where(schedule_starts.c.id.in_(some))).rowcount

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.domain.requests import RequestStatus
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import history, requests
+from kordant_jobs.store import history, requests, schedule_progress
 from kordant_jobs.store.schema import DAGSTER_SCHEMA, SCHEMA, idempotency_keys
 
 BULK = 10_000
@@ -64,6 +64,7 @@ class Pruned:
     failed_runs: int = 0
     skipped_ticks: int = 0
     ticks: int = 0
+    schedule_starts: int = 0
 
     @property
     def rows(self) -> int:
@@ -130,6 +131,7 @@ def _rules(now: datetime, keep: Keep, run_files: Path | None) -> Mapping[str, _R
         "failed_runs": _runs(FAILED_RUNS, dead, run_files),
         "skipped_ticks": _ticks(True, tick),
         "ticks": _ticks(False, done),
+        "schedule_starts": _starts(done),
     }
 
 
@@ -178,6 +180,13 @@ def _ticks(skipped: bool, before: datetime) -> _Rule:
         count=lambda connection: history.count_ticks(connection, skipped=skipped, before=before),
         delete=lambda connection, bulk: history.delete_ticks(connection, skipped=skipped, before=before, limit=bulk),
         dagster=True,
+    )
+
+
+def _starts(before: datetime) -> _Rule:
+    return _Rule(
+        count=lambda connection: schedule_progress.count_old(connection, decided_before=before),
+        delete=lambda connection, bulk: schedule_progress.prune(connection, decided_before=before, limit=bulk),
     )
 
 

@@ -96,6 +96,22 @@ def test_a_dry_run_says_what_the_next_one_deletes_and_deletes_nothing(history: E
     assert prune(history, now=NOW, keep=KEEP) == Pruned()
 
 
+def test_what_schedules_decided_long_ago_goes(db: Engine) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            sa.text("""
+                INSERT INTO kordant.schedule_starts (job, tier, kind, source, due_at, decided_at, spans, version)
+                SELECT 'darkwatch_scan', 'plus', 'started', 'tick ' || n, at, at, '[]', 1
+                FROM generate_series(0, 39) n,
+                     LATERAL (SELECT CAST(:now AS timestamptz) - make_interval(days => n)) d (at)
+            """),
+            {"now": NOW},
+        )
+    assert prune(db, now=NOW, keep=KEEP, dry_run=True).schedule_starts == 9
+    assert prune(db, now=NOW, keep=KEEP, bulk=4).schedule_starts == 9
+    assert prune(db, now=NOW, keep=KEEP) == Pruned()
+
+
 def test_the_files_of_a_deleted_run_go_and_those_of_another_stay(history: Engine, tmp_path: Path) -> None:
     for run in ("SUCCESS30", "SUCCESS1", "FAILURE30"):
         (tmp_path / run / "compute_logs").mkdir(parents=True)
