@@ -11,6 +11,7 @@ import os
 import secrets
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ class BenchStack(Stack):
 
 
 @dataclass
-class Site:
+class Site(ABC):
     """A running system, its database, and the file in which ops write their clock."""
 
     stack: Stack
@@ -60,14 +61,15 @@ class Site:
     launcher: ClassVar[str]
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
+    @abstractmethod
     def fire(self, number: int = 1, priority: Priority = Priority.NORMAL) -> list[int]:
         """Events, in one transaction, each to become a run; their numbers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def nudge(self, number: int) -> tuple[float, Callable[[], bool]]:
         """Events, in one transaction, that share runs: when it began, and what says whether all of them are done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self) -> None:
         """Take back the events that did not start."""
 
@@ -174,6 +176,9 @@ class StockSite(Site):
         began = time.time()
         first = self._insert(number, Nudge.job)[0]
         return began, lambda: first in self.seen()
+
+    def forget(self) -> None:
+        """Nothing waits in a queue of ours: Dagster's own ends with its database."""
 
     def _insert(self, number: int, kind: str) -> list[int]:
         events = [next(self._numbers) for _ in range(number)]
