@@ -52,12 +52,14 @@ def dispatch(url: str) -> None:
         dispatcher.wake()
 
     signal.signal(signal.SIGTERM, told)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     dispatcher.run(stop)
     dispatcher.close()
 
 
 def main(url: str) -> None:
     """Do what standard input says."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # a child must not miss one before it listens
     pid = 0
     for line in sys.stdin:
         match line.strip():
