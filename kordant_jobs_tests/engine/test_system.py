@@ -48,8 +48,9 @@ def ordinary(system: System, run_id: str) -> None:
 
 
 def test_a_queued_request_becomes_an_ordinary_run_with_figures(system: System) -> None:
-    one, (attempt,) = system.ended(system.enqueue(number=100))
+    one, (*before, attempt) = system.ended(system.enqueue(number=100))
     assert (one.status, one.summary, attempt.outcome) == (RequestStatus.COMPLETED, {"number": 100}, Outcome.SUCCESS)
+    assert {early.outcome for early in before} <= {Outcome.RETURNED}, "while the system came up"
     assert one.run_id
     ordinary(system, one.run_id)
     assert system.run(one.run_id)["tags"]["kordant/request_id"] == str(one.id)
