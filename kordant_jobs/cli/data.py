@@ -75,7 +75,7 @@ def db_prune(
 ) -> None:
     """Delete history that is older than KORDANT_KEEP_*: ended requests, Dagster's runs, events and ticks.
 
-    The daemon of KORDANT_LAUNCHER=warm does the same every ten minutes. Alerts, exposures and reports stay.
+    The daemon of `up` does the same every ten minutes, the stock one does not. Alerts, exposures and reports stay.
     """
     from dataclasses import asdict
 
