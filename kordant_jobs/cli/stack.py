@@ -222,7 +222,14 @@ class Stack:
     def _code_server(self) -> list[str]:
         module = self.config.environ.get("KORDANT_DEFINITIONS_MODULE", "kordant_jobs.definitions")
         # `code-server start`, not `api grpc`: it reloads the code when asked to.
-        serve = ["-m", "dagster", "code-server", "start", "--socket", str(self._socket)]
+        serve = [
+            "-m",
+            "kordant_jobs.engine.dagster_private.code_server",
+            "code-server",
+            "start",
+            "--socket",
+            str(self._socket),
+        ]
         return [
             *serve,
             "-m",

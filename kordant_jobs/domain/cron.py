@@ -72,6 +72,12 @@ def checked_cron(text: str) -> str:
     return whole
 
 
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    """Every zone's name: Python walks the folders of the database for it, 10 ms each time."""
+    return frozenset(available_timezones())
+
+
 def checked_zone(name: str) -> str:
     """The name of a time zone of the IANA database.
 
@@ -81,10 +87,10 @@ def checked_zone(name: str) -> str:
     >>> checked_zone("America/Sao_Paulo")
     'America/Sao_Paulo'
     """
-    if name in available_timezones():
+    if name in _zones():
         return name
     last = name.rpartition("/")[2].replace(" ", "_").lower()
-    alike = sorted(zone for zone in available_timezones() if last and last in zone.lower())
+    alike = sorted(zone for zone in _zones() if last and last in zone.lower())
     raise PermanentError(f"there is no time zone {name!r}. Write {alike[0] if alike else 'UTC or America/Sao_Paulo'}.")
 
 

@@ -53,6 +53,10 @@ class RunEnd:
 class RunStarter(Protocol):
     """Starts and stops runs."""
 
+    def ready(self) -> bool:
+        """Whether runs can be started now; while not, requests stay in the queue untouched. Cheap: asked very often."""
+        ...
+
     def start(self, order: RunOrder) -> str:
         """The id of a new run that a warm child has been given.
 

@@ -17,8 +17,8 @@ from kordant_jobs.triggers.orders import run_requests
 from kordant_jobs.triggers.schedules import make_room, unfinished
 from kordant_jobs.triggers.tick import KEEPER, Look, ToStart, overdue, take
 
-EVERY_S = 30
-EVERYBODY_EVERY_S = 300
+EVERY_S = 60
+EVERYBODY_EVERY_S = 600
 """How often everybody's rows are looked at: 0.2 s of Postgres for 100,000 subscriptions."""
 GRACE = timedelta(seconds=45)
 """How long a tick of Dagster's has to come by itself: a reload of the code takes a few seconds of it."""
@@ -63,7 +63,7 @@ def keep(
 
 
 def schedule_keeper(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
-    """The sensor that does so twice a minute, for these jobs."""
+    """The sensor that does so once a minute, for these jobs."""
 
     @dg.sensor(
         name="schedule_keeper",

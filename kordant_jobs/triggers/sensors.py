@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.alerts import Channel
 from kordant_jobs.domain.payloads import DarkwatchScan
+from kordant_jobs.engine.daemon.wake import WAKES
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox, new_files, now_of
 from kordant_jobs.jobs.notifications_send.job import notifications_send
@@ -21,13 +22,18 @@ from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.outbox import due
 from kordant_jobs.triggers.schedules import UNFINISHED
 
-POLL_S = 2
-"""Dagster takes 0 for 30 s; its sensor daemon itself waits 5 s between rounds."""
+POLL_S = 60
+"""A net for what nobody notified (a notification whose time has come, a breach that became known by the clock): what
+these sensors look at wakes them by `NOTIFY kordant_events`. Dagster's own daemon hears none, and
+looks every STOCK_POLL_S."""
+STOCK_POLL_S = 2
+WOKEN = {WAKES: "events"}
 
 
 @dg.sensor(
     job=darkwatch_scan,
-    minimum_interval_seconds=POLL_S,
+    minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
+    tags=WOKEN,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="A dump in the drop folder, a breach, a watched identifier or a subscription that is new: the tiers "
     "that have real time are scanned at once, and every subscription for a first time.",
@@ -73,7 +79,8 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
 
 @dg.sensor(
     job=notifications_send,
-    minimum_interval_seconds=POLL_S,
+    minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
+    tags=WOKEN,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="A notification is due: one run sends all that are.",
 )

@@ -13,11 +13,13 @@ from dagster import DagsterInstance
 
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.daemon.dispatch import DispatchDaemon, DispatchLoop
+from kordant_jobs.engine.daemon.drops import watch_drops
 from kordant_jobs.engine.daemon.leader import Leader
-from kordant_jobs.engine.daemon.loops import FastQueueDaemon, FastSensorDaemon, daemons
+from kordant_jobs.engine.daemon.loops import FastBackfillDaemon, FastQueueDaemon, FastSensorDaemon, daemons, wake_all
 from kordant_jobs.engine.daemon.queue_loop import dispatch_queue
 from kordant_jobs.engine.daemon.retention import RetentionDaemon
-from kordant_jobs.engine.daemon.wake import EVENTS, RUNS, Wake
+from kordant_jobs.engine.daemon.wake import BACKFILLS, EVENTS, RUNS, Wake
+from kordant_jobs.engine.dagster_private.daemons import DagsterDaemon, run_daemons
 from kordant_jobs.errors import KordantError
 from kordant_jobs.settings import load_settings
 
@@ -57,22 +59,22 @@ def _lead(
     watching.start()
     wake = Wake(
         dagster_private.storage_url(instance),
-        {EVENTS: FastSensorDaemon.event.wake, RUNS: FastQueueDaemon.event.wake},
+        {
+            EVENTS: FastSensorDaemon.event.wake,
+            RUNS: FastQueueDaemon.event.wake,
+            BACKFILLS: FastBackfillDaemon.event.wake,
+        },
     )
     settings = load_settings()
-    own: list[dagster_private.DagsterDaemon] = [RetentionDaemon(settings)]
+    watch_drops(settings.drop, FastSensorDaemon.event.wake, stop)
+    own: list[DagsterDaemon] = [RetentionDaemon(settings)]
     if dispatch:
         own.append(DispatchDaemon(dispatch, settings))
     try:
-        dagster_private.run_daemons(instance, workspace, lambda inst: daemons(inst, own), stop, _wake_all)
+        run_daemons(instance, workspace, lambda inst: daemons(inst, own), stop, wake_all)
     finally:
         wake.close()
     return LOST if lost.is_set() else 0
-
-
-def _wake_all() -> None:
-    for daemon in (FastSensorDaemon, FastQueueDaemon):
-        daemon.event.wake()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

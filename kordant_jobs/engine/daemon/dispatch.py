@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any, Protocol
 
-from kordant_jobs.engine.dagster_private import DaemonIterator, DagsterDaemon, RunFactory
+from kordant_jobs.engine.dagster_private import RunFactory
+from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon
 from kordant_jobs.engine.launcher.history import DagsterHistory
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher
@@ -49,7 +50,7 @@ class DispatchDaemon(DagsterDaemon):
         """Dagster's hook."""
         path = socket_path(self._settings.state_dir)
         instance = workspace_process_context.instance
-        factory = RunFactory(instance, workspace_process_context.create_request_context)
+        factory = RunFactory(instance, workspace_process_context)
         starter = WarmStarter(instance, factory, path, grace_s=self._settings.stop_grace_s)
         history = DagsterHistory(instance)
         woken, stop, errors = threading.Event(), threading.Event(), list[BaseException]()

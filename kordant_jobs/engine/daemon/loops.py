@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dagster import DagsterInstance
 
-from kordant_jobs.engine.dagster_private import (
+from kordant_jobs.engine.daemon.wake import WAKES
+from kordant_jobs.engine.dagster_private.daemons import (
     BackfillDaemon,
     DaemonIterator,
     DagsterDaemon,
+    EventLogConsumerDaemon,
+    MonitoringDaemon,
     QueuedRunCoordinatorDaemon,
     SensorDaemon,
     create_daemons_from_instance,
+    look_early,
 )
 
-SENSOR_WAIT_S = 5.0
-"""As long as Dagster waits: a sensor's look costs 40 ms of CPU, of all processes together. A notification that there
-is something to see (`kordant_events`) ends the wait."""
-BACKFILL_WAIT_S = 2.0
-"""Dagster waits 30 s."""
-QUEUE_WAIT_S = 5.0
-"""A fallback only: the trigger on Dagster's runs wakes the queue."""
-HOT_S, HOT_WAIT_S = 2.5, 0.2
-"""After a wake-up a sensor's own minimum interval may hold it back: try again soon, for this long."""
+FALLBACK_S = 20.0
+"""The longest wait of sensors, backfills and Dagster's queue. Only a net for a lost notification: a round without
+work costs some milliseconds of CPU. (Dagster waits 5 s, 30 s and, as we set it, 1 s.)"""
+AT_MOST_EVERY_S = 1.0
+"""A burst of notifications is one look a second: a look costs 40 ms of CPU, of all processes together."""
+MONITORING_S = 10.0
+HOT_S, HOT_WAIT_S = 1.3, 0.2
+"""For so long after a wake-up the loop comes back soon, since the look may have to wait for its second."""
 
 
 class WakeEvent(threading.Event):
-    """Dagster's shutdown event as a loop sees it: waits are at most `longest_s`, and end early on `wake`."""
+    """Dagster's shutdown event as a loop sees it: waits last `longest_s`, whatever was asked for, or until `wake`."""
 
     def __init__(self, longest_s: float, hot_s: float = 0.0) -> None:
         super().__init__()
         self._longest_s = longest_s
         self._hot_s = hot_s
-        self._hot_until = 0.0
+        self._woken_at = -hot_s
         self._woken = threading.Event()
         self._shutdown = threading.Event()
 
@@ -51,33 +54,39 @@ class WakeEvent(threading.Event):
 
     def wake(self) -> None:
         """End the wait that is on, or the next one."""
-        self._hot_until = time.monotonic() + self._hot_s
+        self._woken_at = time.monotonic()
         self._woken.set()
 
+    def since_woken_s(self) -> float:
+        """How long ago somebody called `wake`."""
+        return time.monotonic() - self._woken_at
+
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether the daemon shall end, after a wait that may be shorter than asked for."""
-        wait_s = self._longest_s if timeout is None else min(timeout, self._longest_s)
-        if time.monotonic() < self._hot_until:
-            wait_s = min(wait_s, HOT_WAIT_S)
-        self._woken.wait(wait_s)
+        """Whether the daemon shall end, after a wait of our own length."""
+        self._woken.wait(HOT_WAIT_S if self.since_woken_s() < self._hot_s else self._longest_s)
         self._woken.clear()
         return self._shutdown.is_set()
 
 
 class FastSensorDaemon(SensorDaemon):
-    """Dagster's sensor daemon on our event."""
+    """Dagster's sensor daemon on our event: a wake-up has the sensors that wait for one look at once."""
 
-    event = WakeEvent(SENSOR_WAIT_S, HOT_S)
+    event = WakeEvent(FALLBACK_S, HOT_S)
 
     def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
         """Dagster's hook."""
+        look_early(self._early)
         yield from super().core_loop(workspace_process_context, self.event.follow(shutdown_event))
+
+    def _early(self, tags: Mapping[str, str], since_look_s: float) -> bool:
+        """Whether the last look was before the last wake-up, and not within the same second as now."""
+        return tags.get(WAKES) == "events" and since_look_s >= max(AT_MOST_EVERY_S, self.event.since_woken_s())
 
 
 class FastBackfillDaemon(BackfillDaemon):
-    """Dagster's backfill daemon on our event."""
+    """Dagster's backfill daemon on our event: a trigger on its table wakes it, also for its own next step."""
 
-    event = WakeEvent(BACKFILL_WAIT_S)
+    event = WakeEvent(FALLBACK_S)
 
     def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
         """Dagster's hook."""
@@ -87,7 +96,7 @@ class FastBackfillDaemon(BackfillDaemon):
 class FastQueueDaemon(QueuedRunCoordinatorDaemon):
     """Dagster's queue, a round a wake-up: something was queued, or ended and made room."""
 
-    event = WakeEvent(QUEUE_WAIT_S)
+    event = WakeEvent(FALLBACK_S)
 
     def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
         """Dagster's hook."""
@@ -98,15 +107,46 @@ class FastQueueDaemon(QueuedRunCoordinatorDaemon):
             yield None
 
 
+class CalmConsumerDaemon(EventLogConsumerDaemon):
+    """Dagster's look for crashed runs to run again, without a wake-up every half second. The queue's own runs it need
+    not find: those are known at once."""
+
+    event = WakeEvent(FALLBACK_S)
+
+    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
+        """Dagster's hook."""
+        yield from super().core_loop(workspace_process_context, self.event.follow(shutdown_event))
+
+
+class CalmMonitoringDaemon(MonitoringDaemon):
+    """Dagster's look for runs that hang, in the same way."""
+
+    event = WakeEvent(MONITORING_S)
+
+    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
+        """Dagster's hook."""
+        yield from super().core_loop(workspace_process_context, self.event.follow(shutdown_event))
+
+
+def wake_all() -> None:
+    """End the waits of all of them."""
+    for daemon in (FastSensorDaemon, FastBackfillDaemon, FastQueueDaemon, CalmConsumerDaemon, CalmMonitoringDaemon):
+        daemon.event.wake()
+
+
 def daemons(instance: DagsterInstance, own: Iterable[DagsterDaemon]) -> Iterable[DagsterDaemon]:
-    """The daemons that this instance needs, fast where Dagster's waits are long, and our own ones."""
+    """The daemons that this instance needs, on our events where Dagster polls, and our own ones."""
     for daemon in create_daemons_from_instance(instance):
         if type(daemon) is SensorDaemon:
             yield FastSensorDaemon(instance.get_sensor_settings())
         elif type(daemon) is BackfillDaemon:
             yield FastBackfillDaemon(instance.get_backfill_settings())
         elif type(daemon) is QueuedRunCoordinatorDaemon:
-            yield FastQueueDaemon(interval_seconds=QUEUE_WAIT_S)
+            yield FastQueueDaemon(interval_seconds=FALLBACK_S)
+        elif type(daemon) is EventLogConsumerDaemon:
+            yield CalmConsumerDaemon()
+        elif type(daemon) is MonitoringDaemon:
+            yield CalmMonitoringDaemon(interval_seconds=instance.run_monitoring_poll_interval_seconds)
         else:
             yield daemon
     yield from own

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from kordant_jobs.engine.dagster_private import DaemonIterator, DagsterDaemon, dagster_home, run_files
+from kordant_jobs.engine.dagster_private import dagster_home, run_files
+from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.retention import Keep, Pruned, prune
 from kordant_jobs.settings import Settings

@@ -63,7 +63,7 @@ def _become_a_child(parent: int) -> None:
         os._exit(1)
     tree.adopt_orphans()
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE):
+    for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGPIPE, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python starts
     signal.signal(signal.SIGINT, signal.default_int_handler)

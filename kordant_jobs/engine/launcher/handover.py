@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -164,17 +165,34 @@ def _child_to_wire(child: Child) -> dict[str, Any]:
 def fingerprint(module: str) -> str:
     """What tells one state of the code from another: time and size of our package, the definitions and the lock."""
     digest = hashlib.sha256()
-    for path in sorted(_sources(module)):
-        with suppress(OSError):
-            facts = path.stat()
-            digest.update(f"{path} {facts.st_mtime_ns} {facts.st_size}\n".encode())
+    for path, facts in sorted(_sources(module)):
+        digest.update(f"{path} {facts.st_mtime_ns} {facts.st_size}\n".encode())
     return digest.hexdigest()
 
 
-def _sources(module: str) -> Iterable[Path]:
-    yield CHECKOUT / "requirements.lock"
-    yield from (CHECKOUT / "kordant_jobs").rglob("*.py")
+def _sources(module: str) -> Iterable[tuple[str, os.stat_result]]:
+    yield from _below(str(CHECKOUT / "kordant_jobs"))
+    for path in (CHECKOUT / "requirements.lock", _file_of(module)):
+        if path:
+            with suppress(OSError):
+                yield str(path), path.stat()
+
+
+def _below(folder: str) -> Iterable[tuple[str, os.stat_result]]:
+    """Python files, by the calls that cost least: this is done every few seconds for as long as the system is up."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                with suppress(OSError):
+                    yield entry.path, entry.stat()
+            elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
+                yield from _below(entry.path)
+
+
+@lru_cache(maxsize=1)
+def _file_of(module: str) -> Path | None:
     with suppress(ImportError, ValueError):
         found = importlib.util.find_spec(module)
         if found and found.origin:
-            yield Path(found.origin)
+            return Path(found.origin)
+    return None

@@ -35,6 +35,15 @@ class WarmStarter:
         self._grace_s = grace_s
         self._lock = threading.Lock()
         self._host = socket.gethostname()
+        self._refused = False
+        """Whether the warm process did not answer the last time it was asked for a run."""
+
+    def ready(self) -> bool:
+        """Whether the code is loaded and a warm process answers."""
+        if self._refused:
+            with suppress(TransientError), connect(self._path, 1.0):
+                self._refused = False
+        return not self._refused and self._factory.ready()
 
     def start(self, order: RunOrder) -> str:
         """Make a run and hand it over; its id. The second run of a job takes some milliseconds.
@@ -50,6 +59,7 @@ class WarmStarter:
         try:
             ask(self._path, request)
         except TransientError as error:
+            self._refused = True
             dagster_private.fail(self._instance, run.run_id, f"It was not started: {error}", {})
             raise
         return run.run_id

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -49,12 +49,14 @@ class Pace:
     """How often ends are collected while runs are live and nobody calls `wake`."""
     tick_s: float = 1.0
     """How often leases are reaped and cancellations looked at while anything runs."""
-    idle_s: float = 5.0
+    idle_s: float = 15.0
     """The longest sleep. Nothing hangs on it but a notification lost with a broken connection."""
     cancel_grace_s: float = 10.0
     """How long a run may take to see that its requests were cancelled before it is stopped."""
     drain_s: float = 20.0
     """How long running work may take to end when the dispatcher is told to stop; then it returns to the queue."""
+    not_ready_s: float = 0.2
+    """How soon to look again whether runs can be started, while they cannot."""
     start_again_s: float = 1.0
     """When no run could be started for a passing reason: how soon to try again."""
 
@@ -236,6 +238,8 @@ class Dispatcher:
 
     def _claim_and_start(self) -> tuple[int, datetime | None]:
         now = self._clock.now()
+        if not self._starter.ready():
+            return 0, now + timedelta(seconds=self._pace.not_ready_s)
         with self._db.begin() as connection:
             claimed = claim(
                 connection,

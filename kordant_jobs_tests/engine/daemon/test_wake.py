@@ -1,4 +1,4 @@
-"""What wakes Dagster's queue: a run that waits in it, and an end that makes room for one that does."""
+"""What wakes which daemon: runs that wait in Dagster's queue, ends that sensors wait for, steps of backfills."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from dagster_postgres import PostgresRunStorage
 from sqlalchemy import Engine
 
-from kordant_jobs.engine.daemon.wake import EVENTS, RUNS, Wake
+from kordant_jobs.engine.daemon.wake import BACKFILLS, EVENTS, RUNS, Wake
 from kordant_jobs.store import database
 
 
@@ -21,13 +21,19 @@ class Heard:
 
     db: Engine
     times: int = 0
+    looks: int = 0
+    steps: int = 0
     _told: threading.Event = field(default_factory=threading.Event)
 
     def runs(self) -> None:
         self.times += 1
 
     def events(self) -> None:
+        self.looks += 1
         self._told.set()
+
+    def backfills(self) -> None:
+        self.steps += 1
 
     def do(self, statement: str) -> int:
         """How often the queue was woken by a statement."""
@@ -46,7 +52,7 @@ def heard(db: Engine, database_url: str) -> Iterator[Heard]:
     url = database.dagster_url(database_url)
     PostgresRunStorage(url, should_autocreate_tables=True)._engine.dispose()
     found = Heard(db)
-    wake = Wake(url, {EVENTS: found.events, RUNS: found.runs})
+    wake = Wake(url, {EVENTS: found.events, RUNS: found.runs, BACKFILLS: found.backfills})
     assert found._told.wait(30)
     yield found
     wake.close()
@@ -62,3 +68,23 @@ def test_dagsters_queue_is_woken_for_runs_in_it_and_by_no_others(heard: Heard) -
     assert heard.do(insert("one", "STARTED")) == 0
     assert heard.do(insert("two", "QUEUED")) == 1
     assert heard.do("UPDATE dagster.runs SET status = 'FAILURE' WHERE run_id = 'one'") == 1
+
+
+def test_sensors_are_woken_when_a_run_ends_that_one_of_them_asked_for(heard: Heard) -> None:
+    for run_id in ("asked", "other"):
+        heard.do(insert(run_id, "STARTED"))
+    heard.do("INSERT INTO dagster.run_tags (run_id, key, value) VALUES ('asked', 'dagster/sensor_name', 'outbox')")
+
+    def looks(run_id: str) -> int:
+        before = heard.looks
+        heard.do(f"UPDATE dagster.runs SET status = 'SUCCESS' WHERE run_id = '{run_id}'")
+        return heard.looks - before - 1  # `do` itself notifies once
+
+    assert (looks("other"), looks("asked")) == (0, 1)
+
+
+def test_each_step_of_a_backfill_wakes_for_the_next(heard: Heard) -> None:
+    before = heard.steps
+    heard.do("INSERT INTO dagster.bulk_actions (key, status, timestamp, body) VALUES ('b', 'REQUESTED', now(), '{}')")
+    heard.do("UPDATE dagster.bulk_actions SET body = '{1}' WHERE key = 'b'")
+    assert heard.steps - before == 2

@@ -53,7 +53,7 @@ def workspace(make_site: Callable[[], Site]) -> Iterator[tuple[Site, WorkspacePr
 @pytest.fixture
 def starter(workspace: tuple[Site, WorkspaceProcessContext]) -> WarmStarter:
     site, context = workspace
-    factory = RunFactory(site.instance, context.create_request_context)
+    factory = RunFactory(site.instance, context)
     return WarmStarter(site.instance, factory, site.socket, grace_s=1)
 
 
@@ -116,9 +116,7 @@ def test_a_run_that_nobody_takes_is_failed_and_the_error_is_transient(
     workspace: tuple[Site, WorkspaceProcessContext], tmp_path: Path
 ) -> None:
     site, context = workspace
-    lonely = WarmStarter(
-        site.instance, RunFactory(site.instance, context.create_request_context), tmp_path / "none.sock", grace_s=1
-    )
+    lonely = WarmStarter(site.instance, RunFactory(site.instance, context), tmp_path / "none.sock", grace_s=1)
     with pytest.raises(TransientError, match="no warm process answers"):
         lonely.start(order(tmp_path))
     newest = next(iter(site.instance.get_runs(limit=1)))

@@ -225,6 +225,25 @@ def test_a_run_that_cannot_be_started_now_costs_no_attempt(queue: Engine, clock:
     assert {outcome for outcome, _ in causes(queue, request_id)} == {Outcome.RETURNED, Outcome.SUCCESS}
 
 
+def test_while_no_run_can_be_started_requests_wait_untouched(queue: Engine, clock: FakeClock) -> None:
+    request_id = put(queue, clock)
+
+    class NotYet(InlineRuns):
+        def ready(self) -> bool:
+            return False
+
+    runs = NotYet(db=queue, handlers={"toy": nothing}, clock=clock)
+    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog())
+    for _ in range(5):
+        assert dispatcher.step().look_again_at is not None
+        clock.advance(1)
+    dispatcher.close()
+    assert look(queue, request_id).status is RequestStatus.PENDING
+    assert causes(queue, request_id) == []
+    drain(queue, {"toy": nothing}, clock, catalog=catalog())
+    assert look(queue, request_id).status is RequestStatus.COMPLETED
+
+
 class Cut(InlineRuns):
     """Cannot start the first run, since the database goes away."""
 

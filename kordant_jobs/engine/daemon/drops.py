@@ -1,0 +1,67 @@
+"""Notices that files were dropped, so that no sensor has to look for them all the time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+LOOK_S = 1.0
+"""A look at a folder that has not changed is one call."""
+SETTLED_S = 2.5
+"""Longer than what the scan takes as the sign that a file is all there."""
+
+
+class DropWatch:
+    """Says when files that came into a folder, or changed there lately, have stopped changing. Any file system will do:
+    it looks at times and sizes only, and needs no notification of the kernel's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._folder_mtime = -1
+        self._facts: frozenset[tuple[str, int, int]] = frozenset()
+        self._changed_at: float | None = None
+
+    def look(self, now: float) -> bool:
+        """Whether they have just settled; `now` is in seconds of any clock."""
+        try:
+            mtime = self._folder.stat().st_mtime_ns
+        except OSError:
+            return False
+        if mtime == self._folder_mtime and self._changed_at is None:
+            return False
+        facts = self._list()
+        if mtime != self._folder_mtime or facts != self._facts:
+            self._folder_mtime, self._facts, self._changed_at = mtime, facts, now
+            return False
+        if self._changed_at is not None and now - self._changed_at >= SETTLED_S:
+            self._changed_at = None
+            return True
+        return False
+
+    def _list(self) -> frozenset[tuple[str, int, int]]:
+        found = set()
+        with suppress(OSError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    facts = entry.stat(follow_symlinks=False)
+                    found.add((entry.name, facts.st_size, facts.st_mtime_ns))
+        return frozenset(found)
+
+
+def watch_drops(folder: Path, wake: Callable[[], None], stop: threading.Event) -> threading.Thread:
+    """Call `wake` whenever files have settled in `folder`, from a thread that ends with `stop`."""
+    watch = DropWatch(folder)
+
+    def body() -> None:
+        looks = 0
+        while not stop.wait(LOOK_S):
+            looks += 1
+            if watch.look(looks * LOOK_S):
+                wake()
+
+    thread = threading.Thread(target=body, name="kordant-drops", daemon=True)
+    thread.start()
+    return thread

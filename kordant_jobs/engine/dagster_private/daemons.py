@@ -1,0 +1,91 @@
+"""Dagster's daemons in a process of ours: how they are run, and how often they ask sensors and the code server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from dagster import DagsterInstance
+from dagster._core.remote_representation.external import RemoteSensor
+from dagster._core.scheduler.instigation import InstigatorState
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._daemon import sensor as sensor_daemon
+from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
+from dagster._daemon.controller import create_daemons_from_instance, daemon_controller_from_instance
+from dagster._daemon.daemon import BackfillDaemon, DaemonIterator, MonitoringDaemon, SensorDaemon
+from dagster._daemon.daemon import DagsterDaemon as _DagsterDaemon
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
+from dagster._grpc import server_watcher
+
+from kordant_jobs.errors import TransientError
+
+__all__ = [
+    "BackfillDaemon",
+    "DaemonIterator",
+    "DagsterDaemon",
+    "EventLogConsumerDaemon",
+    "MonitoringDaemon",
+    "QueuedRunCoordinatorDaemon",
+    "SensorDaemon",
+    "WorkspaceProcessContext",
+    "create_daemons_from_instance",
+    "look_early",
+    "run_daemons",
+]
+
+DagsterDaemon: TypeAlias = _DagsterDaemon[WorkspaceProcessContext]
+
+WATCH_S = 2.0
+"""How often the code server is asked whether it is another one by now. Dagster: 1 s, at 4 ms of CPU each time."""
+RECOVERY_S = 1.0
+"""How soon a code server that could not be reached when the process began is tried again. Dagster: 10 s."""
+
+
+def look_early(early: Callable[[Mapping[str, str], float], bool]) -> None:
+    """Have sensors looked at before their minimum interval is over, when `early` (a sensor's tags, seconds since the
+    last look) says so. For this process, from now on."""
+    usual = sensor_daemon.is_under_min_interval
+
+    def is_under_min_interval(
+        state: InstigatorState,
+        remote_sensor: RemoteSensor,
+        minimum_allowed_min_interval: int | None = None,
+    ) -> bool:
+        elapsed_s = sensor_daemon.get_elapsed(state)
+        if elapsed_s is not None and early(remote_sensor.tags, elapsed_s):
+            return False
+        return usual(state, remote_sensor, minimum_allowed_min_interval)
+
+    sensor_daemon.is_under_min_interval = is_under_min_interval
+
+
+def run_daemons(
+    instance: DagsterInstance,
+    workspace: str,
+    daemons: Callable[[DagsterInstance], Iterable[DagsterDaemon]],
+    stop: threading.Event,
+    wake_all: Callable[[], None],
+) -> None:
+    """Run daemons, a thread each, until `stop`; their rounds end first. `wake_all` ends their waits.
+
+    Dagster's own loop also reads all definitions anew every minute, half a second of CPU in which nothing else runs
+    in the process. They change only when the code server says so, and a thread of the workspace asks it.
+
+    Raises:
+        TransientError: a daemon's thread has ended.
+    """
+    server_watcher.WATCH_INTERVAL = WATCH_S  # type: ignore[assignment]
+    server_watcher.ERROR_RECOVERY_INTERVAL = RECOVERY_S  # type: ignore[assignment]
+    target = WorkspaceFileTarget([workspace])
+    with daemon_controller_from_instance(
+        instance, workspace_load_target=target, gen_daemons=daemons, log_level="warning"
+    ) as controller:
+        while not stop.wait(2.0):
+            try:
+                controller.check_daemon_threads()
+            except Exception:  # noqa: BLE001 - a bare Exception is what Dagster raises
+                raise TransientError("a daemon's thread has ended: see daemon.log; starting anew") from None
+        controller._daemon_shutdown_event.set()
+        wake_all()

@@ -1,0 +1,123 @@
+"""Dagster's event log: fewer and larger writes, none of them lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    DagsterEvent,
+    DagsterEventType,
+    RunFailureReason,
+)
+from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+from dagster._core.storage.event_log import SqlEventLogStorageTable
+from dagster._core.storage.tags import (
+    RUN_FAILURE_REASON_TAG,
+    WILL_RETRY_TAG,
+)
+from dagster_postgres import (
+    PostgresEventLogStorage,
+)
+
+_INSERT_EVENT = SqlEventLogStorageTable.insert()
+
+
+class PooledEventLogStorage(PostgresEventLogStorage):
+    """Dagster's event log, without the NOTIFY behind every event that no Dagster of this version listens to.
+
+    While `held_back` is entered, events that others follow within milliseconds wait for them, and are written in
+    one statement: before a step's own code begins, when a step or the run ends badly, when the run ends, before
+    anything is read, and at the latest with the next event a tenth of a second later.
+    """
+
+    _waiting: list[dict[str, Any]] | None = None
+    _waiting_since = 0.0
+    _lock = threading.RLock()
+    """An op may write to its log from several threads."""
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Hold back what may wait."""
+        self._waiting = []
+        try:
+            yield
+        finally:
+            self._write()
+            self._waiting = None
+
+    @property
+    def handles_run_events_in_store_event(self) -> bool:
+        """Yes: left to it, Dagster reads the run again after each event that moves it on."""
+        return True
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store one event, or hold it back, and move its run on; those about assets go the long way."""
+        kind = event.dagster_event.event_type if event.dagster_event else None
+        if kind in ASSET_EVENTS or kind in ASSET_CHECK_EVENTS:
+            super().store_event(event)
+            return
+        self.note(event)
+        if event.dagster_event and event.dagster_event.is_job_event:
+            self._move_run(event.run_id, event.dagster_event, event.timestamp)
+
+    def _move_run(self, run_id: str, event: DagsterEvent, timestamp: float) -> None:
+        """What Dagster does after an event about the whole run."""
+        instance = self._instance
+        instance.run_storage.handle_run_event(run_id, event, datetime.fromtimestamp(timestamp, UTC))
+        if event.is_run_failure and instance.run_retries_enabled and (run := instance.get_run_by_id(run_id)):
+            told = run.tags.get(RUN_FAILURE_REASON_TAG)
+            again = auto_reexecution_should_retry_run(instance, run, RunFailureReason(told) if told else None)
+            instance.add_run_tags(run_id, {WILL_RETRY_TAG: str(again).lower()})
+
+    def note(self, event: EventLogEntry) -> None:
+        """Store one event, or hold it back; its run stays as it is."""
+        kind = event.dagster_event.event_type if event.dagster_event else None
+        row = self._event_to_row(event)
+        with self._lock:
+            if self._waiting is not None:
+                now = time.monotonic()
+                if not self._waiting:
+                    self._waiting_since = now
+                self._waiting.append(row)
+                if kind not in _MAY_WAIT or now - self._waiting_since > LONGEST_WAIT_S:
+                    self._write()
+                return
+        with self._connect() as connection:
+            connection.execute(_INSERT_EVENT, [row])  # a list, so that it is compiled once for one and for many
+
+    def _write(self) -> None:
+        with self._lock:
+            if self._waiting:
+                with super()._connect() as connection:
+                    connection.execute(_INSERT_EVENT, self._waiting)
+                self._waiting.clear()  # not before: what could not be written is tried again
+
+    def _connect(self) -> AbstractContextManager[sa.Connection]:
+        self._write()
+        return super()._connect()
+
+
+LONGEST_WAIT_S = 0.1
+_MAY_WAIT = frozenset(
+    {
+        DagsterEventType.ENGINE_EVENT,
+        DagsterEventType.RUN_START,
+        DagsterEventType.RESOURCE_INIT_STARTED,
+        DagsterEventType.RESOURCE_INIT_SUCCESS,
+        DagsterEventType.LOGS_CAPTURED,
+        DagsterEventType.LOADED_INPUT,
+        DagsterEventType.STEP_INPUT,
+        DagsterEventType.STEP_OUTPUT,
+        DagsterEventType.HANDLED_OUTPUT,
+        DagsterEventType.STEP_SUCCESS,
+    }
+)

@@ -1,0 +1,191 @@
+"""Runs made as Dagster's own daemons make them, from snapshots that were asked for once."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.errors import (
+    DagsterCodeLocationLoadError,
+    DagsterUserCodeProcessError,
+    DagsterUserCodeUnreachableError,
+)
+from dagster._core.events import (
+    DagsterEvent,
+    DagsterEventType,
+)
+from dagster._core.events.log import EventLogEntry
+from dagster._core.remote_representation.code_location import CodeLocation
+from dagster._core.storage.tags import (
+    PARENT_RUN_ID_TAG,
+    PARTITION_NAME_TAG,
+    ROOT_RUN_ID_TAG,
+)
+from dagster._core.utils import make_new_run_id
+from dagster._core.workspace.context import BaseWorkspaceRequestContext, WorkspaceProcessContext
+
+from kordant_jobs.engine.dagster_private.event_log import PooledEventLogStorage
+from kordant_jobs.engine.queue.work import RUN_TAG
+from kordant_jobs.engine.runs import RunOrder
+from kordant_jobs.errors import PermanentError, TransientError
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Template:
+    """A run as Dagster made it once; others of the same job and shape of config differ in id, config and tags."""
+
+    run: DagsterRun
+    location: object
+    """The code location that it was made from: another object once the code was reloaded."""
+
+
+TRY_AGAIN_S, LATER_S = 0.5, 5.0
+"""How soon a code server is asked again that was not there, and how soon once it has been away for a while."""
+A_WHILE_S = 30.0
+
+
+class RunFactory:
+    """Makes runs as Dagster's own daemons do, with the snapshots, origins and tags that its UI shows them by.
+
+    The first run of a job asks the code server for its snapshots, which checks the config as well; later ones of the
+    same shape (the same keys, whatever the values) are a row and its tags. Safe in one thread at a time.
+    """
+
+    def __init__(self, instance: DagsterInstance, workspace: WorkspaceProcessContext) -> None:
+        self._instance = instance
+        self._workspace = workspace
+        self._away_since: float | None = None
+        self._next_try_at = 0.0
+        self._templates: dict[tuple[str, str], _Template] = {}
+
+    def create(self, order: RunOrder) -> DagsterRun:
+        """A new run in the state STARTING, not handed to anybody yet.
+
+        Raises:
+            PermanentError: no such job, or a config that it does not take.
+            TransientError: the code server does not answer.
+        """
+        context = self._workspace.create_request_context()
+        location = self._location(context, order.job)
+        key = (order.job, _shape(order.run_config))
+        template = self._templates.get(key)
+        run_id = make_new_run_id()
+        tags = self._tags(order, run_id)
+        if template is not None and template.location is location:
+            origin_tags = template.run.tags
+            run = template.run._replace(
+                run_id=run_id,
+                run_config=order.run_config,
+                tags={**origin_tags, **tags},
+                parent_run_id=order.parent_run_id,
+                root_run_id=order.root_run_id or order.parent_run_id,
+            )
+            self._announce(self._instance.run_storage.add_run(run))
+            return run
+        run = self._create_slowly(order, location, run_id, tags)
+        self._announce(run)
+        own = {name: value for name, value in run.tags.items() if name not in tags}
+        self._templates[key] = _Template(run=run._replace(tags=own), location=location)
+        return run
+
+    def ready(self) -> bool:
+        """Whether the code is loaded, so that runs can be made. Where it is not, the code server is asked again: a
+        process that began while it was away would otherwise wait for Dagster to do so, up to ten seconds."""
+        broken, now = self._not_loaded(), time.monotonic()
+        if not broken:
+            self._away_since = None
+            return True
+        self._away_since = self._away_since or now
+        if now < self._next_try_at:
+            return False
+        self._next_try_at = now + (TRY_AGAIN_S if now - self._away_since < A_WHILE_S else LATER_S)
+        for name in broken:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Dagster's, with the whole error; code-server.log has it as well
+                self._workspace.refresh_code_location(name)
+        return not self._not_loaded()
+
+    def _not_loaded(self) -> list[str]:
+        entries = self._workspace.create_request_context().get_code_location_entries()
+        return [name for name, entry in entries.items() if entry.load_error is not None]
+
+    def _announce(self, run: DagsterRun) -> None:
+        """Write the event that says when it was launched; its row says so already."""
+        event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_STARTING.value, job_name=run.job_name)
+        entry = EventLogEntry(  # type: ignore[no-untyped-call]
+            user_message="",
+            level=logging.INFO,
+            job_name=run.job_name,
+            run_id=run.run_id,
+            error_info=None,
+            timestamp=time.time(),
+            dagster_event=event,
+        )
+        log: object = self._instance.event_log_storage
+        if isinstance(log, PooledEventLogStorage):
+            log.note(entry)
+
+    def _tags(self, order: RunOrder, run_id: str) -> dict[str, str]:
+        tags = {**order.tags, RUN_TAG: run_id}
+        if order.parent_run_id:
+            tags[PARENT_RUN_ID_TAG] = order.parent_run_id
+            tags[ROOT_RUN_ID_TAG] = order.root_run_id or order.parent_run_id
+        if order.partition_key:
+            tags[PARTITION_NAME_TAG] = order.partition_key
+        return tags
+
+    def _location(self, context: BaseWorkspaceRequestContext, job: str) -> CodeLocation:
+        try:
+            for location in context.code_locations:
+                for repository in location.get_repositories().values():
+                    if repository.has_job(job):
+                        return location
+        except (DagsterUserCodeUnreachableError, DagsterCodeLocationLoadError):
+            pass
+        entries = context.get_code_location_entries().values()
+        if not entries or any(entry.load_error for entry in entries):
+            raise TransientError("the code server does not answer, or cannot load the code: see code-server.log")
+        raise PermanentError(f"there is no job {job[:80]!r}: see `kordant-jobs dagster job list`")
+
+    def _create_slowly(self, order: RunOrder, location: CodeLocation, run_id: str, tags: dict[str, str]) -> DagsterRun:
+        repository = next(r for r in location.get_repositories().values() if r.has_job(order.job))
+        job = repository.get_full_job(order.job)
+        try:
+            plan = location.get_execution_plan(
+                job, order.run_config, step_keys_to_execute=None, known_state=None, instance=self._instance
+            )
+        except DagsterUserCodeUnreachableError:
+            raise TransientError("the code server does not answer: see code-server.log and try again") from None
+        except DagsterUserCodeProcessError:
+            raise PermanentError(f"the config is not what {order.job} takes: look at the job's launchpad") from None
+        return self._instance.create_run(
+            job_name=order.job,
+            run_id=run_id,
+            run_config=order.run_config,
+            status=DagsterRunStatus.STARTING,
+            tags={**(job.run_tags or {}), **tags},
+            root_run_id=order.root_run_id or order.parent_run_id,
+            parent_run_id=order.parent_run_id,
+            step_keys_to_execute=None,
+            execution_plan_snapshot=plan.execution_plan_snapshot,
+            job_snapshot=job.job_snapshot,
+            parent_job_snapshot=job.parent_job_snapshot,
+            asset_selection=None,
+            asset_check_selection=None,
+            resolved_op_selection=job.resolved_op_selection,
+            op_selection=None,
+            remote_job_origin=job.get_remote_origin(),
+            job_code_origin=job.get_python_origin(),
+            asset_graph=repository.asset_graph,
+        )
+
+
+def _shape(config: object) -> str:
+    """The keys of a config without its values: what decides which plan a job gets from it."""
+    if isinstance(config, Mapping):
+        return "{" + ",".join(f"{key}:{_shape(config[key])}" for key in sorted(config)) + "}"
+    return "*"
