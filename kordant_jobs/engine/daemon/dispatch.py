@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any, Protocol
 
-from kordant_jobs.engine.dagster_private import RunFactory
+from kordant_jobs.engine.dagster_private import RunFactory, RunTemplates, storage_url
 from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon
+from kordant_jobs.engine.launcher.handover import fingerprint
 from kordant_jobs.engine.launcher.history import DagsterHistory
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher
@@ -50,7 +52,13 @@ class DispatchDaemon(DagsterDaemon):
         """Dagster's hook."""
         path = socket_path(self._settings.state_dir)
         instance = workspace_process_context.instance
-        factory = RunFactory(instance, workspace_process_context)
+        settings = self._settings
+        templates = RunTemplates(
+            path=settings.state_dir / "run-templates.json",
+            code=partial(fingerprint, settings.definitions_module),
+            storage_url=storage_url(instance),
+        )
+        factory = RunFactory(instance, workspace_process_context, templates)
         starter = WarmStarter(instance, factory, path, grace_s=self._settings.stop_grace_s)
         history = DagsterHistory(instance)
         woken, stop, errors = threading.Event(), threading.Event(), list[BaseException]()

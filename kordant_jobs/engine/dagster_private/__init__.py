@@ -5,7 +5,7 @@ version      which Dagster this is for, and its home
 storage      Dagster's storage on one pool, and instances on it
 event_log    its event log, in fewer and larger writes
 execution    one run in this process, and the end of a run whose worker is gone
-run_factory  runs made from snapshots that were asked for once
+run_factory  runs made from snapshots that were asked for once (run_templates)
 daemons      Dagster's daemons, with waits of ours
 code_server  Dagster's code server, with fewer heartbeats
 """
@@ -28,6 +28,7 @@ from kordant_jobs.engine.dagster_private.execution import (
     warm_up_run,
 )
 from kordant_jobs.engine.dagster_private.run_factory import RunFactory
+from kordant_jobs.engine.dagster_private.run_templates import RunTemplates
 from kordant_jobs.engine.dagster_private.storage import (
     PooledRunStorage,
     PooledStorage,
@@ -57,6 +58,7 @@ __all__ = [
     "PooledStorage",
     "RunFactory",
     "RunLauncher",
+    "RunTemplates",
     "WorkerStatus",
     "cancel",
     "capture_interrupts",

@@ -6,7 +6,6 @@ import logging
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.errors import (
@@ -29,19 +28,10 @@ from dagster._core.utils import make_new_run_id
 from dagster._core.workspace.context import BaseWorkspaceRequestContext, WorkspaceProcessContext
 
 from kordant_jobs.engine.dagster_private.event_log import PooledEventLogStorage
+from kordant_jobs.engine.dagster_private.run_templates import RunTemplates, Template
 from kordant_jobs.engine.queue.work import RUN_TAG
 from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError, TransientError
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Template:
-    """A run as Dagster made it once; others of the same job and shape of config differ in id, config and tags."""
-
-    run: DagsterRun
-    location: object
-    """The code location that it was made from: another object once the code was reloaded."""
-
 
 TRY_AGAIN_S, LATER_S = 0.5, 5.0
 """How soon a code server is asked again that was not there, and how soon once it has been away for a while."""
@@ -52,15 +42,16 @@ class RunFactory:
     """Makes runs as Dagster's own daemons do, with the snapshots, origins and tags that its UI shows them by.
 
     The first run of a job asks the code server for its snapshots, which checks the config as well; later ones of the
-    same shape (the same keys, whatever the values) are a row and its tags. Safe in one thread at a time.
+    same shape (the same keys, whatever the values) are a row and its tags. While the code server is away, those that
+    ran before with the same code go on. Safe in one thread at a time.
     """
 
-    def __init__(self, instance: DagsterInstance, workspace: WorkspaceProcessContext) -> None:
+    def __init__(self, instance: DagsterInstance, workspace: WorkspaceProcessContext, templates: RunTemplates) -> None:
         self._instance = instance
         self._workspace = workspace
         self._away_since: float | None = None
         self._next_try_at = 0.0
-        self._templates: dict[tuple[str, str], _Template] = {}
+        self._templates = templates
 
     def create(self, order: RunOrder) -> DagsterRun:
         """A new run in the state STARTING, not handed to anybody yet.
@@ -69,45 +60,49 @@ class RunFactory:
             PermanentError: no such job, or a config that it does not take.
             TransientError: the code server does not answer.
         """
-        context = self._workspace.create_request_context()
-        location = self._location(context, order.job)
-        key = (order.job, _shape(order.run_config))
-        template = self._templates.get(key)
+        key = f"{order.job} {_shape(order.run_config)}"
         run_id = make_new_run_id()
         tags = self._tags(order, run_id)
+        if self._not_loaded() and (kept := self._templates.kept(key)):
+            return self._create_like(kept.run, order, run_id, tags)
+        location = self._location(self._workspace.create_request_context(), order.job)
+        template = self._templates.get(key)
         if template is not None and template.location is location:
-            origin_tags = template.run.tags
-            run = template.run._replace(
-                run_id=run_id,
-                run_config=order.run_config,
-                tags={**origin_tags, **tags},
-                parent_run_id=order.parent_run_id,
-                root_run_id=order.root_run_id or order.parent_run_id,
-            )
-            self._announce(self._instance.run_storage.add_run(run))
-            return run
+            return self._create_like(template.run, order, run_id, tags)
         run = self._create_slowly(order, location, run_id, tags)
         self._announce(run)
         own = {name: value for name, value in run.tags.items() if name not in tags}
-        self._templates[key] = _Template(run=run._replace(tags=own), location=location)
+        alike = run._replace(tags=own, run_config={}, run_id="", parent_run_id=None, root_run_id=None)
+        self._templates.put(key, Template(run=alike, location=location))
+        return run
+
+    def _create_like(self, template: DagsterRun, order: RunOrder, run_id: str, tags: Mapping[str, str]) -> DagsterRun:
+        run = template._replace(
+            run_id=run_id,
+            run_config=order.run_config,
+            tags={**template.tags, **tags},
+            parent_run_id=order.parent_run_id,
+            root_run_id=order.root_run_id or order.parent_run_id,
+        )
+        self._announce(self._instance.run_storage.add_run(run))
         return run
 
     def ready(self) -> bool:
-        """Whether the code is loaded, so that runs can be made. Where it is not, the code server is asked again: a
-        process that began while it was away would otherwise wait for Dagster to do so, up to ten seconds."""
+        """Whether runs can be made: the code is loaded, or was when jobs ran before. Where it is not, the code server
+        is asked again: a process that began while it was away would wait for Dagster to do so, up to ten seconds."""
         broken, now = self._not_loaded(), time.monotonic()
         if not broken:
             self._away_since = None
             return True
         self._away_since = self._away_since or now
         if now < self._next_try_at:
-            return False
+            return self._templates.any_kept()
         self._next_try_at = now + (TRY_AGAIN_S if now - self._away_since < A_WHILE_S else LATER_S)
         for name in broken:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Dagster's, with the whole error; code-server.log has it as well
                 self._workspace.refresh_code_location(name)
-        return not self._not_loaded()
+        return not self._not_loaded() or self._templates.any_kept()
 
     def _not_loaded(self) -> list[str]:
         entries = self._workspace.create_request_context().get_code_location_entries()

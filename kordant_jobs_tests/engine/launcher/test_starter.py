@@ -11,7 +11,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.engine.dagster_private import RunFactory
+from kordant_jobs.engine.dagster_private import RunFactory, RunTemplates
 from kordant_jobs.engine.launcher.starter import WarmStarter
 from kordant_jobs.engine.queue.work import RUN_TAG
 from kordant_jobs.engine.runs import RunOrder
@@ -50,10 +50,14 @@ def workspace(make_site: Callable[[], Site]) -> Iterator[tuple[Site, WorkspacePr
         server.wait()
 
 
+def templates(site: Site, code: str = "as it is") -> RunTemplates:
+    return RunTemplates(path=site.folder / "templates.json", code=lambda: code, storage_url=str(site.folder))
+
+
 @pytest.fixture
 def starter(workspace: tuple[Site, WorkspaceProcessContext]) -> WarmStarter:
     site, context = workspace
-    factory = RunFactory(site.instance, context)
+    factory = RunFactory(site.instance, context, templates(site))
     return WarmStarter(site.instance, factory, site.socket, grace_s=1)
 
 
@@ -116,11 +120,36 @@ def test_a_run_that_nobody_takes_is_failed_and_the_error_is_transient(
     workspace: tuple[Site, WorkspaceProcessContext], tmp_path: Path
 ) -> None:
     site, context = workspace
-    lonely = WarmStarter(site.instance, RunFactory(site.instance, context), tmp_path / "none.sock", grace_s=1)
+    lonely = WarmStarter(
+        site.instance, RunFactory(site.instance, context, templates(site)), tmp_path / "none.sock", grace_s=1
+    )
     with pytest.raises(TransientError, match="no warm process answers"):
         lonely.start(order(tmp_path))
     newest = next(iter(site.instance.get_runs(limit=1)))
     assert newest.status.value == "FAILURE"
+
+
+def test_while_the_code_server_is_away_jobs_go_on_that_ran_before_with_the_same_code(
+    workspace: tuple[Site, WorkspaceProcessContext], starter: WarmStarter, tmp_path: Path
+) -> None:
+    site = workspace[0]
+    before = starter.start(order(tmp_path))
+    nobody = GrpcServerTarget(host="localhost", port=None, socket=str(tmp_path / "gone.sock"), location_name="away")
+    with pytest.warns(UserWarning, match="Error loading"), WorkspaceProcessContext(site.instance, nobody) as away:
+        same = RunFactory(site.instance, away, templates(site))
+        assert same.ready()
+        made = same.create(order(tmp_path))
+        assert made.run_id != before
+        like = site.instance.get_run_by_id(before)
+        assert like is not None
+        assert made.job_snapshot_id == like.job_snapshot_id
+        assert made.remote_job_origin == like.remote_job_origin
+        with pytest.raises(TransientError, match="code server"):
+            same.create(order(tmp_path, job="wait_job"))
+        other = RunFactory(site.instance, away, templates(site, code="another"))
+        assert not other.ready()
+        with pytest.raises(TransientError, match="code server"):
+            other.create(order(tmp_path))
 
 
 def test_stop_ends_a_run_with_the_cause_it_was_given(

@@ -1,0 +1,82 @@
+"""Runs as Dagster made them once, to make others after. Kept in a file, so that a daemon that starts while the code
+server is away goes on with the jobs that ran before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dagster import DagsterRun
+from dagster._serdes import deserialize_value, serialize_value
+
+from kordant_jobs.engine.dagster_private.version import DAGSTER_VERSION
+
+MOST = 500
+"""Kept in the file; a job has few shapes of config, so there are about as many as jobs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A run without its config. Others of the same job and shape of config differ in id, config and tags."""
+
+    run: DagsterRun
+    location: object | None
+    """The code location that it was made from, another object once the code was reloaded; None: by a process before."""
+
+
+@dataclass
+class RunTemplates:
+    """Templates by job and shape of config; those in the file count for the same code and the same storage only."""
+
+    path: Path
+    code: Callable[[], str]
+    """What tells one state of the code from another."""
+    storage_url: str = field(repr=False)
+    _known: dict[str, Template] = field(default_factory=dict)
+    _kept: dict[str, str] = field(default_factory=dict)
+    _kept_for: str = ""
+
+    def get(self, key: str) -> Template | None:
+        """The template that this process made."""
+        return self._known.get(key)
+
+    def put(self, key: str, template: Template) -> None:
+        """Know it from now on, and keep it for a process to come."""
+        self._known[key] = template
+        self._look_for_kept()
+        written = serialize_value(template.run)
+        if self._kept.get(key) == written:
+            return
+        self._kept[key] = written
+        fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        with suppress(OSError):  # no place to keep it: the next process asks the code server
+            kept = dict(list(self._kept.items())[-MOST:])
+            fresh.write_text(json.dumps({"for": self._kept_for, "runs": kept}), encoding="utf-8")
+            fresh.replace(self.path)
+
+    def kept(self, key: str) -> Template | None:
+        """The template that any process made with the code as it is now."""
+        self._look_for_kept()
+        written = self._kept.get(key)
+        return None if written is None else Template(run=deserialize_value(written, DagsterRun), location=None)
+
+    def any_kept(self) -> bool:
+        """Whether there is one."""
+        self._look_for_kept()
+        return bool(self._kept)
+
+    def _look_for_kept(self) -> None:
+        """What is in the file, when it is of this code; nothing when the code has changed since."""
+        now = hashlib.sha256(f"{DAGSTER_VERSION} {self.storage_url} {self.code()}".encode()).hexdigest()
+        if now == self._kept_for:
+            return
+        self._kept_for, self._kept = now, {}
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            if found["for"] == now:
+                self._kept = dict(found["runs"])
