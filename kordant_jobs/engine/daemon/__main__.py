@@ -20,6 +20,7 @@ from kordant_jobs.engine.daemon.queue_loop import dispatch_queue
 from kordant_jobs.engine.daemon.retention import RetentionDaemon
 from kordant_jobs.engine.daemon.wake import BACKFILLS, EVENTS, RUNS, Wake
 from kordant_jobs.engine.dagster_private.daemons import DagsterDaemon, run_daemons
+from kordant_jobs.engine.launcher.handover import fingerprint
 from kordant_jobs.errors import KordantError
 from kordant_jobs.settings import load_settings
 
@@ -35,6 +36,7 @@ def run(workspace: str, *, dispatch: DispatchLoop | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     with dagster_private.open_instance_with_tables(dagster_private.dagster_home()) as instance:
         sys.stderr.write(f"daemon process {os.getpid()} stands by\n")
+        fingerprint(load_settings().definitions_module)  # what it imports is behind us when our turn comes
         leader = Leader(dagster_private.storage_url(instance))
         if not leader.wait(stop):
             return 0
@@ -89,4 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is closed; taking the interpreter apart would be 2 s of CPU that whoever takes over can use
