@@ -1,6 +1,7 @@
 """The error tree. An error tells the engine what to do: try again later, or stop.
 
 KordantError
+├── CancelRequested       somebody asked for this run to stop: an op lets it through
 ├── TransientError        the same attempt may succeed later (retry_after_s, when the other side said so)
 │   ├── SourceUnavailable     an outside party did not answer, or not sensibly
 │   └── DatabaseUnavailable   Postgres is not there, or went away
@@ -17,6 +18,10 @@ from __future__ import annotations
 
 class KordantError(Exception):
     """Root of all errors raised on purpose. The text is one line: what failed, on what, what to do next."""
+
+
+class CancelRequested(KordantError):
+    """Somebody cancelled what the run works for. Not a failure: let it through, and leave things in order."""
 
 
 class TransientError(KordantError):

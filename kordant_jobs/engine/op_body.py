@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.engine.launcher.failure import PERMANENT, RETRY_AFTER
-from kordant_jobs.errors import KordantError, PermanentError, TransientError
+from kordant_jobs.errors import CancelRequested, KordantError, PermanentError, TransientError
 from kordant_jobs.observability.redaction import redact_foreign
 from kordant_jobs.store.database import saying_what_failed
 from kordant_jobs.store.progress import Progress
@@ -32,7 +32,8 @@ def op_body(context: dg.OpExecutionContext, db: Engine) -> Iterator[Progress]:
     """The body of an op: gives it the run's progress, and lets no error out that could carry personal data.
 
     Our own errors pass as they are, a permanent one as a `dagster.Failure` that is not retried. Any other error is
-    replaced by one that names its kind and place, since a library's message may quote what it choked on.
+    replaced by one that names its kind and place, since a library's message may quote what it choked on. A run that
+    was cancelled, and sees so when it reports progress, ends as canceled.
     """
     try:
         with saying_what_failed(), Progress(db, context.run_id) as progress:
@@ -43,6 +44,9 @@ def op_body(context: dg.OpExecutionContext, db: Engine) -> Iterator[Progress]:
         if error.retry_after_s is None:
             raise
         raise dg.Failure(str(error), metadata={RETRY_AFTER: float(error.retry_after_s)}) from None
+    except CancelRequested:
+        context.instance.report_run_canceling(context.run)
+        raise dg.DagsterExecutionInterruptedError from None
     except (KordantError, dg.Failure, dg.DagsterError):
         raise
     except DBAPIError as error:

@@ -1,4 +1,7 @@
-"""How far a run is, readable while it works. Written at most five times a second, so it costs next to nothing."""
+"""How far a run is, readable while it works. Written at most five times a second, so it costs next to nothing.
+
+Whoever reports hears whether the run is still wanted: that is where an op that works for long can be cancelled.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,16 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import insert
 
+from kordant_jobs.errors import CancelRequested
 from kordant_jobs.store.schema import run_progress
 
 WRITE_EVERY_S = 0.2
+
+_UNWANTED = sa.text("""
+    SELECT bool_and(r.cancel_requested_at IS NOT NULL) FROM kordant.job_leases l
+    JOIN kordant.job_requests r ON r.lease_id = l.id AND r.status = 'running' WHERE l.run_id = :run_id
+""")
+"""Whether every request that the run works for is to be cancelled. One that is not keeps the run going."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +52,27 @@ class Progress:
         self._write(message, first_total=total, total=sa.literal(total))
 
     def advance(self, by: int, message: str) -> None:
-        """Add to what is done; `message` names no person."""
+        """Add to what is done; `message` names no person.
+
+        Raises:
+            CancelRequested: somebody cancelled all that the run works for; known within a fifth of a second.
+        """
         self._pending += by
         if time.monotonic() - self._written_at >= WRITE_EVERY_S:
             self.flush(message)
 
     def flush(self, message: str) -> None:
-        """Write what is counted now."""
+        """Write what is counted now.
+
+        Raises:
+            CancelRequested: as `advance`.
+        """
         pending, self._pending = self._pending, 0
         self._write(message, first_done=pending, done=run_progress.c.done + pending)
+        with self._db.connect() as connection:
+            unwanted = connection.execute(_UNWANTED, {"run_id": self._run_id}).scalar()
+        if unwanted:
+            raise CancelRequested("somebody cancelled this: `kordant-jobs status` says who asked for it.")
 
     def _write(
         self, message: str, *, first_done: int = 0, first_total: int = 0, **changed: sa.ColumnElement[int]

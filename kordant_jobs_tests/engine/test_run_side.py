@@ -122,6 +122,18 @@ def test_a_failed_run_moves_its_request_on_by_the_rule_of_its_error(
     assert wait_s == pytest.approx({"permanent": wait_s, "later": 600, "fail once": 0.5}[how], abs=0.01)
 
 
+def test_a_run_that_was_cancelled_stops_by_itself_where_it_reports(
+    chores: Engine, instance: dg.DagsterInstance
+) -> None:
+    run(instance, number=1, how="cancelled")
+    one, (attempt,) = only(chores)
+    assert (one.status, attempt.outcome) == (RequestStatus.CANCELLED, Outcome.CANCELED)
+    assert effects(chores) == []
+    (made,) = instance.get_runs()
+    assert made.status is dg.DagsterRunStatus.CANCELED
+    assert free(chores)
+
+
 def test_a_run_adopts_the_lease_it_was_ordered_under_and_ends_its_request(
     chores: Engine, own: Engine, instance: dg.DagsterInstance
 ) -> None:

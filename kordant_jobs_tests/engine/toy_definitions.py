@@ -69,7 +69,11 @@ def do_chore(context: dg.OpExecutionContext, config: ChoreConfig, db: dg.Resourc
     """The effect, once: well, badly, paused before it, or when a file says so."""
     with op_body(context, db) as progress:
         progress.start(2, "begun")
+        if config.how == "cancelled":
+            with db.begin() as connection:
+                connection.execute(sa.text("UPDATE kordant.job_requests SET cancel_requested_at = now()"))
         _misbehave(config, attempt=_attempts(config, context.run_id))
+        progress.flush("about to do it")
         with db.begin() as connection:
             row = {"number": config.number, "run_id": context.run_id}
             connection.execute(sa.text("INSERT INTO toy_effects VALUES (:number, :run_id)"), row)

@@ -24,7 +24,7 @@ from kordant_jobs.domain.requests import Priority
 from kordant_jobs.store.embedded import EmbeddedPostgres
 
 PEER = "Dagster, tuned"
-IDLE_S = 30.0
+IDLE_S = 60.0
 SETTLE_S = 5.0
 START_S = 180.0
 """For the first event: longer means that the system does not work at all."""
