@@ -1,42 +1,101 @@
-"""Dagster's code server with fewer wake-ups: `python -m kordant_jobs.engine.dagster_private.code_server`, then as
-`dagster`: `code-server start …`.
+"""Dagster's code server with fewer wake-ups and quick reloads. Run as a module, it takes what `dagster` takes:
+`code-server start …`.
 
-It is two processes, and the first tells the second every second that it still lives: 3 ms of CPU a second for a sign
-that is believed for 30 s. The main threads wake ten times a second to look for a signal that would wake them anyway.
+It is two processes: the first answers, the second has the code loaded, and a reload is a new second one. Dagster has
+the first tell the second every second that it still lives, 3 ms of CPU for a sign that is believed for 30 s, and both
+main threads wake ten times a second to look for a signal that would wake them anyway. And a reload imports Dagster
+and every library anew, 3 s of CPU; here a process waits that has done so, and reads our own code only.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
+import os
+import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from dagster._cli import cli
 from dagster._grpc import client, server
+from dagster_shared.ipc import open_ipc_subprocess
 
 from kordant_jobs.errors import SetupError
 
+MODULE = "kordant_jobs.engine.dagster_private.code_server"
 HEARTBEAT_S = 8
 """Three of them fit into the 30 s after which the second process takes the first for dead."""
 WAIT_S = 5.0
+AHEAD = "wait-for-arguments"
+AHEAD_AFTER_S = 10.0
+"""The process for the next reload starts so long after the last one, when that no longer needs the cores."""
 
 
-def _entry_point(executable: str) -> Sequence[str]:
+class Ahead:
+    """The second process of the next reload, started before somebody asks for it."""
+
+    def __init__(self) -> None:
+        self._waiting: subprocess.Popen[bytes] | None = None
+
+    def open(self, parts: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """Start this command: in the process that waits, if one does and it is the command that it waits for."""
+        timer = threading.Timer(AHEAD_AFTER_S, self._start)
+        timer.daemon = True
+        timer.start()
+        waiting, self._waiting = self._waiting, None
+        if waiting is None or waiting.poll() is not None or list(parts[:3]) != _entry_point(sys.executable):
+            return open_ipc_subprocess(parts, **options)
+        with suppress(OSError):
+            assert waiting.stdin is not None  # noqa: S101 - a pipe was asked for
+            waiting.stdin.write(json.dumps(list(parts[3:])).encode() + b"\n")
+            waiting.stdin.close()
+            return waiting
+        return open_ipc_subprocess(parts, **options)
+
+    def _start(self) -> None:
+        self._waiting = subprocess.Popen([*_entry_point(sys.executable), AHEAD], stdin=subprocess.PIPE)
+
+
+def _entry_point(executable: str) -> list[str]:
     """How the second process is started: as the first one was."""
-    return [executable, "-m", "kordant_jobs.engine.dagster_private.code_server"]
+    return [executable, "-m", MODULE]
+
+
+def _wait_for_arguments() -> None:
+    """Import all that the definitions import, forget what of it is our own code, and become the command that comes.
+    Ends when the first process does: the pipe closes."""
+    with suppress(Exception):  # whoever loads the code for good says what is wrong with it
+        importlib.import_module(os.environ.get("KORDANT_DEFINITIONS_MODULE", "kordant_jobs.definitions"))
+    line = sys.stdin.readline()
+    if not line:
+        sys.exit(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for name in [name for name in sys.modules if name.partition(".")[0] in {"kordant_jobs", "kordant_jobs_tests"}]:
+        del sys.modules[name]
+    sys.argv[1:] = json.loads(line)
 
 
 def main() -> None:
-    """Run `dagster` with these waits."""
+    """Run `dagster` with these waits.
+
+    Raises:
+        SetupError: Dagster or grpcio is another one than this was written for.
+    """
     changed = (
         (client, "CLIENT_HEARTBEAT_INTERVAL", HEARTBEAT_S),
         (importlib.import_module("grpc._common"), "MAXIMUM_WAIT_TIMEOUT", WAIT_S),
         (server, "get_python_environment_entry_point", _entry_point),
+        (server, "open_ipc_subprocess", Ahead().open),
     )
     for module, name, value in changed:
         if not hasattr(module, name):
             raise SetupError(f"{module.__name__} has no {name}: install the locked Dagster and grpcio")
         setattr(module, name, value)
+    if sys.argv[1:] == [AHEAD]:
+        _wait_for_arguments()
     sys.exit(cli())
 
 
