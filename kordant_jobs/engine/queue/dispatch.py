@@ -45,10 +45,10 @@ class Pace:
     """Runs beyond `runs` that only critical requests may start, so that they wait behind no backlog."""
     lease_s: float = 15.0
     """How long a run may be silent (paused, cut off) before its work is given to another."""
-    look_s: float = 0.05
-    """How often ends are collected while runs are live and nobody calls `wake`."""
+    drain_look_s: float = 0.05
+    """How often ends are collected while the dispatcher waits for the last of them."""
     tick_s: float = 1.0
-    """How often leases are reaped and cancellations looked at while anything runs."""
+    """How often leases are reaped and cancellations looked at while anything runs. Ends call by themselves."""
     idle_s: float = 15.0
     """The longest sleep. Nothing hangs on it but a notification lost with a broken connection."""
     cancel_grace_s: float = 10.0
@@ -109,6 +109,7 @@ class Dispatcher:
         self._started = 0
         self._next_beat = 0.0
         self._next_tick = 0.0
+        self._calm_at = 0.0
         self._first_expiry: datetime | None = None
 
     def wake(self) -> None:
@@ -128,11 +129,14 @@ class Dispatcher:
                 if not ready:
                     self._listener.open()
                     self.sync()
+                    self._next_tick = 0.0  # what was claimed and not started before has a lease that runs out
                     ready = True
                 step = self.step()
                 pause_s = 0.1
                 if not step.moved and not stop.is_set():
-                    self._listener.wait(self._sleep_s(step))
+                    told = self._listener.wait(self._sleep_s(step))
+                    if told:  # perhaps of a lease that another process took: the next tick but one knows it
+                        self._calm_at = time.monotonic() + 2 * self._pace.tick_s
             except (DBAPIError, DatabaseUnavailable) as error:
                 if isinstance(error, DBAPIError) and not _lost_database(error):
                     raise
@@ -158,7 +162,8 @@ class Dispatcher:
         return Step(started=started, ended=ended, lost=lost, look_again_at=look_again_at)
 
     def _sleep_s(self, step: Step) -> float:
-        sleep_s = self._pace.look_s if self._live or self._first_expiry else self._pace.idle_s
+        stirs = self._live or self._first_expiry or time.monotonic() < self._calm_at
+        sleep_s = self._pace.tick_s if stirs else self._pace.idle_s
         if step.look_again_at is not None:
             sleep_s = min(sleep_s, (step.look_again_at - self._clock.now()).total_seconds())
         return max(0.0, sleep_s)
@@ -321,7 +326,7 @@ class Dispatcher:
                 if not self._collect_ends():
                     self._keep_house()
                     self._forget_those_given_back()
-                    self._listener.wait(self._pace.look_s)
+                    self._listener.wait(self._pace.drain_look_s)
             except (DBAPIError, DatabaseUnavailable):
                 time.sleep(self._pace.tick_s)  # the leases run out on their own, should it not come back
             if not stopping and time.monotonic() >= deadline:

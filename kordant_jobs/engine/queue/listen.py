@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import select
+import threading
+from contextlib import suppress
 from typing import Any, cast
 
 import psycopg2
@@ -19,6 +21,7 @@ class Listener:
     def __init__(self, db: Engine) -> None:
         self._db = db
         self._connection: Any = None
+        self._closing, self._closed = threading.Lock(), False
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -64,11 +67,10 @@ class Listener:
         return words
 
     def wake(self) -> None:
-        """End a wait, from any thread."""
-        try:
-            os.write(self._writer, b".")
-        except BlockingIOError:
-            return  # the pipe is full of calls already
+        """End a wait, from any thread; nothing once it is closed."""
+        with self._closing, suppress(BlockingIOError):  # a full pipe is full of calls
+            if not self._closed:
+                os.write(self._writer, b".")
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -78,5 +80,7 @@ class Listener:
     def close(self) -> None:
         """Give the connection and the pipe back."""
         self._drop()
-        os.close(self._reader)
-        os.close(self._writer)
+        with self._closing:
+            self._closed = True
+            os.close(self._reader)
+            os.close(self._writer)

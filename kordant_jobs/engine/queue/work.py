@@ -19,7 +19,7 @@ from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.payloads import Payload
 from kordant_jobs.domain.requests import Outcome, RequestStatus
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.store import arrivals, attempts, leases
+from kordant_jobs.store import arrivals, attempts, leases, requests
 from kordant_jobs.store.arrivals import NewRequest
 from kordant_jobs.store.attempts import Move, Running
 from kordant_jobs.store.leases import Lease, LeaseLost
@@ -146,6 +146,7 @@ def record_run(
     (lease,) = leases.insert(connection, [f"job:{row.name}"], holder=worker, now=now, ttl_s=ttl_s)
     attempts.start(connection, [(one, lease) for one in ids], worker=worker, now=now)
     adopt(connection, lease, run_id=run_id, now=now, ttl_s=ttl_s)
+    requests.notify(connection, "recorded")  # there is a lease that may run out
     return lease, ids
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+import psycopg2
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -227,3 +228,35 @@ def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_ended_a
         lost = connection.execute(sa.text("SELECT count(*) FROM kordant.job_attempts WHERE outcome = 'lost'"))
         assert lost.scalar_one() >= (times if word == "kill" else 0)
     assert sorted(numbers) == list(range(1000))
+
+
+def _cut_behind_the_next_claim(db: Engine) -> Callable[[], bool]:
+    """The database goes away between the claim's commit and what comes next; says whether it has."""
+    claimed, cut = threading.Event(), threading.Event()
+
+    @sa.event.listens_for(db, "after_cursor_execute")
+    def see(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO kordant.job_leases"):
+            claimed.set()
+
+    @sa.event.listens_for(db, "begin")
+    def break_it(connection: object) -> None:
+        if claimed.is_set() and not cut.is_set():
+            cut.set()
+            raise sa.exc.OperationalError("BEGIN", None, psycopg2.OperationalError("server closed the connection"))
+
+    return cut.is_set
+
+
+def test_what_was_claimed_when_the_database_went_away_is_taken_back_once_its_lease_ran_out(queue: Engine) -> None:
+    def taken_back() -> bool:
+        with queue.connect() as connection:
+            (one,) = find(connection, Filter())
+            return one.attempt == 1 and one.status is RequestStatus.PENDING
+
+    with dispatching(queue, lambda work: None, pace=Pace(idle_s=60.0, lease_s=1.0)):
+        time.sleep(0.3)
+        was_cut = _cut_behind_the_next_claim(queue)
+        put(queue)
+        assert until(taken_back) < 10
+        assert was_cut()
