@@ -8,9 +8,10 @@ No value but canonical identifiers leaves this package: no password, no hash, no
 """
 
 from kordant_jobs.adapters.dumps.archives import Compression, content_sha256
-from kordant_jobs.adapters.dumps.blind import BlindBatch, Blinder
+from kordant_jobs.adapters.dumps.blind import Blinder
 from kordant_jobs.adapters.dumps.model import (
     BadLine,
+    BlindBatch,
     Column,
     DumpBatch,
     DumpLimits,

@@ -2,71 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from kordant_jobs.adapters.dumps.model import DumpBatch, DumpShape, Layout, Role, SecretKind
+from kordant_jobs.adapters.dumps.model import BlindBatch, DumpBatch, DumpShape, Layout, Role, SecretKind
 from kordant_jobs.adapters.dumps.text import Block
-from kordant_jobs.adapters.kernels.blake2b import MAX_BYTES, Words, blind_spans, state_behind_key
-from kordant_jobs.adapters.kernels.lines import PADDING, UNSURE, find_addresses, judge_secrets
 from kordant_jobs.domain.blinding import BlindingKey
 from kordant_jobs.domain.identifiers import IdentifierKind
 
+Words = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int32]
 _MOSTLY_PLAIN = 0.5
 """With fewer plain lines than this the whole block goes the general way."""
 _CODES = {SecretKind.NONE: 0, SecretKind.HASHED: 1, SecretKind.CLEAR: 2}
 
 
-@dataclass(frozen=True, kw_only=True)
-class BlindBatch:
-    """One block of a dump, blinded. `line` counts from 1; `index` has two little-endian words a record; `secret` is
-    0 none, 1 hashed, 2 clear. In no order; `lines` and `bad_lines` as in `DumpBatch`."""
-
-    line: npt.NDArray[np.uint64]
-    index: Words
-    secret: npt.NDArray[np.uint8]
-    lines: int
-    bad_lines: Mapping[str, int]
-
-
-def nobody(lines: int) -> BlindBatch:
-    """A block of which only the lines count."""
-    nothing = np.empty((0, 2), np.uint64)
-    return BlindBatch(
-        line=np.empty(0, np.uint64), index=nothing, secret=np.empty(0, np.uint8), lines=lines, bad_lines={}
-    )
-
-
 class Blinder:
     """Blinds blocks with one key. May be used by several threads."""
 
     def __init__(self, key: BlindingKey) -> None:
+        from kordant_jobs.adapters.kernels import blake2b, lines  # 95 MB and a second, for who blinds
+
+        self._lines, self._blake2b = lines, blake2b
         self._key = key
-        self._states = {str(kind): state_behind_key(key.key, kind.encode()) for kind in IdentifierKind}
+        self._states = {str(kind): blake2b.state_behind_key(key.key, kind.encode()) for kind in IdentifierKind}
 
     def block(self, layout: Layout, block: Block, general: Callable[[Block], DumpBatch]) -> BlindBatch:
         """The records of a block; `general` reads one as columns of text."""
         if layout.shape is not DumpShape.COMBO or layout.columns[0].role is not Role.EMAIL or not block.data:
             return self.records(general(block))
-        text = np.frombuffer(b"".join((block.data, b"\n", bytes(PADDING + 8))), np.uint8)
+        text = np.frombuffer(b"".join((block.data, b"\n", bytes(self._lines.PADDING + 8))), np.uint8)
         size = len(block.data) + (not block.data.endswith(b"\n"))
         room = int(np.count_nonzero(text[:size] == ord("\n")))
         starts, lengths, numbers, other_starts, other_numbers = (np.empty(room, np.int32) for _ in range(5))
-        found, others, lines = find_addresses(text, size, starts, lengths, numbers, other_starts, other_numbers)
+        found, others, lines = self._lines.find_addresses(
+            text, size, starts, lengths, numbers, other_starts, other_numbers
+        )
         if found < _MOSTLY_PLAIN * lines:
             return self.records(general(block))
         codes = np.empty(found, np.uint8)
-        judge_secrets(text, starts, lengths, found, codes)
+        self._lines.judge_secrets(text, starts, lengths, found, codes)
         index = np.empty((found, 2), np.uint64)
-        blind_spans(text, starts, lengths, found, self._states[IdentifierKind.EMAIL], index)
+        self._blake2b.blind_spans(text, starts, lengths, found, self._states[IdentifierKind.EMAIL], index)
         line = numbers[:found].astype(np.uint64) + np.uint64(block.first + block.lost + 1)
         plain = BlindBatch(line=line, index=index, secret=codes, lines=lines + block.lost, bad_lines={})
-        unsure = codes == UNSURE
+        unsure = codes == self._lines.UNSURE
         if not others and not block.lost and not unsure.any():
             return plain
         left_starts = np.concatenate([other_starts[:others], starts[:found][unsure]])
@@ -120,12 +103,12 @@ class Blinder:
         values = canonical.to_list()
         whole = "".join(values)
         lengths = canonical.str.len_bytes().to_numpy().astype(np.int32)
-        if not whole.isascii() or (lengths.max(initial=0) > MAX_BYTES):
+        if not whole.isascii() or (lengths.max(initial=0) > self._blake2b.MAX_BYTES):
             made = b"".join(self._key.indexes(kind, values))
             return np.frombuffer(made, np.uint64).reshape(-1, 2)
         text = np.frombuffer(whole.encode("ascii") + bytes(8), np.uint8)
         starts = np.zeros(len(values), np.int32)
         np.cumsum(lengths[:-1], out=starts[1:])
         index = np.empty((len(values), 2), np.uint64)
-        blind_spans(text, starts, lengths, len(values), self._states[kind], index)
+        self._blake2b.blind_spans(text, starts, lengths, len(values), self._states[kind], index)
         return index

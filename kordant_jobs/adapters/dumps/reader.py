@@ -23,18 +23,20 @@ from kordant_jobs.adapters.dumps.archives import (
     documents,
     sniff,
 )
-from kordant_jobs.adapters.dumps.blind import BlindBatch, Blinder, nobody
+from kordant_jobs.adapters.dumps.blind import Blinder
 from kordant_jobs.adapters.dumps.detect import layout_of
 from kordant_jobs.adapters.dumps.json_lines import json_lines
 from kordant_jobs.adapters.dumps.model import (
     RECORDS,
     BadLine,
+    BlindBatch,
     Column,
     DumpBatch,
     DumpLimits,
     DumpShape,
     Layout,
     Role,
+    nobody,
 )
 from kordant_jobs.adapters.dumps.records import merged, reasons, records_of
 from kordant_jobs.adapters.dumps.sql import SqlReader
