@@ -18,6 +18,7 @@ import polars as pl
 
 from kordant_jobs.adapters.corpus.shards import Items, Shard, opened
 from kordant_jobs.adapters.corpus.writing import CorpusWriter, shard_name, write_whole
+from kordant_jobs.adapters.dumps.model import BlindBatch
 from kordant_jobs.domain.exposures import SecretKind
 from kordant_jobs.errors import PermanentError, SettingsError, TransientError
 from kordant_jobs.settings import Settings
@@ -90,6 +91,24 @@ class Corpus:
     def has(self, dump_id: UUID) -> bool:
         """Whether the dump is there, whole."""
         return self.facts(dump_id) is not None
+
+    def adopt(self, dump_id: UUID) -> None:
+        """Bring in a dump that an earlier version left here as Parquet (line, blind_index, secret), if it did so.
+
+        The caller holds the dump's lock. Safe to repeat.
+        """
+        parts = sorted((Path(self._root) / str(dump_id)).glob("part-*.parquet")) if not self._remote else []
+        if not parts or self.has(dump_id):
+            return
+        with self.write(dump_id, origin="parquet") as writer:
+            for part in parts[writer.done.blocks :]:
+                frame = pl.read_parquet(part)
+                index = np.frombuffer(b"".join(frame["blind_index"].to_list()), np.uint64).reshape(-1, 2)
+                secret = frame["secret"].cast(pl.String).cast(SECRETS).to_physical().cast(pl.UInt8).to_numpy()
+                line = frame["line"].to_numpy()
+                writer.add(BlindBatch(line=line, index=index, secret=secret, lines=0, bad_lines={}))
+        for part in parts:
+            part.unlink()
 
     def dumps(self) -> list[UUID]:
         """The dumps that are there, whole."""

@@ -336,6 +336,9 @@ def _match_dump(
         except DumpUnreadable:
             progress.flush(f"dump {dump.id} is quarantined")
             return ChunkResult(dumps=1, quarantined=(dump.id,))
+    elif not corpus.has(dump.id):
+        with dumps.ingesting(db, dump.id):
+            corpus.adopt(dump.id)
     pairs = _new_pairs(items, dump, window)
     found = corpus.find(dump.id, Items.of(pairs))
     hits = found.join(pairs.select("item_id", "seen_at"), on="item_id").with_columns(

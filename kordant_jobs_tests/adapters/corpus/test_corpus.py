@@ -176,6 +176,23 @@ def test_no_part_of_a_record_can_be_read_without_its_whole_index(tmp_path: Path)
     assert set(found["line"].to_list()) != {77}
 
 
+def test_what_an_earlier_version_left_is_adopted(tmp_path: Path) -> None:
+    """It kept Parquet files in the order of reading."""
+    rows = random_rows(300)
+    (tmp_path / str(DUMP)).mkdir()
+    for number in range(3):
+        part = rows[100 * number : 100 * number + 100]
+        columns = {"line": [row[1] for row in part], "blind_index": [row[0] for row in part]}
+        secrets = pl.Series("secret", [KINDS[row[2]] for row in part], dtype=pl.Enum(KINDS))
+        frame = pl.DataFrame(columns, schema={"line": pl.UInt64, "blind_index": pl.Binary}).with_columns(secrets)
+        frame.write_parquet(tmp_path / str(DUMP) / f"part-{number:06d}.parquet")
+    corpus, indexes = Corpus(tmp_path), [row[0] for row in rows]
+    for _ in range(2):
+        corpus.adopt(DUMP)
+        assert corpus.find(DUMP, watched(*indexes)).rows() == expected(rows, indexes)
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
 def test_a_damaged_or_missing_shard_is_told(tmp_path: Path) -> None:
     corpus, items = Corpus(tmp_path), watched(bytes(16))
     with pytest.raises(PermanentError, match="not in the corpus"):
