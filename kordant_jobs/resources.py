@@ -9,7 +9,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.breach_catalogue import open_catalogue
-from kordant_jobs.adapters.corpus import Corpus
+from kordant_jobs.adapters.corpus import Corpus, open_corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
 from kordant_jobs.adapters.report_storage import LocalReportStorage
@@ -73,7 +73,7 @@ def drop_box(_: dg.InitResourceContext) -> DropBox:
 @dg.resource(description="Ingested dumps, keyed by blind index.")
 def corpus(_: dg.InitResourceContext) -> Corpus:
     """The corpus of the settings."""
-    return Corpus(load_settings().corpus)
+    return open_corpus(load_settings())
 
 
 @dg.resource(description="The list of known breaches (KORDANT_BREACH_CATALOGUE).")

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     master_key_path: Path | None = Field(None, description="A file that holds the master key, mode 0600.")
     drop_dir: Path | None = Field(None, description="Where breach dumps are dropped.")
     corpus_dir: Path | None = Field(None, description="Where ingested dumps are kept, blinded.")
+    corpus_url: str | None = Field(
+        None, description="The same, elsewhere: an address that fsspec knows, as s3://bucket/corpus (needs s3fs)."
+    )
     reports_dir: Path | None = Field(None, description="Where PDF reports are kept.")
     maildir: Path | None = Field(None, description="Where mails go when no SMTP server is set.")
     smtp_url: SecretStr | None = Field(
@@ -91,7 +94,7 @@ class Settings(BaseSettings):
 
     @property
     def corpus(self) -> Path:
-        """The folder of blinded dumps."""
+        """The folder of blinded dumps, and of those on their way to `corpus_url`."""
         return self.corpus_dir or self.state_dir / "corpus"
 
     @property

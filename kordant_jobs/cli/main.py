@@ -15,6 +15,10 @@ GROUPS = {
     "dumps": Lazy(
         where="kordant_jobs.cli.data:dumps_app", help="Breach dumps: what was dropped, ingested, quarantined."
     ),
+    "corpus": Lazy(where="kordant_jobs.cli.corpus:corpus_app", help="The corpus: ingested dumps, kept by blind index."),
+    "fuzz": Lazy(
+        where="kordant_jobs.cli.fuzz:fuzz_app", help="Damaged input, made for some time: does anything break?"
+    ),
     "catalogue": Lazy(where="kordant_jobs.cli.data:catalogue_app", help="The catalogue of known breaches."),
     "subscribers": Lazy(
         where="kordant_jobs.cli.subscriptions:subscribers_app",

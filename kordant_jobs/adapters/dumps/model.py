@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from kordant_jobs.domain.identifiers import IdentifierKind
@@ -83,6 +85,26 @@ class DumpBatch:
     records: pl.DataFrame
     lines: int
     bad_lines: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlindBatch:
+    """One block of a dump, blinded. `line` counts from 1; `index` has two little-endian words a record; `secret` is
+    0 none, 1 hashed, 2 clear. In no order; `lines` and `bad_lines` as in `DumpBatch`."""
+
+    line: npt.NDArray[np.uint64]
+    index: npt.NDArray[np.uint64]
+    secret: npt.NDArray[np.uint8]
+    lines: int
+    bad_lines: Mapping[str, int]
+
+
+def nobody(lines: int) -> BlindBatch:
+    """A block of which only the lines count."""
+    nothing = np.empty((0, 2), np.uint64)
+    return BlindBatch(
+        line=np.empty(0, np.uint64), index=nothing, secret=np.empty(0, np.uint8), lines=lines, bad_lines={}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

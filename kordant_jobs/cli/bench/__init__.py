@@ -49,6 +49,21 @@ def bench_notifications(
     raise SystemExit(finish("notifications", lambda: measure(mails=mails), as_json=as_json))
 
 
+@bench_app.command("darkwatch")
+def bench_darkwatch(
+    scale: Annotated[str, typer.Option(help="full (minutes, 8 GB of disk), tenth or tiny.")] = "full",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """A dump against watched identifiers, look-ups in the corpus, ingestion, and a new dump to its alerts. Ours beside
+    DuckDB. Goals are judged at full scale only."""
+    from kordant_jobs.cli.bench.darkwatch import SCALES, measure
+    from kordant_jobs.cli.bench.figures import finish
+
+    if scale not in SCALES:
+        raise typer.BadParameter(f"choose one of {', '.join(SCALES)}", param_hint="--scale")
+    raise SystemExit(finish("darkwatch", lambda: measure(scale), as_json=as_json))
+
+
 @bench_app.command("schedules")
 def bench_schedules(
     minutes: Annotated[int, typer.Option(min=0, help="Ticks to wait for, idle and busy each; 0: none.")] = 10,

@@ -5,8 +5,9 @@ Register what was dropped → ingest dumps into the corpus → match items by bl
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -16,9 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.breach_catalogue import parse_catalogue
-from kordant_jobs.adapters.corpus import RECORDS, Corpus
+from kordant_jobs.adapters.corpus import Corpus, Items
 from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
-from kordant_jobs.adapters.dumps import DumpLimits, DumpShape, content_sha256, open_dump
+from kordant_jobs.adapters.dumps import Blinder, DumpLimits, DumpShape, content_sha256, open_dump
 from kordant_jobs.domain.exposures import DumpStatus, SecretKind, Source
 from kordant_jobs.errors import CatalogueUnreadable, DumpUnreadable, SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan import rules
@@ -230,18 +231,29 @@ def ingest(
         with db.connect() as connection:
             if dumps.load(connection, [dump.id])[0].status is not DumpStatus.REGISTERED:
                 return None
+        what = _ingested_before(corpus, dump)
         try:
             file = _file_of(dump, box, keyring)
-            what = _read_into(corpus, dump, file, keyring=keyring, box=box, progress=progress)
+            what = what or _read_into(corpus, dump, file, keyring=keyring, box=box, progress=progress)
         except DumpUnreadable as error:
-            with db.begin() as connection:
-                dumps.quarantine(connection, dump.id, str(error))
-            raise
+            if what is None:
+                with db.begin() as connection:
+                    dumps.quarantine(connection, dump.id, str(error))
+                raise
+            file = None
         with db.begin() as connection:
             dumps.mark_ingested(connection, dump.id, what)
-        if not box.keep_files:
+        if file is not None and not box.keep_files:
             file.path.unlink(missing_ok=True)
         return what
+
+
+def _ingested_before(corpus: Corpus, dump: dumps.DumpRow) -> dumps.Ingested | None:
+    """What ingesting the dump gave to a run that was killed before it could say so."""
+    facts = corpus.facts(dump.id)
+    if facts is None:
+        return None
+    return dumps.Ingested(**{name.name: facts[name.name] for name in fields(dumps.Ingested)})
 
 
 def _file_of(dump: dumps.DumpRow, box: DropBox, keyring: Keyring) -> DroppedFile:
@@ -256,41 +268,29 @@ def _file_of(dump: dumps.DumpRow, box: DropBox, keyring: Keyring) -> DroppedFile
 def _read_into(
     corpus: Corpus, dump: dumps.DumpRow, file: DroppedFile, *, keyring: Keyring, box: DropBox, progress: Progress
 ) -> dumps.Ingested:
-    lines = records = read = 0
-    bad: dict[str, int] = {}
     told = DumpShape(dump.told_shape) if dump.told_shape else None
     with (
         open_dump(file.path, limits=box.limits, phone_region=box.phone_region, shape=told) as source,
-        corpus.write(dump.id) as writer,
+        corpus.write(dump.id, origin=_origin(dump, box, keyring)) as writer,
     ):
-        for batch in source.batches():
-            writer.add(blinded(batch.records, keyring))
-            lines += batch.lines
-            records += batch.records.height
-            for reason, count in batch.bad_lines.items():
-                bad[reason] = bad.get(reason, 0) + count
+        read = 0
+        for batch in source.blinded(Blinder(keyring.blinding), skip=writer.done.blocks):
+            writer.add(batch)
             progress.advance(source.bytes_read - read, f"ingesting dump {dump.id}")
             read = source.bytes_read
+        layout = {"shape": source.shape, "compression": source.compression, "encoding": source.encoding}
+        writer.tell(**layout)
+        found = writer.so_far
         return dumps.Ingested(
-            shape=source.shape,
-            compression=source.compression,
-            encoding=source.encoding,
-            lines=lines,
-            records=records,
-            bad_lines=bad,
+            **layout, lines=found.lines, records=found.records, bad_lines=dict(sorted(found.bad_lines.items()))
         )
 
 
-def blinded(records: pl.DataFrame, keyring: Keyring) -> pl.DataFrame:
-    """A dump's records with the identifier's blind index in place of the identifier."""
-    parts = [
-        part.with_columns(
-            pl.Series("blind_index", keyring.blind_indexes(str(kind), part["identifier"]), dtype=pl.Binary),
-            pl.col("secret").cast(pl.String).cast(RECORDS["secret"]),
-        ).select(*RECORDS)
-        for (kind,), part in records.partition_by("kind", as_dict=True).items()
-    ]
-    return pl.concat(parts) if parts else pl.DataFrame(schema=RECORDS)
+def _origin(dump: dumps.DumpRow, box: DropBox, keyring: Keyring) -> str:
+    """What must be the same for a begun ingestion to go on: the file, how it is cut and read, and the key."""
+    file = (dump.file_key.hex(), dump.file_size, dump.file_mtime_ns)
+    how = (dump.told_shape, box.phone_region, box.limits.block_bytes, box.limits.max_line_bytes)
+    return json.dumps([*file, *how, keyring.master_key_id])
 
 
 def match_chunk(
@@ -336,8 +336,11 @@ def _match_dump(
         except DumpUnreadable:
             progress.flush(f"dump {dump.id} is quarantined")
             return ChunkResult(dumps=1, quarantined=(dump.id,))
+    elif not corpus.has(dump.id):
+        with dumps.ingesting(db, dump.id):
+            corpus.adopt(dump.id)
     pairs = _new_pairs(items, dump, window)
-    found = corpus.find(dump.id, pairs.select("item_id", "blind_index"))
+    found = corpus.find(dump.id, Items.of(pairs))
     hits = found.join(pairs.select("item_id", "seen_at"), on="item_id").with_columns(
         pl.lit(dump.breach_name).alias("breach_name"), pl.lit(str(dump.id)).alias("dump_id")
     )

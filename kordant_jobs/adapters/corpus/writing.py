@@ -1,0 +1,187 @@
+"""A dump on its way into the corpus: runs on the local disk, then shards where the corpus is.
+
+Records are gathered into runs of some millions. A run is written, brought to the disk, and counts once the line about
+it stands in the journal; so after a crash, whoever writes the same dump again goes on behind the last one. Shards are
+made from all runs, each once; `meta.json` comes last and makes the dump part of the corpus.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kordant_jobs.adapters.corpus.shards import SHARD_RECORDS, Cut, Words, cut_of, made
+from kordant_jobs.adapters.dumps.model import BlindBatch
+from kordant_jobs.errors import DumpUnreadable
+
+RUN_RECORDS = 2 << 20
+"""A run takes 24 bytes a record, twice while it is put in order."""
+_JOURNAL, _ORIGIN = "journal", "origin.json"
+
+Put = Callable[[str, Sequence[npt.NDArray[Any]]], None]
+"""Writes arrays, one behind the other, under a name in the dump's folder of the corpus: all of it or nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What of a dump was read so far, or in all."""
+
+    blocks: int = 0
+    lines: int = 0
+    records: int = 0
+    bad_lines: Mapping[str, int] = field(default_factory=dict)
+
+    def with_batch(self, batch: BlindBatch) -> Facts:
+        """And one more block."""
+        bad = dict(self.bad_lines)
+        for reason, count in batch.bad_lines.items():
+            bad[reason] = bad.get(reason, 0) + count
+        return Facts(
+            blocks=self.blocks + 1,
+            lines=self.lines + batch.lines,
+            records=self.records + len(batch.line),
+            bad_lines=bad,
+        )
+
+
+class CorpusWriter:
+    """Takes one dump's blocks; they are in the corpus when the `with` block ends without an error.
+
+    `done` says how far an earlier writer came: go on behind its blocks. After `DumpUnreadable` nothing is kept.
+    """
+
+    def __init__(
+        self,
+        draft: Path,
+        put: Put,
+        *,
+        origin: str,
+        run_records: int = RUN_RECORDS,
+        shard_records: int = SHARD_RECORDS,
+    ) -> None:
+        """`origin` stands for the file, the key and how it is read: what was begun of another one is dropped."""
+        self._draft, self._put = draft, put
+        self._run_records, self._shard_records = run_records, shard_records
+        self._runs: list[tuple[str, list[int]]] = []
+        self.done = Facts()
+        self._so_far = Facts()
+        self._waiting: list[BlindBatch] = []
+        self._records = 0
+        self._told: Mapping[str, Any] = {}
+        self._resume(origin)
+
+    def __enter__(self) -> CorpusWriter:
+        return self
+
+    def add(self, batch: BlindBatch) -> None:
+        """Append the next block."""
+        self._waiting.append(batch)
+        self._records += len(batch.line)
+        self._so_far = self._so_far.with_batch(batch)
+        if self._records >= self._run_records:
+            self._write_run()
+
+    @property
+    def so_far(self) -> Facts:
+        """Everything that was added, by whomever."""
+        return self._so_far
+
+    def tell(self, **facts: Any) -> None:
+        """What else is to stand in `meta.json`."""
+        self._told = facts
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            if issubclass(kind, DumpUnreadable):
+                shutil.rmtree(self._draft, ignore_errors=True)
+            return
+        self._write_run()
+        cut = cut_of(self._so_far.records, self._shard_records)
+        for shard in range(cut.shards):
+            self._write_shard(shard, cut)
+        meta = {**asdict(self._so_far), "shard_bits": cut.shard_bits, **self._told}
+        self._put("meta.json", [np.frombuffer(json.dumps(meta, default=dict).encode(), np.uint8)])
+        shutil.rmtree(self._draft, ignore_errors=True)
+
+    def _resume(self, origin: str) -> None:
+        told = self._draft / _ORIGIN
+        if not told.is_file() or told.read_text() != origin:
+            shutil.rmtree(self._draft, ignore_errors=True)
+            self._draft.mkdir(mode=0o700, parents=True)
+            write_whole(told, [np.frombuffer(origin.encode(), np.uint8)])
+        journal = self._draft / _JOURNAL
+        for line in journal.read_bytes().splitlines(keepends=True) if journal.is_file() else []:
+            if not line.endswith(b"\n"):
+                break  # the writer died within it
+            entry = json.loads(line)
+            self._runs.append((entry["run"], entry["bounds"]))
+            self.done = Facts(**entry["so_far"])
+        if journal.is_file():
+            whole = journal.read_bytes()
+            write_whole(journal, [np.frombuffer(whole[: whole.rfind(b"\n") + 1], np.uint8)])
+        self._so_far = self.done
+
+    def _write_run(self) -> None:
+        from kordant_jobs.adapters.kernels.runs import PARTS, split
+
+        if not self._waiting:
+            return
+        index = np.concatenate([batch.index for batch in self._waiting])
+        line = np.concatenate([batch.line for batch in self._waiting])
+        secret = np.concatenate([batch.secret for batch in self._waiting])
+        self._waiting, self._records = [], 0
+        low, high, place = (np.empty(len(line), np.uint64) for _ in range(3))
+        bounds = np.empty(PARTS + 1, np.int64)
+        split(index, line, secret, low, high, place, bounds)
+        name = f"run-{len(self._runs):06d}"
+        write_whole(self._draft / name, [low, high, place])
+        entry = {"run": name, "bounds": bounds.tolist(), "so_far": asdict(self._so_far)}
+        with (self._draft / _JOURNAL).open("ab") as journal:
+            journal.write(json.dumps(entry, default=dict).encode() + b"\n")
+            journal.flush()
+            os.fsync(journal.fileno())
+        self._runs.append((name, bounds.tolist()))
+
+    def _write_shard(self, shard: int, cut: Cut) -> None:
+        first, end = (one << (8 - cut.shard_bits) for one in (shard, shard + 1))
+        columns: list[list[Words]] = [[], [], []]
+        for name, bounds in self._runs:
+            size, start, stop = bounds[-1], bounds[first], bounds[end]
+            for column, parts in enumerate(columns):
+                offset = 8 * (column * size + start)
+                parts.append(np.fromfile(self._draft / name, np.uint64, stop - start, offset=offset))
+        none = np.empty(0, np.uint64)
+        low, high, place = (np.concatenate(parts) if parts else none for parts in columns)
+        self._put(shard_name(shard), made(low, high, place, cut))
+
+
+def shard_name(shard: int) -> str:
+    """The file of a shard."""
+    return f"shard-{shard:03d}"
+
+
+def write_whole(path: Path, arrays: Sequence[npt.NDArray[Any]]) -> None:
+    """Write arrays to a file, brought to the disk and then renamed into place."""
+    half = path.with_name(f".{path.name}.part")
+    with half.open("wb") as file:
+        for array in arrays:
+            array.tofile(file)
+        file.flush()
+        os.fsync(file.fileno())
+    half.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,29 @@
+"""The blind index of an identifier: what stands for it wherever it must be compared but not read.
+
+Keyed BLAKE2b (RFC 7693), 128 bits, personalised by the kind: equal identifiers have equal indexes, and without the key
+nothing can be guessed from one. Among 10^8 records and 10^6 watched items a chance match has a probability of 3e-25.
+`adapters.kernels.blake2b` is the same for millions at once. Pure; where the key comes from is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+BLIND_INDEX_BYTES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlindingKey:
+    """The key of all blind indexes (32 bytes). It is never shown."""
+
+    key: bytes = field(repr=False)
+
+    def indexes(self, kind: str, canonicals: Iterable[str]) -> list[bytes]:
+        """The blind indexes of normalised identifiers of `kind`: about a million a second a core."""
+        key, person, blake2b = self.key, kind.encode(), hashlib.blake2b
+        return [
+            blake2b(value.encode(), digest_size=BLIND_INDEX_BYTES, key=key, person=person).digest()
+            for value in canonicals
+        ]
