@@ -26,6 +26,55 @@ class Source(StrEnum):
 
     DUMPS = "dumps"
     """Our own corpus of ingested breach dumps."""
+    HIBP = "hibp"
+    """Have I Been Pwned, API v3."""
+    XPOSEDORNOT = "xposedornot"
+    """XposedOrNot, API v1."""
+    LEAKCHECK = "leakcheck"
+    """LeakCheck: its public API, or Pro v2 where there is a key."""
+
+
+class UnknownReason(StrEnum):
+    """Why a source's answer is unknown. What a source said in words is never kept: it may quote what was asked."""
+
+    KEY_REFUSED = "key_refused"
+    """401: the key is missing, malformed or no more valid."""
+    FORBIDDEN = "forbidden"
+    """403: the plan does not include it, the domain is not verified, or the user agent was refused."""
+    BAD_REQUEST = "bad_request"
+    """400 or 422: the source takes no such identifier."""
+    RATE_LIMITED = "rate_limited"
+    """429, or no request was left within the time of this scan."""
+    UNAVAILABLE = "unavailable"
+    """5xx."""
+    TIMED_OUT = "timed_out"
+    """No whole answer in time."""
+    UNREACHABLE = "unreachable"
+    """No connection, or it broke off."""
+    REDIRECTED = "redirected"
+    """3xx: never followed, since it would carry the identifier elsewhere."""
+    UNREADABLE = "unreadable"
+    """An answer that is not what the source's contract promises."""
+    TOO_LARGE = "too_large"
+    """An answer beyond any that the contract allows for."""
+    CIRCUIT_OPEN = "circuit_open"
+    """It failed so often that it is left alone for a while."""
+    NOT_ASKED = "not_asked"
+    """It is on, and this identifier's turn has not come yet."""
+
+
+RETRYABLE = frozenset(
+    {
+        UnknownReason.RATE_LIMITED,
+        UnknownReason.UNAVAILABLE,
+        UnknownReason.TIMED_OUT,
+        UnknownReason.UNREACHABLE,
+        UnknownReason.UNREADABLE,
+        UnknownReason.CIRCUIT_OPEN,
+        UnknownReason.NOT_ASKED,
+    }
+)
+"""Reasons that may be gone when it is asked again; the others need somebody to change something."""
 
 
 class Judgement(StrEnum):
