@@ -63,6 +63,15 @@ class Answer:
             raise ValueError("an unknown answer has a reason, and only it")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SourceTerms:
+    """What the plan of a source's key allows: requests a minute, and searches that need no whole identifier."""
+
+    requests_per_minute: int
+    k_anonymity: bool = False
+    stealer_logs: bool = False
+
+
 class ExposureSource(Protocol):
     """Somebody outside who can be asked whether an identifier stands in a breach."""
 
@@ -78,6 +87,18 @@ class ExposureSource(Protocol):
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """An answer a question, in their order, in bounded time. Whatever the other side does is an answer (at
         worst *unknown*), never an error. Each request is made once: asking again is the caller's to decide."""
+        ...
+
+    def terms(self) -> SourceTerms | None:
+        """What its key allows, asked anew; None where that is the same for everybody.
+
+        Raises:
+            SourceUnavailable: it did not say.
+        """
+        ...
+
+    def under(self, terms: SourceTerms) -> ExposureSource:
+        """The same source, asked as these terms allow."""
         ...
 
     def describe(self, reference: str) -> Breach | None:

@@ -13,6 +13,7 @@ from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
 from kordant_jobs.adapters.report_storage import LocalReportStorage
+from kordant_jobs.adapters.sources.registry import Sources, open_sources
 from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox
@@ -82,6 +83,12 @@ def catalogue(_: dg.InitResourceContext) -> BreachCatalogue | None:
     return open_catalogue(load_settings().breach_catalogue)
 
 
+@dg.resource(description="Outside sources that are asked about identifiers (KORDANT_HIBP_API_KEY and others).")
+def sources(_: dg.InitResourceContext) -> Sources:
+    """The outside sources of the settings."""
+    return open_sources(load_settings())
+
+
 @dg.resource(description="Takes mails over: the SMTP server of KORDANT_SMTP_URL, else a maildir.")
 def mail(_: dg.InitResourceContext) -> MailTransport:
     """The mail transport of the settings."""
@@ -106,6 +113,7 @@ RESOURCES: Mapping[str, Any] = {
     "drop_box": drop_box,
     "corpus": corpus,
     "catalogue": catalogue,
+    "sources": sources,
     "mail": mail,
     "report_storage": report_storage,
     "settings": settings,

@@ -83,8 +83,27 @@ class Judgement(StrEnum):
     ALERT = "alert"
     WITHHELD_SENSITIVE = "withheld_sensitive"
     """A sensitive breach is told only to the verified owner of the identifier."""
+    WITHHELD_UNVERIFIED = "withheld_unverified"
+    """Nobody could verify the breach, and we do not hold its data ourselves. Judged again when that changes."""
     NOT_A_BREACH = "not_a_breach"
     """The breach was fabricated or retired, or is a list of addresses for spam."""
+    NOT_ME = "not_me"
+    """The subscriber said that it is not theirs; they never hear of it again."""
+
+
+class JudgementReason(StrEnum):
+    """By which rule an exposure was judged."""
+
+    BREACH = "breach"
+    STEALER_LOG = "stealer_log"
+    MALWARE = "malware"
+    SENSITIVE_TO_ITS_OWNER = "sensitive_to_its_owner"
+    SENSITIVE_AND_NOT_VERIFIED = "sensitive_and_not_verified"
+    UNVERIFIED = "unverified"
+    FABRICATED = "fabricated"
+    RETIRED = "retired"
+    SPAM_LIST = "spam_list"
+    NOT_ME = "not_me"
 
 
 class DumpStatus(StrEnum):

@@ -19,7 +19,7 @@ from kordant_jobs.domain.breaches import Breach, BreachSource
 from kordant_jobs.domain.exposures import Source, UnknownReason
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import SourceUnavailable
-from kordant_jobs.ports import Finding, Question
+from kordant_jobs.ports import Finding, Question, SourceTerms
 
 HIBP_URL = "https://haveibeenpwned.com/api/v3"
 PREFIX_DIGITS = 6
@@ -212,6 +212,30 @@ class Hibp(HttpSource):
         if reply.status != 200:
             raise SourceUnavailable("Have I Been Pwned knows no subscription of this key. Check KORDANT_HIBP_API_KEY.")
         return self._said(lambda one: one.read_as(_PLAN), reply)
+
+    def terms(self) -> SourceTerms:
+        """The rate and searches of the plan.
+
+        Raises:
+            SourceUnavailable: HIBP did not say; also when it refuses the key.
+        """
+        plan = self.plan()
+        return SourceTerms(
+            requests_per_minute=plan.rpm,
+            k_anonymity=plan.includes_k_anonymity,
+            stealer_logs=plan.includes_stealer_logs,
+        )
+
+    def under(self, terms: SourceTerms) -> Hibp:
+        """Asked by range where the plan has it. Stealer logs are left out: they need mail domains of one's own."""
+        return Hibp(
+            self._key,
+            base_url=self._base,
+            use_range=self._use_range or terms.k_anonymity,
+            stealer_logs=self._stealer_logs and terms.stealer_logs,
+            pastes=self._pastes,
+            limits=self._limits,
+        )
 
     def _said(self, read: Callable[[Reply], T], reply: Reply) -> T:
         try:

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import SourceUnavailable
-from kordant_jobs.ports import Answer, Finding, Question
+from kordant_jobs.ports import Answer, Finding, Question, SourceTerms
 
 if TYPE_CHECKING:
     import httpx
@@ -244,6 +244,14 @@ class HttpSource(ABC):
             )
         once = tuple({finding.reference: finding for finding in found}.values())
         return Answer(item_id=item_id, verdict=Verdict.EXPOSED if once else Verdict.CLEAN, findings=once)
+
+    def terms(self) -> SourceTerms | None:
+        """None: it tells no terms."""
+        return None
+
+    def under(self, terms: SourceTerms) -> Self:
+        """The same source."""
+        return self
 
     def fetch(self, path: str, *, params: Mapping[str, str] | None = None) -> Reply:
         """One answer outside of a batch.

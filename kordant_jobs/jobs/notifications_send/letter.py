@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.breaches import BreachSource
-from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.exposures import SecretKind, Source
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.subscriptions import Locale
 from kordant_jobs.ports import OutgoingMail
@@ -86,6 +86,13 @@ def _subject(words: Wording, row: LetterRow) -> str:
     return words.say("Security alert: your data was found in the breach “%(title)s”", title=_one_line(row.breach_title))
 
 
+SOURCE_NAMES = {
+    Source.HIBP.value: "Have I Been Pwned",
+    Source.XPOSEDORNOT.value: "XposedOrNot",
+    Source.LEAKCHECK.value: "LeakCheck",
+}
+
+
 def _kind_word(words: Wording, kind: str) -> str:
     return {
         IdentifierKind.EMAIL: words.say("e-mail address"),
@@ -121,6 +128,17 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
                         "It occurs there once.", "It occurs there %(number)s times.", int(reason["occurrences"])
                     )
                 )
+            case "identifier_at_source" if reason["source"] in SOURCE_NAMES:
+                said.append(
+                    words.say(
+                        "%(source)s lists the %(kind)s %(masked)s in this breach.",
+                        source=SOURCE_NAMES[reason["source"]],
+                        kind=_kind_word(words, reason["kind"]),
+                        masked=masked,
+                    )
+                )
+            case "password_in_other_breaches":
+                said.append(words.say("A password of yours stands in other breaches, too."))
             case "secret_in_dump":
                 said.append(
                     words.say("A password stood next to it, readable by anybody. We did not keep it.")

@@ -50,7 +50,9 @@ def test_a_sensitive_breach_is_never_told_to_who_did_not_prove_the_address(
 ) -> None:
     flags = rules.BreachFlags(is_sensitive=sensitive, is_fabricated=fabricated, is_retired=retired, is_spam_list=spam)
     judged = rules.judge(flags, verified=verified)
-    assert (judged is Judgement.ALERT) == (not (fabricated or retired or spam) and (verified or not sensitive))
+    assert (judged.judgement is Judgement.ALERT) == (
+        not (fabricated or retired or spam) and (verified or not sensitive)
+    )
 
 
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
