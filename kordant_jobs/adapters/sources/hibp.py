@@ -17,7 +17,7 @@ from kordant_jobs.adapters.breach_catalogue import HibpBreach
 from kordant_jobs.adapters.sources.http import HttpLimits, HttpSource, Reply, Session, SourceFailed
 from kordant_jobs.domain.breaches import Breach, BreachSource
 from kordant_jobs.domain.exposures import Source, UnknownReason
-from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.domain.identifiers import IdentifierKind, sha1_hex
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Finding, Question, SourceTerms
 
@@ -70,15 +70,6 @@ _DOMAIN = TypeAdapter(dict[str, tuple[_Name, ...]])
 _SITES = TypeAdapter(tuple[_Name, ...])
 _PLAN = TypeAdapter(HibpPlan)
 _REFUSAL = TypeAdapter(_Refusal)
-
-
-def sha1_hex(canonical: str) -> str:
-    """The hash that HIBP's k-anonymous search goes by: upper case hex of the address, trimmed and in lower case.
-
-    >>> sha1_hex(" Test@example.com")
-    '567159D622FFBB50B11B0EFD307BE358624A26EE'
-    """
-    return hashlib.sha1(canonical.strip().lower().encode(), usedforsecurity=False).hexdigest().upper()
 
 
 def _is_not_found(reply: Reply) -> bool:

@@ -18,12 +18,11 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.adapters.sources.hibp import sha1_hex
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.catalog import SOURCE_RATES, PartyRate, rate_of_rpm
 from kordant_jobs.domain.breaches import Breach
 from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
-from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.domain.identifiers import IdentifierKind, sha1_hex
 from kordant_jobs.domain.payloads import DarkwatchScan
 from kordant_jobs.domain.requests import Priority
 from kordant_jobs.engine.queue.enqueue import enqueue
@@ -42,9 +41,6 @@ BATCH = 50
 LATER = timedelta(minutes=1)
 MOST_LATER = 10_000
 """Subscriptions that one request takes; of more, the others come with the next."""
-
-RANGE_KIND = "email-sha1"
-"""The keyed hash of an address's SHA-1 is a blind index of its own kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,9 +265,11 @@ def _kept(answer: Answer, failed_before: int, unresolved: set[UUID]) -> tuple[An
 
 def range_indexes(questions: Sequence[Question], keyring: Keyring) -> dict[UUID, bytes]:
     """By which keyed hash a range notification finds each e-mail address."""
-    emails = [one for one in questions if one.kind is IdentifierKind.EMAIL]
-    hashes = keyring.blind_indexes(RANGE_KIND, [sha1_hex(one.canonical) for one in emails])
-    return {one.item_id: digest for one, digest in zip(emails, hashes, strict=True)}
+    return {
+        one.item_id: keyring.range_index(sha1_hex(one.canonical))
+        for one in questions
+        if one.kind is IdentifierKind.EMAIL
+    }
 
 
 def resolve(source: ExposureSource, findings: Sequence[Finding], *, db: Engine) -> dict[str, str]:

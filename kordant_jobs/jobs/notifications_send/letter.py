@@ -99,6 +99,10 @@ def _kind_word(words: Wording, kind: str) -> str:
         IdentifierKind.PHONE: words.say("phone number"),
         IdentifierKind.USERNAME: words.say("user name"),
         IdentifierKind.DOMAIN: words.say("domain"),
+        IdentifierKind.NATIONAL_ID: words.say("identity number"),
+        IdentifierKind.IBAN: words.say("bank account"),
+        IdentifierKind.CARD: words.say("payment card"),
+        IdentifierKind.PERSON: words.say("name with birth date"),
     }[IdentifierKind(kind)]
 
 

@@ -14,7 +14,7 @@ from kordant_jobs.adapters.sources import hibp, http, leakcheck
 from kordant_jobs.adapters.sources.fakes.hibp import ACCOUNTS, TEST_DOMAIN, TEST_KEY, FakeHibp, breach
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.domain.exposures import UnknownReason, Verdict
-from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.domain.identifiers import IdentifierKind, sha1_hex
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs_tests.adapters.sources.providers import REAL, about
 
@@ -81,7 +81,7 @@ def test_the_range_search_tells_six_digits_and_finds_the_same() -> None:
     assert all(re.fullmatch(r"/api/v3/breachedaccount/range/[0-9A-F]{6}", asked.target) for asked in server.log)
     told = " ".join([*(a.target for a in server.log), *(str(a.headers) for a in server.log)])
     assert "ann" not in told
-    assert hibp.sha1_hex("ann@example.com")[6:] not in told
+    assert sha1_hex("ann@example.com")[6:] not in told
 
 
 def test_a_range_that_the_plan_has_not_is_unknown() -> None:
