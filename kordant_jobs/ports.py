@@ -110,6 +110,18 @@ class ExposureSource(Protocol):
         ...
 
 
+class BreachFeed(Protocol):
+    """Whoever says which breach is the newest."""
+
+    def latest_breach(self) -> Breach:
+        """The breach that was added last.
+
+        Raises:
+            SourceUnavailable: it did not say.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutgoingMail:
     """One mail to one person, ready to go: `content` is the whole message as RFC 5322 bytes.

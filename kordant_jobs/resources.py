@@ -13,11 +13,12 @@ from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
 from kordant_jobs.adapters.report_storage import LocalReportStorage
+from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
 from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox
-from kordant_jobs.ports import BreachCatalogue, MailTransport, ReportStorage
+from kordant_jobs.ports import BreachCatalogue, BreachFeed, MailTransport, ReportStorage
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import database
 from kordant_jobs.store.keyring import Keyring
@@ -89,6 +90,12 @@ def sources(_: dg.InitResourceContext) -> Sources:
     return open_sources(load_settings())
 
 
+@dg.resource(description="Says which breach is the newest (KORDANT_HIBP_URL); needs no key.")
+def breach_feed(_: dg.InitResourceContext) -> BreachFeed:
+    """Have I Been Pwned, asked about breaches only."""
+    return Hibp(None, base_url=load_settings().hibp_url)
+
+
 @dg.resource(description="Takes mails over: the SMTP server of KORDANT_SMTP_URL, else a maildir.")
 def mail(_: dg.InitResourceContext) -> MailTransport:
     """The mail transport of the settings."""
@@ -114,6 +121,7 @@ RESOURCES: Mapping[str, Any] = {
     "corpus": corpus,
     "catalogue": catalogue,
     "sources": sources,
+    "breach_feed": breach_feed,
     "mail": mail,
     "report_storage": report_storage,
     "settings": settings,

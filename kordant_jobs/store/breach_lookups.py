@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -41,8 +41,15 @@ def alike(connection: Connection, names: Collection[str], domains: Collection[st
     return [Breach(name=r.name, title=r.title, domain=r.domain, breached_on=r.breached_on) for r in rows]
 
 
-def save(connection: Connection, found: Iterable[Breach]) -> int:
-    """Write breaches that are not there yet; what the catalogue says of one stays. Returns how many are new."""
+LONG_KNOWN = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def save(connection: Connection, found: Iterable[Breach], *, as_news: bool = False) -> int:
+    """Write breaches that are not there yet; what the catalogue says of one stays. Returns how many are new.
+
+    Without `as_news` each counts as known since its source added it, so that what an answer mentions in passing does
+    not have everybody asked again.
+    """
     new = 0
     for breach in sorted(found, key=lambda one: one.name):
         values = {
@@ -50,6 +57,8 @@ def save(connection: Connection, found: Iterable[Breach]) -> int:
             for name, value in vars(breach).items()
             if name in breaches.c and name not in {"data_classes", "extra"}
         }
+        if not as_news:
+            values["known_at"] = breach.added_at or LONG_KNOWN
         row = insert(breaches).values(**values, data_classes=list(breach.data_classes), extra=breach.extra)
         new += connection.execute(row.on_conflict_do_nothing()).rowcount
     return new
