@@ -24,7 +24,10 @@ from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.ports import Question
 
 REAL = os.environ.get("KORDANT_TEST_REAL_SOURCES") == "1"
-QUICK = HttpLimits(connect_s=0.3, read_s=0.3, total_s=0.4, max_bytes=1 << 20)
+QUICK = HttpLimits(connect_s=5, read_s=0.3, total_s=0.4, max_bytes=1 << 20)
+"""For what never ends by itself. `read_s` is what the slow drip stays far within, so that only `total_s` ends it."""
+PATIENT = HttpLimits(connect_s=20, read_s=20, total_s=20, max_bytes=1 << 20)
+"""For what ends by itself, so that a busy machine is not taken for a slow source."""
 NAMES = ("hibp", "hibp_range", "xposedornot", "leakcheck", "leakcheck_pro")
 
 

@@ -202,7 +202,7 @@ def test_a_source_that_is_down_is_left_alone_and_probed_by_one_question(db: Engi
         subscribe(db, keyring, f"p{number}@example.com")
     watch = Watch(db)
     with FaultyServer(Fault.ERROR_500) as server:
-        down = Sources(on={Source.LEAKCHECK: LeakCheck(base_url=f"{server.url}/api", limits=QUICK)})
+        down = Sources(on={Source.LEAKCHECK: LeakCheck(base_url=f"{server.url}/api")})
 
         def ask(budget_s: float) -> Asked:
             return sources.ask_sources(Scope(), down, db=db, keyring=keyring, budget_s=budget_s, clock=watch.clock)[0]
