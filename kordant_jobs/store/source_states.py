@@ -98,6 +98,8 @@ def admit(
             for name, rate in zip(names, rates, strict=True)
         ]
         return Admission(granted=0, wait_s=max([0.05, *waits]), reason=UnknownReason.RATE_LIMITED)
+    if state.failures >= OPEN_AFTER:
+        granted = 1
     for name in names:
         leases.spend(connection, name, granted)
     if state.failures >= OPEN_AFTER:

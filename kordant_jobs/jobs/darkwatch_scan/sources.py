@@ -38,7 +38,11 @@ from kordant_jobs.store.source_states import TERMS_TTL, Admission
 BATCH = 50
 """Questions between two looks at the rate and at the clock."""
 
-LATER = timedelta(minutes=1)
+PAGE = 1000
+"""Questions that are loaded at once: finding them looks at everybody, so it must not be done for each batch."""
+
+LATER = timedelta(seconds=30)
+"""The least pause between two scans that only finish what sources left."""
 MOST_LATER = 10_000
 """Subscriptions that one request takes; of more, the others come with the next."""
 
@@ -65,6 +69,8 @@ class Asked:
     next_at: datetime | None = None
     left_subscriptions: tuple[UUID, ...] = ()
     why: UnknownReason | None = None
+    wait_s: float = 0.0
+    """How long until the source's rate or circuit breaker lets a question through."""
 
 
 def _now(connection: Connection) -> datetime:
@@ -151,37 +157,44 @@ def _ask_one(
     try:
         source, rates = under_its_terms(source, db=db)
     except SourceUnavailable as error:
-        with db.begin() as connection:
-            now = _now(connection)
-            failed = Answer(
-                item_id=UUID(int=0),
-                verdict=Verdict.UNKNOWN,
-                reason=UnknownReason.UNAVAILABLE,
-                retry_after_s=error.retry_after_s,
-            )
-            source_states.report(connection, source.source, [failed], now=now)
+        _note_failure(source, error, db=db)
         return _with_left(replace(result, why=UnknownReason.UNAVAILABLE), scope, source, db=db)
+    waiting: list[Question] = []
     while clock.monotonic() < ends:
-        with db.begin() as connection:
-            scans.choose(connection, scope)
-            now = _now(connection)
-            questions = source_checks.due(connection, want_of(connection, source, now), keyring, now=now, limit=BATCH)
-        if not questions:
+        waiting = waiting or _page(scope, source, db=db, keyring=keyring)
+        if not waiting:
             wait_s = _hiccup_s(scope, source, db=db)
-            if wait_s is None or clock.monotonic() + wait_s >= ends:
-                break
-            clock.sleep(wait_s)
-            continue
-        chosen, admission = _admitted(source, questions, rates, db=db)
-        if not chosen:
-            result = replace(result, why=admission.reason)
-            if clock.monotonic() + admission.wait_s >= ends:
-                break
-            clock.sleep(admission.wait_s)
-            continue
-        answers = source.ask(chosen)
-        result = _add(result, answers, _save(source, chosen, answers, db=db, keyring=keyring))
+        else:
+            chosen, admission = _admitted(source, waiting[:BATCH], rates, db=db)
+            wait_s = None if chosen else admission.wait_s
+            result = replace(result, why=None if chosen else admission.reason, wait_s=admission.wait_s)
+            if chosen:
+                answers = source.ask(chosen)
+                result = _add(result, answers, _save(source, chosen, answers, db=db, keyring=keyring))
+                del waiting[: len(chosen)]
+                continue
+        if wait_s is None or clock.monotonic() + wait_s >= ends:
+            break
+        clock.sleep(wait_s)
     return _with_left(result, scope, source, db=db)
+
+
+def _note_failure(source: ExposureSource, error: SourceUnavailable, *, db: Engine) -> None:
+    failed = Answer(
+        item_id=UUID(int=0),
+        verdict=Verdict.UNKNOWN,
+        reason=UnknownReason.UNAVAILABLE,
+        retry_after_s=error.retry_after_s,
+    )
+    with db.begin() as connection:
+        source_states.report(connection, source.source, [failed], now=_now(connection))
+
+
+def _page(scope: scans.Scope, source: ExposureSource, *, db: Engine, keyring: Keyring) -> list[Question]:
+    with db.begin() as connection:
+        scans.choose(connection, scope)
+        now = _now(connection)
+        return source_checks.due(connection, want_of(connection, source, now), keyring, now=now, limit=PAGE)
 
 
 def _admitted(
@@ -371,9 +384,11 @@ def _add(result: Asked, answers: Sequence[Answer], new: int) -> Asked:
 def _with_left(result: Asked, scope: scans.Scope, source: ExposureSource, *, db: Engine) -> Asked:
     with db.begin() as connection:
         scans.choose(connection, scope)
-        left = source_checks.left(connection, want_of(connection, source, _now(connection)))
+        now = _now(connection)
+        left = source_checks.left(connection, want_of(connection, source, now))
         state = source_states.state_of(connection, source.source)
-    moments = [moment for moment in (left.next_at, state.open_until) if moment is not None]
+    rated = now + timedelta(seconds=result.wait_s)
+    moments = [moment for moment in (left.next_at, state.open_until, rated) if moment is not None]
     return replace(
         result, left=left.items, next_at=max(moments, default=None), left_subscriptions=left.subscription_ids
     )

@@ -188,8 +188,10 @@ def write_letter(row: LetterRow, opened: Opened) -> Letter:
         words.say("You get this mail because Kordant watches this for you."),
         words.say("We never ask for a password, and this mail has no link that you need to open."),
     ]
-    if row.breach_source == BreachSource.HIBP:
+    if row.breach_source in {BreachSource.HIBP, BreachSource.PASTE}:
         footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
+    if any(reason.get("source") == Source.LEAKCHECK for reason in row.why):
+        footer.append(words.say("Powered by LeakCheck."))
     return Letter(
         locale=row.locale,
         subject=_subject(words, row),

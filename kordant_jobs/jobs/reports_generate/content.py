@@ -282,8 +282,10 @@ def _notes(words: Wording, figures: ReportFigures) -> list[str]:
             "after some work; medium, helps a fraud; low, a sign only."
         ),
     ]
-    if any(one.breach_source == BreachSource.HIBP for one in figures.exposures):
+    if any(one.breach_source in {BreachSource.HIBP, BreachSource.PASTE} for one in figures.exposures):
         notes.append(words.say("Facts about breaches: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
+    if any(one.source == Source.LEAKCHECK for one in figures.sources):
+        notes.append(words.say("Powered by LeakCheck."))
     return notes
 
 
