@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kordant_jobs.domain.cron import Fold
+from kordant_jobs.domain.exposures import Source
 from kordant_jobs.domain.payloads import (
     DarkwatchScan,
     NotificationsSend,
@@ -210,6 +211,31 @@ A row of a job that is not there yet is disabled, and refuses to be enabled unti
 
 PARTIES: Mapping[str, PartyRate] = {}
 """Outside parties that jobs share, by name, with the rate their terms allow."""
+
+
+def rate_of_rpm(requests_per_minute: int) -> PartyRate:
+    """A bucket that never lets more through within any minute than a plan allows.
+
+    >>> rate_of_rpm(100)
+    PartyRate(per_s=1.5833333333333333, burst=5)
+    """
+    burst = max(1, requests_per_minute // 20)
+    return PartyRate(per_s=max(requests_per_minute - burst, 1) / 60, burst=burst)
+
+
+SOURCE_RATES: Mapping[Source, tuple[PartyRate, ...]] = {
+    Source.HIBP: (rate_of_rpm(10),),
+    Source.XPOSEDORNOT: (
+        PartyRate(per_s=1, burst=1),
+        PartyRate(per_s=20 / 3600, burst=5),
+        PartyRate(per_s=75 / 86_400, burst=25),
+    ),
+    Source.LEAKCHECK: (PartyRate(per_s=1, burst=1),),
+}
+"""How often outside sources may be asked, over all our processes: every bucket of a source must have a token.
+
+HIBP's is its smallest plan's, until `/subscription/status` told the key's own. XposedOrNot allows 2 a second, 25 an
+hour and 100 a day; LeakCheck's public API one a second (Pro: three)."""
 
 
 def markdown_table() -> str:

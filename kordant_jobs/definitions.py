@@ -12,6 +12,7 @@ from kordant_jobs.jobs.reports_generate.job import reports_generate
 from kordant_jobs.jobs.reports_generate.job import tier_jobs as report_jobs
 from kordant_jobs.jobs.subscription_changed.job import subscription_changed
 from kordant_jobs.resources import RESOURCES
+from kordant_jobs.triggers.breaches import latest_breach_sensor
 from kordant_jobs.triggers.keeper import schedule_keeper
 from kordant_jobs.triggers.schedules import register_schedules
 from kordant_jobs.triggers.sensors import new_data_sensor, outbox_sensor
@@ -24,7 +25,7 @@ SERVED_BY_SCHEDULE = [darkwatch_scan, notifications_send, reports_generate]
 defs = dg.Definitions(
     jobs=[*SERVED_BY_SCHEDULE, subscription_changed, *tier_jobs, *report_jobs],
     schedules=register_schedules(),
-    sensors=[new_data_sensor, outbox_sensor, schedule_keeper(SERVED_BY_SCHEDULE)],
+    sensors=[new_data_sensor, latest_breach_sensor, outbox_sensor, schedule_keeper(SERVED_BY_SCHEDULE)],
     resources=RESOURCES,
     executor=dg.in_process_executor,
 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
+
+from kordant_jobs.domain.breaches import Breach
+from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
+from kordant_jobs.domain.identifiers import IdentifierKind
 
 
 class BreachCatalogue(Protocol):
@@ -17,6 +21,103 @@ class BreachCatalogue(Protocol):
 
         Raises:
             SourceUnavailable: it could not be had.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One identifier to ask a source about. The identifier is never part of its text form."""
+
+    item_id: UUID
+    kind: IdentifierKind
+    canonical: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One breach in which a source says the identifier stands. `reference` is the source's own stable key for it,
+    never its title; `breach` is what the source told about it beside that, if anything."""
+
+    reference: str
+    breach: Breach | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a source says of one identifier. Only a whole, well-formed answer that names nothing is clean.
+
+    `retry_after_s` is the source's own word on when to ask again, capped.
+    """
+
+    item_id: UUID
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    reason: UnknownReason | None = None
+    retry_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.findings) != (self.verdict is Verdict.EXPOSED):
+            raise ValueError("findings and only they make an answer 'exposed'")
+        if (self.reason is not None) != (self.verdict is Verdict.UNKNOWN):
+            raise ValueError("an unknown answer has a reason, and only it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTerms:
+    """What the plan of a source's key allows: requests a minute, and searches that need no whole identifier."""
+
+    requests_per_minute: int
+    k_anonymity: bool = False
+    stealer_logs: bool = False
+
+
+class ExposureSource(Protocol):
+    """Somebody outside who can be asked whether an identifier stands in a breach."""
+
+    @property
+    def source(self) -> Source:
+        """Which one."""
+        ...
+
+    def requests_for(self, kind: IdentifierKind) -> int:
+        """How many requests one question of this kind costs; 0: it cannot be asked about such."""
+        ...
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """An answer a question, in their order, in bounded time. Whatever the other side does is an answer (at
+        worst *unknown*), never an error. Each request is made once: asking again is the caller's to decide."""
+        ...
+
+    def terms(self) -> SourceTerms | None:
+        """What its key allows, asked anew; None where that is the same for everybody.
+
+        Raises:
+            SourceUnavailable: it did not say.
+        """
+        ...
+
+    def under(self, terms: SourceTerms) -> ExposureSource:
+        """The same source, asked as these terms allow."""
+        ...
+
+    def describe(self, reference: str) -> Breach | None:
+        """What the source tells about one of its breaches; None when it knows none of that key.
+
+        Raises:
+            SourceUnavailable: it did not say.
+        """
+        ...
+
+
+class BreachFeed(Protocol):
+    """Whoever says which breach is the newest."""
+
+    def latest_breach(self) -> Breach:
+        """The breach that was added last.
+
+        Raises:
+            SourceUnavailable: it did not say.
         """
         ...
 

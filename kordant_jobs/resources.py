@@ -13,10 +13,12 @@ from kordant_jobs.adapters.corpus import Corpus, open_corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
 from kordant_jobs.adapters.report_storage import LocalReportStorage
+from kordant_jobs.adapters.sources.hibp import Hibp
+from kordant_jobs.adapters.sources.registry import Sources, open_sources
 from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox
-from kordant_jobs.ports import BreachCatalogue, MailTransport, ReportStorage
+from kordant_jobs.ports import BreachCatalogue, BreachFeed, MailTransport, ReportStorage
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import database
 from kordant_jobs.store.keyring import Keyring
@@ -82,6 +84,18 @@ def catalogue(_: dg.InitResourceContext) -> BreachCatalogue | None:
     return open_catalogue(load_settings().breach_catalogue)
 
 
+@dg.resource(description="Outside sources that are asked about identifiers (KORDANT_HIBP_API_KEY and others).")
+def sources(_: dg.InitResourceContext) -> Sources:
+    """The outside sources of the settings."""
+    return open_sources(load_settings())
+
+
+@dg.resource(description="Says which breach is the newest (KORDANT_HIBP_URL); needs no key.")
+def breach_feed(_: dg.InitResourceContext) -> BreachFeed:
+    """Have I Been Pwned, asked about breaches only."""
+    return Hibp(None, base_url=load_settings().hibp_url)
+
+
 @dg.resource(description="Takes mails over: the SMTP server of KORDANT_SMTP_URL, else a maildir.")
 def mail(_: dg.InitResourceContext) -> MailTransport:
     """The mail transport of the settings."""
@@ -106,6 +120,8 @@ RESOURCES: Mapping[str, Any] = {
     "drop_box": drop_box,
     "corpus": corpus,
     "catalogue": catalogue,
+    "sources": sources,
+    "breach_feed": breach_feed,
     "mail": mail,
     "report_storage": report_storage,
     "settings": settings,

@@ -47,6 +47,31 @@ class Settings(BaseSettings):
     breach_catalogue: str | None = Field(
         None, description="HIBP model: a file, or https://haveibeenpwned.com/api/v3/breaches; unset: none."
     )
+    hibp_api_key: SecretStr | None = Field(
+        None, description="Key of Have I Been Pwned; unset: it is not asked about anybody."
+    )
+    hibp_url: str = Field("https://haveibeenpwned.com/api/v3", description="Where Have I Been Pwned is.")
+    hibp_watch: bool = Field(
+        False, description="Ask Have I Been Pwned every minute whether there is a new breach; needs no key."
+    )
+    leakcheck_api_key: SecretStr | None = Field(None, description="Key of LeakCheck Pro.")
+    leakcheck_public: bool = Field(
+        False, description="Ask LeakCheck's public API (e-mail addresses as part of a hash) where there is no key."
+    )
+    leakcheck_url: str = Field("https://leakcheck.io/api", description="Where LeakCheck is.")
+    xposedornot: bool = Field(False, description="Ask XposedOrNot, which is told e-mail addresses as they are.")
+    xposedornot_url: str = Field("https://api.xposedornot.com", description="Where XposedOrNot is.")
+    pwned_passwords_url: str = Field("https://api.pwnedpasswords.com", description="Where Pwned Passwords is.")
+    pwned_passwords_corpus: Path | None = Field(
+        None, description="The downloaded corpus of Pwned Passwords, a file or a folder; unset: the range API."
+    )
+    sources_budget_s: float = Field(
+        45.0, gt=0, description="How long one scan asks outside sources; what is left is asked by a later one."
+    )
+    range_webhook_secret: SecretStr | None = Field(
+        None, description="What range notifications of Have I Been Pwned prove themselves with; unset: none is taken."
+    )
+
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     drop_keep: bool = Field(False, description="Keep dumps in the drop folder once they are ingested.")

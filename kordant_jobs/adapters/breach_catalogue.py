@@ -31,7 +31,7 @@ def _sanitised(html: str) -> str:
     return nh3.clean(html, tags=DESCRIPTION_TAGS, attributes={"a": {"href"}}, url_schemes={"http", "https"})
 
 
-class _HibpBreach(BaseModel):
+class HibpBreach(BaseModel):
     """The breach model of HIBP v3. Keys that it does not name are kept in `extra`."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
@@ -58,10 +58,11 @@ class _HibpBreach(BaseModel):
     disclosure_url: str | None = Field(None, alias="DisclosureUrl")
 
     def breach(self) -> Breach:
+        """The same as a value of ours."""
         return Breach(**self.model_dump(exclude=set(self.model_extra or ())), extra=dict(self.model_extra or {}))
 
 
-_ONE = TypeAdapter(_HibpBreach)
+_ONE = TypeAdapter(HibpBreach)
 
 
 def parse_catalogue(content: bytes) -> tuple[list[Breach], int]:

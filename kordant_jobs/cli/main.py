@@ -20,6 +20,12 @@ GROUPS = {
         where="kordant_jobs.cli.fuzz:fuzz_app", help="Damaged input, made for some time: does anything break?"
     ),
     "catalogue": Lazy(where="kordant_jobs.cli.data:catalogue_app", help="The catalogue of known breaches."),
+    "sources": Lazy(
+        where="kordant_jobs.cli.sources:sources_app", help="Outside sources: which are on, and how they stand."
+    ),
+    "exposures": Lazy(
+        where="kordant_jobs.cli.sources:exposures_app", help="Exposures: what was found, on what evidence; 'not me'."
+    ),
     "subscribers": Lazy(
         where="kordant_jobs.cli.subscriptions:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.cli.data import AsJson, subscribers_app
 from kordant_jobs.cli.output import out, print_facts, print_json
 from kordant_jobs.domain.cadence import next_due
-from kordant_jobs.domain.identifiers import IdentifierKind, normalise
+from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, normalise
 from kordant_jobs.domain.subscriptions import Locale, SubscriptionStatus
 from kordant_jobs.domain.tiers import Tier
 from kordant_jobs.errors import SettingsError
@@ -90,9 +90,20 @@ def _act(subscription: str, act: Callable[[Connection, UUID], object], *, as_jso
     _show(facts, as_json=as_json)
 
 
+def _kind_of(typed: str) -> tuple[IdentifierKind, str]:
+    """What was typed, and its kind: by the word before a colon, else by its look."""
+    named, colon, rest = typed.partition(":")
+    if colon and named in set(IdentifierKind):
+        return IdentifierKind(named), rest
+    kind = IdentifierKind.EMAIL if "@" in typed else IdentifierKind.USERNAME
+    return IdentifierKind.PHONE if typed.startswith("+") else kind, typed
+
+
 @subscribers_app.command()
 def create(
-    watch: Annotated[list[str], typer.Argument(help="What to watch: e-mail addresses, +phones, user names.")],
+    watch: Annotated[
+        list[str], typer.Argument(help="What to watch: e-mail addresses, +phones, user names; others as card:4111….")
+    ],
     tier: Annotated[str, typer.Option(help="basic, plus or premium.")] = Tier.BASIC.value,
     contact: Annotated[str | None, typer.Option(help="Where alerts go; else the first e-mail address.")] = None,
     name: Annotated[str, typer.Option(help="How mails address them.")] = "",
@@ -110,11 +121,10 @@ def create(
     now = datetime.now(UTC)
     items = []
     for typed in watch:
-        kind = IdentifierKind.EMAIL if "@" in typed else IdentifierKind.USERNAME
-        kind = IdentifierKind.PHONE if typed.startswith("+") else kind
-        canonical = normalise(kind, typed)
+        kind, text = _kind_of(typed)
+        canonical = normalise(kind, text)
         if canonical is None:
-            raise SettingsError(f"one of the words is no {kind}: write ann@example.com, +12025550123 or a user name.")
+            raise SettingsError(f"one of the words is no {kind}: it looks like {KINDS[kind].example}.")
         items.append(NewItem(id=uuid7(), kind=kind, canonical=canonical, verified_at=now, created_at=now))
     address = contact or next((item.canonical for item in items if item.kind == IdentifierKind.EMAIL), None)
     if address is None:

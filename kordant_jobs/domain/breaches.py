@@ -14,6 +14,10 @@ class BreachSource(StrEnum):
     HIBP = "hibp"
     DUMP = "dump"
     """A dump that no catalogued breach is known for; its name is made from its content."""
+    PASTE = "paste"
+    """A text that somebody put up in public; HIBP lists those that hold addresses."""
+    XPOSEDORNOT = "xposedornot"
+    LEAKCHECK = "leakcheck"
 
 
 @dataclass(frozen=True, kw_only=True)

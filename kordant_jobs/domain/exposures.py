@@ -26,6 +26,55 @@ class Source(StrEnum):
 
     DUMPS = "dumps"
     """Our own corpus of ingested breach dumps."""
+    HIBP = "hibp"
+    """Have I Been Pwned, API v3."""
+    XPOSEDORNOT = "xposedornot"
+    """XposedOrNot, API v1."""
+    LEAKCHECK = "leakcheck"
+    """LeakCheck: its public API, or Pro v2 where there is a key."""
+
+
+class UnknownReason(StrEnum):
+    """Why a source's answer is unknown. What a source said in words is never kept: it may quote what was asked."""
+
+    KEY_REFUSED = "key_refused"
+    """401: the key is missing, malformed or no more valid."""
+    FORBIDDEN = "forbidden"
+    """403: the plan does not include it, the domain is not verified, or the user agent was refused."""
+    BAD_REQUEST = "bad_request"
+    """400 or 422: the source takes no such identifier."""
+    RATE_LIMITED = "rate_limited"
+    """429, or no request was left within the time of this scan."""
+    UNAVAILABLE = "unavailable"
+    """5xx."""
+    TIMED_OUT = "timed_out"
+    """No whole answer in time."""
+    UNREACHABLE = "unreachable"
+    """No connection, or it broke off."""
+    REDIRECTED = "redirected"
+    """3xx: never followed, since it would carry the identifier elsewhere."""
+    UNREADABLE = "unreadable"
+    """An answer that is not what the source's contract promises."""
+    TOO_LARGE = "too_large"
+    """An answer beyond any that the contract allows for."""
+    CIRCUIT_OPEN = "circuit_open"
+    """It failed so often that it is left alone for a while."""
+    NOT_ASKED = "not_asked"
+    """It is on, and this identifier's turn has not come yet."""
+
+
+RETRYABLE = frozenset(
+    {
+        UnknownReason.RATE_LIMITED,
+        UnknownReason.UNAVAILABLE,
+        UnknownReason.TIMED_OUT,
+        UnknownReason.UNREACHABLE,
+        UnknownReason.UNREADABLE,
+        UnknownReason.CIRCUIT_OPEN,
+        UnknownReason.NOT_ASKED,
+    }
+)
+"""Reasons that may be gone when it is asked again; the others need somebody to change something."""
 
 
 class Judgement(StrEnum):
@@ -34,8 +83,27 @@ class Judgement(StrEnum):
     ALERT = "alert"
     WITHHELD_SENSITIVE = "withheld_sensitive"
     """A sensitive breach is told only to the verified owner of the identifier."""
+    WITHHELD_UNVERIFIED = "withheld_unverified"
+    """Nobody could verify the breach, and we do not hold its data ourselves. Judged again when that changes."""
     NOT_A_BREACH = "not_a_breach"
     """The breach was fabricated or retired, or is a list of addresses for spam."""
+    NOT_ME = "not_me"
+    """The subscriber said that it is not theirs; they never hear of it again."""
+
+
+class JudgementReason(StrEnum):
+    """By which rule an exposure was judged."""
+
+    BREACH = "breach"
+    STEALER_LOG = "stealer_log"
+    MALWARE = "malware"
+    SENSITIVE_TO_ITS_OWNER = "sensitive_to_its_owner"
+    SENSITIVE_AND_NOT_VERIFIED = "sensitive_and_not_verified"
+    UNVERIFIED = "unverified"
+    FABRICATED = "fabricated"
+    RETIRED = "retired"
+    SPAM_LIST = "spam_list"
+    NOT_ME = "not_me"
 
 
 class DumpStatus(StrEnum):

@@ -115,6 +115,10 @@ class Keyring:
         """As `blind_index`, for many: about a million a second a core."""
         return self.blinding.indexes(kind, canonicals)
 
+    def range_index(self, sha1: str) -> bytes:
+        """The 16 bytes that stand for an e-mail address where it is told by its SHA-1 (range notifications)."""
+        return self.blind_index("email-sha1", sha1.upper())
+
     def file_key(self, name: str) -> bytes:
         """Stands for a file's name, which may be personal, where files are told apart by it."""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=self._labelling).digest()

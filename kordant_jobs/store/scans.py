@@ -1,4 +1,6 @@
-"""What a dark-web scan reads and writes, as sets: whom it covers, what it found, and what follows from it.
+"""What a dark-web scan reads and writes, as sets: whom it covers, what it found, and how that leaves each.
+
+What is told of it is `store.judging`.
 
 Every function works in the caller's transaction, after `choose` has named the subscriptions in it.
 """
@@ -117,109 +119,10 @@ ORDER BY e.id, h.dump_id
 ON CONFLICT (exposure_id, dump_id) DO NOTHING
 """
 
-_AWAITING_JUDGEMENT = """
-FROM scope
-JOIN kordant.watchlist_items i USING (subscription_id)
-JOIN kordant.exposures e ON e.item_id = i.id
-JOIN kordant.breaches b ON b.name = e.breach_name
-WHERE (e.judgement IS NULL OR e.judgement = 'withheld_sensitive') AND i.removed_at IS NULL
-"""
-
-
-def unjudged(connection: Connection) -> pl.DataFrame:
-    """The kinds of the chosen subscriptions' exposures that await judgement: a row a kind, however many are of it.
-
-    Columns: breach_name, verified, and the flags of the breach. Withheld ones come again, since their item may have
-    been verified since.
-    """
-    query = sa.text(
-        "SELECT DISTINCT e.breach_name, i.verified_at IS NOT NULL, b.is_sensitive, b.is_fabricated, b.is_retired, "
-        "b.is_spam_list " + _AWAITING_JUDGEMENT
-    )
-    flags = ("verified", "is_sensitive", "is_fabricated", "is_retired", "is_spam_list")
-    return read_frame(connection, query, {"breach_name": pl.String, **dict.fromkeys(flags, pl.Boolean)})
-
-
-def save_judgements(connection: Connection, judged: pl.DataFrame) -> None:
-    """Write judgements (breach_name, verified, judgement) on the exposures that `unjudged` spoke of."""
-    connection.execute(
-        sa.text("CREATE TEMP TABLE judged (breach_name text, verified boolean, judgement text) ON COMMIT DROP")
-    )
-    write_frame(connection, judged, "judged", ["breach_name", "verified", "judgement"])
-    connection.execute(
-        sa.text(
-            "UPDATE kordant.exposures x SET judgement = j.judgement FROM judged j, "  # noqa: S608 - constants
-            f"(SELECT e.id, e.breach_name, i.verified_at IS NOT NULL AS verified {_AWAITING_JUDGEMENT}) a "
-            "WHERE x.id = a.id AND j.breach_name = a.breach_name AND j.verified = a.verified "
-            "AND x.judgement IS DISTINCT FROM j.judgement"
-        )
-    )
-
-
-_AWAITING_ALERT = """
-FROM scope
-JOIN kordant.watchlist_items i USING (subscription_id)
-JOIN kordant.exposures e ON e.item_id = i.id
-JOIN kordant.breaches b ON b.name = e.breach_name
-WHERE e.judgement = 'alert' AND e.dismissed_at IS NULL AND i.removed_at IS NULL
-  AND NOT EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.exposure_id = e.id)
-"""
-
-
-def unalerted(connection: Connection) -> pl.DataFrame:
-    """The kinds of exposures that are to be told and were not: breach_name, data_classes (list), secret."""
-    query = sa.text(
-        "SELECT DISTINCT e.breach_name, array_to_string(b.data_classes, E'\\x1f'), e.secret " + _AWAITING_ALERT
-    )
-    frame = read_frame(connection, query, {"breach_name": pl.String, "data_classes": pl.String, "secret": pl.String})
-    return frame.with_columns(pl.col("data_classes").fill_null("").str.split("\x1f"))
-
-
-def save_alerts(connection: Connection, severities: pl.DataFrame) -> int:
-    """Write an alert, with why it is them, and its notification, for each exposure that `unalerted` spoke of.
-
-    `severities`: breach_name, secret, severity. Returns how many alerts there are now that were not before.
-    """
-    connection.execute(
-        sa.text("CREATE TEMP TABLE severities (breach_name text, secret text, severity text) ON COMMIT DROP")
-    )
-    write_frame(connection, severities, "severities", ["breach_name", "secret", "severity"])
-    return int(connection.execute(sa.text(_SAVE_ALERTS)).scalar_one())
-
-
-_SAVE_ALERTS = f"""
-WITH told AS (
-    SELECT i.subscription_id, i.kind, i.verified_at, e.id AS exposure_id, e.item_id, e.breach_name, e.secret
-    {_AWAITING_ALERT}
-), made AS (
-    INSERT INTO kordant.alerts (id, subscription_id, exposure_id, severity, why)
-    SELECT gen_random_uuid(), t.subscription_id, t.exposure_id, s.severity,
-           jsonb_build_array(jsonb_build_object(
-               'code', 'identifier_in_dump', 'item_id', t.item_id, 'kind', t.kind,
-               'verified', t.verified_at IS NOT NULL, 'dump_id', first.dump_id, 'line', first.line,
-               'occurrences', first.occurrences))
-           || CASE WHEN t.secret = 'none' THEN '[]'::jsonb
-                   ELSE jsonb_build_array(jsonb_build_object('code', 'secret_in_dump', 'secret', t.secret)) END
-           || jsonb_build_array(jsonb_build_object('code', 'breach_known', 'breach_name', t.breach_name))
-    FROM told t
-    JOIN severities s USING (breach_name, secret)
-    JOIN LATERAL (
-        SELECT v.dump_id, v.line, v.occurrences
-        FROM kordant.exposure_evidence v JOIN kordant.breach_dumps d ON d.id = v.dump_id
-        WHERE v.exposure_id = t.exposure_id ORDER BY d.known_at, d.id LIMIT 1
-    ) first ON true
-    ON CONFLICT (exposure_id) DO NOTHING
-    RETURNING id, subscription_id
-), queued AS (
-    INSERT INTO kordant.notification_outbox (id, alert_id, subscription_id, channel)
-    SELECT gen_random_uuid(), id, subscription_id, 'email' FROM made
-)
-SELECT count(*) FROM made
-"""  # noqa: S608 - put together from constants
-
 
 def standing(connection: Connection, *, since: datetime | None, until: datetime) -> pl.DataFrame:
-    """How each chosen subscription stands at `until`: subscription_id, exposures (told ones), new_exposures.
+    """How each chosen subscription stands at `until` by our own dumps: subscription_id, exposures (told ones),
+    new_exposures.
 
     New are those that became known from `since` on; without `since`, those that no earlier verdict counted.
     """
@@ -232,10 +135,12 @@ def standing(connection: Connection, *, since: datetime | None, until: datetime)
         FROM scope
         LEFT JOIN LATERAL (
             SELECT max(v.covered_until) AS covered_until FROM kordant.source_verdicts v
-            WHERE v.subscription_id = scope.subscription_id AND v.covered_until < cast(:until AS timestamptz)
+            WHERE v.subscription_id = scope.subscription_id AND v.source = 'dumps'
+                AND v.covered_until < cast(:until AS timestamptz)
         ) last ON true
         LEFT JOIN kordant.watchlist_items i ON i.subscription_id = scope.subscription_id AND i.removed_at IS NULL
         LEFT JOIN kordant.exposures e ON e.item_id = i.id AND e.judgement = 'alert' AND e.dismissed_at IS NULL
+            AND EXISTS (SELECT 1 FROM kordant.exposure_evidence x WHERE x.exposure_id = e.id)
         GROUP BY scope.subscription_id
         """
     ).bindparams(since=since.isoformat() if since else None, until=until.isoformat())
@@ -275,6 +180,7 @@ def save_verdicts(
         ),
         {"source": source, "checked_on": checked_on, "until": until},
     )
+    connection.execute(sa.text("DROP TABLE verdicts"))  # there may be those of another source in this transaction
 
 
 def move_watermarks(connection: Connection, *, job: str, since: datetime | None, until: datetime) -> None:

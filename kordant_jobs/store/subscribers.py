@@ -11,10 +11,18 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from kordant_jobs.domain.identifiers import IdentifierKind, kept, sha1_hex
 from kordant_jobs.domain.subscriptions import SubscriptionStatus
 from kordant_jobs.store.bulk import write_frame
 from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.schema import subscriber_keys, subscribers, subscriptions, watchlist_items
+from kordant_jobs.store.schema import (
+    alerted,
+    subscriber_keys,
+    subscribers,
+    subscriptions,
+    suppressions,
+    watchlist_items,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +76,16 @@ def add(connection: Connection, people: Sequence[NewSubscriber], keyring: Keyrin
             str(person.subscription_id),
             str(person.id),
             item.kind,
-            keys.seal(person.id, item.id, item.canonical),
+            keys.seal(person.id, item.id, kept(IdentifierKind(item.kind), item.canonical)),
             keyring.blind_index(item.kind, item.canonical),
+            keyring.range_index(sha1_hex(item.canonical)) if item.kind == IdentifierKind.EMAIL else None,
             item.verified_at,
             item.created_at,
         )
         for person in people
         for item in person.items
     ]
-    columns = ["id", "subscription_id", "subscriber_id", "kind", "identifier_encrypted", "blind_index"]
+    columns = ["id", "subscription_id", "subscriber_id", "kind", "identifier_encrypted", "blind_index", "range_index"]
     write_frame(connection, _frame(items, [*columns, "verified_at", "created_at"]), "kordant.watchlist_items")
 
 
@@ -93,8 +102,13 @@ def forget(connection: Connection, subscriber_id: UUID) -> bool:
     if not gone.rowcount:
         return False
     connection.execute(
-        sa.update(watchlist_items).where(watchlist_items.c.subscriber_id == subscriber_id).values(blind_index=None)
+        sa.update(watchlist_items)
+        .where(watchlist_items.c.subscriber_id == subscriber_id)
+        .values(blind_index=None, range_index=None)
     )
+    theirs = sa.select(subscriptions.c.id).where(subscriptions.c.subscriber_id == subscriber_id)
+    for table in (alerted, suppressions):
+        connection.execute(sa.delete(table).where(table.c.subscription_id.in_(theirs)))
     connection.execute(
         sa.update(subscriptions)
         .where(subscriptions.c.subscriber_id == subscriber_id)

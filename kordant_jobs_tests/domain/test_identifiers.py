@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kordant_jobs.domain import identifiers
-from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, mask, normalise
+from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, email, kept, mask, normalise
 
-EMAIL, PHONE, USERNAME, DOMAIN = IdentifierKind
+EMAIL, PHONE, USERNAME, DOMAIN = list(IdentifierKind)[:4]
+NATIONAL_ID, IBAN, CARD, PERSON = list(IdentifierKind)[4:]
 _ATEXT = "abcXYZ019!#$%&'*+/=?^_`{|}~-"
 _pieces = st.sampled_from(
     ["a", "B", "ß", "İ", "ς", "é", "1", ".", "-", "_", "+", "•", "@", " ", "\x00", "\u0301", "ﬀ", "K"]
@@ -26,12 +27,14 @@ raw_values = st.one_of(
     st.tuples(words, st.one_of(domains, words)).map("@".join),
     st.tuples(ascii_locals, domains).map("@".join),
     st.from_regex(r"\+?[0-9 ()./-]{3,18}", fullmatch=True),
+    st.from_regex(r"\d{9}|\d{11}|[2-6]\d{12,18}", fullmatch=True),
+    st.tuples(words, words, st.dates().map(str)).map(" ".join),
 )
 kinds = st.sampled_from(IdentifierKind)
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(identifiers).failed == 0
+    assert doctest.testmod(identifiers).failed == doctest.testmod(email).failed == 0
 
 
 def test_every_kind_is_registered_and_its_example_is_canonical() -> None:
@@ -186,3 +189,46 @@ def test_a_north_american_number_is_one_however_it_is_written(digits: str) -> No
     a, b, c = digits[:3], digits[3:6], digits[6:]
     forms = (digits, f"({a}) {b}-{c}", f"+1 {a} {b} {c}", f"1.{a}.{b}.{c}", f"+1-{a}-{b}-{c}")
     assert {normalise(PHONE, form) for form in forms} == {f"+1{digits}"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "canonical"),
+    [
+        (NATIONAL_ID, "536-90-4399", "us-ssn:536904399"),
+        (NATIONAL_ID, "536904399", "us-ssn:536904399"),
+        (NATIONAL_ID, "390.533.447-05", "br-cpf:39053344705"),
+        (NATIONAL_ID, "br-cpf:39053344705", "br-cpf:39053344705"),
+        (NATIONAL_ID, "us-ssn:39053344705", None),
+        (NATIONAL_ID, "390.533.447-06", None),  # a wrong check digit
+        (NATIONAL_ID, "111.111.111-11", None),
+        (NATIONAL_ID, "666-12-3456", None),  # never given
+        (NATIONAL_ID, "536-90-43", None),
+        (IBAN, "gr16 0110 1050 0000 1054 7023 795", "GR1601101050000010547023795"),
+        (IBAN, "BR9700360305000010009795493P1", "BR9700360305000010009795493P1"),
+        (IBAN, "GR1601101050000010547023796", None),
+        (IBAN, "XX1601101050000010547023795", None),
+        (CARD, "4111 1111 1111 1111", "4111111111111111"),
+        (CARD, "3782-822463-10005", "378282246310005"),
+        (CARD, "4111 1111 1111 1112", None),
+        (CARD, "0000000000000000", None),
+        (CARD, "41111111", None),
+        (PERSON, "John  Doe 1980-01-31", "doe|john|1980-01-31"),
+        (PERSON, "DOE, John; 1980-01-31", "doe|john|1980-01-31"),
+        (PERSON, "João d'Ávila-Souza, 1980-01-31", "avila|d|joao|souza|1980-01-31"),
+        (PERSON, "John 1980-01-31", None),
+        (PERSON, "John Doe 1980-02-31", None),
+        (PERSON, "John Doe 31.01.1980", None),
+        (PERSON, "J0hn Doe 1980-01-31", None),
+    ],
+)
+def test_numbers_and_people_have_one_form(kind: IdentifierKind, raw: str, canonical: str | None) -> None:
+    assert normalise(kind, raw) == canonical
+
+
+@pytest.mark.parametrize("kind", [NATIONAL_ID, IBAN, CARD])
+def test_of_a_number_that_is_kept_as_a_hash_only_the_mask_is_sealed(kind: IdentifierKind) -> None:
+    canonical = KINDS[kind].example
+    sealed = kept(kind, canonical)
+    assert sealed == mask(kind, canonical) == mask(kind, sealed)
+    digits = "".join(filter(str.isdigit, sealed))
+    assert len(digits) == (0 if kind is NATIONAL_ID else 4)

@@ -1,4 +1,4 @@
-"""darkwatch_scan in Dagster: plan → match in chunks → record → summarise.
+"""darkwatch_scan in Dagster: plan → match in chunks, ask sources → record → summarise.
 
 The plain job serves requests and sensors; a factory makes one daily-partitioned job a tier, whose partition is the
 window of pairs (item, dump) that became known on that day. (No `annotations` future here: Dagster reads the
@@ -14,13 +14,17 @@ from pydantic import Field
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
+from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.tiers import Tier
 from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.darkwatch_scan import service
+from kordant_jobs.jobs.darkwatch_scan import sources as outside
 from kordant_jobs.jobs.darkwatch_scan.service import JOB, ChunkResult, DropBox, Recorded, ScanPlan
+from kordant_jobs.jobs.darkwatch_scan.sources import Asked
 from kordant_jobs.ports import BreachCatalogue
+from kordant_jobs.settings import Settings
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.scans import Scope
 
@@ -164,14 +168,55 @@ def match_op(
         return result
 
 
+@dg.op(name="ask_sources")
+def ask_op(
+    context: dg.OpExecutionContext,
+    plan: ScanPlan,
+    db: dg.ResourceParam[Engine],
+    keyring: dg.ResourceParam[Keyring],
+    sources: dg.ResourceParam[Sources],
+    settings: dg.ResourceParam[Settings],
+) -> list[Asked]:
+    """Ask outside sources about whoever has no answer yet, for a bounded time. A scan of a day that is over asks
+    nobody: what they say is of today."""
+    with op_body(context, db) as progress:
+        progress.flush("asking sources")
+        for text in outside.told_off(sources, db=db):
+            context.log.info(text)
+        if plan.window.since is not None:
+            return []
+        asked = outside.ask_sources(plan.scope, sources, db=db, keyring=keyring, budget_s=settings.sources_budget_s)
+        for one in asked:
+            if one.why is not None:
+                context.log.warning(f"{one.source}: {one.unknown} questions without an answer ({one.why}).")
+            context.add_output_metadata(
+                {
+                    f"{one.source} asked": one.asked,
+                    f"{one.source} exposed": one.exposed,
+                    f"{one.source} unknown": one.unknown,
+                    f"{one.source} left": one.left,
+                }
+            )
+        return asked
+
+
 @dg.op(name="record")
 def record_op(
-    context: dg.OpExecutionContext, plan: ScanPlan, matched: list[ChunkResult], db: dg.ResourceParam[Engine]
+    context: dg.OpExecutionContext,
+    plan: ScanPlan,
+    matched: list[ChunkResult],
+    asked: list[Asked],
+    db: dg.ResourceParam[Engine],
+    sources: dg.ResourceParam[Sources],
+    settings: dg.ResourceParam[Settings],
 ) -> Recorded:
     """Judge the exposures, write alerts with their notifications, verdicts and watermarks, in one transaction."""
     with op_body(context, db) as progress:
         progress.flush("recording")
-        return service.record(plan, db=db)
+        recorded = service.record(plan, db=db, sources=sources)
+        if settings.launcher == "warm":  # the stock one serves no queue: there the next scan asks
+            outside.ask_later(asked, db=db)
+        return recorded
 
 
 @dg.op(name="summarise")
@@ -206,10 +251,10 @@ def summarise_op(
 
 @dg.graph(name=JOB)
 def darkwatch_scan_graph() -> None:
-    """Plan → match in chunks → record → summarise."""
+    """Plan → match in chunks, ask sources → record → summarise."""
     plan = plan_op()
     matched = chunk(plan).map(lambda place: match_op(plan, place)).collect()
-    summarise_op(plan, matched, record_op(plan, matched))
+    summarise_op(plan, matched, record_op(plan, matched, ask_op(plan)))
 
 
 darkwatch_scan = darkwatch_scan_graph.to_job(

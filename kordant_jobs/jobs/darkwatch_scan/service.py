@@ -6,9 +6,9 @@ Register what was dropped → ingest dumps into the corpus → match items by bl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -20,12 +20,14 @@ from kordant_jobs.adapters.breach_catalogue import parse_catalogue
 from kordant_jobs.adapters.corpus import Corpus, Items
 from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
 from kordant_jobs.adapters.dumps import Blinder, DumpLimits, DumpShape, content_sha256, open_dump
+from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.domain.exposures import DumpStatus, SecretKind, Source
 from kordant_jobs.errors import CatalogueUnreadable, DumpUnreadable, SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan import rules
+from kordant_jobs.jobs.darkwatch_scan import sources as outside
 from kordant_jobs.observability.redaction import redact
 from kordant_jobs.ports import BreachCatalogue
-from kordant_jobs.store import breaches, dumps, scans
+from kordant_jobs.store import breaches, dumps, judging, scans
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.progress import Progress
 
@@ -374,12 +376,15 @@ def total(results: Sequence[ChunkResult]) -> ChunkResult:
     return whole
 
 
-def record(plan: ScanPlan, *, db: Engine) -> Recorded:
-    """Judge what was found, write alerts with their notifications, verdicts and watermarks: all of it or nothing."""
+def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None) -> Recorded:
+    """Judge what was found, write alerts with their notifications, verdicts and watermarks: all of it or nothing.
+
+    With `sources` each of those that are on has its say, too; in a scan of a day that is over they have none.
+    """
     with db.begin() as connection:
         chosen = scans.choose(connection, plan.scope)
-        scans.save_judgements(connection, _judged(scans.unjudged(connection)))
-        new_alerts = scans.save_alerts(connection, _rated(scans.unalerted(connection)))
+        judging.save_judgements(connection, judged(judging.unjudged(connection)))
+        new_alerts = judging.save_alerts(connection, rated(judging.unalerted(connection), plan.window.until.date()))
         read = len(dumps.known_before(connection, plan.window.until, (DumpStatus.INGESTED,)))
         unread = len(dumps.known_before(connection, plan.window.until, dumps.UNREAD))
         verdicts = _verdicts(
@@ -389,6 +394,8 @@ def record(plan: ScanPlan, *, db: Engine) -> Recorded:
         scans.save_verdicts(
             connection, verdicts, source=Source.DUMPS, checked_on=last_covered.date(), until=plan.window.until
         )
+        if sources is not None and plan.window.since is None:
+            outside.save_verdicts(connection, sources, until=plan.window.until)
         scans.move_watermarks(connection, job=JOB, since=plan.window.since, until=plan.window.until)
     counts = dict(verdicts.group_by("verdict").len().iter_rows())
     return Recorded(
@@ -400,25 +407,39 @@ def record(plan: ScanPlan, *, db: Engine) -> Recorded:
     )
 
 
-def _decided(frame: pl.DataFrame, name: str, decide: Callable[[dict[str, object]], str]) -> pl.DataFrame:
-    """Add what a rule decides for each row of a small frame of kinds."""
-    return frame.with_columns(pl.Series(name, [decide(row) for row in frame.to_dicts()], dtype=pl.String))
-
-
-def _judged(kinds: pl.DataFrame) -> pl.DataFrame:
-    flags = ("is_sensitive", "is_fabricated", "is_retired", "is_spam_list")
-    return _decided(
-        kinds,
-        "judgement",
-        lambda row: rules.judge(
-            rules.BreachFlags(**{flag: bool(row[flag]) for flag in flags}), verified=bool(row["verified"])
-        ),
+def judged(kinds: pl.DataFrame) -> pl.DataFrame:
+    """The kinds of `judging.unjudged` with what the rules say of each."""
+    flags = [field.name for field in fields(rules.BreachFlags)]
+    rulings = [
+        rules.judge(
+            rules.BreachFlags(**{flag: row[flag] for flag in flags}),
+            verified=row["verified"],
+            held_by_us=row["held_by_us"],
+            not_me=row["not_me"],
+        )
+        for row in kinds.to_dicts()
+    ]
+    return kinds.with_columns(
+        pl.Series("judgement", [one.judgement for one in rulings], dtype=pl.String),
+        pl.Series("judgement_reason", [one.reason for one in rulings], dtype=pl.String),
     )
 
 
-def _rated(kinds: pl.DataFrame) -> pl.DataFrame:
-    rated = [rules.severity(row["data_classes"], SecretKind(row["secret"])) for row in kinds.to_dicts()]
-    return kinds.with_columns(pl.Series("severity", rated, dtype=pl.String))
+def rated(kinds: pl.DataFrame, today: date) -> pl.DataFrame:
+    """The kinds of `judging.unalerted` with how urgent each is."""
+    urgencies = [
+        rules.urgency(
+            rules.Facts(
+                data_classes=row["data_classes"],
+                secret=SecretKind(row["secret"]),
+                age_days=rules.age_days(row["breached_on"], today),
+                reused=row["reused"],
+                from_a_device=row["from_a_device"],
+            )
+        )
+        for row in kinds.to_dicts()
+    ]
+    return kinds.with_columns(pl.Series("severity", urgencies, dtype=pl.String))
 
 
 def _verdicts(standing: pl.DataFrame, *, read: int, unread: int) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.breaches import BreachSource
-from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.exposures import SecretKind, Source
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.subscriptions import Locale
 from kordant_jobs.ports import OutgoingMail
@@ -86,12 +86,23 @@ def _subject(words: Wording, row: LetterRow) -> str:
     return words.say("Security alert: your data was found in the breach “%(title)s”", title=_one_line(row.breach_title))
 
 
+SOURCE_NAMES = {
+    Source.HIBP.value: "Have I Been Pwned",
+    Source.XPOSEDORNOT.value: "XposedOrNot",
+    Source.LEAKCHECK.value: "LeakCheck",
+}
+
+
 def _kind_word(words: Wording, kind: str) -> str:
     return {
         IdentifierKind.EMAIL: words.say("e-mail address"),
         IdentifierKind.PHONE: words.say("phone number"),
         IdentifierKind.USERNAME: words.say("user name"),
         IdentifierKind.DOMAIN: words.say("domain"),
+        IdentifierKind.NATIONAL_ID: words.say("identity number"),
+        IdentifierKind.IBAN: words.say("bank account"),
+        IdentifierKind.CARD: words.say("payment card"),
+        IdentifierKind.PERSON: words.say("name with birth date"),
     }[IdentifierKind(kind)]
 
 
@@ -121,6 +132,17 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
                         "It occurs there once.", "It occurs there %(number)s times.", int(reason["occurrences"])
                     )
                 )
+            case "identifier_at_source" if reason["source"] in SOURCE_NAMES:
+                said.append(
+                    words.say(
+                        "%(source)s lists the %(kind)s %(masked)s in this breach.",
+                        source=SOURCE_NAMES[reason["source"]],
+                        kind=_kind_word(words, reason["kind"]),
+                        masked=masked,
+                    )
+                )
+            case "password_in_other_breaches":
+                said.append(words.say("A password of yours stands in other breaches, too."))
             case "secret_in_dump":
                 said.append(
                     words.say("A password stood next to it, readable by anybody. We did not keep it.")
@@ -166,8 +188,10 @@ def write_letter(row: LetterRow, opened: Opened) -> Letter:
         words.say("You get this mail because Kordant watches this for you."),
         words.say("We never ask for a password, and this mail has no link that you need to open."),
     ]
-    if row.breach_source == BreachSource.HIBP:
+    if row.breach_source in {BreachSource.HIBP, BreachSource.PASTE}:
         footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
+    if any(reason.get("source") == Source.LEAKCHECK for reason in row.why):
+        footer.append(words.say("Powered by LeakCheck."))
     return Letter(
         locale=row.locale,
         subject=_subject(words, row),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from kordant_jobs.domain.breaches import BreachSource
-from kordant_jobs.domain.exposures import SecretKind, Source, Verdict
+from kordant_jobs.domain.exposures import SecretKind, Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.subscriptions import Locale
 from kordant_jobs.jobs.reports_generate import charts, rules
@@ -157,6 +157,8 @@ def _reason(words: Wording, reason: str | None) -> str:
         return words.say("It was not checked in this period.")
     if reason == "no breach dump was ingested yet":
         return words.say("There was nothing to check against yet.")
+    if reason in set(UnknownReason):
+        return words.say("It gave no answer to some of our questions yet; we go on asking.")
     if unread := re.fullmatch(r"(\d+) breach dumps? could not be read yet", reason):
         return words.count(
             "%(number)s collection of stolen data could not be read yet.",
@@ -167,7 +169,12 @@ def _reason(words: Wording, reason: str | None) -> str:
 
 
 def _source_row(words: Wording, line: SourceLine, time_zone: str) -> SourceRow:
-    names = {Source.DUMPS.value: words.say("Collections of stolen data (our own archive)")}
+    names = {
+        Source.DUMPS.value: words.say("Collections of stolen data (our own archive)"),
+        Source.HIBP.value: "Have I Been Pwned",
+        Source.XPOSEDORNOT.value: "XposedOrNot",
+        Source.LEAKCHECK.value: "LeakCheck",
+    }
     verdicts = {
         Verdict.CLEAN: words.say("Nothing found"),
         Verdict.EXPOSED: words.say("Your data is in it"),
@@ -275,8 +282,10 @@ def _notes(words: Wording, figures: ReportFigures) -> list[str]:
             "after some work; medium, helps a fraud; low, a sign only."
         ),
     ]
-    if any(one.breach_source == BreachSource.HIBP for one in figures.exposures):
+    if any(one.breach_source in {BreachSource.HIBP, BreachSource.PASTE} for one in figures.exposures):
         notes.append(words.say("Facts about breaches: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
+    if any(one.source == Source.LEAKCHECK for one in figures.sources):
+        notes.append(words.say("Powered by LeakCheck."))
     return notes
 
 

@@ -80,7 +80,7 @@ def _all_sources(rows: list[dict[str, Any]]) -> tuple[SourceLine, ...]:
         )
         for row in rows
     }
-    for source in Source:
+    for source in (Source.DUMPS,):  # which others are on is not known here: they are told when they said something
         found.setdefault(
             source.value,
             SourceLine(source=source.value, verdict=Verdict.UNKNOWN, reason=NOT_CHECKED, checks=0, checked_at=None),

@@ -32,12 +32,23 @@ from kordant_jobs.store.schema.schedules import (
     scheduler_config,
     scheduler_history,
 )
+from kordant_jobs.store.schema.sources import (
+    alerted,
+    breach_lookups,
+    source_checks,
+    source_evidence,
+    source_hints,
+    source_states,
+    suppressions,
+)
 
 __all__ = [
     "DAGSTER_SCHEMA",
     "SCHEMA",
+    "alerted",
     "alerts",
     "breach_dumps",
+    "breach_lookups",
     "breaches",
     "catalogue_imports",
     "due_slots",
@@ -60,9 +71,14 @@ __all__ = [
     "schedule_starts",
     "scheduler_config",
     "scheduler_history",
+    "source_checks",
+    "source_evidence",
+    "source_hints",
+    "source_states",
     "source_verdicts",
     "subscriber_keys",
     "subscribers",
     "subscriptions",
+    "suppressions",
     "watchlist_items",
 ]

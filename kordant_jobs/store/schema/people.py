@@ -65,6 +65,7 @@ watchlist_items = Table(
     Column("kind", Text, nullable=False),
     Column("identifier_encrypted", LargeBinary, nullable=False),
     Column("blind_index", LargeBinary, comment="16 bytes; null once the subscriber was forgotten"),
+    Column("range_index", LargeBinary, comment="16 bytes: keyed hash of the SHA-1 that range notifications go by"),
     moment("verified_at", nullable=True),
     moment("created_at", default_now=True),
     moment("removed_at", nullable=True),
@@ -77,4 +78,5 @@ watchlist_items = Table(
     ),
     Index(None, "subscriber_id"),
     Index(None, "blind_index"),
+    Index(None, "range_index", postgresql_where=text("range_index IS NOT NULL")),
 )

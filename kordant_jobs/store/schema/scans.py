@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.breaches import BreachSource
-from kordant_jobs.domain.exposures import DumpStatus, Judgement, SecretKind, Verdict
+from kordant_jobs.domain.exposures import DumpStatus, Judgement, JudgementReason, SecretKind, Verdict
 from kordant_jobs.store.schema.base import SCHEMA, belongs_to, metadata, moment, one_of
 
 breaches = Table(
@@ -105,12 +105,14 @@ exposures = Table(
     belongs_to("breach_name", "breaches", "name"),
     Column("secret", Text, nullable=False),
     Column("judgement", Text),
+    Column("judgement_reason", Text, comment="by which rule"),
     moment("first_seen_at"),
     moment("last_seen_at"),
     moment("dismissed_at", nullable=True),
     UniqueConstraint("item_id", "breach_name"),
     one_of("secret", SecretKind),
     one_of("judgement", Judgement),
+    one_of("judgement_reason", JudgementReason),
     Index(None, "breach_name"),
 )
 

@@ -1,0 +1,274 @@
+"""Asking a source over HTTP: bounded in time and size, never redirected, and every failure has a name.
+
+    SourceFailed   one request that gave no usable answer: an `UnknownReason`, and when to ask again
+
+The text of an answer, of an address and of a library's error never leaves this module: each may hold the identifier.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
+from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.ports import Answer, Finding, Question, SourceTerms
+
+if TYPE_CHECKING:
+    import httpx
+
+USER_AGENT = "kordant-jobs"
+"""HIBP answers 403 without one; the others like to know who asks."""
+
+RETRY_AFTER_MOST_S = 3600.0
+"""A source that asks for more patience than this is asked again after it: nobody is put off for a day by one header."""
+
+T = TypeVar("T")
+
+for _name in ("httpx", "httpcore"):  # they log the address of every request, which may hold an identifier
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpLimits:
+    """What one request may take. `total_s` bounds it whole, however slowly bytes drip in; `max_bytes` counts what the
+    answer unpacks to."""
+
+    connect_s: float = 5.0
+    read_s: float = 10.0
+    total_s: float = 20.0
+    max_bytes: int = 8 << 20
+    at_once: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """A whole answer with status 200 or 404; any other is a `SourceFailed`."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    def read_as(self, model: TypeAdapter[T]) -> T:
+        """The body as JSON of this form. Unknown keys are the model's to accept.
+
+        Raises:
+            SourceFailed: it is none.
+        """
+        try:
+            return model.validate_json(self.body)
+        except (ValidationError, ValueError):
+            raise SourceFailed(UnknownReason.UNREADABLE) from None
+
+    @property
+    def looks_like_a_page(self) -> bool:
+        """Whether it is for people: what a proxy or a portal puts in the way, also under a 404."""
+        return "html" in self.content_type or self.body.lstrip()[:1] == b"<"
+
+
+class SourceFailed(SourceUnavailable):
+    """One request gave no usable answer."""
+
+    def __init__(self, reason: UnknownReason, *, retry_after_s: float | None = None) -> None:
+        super().__init__(f"the source gave no usable answer ({reason}).", retry_after_s=retry_after_s)
+        self.reason = reason
+
+
+def retry_after(header: str | None, now: datetime) -> float | None:
+    """Seconds that a Retry-After header asks for, as a number or a date (RFC 9110 §10.2.3); None when it is neither.
+
+    >>> retry_after("7", datetime(2026, 1, 1, tzinfo=UTC))
+    7.0
+    >>> retry_after("Thu, 01 Jan 2026 00:01:00 GMT", datetime(2026, 1, 1, tzinfo=UTC))
+    60.0
+    """
+    text = (header or "").strip()
+    if not text:
+        return None
+    try:
+        wanted = float(text) if text.isascii() and text.isdecimal() else _seconds_until(text, now)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(0.0, wanted), RETRY_AFTER_MOST_S)
+
+
+def _seconds_until(text: str, now: datetime) -> float:
+    moment = parsedate_to_datetime(text)
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now).total_seconds()
+
+
+_STATUSES = {
+    400: UnknownReason.BAD_REQUEST,
+    401: UnknownReason.KEY_REFUSED,
+    403: UnknownReason.FORBIDDEN,
+    422: UnknownReason.BAD_REQUEST,
+    429: UnknownReason.RATE_LIMITED,
+}
+
+
+def _failure_of(status: int, headers: httpx.Headers) -> SourceFailed | None:
+    if status in {200, 404}:
+        return None
+    if 300 <= status < 400:
+        return SourceFailed(UnknownReason.REDIRECTED)
+    reason = _STATUSES.get(status, UnknownReason.UNAVAILABLE if status >= 500 else UnknownReason.UNREADABLE)
+    wait_s = retry_after(headers.get("retry-after"), datetime.now(UTC))
+    return SourceFailed(reason, retry_after_s=wait_s)
+
+
+class Session:
+    """The connections of one batch."""
+
+    def __init__(self, client: httpx.AsyncClient, limits: HttpLimits) -> None:
+        self._client = client
+        self._limits = limits
+        self._slots = asyncio.Semaphore(limits.at_once)
+
+    async def get(
+        self, url: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """The whole answer.
+
+        Raises:
+            SourceFailed: there is none that could be used.
+        """
+        import httpx
+
+        try:
+            async with self._slots, asyncio.timeout(self._limits.total_s):
+                return await self._read(url, params, headers)
+        except (TimeoutError, httpx.TimeoutException):
+            raise SourceFailed(UnknownReason.TIMED_OUT) from None
+        except httpx.DecodingError:
+            raise SourceFailed(UnknownReason.UNREADABLE) from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError):
+            raise SourceFailed(UnknownReason.UNREACHABLE) from None
+
+    async def _read(self, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str] | None) -> Reply:
+        async with self._client.stream("GET", url, params=params, headers=headers) as answer:
+            failure = _failure_of(answer.status_code, answer.headers)
+            if failure is not None:
+                raise failure
+            body = bytearray()
+            async for block in answer.aiter_bytes():
+                body += block
+                if len(body) > self._limits.max_bytes:
+                    raise SourceFailed(UnknownReason.TOO_LARGE)
+            kind = answer.headers.get("content-type", "").lower()
+            return Reply(status=answer.status_code, content_type=kind, body=bytes(body))
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    """Reading the certificates takes 20 ms and more, so once a process."""
+    import httpx
+
+    context = httpx.create_ssl_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+@asynccontextmanager
+async def open_session(limits: HttpLimits, headers: Mapping[str, str]) -> AsyncIterator[Session]:
+    """Connections that end with the block; `headers` go with every request."""
+    import httpx
+
+    async with httpx.AsyncClient(
+        headers={"user-agent": USER_AGENT, **headers},
+        timeout=httpx.Timeout(limits.read_s, connect=limits.connect_s),
+        follow_redirects=False,
+        verify=_tls(),
+        limits=httpx.Limits(max_connections=limits.at_once),
+    ) as client:
+        yield Session(client, limits)
+
+
+class HttpSource(ABC):
+    """What sources over HTTP share: a batch is asked over few connections, and each question gets its answer."""
+
+    source: Source
+    name_of_service: str
+
+    def __init__(self, base_url: str, *, limits: HttpLimits | None = None) -> None:
+        self._base = base_url.rstrip("/")
+        self._limits = limits or HttpLimits()
+
+    @abstractmethod
+    def _headers(self) -> Mapping[str, str]:
+        """What goes with every request, the key included."""
+
+    @abstractmethod
+    async def _findings(self, session: Session, question: Question) -> Sequence[Finding]:
+        """Where the identifier stands; nowhere only after a whole, well-formed answer.
+
+        Raises:
+            SourceFailed: it could not be known.
+        """
+
+    @abstractmethod
+    def requests_for(self, kind: IdentifierKind) -> int:
+        """How many requests one question of this kind costs; 0: it cannot be asked about such."""
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """An answer a question, in their order. See `ports.ExposureSource`."""
+        return asyncio.run(self._ask_all(questions))
+
+    async def _ask_all(self, questions: Sequence[Question]) -> list[Answer]:
+        async with open_session(self._limits, self._headers()) as session:
+            return list(await asyncio.gather(*(self._answer(session, question) for question in questions)))
+
+    async def _answer(self, session: Session, question: Question) -> Answer:
+        item_id = question.item_id
+        if not self.requests_for(question.kind):
+            return Answer(item_id=item_id, verdict=Verdict.UNKNOWN, reason=UnknownReason.BAD_REQUEST)
+        try:
+            found = await self._findings(session, question)
+        except SourceFailed as failure:
+            return Answer(
+                item_id=item_id,
+                verdict=Verdict.UNKNOWN,
+                reason=failure.reason,
+                retry_after_s=failure.retry_after_s,
+            )
+        once = tuple({finding.reference: finding for finding in found}.values())
+        return Answer(item_id=item_id, verdict=Verdict.EXPOSED if once else Verdict.CLEAN, findings=once)
+
+    def terms(self) -> SourceTerms | None:
+        """None: it tells no terms."""
+        return None
+
+    def under(self, terms: SourceTerms) -> Self:
+        """The same source."""
+        return self
+
+    def fetch(self, path: str, *, params: Mapping[str, str] | None = None) -> Reply:
+        """One answer outside of a batch.
+
+        Raises:
+            SourceUnavailable: there is none, for the reason said.
+        """
+
+        async def fetch_one() -> Reply:
+            async with open_session(self._limits, self._headers()) as session:
+                return await session.get(self._base + path, params=params)
+
+        try:
+            return asyncio.run(fetch_one())
+        except SourceFailed as failure:
+            raise SourceUnavailable(
+                f"{self.name_of_service} gave no usable answer ({failure.reason}). "
+                "`kordant-jobs sources check` says how it stands.",
+                retry_after_s=failure.retry_after_s,
+            ) from None

@@ -1,0 +1,52 @@
+"""Which outside sources are on, by the settings; one that is off says what would turn it on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kordant_jobs.adapters.sources.hibp import Hibp
+from kordant_jobs.adapters.sources.leakcheck import LeakCheck
+from kordant_jobs.adapters.sources.pwned_passwords import PwnedPasswordsCorpus, PwnedPasswordsRange
+from kordant_jobs.adapters.sources.xposedornot import XposedOrNot
+from kordant_jobs.domain.exposures import Source
+from kordant_jobs.ports import ExposureSource
+from kordant_jobs.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The sources that may be asked, and why each other may not."""
+
+    on: Mapping[Source, ExposureSource] = field(default_factory=dict)
+    off: Mapping[Source, str] = field(default_factory=dict)
+
+
+def open_sources(settings: Settings) -> Sources:
+    """The outside sources of the settings. Nothing is asked yet."""
+    on: dict[Source, ExposureSource] = {}
+    off: dict[Source, str] = {}
+    if settings.hibp_api_key is not None:
+        on[Source.HIBP] = Hibp(settings.hibp_api_key, base_url=settings.hibp_url)
+    else:
+        off[Source.HIBP] = "no key: set KORDANT_HIBP_API_KEY"
+    if settings.xposedornot:
+        on[Source.XPOSEDORNOT] = XposedOrNot(settings.xposedornot_url)
+    else:
+        off[Source.XPOSEDORNOT] = "it would be told addresses as they are: set KORDANT_XPOSEDORNOT=1 if you want that"
+    if settings.leakcheck_api_key is not None or settings.leakcheck_public:
+        on[Source.LEAKCHECK] = LeakCheck(settings.leakcheck_api_key, base_url=settings.leakcheck_url)
+    else:
+        off[Source.LEAKCHECK] = "no key: set KORDANT_LEAKCHECK_API_KEY, or KORDANT_LEAKCHECK_PUBLIC=1"
+    return Sources(on=on, off=off)
+
+
+def open_pwned_passwords(settings: Settings) -> PwnedPasswordsRange | PwnedPasswordsCorpus:
+    """Pwned Passwords: the downloaded corpus where there is one, else the range API.
+
+    Raises:
+        PermanentError: the corpus of the settings is not there.
+    """
+    if settings.pwned_passwords_corpus is not None:
+        return PwnedPasswordsCorpus(settings.pwned_passwords_corpus)
+    return PwnedPasswordsRange(settings.pwned_passwords_url)

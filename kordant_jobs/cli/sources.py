@@ -1,0 +1,212 @@
+"""Commands on outside sources and what was found: kordant-jobs sources | exposures."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import sqlalchemy as sa
+import typer
+
+from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
+from kordant_jobs.domain.exposures import Source
+from kordant_jobs.errors import KordantError, SettingsError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from kordant_jobs.ports import ExposureSource
+    from kordant_jobs.settings import Settings
+
+sources_app = typer.Typer(help="Outside sources: which are on, and how they stand.", no_args_is_help=True)
+exposures_app = typer.Typer(help="Exposures: what was found, on what evidence; 'not me'.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is no id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
+
+
+def _facts(source: Source, off: str | None, db: Engine) -> dict[str, Any]:
+    from kordant_jobs.store import source_states
+
+    with db.begin() as connection:
+        state = source_states.state_of(connection, source)
+        now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        counts = connection.execute(
+            sa.text("SELECT verdict, count(*) FROM kordant.source_checks WHERE source = :source GROUP BY 1"),
+            {"source": source.value},
+        )
+        answers = {verdict: int(number) for verdict, number in counts}
+    paused = state.open_until if state.open_until is not None and state.open_until > now else None
+    return {
+        "source": source.value,
+        "state": "off" if off else ("paused" if paused else "on"),
+        "why": off or state.last_reason if off or paused or state.failures else None,
+        "paused_until": paused,
+        "last_answer_at": state.last_ok_at,
+        "requests_per_minute": state.terms.requests_per_minute if state.terms else None,
+        "k_anonymity": state.terms.k_anonymity if state.terms else None,
+        "answers": answers,
+    }
+
+
+@sources_app.command("list")
+def list_sources(as_json: AsJson = False) -> None:
+    """Which sources are on, why the others are not, and what they answered. Asks nobody."""
+    from kordant_jobs.adapters.sources.registry import open_sources
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session:
+        found = open_sources(session.settings)
+        rows = [_facts(one, found.off.get(one), session.db) for one in Source if one is not Source.DUMPS]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["source", "state", "why", "last answer", "a minute", "clean", "exposed", "unknown"],
+        [
+            (
+                row["source"], row["state"], row["why"],
+                row["last_answer_at"] and f"{row['last_answer_at']:%Y-%m-%d %H:%M}", row["requests_per_minute"],
+                *(row["answers"].get(verdict, 0) for verdict in ("clean", "exposed", "unknown")),
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+CHECKED_WITH = "account-exists@hibp-integration-tests.com"
+"""An address of nobody's that every source may be asked about."""
+
+
+@sources_app.command()
+def check(as_json: AsJson = False) -> None:
+    """Ask every source that is on one question about nobody, and let those that answer be asked again at once."""
+    from kordant_jobs.adapters.sources.registry import open_sources
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session:
+        found = open_sources(session.settings)
+        rows = [_check(source, one, session.db) for source, one in found.on.items()]
+        rows.append(_check_passwords(session.settings))
+        off = {source.value: why for source, why in found.off.items()}
+    if as_json:
+        print_json({"checked": rows, "off": off})
+    else:
+        print_table(["source", "answer", "why"], [(row["source"], row["answer"], row["why"]) for row in rows])
+        for source, why in off.items():
+            out.print(f"[dim]{source} is off: {why}[/]")
+    if any(row["answer"] == "unknown" for row in rows):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _check(source: Source, adapter: ExposureSource, db: Engine) -> dict[str, Any]:
+    from kordant_jobs.domain.identifiers import IdentifierKind
+    from kordant_jobs.jobs.darkwatch_scan.sources import under_its_terms
+    from kordant_jobs.ports import Question
+    from kordant_jobs.store import source_states
+
+    with db.begin() as connection:
+        source_states.close(connection, source)
+    try:
+        one, _ = under_its_terms(adapter, db=db)
+    except KordantError as error:
+        return {"source": source.value, "answer": "unknown", "why": str(error)}
+    [answer] = one.ask([Question(item_id=UUID(int=0), kind=IdentifierKind.EMAIL, canonical=CHECKED_WITH)])
+    with db.begin() as connection:
+        now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        source_states.report(connection, source, [answer], now=now)
+    return {"source": source.value, "answer": answer.verdict.value, "why": answer.reason and answer.reason.value}
+
+
+def _check_passwords(settings: Settings) -> dict[str, Any]:
+    from kordant_jobs.adapters.sources.registry import open_pwned_passwords
+
+    try:
+        seen = open_pwned_passwords(settings).times_seen("password")
+    except KordantError as error:
+        return {"source": "pwned_passwords", "answer": "unknown", "why": str(error)}
+    return {"source": "pwned_passwords", "answer": "exposed" if seen else "clean", "why": None}
+
+
+@sources_app.command()
+def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3080) -> None:
+    """Take range notifications of Have I Been Pwned until Ctrl-C. Put a proxy with TLS before it."""
+    import uvicorn
+
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.darkwatch_scan.webhook import PATH, range_webhook
+
+    with open_session() as session:
+        if session.settings.range_webhook_secret is None:
+            raise SettingsError("KORDANT_RANGE_WEBHOOK_SECRET is unset: nobody could prove a notification.")
+        app = range_webhook(session.db, session.keyring, session.settings.range_webhook_secret)
+        err.print(f"http://127.0.0.1:{port}{PATH}")
+        uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+
+
+@exposures_app.command("list")
+def list_exposures(
+    subscription: Annotated[str, typer.Argument(help="The subscription, by id.")], as_json: AsJson = False
+) -> None:
+    """What a subscription is exposed in, what was judged of it and by which rule."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import evidence
+
+    with open_session() as session, session.db.begin() as connection:
+        found = evidence.of_subscription(connection, _uuid(subscription))
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    print_table(
+        ["exposure", "kind", "breach", "judgement", "by rule", "severity", "seen by"],
+        [
+            (
+                one.exposure_id, one.item_kind, one.breach_name, one.judgement, one.judgement_reason, one.severity,
+                ", ".join(sorted({place.source for place in one.places})),
+            )
+            for one in found
+        ],
+    )  # fmt: skip
+
+
+@exposures_app.command("show")
+def show_exposure(
+    exposure: Annotated[str, typer.Argument(help="The exposure, by id.")], as_json: AsJson = False
+) -> None:
+    """All evidence of an exposure: breach, dates, data, and where it was seen. Never what stood there."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import evidence
+
+    with open_session() as session, session.db.begin() as connection:
+        found = evidence.of_exposures(connection, [_uuid(exposure)])
+    if not found:
+        raise SettingsError(f"there is no exposure {exposure}.")
+    if as_json:
+        print_json(asdict(found[0]))
+        return
+    facts = asdict(found[0])
+    places = facts.pop("places")
+    print_facts({**facts, "data_classes": ", ".join(found[0].data_classes)})
+    for place in places:
+        print_facts({f"  {name}": value for name, value in place.items() if value not in (None, ())})
+
+
+@exposures_app.command("not-me")
+def not_me(exposure: Annotated[str, typer.Argument(help="The exposure, by id.")]) -> None:
+    """The subscriber says that an exposure is not theirs: they never hear of that identifier in that breach again."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import judging
+
+    with open_session() as session, session.db.begin() as connection:
+        if not judging.not_me(connection, _uuid(exposure), said_by=f"cli:{getpass.getuser()}"):
+            raise SettingsError(f"there is no exposure {exposure}.")
+    out.print("noted")

@@ -1,0 +1,94 @@
+"""What identifies a person in a breach, in its one canonical form, and how it may be shown: one file a kind.
+
+The only place that normalises. A watched item and a line of a dump meet because both went through
+`normalise`; `adapters/dumps/bulk.py` does the same to columns and is tested to agree with it value by value.
+Pure. Blind indexes and encryption are not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from kordant_jobs.domain.identifiers.card import CARD
+from kordant_jobs.domain.identifiers.domain import DOMAIN, DOMAIN_ASCII
+from kordant_jobs.domain.identifiers.email import (
+    EMAIL,
+    EMAIL_LOCAL_MAX_OCTETS,
+    EMAIL_MAX_OCTETS,
+    LOCAL_ASCII,
+    sha1_hex,
+)
+from kordant_jobs.domain.identifiers.iban import IBAN
+from kordant_jobs.domain.identifiers.national_id import NATIONAL_ID
+from kordant_jobs.domain.identifiers.person import PERSON
+from kordant_jobs.domain.identifiers.phone import PHONE
+from kordant_jobs.domain.identifiers.spec import HIDDEN, TRIMMED, IdentifierKind, KindSpec
+from kordant_jobs.domain.identifiers.username import USERNAME, USERNAME_MAX, USERNAME_MIN
+
+__all__ = [
+    "DOMAIN_ASCII",
+    "EMAIL_LOCAL_MAX_OCTETS",
+    "EMAIL_MAX_OCTETS",
+    "HIDDEN",
+    "KINDS",
+    "LOCAL_ASCII",
+    "TRIMMED",
+    "USERNAME_MAX",
+    "USERNAME_MIN",
+    "IdentifierKind",
+    "KindSpec",
+    "kept",
+    "mask",
+    "normalise",
+    "sha1_hex",
+]
+
+KINDS: Mapping[IdentifierKind, KindSpec] = MappingProxyType(
+    {
+        IdentifierKind.EMAIL: EMAIL,
+        IdentifierKind.PHONE: PHONE,
+        IdentifierKind.USERNAME: USERNAME,
+        IdentifierKind.DOMAIN: DOMAIN,
+        IdentifierKind.NATIONAL_ID: NATIONAL_ID,
+        IdentifierKind.IBAN: IBAN,
+        IdentifierKind.CARD: CARD,
+        IdentifierKind.PERSON: PERSON,
+    }
+)
+"""Every kind that can be watched."""
+
+
+def normalise(kind: IdentifierKind, raw: str, *, phone_region: str = "US") -> str | None:
+    """The canonical form, or None when `raw` is no such identifier. Idempotent; never raises.
+
+    `phone_region` counts only for phone numbers written without a country.
+
+    >>> normalise(IdentifierKind.EMAIL, " John.Doe+shop@BÜCHER.example ")
+    'john.doe+shop@xn--bcher-kva.example'
+    >>> normalise(IdentifierKind.PHONE, "(202) 555-0143")
+    '+12025550143'
+    >>> normalise(IdentifierKind.USERNAME, "@John_Doe")
+    'john_doe'
+    >>> normalise(IdentifierKind.EMAIL, '"john doe"@example.com') is None
+    True
+    """
+    return KINDS[kind].normalise(raw, phone_region)
+
+
+def mask(kind: IdentifierKind, canonical: str) -> str:
+    """The identifier as it may be shown: first character and domain, or last four digits.
+
+    >>> mask(IdentifierKind.EMAIL, "john@example.com"), mask(IdentifierKind.PHONE, "+12025550143")
+    ('j•••@example.com', '+1 ••• ••• 0143')
+    """
+    return KINDS[kind].mask(canonical)
+
+
+def kept(kind: IdentifierKind, canonical: str) -> str:
+    """What may be sealed of an identifier: itself, or of kinds that are kept as a hash only what its mask shows.
+
+    >>> kept(IdentifierKind.CARD, "4111111111111111"), kept(IdentifierKind.USERNAME, "john_doe")
+    ('••• 1111', 'john_doe')
+    """
+    return mask(kind, canonical) if KINDS[kind].keeps_masked else canonical

@@ -1,0 +1,96 @@
+"""What a scan covers, how its work is shared out, and what a source's silence means. Pure: no clock, no database.
+
+Which exposures are told and how urgent they are is `rules.judgement`; when a source is asked again, `rules.asking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from kordant_jobs.domain.exposures import Verdict
+from kordant_jobs.jobs.darkwatch_scan.rules.judgement import (
+    CRITICAL_DATA,
+    HIGH_DATA,
+    MEDIUM_DATA,
+    BreachFlags,
+    Facts,
+    Ruling,
+    age_days,
+    judge,
+    severity,
+    urgency,
+)
+
+__all__ = [
+    "CRITICAL_DATA",
+    "HIGH_DATA",
+    "MAX_CHUNKS",
+    "MEDIUM_DATA",
+    "OVERLAP",
+    "BreachFlags",
+    "Facts",
+    "Ruling",
+    "Window",
+    "age_days",
+    "balanced",
+    "judge",
+    "severity",
+    "urgency",
+    "verdict",
+]
+
+OVERLAP = timedelta(hours=1)
+"""How far a scan looks back over what the one before covered. A row's `created_at` is when its transaction began,
+so a transaction that took up to an hour to commit is still seen; what is found twice is written once."""
+
+MAX_CHUNKS = 12
+"""Chunks of one run. A mapped op costs about 20 ms and 11 kB of event log, so a chunk is many dumps, not one."""
+
+
+def verdict(*, exposures: int, dumps_read: int, dumps_unread: int) -> tuple[Verdict, str | None]:
+    """What our corpus says of a subscription with that many told exposures.
+
+    >>> verdict(exposures=0, dumps_read=3, dumps_unread=1)
+    (<Verdict.UNKNOWN: 'unknown'>, '1 breach dump could not be read yet')
+    """
+    unread = None
+    if dumps_unread:
+        unread = f"{dumps_unread} breach {'dump' if dumps_unread == 1 else 'dumps'} could not be read yet"
+    if exposures:
+        return Verdict.EXPOSED, unread
+    if unread:
+        return Verdict.UNKNOWN, unread
+    if not dumps_read:
+        return Verdict.UNKNOWN, "no breach dump was ingested yet"
+    return Verdict.CLEAN, None
+
+
+T = TypeVar("T")
+
+
+def balanced(weighted: Sequence[tuple[T, int]], chunks: int = MAX_CHUNKS) -> list[list[T]]:
+    """Share out weighted work over at most `chunks` lists of about equal weight, heaviest first; none is empty.
+
+    >>> balanced([("a", 9), ("b", 5), ("c", 4)], 2)
+    [['a'], ['b', 'c']]
+    """
+    count = min(chunks, len(weighted))
+    shares: list[tuple[int, list[T]]] = [(0, []) for _ in range(count)]
+    for one, weight in sorted(weighted, key=lambda pair: -pair[1]):
+        least = min(range(count), key=lambda place: (shares[place][0], place))
+        shares[least] = (shares[least][0] + max(1, weight), [*shares[least][1], one])
+    return [share for _, share in shares]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The moments in which a pair (item, dump) became known that a scan covers: `since` ≤ moment < `until`.
+
+    A pair becomes known when the later of the two does. `since` None means each subscription's own watermark.
+    """
+
+    since: datetime | None
+    until: datetime

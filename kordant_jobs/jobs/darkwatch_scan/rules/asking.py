@@ -1,0 +1,74 @@
+"""When an outside source is asked again, and what its answers mean for a subscription. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from kordant_jobs.domain.breaches import Breach
+from kordant_jobs.domain.exposures import RETRYABLE, Source, UnknownReason, Verdict
+
+RETRIES_S = (2.0, 60.0, 600.0, 3600.0, 21_600.0)
+"""Wait after the first, second, … failed question; the last holds from then on. The first is for a hiccup, within the
+same scan; six hours leave a source that is down for a day four tries."""
+
+REFUSED_S = 86_400.0
+"""Wait after an answer that needs somebody to change something: a day."""
+
+RECHECK_AFTER: Mapping[Source, timedelta] = {
+    Source.HIBP: timedelta(days=180),
+    Source.XPOSEDORNOT: timedelta(days=30),
+    Source.LEAKCHECK: timedelta(days=30),
+}
+"""How old an answer may be. HIBP's changes only when it adds a breach (its documentation: do not poll accounts), which
+asks everybody again; half a year is for breaches that were changed. The others tell no such news."""
+
+
+def retry_delay_s(reason: UnknownReason, attempts: int, retry_after_s: float | None) -> float:
+    """How long to leave a question alone after `attempts` failed ones in a row; the source's own word, if longer.
+
+    >>> retry_delay_s(UnknownReason.UNAVAILABLE, 1, None), retry_delay_s(UnknownReason.RATE_LIMITED, 1, 7.0)
+    (2.0, 7.0)
+    >>> retry_delay_s(UnknownReason.KEY_REFUSED, 1, None)
+    86400.0
+    """
+    own = RETRIES_S[min(max(attempts, 1), len(RETRIES_S)) - 1] if reason in RETRYABLE else REFUSED_S
+    return max(own, retry_after_s or 0.0)
+
+
+def source_verdict(*, exposures: int, unknown: Mapping[str, int]) -> tuple[Verdict, str | None]:
+    """What a source says of a subscription: told exposures, and identifiers without an answer by reason.
+
+    >>> source_verdict(exposures=0, unknown={"timed_out": 1})
+    (<Verdict.UNKNOWN: 'unknown'>, 'timed_out')
+    """
+    reason = max(unknown, key=lambda one: (unknown[one], one)) if unknown else None
+    if exposures:
+        return Verdict.EXPOSED, reason
+    return (Verdict.UNKNOWN, reason) if reason else (Verdict.CLEAN, None)
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def same_breach(told: Breach, known: Sequence[Breach]) -> str | None:
+    """The catalogued breach that another source speaks of under its own name; None when it is none or not sure.
+
+    Sure is the same name but for case and marks, or the domain of exactly one breach, unless both name a day and these
+    lie more than a year apart.
+
+    >>> adobe = Breach(name="Adobe", title="Adobe", domain="adobe.com")
+    >>> same_breach(Breach(name="Adobe.com", title="", domain="adobe.com"), [adobe])
+    'Adobe'
+    """
+    for one in known:
+        if _plain(one.name) == _plain(told.name):
+            return one.name
+    there = [one for one in known if told.domain and one.domain.lower() == told.domain.lower()]
+    if len(there) != 1:
+        return None
+    days = (told.breached_on, there[0].breached_on)
+    if days[0] and days[1] and abs((days[0] - days[1]).days) > 366:
+        return None
+    return there[0].name

@@ -1,0 +1,186 @@
+"""Whether an exposure is told, why or why not, and how urgent it is. Pure. `docs/judgement.md` says it for people.
+
+Each rule stands with its reason. The first of `judge` that speaks decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.exposures import Judgement, JudgementReason, SecretKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreachFlags:
+    """What is known of a breach that decides whether its exposures are told.
+
+    `is_unverified`: a catalogue lists it and nobody could verify it. A dump that we hold is no such: its data lies
+    before us.
+    """
+
+    is_sensitive: bool = False
+    is_fabricated: bool = False
+    is_retired: bool = False
+    is_spam_list: bool = False
+    is_unverified: bool = False
+    is_malware: bool = False
+    is_stealer_log: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """Whether an exposure is told, and by which rule."""
+
+    judgement: Judgement
+    reason: JudgementReason
+
+
+def judge(breach: BreachFlags, *, verified: bool, held_by_us: bool = False, not_me: bool = False) -> Ruling:
+    """Whether an exposure in `breach` is told to whoever watches the identifier.
+
+    `verified`: the watcher proved to own it. `held_by_us`: it stands in a dump of our own. `not_me`: they said
+    that it is not theirs.
+
+    >>> judge(BreachFlags(is_sensitive=True), verified=False).judgement.value
+    'withheld_sensitive'
+    >>> judge(BreachFlags(is_stealer_log=True), verified=True).reason.value
+    'stealer_log'
+    """
+    if not_me:  # The subscriber knows best; an alert that comes again teaches them to ignore the next one.
+        return Ruling(judgement=Judgement.NOT_ME, reason=JudgementReason.NOT_ME)
+    if breach.is_fabricated:  # Made up to look like a breach: nothing of the person leaked (HIBP, 'Fabricated').
+        return Ruling(judgement=Judgement.NOT_A_BREACH, reason=JudgementReason.FABRICATED)
+    if breach.is_retired:  # Taken back by the catalogue: it must not be shown any more (HIBP, 'Retired breach').
+        return Ruling(judgement=Judgement.NOT_A_BREACH, reason=JudgementReason.RETIRED)
+    if breach.is_spam_list:  # Addresses gathered to send spam: no account is at risk (HIBP, 'Spam list').
+        return Ruling(judgement=Judgement.NOT_A_BREACH, reason=JudgementReason.SPAM_LIST)
+    if breach.is_sensitive and not verified:
+        # That somebody is in it tells something intimate; whoever only types an address must not learn it.
+        return Ruling(judgement=Judgement.WITHHELD_SENSITIVE, reason=JudgementReason.SENSITIVE_AND_NOT_VERIFIED)
+    if breach.is_unverified and not held_by_us:
+        # Nobody could tell whether it happened (HIBP, 'Unverified'): kept, and told once somebody could.
+        return Ruling(judgement=Judgement.WITHHELD_UNVERIFIED, reason=JudgementReason.UNVERIFIED)
+    return Ruling(judgement=Judgement.ALERT, reason=_why_told(breach))
+
+
+def _why_told(breach: BreachFlags) -> JudgementReason:
+    if breach.is_stealer_log:
+        return JudgementReason.STEALER_LOG
+    if breach.is_malware:
+        return JudgementReason.MALWARE
+    return JudgementReason.SENSITIVE_TO_ITS_OWNER if breach.is_sensitive else JudgementReason.BREACH
+
+
+CRITICAL_DATA = frozenset(
+    {
+        "Social security numbers",
+        "Government issued IDs",
+        "Passport numbers",
+        "Driver's licenses",
+        "Bank account numbers",
+        "Credit cards",
+        "Credit card CVV",
+        "PINs",
+        "Biometric data",
+        "Encrypted keys",
+        "Mnemonic phrases",
+        "Private keys",
+        "Taxation records",
+    }
+)
+"""Data that suffices to take money or an identity at once, and that one cannot simply change. It does not age."""
+
+PASSWORD_DATA = frozenset({"Passwords", "Historical passwords"})
+
+HIGH_DATA = PASSWORD_DATA | {
+    "Auth tokens",
+    "Security questions and answers",
+    "Partial credit card data",
+    "Health insurance information",
+    "Personal health data",
+    "Password hints",
+    "Private messages",
+}
+"""Data that opens an account, or that harms by being known."""
+
+MEDIUM_DATA = frozenset(
+    {
+        "Phone numbers",
+        "Physical addresses",
+        "Dates of birth",
+        "Names",
+        "Geographic locations",
+        "Purchases",
+        "IP addresses",
+        "Social media profiles",
+    }
+)
+"""Data that makes a fraud against the person believable."""
+
+OLD_AFTER_DAYS = 5 * 365
+"""A breach this old is one step less urgent: by then its passwords were tried everywhere, or changed. It is our own
+figure, not a measured one."""
+
+_RISING = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What makes an exposure urgent. `reused`: a password of the same identifier stands in another breach too."""
+
+    data_classes: Collection[str]
+    secret: SecretKind = SecretKind.NONE
+    age_days: int | None = None
+    reused: bool = False
+    from_a_device: bool = False
+    """Malware took it from a device: a stealer log, or the loot of a botnet."""
+
+
+def urgency(facts: Facts) -> Severity:
+    """How urgent an exposure is: by the worst of what the breach holds and of what stood beside the identifier.
+
+    - A password in clear is usable by anybody now: critical. A hashed one is, after some work: high.
+    - What malware took from a device is at least high, since the device may still be infected, whatever its age.
+    - A password while another one of the same identifier is out already: one step up. Two show how the person makes
+      them, and lists of such pairs are what is tried first.
+    - Older than `OLD_AFTER_DAYS`: one step down, unless a password in clear, data that does not age, or a device.
+
+    >>> urgency(Facts(data_classes=["Passwords"])).value, urgency(Facts(data_classes=["Passwords"], reused=True)).value
+    ('high', 'critical')
+    >>> urgency(Facts(data_classes=["Passwords"], age_days=4000)).value
+    'medium'
+    """
+    base = severity(facts.data_classes, facts.secret)
+    if base is Severity.CRITICAL:
+        return base
+    step = _RISING.index(base)
+    has_password = facts.secret is not SecretKind.NONE or bool(PASSWORD_DATA & set(facts.data_classes))
+    if facts.reused and has_password:
+        step += 1
+    if facts.age_days is not None and facts.age_days > OLD_AFTER_DAYS and not facts.from_a_device:
+        step -= 1
+    if facts.from_a_device:
+        step = max(step, _RISING.index(Severity.HIGH))
+    return _RISING[min(max(step, 0), len(_RISING) - 1)]
+
+
+def severity(data_classes: Collection[str], secret: SecretKind) -> Severity:
+    """How urgent it is by what leaked alone. The names of the data classes are HIBP's (`GET /dataclasses`).
+
+    >>> severity(["Email addresses"], SecretKind.CLEAR).value, severity(["Email addresses"], SecretKind.NONE).value
+    ('critical', 'low')
+    """
+    held = set(data_classes)
+    if secret is SecretKind.CLEAR or held & CRITICAL_DATA:
+        return Severity.CRITICAL
+    if secret is SecretKind.HASHED or held & HIGH_DATA:
+        return Severity.HIGH
+    return Severity.MEDIUM if held & MEDIUM_DATA else Severity.LOW
+
+
+def age_days(breached_on: date | None, today: date) -> int | None:
+    """How old a breach is; None when nobody knows its day. A day to come counts as today."""
+    return None if breached_on is None else max(0, (today - breached_on).days)

@@ -1,0 +1,43 @@
+"""The sensor that hears of a new breach. It only notes it: `new_data_sensor` sees the note, and the scan it asks for
+reads the whole catalogue and asks about everybody anew."""
+
+import json
+
+import dagster as dg
+from sqlalchemy import Engine
+
+from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
+from kordant_jobs.ports import BreachFeed
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store import breach_lookups
+
+LOOK_S = 60
+"""Between two looks. One page that HIBP's cache holds; its documentation advises a look every few minutes."""
+
+
+@dg.sensor(
+    job=darkwatch_scan,
+    minimum_interval_seconds=LOOK_S,
+    default_status=dg.DefaultSensorStatus.RUNNING if load_settings().hibp_watch else dg.DefaultSensorStatus.STOPPED,
+    description="Have I Been Pwned has a new breach: it is noted, and the tiers that have real time are scanned at "
+    "once. Runs with KORDANT_HIBP_WATCH=1.",
+)
+def latest_breach_sensor(
+    context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], breach_feed: dg.ResourceParam[BreachFeed]
+) -> dg.SensorResult | dg.SkipReason:
+    """Note the newest breach if nobody noted it before. The same one twice is one."""
+    try:
+        latest = breach_feed.latest_breach()
+    except SourceUnavailable as error:
+        return dg.SkipReason(str(error))
+    seen = json.dumps([latest.name, latest.added_at.isoformat() if latest.added_at else None])
+    if seen == context.cursor:
+        return dg.SkipReason("nothing is new")
+    with db.begin() as connection:
+        new = breach_lookups.is_newer(connection, latest)
+        if new:
+            breach_lookups.save(connection, [latest], as_news=True)
+            breach_lookups.catalogue_is_due(connection)
+    said = f"{latest.name} is new and noted; a scan follows" if new else f"{latest.name} was known"
+    return dg.SensorResult(skip_reason=said, cursor=seen)
