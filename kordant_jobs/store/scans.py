@@ -13,7 +13,9 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from kordant_jobs.domain.notifications import Category
 from kordant_jobs.domain.subscriptions import SubscriptionStatus
+from kordant_jobs.store import outbox
 from kordant_jobs.store.bulk import read_frame, write_frame
 from kordant_jobs.store.schema import subscriptions
 
@@ -176,7 +178,7 @@ def unalerted(connection: Connection) -> pl.DataFrame:
 
 
 def save_alerts(connection: Connection, severities: pl.DataFrame) -> int:
-    """Write an alert, with why it is them, and its notification, for each exposure that `unalerted` spoke of.
+    """Write an alert, with why it is them, and its notifications, for each exposure that `unalerted` spoke of.
 
     `severities`: breach_name, secret, severity. Returns how many alerts there are now that were not before.
     """
@@ -184,7 +186,9 @@ def save_alerts(connection: Connection, severities: pl.DataFrame) -> int:
         sa.text("CREATE TEMP TABLE severities (breach_name text, secret text, severity text) ON COMMIT DROP")
     )
     write_frame(connection, severities, "severities", ["breach_name", "secret", "severity"])
-    return int(connection.execute(sa.text(_SAVE_ALERTS)).scalar_one())
+    made = list(connection.execute(sa.text(_SAVE_ALERTS)).scalars())
+    outbox.queue(connection, made, Category.BREACH)
+    return len(made)
 
 
 _SAVE_ALERTS = f"""
@@ -209,12 +213,9 @@ WITH told AS (
         WHERE v.exposure_id = t.exposure_id ORDER BY d.known_at, d.id LIMIT 1
     ) first ON true
     ON CONFLICT (exposure_id) DO NOTHING
-    RETURNING id, subscription_id
-), queued AS (
-    INSERT INTO kordant.notification_outbox (id, alert_id, subscription_id, channel)
-    SELECT gen_random_uuid(), id, subscription_id, 'email' FROM made
+    RETURNING id
 )
-SELECT count(*) FROM made
+SELECT id FROM made
 """  # noqa: S608 - put together from constants
 
 

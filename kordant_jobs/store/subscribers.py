@@ -14,7 +14,13 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.subscriptions import SubscriptionStatus
 from kordant_jobs.store.bulk import write_frame
 from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.schema import subscriber_keys, subscribers, subscriptions, watchlist_items
+from kordant_jobs.store.schema import (
+    contact_addresses,
+    subscriber_keys,
+    subscribers,
+    subscriptions,
+    watchlist_items,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +100,9 @@ def forget(connection: Connection, subscriber_id: UUID) -> bool:
         return False
     connection.execute(
         sa.update(watchlist_items).where(watchlist_items.c.subscriber_id == subscriber_id).values(blind_index=None)
+    )
+    connection.execute(
+        sa.update(contact_addresses).where(contact_addresses.c.subscriber_id == subscriber_id).values(blind_index=None)
     )
     connection.execute(
         sa.update(subscriptions)

@@ -80,7 +80,7 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
 def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SensorResult | dg.SkipReason:
     """Ask for one run when something is due and no run is under way: a run sends until nothing is due."""
     with db.connect() as connection:
-        waiting = due(connection, Channel.EMAIL)
+        waiting = due(connection, [Channel.EMAIL])
     if not waiting:
         return dg.SkipReason("nothing is due")
     if _under_way(context.instance, notifications_send.name):

@@ -32,11 +32,13 @@ from kordant_jobs.demo.population import make_population
 from kordant_jobs.domain.alerts import Channel, OutboxStatus
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.notifications_send import service
-from kordant_jobs.jobs.notifications_send.letter import Sender, compose
+from kordant_jobs.jobs.notifications_send.mail import Sender, compose
+from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
+from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.ports import OutgoingMail
 from kordant_jobs.store import database, outbox, subscribers
 from kordant_jobs.store.embedded import EmbeddedPostgres
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.keyring import Keyring, SubscriberKeys
 from kordant_jobs.store.outbox import Mark
 from kordant_jobs.store.progress import Progress
 
@@ -177,12 +179,16 @@ def _claimed(world: World, limit: int) -> list[tuple[outbox.Claim, outbox.Letter
     return [(claim, rows[claim.id]) for claim in claims]
 
 
+def _parcel(row: outbox.LetterRow, keys: SubscriberKeys) -> Parcel:
+    return Parcel(id=row.id, rows=(row,), opened=(service.opened(row, keys),))
+
+
 def _composed(world: World, mails: int) -> list[OutgoingMail]:
     found = [row for _, row in _claimed(world, mails)]
     with world.db.connect() as connection:
         keys = world.keyring.load_keys(connection, list({row.subscriber_id for row in found}))
     now = datetime.now(UTC)
-    ready = [compose(row, service.opened(row, keys), sender=SENDER, now=now) for row in found]
+    ready = [compose(_parcel(row, keys), sender=SENDER, now=now) for row in found]
     _all_due_again(world)
     return ready
 
@@ -192,8 +198,7 @@ def _by_the_job(world: World, mails: int) -> None:
         service.send_due(
             db=world.db,
             keyring=world.keyring,
-            mail=world.transport,
-            sender=SENDER,
+            outlets=[mail_outlet(world.transport, SENDER)],
             limit=mails,
             progress=progress,
         )
@@ -217,7 +222,7 @@ def _by_plain_program(world: World, mails: int) -> None:
             ((claim, row),) = _claimed(world, 1)
             with world.db.connect() as connection:
                 keys = world.keyring.load_keys(connection, [row.subscriber_id])
-            mail = compose(row, service.opened(row, keys), sender=SENDER, now=datetime.now(UTC))
+            mail = compose(_parcel(row, keys), sender=SENDER, now=datetime.now(UTC))
             client.sendmail("alerts@kordant.example", [mail.recipient], mail.content, ["SMTPUTF8"])
             with world.db.begin() as connection:
                 outbox.mark(connection, [Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.SENT)])

@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 
 from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.jobs.notifications_send import service
-from kordant_jobs.jobs.notifications_send.letter import Sender
+from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
 from kordant_jobs.jobs.notifications_send.service import JOB
 from kordant_jobs.ports import MailTransport
 from kordant_jobs.settings import Settings
@@ -39,16 +40,16 @@ def send_op(
         summary = service.send_due(
             db=db,
             keyring=keyring,
-            mail=mail,
-            sender=Sender(header=settings.mail_from),
+            outlets=[mail_outlet(mail, Sender(header=settings.mail_from))],
             limit=config.limit,
             batch=config.batch,
             progress=progress,
         )
-        if summary.dead:
-            context.log.warning(f"{summary.dead} notifications were given up: the table notification_outbox says why.")
+        if summary.failed or summary.dead:
+            lost = summary.failed + summary.dead
+            context.log.warning(f"{lost} notifications were not taken: `kordant-jobs notifications list` says why.")
         figures = asdict(summary)
-        tell_figures(context, figures, items_failed=summary.dead)
+        tell_figures(context, figures, items_failed=summary.failed + summary.dead)
         progress.flush("done")
         return figures
 

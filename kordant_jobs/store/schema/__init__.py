@@ -5,7 +5,14 @@ a database gets here is `migrations/`; a test holds the two together.
 """
 
 from kordant_jobs.store.schema.base import DAGSTER_SCHEMA, SCHEMA, metadata
-from kordant_jobs.store.schema.messages import alerts, notification_outbox, reports, run_progress
+from kordant_jobs.store.schema.messages import alerts, reports, run_progress
+from kordant_jobs.store.schema.notifications import (
+    contact_addresses,
+    notification_hours,
+    notification_outbox,
+    notification_preferences,
+    suppressions,
+)
 from kordant_jobs.store.schema.people import keyring_check, subscriber_keys, subscribers, subscriptions, watchlist_items
 from kordant_jobs.store.schema.queue import (
     fences,
@@ -40,6 +47,7 @@ __all__ = [
     "breach_dumps",
     "breaches",
     "catalogue_imports",
+    "contact_addresses",
     "due_slots",
     "exposure_evidence",
     "exposures",
@@ -51,7 +59,9 @@ __all__ = [
     "job_requests",
     "keyring_check",
     "metadata",
+    "notification_hours",
     "notification_outbox",
+    "notification_preferences",
     "rate_buckets",
     "reports",
     "run_progress",
@@ -64,5 +74,6 @@ __all__ = [
     "subscriber_keys",
     "subscribers",
     "subscriptions",
+    "suppressions",
     "watchlist_items",
 ]

@@ -13,7 +13,11 @@ import pytest
 
 from kordant_jobs.domain.exposures import SecretKind
 from kordant_jobs.domain.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.letter import NoSuchAddress, Opened, Sender, compose, write_letter
+from kordant_jobs.jobs.notifications_send.letter import write_letter
+from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress, Sender
+from kordant_jobs.jobs.notifications_send.mail import compose as compose_parcel
+from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
+from kordant_jobs.ports import OutgoingMail
 from kordant_jobs.store.outbox import LetterRow
 from kordant_jobs.wording import wording
 
@@ -22,6 +26,19 @@ OPENED = Opened(name="Jane Roe", address="jane@home.example", identifier="jane.r
 SENDER = Sender(header="Kordant <alerts@kordant.example>")
 ROW = LetterRow(
     id=UUID(int=7),
+    alert_id=UUID(int=8),
+    category="breach",
+    channel="email",
+    address_id=None,
+    held_for=None,
+    mode=None,
+    quiet_from=None,
+    quiet_until=None,
+    digest_at=None,
+    digest_weekday=None,
+    address_encrypted=None,
+    address_removed_at=None,
+    subscription_id=UUID(int=9),
     subscriber_id=UUID(int=1),
     subscription_status="active",
     locale="en",
@@ -50,6 +67,10 @@ ROW = LetterRow(
     data_classes=["Email addresses", "Passwords"],
     is_sensitive=False,
 )
+
+
+def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) -> OutgoingMail:
+    return compose_parcel(Parcel(id=row.id, rows=(row,), opened=(opened,)), sender=sender, now=now)
 
 
 def parsed(row: LetterRow = ROW, opened: Opened = OPENED) -> EmailMessage:

@@ -23,7 +23,8 @@ from kordant_jobs.domain.alerts import Channel
 from kordant_jobs.domain.exposures import SecretKind
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.notifications_send import rules, service
-from kordant_jobs.jobs.notifications_send.letter import Sender
+from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.outlets import MARK_MAILS_EVERY, mail_outlet
 from kordant_jobs.ports import Delivery, DeliveryOutcome, MailTransport, OutgoingMail
 from kordant_jobs.store import database, outbox, subscribers
 from kordant_jobs.store.keyring import Keyring
@@ -38,7 +39,7 @@ SENDER = Sender(header="Kordant <alerts@kordant.example>")
 def send(db: Engine, keyring: Keyring, mail: MailTransport, **more: Any) -> service.SendSummary:
     """One run."""
     how: dict[str, Any] = {"limit": 1000, "progress": Progress(db, "run"), **more}
-    return service.send_due(db=db, keyring=keyring, mail=mail, sender=SENDER, **how)
+    return service.send_due(db=db, keyring=keyring, outlets=[mail_outlet(mail, SENDER)], **how)
 
 
 def outbox_rows(db: Engine) -> dict[UUID, Any]:
@@ -176,7 +177,7 @@ def test_greylisting_is_met_again_later_until_it_is_given_up(db: Engine, keyring
             assert row.attempts == attempt
             make_due(db)
     assert row.status == "dead"
-    assert row.reason == "the mail server put it off (smtp 450 4.2.1); given up after 9 attempts"
+    assert row.reason == "the other side put it off (smtp 450 4.2.1); given up after 9 attempts"
 
 
 def test_an_unknown_mailbox_is_suppressed_without_its_address(db: Engine, keyring: Keyring) -> None:
@@ -185,7 +186,7 @@ def test_an_unknown_mailbox_is_suppressed_without_its_address(db: Engine, keyrin
         server.answers.to_rcpt = lambda to, _: f"550 5.1.1 {to} unknown"
         assert send(db, keyring, SmtpTransport(parse_smtp_url(server.url), sender="k@k.example")).suppressed == 1
     row = outbox_rows(db)[outbox_id]
-    assert (row.status, row.reason) == ("suppressed", "the address takes no mail (smtp 550 5.1.1)")
+    assert (row.status, row.reason) == ("suppressed", "the address takes no message (smtp 550 5.1.1)")
 
 
 class Failing:
@@ -305,7 +306,7 @@ def test_kill_9_between_sending_and_marking_leaves_each_mail_once(
     summary = send(db, keyring, transport)
     assert len(mailbox.Maildir(tmp_path / "mails")) == 40
     assert {row.status for row in outbox_rows(db).values()} == {"sent"}
-    marked = killed_at - 1 - (killed_at - 1) % service.MARK_EVERY
+    marked = killed_at - 1 - (killed_at - 1) % MARK_MAILS_EVERY
     assert summary.possible_repeats == 40 - marked
 
 
