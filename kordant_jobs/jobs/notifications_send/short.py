@@ -23,11 +23,12 @@ def _said(words: Wording, parcel: Parcel) -> str:
 def compose_push(parcel: Parcel) -> OutgoingPush:
     """The push message for one parcel; the app finds the rest by the alert's id."""
     words = wording(Locale(parcel.first.locale))
+    advice = words.say("Open the app to see what to do.")
     return OutgoingPush(
         id=parcel.id,
         address=parcel.address,
         title="Kordant",
-        body=one_line(f"{_said(words, parcel)}. {words.say('Open the app to see what to do.')}", BODY_MAX),
+        body=one_line(f"{_said(words, parcel)}. {advice}", BODY_MAX),
         data={"notification_id": str(parcel.id), "alert_id": str(parcel.first.alert_id), "category": parcel.category},
         urgent=parcel.severity in {Severity.HIGH, Severity.CRITICAL},
     )
