@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -78,13 +79,15 @@ class DeliveryOutcome(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
     """What became of the message `mail_id`. `code` is the reply's code (`smtp 450 4.2.1`, `fcm UNREGISTERED`), never
-    its text; `retry_after_s` and `provider_id` are the other side's own words, where it gave them."""
+    its text; `retry_after_s`, `provider_id` and `gone_at` (since when the address has been no more) are the other
+    side's own words, where it gave them."""
 
     mail_id: UUID
     outcome: DeliveryOutcome
     code: str | None = None
     retry_after_s: float | None = None
     provider_id: str | None = None
+    gone_at: datetime | None = None
 
 
 M_contra = TypeVar("M_contra", contravariant=True)
