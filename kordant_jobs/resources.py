@@ -12,6 +12,7 @@ from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
+from kordant_jobs.adapters.messengers import Messengers, open_messengers
 from kordant_jobs.adapters.report_storage import LocalReportStorage
 from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.errors import SettingsError
@@ -88,6 +89,12 @@ def mail(_: dg.InitResourceContext) -> MailTransport:
     return open_transport(load_settings())
 
 
+@dg.resource(description="Take push and text messages over, where there are keys: FCM, APNs, Web Push, Twilio.")
+def messengers(_: dg.InitResourceContext) -> Messengers:
+    """The push and text transports of the settings."""
+    return open_messengers(load_settings())
+
+
 @dg.resource(description="Where PDF reports are kept, by their content.")
 def report_storage(_: dg.InitResourceContext) -> ReportStorage:
     """The report storage of the settings: a local folder."""
@@ -107,6 +114,7 @@ RESOURCES: Mapping[str, Any] = {
     "corpus": corpus,
     "catalogue": catalogue,
     "mail": mail,
+    "messengers": messengers,
     "report_storage": report_storage,
     "settings": settings,
 }

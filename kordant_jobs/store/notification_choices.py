@@ -106,16 +106,17 @@ def addresses(connection: Connection, subscriber_id: UUID) -> list[Address]:
     return [Address(**{**row._mapping, "channel": Channel(row.channel)}) for row in rows]
 
 
-def remove_addresses(connection: Connection, address_ids: Collection[UUID], reason: str) -> int:
-    """Use these addresses no more. Returns how many were still used."""
-    if not address_ids:
+def remove_addresses(connection: Connection, gone: Collection[tuple[UUID, datetime | None]], reason: str) -> int:
+    """Use these addresses no more; one that was given after the moment beside it stays. Returns how many went."""
+    if not gone:
         return 0
-    gone = connection.execute(
-        sa.update(contact_addresses)
-        .where(contact_addresses.c.id.in_(list(address_ids)), contact_addresses.c.removed_at.is_(None))
-        .values(removed_at=sa.func.now(), removed_reason=reason)
-    )
-    return int(gone.rowcount)
+    query = """
+        UPDATE kordant.contact_addresses c SET removed_at = now(), removed_reason = :reason
+        FROM unnest(cast(:ids AS uuid[]), cast(:moments AS timestamptz[])) AS g (id, gone_at)
+        WHERE c.id = g.id AND c.removed_at IS NULL AND c.created_at <= coalesce(g.gone_at, now())
+    """
+    values = {"ids": [str(one) for one, _ in gone], "moments": [moment for _, moment in gone], "reason": reason}
+    return int(connection.execute(sa.text(query), values).rowcount)
 
 
 def choose(

@@ -108,6 +108,10 @@ class Mark:
     provider_id: str | None = None
 
 
+WARY_AFTER = 2
+"""A notification whose sender was cut off so often is claimed by itself from then on: if it is what kills its senders,
+it no longer uses up the attempts of those that were claimed with it."""
+
 _WAITING = """due_at <= clock_timestamp()
       AND (status IN ('queued', 'deferred') OR (status = 'sending' AND lease_until < clock_timestamp()))"""
 
@@ -122,7 +126,7 @@ RETURNING o.id, o.attempts, o.interruptions, o.mail_id
 _CLAIM = f"""
 WITH due AS (
     SELECT id, status, mail_id FROM kordant.notification_outbox
-    WHERE channel = :channel AND held_for IS NULL AND {_WAITING}
+    WHERE channel = :channel AND held_for IS NULL AND (interruptions >= :wary) = :alone AND {_WAITING}
     ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
 ) {_TAKE}
 """  # noqa: S608 - put together from constants
@@ -132,7 +136,7 @@ WITH together AS MATERIALIZED (
     SELECT subscription_id, address_id, mail_id, coalesce(mail_id, gen_random_uuid()) AS name
     FROM (
         SELECT subscription_id, address_id, mail_id FROM kordant.notification_outbox
-        WHERE channel = :channel AND held_for IS NOT NULL AND {_WAITING}
+        WHERE channel = :channel AND held_for IS NOT NULL AND (interruptions >= :wary) = :alone AND {_WAITING}
         GROUP BY subscription_id, address_id, mail_id ORDER BY min(due_at) LIMIT :limit
     ) found
 ), due AS (
@@ -228,7 +232,10 @@ def due(connection: Connection, channels: Collection[Channel]) -> int:
 
 
 def claim(connection: Connection, *, channel: Channel, limit: int, lease: timedelta) -> list[Claim]:
-    """Take up to `limit` due notifications for `lease`. What another sender holds is passed over, not waited for."""
+    """Take up to `limit` due notifications for `lease`. What another sender holds is passed over, not waited for.
+
+    Those whose senders were cut off twice come last, one by one.
+    """
     return _claimed(connection, _CLAIM, channel, limit, lease)
 
 
@@ -242,8 +249,10 @@ def claim_digests(connection: Connection, *, channel: Channel, limit: int, lease
 
 
 def _claimed(connection: Connection, statement: str, channel: Channel, limit: int, lease: timedelta) -> list[Claim]:
-    values = {"channel": channel, "limit": limit, "lease": f"{lease.total_seconds()} seconds"}
-    rows = connection.execute(sa.text(statement), values)
+    values = {"channel": channel, "lease": f"{lease.total_seconds()} seconds", "wary": WARY_AFTER}
+    rows = connection.execute(sa.text(statement), {**values, "limit": limit, "alone": False}).all()
+    if not rows:
+        rows = connection.execute(sa.text(statement), {**values, "limit": 1, "alone": True}).all()
     return [
         Claim(id=row.id, attempt=row.attempts, interruptions=row.interruptions, mail_id=row.mail_id) for row in rows
     ]

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.alerts import OutboxStatus
+from kordant_jobs.domain.alerts import Channel, OutboxStatus
 from kordant_jobs.store import notification_choices, outbox
 from kordant_jobs.store.notification_choices import AddressKey
 from kordant_jobs.store.outbox import Claim, Mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """An address that takes nothing: what stands for it, its row when it has one, and since when, if that was said.
+
+    E-mail addresses and numbers are suppressed, since others may have given them too. A push token is one device's:
+    only its row goes, and not even that when it was given anew after the moment that the service speaks of.
+    """
+
+    key: AddressKey
+    address_id: UUID | None
+    at: datetime | None
+
 
 BY = "notifications_send"
 
@@ -29,17 +45,17 @@ class Ledger:
         self._mark_every = mark_every
         self._open: list[Mark] = []
         self._gone_keys: list[AddressKey] = []
-        self._gone_ids: list[UUID] = []
+        self._gone_ids: list[tuple[UUID, datetime | None]] = []
 
-    def settle(self, marks: Sequence[Mark], *, gone_key: AddressKey | None = None, gone_id: UUID | None = None) -> None:
+    def settle(self, marks: Sequence[Mark], *, gone: Gone | None = None) -> None:
         """Say what becomes of the notifications of one message; they are written together. An address that is gone is
         used no more."""
         self._open += marks
         self.repeats += sum(self.claims[mark.id].interrupted and mark.status is OutboxStatus.SENT for mark in marks)
-        if gone_id is not None:
-            self._gone_ids.append(gone_id)
-        elif gone_key is not None:
-            self._gone_keys.append(gone_key)
+        if gone is not None and gone.address_id is not None:
+            self._gone_ids.append((gone.address_id, gone.at))
+        if gone is not None and gone.key[0] in {Channel.EMAIL, Channel.SMS}:
+            self._gone_keys.append(gone.key)
         if len(self._open) >= self._mark_every:
             self.write()
 

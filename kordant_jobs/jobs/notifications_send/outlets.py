@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from kordant_jobs.adapters.mail.dkim import DkimSigner
+from kordant_jobs.adapters.messengers import Messengers
 from kordant_jobs.domain.alerts import Channel
 from kordant_jobs.jobs.notifications_send.mail import Sender, compose
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
+from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import (
     MailTransport,
     OutgoingMail,
@@ -20,6 +23,8 @@ from kordant_jobs.ports import (
     TextTransport,
     Transport,
 )
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.keyring import Keyring
 
 Message = TypeVar("Message", bound=OutgoingMail | OutgoingPush | OutgoingText)
 
@@ -65,3 +70,20 @@ def push_outlet(channel: Channel, transport: PushTransport) -> Outlet[OutgoingPu
 def text_outlet(transport: TextTransport) -> Outlet[OutgoingText]:
     """Text messages. Twilio takes no idempotency key for them."""
     return Outlet(channel=Channel.SMS, transport=transport, write=compose_text, copies_show=True)
+
+
+def sender_of(settings: Settings, keyring: Keyring, signer: DkimSigner | None) -> Sender:
+    """Who mails are from by the settings, with their signature and the links that end a category."""
+    links = None
+    if settings.public_url:
+        links = Unsubscribe(keyring=keyring, public_url=settings.public_url, mail_to=settings.unsubscribe_mailto)
+    return Sender(header=settings.mail_from, unsubscribe=links, sign=signer)
+
+
+def all_outlets(mail: MailTransport, sender: Sender, messengers: Messengers) -> list[Outlet[Any]]:
+    """Every channel that is on."""
+    outlets: list[Outlet[Any]] = [mail_outlet(mail, sender)]
+    outlets += [push_outlet(channel, transport) for channel, transport in messengers.push.items()]
+    if messengers.text:
+        outlets.append(text_outlet(messengers.text))
+    return outlets

@@ -18,10 +18,11 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.alerts import OutboxStatus
 from kordant_jobs.errors import KeyringError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send import pace, rules
-from kordant_jobs.jobs.notifications_send.ledger import Ledger
+from kordant_jobs.jobs.notifications_send.ledger import Gone, Ledger
 from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress
 from kordant_jobs.jobs.notifications_send.outlets import Outlet
 from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
+from kordant_jobs.ports import DeliveryOutcome
 from kordant_jobs.store import outbox
 from kordant_jobs.store.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.notification_choices import AddressKey
@@ -127,8 +128,8 @@ def _load(
 ) -> _Load:
     with db.begin() as connection:
         claims = outbox.claim(connection, channel=outlet.channel, limit=size, lease=lease)
-        if len(claims) < size:
-            claims += outbox.claim_digests(connection, channel=outlet.channel, limit=size - len(claims), lease=lease)
+        if not claims:
+            claims = outbox.claim_digests(connection, channel=outlet.channel, limit=size, lease=lease)
         until = time.monotonic() + lease.total_seconds() / 2
         rows = outbox.letters(connection, [claim.id for claim in claims])
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
@@ -203,12 +204,11 @@ def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> None:
         for delivery in outlet.transport.deliver(_written(load, ledger, outlet)):
             parcel = parcels[delivery.mail_id]
             marks = [rules.after(delivery, load.claims[row.id], copies_show=outlet.copies_show) for row in parcel.rows]
-            gone = marks[0].status is OutboxStatus.SUPPRESSED
-            ledger.settle(
-                marks,
-                gone_key=load.address_keys[parcel.first.id] if gone else None,
-                gone_id=parcel.first.address_id if gone else None,
-            )
+            gone = None
+            if delivery.outcome is DeliveryOutcome.NO_SUCH_ADDRESS:
+                first = parcel.first
+                gone = Gone(key=load.address_keys[first.id], address_id=first.address_id, at=delivery.gone_at)
+            ledger.settle(marks, gone=gone)
     except SourceUnavailable:
         for claim in ledger.unsettled():
             ledger.settle([rules.put_back(claim, "the transport was down")])

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.mail import MaildirTransport
+from kordant_jobs.adapters.messengers import Messengers
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.notifications_send.job import notifications_send
 from kordant_jobs.settings import Settings
@@ -21,7 +22,13 @@ def run(db: Engine, keyring: Keyring, settings: Settings, folder: Path, limit: i
     """One run of the job."""
     return notifications_send.execute_in_process(
         run_config={"ops": {"send_notifications": {"config": {"limit": limit}}}},
-        resources={"db": db, "keyring": keyring, "settings": settings, "mail": MaildirTransport(folder)},
+        resources={
+            "db": db,
+            "keyring": keyring,
+            "settings": settings,
+            "mail": MaildirTransport(folder),
+            "messengers": Messengers(),
+        },
     )
 
 

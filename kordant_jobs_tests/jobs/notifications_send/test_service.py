@@ -319,6 +319,29 @@ def test_a_mail_that_kills_its_sender_every_time_is_given_up(db: Engine, keyring
     assert outbox_rows(db)[outbox_id].status == "dead"
 
 
+def test_a_mail_that_kills_its_senders_takes_no_other_with_it(
+    db: Engine, database_url: str, keyring: Keyring, tmp_path: Path
+) -> None:
+    _, ids = alerted(db, keyring, 5)
+
+    class Poison:
+        """Whoever delivers this mail dies of it."""
+
+        def deliver(self, mails: Iterable[OutgoingMail], /) -> Generator[Delivery, None, None]:
+            for mail in mails:
+                if mail.id == ids[2]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield from MaildirTransport(tmp_path / "m").deliver([mail])
+
+    for _ in range(rules.MAX_ATTEMPTS):
+        killed_while_sending(database_url, keyring, Poison())
+        make_due(db)
+    send(db, keyring, Poison())
+    rows = outbox_rows(db)
+    assert {one: rows[one].status for one in ids} == {one: "dead" if one == ids[2] else "sent" for one in ids}
+    assert len(mails_in(tmp_path / "m")) == 4
+
+
 def test_a_password_in_the_dump_makes_the_mail_say_so(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = subscribe(db, keyring, "jane.roe@watched.example")
     (item_id,) = person.items.values()
