@@ -54,7 +54,7 @@ OUTBOX_MOVES: dict[OutboxStatus, frozenset[OutboxStatus]] = {
             OutboxStatus.DEAD,
         }
     ),
-    OutboxStatus.DEFERRED: frozenset({OutboxStatus.SENDING, OutboxStatus.SUPPRESSED}),
+    OutboxStatus.DEFERRED: frozenset({OutboxStatus.SENDING, OutboxStatus.SUPPRESSED, OutboxStatus.SENT}),
     OutboxStatus.SENT: frozenset({OutboxStatus.FAILED, OutboxStatus.SUPPRESSED}),
     OutboxStatus.SUPPRESSED: frozenset(),
     OutboxStatus.FAILED: frozenset(
@@ -62,8 +62,8 @@ OUTBOX_MOVES: dict[OutboxStatus, frozenset[OutboxStatus]] = {
     ),
     OutboxStatus.DEAD: frozenset({OutboxStatus.QUEUED}),
 }
-"""A bounce moves a sent one on. Only a failed or dead one is ever queued again: by an operator, or, once, after the
-other side said that it did not arrive for a reason that passes."""
+"""A bounce moves a sent one on; a deferred one is sent when the other side says that it did arrive. Only a failed or
+dead one is ever queued again: by an operator, or once when it was lost on its way for a reason that passes."""
 
 
 def may_come_from(status: OutboxStatus) -> tuple[OutboxStatus, ...]:

@@ -14,8 +14,16 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.domain.alerts import Channel
 from kordant_jobs.domain.notifications import Category, Mode
+from kordant_jobs.domain.subscriptions import Locale
 from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.schema import contact_addresses, notification_hours, notification_preferences, suppressions
+from kordant_jobs.store.schema import (
+    contact_addresses,
+    notification_hours,
+    notification_preferences,
+    subscribers,
+    subscriptions,
+    suppressions,
+)
 
 AddressKey = tuple[Channel, bytes]
 """A channel and the blind index of an address: what stands for an address where it must not be readable."""
@@ -171,3 +179,17 @@ def set_hours(connection: Connection, subscriber_id: UUID, chosen: ChosenHours) 
     }
     statement = insert(notification_hours).values(subscriber_id=subscriber_id, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["subscriber_id"], set_=values))
+
+
+def is_known(connection: Connection, subscriber_id: UUID) -> bool:
+    """Whether there is such a subscriber."""
+    found = connection.execute(sa.select(subscribers.c.id).where(subscribers.c.id == subscriber_id))
+    return found.scalar() is not None
+
+
+def locale_of(connection: Connection, subscriber_id: UUID) -> Locale:
+    """The language of a subscriber's newest subscription; English for whoever has none."""
+    table = subscriptions.c
+    query = sa.select(table.locale).where(table.subscriber_id == subscriber_id).order_by(table.started_at.desc())
+    found = connection.execute(query.limit(1)).scalar()
+    return Locale(found) if found else Locale.EN
