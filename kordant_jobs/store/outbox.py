@@ -181,7 +181,7 @@ SET status = CASE WHEN m.status = 'sent' AND o.receipt IN ('undelivered', 'faile
     reason = m.reason, lease_until = NULL,
     attempts = o.attempts - CASE WHEN m.refund THEN 1 ELSE 0 END,
     interruptions = o.interruptions + CASE WHEN m.uncertain THEN 1 ELSE 0 END,
-    due_at = CASE WHEN m.due_at IS NOT NULL THEN m.due_at
+    due_at = CASE WHEN m.due_at IS NOT NULL THEN greatest(m.due_at, now() + interval '1 second')
                   WHEN m.due_in_s IS NOT NULL THEN now() + make_interval(secs => m.due_in_s) ELSE o.due_at END,
     held_for = coalesce(m.held_for, o.held_for), provider_id = coalesce(m.provider_id, o.provider_id),
     sent_at = CASE WHEN m.status = 'sent' THEN clock_timestamp() ELSE o.sent_at END
@@ -223,6 +223,12 @@ def queue(connection: Connection, alert_ids: Sequence[UUID], category: Category)
     ]
     values = {"ids": [str(one) for one in alert_ids], "category": category, "too_quiet": too_quiet}
     return int(connection.execute(sa.text(_QUEUE), values).rowcount)
+
+
+def now(connection: Connection) -> datetime:
+    """The database's clock, by which everything here is due."""
+    moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return moment
 
 
 def due(connection: Connection, channels: Collection[Channel]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -69,10 +69,10 @@ def send_due(
     batch: int = BATCH,
     lease: timedelta = LEASE,
     rate: rules.Rate = rules.NO_RATE,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    clock: Callable[[], datetime] | None = None,
 ) -> SendSummary:
     """Send up to `limit` due notifications of the open channels. Safe to repeat and to run beside itself: each is
-    claimed by one. `clock` decides about quiet hours and digests; what is due is the database's to say.
+    claimed by one. Quiet hours and digests go by the database's clock, like what is due, unless there is a `clock`.
 
     Raises:
         SourceUnavailable: a transport is down. What was sent is marked, the rest is put back, and the other channels
@@ -86,7 +86,7 @@ def send_due(
     for outlet in outlets:
         while total.claimed < limit:
             size = min(batch, limit - total.claimed)
-            load = _load(db, keyring, outlet, size, lease, rate, clock())
+            load = _load(db, keyring, outlet, size, lease, rate, clock)
             if not load.claims:
                 break
             ledger = Ledger(db, load.claims, mark_every=outlet.mark_every)
@@ -124,7 +124,7 @@ def _load(
     size: int,
     lease: timedelta,
     rate: rules.Rate,
-    now: datetime,
+    clock: Callable[[], datetime] | None,
 ) -> _Load:
     with db.begin() as connection:
         claims = outbox.claim(connection, channel=outlet.channel, limit=size, lease=lease)
@@ -135,6 +135,7 @@ def _load(
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
         by_id = {claim.id: claim for claim in claims}
         pairs, settled = _opened(rows, by_id, keys, copies_show=outlet.copies_show)
+        now = clock() if clock else outbox.now(connection)
         sifted = pace.sift(connection, pairs, by_id, keyring=keyring, rate=rate, now=now)
         return _Load(
             claims=by_id,
