@@ -290,8 +290,8 @@ def test_a_day_of_alerts_is_one_mail_grouped_by_breach(db: Engine, keyring: Keyr
     (mail,) = mails(tmp_path / "m")
     assert mail["Subject"] == "Your day at Kordant: 3 alerts"
     text = body(mail)
-    assert text.count("BIG (") == 1
-    assert text.index("BIG (High)") < text.index("SMALL (Low)")
+    assert text.count("Big (") == 1
+    assert text.index("Big (High)") < text.index("Small (Low)")
     assert "j•••@watched.example" in text
     assert "j•••@second.example" in text
     assert "jane.roe" not in str(mail)

@@ -342,6 +342,31 @@ def test_a_mail_that_kills_its_senders_takes_no_other_with_it(
     assert len(mails_in(tmp_path / "m")) == 4
 
 
+def test_a_store_that_takes_no_marks_loses_nothing(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    alerted(db, keyring, 3)
+    refuse = """
+        CREATE FUNCTION kordant.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE disk_full; END';
+        CREATE TRIGGER refuse BEFORE UPDATE ON kordant.notification_outbox EXECUTE FUNCTION kordant.refuse()
+    """
+
+    class WhileTheStoreFills:
+        """After the claim, the store takes no more writing."""
+
+        def deliver(self, mails: Iterable[OutgoingMail], /) -> Generator[Delivery, None, None]:
+            with db.begin() as connection:
+                connection.execute(sa.text(refuse))
+            yield from MaildirTransport(tmp_path / "m").deliver(mails)
+
+    with pytest.raises(sa.exc.DBAPIError):
+        send(db, keyring, WhileTheStoreFills())
+    assert {row.status for row in outbox_rows(db).values()} == {"sending"}
+    with db.begin() as connection:
+        connection.execute(sa.text("DROP TRIGGER refuse ON kordant.notification_outbox"))
+    make_due(db)
+    summary = send(db, keyring, MaildirTransport(tmp_path / "m"))
+    assert (summary.sent, summary.possible_repeats, len(mails_in(tmp_path / "m"))) == (3, 3, 3)
+
+
 def test_a_password_in_the_dump_makes_the_mail_say_so(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = subscribe(db, keyring, "jane.roe@watched.example")
     (item_id,) = person.items.values()
