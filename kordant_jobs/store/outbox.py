@@ -205,7 +205,7 @@ LEFT JOIN kordant.notification_preferences w
        ON w.subscriber_id = s.subscriber_id AND w.category = :category AND w.channel = c.channel
 WHERE a.id = ANY(cast(:ids AS uuid[])) AND w.mode IS DISTINCT FROM 'off'
   AND c.channel || ' ' || a.severity <> ALL(cast(:too_quiet AS text[]))
-ON CONFLICT (alert_id, channel, address_id) DO NOTHING
+ON CONFLICT DO NOTHING
 """
 
 

@@ -140,7 +140,14 @@ def _widen_the_outbox() -> None:
         OUTBOX,
         ["alert_id", "channel", "address_id"],
         schema="kordant",
-        postgresql_nulls_not_distinct=True,
+    )
+    op.create_index(
+        "notification_outbox_contact_once",
+        OUTBOX,
+        ["alert_id", "channel"],
+        unique=True,
+        schema="kordant",
+        postgresql_where=sa.text("address_id IS NULL"),
     )
     _checks(CHANNELS, "('queued', 'sending', 'sent', 'deferred', 'suppressed', 'failed', 'dead')")
     op.create_check_constraint(
@@ -186,6 +193,7 @@ def downgrade() -> None:
     )
     _checks("('email')", "('queued', 'sending', 'sent', 'deferred', 'suppressed', 'dead')")
     op.drop_constraint(op.f("notification_outbox_alert_id_channel_address_id_key"), OUTBOX, schema="kordant")
+    op.drop_index("notification_outbox_contact_once", table_name=OUTBOX, schema="kordant")
     op.create_unique_constraint(
         op.f("notification_outbox_alert_id_channel_key"), OUTBOX, ["alert_id", "channel"], schema="kordant"
     )
