@@ -118,7 +118,7 @@ CATALOG: tuple[JobRow, ...] = (
     JobRow(
         name="notifications_send",
         alias="notifications.send",
-        purpose="what waits in the outbox, as e-mail: each alert once",
+        purpose="what waits in the outbox, as e-mail, push or text message: each alert once to each address",
         started_by="a notification that is due; every 15 minutes; by hand",
         payload=NotificationsSend,
         priority=Priority.HIGH,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from kordant_jobs.domain.breaches import Breach
@@ -135,41 +136,83 @@ class OutgoingMail:
     content: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutgoingPush:
+    """One push message to one device or browser. `address` is its token (of a browser: its subscription, as JSON).
+
+    `id` stays the same over all attempts. Where the other side can, a message with the same `id` takes the place of
+    the one before it on the device. `data` are strings for the app: ids only.
+    """
+
+    id: UUID
+    address: str = field(repr=False)
+    title: str = field(repr=False)
+    body: str = field(repr=False)
+    data: Mapping[str, str] = field(default_factory=dict, repr=False)
+    urgent: bool = False
+    ttl_s: int = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutgoingText:
+    """One text message to one phone, `address` as +E.164. `id` stays the same over all attempts."""
+
+    id: UUID
+    address: str = field(repr=False)
+    text: str = field(repr=False)
+
+
 class DeliveryOutcome(StrEnum):
-    """What became of one mail."""
+    """What became of one message."""
 
     DELIVERED = "delivered"
     """Taken over by the other side, now or (where it can tell) before."""
     DEFERRED = "deferred"
-    """Not now; the same mail may be taken later (SMTP 4yz)."""
+    """Not now; the same message may be taken later (SMTP 4yz, HTTP 429 and 5yz)."""
+    UNCERTAIN = "uncertain"
+    """It was handed over and no answer came: it may have been taken. Sending it again may make a second copy."""
     NO_SUCH_ADDRESS = "no_such_address"
-    """The mailbox does not exist or takes nothing; writing again would harm our standing (5.1.1 and its kin)."""
+    """The address does not exist or takes nothing; writing again would harm our standing (5.1.1, a dead token)."""
     REFUSED = "refused"
     """Refused for a reason that an operator has to look at (policy, size, an answer that says no more)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What became of the mail `mail_id`. `code` is the reply's code (`smtp 450 4.2.1`), never its text."""
+    """What became of the message `mail_id`. `code` is the reply's code (`smtp 450 4.2.1`, `fcm UNREGISTERED`), never
+    its text; `retry_after_s`, `provider_id` and `gone_at` (since when the address has been no more) are the other
+    side's own words, where it gave them."""
 
     mail_id: UUID
     outcome: DeliveryOutcome
     code: str | None = None
+    retry_after_s: float | None = None
+    provider_id: str | None = None
+    gone_at: datetime | None = None
 
 
-class MailTransport(Protocol):
-    """Whoever takes mails over."""
+M_contra = TypeVar("M_contra", contravariant=True)
 
-    def deliver(self, mails: Iterable[OutgoingMail]) -> Generator[Delivery, None, None]:
-        """Deliver mails one after another over one connection; gives each one's outcome as it becomes known, in order.
 
-        Close the generator to stop early: what was not given yet was not sent.
+class Transport(Protocol[M_contra]):
+    """Whoever takes messages over."""
+
+    def deliver(self, messages: Iterable[M_contra], /) -> Generator[Delivery, None, None]:
+        """Deliver messages; gives each one's outcome as it becomes known. Mails go one after another, in order.
+
+        To stop, end `messages`: what was taken from them by then is still delivered and told. A generator that is
+        closed early has sent what it gave; of what it had taken and not given, nothing is known.
 
         Raises:
-            SourceUnavailable: the transport itself failed. Mails whose outcome was not given were not taken over,
-                or, at most for the one in hand, it is not known.
+            SourceUnavailable: the transport itself failed (not reached, our key refused). Messages whose outcome was
+                not given were not taken over, or, at most for the ones in hand, it is not known.
         """
         ...
+
+
+MailTransport = Transport[OutgoingMail]
+PushTransport = Transport[OutgoingPush]
+TextTransport = Transport[OutgoingText]
 
 
 class ReportStorage(Protocol):

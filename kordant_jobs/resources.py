@@ -12,6 +12,7 @@ from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus, open_corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
+from kordant_jobs.adapters.messengers import Messengers, open_messengers
 from kordant_jobs.adapters.report_storage import LocalReportStorage
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
@@ -102,6 +103,12 @@ def mail(_: dg.InitResourceContext) -> MailTransport:
     return open_transport(load_settings())
 
 
+@dg.resource(description="Take push and text messages over, where there are keys: FCM, APNs, Web Push, Twilio.")
+def messengers(_: dg.InitResourceContext) -> Messengers:
+    """The push and text transports of the settings."""
+    return open_messengers(load_settings())
+
+
 @dg.resource(description="Where PDF reports are kept, by their content.")
 def report_storage(_: dg.InitResourceContext) -> ReportStorage:
     """The report storage of the settings: a local folder."""
@@ -123,6 +130,7 @@ RESOURCES: Mapping[str, Any] = {
     "sources": sources,
     "breach_feed": breach_feed,
     "mail": mail,
+    "messengers": messengers,
     "report_storage": report_storage,
     "settings": settings,
 }

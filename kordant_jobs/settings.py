@@ -44,6 +44,32 @@ class Settings(BaseSettings):
         None, description="smtp://user:password@host:587 (STARTTLS) or smtps://host:465; unset: the maildir."
     )
     mail_from: str = Field("Kordant <alerts@kordant.example>", description="The sender of alerts.")
+    mail_per_person_hour: int | None = Field(
+        60, ge=1, description="Messages to one subscriber in an hour; what is more waits and goes out as one."
+    )
+    mail_domain_per_s: float | None = Field(
+        None, gt=0, description="Mails a second to the servers of one domain; unset: as fast as they take them."
+    )
+    dkim_key_path: Path | None = Field(None, description="RSA key in PEM that mails are signed with; unset: unsigned.")
+    dkim_selector: str = Field("kordant", description="Where its public half is: <selector>._domainkey.<domain>.")
+    public_url: str | None = Field(
+        None, description="https://… under which `notifications serve` is reached; unset: no unsubscribe links."
+    )
+    unsubscribe_mailto: str | None = Field(None, description="An address that takes unsubscriptions by mail.")
+    webhook_secret: SecretStr | None = Field(None, description="Signs what is posted to /callbacks/delivery (HMAC).")
+    fcm_service_account: Path | None = Field(None, description="Key file of a Google service account: turns FCM on.")
+    apns_key_path: Path | None = Field(
+        None, description="APNs authentication key (.p8), with id, team and topic: APNs."
+    )
+    apns_key_id: str = Field("", description="The APNs key's id.")
+    apns_team_id: str = Field("", description="The Apple team's id.")
+    apns_topic: str = Field("", description="The app's bundle id.")
+    apns_sandbox: bool = Field(False, description="Send to Apple's sandbox.")
+    vapid_key_path: Path | None = Field(None, description="P-256 key in PEM: turns Web Push on.")
+    vapid_contact: str = Field("mailto:ops@kordant.example", description="Whom push servers write to about us.")
+    twilio_account_sid: str | None = Field(None, description="Twilio account (AC…), with token and sender: SMS.")
+    twilio_auth_token: SecretStr | None = Field(None, description="Its token; callbacks are signed with it, too.")
+    twilio_sender: str = Field("", description="A number in E.164, or a messaging service (MG…).")
     breach_catalogue: str | None = Field(
         None, description="HIBP model: a file, or https://haveibeenpwned.com/api/v3/breaches; unset: none."
     )

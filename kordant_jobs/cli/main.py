@@ -39,6 +39,14 @@ GROUPS = {
     "soak": Lazy(
         where="kordant_jobs.cli.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
     ),
+    "notifications": Lazy(
+        where="kordant_jobs.cli.notification_choices:notifications_app",
+        help="Notifications: what waits, went out and did not; what subscribers chose.",
+    ),
+    "chaos-notifications": Lazy(
+        where="kordant_jobs.cli.chaos.notifications:chaos_notifications",
+        help="Kill senders of notifications between any two steps, and count mails in the server's own ledger.",
+    ),
     "bench": Lazy(where="kordant_jobs.cli.bench:bench_app", help="Measure what is promised, beside a peer."),
 }
 """What has a module of its own; the commands below are at most a few lines."""

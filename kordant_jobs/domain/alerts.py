@@ -18,6 +18,10 @@ class Channel(StrEnum):
     """The ways an alert can go out."""
 
     EMAIL = "email"
+    FCM = "fcm"
+    APNS = "apns"
+    WEB_PUSH = "web_push"
+    SMS = "sms"
 
 
 class OutboxStatus(StrEnum):
@@ -25,20 +29,47 @@ class OutboxStatus(StrEnum):
 
     QUEUED = "queued"
     SENDING = "sending"
+    """Claimed by a sender, for as long as its lease lasts."""
     SENT = "sent"
+    """Taken over by the other side; `receipt` says what it told us since."""
     DEFERRED = "deferred"
+    """Waits for its `due_at`: for a retry, the end of quiet hours, a digest, or the rate."""
     SUPPRESSED = "suppressed"
+    """Not to be sent, for a reason that is the subscriber's or the address's."""
+    FAILED = "failed"
+    """It did not arrive and no retry heals it: an operator looks at it, and queues it again or gives it up."""
     DEAD = "dead"
+    """Given up, after the last attempt or by an operator."""
 
 
 OUTBOX_MOVES: dict[OutboxStatus, frozenset[OutboxStatus]] = {
     OutboxStatus.QUEUED: frozenset({OutboxStatus.SENDING, OutboxStatus.SUPPRESSED}),
     OutboxStatus.SENDING: frozenset(
-        {OutboxStatus.SENT, OutboxStatus.DEFERRED, OutboxStatus.SUPPRESSED, OutboxStatus.DEAD}
+        {
+            OutboxStatus.SENDING,  # its sender was cut off, and another has it now
+            OutboxStatus.SENT,
+            OutboxStatus.DEFERRED,
+            OutboxStatus.SUPPRESSED,
+            OutboxStatus.FAILED,
+            OutboxStatus.DEAD,
+        }
     ),
-    OutboxStatus.DEFERRED: frozenset({OutboxStatus.SENDING, OutboxStatus.SUPPRESSED}),
-    OutboxStatus.SENT: frozenset(),
+    OutboxStatus.DEFERRED: frozenset({OutboxStatus.SENDING, OutboxStatus.SUPPRESSED, OutboxStatus.SENT}),
+    OutboxStatus.SENT: frozenset({OutboxStatus.FAILED, OutboxStatus.SUPPRESSED}),
     OutboxStatus.SUPPRESSED: frozenset(),
+    OutboxStatus.FAILED: frozenset(
+        {OutboxStatus.QUEUED, OutboxStatus.DEFERRED, OutboxStatus.SUPPRESSED, OutboxStatus.DEAD}
+    ),
     OutboxStatus.DEAD: frozenset({OutboxStatus.QUEUED}),
 }
-"""An operator may queue a dead notification again; nothing else leaves an end state."""
+"""A bounce moves a sent one on; a deferred one is sent when the other side says that it did arrive. Only a failed or
+dead one is ever queued again: by an operator, or once when it was lost on its way for a reason that passes."""
+
+
+def may_come_from(status: OutboxStatus) -> tuple[OutboxStatus, ...]:
+    """The states that a notification may be in before it is `status`.
+
+    >>> [one.value for one in may_come_from(OutboxStatus.SENT)]
+    ['sending']
+    """
+    return tuple(before for before, after in OUTBOX_MOVES.items() if status in after)

@@ -9,6 +9,8 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from kordant_jobs.domain.notifications import Category
+from kordant_jobs.store import outbox
 from kordant_jobs.store.bulk import read_frame, write_frame
 
 _FLAGS = ("is_sensitive", "is_fabricated", "is_retired", "is_spam_list", "is_malware", "is_stealer_log")
@@ -26,7 +28,7 @@ WHERE (e.judgement IS NULL OR e.judgement IN ('withheld_sensitive', 'withheld_un
 _KIND_COLUMNS = """
 e.breach_name, i.verified_at IS NOT NULL AS verified,
 EXISTS (SELECT 1 FROM kordant.exposure_evidence v WHERE v.exposure_id = e.id) AS held_by_us,
-EXISTS (SELECT 1 FROM kordant.suppressions s WHERE s.subscription_id = i.subscription_id
+EXISTS (SELECT 1 FROM kordant.dismissals s WHERE s.subscription_id = i.subscription_id
         AND s.blind_index = i.blind_index AND s.breach_name = e.breach_name) AS not_me
 """
 
@@ -107,7 +109,7 @@ def unalerted(connection: Connection) -> pl.DataFrame:
 
 
 def save_alerts(connection: Connection, severities: pl.DataFrame) -> int:
-    """Write an alert, with why it is them, and its notification, for each exposure that `unalerted` spoke of.
+    """Write an alert, with why it is them, and its notifications, for each exposure that `unalerted` spoke of.
 
     `severities`: breach_name, secret, reused, severity. Returns how many alerts there are now that were not before;
     of an identifier and a breach there is one, whoever finds it and however often the item is added.
@@ -118,7 +120,9 @@ def save_alerts(connection: Connection, severities: pl.DataFrame) -> int:
         )
     )
     write_frame(connection, severities, "severities", ["breach_name", "secret", "reused", "severity"])
-    return int(connection.execute(sa.text(_SAVE_ALERTS)).scalar_one())
+    made = list(connection.execute(sa.text(_SAVE_ALERTS)).scalars())
+    outbox.queue(connection, made, Category.BREACH)
+    return len(made)
 
 
 _SAVE_ALERTS = f"""
@@ -158,12 +162,9 @@ WITH told AS (
         FROM (SELECT DISTINCT source FROM kordant.source_evidence WHERE exposure_id = t.exposure_id) v
     ) by_source ON true
     ON CONFLICT (exposure_id) DO NOTHING
-    RETURNING id, subscription_id
-), queued AS (
-    INSERT INTO kordant.notification_outbox (id, alert_id, subscription_id, channel)
-    SELECT gen_random_uuid(), id, subscription_id, 'email' FROM made
+    RETURNING id
 )
-SELECT count(*) FROM made
+SELECT id FROM made
 """  # noqa: S608 - put together from constants
 
 
@@ -177,7 +178,7 @@ def not_me(connection: Connection, exposure_id: UUID, *, said_by: str) -> bool:
             SELECT e.id, i.subscription_id, i.blind_index, e.breach_name
             FROM kordant.exposures e JOIN kordant.watchlist_items i ON i.id = e.item_id WHERE e.id = :id
         ), kept AS (
-            INSERT INTO kordant.suppressions (subscription_id, blind_index, breach_name, said_by)
+            INSERT INTO kordant.dismissals (subscription_id, blind_index, breach_name, said_by)
             SELECT subscription_id, blind_index, breach_name, :said_by FROM meant WHERE blind_index IS NOT NULL
             ON CONFLICT DO NOTHING
         )

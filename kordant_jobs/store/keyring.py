@@ -102,6 +102,8 @@ class Keyring:
         self._wrapping = _derive(master, "wrap")
         self.blinding = BlindingKey(key=_derive(master, "blind-index"))
         self._labelling = _derive(master, "file-label")
+        self._derived_from = _derive(master, "sign")
+        self._signing: dict[str, bytes] = {}
         self.master_key_id = hashlib.sha256(_derive(master, "id")).hexdigest()[:16]
 
     def __repr__(self) -> str:
@@ -122,6 +124,13 @@ class Keyring:
     def file_key(self, name: str) -> bytes:
         """Stands for a file's name, which may be personal, where files are told apart by it."""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=self._labelling).digest()
+
+    def sign(self, purpose: str, content: bytes) -> bytes:
+        """16 bytes that prove that `content` is ours and is for `purpose`; compare them with `hmac.compare_digest`."""
+        key = self._signing.get(purpose)
+        if key is None:
+            key = self._signing[purpose] = _derive(self._derived_from, f"sign/{purpose}")
+        return hashlib.blake2b(content, digest_size=16, key=key).digest()
 
     def create_keys(self, connection: Connection, subscriber_ids: Sequence[UUID]) -> SubscriberKeys:
         """Make and store a data key for each subscriber; one that has a key already keeps it."""

@@ -17,10 +17,11 @@ from kordant_jobs.store.bulk import write_frame
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.schema import (
     alerted,
+    contact_addresses,
+    dismissals,
     subscriber_keys,
     subscribers,
     subscriptions,
-    suppressions,
     watchlist_items,
 )
 
@@ -107,8 +108,11 @@ def forget(connection: Connection, subscriber_id: UUID) -> bool:
         .values(blind_index=None, range_index=None)
     )
     theirs = sa.select(subscriptions.c.id).where(subscriptions.c.subscriber_id == subscriber_id)
-    for table in (alerted, suppressions):
+    for table in (alerted, dismissals):
         connection.execute(sa.delete(table).where(table.c.subscription_id.in_(theirs)))
+    connection.execute(
+        sa.update(contact_addresses).where(contact_addresses.c.subscriber_id == subscriber_id).values(blind_index=None)
+    )
     connection.execute(
         sa.update(subscriptions)
         .where(subscriptions.c.subscriber_id == subscriber_id)

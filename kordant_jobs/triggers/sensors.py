@@ -10,7 +10,7 @@ import json
 import dagster as dg
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.alerts import Channel
+from kordant_jobs.adapters.messengers import channels_on
 from kordant_jobs.domain.payloads import DarkwatchScan
 from kordant_jobs.engine.daemon.wake import WAKES
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
@@ -87,7 +87,7 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
 def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SensorResult | dg.SkipReason:
     """Ask for one run when something is due and no run is under way: a run sends until nothing is due."""
     with db.connect() as connection:
-        waiting = due(connection, Channel.EMAIL)
+        waiting = due(connection, channels_on(load_settings()))
     if not waiting:
         return dg.SkipReason("nothing is due")
     if _under_way(context.instance, notifications_send.name):

@@ -48,7 +48,7 @@ def test_nothing_finds_a_forgotten_subscriber(db: Engine, keyring: Keyring) -> N
     person = _watching_everything()
     with db.begin() as connection:
         add(connection, [person], keyring)
-        for table, columns in (("alerted", ""), ("suppressions", ", said_by")):
+        for table, columns in (("alerted", ""), ("dismissals", ", said_by")):
             connection.execute(
                 sa.text(f"INSERT INTO kordant.{table} (subscription_id, blind_index, breach_name{columns}) "
                         f"VALUES (:id, 'x', 'Adobe'{', 1' if columns else ''})"),
@@ -58,6 +58,6 @@ def test_nothing_finds_a_forgotten_subscriber(db: Engine, keyring: Keyring) -> N
         found = connection.execute(
             sa.text("SELECT count(*) FROM kordant.watchlist_items WHERE num_nonnulls(blind_index, range_index) > 0")
         ).scalar_one()
-        for table in ("alerted", "suppressions"):
+        for table in ("alerted", "dismissals"):
             found += connection.execute(sa.text(f"SELECT count(*) FROM kordant.{table}")).scalar_one()
     assert found == 0

@@ -6,6 +6,7 @@ Needs aiosmtpd, which the development group of the project installs.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,12 +36,13 @@ class FakeSmtpServer:
     """Runs while entered. `received` is the truth about what was taken, `connections` how many were opened.
 
     `pipelining` says that it takes several commands in one write. `hang_up_after` ends a connection without a word
-    after so many of its mails.
+    after so many of its mails. With `tls` it takes mails only after STARTTLS.
     """
 
     answers: Answers = field(default_factory=Answers)
     pipelining: bool = True
     hang_up_after: int | None = None
+    tls: ssl.SSLContext | None = None
     received: list[Received] = field(default_factory=list)
     connections: int = 0
     _times: dict[str, int] = field(default_factory=dict)
@@ -64,7 +66,16 @@ class FakeSmtpServer:
 
     async def _listen(self) -> asyncio.Server:
         return await self._loop.create_server(
-            lambda: SMTP(self, hostname="127.0.0.1", enable_SMTPUTF8=True, loop=self._loop), "127.0.0.1", 0
+            lambda: SMTP(
+                self,
+                hostname="127.0.0.1",
+                enable_SMTPUTF8=True,
+                loop=self._loop,
+                tls_context=self.tls,
+                require_starttls=self.tls is not None,
+            ),
+            "127.0.0.1",
+            0,
         )
 
     async def _end(self) -> None:

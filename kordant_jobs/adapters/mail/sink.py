@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +23,8 @@ _ANSWERS = {
 
 
 class Sink(asyncio.Protocol):
-    """One connection. A mail's Message-ID is in the ledger before its last dot is answered."""
+    """One connection. A mail is in the ledger before its last dot is answered: its Message-ID and a hash of its body,
+    a line a mail."""
 
     def __init__(self, ledger: BinaryIO) -> None:
         self._ledger = ledger
@@ -53,8 +55,9 @@ class Sink(asyncio.Protocol):
 
     def _take(self, content: bytes) -> bytes:
         self._in_data = False
-        line = content.partition(_MESSAGE_ID)[2].partition(b"\r\n")[0]
-        self._ledger.write(line + b"\n")
+        message_id = content.partition(_MESSAGE_ID)[2].partition(b"\r\n")[0]
+        body = content.partition(b"\r\n\r\n")[2]
+        self._ledger.write(message_id + b" " + blake2b(body, digest_size=8).hexdigest().encode() + b"\n")
         self._ledger.flush()
         return b"250 2.0.0 OK\r\n"
 

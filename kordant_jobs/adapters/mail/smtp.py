@@ -87,7 +87,7 @@ class SmtpTransport:
     Where the server allows it (PIPELINING, RFC 2920), a mail goes out in one write with the announcement of the next
     one: one round trip a mail, during which the mail after that is composed. A connection lost in the middle of a
     batch is made anew for the mails that follow. If it was lost after the last dot of a mail, that mail may have been
-    taken: it is deferred, and its Message-ID tells the copies apart.
+    taken: that is uncertain, and its Message-ID tells the copies apart.
     """
 
     def __init__(self, server: SmtpServer, *, sender: str, context: ssl.SSLContext | None = None) -> None:
@@ -125,7 +125,7 @@ class SmtpTransport:
                 except _LOST:
                     talk.close()
                     if sent and reply is None:
-                        yield Delivery(mail_id=sent.id, outcome=DeliveryOutcome.DEFERRED, code="connection lost")
+                        yield Delivery(mail_id=sent.id, outcome=DeliveryOutcome.UNCERTAIN, code="connection lost")
                     losses += 1
                     if losses > MOST_LOSSES and following:
                         raise SourceUnavailable(

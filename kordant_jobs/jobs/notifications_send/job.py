@@ -9,9 +9,11 @@ import dagster as dg
 from pydantic import Field
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.messengers import NEEDED, Messengers, open_signer
 from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.jobs.notifications_send import service
-from kordant_jobs.jobs.notifications_send.letter import Sender
+from kordant_jobs.jobs.notifications_send.outlets import all_outlets, sender_of
+from kordant_jobs.jobs.notifications_send.rules import Rate
 from kordant_jobs.jobs.notifications_send.service import JOB
 from kordant_jobs.ports import MailTransport
 from kordant_jobs.settings import Settings
@@ -32,23 +34,29 @@ def send_op(
     db: dg.ResourceParam[Engine],
     keyring: dg.ResourceParam[Keyring],
     mail: dg.ResourceParam[MailTransport],
+    messengers: dg.ResourceParam[Messengers],
     settings: dg.ResourceParam[Settings],
 ) -> dict[str, int]:
     """Claim, compose and send in batches until nothing is due."""
+    if messengers.off:
+        off = ", ".join(f"{channel} ({NEEDED[channel]})" for channel in messengers.off)
+        context.log.info(f"off for want of a key: {off}")
+    sender = sender_of(settings, keyring, open_signer(settings))
     with op_body(context, db) as progress:
         summary = service.send_due(
             db=db,
             keyring=keyring,
-            mail=mail,
-            sender=Sender(header=settings.mail_from),
+            outlets=all_outlets(mail, sender, messengers),
+            rate=Rate(person_per_hour=settings.mail_per_person_hour, domain_per_s=settings.mail_domain_per_s),
             limit=config.limit,
             batch=config.batch,
             progress=progress,
         )
-        if summary.dead:
-            context.log.warning(f"{summary.dead} notifications were given up: the table notification_outbox says why.")
+        if summary.failed or summary.dead:
+            lost = summary.failed + summary.dead
+            context.log.warning(f"{lost} notifications were not taken: `kordant-jobs notifications list` says why.")
         figures = asdict(summary)
-        tell_figures(context, figures, items_failed=summary.dead)
+        tell_figures(context, figures, items_failed=summary.failed + summary.dead)
         progress.flush("done")
         return figures
 

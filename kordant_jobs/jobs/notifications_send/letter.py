@@ -1,46 +1,20 @@
-"""What an alert's mail says, in the subscriber's language. Its looks are `templates/`.
-
-Pure, but for reading templates and words once.
-"""
+"""The words of one alert's mail, in the subscriber's language. Its looks are `templates/`. Pure."""
 
 from __future__ import annotations
 
-from base64 import b64encode
-from binascii import b2a_qp
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from email.utils import format_datetime, formataddr, parseaddr
-from functools import cached_property, lru_cache
-from typing import Any
-
-from email_validator import EmailNotValidError, validate_email
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from dataclasses import dataclass
 
 from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.breaches import BreachSource
 from kordant_jobs.domain.exposures import SecretKind, Source
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.subscriptions import Locale
-from kordant_jobs.ports import OutgoingMail
+from kordant_jobs.jobs.notifications_send.parcel import Opened
 from kordant_jobs.store.outbox import LetterRow
 from kordant_jobs.wording import Wording, wording
 
 TITLE_MAX = 80
 """Characters of a breach's title in a subject; most mail programs show about 70 of the whole line."""
-
-
-class NoSuchAddress(ValueError):
-    """The subscriber's contact is no e-mail address."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """What was decrypted for one letter; it lives no longer than composing it takes."""
-
-    name: str = field(repr=False)
-    address: str = field(repr=False)
-    identifier: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +36,14 @@ class Letter:
     footer: list[str]
 
 
-def _one_line(text: str, limit: int = TITLE_MAX) -> str:
+def one_line(text: str, limit: int = TITLE_MAX) -> str:
+    """`text` on one line, cut where it is too long."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
-def _severity_word(words: Wording, severity: Severity) -> str:
+def severity_word(words: Wording, severity: Severity) -> str:
+    """What a severity is called."""
     return {
         Severity.LOW: words.say("Low"),
         Severity.MEDIUM: words.say("Medium"),
@@ -76,14 +52,14 @@ def _severity_word(words: Wording, severity: Severity) -> str:
     }[severity]
 
 
-def _subject(words: Wording, row: LetterRow) -> str:
+def subject_of(words: Wording, row: LetterRow) -> str:
     """Without the identifier, and without the name of a breach that by itself tells something intimate: a subject
     is shown on locked screens."""
     if row.is_sensitive:
         return words.say("Security alert: your data was found in a breach")
     if row.breach_source == BreachSource.DUMP:
         return words.say("Security alert: your data was found in a collection of stolen data")
-    return words.say("Security alert: your data was found in the breach “%(title)s”", title=_one_line(row.breach_title))
+    return words.say("Security alert: your data was found in the breach “%(title)s”", title=one_line(row.breach_title))
 
 
 SOURCE_NAMES = {
@@ -93,7 +69,8 @@ SOURCE_NAMES = {
 }
 
 
-def _kind_word(words: Wording, kind: str) -> str:
+def kind_word(words: Wording, kind: str) -> str:
+    """What a kind of identifier is called."""
     return {
         IdentifierKind.EMAIL: words.say("e-mail address"),
         IdentifierKind.PHONE: words.say("phone number"),
@@ -113,7 +90,7 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
     for reason in row.why:
         match reason.get("code"):
             case "identifier_in_dump":
-                kind = _kind_word(words, reason["kind"])
+                kind = kind_word(words, reason["kind"])
                 if reason["verified"]:
                     text = words.say(
                         "Your %(kind)s %(masked)s, which you proved to be yours, stands in the stolen data.",
@@ -137,7 +114,7 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
                     words.say(
                         "%(source)s lists the %(kind)s %(masked)s in this breach.",
                         source=SOURCE_NAMES[reason["source"]],
-                        kind=_kind_word(words, reason["kind"]),
+                        kind=kind_word(words, reason["kind"]),
                         masked=masked,
                     )
                 )
@@ -155,7 +132,7 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
 
 
 def _headline(words: Wording, row: LetterRow, masked: str) -> str:
-    kind = _kind_word(words, row.item_kind)
+    kind = kind_word(words, row.item_kind)
     if row.secret == SecretKind.CLEAR:
         return words.say(
             "Your %(kind)s %(masked)s was found in stolen data, together with a password.", kind=kind, masked=masked
@@ -164,11 +141,11 @@ def _headline(words: Wording, row: LetterRow, masked: str) -> str:
 
 
 def _facts(words: Wording, row: LetterRow) -> list[tuple[str, str]]:
-    facts = [(words.say("Severity"), _severity_word(words, Severity(row.severity)))]
+    facts = [(words.say("Severity"), severity_word(words, Severity(row.severity)))]
     if row.breach_source == BreachSource.DUMP:
         facts.append((words.say("Breach"), words.say("A collection of stolen data whose origin is not known")))
     else:
-        facts.append((words.say("Breach"), _one_line(row.breach_title, 300)))
+        facts.append((words.say("Breach"), one_line(row.breach_title, 300)))
     if row.breach_domain:
         facts.append((words.say("Site"), row.breach_domain))
     if row.breached_on:
@@ -194,11 +171,11 @@ def write_letter(row: LetterRow, opened: Opened) -> Letter:
         footer.append(words.say("Powered by LeakCheck."))
     return Letter(
         locale=row.locale,
-        subject=_subject(words, row),
+        subject=subject_of(words, row),
         preview=actions[0] if actions else words.say("What happened, and why it is you."),
         severity=row.severity,
-        severity_word=_severity_word(words, Severity(row.severity)),
-        greeting=words.say("Hello %(name)s,", name=_one_line(opened.name, 120))
+        severity_word=severity_word(words, Severity(row.severity)),
+        greeting=words.say("Hello %(name)s,", name=one_line(opened.name, 120))
         if opened.name.strip()
         else words.say("Hello,"),
         headline=_headline(words, row, masked),
@@ -215,108 +192,3 @@ def _without_doubles(facts: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Without a fact that says again what another one said (a breach is often called like its site)."""
     first = {value: label for label, value in reversed(facts)}
     return [(label, value) for label, value in facts if first[value] == label]
-
-
-@lru_cache(maxsize=1)
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader(__package__, "templates"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sender:
-    """Who the mails are from, as `Name <address>`; its domain is the one of the Message-IDs."""
-
-    header: str
-
-    @cached_property
-    def domain(self) -> str:
-        """The part of the address behind the @."""
-        return parseaddr(self.header)[1].rpartition("@")[2]
-
-    @cached_property
-    def encoded(self) -> str:
-        """The header in ASCII."""
-        return formataddr(parseaddr(self.header))
-
-
-def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) -> OutgoingMail:
-    """The mail for one notification: text and HTML, with a Message-ID that is the same in every attempt.
-
-    Raises:
-        NoSuchAddress: the contact is no e-mail address.
-    """
-    recipient = _recipient(opened.address)
-    letter = write_letter(row, opened)
-    parts: dict[str, Any] = {"letter": letter}
-    headers = {
-        "From": sender.encoded,
-        "To": recipient,
-        "Subject": _encoded_words(letter.subject),
-        "Date": format_datetime(now),
-        "Message-ID": f"<{row.id}@{sender.domain}>",
-        "Auto-Submitted": "auto-generated",  # RFC 3834: no out-of-office answers to it
-        "Content-Language": letter.locale,
-    }
-    texts = {kind: _templates().get_template(f"letter.{name}").render(parts) for kind, name in _PARTS.items()}
-    return OutgoingMail(id=row.id, recipient=recipient, content=_mime(headers, texts, boundary=f"=_{row.id.hex}"))
-
-
-_SHORT_HEADER = 66
-"""A line has 76 characters, of which `Subject: ` takes nine (RFC 2047 §2)."""
-_WORD_BYTES = 36
-"""48 characters of base64, and twelve around them: within the line even behind `Subject: `."""
-
-_PARTS = {"text/plain": "txt", "text/html": "html"}
-
-
-def _mime(headers: Mapping[str, str], texts: Mapping[str, str], *, boundary: str) -> bytes:
-    """A multipart/alternative message, its parts as quoted-printable, in which `=_` can't occur (RFC 2045 §6.7).
-
-    By hand, since `email.message` took 5 of the 6 ms that composing a mail took; a test reads it back with `email`.
-    """
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    lines += ["MIME-Version: 1.0", f'Content-Type: multipart/alternative; boundary="{boundary}"', ""]
-    message = "\r\n".join(lines).encode()
-    for kind, text in texts.items():
-        head = f"\r\n--{boundary}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable"
-        body = b2a_qp(text.replace("\r\n", "\n").replace("\n", "\r\n").encode(), istext=True)
-        message += head.encode() + b"\r\n\r\n" + body
-    return message + f"\r\n--{boundary}--\r\n".encode()
-
-
-def _encoded_words(text: str) -> str:
-    """A header's text in ASCII (RFC 2047): one encoded word a line, each of whole characters.
-
-    By hand, since `email.header` took a third of the time that composing a mail takes; a test reads it back.
-
-    >>> _encoded_words("Security alert"), _encoded_words("Atenção")
-    ('Security alert', '=?utf-8?b?QXRlbsOnw6Nv?=')
-    """
-    if text.isascii() and len(text) <= _SHORT_HEADER:
-        return text
-    words, word = [], b""
-    for character in text:
-        more = character.encode()
-        if len(word) + len(more) > _WORD_BYTES:
-            words.append(word)
-            word = b""
-        word += more
-    return "\r\n ".join(f"=?utf-8?b?{b64encode(one).decode()}?=" for one in (*words, word))
-
-
-def _recipient(address: str) -> str:
-    try:
-        # Whether a name such as `.test` leads anywhere is for the mail server to say, not for us.
-        found = validate_email(
-            address.strip(), check_deliverability=False, globally_deliverable=False, test_environment=True
-        )
-    except EmailNotValidError:
-        raise NoSuchAddress from None
-    return found.ascii_email or f"{found.local_part}@{found.ascii_domain}"

@@ -1,11 +1,13 @@
-"""When a notification is sent, tried again, or given up. Pure: no clock, network or database."""
+"""When a notification is sent, held, tried again, or given up. Pure: no clock, network or database."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 
-from kordant_jobs.domain.alerts import OutboxStatus
+from kordant_jobs.domain.alerts import Channel, OutboxStatus, Severity
+from kordant_jobs.domain.notifications import DEFAULT_MODE, Held, Hours, Mode, digest_moment, quiet_until
 from kordant_jobs.domain.subscriptions import SubscriptionStatus
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 from kordant_jobs.store.outbox import Claim, LetterRow, Mark
@@ -28,37 +30,75 @@ MAX_ATTEMPTS = len(RETRY_AFTER) + 1
 PAUSE_WHEN_DOWN = timedelta(minutes=1)
 """The transport itself failed: that says nothing about the mail, so the attempt does not count."""
 
+ONE_HOUR = timedelta(hours=1)
 
-def after(delivery: Delivery, claim: Claim) -> Mark:
-    """What becomes of a claimed notification, given what became of its mail.
+COPIES_MAX = 1
+"""Where a copy shows, so many are risked: a notification whose sender was cut off twice may have arrived."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How much is sent at most; None: any amount.
+
+    `person_per_hour`: messages to one subscription; what is more waits and goes out as one. `domain_per_s` and
+    `domain_burst`: mails to the mail servers of one domain. Critical alerts go out whatever the person's rate.
+    """
+
+    person_per_hour: int | None = None
+    domain_per_s: float | None = None
+    domain_burst: int = 100
+
+
+NO_RATE = Rate()
+
+
+def after(delivery: Delivery, claim: Claim, *, copies_show: bool = False) -> Mark:
+    """What becomes of a claimed notification, given what became of its message.
 
     >>> from uuid import UUID
     >>> one = UUID(int=1)
     >>> refused = Delivery(mail_id=one, outcome=DeliveryOutcome.DEFERRED, code="smtp 450 4.2.1")
-    >>> after(refused, Claim(id=one, attempt=2, interrupted=False)).due_in
+    >>> after(refused, Claim(id=one, attempt=2)).due_in
     datetime.timedelta(seconds=300)
-    >>> after(refused, Claim(id=one, attempt=9, interrupted=False)).status.value
+    >>> after(refused, Claim(id=one, attempt=9)).status.value
     'dead'
     """
     match delivery.outcome:
         case DeliveryOutcome.DELIVERED:
-            return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.SENT)
+            return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.SENT, provider_id=delivery.provider_id)
         case DeliveryOutcome.NO_SUCH_ADDRESS:
-            return suppress(claim, f"the address takes no mail ({delivery.code})")
+            return suppress(claim, f"the address takes no message ({delivery.code})")
         case DeliveryOutcome.REFUSED:
-            reason = f"the mail server refused it ({delivery.code})"
-            return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.DEAD, reason=reason)
+            return fail(claim, f"the other side refused it ({delivery.code})")
         case DeliveryOutcome.DEFERRED:
-            return try_again(claim, f"the mail server put it off ({delivery.code})")
+            return try_again(
+                claim, f"the other side put it off ({delivery.code})", retry_after_s=delivery.retry_after_s
+            )
+        case DeliveryOutcome.UNCERTAIN:
+            reason = f"it may have arrived ({delivery.code})"
+            if copies_show and claim.interruptions >= COPIES_MAX:
+                return fail(claim, reason, uncertain=True)
+            return try_again(claim, reason, uncertain=True)
 
 
-def try_again(claim: Claim, reason: str) -> Mark:
-    """Wait for the next attempt, or give up after the last."""
+def try_again(claim: Claim, reason: str, *, retry_after_s: float | None = None, uncertain: bool = False) -> Mark:
+    """Wait for the next attempt, for as long as the other side asked at least; or give up after the last."""
     if claim.attempt >= MAX_ATTEMPTS:
         text = f"{reason}; given up after {claim.attempt} attempts"
-        return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.DEAD, reason=text)
-    wait = RETRY_AFTER[claim.attempt - 1]
-    return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.DEFERRED, reason=reason, due_in=wait)
+        return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.DEAD, reason=text, uncertain=uncertain)
+    wait = max(RETRY_AFTER[claim.attempt - 1], timedelta(seconds=min(retry_after_s or 0, RETRY_AFTER_MOST_S)))
+    return Mark(
+        id=claim.id,
+        attempt=claim.attempt,
+        status=OutboxStatus.DEFERRED,
+        reason=reason,
+        due_in=wait,
+        uncertain=uncertain,
+    )
+
+
+RETRY_AFTER_MOST_S = 86_400.0
+"""A longer Retry-After is taken for a mistake of the other side."""
 
 
 def suppress(claim: Claim, reason: str) -> Mark:
@@ -66,30 +106,88 @@ def suppress(claim: Claim, reason: str) -> Mark:
     return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.SUPPRESSED, reason=reason)
 
 
-def put_back(claim: Claim, reason: str) -> Mark:
-    """The transport is down: as if it had not been claimed, but a little later."""
+def fail(claim: Claim, reason: str, *, uncertain: bool = False) -> Mark:
+    """Leave it to an operator."""
+    return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.FAILED, reason=reason, uncertain=uncertain)
+
+
+def put_back(claim: Claim, reason: str, *, due_in: timedelta = PAUSE_WHEN_DOWN) -> Mark:
+    """As if it had not been claimed, but a little later: the transport is down, or there was no time or rate left."""
     return Mark(
         id=claim.id,
         attempt=claim.attempt,
         status=OutboxStatus.DEFERRED,
         reason=reason,
-        due_in=PAUSE_WHEN_DOWN,
+        due_in=due_in,
         refund=True,
     )
 
 
-def crashed_too_often(claim: Claim) -> bool:
-    """Whether this notification seems to kill whoever sends it: each of its attempts was cut off."""
-    return claim.interrupted and claim.attempt > MAX_ATTEMPTS
+def hold(claim: Claim, reason: str, until: datetime, held_for: Held | None = None) -> Mark:
+    """Wait until a moment; no attempt is counted."""
+    return Mark(
+        id=claim.id,
+        attempt=claim.attempt,
+        status=OutboxStatus.DEFERRED,
+        reason=reason,
+        due_at=until,
+        refund=True,
+        held_for=held_for,
+    )
+
+
+def not_again(claim: Claim, *, copies_show: bool) -> Mark | None:
+    """What becomes of a notification that must not be tried once more, None when it may be."""
+    if claim.interrupted and claim.attempt > MAX_ATTEMPTS:
+        return try_again(claim, "every attempt to send it was cut off")
+    if copies_show and claim.interruptions > COPIES_MAX:
+        return fail(claim, f"it may have arrived: its sender was cut off {claim.interruptions} times")
+    return None
 
 
 def why_not(row: LetterRow, *, has_key: bool) -> str | None:
     """Why a notification is not to be sent any more, None when it is."""
+    own = row.address_id is None
     reasons: Mapping[str, bool] = {
         "the subscriber was forgotten": row.forgotten_at is not None or not has_key,
         "the subscription is not active": row.subscription_status != SubscriptionStatus.ACTIVE,
         "the identifier is no longer watched": row.item_removed_at is not None,
         "the exposure was dismissed": row.dismissed_at is not None,
-        "the subscriber has no e-mail address": row.contact_encrypted is None,
+        "the subscriber has no e-mail address": own and row.contact_encrypted is None,
+        "the address is used no more": not own and row.address_removed_at is not None,
+        "the subscriber wants none of this kind": mode_of(row) is Mode.OFF,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def mode_of(row: LetterRow) -> Mode:
+    """When the subscriber wants to hear of it."""
+    return row.chosen or DEFAULT_MODE[Channel(row.channel)]
+
+
+def hours_of(row: LetterRow) -> Hours:
+    """The subscriber's quiet hours and digest times."""
+    return Hours(
+        time_zone=row.time_zone,
+        quiet_from=row.quiet_from,
+        quiet_until=row.quiet_until,
+        digest_at=row.digest_at or time(8),
+        digest_weekday=row.digest_weekday or 1,
+    )
+
+
+def not_yet(row: LetterRow, claim: Claim, *, now: datetime, sent_last_hour: int, rate: Rate) -> Mark | None:
+    """How long a notification has to wait, None when it goes out now. A critical one never waits.
+
+    A digest is waited for once; quiet hours are kept by every attempt.
+    """
+    if row.severity == Severity.CRITICAL:
+        return None
+    hours, mode = hours_of(row), mode_of(row)
+    if mode in {Mode.DAILY, Mode.WEEKLY} and row.held_for is None:
+        return hold(claim, f"it waits for the {mode} digest", digest_moment(now, mode, hours), Held(mode.value))
+    if until := quiet_until(now, hours):
+        return hold(claim, "quiet hours", until)
+    if rate.person_per_hour is not None and sent_last_hour >= rate.person_per_hour and row.held_for is None:
+        return hold(claim, "many came within an hour", now + ONE_HOUR, Held.MANY)
+    return None

@@ -1,27 +1,31 @@
-"""Load, decide, save: sends the notifications that are due, in batches, each batch claimed by lease.
+"""Load, decide, save: sends the notifications that are due, channel by channel, in batches claimed by lease.
 
-Claim → compose from ids → send, with no transaction open → mark. A crash between sending and marking repeats at most
-the mails since the last mark, under the same Message-ID.
+Claim → decide (rules) → compose from ids → send, with no transaction open → mark. A crash between sending and marking
+repeats at most the messages since the last mark, under the same id.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.alerts import Channel, OutboxStatus
+from kordant_jobs.domain.alerts import OutboxStatus
 from kordant_jobs.errors import KeyringError, SourceUnavailable
-from kordant_jobs.jobs.notifications_send import rules
-from kordant_jobs.jobs.notifications_send.letter import NoSuchAddress, Opened, Sender, compose
-from kordant_jobs.ports import MailTransport, OutgoingMail
+from kordant_jobs.jobs.notifications_send import pace, rules
+from kordant_jobs.jobs.notifications_send.ledger import Gone, Ledger
+from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress
+from kordant_jobs.jobs.notifications_send.outlets import Outlet
+from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
+from kordant_jobs.ports import DeliveryOutcome
 from kordant_jobs.store import outbox
 from kordant_jobs.store.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.notification_choices import AddressKey
 from kordant_jobs.store.outbox import Claim, LetterRow, Mark
 from kordant_jobs.store.progress import Progress
 
@@ -33,20 +37,19 @@ BATCH = 200
 LEASE = timedelta(minutes=10)
 """How long a batch may take. What is not sent by then is put back, and another sender may have it."""
 
-MARK_EVERY = 20
-"""Mails sent between two marks. A crash repeats at most this many, each once, under the same Message-ID; a mark costs
-about 1 ms, so that fewer would save little."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SendSummary:
-    """What one run of the job did. `possible_repeats` are mails sent again after their sender was cut off: each may
-    be a second copy where the transport cannot tell. `lost_leases` were taken over by another sender meanwhile."""
+    """What one run of the job did. `held` wait for a digest, the end of quiet hours or the rate; `failed` wait for an
+    operator. `possible_repeats` are notifications sent again after their sender was cut off: each may be a second
+    copy where the transport cannot tell. `lost_leases` were taken over by another sender meanwhile."""
 
     claimed: int = 0
     sent: int = 0
     deferred: int = 0
+    held: int = 0
     suppressed: int = 0
+    failed: int = 0
     dead: int = 0
     put_back: int = 0
     possible_repeats: int = 0
@@ -60,114 +63,110 @@ def send_due(
     *,
     db: Engine,
     keyring: Keyring,
-    mail: MailTransport,
-    sender: Sender,
+    outlets: Sequence[Outlet[Any]],
     limit: int,
     progress: Progress,
     batch: int = BATCH,
     lease: timedelta = LEASE,
+    rate: rules.Rate = rules.NO_RATE,
+    clock: Callable[[], datetime] | None = None,
 ) -> SendSummary:
-    """Send up to `limit` due notifications. Safe to repeat and to run beside itself: each is claimed by one.
+    """Send up to `limit` due notifications of the open channels. Safe to repeat and to run beside itself: each is
+    claimed by one. Quiet hours and digests go by the database's clock, like what is due, unless there is a `clock`.
 
     Raises:
-        SourceUnavailable: the transport is down. What was sent is marked, the rest is put back.
+        SourceUnavailable: a transport is down. What was sent is marked, the rest is put back, and the other channels
+            were served.
     """
     with db.connect() as connection:
-        progress.start(min(limit, outbox.due(connection, Channel.EMAIL)), "sending")
+        channels = [outlet.channel for outlet in outlets]
+        progress.start(min(limit, outbox.due(connection, channels)), "sending")
     total = SendSummary()
-    while total.claimed < limit:
-        with db.begin() as connection:
-            claims = outbox.claim(
-                connection, channel=Channel.EMAIL, limit=min(batch, limit - total.claimed), lease=lease
-            )
-            until = time.monotonic() + lease.total_seconds() / 2
-            rows = outbox.letters(connection, [claim.id for claim in claims])
-            keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
-        if not claims:
-            break
-        ledger = _Ledger(db, {claim.id: claim for claim in claims})
-        mails = _composed(rows, ledger, keys=keys, sender=sender)
-        try:
-            _deliver(mails, ledger, mail=mail, until=until)
-        finally:
-            ledger.write()
-            total += ledger.summary(claimed=len(claims))
-        progress.advance(len(claims), "sending")
+    down: SourceUnavailable | None = None
+    for outlet in outlets:
+        while total.claimed < limit:
+            size = min(batch, limit - total.claimed)
+            load = _load(db, keyring, outlet, size, lease, rate, clock)
+            if not load.claims:
+                break
+            ledger = Ledger(db, load.claims, mark_every=outlet.mark_every)
+            try:
+                _deliver(load, ledger, outlet=outlet)
+            except SourceUnavailable as error:
+                down = error
+            finally:
+                ledger.write()
+                total += _summary(ledger)
+            progress.advance(len(load.claims), "sending")
+            if down:
+                break
+    if down:
+        raise down
     return total
 
 
-class _Ledger:
-    """The claims of one batch and what became of each; written out every few mails."""
+@dataclass(frozen=True, kw_only=True)
+class _Load:
+    """A batch that is claimed, and what was read for it in the same transaction."""
 
-    def __init__(self, db: Engine, claims: dict[UUID, Claim]) -> None:
-        self._db = db
-        self.claims = claims
-        self._open: list[Mark] = []
-        self._done: list[Mark] = []
-        self._lost = 0
-        self._repeats = 0
+    claims: dict[UUID, Claim]
+    parcels: list[Parcel]
+    settled: list[Mark]
+    """What must not go out, or not now, or does not open."""
+    address_keys: dict[UUID, AddressKey]
+    until: float
 
-    def settle(self, mark: Mark) -> None:
-        self._open.append(mark)
-        self._repeats += self.claims[mark.id].interrupted and mark.status is OutboxStatus.SENT
-        if len(self._open) >= MARK_EVERY:
-            self.write()
 
-    def write(self) -> None:
-        marks, self._open = self._open, []
-        if marks:
-            with self._db.begin() as connection:
-                self._lost += len(marks) - outbox.mark(connection, marks)
-            self._done += marks
-
-    def unsettled(self) -> list[Claim]:
-        settled = {mark.id for mark in (*self._done, *self._open)}
-        return [claim for claim in self.claims.values() if claim.id not in settled]
-
-    def summary(self, *, claimed: int) -> SendSummary:
-        def count(wanted: Callable[[Mark], bool]) -> int:
-            return sum(1 for mark in self._done if wanted(mark))
-
-        return SendSummary(
-            claimed=claimed,
-            sent=count(lambda mark: mark.status is OutboxStatus.SENT),
-            deferred=count(lambda mark: mark.status is OutboxStatus.DEFERRED and not mark.refund),
-            suppressed=count(lambda mark: mark.status is OutboxStatus.SUPPRESSED),
-            dead=count(lambda mark: mark.status is OutboxStatus.DEAD),
-            put_back=count(lambda mark: mark.refund),
-            possible_repeats=self._repeats,
-            lost_leases=self._lost,
+def _load(
+    db: Engine,
+    keyring: Keyring,
+    outlet: Outlet[Any],
+    size: int,
+    lease: timedelta,
+    rate: rules.Rate,
+    clock: Callable[[], datetime] | None,
+) -> _Load:
+    with db.begin() as connection:
+        claims = outbox.claim(connection, channel=outlet.channel, limit=size, lease=lease)
+        if not claims:
+            claims = outbox.claim_digests(connection, channel=outlet.channel, limit=size, lease=lease)
+        until = time.monotonic() + lease.total_seconds() / 2
+        rows = outbox.letters(connection, [claim.id for claim in claims])
+        keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
+        by_id = {claim.id: claim for claim in claims}
+        pairs, settled = _opened(rows, by_id, keys, copies_show=outlet.copies_show)
+        now = clock() if clock else outbox.now(connection)
+        sifted = pace.sift(connection, pairs, by_id, keyring=keyring, rate=rate, now=now)
+        return _Load(
+            claims=by_id,
+            parcels=_parcels(sifted.now, by_id),
+            settled=settled + sifted.later,
+            address_keys=sifted.address_keys,
+            until=until,
         )
 
 
-def _composed(
-    rows: Sequence[LetterRow], ledger: _Ledger, *, keys: SubscriberKeys, sender: Sender
-) -> Iterator[OutgoingMail]:
-    """The mails of a batch, each when it is asked for. What cannot or must not be sent is settled here, and stops
-    nothing else.
-    """
+def _opened(
+    rows: Sequence[LetterRow], claims: dict[UUID, Claim], keys: SubscriberKeys, *, copies_show: bool
+) -> tuple[list[tuple[LetterRow, Opened]], list[Mark]]:
+    """The rows that may go out, with what they need in clear; and what becomes of the others."""
+    pairs, settled = [], []
     for row in rows:
-        claim = ledger.claims[row.id]
-        if rules.crashed_too_often(claim):
-            ledger.settle(rules.try_again(claim, "every attempt to send it was cut off"))
-            continue
-        if reason := rules.why_not(row, has_key=row.subscriber_id in keys):
-            ledger.settle(rules.suppress(claim, reason))
-            continue
-        try:
-            mail = compose(row, opened(row, keys), sender=sender, now=datetime.now(UTC))
-        except NoSuchAddress:
-            ledger.settle(rules.suppress(claim, "the contact is no e-mail address"))
-        except KeyringError:
-            ledger.settle(rules.try_again(claim, "its data does not open with this master key"))
-        except Exception as error:  # noqa: BLE001 - one broken letter is kept for an operator, and stops no other
-            ledger.settle(rules.try_again(claim, f"it could not be written ({type(error).__name__})"))
+        claim = claims[row.id]
+        if mark := rules.not_again(claim, copies_show=copies_show):
+            settled.append(mark)
+        elif reason := rules.why_not(row, has_key=row.subscriber_id in keys):
+            settled.append(rules.suppress(claim, reason))
         else:
-            yield mail
+            try:
+                pairs.append((row, opened(row, keys)))
+            except KeyringError:
+                settled.append(rules.try_again(claim, "its data does not open with this master key"))
+    return pairs, settled
 
 
 def opened(row: LetterRow, keys: SubscriberKeys) -> Opened:
-    """What a letter needs in clear.
+    """What a notification needs in clear.
 
     Raises:
         KeyringError: it does not open with this master key.
@@ -180,22 +179,77 @@ def opened(row: LetterRow, keys: SubscriberKeys) -> Opened:
 
     return Opened(
         name=plain(row.subscriber_id, row.name_encrypted),
-        address=plain(row.subscriber_id, row.contact_encrypted),
+        address=plain(row.address_id, row.address_encrypted)
+        if row.address_id
+        else plain(row.subscriber_id, row.contact_encrypted),
         identifier=plain(row.item_id, row.identifier_encrypted),
     )
 
 
-def _deliver(mails: Iterable[OutgoingMail], ledger: _Ledger, *, mail: MailTransport, until: float) -> None:
-    """Hand the mails over and settle each; at `until` what is left is put back."""
+def _parcels(pairs: Sequence[tuple[LetterRow, Opened]], claims: dict[UUID, Claim]) -> list[Parcel]:
+    together: dict[UUID, list[tuple[LetterRow, Opened]]] = {}
+    for row, clear in pairs:
+        together.setdefault(claims[row.id].mail_id or row.id, []).append((row, clear))
+    return [
+        Parcel(id=one, rows=tuple(row for row, _ in found), opened=tuple(clear for _, clear in found))
+        for one, found in together.items()
+    ]
+
+
+def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> None:
+    """Hand the messages over and settle each; when the time is up, what is left is put back."""
+    for mark in load.settled:
+        ledger.settle([mark])
+    parcels = {parcel.id: parcel for parcel in load.parcels}
     try:
-        with closing(mail.deliver(mails)) as deliveries:
-            for delivery in deliveries:
-                ledger.settle(rules.after(delivery, ledger.claims[delivery.mail_id]))
-                if time.monotonic() > until:
-                    break
+        for delivery in outlet.transport.deliver(_written(load, ledger, outlet)):
+            parcel = parcels[delivery.mail_id]
+            marks = [rules.after(delivery, load.claims[row.id], copies_show=outlet.copies_show) for row in parcel.rows]
+            gone = None
+            if delivery.outcome is DeliveryOutcome.NO_SUCH_ADDRESS:
+                first = parcel.first
+                gone = Gone(key=load.address_keys[first.id], address_id=first.address_id, at=delivery.gone_at)
+            ledger.settle(marks, gone=gone)
     except SourceUnavailable:
         for claim in ledger.unsettled():
-            ledger.settle(rules.put_back(claim, "the mail transport was down"))
+            ledger.settle([rules.put_back(claim, "the transport was down")])
         raise
     for claim in ledger.unsettled():
-        ledger.settle(rules.put_back(claim, "there was no time left in this run"))
+        ledger.settle([rules.put_back(claim, "there was no time left in this run")])
+
+
+def _written(load: _Load, ledger: Ledger, outlet: Outlet[Any]) -> Iterator[Any]:
+    """The messages of a batch, each when it is asked for. What cannot be written is settled here, and stops nothing
+    else; when the time is up there are no more."""
+    for parcel in load.parcels:
+        if time.monotonic() > load.until:
+            return
+        claims = [load.claims[row.id] for row in parcel.rows]
+        try:
+            yield outlet.write(parcel)
+        except NoSuchAddress:
+            ledger.settle([rules.suppress(claim, "the contact is no e-mail address") for claim in claims])
+        except Exception as error:  # noqa: BLE001 - one broken letter is kept for an operator, and stops no other
+            reason = f"it could not be written ({type(error).__name__})"
+            ledger.settle([rules.try_again(claim, reason) for claim in claims])
+
+
+def _summary(ledger: Ledger) -> SendSummary:
+    def count(wanted: Callable[[Mark], bool]) -> int:
+        return sum(1 for mark in ledger.done if wanted(mark))
+
+    def stands(mark: Mark, status: OutboxStatus) -> bool:
+        return mark.status is status
+
+    return SendSummary(
+        claimed=len(ledger.claims),
+        sent=count(lambda mark: stands(mark, OutboxStatus.SENT)),
+        deferred=count(lambda mark: stands(mark, OutboxStatus.DEFERRED) and not mark.refund),
+        held=count(lambda mark: mark.refund and mark.due_at is not None),
+        suppressed=count(lambda mark: stands(mark, OutboxStatus.SUPPRESSED)),
+        failed=count(lambda mark: stands(mark, OutboxStatus.FAILED)),
+        dead=count(lambda mark: stands(mark, OutboxStatus.DEAD)),
+        put_back=count(lambda mark: mark.refund and mark.due_at is None),
+        possible_repeats=ledger.repeats,
+        lost_leases=ledger.lost,
+    )

@@ -5,7 +5,14 @@ a database gets here is `migrations/`; a test holds the two together.
 """
 
 from kordant_jobs.store.schema.base import DAGSTER_SCHEMA, SCHEMA, metadata
-from kordant_jobs.store.schema.messages import alerts, notification_outbox, reports, run_progress
+from kordant_jobs.store.schema.messages import alerts, reports, run_progress
+from kordant_jobs.store.schema.notifications import (
+    contact_addresses,
+    notification_hours,
+    notification_outbox,
+    notification_preferences,
+    suppressions,
+)
 from kordant_jobs.store.schema.people import keyring_check, subscriber_keys, subscribers, subscriptions, watchlist_items
 from kordant_jobs.store.schema.queue import (
     fences,
@@ -35,11 +42,11 @@ from kordant_jobs.store.schema.schedules import (
 from kordant_jobs.store.schema.sources import (
     alerted,
     breach_lookups,
+    dismissals,
     source_checks,
     source_evidence,
     source_hints,
     source_states,
-    suppressions,
 )
 
 __all__ = [
@@ -51,6 +58,8 @@ __all__ = [
     "breach_lookups",
     "breaches",
     "catalogue_imports",
+    "contact_addresses",
+    "dismissals",
     "due_slots",
     "exposure_evidence",
     "exposures",
@@ -62,7 +71,9 @@ __all__ = [
     "job_requests",
     "keyring_check",
     "metadata",
+    "notification_hours",
     "notification_outbox",
+    "notification_preferences",
     "rate_buckets",
     "reports",
     "run_progress",

@@ -1,11 +1,11 @@
-"""Tables of what subscribers are told: alerts, notifications, reports; and how far runs are."""
+"""Tables of what subscribers are told: alerts and reports; and how far runs are. Notifications have their own."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Date, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid, text
+from sqlalchemy import BigInteger, Column, Date, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
-from kordant_jobs.domain.alerts import Channel, OutboxStatus, Severity
+from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.store.schema.base import belongs_to, metadata, moment, one_of
 
 alerts = Table(
@@ -20,27 +20,6 @@ alerts = Table(
     UniqueConstraint("exposure_id"),
     one_of("severity", Severity),
     Index(None, "subscription_id", "created_at"),
-)
-
-notification_outbox = Table(
-    "notification_outbox",
-    metadata,
-    Column("id", Uuid, primary_key=True),
-    belongs_to("alert_id", "alerts"),
-    belongs_to("subscription_id", "subscriptions"),
-    Column("channel", Text, nullable=False),
-    Column("status", Text, nullable=False, server_default=OutboxStatus.QUEUED.value),
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    moment("due_at", default_now=True),
-    moment("lease_until", nullable=True),
-    Column("reason", Text, comment="why it was deferred, suppressed or given up; never an address"),
-    moment("created_at", default_now=True),
-    moment("sent_at", nullable=True),
-    UniqueConstraint("alert_id", "channel"),
-    one_of("channel", Channel),
-    one_of("status", OutboxStatus),
-    Index(None, "due_at", postgresql_where=text("status IN ('queued', 'deferred', 'sending')")),
-    Index(None, "subscription_id"),
 )
 
 reports = Table(

@@ -102,8 +102,8 @@ alerted = Table(
     comment="Each identifier and breach is told once, also when the item was removed and added again.",
 )
 
-suppressions = Table(
-    "suppressions",
+dismissals = Table(
+    "dismissals",
     metadata,
     _of("subscriptions", "subscription_id"),
     Column("blind_index", LargeBinary, primary_key=True),

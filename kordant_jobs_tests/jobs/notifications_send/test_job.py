@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.mail import MaildirTransport
-from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.adapters.messengers import Messengers, open_messengers, open_signer
+from kordant_jobs.definitions import defs
+from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send.job import notifications_send
-from kordant_jobs.settings import Settings
+from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs_tests.jobs.people import subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
@@ -21,7 +23,13 @@ def run(db: Engine, keyring: Keyring, settings: Settings, folder: Path, limit: i
     """One run of the job."""
     return notifications_send.execute_in_process(
         run_config={"ops": {"send_notifications": {"config": {"limit": limit}}}},
-        resources={"db": db, "keyring": keyring, "settings": settings, "mail": MaildirTransport(folder)},
+        resources={
+            "db": db,
+            "keyring": keyring,
+            "settings": settings,
+            "mail": MaildirTransport(folder),
+            "messengers": Messengers(),
+        },
     )
 
 
@@ -48,3 +56,33 @@ def test_a_transport_that_is_down_fails_the_run_in_one_line(
     (tmp_path / "mails").write_text("no folder")
     with pytest.raises(SourceUnavailable, match="KORDANT_MAILDIR"):
         run(db, keyring, settings, tmp_path / "mails")
+
+
+def test_the_projects_own_resources_serve_it_and_say_what_is_off(
+    db: Engine, keyring: Keyring, settings: Settings
+) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example")
+    (item_id,) = person.items.values()
+    add_alert(db, person.subscription_id, item_id, add_breach(db))
+    result = defs.get_job_def("notifications_send").execute_in_process()
+    assert result.output_for_node("send_notifications")["sent"] == 1
+    assert len(list((settings.mails / "new").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("TWILIO_ACCOUNT_SID", "AC1", "KORDANT_TWILIO_AUTH_TOKEN"),
+        ("APNS_KEY_PATH", "/nowhere", "KORDANT_APNS_KEY_ID"),
+        ("FCM_SERVICE_ACCOUNT", "/nowhere", "KORDANT_FCM_SERVICE_ACCOUNT"),
+        ("VAPID_KEY_PATH", "/nowhere", "KORDANT_VAPID_KEY_PATH"),
+        ("DKIM_KEY_PATH", "/nowhere", "KORDANT_DKIM_KEY_PATH"),
+    ],
+)
+def test_half_a_key_is_one_line_that_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(f"KORDANT_{name}", value)
+    with pytest.raises(SettingsError, match=message) as caught:
+        (open_signer if name.startswith("DKIM") else open_messengers)(load_settings())
+    assert "\n" not in str(caught.value)

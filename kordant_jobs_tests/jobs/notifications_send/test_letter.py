@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -9,11 +10,22 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from uuid import UUID
 
+import dkim
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from kordant_jobs.adapters.mail.dkim import DkimSigner
 from kordant_jobs.domain.exposures import SecretKind
 from kordant_jobs.domain.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.letter import NoSuchAddress, Opened, Sender, compose, write_letter
+from kordant_jobs.jobs.notifications_send.letter import write_letter
+from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress, Sender
+from kordant_jobs.jobs.notifications_send.mail import compose as compose_parcel
+from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
+from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
+from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
+from kordant_jobs.ports import OutgoingMail
+from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.outbox import LetterRow
 from kordant_jobs.wording import wording
 
@@ -22,6 +34,19 @@ OPENED = Opened(name="Jane Roe", address="jane@home.example", identifier="jane.r
 SENDER = Sender(header="Kordant <alerts@kordant.example>")
 ROW = LetterRow(
     id=UUID(int=7),
+    alert_id=UUID(int=8),
+    category="breach",
+    channel="email",
+    address_id=None,
+    held_for=None,
+    mode=None,
+    quiet_from=None,
+    quiet_until=None,
+    digest_at=None,
+    digest_weekday=None,
+    address_encrypted=None,
+    address_removed_at=None,
+    subscription_id=UUID(int=9),
     subscriber_id=UUID(int=1),
     subscription_status="active",
     locale="en",
@@ -50,6 +75,10 @@ ROW = LetterRow(
     data_classes=["Email addresses", "Passwords"],
     is_sensitive=False,
 )
+
+
+def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) -> OutgoingMail:
+    return compose_parcel(Parcel(id=row.id, rows=(row,), opened=(opened,)), sender=sender, now=now)
 
 
 def parsed(row: LetterRow = ROW, opened: Opened = OPENED) -> EmailMessage:
@@ -150,3 +179,56 @@ def test_each_action_is_told_once_and_the_most_urgent_first(locale: Locale) -> N
 def test_a_letter_shows_no_fact_twice() -> None:
     values = [value for _, value in write_letter(replace(ROW, breach_domain="Adobe"), OPENED).facts]
     assert len(values) == len(set(values))
+
+
+def test_a_signature_covers_what_ends_the_mails() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    sender = Sender(
+        header=SENDER.header,
+        unsubscribe=Unsubscribe(keyring=Keyring(bytes(32)), public_url="https://k.example", mail_to="out@k.example"),
+        sign=DkimSigner("kordant.example", "k1", key),
+    )
+    content = compose(ROW, OPENED, sender=sender, now=NOW).content
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    record = b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
+    assert dkim.verify(content, dnsfunc=lambda *_, **__: record)
+    named = str(message_from_bytes(content, policy=policy.default)["DKIM-Signature"]).lower()
+    assert ":list-unsubscribe:" in named
+    assert ":list-unsubscribe-post:" in named
+    assert not dkim.verify(content.replace(b"One-Click", b"Two-Click"), dnsfunc=lambda *_, **__: record)
+
+
+def digest(count: int, locale: Locale = Locale.EN, sender: Sender = SENDER) -> EmailMessage:
+    rows = tuple(
+        replace(ROW, id=UUID(int=100 + n), locale=locale, breach_name=f"B{n}", breach_title=f"<i>Breach {n}</i>")
+        for n in range(count)
+    )
+    parcel = Parcel(id=UUID(int=3), rows=rows, opened=(OPENED,) * count)
+    return message_from_bytes(compose_parcel(parcel, sender=sender, now=NOW).content, policy=policy.default)
+
+
+@pytest.mark.parametrize("locale", list(Locale))
+def test_a_digest_of_five_hundred_tells_the_first_and_counts_the_others(locale: Locale) -> None:
+    for text in texts(digest(500, locale)):
+        assert "475" in text
+        assert text.count("•••") == 25
+        assert len(text) < 60_000, "mail programs cut off what is longer than 100 kB"
+
+
+def test_a_digest_fetches_nothing_and_holds_one_link_that_ends_it() -> None:
+    links = Unsubscribe(keyring=Keyring(bytes(32)), public_url="https://k.example")
+    _, html = texts(digest(3, sender=Sender(header=SENDER.header, unsubscribe=links)))
+    assert html.count("http") == html.count("<a ") == 1
+    for tag in ("<img", "url(", "<script", "<iframe", "<i>"):
+        assert tag not in html
+
+
+@pytest.mark.parametrize("locale", list(Locale))
+def test_what_is_shown_on_a_locked_screen_names_no_identifier(locale: Locale) -> None:
+    parcel = Parcel(id=ROW.id, rows=(replace(ROW, locale=locale, is_sensitive=True),), opened=(OPENED,))
+    push, text = compose_push(parcel), compose_text(parcel)
+    for shown in (push.body, push.title, text.text, *push.data.values()):
+        assert "watched" not in shown
+        assert "Adobe" not in shown
+        assert "Jane" not in shown
+    assert len(text.text) <= 240

@@ -23,7 +23,8 @@ from kordant_jobs.domain.alerts import Channel
 from kordant_jobs.domain.exposures import SecretKind
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.notifications_send import rules, service
-from kordant_jobs.jobs.notifications_send.letter import Sender
+from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.outlets import MARK_MAILS_EVERY, mail_outlet
 from kordant_jobs.ports import Delivery, DeliveryOutcome, MailTransport, OutgoingMail
 from kordant_jobs.store import database, outbox, subscribers
 from kordant_jobs.store.keyring import Keyring
@@ -38,7 +39,7 @@ SENDER = Sender(header="Kordant <alerts@kordant.example>")
 def send(db: Engine, keyring: Keyring, mail: MailTransport, **more: Any) -> service.SendSummary:
     """One run."""
     how: dict[str, Any] = {"limit": 1000, "progress": Progress(db, "run"), **more}
-    return service.send_due(db=db, keyring=keyring, mail=mail, sender=SENDER, **how)
+    return service.send_due(db=db, keyring=keyring, outlets=[mail_outlet(mail, SENDER)], **how)
 
 
 def outbox_rows(db: Engine) -> dict[UUID, Any]:
@@ -176,7 +177,7 @@ def test_greylisting_is_met_again_later_until_it_is_given_up(db: Engine, keyring
             assert row.attempts == attempt
             make_due(db)
     assert row.status == "dead"
-    assert row.reason == "the mail server put it off (smtp 450 4.2.1); given up after 9 attempts"
+    assert row.reason == "the other side put it off (smtp 450 4.2.1); given up after 9 attempts"
 
 
 def test_an_unknown_mailbox_is_suppressed_without_its_address(db: Engine, keyring: Keyring) -> None:
@@ -185,7 +186,7 @@ def test_an_unknown_mailbox_is_suppressed_without_its_address(db: Engine, keyrin
         server.answers.to_rcpt = lambda to, _: f"550 5.1.1 {to} unknown"
         assert send(db, keyring, SmtpTransport(parse_smtp_url(server.url), sender="k@k.example")).suppressed == 1
     row = outbox_rows(db)[outbox_id]
-    assert (row.status, row.reason) == ("suppressed", "the address takes no mail (smtp 550 5.1.1)")
+    assert (row.status, row.reason) == ("suppressed", "the address takes no message (smtp 550 5.1.1)")
 
 
 class Failing:
@@ -305,7 +306,7 @@ def test_kill_9_between_sending_and_marking_leaves_each_mail_once(
     summary = send(db, keyring, transport)
     assert len(mailbox.Maildir(tmp_path / "mails")) == 40
     assert {row.status for row in outbox_rows(db).values()} == {"sent"}
-    marked = killed_at - 1 - (killed_at - 1) % service.MARK_EVERY
+    marked = killed_at - 1 - (killed_at - 1) % MARK_MAILS_EVERY
     assert summary.possible_repeats == 40 - marked
 
 
@@ -316,6 +317,54 @@ def test_a_mail_that_kills_its_sender_every_time_is_given_up(db: Engine, keyring
     make_due(db)
     assert send(db, keyring, MaildirTransport(tmp_path / "m")).dead == 1
     assert outbox_rows(db)[outbox_id].status == "dead"
+
+
+def test_a_mail_that_kills_its_senders_takes_no_other_with_it(
+    db: Engine, database_url: str, keyring: Keyring, tmp_path: Path
+) -> None:
+    _, ids = alerted(db, keyring, 5)
+
+    class Poison:
+        """Whoever delivers this mail dies of it."""
+
+        def deliver(self, mails: Iterable[OutgoingMail], /) -> Generator[Delivery, None, None]:
+            for mail in mails:
+                if mail.id == ids[2]:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield from MaildirTransport(tmp_path / "m").deliver([mail])
+
+    for _ in range(rules.MAX_ATTEMPTS):
+        killed_while_sending(database_url, keyring, Poison())
+        make_due(db)
+    send(db, keyring, Poison())
+    rows = outbox_rows(db)
+    assert {one: rows[one].status for one in ids} == {one: "dead" if one == ids[2] else "sent" for one in ids}
+    assert len(mails_in(tmp_path / "m")) == 4
+
+
+def test_a_store_that_takes_no_marks_loses_nothing(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    alerted(db, keyring, 3)
+    refuse = """
+        CREATE FUNCTION kordant.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE disk_full; END';
+        CREATE TRIGGER refuse BEFORE UPDATE ON kordant.notification_outbox EXECUTE FUNCTION kordant.refuse()
+    """
+
+    class WhileTheStoreFills:
+        """After the claim, the store takes no more writing."""
+
+        def deliver(self, mails: Iterable[OutgoingMail], /) -> Generator[Delivery, None, None]:
+            with db.begin() as connection:
+                connection.execute(sa.text(refuse))
+            yield from MaildirTransport(tmp_path / "m").deliver(mails)
+
+    with pytest.raises(sa.exc.DBAPIError):
+        send(db, keyring, WhileTheStoreFills())
+    assert {row.status for row in outbox_rows(db).values()} == {"sending"}
+    with db.begin() as connection:
+        connection.execute(sa.text("DROP TRIGGER refuse ON kordant.notification_outbox"))
+    make_due(db)
+    summary = send(db, keyring, MaildirTransport(tmp_path / "m"))
+    assert (summary.sent, summary.possible_repeats, len(mails_in(tmp_path / "m"))) == (3, 3, 3)
 
 
 def test_a_password_in_the_dump_makes_the_mail_say_so(db: Engine, keyring: Keyring, tmp_path: Path) -> None:

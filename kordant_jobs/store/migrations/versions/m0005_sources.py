@@ -82,7 +82,7 @@ def upgrade() -> None:
             [sa.Column("alerted_at", _AT, server_default=sa.text("now()"), nullable=False)],
         ),
         (
-            "suppressions",
+            "dismissals",
             "'Not me': of this identifier in this breach the subscriber hears no more.",
             [
                 sa.Column("said_by", sa.Text(), nullable=False),
@@ -216,7 +216,7 @@ def _what_they_said() -> None:
 def downgrade() -> None:
     """What only outside sources said goes with them: the older checks allow no such breaches and judgements."""
     for table in (
-        "suppressions", "alerted", "source_hints", "source_evidence", "source_checks", "breach_lookups",
+        "dismissals", "alerted", "source_hints", "source_evidence", "source_checks", "breach_lookups",
         "source_states",
     ):  # fmt: skip
         op.drop_table(table, schema="kordant")

@@ -1,0 +1,149 @@
+"""Push messages to browsers: RFC 8030, encrypted by RFC 8291, signed by VAPID (RFC 8292). A repeated message has the
+same Topic, so that it takes the place of one that still waits."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+import http_ece
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain
+from kordant_jobs.adapters.push.errors import WEB_PUSH
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
+
+TOKEN_LASTS_S = 12 * 3600
+"""RFC 8292 §2 allows 24 hours at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """What a browser gave: where to post, and the keys that only it can open."""
+
+    endpoint: str = field(repr=False)
+    p256dh: bytes = field(repr=False)
+    auth: bytes = field(repr=False)
+
+
+def parse_subscription(text: str, *, insecure: bool = False) -> Subscription | None:
+    """Read a PushSubscription's JSON; None when it is none, or when its endpoint is no public https address.
+
+    The endpoint comes from a browser: without this check anybody could have us post to a machine inside our network.
+    """
+    try:
+        found = json.loads(text)
+        keys = {name: _decoded(found["keys"][name]) for name in ("p256dh", "auth")}
+        endpoint = str(found["endpoint"])
+        ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), keys["p256dh"])
+        parts = urlsplit(endpoint)
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not insecure and (parts.scheme != "https" or not _is_public(parts.hostname or "")):
+        return None
+    return Subscription(endpoint=endpoint, p256dh=keys["p256dh"], auth=keys["auth"])
+
+
+def _is_public(host: str) -> bool:
+    try:
+        return ip_address(host).is_global
+    except ValueError:
+        return "." in host and not host.endswith((".local", ".internal", ".localhost"))
+
+
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+class WebPushTransport:
+    """Sends with one VAPID key. `contact` is a mailto: or https: address for whoever runs the push service."""
+
+    def __init__(
+        self,
+        private_key_pem: str,
+        *,
+        contact: str,
+        insecure: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        try:
+            key = load_pem_private_key(private_key_pem.encode(), None)
+        except (ValueError, TypeError):
+            key = None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise SettingsError(
+                "KORDANT_VAPID_KEY_PATH holds no P-256 private key in PEM. Make one with "
+                "`openssl ecparam -genkey -name prime256v1 -noout`."
+            )
+        self._key = key
+        self._public = _encoded(key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+        self._contact = contact
+        self._insecure = insecure
+        self._clock = clock
+
+    def deliver(self, messages: Iterable[OutgoingPush], /) -> Generator[Delivery, None, None]:
+        """See `Transport.deliver`. Redirects are not followed: they could lead into our network."""
+        with httpx.Client(http2=not self._insecure, timeout=TIMEOUT, follow_redirects=False) as client:
+            yield from deliver_each(messages, lambda message: self._send(client, message))
+
+    def _send(self, client: httpx.Client, message: OutgoingPush) -> Delivery:
+        to = parse_subscription(message.address, insecure=self._insecure)
+        if to is None:
+            return Delivery(
+                mail_id=message.id, outcome=DeliveryOutcome.NO_SUCH_ADDRESS, code="web push: no subscription"
+            )
+        try:
+            response = client.post(to.endpoint, headers=self._headers(message, to), content=_sealed(message, to))
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL):
+            return WEB_PUSH.delivery(message.id, "unreachable", 503)  # this browser's server only
+        except httpx.HTTPError:
+            return uncertain(message.id, "web push")
+        if response.is_success:
+            return Delivery(mail_id=message.id, outcome=DeliveryOutcome.DELIVERED)
+        code = str(response.status_code)
+        return WEB_PUSH.delivery(message.id, code, response.status_code, retry_after_s=retry_after_s(response))
+
+    def _headers(self, message: OutgoingPush, to: Subscription) -> dict[str, str]:
+        parts = urlsplit(to.endpoint)
+        claims = {
+            "aud": f"{parts.scheme}://{parts.netloc}",
+            "exp": int(self._clock()) + TOKEN_LASTS_S,
+            "sub": self._contact,
+        }
+        token = jwt.encode(claims, self._key, algorithm="ES256")
+        return {
+            "TTL": str(message.ttl_s),
+            "Urgency": "high" if message.urgent else "normal",
+            "Topic": _encoded(message.id.bytes),  # 22 characters of at most 32
+            "Content-Encoding": "aes128gcm",
+            "Content-Type": "application/octet-stream",
+            "Authorization": f"vapid t={token}, k={self._public}",
+        }
+
+
+def _sealed(message: OutgoingPush, to: Subscription) -> bytes:
+    text = json.dumps({"title": message.title, "body": message.body, **message.data}, ensure_ascii=False)
+    return bytes(
+        http_ece.encrypt(
+            text.encode(),
+            salt=os.urandom(16),
+            private_key=ec.generate_private_key(ec.SECP256R1()),
+            dh=to.p256dh,
+            auth_secret=to.auth,
+            version="aes128gcm",
+        )
+    )

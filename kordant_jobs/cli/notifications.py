@@ -1,0 +1,219 @@
+"""Commands on notifications: kordant-jobs notifications list | show | retry | give-up | channels | preview | …
+
+Those on what subscribers chose are `notification_choices`'.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import typer
+
+from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.domain.alerts import Channel, OutboxStatus
+from kordant_jobs.errors import SettingsError
+
+notifications_app = typer.Typer(help="Notifications: what waits, went out and did not.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
+Ids = Annotated[list[str], typer.Argument(help="Notifications by id, as `notifications list` shows them.")]
+ChannelName = Annotated[str | None, typer.Option("--channel", help="email, fcm, apns, web_push or sms.")]
+Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")]
+Word = TypeVar("Word", bound=StrEnum)
+
+
+def one_of(kind: type[Word], text: str, option: str) -> Word:
+    """The member of a closed set that was typed.
+
+    Raises:
+        SettingsError: there is none such.
+    """
+    try:
+        return kind(text)
+    except ValueError:
+        raise SettingsError(f"{option} {text}: choose one of {', '.join(kind)}.") from None
+
+
+def uuid_of(text: str, what: str = "notification") -> UUID:
+    """The id that was typed.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is no {what} id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
+
+
+@notifications_app.command("list")
+def list_notifications(
+    status: Annotated[str | None, typer.Option(help="Only this state: " + ", ".join(OutboxStatus) + ".")] = None,
+    channel: ChannelName = None,
+    subscription: Annotated[str | None, typer.Option(help="Only this subscription's, by id.")] = None,
+    limit: Limit = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Notifications with their state, the newest first; and how many stand where."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import notifications
+
+    with open_session() as session, session.db.connect() as connection:
+        found = notifications.find(
+            connection,
+            status=one_of(OutboxStatus, status, "--status") if status else None,
+            channel=one_of(Channel, channel, "--channel") if channel else None,
+            subscription_id=uuid_of(subscription, "subscription") if subscription else None,
+            limit=limit,
+        )
+        counts = notifications.counts(connection)
+    if as_json:
+        totals = [{"channel": one, "status": state, "count": number} for one, state, number in counts]
+        print_json({"counts": totals, "notifications": [asdict(one) for one in found]})
+        return
+    rows = [(x.id, x.channel, x.category, x.status, x.attempts, f"{x.due_at:%m-%d %H:%M}", x.reason) for x in found]
+    print_table(["id", "channel", "about", "state", "tries", "due (UTC)", "reason"], rows)
+    out.print("\n" + ("; ".join(f"{one} {state} {number:,}" for one, state, number in counts) or "nothing yet"))
+
+
+@notifications_app.command()
+def show(
+    notification: Annotated[str, typer.Argument(help="Its id, or its message's.")], as_json: AsJson = False
+) -> None:
+    """Everything about a notification, or about all that one message carried. No address is shown."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import notifications
+
+    with open_session() as session, session.db.connect() as connection:
+        found = notifications.find(connection, ids=[uuid_of(notification)])
+    if not found:
+        raise SettingsError(f"there is no notification {notification}. See `kordant-jobs notifications list`.")
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    for one in found:
+        print_facts({name: value for name, value in asdict(one).items() if value is not None})
+        out.print()
+
+
+def _move(ids: Sequence[str], to: OutboxStatus, reason: str | None, *, as_json: bool) -> None:
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import notifications
+
+    wanted = [uuid_of(one) for one in ids]
+    with open_session() as session, session.db.begin() as connection:
+        moved = notifications.move(connection, wanted, to, reason=reason)
+    left = [one for one in wanted if one not in moved]
+    if as_json:
+        print_json({"moved": moved, "left": left})
+    else:
+        out.print(f"{len(moved)} {to}")
+        for one in left:
+            err.print(f"{one}: left as it is; only failed{' or dead' if to is OutboxStatus.QUEUED else ''} ones move")
+    if left:
+        raise SystemExit(1)
+
+
+@notifications_app.command()
+def retry(ids: Ids, as_json: AsJson = False) -> None:
+    """Queue failed or dead notifications again. Where it may have arrived, this may make a second copy."""
+    _move(ids, OutboxStatus.QUEUED, None, as_json=as_json)
+
+
+@notifications_app.command("give-up")
+def give_up(
+    ids: Ids, reason: Annotated[str, typer.Option(help="Why.")] = "given up by an operator", as_json: AsJson = False
+) -> None:
+    """Give failed notifications up."""
+    _move(ids, OutboxStatus.DEAD, reason, as_json=as_json)
+
+
+@notifications_app.command()
+def channels(as_json: AsJson = False) -> None:
+    """Which channels are on, and which setting turns on the others."""
+    from kordant_jobs.adapters.messengers import NEEDED, channels_on
+    from kordant_jobs.settings import load_settings
+
+    on = channels_on(load_settings())
+    rows = [{"channel": one, "on": one in on, "setting": NEEDED.get(one)} for one in Channel]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(
+            ["channel", "on", "setting"], [(r["channel"], "yes" if r["on"] else "no", r["setting"]) for r in rows]
+        )
+
+
+@notifications_app.command()
+def preview(
+    ids: Ids,
+    html: Annotated[bool, typer.Option("--html", help="The HTML part instead of the text.")] = False,
+) -> None:
+    """What a notification says, without the name and with identifiers masked; several ids: as a digest of them."""
+    from kordant_jobs.adapters.messengers import open_signer
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.notifications_send.outlets import sender_of
+    from kordant_jobs.jobs.notifications_send.preview import preview as text_of
+
+    with open_session() as session, session.db.connect() as connection:
+        sender = sender_of(session.settings, session.keyring, open_signer(session.settings))
+        subject, texts = text_of(connection, session.keyring, [uuid_of(one) for one in ids], sender=sender)
+    if html:
+        print(texts["text/html"])  # noqa: T201 - markup, not for rich
+    else:
+        print(f"{subject}\n\n{texts['text/plain']}")  # noqa: T201 - may hold brackets that rich would read
+
+
+@notifications_app.command()
+def bounce() -> None:
+    """Take a bounce (RFC 3464) from standard input: what a mail server's alias calls. Exit code 1: none of ours."""
+    from email.utils import parseaddr
+
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.notifications_send import receipts
+
+    content = sys.stdin.buffer.read()
+    with open_session() as session:
+        domain = parseaddr(session.settings.mail_from)[1].rpartition("@")[2]
+        try:
+            receipt = receipts.read_bounce(content, domain=domain)
+        except receipts.NoReceipt:
+            err.print("this is no bounce of a mail of ours")
+            raise SystemExit(1) from None
+        with session.db.begin() as connection:
+            told = receipts.take(connection, session.keyring, receipt) if receipt else 0
+    out.print(f"{told} notifications")
+
+
+@notifications_app.command()
+def serve(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback; a proxy that ends TLS leads to it.")] = 3080,
+) -> None:
+    """Serve the unsubscribe page and the callbacks of Twilio, bounces and webhooks. KORDANT_PUBLIC_URL must be set."""
+    from email.utils import parseaddr
+
+    import uvicorn
+
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.notifications_send.web import Doors, application
+
+    with open_session() as session:
+        settings = session.settings
+        if not settings.public_url:
+            raise SettingsError("KORDANT_PUBLIC_URL is unset: say under which https address the world reaches this.")
+        token, secret = settings.twilio_auth_token, settings.webhook_secret
+        doors = Doors(
+            db=session.db,
+            keyring=session.keyring,
+            public_url=settings.public_url,
+            mail_domain=parseaddr(settings.mail_from)[1].rpartition("@")[2],
+            twilio_token=token.get_secret_value() if token else None,
+            webhook_secret=secret.get_secret_value() if secret else None,
+        )
+        # No access log: the links of the unsubscribe page stand for persons.
+        uvicorn.run(application(doors), host="127.0.0.1", port=port, log_level="warning", access_log=False)

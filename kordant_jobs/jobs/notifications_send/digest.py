@@ -1,0 +1,142 @@
+"""The words of a digest: several alerts in one mail, grouped by breach, the most urgent first. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.breaches import BreachSource
+from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.identifiers import IdentifierKind, mask
+from kordant_jobs.domain.notifications import Held
+from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.letter import kind_word, one_line, severity_word
+from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.wording import Wording, wording
+
+GROUPS_MAX = 25
+"""Breaches that a digest tells of one by one; the others are counted. Mail programs cut a mail off at about 100 kB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One breach, and which of the subscriber's identifiers are in it, masked."""
+
+    title: str
+    severity: str
+    severity_word: str
+    facts: list[tuple[str, str]]
+    identifiers: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """The parts of a digest, all in the subscriber's language, none of it marked up."""
+
+    locale: str
+    subject: str
+    preview: str
+    severity: str
+    severity_word: str
+    greeting: str
+    headline: str
+    groups: list[Group]
+    more: str | None
+    actions_title: str
+    actions: list[str]
+    footer: list[str]
+
+
+def write_digest(parcel: Parcel) -> Digest:
+    """The words of several alerts in one mail. Identifiers are masked in it."""
+    words = wording(Locale(parcel.first.locale))
+    groups = _groups(words, parcel)
+    count = len(parcel.rows)
+    classes = [name for row in parcel.rows for name in row.data_classes]
+    kinds = {row.secret for row in parcel.rows}
+    secret = next((kind for kind in (SecretKind.CLEAR, SecretKind.HASHED) if kind in kinds), SecretKind.NONE)
+    actions = words.actions(classes, secret)
+    footer = [
+        words.say("You get this mail because Kordant watches this for you."),
+        words.say("We never ask for a password, and this mail has no link that you need to open."),
+    ]
+    if any(row.breach_source == BreachSource.HIBP for row in parcel.rows):
+        footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
+    return Digest(
+        locale=parcel.first.locale,
+        subject=_subject(words, parcel, count),
+        preview=actions[0] if actions else words.say("What happened, and why it is you."),
+        severity=parcel.severity,
+        severity_word=severity_word(words, parcel.severity),
+        greeting=words.say("Hello %(name)s,", name=one_line(parcel.name, 120))
+        if parcel.name.strip()
+        else words.say("Hello,"),
+        headline=words.count(
+            "Your data was found once in stolen data.", "Your data was found %(number)s times in stolen data.", count
+        ),
+        groups=groups[:GROUPS_MAX],
+        more=words.count("And in one more breach.", "And in %(number)s more breaches.", len(groups) - GROUPS_MAX)
+        if len(groups) > GROUPS_MAX
+        else None,
+        actions_title=words.say("What to do now"),
+        actions=actions,
+        footer=footer,
+    )
+
+
+def _subject(words: Wording, parcel: Parcel, count: int) -> str:
+    """Counts only: the names of breaches stay inside."""
+    match parcel.first.held_for:
+        case Held.DAILY:
+            return words.count("Your day at Kordant: %(number)s alert", "Your day at Kordant: %(number)s alerts", count)
+        case Held.WEEKLY:
+            return words.count(
+                "Your week at Kordant: %(number)s alert", "Your week at Kordant: %(number)s alerts", count
+            )
+        case _:
+            return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", count)
+
+
+def _groups(words: Wording, parcel: Parcel) -> list[Group]:
+    order = list(Severity)
+    found: dict[str, list[int]] = {}
+    for place, row in enumerate(parcel.rows):
+        found.setdefault(row.breach_name, []).append(place)
+    worst = {
+        name: max(order.index(Severity(parcel.rows[place].severity)) for place in places)
+        for name, places in found.items()
+    }
+    newest_first = sorted(found, key=lambda name: parcel.rows[found[name][0]].alerted_at, reverse=True)
+    return [
+        _group(words, parcel, found[name], order[worst[name]])
+        for name in sorted(newest_first, key=lambda name: -worst[name])
+    ]
+
+
+def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity) -> Group:
+    row = parcel.rows[places[0]]
+    unnamed = row.breach_source == BreachSource.DUMP
+    facts = []
+    if row.breached_on:
+        facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
+    if row.data_classes:
+        facts.append((words.say("What was stolen"), words.all_of(words.data_classes(row.data_classes))))
+    facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
+    return Group(
+        title=words.say("A collection of stolen data whose origin is not known")
+        if unnamed
+        else one_line(row.breach_title, 120),
+        severity=severity,
+        severity_word=severity_word(words, severity),
+        facts=facts,
+        identifiers=list(dict.fromkeys(_identifier(words, parcel, place) for place in places)),
+    )
+
+
+def _identifier(words: Wording, parcel: Parcel, place: int) -> str:
+    row = parcel.rows[place]
+    kind = kind_word(words, row.item_kind)
+    masked = mask(IdentifierKind(row.item_kind), parcel.opened[place].identifier)
+    if row.secret == SecretKind.CLEAR:
+        return words.say("%(kind)s %(masked)s, with a readable password", kind=kind, masked=masked)
+    return words.say("%(kind)s %(masked)s", kind=kind, masked=masked)

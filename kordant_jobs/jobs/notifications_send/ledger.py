@@ -1,0 +1,80 @@
+"""The claims of one batch and what became of each, written out every few messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from kordant_jobs.domain.alerts import Channel, OutboxStatus
+from kordant_jobs.store import notification_choices, outbox
+from kordant_jobs.store.notification_choices import AddressKey
+from kordant_jobs.store.outbox import Claim, Mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """An address that takes nothing: what stands for it, its row when it has one, and since when, if that was said.
+
+    E-mail addresses and numbers are suppressed, since others may have given them too. A push token is one device's:
+    only its row goes, and not even that when it was given anew after the moment that the service speaks of.
+    """
+
+    key: AddressKey
+    address_id: UUID | None
+    at: datetime | None
+
+
+BY = "notifications_send"
+
+
+class Ledger:
+    """What became of the claims of a batch. `mark_every` says after how many it is written."""
+
+    def __init__(self, db: Engine, claims: dict[UUID, Claim], *, mark_every: int) -> None:
+        self._db = db
+        self.claims = claims
+        self.done: list[Mark] = []
+        self.lost = 0
+        """Marks that came too late: another sender has the notification."""
+        self.repeats = 0
+        """Notifications that were sent, and may have been before."""
+        self._mark_every = mark_every
+        self._open: list[Mark] = []
+        self._gone_keys: list[AddressKey] = []
+        self._gone_ids: list[tuple[UUID, datetime | None]] = []
+
+    def settle(self, marks: Sequence[Mark], *, gone: Gone | None = None) -> None:
+        """Say what becomes of the notifications of one message; they are written together. An address that is gone is
+        used no more."""
+        self._open += marks
+        self.repeats += sum(self.claims[mark.id].interrupted and mark.status is OutboxStatus.SENT for mark in marks)
+        if gone is not None and gone.address_id is not None:
+            self._gone_ids.append((gone.address_id, gone.at))
+        if gone is not None and gone.key[0] in {Channel.EMAIL, Channel.SMS}:
+            self._gone_keys.append(gone.key)
+        if len(self._open) >= self._mark_every:
+            self.write()
+
+    def write(self) -> None:
+        """Write what is not written yet."""
+        marks, self._open = self._open, []
+        if not marks:
+            return
+        reasons = {mark.status: mark.reason for mark in marks}
+        with self._db.begin() as connection:
+            self.lost += len(marks) - outbox.mark(connection, marks)
+            if self._gone_keys or self._gone_ids:
+                reason = reasons.get(OutboxStatus.SUPPRESSED) or "the address takes no message"
+                notification_choices.suppress(connection, self._gone_keys, reason=reason, by=BY)
+                notification_choices.remove_addresses(connection, self._gone_ids, reason)
+        self._gone_keys, self._gone_ids = [], []
+        self.done += marks
+
+    def unsettled(self) -> list[Claim]:
+        """The claims of which nothing is known yet."""
+        settled = {mark.id for mark in (*self.done, *self._open)}
+        return [claim for claim in self.claims.values() if claim.id not in settled]

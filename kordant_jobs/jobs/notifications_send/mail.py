@@ -1,0 +1,154 @@
+"""The whole mail as bytes (RFC 5322): what the letter says, its looks, its headers. Pure, but for reading templates."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from binascii import b2a_qp
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime, formataddr, parseaddr
+from functools import cached_property, lru_cache
+from typing import Any
+
+from email_validator import EmailNotValidError, validate_email
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.digest import write_digest
+from kordant_jobs.jobs.notifications_send.letter import write_letter
+from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
+from kordant_jobs.ports import OutgoingMail
+from kordant_jobs.wording import wording
+
+
+class NoSuchAddress(ValueError):
+    """The subscriber's contact is no e-mail address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """Who the mails are from, as `Name <address>`; its domain is the one of the Message-IDs.
+
+    `unsubscribe` makes the links that end a category (None: the mails have none), `sign` the DKIM signature.
+    """
+
+    header: str
+    unsubscribe: Unsubscribe | None = None
+    sign: Callable[[bytes], bytes] | None = field(default=None, repr=False)
+
+    @cached_property
+    def domain(self) -> str:
+        """The part of the address behind the @."""
+        return parseaddr(self.header)[1].rpartition("@")[2]
+
+    @cached_property
+    def encoded(self) -> str:
+        """The header in ASCII."""
+        return formataddr(parseaddr(self.header))
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader(__package__, "templates"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+def texts_of(parcel: Parcel, *, sender: Sender) -> tuple[str, dict[str, str]]:
+    """The subject, and the text and HTML parts by their content types."""
+    words = wording(Locale(parcel.first.locale))
+    kind = "letter" if len(parcel.rows) == 1 else "digest"
+    said = write_letter(parcel.first, parcel.opened[0]) if kind == "letter" else write_digest(parcel)
+    link = sender.unsubscribe.link(parcel) if sender.unsubscribe else None
+    parts: dict[str, Any] = {"letter": said, "link": link, "link_word": words.say("No more mails of this kind")}
+    return said.subject, {
+        "text/plain": _templates().get_template(f"{kind}.txt").render(parts),
+        "text/html": _templates().get_template(f"{kind}.html").render(parts),
+    }
+
+
+def compose(parcel: Parcel, *, sender: Sender, now: datetime) -> OutgoingMail:
+    """The mail for one parcel: text and HTML, with a Message-ID that is the same in every attempt.
+
+    Raises:
+        NoSuchAddress: the contact is no e-mail address.
+    """
+    recipient = recipient_of(parcel.address)
+    subject, texts = texts_of(parcel, sender=sender)
+    headers = {
+        "From": sender.encoded,
+        "To": recipient,
+        "Subject": _encoded_words(subject),
+        "Date": format_datetime(now),
+        "Message-ID": f"<{parcel.id}@{sender.domain}>",
+        "Auto-Submitted": "auto-generated",  # RFC 3834: no out-of-office answers to it
+        "Content-Language": parcel.first.locale,
+    }
+    if sender.unsubscribe:
+        headers |= sender.unsubscribe.headers(parcel)
+    content = _mime(headers, texts, boundary=f"=_{parcel.id.hex}")
+    return OutgoingMail(id=parcel.id, recipient=recipient, content=sender.sign(content) if sender.sign else content)
+
+
+_SHORT_HEADER = 66
+"""A line has 76 characters, of which `Subject: ` takes nine (RFC 2047 §2)."""
+_WORD_BYTES = 36
+"""48 characters of base64, and twelve around them: within the line even behind `Subject: `."""
+
+
+def _mime(headers: Mapping[str, str], texts: Mapping[str, str], *, boundary: str) -> bytes:
+    """A multipart/alternative message, its parts as quoted-printable, in which `=_` can't occur (RFC 2045 §6.7).
+
+    By hand, since `email.message` took 5 of the 6 ms that composing a mail took; a test reads it back with `email`.
+    """
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    lines += ["MIME-Version: 1.0", f'Content-Type: multipart/alternative; boundary="{boundary}"', ""]
+    message = "\r\n".join(lines).encode()
+    for kind, text in texts.items():
+        head = f"\r\n--{boundary}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable"
+        body = b2a_qp(text.replace("\r\n", "\n").replace("\n", "\r\n").encode(), istext=True)
+        message += head.encode() + b"\r\n\r\n" + body
+    return message + f"\r\n--{boundary}--\r\n".encode()
+
+
+def _encoded_words(text: str) -> str:
+    """A header's text in ASCII (RFC 2047): one encoded word a line, each of whole characters.
+
+    By hand, since `email.header` took a third of the time that composing a mail takes; a test reads it back.
+
+    >>> _encoded_words("Security alert"), _encoded_words("Atenção")
+    ('Security alert', '=?utf-8?b?QXRlbsOnw6Nv?=')
+    """
+    if text.isascii() and len(text) <= _SHORT_HEADER:
+        return text
+    words, word = [], b""
+    for character in text:
+        more = character.encode()
+        if len(word) + len(more) > _WORD_BYTES:
+            words.append(word)
+            word = b""
+        word += more
+    return "\r\n ".join(f"=?utf-8?b?{b64encode(one).decode()}?=" for one in (*words, word))
+
+
+def recipient_of(address: str) -> str:
+    """The address as an envelope takes it: its domain in ASCII.
+
+    Raises:
+        NoSuchAddress: it is no e-mail address.
+    """
+    try:
+        # Whether a name such as `.test` leads anywhere is for the mail server to say, not for us.
+        found = validate_email(
+            address.strip(), check_deliverability=False, globally_deliverable=False, test_environment=True
+        )
+    except EmailNotValidError:
+        raise NoSuchAddress from None
+    return found.ascii_email or f"{found.local_part}@{found.ascii_domain}"

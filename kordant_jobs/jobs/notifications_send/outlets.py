@@ -1,0 +1,89 @@
+"""The ways out: for each channel what is written, who takes it over, and whether two copies can be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from kordant_jobs.adapters.mail.dkim import DkimSigner
+from kordant_jobs.adapters.messengers import Messengers
+from kordant_jobs.domain.alerts import Channel
+from kordant_jobs.jobs.notifications_send.mail import Sender, compose
+from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
+from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
+from kordant_jobs.ports import (
+    MailTransport,
+    OutgoingMail,
+    OutgoingPush,
+    OutgoingText,
+    PushTransport,
+    TextTransport,
+    Transport,
+)
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.keyring import Keyring
+
+Message = TypeVar("Message", bound=OutgoingMail | OutgoingPush | OutgoingText)
+
+MARK_MAILS_EVERY = 20
+"""Mails sent between two marks. A crash repeats at most this many, each once, under the same Message-ID; a mark costs
+about 1 ms, so that fewer would save little."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlet(Generic[Message]):
+    """One channel that is open.
+
+    `copies_show`: the other side cannot tell a second copy from the first, so that a person sees both. There every
+    message is marked by itself, and one whose fate is unknown is sent again at most once.
+    """
+
+    channel: Channel
+    transport: Transport[Message]
+    write: Callable[[Parcel], Message]
+    copies_show: bool
+
+    @property
+    def mark_every(self) -> int:
+        """Messages between two marks."""
+        return 1 if self.copies_show else MARK_MAILS_EVERY
+
+
+def mail_outlet(transport: MailTransport, sender: Sender) -> Outlet[OutgoingMail]:
+    """E-mail. A copy has the same Message-ID."""
+
+    def write(parcel: Parcel) -> OutgoingMail:
+        return compose(parcel, sender=sender, now=datetime.now(UTC))
+
+    return Outlet(channel=Channel.EMAIL, transport=transport, write=write, copies_show=False)
+
+
+def push_outlet(channel: Channel, transport: PushTransport) -> Outlet[OutgoingPush]:
+    """A push service. On a device of Apple's (apns-collapse-id) and in a browser (Topic) a copy takes the place of the
+    first; FCM has no such promise for a message that was shown already."""
+    return Outlet(channel=channel, transport=transport, write=compose_push, copies_show=channel is Channel.FCM)
+
+
+def text_outlet(transport: TextTransport) -> Outlet[OutgoingText]:
+    """Text messages. Twilio takes no idempotency key for them."""
+    return Outlet(channel=Channel.SMS, transport=transport, write=compose_text, copies_show=True)
+
+
+def sender_of(settings: Settings, keyring: Keyring, signer: DkimSigner | None) -> Sender:
+    """Who mails are from by the settings, with their signature and the links that end a category."""
+    links = None
+    if settings.public_url:
+        links = Unsubscribe(keyring=keyring, public_url=settings.public_url, mail_to=settings.unsubscribe_mailto)
+    return Sender(header=settings.mail_from, unsubscribe=links, sign=signer)
+
+
+def all_outlets(mail: MailTransport, sender: Sender, messengers: Messengers) -> list[Outlet[Any]]:
+    """Every channel that is on."""
+    outlets: list[Outlet[Any]] = [mail_outlet(mail, sender)]
+    outlets += [push_outlet(channel, transport) for channel, transport in messengers.push.items()]
+    if messengers.text:
+        outlets.append(text_outlet(messengers.text))
+    return outlets

@@ -1,0 +1,108 @@
+"""Which claimed notifications go out now: suppressed addresses, quiet hours, digests and rates are asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.alerts import Channel
+from kordant_jobs.jobs.notifications_send import rules
+from kordant_jobs.jobs.notifications_send.parcel import Opened
+from kordant_jobs.store import leases, notification_choices, outbox
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.notification_choices import AddressKey
+from kordant_jobs.store.outbox import Claim, LetterRow, Mark
+
+Pair = tuple[LetterRow, Opened]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sifted:
+    """What goes out now, and what becomes of the rest; what stands for each one's address, by notification."""
+
+    now: list[Pair]
+    later: list[Mark]
+    address_keys: dict[UUID, AddressKey]
+
+
+def sift(
+    connection: Connection,
+    pairs: Sequence[Pair],
+    claims: Mapping[UUID, Claim],
+    *,
+    keyring: Keyring,
+    rate: rules.Rate,
+    now: datetime,
+) -> Sifted:
+    """Split a batch, in the transaction that claimed it: tokens taken here are there again if it is rolled back."""
+    keys = {
+        row.id: notification_choices.address_key(keyring, Channel(row.channel), clear.address) for row, clear in pairs
+    }
+    silent = notification_choices.suppressed(connection, set(keys.values()))
+    sent = _sent_last_hour(connection, pairs, rate)
+    going: list[Pair] = []
+    later: list[Mark] = []
+    for row, clear in pairs:
+        claim = claims[row.id]
+        if keys[row.id] in silent:
+            later.append(rules.suppress(claim, f"the address is suppressed: {silent[keys[row.id]]}"))
+            continue
+        before = sent.get(row.subscription_id, 0)
+        if mark := rules.not_yet(row, claim, now=now, sent_last_hour=before, rate=rate):
+            later.append(mark)
+            continue
+        sent[row.subscription_id] = before + 1
+        going.append((row, clear))
+    if rate.domain_per_s is not None:
+        going, over = _by_domain(connection, going, claims, keyring=keyring, rate=rate, now=now)
+        later += over
+    return Sifted(now=going, later=later, address_keys=keys)
+
+
+def _sent_last_hour(connection: Connection, pairs: Sequence[Pair], rate: rules.Rate) -> dict[UUID, int]:
+    if rate.person_per_hour is None or not pairs:
+        return {}
+    return outbox.sent_since(connection, {row.subscription_id for row, _ in pairs}, rules.ONE_HOUR)
+
+
+def _by_domain(
+    connection: Connection,
+    pairs: list[Pair],
+    claims: Mapping[UUID, Claim],
+    *,
+    keyring: Keyring,
+    rate: rules.Rate,
+    now: datetime,
+) -> tuple[list[Pair], list[Mark]]:
+    """Messages to one domain take a token each of a bucket that all processes share. A digest is one message.
+
+    The bucket is called by the domain's blind index: a domain of its own names a person.
+    """
+    assert rate.domain_per_s is not None  # noqa: S101 - asked for by the caller
+    wanted: dict[str, dict[UUID, list[Pair]]] = {}
+    for row, clear in pairs:
+        message = claims[row.id].mail_id or row.id
+        domain = clear.address.rpartition("@")[2].strip().lower() if row.channel == Channel.EMAIL else ""
+        wanted.setdefault(domain, {}).setdefault(message, []).append((row, clear))
+    going: list[Pair] = []
+    over: list[Mark] = []
+    for domain in sorted(wanted):  # in one order, so that two senders never wait for each other in a circle
+        messages = list(wanted[domain].values())
+        granted = len(messages)
+        if domain:
+            party = f"mail {keyring.blind_index('domain', domain).hex()}"
+            granted = leases.take_tokens(
+                connection, party, len(messages), per_s=rate.domain_per_s, burst=rate.domain_burst, now=now
+            )
+        going += [pair for found in messages[:granted] for pair in found]
+        wait = timedelta(seconds=max(1.0, (len(messages) - granted) / rate.domain_per_s))
+        over += [
+            rules.put_back(claims[row.id], "the rate of its mail domain", due_in=wait)
+            for found in messages[granted:]
+            for row, _ in found
+        ]
+    return going, over

@@ -1,0 +1,54 @@
+"""What goes out together: one notification, or the several of a digest, with what was decrypted for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.notifications import Category
+from kordant_jobs.store.outbox import LetterRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What was decrypted for one notification; it lives no longer than composing takes."""
+
+    name: str = field(repr=False)
+    address: str = field(repr=False)
+    identifier: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """One message to one address: `id` is the same in every attempt. The rows are never none."""
+
+    id: UUID
+    rows: tuple[LetterRow, ...]
+    opened: tuple[Opened, ...]
+
+    @property
+    def first(self) -> LetterRow:
+        """The row that speaks for what all have in common: subscriber, language, channel."""
+        return self.rows[0]
+
+    @property
+    def address(self) -> str:
+        """Where it goes."""
+        return self.opened[0].address
+
+    @property
+    def name(self) -> str:
+        """Whom it greets; may be empty."""
+        return self.opened[0].name
+
+    @property
+    def category(self) -> Category:
+        """What it is about; that of its first notification."""
+        return Category(self.first.category)
+
+    @property
+    def severity(self) -> Severity:
+        """The highest of its notifications'."""
+        order = list(Severity)
+        return max((Severity(row.severity) for row in self.rows), key=order.index)

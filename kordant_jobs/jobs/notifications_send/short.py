@@ -1,0 +1,43 @@
+"""The words of a push message and of a text message. Both are read on locked screens: they name no identifier. Pure."""
+
+from __future__ import annotations
+
+from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.letter import one_line, subject_of
+from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.ports import OutgoingPush, OutgoingText
+from kordant_jobs.wording import Wording, wording
+
+BODY_MAX = 240
+"""Characters; phones show about four lines of 60. It also keeps a message far below the 4096 bytes that FCM, APNs and
+Web Push take."""
+
+
+def _said(words: Wording, parcel: Parcel) -> str:
+    if len(parcel.rows) == 1:
+        return subject_of(words, parcel.first)
+    return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", len(parcel.rows))
+
+
+def compose_push(parcel: Parcel) -> OutgoingPush:
+    """The push message for one parcel; the app finds the rest by the alert's id."""
+    words = wording(Locale(parcel.first.locale))
+    advice = words.say("Open the app to see what to do.")
+    return OutgoingPush(
+        id=parcel.id,
+        address=parcel.address,
+        title="Kordant",
+        body=one_line(f"{_said(words, parcel)}. {advice}", BODY_MAX),
+        data={"notification_id": str(parcel.id), "alert_id": str(parcel.first.alert_id), "category": parcel.category},
+        urgent=parcel.severity in {Severity.HIGH, Severity.CRITICAL},
+    )
+
+
+def compose_text(parcel: Parcel) -> OutgoingText:
+    """The text message for one parcel. No link: people are told to distrust those."""
+    words = wording(Locale(parcel.first.locale))
+    advice = words.say("Sign in to see what to do. We never ask for a password.")
+    return OutgoingText(
+        id=parcel.id, address=parcel.address, text=one_line(f"Kordant. {_said(words, parcel)}. {advice}", BODY_MAX)
+    )

@@ -1,0 +1,77 @@
+"""Links that end a category of notifications, with one click (RFC 8058). Pure, but for the key."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from dataclasses import dataclass
+from uuid import UUID
+
+from kordant_jobs.domain.alerts import Channel
+from kordant_jobs.domain.notifications import Category
+from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.store.keyring import Keyring
+
+PURPOSE = "unsubscribe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a link stands for: this subscriber wants no more of this category over this channel."""
+
+    subscriber_id: UUID
+    category: Category
+    channel: Channel
+
+
+class BadLink(ValueError):
+    """No link of ours, or a changed one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsubscribe:
+    """Makes and reads the links. They do not expire: a mail is kept for years, and its link must still work.
+
+    `public_url` is where the callbacks are served, as the world reaches them. `mail_to` is an address that takes
+    unsubscriptions by mail, None when there is none.
+    """
+
+    keyring: Keyring
+    public_url: str
+    mail_to: str | None = None
+
+    def link(self, parcel: Parcel) -> str:
+        """The link of a parcel's category and channel."""
+        choice = Choice(
+            subscriber_id=parcel.first.subscriber_id, category=parcel.category, channel=Channel(parcel.first.channel)
+        )
+        return f"{self.public_url.rstrip('/')}/unsubscribe/{token_of(self.keyring, choice)}"
+
+    def headers(self, parcel: Parcel) -> dict[str, str]:
+        """The two headers of RFC 8058. A DKIM signature has to cover both."""
+        ways = [f"<{self.link(parcel)}>", *([f"<mailto:{self.mail_to}?subject=unsubscribe>"] if self.mail_to else [])]
+        return {"List-Unsubscribe": ",\r\n ".join(ways), "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+
+
+def token_of(keyring: Keyring, choice: Choice) -> str:
+    """What stands in the link: the subscriber's id, the choice, and a signature over both."""
+    content = choice.subscriber_id.bytes + f"{choice.category} {choice.channel}".encode()
+    return base64.urlsafe_b64encode(keyring.sign(PURPOSE, content) + content).rstrip(b"=").decode()
+
+
+def read_token(keyring: Keyring, token: str) -> Choice:
+    """What a link stands for.
+
+    Raises:
+        BadLink: it is not as we made it.
+    """
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        signature, content = raw[:16], raw[16:]
+        if not hmac.compare_digest(signature, keyring.sign(PURPOSE, content)):
+            raise BadLink
+        category, channel = content[16:].decode().split()
+        return Choice(subscriber_id=UUID(bytes=content[:16]), category=Category(category), channel=Channel(channel))
+    except (binascii.Error, ValueError):
+        raise BadLink from None
