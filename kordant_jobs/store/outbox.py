@@ -50,6 +50,7 @@ class LetterRow:
     channel: str
     address_id: UUID | None
     held_for: str | None
+    queued_at: datetime
     mode: str | None
     subscription_id: UUID
     subscriber_id: UUID
@@ -152,7 +153,7 @@ WITH together AS MATERIALIZED (
 """  # noqa: S608 - put together from constants
 
 _LETTERS = """
-SELECT o.id, o.alert_id, o.category, o.channel, o.address_id, o.held_for, w.mode,
+SELECT o.id, o.alert_id, o.category, o.channel, o.address_id, o.held_for, o.created_at AS queued_at, w.mode,
        o.subscription_id, s.subscriber_id, s.status AS subscription_status, s.locale, s.time_zone,
        h.quiet_from, h.quiet_until, h.digest_at, h.digest_weekday,
        p.forgotten_at, p.name_encrypted, p.contact_encrypted, c.address_encrypted, c.removed_at AS address_removed_at,

@@ -145,7 +145,11 @@ def not_again(claim: Claim, *, copies_show: bool) -> Mark | None:
     return None
 
 
-def why_not(row: LetterRow, *, has_key: bool) -> str | None:
+NEWS_FOR = timedelta(days=7)
+"""An alert that is older is no news: it is not pushed or texted any more (the channel was off, say). Mails go out."""
+
+
+def why_not(row: LetterRow, *, has_key: bool, now: datetime) -> str | None:
     """Why a notification is not to be sent any more, None when it is."""
     own = row.address_id is None
     reasons: Mapping[str, bool] = {
@@ -156,6 +160,7 @@ def why_not(row: LetterRow, *, has_key: bool) -> str | None:
         "the subscriber has no e-mail address": own and row.contact_encrypted is None,
         "the address is used no more": not own and row.address_removed_at is not None,
         "the subscriber wants none of this kind": mode_of(row) is Mode.OFF,
+        "it is too old to be news": row.channel != Channel.EMAIL and now - row.queued_at > NEWS_FOR,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 

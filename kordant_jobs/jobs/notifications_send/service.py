@@ -134,8 +134,8 @@ def _load(
         rows = outbox.letters(connection, [claim.id for claim in claims])
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
         by_id = {claim.id: claim for claim in claims}
-        pairs, settled = _opened(rows, by_id, keys, copies_show=outlet.copies_show)
         now = clock() if clock else outbox.now(connection)
+        pairs, settled = _opened(rows, by_id, keys, now=now, copies_show=outlet.copies_show)
         sifted = pace.sift(connection, pairs, by_id, keyring=keyring, rate=rate, now=now)
         return _Load(
             claims=by_id,
@@ -147,7 +147,7 @@ def _load(
 
 
 def _opened(
-    rows: Sequence[LetterRow], claims: dict[UUID, Claim], keys: SubscriberKeys, *, copies_show: bool
+    rows: Sequence[LetterRow], claims: dict[UUID, Claim], keys: SubscriberKeys, *, now: datetime, copies_show: bool
 ) -> tuple[list[tuple[LetterRow, Opened]], list[Mark]]:
     """The rows that may go out, with what they need in clear; and what becomes of the others."""
     pairs, settled = [], []
@@ -155,7 +155,7 @@ def _opened(
         claim = claims[row.id]
         if mark := rules.not_again(claim, copies_show=copies_show):
             settled.append(mark)
-        elif reason := rules.why_not(row, has_key=row.subscriber_id in keys):
+        elif reason := rules.why_not(row, has_key=row.subscriber_id in keys, now=now):
             settled.append(rules.suppress(claim, reason))
         else:
             try:

@@ -38,12 +38,14 @@ from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 
 SENDER = Sender(header="Kordant <alerts@kordant.example>")
 NOON = datetime(2030, 6, 10, 12, tzinfo=UTC)
+NOW = datetime.now(UTC)
 NIGHT = datetime(2030, 6, 10, 23, tzinfo=UTC)
 
 
 def send(
-    db: Engine, keyring: Keyring, outlets: Sequence[Outlet[Any]], now: datetime = NOON, **more: Any
+    db: Engine, keyring: Keyring, outlets: Sequence[Outlet[Any]], now: datetime | None = None, **more: Any
 ) -> service.SendSummary:
+    now = now or (NOON if outlets[0].channel is Channel.EMAIL and len(outlets) == 1 else NOW)
     how: dict[str, Any] = {"limit": 1000, "progress": Progress(db, "run"), "clock": lambda: now, **more}
     return service.send_due(db=db, keyring=keyring, outlets=outlets, **how)
 
@@ -134,6 +136,16 @@ def test_a_channel_that_is_off_keeps_what_waits_for_it(db: Engine, keyring: Keyr
     assert [row.status for row in rows(db, Channel.FCM)] == ["queued"]
     with db.connect() as connection:
         assert outbox.due(connection, [Channel.EMAIL]) == 0
+
+
+def test_a_push_that_waited_for_a_week_is_no_news_any_more(db: Engine, keyring: Keyring) -> None:
+    person = person_with(db, keyring)
+    over(db, keyring, person, Channel.FCM, "phone1")
+    with FakeFcm() as fcm:
+        outlets = [push_outlet(Channel.FCM, FcmTransport(fcm.account, base_url=fcm.url))]
+        assert send(db, keyring, outlets, datetime.now(UTC) + timedelta(days=8)).suppressed == 1
+        assert fcm.delivered == []
+    assert rows(db, Channel.FCM)[0].reason == "it is too old to be news"
 
 
 def test_texts_are_for_what_is_urgent(db: Engine, keyring: Keyring) -> None:

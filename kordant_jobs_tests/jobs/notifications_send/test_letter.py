@@ -39,6 +39,7 @@ ROW = LetterRow(
     channel="email",
     address_id=None,
     held_for=None,
+    queued_at=NOW,
     mode=None,
     quiet_from=None,
     quiet_until=None,
