@@ -93,6 +93,9 @@ class JobRow:
     """How long the first request of a run waits for others when there are fewer than `batch_size`."""
     party: str | None = None
     """The outside party whose rate (`PARTIES`) each request takes a token of."""
+    preload: tuple[str, ...] = ()
+    """Modules that its runs import late, since not every process needs them, and that take long: the warm process
+    imports them ahead, so that no run waits for it."""
 
     @property
     def dagster_jobs(self) -> tuple[str, ...]:
@@ -114,6 +117,11 @@ CATALOG: tuple[JobRow, ...] = (
         memory_mb=4096,
         concurrency=2,
         key_concurrency=1,
+        preload=(
+            "kordant_jobs.adapters.kernels.blake2b",
+            "kordant_jobs.adapters.kernels.lines",
+            "kordant_jobs.adapters.kernels.runs",
+        ),
     ),
     JobRow(
         name="notifications_send",

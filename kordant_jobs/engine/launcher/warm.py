@@ -13,6 +13,7 @@ from __future__ import annotations
 import faulthandler
 import fcntl
 import gc
+import importlib
 import os
 import selectors
 import signal
@@ -25,6 +26,7 @@ import sqlalchemy as sa
 from dagster import DagsterInstance
 
 from kordant_jobs.engine import dagster_private
+from kordant_jobs.engine.job_rows import job_rows
 from kordant_jobs.engine.launcher import tree
 from kordant_jobs.engine.launcher.front import Front
 from kordant_jobs.engine.launcher.handover import Reload, resume, take_over
@@ -54,10 +56,14 @@ def prepare(settings: Settings) -> DagsterInstance:
         SetupError: Dagster is another one, the storage is not Postgres, or something keeps a thread or a connection.
     """
     before = sockets()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else NumPy starts threads when it is imported
     dagster_private.check_dagster()
     home = dagster_private.dagster_home()
     dagster_private.make_tables(home)
     dagster_private.load_definitions(settings.definitions_module)
+    for row in job_rows().values():
+        for module in row.preload:
+            importlib.import_module(module)
     instance = dagster_private.open_instance(home)
     dagster_private.warm_up_run(instance)
     for engine in engines(instance, settings):
