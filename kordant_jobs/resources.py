@@ -12,7 +12,7 @@ from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
-from kordant_jobs.adapters.report_storage import LocalReportStorage
+from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.darkwatch_scan.service import DropBox
@@ -90,8 +90,8 @@ def mail(_: dg.InitResourceContext) -> MailTransport:
 
 @dg.resource(description="Where PDF reports are kept, by their content.")
 def report_storage(_: dg.InitResourceContext) -> ReportStorage:
-    """The report storage of the settings: a local folder."""
-    return LocalReportStorage(load_settings().reports)
+    """The report storage of the settings: a local folder, or what KORDANT_REPORTS_URL names."""
+    return open_report_storage(load_settings())
 
 
 @dg.resource(description="The settings (KORDANT_*), frozen.")

@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     drop_dir: Path | None = Field(None, description="Where breach dumps are dropped.")
     corpus_dir: Path | None = Field(None, description="Where ingested dumps are kept, blinded.")
     reports_dir: Path | None = Field(None, description="Where PDF reports are kept.")
+    reports_url: str | None = Field(
+        None,
+        description="Where PDF reports are kept instead, for fsspec: s3://bucket/folder (needs the extra `s3`; "
+        "credentials and AWS_ENDPOINT_URL as any AWS program takes them). Unset: `reports_dir`.",
+    )
     maildir: Path | None = Field(None, description="Where mails go when no SMTP server is set.")
     smtp_url: SecretStr | None = Field(
         None, description="smtp://user:password@host:587 (STARTTLS) or smtps://host:465; unset: the maildir."

@@ -104,6 +104,8 @@ class Keyring:
         self._wrapping = _derive(master, "wrap")
         self._blinding = _derive(master, "blind-index")
         self._labelling = _derive(master, "file-label")
+        self.report_link_key = _derive(master, "report-link")
+        """Signs links to reports (see `domain.reports`)."""
         self.master_key_id = hashlib.sha256(_derive(master, "id")).hexdigest()[:16]
 
     def __repr__(self) -> str:

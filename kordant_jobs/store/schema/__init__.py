@@ -5,7 +5,13 @@ a database gets here is `migrations/`; a test holds the two together.
 """
 
 from kordant_jobs.store.schema.base import DAGSTER_SCHEMA, SCHEMA, metadata
-from kordant_jobs.store.schema.messages import alerts, notification_outbox, reports, run_progress
+from kordant_jobs.store.schema.messages import (
+    alerts,
+    notification_outbox,
+    report_leftovers,
+    reports,
+    run_progress,
+)
 from kordant_jobs.store.schema.people import keyring_check, subscriber_keys, subscribers, subscriptions, watchlist_items
 from kordant_jobs.store.schema.queue import (
     fences,
@@ -53,6 +59,7 @@ __all__ = [
     "metadata",
     "notification_outbox",
     "rate_buckets",
+    "report_leftovers",
     "reports",
     "run_progress",
     "scan_watermarks",
