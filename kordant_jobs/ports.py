@@ -231,5 +231,15 @@ class ReportStorage(Protocol):
 
         Raises:
             PermanentError: there is none, or it is not what was put there.
+            TransientError: the store does not answer.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete what is kept under `key`; nothing there is fine.
+
+        Raises:
+            PermanentError: it is no key of a report.
+            TransientError: it could not be deleted.
         """
         ...

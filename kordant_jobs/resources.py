@@ -13,7 +13,7 @@ from kordant_jobs.adapters.corpus import Corpus, open_corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.mail import open_transport
 from kordant_jobs.adapters.messengers import Messengers, open_messengers
-from kordant_jobs.adapters.report_storage import LocalReportStorage
+from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
 from kordant_jobs.engine.run_side import database_of_run
@@ -111,8 +111,8 @@ def messengers(_: dg.InitResourceContext) -> Messengers:
 
 @dg.resource(description="Where PDF reports are kept, by their content.")
 def report_storage(_: dg.InitResourceContext) -> ReportStorage:
-    """The report storage of the settings: a local folder."""
-    return LocalReportStorage(load_settings().reports)
+    """The report storage of the settings: a local folder, or what KORDANT_REPORTS_URL names."""
+    return open_report_storage(load_settings())
 
 
 @dg.resource(description="The settings (KORDANT_*), frozen.")

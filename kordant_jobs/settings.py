@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         None, description="The same, elsewhere: an address that fsspec knows, as s3://bucket/corpus (needs s3fs)."
     )
     reports_dir: Path | None = Field(None, description="Where PDF reports are kept.")
+    reports_url: str | None = Field(
+        None,
+        description="Where PDF reports are kept instead, for fsspec: s3://bucket/folder (needs the extra `s3`; "
+        "credentials and AWS_ENDPOINT_URL as any AWS program takes them). Unset: `reports_dir`.",
+    )
     maildir: Path | None = Field(None, description="Where mails go when no SMTP server is set.")
     smtp_url: SecretStr | None = Field(
         None, description="smtp://user:password@host:587 (STARTTLS) or smtps://host:465; unset: the maildir."

@@ -1,4 +1,4 @@
-"""Finished reports in a local folder, each under the hash of its content."""
+"""Finished reports, each under the hash of its content: in a local folder, or in any store that fsspec knows."""
 
 from __future__ import annotations
 
@@ -6,13 +6,38 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from kordant_jobs.errors import PermanentError, TransientError
+from kordant_jobs.errors import PermanentError, SettingsError, TransientError
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.settings import Settings
 
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.pdf")
+
+
+def _key_of(content: bytes) -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    return f"{digest[:2]}/{digest}.pdf"
+
+
+def _checked(key: str) -> str:
+    """The key, when it is one: `<aa>/<sha256>.pdf`, which leads out of no folder."""
+    if not _KEY.fullmatch(key):
+        raise PermanentError("that is no key of a report. Take storage_key of the table reports.")
+    return key
+
+
+def _unchanged(key: str, content: bytes) -> bytes:
+    if _key_of(content) != key:
+        raise PermanentError(f"the report {key} was changed in its store. Delete it and make it again with `force`.")
+    return content
+
+
+def _missing(key: str, why: str) -> PermanentError:
+    return PermanentError(
+        f"the report {key} cannot be read ({why}). Run reports_generate again with `force` for its period."
+    )
 
 
 class LocalReportStorage:
@@ -24,10 +49,9 @@ class LocalReportStorage:
 
     def put(self, content: bytes) -> str:
         """See `ReportStorage.put`."""
-        digest = hashlib.sha256(content).hexdigest()
-        key = f"{digest[:2]}/{digest}.pdf"
+        key = _key_of(content)
         path = self._folder / key
-        half = path.with_name(f".{digest}.{uuid4().hex}.part")
+        half = path.with_name(f".{path.stem}.{uuid4().hex}.part")
         try:
             if path.is_file() and path.stat().st_size == len(content):
                 return key
@@ -46,18 +70,23 @@ class LocalReportStorage:
 
     def get(self, key: str) -> bytes:
         """See `ReportStorage.get`."""
-        if not _KEY.fullmatch(key):
-            raise PermanentError("that is no key of a report. Take storage_key of the table reports.")
         try:
-            content = (self._folder / key).read_bytes()
+            content = (self._folder / _checked(key)).read_bytes()
         except OSError as error:
-            raise PermanentError(
-                f"the report {key} cannot be read ({os.strerror(error.errno or 0)}). Run reports_generate again with "
-                "`force` for its period."
+            raise _missing(key, os.strerror(error.errno or 0)) from None
+        return _unchanged(key, content)
+
+    def delete(self, key: str) -> None:
+        """See `ReportStorage.delete`."""
+        try:
+            (self._folder / _checked(key)).unlink(missing_ok=True)
+        except NotADirectoryError:
+            return
+        except OSError as error:
+            raise TransientError(
+                f"the report {key} cannot be deleted ({os.strerror(error.errno or 0)}). Fix the rights of the folder "
+                "that KORDANT_REPORTS_DIR names; the next run of reports_generate deletes it."
             ) from None
-        if hashlib.sha256(content).hexdigest() != key[3:-4]:
-            raise PermanentError(f"the report {key} was changed on disk. Delete it and make it again with `force`.")
-        return content
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
@@ -76,8 +105,70 @@ class LocalReportStorage:
             os.close(handle)
 
 
+class ObjectReportStorage:
+    """Keeps reports as `<aa>/<sha256>.pdf` below the URL of an object store, where one write puts a whole object or
+    none. What each store's library raises is told by its kind only, since its text may name accounts."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        try:
+            self._files, root = fsspec.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise SettingsError(
+                f"KORDANT_REPORTS_URL names a store that cannot be used ({type(error).__name__}). Take "
+                "s3://bucket/folder and install the extra: pip install 'kordant-jobs[s3]'."
+            ) from None
+        self._root = root.rstrip("/")
+
+    def put(self, content: bytes) -> str:
+        """See `ReportStorage.put`. What is there already is written again: one request, where to ask would be two."""
+        key = _key_of(content)
+        try:
+            self._files.pipe_file(f"{self._root}/{key}", content)
+        except Exception as error:  # noqa: BLE001 - each store has errors of its own
+            raise _unreachable("a report cannot be written", error) from None
+        return key
+
+    def get(self, key: str) -> bytes:
+        """See `ReportStorage.get`."""
+        try:
+            content: Any = self._files.cat_file(f"{self._root}/{_checked(key)}")
+        except FileNotFoundError:
+            raise _missing(key, "it is not there") from None
+        except PermanentError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each store has errors of its own
+            raise _unreachable(f"the report {key} cannot be read", error) from None
+        return _unchanged(key, bytes(content))
+
+    def delete(self, key: str) -> None:
+        """See `ReportStorage.delete`."""
+        try:
+            self._files.rm_file(f"{self._root}/{_checked(key)}")
+        except FileNotFoundError:
+            return
+        except PermanentError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each store has errors of its own
+            raise _unreachable(f"the report {key} cannot be deleted", error) from None
+
+
+def _unreachable(what: str, error: Exception) -> TransientError:
+    return TransientError(
+        f"{what} ({type(error).__name__}). See that the store of KORDANT_REPORTS_URL is there and takes our "
+        "credentials, then run the job again: reports that were written are kept."
+    )
+
+
 def open_report_storage(settings: Settings) -> ReportStorage:
-    """The folder of the settings. Nothing is made yet."""
+    """The store of the settings: KORDANT_REPORTS_URL, else the local folder. Nothing is made yet.
+
+    Raises:
+        SettingsError: the URL names a store that is unknown or whose library is missing.
+    """
+    if settings.reports_url:
+        return ObjectReportStorage(settings.reports_url)
     return LocalReportStorage(settings.reports)
 
 

@@ -104,6 +104,8 @@ class Keyring:
         self._labelling = _derive(master, "file-label")
         self._derived_from = _derive(master, "sign")
         self._signing: dict[str, bytes] = {}
+        self.report_link_key = _derive(master, "report-link")
+        """Signs links to reports (see `domain.reports`)."""
         self.master_key_id = hashlib.sha256(_derive(master, "id")).hexdigest()[:16]
 
     def __repr__(self) -> str:

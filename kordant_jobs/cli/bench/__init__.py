@@ -64,6 +64,18 @@ def bench_darkwatch(
     raise SystemExit(finish("darkwatch", lambda: measure(scale), as_json=as_json))
 
 
+@bench_app.command("reports")
+def bench_reports(
+    reports: Annotated[int, typer.Option(min=10, help="Reports that each way makes.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """From figures to stored PDFs, a core and two processes. Ours beside WeasyPrint on the same HTML."""
+    from kordant_jobs.cli.bench.figures import finish
+    from kordant_jobs.cli.bench.reports import measure
+
+    raise SystemExit(finish("reports", lambda: measure(reports=reports), as_json=as_json))
+
+
 @bench_app.command("schedules")
 def bench_schedules(
     minutes: Annotated[int, typer.Option(min=0, help="Ticks to wait for, idle and busy each; 0: none.")] = 10,

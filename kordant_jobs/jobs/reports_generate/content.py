@@ -168,7 +168,7 @@ def _reason(words: Wording, reason: str | None) -> str:
     return _one_line(reason, 200)
 
 
-def _source_row(words: Wording, line: SourceLine, time_zone: str) -> SourceRow:
+def _source_row(words: Wording, line: SourceLine) -> SourceRow:
     names = {
         Source.DUMPS.value: words.say("Collections of stolen data (our own archive)"),
         Source.HIBP.value: "Have I Been Pwned",
@@ -181,8 +181,8 @@ def _source_row(words: Wording, line: SourceLine, time_zone: str) -> SourceRow:
         Verdict.UNKNOWN: words.say("Not known"),
     }
     when = "–"
-    if line.checked_at is not None:
-        last = words.moment(line.checked_at, time_zone)
+    if line.checked_on is not None:
+        last = words.day(line.checked_on, "medium")
         when = words.count(
             "%(last)s, checked %(number)s time", "%(last)s, checked %(number)s times", line.checks, last=last
         )
@@ -318,7 +318,7 @@ def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
         headline=headline,
         lead=lead,
         tiles=_tiles(words, figures),
-        sources=[_source_row(words, one, figures.time_zone) for one in figures.sources],
+        sources=[_source_row(words, one) for one in figures.sources],
         watched=_watched(words, figures, masked),
         tables=tables,
         actions=_actions(words, figures.exposures),

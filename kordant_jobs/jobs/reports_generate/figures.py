@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.exposures import Source, Verdict
@@ -44,7 +45,7 @@ def figures_of(facts: ReportFacts, period: Period) -> Iterator[ReportFigures]:
             time_zone=person["time_zone"],
             period=period,
             items=tuple((row["id"], row["kind"]) for row in items.get(own, ())),
-            sources=_all_sources(sources.get(own, [])),
+            sources=_all_sources(sources.get(own, []), _zone(person["time_zone"])),
             exposures=tuple(_exposure(row) for row in exposures.get(own, ())),
             history=tuple(
                 HistoryBar(start_on=one.start_on, end_on=one.end_on, found=int(history.get((own, place), 0)))
@@ -68,7 +69,7 @@ def _source_lines(verdicts: pd.DataFrame) -> pd.DataFrame:
     return by.tail(1).assign(checks=lambda last: by.cumcount().loc[last.index] + 1)
 
 
-def _all_sources(rows: list[dict[str, Any]]) -> tuple[SourceLine, ...]:
+def _all_sources(rows: list[dict[str, Any]], zone: ZoneInfo) -> tuple[SourceLine, ...]:
     """The sources that answered, and those that should have: a source that was not asked is unknown, not left out."""
     found = {
         row["source"]: SourceLine(
@@ -76,16 +77,24 @@ def _all_sources(rows: list[dict[str, Any]]) -> tuple[SourceLine, ...]:
             verdict=Verdict(row["verdict"]),
             reason=row["reason"],
             checks=int(row["checks"]),
-            checked_at=row["checked_at"],
+            checked_on=row["checked_at"].astimezone(zone).date(),
         )
         for row in rows
     }
     for source in (Source.DUMPS,):  # which others are on is not known here: they are told when they said something
         found.setdefault(
             source.value,
-            SourceLine(source=source.value, verdict=Verdict.UNKNOWN, reason=NOT_CHECKED, checks=0, checked_at=None),
+            SourceLine(source=source.value, verdict=Verdict.UNKNOWN, reason=NOT_CHECKED, checks=0, checked_on=None),
         )
     return tuple(found[source] for source in sorted(found))
+
+
+def _zone(name: str) -> ZoneInfo:
+    """The time zone; one that is unknown here is UTC."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
 
 
 def _midnight(day: date) -> datetime:

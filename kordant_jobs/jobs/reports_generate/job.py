@@ -7,7 +7,7 @@ month that a report of that tier covers: the reports of a backfill are those tha
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 import dagster as dg
@@ -23,6 +23,7 @@ from kordant_jobs.jobs.reports_generate import service
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind
 from kordant_jobs.jobs.reports_generate.service import JOB, ReportScope, ReportSummary
 from kordant_jobs.ports import ReportStorage
+from kordant_jobs.store import report_retention
 from kordant_jobs.store.keyring import Keyring
 
 CHUNKS_MAX = 8
@@ -176,11 +177,18 @@ def make_op(
 
 @dg.op(name="summarise_reports")
 def summarise_op(
-    context: dg.OpExecutionContext, made: list[ReportSummary], db: dg.ResourceParam[Engine]
+    context: dg.OpExecutionContext,
+    made: list[ReportSummary],
+    db: dg.ResourceParam[Engine],
+    report_storage: dg.ResourceParam[ReportStorage],
 ) -> dict[str, int]:
-    """The run in figures."""
+    """The run in figures, once reports whose time is over were deleted."""
     with op_body(context, db) as progress:
         whole = sum(made, ReportSummary())
+        expired = report_retention.expire(db, report_storage, now=datetime.now(UTC))
+        if expired.kept:
+            context.log.warning(f"{expired.kept} old contents could not be deleted; the next run tries again.")
+        context.add_output_metadata({"reports_expired": expired.reports, "contents_deleted": expired.contents})
         figures = asdict(whole)
         tell_figures(context, figures, items_failed=whole.failed)
         progress.flush("done")

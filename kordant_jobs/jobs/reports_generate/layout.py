@@ -41,29 +41,35 @@ class Pdf:
 
 
 @lru_cache(maxsize=1)
-def _fonts() -> FontConfiguration:
+def fonts() -> FontConfiguration:
+    """The fonts of this process, loaded once."""
     from weasyprint.text.fonts import FontConfiguration
 
     return FontConfiguration()
 
 
 @atexit.register
-def _let_go_of_fonts() -> None:
+def _let_go_offonts() -> None:
     """WeasyPrint's fonts must be gone before the interpreter's modules are, or it complains while going."""
-    _style.cache_clear()
-    _fonts.cache_clear()
+    style.cache_clear()
+    fonts.cache_clear()
 
 
 @lru_cache
-def _style(page_word: str, of_word: str) -> CSS:
+def style(page_word: str, of_word: str) -> CSS:
     """The style sheet with these words; read once a process and language, since it loads the fonts."""
+    return read_style(page_word, of_word, fonts())
+
+
+def read_style(page_word: str, of_word: str, fonts: FontConfiguration) -> CSS:
+    """The style sheet with these words, read anew and its fonts loaded into `fonts`."""
     from weasyprint import CSS
 
     sheet = HERE.joinpath("templates", "report.css").read_text("utf-8")
     return CSS(
         string=sheet.replace("{page}", page_word).replace("{of}", of_word),
         base_url=f"{HERE}/templates/",
-        font_config=_fonts(),
+        font_config=fonts,
     )
 
 
@@ -130,7 +136,7 @@ def lay_out(page: ReportPage) -> Pdf:
             "fetches it, or install it (Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0)."
         ) from None
     document = _parsed(page).render(
-        font_config=_fonts(), stylesheets=[_style(page.page_word, page.of_word)], pdf_variant="pdf/ua-1"
+        font_config=fonts(), stylesheets=[style(page.page_word, page.of_word)], pdf_variant="pdf/ua-1"
     )
     raw = document.write_pdf(pdf_variant="pdf/ua-1", pdf_identifier=page.identifier, finisher=_written_once)
     if raw is None:

@@ -60,13 +60,15 @@ def period_before(period: Period) -> Period:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceLine:
-    """What one source said in the period: its last word, and how often it was asked."""
+    """What one source said in the period: its last word, and on how many days it was asked. Days, since a report that
+    was made is not made again because the same answer came once more on the same day."""
 
     source: str
     verdict: Verdict
     reason: str | None
     checks: int
-    checked_at: datetime | None
+    checked_on: date | None
+    """In the subscriber's time zone."""
 
 
 @dataclass(frozen=True, kw_only=True)

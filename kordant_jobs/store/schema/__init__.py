@@ -5,7 +5,7 @@ a database gets here is `migrations/`; a test holds the two together.
 """
 
 from kordant_jobs.store.schema.base import DAGSTER_SCHEMA, SCHEMA, metadata
-from kordant_jobs.store.schema.messages import alerts, reports, run_progress
+from kordant_jobs.store.schema.messages import alerts, report_leftovers, reports, run_progress
 from kordant_jobs.store.schema.notifications import (
     contact_addresses,
     notification_hours,
@@ -75,6 +75,7 @@ __all__ = [
     "notification_outbox",
     "notification_preferences",
     "rate_buckets",
+    "report_leftovers",
     "reports",
     "run_progress",
     "scan_watermarks",

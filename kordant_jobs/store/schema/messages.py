@@ -37,6 +37,15 @@ reports = Table(
     Column("pages", Integer, nullable=False),
     moment("created_at", default_now=True),
     UniqueConstraint("subscription_id", "kind", "period_start_on"),
+    Index(None, "storage_key"),
+    Index(None, "period_end_on"),
+)
+
+report_leftovers = Table(
+    "report_leftovers",
+    metadata,
+    Column("storage_key", Text, primary_key=True, comment="no report named it any more at `since_at`"),
+    moment("since_at", default_now=True),
 )
 
 run_progress = Table(

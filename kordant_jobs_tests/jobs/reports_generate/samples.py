@@ -53,7 +53,7 @@ def exposure(
 
 def source(verdict: Verdict, reason: str | None = None) -> SourceLine:
     """What our archive said."""
-    return SourceLine(source="dumps", verdict=verdict, reason=reason, checks=30, checked_at=NOON)
+    return SourceLine(source="dumps", verdict=verdict, reason=reason, checks=30, checked_on=NOON.date())
 
 
 def figures(

@@ -18,8 +18,8 @@ from kordant_jobs_tests.jobs.reports_generate.samples import OPENED, exposure, f
 def made_by_weasyprint_alone(page: ReportPage) -> bytes:
     """With its HTML parser, its browser style sheet and its own writing of objects."""
     document = HTML(string=page.html).render(
-        font_config=layout._fonts(),
-        stylesheets=[layout._style(page.page_word, page.of_word)],
+        font_config=layout.fonts(),
+        stylesheets=[layout.style(page.page_word, page.of_word)],
         pdf_variant="pdf/ua-1",
     )
     return bytes(document.write_pdf(pdf_variant="pdf/ua-1", pdf_identifier=page.identifier))

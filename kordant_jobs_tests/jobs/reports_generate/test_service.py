@@ -23,7 +23,7 @@ from kordant_jobs.jobs.reports_generate.service import ReportScope, ReportSummar
 from kordant_jobs.store import subscribers
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.progress import Progress
-from kordant_jobs.store.schema import reports
+from kordant_jobs.store.schema import reports, source_verdicts, subscriptions
 from kordant_jobs.store.schema import subscribers as subscribers_table
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach, add_exposure, add_verdict
@@ -84,6 +84,25 @@ def test_run_twice_nothing_is_made_again_until_a_figure_changes(db: Engine, keyr
     assert second.content_sha256 != first.content_sha256
 
 
+def test_the_same_answer_once_more_on_the_same_day_makes_no_new_report_and_another_day_does(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    person = subscribe(db, keyring, "new@watched.example")
+
+    def look(day: int, hour: int) -> None:
+        with db.begin() as connection:
+            connection.execute(sa.delete(source_verdicts).where(source_verdicts.c.checked_on == date(2026, 6, day)))
+        moment = datetime(2026, 6, day, hour, tzinfo=UTC)
+        add_verdict(db, person.subscription_id, Verdict.CLEAN, checked_at=moment)
+
+    look(10, 12)
+    assert make(db, keyring, tmp_path).made == 1
+    look(10, 17)
+    assert make(db, keyring, tmp_path) == ReportSummary(subscriptions=1, unchanged=1)
+    look(11, 12)
+    assert make(db, keyring, tmp_path).made == 1
+
+
 def test_made_again_by_force_it_has_the_same_bytes(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = affected(db, keyring)
     make(db, keyring, tmp_path)
@@ -109,6 +128,14 @@ def test_the_last_verdict_of_the_period_counts_and_later_ones_do_not(
     add_verdict(db, own, Verdict.UNKNOWN, reason="down", checked_at=datetime(2026, 7, 1, tzinfo=UTC))
     make(db, keyring, tmp_path)
     assert rows(db)[own].figures["overall"] == "clean"
+
+
+def test_a_time_zone_that_nobody_knows_stops_no_report(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = affected(db, keyring)
+    with db.begin() as connection:
+        connection.execute(sa.update(subscriptions).values(time_zone="Moon/Base"))
+    assert make(db, keyring, tmp_path).made == 1
+    assert set(rows(db)) == {person.subscription_id}
 
 
 def test_only_affected_leaves_the_others_out(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
@@ -156,6 +183,9 @@ class FullAfter:
 
     def get(self, key: str) -> bytes:
         return self.inner.get(key)
+
+    def delete(self, key: str) -> None:
+        self.inner.delete(key)
 
 
 def test_a_full_store_stops_the_run_keeps_what_was_made_and_the_next_run_goes_on(

@@ -1,0 +1,115 @@
+"""What every store of reports does: the local folder, fsspec's memory, and an S3 server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import fsspec
+import pytest
+from moto.server import ThreadedMotoServer
+
+from kordant_jobs.adapters.report_storage import LocalReportStorage, ObjectReportStorage, open_report_storage
+from kordant_jobs.errors import PermanentError, SettingsError, TransientError
+from kordant_jobs.ports import ReportStorage
+from kordant_jobs.settings import Settings
+
+ABSENT = f"aa/{'aa' * 32}.pdf"
+Break = Callable[[str], None]
+"""Writes other bytes over what is kept under a key."""
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    """A local S3 server with the bucket `reports`."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"reports-{uuid4().hex}"
+    files = fsspec.filesystem("s3")
+    files.clear_instance_cache()
+    fsspec.filesystem("s3").mkdir(bucket)
+    return f"s3://{bucket}/pdf"
+
+
+@pytest.fixture(params=["local", "memory", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ReportStorage, Break]:
+    if request.param == "local":
+        return LocalReportStorage(tmp_path / "reports"), lambda key: _overwrite(tmp_path / "reports" / key)
+    url = request.getfixturevalue("s3_url") if request.param == "s3" else f"memory://{uuid4().hex}"
+    return ObjectReportStorage(url), lambda key: fsspec.url_to_fs(url)[0].pipe_file(f"{url}/{key}", b"%PDF other")
+
+
+def _overwrite(path: Path) -> None:
+    path.write_bytes(b"%PDF other")
+
+
+def test_what_was_put_is_got_back_whole_and_by_its_hash(store: tuple[ReportStorage, Break]) -> None:
+    storage, _ = store
+    content = b"%PDF" + bytes(range(256)) * 4096
+    key = storage.put(content)
+    assert storage.put(content) == key
+    assert key != storage.put(b"%PDF one")
+    assert storage.get(key) == content
+
+
+def test_what_was_deleted_is_gone_and_deleting_twice_is_fine(store: tuple[ReportStorage, Break]) -> None:
+    storage, _ = store
+    key = storage.put(b"%PDF one")
+    storage.delete(key)
+    storage.delete(key)
+    with pytest.raises(PermanentError, match="with `force`"):
+        storage.get(key)
+
+
+def test_what_was_never_there_says_how_to_make_it(store: tuple[ReportStorage, Break]) -> None:
+    with pytest.raises(PermanentError, match="with `force`"):
+        store[0].get(ABSENT)
+    store[0].delete(ABSENT)
+
+
+def test_what_was_changed_in_the_store_is_not_given_out(store: tuple[ReportStorage, Break]) -> None:
+    storage, overwrite = store
+    key = storage.put(b"%PDF one")
+    overwrite(key)
+    with pytest.raises(PermanentError, match="was changed"):
+        storage.get(key)
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "aa/x.pdf", "", "/etc/passwd"])
+def test_a_key_leads_nowhere_else(store: tuple[ReportStorage, Break], key: str) -> None:
+    with pytest.raises(PermanentError, match="no key"):
+        store[0].get(key)
+    with pytest.raises(PermanentError, match="no key"):
+        store[0].delete(key)
+
+
+def test_a_bucket_that_is_not_there_is_one_line_that_names_the_setting(s3_url: str) -> None:
+    storage = ObjectReportStorage(f"{s3_url.replace('/pdf', '')}-absent")
+    with pytest.raises(TransientError, match="KORDANT_REPORTS_URL") as told:
+        storage.put(b"%PDF one")
+    assert "absent" not in str(told.value)
+
+
+def test_a_store_that_is_unknown_is_a_wrong_setting() -> None:
+    with pytest.raises(SettingsError, match="KORDANT_REPORTS_URL"):
+        ObjectReportStorage("nowhere://reports")
+
+
+def test_the_setting_chooses_the_store(tmp_path: Path) -> None:
+    assert isinstance(open_report_storage(Settings(reports_dir=tmp_path)), LocalReportStorage)
+    assert isinstance(open_report_storage(Settings(reports_url="memory://reports")), ObjectReportStorage)
