@@ -84,8 +84,8 @@ class RunFactory:
             parent_run_id=order.parent_run_id,
             root_run_id=order.root_run_id or order.parent_run_id,
         )
-        self._announce(self._instance.run_storage.add_run(run))
-        return run
+        self._announce(run)  # first: a starting run without its event would be taken for one for ever
+        return self._instance.run_storage.add_run(run)
 
     def ready(self) -> bool:
         """Whether runs can be made: the code is loaded, or was when jobs ran before. Where it is not, the code server

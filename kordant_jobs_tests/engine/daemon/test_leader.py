@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import sqlalchemy as sa
+from dagster_postgres import PostgresRunStorage
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.daemon.leader import Leader
@@ -61,8 +62,7 @@ def test_a_standby_that_is_told_to_stop_stops(database_url: str) -> None:
 
 
 def test_a_notification_ends_a_wait_and_so_does_a_new_connection(database_url: str, db: Engine) -> None:
-    with db.begin() as connection:
-        connection.execute(sa.text("CREATE TABLE IF NOT EXISTS dagster.runs (status text)"))
+    PostgresRunStorage(dagster_url(database_url), should_autocreate_tables=True)._engine.dispose()
     shutdown, event = threading.Event(), WakeEvent(60)
     event.follow(shutdown)
     woken = threading.Semaphore(0)
