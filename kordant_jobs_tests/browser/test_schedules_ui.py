@@ -37,6 +37,7 @@ def test_the_schedules_page_reads_like_the_price_list(system: System, page: Page
     page.goto(f"{system.url}/automation")
     for name in ("basic_darkwatch_scan", "plus_reports_generate", "premium_darkwatch_scan"):
         expect(page.get_by_text(name).first).to_be_visible()
+    expect(page.get_by_text(re.compile("Every 15 minutes")).first).to_be_visible(timeout=30_000)  # a row's details
     page.screenshot(path=screenshots / "schedules.png")
     page.goto(f"{system.url}/locations/kordant_jobs/schedules/premium_darkwatch_scan")
     expect(page.get_by_text("Premium: darkwatch_scan daily; new data at once").first).to_be_visible()
