@@ -6,6 +6,7 @@ import json
 import socket
 import socketserver
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,16 +46,16 @@ class Answer:
         )
 
 
-class FakeServer:
+class FakeServer(ABC):
     """Runs while entered; `answer` says what becomes of a request, `asked` what came, in order."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self._lock = threading.Lock()
 
+    @abstractmethod
     def answer(self, asked: Asked) -> Answer:
         """What to answer."""
-        raise NotImplementedError
 
     def take(self, asked: Asked) -> Answer:
         """Keep the request and answer it, one at a time."""
