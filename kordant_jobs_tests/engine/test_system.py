@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,6 +39,12 @@ def system(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFacto
 
 def chore(**config: object) -> dict[str, object]:
     return {"ops": {"do_chore": {"config": config}}}
+
+
+def end_daemon(system: System) -> None:
+    """The system's own daemon is gone, whichever test comes first; nobody starts it again."""
+    with suppress(ProcessLookupError):
+        os.killpg(system.stack.pids()["daemon"], signal.SIGKILL)
 
 
 def ordinary(system: System, run_id: str) -> None:
@@ -169,8 +176,7 @@ def test_a_worker_paused_for_longer_than_its_lease_writes_nothing_when_it_wakes(
 def test_work_that_ended_while_no_daemon_was_there_is_not_done_again(system: System, tmp_path: Path) -> None:
     request_id = system.enqueue(number=124, how="wait", folder=str(tmp_path))
     worker_of(tmp_path)
-    daemon = system.stack.pids()["daemon"]
-    os.killpg(daemon, signal.SIGKILL)
+    end_daemon(system)
     (tmp_path / "go").touch()
     one, _ = system.ended(request_id)
     run = str(one.run_id)
@@ -190,6 +196,7 @@ def test_work_that_ended_while_no_daemon_was_there_is_not_done_again(system: Sys
 
 
 def test_of_two_daemons_one_acts_and_the_other_takes_over(system: System) -> None:
+    end_daemon(system)
     command = [sys.executable, "-m", "kordant_jobs.engine.daemon", "-w", str(CHECKOUT / "workspace.yaml")]
     logs = system.stack.config.state_dir / "logs"
     daemons = []
