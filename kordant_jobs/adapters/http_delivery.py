@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -19,7 +21,8 @@ from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 
 IN_FLIGHT = 8
-"""Messages under way at once over one connection: a service answers in 50 to 200 ms, so about 80 messages a second."""
+"""Messages under way at once, each over a connection of its own: a service answers in 50 to 200 ms, so about 80
+messages a second."""
 
 TIMEOUT = httpx.Timeout(20.0, connect=10.0)
 
@@ -110,9 +113,14 @@ M = TypeVar("M")
 
 
 def deliver_each(
-    messages: Iterable[M], send: Callable[[M], Delivery], *, in_flight: int = IN_FLIGHT
+    messages: Iterable[M],
+    connect: Callable[[], httpx.Client],
+    send: Callable[[httpx.Client, M], Delivery],
+    *,
+    in_flight: int = IN_FLIGHT,
 ) -> Generator[Delivery, None, None]:
-    """`send` each, some at once; give the outcomes in the messages' order.
+    """`send` each, some at once; give the outcomes in the messages' order. Each thread has a client of its own: two
+    threads on one HTTP/2 connection of httpx can send their streams in the wrong order, at which the service ends it.
 
     Raises:
         SourceUnavailable: `send` raised it. No further message was begun, and what the others under way came to was
@@ -120,12 +128,18 @@ def deliver_each(
     """
     waiting = iter(messages)
     failed: SourceUnavailable | None = None
-    with ThreadPoolExecutor(max_workers=in_flight, thread_name_prefix="deliver") as pool:
+    own = threading.local()
+    clients = ExitStack()
+
+    def open_own() -> None:
+        own.client = clients.enter_context(connect())
+
+    with clients, ThreadPoolExecutor(in_flight, "deliver", initializer=open_own) as pool:
         under_way: deque[Future[Delivery]] = deque()
         while True:
             if failed is None:
                 free = in_flight - len(under_way)
-                under_way.extend(pool.submit(send, one) for one in islice(waiting, free))
+                under_way.extend(pool.submit(lambda one: send(own.client, one), one) for one in islice(waiting, free))
             if not under_way:
                 break
             try:

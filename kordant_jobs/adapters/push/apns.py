@@ -54,8 +54,7 @@ class ApnsTransport:
 
     def deliver(self, messages: Iterable[OutgoingPush], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`."""
-        with httpx.Client(http1=False, http2=True, timeout=TIMEOUT) as client:
-            yield from deliver_each(messages, lambda message: self._send(client, message))
+        yield from deliver_each(messages, lambda: httpx.Client(http1=False, http2=True, timeout=TIMEOUT), self._send)
 
     def _token(self, refused: str | None = None) -> str:
         """The token to use; `refused` is one that Apple called expired."""

@@ -57,8 +57,8 @@ class FcmTransport:
 
     def deliver(self, messages: Iterable[OutgoingPush], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`."""
-        with httpx.Client(http2=self._url.startswith("https"), timeout=TIMEOUT) as client:
-            yield from deliver_each(messages, lambda message: self._send(client, message))
+        http2 = self._url.startswith("https")
+        yield from deliver_each(messages, lambda: httpx.Client(http2=http2, timeout=TIMEOUT), self._send)
 
     def _send(self, client: httpx.Client, message: OutgoingPush) -> Delivery:
         for fresh in (False, True):

@@ -97,8 +97,10 @@ class WebPushTransport:
 
     def deliver(self, messages: Iterable[OutgoingPush], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`. Redirects are not followed: they could lead into our network."""
-        with httpx.Client(http2=not self._insecure, timeout=TIMEOUT, follow_redirects=False) as client:
-            yield from deliver_each(messages, lambda message: self._send(client, message))
+        http2 = not self._insecure
+        yield from deliver_each(
+            messages, lambda: httpx.Client(http2=http2, timeout=TIMEOUT, follow_redirects=False), self._send
+        )
 
     def _send(self, client: httpx.Client, message: OutgoingPush) -> Delivery:
         to = parse_subscription(message.address, insecure=self._insecure)

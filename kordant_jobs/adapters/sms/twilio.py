@@ -40,8 +40,7 @@ class TwilioTransport:
     def deliver(self, messages: Iterable[OutgoingText], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`."""
         auth = (self._account.sid, self._account.token)
-        with httpx.Client(auth=auth, timeout=TIMEOUT) as client:
-            yield from deliver_each(messages, lambda message: self._send(client, message))
+        yield from deliver_each(messages, lambda: httpx.Client(auth=auth, timeout=TIMEOUT), self._send)
 
     def _send(self, client: httpx.Client, message: OutgoingText) -> Delivery:
         sender = self._account.sender

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,6 +96,16 @@ def test_every_message_is_taken_once_and_told_in_order(service: Service) -> None
     assert {one.outcome for one in found} == {DELIVERED}
     assert len(service.fake.delivered) == 20
     assert not service.tells_ids or len({one.provider_id for one in found}) == 20
+
+
+def test_threads_that_send_at_once_never_end_each_others_connection(service: Service) -> None:
+    quantum = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads change places within each step of a request
+    try:
+        found = service.deliver(*(f"dev{n:03d}" for n in range(200)))
+    finally:
+        sys.setswitchinterval(quantum)
+    assert [one.outcome for one in found] == [DELIVERED] * 200
 
 
 def test_one_that_is_refused_stops_no_other(service: Service) -> None:
