@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kordant_jobs.adapters.corpus.shards import SHARD_RECORDS, Cut, Words, cut_of, made
+from kordant_jobs.adapters.corpus.shards import SHARD_RECORDS, Cut, cut_of, made
 from kordant_jobs.adapters.dumps.model import BlindBatch
 from kordant_jobs.errors import DumpUnreadable
 
@@ -155,14 +155,16 @@ class CorpusWriter:
 
     def _write_shard(self, shard: int, cut: Cut) -> None:
         first, end = (one << (8 - cut.shard_bits) for one in (shard, shard + 1))
-        columns: list[list[Words]] = [[], [], []]
-        for name, bounds in self._runs:
-            size, start, stop = bounds[-1], bounds[first], bounds[end]
-            for column, parts in enumerate(columns):
-                offset = 8 * (column * size + start)
-                parts.append(np.fromfile(self._draft / name, np.uint64, stop - start, offset=offset))
-        none = np.empty(0, np.uint64)
-        low, high, place = (np.concatenate(parts) if parts else none for parts in columns)
+        spans = [(name, bounds[-1], bounds[first], bounds[end]) for name, bounds in self._runs]
+        columns = np.empty((3, sum(stop - start for _, _, start, stop in spans)), np.uint64)
+        at = 0
+        for name, size, start, stop in spans:
+            with (self._draft / name).open("rb") as run:
+                for number, column in enumerate(columns):
+                    run.seek(8 * (number * size + start))
+                    run.readinto(column[at : at + stop - start].data)
+            at += stop - start
+        low, high, place = columns
         self._put(shard_name(shard), made(low, high, place, cut))
 
 

@@ -37,48 +37,73 @@ def split(index, line, secret, low, high, place, bounds):
         place[at] = (line[record] << _SECRET_BITS) | np.uint64(secret[record])
 
 
+_FEW = 512
+"""Up to so many records of a bucket are spread over STEPS by the next bits of their keys, and so nearly in order."""
+_STEPS = 128
+_STEP_SHIFT = np.uint64(64 - 7)
+
+
 @njit(nogil=True, cache=True)
-def _sift(first, root, size, key, place, more, seal):
+def _before(one, other):
+    return one[0] < other[0] or (one[0] == other[0] and one[1] < other[1])
+
+
+@njit(nogil=True, cache=True)
+def _swap(rows, one, other):
+    for word in range(rows.shape[1]):
+        rows[one, word], rows[other, word] = rows[other, word], rows[one, word]
+
+
+@njit(nogil=True, cache=True)
+def _sift(rows, root, size):
     while True:
         child = 2 * root + 1
         if child >= size:
             return
-        at, right = first + child, first + child + 1
-        if child + 1 < size and (key[at] < key[right] or (key[at] == key[right] and place[at] < place[right])):
+        if child + 1 < size and _before(rows[child], rows[child + 1]):
             child += 1
-            at = right
-        top = first + root
-        if key[top] > key[at] or (key[top] == key[at] and place[top] >= place[at]):
+        if not _before(rows[root], rows[child]):
             return
-        key[top], key[at] = key[at], key[top]
-        place[top], place[at] = place[at], place[top]
-        more[top], more[at] = more[at], more[top]
-        seal[top], seal[at] = seal[at], seal[top]
+        _swap(rows, root, child)
         root = child
 
 
 @njit(nogil=True, cache=True)
-def _sort(first, end, key, place, more, seal):
-    """By key, then by place. Small buckets by insertion; large ones, which many equal records make, as a heap."""
-    size = end - first
-    if size > 512:
-        for root in range(size // 2 - 1, -1, -1):
-            _sift(first, root, size, key, place, more, seal)
-        for last in range(size - 1, 0, -1):
-            at = first + last
-            key[first], key[at] = key[at], key[first]
-            place[first], place[at] = place[at], place[first]
-            more[first], more[at] = more[at], more[first]
-            seal[first], seal[at] = seal[at], seal[first]
-            _sift(first, 0, last, key, place, more, seal)
+def _heap_sort(rows):
+    size = len(rows)
+    for root in range(size // 2 - 1, -1, -1):
+        _sift(rows, root, size)
+    for last in range(size - 1, 0, -1):
+        _swap(rows, 0, last)
+        _sift(rows, 0, last)
+
+
+@njit(nogil=True, cache=True)
+def _sort(rows, spare, starts):
+    """By the first word, then the second. Keys of hashes lie evenly, so that each row is close to its place once it
+    stands with those of its step; a large bucket, which many equal records make, is sorted as a heap."""
+    size = len(rows)
+    if size > _FEW:
+        _heap_sort(rows)
         return
-    for record in range(first + 1, end):
-        a, b, c, d = key[record], place[record], more[record], seal[record]
-        at = record
-        while at > first and (key[at - 1] > a or (key[at - 1] == a and place[at - 1] > b)):
-            key[at], place[at], more[at], seal[at] = key[at - 1], place[at - 1], more[at - 1], seal[at - 1]
+    starts[:] = 0
+    for row in range(size):
+        starts[rows[row, 0] >> _STEP_SHIFT] += 1
+    start = 0
+    for step in range(_STEPS):
+        start, starts[step] = start + starts[step], start
+    for row in range(size):
+        step = rows[row, 0] >> _STEP_SHIFT
+        at = starts[step]
+        starts[step] = at + 1
+        spare[at, 0], spare[at, 1], spare[at, 2] = rows[row, 0], rows[row, 1], rows[row, 2]
+    for row in range(size):
+        first, second, third = spare[row, 0], spare[row, 1], spare[row, 2]
+        at = row
+        while at > 0 and (rows[at - 1, 0] > first or (rows[at - 1, 0] == first and rows[at - 1, 1] > second)):
+            rows[at, 0], rows[at, 1], rows[at, 2] = rows[at - 1, 0], rows[at - 1, 1], rows[at - 1, 2]
             at -= 1
-        key[at], place[at], more[at], seal[at] = a, b, c, d
+        rows[at, 0], rows[at, 1], rows[at, 2] = first, second, third
 
 
 @njit(nogil=True, cache=True)
@@ -98,21 +123,23 @@ def order(low, high, place, shard_bits, bucket_bits, directory, key, more, seale
         next_at[bucket + 1] += next_at[bucket]
     for bucket in range(buckets + 1):
         directory[bucket] = next_at[bucket]
-    opened, seal = np.empty(count, np.uint64), np.empty(count, np.uint32)
+    rows = np.empty((count, 3), np.uint64)  # key and `more`, place, seal: one write a record into its bucket
     for record in range(count):
         bucket = ((low[record] << behind_shard) >> shift) if bucket_bits else np.uint64(0)
         at = next_at[bucket]
         next_at[bucket] = at + 1
-        key[at] = (low[record] << behind_bucket) >> _32
-        more[at] = high[record] >> _32
-        opened[at] = place[record]
-        seal[at] = high[record] & _LOW
+        rows[at, 0] = (((low[record] << behind_bucket) >> _32) << _32) | (high[record] >> _32)
+        rows[at, 1] = place[record]
+        rows[at, 2] = high[record] & _LOW
+    spare, starts = np.empty((_FEW, 3), np.uint64), np.empty(_STEPS, np.int64)
     for bucket in range(buckets):
         first, end = np.int64(directory[bucket]), np.int64(directory[bucket + 1])
         if end - first > 1:
-            _sort(first, end, key, opened, more, seal)
-    for record in range(count):
-        sealed[record] = opened[record] ^ np.uint64(seal[record])
+            _sort(rows[first:end], spare, starts)
+        for record in range(first, end):
+            key[record] = rows[record, 0] >> _32
+            more[record] = rows[record, 0] & _LOW
+            sealed[record] = rows[record, 1] ^ rows[record, 2]
 
 
 @njit(nogil=True, cache=True)
