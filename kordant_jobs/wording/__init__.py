@@ -84,7 +84,7 @@ class Wording:
 
     def number(self, value: int) -> str:
         """A whole number with this language's separators."""
-        return str(numbers.format_decimal(value, locale=self._babel))
+        return _number(value, self._babel)
 
     def percent(self, share: float) -> str:
         """A share of 1 as whole percent."""
@@ -92,20 +92,15 @@ class Wording:
 
     def day(self, value: date, length: str = "long") -> str:
         """A date without time; `length` is one of Babel's (short, medium, long)."""
-        return str(dates.format_date(value, length, locale=self._babel))
+        return _day(value, length, self._babel)
 
     def moment(self, value: datetime, time_zone: str) -> str:
         """Date and time in the subscriber's zone; an unknown zone reads as UTC, which is then written out."""
-        try:
-            zone = ZoneInfo(time_zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            zone = ZoneInfo("UTC")
-        text = dates.format_datetime(value, "d MMM y, HH:mm", tzinfo=zone, locale=self._babel)
-        return f"{text} {_offset(value.astimezone(zone))}"
+        return _moment(value, time_zone, self._babel)
 
     def all_of(self, parts: Sequence[str]) -> str:
         """`a, b and c`."""
-        return str(lists.format_list(list(parts), locale=self._babel))
+        return _all_of(tuple(parts), self._babel)
 
     def data_classes(self, names: Sequence[str]) -> list[str]:
         """The names of data classes; one that has none in this language keeps its English one."""
@@ -115,6 +110,35 @@ class Wording:
         """What to do when these classes leaked, the most urgent first."""
         held = set(classes)
         return [one.text[self.locale] for one in self._advice if one.classes & held or secret in one.secret]
+
+
+_MANY = 4096
+"""Mails and reports of one day say the same dates and numbers over and over, and Babel takes 50 µs for each."""
+
+
+@lru_cache(_MANY)
+def _number(value: int, babel: str) -> str:
+    return str(numbers.format_decimal(value, locale=babel))
+
+
+@lru_cache(_MANY)
+def _day(value: date, length: str, babel: str) -> str:
+    return str(dates.format_date(value, length, locale=babel))
+
+
+@lru_cache(_MANY)
+def _all_of(parts: tuple[str, ...], babel: str) -> str:
+    return str(lists.format_list(list(parts), locale=babel))
+
+
+@lru_cache(_MANY)
+def _moment(value: datetime, time_zone: str, babel: str) -> str:
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        zone = ZoneInfo("UTC")
+    text = dates.format_datetime(value, "d MMM y, HH:mm", tzinfo=zone, locale=babel)
+    return f"{text} {_offset(value.astimezone(zone))}"
 
 
 def _offset(moment: datetime) -> str:

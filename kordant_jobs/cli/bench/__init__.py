@@ -42,7 +42,7 @@ def bench_notifications(
     mails: Annotated[int, typer.Option(min=100, help="Alerts that wait.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """From alerts that wait to mails on a server with a ledger. Ours beside a plain smtplib program."""
+    """From alerts that wait to mails on a server with a ledger. Ours beside a plain smtplib loop."""
     from kordant_jobs.cli.bench.figures import finish
     from kordant_jobs.cli.bench.notifications import measure
 
