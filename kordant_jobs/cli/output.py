@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from kordant_jobs.errors import KordantError
 
@@ -25,19 +25,28 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, default=str, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))  # noqa: T201
 
 
+PIPED_WIDTH = 10_000
+"""Characters: a table that goes to a file or another program is never cut or folded."""
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table for people."""
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(table)
+    """A table for people. Its first column names the row, as other commands want it, and is shown whole."""
+    first, *others = columns
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    name = Column(first, no_wrap=True, min_width=max(len(row[0]) for row in [[first], *cells]))
+    table = Table(name, *others, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in cells:
+        table.add_row(*row)
+    (out if out.is_terminal else Console(highlight=False, width=PIPED_WIDTH)).print(table)
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
-    """Names and values, a line each."""
+    """Names and values, a line each; counts by name in one line."""
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
-        out.print(f"  {name.ljust(width)}  {value}")
+        counts = isinstance(value, Mapping)
+        text = (", ".join(f"{key} {count}" for key, count in value.items()) or "none") if counts else value
+        out.print(f"  {name.ljust(width)}  {text}")
 
 
 @contextmanager

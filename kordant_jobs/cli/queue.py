@@ -110,17 +110,17 @@ def _print_requests(found: Sequence[Request], *, as_json: bool) -> None:
         print_json([_shown(one) for one in found])
         return
     print_table(
-        ["id", "job", "state", "priority", "due", "attempt", "progress", "run", "cause", "error"],
+        ["id", "job", "state", "priority", "due (UTC)", "try", "progress", "run", "cause", "error"],
         [
             (
                 one.id,
                 one.job,
                 "partial" if one.partial else one.status.value,
                 one.priority.word,
-                f"{one.run_at:%Y-%m-%d %H:%M:%S}",
+                f"{one.run_at.astimezone(UTC):%m-%d %H:%M}",
                 one.attempt,
                 f"{one.progress.done}/{one.progress.total}" if one.progress.total else None,
-                one.run_id,
+                one.run_id and one.run_id[:8],
                 one.cause,
                 one.error,
             )
