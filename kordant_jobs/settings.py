@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     apns_sandbox: bool = Field(False, description="Send to Apple's sandbox.")
     vapid_key_path: Path | None = Field(None, description="P-256 key in PEM: turns Web Push on.")
     vapid_contact: str = Field("mailto:ops@kordant.example", description="Whom push servers write to about us.")
+    web_push_services: str = Field(
+        "fcm.googleapis.com,*.push.services.mozilla.com,*.notify.windows.com,*.push.apple.com",
+        description="Hosts of the push servers of Chrome, Firefox, Edge and Safari; to others nothing is posted.",
+    )
     twilio_account_sid: str | None = Field(None, description="Twilio account (AC…), with token and sender: SMS.")
     twilio_auth_token: SecretStr | None = Field(None, description="Its token; callbacks are signed with it, too.")
     twilio_sender: str = Field("", description="A number in E.164, or a messaging service (MG…).")

@@ -64,7 +64,8 @@ def open_messengers(settings: Settings) -> Messengers:
         from kordant_jobs.adapters.push.web_push import WebPushTransport
 
         key = _read(settings.vapid_key_path, "KORDANT_VAPID_KEY_PATH")
-        push[Channel.WEB_PUSH] = WebPushTransport(key, contact=settings.vapid_contact)
+        services = [host.strip() for host in settings.web_push_services.split(",") if host.strip()]
+        push[Channel.WEB_PUSH] = WebPushTransport(key, contact=settings.vapid_contact, services=services)
     return Messengers(push=push, text=_text(settings))
 
 

@@ -7,9 +7,9 @@ import base64
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 import http_ece
@@ -36,29 +36,23 @@ class Subscription:
     auth: bytes = field(repr=False)
 
 
-def parse_subscription(text: str, *, insecure: bool = False) -> Subscription | None:
-    """Read a PushSubscription's JSON; None when it is none, or when its endpoint is no public https address.
+def parse_subscription(text: str, *, services: Collection[str], insecure: bool = False) -> Subscription | None:
+    """Read a PushSubscription's JSON; None when it is none, or when its endpoint is not with one of `services`.
 
-    The endpoint comes from a browser: without this check anybody could have us post to a machine inside our network.
+    The endpoint comes from a browser: without this check anybody could have us post to a machine inside our network,
+    by a name of their own that leads there.
     """
     try:
         found = json.loads(text)
         keys = {name: _decoded(found["keys"][name]) for name in ("p256dh", "auth")}
         endpoint = str(found["endpoint"])
         ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), keys["p256dh"])
-        parts = urlsplit(endpoint)
-    except (ValueError, KeyError, TypeError):
+        url = httpx.URL(endpoint)  # read as it will be posted to
+    except (ValueError, KeyError, TypeError, httpx.InvalidURL):
         return None
-    if not insecure and (parts.scheme != "https" or not _is_public(parts.hostname or "")):
+    if not (insecure or url.scheme == "https") or not any(fnmatchcase(url.host, service) for service in services):
         return None
     return Subscription(endpoint=endpoint, p256dh=keys["p256dh"], auth=keys["auth"])
-
-
-def _is_public(host: str) -> bool:
-    try:
-        return ip_address(host).is_global
-    except ValueError:
-        return "." in host and not host.endswith((".local", ".internal", ".localhost"))
 
 
 def _decoded(text: str) -> bytes:
@@ -70,13 +64,17 @@ def _encoded(raw: bytes) -> str:
 
 
 class WebPushTransport:
-    """Sends with one VAPID key. `contact` is a mailto: or https: address for whoever runs the push service."""
+    """Sends with one VAPID key to the browser makers' `services`, which are host names, `*.` before some.
+
+    `contact` is a mailto: or https: address for whoever runs the push service.
+    """
 
     def __init__(
         self,
         private_key_pem: str,
         *,
         contact: str,
+        services: Collection[str],
         insecure: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -92,6 +90,7 @@ class WebPushTransport:
         self._key = key
         self._public = _encoded(key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
         self._contact = contact
+        self._services = services
         self._insecure = insecure
         self._clock = clock
 
@@ -103,10 +102,12 @@ class WebPushTransport:
         )
 
     def _send(self, client: httpx.Client, message: OutgoingPush) -> Delivery:
-        to = parse_subscription(message.address, insecure=self._insecure)
+        to = parse_subscription(message.address, services=self._services, insecure=self._insecure)
         if to is None:
             return Delivery(
-                mail_id=message.id, outcome=DeliveryOutcome.NO_SUCH_ADDRESS, code="web push: no subscription"
+                mail_id=message.id,
+                outcome=DeliveryOutcome.NO_SUCH_ADDRESS,
+                code="web push: no subscription with a known push service",
             )
         try:
             response = client.post(to.endpoint, headers=self._headers(message, to), content=_sealed(message, to))

@@ -19,6 +19,7 @@ from kordant_jobs.adapters.sms import TwilioAccount, TwilioTransport
 from kordant_jobs.adapters.sms.fake import FakeTwilio, twilio_error
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush, OutgoingText, Transport
+from kordant_jobs.settings import Settings
 
 DELIVERED, DEFERRED, GONE, REFUSED, UNCERTAIN = (
     DeliveryOutcome.DELIVERED,
@@ -64,7 +65,9 @@ def apns(fake: FakeApns) -> Service:
 
 
 def web(fake: FakeWebPush) -> Service:
-    transport = WebPushTransport(vapid_key(), contact="mailto:ops@kordant.example", insecure=True)
+    transport = WebPushTransport(
+        vapid_key(), contact="mailto:ops@kordant.example", services=["127.0.0.1"], insecure=True
+    )
     return Service(fake, transport, fake.subscription, tells_ids=False)
 
 
@@ -271,8 +274,13 @@ def test_a_browser_opens_what_was_sent_and_a_copy_takes_its_place() -> None:
 @pytest.mark.parametrize(
     "endpoint",
     [
-        "http://push.example/x",
+        "http://fcm.googleapis.com/x",
         "https://127.0.0.1/x",
+        "https://localhost./x",
+        "https://127.1/x",
+        "https://name-that-leads-inside.example/x",
+        "https://push.apple.com.example/x",
+        "https://fcm.googleapis.com@10.0.0.8/x",
         "https://10.0.0.8/x",
         "https://[::1]/x",
         "https://localhost/x",
@@ -280,12 +288,14 @@ def test_a_browser_opens_what_was_sent_and_a_copy_takes_its_place() -> None:
         "file:///etc/passwd",
     ],
 )
-def test_an_endpoint_inside_our_network_is_no_subscription(endpoint: str) -> None:
+def test_an_endpoint_that_is_with_no_push_service_is_no_subscription(endpoint: str) -> None:
     with FakeWebPush() as fake:
         own = fake.subscription("x")
         text = own.replace(f"{fake.url}/push/x", endpoint)
-    assert parse_subscription(text) is None
-    assert parse_subscription(own.replace(f"{fake.url}", "https://push.example")) is not None
+    services = Settings().web_push_services.split(",")
+    mozilla = own.replace(fake.url, "https://updates.push.services.mozilla.com")
+    assert parse_subscription(text, services=services) is None
+    assert parse_subscription(mozilla, services=services) is not None
 
 
 @pytest.mark.parametrize(
@@ -345,6 +355,6 @@ def test_what_was_under_way_when_a_service_went_down_is_still_told() -> None:
 @pytest.mark.parametrize("pem_text", ["", "no key"])
 def test_a_key_that_is_none_is_said_without_being_repeated(pem_text: str) -> None:
     with pytest.raises(SettingsError, match="KORDANT_VAPID_KEY_PATH"):
-        WebPushTransport(pem_text, contact="mailto:a@b.example")
+        WebPushTransport(pem_text, contact="mailto:a@b.example", services=["push.example"])
     with FakeApns() as fake, pytest.raises(SettingsError, match="KORDANT_APNS_KEY_PATH"):
         ApnsTransport(type(fake.key)(private_key=pem_text, key_id="K", team_id="T", topic="t"))
