@@ -16,7 +16,7 @@ from kordant_jobs.jobs.reports_generate.figures import figures_of
 from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage
 from kordant_jobs.jobs.reports_generate.pool import Renderers
 from kordant_jobs.jobs.reports_generate.renderer import page_of
-from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures
+from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures, period_before
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store import reports
 from kordant_jobs.store.keyring import Keyring, Sealed, SubscriberKeys
@@ -115,7 +115,14 @@ def _generate_batch(
     force: bool,
 ) -> ReportSummary:
     with db.connect() as connection:
-        facts = reports.facts(connection, batch, start=period.start_on, end=period.end_on)
+        facts = reports.facts(
+            connection,
+            batch,
+            kind=period.kind,
+            before=period_before(period).start_on,
+            start=period.start_on,
+            end=period.end_on,
+        )
         known = reports.known_figures(connection, batch, kind=period.kind, start=period.start_on, end=period.end_on)
         keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
     sealed = _SealedFacts(facts, keys)
