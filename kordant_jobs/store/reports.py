@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.subscriptions import SubscriptionStatus
-from kordant_jobs.store.schema import reports, subscriptions
+from kordant_jobs.store.schema import reports, subscribers, subscriptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,6 +176,27 @@ def facts(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportPlace:
+    """Where a report is kept, and what its reader is told by."""
+
+    storage_key: str
+    locale: str
+    period_start_on: date
+
+
+def place_of(connection: Connection, report_id: UUID) -> ReportPlace | None:
+    """Where a report is kept, None when there is none such (any more), or its subscriber was forgotten."""
+    query = (
+        sa.select(reports.c.storage_key, subscriptions.c.locale, reports.c.period_start_on)
+        .join(subscriptions, subscriptions.c.id == reports.c.subscription_id)
+        .join(subscribers, subscribers.c.id == subscriptions.c.subscriber_id)
+        .where(reports.c.id == report_id, subscribers.c.forgotten_at.is_(None))
+    )
+    row = connection.execute(query).first()
+    return ReportPlace(**row._mapping) if row else None
+
+
 def known_figures(
     connection: Connection, ids: Sequence[UUID], *, kind: str, start: date, end: date
 ) -> dict[UUID, bytes]:
@@ -190,10 +211,11 @@ def known_figures(
     return {row.subscription_id: bytes(row.figures_sha256) for row in connection.execute(query)}
 
 
-def save(connection: Connection, rows: Sequence[ReportRow]) -> None:
-    """Write reports; one that a subscription already had for the period is replaced."""
+def save(connection: Connection, rows: Sequence[ReportRow]) -> list[UUID]:
+    """Write reports; one that a subscription already had for the period is replaced, and keeps its id. Returns the
+    ids."""
     if not rows:
-        return
+        return []
     values = [
         {
             "id": sa.func.gen_random_uuid(),
@@ -212,9 +234,10 @@ def save(connection: Connection, rows: Sequence[ReportRow]) -> None:
     statement = insert(reports).values(values)
     kept = {"id", "subscription_id", "kind", "period_start_on", "created_at"}
     changed = {column.name: statement.excluded[column.name] for column in reports.columns if column.name not in kept}
-    connection.execute(
+    saved = connection.execute(
         statement.on_conflict_do_update(
             index_elements=["subscription_id", "kind", "period_start_on"],
             set_={**changed, "created_at": sa.func.now()},
-        )
+        ).returning(reports.c.id)
     )
+    return list(saved.scalars())

@@ -70,6 +70,18 @@ def period_before(period: Period) -> Period:
     return Period(kind=period.kind, start_on=before, end_on=start)
 
 
+def is_told(period: Period, today: date) -> bool:
+    """Whether subscribers are told of a report of this period that is made `today`: only of the last one that is
+    over, so that making up for old periods sends nothing. Who asks for a report gets it from whom they asked.
+
+    >>> june = Period(kind=ReportKind.MONTHLY, start_on=date(2026, 6, 1), end_on=date(2026, 7, 1))
+    >>> [is_told(june, day) for day in (date(2026, 6, 30), date(2026, 7, 1), date(2026, 7, 30), date(2026, 7, 31))]
+    [False, True, True, False]
+    """
+    scheduled = period.kind is not ReportKind.ON_DEMAND
+    return scheduled and period.end_on <= today < period.end_on + (period.end_on - period.start_on)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceLine:
     """What one source said in the period: its last word, and on how many days it was asked. Days, since a report that

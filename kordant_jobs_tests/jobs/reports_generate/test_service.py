@@ -25,7 +25,14 @@ from kordant_jobs.store import reports as store_reports
 from kordant_jobs.store import subscribers
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.progress import Progress
-from kordant_jobs.store.schema import exposures, reports, source_verdicts, subscriptions, watchlist_items
+from kordant_jobs.store.schema import (
+    exposures,
+    notification_outbox,
+    reports,
+    source_verdicts,
+    subscriptions,
+    watchlist_items,
+)
 from kordant_jobs.store.schema import subscribers as subscribers_table
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach, add_exposure, add_verdict
@@ -297,3 +304,22 @@ def test_a_source_that_was_not_asked_again_is_unknown_and_its_last_word_is_kept_
     add_verdict(db, person.subscription_id, Verdict.CLEAN)
     told = {one.source: (one.verdict, one.before) for one in _figures(db, person).sources}
     assert told == {"dumps": (Verdict.CLEAN, Verdict.CLEAN), "leakcheck": (Verdict.UNKNOWN, Verdict.CLEAN)}
+
+
+def test_a_scheduled_report_is_told_of_once_with_its_row(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = affected(db, keyring)
+
+    def told() -> int:
+        query = sa.select(sa.func.count()).where(notification_outbox.c.report_id.is_not(None))
+        with db.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    make(db, keyring, tmp_path, today=date(2026, 9, 1))
+    assert told() == 0, "made up for a period long over"
+    for _ in range(2):
+        make(db, keyring, tmp_path, today=date(2026, 7, 1), force=True)
+        assert told() == 1
+    (item_id,) = person.items.values()
+    add_alert(db, person.subscription_id, item_id, add_breach(db, "Another"))
+    assert make(db, keyring, tmp_path, today=date(2026, 7, 2)).made == 1
+    assert told() == 1, "what is made again is opened by the link that was sent"
