@@ -21,6 +21,16 @@ LINK_LASTS = timedelta(days=14)
 """How long a link in a message opens a report."""
 
 
+def storage_key(content: bytes) -> str:
+    """Under which key a report of this content is kept: `<aa>/<sha256>.pdf`.
+
+    >>> storage_key(b"")[:12]
+    'e3/e3b0c4429'
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    return f"{digest[:2]}/{digest}.pdf"
+
+
 class ExpiredLink(PermanentError):
     """A link of ours whose time is over."""
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from kordant_jobs.domain.reports import storage_key
 from kordant_jobs.errors import KeyringError, SetupError, TransientError
 from kordant_jobs.jobs.reports_generate.content import Opened, write_report
 from kordant_jobs.jobs.reports_generate.figures import figures_of
@@ -19,7 +20,7 @@ from kordant_jobs.jobs.reports_generate.pool import Renderers
 from kordant_jobs.jobs.reports_generate.renderer import page_of
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures, is_told, period_before
 from kordant_jobs.ports import ReportStorage
-from kordant_jobs.store import report_notices, reports
+from kordant_jobs.store import report_notices, report_retention, reports
 from kordant_jobs.store.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.progress import Progress
 from kordant_jobs.store.reports import ReportFacts, ReportRow
@@ -147,7 +148,7 @@ def _generate_batch(
             if pdf is None:
                 total += ReportSummary(failed=1)
             else:
-                rows.append(_row(figures, pdf, storage))
+                rows.append(_row(figures, pdf, storage, db))
                 total += ReportSummary(made=1, pages=pdf.pages)
             progress.advance(1, "making reports")
             if len(rows) >= SAVE_EVERY:
@@ -167,8 +168,9 @@ def _save(db: Engine, rows: list[ReportRow], *, told: bool) -> None:
         rows.clear()
 
 
-def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage) -> ReportRow:
-    """The stored report's row; the file is there before the row is."""
+def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage, db: Engine) -> ReportRow:
+    """The stored report's row; the file is there before the row is, and nobody deletes it meanwhile."""
+    report_retention.spare(db, storage_key(pdf.content))
     key = storage.put(pdf.content)
     return ReportRow(
         subscription_id=figures.subscription_id,
