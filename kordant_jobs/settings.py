@@ -58,7 +58,12 @@ class Settings(BaseSettings):
     dkim_key_path: Path | None = Field(None, description="RSA key in PEM that mails are signed with; unset: unsigned.")
     dkim_selector: str = Field("kordant", description="Where its public half is: <selector>._domainkey.<domain>.")
     public_url: str | None = Field(
-        None, description="https://… under which `notifications serve` is reached; unset: no unsubscribe links."
+        None,
+        description="https://… under which `notifications serve` is reached; unset: no links in mails, and `up` "
+        "does not start it.",
+    )
+    public_port: int = Field(
+        3080, ge=1, le=65535, description="Port of `notifications serve` on loopback, which `public_url` leads to."
     )
     unsubscribe_mailto: str | None = Field(None, description="An address that takes unsubscriptions by mail.")
     webhook_secret: SecretStr | None = Field(None, description="Signs what is posted to /callbacks/delivery (HMAC).")

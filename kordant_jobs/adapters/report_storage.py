@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from kordant_jobs.domain.reports import storage_key
 from kordant_jobs.errors import PermanentError, SettingsError, TransientError
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.settings import Settings
 
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.pdf")
-
-
-def _key_of(content: bytes) -> str:
-    digest = hashlib.sha256(content).hexdigest()
-    return f"{digest[:2]}/{digest}.pdf"
 
 
 def _checked(key: str) -> str:
@@ -29,7 +24,7 @@ def _checked(key: str) -> str:
 
 
 def _unchanged(key: str, content: bytes) -> bytes:
-    if _key_of(content) != key:
+    if storage_key(content) != key:
         raise PermanentError(f"the report {key} was changed in its store. Delete it and make it again with `force`.")
     return content
 
@@ -49,7 +44,7 @@ class LocalReportStorage:
 
     def put(self, content: bytes) -> str:
         """See `ReportStorage.put`."""
-        key = _key_of(content)
+        key = storage_key(content)
         path = self._folder / key
         half = path.with_name(f".{path.stem}.{uuid4().hex}.part")
         try:
@@ -123,7 +118,7 @@ class ObjectReportStorage:
 
     def put(self, content: bytes) -> str:
         """See `ReportStorage.put`. What is there already is written again: one request, where to ask would be two."""
-        key = _key_of(content)
+        key = storage_key(content)
         try:
             self._files.pipe_file(f"{self._root}/{key}", content)
         except Exception as error:  # noqa: BLE001 - each store has errors of its own

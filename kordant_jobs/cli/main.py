@@ -67,7 +67,10 @@ def up(
     port: Annotated[int | None, typer.Option(help="Port of the UI; the next free one if it is taken.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Serve what the last demo left behind.")] = False,
 ) -> None:
-    """Serve the whole system until Ctrl-C: Postgres, code server, daemon and Dagster's UI."""
+    """Serve the whole system until Ctrl-C: Postgres, code server, daemon, Dagster's UI.
+
+    With KORDANT_PUBLIC_URL set also `notifications serve`, where links in mails lead.
+    """
     from kordant_jobs.cli.serve import serve
 
     serve(port=port, demo=demo)

@@ -192,13 +192,22 @@ def bounce() -> None:
 
 @notifications_app.command()
 def serve(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback; a proxy that ends TLS leads to it.")] = 3080,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="On loopback; a proxy that ends TLS leads to it. Else KORDANT_PUBLIC_PORT."
+        ),
+    ] = None,
 ) -> None:
-    """Serve the unsubscribe page and the callbacks of Twilio, bounces and webhooks. KORDANT_PUBLIC_URL must be set."""
+    """Serve reports, the unsubscribe page, the callbacks of Twilio, bounces and webhooks, and /health.
+
+    KORDANT_PUBLIC_URL must be set; `up` starts this beside the rest then.
+    """
     from email.utils import parseaddr
 
     import uvicorn
 
+    from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.notifications_send.web import Doors, application
 
@@ -212,8 +221,10 @@ def serve(
             keyring=session.keyring,
             public_url=settings.public_url,
             mail_domain=parseaddr(settings.mail_from)[1].rpartition("@")[2],
+            report_storage=open_report_storage(settings),
             twilio_token=token.get_secret_value() if token else None,
             webhook_secret=secret.get_secret_value() if secret else None,
         )
-        # No access log: the links of the unsubscribe page stand for persons.
-        uvicorn.run(application(doors), host="127.0.0.1", port=port, log_level="warning", access_log=False)
+        # No access log: the links stand for persons, and open reports.
+        where = port or settings.public_port
+        uvicorn.run(application(doors), host="127.0.0.1", port=where, log_level="warning", access_log=False)

@@ -10,7 +10,7 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.output import err, out, print_facts
 from kordant_jobs.cli.session import Session, open_session
 from kordant_jobs.cli.stack import Stack, StackConfig
-from kordant_jobs.settings import load_settings
+from kordant_jobs.settings import Settings, load_settings
 
 
 def serve(*, port: int | None, demo: bool) -> None:
@@ -43,6 +43,7 @@ def stack_of(session: Session, port: int | None = None) -> Stack:
             state_dir=session.settings.state_dir,
             environ=session.environ,
             web_port=port or session.settings.web_port,
+            public_port=session.settings.public_port if session.settings.public_url else None,
         )
     )
 
@@ -65,6 +66,13 @@ def _say_where(session: Session, stack: Stack) -> None:
             "drop folder": session.settings.drop,
             "mails": (session.settings.smtp_url and "SMTP") or session.settings.mails,
             "reports": session.settings.reports,
+            "pages of mails": _pages(session.settings),
             "logs": session.settings.state_dir / "logs",
         }
     )
+
+
+def _pages(settings: Settings) -> str:
+    if not settings.public_url:
+        return "off, and mails have no links: KORDANT_PUBLIC_URL is unset"
+    return f"{settings.public_url}, served on 127.0.0.1:{settings.public_port}"

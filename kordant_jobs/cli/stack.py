@@ -1,4 +1,5 @@
-"""The processes of `up`: code server, warm process, daemon and Dagster's webserver, as children that never outlive us.
+"""The processes of `up`: code server, warm process, daemon, Dagster's webserver and the pages that links in mails lead
+to, as children that never outlive us.
 
 What they need of Postgres and of our settings is in the environment that the caller gives. How a child is
 kept from outliving us is in `bootstrap/kept.py`; each one writes to a log in the state folder.
@@ -14,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -40,9 +42,12 @@ RESTART_DELAYS_S = (0, 1, 2, 5, 10, 30)
 STEADY_AFTER_S = 20.0
 """A part that ran this long starts again with the first delay."""
 
+PAGES = "pages"
+"""`notifications serve`."""
+
 STANDBYS = {"warm": "warm-standby", "daemon": "daemon-standby"}
 """A start takes seconds of CPU, for the imports of Dagster and of all jobs; one that stands by has them behind it."""
-STOPPED_IN_ORDER = ("webserver", "daemon", "warm", "code-server")
+STOPPED_IN_ORDER = (PAGES, "webserver", "daemon", "warm", "code-server")
 
 ENVIRON_OF = {name: {"OPENBLAS_NUM_THREADS": "1"} for name in ("warm", "warm-standby")}
 """NumPy's OpenBLAS starts its threads at import; the warm process forks, and may have none."""
@@ -71,7 +76,8 @@ class StackConfig:
     """What to run, and with which environment: KORDANT_DAGSTER_URL and all of ours must be in `environ`.
 
     `web_port` is the wanted one; the next free one is taken when it is not. KORDANT_DEFINITIONS_MODULE names
-    the module that Dagster loads, when it is not `kordant_jobs.definitions`.
+    the module that Dagster loads, when it is not `kordant_jobs.definitions`. `public_port` is that of the pages behind
+    KORDANT_PUBLIC_URL; a proxy leads to it, so no other is taken. None: they are not served.
     """
 
     checkout: Path
@@ -80,6 +86,7 @@ class StackConfig:
     web_port: int
     webserver: bool = True
     daemon: bool = True
+    public_port: int | None = None
 
 
 @dataclass
@@ -163,6 +170,8 @@ class Stack:
         if self.config.webserver:
             self._port = free_port(self.config.web_port)
             self._launch("webserver", self._webserver())
+        if self.config.public_port:
+            self._launch(PAGES, self._pages(self.config.public_port))
         self._wait_until_ready(began)
         if self.config.webserver:
             self.urls["Dagster"] = f"http://{HOST}:{self._port}"
@@ -254,6 +263,9 @@ class Stack:
         workspace = str(self.config.checkout / "workspace.yaml")
         return ["-m", "dagster_webserver", "-h", HOST, "-p", str(self._port), "-w", workspace]
 
+    def _pages(self, port: int) -> list[str]:
+        return ["-m", "kordant_jobs.cli", "notifications", "serve", "--port", str(port)]
+
     def _socket_path(self) -> Path:
         """A socket, and not a port: two servers can share a port without a word (SO_REUSEPORT)."""
         path = self.config.state_dir / "code-server.sock"
@@ -324,6 +336,8 @@ class Stack:
         """What is still to come, in words; nothing when all answer."""
         if "warm" in self._parts and not _accepts(warm_socket(self.config.state_dir)):
             return "the warm process"
+        if PAGES in self._parts and not self._pages_answer(http):
+            return "the pages behind KORDANT_PUBLIC_URL"
         if not self.config.webserver:
             return "" if _accepts(self._socket) else "the code server"
         try:
@@ -345,6 +359,11 @@ class Stack:
         if self.config.daemon and not (beats and min(beats) >= began):
             return "the daemon"
         return ""
+
+    def _pages_answer(self, http: httpx.Client) -> bool:
+        with suppress(httpx.HTTPError):
+            return http.get(f"http://{HOST}:{self.config.public_port}/health").status_code == httpx.codes.OK
+        return False
 
     def _is_ours(self, place: Mapping[str, Any]) -> bool:
         """Whether a webserver that answers is the one that we started: it knows our socket."""

@@ -21,6 +21,20 @@ LINK_LASTS = timedelta(days=14)
 """How long a link in a message opens a report."""
 
 
+def storage_key(content: bytes) -> str:
+    """Under which key a report of this content is kept: `<aa>/<sha256>.pdf`.
+
+    >>> storage_key(b"")[:12]
+    'e3/e3b0c4429'
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    return f"{digest[:2]}/{digest}.pdf"
+
+
+class ExpiredLink(PermanentError):
+    """A link of ours whose time is over."""
+
+
 def expires_before(tier: Tier, today: date) -> date:
     """Reports of `tier` whose period ended before this day are deleted.
 
@@ -50,7 +64,8 @@ def check_link(link: str, *, now: datetime, key: bytes) -> UUID:
     """The id of the report that the link opens. Compared in constant time.
 
     Raises:
-        PermanentError: the link is none of ours, was changed, or has expired.
+        PermanentError: the link is none of ours, or was changed.
+        ExpiredLink: it is ours, and its time is over.
     """
     refused = PermanentError("this link to a report is not valid. Open the newest message about it.")
     try:
@@ -65,5 +80,5 @@ def check_link(link: str, *, now: datetime, key: bytes) -> UUID:
     if not hmac.compare_digest(signature.encode(), expected.encode()):
         raise refused
     if now >= datetime.fromtimestamp(expires, UTC):
-        raise PermanentError("this link to a report has expired. Ask for a new one.")
+        raise ExpiredLink("this link to a report has expired. Ask for a new one.")
     return report_id

@@ -14,8 +14,9 @@ from kordant_jobs.domain.alerts import Channel, OutboxStatus, may_come_from
 from kordant_jobs.store.schema import notification_outbox, subscriptions, suppressions
 
 _COLUMNS = (
-    "id", "alert_id", "subscription_id", "category", "channel", "address_id", "status", "attempts", "interruptions",
-    "due_at", "held_for", "mail_id", "reason", "created_at", "sent_at", "provider_id", "receipt", "receipt_at",
+    "id", "alert_id", "report_id", "subscription_id", "category", "channel", "address_id", "status", "attempts",
+    "interruptions", "due_at", "held_for", "mail_id", "reason", "created_at", "sent_at", "provider_id", "receipt",
+    "receipt_at",
 )  # fmt: skip
 
 
@@ -24,7 +25,8 @@ class Notification:
     """One row of the outbox, with whose it is."""
 
     id: UUID
-    alert_id: UUID
+    alert_id: UUID | None
+    report_id: UUID | None
     subscription_id: UUID
     subscriber_id: UUID
     category: str

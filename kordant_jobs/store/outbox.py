@@ -41,11 +41,10 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LetterRow:
-    """Everything that a notification's text and its way are made from. Personal data is still sealed."""
+class NoticeRow:
+    """What every notification's way is decided from, whatever it is about. Personal data is still sealed."""
 
     id: UUID
-    alert_id: UUID
     category: str
     channel: str
     address_id: UUID | None
@@ -66,13 +65,25 @@ class LetterRow:
     contact_encrypted: bytes | None
     address_encrypted: bytes | None
     address_removed_at: datetime | None
+    severity: str
+
+    @property
+    def chosen(self) -> Mode | None:
+        """When the subscriber wants to hear of it, None when they have not said."""
+        return Mode(self.mode) if self.mode else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterRow(NoticeRow):
+    """A notification of an alert, with everything that its text is made from."""
+
+    alert_id: UUID
     item_id: UUID
     item_kind: str
     identifier_encrypted: bytes
     item_removed_at: datetime | None
     dismissed_at: datetime | None
     secret: str
-    severity: str
     why: list[dict[str, Any]]
     alerted_at: datetime
     breach_name: str
@@ -82,11 +93,6 @@ class LetterRow:
     breached_on: date | None
     data_classes: list[str]
     is_sensitive: bool
-
-    @property
-    def chosen(self) -> Mode | None:
-        """When the subscriber wants to hear of it, None when they have not said."""
-        return Mode(self.mode) if self.mode else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +140,17 @@ WITH due AS (
 
 _CLAIM_DIGESTS = f"""
 WITH together AS MATERIALIZED (
-    SELECT subscription_id, address_id, mail_id, coalesce(mail_id, gen_random_uuid()) AS name
+    SELECT subscription_id, address_id, report_id, mail_id, coalesce(mail_id, gen_random_uuid()) AS name
     FROM (
-        SELECT subscription_id, address_id, mail_id FROM kordant.notification_outbox
+        SELECT subscription_id, address_id, report_id, mail_id FROM kordant.notification_outbox
         WHERE channel = :channel AND held_for IS NOT NULL AND (interruptions >= :wary) = :alone AND {_WAITING}
-        GROUP BY subscription_id, address_id, mail_id ORDER BY min(due_at) LIMIT :limit
+        GROUP BY subscription_id, address_id, report_id, mail_id ORDER BY min(due_at) LIMIT :limit
     ) found
 ), due AS (
     SELECT o.id, o.status, t.name AS mail_id
     FROM kordant.notification_outbox o
     JOIN together t ON o.subscription_id = t.subscription_id AND o.address_id IS NOT DISTINCT FROM t.address_id
-                   AND o.mail_id IS NOT DISTINCT FROM t.mail_id
+                   AND o.mail_id IS NOT DISTINCT FROM t.mail_id AND o.report_id IS NOT DISTINCT FROM t.report_id
     WHERE o.channel = :channel AND o.held_for IS NOT NULL
       AND (o.mail_id IS NOT NULL OR o.due_at <= clock_timestamp())
       AND (o.status IN ('queued', 'deferred') OR (o.status = 'sending' AND o.lease_until < clock_timestamp()))
@@ -152,11 +158,21 @@ WITH together AS MATERIALIZED (
 ) {_TAKE}
 """  # noqa: S608 - put together from constants
 
-_LETTERS = """
-SELECT o.id, o.alert_id, o.category, o.channel, o.address_id, o.held_for, o.created_at AS queued_at, w.mode,
+NOTICE_COLUMNS = """o.id, o.category, o.channel, o.address_id, o.held_for, o.created_at AS queued_at, w.mode,
        o.subscription_id, s.subscriber_id, s.status AS subscription_status, s.locale, s.time_zone,
        h.quiet_from, h.quiet_until, h.digest_at, h.digest_weekday,
-       p.forgotten_at, p.name_encrypted, p.contact_encrypted, c.address_encrypted, c.removed_at AS address_removed_at,
+       p.forgotten_at, p.name_encrypted, p.contact_encrypted, c.address_encrypted, c.removed_at AS address_removed_at"""
+"""What fills a `NoticeRow`, but for its severity, from `NOTICE_JOINS`."""
+
+NOTICE_JOINS = """JOIN kordant.subscriptions s ON s.id = o.subscription_id
+JOIN kordant.subscribers p ON p.id = s.subscriber_id
+LEFT JOIN kordant.contact_addresses c ON c.id = o.address_id
+LEFT JOIN kordant.notification_preferences w
+       ON w.subscriber_id = s.subscriber_id AND w.category = o.category AND w.channel = o.channel
+LEFT JOIN kordant.notification_hours h ON h.subscriber_id = s.subscriber_id"""
+
+_LETTERS = f"""
+SELECT {NOTICE_COLUMNS}, o.alert_id,
        i.id AS item_id, i.kind AS item_kind, i.identifier_encrypted, i.removed_at AS item_removed_at,
        e.dismissed_at, e.secret, a.severity, a.why, a.created_at AS alerted_at,
        b.name AS breach_name, b.source AS breach_source, b.title AS breach_title, b.domain AS breach_domain,
@@ -166,15 +182,10 @@ JOIN kordant.alerts a ON a.id = o.alert_id
 JOIN kordant.exposures e ON e.id = a.exposure_id
 JOIN kordant.watchlist_items i ON i.id = e.item_id
 JOIN kordant.breaches b ON b.name = e.breach_name
-JOIN kordant.subscriptions s ON s.id = o.subscription_id
-JOIN kordant.subscribers p ON p.id = s.subscriber_id
-LEFT JOIN kordant.contact_addresses c ON c.id = o.address_id
-LEFT JOIN kordant.notification_preferences w
-       ON w.subscriber_id = s.subscriber_id AND w.category = o.category AND w.channel = o.channel
-LEFT JOIN kordant.notification_hours h ON h.subscriber_id = s.subscriber_id
+{NOTICE_JOINS}
 WHERE o.id = ANY(cast(:ids AS uuid[]))
 ORDER BY o.due_at, o.id
-"""
+"""  # noqa: S608 - put together from constants
 
 _MARK = """
 UPDATE kordant.notification_outbox o
@@ -247,7 +258,7 @@ def claim(connection: Connection, *, channel: Channel, limit: int, lease: timede
 
 
 def claim_digests(connection: Connection, *, channel: Channel, limit: int, lease: timedelta) -> list[Claim]:
-    """Take the notifications of up to `limit` due digests for `lease`, each digest whole.
+    """Take the notifications of up to `limit` due digests for `lease`, each digest whole. A report is one by itself.
 
     Which belong together is decided by the first claim, and stays: a digest that is sent again is the same one.
     """
@@ -266,7 +277,7 @@ def _claimed(connection: Connection, statement: str, channel: Channel, limit: in
 
 
 def letters(connection: Connection, ids: Sequence[UUID]) -> list[LetterRow]:
-    """What the notifications `ids` are made from, the longest due first."""
+    """What those of the notifications `ids` that are about alerts are made from, the longest due first."""
     rows = connection.execute(sa.text(_LETTERS), {"ids": [str(one) for one in ids]})
     return [LetterRow(**row._mapping) for row in rows]
 

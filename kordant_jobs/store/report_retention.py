@@ -16,7 +16,8 @@ from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.schema import report_leftovers, reports, subscribers, subscriptions
 
 GRACE = timedelta(hours=1)
-"""A content is left for so long after its row went: a run that makes the same report again has written its row."""
+"""A content is left for so long after its row went or it was spared: by then a run that makes the same report again
+has written its row."""
 
 LEFTOVERS_MAX = 10_000
 """Contents deleted by one call, so that it ends in minutes on a slow store; the next call goes on."""
@@ -51,23 +52,53 @@ def expire(db: Engine, storage: ReportStorage, *, now: datetime) -> RetentionSum
         named = set(
             connection.execute(sa.select(reports.c.storage_key).where(reports.c.storage_key.in_(keys))).scalars()
         )
-    unnamed = [key for key in keys if key not in named]
-    deleted_keys = _delete(unnamed, storage)
     with db.begin() as connection:
-        connection.execute(
-            sa.delete(report_leftovers).where(report_leftovers.c.storage_key.in_([*named, *deleted_keys]))
-        )
-    return RetentionSummary(reports=deleted, contents=len(deleted_keys), kept=len(unnamed) - len(deleted_keys))
+        connection.execute(sa.delete(report_leftovers).where(report_leftovers.c.storage_key.in_(named)))
+    unnamed = [key for key in keys if key not in named]
+    contents = spared = 0
+    with suppress(TransientError):  # the store is down: the others would only wait for it, too
+        for key in unnamed:
+            if _delete(db, key, storage, before=now - GRACE):
+                contents += 1
+            else:
+                spared += 1
+    return RetentionSummary(reports=deleted, contents=contents, kept=len(unnamed) - contents - spared)
 
 
-def _delete(keys: list[str], storage: ReportStorage) -> list[str]:
-    """Those that were deleted, up to the first that the store would not: the others would only wait for it too."""
-    deleted: list[str] = []
-    with suppress(TransientError):
-        for key in keys:
+def _delete(db: Engine, key: str, storage: ReportStorage, *, before: datetime) -> bool:
+    """Delete one content, unless somebody is about to name it again. Its lock is the session's, so that no
+    transaction is open while the store is asked."""
+    leftover = sa.select(report_leftovers.c.storage_key).where(
+        report_leftovers.c.storage_key == key,
+        report_leftovers.c.since_at < before,
+        ~sa.exists().where(reports.c.storage_key == key),
+    )
+    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(_lock("pg_advisory_lock", key))
+        try:
+            if connection.execute(leftover).first() is None:
+                return False
             storage.delete(key)
-            deleted.append(key)
-    return deleted
+            connection.execute(sa.delete(report_leftovers).where(report_leftovers.c.storage_key == key))
+            return True
+        finally:
+            connection.execute(_lock("pg_advisory_unlock", key))
+
+
+def spare(db: Engine, key: str) -> None:
+    """Let the content of `key` be for `GRACE` from now on; for whoever is about to keep it and to name it in a row.
+    Waits while it is being deleted: what is put afterwards stays."""
+    with db.begin() as connection:
+        connection.execute(_lock("pg_advisory_xact_lock", key))
+        connection.execute(
+            sa.update(report_leftovers)
+            .where(report_leftovers.c.storage_key == key)
+            .values(since_at=sa.func.clock_timestamp())
+        )
+
+
+def _lock(function: str, key: str) -> sa.TextClause:
+    return sa.text(f"SELECT {function}(hashtextextended(:name, 0))").bindparams(name=f"kordant:report {key}")
 
 
 def _over(now: datetime) -> list[sa.Delete]:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.subscriptions import SubscriptionStatus
-from kordant_jobs.store.schema import reports, subscriptions
+from kordant_jobs.store.schema import reports, subscribers, subscriptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,15 +42,18 @@ class ReportRow:
 class ReportFacts:
     """Frames with a row a fact, all with `subscription_id` (UUID).
 
-    `people`: subscriber_id, locale, time_zone, started_at, name_encrypted. `items`: id, kind, identifier_encrypted.
-    `verdicts`: those of the period, the newest last: source, checked_at, verdict, reason. `exposures`: those told and
-    still open that were known before the period's end, with what the breach held.
+    `people`: subscriber_id, locale, time_zone, started_at, name_encrypted, and how many of their items were
+    items_added and items_removed in the period. `items`: id, kind, identifier_encrypted. `verdicts`: those of the
+    period and of the one before, the newest last: source, checked_at, checked_on, verdict, reason. `exposures`: those
+    told and still open that were known before the period's end, with what the breach held. `closed`: those told that
+    were closed in the period, with the reason (`CloseReason`).
     """
 
     people: pd.DataFrame
     items: pd.DataFrame
     verdicts: pd.DataFrame
     exposures: pd.DataFrame
+    closed: pd.DataFrame
 
 
 _TOLD = """
@@ -83,8 +86,19 @@ def chosen(
 
 
 _PEOPLE = """
-SELECT s.id AS subscription_id, s.subscriber_id, s.locale, s.time_zone, s.started_at, p.name_encrypted
-FROM kordant.subscriptions s JOIN kordant.subscribers p ON p.id = s.subscriber_id
+SELECT s.id AS subscription_id, s.subscriber_id, s.locale, s.time_zone, s.started_at, p.name_encrypted,
+       coalesce(w.added, 0) AS items_added, coalesce(w.removed, 0) AS items_removed
+FROM kordant.subscriptions s
+JOIN kordant.subscribers p ON p.id = s.subscriber_id
+LEFT JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE i.removed_at IS NULL AND i.created_at >= t.starts_at AND i.created_at < t.ends_at)
+               AS added,
+           count(*) FILTER (WHERE i.removed_at >= t.starts_at AND i.removed_at < t.ends_at) AS removed
+    FROM kordant.watchlist_items i,
+         (SELECT cast(:start AS date)::timestamp AT TIME ZONE 'UTC' AS starts_at,
+                 cast(:end AS date)::timestamp AT TIME ZONE 'UTC' AS ends_at) t
+    WHERE i.subscription_id = s.id
+) w ON true
 WHERE s.id = ANY(cast(:ids AS uuid[]))
 """
 
@@ -96,8 +110,8 @@ ORDER BY kind, created_at, id
 """
 
 _VERDICTS = """
-SELECT subscription_id, source, checked_at, verdict, reason FROM kordant.source_verdicts
-WHERE subscription_id = ANY(cast(:ids AS uuid[])) AND checked_on >= :start AND checked_on < :end
+SELECT subscription_id, source, checked_at, checked_on, verdict, reason FROM kordant.source_verdicts
+WHERE subscription_id = ANY(cast(:ids AS uuid[])) AND checked_on >= :before AND checked_on < :end
 ORDER BY checked_on, checked_at
 """
 
@@ -112,10 +126,40 @@ LEFT JOIN kordant.alerts a ON a.exposure_id = x.id
 ORDER BY x.first_seen_at, x.id
 """  # noqa: S608 - put together from constants
 
+_CLOSED = """
+SELECT i.subscription_id, e.id AS exposure_id, b.name AS breach_name, b.source AS breach_source,
+       b.title AS breach_title,
+       CASE WHEN e.judgement = 'not_me' THEN 'not_me' WHEN e.judgement <> 'alert' THEN 'withdrawn'
+            WHEN e.dismissed_at IS NOT NULL THEN 'closed' ELSE 'not_watched' END AS reason
+FROM kordant.exposures e
+JOIN kordant.watchlist_items i ON i.id = e.item_id
+JOIN kordant.breaches b ON b.name = e.breach_name
+JOIN kordant.alerts a ON a.exposure_id = e.id,
+     (SELECT cast(:start AS date)::timestamp AT TIME ZONE 'UTC' AS starts_at,
+             cast(:end AS date)::timestamp AT TIME ZONE 'UTC' AS ends_at) t
+WHERE i.subscription_id = ANY(cast(:ids AS uuid[])) AND e.first_seen_at < t.ends_at
+  AND CASE WHEN e.dismissed_at IS NOT NULL THEN e.dismissed_at >= t.starts_at AND e.dismissed_at < t.ends_at
+           WHEN e.judgement <> 'alert' THEN EXISTS (
+               SELECT 1 FROM (
+                   SELECT r.figures FROM kordant.reports r
+                   WHERE r.subscription_id = i.subscription_id AND r.kind = :kind AND r.period_start_on < :start
+                   ORDER BY r.period_start_on DESC LIMIT 1
+               ) last WHERE last.figures -> 'exposure_ids' ? cast(e.id AS text))
+           ELSE i.removed_at >= t.starts_at AND i.removed_at < t.ends_at END
+ORDER BY b.title, e.id
+"""
+"""A judgement that changed has no moment of its own: such an exposure was withdrawn when the last report still told
+of it."""
 
-def facts(connection: Connection, ids: Sequence[UUID], *, start: date, end: date) -> ReportFacts:
-    """What the reports of these subscriptions are made from: four queries, however many they are."""
-    values = {"ids": [str(one) for one in ids], "start": start, "end": end}
+
+def facts(
+    connection: Connection, ids: Sequence[UUID], *, kind: str, before: date, start: date, end: date
+) -> ReportFacts:
+    """What the reports of these subscriptions are made from: five queries, however many they are.
+
+    `before` is the first day of the period before.
+    """
+    values = {"ids": [str(one) for one in ids], "kind": kind, "before": before, "start": start, "end": end}
 
     import pandas as pd  # half a second that only a run which makes reports should pay
 
@@ -124,8 +168,33 @@ def facts(connection: Connection, ids: Sequence[UUID], *, start: date, end: date
         return pd.DataFrame(found.all(), columns=list(found.keys()), dtype=object)
 
     return ReportFacts(
-        people=frame(_PEOPLE), items=frame(_ITEMS), verdicts=frame(_VERDICTS), exposures=frame(_EXPOSURES)
+        people=frame(_PEOPLE),
+        items=frame(_ITEMS),
+        verdicts=frame(_VERDICTS),
+        exposures=frame(_EXPOSURES),
+        closed=frame(_CLOSED),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPlace:
+    """Where a report is kept, and what its reader is told by."""
+
+    storage_key: str
+    locale: str
+    period_start_on: date
+
+
+def place_of(connection: Connection, report_id: UUID) -> ReportPlace | None:
+    """Where a report is kept, None when there is none such (any more), or its subscriber was forgotten."""
+    query = (
+        sa.select(reports.c.storage_key, subscriptions.c.locale, reports.c.period_start_on)
+        .join(subscriptions, subscriptions.c.id == reports.c.subscription_id)
+        .join(subscribers, subscribers.c.id == subscriptions.c.subscriber_id)
+        .where(reports.c.id == report_id, subscribers.c.forgotten_at.is_(None))
+    )
+    row = connection.execute(query).first()
+    return ReportPlace(**row._mapping) if row else None
 
 
 def known_figures(
@@ -142,10 +211,11 @@ def known_figures(
     return {row.subscription_id: bytes(row.figures_sha256) for row in connection.execute(query)}
 
 
-def save(connection: Connection, rows: Sequence[ReportRow]) -> None:
-    """Write reports; one that a subscription already had for the period is replaced."""
+def save(connection: Connection, rows: Sequence[ReportRow]) -> list[UUID]:
+    """Write reports; one that a subscription already had for the period is replaced, and keeps its id. Returns the
+    ids."""
     if not rows:
-        return
+        return []
     values = [
         {
             "id": sa.func.gen_random_uuid(),
@@ -164,9 +234,10 @@ def save(connection: Connection, rows: Sequence[ReportRow]) -> None:
     statement = insert(reports).values(values)
     kept = {"id", "subscription_id", "kind", "period_start_on", "created_at"}
     changed = {column.name: statement.excluded[column.name] for column in reports.columns if column.name not in kept}
-    connection.execute(
+    saved = connection.execute(
         statement.on_conflict_do_update(
             index_elements=["subscription_id", "kind", "period_start_on"],
             set_={**changed, "created_at": sa.func.now()},
-        )
+        ).returning(reports.c.id)
     )
+    return list(saved.scalars())

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli import stack
 from kordant_jobs.cli.dagster_home import prepare_storage
 from kordant_jobs.errors import PermanentError
+from kordant_jobs.settings import Settings
 
 DEFINITIONS = """
 import os, time
@@ -118,6 +120,21 @@ def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(config: stac
         running.stop(grace_s=2)  # the run would nap for ten minutes
     assert until(lambda: left(config.state_dir) == [], timeout_s=1), left(config.state_dir)
     assert stack.running(config.state_dir) is None
+
+
+def test_the_pages_behind_a_public_address_are_served_beside_the_rest_and_end_with_it(
+    config: stack.StackConfig, settings: Settings
+) -> None:
+    environ = {**config.environ, **os.environ, "KORDANT_PUBLIC_URL": "https://k.example", "KORDANT_LAUNCHER": "stock"}
+    port = stack.free_port(3950)
+    wanted = replace(config, environ=environ, webserver=False, daemon=False, public_port=port)
+    with stack.Stack(wanted) as running:
+        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=10).text == "ok"
+        assert httpx.get(f"http://127.0.0.1:{port}/reports/x.pdf?expires=1", timeout=10).status_code == 404
+        assert "pages" in running.pids()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/health", timeout=10)
+    assert not any("notifications" in command for command in left(settings.state_dir))
 
 
 SCRIPT = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -16,7 +18,7 @@ from kordant_jobs.errors import TransientError
 from kordant_jobs.store import reports as store_reports
 from kordant_jobs.store import subscribers
 from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.report_retention import GRACE, RetentionSummary, expire
+from kordant_jobs.store.report_retention import GRACE, RetentionSummary, expire, spare
 from kordant_jobs.store.schema import report_leftovers, reports, subscriptions
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
@@ -131,3 +133,59 @@ def test_a_store_that_does_not_delete_is_counted_and_tried_again(db: Engine, key
         keep(db, own, LocalReportStorage(tmp_path).put(content))
     assert expire(db, Unwilling(tmp_path), now=later()) == RetentionSummary(reports=0, contents=0, kept=1)
     assert expire(db, LocalReportStorage(tmp_path), now=later()).contents == 1
+
+
+class RemadeMeanwhile(LocalReportStorage):
+    """While a content is being deleted, a run makes the very same report again: before the delete if it can."""
+
+    def __init__(self, folder: Path, db: Engine, own: UUID) -> None:
+        super().__init__(folder)
+        self._db, self._own = db, own
+        self.threads: list[threading.Thread] = []
+
+    def delete(self, key: str) -> None:
+        thread = threading.Thread(target=self._make_again, args=(key, self.get(key)))
+        self.threads.append(thread)
+        thread.start()
+        until = time.monotonic() + 10
+        while thread.is_alive() and not self._waits() and time.monotonic() < until:
+            time.sleep(0.01)
+        super().delete(key)
+
+    def _make_again(self, key: str, content: bytes) -> None:
+        spare(self._db, key)
+        self.put(content)
+        keep(self._db, self._own, key)
+
+    def _waits(self) -> bool:
+        query = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        with self._db.connect() as connection:
+            return bool(connection.execute(query).scalar_one())
+
+
+def test_a_report_made_again_while_its_content_is_deleted_can_be_opened(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    own = person(db, keyring).subscription_id
+    storage = RemadeMeanwhile(tmp_path, db, own)
+    key = storage.put(b"the same")
+    keep(db, own, key)
+    with db.begin() as connection:
+        connection.execute(sa.delete(reports))
+    assert expire(db, storage, now=later()).contents == 1
+    (thread,) = storage.threads
+    thread.join(10)
+    assert count(db) == 1
+    assert storage.get(key) == b"the same"
+
+
+def test_a_content_that_a_run_is_about_to_name_again_stays(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    own, storage = person(db, keyring).subscription_id, LocalReportStorage(tmp_path)
+    key = storage.put(b"the same")
+    keep(db, own, key)
+    with db.begin() as connection:
+        connection.execute(sa.delete(reports))
+        connection.execute(sa.update(report_leftovers).values(since_at=datetime.now(UTC) - GRACE * 2))
+    spare(db, key)
+    assert expire(db, storage, now=datetime.now(UTC)) == RetentionSummary(reports=0, contents=0, kept=0)
+    assert storage.get(key) == b"the same"

@@ -51,16 +51,16 @@ def write_digest(parcel: Parcel) -> Digest:
     """The words of several alerts in one mail. Identifiers are masked in it."""
     words = wording(Locale(parcel.first.locale))
     groups = _groups(words, parcel)
-    count = len(parcel.rows)
-    classes = [name for row in parcel.rows for name in row.data_classes]
-    kinds = {row.secret for row in parcel.rows}
+    count = len(parcel.alerts)
+    classes = [name for row in parcel.alerts for name in row.data_classes]
+    kinds = {row.secret for row in parcel.alerts}
     secret = next((kind for kind in (SecretKind.CLEAR, SecretKind.HASHED) if kind in kinds), SecretKind.NONE)
     actions = words.actions(classes, secret)
     footer = [
         words.say("You get this mail because Kordant watches this for you."),
         words.say("We never ask for a password, and this mail has no link that you need to open."),
     ]
-    if any(row.breach_source == BreachSource.HIBP for row in parcel.rows):
+    if any(row.breach_source == BreachSource.HIBP for row in parcel.alerts):
         footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
     return Digest(
         locale=parcel.first.locale,
@@ -100,13 +100,13 @@ def _subject(words: Wording, parcel: Parcel, count: int) -> str:
 def _groups(words: Wording, parcel: Parcel) -> list[Group]:
     order = list(Severity)
     found: dict[str, list[int]] = {}
-    for place, row in enumerate(parcel.rows):
+    for place, row in enumerate(parcel.alerts):
         found.setdefault(row.breach_name, []).append(place)
     worst = {
-        name: max(order.index(Severity(parcel.rows[place].severity)) for place in places)
+        name: max(order.index(Severity(parcel.alerts[place].severity)) for place in places)
         for name, places in found.items()
     }
-    newest_first = sorted(found, key=lambda name: parcel.rows[found[name][0]].alerted_at, reverse=True)
+    newest_first = sorted(found, key=lambda name: parcel.alerts[found[name][0]].alerted_at, reverse=True)
     return [
         _group(words, parcel, found[name], order[worst[name]])
         for name in sorted(newest_first, key=lambda name: -worst[name])
@@ -114,7 +114,7 @@ def _groups(words: Wording, parcel: Parcel) -> list[Group]:
 
 
 def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity) -> Group:
-    row = parcel.rows[places[0]]
+    row = parcel.alerts[places[0]]
     unnamed = row.breach_source == BreachSource.DUMP
     facts = []
     if row.breached_on:
@@ -134,7 +134,7 @@ def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity
 
 
 def _identifier(words: Wording, parcel: Parcel, place: int) -> str:
-    row = parcel.rows[place]
+    row = parcel.alerts[place]
     kind = kind_word(words, row.item_kind)
     masked = mask(IdentifierKind(row.item_kind), parcel.opened[place].identifier)
     if row.secret == SecretKind.CLEAR:

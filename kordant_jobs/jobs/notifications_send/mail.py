@@ -15,9 +15,10 @@ from email_validator import EmailNotValidError, validate_email
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from kordant_jobs.domain.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.digest import write_digest
-from kordant_jobs.jobs.notifications_send.letter import write_letter
+from kordant_jobs.jobs.notifications_send.digest import Digest, write_digest
+from kordant_jobs.jobs.notifications_send.letter import Letter, write_letter
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.report_letter import ReportLetter, ReportLinks, write_report_letter
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import OutgoingMail
 from kordant_jobs.wording import wording
@@ -31,11 +32,13 @@ class NoSuchAddress(ValueError):
 class Sender:
     """Who the mails are from, as `Name <address>`; its domain is the one of the Message-IDs.
 
-    `unsubscribe` makes the links that end a category (None: the mails have none), `sign` the DKIM signature.
+    `unsubscribe` makes the links that end a category, `reports` those that open a report (None: the mails have none),
+    `sign` the DKIM signature.
     """
 
     header: str
     unsubscribe: Unsubscribe | None = None
+    reports: ReportLinks | None = None
     sign: Callable[[bytes], bytes] | None = field(default=None, repr=False)
 
     @cached_property
@@ -61,11 +64,20 @@ def _templates() -> Environment:
     )
 
 
-def texts_of(parcel: Parcel, *, sender: Sender) -> tuple[str, dict[str, str]]:
-    """The subject, and the text and HTML parts by their content types."""
+def _written(parcel: Parcel, sender: Sender, now: datetime) -> tuple[str, Letter | Digest | ReportLetter]:
+    """Which templates, and what they say."""
+    if parcel.report:
+        link = sender.reports.link(parcel.report, now) if sender.reports else None
+        return "report", write_report_letter(parcel.report, parcel.name, link=link)
+    if len(parcel.alerts) == 1:
+        return "letter", write_letter(parcel.alerts[0], parcel.opened[0])
+    return "digest", write_digest(parcel)
+
+
+def texts_of(parcel: Parcel, *, sender: Sender, now: datetime) -> tuple[str, dict[str, str]]:
+    """The subject, and the text and HTML parts by their content types. A link to a report counts from `now`."""
     words = wording(Locale(parcel.first.locale))
-    kind = "letter" if len(parcel.rows) == 1 else "digest"
-    said = write_letter(parcel.first, parcel.opened[0]) if kind == "letter" else write_digest(parcel)
+    kind, said = _written(parcel, sender, now)
     link = sender.unsubscribe.link(parcel) if sender.unsubscribe else None
     parts: dict[str, Any] = {"letter": said, "link": link, "link_word": words.say("No more mails of this kind")}
     return said.subject, {
@@ -81,7 +93,7 @@ def compose(parcel: Parcel, *, sender: Sender, now: datetime) -> OutgoingMail:
         NoSuchAddress: the contact is no e-mail address.
     """
     recipient = recipient_of(parcel.address)
-    subject, texts = texts_of(parcel, sender=sender)
+    subject, texts = texts_of(parcel, sender=sender, now=now)
     headers = {
         "From": sender.encoded,
         "To": recipient,

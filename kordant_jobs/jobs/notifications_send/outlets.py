@@ -12,6 +12,7 @@ from kordant_jobs.adapters.messengers import Messengers
 from kordant_jobs.domain.alerts import Channel
 from kordant_jobs.jobs.notifications_send.mail import Sender, compose
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.report_letter import ReportLinks
 from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import (
@@ -73,11 +74,12 @@ def text_outlet(transport: TextTransport) -> Outlet[OutgoingText]:
 
 
 def sender_of(settings: Settings, keyring: Keyring, signer: DkimSigner | None) -> Sender:
-    """Who mails are from by the settings, with their signature and the links that end a category."""
-    links = None
+    """Who mails are from by the settings, with their signature and their links."""
+    unsubscribe = reports = None
     if settings.public_url:
-        links = Unsubscribe(keyring=keyring, public_url=settings.public_url, mail_to=settings.unsubscribe_mailto)
-    return Sender(header=settings.mail_from, unsubscribe=links, sign=signer)
+        unsubscribe = Unsubscribe(keyring=keyring, public_url=settings.public_url, mail_to=settings.unsubscribe_mailto)
+        reports = ReportLinks(keyring=keyring, public_url=settings.public_url)
+    return Sender(header=settings.mail_from, unsubscribe=unsubscribe, reports=reports, sign=signer)
 
 
 def all_outlets(mail: MailTransport, sender: Sender, messengers: Messengers) -> list[Outlet[Any]]:

@@ -16,8 +16,9 @@ from kordant_jobs.store import leases, notification_choices, outbox
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.notification_choices import AddressKey
 from kordant_jobs.store.outbox import Claim, LetterRow, Mark
+from kordant_jobs.store.report_notices import ReportNoticeRow
 
-Pair = tuple[LetterRow, Opened]
+Pair = tuple[LetterRow | ReportNoticeRow, Opened]
 
 
 @dataclass(frozen=True, kw_only=True)

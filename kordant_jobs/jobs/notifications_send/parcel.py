@@ -8,11 +8,13 @@ from uuid import UUID
 from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.notifications import Category
 from kordant_jobs.store.outbox import LetterRow
+from kordant_jobs.store.report_notices import ReportNoticeRow
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What was decrypted for one notification; it lives no longer than composing takes."""
+    """What was decrypted for one notification; it lives no longer than composing takes. `identifier` is empty where the
+    notification is about none."""
 
     name: str = field(repr=False)
     address: str = field(repr=False)
@@ -21,16 +23,26 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """One message to one address: `id` is the same in every attempt. The rows are never none."""
+    """One message to one address: `id` is the same in every attempt. The rows are never none: alerts, or one report."""
 
     id: UUID
-    rows: tuple[LetterRow, ...]
+    rows: tuple[LetterRow | ReportNoticeRow, ...]
     opened: tuple[Opened, ...]
 
     @property
-    def first(self) -> LetterRow:
+    def first(self) -> LetterRow | ReportNoticeRow:
         """The row that speaks for what all have in common: subscriber, language, channel."""
         return self.rows[0]
+
+    @property
+    def alerts(self) -> tuple[LetterRow, ...]:
+        """The rows when they are alerts."""
+        return tuple(row for row in self.rows if isinstance(row, LetterRow))
+
+    @property
+    def report(self) -> ReportNoticeRow | None:
+        """The row when it is a report."""
+        return self.first if isinstance(self.first, ReportNoticeRow) else None
 
     @property
     def address(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -12,25 +13,29 @@ from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.notifications_send.mail import Sender, texts_of
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.jobs.notifications_send.service import opened
-from kordant_jobs.store import outbox
+from kordant_jobs.store import report_notices
 from kordant_jobs.store.keyring import Keyring
 
 
 def preview(
     connection: Connection, keyring: Keyring, ids: Sequence[UUID], *, sender: Sender
 ) -> tuple[str, dict[str, str]]:
-    """The subject, and the text and HTML parts by content type; of several ids as a digest. The unsubscribe link is
-    left out, since it works.
+    """The subject, and the text and HTML parts by content type; of several ids as a digest. Links to
+    unsubscribe and to a report are left out, since they work.
 
     Raises:
         SettingsError: there is no such notification, or they are of several subscriptions.
         KeyringError: the subscriber was forgotten.
     """
-    rows = outbox.letters(connection, ids)
+    rows = report_notices.notices(connection, ids)
     if len(rows) != len(set(ids)) or len({row.subscription_id for row in rows}) != 1:
         raise SettingsError(
             "give notifications of one subscription; `kordant-jobs notifications list` shows their ids."
         )
     keys = keyring.load_keys(connection, [rows[0].subscriber_id])
     clear = tuple(replace(opened(row, keys), name="") for row in rows)
-    return texts_of(Parcel(id=rows[0].id, rows=tuple(rows), opened=clear), sender=replace(sender, unsubscribe=None))
+    return texts_of(
+        Parcel(id=rows[0].id, rows=tuple(rows), opened=clear),
+        sender=replace(sender, unsubscribe=None, reports=None),
+        now=datetime.now(UTC),
+    )

@@ -24,7 +24,7 @@ from kordant_jobs.adapters.sms.errors import LATER
 from kordant_jobs.domain.alerts import Channel, OutboxStatus
 from kordant_jobs.domain.receipts import ARRIVED, LOST, Receipt, ReceiptState, Remedy, moves_on
 from kordant_jobs.jobs.notifications_send.service import opened
-from kordant_jobs.store import notification_choices, outbox, receipts
+from kordant_jobs.store import notification_choices, receipts, report_notices
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.receipts import Standing
 
@@ -185,7 +185,7 @@ def next_status(row: Standing, receipt: Receipt) -> tuple[OutboxStatus | None, s
 
 
 def _suppress(connection: Connection, keyring: Keyring, receipt: Receipt) -> None:
-    rows = outbox.letters(connection, receipts.of_message(connection, receipt.message_id))
+    rows = report_notices.notices(connection, receipts.of_message(connection, receipt.message_id))
     keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
     for row in rows:
         if row.subscriber_id not in keys:

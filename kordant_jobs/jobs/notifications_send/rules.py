@@ -10,7 +10,7 @@ from kordant_jobs.domain.alerts import Channel, OutboxStatus, Severity
 from kordant_jobs.domain.notifications import DEFAULT_MODE, Held, Hours, Mode, digest_moment, quiet_until
 from kordant_jobs.domain.subscriptions import SubscriptionStatus
 from kordant_jobs.ports import Delivery, DeliveryOutcome
-from kordant_jobs.store.outbox import Claim, LetterRow, Mark
+from kordant_jobs.store.outbox import Claim, LetterRow, Mark, NoticeRow
 
 RETRY_AFTER = (
     timedelta(minutes=1),
@@ -149,14 +149,14 @@ NEWS_FOR = timedelta(days=7)
 """An alert that is older is no news: it is not pushed or texted any more (the channel was off, say). Mails go out."""
 
 
-def why_not(row: LetterRow, *, has_key: bool, now: datetime) -> str | None:
+def why_not(row: NoticeRow, *, has_key: bool, now: datetime) -> str | None:
     """Why a notification is not to be sent any more, None when it is."""
     own = row.address_id is None
     reasons: Mapping[str, bool] = {
         "the subscriber was forgotten": row.forgotten_at is not None or not has_key,
         "the subscription is not active": row.subscription_status != SubscriptionStatus.ACTIVE,
-        "the identifier is no longer watched": row.item_removed_at is not None,
-        "the exposure was dismissed": row.dismissed_at is not None,
+        "the identifier is no longer watched": isinstance(row, LetterRow) and row.item_removed_at is not None,
+        "the exposure was dismissed": isinstance(row, LetterRow) and row.dismissed_at is not None,
         "the subscriber has no e-mail address": own and row.contact_encrypted is None,
         "the address is used no more": not own and row.address_removed_at is not None,
         "the subscriber wants none of this kind": mode_of(row) is Mode.OFF,
@@ -165,12 +165,12 @@ def why_not(row: LetterRow, *, has_key: bool, now: datetime) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def mode_of(row: LetterRow) -> Mode:
+def mode_of(row: NoticeRow) -> Mode:
     """When the subscriber wants to hear of it."""
     return row.chosen or DEFAULT_MODE[Channel(row.channel)]
 
 
-def hours_of(row: LetterRow) -> Hours:
+def hours_of(row: NoticeRow) -> Hours:
     """The subscriber's quiet hours and digest times."""
     return Hours(
         time_zone=row.time_zone,
@@ -181,7 +181,7 @@ def hours_of(row: LetterRow) -> Hours:
     )
 
 
-def not_yet(row: LetterRow, claim: Claim, *, now: datetime, sent_last_hour: int, rate: Rate) -> Mark | None:
+def not_yet(row: NoticeRow, claim: Claim, *, now: datetime, sent_last_hour: int, rate: Rate) -> Mark | None:
     """How long a notification has to wait, None when it goes out now. A critical one never waits.
 
     A digest is waited for once; quiet hours are kept by every attempt.

@@ -23,11 +23,12 @@ from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress
 from kordant_jobs.jobs.notifications_send.outlets import Outlet
 from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.ports import DeliveryOutcome
-from kordant_jobs.store import outbox
+from kordant_jobs.store import outbox, report_notices
 from kordant_jobs.store.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.notification_choices import AddressKey
 from kordant_jobs.store.outbox import Claim, LetterRow, Mark
 from kordant_jobs.store.progress import Progress
+from kordant_jobs.store.report_notices import ReportNoticeRow
 
 JOB = "notifications_send"
 
@@ -131,7 +132,7 @@ def _load(
         if not claims:
             claims = outbox.claim_digests(connection, channel=outlet.channel, limit=size, lease=lease)
         until = time.monotonic() + lease.total_seconds() / 2
-        rows = outbox.letters(connection, [claim.id for claim in claims])
+        rows = report_notices.notices(connection, [claim.id for claim in claims])
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
         by_id = {claim.id: claim for claim in claims}
         now = clock() if clock else outbox.now(connection)
@@ -147,8 +148,13 @@ def _load(
 
 
 def _opened(
-    rows: Sequence[LetterRow], claims: dict[UUID, Claim], keys: SubscriberKeys, *, now: datetime, copies_show: bool
-) -> tuple[list[tuple[LetterRow, Opened]], list[Mark]]:
+    rows: Sequence[LetterRow | ReportNoticeRow],
+    claims: dict[UUID, Claim],
+    keys: SubscriberKeys,
+    *,
+    now: datetime,
+    copies_show: bool,
+) -> tuple[list[pace.Pair], list[Mark]]:
     """The rows that may go out, with what they need in clear; and what becomes of the others."""
     pairs, settled = [], []
     for row in rows:
@@ -165,7 +171,7 @@ def _opened(
     return pairs, settled
 
 
-def opened(row: LetterRow, keys: SubscriberKeys) -> Opened:
+def opened(row: LetterRow | ReportNoticeRow, keys: SubscriberKeys) -> Opened:
     """What a notification needs in clear.
 
     Raises:
@@ -182,12 +188,12 @@ def opened(row: LetterRow, keys: SubscriberKeys) -> Opened:
         address=plain(row.address_id, row.address_encrypted)
         if row.address_id
         else plain(row.subscriber_id, row.contact_encrypted),
-        identifier=plain(row.item_id, row.identifier_encrypted),
+        identifier=plain(row.item_id, row.identifier_encrypted) if isinstance(row, LetterRow) else "",
     )
 
 
-def _parcels(pairs: Sequence[tuple[LetterRow, Opened]], claims: dict[UUID, Claim]) -> list[Parcel]:
-    together: dict[UUID, list[tuple[LetterRow, Opened]]] = {}
+def _parcels(pairs: Sequence[pace.Pair], claims: dict[UUID, Claim]) -> list[Parcel]:
+    together: dict[UUID, list[pace.Pair]] = {}
     for row, clear in pairs:
         together.setdefault(claims[row.id].mail_id or row.id, []).append((row, clear))
     return [

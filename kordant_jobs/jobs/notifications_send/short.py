@@ -6,6 +6,7 @@ from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import one_line, subject_of
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.report_letter import report_subject
 from kordant_jobs.ports import OutgoingPush, OutgoingText
 from kordant_jobs.wording import Wording, wording
 
@@ -15,21 +16,26 @@ Web Push take."""
 
 
 def _said(words: Wording, parcel: Parcel) -> str:
-    if len(parcel.rows) == 1:
-        return subject_of(words, parcel.first)
+    if parcel.report:
+        return report_subject(words, parcel.report)
+    if len(parcel.alerts) == 1:
+        return subject_of(words, parcel.alerts[0])
     return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", len(parcel.rows))
 
 
 def compose_push(parcel: Parcel) -> OutgoingPush:
-    """The push message for one parcel; the app finds the rest by the alert's id."""
+    """The push message for one parcel; the app finds the rest by the id of the alert or the report."""
     words = wording(Locale(parcel.first.locale))
-    advice = words.say("Open the app to see what to do.")
+    if parcel.report:
+        advice, about = words.say("Open the app to read it."), {"report_id": str(parcel.report.report_id)}
+    else:
+        advice, about = words.say("Open the app to see what to do."), {"alert_id": str(parcel.alerts[0].alert_id)}
     return OutgoingPush(
         id=parcel.id,
         address=parcel.address,
         title="Kordant",
         body=one_line(f"{_said(words, parcel)}. {advice}", BODY_MAX),
-        data={"notification_id": str(parcel.id), "alert_id": str(parcel.first.alert_id), "category": parcel.category},
+        data={"notification_id": str(parcel.id), **about, "category": parcel.category},
         urgent=parcel.severity in {Severity.HIGH, Severity.CRITICAL},
     )
 
@@ -37,7 +43,11 @@ def compose_push(parcel: Parcel) -> OutgoingPush:
 def compose_text(parcel: Parcel) -> OutgoingText:
     """The text message for one parcel. No link: people are told to distrust those."""
     words = wording(Locale(parcel.first.locale))
-    advice = words.say("Sign in to see what to do. We never ask for a password.")
+    advice = (
+        words.say("Sign in to read it. We never ask for a password.")
+        if parcel.report
+        else words.say("Sign in to see what to do. We never ask for a password.")
+    )
     return OutgoingText(
         id=parcel.id, address=parcel.address, text=one_line(f"Kordant. {_said(words, parcel)}. {advice}", BODY_MAX)
     )

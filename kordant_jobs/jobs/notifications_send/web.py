@@ -1,4 +1,5 @@
-"""The pages and callbacks that the world outside reaches: unsubscribing, Twilio's callbacks, bounces, webhooks.
+"""The pages and callbacks that the world outside reaches: unsubscribing, reports, Twilio's callbacks, bounces,
+webhooks; and whether they are there.
 
 A Starlette application; `kordant-jobs notifications serve` runs it behind the proxy that ends TLS.
 """
@@ -9,14 +10,16 @@ import hmac
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from html import escape
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from kordant_jobs.adapters.sms.twilio import signature_of
@@ -24,7 +27,10 @@ from kordant_jobs.domain.notifications import Mode
 from kordant_jobs.domain.receipts import Receipt
 from kordant_jobs.domain.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send import receipts
+from kordant_jobs.jobs.notifications_send.pages import page, reader
+from kordant_jobs.jobs.notifications_send.report_door import open_report
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token
+from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store import notification_choices
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.wording import wording
@@ -33,15 +39,9 @@ BODY_MAX = 1 << 20
 """Bytes; a bounce encloses the mail that came back."""
 
 
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:32em;margin:3em auto;padding:0 1em}"
-    "button{font:inherit;padding:.6em 1em}"
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Doors:
-    """What the application works with. A door without its secret is closed: it answers 404.
+    """What the application works with. A door without its secret or its storage is closed: it answers 404.
 
     `public_url` is the address under which the world reaches it: Twilio signs it.
     """
@@ -50,6 +50,7 @@ class Doors:
     keyring: Keyring
     public_url: str
     mail_domain: str
+    report_storage: ReportStorage | None = None
     twilio_token: str | None = field(default=None, repr=False)
     webhook_secret: str | None = field(default=None, repr=False)
     clock: Callable[[], float] = time.time
@@ -62,10 +63,30 @@ def application(doors: Doors) -> Starlette:
         try:
             choice = read_token(doors.keyring, request.path_params["token"])
         except BadLink:
-            return HTMLResponse(_page(Locale.EN, "404", "This link is not ours, or was cut off."), 404)
+            locale = reader(request.headers.get("accept-language", ""))
+            words = wording(locale)
+            text = words.say("It was cut off or changed. Open it from the mail itself, or sign in to Kordant.")
+            return page(locale, words.say("This link does not work."), text, status=404)
         act = request.method == "POST"
         locale = await run_in_threadpool(_unsubscribe if act else _locale, doors, choice)
-        return HTMLResponse(_done(locale) if act else _question(locale))
+        return _done(locale) if act else _question(locale)
+
+    async def report(request: Request) -> Response:
+        if doors.report_storage is None:
+            return Response(status_code=404)
+        return await run_in_threadpool(
+            open_report,
+            f"{request.url.path}?{request.url.query}",
+            db=doors.db,
+            keyring=doors.keyring,
+            storage=doors.report_storage,
+            now=datetime.fromtimestamp(doors.clock(), UTC),
+            locale=reader(request.headers.get("accept-language", "")),
+        )
+
+    async def health(_: Request) -> Response:
+        answers = await run_in_threadpool(_answers, doors)
+        return PlainTextResponse("ok" if answers else "no database", 200 if answers else 503)
 
     async def twilio(request: Request) -> Response:
         if doors.twilio_token is None:
@@ -104,6 +125,8 @@ def application(doors: Doors) -> Starlette:
     return Starlette(
         routes=[
             Route("/unsubscribe/{token}", unsubscribe, methods=["GET", "POST"]),
+            Route("/reports/{name}", report, methods=["GET"]),
+            Route("/health", health, methods=["GET"]),
             Route("/callbacks/twilio/{message}", twilio, methods=["POST"]),
             Route("/callbacks/delivery", delivery, methods=["POST"]),
             Route("/callbacks/bounce", bounce, methods=["POST"]),
@@ -138,6 +161,16 @@ async def _take(doors: Doors, receipt: Receipt) -> Response:
     return Response(status_code=204)
 
 
+def _answers(doors: Doors) -> bool:
+    """Whether the database does."""
+    try:
+        with doors.db.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except sa.exc.SQLAlchemyError:
+        return False
+    return True
+
+
 def _locale(doors: Doors, choice: Choice) -> Locale:
     with doors.db.connect() as connection:
         return notification_choices.locale_of(connection, choice.subscriber_id)
@@ -158,21 +191,13 @@ def _unsubscribe(doors: Doors, choice: Choice) -> Locale:
         return locale
 
 
-def _question(locale: Locale) -> str:
+def _question(locale: Locale) -> Response:
     words = wording(locale)
     button = escape(words.say("Yes, no more of these"))
     form = f'<form method="post"><button type="submit" name="confirm" value="yes">{button}</button></form>'
-    return _page(locale, words.say("No more mails of this kind?"), words.say("You can change this later."), form)
+    return page(locale, words.say("No more mails of this kind?"), words.say("You can change this later."), form)
 
 
-def _done(locale: Locale) -> str:
+def _done(locale: Locale) -> Response:
     words = wording(locale)
-    return _page(locale, words.say("Done."), words.say("You will get no more mails of this kind."))
-
-
-def _page(locale: Locale, title: str, text: str, form: str = "") -> str:
-    return (
-        f'<!doctype html><html lang="{locale}"><meta charset="utf-8"><meta name="robots" content="noindex">'
-        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{_STYLE}</style>'
-        f"<main><h1>{escape(title)}</h1><p>{escape(text)}</p>{form}</main></html>"
-    )
+    return page(locale, words.say("Done."), words.say("You will get no more mails of this kind."))

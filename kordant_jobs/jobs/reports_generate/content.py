@@ -12,6 +12,16 @@ from kordant_jobs.domain.exposures import SecretKind, Source, UnknownReason, Ver
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.subscriptions import Locale
 from kordant_jobs.jobs.reports_generate import charts, rules
+from kordant_jobs.jobs.reports_generate.changes import (
+    MENTION_MAX,
+    breach_title,
+    changes,
+    one_line,
+    some,
+    source_name,
+    trend,
+    trend_figure,
+)
 from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
 from kordant_jobs.wording import Wording, wording
@@ -24,9 +34,6 @@ ROW_ITEMS_MAX = 6
 
 ACTION_BREACHES_MAX = 4
 """Breaches named beside one action."""
-
-MENTION_MAX = 60
-"""Characters of a breach's title where it is only mentioned."""
 
 NAME_MAX = 120
 TITLE_MAX = 300
@@ -101,9 +108,12 @@ class ReportContent:
     state: str
     headline: str
     lead: str
+    trend: str
     tiles: list[Tile]
     sources: list[SourceRow]
     watched: str
+    changes_title: str
+    changes: list[str]
     tables: list[ExposureTable]
     actions: list[ActionRow]
     severity_chart: str
@@ -111,11 +121,6 @@ class ReportContent:
     notes: list[str]
     made_on: str
     identifier: bytes
-
-
-def _one_line(text: str, limit: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def _title(words: Wording, kind: ReportKind) -> str:
@@ -165,16 +170,10 @@ def _reason(words: Wording, reason: str | None) -> str:
             "%(number)s collections of stolen data could not be read yet.",
             int(unread[1]),
         )
-    return _one_line(reason, 200)
+    return one_line(reason, 200)
 
 
 def _source_row(words: Wording, line: SourceLine) -> SourceRow:
-    names = {
-        Source.DUMPS.value: words.say("Collections of stolen data (our own archive)"),
-        Source.HIBP.value: "Have I Been Pwned",
-        Source.XPOSEDORNOT.value: "XposedOrNot",
-        Source.LEAKCHECK.value: "LeakCheck",
-    }
     verdicts = {
         Verdict.CLEAN: words.say("Nothing found"),
         Verdict.EXPOSED: words.say("Your data is in it"),
@@ -187,25 +186,12 @@ def _source_row(words: Wording, line: SourceLine) -> SourceRow:
             "%(last)s, checked %(number)s time", "%(last)s, checked %(number)s times", line.checks, last=last
         )
     return SourceRow(
-        name=names.get(line.source, line.source),
+        name=source_name(words, line.source),
         verdict=line.verdict.value,
         verdict_word=verdicts[line.verdict],
         note=_reason(words, line.reason),
         when=when,
     )
-
-
-def _some(words: Wording, parts: Sequence[str], limit: int) -> str:
-    if len(parts) <= limit:
-        return words.all_of(parts)
-    rest = len(parts) - limit
-    return words.all_of([*parts[:limit], words.count("%(number)s more", "%(number)s more", rest)])
-
-
-def _breach_title(words: Wording, breach: rules.ExposureLine) -> str:
-    if breach.breach_source == BreachSource.DUMP:
-        return words.say("Collection of unknown origin")
-    return _one_line(breach.breach_title, TITLE_MAX)
 
 
 def _exposure_row(words: Wording, group: rules.BreachGroup, masked: Mapping[UUID, str]) -> ExposureRow:
@@ -226,9 +212,9 @@ def _exposure_row(words: Wording, group: rules.BreachGroup, masked: Mapping[UUID
     return ExposureRow(
         severity=group.severity.value,
         severity_word=charts.severity_word(words, group.severity),
-        title=_breach_title(words, breach),
+        title=breach_title(words, breach.breach_source, breach.breach_title, TITLE_MAX),
         about=" · ".join(about),
-        leaked=_some(words, words.data_classes(breach.data_classes), ROW_CLASSES_MAX),
+        leaked=some(words, words.data_classes(breach.data_classes), ROW_CLASSES_MAX),
         yours=yours,
         password=password,
     )
@@ -241,14 +227,14 @@ def _actions(words: Wording, exposures: Sequence[rules.ExposureLine]) -> list[Ac
     secrets = {one.secret for one in exposures}
     for one in rules.most_urgent_first(exposures):
         for text in words.actions(one.data_classes, SecretKind(one.secret)):
-            callers.setdefault(text, {})[_one_line(_breach_title(words, one), MENTION_MAX)] = None
+            callers.setdefault(text, {})[breach_title(words, one.breach_source, one.breach_title, MENTION_MAX)] = None
             wanted.add(text)
     everything = [name for one in exposures for name in one.data_classes]
     in_order: dict[str, None] = {}
     for secret in [*secrets, SecretKind.NONE]:
         in_order |= dict.fromkeys(words.actions(everything, SecretKind(secret)))
     return [
-        ActionRow(text=text, breaches=_some(words, list(callers[text]), ACTION_BREACHES_MAX))
+        ActionRow(text=text, breaches=some(words, list(callers[text]), ACTION_BREACHES_MAX))
         for text in in_order
         if text in wanted
     ]
@@ -264,13 +250,16 @@ def _tiles(words: Wording, figures: ReportFigures) -> list[Tile]:
     ]
     if unknown:
         tiles.append((unknown, words.say("sources without an answer")))
-    return [Tile(value=words.number(value), label=label) for value, label in tiles]
+    said = [Tile(value=words.number(value), label=label) for value, label in tiles]
+    if compared := trend_figure(words, figures):
+        said.insert(1, Tile(value=compared[0], label=compared[1]))
+    return said
 
 
 def _watched(words: Wording, figures: ReportFigures, masked: Mapping[UUID, str]) -> str:
     if not figures.items:
         return words.say("You have not asked us to watch anything yet.")
-    return words.say("We watch %(what)s.", what=_some(words, [masked[item] for item, _ in figures.items], 12))
+    return words.say("We watch %(what)s.", what=some(words, [masked[item] for item, _ in figures.items], 12))
 
 
 def _notes(words: Wording, figures: ReportFigures) -> list[str]:
@@ -313,13 +302,16 @@ def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
         title=f"{kind}, {span}",
         kind=kind,
         period=span,
-        name=_one_line(opened.name, NAME_MAX),
+        name=one_line(opened.name, NAME_MAX),
         state="new" if figures.new else figures.overall.value,
         headline=headline,
         lead=lead,
+        trend=trend(words, figures),
         tiles=_tiles(words, figures),
         sources=[_source_row(words, one) for one in figures.sources],
         watched=_watched(words, figures, masked),
+        changes_title=words.say("What happened") if figures.first_period else words.say("What changed"),
+        changes=changes(words, figures),
         tables=tables,
         actions=_actions(words, figures.exposures),
         severity_chart=charts.severities(words, figures) if figures.exposures else "",

@@ -12,6 +12,8 @@ from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.exposures import Source, Verdict
 from kordant_jobs.jobs.reports_generate.rules import (
     PERIODS_BACK,
+    ClosedLine,
+    CloseReason,
     ExposureLine,
     HistoryBar,
     Period,
@@ -34,7 +36,10 @@ def figures_of(facts: ReportFacts, period: Period) -> Iterator[ReportFigures]:
     while len(periods) <= PERIODS_BACK:
         periods.append(period_before(periods[-1]))
     items = _parts(facts.items)
-    sources = _parts(_source_lines(facts.verdicts))
+    is_before = facts.verdicts["checked_on"].map(lambda day: day < period.start_on).astype(bool)
+    sources = _parts(_source_lines(facts.verdicts[~is_before]))
+    before = _parts(_source_lines(facts.verdicts[is_before]))
+    closed = _parts(facts.closed)
     exposures = _parts(_with_newness(facts.exposures, period))
     history = _history(facts.exposures, periods)
     for person in facts.people.sort_values("subscription_id", key=lambda ids: ids.map(str)).to_dict("records"):
@@ -45,13 +50,16 @@ def figures_of(facts: ReportFacts, period: Period) -> Iterator[ReportFigures]:
             time_zone=person["time_zone"],
             period=period,
             items=tuple((row["id"], row["kind"]) for row in items.get(own, ())),
-            sources=_all_sources(sources.get(own, []), _zone(person["time_zone"])),
+            sources=_all_sources(sources.get(own, []), before.get(own, []), _zone(person["time_zone"])),
             exposures=tuple(_exposure(row) for row in exposures.get(own, ())),
             history=tuple(
                 HistoryBar(start_on=one.start_on, end_on=one.end_on, found=int(history.get((own, place), 0)))
                 for place, one in reversed(list(enumerate(periods)))
                 if one.end_on > person["started_at"].date() or place == 0
             ),
+            closed=tuple(_closed(row) for row in closed.get(own, ())),
+            items_added=int(person["items_added"]),
+            items_removed=int(person["items_removed"]),
         )
 
 
@@ -69,8 +77,10 @@ def _source_lines(verdicts: pd.DataFrame) -> pd.DataFrame:
     return by.tail(1).assign(checks=lambda last: by.cumcount().loc[last.index] + 1)
 
 
-def _all_sources(rows: list[dict[str, Any]], zone: ZoneInfo) -> tuple[SourceLine, ...]:
-    """The sources that answered, and those that should have: a source that was not asked is unknown, not left out."""
+def _all_sources(rows: list[dict[str, Any]], before: list[dict[str, Any]], zone: ZoneInfo) -> tuple[SourceLine, ...]:
+    """The sources that answered, and those that should have: our own archive, and those that spoke in the period
+    before. A source that was not asked is unknown, not left out."""
+    was = {row["source"]: Verdict(row["verdict"]) for row in before}
     found = {
         row["source"]: SourceLine(
             source=row["source"],
@@ -78,14 +88,20 @@ def _all_sources(rows: list[dict[str, Any]], zone: ZoneInfo) -> tuple[SourceLine
             reason=row["reason"],
             checks=int(row["checks"]),
             checked_on=row["checked_at"].astimezone(zone).date(),
+            before=was.get(row["source"]),
         )
         for row in rows
     }
-    for source in (Source.DUMPS,):  # which others are on is not known here: they are told when they said something
-        found.setdefault(
-            source.value,
-            SourceLine(source=source.value, verdict=Verdict.UNKNOWN, reason=NOT_CHECKED, checks=0, checked_on=None),
+    for source in (Source.DUMPS.value, *was):
+        unasked = SourceLine(
+            source=source,
+            verdict=Verdict.UNKNOWN,
+            reason=NOT_CHECKED,
+            checks=0,
+            checked_on=None,
+            before=was.get(source),
         )
+        found.setdefault(source, unasked)
     return tuple(found[source] for source in sorted(found))
 
 
@@ -116,6 +132,16 @@ def _history(exposures: pd.DataFrame, periods: list[Period]) -> dict[tuple[UUID,
     after = edges.searchsorted(pd.DatetimeIndex(exposures["first_seen_at"]), side="right")
     counted = exposures.assign(place=len(periods) - after).groupby(["subscription_id", "place"]).size().reset_index()
     return {(own, int(place)): int(count) for own, place, count in counted.itertuples(index=False)}
+
+
+def _closed(row: dict[str, Any]) -> ClosedLine:
+    return ClosedLine(
+        exposure_id=row["exposure_id"],
+        breach_name=row["breach_name"],
+        breach_source=row["breach_source"],
+        breach_title=row["breach_title"],
+        reason=CloseReason(row["reason"]),
+    )
 
 
 def _exposure(row: dict[str, Any]) -> ExposureLine:

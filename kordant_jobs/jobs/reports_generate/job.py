@@ -168,6 +168,7 @@ def make_op(
             storage=report_storage,
             progress=progress,
             force=plan.force,
+            today=datetime.now(UTC).date(),
         )
         if made.failed:
             context.log.warning(f"{made.failed} reports could not be made and are left out.")

@@ -14,11 +14,23 @@ from uuid import UUID
 from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.exposures import Verdict
 
-EDITION = 1
+EDITION = 2
 """Counts up whenever the report's looks or words change so much that old ones should be made again."""
 
 PERIODS_BACK = 5
 """How many earlier periods the trend shows beside this one."""
+
+
+class CloseReason(StrEnum):
+    """Why an exposure that was open is so no more."""
+
+    NOT_ME = "not_me"
+    """The subscriber said that it is not theirs."""
+    CLOSED = "closed"
+    NOT_WATCHED = "not_watched"
+    """Its identifier is no longer watched."""
+    WITHDRAWN = "withdrawn"
+    """The breach turned out to be none, or none to tell of."""
 
 
 class ReportKind(StrEnum):
@@ -58,6 +70,18 @@ def period_before(period: Period) -> Period:
     return Period(kind=period.kind, start_on=before, end_on=start)
 
 
+def is_told(period: Period, today: date) -> bool:
+    """Whether subscribers are told of a report of this period that is made `today`: only of the last one that is
+    over, so that making up for old periods sends nothing. Who asks for a report gets it from whom they asked.
+
+    >>> june = Period(kind=ReportKind.MONTHLY, start_on=date(2026, 6, 1), end_on=date(2026, 7, 1))
+    >>> [is_told(june, day) for day in (date(2026, 6, 30), date(2026, 7, 1), date(2026, 7, 30), date(2026, 7, 31))]
+    [False, True, True, False]
+    """
+    scheduled = period.kind is not ReportKind.ON_DEMAND
+    return scheduled and period.end_on <= today < period.end_on + (period.end_on - period.start_on)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceLine:
     """What one source said in the period: its last word, and on how many days it was asked. Days, since a report that
@@ -69,6 +93,8 @@ class SourceLine:
     checks: int
     checked_on: date | None
     """In the subscriber's time zone."""
+    before: Verdict | None = None
+    """Its last word in the period before, None when it said nothing then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +113,17 @@ class ExposureLine:
     breach_domain: str
     breached_on: date | None
     data_classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedLine:
+    """One exposure that was told and open, and was closed within the period."""
+
+    exposure_id: UUID
+    breach_name: str
+    breach_source: str
+    breach_title: str
+    reason: CloseReason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +147,14 @@ class ReportFigures:
     sources: tuple[SourceLine, ...]
     exposures: tuple[ExposureLine, ...]
     history: tuple[HistoryBar, ...]
+    closed: tuple[ClosedLine, ...] = ()
+    items_added: int = 0
+    items_removed: int = 0
+
+    @property
+    def first_period(self) -> bool:
+        """Whether the subscription began in this period, so that there is none to compare it with."""
+        return len(self.history) < 2
 
     @property
     def new(self) -> list[ExposureLine]:
@@ -139,6 +184,7 @@ class ReportFigures:
             "items": len(self.items),
             "new": len(self.new),
             "open": len(self.exposures),
+            "closed": len(self.closed),
             "by_severity": by_severity(self.exposures),
             "sources": {one.source: one.verdict.value for one in self.sources},
             "exposure_ids": [str(one.exposure_id) for one in self.exposures],

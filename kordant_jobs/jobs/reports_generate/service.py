@@ -6,19 +6,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import Engine
 
+from kordant_jobs.domain.reports import storage_key
 from kordant_jobs.errors import KeyringError, SetupError, TransientError
 from kordant_jobs.jobs.reports_generate.content import Opened, write_report
 from kordant_jobs.jobs.reports_generate.figures import figures_of
 from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage
 from kordant_jobs.jobs.reports_generate.pool import Renderers
 from kordant_jobs.jobs.reports_generate.renderer import page_of
-from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures
+from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures, is_told, period_before
 from kordant_jobs.ports import ReportStorage
-from kordant_jobs.store import reports
+from kordant_jobs.store import report_notices, report_retention, reports
 from kordant_jobs.store.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.progress import Progress
 from kordant_jobs.store.reports import ReportFacts, ReportRow
@@ -78,16 +80,18 @@ def generate(
     progress: Progress,
     force: bool = False,
     processes: int | None = None,
+    today: date | None = None,
 ) -> ReportSummary:
     """Make the reports of these subscriptions. Safe to repeat: one whose figures did not change is left as it is,
     unless `force`. More than a few are laid out by `processes` processes of their own (unset: one a core), which
-    end with this call.
+    end with this call. `today` decides whether their subscribers are told of them (unset: they are not).
 
     Raises:
         TransientError: a report could not be stored. Those made before it are kept.
         SetupError: the machine lacks what PDFs need.
     """
     total = ReportSummary()
+    told = today is not None and is_told(period, today)
     with Renderers(processes) as renderers:
         for start in range(0, len(subscription_ids), BATCH):
             total += _generate_batch(
@@ -99,6 +103,7 @@ def generate(
                 progress=progress,
                 renderers=renderers,
                 force=force,
+                told=told,
             )
     return total
 
@@ -113,9 +118,17 @@ def _generate_batch(
     progress: Progress,
     renderers: Renderers,
     force: bool,
+    told: bool,
 ) -> ReportSummary:
     with db.connect() as connection:
-        facts = reports.facts(connection, batch, start=period.start_on, end=period.end_on)
+        facts = reports.facts(
+            connection,
+            batch,
+            kind=period.kind,
+            before=period_before(period).start_on,
+            start=period.start_on,
+            end=period.end_on,
+        )
         known = reports.known_figures(connection, batch, kind=period.kind, start=period.start_on, end=period.end_on)
         keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
     sealed = _SealedFacts(facts, keys)
@@ -135,26 +148,29 @@ def _generate_batch(
             if pdf is None:
                 total += ReportSummary(failed=1)
             else:
-                rows.append(_row(figures, pdf, storage))
+                rows.append(_row(figures, pdf, storage, db))
                 total += ReportSummary(made=1, pages=pdf.pages)
             progress.advance(1, "making reports")
             if len(rows) >= SAVE_EVERY:
-                _save(db, rows)
+                _save(db, rows, told=told)
     finally:
-        _save(db, rows)
+        _save(db, rows, told=told)
     return total
 
 
-def _save(db: Engine, rows: list[ReportRow]) -> None:
-    """Write the rows and empty the list."""
+def _save(db: Engine, rows: list[ReportRow], *, told: bool) -> None:
+    """Write the rows, with the notifications that they are there, and empty the list."""
     if rows:
         with db.begin() as connection:
-            reports.save(connection, rows)
+            saved = reports.save(connection, rows)
+            if told:
+                report_notices.queue(connection, saved)
         rows.clear()
 
 
-def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage) -> ReportRow:
-    """The stored report's row; the file is there before the row is."""
+def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage, db: Engine) -> ReportRow:
+    """The stored report's row; the file is there before the row is, and nobody deletes it meanwhile."""
+    report_retention.spare(db, storage_key(pdf.content))
     key = storage.put(pdf.content)
     return ReportRow(
         subscription_id=figures.subscription_id,

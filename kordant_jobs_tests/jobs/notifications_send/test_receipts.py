@@ -119,8 +119,8 @@ class Client:
 
         return asyncio.run(ask())
 
-    def get(self, path: str) -> httpx.Response:
-        return self._ask("GET", path)
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self._ask("GET", path, **more)
 
     def post(self, path: str, **more: Any) -> httpx.Response:
         return self._ask("POST", path, **more)

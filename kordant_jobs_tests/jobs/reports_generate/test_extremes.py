@@ -69,7 +69,11 @@ def headings(content: ReportContent) -> set[str]:
     """What the report's sections are called."""
     say = wording(Locale(content.lang)).say
     fixed = ("What we checked", "What to do", "Open exposures by severity", "First seen, by period")
-    return {say(one) for one in (*fixed, "How to read this report")} | {table.title for table in content.tables}
+    return (
+        {say(one) for one in (*fixed, "How to read this report")}
+        | {content.changes_title}
+        | {table.title for table in content.tables}
+    )
 
 
 def test_no_text_leaves_the_page_or_runs_into_its_foot(name: str) -> None:

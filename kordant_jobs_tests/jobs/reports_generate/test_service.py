@@ -17,13 +17,22 @@ from kordant_jobs.domain.alerts import Severity
 from kordant_jobs.domain.exposures import Judgement, Verdict
 from kordant_jobs.errors import TransientError
 from kordant_jobs.jobs.reports_generate import service
+from kordant_jobs.jobs.reports_generate.figures import figures_of
 from kordant_jobs.jobs.reports_generate.pool import IN_PROCESS_MAX
-from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind
+from kordant_jobs.jobs.reports_generate.rules import CloseReason, Period, ReportFigures, ReportKind, period_before
 from kordant_jobs.jobs.reports_generate.service import ReportScope, ReportSummary
+from kordant_jobs.store import reports as store_reports
 from kordant_jobs.store import subscribers
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.progress import Progress
-from kordant_jobs.store.schema import reports, source_verdicts, subscriptions
+from kordant_jobs.store.schema import (
+    exposures,
+    notification_outbox,
+    reports,
+    source_verdicts,
+    subscriptions,
+    watchlist_items,
+)
 from kordant_jobs.store.schema import subscribers as subscribers_table
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach, add_exposure, add_verdict
@@ -215,3 +224,102 @@ def test_more_than_a_few_reports_are_made_by_processes_and_one_broken_stops_no_o
     for person in people[:2]:
         make(db, keyring, tmp_path, ReportScope(subscription_ids=(person.subscription_id,)), force=True)
     assert {one: row.content_sha256 for one, row in rows(db).items()} == by_processes
+
+
+def _figures(db: Engine, person: Person, period: Period = JUNE) -> ReportFigures:
+    with db.connect() as connection:
+        facts = store_reports.facts(
+            connection,
+            [person.subscription_id],
+            kind=period.kind,
+            before=period_before(period).start_on,
+            start=period.start_on,
+            end=period.end_on,
+        )
+    (found,) = figures_of(facts, period)
+    return found
+
+
+def _closed(db: Engine, exposure_id: UUID, day: date, **more: Any) -> None:
+    with db.begin() as connection:
+        moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        connection.execute(
+            sa.update(exposures).where(exposures.c.id == exposure_id).values(dismissed_at=moment, **more)
+        )
+
+
+def test_what_was_closed_in_the_period_is_told_with_its_reason(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example")
+    (item_id,) = person.items.values()
+    ids = {}
+    for name in ("Mine", "Fixed", "Long", "Later", "Fake", "Open"):
+        add_alert(db, person.subscription_id, item_id, add_breach(db, name), seen_at=MAY)
+        with db.connect() as connection:
+            ids[name] = connection.execute(
+                sa.select(exposures.c.id).where(exposures.c.breach_name == name)
+            ).scalar_one()
+    may = Period(kind=ReportKind.MONTHLY, start_on=date(2026, 5, 1), end_on=date(2026, 6, 1))
+    service.generate(
+        [person.subscription_id],
+        may,
+        db=db,
+        keyring=keyring,
+        storage=LocalReportStorage(tmp_path),
+        progress=Progress(db, "run"),
+    )
+    _closed(db, ids["Mine"], date(2026, 6, 3), judgement=Judgement.NOT_ME)
+    _closed(db, ids["Fixed"], date(2026, 6, 30))
+    _closed(db, ids["Long"], date(2026, 5, 30))
+    _closed(db, ids["Later"], date(2026, 7, 1))
+    with db.begin() as connection:
+        values = {"judgement": Judgement.NOT_A_BREACH}
+        connection.execute(sa.update(exposures).where(exposures.c.id == ids["Fake"]).values(**values))
+    found = _figures(db, person)
+    assert {(one.breach_title, one.reason) for one in found.closed} == {
+        ("Mine", CloseReason.NOT_ME),
+        ("Fixed", CloseReason.CLOSED),
+        ("Fake", CloseReason.WITHDRAWN),
+    }
+    assert [one.breach_title for one in found.exposures] == ["Open"]
+
+
+def test_an_identifier_that_is_watched_no_more_takes_its_exposures_with_it(db: Engine, keyring: Keyring) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example")
+    (item_id,) = person.items.values()
+    add_alert(db, person.subscription_id, item_id, add_breach(db), seen_at=MAY)
+    with db.begin() as connection:
+        values = {"removed_at": datetime(2026, 6, 5, tzinfo=UTC)}
+        connection.execute(sa.update(watchlist_items).where(watchlist_items.c.id == item_id).values(**values))
+    found = _figures(db, person)
+    assert [one.reason for one in found.closed] == [CloseReason.NOT_WATCHED]
+    assert (found.exposures, found.items_removed) == ((), 1)
+
+
+def test_a_source_that_was_not_asked_again_is_unknown_and_its_last_word_is_kept_for_comparison(
+    db: Engine, keyring: Keyring
+) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example")
+    for source in ("dumps", "leakcheck"):
+        add_verdict(db, person.subscription_id, Verdict.CLEAN, source=source, checked_at=MAY)
+    add_verdict(db, person.subscription_id, Verdict.CLEAN)
+    told = {one.source: (one.verdict, one.before) for one in _figures(db, person).sources}
+    assert told == {"dumps": (Verdict.CLEAN, Verdict.CLEAN), "leakcheck": (Verdict.UNKNOWN, Verdict.CLEAN)}
+
+
+def test_a_scheduled_report_is_told_of_once_with_its_row(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = affected(db, keyring)
+
+    def told() -> int:
+        query = sa.select(sa.func.count()).where(notification_outbox.c.report_id.is_not(None))
+        with db.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    make(db, keyring, tmp_path, today=date(2026, 9, 1))
+    assert told() == 0, "made up for a period long over"
+    for _ in range(2):
+        make(db, keyring, tmp_path, today=date(2026, 7, 1), force=True)
+        assert told() == 1
+    (item_id,) = person.items.values()
+    add_alert(db, person.subscription_id, item_id, add_breach(db, "Another"))
+    assert make(db, keyring, tmp_path, today=date(2026, 7, 2)).made == 1
+    assert told() == 1, "what is made again is opened by the link that was sent"

@@ -1,0 +1,123 @@
+"""The words of the mail that says that a report is ready, in the subscriber's language. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from kordant_jobs.domain.exposures import Verdict
+from kordant_jobs.domain.reports import LINK_LASTS, report_link
+from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.letter import one_line
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.report_notices import ReportNoticeRow
+from kordant_jobs.wording import Wording, wording
+
+ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportLinks:
+    """Makes the links that open a report for a while, without signing in.
+
+    `public_url` is where `notifications serve` is reached.
+    """
+
+    keyring: Keyring
+    public_url: str
+
+    def link(self, row: ReportNoticeRow, now: datetime) -> str:
+        """A link to the report, good for `LINK_LASTS` from `now` on. It holds an id and no personal data."""
+        return report_link(
+            f"{self.public_url.rstrip('/')}/reports",
+            row.report_id,
+            expires_at=now + LINK_LASTS,
+            key=self.keyring.report_link_key,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportLetter:
+    """The parts of one mail about a report, none of it marked up."""
+
+    locale: str
+    subject: str
+    preview: str
+    severity: str
+    greeting: str
+    headline: str
+    result: str
+    advice: str
+    open_word: str
+    open_link: str | None = field(repr=False)
+    footer: list[str]
+
+
+def report_subject(words: Wording, row: ReportNoticeRow) -> str:
+    """Which report it is; what it says stays inside, since a subject is shown on locked screens."""
+    match row.kind:
+        case "weekly":
+            return words.say("Your weekly protection report is ready")
+        case "monthly":
+            return words.say("Your monthly protection report is ready")
+        case _:
+            return words.say("Your protection report is ready")
+
+
+def _result(words: Wording, row: ReportNoticeRow) -> str:
+    """What it says in a sentence. Never an all clear over an unknown."""
+    gap = row.overall == Verdict.UNKNOWN or Verdict.UNKNOWN in row.sources.values()
+    if row.new:
+        said = words.count(
+            "It tells of %(number)s new exposure of your data, and what to do about it.",
+            "It tells of %(number)s new exposures of your data, and what to do about them.",
+            row.new,
+        )
+    elif row.open:
+        said = words.count(
+            "Nothing new was found; %(number)s exposure is still open.",
+            "Nothing new was found; %(number)s exposures are still open.",
+            row.open,
+        )
+    elif not gap:
+        return words.say("Nothing is open, and every source was checked.")
+    else:
+        said = words.say("Nothing was found in what could be checked.")
+    if gap:
+        said += " " + words.say("Not every source could be checked; the report says which, and why.")
+    return said
+
+
+def write_report_letter(row: ReportNoticeRow, name: str, *, link: str | None) -> ReportLetter:
+    """The words of the mail for one report; without a link it says where else the report is."""
+    words = wording(Locale(row.locale))
+    result = _result(words, row)
+    advice = (
+        words.count(
+            "The link opens the report for %(number)s day, without a password. Do not pass it on.",
+            "The link opens the report for %(number)s days, without a password. Do not pass it on.",
+            LINK_LASTS // ONE_DAY,
+        )
+        if link
+        else words.say("Sign in to Kordant to read it.")
+    )
+    return ReportLetter(
+        locale=row.locale,
+        subject=report_subject(words, row),
+        preview=result,
+        severity=row.severity,
+        greeting=words.say("Hello %(name)s,", name=one_line(name, 120)) if name.strip() else words.say("Hello,"),
+        headline=words.say(
+            "Your report for %(first)s to %(last)s is ready",
+            first=words.day(row.period_start_on),
+            last=words.day(row.period_end_on - ONE_DAY),
+        ),
+        result=result,
+        advice=advice,
+        open_word=words.say("Open the report (PDF)"),
+        open_link=link,
+        footer=[
+            words.say("You get this mail because your subscription includes a report."),
+            words.say("We never ask for a password, and no mail of ours needs one."),
+        ],
+    )
