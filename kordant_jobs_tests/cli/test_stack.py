@@ -19,6 +19,8 @@ from kordant_jobs.cli import stack
 from kordant_jobs.cli.dagster_home import prepare_storage
 from kordant_jobs.errors import PermanentError
 
+pytestmark = pytest.mark.long
+
 DEFINITIONS = """
 import os, time
 import dagster as dg
