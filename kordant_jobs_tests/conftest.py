@@ -14,6 +14,8 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
 
 from kordant_jobs.settings import Settings, load_settings
@@ -23,6 +25,15 @@ from kordant_jobs.store.keyring import Keyring
 
 MASTER_KEY = bytes(range(32))
 EXTERNAL = os.environ.get("KORDANT_DATABASE_URL")
+
+# A property claims nothing about time: a machine that is busy for 200 ms, or makes values slowly, is no failure.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long modules first: one that a worker begins last keeps the other waiting for minutes."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session")

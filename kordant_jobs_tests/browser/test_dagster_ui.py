@@ -17,6 +17,7 @@ from kordant_jobs_tests.browser.world import PEOPLE, SEED
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
     pytest.mark.timeout(300),
 ]

@@ -15,6 +15,7 @@ from kordant_jobs_tests.browser.conftest import CHROMIUM, System
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.long,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
     pytest.mark.timeout(300),
 ]

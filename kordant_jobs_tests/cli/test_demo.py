@@ -33,7 +33,7 @@ ARGUMENTS = ("--seed", str(SEED), "--subscribers", str(SUBSCRIBERS), "--lines", 
 
 LOOK_BYTES = 32 * 1024 * 1024
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)

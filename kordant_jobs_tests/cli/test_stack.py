@@ -21,6 +21,8 @@ from kordant_jobs.cli.dagster_home import prepare_storage
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.settings import Settings
 
+pytestmark = pytest.mark.long
+
 DEFINITIONS = """
 import os, time
 import dagster as dg

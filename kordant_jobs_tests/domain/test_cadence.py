@@ -123,7 +123,7 @@ CRONS = ["*/15 2-5 * * *", "0 2 * * *", "30 0-3 * * *", "*/30 * * * *"]
     edit_at=st.integers(0, 30),
     subscription=st.tuples(st.integers(1, 31), st.integers(0, SLOTS - 1)),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_happens_everybody_due_is_served_exactly_once(
     zone: str,
     cron: str,
@@ -168,7 +168,7 @@ def test_whatever_happens_everybody_due_is_served_exactly_once(
     slot=st.integers(0, SLOTS - 1),
     day=st.integers(1, 31),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_next_due_moment_is_when_it_is_served(cadence: Cadence, after: int, slot: int, day: int) -> None:
     row = replace(DAILY, cadence=cadence, cron="0 2,9,17 * * *")
     anchor = {Cadence.DAILY: 0, Cadence.WEEKLY: (day - 1) % 7 + 1, Cadence.MONTHLY: day}[cadence]

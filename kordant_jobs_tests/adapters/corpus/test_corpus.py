@@ -64,7 +64,7 @@ _rows = st.tuples(_indexes, st.integers(1, 9) | st.integers(1, NARROW_LINES * 2)
 
 
 @given(batches=st.lists(st.lists(_rows, max_size=40), max_size=5), others=st.lists(_indexes, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_found_is_what_went_in(
     batches: list[list[Row]], others: list[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -102,7 +102,7 @@ _broken = st.builds(lambda line: line.replace(b"9", b"\xe9"), _lines)
 
 
 @given(lines=st.lists(_lines | _broken, min_size=1, max_size=25), ends=st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_each_line_says_the_same_either_way(
     lines: list[bytes], ends: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

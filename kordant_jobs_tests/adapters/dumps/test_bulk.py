@@ -37,13 +37,13 @@ def _both(kind: IdentifierKind, values: list[str | None], region: str) -> None:
     values=st.lists(st.one_of(st.none(), raw_values, _junk, _addresses, _numbers), max_size=20),
     region=st.sampled_from(["US", "GB", "BR", "IT", "AR", "RU", "CA", "ZZ"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_bulk_equals_scalar_for_every_kind(kind: IdentifierKind, values: list[str | None], region: str) -> None:
     _both(kind, values, region)
 
 
 @given(values=st.lists(_addresses, max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_bulk_equals_scalar_for_addresses_at_their_limits(values: list[str | None]) -> None:
     _both(IdentifierKind.EMAIL, values, "US")
 
@@ -52,7 +52,7 @@ def test_bulk_equals_scalar_for_addresses_at_their_limits(values: list[str | Non
     values=st.lists(_numbers, max_size=30),
     region=st.sampled_from(["US", "GB", "BR", "CN", "DE", "CA", "KZ", "MX"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_bulk_equals_scalar_for_phone_numbers(values: list[str | None], region: str) -> None:
     _both(IdentifierKind.PHONE, values, region)
 

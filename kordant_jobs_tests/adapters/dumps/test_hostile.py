@@ -249,7 +249,7 @@ _texts = st.one_of(
     block_bytes=st.sampled_from([1, 16, 1 << 20]),
 )
 @example(data=b"email\n", tail=b"\n", magic=b"", shape=DumpShape.CSV, block_bytes=16)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes_give_batches_or_dump_unreadable(
     tmp_path_factory: pytest.TempPathFactory,
     data: bytes,

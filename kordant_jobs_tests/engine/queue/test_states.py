@@ -143,9 +143,7 @@ def test_no_order_of_events_breaks_the_states(queue: Engine) -> None:
 
     run_state_machine_as_test(
         OnThisDatabase,
-        settings=settings(
-            max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=12, stateful_step_count=20, suppress_health_check=list(HealthCheck)),
     )
 
 

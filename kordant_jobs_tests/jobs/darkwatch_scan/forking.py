@@ -1,7 +1,8 @@
 """Runs jobs in forked children, so that a test can kill one: python -m …forking, then a job's name a line.
 
 Prints the child's pid, and `ended CODE` when it is gone. The children are what Dagster's own run worker is: a process
-that executes a job on the instance that DAGSTER_HOME names. Nothing here starts a thread before it forks.
+that executes a job on the instance that DAGSTER_HOME names. Everything is imported and warmed up before the first
+fork, as the engine's own warm process does it, so that a child's time is the job's.
 """
 
 from __future__ import annotations
@@ -11,24 +12,28 @@ import sys
 
 import dagster as dg
 
-from kordant_jobs.definitions import defs
+from kordant_jobs.engine.launcher.warm import prepare
+from kordant_jobs.settings import load_settings
 
 
-def _run(job: str) -> int:
-    with dg.DagsterInstance.get() as instance:
-        result = defs.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False)
-        return 0 if result.success else 1
+def _run(job: dg.JobDefinition, instance: dg.DagsterInstance) -> int:
+    result = job.execute_in_process(instance=instance, raise_on_error=False)
+    return 0 if result.success else 1
 
 
 def main() -> None:
     """Serve until standard input ends."""
+    instance = prepare(load_settings())
+    from kordant_jobs.definitions import defs  # once prepared: NumPy may start no thread
+
     print("ready", flush=True)
     for line in sys.stdin:
+        job = defs.resolve_job_def(line.strip())
         pid = os.fork()
         if pid == 0:
             code = 2
             try:
-                code = _run(line.strip())
+                code = _run(job, instance)
             finally:
                 os._exit(code)
         print(pid, flush=True)

@@ -32,6 +32,8 @@ from kordant_jobs.store import database, subscribers
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import SETTLED, Bench, bench_in
 
+pytestmark = pytest.mark.long
+
 KILLS = 10
 KEPT = {"TalkTavern", "SpamSpire"}
 """Two dumps of the ten are enough: SQL, and one whose exposures are not told."""
