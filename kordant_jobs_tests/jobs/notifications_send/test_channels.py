@@ -399,10 +399,10 @@ def ids_of(found: Iterable[Any]) -> set[UUID]:
     return {row.id for row in found}
 
 
-def test_two_senders_share_digests_without_splitting_one(db: Engine, keyring: Keyring) -> None:
+def test_two_senders_share_digests_without_splitting_one(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = person_with(db, keyring, alerts=6)
     choose(db, person, Mode.DAILY)
-    send(db, keyring, [mail_outlet(MaildirTransport(Path("/nowhere")), SENDER)])
+    send(db, keyring, [mail_outlet(MaildirTransport(tmp_path), SENDER)])
     time_passes(db)
     with db.begin() as first:
         mine = outbox.claim_digests(first, channel=Channel.EMAIL, limit=1, lease=timedelta(minutes=1))
