@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -72,13 +73,22 @@ def database_at(url: str, name: str) -> str:
     return database.normal_url(url).set(database=name).render_as_string(hide_password=False)
 
 
+@contextmanager
+def copy_of(admin_url: str, template: str) -> Iterator[str]:
+    """The name of a copy of a database, which goes away afterwards."""
+    name = f"test_{uuid4().hex}"
+    _admin(admin_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield name
+    finally:
+        _admin(admin_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def database_url(admin_url: str, template: str) -> Iterator[str]:
     """A fresh migrated database of this test's own."""
-    name = f"test_{uuid4().hex}"
-    _admin(admin_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield database_at(admin_url, name)
-    _admin(admin_url, f"DROP DATABASE {name} WITH (FORCE)")
+    with copy_of(admin_url, template) as name:
+        yield database_at(admin_url, name)
 
 
 @pytest.fixture

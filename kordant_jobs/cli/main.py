@@ -62,6 +62,23 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from kordant_jobs.cli.version import version_of
+
+        out.print(f"kordant-jobs {version_of()}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and stop.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The background jobs of an identity-protection service, on Dagster and Postgres."""
+
+
 @app.command()
 def up(
     port: Annotated[int | None, typer.Option(help="Port of the UI; the next free one if it is taken.")] = None,

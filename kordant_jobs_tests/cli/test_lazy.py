@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import typer
 
+from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.main import GROUPS
+from kordant_jobs.cli.version import version_of
 
 HEAVY = "{'sqlalchemy', 'dagster', 'pandas', 'polars', 'pydantic'}"
 
@@ -31,3 +35,26 @@ def test_the_help_imports_nothing_heavy_and_names_every_command() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "heavy: []" in done.stdout
     assert all(f" {name} " in done.stdout for name in (*GROUPS, "up", "demo", "test"))
+
+
+def test_the_version_is_the_packages_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from kordant_jobs.cli.main import app\n"
+        "try: app(['--version'])\n"
+        f"except SystemExit as end: print('ended', end.code, 'heavy:', sorted({HEAVY} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    wanted = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["version"]
+    assert done.stdout.splitlines() == [f"kordant-jobs {wanted}", "ended 0 heavy: []"]
+
+
+def test_outside_of_a_checkout_the_version_is_that_of_the_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = tmp_path / "kordant_jobs-7.8.9.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: kordant-jobs\nVersion: 7.8.9\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert version_of(tmp_path / "no-checkout") == "7.8.9"
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "another"\nversion = "1"\n')
+    assert version_of(tmp_path) == "7.8.9"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -16,26 +15,20 @@ from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.dagster_private import PooledEventLogStorage, PooledRunStorage
 from kordant_jobs.engine.launcher.warm_up import warm_up
 from kordant_jobs.store import database
-from kordant_jobs_tests.conftest import database_at
+from kordant_jobs_tests.conftest import copy_of, database_at
 
 
 @pytest.fixture(scope="module")
 def instance(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
     """An instance on a database of this module's own."""
-    name = f"test_{uuid4().hex}"
-    admin = sa.create_engine(database.normal_url(admin_url), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_bytes((CHECKOUT / "dagster.yaml").read_bytes())
-    with pytest.MonkeyPatch.context() as environ:
+    with copy_of(admin_url, template) as name, pytest.MonkeyPatch.context() as environ:
         environ.setenv("KORDANT_DAGSTER_URL", database.dagster_url(database_at(admin_url, name)))
         environ.setenv("DAGSTER_HOME", str(home))
         with dagster_private.open_instance_with_tables(home) as opened:
             yield opened
             dagster_private.pool_of(opened).dispose()
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 def new_run(instance: DagsterInstance) -> DagsterRun:

@@ -9,16 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-import sqlalchemy as sa
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
-from kordant_jobs.store import database
-from kordant_jobs_tests.conftest import database_at
+from kordant_jobs_tests.conftest import copy_of, database_at
 from kordant_jobs_tests.engine import toy_definitions
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
 
@@ -27,14 +24,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # half a minute to st
 
 @pytest.fixture(scope="module")
 def system(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    admin = sa.create_engine(database.normal_url(admin_url), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    name = f"test_{uuid4().hex}"
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    with system_on(database_at(admin_url, name), tmp_path_factory.mktemp("system")) as made:
+    with (
+        copy_of(admin_url, template) as name,
+        system_on(database_at(admin_url, name), tmp_path_factory.mktemp("system")) as made,
+    ):
         yield made
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 def chore(**config: object) -> dict[str, object]:

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-import sqlalchemy as sa
 from dagster import DagsterInstance, DagsterRun
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 
@@ -26,7 +25,7 @@ from kordant_jobs.engine.launcher.starter import WarmWatcher
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.errors import TransientError
 from kordant_jobs.store import database
-from kordant_jobs_tests.conftest import database_at
+from kordant_jobs_tests.conftest import copy_of, database_at
 from kordant_jobs_tests.engine.launcher import definitions_for_tests
 
 MODULE = definitions_for_tests.__name__
@@ -128,13 +127,10 @@ class Site:
 @pytest.fixture(scope="module")
 def make_site(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Site]]:
     """Sites on databases of their own."""
-    sites: list[tuple[Site, str]] = []
-    admin = sa.create_engine(database.normal_url(admin_url), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    after = ExitStack()
 
     def make() -> Site:
-        name = f"test_{uuid4().hex}"
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        name = after.enter_context(copy_of(admin_url, template))
         folder = tmp_path_factory.mktemp("site")
         url = database_at(admin_url, name)
         environ = {
@@ -161,15 +157,11 @@ def make_site(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFa
                     del os.environ[key]
                 else:
                     os.environ[key] = value
-        sites.append((Site(folder=folder, environ=environ, instance=instance), name))
-        return sites[-1][0]
+        after.callback(dagster_private.pool_of(instance).dispose)
+        return after.enter_context(closing(Site(folder=folder, environ=environ, instance=instance)))
 
-    yield make
-    for site, name in sites:
-        site.close()
-        dagster_private.pool_of(site.instance).dispose()
-        with admin.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    with after:
+        yield make
 
 
 @pytest.fixture(scope="module")

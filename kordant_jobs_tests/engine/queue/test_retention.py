@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
 from kordant_jobs.engine.queue.retention import Keep, Pruned, prune
 from kordant_jobs.engine.testing import FakeClock, drain, statuses
 from kordant_jobs.store import database
+from kordant_jobs_tests.conftest import copy_of, database_at
 from kordant_jobs_tests.engine.queue.test_operate import ROWS, fail
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy
 
@@ -23,12 +25,19 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COUNTED = ("runs", "run_tags", "event_logs", "job_ticks")
 
 
+@pytest.fixture(scope="module")
+def template(admin_url: str, template: str) -> Iterator[str]:
+    """The migrated database with Dagster's tables in it as well, which take seconds to make."""
+    with copy_of(admin_url, template) as name:
+        url = database.dagster_url(database_at(admin_url, name))
+        for storage in (PostgresRunStorage, PostgresEventLogStorage, PostgresScheduleStorage):
+            storage(url, should_autocreate_tables=True)._engine.dispose()
+        yield name
+
+
 @pytest.fixture
-def history(db: Engine, database_url: str) -> Engine:
+def history(db: Engine) -> Engine:
     """Dagster's tables with 30 runs of each status, one a day back from NOW, each with 16 events, and hourly ticks."""
-    url = database.dagster_url(database_url)
-    for storage in (PostgresRunStorage, PostgresEventLogStorage, PostgresScheduleStorage):
-        storage(url, should_autocreate_tables=True)._engine.dispose()
     with db.begin() as connection:
         connection.execute(
             sa.text("""

@@ -7,13 +7,11 @@ import hmac
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
-from starlette.testclient import TestClient
 
 from kordant_jobs.adapters.sources.fakes.hibp import TEST_KEY, FakeHibp
 from kordant_jobs.adapters.sources.fakes.server import FakeServer
@@ -34,6 +32,7 @@ from kordant_jobs.store import database
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.scans import Scope
 from kordant_jobs.triggers import price_list
+from kordant_jobs_tests.asgi import Client
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
@@ -155,27 +154,26 @@ def test_what_does_not_prove_itself_or_is_none_is_refused(
         _accept(bench, body, headers)
     assert refused.value.status == status
     assert bench.rows("SELECT count(*) FROM kordant.job_requests") == [(0,)]
-    with TestClient(range_webhook(bench.db, bench.keyring, SECRET)) as client:
-        assert client.post(PATH, content=body, headers=headers).status_code == status
+    client = Client(range_webhook(bench.db, bench.keyring, SECRET))
+    assert client.post(PATH, content=body, headers=headers).status_code == status
 
 
 def test_a_signature_is_as_good_as_the_token(bench: Bench) -> None:
     _watch(bench, "ann@example.com")
     body = _body("ann@example.com")
-    with TestClient(range_webhook(bench.db, bench.keyring, SECRET)) as client:
-        answer = client.post(PATH, content=body, headers=_signed(body))
-        assert (answer.status_code, answer.json()) == (200, {"queued": True})
-        assert client.get(PATH).status_code == 405
+    client = Client(range_webhook(bench.db, bench.keyring, SECRET))
+    answer = client.post(PATH, content=body, headers=_signed(body))
+    assert (answer.status_code, answer.json()) == (200, {"queued": True})
+    assert client.get(PATH).status_code == 405
 
 
 def test_without_a_secret_nothing_is_taken(bench: Bench) -> None:
-    with TestClient(range_webhook(bench.db, bench.keyring, None)) as client:
-        assert client.post(PATH, content=_body("a@b.example"), headers={"Authorization": "Bearer "}).status_code == 401
+    client = Client(range_webhook(bench.db, bench.keyring, None))
+    assert client.post(PATH, content=_body("a@b.example"), headers={"Authorization": "Bearer "}).status_code == 401
 
 
 def test_when_it_cannot_be_queued_it_is_to_be_pushed_again(bench: Bench) -> None:
     gone = database.create_engine("postgresql://nobody@127.0.0.1:9/none")
-    app: Any = range_webhook(gone, bench.keyring, SECRET)
-    with TestClient(app) as client:
-        answer = client.post(PATH, content=_body("ann@example.com"), headers=BEARER)
+    client = Client(range_webhook(gone, bench.keyring, SECRET))
+    answer = client.post(PATH, content=_body("ann@example.com"), headers=BEARER)
     assert (answer.status_code, "retry-after" in answer.headers) == (429, True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -26,10 +25,10 @@ from kordant_jobs.jobs.notifications_send.web import Doors, application
 from kordant_jobs.store import notification_choices
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.schema import contact_addresses, notification_outbox, suppressions
+from kordant_jobs_tests.asgi import PUBLIC, Client
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 
-PUBLIC = "https://k.example"
 BOUNCE = """\
 From: MAILER-DAEMON@mx.example
 To: alerts@kordant.example
@@ -106,26 +105,6 @@ def test_what_is_no_bounce_of_ours_is_none(content: bytes) -> None:
         receipts.read_bounce(content, domain="kordant.example")
 
 
-class Client:
-    """Asks the application as the world outside would."""
-
-    def __init__(self, doors: Doors) -> None:
-        self._transport = httpx.ASGITransport(app=application(doors))
-
-    def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(transport=self._transport, base_url=PUBLIC) as client:
-                return await client.request(method, path, **more)
-
-        return asyncio.run(ask())
-
-    def get(self, path: str, **more: Any) -> httpx.Response:
-        return self._ask("GET", path, **more)
-
-    def post(self, path: str, **more: Any) -> httpx.Response:
-        return self._ask("POST", path, **more)
-
-
 class World:
     """A sent notification over one channel, and the application."""
 
@@ -150,7 +129,7 @@ class World:
             twilio_token="t0ken",
             webhook_secret="s3cret",
         )
-        self.client = Client(doors)
+        self.client = Client(application(doors))
 
     @property
     def row(self) -> Any:
@@ -295,6 +274,6 @@ def test_a_link_that_was_changed_or_is_anothers_is_none(db: Engine, keyring: Key
 
 def test_a_door_without_its_secret_is_closed(db: Engine, keyring: Keyring) -> None:
     doors = Doors(db=db, keyring=keyring, public_url=PUBLIC, mail_domain="kordant.example")
-    client = Client(doors)
+    client = Client(application(doors))
     for path in (f"/callbacks/twilio/{uuid4()}", "/callbacks/delivery", "/callbacks/bounce"):
         assert client.post(path).status_code == 404
