@@ -18,7 +18,7 @@ from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
 from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.jobs.darkwatch_scan.service import DropBox
+from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
 from kordant_jobs.ports import BreachCatalogue, BreachFeed, MailTransport, ReportStorage
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import database

@@ -41,7 +41,8 @@ def corpus_ingest(as_json: AsJson = False) -> None:
     from kordant_jobs.adapters.dumps import DumpLimits
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.exposures import DumpStatus
-    from kordant_jobs.jobs.darkwatch_scan import service
+    from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dropped
+    from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion
     from kordant_jobs.store import dumps
     from kordant_jobs.store.progress import Progress
 
@@ -55,25 +56,25 @@ def corpus_ingest(as_json: AsJson = False) -> None:
     with open_session() as session:
         settings = session.settings
         limits = DumpLimits(max_bytes=settings.dump_max_bytes, max_ratio=settings.dump_max_ratio)
-        box = service.DropBox(
+        box = DropBox(
             folder=settings.drop, keep_files=settings.drop_keep, limits=limits, phone_region=settings.phone_region
         )
-        service.register_dropped(session.db, box, session.keyring)
+        register_dropped(session.db, box, session.keyring)
         with session.db.connect() as connection:
-            waiting = dumps.known_before(connection, service.now_of(connection), (DumpStatus.REGISTERED,))
+            waiting = dumps.known_before(connection, now_of(connection), (DumpStatus.REGISTERED,))
         with Bar(console=err, transient=True) as bar:
             task = bar.add_task("ingesting", total=sum(dump.file_size for dump in waiting))
+            ingestion = Ingestion(
+                db=session.db,
+                keyring=session.keyring,
+                box=box,
+                corpus=open_corpus(settings),
+                progress=Shown(session.db, "cli"),
+            )
             for dump in waiting:
                 result = {"dump": str(dump.id), "lines": 0, "records": 0, "bad_lines": 0, "problem": None}
                 try:
-                    what = service.ingest(
-                        dump,
-                        db=session.db,
-                        keyring=session.keyring,
-                        box=box,
-                        corpus=open_corpus(settings),
-                        progress=Shown(session.db, "cli"),
-                    )
+                    what = ingestion.ingest(dump)
                     if what is not None:
                         bad = sum(what.bad_lines.values())
                         result |= {"lines": what.lines, "records": what.records, "bad_lines": bad}

@@ -142,7 +142,7 @@ def dumps_add(
     from kordant_jobs.adapters.drop_folder import DroppedFile
     from kordant_jobs.adapters.dumps import DumpShape
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.jobs.darkwatch_scan.service import register_file
+    from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 
     if shape is not None and shape not in set(DumpShape):
         raise SettingsError(f"--shape {shape}: there is no such shape; choose one of {', '.join(DumpShape)}.")

@@ -26,7 +26,8 @@ from kordant_jobs.demo.catalogue import make_catalogue
 from kordant_jobs.demo.dump_files import DumpSet, write_dumps
 from kordant_jobs.demo.population import Population, make_population
 from kordant_jobs.errors import KordantError, SettingsError
-from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue, register_file
+from kordant_jobs.jobs.darkwatch_scan.drops import register_file
+from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store import subscribers
 from kordant_jobs.store.embedded import EmbeddedPostgres

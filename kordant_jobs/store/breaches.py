@@ -54,16 +54,14 @@ def save_catalogue(connection: Connection, content: bytes, found: Sequence[Breac
     return connection.execute(count).scalar_one() - before
 
 
-def breach_of_file(connection: Connection, file_name: str, content_sha256: bytes, known_at: datetime) -> str:
-    """The name of the breach that a dropped file belongs to.
-
-    It is the catalogued breach whose name the file bears (`Adobe.csv.gz` → Adobe, in any case); for any other file
-    a breach of its own is made, named by the content.
-    """
+def catalogued_breach_of_file(connection: Connection, file_name: str) -> str | None:
+    """The catalogued breach whose name a dropped file bears (`Adobe.csv.gz` → Adobe, in any case)."""
     stem = file_name.split(".", maxsplit=1)[0].lower()
-    named = connection.execute(sa.select(breaches.c.name).where(sa.func.lower(breaches.c.name) == stem)).scalar()
-    if named is not None:
-        return str(named)
+    return connection.execute(sa.select(breaches.c.name).where(sa.func.lower(breaches.c.name) == stem)).scalar()
+
+
+def own_breach_of_file(connection: Connection, content_sha256: bytes, known_at: datetime) -> str:
+    """A breach for a dropped file that the catalogue knows nothing of, named by its content."""
     own = f"dump-{content_sha256.hex()[:12]}"
     row = insert(breaches).values(
         name=own,

@@ -132,6 +132,13 @@ def register(
     return made
 
 
+def breach_of_quarantined(connection: Connection, file_key: bytes) -> str | None:
+    """The breach of the quarantined dump of this file, the latest where there are several."""
+    table = breach_dumps.c
+    query = sa.select(table.breach_name).where(table.file_key == file_key, table.status == DumpStatus.QUARANTINED)
+    return connection.execute(query.order_by(table.registered_at.desc()).limit(1)).scalar()
+
+
 def load(connection: Connection, ids: Collection[UUID]) -> list[DumpRow]:
     """These dumps, oldest first."""
     query = (

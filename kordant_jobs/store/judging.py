@@ -49,7 +49,11 @@ def unjudged(connection: Connection) -> pl.DataFrame:
 
 
 def save_judgements(connection: Connection, judged: pl.DataFrame) -> None:
-    """Write judgements (`KIND`, judgement, judgement_reason) on the exposures that `unjudged` spoke of."""
+    """Write judgements (`KIND`, judgement, judgement_reason) on the exposures that `unjudged` spoke of.
+
+    They are locked in the order in which `scans.save_hits` writes, so that two scans that meet do not wait for each
+    other in a circle.
+    """
     connection.execute(
         sa.text(
             "CREATE TEMP TABLE judged (breach_name text, verified boolean, held_by_us boolean, not_me boolean, "
@@ -60,11 +64,12 @@ def save_judgements(connection: Connection, judged: pl.DataFrame) -> None:
     alike = " AND ".join(f"j.{column} = a.{column}" for column in KIND)
     connection.execute(
         sa.text(
-            "UPDATE kordant.exposures x SET judgement = j.judgement, "  # noqa: S608 - constants
-            "judgement_reason = j.judgement_reason, "
+            f"WITH a AS MATERIALIZED (SELECT e.id, {_KIND_COLUMNS} {_AWAITING_JUDGEMENT} "  # noqa: S608 - constants
+            "ORDER BY e.item_id, e.breach_name FOR UPDATE OF e) "
+            "UPDATE kordant.exposures x SET judgement = j.judgement, judgement_reason = j.judgement_reason, "
             "dismissed_at = CASE WHEN j.judgement = 'not_me' THEN coalesce(x.dismissed_at, now()) "
             "ELSE x.dismissed_at END "
-            f"FROM judged j, (SELECT e.id, {_KIND_COLUMNS} {_AWAITING_JUDGEMENT}) a "
+            "FROM judged j, a "
             f"WHERE x.id = a.id AND {alike} "
             "AND (x.judgement, x.judgement_reason) IS DISTINCT FROM (j.judgement, j.judgement_reason)"
         )
@@ -77,8 +82,9 @@ JOIN kordant.watchlist_items i USING (subscription_id)
 JOIN kordant.exposures e ON e.item_id = i.id
 JOIN kordant.breaches b ON b.name = e.breach_name
 WHERE e.judgement = 'alert' AND e.dismissed_at IS NULL AND i.removed_at IS NULL AND i.blind_index IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM kordant.alerted a WHERE a.subscription_id = i.subscription_id
-                  AND a.blind_index = i.blind_index AND a.breach_name = e.breach_name)
+  AND (NOT EXISTS (SELECT 1 FROM kordant.alerted a WHERE a.subscription_id = i.subscription_id
+                   AND a.blind_index = i.blind_index AND a.breach_name = e.breach_name)
+       OR EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.exposure_id = e.id AND a.provisional))
 """
 
 _REUSED = """
@@ -89,8 +95,8 @@ EXISTS (SELECT 1 FROM kordant.exposures o JOIN kordant.breaches p ON p.name = o.
 
 
 def unalerted(connection: Connection) -> pl.DataFrame:
-    """The kinds of exposures that are to be told and were not: breach_name, data_classes (list), secret, breached_on,
-    from_a_device, reused."""
+    """The kinds of exposures that are to be told and were not, or provisionally only: breach_name, data_classes (list),
+    secret, breached_on, from_a_device, reused."""
     query = sa.text(
         "SELECT DISTINCT e.breach_name, array_to_string(b.data_classes, E'\\x1f'), e.secret, b.breached_on::text, "
         f"b.is_malware OR b.is_stealer_log, {_REUSED} {_AWAITING_ALERT}"
@@ -108,11 +114,12 @@ def unalerted(connection: Connection) -> pl.DataFrame:
     )
 
 
-def save_alerts(connection: Connection, severities: pl.DataFrame) -> int:
+def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional: bool = False) -> int:
     """Write an alert, with why it is them, and its notifications, for each exposure that `unalerted` spoke of.
 
-    `severities`: breach_name, secret, reused, severity. Returns how many alerts there are now that were not before;
-    of an identifier and a breach there is one, whoever finds it and however often the item is added.
+    `severities`: breach_name, secret, reused, severity. Of an identifier and a breach there is one alert, whoever finds
+    it and however often the item is added. A `provisional` one is told now, and written anew by whoever settles it:
+    with what else became known meanwhile. Returns how many are new or settled.
     """
     connection.execute(
         sa.text(
@@ -120,7 +127,7 @@ def save_alerts(connection: Connection, severities: pl.DataFrame) -> int:
         )
     )
     write_frame(connection, severities, "severities", ["breach_name", "secret", "reused", "severity"])
-    made = list(connection.execute(sa.text(_SAVE_ALERTS)).scalars())
+    made = list(connection.execute(sa.text(_SAVE_ALERTS), {"provisional": provisional}).scalars())
     outbox.queue(connection, made, Category.BREACH)
     return len(made)
 
@@ -135,8 +142,8 @@ WITH told AS (
     SELECT DISTINCT subscription_id, blind_index, breach_name FROM told ORDER BY 1, 2, 3
     ON CONFLICT DO NOTHING RETURNING subscription_id, blind_index, breach_name
 ), made AS (
-    INSERT INTO kordant.alerts (id, subscription_id, exposure_id, severity, why)
-    SELECT gen_random_uuid(), t.subscription_id, t.exposure_id, s.severity,
+    INSERT INTO kordant.alerts AS a (id, subscription_id, exposure_id, severity, provisional, why)
+    SELECT gen_random_uuid(), t.subscription_id, t.exposure_id, s.severity, :provisional,
            coalesce(in_dump.why, '[]'::jsonb) || coalesce(by_source.why, '[]'::jsonb)
            || CASE WHEN t.secret = 'none' THEN '[]'::jsonb
                    ELSE jsonb_build_array(jsonb_build_object('code', 'secret_in_dump', 'secret', t.secret)) END
@@ -145,7 +152,8 @@ WITH told AS (
            || jsonb_build_array(jsonb_build_object('code', 'breach_known', 'breach_name', t.breach_name,
                                                    'rule', t.judgement_reason))
     FROM told t
-    JOIN mine USING (subscription_id, blind_index, breach_name)
+    LEFT JOIN mine USING (subscription_id, blind_index, breach_name)
+    LEFT JOIN kordant.alerts before ON before.exposure_id = t.exposure_id
     JOIN severities s USING (breach_name, secret, reused)
     LEFT JOIN LATERAL (
         SELECT jsonb_build_array(jsonb_build_object(
@@ -161,7 +169,10 @@ WITH told AS (
                    'verified', t.verified_at IS NOT NULL, 'source', v.source) ORDER BY v.source) AS why
         FROM (SELECT DISTINCT source FROM kordant.source_evidence WHERE exposure_id = t.exposure_id) v
     ) by_source ON true
-    ON CONFLICT (exposure_id) DO NOTHING
+    WHERE mine.subscription_id IS NOT NULL OR before.provisional
+    ORDER BY t.exposure_id
+    ON CONFLICT (exposure_id) DO UPDATE
+        SET severity = excluded.severity, why = excluded.why, provisional = excluded.provisional WHERE a.provisional
     RETURNING id
 )
 SELECT id FROM made

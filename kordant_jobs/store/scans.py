@@ -45,6 +45,22 @@ def choose(connection: Connection, scope: Scope) -> int:
     return done.rowcount
 
 
+def choose_found(connection: Connection) -> int:
+    """As `choose`, of the active subscriptions whose items are among the hits that this transaction saved."""
+    connection.execute(
+        sa.text(
+            """
+            CREATE TEMP TABLE scope ON COMMIT DROP AS
+            SELECT DISTINCT i.subscription_id FROM hits h JOIN kordant.watchlist_items i ON i.id = h.item_id
+            JOIN kordant.subscriptions s ON s.id = i.subscription_id WHERE s.status = 'active'
+            """
+        )
+    )
+    connection.execute(sa.text("ANALYZE scope"))
+    chosen: int = connection.execute(sa.text("SELECT count(*) FROM scope")).scalar_one()
+    return chosen
+
+
 def watched_items(
     connection: Connection, *, job: str, since: datetime | None, until: datetime, overlap: timedelta
 ) -> pl.DataFrame:
@@ -73,7 +89,7 @@ def watched_items(
 
 
 def save_hits(connection: Connection, hits: pl.DataFrame) -> int:
-    """Write exposures and their evidence; what is there stays, and only ever grows stronger. Returns new exposures.
+    """Write exposures and their evidence; what is there only ever grows stronger. Returns new exposures.
 
     `hits`: item_id, breach_name, dump_id, line, occurrences, secret, seen_at (when the pair became known). Rows go in
     by item, so that two scans that meet never wait for each other in a circle.
@@ -107,16 +123,20 @@ WITH saved AS (
                       THEN excluded.secret ELSE e.secret END,
         first_seen_at = least(e.first_seen_at, excluded.first_seen_at),
         last_seen_at = greatest(e.last_seen_at, excluded.last_seen_at)
+    WHERE {_STRENGTH.format("excluded.secret")} > {_STRENGTH.format("e.secret")}
+       OR excluded.first_seen_at < e.first_seen_at OR excluded.last_seen_at > e.last_seen_at
     RETURNING xmax = 0 AS is_new)
 SELECT count(*) FILTER (WHERE is_new) FROM saved
 """  # noqa: S608 - put together from constants
 
 _SAVE_EVIDENCE = """
-INSERT INTO kordant.exposure_evidence (exposure_id, dump_id, line, occurrences)
+INSERT INTO kordant.exposure_evidence AS v (exposure_id, dump_id, line, occurrences)
 SELECT e.id, h.dump_id, h.line, h.occurrences
 FROM hits h JOIN kordant.exposures e USING (item_id, breach_name)
 ORDER BY e.id, h.dump_id
-ON CONFLICT (exposure_id, dump_id) DO NOTHING
+ON CONFLICT (exposure_id, dump_id) DO UPDATE
+    SET line = least(v.line, excluded.line), occurrences = greatest(v.occurrences, excluded.occurrences)
+    WHERE excluded.line < v.line OR excluded.occurrences > v.occurrences
 """
 
 

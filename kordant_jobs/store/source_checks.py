@@ -5,6 +5,7 @@ Works in the caller's transaction, after `scans.choose` named the subscriptions 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,10 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from kordant_jobs.domain.exposures import Source
+from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.ports import Answer, Question
-from kordant_jobs.store.bulk import read_frame
+from kordant_jobs.store.bulk import read_frame, write_frame
 from kordant_jobs.store.keyring import Keyring, Sealed
 from kordant_jobs.store.schema import source_checks, source_hints, watchlist_items
 
@@ -34,7 +35,8 @@ WHERE i.removed_at IS NULL AND i.blind_index IS NOT NULL AND i.kind = ANY(:kinds
 _OPEN = """
   AND (c.item_id IS NULL
        OR (c.verdict = 'unknown' AND c.retry_at IS NOT NULL AND c.retry_at <= {until})
-       OR (c.verdict <> 'unknown' AND c.asked_at < cast(:stale_before AS timestamptz))
+       OR (c.verdict <> 'unknown' AND c.asked_at < cast(:stale_before AS timestamptz)
+           AND (c.retry_at IS NULL OR c.retry_at <= {until}))
        OR EXISTS (SELECT 1 FROM kordant.source_hints h WHERE h.item_id = i.id AND h.source = :source
                   AND (c.retry_at IS NULL OR c.retry_at <= {until})))
 """
@@ -79,12 +81,58 @@ def due(connection: Connection, want: Want, keyring: Keyring, *, now: datetime, 
     ]
 
 
+CLAIM = timedelta(minutes=2)
+"""How long questions belong to who claimed them; then, if there is no answer, he is taken for dead. A batch of 50 whose
+every request times out takes longer, and is asked twice at worst."""
+
+
+def unclaimed(
+    connection: Connection, source: Source, questions: Sequence[Question], *, loaded_at: datetime, now: datetime
+) -> list[Question]:
+    """Those of the questions that nobody asked or claimed since they were loaded."""
+    rows = connection.execute(
+        sa.text("""
+        SELECT item_id FROM kordant.source_checks
+        WHERE source = :source AND item_id = ANY(:ids) AND (asked_at >= :loaded_at OR retry_at > :now)
+        """),
+        {"source": source, "ids": [one.item_id for one in questions], "loaded_at": loaded_at, "now": now},
+    )
+    taken = set(rows.scalars())
+    return [one for one in questions if one.item_id not in taken]
+
+
+def claim(connection: Connection, source: Source, questions: Sequence[Question], *, now: datetime) -> None:
+    """Keep other scans from asking these. The caller holds the source's row, under which all claims are made.
+
+    Until they are answered, what stands of them is: not asked, or the last answer, due again when the claim ends.
+    """
+    statement = insert(source_checks)
+    rows = [
+        {
+            "item_id": one.item_id,
+            "source": source,
+            "verdict": Verdict.UNKNOWN,
+            "reason": UnknownReason.NOT_ASKED,
+            "asked_at": now,
+            "retry_at": now + CLAIM,
+            "attempts": 0,
+        }
+        for one in sorted(questions, key=lambda one: one.item_id)
+    ]
+    changed = {"retry_at": statement.excluded.retry_at}
+    connection.execute(statement.on_conflict_do_update(index_elements=["item_id", "source"], set_=changed), rows)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """What a source still has to be asked: how many items, when the first may be, and some of their subscriptions."""
+    """What a source still has to be asked: how many items, when the first may be, and some of their subscriptions.
+
+    `claimed`: some are another scan's, which asks them just now.
+    """
 
     items: int
     next_at: datetime | None
+    claimed: bool
     subscription_ids: tuple[UUID, ...]
 
 
@@ -93,13 +141,18 @@ def left(connection: Connection, want: Want, *, most: int = 10_000) -> Left:
     open_ever = _OPEN.format(until="'infinity'")
     values = {**want.values(), "most": most}
     row = connection.execute(
-        sa.text(f"SELECT count(*) AS items, min(coalesce(c.retry_at, now())) AS next_at {_ITEMS} {open_ever}"),
+        sa.text(
+            "SELECT count(*) AS items, min(coalesce(c.retry_at, now())) AS next_at, "
+            "coalesce(bool_or(c.retry_at > now() AND (c.reason = 'not_asked' OR c.reason IS NULL)), false) AS claimed "
+            f"{_ITEMS} {open_ever}"
+        ),
         values,
     ).one()
     ids = connection.execute(
         sa.text(f"SELECT DISTINCT i.subscription_id {_ITEMS} {open_ever} LIMIT :most"), values
     ).scalars()
-    return Left(items=row.items, next_at=row.next_at, subscription_ids=tuple(ids) if row.items else ())
+    subscription_ids = tuple(ids) if row.items else ()
+    return Left(items=row.items, next_at=row.next_at, claimed=row.claimed, subscription_ids=subscription_ids)
 
 
 def save_answers(
@@ -154,36 +207,43 @@ def save_findings(connection: Connection, source: Source, found: Sequence[Found]
     """Write exposures with the source's evidence; what is there stays, seen once more. Returns new exposures."""
     if not found:
         return 0
-    rows = [
-        {
-            "item_id": str(one.item_id),
-            "breach_name": one.breach_name,
-            "source": source.value,
-            "reference": one.reference,
-            "data_classes": list(one.data_classes),
-            "now": now,
-        }
-        for one in sorted(found, key=lambda one: (one.item_id, one.breach_name, one.reference))
-    ]
-    return sum(int(connection.execute(sa.text(_SAVE_FINDING), row).scalar_one()) for row in rows)
+    connection.execute(sa.text(_FINDINGS))
+    columns = ["item_id", "breach_name", "reference", "data_classes"]
+    rows = [(str(one.item_id), one.breach_name, one.reference, json.dumps(one.data_classes)) for one in found]
+    write_frame(connection, pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row"), "findings")
+    values = {"source": source.value, "now": now}
+    new = connection.execute(sa.text(_SAVE_EXPOSURES), values).scalar_one()
+    connection.execute(sa.text(_SAVE_EVIDENCE), values)
+    connection.execute(sa.text("DROP TABLE findings"))  # there may be those of another source in this transaction
+    return int(new)
 
 
-_SAVE_FINDING = """
-WITH exposed AS (
+_FINDINGS = """
+CREATE TEMP TABLE findings (item_id uuid, breach_name text, reference text, data_classes jsonb) ON COMMIT DROP
+"""
+
+_SAVE_EXPOSURES = """
+WITH saved AS (
     INSERT INTO kordant.exposures AS e (id, item_id, breach_name, secret, first_seen_at, last_seen_at)
-    SELECT gen_random_uuid(), i.id, :breach_name, 'none', :now, :now
-    FROM kordant.watchlist_items i WHERE i.id = cast(:item_id AS uuid)
+    SELECT gen_random_uuid(), f.item_id, f.breach_name, 'none', :now, :now
+    FROM (SELECT DISTINCT item_id, breach_name FROM findings) f
+    JOIN kordant.watchlist_items i ON i.id = f.item_id
+    ORDER BY f.item_id, f.breach_name
     ON CONFLICT (item_id, breach_name) DO UPDATE SET last_seen_at = greatest(e.last_seen_at, excluded.last_seen_at)
-    RETURNING id, xmax = 0 AS is_new
-), seen AS (
-    INSERT INTO kordant.source_evidence AS v
-        (exposure_id, source, reference, data_classes, first_seen_at, last_seen_at)
-    SELECT id, :source, :reference, cast(:data_classes AS text[]), :now, :now FROM exposed
-    ON CONFLICT (exposure_id, source, reference) DO UPDATE SET
-        last_seen_at = greatest(v.last_seen_at, excluded.last_seen_at),
-        data_classes = CASE WHEN excluded.data_classes = '{}' THEN v.data_classes ELSE excluded.data_classes END
+    RETURNING xmax = 0 AS is_new
 )
-SELECT count(*) FROM exposed WHERE is_new
+SELECT count(*) FILTER (WHERE is_new) FROM saved
+"""
+
+_SAVE_EVIDENCE = """
+INSERT INTO kordant.source_evidence AS v (exposure_id, source, reference, data_classes, first_seen_at, last_seen_at)
+SELECT DISTINCT ON (e.id, f.reference) e.id, :source, f.reference,
+       ARRAY(SELECT jsonb_array_elements_text(f.data_classes)), cast(:now AS timestamptz), cast(:now AS timestamptz)
+FROM findings f JOIN kordant.exposures e USING (item_id, breach_name)
+ORDER BY e.id, f.reference, jsonb_array_length(f.data_classes) DESC
+ON CONFLICT (exposure_id, source, reference) DO UPDATE SET
+    last_seen_at = greatest(v.last_seen_at, excluded.last_seen_at),
+    data_classes = CASE WHEN excluded.data_classes = '{}' THEN v.data_classes ELSE excluded.data_classes END
 """
 
 

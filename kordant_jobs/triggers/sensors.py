@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.messengers import channels_on
 from kordant_jobs.domain.payloads import DarkwatchScan
 from kordant_jobs.engine.daemon.wake import WAKES
+from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
-from kordant_jobs.jobs.darkwatch_scan.service import DropBox, new_files, now_of
 from kordant_jobs.jobs.notifications_send.job import notifications_send
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store import new_data

@@ -14,7 +14,7 @@ from dagster._serdes import serialize_value
 from sqlalchemy import Engine
 
 from kordant_jobs.definitions import defs
-from kordant_jobs.jobs.darkwatch_scan.service import register_dropped
+from kordant_jobs.jobs.darkwatch_scan.drops import register_dropped
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.triggers import price_list
 from kordant_jobs.triggers.sensors import new_data_sensor, outbox_sensor

@@ -82,6 +82,10 @@ class CorpusWriter:
     def __enter__(self) -> CorpusWriter:
         return self
 
+    def ends_run(self, batch: BlindBatch) -> bool:
+        """Whether with this block a run is full and counts: whoever goes on does so behind it."""
+        return self._records + len(batch.line) >= self._run_records
+
     def add(self, batch: BlindBatch) -> None:
         """Append the next block."""
         self._waiting.append(batch)

@@ -65,13 +65,14 @@ def _few_lines(dump: Path) -> Path:
     return few
 
 
-def warm_up(dump: str, watched: str) -> dict[str, Any]:
-    """Compile, and bring the file into the page cache."""
+def warm_up(clean: str, dirty: str, watched: str) -> dict[str, Any]:
+    """Compile, and bring both dumps into the page cache."""
     from kordant_jobs.adapters.corpus import Corpus, Items
 
-    with Path(dump).open("rb") as file:
-        while file.read(8 << 20):
-            pass
+    for dump in (clean, dirty):
+        with Path(dump).open("rb") as file:
+            while file.read(8 << 20):
+                pass
     folder = Path(watched).parent / "warm-up"
     made = corpus_of(Corpus(folder), np.load(watched)[:1000])
     made.find(DUMP, Items(ids=_ids(1), index=np.load(watched)[:1]))
@@ -220,11 +221,11 @@ def _ids(count: int) -> Any:
     return pl.Series(range(count)).cast(pl.String)
 
 
-def retro(subscribers: str) -> dict[str, Any]:
+def retro(subscribers: str, dump_bytes: str) -> dict[str, Any]:
     """From a dump in the drop folder to the alert rows."""
     from kordant_jobs.cli.bench.darkwatch_retro import retro_scan
 
-    return retro_scan(int(subscribers))
+    return retro_scan(int(subscribers), int(dump_bytes))
 
 
 PARTS: dict[str, Callable[..., dict[str, Any]]] = {

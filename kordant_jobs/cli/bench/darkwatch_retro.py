@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.darkwatch_scan import service
-from kordant_jobs.jobs.darkwatch_scan.service import DropBox
+from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
 from kordant_jobs.store import database
 from kordant_jobs.store.bulk import write_frame
 from kordant_jobs.store.embedded import EmbeddedPostgres
@@ -26,7 +27,9 @@ from kordant_jobs.store.progress import Progress
 from kordant_jobs.store.scans import Scope
 
 PER_LINE = 1_000
-"""One subscriber in so many stands in the dump, among as many lines as there are subscribers."""
+"""One subscriber in so many stands in the dump, spread over all of it."""
+LOOK_EVERY_S = 0.05
+_ROWS = 500_000
 SETTLED = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 _PEOPLE = """
@@ -41,8 +44,10 @@ INSERT INTO kordant.scan_watermarks (subscription_id, job, known_until)
 """
 
 
-def retro_scan(subscribers: int) -> dict[str, Any]:
-    """Seconds from the file to the last alert row, and by step.
+def retro_scan(subscribers: int, dump_bytes: int) -> dict[str, Any]:
+    """Seconds from a file that lies in the drop folder to the first and the last alert row, as another connection sees
+    them, to the end of the scan, and by step. What comes before (two seconds in which the file must rest, the sensor,
+    the start of a run) is not in it: see `bench engine`.
 
     Raises:
         KordantError: the alerts are not those of the people in the dump.
@@ -57,8 +62,8 @@ def retro_scan(subscribers: int) -> dict[str, Any]:
         _fill(db, keyring, subscribers)
         limits = DumpLimits(max_bytes=1 << 40, max_ratio=200)
         box = DropBox(folder=folder / "drop", keep_files=True, limits=limits, phone_region="US")
-        planted = _drop(box.folder, subscribers)
-        found = _scan(db, keyring, box, Corpus(folder / "corpus"))
+        planted = _drop(box.folder, subscribers, dump_bytes)
+        found = _scan(db, keyring, box, Corpus(folder / "corpus"), planted=planted)
         db.dispose()
     if found["alerts"] != planted:
         raise KordantError(f"{planted} people stand in the dump and {found['alerts']} were alerted.")
@@ -81,16 +86,46 @@ def _address(number: int) -> str:
     return f"person{number}@mail.example"
 
 
-def _drop(folder: Path, lines: int) -> int:
+def _drop(folder: Path, subscribers: int, dump_bytes: int) -> int:
     folder.mkdir()
-    numbers = [number if not number % PER_LINE else number + 10**9 for number in range(lines)]
     path = folder / "Shoply.txt"
-    path.write_text("".join(f"{_address(number)}:secret{number % 977}\n" for number in numbers))
+    watched = range(0, subscribers, PER_LINE)
+    parts = max(1, dump_bytes // (_ROWS * len(f"{_address(10**9)}:secret000\n")))
+    with path.open("wb") as file:
+        for part in range(parts):
+            numbers = pl.int_range(_ROWS, eager=True) + 10**9 + part * _ROWS
+            mine = list(watched)[part::parts]
+            spread = pl.int_range(len(mine), eager=True) * (_ROWS // max(1, len(mine)))
+            numbers = numbers.scatter(spread, mine)
+            secrets = (numbers % 977).cast(pl.String)
+            lines = "person" + numbers.cast(pl.String) + "@mail.example:secret" + secrets
+            file.write(("\n".join(lines.to_list()) + "\n").encode())
     os.utime(path, (SETTLED, SETTLED))
-    return len(range(0, lines, PER_LINE))
+    return len(watched)
 
 
-def _scan(db: Engine, keyring: Keyring, box: DropBox, corpus: Corpus) -> dict[str, Any]:
+class _Seen(threading.Thread):
+    """Looks at the alert rows until there are as many as there should be, or it is told to end."""
+
+    def __init__(self, db: Engine, planted: int) -> None:
+        super().__init__(name="alerts", daemon=True)
+        self._db, self._planted = db, planted
+        self.first: float | None = None
+        self.last: float | None = None
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        with self._db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while self.last is None and not self.ended.wait(LOOK_EVERY_S):
+                count = connection.execute(sa.text("SELECT count(*) FROM kordant.alerts")).scalar_one()
+                now = time.perf_counter()
+                self.first = now if count and self.first is None else self.first
+                self.last = now if count >= self._planted else None
+
+
+def _scan(db: Engine, keyring: Keyring, box: DropBox, corpus: Corpus, *, planted: int) -> dict[str, Any]:
+    seen = _Seen(db, planted)
+    seen.start()
     began = time.perf_counter()
     plan, _ = service.plan_scan(
         Scope(tiers=("premium",)), since=None, until=None, db=db, keyring=keyring, box=box, catalogue=None
@@ -102,10 +137,16 @@ def _scan(db: Engine, keyring: Keyring, box: DropBox, corpus: Corpus) -> dict[st
     matched = time.perf_counter()
     recorded = service.record(plan, db=db)
     ended = time.perf_counter()
+    seen.join(timeout=5)
+    seen.ended.set()
+    if seen.first is None or seen.last is None:
+        raise KordantError("not everybody who stands in the dump was alerted.")
     return {
-        "seconds": ended - began,
+        "seconds": seen.last - began,
+        "first_s": seen.first - began,
         "plan_s": planned - began,
         "match_s": matched - planned,
         "record_s": ended - matched,
+        "scan_s": ended - began,
         "alerts": recorded.new_alerts,
     }

@@ -6,7 +6,8 @@ import hashlib
 import re
 import unicodedata
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError
+from email_validator.syntax import validate_email_local_part
 
 from kordant_jobs.domain.identifiers.domain import normalise_domain
 from kordant_jobs.domain.identifiers.spec import HIDDEN, TRIMMED, KindSpec, is_safe, settled
@@ -29,9 +30,11 @@ def _email(raw: str, _region: str) -> str | None:
     local, at, domain = unicodedata.normalize("NFC", raw.strip(TRIMMED)).partition("@")
     if not at or not local or "@" in domain or domain.endswith("."):
         return None
-    host = normalise_domain(domain, "")
     folded = settled(local, str.lower)
-    if host is None or folded is None or not _is_local_part(folded):
+    if folded is None or not _is_local_part(folded):
+        return None
+    host = normalise_domain(domain, "")
+    if host is None:
         return None
     address = f"{folded}@{host}"
     return address if len(address.encode()) <= EMAIL_MAX_OCTETS else None
@@ -45,10 +48,10 @@ def _is_local_part(local: str) -> bool:
     if "•" in local or not is_safe(local):
         return False
     try:  # RFC 6531 with the library's care about invisible and unassigned characters
-        found = validate_email(f"{local}@example.com", check_deliverability=False)
+        found = validate_email_local_part(local)  # the whole validate_email would look at a domain, too: half the time
     except EmailNotValidError:
         return False
-    return found.local_part == local
+    return found["local_part"] == local
 
 
 def _mask_email(canonical: str) -> str:

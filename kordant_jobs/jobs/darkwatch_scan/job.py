@@ -21,8 +21,9 @@ from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.darkwatch_scan import service
 from kordant_jobs.jobs.darkwatch_scan import sources as outside
-from kordant_jobs.jobs.darkwatch_scan.service import JOB, ChunkResult, DropBox, Recorded, ScanPlan
-from kordant_jobs.jobs.darkwatch_scan.sources import Asked
+from kordant_jobs.jobs.darkwatch_scan.asked import Asked, ask_later
+from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
+from kordant_jobs.jobs.darkwatch_scan.service import JOB, ChunkResult, Recorded, ScanPlan
 from kordant_jobs.ports import BreachCatalogue
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.keyring import Keyring
@@ -215,7 +216,7 @@ def record_op(
         progress.flush("recording")
         recorded = service.record(plan, db=db, sources=sources)
         if settings.launcher == "warm":  # the stock one serves no queue: there the next scan asks
-            outside.ask_later(asked, db=db)
+            ask_later(asked, db=db)
         return recorded
 
 

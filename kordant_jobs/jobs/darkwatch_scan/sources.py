@@ -6,33 +6,28 @@ source is asked.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import polars as pl
-import sqlalchemy as sa
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.catalog import SOURCE_RATES, PartyRate, rate_of_rpm
-from kordant_jobs.domain.breaches import Breach
 from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind, sha1_hex
-from kordant_jobs.domain.payloads import DarkwatchScan
-from kordant_jobs.domain.requests import Priority
-from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.errors import SourceUnavailable
-from kordant_jobs.jobs.darkwatch_scan.rules.asking import RECHECK_AFTER, retry_delay_s, same_breach, source_verdict
+from kordant_jobs.jobs.darkwatch_scan.asked import Asked, want_of
+from kordant_jobs.jobs.darkwatch_scan.drops import now_of
+from kordant_jobs.jobs.darkwatch_scan.naming import resolve
+from kordant_jobs.jobs.darkwatch_scan.rules.asking import retry_delay_s
 from kordant_jobs.ports import Answer, ExposureSource, Finding, Question
 from kordant_jobs.store import breach_lookups, scans, source_checks, source_states
-from kordant_jobs.store.arrivals import Merge
 from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.source_checks import Found, Want
+from kordant_jobs.store.source_checks import Found
 from kordant_jobs.store.source_states import TERMS_TTL, Admission
 
 BATCH = 50
@@ -41,10 +36,9 @@ BATCH = 50
 PAGE = 1000
 """Questions that are loaded at once: finding them looks at everybody, so it must not be done for each batch."""
 
-LATER = timedelta(seconds=30)
-"""The least pause between two scans that only finish what sources left."""
-MOST_LATER = 10_000
-"""Subscriptions that one request takes; of more, the others come with the next."""
+
+LOOK_AGAIN_S = 1.0
+"""How long to wait for what another scan asks just now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,29 +47,6 @@ class Clock:
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What asking one source gave. `left` items wait for a later scan, of which `next_at` is the earliest."""
-
-    source: Source
-    asked: int = 0
-    clean: int = 0
-    exposed: int = 0
-    unknown: int = 0
-    new_exposures: int = 0
-    left: int = 0
-    next_at: datetime | None = None
-    left_subscriptions: tuple[UUID, ...] = ()
-    why: UnknownReason | None = None
-    wait_s: float = 0.0
-    """How long until the source's rate or circuit breaker lets a question through."""
-
-
-def _now(connection: Connection) -> datetime:
-    moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    return moment
 
 
 def told_off(sources: Sources, *, db: Engine) -> list[str]:
@@ -112,16 +83,6 @@ def ask_sources(
         return list(threads.map(ask, sources.on.values()))
 
 
-def want_of(connection: Connection, source: ExposureSource, now: datetime) -> Want:
-    """Whom a source is asked about: the kinds that it takes, unanswered or answered before there was news."""
-    stale = now - RECHECK_AFTER[source.source]
-    if source.source is Source.HIBP:
-        newest = breach_lookups.newest_at(connection)
-        stale = max(stale, newest) if newest is not None else stale
-    kinds = frozenset(kind for kind in IdentifierKind if source.requests_for(kind))
-    return Want(source=source.source, kinds=kinds, stale_before=stale)
-
-
 def under_its_terms(source: ExposureSource, *, db: Engine) -> tuple[ExposureSource, tuple[PartyRate, ...]]:
     """The source as its key's plan allows it to be asked, and how often; the plan is looked at once a day.
 
@@ -130,7 +91,7 @@ def under_its_terms(source: ExposureSource, *, db: Engine) -> tuple[ExposureSour
     """
     with db.begin() as connection:
         state = source_states.state_of(connection, source.source)
-        now = _now(connection)
+        now = now_of(connection)
         closed = state.open_until is not None and state.open_until > now
         fresh = state.terms_at is not None and now - state.terms_at < TERMS_TTL
     terms = state.terms
@@ -159,19 +120,22 @@ def _ask_one(
     except SourceUnavailable as error:
         _note_failure(source, error, db=db)
         return _with_left(replace(result, why=UnknownReason.UNAVAILABLE), scope, source, db=db)
-    waiting: list[Question] = []
+    loaded_at, waiting = datetime.min.replace(tzinfo=UTC), list[Question]()
     while clock.monotonic() < ends:
-        waiting = waiting or _page(scope, source, db=db, keyring=keyring)
+        if not waiting:
+            loaded_at, waiting = _page(scope, source, db=db, keyring=keyring)
         if not waiting:
             wait_s = _hiccup_s(scope, source, db=db)
         else:
-            chosen, admission = _admitted(source, waiting[:BATCH], rates, db=db)
-            wait_s = None if chosen else admission.wait_s
+            free, chosen, admission = _admitted(source, waiting[:BATCH], rates, loaded_at=loaded_at, db=db)
+            waiting[:BATCH] = free[len(chosen) :]
+            if not free:
+                continue  # another scan asks them
+            wait_s = admission.wait_s
             result = replace(result, why=None if chosen else admission.reason, wait_s=admission.wait_s)
             if chosen:
                 answers = source.ask(chosen)
-                result = _add(result, answers, _save(source, chosen, answers, db=db, keyring=keyring))
-                del waiting[: len(chosen)]
+                result = result.with_answers(answers, _save(source, chosen, answers, db=db, keyring=keyring))
                 continue
         if wait_s is None or clock.monotonic() + wait_s >= ends:
             break
@@ -187,45 +151,60 @@ def _note_failure(source: ExposureSource, error: SourceUnavailable, *, db: Engin
         retry_after_s=error.retry_after_s,
     )
     with db.begin() as connection:
-        source_states.report(connection, source.source, [failed], now=_now(connection))
+        source_states.report(connection, source.source, [failed], now=now_of(connection))
 
 
-def _page(scope: scans.Scope, source: ExposureSource, *, db: Engine, keyring: Keyring) -> list[Question]:
+def _page(
+    scope: scans.Scope, source: ExposureSource, *, db: Engine, keyring: Keyring
+) -> tuple[datetime, list[Question]]:
     with db.begin() as connection:
         scans.choose(connection, scope)
-        now = _now(connection)
-        return source_checks.due(connection, want_of(connection, source, now), keyring, now=now, limit=PAGE)
+        now = now_of(connection)
+        return now, source_checks.due(connection, want_of(connection, source, now), keyring, now=now, limit=PAGE)
 
 
 def _admitted(
-    source: ExposureSource, questions: Sequence[Question], rates: Sequence[PartyRate], *, db: Engine
-) -> tuple[list[Question], Admission]:
-    """The questions for whose requests there are tokens. A question that costs more than ever are there at once is let
-    through when the bucket is full, and overdraws it."""
-    costs = [source.requests_for(question.kind) for question in questions]
+    source: ExposureSource,
+    questions: Sequence[Question],
+    rates: Sequence[PartyRate],
+    *,
+    loaded_at: datetime,
+    db: Engine,
+) -> tuple[list[Question], list[Question], Admission]:
+    """The questions that no other scan took meanwhile; the first of them for whose requests there are tokens, which are
+    ours now. A question that costs more than ever are there at once is let through when the bucket is full, and
+    overdraws it."""
     with db.begin() as connection:
-        now = _now(connection)
+        now = now_of(connection)
+        source_states.state_of(connection, source.source, lock=True)  # two scans choose one after the other
+        free = source_checks.unclaimed(connection, source.source, questions, loaded_at=loaded_at, now=now)
+        if not free:
+            return [], [], Admission(granted=0)
+        costs = [source.requests_for(question.kind) for question in free]
         admission = source_states.admit(connection, source.source, sum(costs), rates=rates, now=now)
-    chosen: list[Question] = []
-    spent = 0
-    for question, cost in zip(questions, costs, strict=True):
-        if admission.granted <= 0 or (chosen and spent + cost > admission.granted):
-            break
-        chosen.append(question)
-        spent += cost
-    if spent > admission.granted:
-        with db.begin() as connection:
+        chosen: list[Question] = []
+        spent = 0
+        for question, cost in zip(free, costs, strict=True):
+            if admission.granted <= 0 or (chosen and spent + cost > admission.granted):
+                break
+            chosen.append(question)
+            spent += cost
+        if spent > admission.granted:
             source_states.overdraw(connection, source.source, spent - admission.granted, rates=rates)
-    return chosen, admission
+        if chosen:
+            source_checks.claim(connection, source.source, chosen, now=now)
+    return free, chosen, admission
 
 
 def _hiccup_s(scope: scans.Scope, source: ExposureSource, *, db: Engine) -> float | None:
     """How long until a failed question may be asked again; None when nothing waits."""
     with db.begin() as connection:
         scans.choose(connection, scope)
-        now = _now(connection)
+        now = now_of(connection)
         left = source_checks.left(connection, want_of(connection, source, now), most=1)
-        return None if left.next_at is None else max(0.05, (left.next_at - now).total_seconds())
+        if left.next_at is None:
+            return None
+        return LOOK_AGAIN_S if left.claimed else max(0.05, (left.next_at - now).total_seconds())
 
 
 def _save(
@@ -255,7 +234,7 @@ def _save(
         if finding.reference in names
     ]
     with db.begin() as connection:
-        now = _now(connection)
+        now = now_of(connection)
         new = source_checks.save_findings(connection, source.source, written, now=now)
         attempts = source_checks.attempts_of(connection, source.source, item_ids)
         kept = [_kept(answer, attempts.get(answer.item_id, 0), unresolved) for answer in answers]
@@ -285,106 +264,10 @@ def range_indexes(questions: Sequence[Question], keyring: Keyring) -> dict[UUID,
     }
 
 
-def resolve(source: ExposureSource, findings: Sequence[Finding], *, db: Engine) -> dict[str, str]:
-    """What we call the breaches that a source names, by its own keys. Those it could not describe are left out."""
-    told = {one.reference: one.breach for one in findings}
-    if not told:
-        return {}
-    with db.begin() as connection:
-        names = _known_names(connection, source.source, told)
-    for reference in [one for one in told if one not in names and told[one] is None]:
-        told[reference] = _described(source, reference, db=db)
-    new = {
-        reference: _named(source.source, reference, breach)
-        for reference, breach in told.items()
-        if reference not in names and breach is not None
-    }
-    with db.begin() as connection:
-        again = _known_names(connection, source.source, {one: told[one] for one in new})
-        breach_lookups.save(connection, [breach for one, breach in new.items() if one not in again])
-    return names | {one: breach.name for one, breach in new.items()} | again
-
-
-def _named(source: Source, reference: str, breach: Breach) -> Breach:
-    return replace(breach, name=reference if source is Source.HIBP else f"{source}:{reference}")
-
-
-def _known_names(connection: Connection, source: Source, told: dict[str, Breach | None]) -> dict[str, str]:
-    """Those that are breaches of ours: HIBP's by name, others by the name we gave them, or by being the same as one of
-    HIBP's."""
-    ours = {one: one if source is Source.HIBP else f"{source}:{one}" for one in told}
-    there = breach_lookups.known(connection, ours.values())
-    names = {reference: name for reference, name in ours.items() if name in there}
-    if source is Source.HIBP:
-        return names
-    rest = {one: breach or Breach(name=one, title=one) for one, breach in told.items() if one not in names}
-    domains = {breach.domain.lower() for breach in rest.values() if breach.domain}
-    similar = breach_lookups.alike(connection, list(rest), domains)
-    for reference, breach in rest.items():
-        if (name := same_breach(replace(breach, name=reference), similar)) is not None:
-            names[reference] = name
-    return names
-
-
-def _described(source: ExposureSource, reference: str, *, db: Engine) -> Breach | None:
-    """What the source tells of one of its breaches, asked by one process at a time."""
-    with db.begin() as connection:
-        lease = breach_lookups.may_look_up(connection, source.source, reference, now=_now(connection))
-    if lease is None:
-        return None
-    found: bool | None = None
-    try:
-        breach = source.describe(reference)
-        found = breach is not None
-    except SourceUnavailable:
-        breach = None
-    finally:
-        with db.begin() as connection:
-            breach_lookups.looked_up(connection, source.source, reference, lease, found=found)
-    return breach
-
-
-def ask_later(asked: Sequence[Asked], *, db: Engine) -> UUID | None:
-    """Queue a scan of those whose questions are left, for when the first may be asked; None when none is.
-
-    Scans that leave the same people behind queue one request.
-    """
-    left = [one for one in asked if one.left and one.next_at is not None]
-    ids = sorted({one for result in left for one in result.left_subscriptions})[:MOST_LATER]
-    if not ids:
-        return None
-    with db.begin() as connection:
-        now = _now(connection)
-        run_at = max(now + LATER, min(one.next_at for one in left if one.next_at is not None))
-        key = hashlib.sha256(b"".join(one.bytes for one in ids)).hexdigest()
-        return enqueue(
-            connection,
-            DarkwatchScan(subscription_ids=tuple(ids)),
-            requested_by="darkwatch_scan.sources",
-            priority=Priority.LOW,
-            run_at=run_at,
-            merge=Merge(key=f"sources:{key}"),
-        )
-
-
-def _add(result: Asked, answers: Sequence[Answer], new: int) -> Asked:
-    verdicts = [answer.verdict for answer in answers]
-    reasons = [answer.reason for answer in answers if answer.reason is not None]
-    return replace(
-        result,
-        asked=result.asked + len(answers),
-        clean=result.clean + verdicts.count(Verdict.CLEAN),
-        exposed=result.exposed + verdicts.count(Verdict.EXPOSED),
-        unknown=result.unknown + verdicts.count(Verdict.UNKNOWN),
-        new_exposures=result.new_exposures + new,
-        why=reasons[-1] if reasons else None,
-    )
-
-
 def _with_left(result: Asked, scope: scans.Scope, source: ExposureSource, *, db: Engine) -> Asked:
     with db.begin() as connection:
         scans.choose(connection, scope)
-        now = _now(connection)
+        now = now_of(connection)
         left = source_checks.left(connection, want_of(connection, source, now))
         state = source_states.state_of(connection, source.source)
     rated = now + timedelta(seconds=result.wait_s)
@@ -392,19 +275,3 @@ def _with_left(result: Asked, scope: scans.Scope, source: ExposureSource, *, db:
     return replace(
         result, left=left.items, next_at=max(moments, default=None), left_subscriptions=left.subscription_ids
     )
-
-
-def save_verdicts(connection: Connection, sources: Sources, *, until: datetime) -> None:
-    """Write a verdict a subscription and source, for who can be asked about there; `scans.choose` was called."""
-    for source in sources.on.values():
-        want = want_of(connection, source, until)
-        standing = source_checks.standing(connection, want, until=until)
-        verdicts = [
-            source_verdict(exposures=exposures, unknown={reason: unanswered} if unanswered else {})
-            for exposures, unanswered, reason in standing.select("exposures", "unanswered", "reason").iter_rows()
-        ]
-        frame = standing.with_columns(
-            pl.Series("verdict", [verdict for verdict, _ in verdicts], dtype=pl.String),
-            pl.Series("reason", [reason for _, reason in verdicts], dtype=pl.String),
-        )
-        scans.save_verdicts(connection, frame, source=source.source, checked_on=until.date(), until=until)

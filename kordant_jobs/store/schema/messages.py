@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Date, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.alerts import Severity
@@ -16,6 +29,13 @@ alerts = Table(
     belongs_to("exposure_id", "exposures"),
     Column("severity", Text, nullable=False),
     Column("why", JSONB, nullable=False, comment="reasons by code and id; never an identifier"),
+    Column(
+        "provisional",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="told before its dump was read to the end; severity and why may still change",
+    ),
     moment("created_at", default_now=True),
     UniqueConstraint("exposure_id"),
     one_of("severity", Severity),

@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.jobs.darkwatch_scan import service
-from kordant_jobs.jobs.darkwatch_scan.service import DropBox, Recorded, ScanPlan
+from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
+from kordant_jobs.jobs.darkwatch_scan.service import Recorded, ScanPlan
 from kordant_jobs.ports import BreachCatalogue
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.progress import Progress

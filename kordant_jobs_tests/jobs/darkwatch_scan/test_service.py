@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.drop_folder import DroppedFile
 from kordant_jobs.domain.breaches import Breach
 from kordant_jobs.domain.exposures import DumpStatus
-from kordant_jobs.jobs.darkwatch_scan import service
+from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 from kordant_jobs.store import breaches, dumps, subscribers
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.progress import Progress, read_progress
@@ -105,7 +105,7 @@ def test_a_dump_dated_back_behind_the_watermark_is_still_seen(bench: Bench) -> N
     path = bench.drop("x.txt", "ann@example.com:a\n")
     facts = path.stat()
     file = DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
-    service.register_file(bench.db, file, bench.keyring, known_at=datetime(2026, 3, 1, tzinfo=UTC))
+    register_file(bench.db, file, bench.keyring, known_at=datetime(2026, 3, 1, tzinfo=UTC))
     _, recorded = bench.scan()
     assert recorded.new_alerts == 1
     assert bench.rows("SELECT first_seen_at FROM kordant.exposures") == [(datetime(2026, 3, 1, tzinfo=UTC),)]
@@ -127,7 +127,7 @@ def test_a_day_covers_the_pairs_that_became_known_on_it(bench: Bench) -> None:
         facts = path.stat()
         file = DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
         known_at = day + timedelta(days=offset - 1, hours=12)
-        service.register_file(bench.db, file, bench.keyring, known_at=known_at)
+        register_file(bench.db, file, bench.keyring, known_at=known_at)
     matched, recorded = bench.scan(since=day, until=day + timedelta(days=1))
     assert (matched.dumps, matched.hits, recorded.new_alerts) == (1, 1, 1)
     assert bench.rows("SELECT checked_on, new_exposures FROM kordant.source_verdicts") == [(day.date(), 1)]
@@ -140,7 +140,7 @@ def test_days_in_any_order_give_what_one_scan_gives(bench: Bench) -> None:
         path = bench.drop(name, f"ann@example.com:{name}\n")
         facts = path.stat()
         file = DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
-        service.register_file(bench.db, file, bench.keyring, known_at=day + timedelta(days=offset, hours=12))
+        register_file(bench.db, file, bench.keyring, known_at=day + timedelta(days=offset, hours=12))
     for offset in (2, 0, 1):
         start = day + timedelta(days=offset)
         bench.scan(since=start, until=start + timedelta(days=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -24,9 +25,12 @@ from kordant_jobs.adapters.sources.leakcheck import LeakCheck
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.adapters.sources.xposedornot import XposedOrNot
 from kordant_jobs.domain.exposures import Source, UnknownReason
+from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.jobs.darkwatch_scan import service, sources
-from kordant_jobs.jobs.darkwatch_scan.sources import Asked, Clock
-from kordant_jobs.store import breaches, judging, source_states
+from kordant_jobs.jobs.darkwatch_scan.asked import Asked, ask_later
+from kordant_jobs.jobs.darkwatch_scan.sources import Clock
+from kordant_jobs.ports import Question
+from kordant_jobs.store import breaches, judging, source_checks, source_states
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.scans import Scope
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
@@ -164,9 +168,9 @@ def test_the_rate_of_the_plan_is_kept_by_all_and_what_is_left_is_unknown_and_que
     asked, _ = world.scan(budget_s=4.0)
     assert (asked[0].asked, asked[0].left, asked[0].why) == (1, 4, UnknownReason.RATE_LIMITED)
     assert sorted(world.verdicts(), key=str) == [("clean", None)] + [("unknown", "not_asked")] * 4
-    first = sources.ask_later(asked, db=world.bench.db)
+    first = ask_later(asked, db=world.bench.db)
     assert first is not None
-    assert sources.ask_later(asked, db=world.bench.db) == first
+    assert ask_later(asked, db=world.bench.db) == first
     [(ids, waits)] = world.bench.rows(
         "SELECT jsonb_array_length(payload -> 'subscription_ids'), run_at >= now() + interval '25 s' "
         "FROM kordant.job_requests"
@@ -182,7 +186,7 @@ def test_a_source_that_allows_a_few_an_hour_is_not_tried_every_minute(world: Wor
         slow = Sources(on={Source.XPOSEDORNOT: XposedOrNot(server.url)})
         asked, _ = world.scan(slow, budget_s=30)
     assert (asked[0].asked, asked[0].left) == (5, 2)
-    assert sources.ask_later(asked, db=world.bench.db) is not None
+    assert ask_later(asked, db=world.bench.db) is not None
     [(wait_s,)] = world.bench.rows("SELECT extract(epoch FROM run_at - now())::float FROM kordant.job_requests")
     assert 60 < wait_s <= 180
 
@@ -334,3 +338,35 @@ def test_a_breach_that_nobody_verified_waits_until_somebody_does(world: World) -
     with world.bench.db.begin() as connection:
         connection.execute(sa.text("UPDATE kordant.breaches SET is_verified = true"))
     assert world.scan()[1].new_alerts == 1
+
+
+def test_two_scans_at_once_ask_about_everybody_once(world: World) -> None:
+    for number in range(120):
+        subscribe(world.bench.db, world.bench.keyring, f"person{number}@example.com")
+    sources_ = world.sources(pastes=False)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(_asked_of_all, world, sources_) for _ in range(2)]
+        [one], [other] = (scan.result() for scan in both)
+    accounts = [asked.target for asked in world.server.log if "/breachedaccount/" in asked.target]
+    assert len(accounts) == len(set(accounts)) == 120
+    assert one.asked + other.asked == 120
+    assert world.bench.rows("SELECT count(*), count(retry_at) FROM kordant.source_checks") == [(120, 0)]
+
+
+def _asked_of_all(world: World, sources_: Sources) -> list[Asked]:
+    return sources.ask_sources(Scope(), sources_, db=world.bench.db, keyring=world.bench.keyring, budget_s=60)
+
+
+def test_what_a_killed_scan_had_claimed_is_asked_again_later(world: World) -> None:
+    subscribe(world.bench.db, world.bench.keyring, "ann@example.com")
+    world.scan()
+    item_id, now = world.bench.rows("SELECT item_id, now() FROM kordant.source_checks")[0]
+    with world.bench.db.begin() as connection:
+        connection.execute(sa.text("DELETE FROM kordant.source_checks"))
+        mine = Question(item_id=item_id, kind=IdentifierKind.EMAIL, canonical="ann@example.com")
+        source_checks.claim(connection, Source.HIBP, [mine], now=now)
+    [asked], _ = world.scan()
+    assert (asked.asked, asked.left) == (0, 1)
+    world.watch.sleep(source_checks.CLAIM.total_seconds())
+    [asked], _ = world.scan()
+    assert (asked.asked, asked.left) == (1, 0)

@@ -1,0 +1,111 @@
+"""What asking a source gave and left: verdicts of the subscriptions, and a request for what is still to be asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import polars as pl
+from sqlalchemy import Connection, Engine
+
+from kordant_jobs.adapters.sources.registry import Sources
+from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
+from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.domain.payloads import DarkwatchScan
+from kordant_jobs.domain.requests import Priority
+from kordant_jobs.engine.queue.enqueue import enqueue
+from kordant_jobs.jobs.darkwatch_scan.drops import now_of
+from kordant_jobs.jobs.darkwatch_scan.rules.asking import RECHECK_AFTER, source_verdict
+from kordant_jobs.ports import Answer, ExposureSource
+from kordant_jobs.store import breach_lookups, scans, source_checks
+from kordant_jobs.store.arrivals import Merge
+from kordant_jobs.store.source_checks import Want
+
+LATER = timedelta(seconds=30)
+"""The least pause between two scans that only finish what sources left."""
+MOST_LATER = 10_000
+"""Subscriptions that one request takes; of more, the others come with the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What asking one source gave. `left` items wait for a later scan, of which `next_at` is the earliest."""
+
+    source: Source
+    asked: int = 0
+    clean: int = 0
+    exposed: int = 0
+    unknown: int = 0
+    new_exposures: int = 0
+    left: int = 0
+    next_at: datetime | None = None
+    left_subscriptions: tuple[UUID, ...] = ()
+    why: UnknownReason | None = None
+    wait_s: float = 0.0
+    """How long until the source's rate or circuit breaker lets a question through."""
+
+    def with_answers(self, answers: Sequence[Answer], new: int) -> Asked:
+        """And one more batch, which gave `new` exposures."""
+        verdicts = [answer.verdict for answer in answers]
+        reasons = [answer.reason for answer in answers if answer.reason is not None]
+        return replace(
+            self,
+            asked=self.asked + len(answers),
+            clean=self.clean + verdicts.count(Verdict.CLEAN),
+            exposed=self.exposed + verdicts.count(Verdict.EXPOSED),
+            unknown=self.unknown + verdicts.count(Verdict.UNKNOWN),
+            new_exposures=self.new_exposures + new,
+            why=reasons[-1] if reasons else None,
+        )
+
+
+def want_of(connection: Connection, source: ExposureSource, now: datetime) -> Want:
+    """Whom a source is asked about: the kinds that it takes, unanswered or answered before there was news."""
+    stale = now - RECHECK_AFTER[source.source]
+    if source.source is Source.HIBP:
+        newest = breach_lookups.newest_at(connection)
+        stale = max(stale, newest) if newest is not None else stale
+    kinds = frozenset(kind for kind in IdentifierKind if source.requests_for(kind))
+    return Want(source=source.source, kinds=kinds, stale_before=stale)
+
+
+def ask_later(asked: Sequence[Asked], *, db: Engine) -> UUID | None:
+    """Queue a scan of those whose questions are left, for when the first may be asked; None when none is.
+
+    Scans that leave the same people behind queue one request.
+    """
+    left = [one for one in asked if one.left and one.next_at is not None]
+    ids = sorted({one for result in left for one in result.left_subscriptions})[:MOST_LATER]
+    if not ids:
+        return None
+    with db.begin() as connection:
+        now = now_of(connection)
+        run_at = max(now + LATER, min(one.next_at for one in left if one.next_at is not None))
+        key = hashlib.sha256(b"".join(one.bytes for one in ids)).hexdigest()
+        return enqueue(
+            connection,
+            DarkwatchScan(subscription_ids=tuple(ids)),
+            requested_by="darkwatch_scan.sources",
+            priority=Priority.LOW,
+            run_at=run_at,
+            merge=Merge(key=f"sources:{key}"),
+        )
+
+
+def save_verdicts(connection: Connection, sources: Sources, *, until: datetime) -> None:
+    """Write a verdict a subscription and source, for who can be asked about there; `scans.choose` was called."""
+    for source in sources.on.values():
+        want = want_of(connection, source, until)
+        standing = source_checks.standing(connection, want, until=until)
+        verdicts = [
+            source_verdict(exposures=exposures, unknown={reason: unanswered} if unanswered else {})
+            for exposures, unanswered, reason in standing.select("exposures", "unanswered", "reason").iter_rows()
+        ]
+        frame = standing.with_columns(
+            pl.Series("verdict", [verdict for verdict, _ in verdicts], dtype=pl.String),
+            pl.Series("reason", [reason for _, reason in verdicts], dtype=pl.String),
+        )
+        scans.save_verdicts(connection, frame, source=source.source, checked_on=until.date(), until=until)

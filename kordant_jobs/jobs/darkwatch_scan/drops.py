@@ -1,0 +1,112 @@
+"""Files in the drop folder: which are new, registered as dumps, and removed once they are in the corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
+from kordant_jobs.adapters.dumps import DumpLimits, content_sha256
+from kordant_jobs.domain.exposures import DumpStatus
+from kordant_jobs.errors import DumpUnreadable
+from kordant_jobs.observability.redaction import redact
+from kordant_jobs.store import breaches, dumps
+from kordant_jobs.store.keyring import Keyring
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropBox:
+    """Where dumps come from, and how they are read."""
+
+    folder: Path
+    keep_files: bool
+    limits: DumpLimits
+    phone_region: str
+
+
+def now_of(connection: Connection) -> datetime:
+    """The database's clock, which all processes share."""
+    moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return moment
+
+
+def new_files(connection: Connection, box: DropBox, keyring: Keyring, now: datetime) -> list[DroppedFile]:
+    """The files in the drop folder that are not registered as they lie there."""
+    seen = dumps.seen_files(connection)
+    return [
+        file
+        for file in dropped_files(box.folder, settled_at=now)
+        if (keyring.file_key(file.name), file.size, file.mtime_ns) not in seen
+    ]
+
+
+def register_file(
+    db: Engine,
+    file: DroppedFile,
+    keyring: Keyring,
+    *,
+    name: str | None = None,
+    known_at: datetime | None = None,
+    breach_name: str | None = None,
+    shape: str | None = None,
+) -> UUID | None:
+    """Register one dropped file. None when its content was registered before.
+
+    `name` is the one that it will have, where it has another while it is put there. The repair of a quarantined file
+    belongs to the same breach, since people may have been told of that one already.
+
+    Raises:
+        DumpUnreadable: it cannot be opened.
+    """
+    digest = bytes.fromhex(content_sha256(file.path))
+    called = name or file.name
+    facts = dumps.FileFacts(key=keyring.file_key(called), label=redact(called), size=file.size, mtime_ns=file.mtime_ns)
+    with db.begin() as connection:
+        moment = known_at or now_of(connection)
+        breach = breach_name or breaches.catalogued_breach_of_file(connection, called)
+        breach = breach or dumps.breach_of_quarantined(connection, facts.key)
+        breach = breach or breaches.own_breach_of_file(connection, digest, moment)
+        return dumps.register(connection, digest, facts, breach_name=breach, known_at=moment, told_shape=shape)
+
+
+def register_dropped(db: Engine, box: DropBox, keyring: Keyring) -> int:
+    """Register every new file of the drop folder. Returns how many had new content."""
+    with db.connect() as connection:
+        files = new_files(connection, box, keyring, now_of(connection))
+    made = 0
+    for file in files:
+        try:
+            made += register_file(db, file, keyring) is not None
+        except DumpUnreadable:
+            continue  # it vanished, or may not be opened: it stays unregistered and is tried at the next scan
+    if not box.keep_files:
+        _remove_ingested(db, box, keyring)
+    return made
+
+
+def _remove_ingested(db: Engine, box: DropBox, keyring: Keyring) -> None:
+    """Remove files whose content is in the corpus: a run that was killed left them, or they came twice."""
+    with db.connect() as connection:
+        ingested = dumps.seen_files(connection, DumpStatus.INGESTED)
+    for file in dropped_files(box.folder):
+        if (keyring.file_key(file.name), file.size, file.mtime_ns) in ingested:
+            file.path.unlink(missing_ok=True)
+
+
+def file_of(dump: dumps.DumpRow, box: DropBox, keyring: Keyring) -> DroppedFile:
+    """The file of a registered dump.
+
+    Raises:
+        DumpUnreadable: it is gone, or another one lies in its place.
+    """
+    for file in dropped_files(box.folder):
+        if keyring.file_key(file.name) == dump.file_key:
+            if (file.size, file.mtime_ns) != (dump.file_size, dump.file_mtime_ns):
+                raise DumpUnreadable("the file was replaced before it was read. The next scan takes what lies there.")
+            return file
+    raise DumpUnreadable("the file is no longer in the drop folder. Put it back, or dismiss the dump.")

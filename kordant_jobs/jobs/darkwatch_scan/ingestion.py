@@ -1,0 +1,110 @@
+"""One registered dump read into the corpus, and held against the watched items on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.corpus import Corpus
+from kordant_jobs.adapters.drop_folder import DroppedFile
+from kordant_jobs.adapters.dumps import BlindBatch, Blinder, DumpShape, open_dump
+from kordant_jobs.domain.exposures import DumpStatus
+from kordant_jobs.errors import DumpUnreadable
+from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, file_of
+from kordant_jobs.jobs.darkwatch_scan.retro import Watch
+from kordant_jobs.store import dumps
+from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingestion:
+    """What ingesting works with."""
+
+    db: Engine
+    keyring: Keyring
+    box: DropBox
+    corpus: Corpus
+    progress: Progress
+
+    def ingest(self, dump: dumps.DumpRow, watch: Watch | None = None) -> dumps.Ingested | None:
+        """Bring one registered dump into the corpus, or quarantine it. None when another process did so meanwhile.
+
+        `watch` is told of every block, and tells who stands in it before the block counts as read. So whoever is
+        killed leaves nobody untold in what the next one does not read again.
+
+        Raises:
+            DumpUnreadable: it was quarantined, for this reason; what `watch` found up to there was told.
+        """
+        with dumps.ingesting(self.db, dump.id):
+            with self.db.connect() as connection:
+                if dumps.load(connection, [dump.id])[0].status is not DumpStatus.REGISTERED:
+                    return None
+            what = _ingested_before(self.corpus, dump)
+            try:
+                file = file_of(dump, self.box, self.keyring)
+                what = what or self._read(dump, file, watch)
+            except DumpUnreadable as error:
+                if what is None:
+                    with self.db.begin() as connection:
+                        dumps.quarantine(connection, dump.id, str(error))
+                    raise
+                file = None
+            with self.db.begin() as connection:
+                dumps.mark_ingested(connection, dump.id, what)
+            if file is not None and not self.box.keep_files:
+                file.path.unlink(missing_ok=True)
+            return what
+
+    def _read(self, dump: dumps.DumpRow, file: DroppedFile, watch: Watch | None) -> dumps.Ingested:
+        told = DumpShape(dump.told_shape) if dump.told_shape else None
+        with (
+            open_dump(file.path, limits=self.box.limits, phone_region=self.box.phone_region, shape=told) as source,
+            self.corpus.write(dump.id, origin=self._origin(dump)) as writer,
+        ):
+            read = 0
+            for batch in _up_to_damage(source.blinded(self._blinder(), skip=writer.done.blocks), watch):
+                if watch is not None:
+                    watch.look(batch, before_it_counts=writer.ends_run(batch))
+                writer.add(batch)
+                self.progress.advance(source.bytes_read - read, f"ingesting dump {dump.id}")
+                read = source.bytes_read
+            layout = {"shape": source.shape, "compression": source.compression, "encoding": source.encoding}
+            writer.tell(**layout)
+            found = writer.so_far
+            return dumps.Ingested(
+                **layout, lines=found.lines, records=found.records, bad_lines=dict(sorted(found.bad_lines.items()))
+            )
+
+    def _blinder(self) -> Blinder:
+        return Blinder(self.keyring.blinding)
+
+    def _origin(self, dump: dumps.DumpRow) -> str:
+        """What must be the same for a begun ingestion to go on: the file, how it is cut and read, and the key."""
+        limits = self.box.limits
+        file = (dump.file_key.hex(), dump.file_size, dump.file_mtime_ns)
+        how = (dump.told_shape, self.box.phone_region, limits.block_bytes, limits.max_line_bytes)
+        return json.dumps([*file, *how, self.keyring.master_key_id])
+
+
+def _up_to_damage(batches: Iterator[BlindBatch], watch: Watch | None) -> Iterator[BlindBatch]:
+    """The blocks; at their end, and before damage is raised, `watch` tells of whom it found."""
+    try:
+        yield from batches
+    except DumpUnreadable:
+        if watch is not None:
+            watch.tell()
+        raise
+    if watch is not None:
+        watch.tell()
+
+
+def _ingested_before(corpus: Corpus, dump: dumps.DumpRow) -> dumps.Ingested | None:
+    """What ingesting the dump gave to a run that was killed before it could say so."""
+    facts = corpus.facts(dump.id)
+    if facts is None:
+        return None
+    return dumps.Ingested(**{name.name: facts[name.name] for name in fields(dumps.Ingested)})

@@ -1,0 +1,75 @@
+"""What we call the breaches that outside sources name: ours where that is sure, else breaches of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection, Engine
+
+from kordant_jobs.domain.breaches import Breach
+from kordant_jobs.domain.exposures import Source
+from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.jobs.darkwatch_scan.drops import now_of
+from kordant_jobs.jobs.darkwatch_scan.rules.asking import same_breach
+from kordant_jobs.ports import ExposureSource, Finding
+from kordant_jobs.store import breach_lookups
+
+
+def resolve(source: ExposureSource, findings: Sequence[Finding], *, db: Engine) -> dict[str, str]:
+    """What we call the breaches that a source names, by its own keys. Those it could not describe are left out."""
+    told = {one.reference: one.breach for one in findings}
+    if not told:
+        return {}
+    with db.begin() as connection:
+        names = _known_names(connection, source.source, told)
+    for reference in [one for one in told if one not in names and told[one] is None]:
+        told[reference] = _described(source, reference, db=db)
+    new = {
+        reference: _named(source.source, reference, breach)
+        for reference, breach in told.items()
+        if reference not in names and breach is not None
+    }
+    with db.begin() as connection:
+        again = _known_names(connection, source.source, {one: told[one] for one in new})
+        breach_lookups.save(connection, [breach for one, breach in new.items() if one not in again])
+    return names | {one: breach.name for one, breach in new.items()} | again
+
+
+def _named(source: Source, reference: str, breach: Breach) -> Breach:
+    return replace(breach, name=reference if source is Source.HIBP else f"{source}:{reference}")
+
+
+def _known_names(connection: Connection, source: Source, told: dict[str, Breach | None]) -> dict[str, str]:
+    """Those that are breaches of ours: HIBP's by name, others by the name we gave them, or by being the same as one of
+    HIBP's."""
+    ours = {one: one if source is Source.HIBP else f"{source}:{one}" for one in told}
+    there = breach_lookups.known(connection, ours.values())
+    names = {reference: name for reference, name in ours.items() if name in there}
+    if source is Source.HIBP:
+        return names
+    rest = {one: breach or Breach(name=one, title=one) for one, breach in told.items() if one not in names}
+    domains = {breach.domain.lower() for breach in rest.values() if breach.domain}
+    similar = breach_lookups.alike(connection, list(rest), domains)
+    for reference, breach in rest.items():
+        if (name := same_breach(replace(breach, name=reference), similar)) is not None:
+            names[reference] = name
+    return names
+
+
+def _described(source: ExposureSource, reference: str, *, db: Engine) -> Breach | None:
+    """What the source tells of one of its breaches, asked by one process at a time."""
+    with db.begin() as connection:
+        lease = breach_lookups.may_look_up(connection, source.source, reference, now=now_of(connection))
+    if lease is None:
+        return None
+    found: bool | None = None
+    try:
+        breach = source.describe(reference)
+        found = breach is not None
+    except SourceUnavailable:
+        breach = None
+    finally:
+        with db.begin() as connection:
+            breach_lookups.looked_up(connection, source.source, reference, lease, found=found)
+    return breach

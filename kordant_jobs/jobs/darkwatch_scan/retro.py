@@ -1,0 +1,94 @@
+"""A new dump held against watched items while it is read, so that who stands in it is alerted at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.corpus import SECRETS
+from kordant_jobs.adapters.dumps import BlindBatch
+from kordant_jobs.jobs.darkwatch_scan.telling import tell
+from kordant_jobs.store import scans
+from kordant_jobs.store.dumps import DumpRow
+
+TELL_EVERY_S = 1.0
+"""Found ones wait for others at most this long while a dump is read: some hundred a transaction, not one."""
+
+
+class Watch:
+    """Looks for watched items in the blocks of one dump, in their order, and tells of them provisionally.
+
+    The alert of somebody found has the first line, 'once', and the strongest secret so far; what the dump holds of them
+    further down is known at its end, and the scan that then looks into the corpus settles the alert.
+    """
+
+    def __init__(
+        self,
+        dump: DumpRow,
+        pairs: pl.DataFrame,
+        *,
+        db: Engine,
+        today: date,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`pairs`: item_id, blind_index (16 bytes) and seen_at of the items that the dump is news for."""
+        from kordant_jobs.adapters.kernels.members import Members
+
+        index = np.frombuffer(b"".join(pairs["blind_index"].to_list()), np.uint64).reshape(-1, 2)
+        order = np.lexsort((index[:, 1], index[:, 0]))
+        index = index[order]
+        first = np.ones(len(index), bool)
+        first[1:] = (index[1:] != index[:-1]).any(axis=1)
+        self._starts = np.append(np.flatnonzero(first), len(index))  # several may watch one identifier
+        self._pairs = pairs.select("item_id", "seen_at")[order]
+        self._members = Members(index[first])
+        self._lines = np.full(len(self._starts) - 1, np.iinfo(np.uint64).max, np.uint64)
+        self._secrets = np.zeros(len(self._starts) - 1, np.uint8)
+        self._waiting: list[npt.NDArray[np.int32]] = []
+        self._dump, self._db, self._today = dump, db, today
+        self._monotonic, self._told_at = monotonic, -np.inf
+        self.new_exposures = 0
+
+    def look(self, batch: BlindBatch, *, before_it_counts: bool) -> None:
+        """Look through the next block; tell of whom was found when it is time, or the block is about to count."""
+        places, keys = self._members.find(batch.index, len(batch.line))
+        if len(keys):
+            lines, secrets = batch.line[places], batch.secret[places]
+            news = keys[(lines < self._lines[keys]) | (secrets > self._secrets[keys])]
+            np.minimum.at(self._lines, keys, lines)
+            np.maximum.at(self._secrets, keys, secrets)
+            if len(news):
+                self._waiting.append(news)
+        if before_it_counts or self._monotonic() - self._told_at >= TELL_EVERY_S:
+            self.tell()
+
+    def tell(self) -> None:
+        """Write the exposures of whom was found since the last time, and their alerts, in one transaction."""
+        if not self._waiting:
+            return
+        hits = self._hits(np.unique(np.concatenate(self._waiting)))
+        with self._db.begin() as connection:
+            self.new_exposures += scans.save_hits(connection, hits)
+            scans.choose_found(connection)
+            tell(connection, today=self._today, provisional=True)
+        self._waiting, self._told_at = [], self._monotonic()
+
+    def _hits(self, keys: npt.NDArray[np.int32]) -> pl.DataFrame:
+        starts, ends = self._starts[keys], self._starts[keys + 1]
+        counts = ends - starts
+        ahead = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        key = np.repeat(keys, counts)
+        rows = pl.Series(np.repeat(starts, counts) + ahead)
+        return self._pairs.select(pl.all().gather(rows)).with_columns(
+            pl.Series("line", self._lines[key]),
+            pl.lit(1, pl.UInt32).alias("occurrences"),
+            pl.Series("secret", SECRETS.categories.gather(self._secrets[key]), SECRETS),
+            pl.lit(self._dump.breach_name).alias("breach_name"),
+            pl.lit(str(self._dump.id)).alias("dump_id"),
+        )

@@ -1,0 +1,55 @@
+"""What is told of the exposures of the subscriptions that a transaction has chosen: judged, rated, made alerts."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import date
+
+import polars as pl
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.jobs.darkwatch_scan import rules
+from kordant_jobs.store import judging
+
+
+def tell(connection: Connection, *, today: date, provisional: bool = False) -> int:
+    """Judge the chosen subscriptions' exposures and write the alerts of those that are to be told. Returns how many
+    are new or settled; a `provisional` one is settled by the next call without."""
+    judging.save_judgements(connection, judged(judging.unjudged(connection)))
+    return judging.save_alerts(connection, rated(judging.unalerted(connection), today), provisional=provisional)
+
+
+def judged(kinds: pl.DataFrame) -> pl.DataFrame:
+    """The kinds of `judging.unjudged` with what the rules say of each."""
+    flags = [field.name for field in fields(rules.BreachFlags)]
+    rulings = [
+        rules.judge(
+            rules.BreachFlags(**{flag: row[flag] for flag in flags}),
+            verified=row["verified"],
+            held_by_us=row["held_by_us"],
+            not_me=row["not_me"],
+        )
+        for row in kinds.to_dicts()
+    ]
+    return kinds.with_columns(
+        pl.Series("judgement", [one.judgement for one in rulings], dtype=pl.String),
+        pl.Series("judgement_reason", [one.reason for one in rulings], dtype=pl.String),
+    )
+
+
+def rated(kinds: pl.DataFrame, today: date) -> pl.DataFrame:
+    """The kinds of `judging.unalerted` with how urgent each is."""
+    urgencies = [
+        rules.urgency(
+            rules.Facts(
+                data_classes=row["data_classes"],
+                secret=SecretKind(row["secret"]),
+                age_days=rules.age_days(row["breached_on"], today),
+                reused=row["reused"],
+                from_a_device=row["from_a_device"],
+            )
+        )
+        for row in kinds.to_dicts()
+    ]
+    return kinds.with_columns(pl.Series("severity", urgencies, dtype=pl.String))
