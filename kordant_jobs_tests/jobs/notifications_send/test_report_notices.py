@@ -26,15 +26,15 @@ from kordant_jobs.jobs.notifications_send.mail import Sender
 from kordant_jobs.jobs.notifications_send.outlets import mail_outlet, push_outlet
 from kordant_jobs.jobs.notifications_send.preview import preview
 from kordant_jobs.jobs.notifications_send.report_letter import ReportLinks
-from kordant_jobs.jobs.notifications_send.web import Doors
+from kordant_jobs.jobs.notifications_send.web import Doors, application
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush, ReportStorage
 from kordant_jobs.store import notification_choices, report_notices, reports, subscribers
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.reports import ReportRow
 from kordant_jobs.store.schema import notification_outbox
 from kordant_jobs.store.schema import reports as reports_table
+from kordant_jobs_tests.asgi import Client
 from kordant_jobs_tests.jobs.notifications_send.test_channels import body, mails, person_with, rows, send, time_passes
-from kordant_jobs_tests.jobs.notifications_send.test_receipts import Client
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
 PUBLIC = "https://k.example"
@@ -94,7 +94,7 @@ class World:
             report_storage=storage or self.storage,
             clock=self.now.timestamp,
         )
-        return Client(doors).get(link.removeprefix(PUBLIC))
+        return Client(application(doors)).get(link.removeprefix(PUBLIC))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_an_expired_link_says_so_in_the_browsers_language(world: World, locale: 
         report_storage=world.storage,
         clock=world.now.timestamp,
     )
-    found = Client(doors).get(link.removeprefix(PUBLIC), headers={"Accept-Language": locale})
+    found = Client(application(doors)).get(link.removeprefix(PUBLIC), headers={"Accept-Language": locale})
     assert found.status_code == 410
     assert says in found.text
     assert found.headers["cache-control"] == "no-store, private"
@@ -317,4 +317,4 @@ def test_health_is_ok_as_long_as_the_database_answers(world: World) -> None:
     assert (found.status_code, found.text) == (200, "ok")
     engine = sa.create_engine("postgresql+psycopg2://nobody@127.0.0.1:1/none")
     doors = Doors(db=engine, keyring=world.keyring, public_url=PUBLIC, mail_domain="kordant.example")
-    assert Client(doors).get("/health").status_code == 503
+    assert Client(application(doors)).get("/health").status_code == 503
