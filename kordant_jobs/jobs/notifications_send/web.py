@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -91,7 +92,10 @@ def application(doors: Doors) -> Starlette:
     async def twilio(request: Request) -> Response:
         if doors.twilio_token is None:
             return Response(status_code=404)
-        form = {name: str(value) for name, value in (await request.form()).items()}
+        body = await _body(request)
+        if body is None:
+            return Response(status_code=413)
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         url = doors.public_url.rstrip("/") + request.url.path
         url += f"?{request.url.query}" if request.url.query else ""
         signature = request.headers.get("x-twilio-signature", "")
@@ -134,15 +138,23 @@ def application(doors: Doors) -> Starlette:
     )
 
 
+async def _body(request: Request) -> bytes | None:
+    """The body; None when it is too large, of which no more is read: whoever sends it has proved nothing yet."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_MAX:
+            return None
+    return bytes(body)
+
+
 async def _signed(doors: Doors, request: Request) -> bytes | Response:
     """The body, when its signature is ours and fresh."""
     if doors.webhook_secret is None:
         return Response(status_code=404)
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_MAX:
-            return Response(status_code=413)
+    body = await _body(request)
+    if body is None:
+        return Response(status_code=413)
     moment = request.headers.get("x-kordant-timestamp", "")
     wanted = receipts.webhook_signature(doors.webhook_secret, moment, body)
     fresh = moment.isdigit() and abs(doors.clock() - int(moment)) <= receipts.WEBHOOK_AGE_MAX_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -21,7 +21,7 @@ from kordant_jobs.domain.notifications import Category, Mode
 from kordant_jobs.domain.receipts import ReceiptState, Remedy
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token, token_of
-from kordant_jobs.jobs.notifications_send.web import Doors, application
+from kordant_jobs.jobs.notifications_send.web import BODY_MAX, Doors, application
 from kordant_jobs.store import notification_choices
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.store.schema import contact_addresses, notification_outbox, suppressions
@@ -202,6 +202,21 @@ def test_a_callback_without_twilios_signature_changes_nothing(db: Engine, keyrin
     world = World(db, keyring, Channel.SMS)
     assert world.twilio("failed", "30005", **{"X-Twilio-Signature": signature.encode()}).status_code == 403
     assert (world.row.status, world.row.receipt) == ("sent", None)
+
+
+@pytest.mark.parametrize("door", ["/callbacks/twilio/00000000-0000-0000-0000-000000000001", "/callbacks/delivery"])
+def test_of_a_body_without_end_no_more_is_read_than_a_callback_has(db: Engine, keyring: Keyring, door: str) -> None:
+    world = World(db, keyring)
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while read < 1 << 30:
+            read += 1 << 16
+            yield b"a" * (1 << 16)
+
+    assert world.client.post(door, content=endless()).status_code == 413
+    assert read <= 2 * BODY_MAX
 
 
 def test_a_bounced_mail_suppresses_its_address_for_everybody(db: Engine, keyring: Keyring) -> None:
