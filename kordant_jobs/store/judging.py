@@ -118,8 +118,8 @@ def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional
     """Write an alert, with why it is them, and its notifications, for each exposure that `unalerted` spoke of.
 
     `severities`: breach_name, secret, reused, severity. Of an identifier and a breach there is one alert, whoever finds
-    it and however often the item is added. A `provisional` one is told now, and written anew by whoever settles it:
-    with what else became known meanwhile. Returns how many are new or settled.
+    it and however often the item is added. A `provisional` one is told now, without how often it occurs, and written
+    anew by whoever settles it: with what else became known meanwhile. Returns how many are new or settled.
     """
     connection.execute(
         sa.text(
@@ -159,7 +159,7 @@ WITH told AS (
         SELECT jsonb_build_array(jsonb_build_object(
                    'code', 'identifier_in_dump', 'item_id', t.item_id, 'kind', t.kind,
                    'verified', t.verified_at IS NOT NULL, 'dump_id', v.dump_id, 'line', v.line,
-                   'occurrences', v.occurrences)) AS why
+                   'occurrences', CASE WHEN NOT :provisional THEN v.occurrences END)) AS why
         FROM kordant.exposure_evidence v JOIN kordant.breach_dumps d ON d.id = v.dump_id
         WHERE v.exposure_id = t.exposure_id ORDER BY d.known_at, d.id LIMIT 1
     ) in_dump ON true

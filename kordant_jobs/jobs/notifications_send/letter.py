@@ -104,11 +104,8 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
                         masked=masked,
                     )
                 said.append(text)
-                said.append(
-                    words.count(
-                        "It occurs there once.", "It occurs there %(number)s times.", int(reason["occurrences"])
-                    )
-                )
+                if often := reason.get("occurrences"):  # not known before the dump was read to its end
+                    said.append(words.count("It occurs there once.", "It occurs there %(number)s times.", int(often)))
             case "identifier_at_source" if reason["source"] in SOURCE_NAMES:
                 said.append(
                     words.say(

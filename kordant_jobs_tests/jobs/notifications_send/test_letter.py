@@ -103,6 +103,13 @@ def test_the_mail_says_what_happened_why_it_is_you_and_what_to_do() -> None:
         assert "12 Jun 2026, 12:30 UTC-3" in text, "in the subscriber's own time zone"
 
 
+def test_how_often_is_not_said_of_a_dump_that_is_still_being_read() -> None:
+    provisional = [{**ROW.why[0], "occurrences": None}, *ROW.why[1:]]
+    for text in texts(parsed(replace(ROW, why=provisional))):
+        assert "stands in the stolen data" in text
+        assert "It occurs there" not in text
+
+
 def test_portuguese_is_portuguese_throughout() -> None:
     message = parsed(replace(ROW, locale="pt-BR"))
     assert message["Subject"] == "Alerta de segurança: seus dados apareceram no vazamento “Adobe”"
