@@ -8,8 +8,9 @@ from types import FrameType
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.output import err, out, print_facts
+from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.session import Session, open_session
-from kordant_jobs.cli.stack import Stack, StackConfig
+from kordant_jobs.cli.stack import Stack
 from kordant_jobs.settings import Settings, load_settings
 
 

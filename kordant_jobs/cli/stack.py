@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,16 +23,16 @@ import httpx
 
 from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate
 from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
+from kordant_jobs.cli import readiness
 from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
+from kordant_jobs.cli.parts import StackConfig
+from kordant_jobs.cli.readiness import HOST
 from kordant_jobs.engine.launcher.protocol import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
-from kordant_jobs.settings import load_settings
 from kordant_jobs.triggers import reloader
 
-HOST = "127.0.0.1"
 START_TIMEOUT_S = 240.0
 """Many times what a start takes on two cores: a slow disk and no bytecode make it a minute."""
-PORTS_TRIED = 50
 CLAIM = "up.lock"
 """In the state folder: which stack runs on it."""
 RESTART_DELAYS_S = (0, 1, 2, 5, 10, 30)
@@ -55,38 +53,9 @@ ENVIRON_OF = {name: {"OPENBLAS_NUM_THREADS": "1"} for name in ("warm", "warm-sta
 _SOCKET_PATH = re.compile(r"[A-Za-z0-9/._-]{1,100}")
 """A path that gRPC takes as it is (it reads others as a URI) and that fits sockaddr_un (107 bytes)."""
 
-_STATE_QUERY = """{
-  workspaceOrError {
-    ... on PythonError { message }
-    ... on Workspace { locationEntries {
-      displayMetadata { key value }
-      locationOrLoadError { __typename ... on PythonError { message className causes { message } } }
-    } }
-  }
-  instance { daemonHealth { allDaemonStatuses { required lastHeartbeatTime } } }
-}"""
-
 
 def _to_stderr(words: str) -> None:
     sys.stderr.write(f"kordant-jobs: {words}\n")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StackConfig:
-    """What to run, and with which environment: KORDANT_DAGSTER_URL and all of ours must be in `environ`.
-
-    `web_port` is the wanted one; the next free one is taken when it is not. KORDANT_DEFINITIONS_MODULE names
-    the module that Dagster loads, when it is not `kordant_jobs.definitions`. `public_port` is that of the pages behind
-    KORDANT_PUBLIC_URL; a proxy leads to it, so no other is taken. None: they are not served.
-    """
-
-    checkout: Path
-    state_dir: Path
-    environ: Mapping[str, str]
-    web_port: int
-    webserver: bool = True
-    daemon: bool = True
-    public_port: int | None = None
 
 
 @dataclass
@@ -162,16 +131,16 @@ class Stack:
             reloader.prepare(url, self.config.state_dir, self.say)
         self._socket = self._socket_path()
         began = time.time()
-        self._launch("code-server", self._code_server())
+        self._launch("code-server", self.config.code_server(self._socket))
         if self.config.daemon:
-            if self.warm:
+            if self.config.warm:
                 self._launch("warm", ["-m", "kordant_jobs.engine.launcher.warm"])
-            self._launch("daemon", self._daemon())
+            self._launch("daemon", self.config.daemon_command())
         if self.config.webserver:
-            self._port = free_port(self.config.web_port)
-            self._launch("webserver", self._webserver())
+            self._port = readiness.free_port(self.config.web_port)
+            self._launch("webserver", self.config.webserver_command(self._port))
         if self.config.public_port:
-            self._launch(PAGES, self._pages(self.config.public_port))
+            self._launch(PAGES, self.config.pages(self.config.public_port))
         self._wait_until_ready(began)
         if self.config.webserver:
             self.urls["Dagster"] = f"http://{HOST}:{self._port}"
@@ -225,46 +194,6 @@ class Stack:
             self._failures[part.name] = failures + 1
             self._restarts[part.name] = now + delay_s
             self.say(f"the {part.name} ended with code {code}; starting it again in {delay_s} s (see {part.log})")
-
-    # Commands
-
-    def _code_server(self) -> list[str]:
-        module = self.config.environ.get("KORDANT_DEFINITIONS_MODULE", "kordant_jobs.definitions")
-        # `code-server start`, not `api grpc`: it reloads the code when asked to.
-        serve = [
-            "-m",
-            "kordant_jobs.engine.dagster_private.code_server",
-            "code-server",
-            "start",
-            "--socket",
-            str(self._socket),
-        ]
-        return [
-            *serve,
-            "-m",
-            module,
-            "--location-name",
-            "kordant_jobs",
-            "--use-python-environment-entry-point",
-        ]
-
-    @property
-    def warm(self) -> bool:
-        """Whether runs start from the warm process, and not as Dagster's own launcher starts them."""
-        return (self.config.environ.get("KORDANT_LAUNCHER") or load_settings().launcher) == "warm"
-
-    def _daemon(self) -> list[str]:
-        workspace = str(self.config.checkout / "workspace.yaml")
-        if self.warm:
-            return ["-m", "kordant_jobs.engine.daemon", "-w", workspace]
-        return ["-m", "dagster._daemon", "run", "-w", workspace]
-
-    def _webserver(self) -> list[str]:
-        workspace = str(self.config.checkout / "workspace.yaml")
-        return ["-m", "dagster_webserver", "-h", HOST, "-p", str(self._port), "-w", workspace]
-
-    def _pages(self, port: int) -> list[str]:
-        return ["-m", "kordant_jobs.cli", "notifications", "serve", "--port", str(port)]
 
     def _socket_path(self) -> Path:
         """A socket, and not a port: two servers can share a port without a word (SO_REUSEPORT)."""
@@ -324,60 +253,25 @@ class Stack:
         for part in self._parts.values():
             if (code := part.ended()) is None:
                 continue
-            if part.name == "webserver" and not _is_free(self._port):
+            if part.name == "webserver" and not readiness.is_free(self._port):
                 part.end(0)
-                self._port = free_port(self._port + 1)
-                part.command = [sys.executable, *self._webserver()]
+                self._port = readiness.free_port(self._port + 1)
+                part.command = [sys.executable, *self.config.webserver_command(self._port)]
                 self._spawn(part)
                 continue
             raise PermanentError(f"the {part.name} ended with code {code} ({last_words(part.log)}): see {part.log}")
 
     def _not_ready_yet(self, http: httpx.Client, began: float) -> str:
         """What is still to come, in words; nothing when all answer."""
-        if "warm" in self._parts and not _accepts(warm_socket(self.config.state_dir)):
+        if "warm" in self._parts and not readiness.accepts(warm_socket(self.config.state_dir)):
             return "the warm process"
-        if PAGES in self._parts and not self._pages_answer(http):
+        if PAGES in self._parts and not readiness.pages_answer(http, self.config.public_port):
             return "the pages behind KORDANT_PUBLIC_URL"
         if not self.config.webserver:
-            return "" if _accepts(self._socket) else "the code server"
-        try:
-            if http.get(f"http://{HOST}:{self._port}/server_info").status_code != httpx.codes.OK:
-                return "the webserver"
-            answered = http.post(self.graphql_url, json={"query": _STATE_QUERY}).json()["data"]
-            locations = answered["workspaceOrError"]["locationEntries"]
-            heartbeats = answered["instance"]["daemonHealth"]["allDaemonStatuses"]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            return "the webserver"
-        ours = [place for place in locations if self._is_ours(place)]
-        if not ours or not (loaded := ours[0]["locationOrLoadError"]):
-            return "the code server"
-        if loaded["__typename"] == "PythonError":
-            if "Unreachable" in (loaded["className"] or ""):
-                return "the code server"
-            raise PermanentError(f"Dagster cannot load the definitions ({_deepest(loaded)}): see {self._log_of_code}")
-        beats = [status["lastHeartbeatTime"] or 0 for status in heartbeats if status["required"]]
-        if self.config.daemon and not (beats and min(beats) >= began):
-            return "the daemon"
-        return ""
-
-    def _pages_answer(self, http: httpx.Client) -> bool:
-        with suppress(httpx.HTTPError):
-            return http.get(f"http://{HOST}:{self.config.public_port}/health").status_code == httpx.codes.OK
-        return False
-
-    def _is_ours(self, place: Mapping[str, Any]) -> bool:
-        """Whether a webserver that answers is the one that we started: it knows our socket."""
-        return {"key": "socket", "value": str(self._socket)} in place["displayMetadata"]
-
-    @property
-    def _log_of_code(self) -> Path:
-        return self.config.state_dir / "logs" / "code-server.log"
-
-
-def _deepest(error: Mapping[str, Any]) -> str:
-    """The first line of the error that caused all the others."""
-    causes = error["causes"] or [error]
-    return str(causes[-1]["message"]).strip().splitlines()[0][:200]
+            return "" if readiness.accepts(self._socket) else "the code server"
+        since = began if self.config.daemon else None
+        log = self.config.state_dir / "logs" / "code-server.log"
+        return readiness.awaited_of_dagster(http, self._port, self._socket, daemon_since=since, log=log)
 
 
 def running(state_dir: Path) -> dict[str, Any] | None:
@@ -387,31 +281,3 @@ def running(state_dir: Path) -> dict[str, Any] | None:
 
 def _where(stack: Mapping[str, Any]) -> str:
     return ", ".join([f"process {stack['pid']}", *stack.get("urls", {}).values()])
-
-
-def free_port(wanted: int) -> int:
-    """The wanted port of the loopback address, or the next free one.
-
-    Raises:
-        PermanentError: none of the next 50 is free.
-    """
-    for port in range(wanted, min(wanted + PORTS_TRIED, 65536)):
-        if _is_free(port):
-            return port
-    raise PermanentError(f"no free port from {wanted} on: set KORDANT_WEB_PORT to another")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does: TIME_WAIT is no hindrance
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def _accepts(path: Path | None) -> bool:
-    """Whether somebody listens on that socket; the code server does once it has tried to load the code."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0

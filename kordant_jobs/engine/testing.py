@@ -23,7 +23,8 @@ from kordant_jobs.catalog import BY_NAME, PARTIES, JobRow, PartyRate
 from kordant_jobs.domain.requests import Cause, RequestStatus
 from kordant_jobs.engine.queue import outcomes, work
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.engine.queue.dispatch import Dispatcher, Pace
+from kordant_jobs.engine.queue.dispatch import Dispatcher
+from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.runs import RunEnd, RunOrder
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.store import attempts, leases, requests

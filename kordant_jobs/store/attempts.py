@@ -1,6 +1,7 @@
-"""From waiting to running to an end: the statements that claim requests, and those that end their attempts.
+"""From waiting to running to an end: the statements that start attempts of requests, and those that end them.
 
-Which requests to take and what follows from an end is decided by `engine.queue`; here it is written, in sets.
+Which requests to take (`waiting` lists them) and what follows from an end is decided by `engine.queue`; here it is
+written, in sets.
 """
 
 from __future__ import annotations
@@ -8,119 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.requests import Cause, Outcome, Priority, RequestStatus
-from kordant_jobs.store.leases import Lease, fenced
+from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
+from kordant_jobs.store.leases import Lease
 from kordant_jobs.store.schema import job_attempts, job_leases, job_requests
 
 _AWARE = sa.DateTime(timezone=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Want:
-    """How many waiting requests of a job to look at in each priority, and how many of one entity may run at once."""
-
-    job: str
-    rows: int
-    key_concurrency: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waiting:
-    """A due request. `key_running` counts its entity's running ones."""
-
-    id: UUID
-    job: str
-    priority: Priority
-    run_at: datetime
-    turn_at: datetime
-    entity_key: str | None
-    attempt: int
-    run_id: str | None
-    root_run_id: str | None
-    key_running: int
-
-
-_KEYED = """
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS key_running FROM kordant.job_requests k
-            WHERE k.job = r.job AND k.entity_key = r.entity_key AND k.status = 'running'
-        ) running
-        WHERE running.key_running < want.keys AND"""
-_UNKEYED = "CROSS JOIN (SELECT 0 AS key_running) running WHERE"
-
-
-def _waiting(limit_by_key: str) -> sa.TextClause:
-    """The first of each line of each job, cut down to the first `rows` of the job and the head of each line."""
-    return sa.text(f"""
-        SELECT id, job, priority, run_at, turn_at, entity_key, attempt, run_id, root_run_id, key_running FROM (
-            SELECT c.*, want.rows,
-                row_number() OVER (PARTITION BY c.job ORDER BY c.priority > 0, c.turn_at + level.handicap) AS place,
-                row_number() OVER (PARTITION BY c.job, c.priority ORDER BY c.turn_at) AS place_in_line
-            FROM unnest(CAST(:jobs AS text[]), CAST(:rows AS int[]), CAST(:keys AS int[])) AS want(job, rows, keys)
-            CROSS JOIN unnest(CAST(:handicaps AS interval[])) WITH ORDINALITY AS level(handicap, number)
-            CROSS JOIN LATERAL (
-                SELECT r.id, r.job, r.priority, r.run_at, r.turn_at, r.entity_key, r.attempt, r.run_id,
-                    r.root_run_id, running.key_running
-                FROM kordant.job_requests r {limit_by_key}
-                    r.job = want.job AND r.priority = level.number - 1 AND r.status = 'pending' AND r.run_at <= :now
-                ORDER BY r.turn_at LIMIT want.rows
-            ) c
-        ) first WHERE place <= rows OR place_in_line = 1
-    """).bindparams(sa.bindparam("now", type_=_AWARE))  # noqa: S608 - constants
-
-
-_WAITING = {True: _waiting(_KEYED), False: _waiting(_UNKEYED)}
-
-
-def waiting(
-    connection: Connection, wants: Sequence[Want], handicaps: Sequence[timedelta], *, now: datetime
-) -> list[Waiting]:
-    """The due requests that stand first in each job's lines, `handicaps` being those of the priorities in their order.
-
-    They are not locked: `start` takes those that are still there.
-    """
-    rows: list[Waiting] = []
-    for keyed, query in _WAITING.items():
-        chosen = [want for want in wants if (want.key_concurrency is not None) is keyed]
-        if chosen:
-            arguments = {
-                "jobs": [want.job for want in chosen],
-                "rows": [want.rows for want in chosen],
-                "keys": [want.key_concurrency for want in chosen],
-                "handicaps": list(handicaps),
-                "now": now,
-            }
-            rows += [
-                Waiting(**{**row, "priority": Priority(row["priority"])})
-                for row in connection.execute(query, arguments).mappings()
-            ]
-    return rows
-
-
-def slots_taken(connection: Connection) -> dict[str, int]:
-    """Live runs by job."""
-    rows = connection.execute(
-        sa.select(job_leases.c.name, sa.func.count())
-        .where(job_leases.c.name.startswith("job:"))
-        .group_by(job_leases.c.name)
-    )
-    return {name.removeprefix("job:"): count for name, count in rows}
-
-
-def next_due(connection: Connection, *, now: datetime) -> datetime | None:
-    """When the next request that is not yet due becomes so."""
-    column = job_requests.c
-    first: datetime | None = connection.execute(
-        sa.select(sa.func.min(column.run_at)).where(column.status == RequestStatus.PENDING, column.run_at > now)
-    ).scalar_one()
-    return first
 
 
 def _arrays(names: str, kinds: str) -> str:
@@ -368,53 +268,6 @@ def lease_of_run(connection: Connection, run_id: str) -> Lease | None:
         .with_for_update()
     ).one_or_none()
     return None if row is None else Lease(id=row.id, name=row.name, fence=row.fence)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cancelling:
-    """A run all of whose requests somebody wants stopped, the latest of them since `asked_at`."""
-
-    lease_id: UUID
-    run_id: str
-    asked_at: datetime
-
-
-def cancelling(connection: Connection) -> list[Cancelling]:
-    """Runs to stop. One that serves another request too is not among them: only its own code may skip an item."""
-    column = job_requests.c
-    asked = sa.select(column.lease_id).where(
-        column.status == RequestStatus.RUNNING, column.cancel_requested_at.is_not(None)
-    )
-    rows = connection.execute(
-        sa.select(column.lease_id, job_leases.c.run_id, sa.func.max(column.cancel_requested_at))
-        .join(job_leases, job_leases.c.id == column.lease_id)
-        .where(column.lease_id.in_(asked), column.status == RequestStatus.RUNNING, job_leases.c.run_id.is_not(None))
-        .group_by(column.lease_id, job_leases.c.run_id)
-        .having(sa.func.bool_and(column.cancel_requested_at.is_not(None)))
-    )
-    return [Cancelling(lease_id=lease_id, run_id=run_id, asked_at=at) for lease_id, run_id, at in rows]
-
-
-def report_progress(
-    connection: Connection, lease: Lease, request_ids: Sequence[UUID] | None, *, done: int, total: int, message: str
-) -> set[UUID]:
-    """Write how far the lease's requests (all, or these) are. Returns those that somebody wants cancelled.
-
-    Raises:
-        LeaseLost: they are another attempt's by now.
-    """
-    fenced(connection, lease)
-    column = job_requests.c
-    mine = [column.lease_id == lease.id, column.status == RequestStatus.RUNNING]
-    if request_ids is not None:
-        mine.append(column.id.in_(request_ids))
-    rows = connection.execute(
-        sa.update(job_requests)
-        .where(*mine)
-        .values(progress_done=done, progress_total=total, progress_message=message)
-        .returning(column.id, column.cancel_requested_at)
-    )
-    return {row.id for row in rows if row.cancel_requested_at is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.cli import stack
+from kordant_jobs.cli import readiness, stack
 from kordant_jobs.cli.dagster_home import prepare_storage
+from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.settings import Settings
 
@@ -75,7 +76,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(tmp_path: Path, home: Path) -> stack.StackConfig:
+def config(tmp_path: Path, home: Path) -> StackConfig:
     """A checkout of our own: the workspace file of the project, a Dagster instance on SQLite, one job."""
     checkout = tmp_path / "checkout"
     checkout.mkdir()
@@ -90,12 +91,12 @@ def config(tmp_path: Path, home: Path) -> stack.StackConfig:
         "KORDANT_TEST_NAP": str(tmp_path / "napping"),
         "PYTHONPATH": str(checkout),
     }
-    return stack.StackConfig(
-        checkout=checkout, state_dir=tmp_path / "state", environ=environ, web_port=stack.free_port(3900)
+    return StackConfig(
+        checkout=checkout, state_dir=tmp_path / "state", environ=environ, web_port=readiness.free_port(3900)
     )
 
 
-def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(config: stack.StackConfig, tmp_path: Path) -> None:
+def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(config: StackConfig, tmp_path: Path) -> None:
     said: list[str] = []
     stop = threading.Event()
     running = stack.Stack(config, said.append)
@@ -125,10 +126,10 @@ def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(config: stac
 
 
 def test_the_pages_behind_a_public_address_are_served_beside_the_rest_and_end_with_it(
-    config: stack.StackConfig, settings: Settings
+    config: StackConfig, settings: Settings
 ) -> None:
     environ = {**config.environ, **os.environ, "KORDANT_PUBLIC_URL": "https://k.example", "KORDANT_LAUNCHER": "stock"}
-    port = stack.free_port(3950)
+    port = readiness.free_port(3950)
     wanted = replace(config, environ=environ, webserver=False, daemon=False, public_port=port)
     with stack.Stack(wanted) as running:
         assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=10).text == "ok"
@@ -142,10 +143,11 @@ def test_the_pages_behind_a_public_address_are_served_beside_the_rest_and_end_wi
 SCRIPT = """
 import os, sys, threading
 from pathlib import Path
-from kordant_jobs.cli import stack
+from kordant_jobs.cli import readiness, stack
 from kordant_jobs.cli.dagster_home import prepare_storage
+from kordant_jobs.cli.parts import StackConfig
 checkout, state = map(Path, sys.argv[1:])
-config = stack.StackConfig(
+config = StackConfig(
     checkout=checkout, state_dir=state, environ=os.environ, web_port=3000, webserver=False, daemon=False
 )
 with stack.Stack(config):
@@ -155,7 +157,7 @@ with stack.Stack(config):
 
 
 @pytest.fixture
-def killed(config: stack.StackConfig) -> subprocess.Popen[str]:
+def killed(config: StackConfig) -> subprocess.Popen[str]:
     """A process that runs a stack and was killed with -9."""
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, config.checkout, config.state_dir],
@@ -173,10 +175,10 @@ def killed(config: stack.StackConfig) -> subprocess.Popen[str]:
 
 
 def test_after_kill_9_the_parts_end_and_the_next_start_waits_for_them(
-    config: stack.StackConfig, killed: subprocess.Popen[str]
+    config: StackConfig, killed: subprocess.Popen[str]
 ) -> None:
     said: list[str] = []
-    alone = stack.StackConfig(**{**vars(config), "webserver": False, "daemon": False})
+    alone = StackConfig(**{**vars(config), "webserver": False, "daemon": False})
     with stack.Stack(alone, said.append):
         assert said == ["the last one was killed and its parts are still ending; waiting for them"]
         ours = left(config.state_dir)
@@ -185,9 +187,9 @@ def test_after_kill_9_the_parts_end_and_the_next_start_waits_for_them(
 
 
 @pytest.mark.slow
-def test_definitions_that_do_not_load_are_one_line_with_the_log(config: stack.StackConfig) -> None:
+def test_definitions_that_do_not_load_are_one_line_with_the_log(config: StackConfig) -> None:
     (config.checkout / "tiny_definitions.py").write_text("raise ValueError('no such tier')\n", encoding="utf-8")
-    alone = stack.StackConfig(**{**vars(config), "daemon": False})
+    alone = StackConfig(**{**vars(config), "daemon": False})
     with pytest.raises(PermanentError) as raised, stack.Stack(alone):
         pass
     assert "no such tier" in str(raised.value)
@@ -197,7 +199,7 @@ def test_definitions_that_do_not_load_are_one_line_with_the_log(config: stack.St
 
 
 @pytest.mark.slow
-def test_a_part_that_ends_at_once_is_one_line_with_the_log(config: stack.StackConfig) -> None:
+def test_a_part_that_ends_at_once_is_one_line_with_the_log(config: StackConfig) -> None:
     (config.checkout / "workspace.yaml").write_text("nonsense: 1\n", encoding="utf-8")
     with pytest.raises(PermanentError, match=r"ended with code 1 .*: see .*\.log"), stack.Stack(config):
         pass
@@ -209,4 +211,4 @@ def test_the_next_free_port_is_taken() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert port < stack.free_port(port) <= port + stack.PORTS_TRIED
+        assert port < readiness.free_port(port) <= port + readiness.PORTS_TRIED

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.cli.stack import Stack, StackConfig
+from kordant_jobs.cli.parts import StackConfig
+from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.store import database
 from kordant_jobs.store.attempts import Attempt, attempts_of

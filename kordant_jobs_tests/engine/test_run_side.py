@@ -16,7 +16,7 @@ from kordant_jobs.engine.queue import work
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import attempts, database, leases
+from kordant_jobs.store import attempts, database, leases, waiting
 from kordant_jobs.store.attempts import Attempt, attempts_of
 from kordant_jobs.store.leases import Lease, LeaseLost
 from kordant_jobs.store.requests import Filter, Request, find
@@ -80,7 +80,7 @@ def effects(db: Engine) -> list[int]:
 
 def free(db: Engine) -> bool:
     with db.connect() as connection:
-        return attempts.slots_taken(connection) == {}
+        return waiting.slots_taken(connection) == {}
 
 
 def test_a_run_that_dagster_started_has_a_request_with_its_end_and_figures(

@@ -27,7 +27,8 @@ from kordant_jobs.cli.bench.catalogue import CATALOG, Nudge, Stamp
 from kordant_jobs.cli.bench.daemon import __name__ as DAEMON  # noqa: N812 - a module's name, to run it by
 from kordant_jobs.cli.bench.definitions import EVENTS, LATER, STAMPS, URGENT
 from kordant_jobs.cli.bench.definitions import __name__ as DEFINITIONS  # noqa: N812 - as above
-from kordant_jobs.cli.stack import Stack, StackConfig
+from kordant_jobs.cli.parts import StackConfig
+from kordant_jobs.cli.stack import Stack
 from kordant_jobs.domain.requests import Priority, RequestStatus
 from kordant_jobs.engine.launcher import tree
 from kordant_jobs.engine.queue import operate
@@ -41,11 +42,13 @@ PATIENCE_S = 600.0
 BY = "bench"
 
 
-class BenchStack(Stack):
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig(StackConfig):
     """The processes of `up`, with the bench's catalogue in the daemon."""
 
-    def _daemon(self) -> list[str]:
-        command = super()._daemon()
+    def daemon_command(self) -> list[str]:
+        """The bench's own daemon, where there is a warm process."""
+        command = super().daemon_command()
         return ["-m", DAEMON, *command[2:]] if self.warm else command
 
 
@@ -238,10 +241,10 @@ def site(folder: Path, server: EmbeddedPostgres, kind: type[ASite], **settings: 
         "PYTHONPATH": str(CHECKOUT),
         **settings,
     }
-    config = StackConfig(checkout=CHECKOUT, state_dir=state, environ=environ, web_port=3960, webserver=False)
+    config = BenchConfig(checkout=CHECKOUT, state_dir=state, environ=environ, web_port=3960, webserver=False)
     stop = threading.Event()
     try:
-        with BenchStack(config) as stack:
+        with Stack(config) as stack:
             watching = threading.Thread(target=stack.wait, args=(stop,), daemon=True)
             watching.start()
             try:

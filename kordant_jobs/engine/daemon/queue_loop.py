@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from kordant_jobs.catalog import JobRow
 from kordant_jobs.engine.job_rows import job_rows
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.dispatch import Dispatcher, Pace
+from kordant_jobs.engine.queue.dispatch import Dispatcher
+from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.runs import RunHistory, RunStarter, RunWatcher
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.settings import load_settings

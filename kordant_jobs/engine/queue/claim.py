@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from kordant_jobs.catalog import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim_rules import HANDICAP, Room, plan_runs
-from kordant_jobs.store import attempts, leases
-from kordant_jobs.store.attempts import Waiting, Want
+from kordant_jobs.store import attempts, leases, waiting
 from kordant_jobs.store.leases import Lease
+from kordant_jobs.store.waiting import Waiting, Want
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def claim(
     that serve critical ones. Two claims at once wait for each other, so no limit is passed.
     """
     leases.lock_name(connection, "claim")
-    taken = attempts.slots_taken(connection)
+    taken = waiting.slots_taken(connection)
     live = sum(taken.values())
     by_job = {name: row.concurrency - taken.get(name, 0) for name, row in rows.items()}
     free = runs - live
@@ -66,7 +66,7 @@ def claim(
             wants.append(Want(job=name, rows=looked_at, key_concurrency=rows[name].key_concurrency))
     room = Room(runs=max(free, 0), critical_extra=critical_extra + min(free, 0), by_job=by_job, tokens=tokens)
     plan = plan_runs(
-        attempts.waiting(connection, wants, list(HANDICAP.values()), now=now), rows, room, now=now, started=started
+        waiting.waiting(connection, wants, list(HANDICAP.values()), now=now), rows, room, now=now, started=started
     )
     names = [f"job:{run.job}" for run in plan.runs]
     given = leases.insert(connection, names, holder=worker, now=now, ttl_s=ttl_s) if names else []

@@ -28,7 +28,7 @@ from datetime import datetime, timedelta
 
 from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.requests import Priority
-from kordant_jobs.store.attempts import Waiting
+from kordant_jobs.store.waiting import Waiting
 
 HANDICAP: Mapping[Priority, timedelta] = {
     Priority.CRITICAL: timedelta(0),

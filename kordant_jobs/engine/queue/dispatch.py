@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -26,54 +25,15 @@ from kordant_jobs.engine.queue.claim import Claim, claim
 from kordant_jobs.engine.queue.clock import Clock
 from kordant_jobs.engine.queue.listen import Listener
 from kordant_jobs.engine.queue.orders import order_for, sort_out
+from kordant_jobs.engine.queue.pace import Pace, Step
 from kordant_jobs.engine.queue.retry_rules import Ended
 from kordant_jobs.engine.runs import CANCELED, LOST, RETURNING, RunEnd, RunHistory, RunStarter, RunWatcher
 from kordant_jobs.errors import DatabaseUnavailable, PermanentError, TransientError
 from kordant_jobs.observability.redaction import redact_foreign
-from kordant_jobs.store import attempts, leases, requests
+from kordant_jobs.store import attempts, leases, requests, running, waiting
 from kordant_jobs.store.attempts import Move, Running
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How many runs at once, and the dispatcher's times in seconds."""
-
-    runs: int = 8
-    critical_extra: int = 2
-    """Runs beyond `runs` that only critical requests may start, so that they wait behind no backlog."""
-    lease_s: float = 15.0
-    """How long a run may be silent (paused, cut off) before its work is given to another."""
-    drain_look_s: float = 0.05
-    """How often ends are collected while the dispatcher waits for the last of them."""
-    tick_s: float = 1.0
-    """How often leases are reaped and cancellations looked at while anything runs. Ends call by themselves."""
-    idle_s: float = 15.0
-    """The longest sleep. Nothing hangs on it but a notification lost with a broken connection."""
-    cancel_grace_s: float = 10.0
-    """How long a run may take to see that its requests were cancelled before it is stopped."""
-    drain_s: float = 20.0
-    """How long running work may take to end when the dispatcher is told to stop; then it returns to the queue."""
-    not_ready_s: float = 0.2
-    """How soon to look again whether runs can be started, while they cannot."""
-    start_again_s: float = 1.0
-    """When no run could be started for a passing reason: how soon to try again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """What one pass did, and when the next is due although nobody calls."""
-
-    started: int
-    ended: int
-    lost: int
-    look_again_at: datetime | None
-
-    @property
-    def moved(self) -> bool:
-        """Something happened, so that more may be possible at once."""
-        return bool(self.started or self.ended or self.lost)
 
 
 class Dispatcher:
@@ -206,7 +166,7 @@ class Dispatcher:
         with self._db.begin() as connection:
             lost = outcomes.reap_lost(connection, self._rows, now=now)
             leases.cut_off(connection, now=now)
-            cancelling = attempts.cancelling(connection)
+            cancelling = running.cancelling(connection)
             self._first_expiry = leases.next_expiry(connection)
         for lease_id, held_by in lost.items():
             started = self._live.pop(lease_id, None)
@@ -257,7 +217,7 @@ class Dispatcher:
                 ttl_s=self._pace.lease_s,
                 started=self._started,
             )
-            next_due = None if claimed.claims else attempts.next_due(connection, now=now)
+            next_due = None if claimed.claims else waiting.next_due(connection, now=now)
         for each in claimed.claims:
             self._live[each.lease.id] = None
             self._started += 1

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from kordant_jobs.catalog import Backoff, RetryPolicy
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.dispatch import Dispatcher, Pace
+from kordant_jobs.engine.queue.dispatch import Dispatcher
+from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.queue.work import Done, complete
 from kordant_jobs.engine.testing import InlineRuns, Work
 from kordant_jobs.store import database

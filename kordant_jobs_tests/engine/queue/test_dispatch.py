@@ -12,14 +12,15 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.requests import Cause, Outcome, Priority, RequestStatus
 from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.dispatch import Dispatcher, Pace
+from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
+from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.queue.work import Done, record_run
 from kordant_jobs.engine.runs import RunEnd, RunOrder
 from kordant_jobs.engine.testing import FakeClock, Fault, InlineRuns, Work, drain, run_now, statuses
 from kordant_jobs.errors import PermanentError, TransientError
-from kordant_jobs.store.attempts import report_progress
 from kordant_jobs.store.requests import Filter, Request, find, get
+from kordant_jobs.store.running import report_progress
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
 SEQUENTIAL = Pace(runs=1, critical_extra=0, tick_s=0.0)

@@ -15,7 +15,7 @@ from kordant_jobs.engine.queue.claim import claim
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.engine.queue.work import Done, complete, my_requests
 from kordant_jobs.engine.testing import FakeClock, drain
-from kordant_jobs.store import attempts, leases
+from kordant_jobs.store import leases, running, waiting
 from kordant_jobs.store.leases import LeaseLost
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
@@ -81,7 +81,7 @@ def test_64_threads_that_race_to_claim_never_run_more_than_the_jobs_limit(queue:
     pool.dispose()
     assert sum(claimed) == 3
     with queue.connect() as connection:
-        assert attempts.slots_taken(connection) == {"toy": 3}
+        assert waiting.slots_taken(connection) == {"toy": 3}
 
 
 def test_a_dead_holders_slot_is_free_once_its_lease_ran_out(queue: Engine, clock: FakeClock) -> None:
@@ -152,7 +152,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(queue: Engine, clock: FakeC
         with pytest.raises(LeaseLost):
             complete(connection, taken.lease, [Done(request_id=mine.id)], clock=clock)
         with pytest.raises(LeaseLost):
-            attempts.report_progress(connection, taken.lease, None, done=1, total=2, message="half")
+            running.report_progress(connection, taken.lease, None, done=1, total=2, message="half")
         with pytest.raises(LeaseLost):
             leases.adopt(connection, taken.lease, run_id="run-1", now=clock.now(), ttl_s=15)
 

@@ -18,8 +18,9 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.requests import RequestStatus
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.dispatch import Dispatcher, Pace
+from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
+from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.queue.work import working
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.testing import Handler, InlineRuns, Work, statuses

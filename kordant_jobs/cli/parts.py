@@ -1,0 +1,58 @@
+"""What a stack is made of: which parts, and the command of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kordant_jobs.cli.readiness import HOST
+from kordant_jobs.settings import load_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackConfig:
+    """What to run, and with which environment: KORDANT_DAGSTER_URL and all of ours must be in `environ`.
+
+    `web_port` is the wanted one; the next free one is taken when it is not. KORDANT_DEFINITIONS_MODULE names
+    the module that Dagster loads, when it is not `kordant_jobs.definitions`. `public_port` is that of the pages behind
+    KORDANT_PUBLIC_URL; a proxy leads to it, so no other is taken. None: they are not served.
+    """
+
+    checkout: Path
+    state_dir: Path
+    environ: Mapping[str, str]
+    web_port: int
+    webserver: bool = True
+    daemon: bool = True
+    public_port: int | None = None
+
+    @property
+    def warm(self) -> bool:
+        """Whether runs start from the warm process, and not as Dagster's own launcher starts them."""
+        return (self.environ.get("KORDANT_LAUNCHER") or load_settings().launcher) == "warm"
+
+    @property
+    def _workspace(self) -> str:
+        return str(self.checkout / "workspace.yaml")
+
+    def code_server(self, socket: Path | None) -> list[str]:
+        """What Python is told to run the code server. `code-server start`, not `api grpc`: it reloads the code."""
+        module = self.environ.get("KORDANT_DEFINITIONS_MODULE", "kordant_jobs.definitions")
+        serve = ["-m", "kordant_jobs.engine.dagster_private.code_server", "code-server", "start"]
+        place = ["--location-name", "kordant_jobs", "--use-python-environment-entry-point"]
+        return [*serve, "--socket", str(socket), "-m", module, *place]
+
+    def daemon_command(self) -> list[str]:
+        """What Python is told to run the daemon: ours, or without a warm process Dagster's."""
+        if self.warm:
+            return ["-m", "kordant_jobs.engine.daemon", "-w", self._workspace]
+        return ["-m", "dagster._daemon", "run", "-w", self._workspace]
+
+    def webserver_command(self, port: int) -> list[str]:
+        """What Python is told to run Dagster's webserver."""
+        return ["-m", "dagster_webserver", "-h", HOST, "-p", str(port), "-w", self._workspace]
+
+    def pages(self, port: int) -> list[str]:
+        """What Python is told to serve the pages behind KORDANT_PUBLIC_URL."""
+        return ["-m", "kordant_jobs.cli", "notifications", "serve", "--port", str(port)]
