@@ -1,4 +1,4 @@
-"""HTTP servers on loopback for the fakes of push and text services: HTTP/1.1, and HTTP/2 in clear for APNs."""
+"""HTTP servers on loopback for the fakes of outside parties: HTTP/1.1, and HTTP/2 in clear for APNs."""
 
 from __future__ import annotations
 
@@ -82,6 +82,9 @@ class FakeServer(ABC):
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(found.body)
+
+            def do_GET(self) -> None:
+                self.do_POST()
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""

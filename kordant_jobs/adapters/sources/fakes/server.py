@@ -1,15 +1,14 @@
-"""A real HTTP server on loopback for fakes, which keeps a log of what it was asked."""
+"""The HTTP server of fakes of sources: what it is asked with path and query apart, and a log of it."""
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from kordant_jobs.adapters import fake_http
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,57 +30,29 @@ class Told:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class FakeServer:
+class FakeServer(fake_http.FakeServer):
     """Serves while the `with` block lasts. `answer` is asked for every request, from several threads."""
 
     def __init__(self, answer: Callable[[Asked], Told]) -> None:
+        super().__init__()
         self.log: list[Asked] = []
         self._answer = answer
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+    def take(self, asked: fake_http.Asked) -> fake_http.Answer:
+        """Answer it, beside others: who waits on purpose holds up nobody."""
+        return self.answer(asked)
 
-            def do_GET(self) -> None:
-                outer._serve(self)
-
-            def log_message(self, *_: object) -> None:
-                """Nothing on standard error."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    @property
-    def url(self) -> str:
-        """Where it is, without a path."""
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> FakeServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
-        parts = urlsplit(handler.path)
-        asked = Asked(
-            target=handler.path,
+    def answer(self, asked: fake_http.Asked) -> fake_http.Answer:
+        """What was told to answer, after a line in the log."""
+        parts = urlsplit(asked.path)
+        one = Asked(
+            target=asked.path,
             path=unquote(parts.path),
             query=dict(parse_qsl(parts.query)),
-            headers={name.lower(): value for name, value in handler.headers.items()},
+            headers=asked.headers,
         )
-        self.log.append(asked)
-        told = self._answer(asked)
+        self.log.append(one)
+        told = self._answer(one)
         body = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
-        handler.send_response(told.status)
-        for name, value in {"content-type": "application/json; charset=utf-8", **told.headers}.items():
-            handler.send_header(name, value)
-        handler.send_header("content-length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
+        headers = {"content-type": "application/json; charset=utf-8", **told.headers}
+        return fake_http.Answer(status=told.status, body=body, headers=headers)
