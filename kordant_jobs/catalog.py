@@ -221,13 +221,13 @@ PARTIES: Mapping[str, PartyRate] = {}
 """Outside parties that jobs share, by name, with the rate their terms allow."""
 
 
-def rate_of_rpm(requests_per_minute: int) -> PartyRate:
+def rate_of_rpm(requests_per_minute: int, burst: int | None = None) -> PartyRate:
     """A bucket that never lets more through within any minute than a plan allows.
 
     >>> rate_of_rpm(100)
     PartyRate(per_s=1.5833333333333333, burst=5)
     """
-    burst = max(1, requests_per_minute // 20)
+    burst = burst or max(1, requests_per_minute // 20)
     return PartyRate(per_s=max(requests_per_minute - burst, 1) / 60, burst=burst)
 
 
@@ -243,7 +243,7 @@ SOURCE_RATES: Mapping[Source, tuple[PartyRate, ...]] = {
 """How often outside sources may be asked, over all our processes: every bucket of a source must have a token.
 
 HIBP's is its smallest plan's, until `/subscription/status` told the key's own. XposedOrNot allows 2 a second, 25 an
-hour and 100 a day; LeakCheck's public API one a second (Pro: three)."""
+hour and 100 a day; LeakCheck's public API one a second (Pro has terms of its own)."""
 
 
 def markdown_table() -> str:

@@ -66,11 +66,17 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTerms:
-    """What the plan of a source's key allows: requests a minute, and searches that need no whole identifier."""
+    """What the plan of a source's key allows: requests a minute, and searches that need no whole identifier.
+
+    `burst` is how many requests may go out at once, None where only the minute counts; `stealer_log_domains` are the
+    mail domains for which stealer logs may be asked.
+    """
 
     requests_per_minute: int
+    burst: int | None = None
     k_anonymity: bool = False
     stealer_logs: bool = False
+    stealer_log_domains: tuple[str, ...] = ()
 
 
 class ExposureSource(Protocol):
@@ -83,6 +89,10 @@ class ExposureSource(Protocol):
 
     def requests_for(self, kind: IdentifierKind) -> int:
         """How many requests one question of this kind costs; 0: it cannot be asked about such."""
+        ...
+
+    def cost(self, question: Question) -> int:
+        """How many requests this question costs: what its kind does, or more for some."""
         ...
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:

@@ -17,13 +17,16 @@ _FLAGS = ("is_sensitive", "is_fabricated", "is_retired", "is_spam_list", "is_mal
 KIND = ("breach_name", "verified", "held_by_us", "not_me")
 """What exposures of one kind, which are judged alike, have in common."""
 
-_AWAITING_JUDGEMENT = """
+_NEW_JUDGEMENT = """
 FROM scope
 JOIN kordant.watchlist_items i USING (subscription_id)
 JOIN kordant.exposures e ON e.item_id = i.id
 JOIN kordant.breaches b ON b.name = e.breach_name
-WHERE (e.judgement IS NULL OR e.judgement IN ('withheld_sensitive', 'withheld_unverified')) AND i.removed_at IS NULL
+WHERE e.judgement IS NULL AND i.removed_at IS NULL
 """
+_AWAITING_JUDGEMENT = _NEW_JUDGEMENT.replace(
+    "e.judgement IS NULL", "(e.judgement IS NULL OR e.judgement IN ('withheld_sensitive', 'withheld_unverified'))"
+)
 
 _KIND_COLUMNS = """
 e.breach_name, i.verified_at IS NOT NULL AS verified,
@@ -33,22 +36,22 @@ EXISTS (SELECT 1 FROM kordant.dismissals s WHERE s.subscription_id = i.subscript
 """
 
 
-def unjudged(connection: Connection) -> pl.DataFrame:
+def unjudged(connection: Connection, *, again: bool = True) -> pl.DataFrame:
     """The kinds of the chosen subscriptions' exposures that await judgement: a row a kind, however many are of it.
 
-    Columns: those of `KIND`, and the flags of the breach. Withheld ones come again, since their item may have been
+    Columns: those of `KIND`, and the flags of the breach. Withheld ones come `again`, since their item may have been
     verified since, or the breach.
     """
     query = sa.text(
         f"SELECT DISTINCT {_KIND_COLUMNS}, NOT b.is_verified AND b.source <> 'dump', "
         + ", ".join(f"b.{flag}" for flag in _FLAGS)
-        + _AWAITING_JUDGEMENT
+        + (_AWAITING_JUDGEMENT if again else _NEW_JUDGEMENT)
     )
     flags = (*KIND[1:], "is_unverified", *_FLAGS)
     return read_frame(connection, query, {"breach_name": pl.String, **dict.fromkeys(flags, pl.Boolean)})
 
 
-def save_judgements(connection: Connection, judged: pl.DataFrame) -> None:
+def save_judgements(connection: Connection, judged: pl.DataFrame, *, again: bool = True) -> None:
     """Write judgements (`KIND`, judgement, judgement_reason) on the exposures that `unjudged` spoke of.
 
     They are locked in the order in which `scans.save_hits` writes, so that two scans that meet do not wait for each
@@ -64,7 +67,8 @@ def save_judgements(connection: Connection, judged: pl.DataFrame) -> None:
     alike = " AND ".join(f"j.{column} = a.{column}" for column in KIND)
     connection.execute(
         sa.text(
-            f"WITH a AS MATERIALIZED (SELECT e.id, {_KIND_COLUMNS} {_AWAITING_JUDGEMENT} "  # noqa: S608 - constants
+            f"WITH a AS MATERIALIZED (SELECT e.id, {_KIND_COLUMNS} "  # noqa: S608 - constants
+            f"{_AWAITING_JUDGEMENT if again else _NEW_JUDGEMENT} "
             "ORDER BY e.item_id, e.breach_name FOR UPDATE OF e) "
             "UPDATE kordant.exposures x SET judgement = j.judgement, judgement_reason = j.judgement_reason, "
             "dismissed_at = CASE WHEN j.judgement = 'not_me' THEN coalesce(x.dismissed_at, now()) "
@@ -76,16 +80,19 @@ def save_judgements(connection: Connection, judged: pl.DataFrame) -> None:
     )
 
 
-_AWAITING_ALERT = """
+_NEW_ALERT = """
 FROM scope
 JOIN kordant.watchlist_items i USING (subscription_id)
 JOIN kordant.exposures e ON e.item_id = i.id
 JOIN kordant.breaches b ON b.name = e.breach_name
 WHERE e.judgement = 'alert' AND e.dismissed_at IS NULL AND i.removed_at IS NULL AND i.blind_index IS NOT NULL
-  AND (NOT EXISTS (SELECT 1 FROM kordant.alerted a WHERE a.subscription_id = i.subscription_id
-                   AND a.blind_index = i.blind_index AND a.breach_name = e.breach_name)
-       OR EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.exposure_id = e.id AND a.provisional))
+  AND ({settling} NOT EXISTS (SELECT 1 FROM kordant.alerted a WHERE a.subscription_id = i.subscription_id
+                              AND a.blind_index = i.blind_index AND a.breach_name = e.breach_name))
 """
+_AWAITING_ALERT = _NEW_ALERT.format(
+    settling="EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.exposure_id = e.id AND a.provisional) OR"
+)
+_NEW_ALERT = _NEW_ALERT.format(settling="")
 
 _REUSED = """
 EXISTS (SELECT 1 FROM kordant.exposures o JOIN kordant.breaches p ON p.name = o.breach_name
@@ -94,12 +101,12 @@ EXISTS (SELECT 1 FROM kordant.exposures o JOIN kordant.breaches p ON p.name = o.
 """
 
 
-def unalerted(connection: Connection) -> pl.DataFrame:
-    """The kinds of exposures that are to be told and were not, or provisionally only: breach_name, data_classes (list),
-    secret, breached_on, from_a_device, reused."""
+def unalerted(connection: Connection, *, again: bool = True) -> pl.DataFrame:
+    """The kinds of exposures that are to be told and were not, or (with `again`) provisionally only: breach_name,
+    data_classes (list), secret, breached_on, from_a_device, reused."""
     query = sa.text(
         "SELECT DISTINCT e.breach_name, array_to_string(b.data_classes, E'\\x1f'), e.secret, b.breached_on::text, "
-        f"b.is_malware OR b.is_stealer_log, {_REUSED} {_AWAITING_ALERT}"
+        f"b.is_malware OR b.is_stealer_log, {_REUSED} {_AWAITING_ALERT if again else _NEW_ALERT}"
     )
     schema = {
         "breach_name": pl.String,
@@ -127,7 +134,8 @@ def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional
         )
     )
     write_frame(connection, severities, "severities", ["breach_name", "secret", "reused", "severity"])
-    made = list(connection.execute(sa.text(_SAVE_ALERTS), {"provisional": provisional}).scalars())
+    statement = _SAVE_ALERTS.format(awaiting=_NEW_ALERT if provisional else _AWAITING_ALERT)
+    made = list(connection.execute(sa.text(statement), {"provisional": provisional}).scalars())
     outbox.queue(connection, made, Category.BREACH)
     return len(made)
 
@@ -136,7 +144,7 @@ _SAVE_ALERTS = f"""
 WITH told AS (
     SELECT i.subscription_id, i.blind_index, i.kind, i.verified_at, e.id AS exposure_id, e.item_id, e.breach_name,
            e.secret, e.judgement_reason, {_REUSED} AS reused
-    {_AWAITING_ALERT}
+    {{awaiting}}
 ), mine AS (
     INSERT INTO kordant.alerted (subscription_id, blind_index, breach_name)
     SELECT DISTINCT subscription_id, blind_index, breach_name FROM told ORDER BY 1, 2, 3

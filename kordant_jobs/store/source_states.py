@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -67,9 +68,13 @@ def state_of(connection: Connection, source: Source, *, lock: bool = False) -> S
         open_until=row.open_until,
         last_ok_at=row.last_ok_at,
         last_failed_at=row.last_failed_at,
-        terms=SourceTerms(**row.terms) if row.terms else None,
+        terms=_terms(row.terms) if row.terms else None,
         terms_at=row.terms_at,
     )
+
+
+def _terms(kept: dict[str, Any]) -> SourceTerms:
+    return SourceTerms(**{**kept, "stealer_log_domains": tuple(kept.get("stealer_log_domains", ()))})
 
 
 def _write(connection: Connection, source: Source, **values: object) -> None:

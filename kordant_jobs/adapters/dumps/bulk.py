@@ -14,6 +14,7 @@ import polars as pl
 from phonenumbers.phonemetadata import PhoneMetadata
 
 from kordant_jobs.domain.identifiers import TRIMMED, USERNAME_MAX, USERNAME_MIN, IdentifierKind, normalise
+from kordant_jobs.domain.identifiers.person import NAMES_MAX, NAMES_MIN
 
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = rf"^{_ATOM}(?:\.{_ATOM})*@"
@@ -24,6 +25,7 @@ _SHORT = 64  # up to here neither a local part nor a label can be too long, and 
 _USERNAME = r"^[!-?A-~]*[A-Za-z0-9][!-?A-~]*$"
 _PHONE = r"^\+?[0-9\t ().\-/]{4,32}$"
 _PHONE_PUNCTUATION = r"[\t ().\-/]"
+_PERSON = r"^[A-Za-z][A-Za-z ,;|.'-]{1,90}[ ,;|](?:18|19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}$"
 _ASCII = r"^[\x00-\x7f]*$"
 
 
@@ -38,6 +40,8 @@ def canonical_rows(kind: IdentifierKind, values: pl.Series, *, phone_region: str
         parts = _phones(frame, phone_region)
     elif kind is IdentifierKind.USERNAME:
         parts = _usernames(frame)
+    elif kind is IdentifierKind.PERSON:
+        parts = _persons(frame)
     else:
         parts = [_one_by_one(kind, frame, phone_region)]
     return pl.concat(parts)
@@ -77,6 +81,18 @@ def _usernames(frame: pl.DataFrame) -> list[pl.DataFrame]:
     plain = plain.with_columns(raw.str.strip_chars_start("@"))
     plain = plain.filter(raw.str.len_bytes().is_between(USERNAME_MIN, USERNAME_MAX) & raw.str.contains(_USERNAME))
     return [_taken(plain, plain["raw"].str.to_lowercase()), _one_by_one(IdentifierKind.USERNAME, others, "")]
+
+
+def _persons(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    raw = pl.col("raw").str.strip_chars(TRIMMED)
+    frame = frame.with_columns(raw, day=raw.str.tail(10).str.to_date("%Y-%m-%d", strict=False))
+    plain, others = _split(frame, pl.col("day").is_not_null() & pl.col("raw").str.contains(_PERSON))
+    name = pl.col("raw").str.head(-10).str.to_lowercase().str.extract_all("[a-z]+")
+    plain = plain.with_columns(parts=name).filter(pl.col("parts").list.len().is_between(NAMES_MIN, NAMES_MAX))
+    identifier = plain.select(
+        pl.concat_str(pl.col("parts").list.sort().list.join("|"), pl.col("raw").str.tail(10), separator="|")
+    ).to_series()
+    return [_taken(plain, identifier), _one_by_one(IdentifierKind.PERSON, others.select("row", "raw"), "")]
 
 
 def _phones(frame: pl.DataFrame, region: str) -> list[pl.DataFrame]:

@@ -39,7 +39,7 @@ _SYNONYMS = MappingProxyType(
         Role.USERNAME: "nick nickname screenname handle twitter instagram displaylogin",
         Role.LOGIN: (
             "login logins user users username userlogin loginname account accountname acct memberlogin "
-            "usr uname "
+            "usr uname usrname "
             "usuario utilisateur benutzer benutzername utente identifiant loginid логин"
         ),
         Role.PASSWORD: (
@@ -55,13 +55,44 @@ _SYNONYMS = MappingProxyType(
             "sha256 sha512 ntlm bcrypt encryptedpassword passwordencrypted cryptedpassword passworddigest "
             "membersloginkey"
         ),
+        Role.DOMAIN: "domain domains domainname emaildomain maildomain dominio domaine",
+        Role.NATIONAL_ID: (
+            "ssn ssnumber socialsecurity socialsecuritynumber socialsecurityno socsecnumber cpf cpfnumber numerocpf "
+            "nrcpf cpfcnpj nationalid nationalidnumber taxid tin"
+        ),
+        Role.IBAN: "iban ibannumber ibancode ibanno accountiban bankiban bankaccount bankaccountnumber",
+        Role.CARD: (
+            "card cardnumber cardno cardnum creditcard creditcardnumber creditcardno debitcard debitcardnumber cc "
+            "ccnumber ccno ccnum pan paymentcard cartao numerocartao numerodocartao kartennummer tarjeta"
+        ),
+        Role.NAME: (
+            "name fullname realname completename nome nomecompleto nombre nombrecompleto nom nomcomplet customername "
+            "cardholder cardholdername holdername ownername personname имя фио"
+        ),
+        Role.FIRST_NAME: "firstname fname givenname forename vorname prenom primeironome",
+        Role.LAST_NAME: (
+            "lastname lname surname familyname secondname nachname sobrenome apellido apellidos nomdefamille фамилия"
+        ),
+        Role.BORN: (
+            "dob birthdate dateofbirth birthday birth born bdate datadenascimento datanascimento nascimento "
+            "fechadenacimiento fechanacimiento geburtsdatum datedenaissance datenaissance"
+        ),
     }
 )
 _ROLE_OF = MappingProxyType({name: role for role, names in _SYNONYMS.items() for name in names.split()})
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
+_NATIONAL_ID = re.compile(r"\d{3}-\d{2}-\d{4}|\d{3}\.?\d{3}\.?\d{3}-?\d{2}", re.ASCII)
+_CARD = re.compile(r"3[47]\d{2}[ -]?\d{6}[ -]?\d{5}|[2-6]\d{3}(?:[ -]?\d{4}){3}", re.ASCII)
 _WORD = re.compile(r"[\W_]+")
 _TOKEN = re.compile(r"\S{4,128}")
 _NO_PASSWORD = re.compile(r"\d{1,9}|[\d.:/\-]+(?:[T ][\d.:+Z]*)?|true|false|[MFmf]|https?://.*|[A-Z]{2}", re.ASCII)
+
+
+_PROVED = (
+    (Role.CARD, IdentifierKind.CARD, _CARD),  # of the usual lengths, since 15 digits may be a phone's own number
+    (Role.IBAN, IdentifierKind.IBAN, re.compile(r"[A-Za-z]{2}\d{2}[A-Za-z0-9 ]{10,40}", re.ASCII)),
+    (Role.NATIONAL_ID, IdentifierKind.NATIONAL_ID, _NATIONAL_ID),  # nine digits alone may be anything
+)
 
 
 def role_by_name(name: str) -> Role | None:
@@ -101,7 +132,8 @@ def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> t
 
 
 def role_by_content(values: Sequence[str], region: str) -> Role:
-    """E-mails (or, with other things among them, logins), phone numbers, hashes; else OTHER."""
+    """E-mails (or, with other things among them, logins), numbers that prove themselves (cards, IBANs, national ids
+    as they are written), phone numbers, hashes; else OTHER. Names, dates and domains are never guessed."""
     held = [value.strip().strip("\"'") for value in values]
     held = [value for value in held if value and value.upper() != "NULL"]
     if not held:
@@ -109,6 +141,11 @@ def role_by_content(values: Sequence[str], region: str) -> Role:
     emails = sum(is_email(value) for value in held)
     if emails >= MOSTLY * len(held):
         return Role.EMAIL if len(held) - emails <= STRAY * len(held) else Role.LOGIN
+    for role, kind, form in _PROVED:
+        if sum(bool(form.fullmatch(value)) and normalise(kind, value) is not None for value in held) >= MOSTLY * len(
+            held
+        ):
+            return role
     if sum(is_phone(value, region) for value in held) >= MOSTLY * len(held):
         return Role.PHONE
     hashes = pl.select(looks_hashed(pl.lit(pl.Series(held))).sum()).item()

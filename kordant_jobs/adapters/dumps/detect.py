@@ -17,7 +17,7 @@ from kordant_jobs.adapters.dumps.columns import (
     role_by_name,
     unnamed_columns,
 )
-from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, Column, DumpShape, Layout, Role
+from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, Column, DumpShape, Layout, Role, identifies
 from kordant_jobs.adapters.dumps.sql import STATEMENT
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 from kordant_jobs.errors import DumpUnreadable
@@ -82,7 +82,7 @@ def _json_lines(lines: Sequence[str], region: str, _told: bool) -> Layout | None
     rows = [[each.get(name, "") for name in names] for each in objects]
     columns = named_columns([name.split("\x1f")[-1] for name in names], rows, region)
     columns = tuple(Column(name=name, role=column.role) for name, column in zip(names, columns, strict=True))
-    if not any(column.role in IDENTIFYING for column in columns):
+    if not identifies(column.role for column in columns):
         return None
     return Layout(shape=DumpShape.JSON_LINES, columns=columns, phone_region=region)
 
@@ -105,14 +105,14 @@ def _csv(lines: Sequence[str], region: str, told: bool) -> Layout | None:
         names = _fields(header, delimiter)
         roles = [role_by_name(name) for name in names]
         known = sum(role is not None for role in roles)
-        if (any(role in IDENTIFYING for role in roles) or told) and (best is None or known > best[0]):
+        if (identifies(roles) or told) and (best is None or known > best[0]):
             best = (known, names, delimiter)
     if best is None or "@" in header:
         return None
     _, names, delimiter = best
     rows = [_fields(line, delimiter) for line in lines[1:]]
     columns = named_columns(names, rows, region)
-    if not any(column.role in IDENTIFYING for column in columns):
+    if not identifies(column.role for column in columns):
         return None
     return Layout(shape=DumpShape.CSV, delimiter=delimiter, columns=columns, header=header, phone_region=region)
 
@@ -144,7 +144,7 @@ def _delimited(lines: Sequence[str], region: str, told: bool) -> Layout | None:
         if count <= (len(best.columns) if best else 1):
             continue
         columns = unnamed_columns(rows, count, region)
-        if any(column.role in IDENTIFYING for column in columns):
+        if identifies(column.role for column in columns):
             best = Layout(shape=DumpShape.DELIMITED, delimiter=delimiter, columns=columns, phone_region=region)
     if best is None or told:
         return best

@@ -3,7 +3,7 @@ package."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,17 +40,38 @@ class Role(StrEnum):
     PHONE = "phone"
     USERNAME = "username"
     LOGIN = "login"  # an e-mail, a phone number or a username, line by line
+    DOMAIN = "domain"
+    NATIONAL_ID = "national_id"
+    IBAN = "iban"
+    CARD = "card"
+    NAME = "name"  # a whole name; with BORN beside it a person
+    FIRST_NAME = "first_name"
+    LAST_NAME = "last_name"
+    BORN = "born"
     PASSWORD = "password"  # noqa: S105
     HASH = "hash"
     OTHER = "other"
 
 
-IDENTIFYING = frozenset((Role.EMAIL, Role.PHONE, Role.USERNAME, Role.LOGIN))
+IDENTIFYING = frozenset(
+    (Role.EMAIL, Role.PHONE, Role.USERNAME, Role.LOGIN, Role.DOMAIN, Role.NATIONAL_ID, Role.IBAN, Role.CARD)
+)
+"""Roles of columns that name somebody by themselves."""
 SECRET = frozenset((Role.PASSWORD, Role.HASH))
 
 KIND = pl.Enum([kind.value for kind in IdentifierKind])
 SECRET_KIND = pl.Enum([kind.value for kind in SecretKind])
 RECORDS = pl.Schema([("line", pl.UInt64()), ("kind", KIND), ("identifier", pl.String()), ("secret", SECRET_KIND)])
+
+
+def identifies(roles: Iterable[Role | None]) -> bool:
+    """Whether columns of these roles name somebody: one that does so by itself, or a name beside a birth date.
+
+    >>> identifies([Role.NAME, Role.OTHER]), identifies([Role.NAME, Role.BORN])
+    (False, True)
+    """
+    held = set(roles)
+    return bool(held & IDENTIFYING) or (Role.BORN in held and bool(held & {Role.NAME, Role.FIRST_NAME}))
 
 
 class BadLine(StrEnum):

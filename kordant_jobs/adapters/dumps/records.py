@@ -8,6 +8,7 @@ import polars as pl
 
 from kordant_jobs.adapters.dumps.bulk import canonical_rows
 from kordant_jobs.adapters.dumps.model import IDENTIFYING, KIND, RECORDS, SECRET, BadLine, Role
+from kordant_jobs.adapters.dumps.persons import persons
 from kordant_jobs.adapters.dumps.secrets import as_secret_kind, secret_codes
 from kordant_jobs.domain.identifiers import IdentifierKind
 
@@ -15,6 +16,10 @@ _KIND_OF = {
     Role.EMAIL: IdentifierKind.EMAIL,
     Role.PHONE: IdentifierKind.PHONE,
     Role.USERNAME: IdentifierKind.USERNAME,
+    Role.DOMAIN: IdentifierKind.DOMAIN,
+    Role.NATIONAL_ID: IdentifierKind.NATIONAL_ID,
+    Role.IBAN: IdentifierKind.IBAN,
+    Role.CARD: IdentifierKind.CARD,
 }
 _PHONE_LOGIN = r"^[\s]*(?:\+[0-9 ().-]{7,24}|[0-9 ().-]{10,24})$"
 _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{fffd}]"
@@ -33,6 +38,10 @@ def records_of(
         if role in IDENTIFYING
         for kind, rows in _identified(role, values[name], phone_region)
     ]
+    named = persons(values, roles, phone_region)
+    if named is not None:
+        rows = canonical_rows(IdentifierKind.PERSON, named, phone_region=phone_region)
+        found.append(rows.select("row", "identifier", kind=pl.lit(IdentifierKind.PERSON, KIND)))
     if not found:
         return pl.DataFrame(schema=RECORDS), values.select("line", "text")
     records = pl.concat(found)

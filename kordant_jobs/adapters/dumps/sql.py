@@ -13,7 +13,7 @@ import re
 import polars as pl
 
 from kordant_jobs.adapters.dumps.columns import named_columns, unnamed_columns
-from kordant_jobs.adapters.dumps.model import IDENTIFYING, BadLine, Column, Role
+from kordant_jobs.adapters.dumps.model import BadLine, Column, Role, identifies
 
 _STRING = r"'(?:[^'\\]|\\.|'')*'"
 _TUPLE = rf"\((?:[^'()]|{_STRING})*\)"
@@ -41,7 +41,7 @@ class SqlReader:
     def columns(self) -> tuple[Column, ...]:
         """The columns of the first table that holds identifiers."""
         layouts = self._columns.values()
-        return next((columns for columns in layouts if any(c.role in IDENTIFYING for c in columns)), ())
+        return next((columns for columns in layouts if identifies(c.role for c in columns)), ())
 
     def read(
         self, lines: pl.DataFrame, data: bytes
@@ -66,7 +66,7 @@ class SqlReader:
             rows = group.select("line", text=pl.col("tuples")).explode("text", empty_as_null=False)
             rows = rows.with_columns(fields=pl.col("text").str.extract_all(_FIELD))
             columns = self._columns_of(str(head), rows)
-            if any(column.role in IDENTIFYING for column in columns):
+            if identifies(column.role for column in columns):
                 kept = rows.filter(pl.col("fields").list.len() == len(columns))
                 bad += rows.height - kept.height
                 found.append((_values(kept, columns), columns))

@@ -6,7 +6,7 @@ Breach data by Have I Been Pwned is licensed CC BY 4.0; whoever shows it names t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, TypeVar
 from urllib.parse import quote
@@ -56,6 +56,10 @@ class HibpPlan(_Row):
     includes_stealer_logs: bool = Field(False, alias="IncludesStealerLogs")
 
 
+class _VerifiedDomain(_Row):
+    name: _Name = Field(alias="DomainName")
+
+
 class _Refusal(_Row):
     """How HIBP words an error."""
 
@@ -67,6 +71,7 @@ _BREACH = TypeAdapter(HibpBreach)
 _RANGES = TypeAdapter(tuple[_Range, ...])
 _PASTES = TypeAdapter(tuple[_Paste, ...])
 _DOMAIN = TypeAdapter(dict[str, tuple[_Name, ...]])
+_DOMAINS = TypeAdapter(tuple[_VerifiedDomain, ...])
 _SITES = TypeAdapter(tuple[_Name, ...])
 _PLAN = TypeAdapter(HibpPlan)
 _REFUSAL = TypeAdapter(_Refusal)
@@ -93,7 +98,8 @@ class Hibp(HttpSource):
     """Have I Been Pwned with a key.
 
     With `use_range` e-mail addresses are only ever asked about by the first six digits of their hash, and pastes not
-    at all (they can be asked for by the address alone). `stealer_logs` needs the plan and verified mail domains.
+    at all (they can be asked for by the address alone). Stealer logs are asked for addresses at `stealer_log_domains`,
+    which must be verified with HIBP and the plan have them: by the address, with `use_range` by its domain alone.
     """
 
     source = Source.HIBP
@@ -105,24 +111,32 @@ class Hibp(HttpSource):
         *,
         base_url: str = HIBP_URL,
         use_range: bool = False,
-        stealer_logs: bool = False,
+        stealer_log_domains: Collection[str] = (),
         pastes: bool = True,
         limits: HttpLimits | None = None,
     ) -> None:
         super().__init__(base_url, limits=limits)
         self._key = key
         self._use_range = use_range
-        self._stealer_logs = stealer_logs and not use_range
+        self._stealer_log_domains = frozenset(stealer_log_domains)
         self._pastes = pastes and not use_range
 
     def _headers(self) -> Mapping[str, str]:
         return {"hibp-api-key": self._key.get_secret_value()} if self._key else {}
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """One each, and for an e-mail address one more for pastes and one for stealer logs."""
+        """One each, and for an e-mail address one more for pastes."""
         if kind is IdentifierKind.EMAIL:
-            return 1 + self._pastes + self._stealer_logs
+            return 1 + self._pastes
         return int(kind in {IdentifierKind.PHONE, IdentifierKind.USERNAME, IdentifierKind.DOMAIN})
+
+    def cost(self, question: Question) -> int:
+        """One more for an address of which stealer logs are asked, too."""
+        return self.requests_for(question.kind) + self._has_stealer_logs(question)
+
+    def _has_stealer_logs(self, question: Question) -> bool:
+        domain = question.canonical.rpartition("@")[2]
+        return question.kind is IdentifierKind.EMAIL and domain in self._stealer_log_domains
 
     async def _findings(self, session: Session, question: Question) -> Sequence[Finding]:
         account = quote(question.canonical, safe="")
@@ -131,12 +145,13 @@ class Hibp(HttpSource):
         if question.kind is not IdentifierKind.EMAIL:
             return await self._of_account(session, account)
         if self._use_range:
-            return await self._of_range(session, sha1_hex(question.canonical))
-        found = list(await self._of_account(session, account))
+            found = list(await self._of_range(session, sha1_hex(question.canonical)))
+        else:
+            found = list(await self._of_account(session, account))
         if self._pastes:
             found += await self._of_pastes(session, account)
-        if self._stealer_logs:
-            found += await self._of_stealer_logs(session, account)
+        if self._has_stealer_logs(question):
+            found += await self._of_stealer_logs(session, question.canonical)
         return found
 
     async def _of_account(self, session: Session, account: str) -> Sequence[Finding]:
@@ -163,8 +178,16 @@ class Hibp(HttpSource):
         return [Finding(reference=_paste_key(paste), breach=_paste_breach(paste)) for paste in reply.read_as(_PASTES)]
 
     async def _of_stealer_logs(self, session: Session, account: str) -> Sequence[Finding]:
-        reply = await session.get(f"{self._base}/stealerlogsbyemail/{account}")
-        if _is_not_found(reply) or not reply.read_as(_SITES):
+        alias, _, domain = account.rpartition("@")
+        if self._use_range:
+            reply = await session.get(f"{self._base}/stealerlogsbyemaildomain/{quote(domain, safe='')}")
+            there = not _is_not_found(reply) and any(
+                one.lower() == alias and sites for one, sites in reply.read_as(_DOMAIN).items()
+            )
+        else:
+            reply = await session.get(f"{self._base}/stealerlogsbyemail/{quote(account, safe='')}")
+            there = not _is_not_found(reply) and bool(reply.read_as(_SITES))
+        if not there:
             return ()
         return [Finding(reference=STEALER_LOGS, breach=_stealer_breach())]
 
@@ -205,7 +228,7 @@ class Hibp(HttpSource):
         return self._said(lambda one: one.read_as(_PLAN), reply)
 
     def terms(self) -> SourceTerms:
-        """The rate and searches of the plan.
+        """The rate and searches of the plan; where it has stealer logs, the domains that are verified.
 
         Raises:
             SourceUnavailable: HIBP did not say; also when it refuses the key.
@@ -215,15 +238,22 @@ class Hibp(HttpSource):
             requests_per_minute=plan.rpm,
             k_anonymity=plan.includes_k_anonymity,
             stealer_logs=plan.includes_stealer_logs,
+            stealer_log_domains=self._verified_domains() if plan.includes_stealer_logs else (),
         )
 
+    def _verified_domains(self) -> tuple[str, ...]:
+        reply = self.fetch("/subscribeddomains")
+        if self._said(_is_not_found, reply):
+            return ()
+        return tuple(sorted(row.name.lower() for row in self._said(lambda one: one.read_as(_DOMAINS), reply)))
+
     def under(self, terms: SourceTerms) -> Hibp:
-        """Asked by range where the plan has it. Stealer logs are left out: they need mail domains of one's own."""
+        """Asked by range where the plan has it, and for stealer logs at the domains that are verified."""
         return Hibp(
             self._key,
             base_url=self._base,
             use_range=self._use_range or terms.k_anonymity,
-            stealer_logs=self._stealer_logs and terms.stealer_logs,
+            stealer_log_domains={*self._stealer_log_domains, *terms.stealer_log_domains},
             pastes=self._pastes,
             limits=self._limits,
         )

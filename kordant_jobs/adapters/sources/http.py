@@ -221,6 +221,10 @@ class HttpSource(ABC):
     def requests_for(self, kind: IdentifierKind) -> int:
         """How many requests one question of this kind costs; 0: it cannot be asked about such."""
 
+    def cost(self, question: Question) -> int:
+        """What its kind does."""
+        return self.requests_for(question.kind)
+
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """An answer a question, in their order. See `ports.ExposureSource`."""
         return asyncio.run(self._ask_all(questions))

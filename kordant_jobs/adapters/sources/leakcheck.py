@@ -15,11 +15,14 @@ from kordant_jobs.adapters.sources.http import HttpLimits, HttpSource, Reply, Se
 from kordant_jobs.domain.breaches import Breach, BreachSource
 from kordant_jobs.domain.exposures import Source, UnknownReason
 from kordant_jobs.domain.identifiers import IdentifierKind
-from kordant_jobs.ports import Finding, Question
+from kordant_jobs.ports import Finding, Question, SourceTerms
 
 LEAKCHECK_URL = "https://leakcheck.io/api"
 HASH_DIGITS = 24
 """The public API takes exactly so many; Pro takes a hash cut to them too."""
+
+PRO_REQUESTS_PER_MINUTE = 120
+"""Pro allows three requests a second: two a second and one at once are never more."""
 
 ROWS_MOST = 1000
 """Rows of one answer of Pro; an address in more leaks than that is exposed all the same."""
@@ -115,6 +118,10 @@ class LeakCheck(HttpSource):
         if kind in {IdentifierKind.PHONE, IdentifierKind.DOMAIN}:
             return int(self._key is not None)
         return int(kind in {IdentifierKind.EMAIL, IdentifierKind.USERNAME})
+
+    def terms(self) -> SourceTerms | None:
+        """Pro's rate with a key; nobody is asked."""
+        return SourceTerms(requests_per_minute=PRO_REQUESTS_PER_MINUTE, burst=1) if self._key else None
 
     async def _findings(self, session: Session, question: Question) -> Sequence[Finding]:
         hashed = question.kind is IdentifierKind.EMAIL

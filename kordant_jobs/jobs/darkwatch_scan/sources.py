@@ -107,7 +107,7 @@ def under_its_terms(source: ExposureSource, *, db: Engine) -> tuple[ExposureSour
                     source_states.keep_terms(connection, source.source, terms, now=now)
     if terms is None:
         return source, SOURCE_RATES[source.source]
-    return source.under(terms), (rate_of_rpm(terms.requests_per_minute),)
+    return source.under(terms), (rate_of_rpm(terms.requests_per_minute, terms.burst),)
 
 
 def _ask_one(
@@ -180,7 +180,7 @@ def _admitted(
         free = source_checks.unclaimed(connection, source.source, questions, loaded_at=loaded_at, now=now)
         if not free:
             return [], [], Admission(granted=0)
-        costs = [source.requests_for(question.kind) for question in free]
+        costs = [source.cost(question) for question in free]
         admission = source_states.admit(connection, source.source, sum(costs), rates=rates, now=now)
         chosen: list[Question] = []
         spent = 0

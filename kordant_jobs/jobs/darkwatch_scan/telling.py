@@ -15,9 +15,14 @@ from kordant_jobs.store import judging
 
 def tell(connection: Connection, *, today: date, provisional: bool = False) -> int:
     """Judge the chosen subscriptions' exposures and write the alerts of those that are to be told. Returns how many
-    are new or settled; a `provisional` one is settled by the next call without."""
-    judging.save_judgements(connection, judged(judging.unjudged(connection)))
-    return judging.save_alerts(connection, rated(judging.unalerted(connection), today), provisional=provisional)
+    are new or settled; a `provisional` one is settled by the next call without.
+
+    A provisional call looks only at what is new: others may be at the rest just now.
+    """
+    again = not provisional
+    judging.save_judgements(connection, judged(judging.unjudged(connection, again=again)), again=again)
+    severities = rated(judging.unalerted(connection, again=again), today)
+    return judging.save_alerts(connection, severities, provisional=provisional)
 
 
 def judged(kinds: pl.DataFrame) -> pl.DataFrame:

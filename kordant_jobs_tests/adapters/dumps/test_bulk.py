@@ -57,6 +57,16 @@ def test_bulk_equals_scalar_for_phone_numbers(values: list[str | None], region: 
     _both(IdentifierKind.PHONE, values, region)
 
 
+_names = st.text(st.sampled_from("aBz .,-'|;éß9\t’"), max_size=14)
+_days = st.sampled_from(["1980-01-31", "1980-02-30", "1799-01-01", "2099-12-31", "1980-1-31", "80-01-31", ""])
+
+
+@given(values=st.lists(st.builds("{}{}{}".format, _names, st.sampled_from([" ", "  ", ",", "|", "\t", ""]), _days)))
+@settings(max_examples=150)
+def test_bulk_equals_scalar_for_persons(values: list[str | None]) -> None:
+    _both(IdentifierKind.PERSON, values, "US")
+
+
 @pytest.mark.parametrize("region", ["US", "GB", "BR", "DE", "RU", "JP"])
 def test_bulk_equals_scalar_for_every_country_code_and_length(region: str) -> None:
     digits = "2345678912345678"

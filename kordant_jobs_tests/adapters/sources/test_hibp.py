@@ -150,8 +150,29 @@ def test_a_domain_is_asked_as_one_and_must_be_verified() -> None:
     assert theirs.reason is UnknownReason.FORBIDDEN
 
 
-def test_stealer_logs_are_asked_where_the_plan_has_them() -> None:
-    fake = FakeHibp(stealer_logs={"ann@ours.example": ["netflix.com"]})
+@pytest.mark.parametrize("k_anonymity", [False, True])
+def test_stealer_logs_are_asked_for_verified_domains_where_the_plan_has_them(k_anonymity: bool) -> None:
+    fake = FakeHibp(
+        stealer_logs={"ann@ours.example": ["netflix.com"]},
+        verified_domains={"ours.example": {}},
+        includes_k_anonymity=k_anonymity,
+    )
     with fake.server() as server:
-        [answer] = _at(server.url, stealer_logs=True).ask([about("ann@ours.example")])
-    assert [finding.reference for finding in answer.findings] == [hibp.STEALER_LOGS]
+        source = _at(server.url)
+        source = source.under(source.terms())
+        questions = [about(name) for name in ("ann@ours.example", "bob@ours.example", "ann@theirs.example")]
+        ann, bob, other = source.ask(questions)
+        told = [one.target for one in server.log]
+    assert [finding.reference for finding in ann.findings] == [hibp.STEALER_LOGS]
+    assert (bob.verdict, other.verdict) == (Verdict.CLEAN, Verdict.CLEAN)
+    assert [source.cost(one) - source.requests_for(one.kind) for one in questions] == [1, 1, 0]
+    asked = [target for target in told if "stealerlogs" in target]
+    assert len(asked) == 2
+    assert any("ann" in target for target in asked) is not k_anonymity, "by range, only the domain is told"
+
+
+def test_a_plan_without_stealer_logs_asks_for_none() -> None:
+    with FakeHibp(verified_domains={"ours.example": {}}).server() as server:
+        source = _at(server.url)
+        source.under(source.terms()).ask([about("ann@ours.example")])
+        assert not [one for one in server.log if "stealerlogs" in one.target or "subscribeddomains" in one.target]

@@ -5,7 +5,9 @@ Looked through are what the services were told, everything that Dagster keeps of
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 import logging
 from pathlib import Path
 from urllib.parse import quote
@@ -13,7 +15,9 @@ from urllib.parse import quote
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 from sqlalchemy import Engine
+from starlette.testclient import TestClient
 
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.sources.fakes.hibp import TEST_KEY, FakeHibp
@@ -21,8 +25,11 @@ from kordant_jobs.adapters.sources.fakes.others import FakeLeakCheck, FakePwnedP
 from kordant_jobs.adapters.sources.registry import open_pwned_passwords, open_sources
 from kordant_jobs.domain.identifiers import sha1_hex
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
+from kordant_jobs.jobs.darkwatch_scan.webhook import PATH, range_webhook
 from kordant_jobs.settings import Settings, load_settings
+from kordant_jobs.store import source_checks
 from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.triggers import price_list
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import bench_in
 from kordant_jobs_tests.jobs.people import subscribe
 
@@ -58,6 +65,8 @@ def test_a_canary_is_found_and_stands_nowhere(
     caplog.set_level(logging.DEBUG)
     subscribe(db, keyring, CANARY)
     bench = bench_in(tmp_path, db, keyring)
+    bench.drop("stolen.txt", f"someone@example.org:x\n{CANARY.upper()}:{PASSWORD}\n")
+    bench.drop("cut.txt.gz", gzip.compress(f"{CANARY}:{PASSWORD}\n".encode() * 9)[:-9])
     hibp = FakeHibp(rpm=60_000, accounts={CANARY: ("Adobe",)})
     leaks = FakeLeakCheck(accounts={CANARY: (("Evony.com", None),)}, password=PASSWORD)
     (tmp_path / "dagster").mkdir()
@@ -90,7 +99,7 @@ def test_a_canary_is_found_and_stands_nowhere(
             },
         )
         assert result.success
-        assert result.output_for_node("summarise")["new_alerts"] == 2
+        assert result.output_for_node("summarise")["new_alerts"] == 3
         assert open_pwned_passwords(loaded).times_seen(PASSWORD) == 0
         told = "\n".join(
             f"{asked.target} {asked.headers}"
@@ -103,9 +112,35 @@ def test_a_canary_is_found_and_stands_nowhere(
     _assert_absent(told, "what services were told")
     _assert_absent(events + runs, "Dagster's events and runs")
     _assert_absent(caplog.text, "logs")
-    for file in (tmp_path / "dagster").rglob("*"):
-        if file.is_file():
-            _assert_absent(file.read_bytes().decode("latin-1"), str(file))
+    kept = [tmp_path / "dagster", tmp_path / "corpus"]
+    files = [file for folder in kept for file in folder.rglob("*") if file.is_file()]
+    assert any(file.name == "shard-000" for file in files)
+    for file in files:
+        _assert_absent(file.read_bytes().decode("latin-1"), str(file))
+        assert hashlib.sha1(CANARY.encode(), usedforsecurity=False).digest() not in file.read_bytes()
+    _assert_absent_from_tables(db)
+
+
+def test_a_pushed_canary_stands_nowhere(db: Engine, keyring: Keyring, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    person = subscribe(db, keyring, CANARY)
+    with db.begin() as connection:
+        price_list.ensure(connection)
+        source_checks.keep_range_indexes(connection, {person.items[CANARY]: keyring.range_index(sha1_hex(CANARY))})
+    digest = sha1_hex(CANARY)
+    pushed = {"breachName": "Adobe", "hashPrefix": digest[:6], "hashSuffixes": [digest[6:], "0" * 34]}
+    with TestClient(range_webhook(db, keyring, SecretStr("s3cret"))) as client:
+        answers = [
+            client.post(PATH, content=json.dumps(body), headers={"authorization": f"Bearer {word}"})
+            for body, word in ((pushed, "s3cret"), (pushed, "wrong"), ({**pushed, "breachName": 7}, "s3cret"))
+        ]
+    assert [answer.status_code for answer in answers] == [200, 401, 400]
+    _assert_absent("".join(answer.text + str(answer.headers) for answer in answers), "answers to a webhook")
+    _assert_absent(caplog.text, "logs")
+    _assert_absent_from_tables(db)
+
+
+def _assert_absent_from_tables(db: Engine) -> None:
     with db.connect() as connection:
         tables = connection.execute(sa.text("SELECT tablename FROM pg_tables WHERE schemaname = 'kordant'")).scalars()
         for table in list(tables):

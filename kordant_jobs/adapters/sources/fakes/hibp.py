@@ -157,9 +157,10 @@ class FakeHibp:
                 return self._pastes(account)
             case ["breacheddomain", domain]:
                 return self._domain(domain)
-            case ["stealerlogsbyemail", account]:
-                sites = self.stealer_logs.get(account.lower())
-                return Told(body=sites) if sites else Told(status=404)
+            case [("stealerlogsbyemail" | "stealerlogsbyemaildomain"), asked_for]:
+                return self._stealer_logs_of(asked_for.lower())
+            case ["subscribeddomains"]:
+                return Told(body=[{"DomainName": domain, "PwnCount": None} for domain in self.verified_domains])
             case ["subscription", "status"]:
                 return Told(body=self._status())
             case _:
@@ -214,6 +215,15 @@ class FakeHibp:
             return _refused(403, "The domain has not been verified.")
         found = self.verified_domains[domain]
         return Told(body=found) if found else Told(status=404)
+
+    def _stealer_logs_of(self, asked_for: str) -> Told:
+        alias, _, domain = asked_for.rpartition("@")
+        if domain not in self.verified_domains:
+            return _refused(403, "The domain has not been verified.")
+        split = ((account.partition("@"), sites) for account, sites in self.stealer_logs.items())
+        found = {whose: sites for (whose, _, of), sites in split if of == domain}
+        body = found.get(alias) if alias else found
+        return Told(body=body) if body else Told(status=404)
 
     def _status(self) -> dict[str, Any]:
         return {
