@@ -46,7 +46,8 @@ class ReportFacts:
     items_added and items_removed in the period. `items`: id, kind, identifier_encrypted. `verdicts`: those of the
     period and of the one before, the newest last: source, checked_at, checked_on, verdict, reason. `exposures`: those
     told and still open that were known before the period's end, with what the breach held. `closed`: those told that
-    were closed in the period, with the reason (`CloseReason`).
+    were closed in the period, with the reason (`CloseReason`). `seen`: first_seen_at of every exposure that was told,
+    open or closed since.
     """
 
     people: pd.DataFrame
@@ -54,6 +55,7 @@ class ReportFacts:
     verdicts: pd.DataFrame
     exposures: pd.DataFrame
     closed: pd.DataFrame
+    seen: pd.DataFrame
 
 
 _TOLD = """
@@ -151,11 +153,21 @@ ORDER BY b.title, e.id
 """A judgement that changed has no moment of its own: such an exposure was withdrawn when the last report still told
 of it."""
 
+_SEEN = """
+SELECT i.subscription_id, e.first_seen_at
+FROM kordant.exposures e
+JOIN kordant.watchlist_items i ON i.id = e.item_id
+WHERE i.subscription_id = ANY(cast(:ids AS uuid[])) AND e.judgement = 'alert' AND i.removed_at IS NULL
+  AND e.first_seen_at < cast(:end AS date)::timestamp AT TIME ZONE 'UTC'
+"""
+"""What was closed since counts, so that closing makes no earlier period look better; what was no exposure of theirs
+does not."""
+
 
 def facts(
     connection: Connection, ids: Sequence[UUID], *, kind: str, before: date, start: date, end: date
 ) -> ReportFacts:
-    """What the reports of these subscriptions are made from: five queries, however many they are.
+    """What the reports of these subscriptions are made from: six queries, however many they are.
 
     `before` is the first day of the period before.
     """
@@ -173,6 +185,7 @@ def facts(
         verdicts=frame(_VERDICTS),
         exposures=frame(_EXPOSURES),
         closed=frame(_CLOSED),
+        seen=frame(_SEEN),
     )
 
 

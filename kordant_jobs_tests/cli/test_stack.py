@@ -96,15 +96,23 @@ def config(tmp_path: Path, home: Path) -> StackConfig:
     )
 
 
-def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(config: StackConfig, tmp_path: Path) -> None:
+def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(
+    config: StackConfig, settings: Settings, tmp_path: Path
+) -> None:
     said: list[str] = []
     stop = threading.Event()
+    port = readiness.free_port(3950)
+    public = {name: os.environ[name] for name in ("KORDANT_DATABASE_URL", "KORDANT_MASTER_KEY", "KORDANT_STATE_DIR")}
+    environ = {**config.environ, **public, "KORDANT_PUBLIC_URL": "https://k.example"}
+    config = replace(config, environ=environ, public_port=port)
     running = stack.Stack(config, said.append)
     with running:
         url = running.urls["Dagster"]
         assert url.startswith("http://127.0.0.1:")
         assert running.graphql_url == f"{url}/graphql"
         assert httpx.get(f"{url}/server_info", timeout=10).status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=10).text == "ok"
+        assert httpx.get(f"http://127.0.0.1:{port}/reports/x.pdf?expires=1", timeout=10).status_code == 404
         with pytest.raises(PermanentError, match=f"already running .*{os.getpid()}.*{url}"):
             stack.Stack(config).start()
 
@@ -123,21 +131,6 @@ def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(config: Stac
         running.stop(grace_s=2)  # the run would nap for ten minutes
     assert until(lambda: left(config.state_dir) == [], timeout_s=1), left(config.state_dir)
     assert stack.running(config.state_dir) is None
-
-
-def test_the_pages_behind_a_public_address_are_served_beside_the_rest_and_end_with_it(
-    config: StackConfig, settings: Settings
-) -> None:
-    environ = {**config.environ, **os.environ, "KORDANT_PUBLIC_URL": "https://k.example", "KORDANT_LAUNCHER": "stock"}
-    port = readiness.free_port(3950)
-    wanted = replace(config, environ=environ, webserver=False, daemon=False, public_port=port)
-    with stack.Stack(wanted) as running:
-        assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=10).text == "ok"
-        assert httpx.get(f"http://127.0.0.1:{port}/reports/x.pdf?expires=1", timeout=10).status_code == 404
-        assert "pages" in running.pids()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/health", timeout=10)
-    assert not any("notifications" in command for command in left(settings.state_dir))
 
 
 SCRIPT = """

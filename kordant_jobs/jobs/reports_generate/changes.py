@@ -53,10 +53,10 @@ def source_name(words: Wording, source: str) -> str:
 
 
 def trend(words: Wording, figures: ReportFigures) -> str:
-    """New exposures beside those of the period before, as a sentence."""
+    """New exposures beside those of the period before, closed ones among them, as a sentence."""
     if figures.first_period:
         return words.say("This is your first period with us, so there is nothing to compare it with yet.")
-    before, now = figures.history[-2].found, len(figures.new)
+    before, now = (one.found for one in figures.history[-2:])
     values = {"before": words.number(before), "now": words.number(now), "number": words.number(abs(now - before))}
     if now > before:
         text = words.say(
@@ -79,7 +79,7 @@ def trend_figure(words: Wording, figures: ReportFigures) -> tuple[str, str] | No
     """The trend as a figure and its label, which says the direction. None in a first period."""
     if figures.first_period:
         return None
-    more = len(figures.new) - figures.history[-2].found
+    more = figures.history[-1].found - figures.history[-2].found
     if more > 0:
         return words.number(more), words.say("more new than in the period before")
     if more < 0:

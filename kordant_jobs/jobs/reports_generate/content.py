@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -259,7 +260,9 @@ def _tiles(words: Wording, figures: ReportFigures) -> list[Tile]:
 def _watched(words: Wording, figures: ReportFigures, masked: Mapping[UUID, str]) -> str:
     if not figures.items:
         return words.say("You have not asked us to watch anything yet.")
-    return words.say("We watch %(what)s.", what=some(words, [masked[item] for item, _ in figures.items], 12))
+    alike = Counter(masked[item] for item, _ in figures.items)
+    shown = [text if number == 1 else f"{text} (× {words.number(number)})" for text, number in alike.items()]
+    return words.say("We watch %(what)s.", what=some(words, shown, 12))
 
 
 def _notes(words: Wording, figures: ReportFigures) -> list[str]:

@@ -41,7 +41,7 @@ def figures_of(facts: ReportFacts, period: Period) -> Iterator[ReportFigures]:
     before = _parts(_source_lines(facts.verdicts[is_before]))
     closed = _parts(facts.closed)
     exposures = _parts(_with_newness(facts.exposures, period))
-    history = _history(facts.exposures, periods)
+    history = _history(facts.seen, periods)
     for person in facts.people.sort_values("subscription_id", key=lambda ids: ids.map(str)).to_dict("records"):
         own = person["subscription_id"]
         yield ReportFigures(
@@ -122,15 +122,15 @@ def _with_newness(exposures: pd.DataFrame, period: Period) -> pd.DataFrame:
     return exposures.assign(is_new=exposures["first_seen_at"].map(lambda moment: moment >= start))
 
 
-def _history(exposures: pd.DataFrame, periods: list[Period]) -> dict[tuple[UUID, int], int]:
+def _history(seen: pd.DataFrame, periods: list[Period]) -> dict[tuple[UUID, int], int]:
     """How many exposures each subscription has of each period, by the period's place in `periods` (newest first)."""
-    if exposures.empty:
+    if seen.empty:
         return {}
     import pandas as pd  # half a second that only a run which makes reports should pay
 
     edges = pd.DatetimeIndex([_midnight(one.start_on) for one in reversed(periods)])
-    after = edges.searchsorted(pd.DatetimeIndex(exposures["first_seen_at"]), side="right")
-    counted = exposures.assign(place=len(periods) - after).groupby(["subscription_id", "place"]).size().reset_index()
+    after = edges.searchsorted(pd.DatetimeIndex(seen["first_seen_at"]), side="right")
+    counted = seen.assign(place=len(periods) - after).groupby(["subscription_id", "place"]).size().reset_index()
     return {(own, int(place)): int(count) for own, place, count in counted.itertuples(index=False)}
 
 

@@ -60,10 +60,11 @@ def figures(
     *exposures: ExposureLine,
     locale: str = "en",
     sources: tuple[SourceLine, ...] | None = None,
-    history: tuple[int, ...] = (0, 2, 0, 1),
+    history: tuple[int, ...] | None = None,
     period: Period = JUNE,
 ) -> ReportFigures:
     """A report over these exposures."""
+    history = history or (0, 2, 0, sum(one.is_new for one in exposures))
     starts = [date(2026, month, 1) for month in range(7 - len(history), 8)]  # up to July, which ends June
     return ReportFigures(
         subscription_id=UUID(int=77),

@@ -323,3 +323,20 @@ def test_a_scheduled_report_is_told_of_once_with_its_row(db: Engine, keyring: Ke
     add_alert(db, person.subscription_id, item_id, add_breach(db, "Another"))
     assert make(db, keyring, tmp_path, today=date(2026, 7, 2)).made == 1
     assert told() == 1, "what is made again is opened by the link that was sent"
+
+
+def test_what_was_closed_since_still_counts_where_it_was_first_seen(db: Engine, keyring: Keyring) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example")
+    (item_id,) = person.items.values()
+    for name in ("Closed", "NotMine", "Open"):
+        add_alert(db, person.subscription_id, item_id, add_breach(db, name), seen_at=MAY)
+    add_alert(db, person.subscription_id, item_id, add_breach(db, "New"))
+    with db.connect() as connection:
+        ids = dict(connection.execute(sa.select(exposures.c.breach_name, exposures.c.id)).tuples().all())
+    with db.begin() as connection:
+        connection.execute(sa.update(subscriptions).values(started_at=MAY))
+    _closed(db, ids["Closed"], date(2026, 6, 3))
+    _closed(db, ids["NotMine"], date(2026, 6, 3), judgement=Judgement.NOT_ME)
+    found = _figures(db, person)
+    assert [bar.found for bar in found.history][-2:] == [2, 1]
+    assert len(found.exposures) == 2
