@@ -78,6 +78,9 @@ def main() -> None:
             b'\x10{"email": "ann@mail.example", "password": "x"}\n',
             b"\x14INSERT INTO users (email, pw) VALUES ('ann@mail.example','x'),('b@c.example',NULL);\n",
             b"\x00+12025550143:pw\n",
+            b"\x0cname;dob;ssn;iban;card;domain\nAnn Doe;31.01.1980;536-90-4399;GR1601101050000010547023795;"
+            b"4111111111111111;Shop.example\n",
+            b'\x10{"first_name": "Ann", "last_name": "Doe", "birthday": "01/31/1980", "cpf": "390.533.447-05"}\n',
         )
     ):
         (seeds / str(number)).write_bytes(text)

@@ -99,11 +99,12 @@ class Blinder:
         )
 
     def _indexes(self, kind: str, canonical: pl.Series) -> Words:
-        """Canonical identifiers are lower-case already, so that the compiled loop leaves ASCII ones as they are."""
+        """By the compiled loop, which reads ASCII as lower case: so are all canonical identifiers but IBANs."""
         values = canonical.to_list()
         whole = "".join(values)
         lengths = canonical.str.len_bytes().to_numpy().astype(np.int32)
-        if not whole.isascii() or (lengths.max(initial=0) > self._blake2b.MAX_BYTES):
+        plain = whole.isascii() and whole == whole.lower()
+        if not plain or lengths.max(initial=0) > self._blake2b.MAX_BYTES:
             made = b"".join(self._key.indexes(kind, values))
             return np.frombuffer(made, np.uint64).reshape(-1, 2)
         text = np.frombuffer(whole.encode("ascii") + bytes(8), np.uint8)

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from stdnum import luhn
 
-from kordant_jobs.adapters.dumps import DumpShape, Role
+from kordant_jobs.adapters.dumps import Blinder, DumpShape, Role, open_dump
 from kordant_jobs.adapters.dumps.columns import role_by_content, role_by_name
+from kordant_jobs.domain.blinding import BlindingKey
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
-from kordant_jobs_tests.adapters.dumps.planted import read
+from kordant_jobs_tests.adapters.dumps.planted import LIMITS, read
 
 HEADER = [
     "Nr",
@@ -29,6 +30,7 @@ HEADER = [
     "Domain",
     "note",
 ]
+KEY = BlindingKey(key=bytes(range(32)))
 Row = dict[str, str]
 
 
@@ -116,6 +118,9 @@ def test_every_kind_is_found_in_its_column(
     assert detected is shape
     assert {(line, kind, who) for line, kind, who, _ in found} == _planted(rows, first_line)
     assert bad == {}
+    with open_dump(path, limits=LIMITS, phone_region="US") as dump:
+        blinded = {index.tobytes() for batch in dump.blinded(Blinder(KEY)) for index in batch.index}
+    assert blinded == {KEY.indexes(kind, [who])[0] for _, kind, who in _planted(rows, first_line)}
 
 
 def test_without_a_header_numbers_that_prove_themselves_are_found(tmp_path: Path) -> None:
