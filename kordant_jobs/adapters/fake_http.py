@@ -92,6 +92,9 @@ class FakeServer(ABC):
         class Server(ThreadingHTTPServer):
             daemon_threads = True
 
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A client that was killed is no news."""
+
         return Server(("127.0.0.1", 0), Handler)
 
     def __enter__(self) -> Any:

@@ -19,7 +19,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 STEPS: Mapping[str, Sequence[str]] = {
     "format": ("ruff", "format", "--check", "--quiet", "."),
     "lint": ("ruff", "check", "--quiet", "."),
-    "types": ("mypy",),
+    "types": ("mypy", "-n", "2"),
     "imports": ("importlinter.cli", "lint"),
     "tests": ("pytest", "-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"),  # in our order: long ones first
 }

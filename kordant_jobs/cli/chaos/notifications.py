@@ -7,20 +7,16 @@ a moment. What it held is free again at once, as if its lease had run out.
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import sqlalchemy as sa
 import typer
 
 from kordant_jobs.cli.bench.figures import Figure, finish
+from kordant_jobs.cli.chaos import messages
+from kordant_jobs.cli.chaos.strike import BY_THE_CLOCK, FREE, LATEST_S, killed
 from kordant_jobs.cli.mail_world import SENDER, World
 from kordant_jobs.cli.mail_world import world as open_world
 from kordant_jobs.cli.output import err
@@ -38,9 +34,6 @@ STEPS_A_MAIL = 400
 """Steps that one mail takes, about: 330 singly, 700 as a digest of three."""
 BATCH = 40
 """Claimed at once: fewer than the job's 200, so that kills strike amid sending rather than amid claiming."""
-BY_THE_CLOCK = 5
-"""Every fifth kill comes from outside, at a moment."""
-LATEST_S = 0.25
 
 _DIGESTS = """
 INSERT INTO kordant.breaches (name, source, title, domain, data_classes, breached_on)
@@ -71,10 +64,6 @@ UPDATE kordant.notification_outbox SET due_at = now() + interval '1 day' WHERE h
 digests are sent after what goes out singly."""
 
 _REST = "UPDATE kordant.notification_outbox SET due_at = now() WHERE held_for IS NULL"
-
-_FREE = """
-UPDATE kordant.notification_outbox SET lease_until = now() - interval '1 second' WHERE status = 'sending'
-"""
 
 _BOOK = """
 SELECT status, coalesce(mail_id, id) AS mail_id, interruptions FROM kordant.notification_outbox
@@ -119,29 +108,6 @@ class Books:
         ]
 
 
-@dataclass(kw_only=True)
-class Fuse:
-    """Ends this process before step number `at` of those that `sys.setprofile` tells of and that count."""
-
-    at: int
-    steps: int = field(default=0)
-
-    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
-        """One call or return."""
-        if event in {"call", "return"}:
-            if not str(frame.f_globals.get("__name__", "")).startswith("kordant_jobs."):
-                return
-        elif getattr(argument, "__name__", "") not in _OUTWARD:
-            return
-        self.steps += 1
-        if self.steps == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-_OUTWARD = {"execute", "commit", "rollback", "send", "sendall", "recv", "recv_into", "close"}
-"""Functions in C by which a process acts on others."""
-
-
 def _send_all(world: World, url: str) -> service.SendSummary:
     db = database.create_engine(url)
     try:
@@ -156,23 +122,6 @@ def _send_all(world: World, url: str) -> service.SendSummary:
             )
     finally:
         db.dispose()
-
-
-def _killed(work: Callable[[], object], *, fuse: int | None, after_s: float) -> bool:
-    """Do `work` in a process of its own that is killed. True when it was still at work."""
-    child = os.fork()
-    if child == 0:
-        try:
-            if fuse is not None:
-                sys.setprofile(Fuse(at=fuse))
-            work()
-        finally:
-            os._exit(0)
-    if fuse is None:
-        time.sleep(after_s)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
 def run_campaign(kills: int, seed: int, *, mails: int | None = None, quiet: bool = False) -> Books:
@@ -195,8 +144,8 @@ def run_campaign(kills: int, seed: int, *, mails: int | None = None, quiet: bool
             clocked = number % BY_THE_CLOCK == BY_THE_CLOCK - 1
             fuse = None if clocked else chance.randint(1, steps)
             world.db.dispose()  # a forked process must not find our connections
-            struck += _killed(lambda: _send_all(world, world.url), fuse=fuse, after_s=chance.uniform(0, LATEST_S))
-            _do(world, _FREE)
+            struck += killed(lambda: _send_all(world, world.url), fuse=fuse, after_s=chance.uniform(0, LATEST_S))
+            _do(world, FREE)
             bar.update(task, advance=1)
         _do(world, _REST)
         summary = _send_all(world, world.url)
@@ -235,9 +184,17 @@ def _compare(world: World, kills: int, struck: int) -> Books:
 def chaos_notifications(
     kills: Annotated[int, typer.Option(min=1, help="How many senders are killed.")] = 500,
     seed: Annotated[int, typer.Option(help="Same seed, same steps.")] = 1,
+    channels: Annotated[
+        bool, typer.Option("--channels", help="Pushes and texts (FCM, APNs, Web Push, Twilio) instead of mails.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Kill senders of notifications between any two steps, and count mails in the server's own ledger."""
+    """Kill senders of notifications between any two steps, and count messages in the services' own ledgers."""
     err.print(f"{kills} kills, seed {seed}")
-    code = finish("chaos-notifications", lambda: run_campaign(kills, seed, quiet=as_json).figures(), as_json=as_json)
+
+    def figures() -> list[Figure]:
+        run = messages.run_campaign if channels else run_campaign
+        return run(kills, seed, quiet=as_json).figures()
+
+    code = finish("chaos-notifications", figures, as_json=as_json)
     raise SystemExit(code)
