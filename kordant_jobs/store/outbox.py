@@ -125,7 +125,8 @@ _WAITING = """due_at <= clock_timestamp()
 _TAKE = """
 UPDATE kordant.notification_outbox o
 SET status = 'sending', attempts = o.attempts + 1, lease_until = clock_timestamp() + cast(:lease AS interval),
-    interruptions = o.interruptions + CASE WHEN due.status = 'sending' THEN 1 ELSE 0 END, mail_id = due.mail_id
+    interruptions = o.interruptions + CASE WHEN due.status = 'sending' AND o.begun THEN 1 ELSE 0 END,
+    begun = :begun, mail_id = due.mail_id
 FROM due WHERE o.id = due.id
 RETURNING o.id, o.attempts, o.interruptions, o.mail_id
 """
@@ -249,25 +250,41 @@ def due(connection: Connection, channels: Collection[Channel]) -> int:
     return int(connection.execute(sa.text(query), {"channels": [one.value for one in channels]}).scalar_one())
 
 
-def claim(connection: Connection, *, channel: Channel, limit: int, lease: timedelta) -> list[Claim]:
+def claim(connection: Connection, *, channel: Channel, limit: int, lease: timedelta, begun: bool = True) -> list[Claim]:
     """Take up to `limit` due notifications for `lease`. What another sender holds is passed over, not waited for.
 
-    Those whose senders were cut off twice come last, one by one.
+    Those whose senders were cut off twice come last, one by one. Unless they count as `begun` from now on, `begin` must
+    be called before each is sent: whoever is cut off then leaves a doubt about those alone.
     """
-    return _claimed(connection, _CLAIM, channel, limit, lease)
+    return _claimed(connection, _CLAIM, channel, limit, lease, begun)
 
 
-def claim_digests(connection: Connection, *, channel: Channel, limit: int, lease: timedelta) -> list[Claim]:
+def claim_digests(
+    connection: Connection, *, channel: Channel, limit: int, lease: timedelta, begun: bool = True
+) -> list[Claim]:
     """Take the notifications of up to `limit` due digests for `lease`, each digest whole. A report is one by itself.
 
     Which belong together is decided by the first claim, and stays: a digest that is sent again is the same one.
     """
     leases.lock_name(connection, f"notification digests {channel}")
-    return _claimed(connection, _CLAIM_DIGESTS, channel, limit, lease)
+    return _claimed(connection, _CLAIM_DIGESTS, channel, limit, lease, begun)
 
 
-def _claimed(connection: Connection, statement: str, channel: Channel, limit: int, lease: timedelta) -> list[Claim]:
-    values = {"channel": channel, "lease": f"{lease.total_seconds()} seconds", "wary": WARY_AFTER}
+def begin(connection: Connection, claims: Sequence[Claim]) -> bool:
+    """Say that one message, which carries these, is being sent. False when they are no longer all ours to send."""
+    query = """
+        UPDATE kordant.notification_outbox o SET begun = true
+        FROM unnest(cast(:ids AS uuid[]), cast(:attempts AS int[])) AS m (id, attempt)
+        WHERE o.id = m.id AND o.attempts = m.attempt AND o.status = 'sending'
+    """
+    values = {"ids": [str(one.id) for one in claims], "attempts": [one.attempt for one in claims]}
+    return int(connection.execute(sa.text(query), values).rowcount) == len(claims)
+
+
+def _claimed(
+    connection: Connection, statement: str, channel: Channel, limit: int, lease: timedelta, begun: bool
+) -> list[Claim]:
+    values = {"channel": channel, "lease": f"{lease.total_seconds()} seconds", "wary": WARY_AFTER, "begun": begun}
     rows = connection.execute(sa.text(statement), {**values, "limit": limit, "alone": False}).all()
     if not rows:
         rows = connection.execute(sa.text(statement), {**values, "limit": 1, "alone": True}).all()

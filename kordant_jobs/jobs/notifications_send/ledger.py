@@ -47,6 +47,12 @@ class Ledger:
         self._gone_keys: list[AddressKey] = []
         self._gone_ids: list[tuple[UUID, datetime | None]] = []
 
+    def begin(self, claims: Sequence[Claim]) -> bool:
+        """Write that a message is about to go out, where a second copy would show: a crash then leaves a doubt about
+        this one, and not about the whole batch. False when it is another sender's by now."""
+        with self._db.begin() as connection:
+            return outbox.begin(connection, claims)
+
     def settle(self, marks: Sequence[Mark], *, gone: Gone | None = None) -> None:
         """Say what becomes of the notifications of one message; they are written together. An address that is gone is
         used no more."""

@@ -39,7 +39,7 @@ class Outlet(Generic[Message]):
     """One channel that is open.
 
     `copies_show`: the other side cannot tell a second copy from the first, so that a person sees both. There every
-    message is marked by itself, and one whose fate is unknown is sent again at most once.
+    message is marked by itself, before and after, and one whose fate is unknown is sent again at most once.
     """
 
     channel: Channel

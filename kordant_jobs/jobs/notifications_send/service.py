@@ -128,9 +128,13 @@ def _load(
     clock: Callable[[], datetime] | None,
 ) -> _Load:
     with db.begin() as connection:
-        claims = outbox.claim(connection, channel=outlet.channel, limit=size, lease=lease)
-        if not claims:
-            claims = outbox.claim_digests(connection, channel=outlet.channel, limit=size, lease=lease)
+        how: dict[str, Any] = {
+            "channel": outlet.channel,
+            "limit": size,
+            "lease": lease,
+            "begun": not outlet.copies_show,
+        }
+        claims = outbox.claim(connection, **how) or outbox.claim_digests(connection, **how)
         until = time.monotonic() + lease.total_seconds() / 2
         rows = report_notices.notices(connection, [claim.id for claim in claims])
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
@@ -231,6 +235,8 @@ def _written(load: _Load, ledger: Ledger, outlet: Outlet[Any]) -> Iterator[Any]:
         if time.monotonic() > load.until:
             return
         claims = [load.claims[row.id] for row in parcel.rows]
+        if outlet.copies_show and not ledger.begin(claims):
+            continue  # another sender has it
         try:
             yield outlet.write(parcel)
         except NoSuchAddress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -64,6 +65,9 @@ notification_outbox = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column(
         "interruptions", Integer, nullable=False, server_default="0", comment="attempts that may have sent it unseen"
+    ),
+    Column(
+        "begun", Boolean, nullable=False, server_default=text("true"), comment="its sender has begun it: it may be out"
     ),
     moment("due_at", default_now=True),
     moment("lease_until", nullable=True),

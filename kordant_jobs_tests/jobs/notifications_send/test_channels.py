@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.http_delivery import IN_FLIGHT
 from kordant_jobs.adapters.mail import MaildirTransport
 from kordant_jobs.adapters.push import ApnsTransport, FcmTransport
 from kordant_jobs.adapters.push.fake import FakeApns, FakeFcm, apns_error, fcm_error
@@ -243,6 +244,19 @@ def test_one_whose_sender_dies_twice_is_left_to_an_operator(db: Engine, database
         assert send(db, keyring, [text_outlet(transport)]).failed == 1
         assert len(twilio.delivered) == 2
     assert rows(db, Channel.SMS)[0].reason == "it may have arrived: its sender was cut off 2 times"
+
+
+def test_whoever_dies_leaves_a_doubt_only_about_what_was_begun(db: Engine, database_url: str, keyring: Keyring) -> None:
+    person = person_with(db, keyring, alerts=20)
+    over(db, keyring, person, Channel.SMS, "+12025550143")
+    with FakeTwilio() as twilio:
+        transport = TwilioTransport(twilio.account, base_url=twilio.url)
+        for _ in range(2):
+            die_sending(database_url, keyring, text_outlet(Dying(transport)))
+            time_passes(db)
+        summary = send(db, keyring, [text_outlet(transport)])
+    assert (summary.sent, summary.failed, summary.possible_repeats) == (20 - IN_FLIGHT, IN_FLIGHT, 0)
+    assert sorted(row.interruptions for row in rows(db, Channel.SMS)) == [0] * (20 - IN_FLIGHT) + [2] * IN_FLIGHT
 
 
 def test_a_category_that_is_off_is_not_sent(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
