@@ -66,7 +66,9 @@ def bench_darkwatch(
 
 @bench_app.command("reports")
 def bench_reports(
-    reports: Annotated[int, typer.Option(min=10, help="Reports that each way makes.")] = 100,
+    reports: Annotated[
+        int, typer.Option(min=10, help="Reports that each way makes; 100 take about ten minutes.")
+    ] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """From figures to stored PDFs, a core and two processes. Ours beside WeasyPrint on the same HTML."""
