@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from kordant_jobs.adapters.report_storage import LocalReportStorage, ObjectReportStorage, open_report_storage
 from kordant_jobs.errors import PermanentError, SettingsError, TransientError
@@ -20,37 +19,11 @@ Break = Callable[[str], None]
 """Writes other bytes over what is kept under a key."""
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    """A local S3 server with the bucket `reports`."""
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3_url(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3_endpoint,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    bucket = f"reports-{uuid4().hex}"
-    files = fsspec.filesystem("s3")
-    files.clear_instance_cache()
-    fsspec.filesystem("s3").mkdir(bucket)
-    return f"s3://{bucket}/pdf"
-
-
 @pytest.fixture(params=["local", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ReportStorage, Break]:
     if request.param == "local":
         return LocalReportStorage(tmp_path / "reports"), lambda key: _overwrite(tmp_path / "reports" / key)
-    url = request.getfixturevalue("s3_url") if request.param == "s3" else f"memory://{uuid4().hex}"
+    url = f"{request.getfixturevalue('s3_bucket')}/pdf" if request.param == "s3" else f"memory://{uuid4().hex}"
     return ObjectReportStorage(url), lambda key: fsspec.url_to_fs(url)[0].pipe_file(f"{url}/{key}", b"%PDF other")
 
 
@@ -98,8 +71,8 @@ def test_a_key_leads_nowhere_else(store: tuple[ReportStorage, Break], key: str) 
         store[0].delete(key)
 
 
-def test_a_bucket_that_is_not_there_is_one_line_that_names_the_setting(s3_url: str) -> None:
-    storage = ObjectReportStorage(f"{s3_url.replace('/pdf', '')}-absent")
+def test_a_bucket_that_is_not_there_is_one_line_that_names_the_setting(s3_bucket: str) -> None:
+    storage = ObjectReportStorage(f"{s3_bucket}-absent")
     with pytest.raises(TransientError, match="KORDANT_REPORTS_URL") as told:
         storage.put(b"%PDF one")
     assert "absent" not in str(told.value)

@@ -105,10 +105,11 @@ def test_shares_of_machines_add_up(tmp_path: Path) -> None:
     assert pl.concat(shares).sort("item_id").equals(corpus.find(DUMP, items))
 
 
-def test_a_corpus_may_be_elsewhere(tmp_path: Path) -> None:
-    """Wherever fsspec reaches; the address of a store in memory stands for s3://."""
+@pytest.mark.parametrize("where", ["memory", "s3"])
+def test_a_corpus_may_be_elsewhere(where: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     rows = random_rows(300)
-    here, there = Corpus(tmp_path / "here"), Corpus(f"memory://{uuid4()}", work=tmp_path / "work")
+    place = f"{request.getfixturevalue('s3_bucket')}/corpus" if where == "s3" else f"memory://{uuid4()}"
+    here, there = Corpus(tmp_path / "here"), Corpus(place, work=tmp_path / "work")
     for corpus in (here, there):
         ingest(corpus, [rows])
     items = watched(*(row[0] for row in rows[::2]))
