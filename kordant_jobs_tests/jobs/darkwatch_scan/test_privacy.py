@@ -17,7 +17,6 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy import Engine
-from starlette.testclient import TestClient
 
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.sources.fakes.hibp import TEST_KEY, FakeHibp
@@ -30,6 +29,7 @@ from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import source_checks
 from kordant_jobs.store.keyring import Keyring
 from kordant_jobs.triggers import price_list
+from kordant_jobs_tests.asgi import Client
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import bench_in
 from kordant_jobs_tests.jobs.people import subscribe
 
@@ -129,11 +129,11 @@ def test_a_pushed_canary_stands_nowhere(db: Engine, keyring: Keyring, caplog: py
         source_checks.keep_range_indexes(connection, {person.items[CANARY]: keyring.range_index(sha1_hex(CANARY))})
     digest = sha1_hex(CANARY)
     pushed = {"breachName": "Adobe", "hashPrefix": digest[:6], "hashSuffixes": [digest[6:], "0" * 34]}
-    with TestClient(range_webhook(db, keyring, SecretStr("s3cret"))) as client:
-        answers = [
-            client.post(PATH, content=json.dumps(body), headers={"authorization": f"Bearer {word}"})
-            for body, word in ((pushed, "s3cret"), (pushed, "wrong"), ({**pushed, "breachName": 7}, "s3cret"))
-        ]
+    client = Client(range_webhook(db, keyring, SecretStr("s3cret")))
+    answers = [
+        client.post(PATH, content=json.dumps(body), headers={"authorization": f"Bearer {word}"})
+        for body, word in ((pushed, "s3cret"), (pushed, "wrong"), ({**pushed, "breachName": 7}, "s3cret"))
+    ]
     assert [answer.status_code for answer in answers] == [200, 401, 400]
     _assert_absent("".join(answer.text + str(answer.headers) for answer in answers), "answers to a webhook")
     _assert_absent(caplog.text, "logs")
