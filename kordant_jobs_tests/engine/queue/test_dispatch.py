@@ -1,149 +1,26 @@
-"""From request to end through the dispatcher: order, coalescing, retries, loss, cancelling. The clock is told."""
+"""From request to end through the dispatcher: retries, loss, counts. The clock is told."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import UUID
 
 import psycopg2
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.requests import Cause, Outcome, Priority, RequestStatus
+from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
+from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.queue.work import Done, record_run
 from kordant_jobs.engine.runs import RunEnd, RunOrder
-from kordant_jobs.engine.testing import FakeClock, Fault, InlineRuns, Work, drain, run_now, statuses
+from kordant_jobs.engine.testing import FakeClock, Fault, InlineRuns, Work, drain, run_now
 from kordant_jobs.errors import PermanentError, TransientError
-from kordant_jobs.store.requests import Filter, Request, find, get
-from kordant_jobs.store.running import report_progress
+from kordant_jobs.store.requests import Filter, Request, find
+from kordant_jobs_tests.engine.queue.asking import causes, look, nothing, numbers_in, put
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
-
-SEQUENTIAL = Pace(runs=1, critical_extra=0, tick_s=0.0)
-
-
-def put(db: Engine, clock: FakeClock, number: int = 0, **more: object) -> UUID:
-    with db.begin() as connection:
-        return enqueue(connection, Toy(number=number), requested_by="test", now=clock.now(), catalog=catalog(), **more)  # type: ignore[arg-type]
-
-
-def look(db: Engine, request_id: UUID) -> Request:
-    with db.connect() as connection:
-        found = get(connection, request_id)
-    assert found is not None
-    return found
-
-
-def causes(db: Engine, request_id: UUID) -> list[tuple[Outcome | None, Cause | None]]:
-    with db.connect() as connection:
-        return [(one.outcome, one.cause) for one in operate.inspect(connection, request_id).attempts]
-
-
-def numbers(db: Engine, runs: InlineRuns) -> list[int]:
-    by_id = {}
-    with db.connect() as connection:
-        by_id = {str(one.id): one.payload["number"] for one in find(connection, Filter())}
-    return [by_id[order.tags["kordant/request_id"]] for order in runs.orders]
-
-
-def nothing(work: Work) -> None:
-    """Succeed."""
-
-
-def test_the_more_urgent_starts_first_and_within_a_priority_the_older(queue: Engine, clock: FakeClock) -> None:
-    for number, priority in enumerate([Priority.LOW, Priority.NORMAL, Priority.HIGH, Priority.CRITICAL]):
-        put(queue, clock, number, priority=priority)
-        clock.advance(1)
-        put(queue, clock, number + 10, priority=priority)
-    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), pace=SEQUENTIAL)
-    assert numbers(queue, runs) == [3, 13, 2, 12, 1, 11, 0, 10]
-
-
-@pytest.mark.parametrize(("priority", "handicap_s"), [(Priority.NORMAL, 120), (Priority.LOW, 600)])
-def test_a_waiting_request_overtakes_higher_ones_that_came_after_its_bound(
-    queue: Engine, clock: FakeClock, priority: Priority, handicap_s: float
-) -> None:
-    put(queue, clock, 0, priority=priority)
-    clock.advance(handicap_s - 1)
-    put(queue, clock, 1, priority=Priority.HIGH)
-    clock.advance(2)
-    put(queue, clock, 2, priority=Priority.HIGH)
-    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), pace=SEQUENTIAL)
-    assert numbers(queue, runs) == [1, 0, 2]
-
-
-@pytest.mark.slow  # thousands of requests
-def test_endless_critical_load_starves_nobody(queue: Engine, clock: FakeClock) -> None:
-    put(queue, clock, 99, priority=Priority.LOW)
-    clock.advance(3600)
-    for number in range(40):
-        put(queue, clock, number, priority=Priority.CRITICAL)
-    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), pace=SEQUENTIAL)
-    assert numbers(queue, runs).index(99) < 16
-
-
-@pytest.mark.slow  # thousands of requests
-def test_a_tenant_with_thousands_does_not_delay_anothers_one(queue: Engine, clock: FakeClock) -> None:
-    with queue.begin() as connection:
-        items = [Item(payload=Toy(number=n), tenant="big") for n in range(5_000)]
-        enqueue_many(connection, items, requested_by="test", now=clock.now(), catalog=catalog())
-    clock.advance(1)
-    put(queue, clock, 9_999, tenant="small")
-    runs = InlineRuns(db=queue, handlers={"toy": nothing}, clock=clock)
-    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(), pace=SEQUENTIAL)
-    for _ in range(4):
-        dispatcher.step()
-    dispatcher.close()
-    assert 9_999 in numbers(queue, runs)[:2]
-
-
-@pytest.mark.slow  # thousands of requests
-def test_ten_thousand_requests_are_ten_runs(queue: Engine, clock: FakeClock) -> None:
-    rows = mails()
-    with queue.begin() as connection:
-        items = [Item(payload=Mail(number=n)) for n in range(10_000)]
-        enqueue_many(connection, items, requested_by="test", now=clock.now(), catalog=rows)
-    served: list[int] = []
-    runs = drain(queue, {"mail": lambda work: served.extend(_numbers(work))}, clock, catalog=rows)
-    assert len(runs.orders) == 10
-    assert sorted(served) == list(range(10_000))
-    assert statuses(queue) == {RequestStatus.COMPLETED: 10_000}
-
-
-def _numbers(work: Work) -> list[int]:
-    return [one.payload["number"] for one in work.requests()]
-
-
-def test_a_run_that_could_be_fuller_waits_no_longer_than_its_bound(queue: Engine, clock: FakeClock) -> None:
-    rows = mails(batch_wait_s=5.0)
-    begun = clock.now()
-    with queue.begin() as connection:
-        enqueue(connection, Mail(number=1), requested_by="test", now=clock.now(), catalog=rows)
-    started: list[float] = []
-    runs = drain(
-        queue, {"mail": lambda work: started.append((clock.now() - begun).total_seconds())}, clock, catalog=rows
-    )
-    assert started == [5.0]
-    assert len(runs.orders) == 1
-
-
-@pytest.mark.slow  # thousands of requests
-def test_one_request_that_brings_its_run_down_is_soon_alone(queue: Engine, clock: FakeClock) -> None:
-    rows = mails(batch_size=100)
-    with queue.begin() as connection:
-        items = [Item(payload=Mail(number=n)) for n in range(100)]
-        enqueue_many(connection, items, requested_by="test", now=clock.now(), catalog=rows)
-
-    def send(work: Work) -> None:
-        if 13 in _numbers(work):
-            raise RuntimeError("13 is unlucky")
-
-    drain(queue, {"mail": send}, clock, catalog=rows)
-    assert statuses(queue) == {RequestStatus.COMPLETED: 99, RequestStatus.DEAD: 1}
 
 
 def test_a_failed_request_waits_1_5_15_minutes_without_a_slot_and_is_then_dead(queue: Engine, clock: FakeClock) -> None:
@@ -194,7 +71,7 @@ def test_a_permanent_error_is_dead_at_once_and_a_retry_after_is_kept(queue: Engi
     begun, starts = clock.now(), []
 
     def handle(work: Work) -> None:
-        (number,) = _numbers(work)
+        (number,) = numbers_in(work)
         if number == 1:
             raise PermanentError("never")
         starts.append((clock.now() - begun).total_seconds())
@@ -337,93 +214,6 @@ def test_what_a_run_completed_before_it_broke_is_not_done_again(queue: Engine, c
 
     drain(queue, {"mail": send}, clock, catalog=rows)
     assert sorted(sent) == [-1, *range(10)]
-
-
-def test_progress_is_readable_while_it_runs_and_tells_the_run_of_a_cancellation(
-    queue: Engine, clock: FakeClock
-) -> None:
-    request_id = put(queue, clock)
-    told: list[set[UUID]] = []
-
-    def handle(work: Work) -> None:
-        for done in (1, 2):
-            with queue.begin() as connection:
-                told.append(report_progress(connection, work.lease, None, done=done, total=3, message="shards"))
-            assert look(queue, request_id).progress.done == done
-            with queue.begin() as connection:
-                operate.cancel(connection, Filter(ids=(request_id,)), now=clock.now())
-        raise RuntimeError("stopping, as asked")
-
-    drain(queue, {"toy": handle}, clock, catalog=catalog())
-    assert told == [set(), {request_id}]
-    assert look(queue, request_id).status is RequestStatus.CANCELLED
-
-
-def test_a_run_that_does_not_heed_a_cancellation_is_stopped_after_the_grace(queue: Engine, clock: FakeClock) -> None:
-    request_id = put(queue, clock)
-    runs = InlineRuns(db=queue, handlers={"toy": nothing}, clock=clock, faults={"toy": [Fault(silent=True)]})
-    pace = Pace(tick_s=0, cancel_grace_s=10, lease_s=600)
-    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(), pace=pace)
-    dispatcher.step()
-    with queue.begin() as connection:
-        operate.cancel(connection, Filter(ids=(request_id,)), now=clock.now())
-    dispatcher.step()
-    assert runs.stopped == []
-    clock.advance(10)
-    dispatcher.step()
-    run_id = look(queue, request_id).run_id
-    assert runs.stopped == [(run_id, "canceled")]
-    assert run_id is not None
-    ended = RunEnd(
-        run_id=run_id,
-        outcome="canceled",
-        cause=None,
-        cpu_s=1.5,
-        peak_memory_mb=80,
-        error=None,
-        retry_after_s=None,
-        permanent=False,
-    )
-    runs._ends.append(ended)
-    dispatcher.step()
-    dispatcher.close()
-    assert look(queue, request_id).status is RequestStatus.CANCELLED
-    with queue.connect() as connection:
-        (attempt,) = operate.inspect(connection, request_id).attempts
-    assert (attempt.cpu_s, attempt.peak_memory_mb) == (1.5, 80)
-
-
-def test_priority_and_time_can_be_changed_while_it_waits(queue: Engine, clock: FakeClock) -> None:
-    put(queue, clock, 1)
-    later = put(queue, clock, 2, run_at=clock.now() + timedelta(days=1))
-    with queue.begin() as connection:
-        operate.reprioritise(connection, Filter(ids=(later,)), priority=Priority.CRITICAL, run_at=clock.now())
-    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), pace=SEQUENTIAL)
-    assert numbers(queue, runs) == [2, 1]
-
-
-def test_a_later_request_starts_exactly_when_it_is_due(queue: Engine, clock: FakeClock) -> None:
-    due = clock.now() + timedelta(hours=3, seconds=1)
-    put(queue, clock, run_at=due)
-    started = []
-    drain(queue, {"toy": lambda work: started.append(clock.now())}, clock, catalog=catalog())
-    assert started == [due]
-
-
-def test_a_critical_request_starts_although_every_run_is_taken(queue: Engine, clock: FakeClock) -> None:
-    silent = [Fault(silent=True)] * 8
-    for number in range(8):
-        put(queue, clock, number, priority=Priority.LOW)
-    runs = InlineRuns(db=queue, handlers={"toy": nothing}, clock=clock, faults={"toy": silent})
-    pace = Pace(runs=4, critical_extra=1, tick_s=0)
-    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(concurrency=50), pace=pace)
-    dispatcher.step()
-    assert len(runs.orders) == 4
-    put(queue, clock, 99, priority=Priority.CRITICAL)
-    put(queue, clock, 98, priority=Priority.HIGH)
-    dispatcher.step()
-    dispatcher.close()
-    assert numbers(queue, runs)[4:] == [99]
 
 
 def test_inline_mode_runs_one_request_now(queue: Engine, clock: FakeClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,9 +24,9 @@ from kordant_jobs_tests.engine.queue.toys import Toy, catalog
 ROWS = catalog()
 
 
-def put(db: Engine, number: int = 0, **more: object) -> UUID:
+def put(db: Engine, number: int = 0, **more: Any) -> UUID:
     with db.begin() as connection:
-        return enqueue(connection, Toy(number=number), requested_by="test", catalog=ROWS, **more)  # type: ignore[arg-type]
+        return enqueue(connection, Toy(number=number), requested_by="test", catalog=ROWS, **more)
 
 
 def count(db: Engine) -> int:

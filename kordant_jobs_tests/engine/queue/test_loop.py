@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import psycopg2
 import pytest
@@ -60,9 +61,9 @@ def dispatching(
         dispatcher.close()
 
 
-def put(db: Engine, **more: object) -> None:
+def put(db: Engine, **more: Any) -> None:
     with db.begin() as connection:
-        enqueue(connection, Toy(), requested_by="test", catalog=catalog(), **more)  # type: ignore[arg-type]
+        enqueue(connection, Toy(), requested_by="test", catalog=catalog(), **more)
 
 
 def until(done: Callable[[], bool], *, within_s: float = 30.0) -> float:
