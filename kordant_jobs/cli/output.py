@@ -22,7 +22,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def print_json(value: Any) -> None:
     """One JSON value on standard output; moments and ids become text."""
-    print(json.dumps(value, default=str, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))  # noqa: T201
+    print(json.dumps(value, default=str, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))  # noqa: T201 - as it is
 
 
 PIPED_WIDTH = 10_000

@@ -85,7 +85,7 @@ class Rows:
 
 def make_secrets(seed: int) -> Secrets:
     """The pools of stolen passwords; each holds 13 or more random characters or hex digits."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)  # noqa: S311 - the same seed, the same dumps
     words = _WORDS.split()
     letters = string.ascii_lowercase + string.digits
 

@@ -48,7 +48,7 @@ class Role(StrEnum):
     FIRST_NAME = "first_name"
     LAST_NAME = "last_name"
     BORN = "born"
-    PASSWORD = "password"  # noqa: S105
+    PASSWORD = "password"  # noqa: S105 - a role's name
     HASH = "hash"
     OTHER = "other"
 

@@ -110,7 +110,7 @@ class FakeSmtpServer:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
         """Take the mail, or answer as told."""
         address = envelope.rcpt_tos[0]
         if answer := self.answers.to_data(address, self._times[address] - 1):

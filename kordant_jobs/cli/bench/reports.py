@@ -202,7 +202,7 @@ def _rate(make: Callable[[int], None], count: int) -> float:
 
 def _bare(page: ReportPage) -> bytes:
     """By the library's own ways; style and fonts are read once."""
-    from weasyprint import HTML  # type: ignore[import-untyped]
+    from weasyprint import HTML
 
     return bytes(
         HTML(string=page.html).write_pdf(
@@ -217,7 +217,7 @@ def _bare(page: ReportPage) -> bytes:
 def _plain(page: ReportPage) -> bytes:
     """By the library's own ways; style and fonts are read for each report."""
     from weasyprint import HTML
-    from weasyprint.text.fonts import FontConfiguration  # type: ignore[import-untyped]
+    from weasyprint.text.fonts import FontConfiguration
 
     fonts = FontConfiguration()
     return bytes(

@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 from kordant_jobs.errors import SetupError
 
 if TYPE_CHECKING:
-    from weasyprint import CSS, HTML  # type: ignore[import-untyped]
-    from weasyprint.text.fonts import FontConfiguration  # type: ignore[import-untyped]
+    from weasyprint import CSS, HTML
+    from weasyprint.text.fonts import FontConfiguration
 
 HERE = files(__package__)
 
@@ -84,9 +84,9 @@ def _browser_style() -> CSS:
 def _parsed(page: ReportPage) -> HTML:
     """The page as WeasyPrint takes it. Our template is XML too, which Python reads in 1 ms where WeasyPrint's HTML
     parser takes 16; a character that XML does not know (a name with a control character) still has that one."""
-    from cssselect2 import ElementWrapper  # type: ignore[import-untyped]
+    from cssselect2 import ElementWrapper
     from weasyprint import HTML
-    from weasyprint.urls import URLFetcher  # type: ignore[import-untyped]
+    from weasyprint.urls import URLFetcher
 
     nothing = URLFetcher(allowed_protocols=("none",))
     try:
@@ -102,7 +102,7 @@ def _parsed(page: ReportPage) -> HTML:
 
 def _written_once(_document: Any, pdf: Any) -> None:
     """Keep each object's bytes: the file's id is a hash over them, so they would all be made and packed twice."""
-    import pydyf  # type: ignore[import-untyped]
+    import pydyf
 
     class Written(pydyf.Object):  # type: ignore[misc]
         """An object in its final bytes."""

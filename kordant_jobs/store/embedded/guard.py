@@ -132,7 +132,7 @@ def _guard(orders: Orders, pid: int, watch: int | None) -> None:
 
 def _state_is_deleted(orders: Orders) -> bool:
     try:
-        return not os.path.samestat(os.stat(orders.lock_path), os.fstat(orders.lock_fd))  # noqa: PTH116
+        return not os.path.samestat(os.stat(orders.lock_path), os.fstat(orders.lock_fd))  # noqa: PTH116 - beside fstat
     except FileNotFoundError:
         return True
     except OSError:  # not to be seen by this user: that says nothing

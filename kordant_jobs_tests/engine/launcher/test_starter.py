@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dagster import DagsterEventType
@@ -61,9 +62,10 @@ def starter(workspace: tuple[Site, WorkspaceProcessContext]) -> WarmStarter:
     return WarmStarter(site.instance, factory, site.socket, grace_s=1)
 
 
-def order(folder: Path, **more: object) -> RunOrder:
+def order(folder: Path, **more: Any) -> RunOrder:
     config = {"ops": {"write": {"config": {"folder": str(folder)}}}}
-    return RunOrder(**{"job": "write_job", "run_config": config, "tags": {"kordant/request_id": "1"}, **more})  # type: ignore[arg-type]
+    told: dict[str, Any] = {"job": "write_job", "run_config": config, "tags": {"kordant/request_id": "1"}, **more}
+    return RunOrder(**told)
 
 
 def test_the_first_and_later_runs_of_a_job_are_alike(

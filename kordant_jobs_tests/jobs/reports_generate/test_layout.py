@@ -6,7 +6,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from weasyprint import HTML  # type: ignore[import-untyped]
+from weasyprint import HTML
 
 from kordant_jobs.jobs.reports_generate import layout
 from kordant_jobs.jobs.reports_generate.content import write_report

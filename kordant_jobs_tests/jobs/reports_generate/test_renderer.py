@@ -46,7 +46,7 @@ def test_the_pdf_is_tagged_and_names_its_language_title_and_standard(locale: str
     with pikepdf.open(io.BytesIO(made(locale).content)) as pdf:
         assert pdf.Root.MarkInfo.Marked == True  # noqa: E712 - a pikepdf object
         assert str(pdf.Root.Lang) == locale
-        assert pdf.Root.ViewerPreferences.DisplayDocTitle == True  # noqa: E712
+        assert pdf.Root.ViewerPreferences.DisplayDocTitle == True  # noqa: E712 - as above
         assert str(pdf.docinfo["/Title"]).startswith(title)
         assert pdf.open_metadata()["pdfuaid:part"] == "1"
         assert "/StructTreeRoot" in pdf.Root

@@ -81,7 +81,7 @@ def test_copies_made_at_once_end_as_one_whole_copy(place: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         copies = set(pool.map(lambda _: copy_wheel(site, place), range(3)))
     (copy,) = copies
-    assert os.listdir(place) == [copy.relative_to(place).parts[0]]  # noqa: PTH208
+    assert os.listdir(place) == [copy.relative_to(place).parts[0]]  # noqa: PTH208 - names, not paths
     account = server_account()
     for name in PROGRAMS:
         assert account.run([copy / name, "--version"], cwd=Path("/")).returncode == 0
