@@ -10,18 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kordant_jobs.domain.cron import Fold
-from kordant_jobs.domain.exposures import Source
-from kordant_jobs.domain.payloads import (
-    DarkwatchScan,
-    NotificationsSend,
-    Payload,
-    ReportsGenerate,
-    SubscriptionChanged,
-)
-from kordant_jobs.domain.requests import Priority
-from kordant_jobs.domain.schedules import Anchor, Cadence, CatchUp, Overlap, ScheduleRow
-from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.domain.darkwatch.exposures import Source
+from kordant_jobs.domain.payloads import DarkwatchScan, NotificationsSend, Payload, ReportsGenerate, SubscriptionChanged
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.schedules.cron import Fold
+from kordant_jobs.domain.schedules.rows import Anchor, Cadence, CatchUp, Overlap, ScheduleRow
+from kordant_jobs.engine.requests import Priority
 
 
 class Backoff(StrEnum):

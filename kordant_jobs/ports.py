@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from kordant_jobs.domain.breaches import Breach
-from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.breaches import Breach
+from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 
 

@@ -20,9 +20,9 @@ from kordant_jobs.engine.run_side import database_of_run
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
 from kordant_jobs.ports import BreachCatalogue, BreachFeed, MailTransport, ReportStorage
+from kordant_jobs.postgres import database
 from kordant_jobs.settings import Settings, load_settings
-from kordant_jobs.store import database
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.server import open_keyring
 
 

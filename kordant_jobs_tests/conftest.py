@@ -19,10 +19,11 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
 
+from kordant_jobs.postgres import database
+from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings, load_settings
-from kordant_jobs.store import database
-from kordant_jobs.store.embedded import EmbeddedPostgres
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store import migrate
+from kordant_jobs.store.people.keyring import Keyring
 
 MASTER_KEY = bytes(range(32))
 EXTERNAL = os.environ.get("KORDANT_DATABASE_URL")
@@ -62,7 +63,7 @@ def template(admin_url: str) -> Iterator[str]:
     name = f"template_{uuid4().hex}"
     _admin(admin_url, f"CREATE DATABASE {name}")
     engine = database.create_engine(database_at(admin_url, name))
-    database.upgrade(engine)
+    migrate.upgrade(engine)
     engine.dispose()
     yield name
     _admin(admin_url, f"DROP DATABASE {name}")

@@ -14,7 +14,7 @@ from typing import Annotated
 import nh3
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from kordant_jobs.domain.breaches import Breach
+from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.errors import CatalogueUnreadable, SourceUnavailable
 from kordant_jobs.ports import BreachCatalogue
 

@@ -8,7 +8,7 @@ from email.utils import parseaddr
 from pathlib import Path
 
 from kordant_jobs.adapters.mail.dkim import DkimSigner, read_signer
-from kordant_jobs.domain.alerts import Channel
+from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import PushTransport, TextTransport
 from kordant_jobs.settings import Settings

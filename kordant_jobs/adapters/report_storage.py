@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from kordant_jobs.domain.reports import storage_key
+from kordant_jobs.domain.reports.retention import storage_key
 from kordant_jobs.errors import PermanentError, SettingsError, TransientError
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.settings import Settings

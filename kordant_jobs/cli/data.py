@@ -43,11 +43,11 @@ def db_url() -> None:
 def db_upgrade(to: Annotated[str, typer.Option(help="The migration to come to.")] = "head") -> None:
     """Bring the database to the newest migration (every start does this too)."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import database
+    from kordant_jobs.store import migrate
 
     with open_session() as session:
-        database.upgrade(session.db, to)
-        out.print(f"at migration {database.revision(session.db)}")
+        migrate.upgrade(session.db, to)
+        out.print(f"at migration {migrate.revision(session.db)}")
 
 
 @db_app.command("downgrade")
@@ -57,15 +57,15 @@ def db_downgrade(
 ) -> None:
     """Take the database back. What later migrations added is lost."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import database
+    from kordant_jobs.store import migrate
 
     with open_session() as session:
         if not yes and not typer.confirm(
             f"Go back to {to} in {session.server.shown}? Later tables and columns are lost"
         ):
             raise typer.Exit(1)
-        database.downgrade(session.db, to)
-        out.print(f"at migration {database.revision(session.db) or 'none'}")
+        migrate.downgrade(session.db, to)
+        out.print(f"at migration {migrate.revision(session.db) or 'none'}")
 
 
 @db_app.command("prune")
@@ -97,7 +97,7 @@ def dumps_list(
 ) -> None:
     """Every dump with its state, shape and figures; a quarantined one with the reason."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.schema import breach_dumps
+    from kordant_jobs.store.darkwatch.tables import breach_dumps
 
     table = breach_dumps.c
     hidden = {"content_sha256", "file_key"}
@@ -167,7 +167,7 @@ def dumps_add(
 
 
 def _breach_must_be_known(db: sa.Engine, name: str | None) -> None:
-    from kordant_jobs.store.schema import breaches
+    from kordant_jobs.store.darkwatch.tables import breaches
 
     if name is None:
         return
@@ -179,7 +179,7 @@ def _breach_must_be_known(db: sa.Engine, name: str | None) -> None:
 @dumps_app.command("retry")
 def dumps_retry(dump: DumpId, shape: Annotated[str | None, typer.Option(help="Read it as this shape.")] = None) -> None:
     """Have a quarantined dump read again by the next scan."""
-    from kordant_jobs.domain.exposures import DumpStatus
+    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
     _move(dump, DumpStatus.REGISTERED, "it is read again by the next scan", shape)
 
@@ -187,15 +187,15 @@ def dumps_retry(dump: DumpId, shape: Annotated[str | None, typer.Option(help="Re
 @dumps_app.command("dismiss")
 def dumps_dismiss(dump: DumpId) -> None:
     """Decide that a quarantined dump does not count; it no longer makes verdicts unknown."""
-    from kordant_jobs.domain.exposures import DumpStatus
+    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
     _move(dump, DumpStatus.DISMISSED, "it counts no more", None)
 
 
 def _move(dump: str, to: str, words: str, shape: str | None) -> None:
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.exposures import DumpStatus
-    from kordant_jobs.store import dumps
+    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
+    from kordant_jobs.store.darkwatch import dumps
 
     dump_id = _uuid(dump, "dump")
     with open_session() as session, session.db.begin() as connection:
@@ -211,7 +211,7 @@ def catalogue_import(
     """Import a breach catalogue now. Nothing is changed by a file that is none."""
     from kordant_jobs.adapters.breach_catalogue import open_catalogue, parse_catalogue
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import breaches
+    from kordant_jobs.store.darkwatch import breaches
 
     catalogue = open_catalogue(where)
     assert catalogue is not None  # noqa: S101 - a given place always opens
@@ -227,7 +227,7 @@ def catalogue_import(
 def catalogue_list(as_json: AsJson = False) -> None:
     """Every known breach."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.schema import breaches
+    from kordant_jobs.store.darkwatch.tables import breaches
 
     table = breaches.c
     query = sa.select(table.name, table.title, table.breached_on, table.pwn_count, table.source).order_by(table.name)
@@ -246,7 +246,7 @@ def subscribers_forget(
 ) -> None:
     """Delete a subscriber's key, so that nothing kept about them can be read again, by anybody."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.subscribers import forget
+    from kordant_jobs.store.people.subscribers import forget
 
     subscriber_id = _uuid(subscriber, "subscriber")
     with open_session() as session:

@@ -26,11 +26,13 @@ from kordant_jobs.cli.schedules import (
     schedules_app,
     what_changed,
 )
-from kordant_jobs.domain.cron import checked_zone
-from kordant_jobs.domain.schedules import ScheduleRow, StoredRow
-from kordant_jobs.domain.simulation import Outage, Planned, load_per_hour, simulate
+from kordant_jobs.domain.schedules.cron import checked_zone
+from kordant_jobs.domain.schedules.rows import ScheduleRow, StoredRow
+from kordant_jobs.domain.schedules.simulation import Outage, Planned, load_per_hour, simulate
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.store import due_slots, schedule_progress, scheduler_config
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.schedules import due_slots
+from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import price_list
 
 __all__ = ["schedules_app"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -16,9 +17,6 @@ GROUPS = {
         where="kordant_jobs.cli.data:dumps_app", help="Breach dumps: what was dropped, ingested, quarantined."
     ),
     "corpus": Lazy(where="kordant_jobs.cli.corpus:corpus_app", help="The corpus: ingested dumps, kept by blind index."),
-    "fuzz": Lazy(
-        where="kordant_jobs.cli.fuzz:fuzz_app", help="Damaged input, made for some time: does anything break?"
-    ),
     "catalogue": Lazy(where="kordant_jobs.cli.data:catalogue_app", help="The catalogue of known breaches."),
     "sources": Lazy(
         where="kordant_jobs.cli.sources:sources_app", help="Outside sources: which are on, and how they stand."
@@ -36,20 +34,38 @@ GROUPS = {
     "enqueue": Lazy(where="kordant_jobs.cli.queue:enqueue", help="Queue a request of a job; `up` starts it at once."),
     "requests": Lazy(where="kordant_jobs.cli.queue:requests_app", help="Requests: what waits, runs and has ended."),
     "dead": Lazy(where="kordant_jobs.cli.queue:dead_app", help="Dead letters: requests whose last attempt failed."),
-    "soak": Lazy(
-        where="kordant_jobs.cli.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
-    ),
     "notifications": Lazy(
         where="kordant_jobs.cli.notification_choices:notifications_app",
         help="Notifications: what waits, went out and did not; what subscribers chose.",
     ),
-    "chaos-notifications": Lazy(
-        where="kordant_jobs.cli.chaos.notifications:chaos_notifications",
-        help="Kill senders of notifications between any two steps, and count mails in the server's own ledger.",
-    ),
-    "bench": Lazy(where="kordant_jobs.cli.bench:bench_app", help="Measure what is promised, beside a peer."),
 }
 """What has a module of its own; the commands below are at most a few lines."""
+
+LAB_GROUPS = {
+    "demo": Lazy(
+        where="kordant_jobs.lab.demo:demo",
+        help="Scan 5,000 invented subscribers against 1,000,000 lines of invented dumps, alert them, report to them.",
+    ),
+    "bench": Lazy(where="kordant_jobs.lab.bench:bench_app", help="Measure what is promised, beside a peer."),
+    "fuzz": Lazy(
+        where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"
+    ),
+    "soak": Lazy(
+        where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
+    ),
+    "chaos-notifications": Lazy(
+        where="kordant_jobs.lab.chaos.notifications:chaos_notifications",
+        help="Kill senders of notifications between any two steps, and count mails in the server's own ledger.",
+    ),
+    "chaos": Lazy(
+        where="kordant_jobs.lab.chaos.campaign:chaos_command",
+        help="Strike a system of its own with kills, pauses, restarts and cuts; count effects in an outside ledger.",
+    ),
+}
+"""Commands of the package `kordant_jobs.lab`, which an installed wheel does not have."""
+
+if find_spec("kordant_jobs.lab") is not None:
+    GROUPS |= LAB_GROUPS
 
 app = typer.Typer(
     name="kordant-jobs",
@@ -93,22 +109,6 @@ def up(
     serve(port=port, demo=demo)
 
 
-@app.command()
-def demo(
-    seed: Annotated[int, typer.Option(help="Same seed, same figures.")] = 1,
-    subscribers: Annotated[int, typer.Option(min=1, help="How many subscribers.")] = 5_000,
-    lines: Annotated[int, typer.Option(min=1_000, help="How many lines of breach dumps.")] = 1_000_000,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep what the last demo left; nothing new is to be found.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Scan 5,000 invented subscribers against 1,000,000 lines of invented dumps, alert them, and report to them."""
-    from kordant_jobs.cli.demo import run_demo
-
-    run_demo(seed=seed, subscribers=subscribers, lines=lines, keep=keep, as_json=as_json)
-
-
 @app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run_checks(
     context: typer.Context,
@@ -129,20 +129,6 @@ def dagster(context: typer.Context) -> None:
     from kordant_jobs.cli.passthrough import run_dagster
 
     raise SystemExit(run_dagster(context.args))
-
-
-@app.command()
-def chaos(
-    faults: Annotated[int, typer.Option(min=1, help="How many faults strike, one after the other.")] = 200,
-    seed: Annotated[int, typer.Option(help="Same seed, same faults in the same order.")] = 1,
-    only: Annotated[list[str] | None, typer.Option(help="Only this kind of fault; may be given again.")] = None,
-    requests: Annotated[int, typer.Option(min=3, help="Requests a fault.")] = 7,
-    as_json: AsJson = False,
-) -> None:
-    """Strike a system of its own with kills, pauses, restarts and cuts, and count effects in an outside ledger."""
-    from kordant_jobs.cli.chaos.campaign import chaos as strike
-
-    raise SystemExit(strike(faults, seed, only=only or (), requests=requests, as_json=as_json))
 
 
 @app.command()

@@ -16,10 +16,10 @@ from sqlalchemy import Connection
 
 from kordant_jobs.cli.notifications import AsJson, ChannelName, Limit, notifications_app, one_of, uuid_of
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
-from kordant_jobs.domain.alerts import Channel
-from kordant_jobs.domain.notifications import DEFAULT_MODE, Category, Mode
+from kordant_jobs.domain.notifications.alerts import Channel
+from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.store.notification_choices import ChosenHours
+from kordant_jobs.store.notifications.choices import ChosenHours
 
 __all__ = ["notifications_app"]
 
@@ -32,7 +32,7 @@ def _by() -> str:
 
 
 def _known(connection: Connection, subscriber: str) -> UUID:
-    from kordant_jobs.store import notification_choices
+    from kordant_jobs.store.notifications import choices as notification_choices
 
     subscriber_id = uuid_of(subscriber, "subscriber")
     if not notification_choices.is_known(connection, subscriber_id):
@@ -56,7 +56,7 @@ def suppress(
 ) -> None:
     """Send nothing to an address any more, whoever gave it. Only a keyed hash of it is kept."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import notification_choices
+    from kordant_jobs.store.notifications import choices as notification_choices
 
     with open_session() as session, session.db.begin() as connection:
         key = notification_choices.address_key(session.keyring, one_of(Channel, channel, "--channel"), _typed(address))
@@ -72,7 +72,7 @@ def unsuppress(
 ) -> None:
     """Let an address have messages again. What was suppressed meanwhile is not sent after all."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import notification_choices
+    from kordant_jobs.store.notifications import choices as notification_choices
 
     with open_session() as session, session.db.begin() as connection:
         key = notification_choices.address_key(session.keyring, one_of(Channel, channel, "--channel"), _typed(address))
@@ -84,7 +84,7 @@ def unsuppress(
 def suppressions(limit: Limit = 100, as_json: AsJson = False) -> None:
     """Which addresses get nothing and why; they are shown by their hash."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import notifications
+    from kordant_jobs.store.notifications import listing as notifications
 
     with open_session() as session, session.db.connect() as connection:
         found = notifications.suppressions_of(connection, limit=limit)
@@ -108,7 +108,7 @@ def preferences(
 ) -> None:
     """Show what a subscriber chose, or set it. Times are theirs: the zone of the subscription counts."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import notification_choices
+    from kordant_jobs.store.notifications import choices as notification_choices
 
     with open_session() as session, session.db.begin() as connection:
         subscriber_id = _known(connection, subscriber)
@@ -174,7 +174,7 @@ def addresses(
 ) -> None:
     """A subscriber's push tokens, numbers and further addresses: shown by id, never in clear; added, removed."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import notification_choices
+    from kordant_jobs.store.notifications import choices as notification_choices
 
     with open_session() as session, session.db.begin() as connection:
         subscriber_id = _known(connection, subscriber)

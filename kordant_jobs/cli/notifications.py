@@ -15,7 +15,7 @@ from uuid import UUID
 import typer
 
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
-from kordant_jobs.domain.alerts import Channel, OutboxStatus
+from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
 from kordant_jobs.errors import SettingsError
 
 notifications_app = typer.Typer(help="Notifications: what waits, went out and did not.", no_args_is_help=True)
@@ -61,7 +61,7 @@ def list_notifications(
 ) -> None:
     """Notifications with their state, the newest first; and how many stand where."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import notifications
+    from kordant_jobs.store.notifications import listing as notifications
 
     with open_session() as session, session.db.connect() as connection:
         found = notifications.find(
@@ -87,7 +87,7 @@ def show(
 ) -> None:
     """Everything about a notification, or about all that one message carried. No address is shown."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import notifications
+    from kordant_jobs.store.notifications import listing as notifications
 
     with open_session() as session, session.db.connect() as connection:
         found = notifications.find(connection, ids=[uuid_of(notification)])
@@ -103,7 +103,7 @@ def show(
 
 def _move(ids: Sequence[str], to: OutboxStatus, reason: str | None, *, as_json: bool) -> None:
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import notifications
+    from kordant_jobs.store.notifications import listing as notifications
 
     wanted = [uuid_of(one) for one in ids]
     with open_session() as session, session.db.begin() as connection:
@@ -209,7 +209,7 @@ def serve(
 
     from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.jobs.notifications_send.web import Doors, application
+    from kordant_jobs.pages.app import Doors, application
 
     with open_session() as session:
         settings = session.settings

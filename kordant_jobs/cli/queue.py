@@ -14,12 +14,12 @@ import typer
 from sqlalchemy import Connection
 
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
-from kordant_jobs.domain.requests import Cause, Priority, RequestStatus
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.enqueue import enqueue_named, job_row
+from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
+from kordant_jobs.engine.store import requests as store
+from kordant_jobs.engine.store.requests import Filter, Request
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.store import requests as store
-from kordant_jobs.store.requests import Filter, Request
 
 requests_app = typer.Typer(help="Requests: what waits, runs and has ended.", no_args_is_help=True)
 dead_app = typer.Typer(help="Dead letters: requests whose last attempt failed.", no_args_is_help=True)

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sqlalchemy import Engine
 
 from kordant_jobs.cli.output import err
+from kordant_jobs.engine.store.progress import read_progress
 from kordant_jobs.errors import KordantError
-from kordant_jobs.store.progress import read_progress
 
 POLL_S = 0.2
 FINAL = {"SUCCESS", "FAILURE", "CANCELED"}

@@ -15,10 +15,11 @@ from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
-from kordant_jobs.domain.cron import checked_zone, next_after
-from kordant_jobs.domain.schedules import Cadence, ScheduleRow, StoredRow
+from kordant_jobs.domain.schedules.cron import checked_zone, next_after
+from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StoredRow
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.store import due_slots, scheduler_config
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.triggers import price_list
 
 schedules_app = typer.Typer(help="The price list: what runs when, for whom.", no_args_is_help=True)

@@ -9,7 +9,7 @@ from types import FrameType
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.output import err, out, print_facts
 from kordant_jobs.cli.parts import StackConfig
-from kordant_jobs.cli.session import Session, open_session
+from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.settings import Settings, load_settings
 
@@ -17,8 +17,6 @@ from kordant_jobs.settings import Settings, load_settings
 def serve(*, port: int | None, demo: bool) -> None:
     """Run every part until told to stop; back when no process is left."""
     if demo:
-        from kordant_jobs.cli.demo import use_demo_state
-
         use_demo_state()
     stop = threading.Event()
 

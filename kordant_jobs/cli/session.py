@@ -6,14 +6,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.dagster_home import prepare_dagster_home
+from kordant_jobs.postgres.database import dagster_url
 from kordant_jobs.settings import Settings, load_settings
-from kordant_jobs.store.database import dagster_url
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.server import Server, open_server, prepare
 
 
@@ -56,3 +57,13 @@ def open_session(settings: Settings | None = None) -> Iterator[Session]:
             yield Session(settings=settings, server=server, db=db, keyring=keyring, key_made=key_made)
         finally:
             db.dispose()
+
+
+def use_demo_state() -> Path:
+    """Point this process's settings at the demo's own state folder, so that it never meets real data."""
+    folder = load_settings().state_dir
+    demo = folder if folder.name == "demo" else folder / "demo"
+    demo.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.environ["KORDANT_STATE_DIR"] = str(demo)
+    os.environ["KORDANT_BREACH_CATALOGUE"] = str(demo / "catalogue.json")
+    return demo

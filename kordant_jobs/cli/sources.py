@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import typer
 
 from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
-from kordant_jobs.domain.exposures import Source
+from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.errors import KordantError, SettingsError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _uuid(text: str) -> UUID:
 
 
 def _facts(source: Source, off: str | None, db: Engine) -> dict[str, Any]:
-    from kordant_jobs.store import source_states
+    from kordant_jobs.store.darkwatch import source_states
 
     with db.begin() as connection:
         state = source_states.state_of(connection, source)
@@ -112,7 +112,7 @@ def _check(source: Source, adapter: ExposureSource, db: Engine) -> dict[str, Any
     from kordant_jobs.domain.identifiers import IdentifierKind
     from kordant_jobs.jobs.darkwatch_scan.sources import under_its_terms
     from kordant_jobs.ports import Question
-    from kordant_jobs.store import source_states
+    from kordant_jobs.store.darkwatch import source_states
 
     with db.begin() as connection:
         source_states.close(connection, source)
@@ -143,7 +143,7 @@ def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 12
     import uvicorn
 
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.jobs.darkwatch_scan.webhook import PATH, range_webhook
+    from kordant_jobs.pages.range_notifications import PATH, range_webhook
 
     with open_session() as session:
         if session.settings.range_webhook_secret is None:
@@ -159,7 +159,7 @@ def list_exposures(
 ) -> None:
     """What a subscription is exposed in, what was judged of it and by which rule."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import evidence
+    from kordant_jobs.store.darkwatch import evidence
 
     with open_session() as session, session.db.begin() as connection:
         found = evidence.of_subscription(connection, _uuid(subscription))
@@ -184,7 +184,7 @@ def show_exposure(
 ) -> None:
     """All evidence of an exposure: breach, dates, data, and where it was seen. Never what stood there."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import evidence
+    from kordant_jobs.store.darkwatch import evidence
 
     with open_session() as session, session.db.begin() as connection:
         found = evidence.of_exposures(connection, [_uuid(exposure)])
@@ -204,7 +204,7 @@ def show_exposure(
 def not_me(exposure: Annotated[str, typer.Argument(help="The exposure, by id.")]) -> None:
     """The subscriber says that an exposure is not theirs: they never hear of that identifier in that breach again."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import judging
+    from kordant_jobs.store.darkwatch import judging
 
     with open_session() as session, session.db.begin() as connection:
         if not judging.not_me(connection, _uuid(exposure), said_by=f"cli:{getpass.getuser()}"):

@@ -14,10 +14,10 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.cli.data import AsJson, subscribers_app
 from kordant_jobs.cli.output import out, print_facts, print_json
-from kordant_jobs.domain.cadence import next_due
 from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, normalise
-from kordant_jobs.domain.subscriptions import Locale, SubscriptionStatus
-from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.schedules.cadence import next_due
 from kordant_jobs.errors import SettingsError
 
 __all__ = ["subscribers_app"]
@@ -48,7 +48,9 @@ def served(connection: Connection, subscription_id: UUID) -> dict[str, Any]:
     Raises:
         SettingsError: there is none of this id.
     """
-    from kordant_jobs.store import due_slots, scheduler_config, subscriptions
+    from kordant_jobs.store.people import subscriptions
+    from kordant_jobs.store.schedules import config as scheduler_config
+    from kordant_jobs.store.schedules import due_slots
 
     found = subscriptions.get(connection, subscription_id)
     if found is None:
@@ -113,7 +115,7 @@ def create(
     """Make a subscriber with a subscription; a first scan is queued at once."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.subscription_changed.service import schedule_for_subscription
-    from kordant_jobs.store.subscribers import NewItem, NewSubscriber, add
+    from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber, add
     from kordant_jobs.triggers import price_list
 
     if locale not in set(Locale):
@@ -155,7 +157,7 @@ def change_tier(
 ) -> None:
     """Upgrade or downgrade; it counts at once, and what is new for it is scanned for."""
     from kordant_jobs.jobs.subscription_changed.service import schedule_for_subscription
-    from kordant_jobs.store import subscriptions
+    from kordant_jobs.store.people import subscriptions
 
     wanted = _tier(tier)
 
@@ -169,7 +171,7 @@ def change_tier(
 
 def _rest(subscription: str, to: SubscriptionStatus, *, as_json: bool) -> None:
     from kordant_jobs.jobs.subscription_changed.service import remove_schedules_for_subscription
-    from kordant_jobs.store import subscriptions
+    from kordant_jobs.store.people import subscriptions
 
     def act(connection: Connection, subscription_id: UUID) -> None:
         subscriptions.move(connection, subscription_id, to)
@@ -188,7 +190,7 @@ def pause(subscription: SubscriptionId, as_json: AsJson = False) -> None:
 def resume(subscription: SubscriptionId, as_json: AsJson = False) -> None:
     """Serve a paused or cancelled subscription again; a scan is queued at once."""
     from kordant_jobs.jobs.subscription_changed.service import schedule_for_subscription
-    from kordant_jobs.store import subscriptions
+    from kordant_jobs.store.people import subscriptions
 
     def act(connection: Connection, subscription_id: UUID) -> None:
         subscriptions.move(connection, subscription_id, SubscriptionStatus.ACTIVE)

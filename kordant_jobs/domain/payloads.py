@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.domain.people.tiers import Tier
 
 
 class Payload(BaseModel):

@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.engine.launcher.failure import PERMANENT, RETRY_AFTER
+from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import CancelRequested, KordantError, PermanentError, TransientError
-from kordant_jobs.observability.redaction import redact_foreign
-from kordant_jobs.store.database import saying_what_failed
-from kordant_jobs.store.progress import Progress
+from kordant_jobs.postgres.database import saying_what_failed
+from kordant_jobs.redaction import redact_foreign
 
 ITEMS_FAILED = "kordant/items_failed"
 """The metadata of a run's last op by which its request is completed in part."""

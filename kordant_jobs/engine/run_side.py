@@ -24,18 +24,18 @@ from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.catalog import JobRow
-from kordant_jobs.domain.requests import Cause, Outcome
 from kordant_jobs.engine.job_rows import job_of
 from kordant_jobs.engine.launcher.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.op_body import ITEMS_FAILED
 from kordant_jobs.engine.queue import outcomes, work
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.recorded import AsStarted, payload_of_run
+from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.engine.store import leases, requests
+from kordant_jobs.engine.store.leases import Lease, LeaseLost
+from kordant_jobs.postgres.database import saying_what_failed
 from kordant_jobs.settings import load_settings
-from kordant_jobs.store import leases, requests
-from kordant_jobs.store.database import saying_what_failed
-from kordant_jobs.store.leases import Lease, LeaseLost
 
 log = logging.getLogger(__name__)
 

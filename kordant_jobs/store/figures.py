@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.store.database import saying_what_failed
+from kordant_jobs.postgres.database import saying_what_failed
 
 _QUERIES = {
     "subscriptions": "SELECT tier, count(*) FROM kordant.subscriptions WHERE status = 'active' GROUP BY 1",

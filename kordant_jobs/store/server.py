@@ -10,10 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from kordant_jobs.catalog import CATALOG
+from kordant_jobs.engine.store import requests
+from kordant_jobs.postgres import database
+from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import database, requests
-from kordant_jobs.store.embedded import EmbeddedPostgres
-from kordant_jobs.store.keyring import Keyring, make_key_file, parse_master_key, read_key_file
+from kordant_jobs.store import migrate
+from kordant_jobs.store.people.keyring import Keyring, make_key_file, parse_master_key, read_key_file
 
 EMBEDDED_DATABASE = "kordant"
 
@@ -84,7 +86,7 @@ def prepare(server: Server, settings: Settings) -> tuple[Engine, Keyring, bool]:
         KeyringError: the key is missing or is not the one of this database.
     """
     engine = database.create_engine(server.url)
-    database.upgrade(engine)
+    migrate.upgrade(engine)
     made = False
     with database.saying_what_failed(), engine.begin() as connection:
         requests.sync_catalogue(connection, CATALOG)

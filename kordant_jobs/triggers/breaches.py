@@ -10,7 +10,7 @@ from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
 from kordant_jobs.ports import BreachFeed
 from kordant_jobs.settings import load_settings
-from kordant_jobs.store import breach_lookups
+from kordant_jobs.store.darkwatch import breach_lookups
 
 LOOK_S = 60
 """Between two looks. One page that HIBP's cache holds; its documentation advises a look every few minutes."""

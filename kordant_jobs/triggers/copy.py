@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from kordant_jobs.catalog import SCHEDULES
-from kordant_jobs.domain.schedules import Pause, StoredRow, row_from
+from kordant_jobs.domain.schedules.rows import Pause, StoredRow, row_from
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.scheduler_config import CATALOGUE
+from kordant_jobs.store.schedules.config import CATALOGUE
 
 NAME = "schedules.json"
 """In the state folder."""

@@ -12,7 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
-from kordant_jobs.store import due_slots, schedule_progress, scheduler_config
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.schedules import due_slots
+from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers.orders import run_requests
 from kordant_jobs.triggers.schedules import make_room, unfinished
 from kordant_jobs.triggers.tick import KEEPER, Look, ToStart, overdue, take

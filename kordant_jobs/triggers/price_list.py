@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME, SCHEDULES
-from kordant_jobs.domain.cadence import fresh_progress
-from kordant_jobs.domain.schedules import COLUMNS, EVERYBODY, Cadence, Pause, ScheduleRow, StoredRow, row_from
+from kordant_jobs.domain.schedules.cadence import fresh_progress
+from kordant_jobs.domain.schedules.rows import COLUMNS, EVERYBODY, Cadence, Pause, ScheduleRow, StoredRow, row_from
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store import due_slots, schedule_progress, scheduler_config
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.schedules import due_slots
+from kordant_jobs.store.schedules import progress as schedule_progress
 
 Key = tuple[str, str]
 

@@ -16,9 +16,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
-from kordant_jobs.domain.schedules import StoredRow
+from kordant_jobs.domain.schedules.rows import StoredRow
 from kordant_jobs.errors import KordantError, TransientError
-from kordant_jobs.store import database, scheduler_config
+from kordant_jobs.postgres import database
+from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.triggers import copy, price_list
 
 POLL_S = 20.0

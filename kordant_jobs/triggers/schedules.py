@@ -10,7 +10,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
-from kordant_jobs.domain.schedules import StoredRow
+from kordant_jobs.domain.schedules.rows import StoredRow
 from kordant_jobs.settings import load_settings
 from kordant_jobs.triggers import copy
 from kordant_jobs.triggers.orders import SCHEDULE_TAG, run_requests

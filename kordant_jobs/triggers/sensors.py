@@ -17,9 +17,9 @@ from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
 from kordant_jobs.jobs.notifications_send.job import notifications_send
 from kordant_jobs.settings import load_settings
-from kordant_jobs.store import new_data
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.outbox import due
+from kordant_jobs.store.darkwatch import new_data
+from kordant_jobs.store.notifications.outbox import due
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.triggers.schedules import UNFINISHED
 
 POLL_S = 60

@@ -9,9 +9,11 @@ from datetime import date, datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.domain.cadence import Progress, Start, decide, fresh_progress
-from kordant_jobs.domain.schedules import Cadence, ScheduleRow, StartKind, StoredRow
-from kordant_jobs.store import due_slots, schedule_progress, scheduler_config
+from kordant_jobs.domain.schedules.cadence import Progress, Start, decide, fresh_progress
+from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StartKind, StoredRow
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.schedules import due_slots
+from kordant_jobs.store.schedules import progress as schedule_progress
 
 Served = Mapping[tuple[date, int], list[str]]
 """Ids of subscriptions by the day and anchor that they are due as."""

@@ -20,8 +20,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
-from kordant_jobs.domain.exposures import SecretKind
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.darkwatch.exposures import SecretKind
+from kordant_jobs.domain.people.subscriptions import Locale
 
 HERE = files(__package__)
 

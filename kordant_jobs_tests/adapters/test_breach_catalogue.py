@@ -17,8 +17,8 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.breach_catalogue import HttpCatalogue, open_catalogue, parse_catalogue
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.errors import CatalogueUnreadable, SourceUnavailable
-from kordant_jobs.store.breaches import save_catalogue
-from kordant_jobs.store.schema import breaches
+from kordant_jobs.store.darkwatch.breaches import save_catalogue
+from kordant_jobs.store.darkwatch.tables import breaches
 
 REAL = CHECKOUT.parent / "shared" / "data" / "hibp-breaches-2025-11-26.json"
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from kordant_jobs.demo.population import make_population
+from kordant_jobs.lab.world.population import make_population
 from kordant_jobs_tests.browser.conftest import CHROMIUM, System
 from kordant_jobs_tests.browser.world import PEOPLE, SEED
 

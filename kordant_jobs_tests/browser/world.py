@@ -6,11 +6,11 @@ import json
 import sys
 from pathlib import Path
 
-from kordant_jobs.cli.demo import load
 from kordant_jobs.cli.session import open_session
-from kordant_jobs.demo.catalogue import make_catalogue
-from kordant_jobs.demo.dump_files import write_dumps
-from kordant_jobs.demo.population import make_population
+from kordant_jobs.lab.demo import load
+from kordant_jobs.lab.world.catalogue import make_catalogue
+from kordant_jobs.lab.world.dump_files import write_dumps
+from kordant_jobs.lab.world.population import make_population
 
 SEED, PEOPLE = 3, 60
 

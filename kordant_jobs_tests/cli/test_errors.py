@@ -20,8 +20,8 @@ from sqlalchemy import Engine
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.main import main
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.schema import breaches
+from kordant_jobs.store.darkwatch.tables import breaches
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.conftest import MASTER_KEY
 
 Ran = tuple[int, str, str]

@@ -13,11 +13,11 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from kordant_jobs.cli.main import app
-from kordant_jobs.domain.alerts import Channel
+from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import notification_choices
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.schema import notification_outbox
+from kordant_jobs.store.notifications import choices as notification_choices
+from kordant_jobs.store.notifications.tables import notification_outbox
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.notifications_send.test_receipts import bounce
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from kordant_jobs.cli.data import db_app
 from kordant_jobs.domain.payloads import NotificationsSend
-from kordant_jobs.domain.requests import RequestStatus
 from kordant_jobs.engine.queue.enqueue import enqueue
-from kordant_jobs.engine.testing import FakeClock, drain, statuses
+from kordant_jobs.engine.requests import RequestStatus
+from kordant_jobs.lab.engine import FakeClock, drain, statuses
 
 
 def run(*words: str) -> Any:

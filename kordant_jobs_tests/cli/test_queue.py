@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.cli import queue as commands
-from kordant_jobs.domain.requests import RequestStatus
-from kordant_jobs.engine.testing import FakeClock, Work, drain, statuses
+from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.errors import KordantError, PermanentError
+from kordant_jobs.lab.engine import FakeClock, Work, drain, statuses
 from kordant_jobs.settings import Settings
 
 app = typer.Typer()

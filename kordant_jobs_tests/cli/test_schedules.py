@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from kordant_jobs.cli.main import app
-from kordant_jobs.domain.requests import RequestStatus
-from kordant_jobs.engine.testing import statuses
+from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.errors import KordantError
+from kordant_jobs.lab.engine import statuses
 from kordant_jobs.settings import Settings
 
 

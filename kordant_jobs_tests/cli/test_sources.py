@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from kordant_jobs.adapters.sources.fakes.hibp import TEST_KEY, FakeHibp
-from kordant_jobs.adapters.sources.fakes.others import FakePwnedPasswords
 from kordant_jobs.cli.main import app
-from kordant_jobs.domain.exposures import SecretKind, Source
+from kordant_jobs.domain.darkwatch.exposures import SecretKind, Source
 from kordant_jobs.errors import KordantError
+from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
+from kordant_jobs.lab.fakes.sources.others import FakePwnedPasswords
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import source_checks
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.source_checks import Found
+from kordant_jobs.store.darkwatch import source_checks
+from kordant_jobs.store.darkwatch.source_checks import Found
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import subscribe
 from kordant_jobs_tests.jobs.seed import SEEN, add_breach, add_exposure
 

@@ -21,9 +21,9 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.queue.enqueue import enqueue
-from kordant_jobs.store import database
-from kordant_jobs.store.attempts import Attempt, attempts_of
-from kordant_jobs.store.requests import Filter, Request, find, get
+from kordant_jobs.engine.store.attempts import Attempt, attempts_of
+from kordant_jobs.engine.store.requests import Filter, Request, find, get
+from kordant_jobs.postgres import database
 from kordant_jobs_tests.engine import toy_definitions
 from kordant_jobs_tests.engine.toy_definitions import CATALOG, EFFECTS, Chore
 

@@ -11,15 +11,16 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.queue import work
 from kordant_jobs.engine.queue.enqueue import enqueue
+from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.run_side import database_of_run
+from kordant_jobs.engine.store import attempts, leases, waiting
+from kordant_jobs.engine.store.attempts import Attempt, attempts_of
+from kordant_jobs.engine.store.leases import Lease, LeaseLost
+from kordant_jobs.engine.store.requests import Filter, Request, find
+from kordant_jobs.postgres import database
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import attempts, database, leases, waiting
-from kordant_jobs.store.attempts import Attempt, attempts_of
-from kordant_jobs.store.leases import Lease, LeaseLost
-from kordant_jobs.store.requests import Filter, Request, find
 from kordant_jobs_tests.engine import toy_definitions
 from kordant_jobs_tests.engine.toy_definitions import CATALOG, EFFECTS, Chore
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
+from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs_tests.conftest import copy_of, database_at
 from kordant_jobs_tests.engine import toy_definitions
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until

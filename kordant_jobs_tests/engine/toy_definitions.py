@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import Backoff, JobRow, RetryPolicy
 from kordant_jobs.domain.payloads import Payload
-from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.resources import RESOURCES

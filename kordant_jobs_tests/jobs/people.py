@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.schema import subscribers, subscriptions, watchlist_items
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.tables import subscribers, subscriptions, watchlist_items
 
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
 

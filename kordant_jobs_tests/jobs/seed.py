@@ -9,11 +9,12 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.breaches import BreachSource
-from kordant_jobs.domain.exposures import Judgement, SecretKind, Source, Verdict
-from kordant_jobs.domain.tiers import Tier
-from kordant_jobs.store.schema import alerts, breaches, exposures, notification_outbox, source_verdicts
+from kordant_jobs.domain.darkwatch.breaches import BreachSource
+from kordant_jobs.domain.darkwatch.exposures import Judgement, SecretKind, Source, Verdict
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.store.darkwatch.tables import breaches, exposures, source_verdicts
+from kordant_jobs.store.notifications.tables import alerts, notification_outbox
 
 SEEN = datetime(2026, 6, 10, 12, tzinfo=UTC)
 __all__ = ["SEEN", "Tier", "add_alert", "add_breach", "add_exposure", "add_verdict"]

@@ -7,9 +7,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine
 
-from kordant_jobs.store import database
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.schema import SCHEMA, metadata
+from kordant_jobs.postgres.schema import SCHEMA, metadata
+from kordant_jobs.store import migrate
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import subscribe
 
 
@@ -36,19 +36,19 @@ def test_every_check_of_the_schema_is_in_the_database(db: Engine) -> None:
 
 def test_down_and_up_again_works_on_filled_tables(db: Engine, keyring: Keyring) -> None:
     subscribe(db, keyring, "ann@example.com")
-    newest = database.revision(db)
-    database.downgrade(db, "base")
-    assert database.revision(db) is None
+    newest = migrate.revision(db)
+    migrate.downgrade(db, "base")
+    assert migrate.revision(db) is None
     with db.connect() as connection:
         tables = sa.inspect(connection).get_table_names(schema=SCHEMA)
     assert set(tables) <= {"alembic_version"}
-    database.upgrade(db)
-    assert database.revision(db) == newest
+    migrate.upgrade(db)
+    assert migrate.revision(db) == newest
     subscribe(db, keyring, "ann@example.com")
 
 
 def test_upgrading_twice_changes_nothing(db: Engine, keyring: Keyring) -> None:
     subscribe(db, keyring, "ann@example.com")
-    database.upgrade(db)
+    migrate.upgrade(db)
     with db.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM kordant.subscribers")).scalar_one() == 1

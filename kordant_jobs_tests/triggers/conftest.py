@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.store import due_slots
-from kordant_jobs.store.schema import subscribers, subscriptions
+from kordant_jobs.store.people.tables import subscribers, subscriptions
+from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.triggers import price_list
 
 Subscribe = Callable[..., list[UUID]]

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.breach_catalogue import parse_catalogue
-from kordant_jobs.adapters.sources.fakes.hibp import FakeHibp, breach
-from kordant_jobs.adapters.sources.fakes.server import FakeServer
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.definitions import defs
-from kordant_jobs.store import breaches
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.lab.fakes.sources.hibp import FakeHibp, breach
+from kordant_jobs.lab.fakes.sources.server import FakeServer
+from kordant_jobs.store.darkwatch import breaches
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.triggers.breaches import LOOK_S, latest_breach_sensor
 from kordant_jobs.triggers.sensors import new_data_sensor
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in

@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.simulation import Planned, looks, simulate
-from kordant_jobs.engine.testing import FakeClock
-from kordant_jobs.store import due_slots, schedule_progress
+from kordant_jobs.domain.schedules.simulation import Planned, looks, simulate
+from kordant_jobs.lab.engine import FakeClock
+from kordant_jobs.store.schedules import due_slots
+from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import price_list
 from kordant_jobs.triggers.tick import Look, take
 from kordant_jobs_tests.triggers.conftest import Subscribe

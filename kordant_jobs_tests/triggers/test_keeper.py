@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.definitions import defs
-from kordant_jobs.store import due_slots, schedule_progress
+from kordant_jobs.store.schedules import due_slots
+from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers.keeper import GRACE, keep
 from kordant_jobs_tests.triggers.conftest import Subscribe
 from kordant_jobs_tests.triggers.test_tick import NET, PREMIUM, begin

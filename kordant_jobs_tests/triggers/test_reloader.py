@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.schedules import StoredRow
+from kordant_jobs.domain.schedules.rows import StoredRow
 from kordant_jobs.triggers import copy, price_list, reloader
 from kordant_jobs_tests.triggers.test_tick import NET
 

@@ -13,9 +13,10 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME, SCHEDULES
 from kordant_jobs.definitions import defs
-from kordant_jobs.domain.cadence import Position, Progress
-from kordant_jobs.domain.schedules import StoredRow
-from kordant_jobs.store import schedule_progress, scheduler_config
+from kordant_jobs.domain.schedules.cadence import Position, Progress
+from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import copy, price_list
 from kordant_jobs.triggers.schedules import register_schedules, schedule_of
 from kordant_jobs_tests.triggers.conftest import Subscribe

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.definitions import defs
 from kordant_jobs.jobs.darkwatch_scan.drops import register_dropped
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.triggers import price_list
 from kordant_jobs.triggers.sensors import new_data_sensor, outbox_sensor
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import SETTLED, Bench, bench_in

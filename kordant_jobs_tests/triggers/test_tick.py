@@ -10,10 +10,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.cadence import Position, Progress, next_due
-from kordant_jobs.domain.cron import occurrences
-from kordant_jobs.domain.schedules import StartKind, StoredRow
-from kordant_jobs.store import due_slots, schedule_progress, scheduler_config
+from kordant_jobs.domain.schedules.cadence import Position, Progress, next_due
+from kordant_jobs.domain.schedules.cron import occurrences
+from kordant_jobs.domain.schedules.rows import StartKind, StoredRow
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.schedules import due_slots
+from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import price_list
 from kordant_jobs.triggers.orders import payloads
 from kordant_jobs.triggers.tick import Look, Taken, overdue, take

@@ -9,7 +9,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from kordant_jobs import jobs, wording
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.people.subscriptions import Locale
 
 
 @pytest.mark.parametrize("locale", [locale for locale in Locale if locale is not Locale.EN])

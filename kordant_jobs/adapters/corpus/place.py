@@ -19,7 +19,7 @@ import polars as pl
 from kordant_jobs.adapters.corpus.shards import Items, Shard, opened
 from kordant_jobs.adapters.corpus.writing import CorpusWriter, shard_name, write_whole
 from kordant_jobs.adapters.dumps.model import BlindBatch
-from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.errors import PermanentError, SettingsError, TransientError
 from kordant_jobs.settings import Settings
 

@@ -10,8 +10,8 @@ import polars as pl
 
 from kordant_jobs.adapters.dumps.model import BlindBatch, DumpBatch, DumpShape, Layout, Role, SecretKind
 from kordant_jobs.adapters.dumps.text import Block
-from kordant_jobs.domain.blinding import BlindingKey
 from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.domain.identifiers.blinding import BlindingKey
 
 Words = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.int32]

@@ -15,14 +15,7 @@ from typing import Self, TypeVar
 import polars as pl
 
 from kordant_jobs.adapters.dumps import delimited
-from kordant_jobs.adapters.dumps.archives import (
-    HEAD_BYTES,
-    Compression,
-    Document,
-    Meter,
-    documents,
-    sniff,
-)
+from kordant_jobs.adapters.dumps.archives import HEAD_BYTES, Compression, Document, Meter, documents, sniff
 from kordant_jobs.adapters.dumps.blind import Blinder
 from kordant_jobs.adapters.dumps.detect import layout_of
 from kordant_jobs.adapters.dumps.json_lines import json_lines

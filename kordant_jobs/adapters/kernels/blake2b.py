@@ -1,4 +1,4 @@
-"""Keyed BLAKE2b of short texts, many at a time: the blind index of `store.keyring`, equal bit by bit.
+"""Keyed BLAKE2b of short texts, many at a time: the blind index of `store.people.keyring`, equal bit by bit.
 
 A key fills the first block (RFC 7693 §2.8), so that the state behind it is worked out once a key; each text of at most
 64 bytes then takes one block. Texts stand in the lanes of vector registers, LANES at a time.

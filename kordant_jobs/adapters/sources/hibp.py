@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints,
 
 from kordant_jobs.adapters.breach_catalogue import HibpBreach
 from kordant_jobs.adapters.sources.http import HttpLimits, HttpSource, Reply, Session, SourceFailed
-from kordant_jobs.domain.breaches import Breach, BreachSource
-from kordant_jobs.domain.exposures import Source, UnknownReason
+from kordant_jobs.domain.darkwatch.breaches import Breach, BreachSource
+from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason
 from kordant_jobs.domain.identifiers import IdentifierKind, sha1_hex
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Finding, Question, SourceTerms

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Answer, Finding, Question, SourceTerms

@@ -12,8 +12,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter
 
 from kordant_jobs.adapters.sources.http import HttpLimits, HttpSource, Reply, Session, SourceFailed
-from kordant_jobs.domain.breaches import Breach, BreachSource
-from kordant_jobs.domain.exposures import Source, UnknownReason
+from kordant_jobs.domain.darkwatch.breaches import Breach, BreachSource
+from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.ports import Finding, Question, SourceTerms
 

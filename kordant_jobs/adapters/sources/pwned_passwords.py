@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kordant_jobs.adapters.sources.http import HttpLimits, HttpSource, Session, SourceFailed
-from kordant_jobs.domain.exposures import UnknownReason
+from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import PermanentError, SourceUnavailable
 from kordant_jobs.ports import Finding, Question

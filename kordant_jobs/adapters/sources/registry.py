@@ -9,7 +9,7 @@ from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.leakcheck import LeakCheck
 from kordant_jobs.adapters.sources.pwned_passwords import PwnedPasswordsCorpus, PwnedPasswordsRange
 from kordant_jobs.adapters.sources.xposedornot import XposedOrNot
-from kordant_jobs.domain.exposures import Source
+from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.ports import ExposureSource
 from kordant_jobs.settings import Settings
 

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from kordant_jobs.adapters.sources.http import HttpSource, Reply, Session, SourceFailed
-from kordant_jobs.domain.breaches import Breach, BreachSource
-from kordant_jobs.domain.exposures import Source, UnknownReason
+from kordant_jobs.domain.darkwatch.breaches import Breach, BreachSource
+from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Finding, Question

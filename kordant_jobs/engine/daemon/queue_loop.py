@@ -14,8 +14,8 @@ from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.runs import RunHistory, RunStarter, RunWatcher
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.postgres.database import create_engine
 from kordant_jobs.settings import load_settings
-from kordant_jobs.store.database import create_engine
 
 
 def dispatch_queue(

@@ -12,8 +12,8 @@ from kordant_jobs.engine.dagster_private import dagster_home, run_files
 from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.retention import Keep, Pruned, prune
+from kordant_jobs.postgres.database import create_engine
 from kordant_jobs.settings import Settings
-from kordant_jobs.store.database import create_engine
 
 log = logging.getLogger(__name__)
 

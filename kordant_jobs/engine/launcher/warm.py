@@ -36,8 +36,8 @@ from kordant_jobs.engine.launcher.protocol import listen, socket_path
 from kordant_jobs.engine.launcher.run import Cause, Run
 from kordant_jobs.engine.runs import RETURNING
 from kordant_jobs.errors import KordantError, SetupError
+from kordant_jobs.postgres import database
 from kordant_jobs.settings import Settings, load_settings
-from kordant_jobs.store import database
 
 LAST_WORDS_S = 3.0
 """Between SIGTERM and SIGKILL to a run when the process ends: to write that it was stopped."""

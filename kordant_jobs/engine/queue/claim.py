@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from kordant_jobs.catalog import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim_rules import HANDICAP, Room, plan_runs
-from kordant_jobs.store import attempts, leases, waiting
-from kordant_jobs.store.leases import Lease
-from kordant_jobs.store.waiting import Waiting, Want
+from kordant_jobs.engine.store import attempts, leases, waiting
+from kordant_jobs.engine.store.leases import Lease
+from kordant_jobs.engine.store.waiting import Waiting, Want
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kordant_jobs.catalog import JobRow
-from kordant_jobs.domain.requests import Priority
-from kordant_jobs.store.waiting import Waiting
+from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine.store.waiting import Waiting
 
 HANDICAP: Mapping[Priority, timedelta] = {
     Priority.CRITICAL: timedelta(0),

@@ -19,7 +19,6 @@ from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.catalog import BY_NAME, PARTIES, JobRow, PartyRate
 from kordant_jobs.domain.payloads import Payload
-from kordant_jobs.domain.requests import Cause, Outcome
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.claim import Claim, claim
 from kordant_jobs.engine.queue.clock import Clock
@@ -27,11 +26,12 @@ from kordant_jobs.engine.queue.listen import Listener
 from kordant_jobs.engine.queue.orders import order_for, sort_out
 from kordant_jobs.engine.queue.pace import Pace, Step
 from kordant_jobs.engine.queue.retry_rules import Ended
+from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import CANCELED, LOST, RETURNING, RunEnd, RunHistory, RunStarter, RunWatcher
+from kordant_jobs.engine.store import attempts, leases, requests, running, waiting
+from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.errors import DatabaseUnavailable, PermanentError, TransientError
-from kordant_jobs.observability.redaction import redact_foreign
-from kordant_jobs.store import attempts, leases, requests, running, waiting
-from kordant_jobs.store.attempts import Move, Running
+from kordant_jobs.redaction import redact_foreign
 
 log = logging.getLogger(__name__)
 

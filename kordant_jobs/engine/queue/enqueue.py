@@ -15,11 +15,11 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.catalog import BY_NAME, JobRow
 from kordant_jobs.domain.payloads import Payload
-from kordant_jobs.domain.requests import Priority
+from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine.store import arrivals
+from kordant_jobs.engine.store.arrivals import Merge, NewRequest
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.observability.redaction import redact
-from kordant_jobs.store import arrivals
-from kordant_jobs.store.arrivals import Merge, NewRequest
+from kordant_jobs.redaction import redact
 
 ONE_DAY = timedelta(days=1)
 

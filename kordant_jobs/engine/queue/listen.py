@@ -12,7 +12,7 @@ import psycopg2
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.store.requests import CHANNEL
+from kordant_jobs.engine.store.requests import CHANNEL
 
 
 class Listener:

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.requests import Priority, RequestStatus
+from kordant_jobs.engine.requests import Priority, RequestStatus
+from kordant_jobs.engine.store import attempts, requests
+from kordant_jobs.engine.store.attempts import Attempt
+from kordant_jobs.engine.store.requests import Filter, Request
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store import attempts, requests
-from kordant_jobs.store.attempts import Attempt
-from kordant_jobs.store.requests import Filter, Request
 
 DEAD = (RequestStatus.DEAD,)
 OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.payloads import Payload
-from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.job_rows import limit_tags
 from kordant_jobs.engine.queue.claim import Claim
 from kordant_jobs.engine.queue.recorded import StartedByDagster, claimed_payload
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG, lease_tags
+from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.runs import RunOrder
+from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.attempts import Move, Running
 
 PRIORITY_TAG = "kordant/priority"
 ATTEMPT_TAG = "kordant/attempt"

@@ -11,12 +11,12 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from kordant_jobs.catalog import DEFAULT_RETRIES, JobRow
-from kordant_jobs.domain.requests import Cause, Outcome
 from kordant_jobs.engine.queue.retry_rules import Ended, next_state
+from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import RETURNING, RunEnd
-from kordant_jobs.observability.redaction import redact
-from kordant_jobs.store import attempts, leases
-from kordant_jobs.store.attempts import Move, Running
+from kordant_jobs.engine.store import attempts, leases
+from kordant_jobs.engine.store.attempts import Move, Running
+from kordant_jobs.redaction import redact
 
 ERROR_LENGTH = 500
 LOST_TEXT = "the run was lost: nobody kept its lease alive (killed, paused, or cut off from the database)."

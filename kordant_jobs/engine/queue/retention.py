@@ -16,10 +16,12 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.domain.requests import RequestStatus
+from kordant_jobs.engine.requests import RequestStatus
+from kordant_jobs.engine.store import history, requests
+from kordant_jobs.engine.store.tables import idempotency_keys
+from kordant_jobs.postgres.schema import DAGSTER_SCHEMA, SCHEMA
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import history, requests, schedule_progress
-from kordant_jobs.store.schema import DAGSTER_SCHEMA, SCHEMA, idempotency_keys
+from kordant_jobs.store.schedules import progress as schedule_progress
 
 BULK = 10_000
 """Rows deleted in one transaction: about 0.3 s."""

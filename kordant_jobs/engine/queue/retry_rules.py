@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kordant_jobs.catalog import Backoff, RetryPolicy
-from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
+from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 
 RETRY_AFTER_MOST_S = 86_400.0
 """A source that asks for longer is asked again tomorrow."""

@@ -17,12 +17,12 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.catalog import JobRow
 from kordant_jobs.domain.payloads import Payload
-from kordant_jobs.domain.requests import Outcome, RequestStatus
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.store import arrivals, attempts, leases, requests
-from kordant_jobs.store.arrivals import NewRequest
-from kordant_jobs.store.attempts import Move, Running
-from kordant_jobs.store.leases import Lease, LeaseLost
+from kordant_jobs.engine.requests import Outcome, RequestStatus
+from kordant_jobs.engine.store import arrivals, attempts, leases, requests
+from kordant_jobs.engine.store.arrivals import NewRequest
+from kordant_jobs.engine.store.attempts import Move, Running
+from kordant_jobs.engine.store.leases import Lease, LeaseLost
 
 LEASE_S = 15.0
 """How long a run may be silent (paused, cut off) before its work is given to another."""

@@ -12,17 +12,17 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.sources.registry import Sources
-from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.domain.payloads import DarkwatchScan
-from kordant_jobs.domain.requests import Priority
 from kordant_jobs.engine.queue.enqueue import enqueue
+from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine.store.arrivals import Merge
 from kordant_jobs.jobs.darkwatch_scan.drops import now_of
 from kordant_jobs.jobs.darkwatch_scan.rules.asking import RECHECK_AFTER, source_verdict
 from kordant_jobs.ports import Answer, ExposureSource
-from kordant_jobs.store import breach_lookups, scans, source_checks
-from kordant_jobs.store.arrivals import Merge
-from kordant_jobs.store.source_checks import Want
+from kordant_jobs.store.darkwatch import breach_lookups, scans, source_checks
+from kordant_jobs.store.darkwatch.source_checks import Want
 
 LATER = timedelta(seconds=30)
 """The least pause between two scans that only finish what sources left."""

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
 from kordant_jobs.adapters.dumps import DumpLimits, content_sha256
-from kordant_jobs.domain.exposures import DumpStatus
+from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.errors import DumpUnreadable
-from kordant_jobs.observability.redaction import redact
-from kordant_jobs.store import breaches, dumps
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.redaction import redact
+from kordant_jobs.store.darkwatch import breaches, dumps
+from kordant_jobs.store.people.keyring import Keyring
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.catalog import BY_NAME
-from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.darkwatch_scan import service
@@ -26,8 +26,8 @@ from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
 from kordant_jobs.jobs.darkwatch_scan.service import JOB, ChunkResult, Recorded, ScanPlan
 from kordant_jobs.ports import BreachCatalogue
 from kordant_jobs.settings import Settings
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.scans import Scope
+from kordant_jobs.store.darkwatch.scans import Scope
+from kordant_jobs.store.people.keyring import Keyring
 
 PARTITIONS_START = "2026-01-01"
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.domain.breaches import Breach
-from kordant_jobs.domain.exposures import Source
+from kordant_jobs.domain.darkwatch.breaches import Breach
+from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan.drops import now_of
 from kordant_jobs.jobs.darkwatch_scan.rules.asking import same_breach
 from kordant_jobs.ports import ExposureSource, Finding
-from kordant_jobs.store import breach_lookups
+from kordant_jobs.store.darkwatch import breach_lookups
 
 
 def resolve(source: ExposureSource, findings: Sequence[Finding], *, db: Engine) -> dict[str, str]:

@@ -17,13 +17,13 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.exposures import Source
+from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.domain.payloads import DarkwatchScan
-from kordant_jobs.domain.requests import Priority
 from kordant_jobs.engine.queue.enqueue import enqueue
+from kordant_jobs.engine.requests import Priority
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store import new_data
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.darkwatch import new_data
+from kordant_jobs.store.people.keyring import Keyring
 
 MAX_BYTES = 4 << 20
 """100,000 suffixes are 3.8 MB; a range holds a few hundred."""

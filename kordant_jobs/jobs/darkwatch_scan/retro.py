@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.corpus import SECRETS
 from kordant_jobs.adapters.dumps import BlindBatch
 from kordant_jobs.jobs.darkwatch_scan.telling import tell
-from kordant_jobs.store import scans
-from kordant_jobs.store.dumps import DumpRow
+from kordant_jobs.store.darkwatch import scans
+from kordant_jobs.store.darkwatch.dumps import DumpRow
 
 TELL_EVERY_S = 1.0
 """Found ones wait for others at most this long while a dump is read: some hundred a transaction, not one."""

@@ -17,8 +17,9 @@ from sqlalchemy import Connection, Engine
 from kordant_jobs.adapters.breach_catalogue import parse_catalogue
 from kordant_jobs.adapters.corpus import Corpus, Items
 from kordant_jobs.adapters.sources.registry import Sources
-from kordant_jobs.domain.exposures import DumpStatus, Source
-from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.domain.darkwatch.exposures import DumpStatus, Source
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import CatalogueUnreadable, DumpUnreadable, SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan import asked, rules
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dropped
@@ -26,9 +27,8 @@ from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion
 from kordant_jobs.jobs.darkwatch_scan.retro import Watch
 from kordant_jobs.jobs.darkwatch_scan.telling import tell
 from kordant_jobs.ports import BreachCatalogue
-from kordant_jobs.store import breaches, dumps, new_data, scans
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.progress import Progress
+from kordant_jobs.store.darkwatch import breaches, dumps, new_data, scans
+from kordant_jobs.store.people.keyring import Keyring
 
 JOB = "darkwatch_scan"
 

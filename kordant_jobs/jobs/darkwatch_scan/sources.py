@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.catalog import SOURCE_RATES, PartyRate, rate_of_rpm
-from kordant_jobs.domain.exposures import Source, UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind, sha1_hex
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan.asked import Asked, want_of
@@ -25,10 +25,10 @@ from kordant_jobs.jobs.darkwatch_scan.drops import now_of
 from kordant_jobs.jobs.darkwatch_scan.naming import resolve
 from kordant_jobs.jobs.darkwatch_scan.rules.asking import retry_delay_s
 from kordant_jobs.ports import Answer, ExposureSource, Finding, Question
-from kordant_jobs.store import breach_lookups, scans, source_checks, source_states
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.source_checks import Found
-from kordant_jobs.store.source_states import TERMS_TTL, Admission
+from kordant_jobs.store.darkwatch import breach_lookups, scans, source_checks, source_states
+from kordant_jobs.store.darkwatch.source_checks import Found
+from kordant_jobs.store.darkwatch.source_states import TERMS_TTL, Admission
+from kordant_jobs.store.people.keyring import Keyring
 
 BATCH = 50
 """Questions between two looks at the rate and at the clock."""

@@ -8,9 +8,9 @@ from datetime import date
 import polars as pl
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.jobs.darkwatch_scan import rules
-from kordant_jobs.store import judging
+from kordant_jobs.store.darkwatch import judging
 
 
 def tell(connection: Connection, *, today: date, provisional: bool = False) -> int:

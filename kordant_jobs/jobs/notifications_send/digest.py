@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.breaches import BreachSource
-from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.darkwatch.breaches import BreachSource
+from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
-from kordant_jobs.domain.notifications import Held
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.notifications.choices import Held
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import kind_word, one_line, severity_word
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.wording import Wording, wording

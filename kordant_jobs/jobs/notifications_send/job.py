@@ -17,7 +17,7 @@ from kordant_jobs.jobs.notifications_send.rules import Rate
 from kordant_jobs.jobs.notifications_send.service import JOB
 from kordant_jobs.ports import MailTransport
 from kordant_jobs.settings import Settings
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
 
 
 class SendConfig(dg.Config):

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.alerts import Channel, OutboxStatus
-from kordant_jobs.store import notification_choices, outbox
-from kordant_jobs.store.notification_choices import AddressKey
-from kordant_jobs.store.outbox import Claim, Mark
+from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
+from kordant_jobs.store.notifications import choices as notification_choices
+from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.notifications.choices import AddressKey
+from kordant_jobs.store.notifications.outbox import Claim, Mark
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.breaches import BreachSource
-from kordant_jobs.domain.exposures import SecretKind, Source
+from kordant_jobs.domain.darkwatch.breaches import BreachSource
+from kordant_jobs.domain.darkwatch.exposures import SecretKind, Source
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.parcel import Opened
-from kordant_jobs.store.outbox import LetterRow
+from kordant_jobs.store.notifications.outbox import LetterRow
 from kordant_jobs.wording import Wording, wording
 
 TITLE_MAX = 80

@@ -14,7 +14,7 @@ from typing import Any
 from email_validator import EmailNotValidError, validate_email
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.digest import Digest, write_digest
 from kordant_jobs.jobs.notifications_send.letter import Letter, write_letter
 from kordant_jobs.jobs.notifications_send.parcel import Parcel

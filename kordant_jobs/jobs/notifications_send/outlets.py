@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from kordant_jobs.adapters.mail.dkim import DkimSigner
 from kordant_jobs.adapters.messengers import Messengers
-from kordant_jobs.domain.alerts import Channel
+from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.jobs.notifications_send.mail import Sender, compose
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.jobs.notifications_send.report_letter import ReportLinks
@@ -25,7 +25,7 @@ from kordant_jobs.ports import (
     Transport,
 )
 from kordant_jobs.settings import Settings
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
 
 Message = TypeVar("Message", bound=OutgoingMail | OutgoingPush | OutgoingText)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.notifications import Category
-from kordant_jobs.store.outbox import LetterRow
-from kordant_jobs.store.report_notices import ReportNoticeRow
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.notifications.choices import Category
+from kordant_jobs.store.notifications.outbox import LetterRow
+from kordant_jobs.store.reports.notices import ReportNoticeRow
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.notifications_send.mail import Sender, texts_of
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.jobs.notifications_send.service import opened
-from kordant_jobs.store import report_notices
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.reports import notices as report_notices
 
 
 def preview(

@@ -21,12 +21,14 @@ from sqlalchemy import Connection
 from kordant_jobs.adapters.http_delivery import Act
 from kordant_jobs.adapters.mail.replies import NO_SUCH_ADDRESS
 from kordant_jobs.adapters.sms.errors import LATER
-from kordant_jobs.domain.alerts import Channel, OutboxStatus
-from kordant_jobs.domain.receipts import ARRIVED, LOST, Receipt, ReceiptState, Remedy, moves_on
+from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
+from kordant_jobs.domain.notifications.receipts import ARRIVED, LOST, Receipt, ReceiptState, Remedy, moves_on
 from kordant_jobs.jobs.notifications_send.service import opened
-from kordant_jobs.store import notification_choices, receipts, report_notices
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.receipts import Standing
+from kordant_jobs.store.notifications import choices as notification_choices
+from kordant_jobs.store.notifications import receipts
+from kordant_jobs.store.notifications.receipts import Standing
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.reports import notices as report_notices
 
 RETRY_LATER = timedelta(minutes=30)
 RETRIES_MAX = 2

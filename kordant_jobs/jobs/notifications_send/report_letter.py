@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from kordant_jobs.domain.exposures import Verdict
-from kordant_jobs.domain.reports import LINK_LASTS, report_link
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.darkwatch.exposures import Verdict
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.domain.reports.retention import LINK_LASTS, report_link
 from kordant_jobs.jobs.notifications_send.letter import one_line
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.report_notices import ReportNoticeRow
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.reports.notices import ReportNoticeRow
 from kordant_jobs.wording import Wording, wording
 
 ONE_DAY = timedelta(days=1)

@@ -15,7 +15,8 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.alerts import OutboxStatus
+from kordant_jobs.domain.notifications.alerts import OutboxStatus
+from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KeyringError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send import pace, rules
 from kordant_jobs.jobs.notifications_send.ledger import Gone, Ledger
@@ -23,12 +24,12 @@ from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress
 from kordant_jobs.jobs.notifications_send.outlets import Outlet
 from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.ports import DeliveryOutcome
-from kordant_jobs.store import outbox, report_notices
-from kordant_jobs.store.keyring import Keyring, Sealed, SubscriberKeys
-from kordant_jobs.store.notification_choices import AddressKey
-from kordant_jobs.store.outbox import Claim, LetterRow, Mark
-from kordant_jobs.store.progress import Progress
-from kordant_jobs.store.report_notices import ReportNoticeRow
+from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.notifications.choices import AddressKey
+from kordant_jobs.store.notifications.outbox import Claim, LetterRow, Mark
+from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.reports import notices as report_notices
+from kordant_jobs.store.reports.notices import ReportNoticeRow
 
 JOB = "notifications_send"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import one_line, subject_of
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.jobs.notifications_send.report_letter import report_subject

@@ -8,10 +8,10 @@ import hmac
 from dataclasses import dataclass
 from uuid import UUID
 
-from kordant_jobs.domain.alerts import Channel
-from kordant_jobs.domain.notifications import Category
+from kordant_jobs.domain.notifications.alerts import Channel
+from kordant_jobs.domain.notifications.choices import Category
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
 
 PURPOSE = "unsubscribe"
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kordant_jobs.domain.breaches import BreachSource
-from kordant_jobs.domain.exposures import Source, Verdict
+from kordant_jobs.domain.darkwatch.breaches import BreachSource
+from kordant_jobs.domain.darkwatch.exposures import Source, Verdict
 from kordant_jobs.jobs.reports_generate import rules
 from kordant_jobs.jobs.reports_generate.rules import ClosedLine, CloseReason, ReportFigures, SourceLine
 from kordant_jobs.wording import Wording

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from markupsafe import Markup, escape
 
-from kordant_jobs.domain.alerts import Severity
+from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.jobs.reports_generate import rules
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind
 from kordant_jobs.wording import Wording

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from kordant_jobs.domain.breaches import BreachSource
-from kordant_jobs.domain.exposures import SecretKind, Source, UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.breaches import BreachSource
+from kordant_jobs.domain.darkwatch.exposures import SecretKind, Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.reports_generate import charts, rules
 from kordant_jobs.jobs.reports_generate.changes import (
     MENTION_MAX,

@@ -1,4 +1,4 @@
-"""The figures of many reports at once, from the frames of `store.reports`. No database and no clock."""
+"""The figures of many reports at once, from the frames of `store.reports.reports`. No database and no clock."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.exposures import Source, Verdict
+from kordant_jobs.domain.darkwatch.exposures import Source, Verdict
+from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.jobs.reports_generate.rules import (
     PERIODS_BACK,
     ClosedLine,
@@ -21,7 +21,7 @@ from kordant_jobs.jobs.reports_generate.rules import (
     SourceLine,
     period_before,
 )
-from kordant_jobs.store.reports import ReportFacts
+from kordant_jobs.store.reports.reports import ReportFacts
 
 if TYPE_CHECKING:
     import pandas as pd

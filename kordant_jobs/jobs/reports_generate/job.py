@@ -15,16 +15,16 @@ from pydantic import Field
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME, SCHEDULES
-from kordant_jobs.domain.schedules import Cadence
-from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.schedules.rows import Cadence
 from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.reports_generate import service
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind
 from kordant_jobs.jobs.reports_generate.service import JOB, ReportScope, ReportSummary
 from kordant_jobs.ports import ReportStorage
-from kordant_jobs.store import report_retention
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.reports import retention as report_retention
 
 CHUNKS_MAX = 8
 """Chunks of one run: a mapped op costs about 20 ms and 11 kB of event log, so a chunk is many reports, not one."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.reports_generate.content import ReportContent
 from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage, lay_out
 from kordant_jobs.wording import wording

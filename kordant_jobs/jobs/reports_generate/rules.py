@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.exposures import Verdict
+from kordant_jobs.domain.darkwatch.exposures import Verdict
+from kordant_jobs.domain.notifications.alerts import Severity
 
 EDITION = 2
 """Counts up whenever the report's looks or words change so much that old ones should be made again."""

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.reports import storage_key
+from kordant_jobs.domain.reports.retention import storage_key
+from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KeyringError, SetupError, TransientError
 from kordant_jobs.jobs.reports_generate.content import Opened, write_report
 from kordant_jobs.jobs.reports_generate.figures import figures_of
@@ -20,10 +21,11 @@ from kordant_jobs.jobs.reports_generate.pool import Renderers
 from kordant_jobs.jobs.reports_generate.renderer import page_of
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures, is_told, period_before
 from kordant_jobs.ports import ReportStorage
-from kordant_jobs.store import report_notices, report_retention, reports
-from kordant_jobs.store.keyring import Keyring, Sealed, SubscriberKeys
-from kordant_jobs.store.progress import Progress
-from kordant_jobs.store.reports import ReportFacts, ReportRow
+from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.reports import notices as report_notices
+from kordant_jobs.store.reports import reports
+from kordant_jobs.store.reports import retention as report_retention
+from kordant_jobs.store.reports.reports import ReportFacts, ReportRow
 
 JOB = "reports_generate"
 

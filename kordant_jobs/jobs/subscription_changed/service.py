@@ -11,13 +11,15 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.domain.payloads import DarkwatchScan
-from kordant_jobs.domain.requests import Priority
-from kordant_jobs.domain.subscriptions import SubscriptionStatus
+from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.enqueue import enqueue
+from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine.store import requests
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store import due_slots, requests, subscriptions
-from kordant_jobs.store.due_slots import Slot
+from kordant_jobs.store.people import subscriptions
+from kordant_jobs.store.schedules import due_slots
+from kordant_jobs.store.schedules.due_slots import Slot
 
 JOB = "subscription_changed"
 SCAN = DarkwatchScan.job

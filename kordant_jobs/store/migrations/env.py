@@ -1,10 +1,10 @@
-"""Alembic's way into our schema. Run through `store.database.upgrade`, which brings the connection."""
+"""Alembic's way into our schema. Run through `store.migrate.upgrade`, which brings the connection."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from kordant_jobs.store.schema import SCHEMA, metadata
+from kordant_jobs.store.tables import SCHEMA, metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

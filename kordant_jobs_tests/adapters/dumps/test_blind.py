@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from kordant_jobs.adapters.dumps import Blinder, DumpLimits, DumpShape, open_dump
 from kordant_jobs.adapters.dumps.model import SecretKind
-from kordant_jobs.demo.dump_files import write_dumps
-from kordant_jobs.demo.population import make_population
-from kordant_jobs.domain.blinding import BlindingKey
+from kordant_jobs.domain.identifiers.blinding import BlindingKey
+from kordant_jobs.lab.world.dump_files import write_dumps
+from kordant_jobs.lab.world.population import make_population
 
 KEY = BlindingKey(key=bytes(range(32)))
 BLINDER = Blinder(KEY)

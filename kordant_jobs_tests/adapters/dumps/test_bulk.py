@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kordant_jobs.adapters.dumps.bulk import canonical_rows
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
-from kordant_jobs_tests.domain.test_identifiers import raw_values
+from kordant_jobs_tests.domain.identifiers.test_identifiers import raw_values
 
 _junk = st.text(st.sampled_from(" \t\x1c\x85\u00a0\u200b@.-_aAzZ09éß•\x00'\"xn-İK"), max_size=24)
 _labels = st.sampled_from(["a", "xn--bcher-kva", "xn--", "b" * 63, "b" * 64, "a--b", "-a", "9", "Com", "ü"])

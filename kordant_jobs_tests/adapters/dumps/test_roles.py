@@ -14,8 +14,8 @@ from stdnum import luhn
 
 from kordant_jobs.adapters.dumps import Blinder, DumpShape, Role, open_dump
 from kordant_jobs.adapters.dumps.columns import role_by_content, role_by_name
-from kordant_jobs.domain.blinding import BlindingKey
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
+from kordant_jobs.domain.identifiers.blinding import BlindingKey
 from kordant_jobs_tests.adapters.dumps.planted import LIMITS, read
 
 HEADER = [

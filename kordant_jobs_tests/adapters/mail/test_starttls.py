@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from kordant_jobs.adapters.mail import SmtpTransport
-from kordant_jobs.adapters.mail.fake import FakeSmtpServer
 from kordant_jobs.adapters.mail.smtp import SmtpServer
 from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.lab.fakes.smtp import FakeSmtpServer
 from kordant_jobs.ports import DeliveryOutcome
 from kordant_jobs_tests.adapters.mail.test_transports import mail
 

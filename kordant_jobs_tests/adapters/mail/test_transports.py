@@ -13,8 +13,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from kordant_jobs.adapters.mail import MaildirTransport, SmtpTransport, parse_smtp_url
-from kordant_jobs.adapters.mail.fake import FakeSmtpServer
 from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.lab.fakes.smtp import FakeSmtpServer
 from kordant_jobs.ports import DeliveryOutcome, MailTransport, OutgoingMail
 
 DELIVERED = DeliveryOutcome.DELIVERED

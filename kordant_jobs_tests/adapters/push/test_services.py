@@ -11,13 +11,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from kordant_jobs.adapters.fake_http import Answer
 from kordant_jobs.adapters.push import ApnsTransport, FcmTransport, WebPushTransport
-from kordant_jobs.adapters.push.fake import FakeApns, FakeFcm, FakeWebPush, apns_error, fcm_error, pem
 from kordant_jobs.adapters.push.web_push import parse_subscription
 from kordant_jobs.adapters.sms import TwilioAccount, TwilioTransport
-from kordant_jobs.adapters.sms.fake import FakeTwilio, twilio_error
 from kordant_jobs.errors import SettingsError, SourceUnavailable
+from kordant_jobs.lab.fakes.http import Answer
+from kordant_jobs.lab.fakes.push import FakeApns, FakeFcm, FakeWebPush, apns_error, fcm_error, pem
+from kordant_jobs.lab.fakes.sms import FakeTwilio, twilio_error
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush, OutgoingText, Transport
 from kordant_jobs.settings import Settings
 

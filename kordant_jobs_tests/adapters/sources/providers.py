@@ -14,13 +14,13 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
-from kordant_jobs.adapters.sources.fakes.hibp import TEST_DOMAIN, TEST_KEY, FakeHibp
-from kordant_jobs.adapters.sources.fakes.others import FakeLeakCheck, FakeXposedOrNot
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.http import HttpLimits, HttpSource
 from kordant_jobs.adapters.sources.leakcheck import LeakCheck
 from kordant_jobs.adapters.sources.xposedornot import XposedOrNot
 from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.lab.fakes.sources.hibp import TEST_DOMAIN, TEST_KEY, FakeHibp
+from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakeXposedOrNot
 from kordant_jobs.ports import Question
 
 REAL = os.environ.get("KORDANT_TEST_REAL_SOURCES") == "1"

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from kordant_jobs.adapters.sources.fakes.hibp import FakeHibp
-from kordant_jobs.domain.exposures import Verdict
+from kordant_jobs.domain.darkwatch.exposures import Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.lab.fakes.sources.hibp import FakeHibp
 from kordant_jobs_tests.adapters.sources.providers import NAMES, REAL, about, provider, source_at
 
 KEYED = {"hibp_range", "leakcheck_pro"}

@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from kordant_jobs.adapters.sources.fakes.faults import RETRY_AFTER_S, Fault, FaultyServer
-from kordant_jobs.adapters.sources.fakes.hibp import TEST_DOMAIN, FakeHibp
 from kordant_jobs.adapters.sources.http import HttpLimits
 from kordant_jobs.adapters.sources.pwned_passwords import PwnedPasswordsRange
-from kordant_jobs.domain.exposures import UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.exposures import UnknownReason, Verdict
 from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.lab.fakes.sources.faults import RETRY_AFTER_S, Fault, FaultyServer
+from kordant_jobs.lab.fakes.sources.hibp import TEST_DOMAIN, FakeHibp
 from kordant_jobs_tests.adapters.sources.providers import NAMES, PATIENT, QUICK, about, source_at
 
 WHY = {

@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from kordant_jobs.adapters.sources import hibp, http, leakcheck
-from kordant_jobs.adapters.sources.fakes.hibp import ACCOUNTS, TEST_DOMAIN, TEST_KEY, FakeHibp, breach
 from kordant_jobs.adapters.sources.hibp import Hibp
-from kordant_jobs.domain.exposures import UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.exposures import UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind, sha1_hex
 from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.lab.fakes.sources.hibp import ACCOUNTS, TEST_DOMAIN, TEST_KEY, FakeHibp, breach
 from kordant_jobs_tests.adapters.sources.providers import REAL, about
 
 SHOWN = {

@@ -9,14 +9,14 @@ import pytest
 from pydantic import SecretStr
 
 from kordant_jobs.adapters.sources import pwned_passwords
-from kordant_jobs.adapters.sources.fakes.others import FakeLeakCheck, FakePwnedPasswords, FakeXposedOrNot
-from kordant_jobs.adapters.sources.fakes.server import FakeServer, Told
 from kordant_jobs.adapters.sources.leakcheck import LeakCheck
 from kordant_jobs.adapters.sources.pwned_passwords import PwnedPasswordsCorpus, PwnedPasswordsRange, password_hash
 from kordant_jobs.adapters.sources.xposedornot import XposedOrNot
-from kordant_jobs.domain.exposures import UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.exposures import UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import PermanentError, SourceUnavailable
+from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakePwnedPasswords, FakeXposedOrNot
+from kordant_jobs.lab.fakes.sources.server import FakeServer, Told
 from kordant_jobs_tests.adapters.sources.providers import REAL, about
 
 COUNTED = {"password": 9_545_824, "hunter2": 17_043, "": 3, "zzz": 1}

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from kordant_jobs.engine.daemon.leader import Leader
 from kordant_jobs.engine.daemon.loops import WakeEvent
 from kordant_jobs.engine.daemon.wake import EVENTS, Wake
-from kordant_jobs.store.database import dagster_url
+from kordant_jobs.postgres.database import dagster_url
 
 pytestmark = pytest.mark.slow  # seconds of imports a warm process: `pytest -m slow kordant_jobs_tests/engine`
 

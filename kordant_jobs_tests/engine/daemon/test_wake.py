@@ -12,7 +12,7 @@ from dagster_postgres import PostgresRunStorage
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.daemon.wake import BACKFILLS, EVENTS, RUNS, Wake
-from kordant_jobs.store import database
+from kordant_jobs.postgres import database
 
 
 @dataclass

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from kordant_jobs.engine.testing import FakeClock
-from kordant_jobs.store.requests import sync_catalogue
+from kordant_jobs.engine.store.requests import sync_catalogue
+from kordant_jobs.lab.engine import FakeClock
 from kordant_jobs_tests.engine.queue.toys import catalog
 
 

@@ -19,8 +19,8 @@ from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.queue.work import Done, complete
-from kordant_jobs.engine.testing import InlineRuns, Work
-from kordant_jobs.store import database
+from kordant_jobs.lab.engine import InlineRuns, Work
+from kordant_jobs.postgres import database
 from kordant_jobs_tests.engine.queue.toys import mails
 
 AT_ONCE = RetryPolicy(backoff=Backoff.FIXED, retries=100, first_s=0.01, jitter=0.0)

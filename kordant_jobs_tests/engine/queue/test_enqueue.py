@@ -12,13 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from kordant_jobs.domain.requests import Priority, RequestStatus
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many, enqueue_named
 from kordant_jobs.engine.queue.listen import Listener
-from kordant_jobs.engine.testing import FakeClock, drain, statuses
+from kordant_jobs.engine.requests import Priority, RequestStatus
+from kordant_jobs.engine.store.arrivals import Merge
+from kordant_jobs.engine.store.requests import Filter, find, get
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.arrivals import Merge
-from kordant_jobs.store.requests import Filter, find, get
+from kordant_jobs.lab.engine import FakeClock, drain, statuses
 from kordant_jobs_tests.engine.queue.toys import Toy, catalog
 
 ROWS = catalog()

@@ -14,9 +14,9 @@ from kordant_jobs.catalog import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim import claim
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.engine.queue.work import Done, complete, my_requests
-from kordant_jobs.engine.testing import FakeClock, drain
-from kordant_jobs.store import leases, running, waiting
-from kordant_jobs.store.leases import LeaseLost
+from kordant_jobs.engine.store import leases, running, waiting
+from kordant_jobs.engine.store.leases import LeaseLost
+from kordant_jobs.lab.engine import FakeClock, drain
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
 

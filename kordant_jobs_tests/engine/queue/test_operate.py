@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.requests import Cause, RequestStatus
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
-from kordant_jobs.engine.testing import FakeClock, Work, drain, statuses
+from kordant_jobs.engine.requests import Cause, RequestStatus
+from kordant_jobs.engine.store.requests import Filter, find
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.requests import Filter, find
+from kordant_jobs.lab.engine import FakeClock, Work, drain, statuses
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog
 
 ROWS = catalog()

@@ -7,14 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.requests import Priority, RequestStatus
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.pace import Pace
+from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.runs import RunEnd
-from kordant_jobs.engine.testing import FakeClock, Fault, InlineRuns, Work, drain
-from kordant_jobs.store.requests import Filter
-from kordant_jobs.store.running import report_progress
+from kordant_jobs.engine.store.requests import Filter
+from kordant_jobs.engine.store.running import report_progress
+from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, Work, drain
 from kordant_jobs_tests.engine.queue.asking import SEQUENTIAL, look, nothing, numbers, put
 from kordant_jobs_tests.engine.queue.toys import catalog
 

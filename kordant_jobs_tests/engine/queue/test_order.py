@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.requests import Priority, RequestStatus
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
-from kordant_jobs.engine.testing import FakeClock, InlineRuns, Work, drain, statuses
+from kordant_jobs.engine.requests import Priority, RequestStatus
+from kordant_jobs.lab.engine import FakeClock, InlineRuns, Work, drain, statuses
 from kordant_jobs_tests.engine.queue.asking import SEQUENTIAL, nothing, numbers, numbers_in, put
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.requests import RequestStatus
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
 from kordant_jobs.engine.queue.retention import Keep, Pruned, prune
-from kordant_jobs.engine.testing import FakeClock, drain, statuses
-from kordant_jobs.store import database
+from kordant_jobs.engine.requests import RequestStatus
+from kordant_jobs.lab.engine import FakeClock, drain, statuses
+from kordant_jobs.postgres import database
 from kordant_jobs_tests.conftest import copy_of, database_at
 from kordant_jobs_tests.engine.queue.test_operate import ROWS, fail
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kordant_jobs.catalog import Backoff, RetryPolicy
-from kordant_jobs.domain.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.queue import claim_rules, retry_rules
 from kordant_jobs.engine.queue.retry_rules import Ended, delay_s, next_state
-from kordant_jobs.engine.testing import FakeClock
+from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
+from kordant_jobs.lab.engine import FakeClock
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

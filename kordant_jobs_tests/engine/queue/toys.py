@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from kordant_jobs.catalog import JobRow, RetryPolicy
 from kordant_jobs.domain.payloads import Payload
-from kordant_jobs.domain.requests import Priority
+from kordant_jobs.engine.requests import Priority
 
 STEADY = RetryPolicy(jitter=0.0)
 

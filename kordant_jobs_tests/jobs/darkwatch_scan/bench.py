@@ -13,13 +13,13 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.dumps import DumpLimits
+from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.darkwatch_scan import service
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
 from kordant_jobs.jobs.darkwatch_scan.service import Recorded, ScanPlan
 from kordant_jobs.ports import BreachCatalogue
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.progress import Progress
-from kordant_jobs.store.scans import Scope
+from kordant_jobs.store.darkwatch.scans import Scope
+from kordant_jobs.store.people.keyring import Keyring
 
 SETTLED = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 

@@ -23,13 +23,14 @@ from sqlalchemy import Engine
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.dagster_home import prepare_dagster_home
-from kordant_jobs.cli.demo import new_subscribers
-from kordant_jobs.demo.catalogue import make_catalogue
-from kordant_jobs.demo.dump_files import write_dumps
-from kordant_jobs.demo.population import make_population
+from kordant_jobs.lab.demo import new_subscribers
+from kordant_jobs.lab.world.catalogue import make_catalogue
+from kordant_jobs.lab.world.dump_files import write_dumps
+from kordant_jobs.lab.world.population import make_population
+from kordant_jobs.postgres import database
 from kordant_jobs.settings import Settings
-from kordant_jobs.store import database, subscribers
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people import subscribers
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import SETTLED, Bench, bench_in
 
 pytestmark = pytest.mark.long

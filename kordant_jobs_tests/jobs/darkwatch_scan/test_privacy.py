@@ -19,15 +19,15 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
-from kordant_jobs.adapters.sources.fakes.hibp import TEST_KEY, FakeHibp
-from kordant_jobs.adapters.sources.fakes.others import FakeLeakCheck, FakePwnedPasswords
 from kordant_jobs.adapters.sources.registry import open_pwned_passwords, open_sources
 from kordant_jobs.domain.identifiers import sha1_hex
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
-from kordant_jobs.jobs.darkwatch_scan.webhook import PATH, range_webhook
+from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
+from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakePwnedPasswords
+from kordant_jobs.pages.range_notifications import PATH, range_webhook
 from kordant_jobs.settings import Settings, load_settings
-from kordant_jobs.store import source_checks
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.darkwatch import source_checks
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.triggers import price_list
 from kordant_jobs_tests.asgi import Client
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import bench_in

@@ -13,11 +13,9 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.adapters.sources.fakes.hibp import TEST_KEY, FakeHibp
-from kordant_jobs.adapters.sources.fakes.server import FakeServer
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources
-from kordant_jobs.domain.exposures import Source
+from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.domain.identifiers import sha1_hex
 from kordant_jobs.jobs.darkwatch_scan import service, sources
 from kordant_jobs.jobs.darkwatch_scan.range_notifications import (
@@ -27,10 +25,12 @@ from kordant_jobs.jobs.darkwatch_scan.range_notifications import (
     NotificationRefused,
     accept_range_notification,
 )
-from kordant_jobs.jobs.darkwatch_scan.webhook import PATH, range_webhook
-from kordant_jobs.store import database
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.scans import Scope
+from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
+from kordant_jobs.lab.fakes.sources.server import FakeServer
+from kordant_jobs.pages.range_notifications import PATH, range_webhook
+from kordant_jobs.postgres import database
+from kordant_jobs.store.darkwatch.scans import Scope
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.triggers import price_list
 from kordant_jobs_tests.asgi import Client
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in

@@ -14,12 +14,12 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus, CorpusWriter
 from kordant_jobs.catalog import SCHEDULES
+from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.darkwatch_scan import service
 from kordant_jobs.jobs.darkwatch_scan.service import ScanPlan
-from kordant_jobs.store import scheduler_config
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.progress import Progress
-from kordant_jobs.store.scans import Scope
+from kordant_jobs.store.darkwatch.scans import Scope
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
 from kordant_jobs_tests.jobs.people import subscribe
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kordant_jobs import redaction
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.breaches import Breach
-from kordant_jobs.domain.exposures import Judgement, JudgementReason, SecretKind, UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.breaches import Breach
+from kordant_jobs.domain.darkwatch.exposures import Judgement, JudgementReason, SecretKind, UnknownReason, Verdict
+from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.jobs.darkwatch_scan import rules
 from kordant_jobs.jobs.darkwatch_scan.rules import asking, judgement
-from kordant_jobs.observability import redaction
 
 RISING = [Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL]
 CLASSES = sorted(rules.CRITICAL_DATA | rules.HIGH_DATA | rules.MEDIUM_DATA | {"Email addresses", "Avatars"})

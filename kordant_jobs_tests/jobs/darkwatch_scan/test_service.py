@@ -11,13 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.drop_folder import DroppedFile
-from kordant_jobs.domain.breaches import Breach
-from kordant_jobs.domain.exposures import DumpStatus
+from kordant_jobs.domain.darkwatch.breaches import Breach
+from kordant_jobs.domain.darkwatch.exposures import DumpStatus
+from kordant_jobs.engine.store.progress import Progress, read_progress
 from kordant_jobs.jobs.darkwatch_scan.drops import register_file
-from kordant_jobs.store import breaches, dumps, subscribers
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.progress import Progress, read_progress
-from kordant_jobs.store.scans import Scope
+from kordant_jobs.store.darkwatch import breaches, dumps
+from kordant_jobs.store.darkwatch.scans import Scope
+from kordant_jobs.store.people import subscribers
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
 from kordant_jobs_tests.jobs.people import subscribe
 

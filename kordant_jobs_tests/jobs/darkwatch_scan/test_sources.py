@@ -15,24 +15,24 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.breach_catalogue import parse_catalogue
-from kordant_jobs.adapters.sources.fakes.faults import Fault, FaultyServer
-from kordant_jobs.adapters.sources.fakes.hibp import TEST_KEY, FakeHibp, breach
-from kordant_jobs.adapters.sources.fakes.others import FakeLeakCheck, FakeXposedOrNot
-from kordant_jobs.adapters.sources.fakes.server import FakeServer
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.http import HttpLimits
 from kordant_jobs.adapters.sources.leakcheck import LeakCheck
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.adapters.sources.xposedornot import XposedOrNot
-from kordant_jobs.domain.exposures import Source, UnknownReason
+from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.jobs.darkwatch_scan import service, sources
 from kordant_jobs.jobs.darkwatch_scan.asked import Asked, ask_later
 from kordant_jobs.jobs.darkwatch_scan.sources import Clock
+from kordant_jobs.lab.fakes.sources.faults import Fault, FaultyServer
+from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp, breach
+from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakeXposedOrNot
+from kordant_jobs.lab.fakes.sources.server import FakeServer
 from kordant_jobs.ports import Question
-from kordant_jobs.store import breaches, judging, source_checks, source_states
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.scans import Scope
+from kordant_jobs.store.darkwatch import breaches, judging, source_checks, source_states
+from kordant_jobs.store.darkwatch.scans import Scope
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
 from kordant_jobs_tests.jobs.people import subscribe
 
@@ -255,7 +255,7 @@ def test_a_breach_that_nobody_described_is_looked_up_once_and_then_told(world: W
     hidden = world.hibp.answer
 
     def without(asked: Any) -> Any:
-        from kordant_jobs.adapters.sources.fakes.server import Told
+        from kordant_jobs.lab.fakes.sources.server import Told
 
         return Told(status=404) if "/breach/" in asked.path else hidden(asked)
 

@@ -19,21 +19,24 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.http_delivery import IN_FLIGHT
 from kordant_jobs.adapters.mail import MaildirTransport
 from kordant_jobs.adapters.push import ApnsTransport, FcmTransport
-from kordant_jobs.adapters.push.fake import FakeApns, FakeFcm, apns_error, fcm_error
 from kordant_jobs.adapters.sms import TwilioTransport
-from kordant_jobs.adapters.sms.fake import FakeTwilio, twilio_error
-from kordant_jobs.domain.alerts import Channel, Severity
-from kordant_jobs.domain.notifications import Category, Mode
+from kordant_jobs.domain.notifications.alerts import Channel, Severity
+from kordant_jobs.domain.notifications.choices import Category, Mode
+from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.notifications_send import rules, service
 from kordant_jobs.jobs.notifications_send.mail import Sender
 from kordant_jobs.jobs.notifications_send.outlets import Outlet, mail_outlet, push_outlet, text_outlet
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe, read_token
+from kordant_jobs.lab.fakes.push import FakeApns, FakeFcm, apns_error, fcm_error
+from kordant_jobs.lab.fakes.sms import FakeTwilio, twilio_error
 from kordant_jobs.ports import Delivery, Transport
-from kordant_jobs.store import database, notification_choices, outbox
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.notification_choices import ChosenHours
-from kordant_jobs.store.progress import Progress
-from kordant_jobs.store.schema import contact_addresses, notification_outbox, subscriptions
+from kordant_jobs.postgres import database
+from kordant_jobs.store.notifications import choices as notification_choices
+from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.notifications.choices import ChosenHours
+from kordant_jobs.store.notifications.tables import contact_addresses, notification_outbox
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.tables import subscriptions
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 

@@ -14,7 +14,7 @@ from kordant_jobs.definitions import defs
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send.job import notifications_send
 from kordant_jobs.settings import Settings, load_settings
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kordant_jobs.adapters.mail.dkim import DkimSigner
-from kordant_jobs.domain.exposures import SecretKind
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.darkwatch.exposures import SecretKind
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import write_letter
 from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress, Sender
 from kordant_jobs.jobs.notifications_send.mail import compose as compose_parcel
@@ -25,8 +25,8 @@ from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import OutgoingMail
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.outbox import LetterRow
+from kordant_jobs.store.notifications.outbox import LetterRow
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.wording import wording
 
 NOW = datetime(2026, 6, 12, 15, 30, tzinfo=UTC)

@@ -16,15 +16,15 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.sms.twilio import signature_of
-from kordant_jobs.domain.alerts import Channel
-from kordant_jobs.domain.notifications import Category, Mode
-from kordant_jobs.domain.receipts import ReceiptState, Remedy
+from kordant_jobs.domain.notifications.alerts import Channel
+from kordant_jobs.domain.notifications.choices import Category, Mode
+from kordant_jobs.domain.notifications.receipts import ReceiptState, Remedy
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token, token_of
-from kordant_jobs.jobs.notifications_send.web import BODY_MAX, Doors, application
-from kordant_jobs.store import notification_choices
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.schema import contact_addresses, notification_outbox, suppressions
+from kordant_jobs.pages.app import BODY_MAX, Doors, application
+from kordant_jobs.store.notifications import choices as notification_choices
+from kordant_jobs.store.notifications.tables import contact_addresses, notification_outbox, suppressions
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.asgi import PUBLIC, Client
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach

@@ -18,21 +18,24 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.mail import MaildirTransport
 from kordant_jobs.adapters.report_storage import LocalReportStorage
-from kordant_jobs.domain.alerts import Channel
-from kordant_jobs.domain.notifications import Category, Mode
-from kordant_jobs.domain.reports import LINK_LASTS, report_link
+from kordant_jobs.domain.notifications.alerts import Channel
+from kordant_jobs.domain.notifications.choices import Category, Mode
+from kordant_jobs.domain.reports.retention import LINK_LASTS, report_link
 from kordant_jobs.errors import TransientError
 from kordant_jobs.jobs.notifications_send.mail import Sender
 from kordant_jobs.jobs.notifications_send.outlets import mail_outlet, push_outlet
 from kordant_jobs.jobs.notifications_send.preview import preview
 from kordant_jobs.jobs.notifications_send.report_letter import ReportLinks
-from kordant_jobs.jobs.notifications_send.web import Doors, application
+from kordant_jobs.pages.app import Doors, application
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush, ReportStorage
-from kordant_jobs.store import notification_choices, report_notices, reports, subscribers
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.reports import ReportRow
-from kordant_jobs.store.schema import notification_outbox
-from kordant_jobs.store.schema import reports as reports_table
+from kordant_jobs.store.notifications import choices as notification_choices
+from kordant_jobs.store.notifications.tables import notification_outbox
+from kordant_jobs.store.people import subscribers
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.reports import notices as report_notices
+from kordant_jobs.store.reports import reports
+from kordant_jobs.store.reports.reports import ReportRow
+from kordant_jobs.store.reports.tables import reports as reports_table
 from kordant_jobs_tests.asgi import Client
 from kordant_jobs_tests.jobs.notifications_send.test_channels import body, mails, person_with, rows, send, time_passes
 from kordant_jobs_tests.jobs.people import Person, subscribe

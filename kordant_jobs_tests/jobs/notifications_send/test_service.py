@@ -18,18 +18,22 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.mail import MaildirTransport, SmtpTransport, parse_smtp_url
-from kordant_jobs.adapters.mail.fake import FakeSmtpServer
-from kordant_jobs.domain.alerts import Channel
-from kordant_jobs.domain.exposures import SecretKind
+from kordant_jobs.domain.darkwatch.exposures import SecretKind
+from kordant_jobs.domain.notifications.alerts import Channel
+from kordant_jobs.engine.store.progress import Progress, read_progress
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.notifications_send import rules, service
 from kordant_jobs.jobs.notifications_send.mail import Sender
 from kordant_jobs.jobs.notifications_send.outlets import MARK_MAILS_EVERY, mail_outlet
+from kordant_jobs.lab.fakes.smtp import FakeSmtpServer
 from kordant_jobs.ports import Delivery, DeliveryOutcome, MailTransport, OutgoingMail
-from kordant_jobs.store import database, outbox, subscribers
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.progress import Progress, read_progress
-from kordant_jobs.store.schema import exposures, notification_outbox, subscriptions, watchlist_items
+from kordant_jobs.postgres import database
+from kordant_jobs.store.darkwatch.tables import exposures
+from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.notifications.tables import notification_outbox
+from kordant_jobs.store.people import subscribers
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.tables import subscriptions, watchlist_items
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.exposures import Verdict
+from kordant_jobs.domain.darkwatch.exposures import Verdict
+from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.jobs.reports_generate.content import Opened
 from kordant_jobs.jobs.reports_generate.rules import (
     ExposureLine,

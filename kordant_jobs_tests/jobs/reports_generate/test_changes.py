@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from kordant_jobs.domain.exposures import Verdict
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.darkwatch.exposures import Verdict
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.reports_generate.changes import changes, trend, trend_figure
 from kordant_jobs.jobs.reports_generate.rules import ClosedLine, CloseReason, ReportFigures
 from kordant_jobs.wording import wording

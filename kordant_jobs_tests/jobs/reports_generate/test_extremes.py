@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pikepdf
 import pytest
 
-from kordant_jobs.domain.subscriptions import Locale
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.reports_generate.content import ReportContent, write_report
 from kordant_jobs.jobs.reports_generate.layout import Pdf
 from kordant_jobs.jobs.reports_generate.renderer import render

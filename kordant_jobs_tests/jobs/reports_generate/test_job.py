@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.report_storage import LocalReportStorage
 from kordant_jobs.jobs.reports_generate.job import reports_generate
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 

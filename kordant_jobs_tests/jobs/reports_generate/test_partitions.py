@@ -7,8 +7,8 @@ from datetime import date
 import pytest
 
 from kordant_jobs.catalog import SCHEDULES
-from kordant_jobs.domain.cadence import due_anchors, period_of
-from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.schedules.cadence import due_anchors, period_of
 from kordant_jobs.jobs.reports_generate.job import partitions_of, tier_jobs
 from kordant_jobs.jobs.reports_generate.service import JOB
 

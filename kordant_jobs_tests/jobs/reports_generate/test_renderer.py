@@ -15,7 +15,7 @@ from pathlib import Path
 import pikepdf
 import pytest
 
-from kordant_jobs.domain.exposures import Verdict
+from kordant_jobs.domain.darkwatch.exposures import Verdict
 from kordant_jobs.jobs.reports_generate.content import Opened, write_report
 from kordant_jobs.jobs.reports_generate.layout import Pdf
 from kordant_jobs.jobs.reports_generate.renderer import html_of, render

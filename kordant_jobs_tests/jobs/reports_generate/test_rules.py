@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.exposures import Verdict
+from kordant_jobs.domain.darkwatch.exposures import Verdict
+from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind, grouped, overall, period_before
 from kordant_jobs_tests.jobs.reports_generate.samples import PHONE, exposure, figures, source
 

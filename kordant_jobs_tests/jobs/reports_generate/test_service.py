@@ -13,27 +13,23 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.report_storage import LocalReportStorage
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.exposures import Judgement, Verdict
+from kordant_jobs.domain.darkwatch.exposures import Judgement, Verdict
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import TransientError
 from kordant_jobs.jobs.reports_generate import service
 from kordant_jobs.jobs.reports_generate.figures import figures_of
 from kordant_jobs.jobs.reports_generate.pool import IN_PROCESS_MAX
 from kordant_jobs.jobs.reports_generate.rules import CloseReason, Period, ReportFigures, ReportKind, period_before
 from kordant_jobs.jobs.reports_generate.service import ReportScope, ReportSummary
-from kordant_jobs.store import reports as store_reports
-from kordant_jobs.store import subscribers
-from kordant_jobs.store.keyring import Keyring
-from kordant_jobs.store.progress import Progress
-from kordant_jobs.store.schema import (
-    exposures,
-    notification_outbox,
-    reports,
-    source_verdicts,
-    subscriptions,
-    watchlist_items,
-)
-from kordant_jobs.store.schema import subscribers as subscribers_table
+from kordant_jobs.store.darkwatch.tables import exposures, source_verdicts
+from kordant_jobs.store.notifications.tables import notification_outbox
+from kordant_jobs.store.people import subscribers
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.tables import subscribers as subscribers_table
+from kordant_jobs.store.people.tables import subscriptions, watchlist_items
+from kordant_jobs.store.reports import reports as store_reports
+from kordant_jobs.store.reports.tables import reports
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach, add_exposure, add_verdict
 

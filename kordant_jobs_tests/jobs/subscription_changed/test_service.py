@@ -9,22 +9,22 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.cadence import next_due
 from kordant_jobs.domain.payloads import DarkwatchScan, SubscriptionChanged
-from kordant_jobs.domain.requests import Priority, RequestStatus
-from kordant_jobs.domain.subscriptions import SubscriptionStatus
-from kordant_jobs.domain.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.schedules.cadence import next_due
 from kordant_jobs.engine.queue.enqueue import enqueue, enqueue_named
 from kordant_jobs.engine.queue.work import Done
-from kordant_jobs.engine.testing import FakeClock, Work, drain, statuses
+from kordant_jobs.engine.requests import Priority, RequestStatus
+from kordant_jobs.engine.store import requests
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.subscription_changed import service
-from kordant_jobs.jobs.subscription_changed.service import (
-    remove_schedules_for_subscription,
-    schedule_for_subscription,
-)
-from kordant_jobs.store import due_slots, requests, scheduler_config, subscriptions
-from kordant_jobs.store.keyring import Keyring
+from kordant_jobs.jobs.subscription_changed.service import remove_schedules_for_subscription, schedule_for_subscription
+from kordant_jobs.lab.engine import FakeClock, Work, drain, statuses
+from kordant_jobs.store.people import subscriptions
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.triggers import price_list
 from kordant_jobs_tests.jobs.people import subscribe
 

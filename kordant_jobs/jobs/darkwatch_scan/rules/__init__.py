@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from kordant_jobs.domain.exposures import Verdict
+from kordant_jobs.domain.darkwatch.exposures import Verdict
 from kordant_jobs.jobs.darkwatch_scan.rules.judgement import (
     CRITICAL_DATA,
     HIGH_DATA,

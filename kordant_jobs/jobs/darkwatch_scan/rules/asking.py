@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from kordant_jobs.domain.breaches import Breach
-from kordant_jobs.domain.exposures import RETRYABLE, Source, UnknownReason, Verdict
+from kordant_jobs.domain.darkwatch.breaches import Breach
+from kordant_jobs.domain.darkwatch.exposures import RETRYABLE, Source, UnknownReason, Verdict
 
 RETRIES_S = (2.0, 60.0, 600.0, 3600.0, 21_600.0)
 """Wait after the first, second, … failed question; the last holds from then on. The first is for a hiccup, within the

@@ -9,8 +9,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 
-from kordant_jobs.domain.alerts import Severity
-from kordant_jobs.domain.exposures import Judgement, JudgementReason, SecretKind
+from kordant_jobs.domain.darkwatch.exposures import Judgement, JudgementReason, SecretKind
+from kordant_jobs.domain.notifications.alerts import Severity
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,84 @@
+"""How long reports are kept, and the signed links that open one for a while. Pure: the moment is an argument."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from types import MappingProxyType
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.errors import PermanentError
+
+KEEP_DAYS: Mapping[Tier, int] = MappingProxyType({Tier.BASIC: 92, Tier.PLUS: 400, Tier.PREMIUM: 1130})
+"""Days after its last day for which a report is kept: a quarter, or one or three years with a month to spare, so that
+last year's report of the same month is still there. Our own choice; no law asks for reports to be kept."""
+
+LINK_LASTS = timedelta(days=14)
+"""How long a link in a message opens a report."""
+
+
+def storage_key(content: bytes) -> str:
+    """Under which key a report of this content is kept: `<aa>/<sha256>.pdf`.
+
+    >>> storage_key(b"")[:12]
+    'e3/e3b0c4429'
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    return f"{digest[:2]}/{digest}.pdf"
+
+
+class ExpiredLink(PermanentError):
+    """A link of ours whose time is over."""
+
+
+def expires_before(tier: Tier, today: date) -> date:
+    """Reports of `tier` whose period ended before this day are deleted.
+
+    >>> expires_before(Tier.BASIC, date(2026, 11, 22))
+    datetime.date(2026, 8, 22)
+    """
+    return today - timedelta(days=KEEP_DAYS[tier])
+
+
+def _signature(report_id: UUID, expires: int, key: bytes) -> str:
+    return hmac.new(key, report_id.bytes + expires.to_bytes(8, "big"), hashlib.sha256).hexdigest()
+
+
+def report_link(base_url: str, report_id: UUID, *, expires_at: datetime, key: bytes) -> str:
+    """A link that opens this report until `expires_at` (whole seconds), below `base_url`. It holds no personal data.
+
+    >>> new_year = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> report_link("https://kordant.example/r", UUID(int=7), expires_at=new_year, key=b"k").split("&")[0]
+    'https://kordant.example/r/00000000-0000-0000-0000-000000000007.pdf?expires=1767225600'
+    """
+    expires = int(expires_at.timestamp())
+    signature = _signature(report_id, expires, key)
+    return f"{base_url.rstrip('/')}/{report_id}.pdf?expires={expires}&signature={signature}"
+
+
+def check_link(link: str, *, now: datetime, key: bytes) -> UUID:
+    """The id of the report that the link opens. Compared in constant time.
+
+    Raises:
+        PermanentError: the link is none of ours, or was changed.
+        ExpiredLink: it is ours, and its time is over.
+    """
+    refused = PermanentError("this link to a report is not valid. Open the newest message about it.")
+    try:
+        parts = urlsplit(link)
+        query = parse_qs(parts.query, strict_parsing=True)
+        (expires_text,), (signature,) = query["expires"], query["signature"]
+        report_id = UUID(parts.path.rpartition("/")[2].removesuffix(".pdf"))
+        expires = int(expires_text)
+        expected = _signature(report_id, expires, key)
+    except (ValueError, KeyError, OverflowError):
+        raise refused from None
+    if not hmac.compare_digest(signature.encode(), expected.encode()):
+        raise refused
+    if now >= datetime.fromtimestamp(expires, UTC):
+        raise ExpiredLink("this link to a report has expired. Ask for a new one.")
+    return report_id

@@ -1,0 +1,88 @@
+"""What a row will start when, told by the same rules that then decide. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from kordant_jobs.domain.schedules.cadence import Progress, Span, decide, fresh_progress
+from kordant_jobs.domain.schedules.cron import occurrences
+from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StoredRow
+
+Places = Mapping[int, Sequence[int]]
+"""The slots of a row's subscriptions by anchor, sorted."""
+
+Outage = tuple[datetime, datetime]
+"""From when until when nothing runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One start: for the tick `due_at`, looked at `starts_at`. `subscriptions` None: the job as a whole."""
+
+    name: str
+    job: str
+    due_at: datetime
+    starts_at: datetime
+    subscriptions: int | None
+
+
+def count(places: Places, spans: Iterable[Span]) -> int:
+    """How many subscriptions stand in these spans."""
+    total = 0
+    for span in spans:
+        slots = places.get(span.anchor, ())
+        total += bisect_left(slots, span.past) - bisect_left(slots, span.first)
+    return total
+
+
+def looks(row: ScheduleRow, start: datetime, until: datetime, outages: Sequence[Outage] = ()) -> list[datetime]:
+    """The moments at which a row is looked at: its ticks, and the end of each outage that swallowed one."""
+    ticks = occurrences(row.cron, row.time_zone, after=start, until=until, gap=row.gap, fold=row.fold)
+    found = {tick for tick in ticks if not any(down <= tick < up for down, up in outages)}
+    found |= {up for down, up in outages if up <= until and any(down <= tick < up for tick in ticks)}
+    return sorted(found)
+
+
+def simulate(
+    stored: StoredRow,
+    places: Places,
+    *,
+    start: datetime,
+    until: datetime,
+    outages: Sequence[Outage] = (),
+    progress: Progress | None = None,
+) -> list[Planned]:
+    """What the row starts with `start` < moment ≤ `until`, if no run of it takes longer than to its next tick."""
+    row = stored.row
+    here = progress or fresh_progress(row, start)
+    planned: list[Planned] = []
+    for moment in looks(row, start, until, outages):
+        if stored.resting(moment) is not None:
+            here = fresh_progress(row, moment)
+            continue
+        decision = decide(row, here, moment)
+        here = decision.progress
+        for one in decision.starts:
+            whom = None if row.cadence is Cadence.EVERY_TICK else count(places, one.spans)
+            if whom != 0:
+                planned.append(
+                    Planned(name=row.name, job=row.job, due_at=one.due_at, starts_at=moment, subscriptions=whom)
+                )
+    return planned
+
+
+def load_per_hour(planned: Iterable[Planned], zone: str = "UTC") -> dict[int, tuple[int, int]]:
+    """By hour of the day in `zone`: runs, and subscriptions served."""
+    place = ZoneInfo(zone)
+    runs: Counter[int] = Counter()
+    served: Counter[int] = Counter()
+    for one in planned:
+        hour = one.starts_at.astimezone(place).hour
+        runs[hour] += 1
+        served[hour] += one.subscriptions or 0
+    return {hour: (runs[hour], served[hour]) for hour in sorted(runs)}

@@ -1,0 +1,233 @@
+"""Leases and token buckets: limits that hold over all processes and free themselves when a holder dies.
+
+A lease is a row. Who has the row holds the slot and may write; who lost it may not. Expiry is judged in one place
+(`reap`, `acquire`), which deletes the row, so that a slow writer and the reaper never both think they are right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert as insert_row
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.engine.store.tables import job_leases, rate_buckets
+from kordant_jobs.errors import KordantError
+
+
+class LeaseLost(KordantError):
+    """This process was declared lost and its work given to another: it must stop and write nothing more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A slot held until it expires. `fence` grows with every lease given, over all limits."""
+
+    id: UUID
+    name: str
+    fence: int
+
+
+def lock_name(connection: Connection, name: str) -> None:
+    """Wait until no other transaction decides about the limit `name`; held until this transaction ends."""
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"kordant:{name}"})
+
+
+def acquire(connection: Connection, name: str, *, limit: int, holder: str, now: datetime, ttl_s: float) -> Lease | None:
+    """One of `limit` slots called `name` for `ttl_s` seconds; None when all are held. Expired ones are taken over."""
+    lock_name(connection, name)
+    reap(connection, now=now, name=name)
+    held = connection.execute(sa.select(sa.func.count()).where(job_leases.c.name == name)).scalar_one()
+    if held >= limit:
+        return None
+    return insert(connection, [name], holder=holder, now=now, ttl_s=ttl_s)[0]
+
+
+def insert(connection: Connection, names: Sequence[str], *, holder: str, now: datetime, ttl_s: float) -> list[Lease]:
+    """A new lease for each name, in that order. The caller has seen to the limits."""
+    expires_at = now + timedelta(seconds=ttl_s)
+    ids = [uuid7() for _ in names]
+    rows = [
+        {"id": one, "name": name, "holder": holder, "taken_at": now, "expires_at": expires_at}
+        for one, name in zip(ids, names, strict=True)
+    ]
+    made = connection.execute(sa.insert(job_leases).returning(job_leases.c.id, job_leases.c.fence), rows)
+    fences = {row.id: row.fence for row in made}
+    return [Lease(id=one, name=name, fence=fences[one]) for one, name in zip(ids, names, strict=True)]
+
+
+def release(connection: Connection, lease_ids: Sequence[UUID]) -> None:
+    """Give slots back."""
+    if lease_ids:
+        connection.execute(sa.delete(job_leases).where(job_leases.c.id.in_(lease_ids)))
+
+
+def extend(connection: Connection, lease_ids: Sequence[UUID], *, now: datetime, ttl_s: float) -> set[UUID]:
+    """Keep leases alive for another `ttl_s` seconds. Returns those that are still held."""
+    if not lease_ids:
+        return set()
+    kept = connection.execute(
+        sa.update(job_leases)
+        .where(job_leases.c.id.in_(lease_ids))
+        .values(expires_at=now + timedelta(seconds=ttl_s))
+        .returning(job_leases.c.id)
+    )
+    return set(kept.scalars())
+
+
+def extend_launching(connection: Connection, lease_ids: Sequence[UUID], *, now: datetime, ttl_s: float) -> None:
+    """As `extend`, for a starter: leaves alone those that their run keeps alive itself, so that its death shows."""
+    if lease_ids:
+        connection.execute(
+            sa.update(job_leases)
+            .where(job_leases.c.id.in_(lease_ids), ~job_leases.c.adopted)
+            .values(expires_at=now + timedelta(seconds=ttl_s))
+        )
+
+
+def still_held(connection: Connection, lease_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the leases that nobody gave back or took away."""
+    return set(connection.execute(sa.select(job_leases.c.id).where(job_leases.c.id.in_(lease_ids))).scalars())
+
+
+def reap(connection: Connection, *, now: datetime, name: str | None = None) -> dict[UUID, str | None]:
+    """Take away every expired lease (of one limit, when named). One whose holder is writing just now is left.
+
+    Returns them, each with the run that held it.
+    """
+    expired = sa.select(job_leases.c.id).where(job_leases.c.expires_at <= now).with_for_update(skip_locked=True)
+    if name is not None:
+        expired = expired.where(job_leases.c.name == name)
+    gone = connection.execute(
+        sa.delete(job_leases).where(job_leases.c.id.in_(expired)).returning(job_leases.c.id, job_leases.c.run_id)
+    )
+    return {row.id: row.run_id for row in gone}
+
+
+def silent_runs(connection: Connection, *, now: datetime, ttl_s: float) -> list[str]:
+    """The runs whose lease ran out and is still there, and those that did not adopt theirs within `ttl_s`."""
+    never_adopted = sa.and_(~job_leases.c.adopted, job_leases.c.taken_at <= now - timedelta(seconds=ttl_s))
+    found = connection.execute(
+        sa.select(job_leases.c.run_id).where(
+            job_leases.c.run_id.is_not(None), sa.or_(job_leases.c.expires_at <= now, never_adopted)
+        )
+    )
+    return list(found.scalars())
+
+
+def next_expiry(connection: Connection) -> datetime | None:
+    """When the next lease runs out, if nobody extends it."""
+    first: datetime | None = connection.execute(sa.select(sa.func.min(job_leases.c.expires_at))).scalar_one()
+    return first
+
+
+def fenced(connection: Connection, lease: Lease) -> None:
+    """Prove, until this transaction ends, that the lease is still held: call it in every transaction that writes.
+
+    It locks the lease's row against the reaper, not against its own heartbeat.
+
+    Raises:
+        LeaseLost: the lease ran out and was taken away. Roll back and stop.
+    """
+    held = connection.execute(
+        sa.select(job_leases.c.id)
+        .where(job_leases.c.id == lease.id, job_leases.c.fence == lease.fence)
+        .with_for_update(read=True, key_share=True)
+    ).scalar()
+    if held is None:
+        raise LeaseLost(lost_text(lease))
+
+
+def lost_text(lease: Lease) -> str:
+    """What a run is told that lost its lease."""
+    return (
+        f"the lease {lease.id} was lost: this run was taken for dead and its work was given back to the queue. "
+        "Nothing of it may be written; the next attempt does it."
+    )
+
+
+def session_name(run_id: str) -> str:
+    """What the database connections of a run are called (`application_name`)."""
+    return f"kordant run {run_id}"
+
+
+def cut_off(connection: Connection, *, now: datetime) -> int:
+    """End the database sessions of runs whose lease ran out, so that `reap` can take it: a paused run in the middle
+    of a transaction would hold it for ever. Returns how many sessions were told to end.
+    """
+    told = connection.execute(
+        sa.text("""
+            SELECT count(pg_terminate_backend(a.pid)) FROM kordant.job_leases l
+            JOIN pg_stat_activity a ON a.application_name = :prefix || l.run_id AND a.usename = current_user
+            WHERE l.expires_at <= :now AND a.datname = current_database() AND a.pid <> pg_backend_pid()
+        """).bindparams(sa.bindparam("now", type_=sa.DateTime(timezone=True))),
+        {"prefix": session_name(""), "now": now},
+    ).scalar_one()
+    return int(told)
+
+
+def adopt(connection: Connection, lease: Lease, *, run_id: str, now: datetime, ttl_s: float) -> None:
+    """The run itself keeps the lease alive from now on. Its first act; before it, the starter does so.
+
+    Raises:
+        LeaseLost: the run came too late, or another run works under this lease. Do nothing and end.
+    """
+    taken = connection.execute(
+        sa.update(job_leases)
+        .where(
+            job_leases.c.id == lease.id,
+            job_leases.c.fence == lease.fence,
+            sa.or_(job_leases.c.run_id.is_(None), job_leases.c.run_id == run_id),
+        )
+        .values(adopted=True, run_id=run_id, expires_at=now + timedelta(seconds=ttl_s))
+        .returning(job_leases.c.id)
+    ).scalar()
+    if taken is None:
+        raise LeaseLost(
+            f"the lease {lease.id} is not this run's: it ran out, or another run has it. End without doing anything."
+        )
+
+
+def open_bucket(connection: Connection, party: str, *, per_s: float, burst: int, now: datetime) -> int:
+    """Whole tokens in an outside party's bucket, which all processes share; locked until this transaction ends."""
+    connection.execute(
+        insert_row(rate_buckets).values(party=party, tokens=burst, filled_at=now).on_conflict_do_nothing()
+    )
+    row = connection.execute(sa.select(rate_buckets).where(rate_buckets.c.party == party).with_for_update()).one()
+    gained = per_s * max(0.0, (now - row.filled_at).total_seconds())
+    tokens = min(float(burst), row.tokens + gained)
+    connection.execute(
+        sa.update(rate_buckets)
+        .where(rate_buckets.c.party == party)
+        .values(tokens=tokens, filled_at=max(row.filled_at, now))
+    )
+    return int(tokens + 1e-9)
+
+
+def spend(connection: Connection, party: str, tokens: int) -> None:
+    """Take tokens out of a bucket that this transaction opened."""
+    if tokens:
+        connection.execute(
+            sa.update(rate_buckets).where(rate_buckets.c.party == party).values(tokens=rate_buckets.c.tokens - tokens)
+        )
+
+
+def take_tokens(connection: Connection, party: str, wanted: int, *, per_s: float, burst: int, now: datetime) -> int:
+    """Up to `wanted` tokens of an outside party's bucket; 0 when it is empty. Rolled back, they are there again."""
+    granted = min(wanted, open_bucket(connection, party, per_s=per_s, burst=burst, now=now))
+    spend(connection, party, granted)
+    return granted
+
+
+def next_token_at(connection: Connection, party: str, *, per_s: float, now: datetime) -> datetime:
+    """When the bucket holds a whole token again."""
+    row = connection.execute(sa.select(rate_buckets).where(rate_buckets.c.party == party)).one_or_none()
+    if row is None or row.tokens >= 1:
+        return now
+    full_at: datetime = row.filled_at + timedelta(seconds=(1 - row.tokens) / per_s)
+    return max(now, full_at)

@@ -1,0 +1,100 @@
+"""How far a run is, readable while it works. Written at most five times a second, so it costs next to nothing.
+
+Whoever reports hears whether the run is still wanted: that is where an op that works for long can be cancelled.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.engine.store.tables import run_progress
+from kordant_jobs.errors import CancelRequested
+
+WRITE_EVERY_S = 0.2
+
+_UNWANTED = sa.text("""
+    SELECT bool_and(r.cancel_requested_at IS NOT NULL) FROM kordant.job_leases l
+    JOIN kordant.job_requests r ON r.lease_id = l.id AND r.status = 'running' WHERE l.run_id = :run_id
+""")
+"""Whether every request that the run works for is to be cancelled. One that is not keeps the run going."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressReading:
+    """Done of total, in the run's own unit, and what it is doing."""
+
+    done: int
+    total: int
+    message: str
+
+
+class Progress:
+    """Counts up what a run has done. Ops of one run share the count through the database."""
+
+    def __init__(self, db: Engine, run_id: str) -> None:
+        self._db = db
+        self._run_id = run_id
+        self._pending = 0
+        self._written_at = 0.0
+
+    def start(self, total: int, message: str) -> None:
+        """Begin the count anew: 0 of `total`."""
+        self._write(message, first_total=total, done=sa.literal(0), total=sa.literal(total))
+
+    def expect(self, total: int, message: str) -> None:
+        """Set the total, keeping what is done."""
+        self._write(message, first_total=total, total=sa.literal(total))
+
+    def advance(self, by: int, message: str) -> None:
+        """Add to what is done; `message` names no person.
+
+        Raises:
+            CancelRequested: somebody cancelled all that the run works for; known within a fifth of a second.
+        """
+        self._pending += by
+        if time.monotonic() - self._written_at >= WRITE_EVERY_S:
+            self.flush(message)
+
+    def flush(self, message: str) -> None:
+        """Write what is counted now.
+
+        Raises:
+            CancelRequested: as `advance`.
+        """
+        pending, self._pending = self._pending, 0
+        self._write(message, first_done=pending, done=run_progress.c.done + pending)
+        with self._db.connect() as connection:
+            unwanted = connection.execute(_UNWANTED, {"run_id": self._run_id}).scalar()
+        if unwanted:
+            raise CancelRequested("somebody cancelled this: `kordant-jobs status` says who asked for it.")
+
+    def _write(
+        self, message: str, *, first_done: int = 0, first_total: int = 0, **changed: sa.ColumnElement[int]
+    ) -> None:
+        row = insert(run_progress).values(run_id=self._run_id, done=first_done, total=first_total, message=message)
+        change = {**changed, "message": message, "updated_at": sa.func.now()}
+        with self._db.begin() as connection:
+            connection.execute(row.on_conflict_do_update(index_elements=["run_id"], set_=change))
+        self._written_at = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None and self._pending:
+            self.flush("")
+
+
+def read_progress(db: Engine, run_id: str) -> ProgressReading | None:
+    """How far the run is; None before it said anything."""
+    with db.connect() as connection:
+        row = connection.execute(sa.select(run_progress).where(run_progress.c.run_id == run_id)).one_or_none()
+    return ProgressReading(done=row.done, total=row.total, message=row.message) if row else None

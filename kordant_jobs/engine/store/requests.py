@@ -1,0 +1,280 @@
+"""Requests in Postgres: found, changed, pruned. How they come in is `arrivals`, how they run `attempts`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.catalog import JobRow
+from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
+from kordant_jobs.engine.store.tables import job_attempts, job_catalogue, job_requests, run_progress
+
+CHANNEL = "kordant_requests"
+"""What the dispatcher LISTENs on: sent when a transaction that touched the queue commits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which requests are meant. What is left out does not narrow."""
+
+    ids: tuple[UUID, ...] | None = None
+    job: str | None = None
+    statuses: tuple[RequestStatus, ...] | None = None
+    entity_key: str | None = None
+    tenant: str | None = None
+    cause: Cause | None = None
+    error_like: str | None = None
+    ended_before: datetime | None = None
+    ended_after: datetime | None = None
+    acknowledged: bool | None = None
+
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        """As SQL."""
+        column = job_requests.c
+        as_sql: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
+            "ids": column.id.in_,
+            "job": lambda job: column.job == job,
+            "statuses": lambda statuses: column.status.in_([one.value for one in statuses]),
+            "entity_key": lambda key: column.entity_key == key,
+            "tenant": lambda tenant: column.tenant == tenant,
+            "cause": lambda cause: column.cause == cause.value,
+            "error_like": lambda words: column.error.icontains(words, autoescape=True),
+            "ended_before": lambda moment: column.ended_at < moment,
+            "ended_after": lambda moment: column.ended_at >= moment,
+            "acknowledged": lambda seen: (column.acknowledged_at.is_(None)) != sa.literal(seen),
+        }
+        given = {name: getattr(self, name) for name in as_sql}
+        return [as_sql[name](value) for name, value in given.items() if value is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a request is: by its own count, or else by that of its run."""
+
+    done: int
+    total: int
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A request as it stands."""
+
+    id: UUID
+    job: str
+    status: RequestStatus
+    priority: Priority
+    run_at: datetime
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempt: int
+    requested_by: str
+    entity_key: str | None
+    tenant: str | None
+    idempotency_key: str | None
+    run_id: str | None
+    root_run_id: str | None
+    cancel_requested_at: datetime | None
+    progress: Progress
+    items_failed: int
+    summary: Mapping[str, Any] | None
+    cause: Cause | None
+    error: str | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def partial(self) -> bool:
+        """Completed, and some of its items failed."""
+        return self.status is RequestStatus.COMPLETED and self.items_failed > 0
+
+
+def sync_catalogue(connection: Connection, rows: Iterable[JobRow]) -> None:
+    """Copy the jobs' names to where `kordant.enqueue_job` looks them up. Names that are gone are taken out."""
+    wanted = [{"name": row.name, "alias": row.alias, "priority": int(row.priority)} for row in rows]
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:job_catalogue', 0))"))
+    there = connection.execute(sa.select(job_catalogue).order_by(job_catalogue.c.name)).mappings()
+    if [dict(row) for row in there] == sorted(wanted, key=lambda row: str(row["name"])):
+        return
+    connection.execute(sa.delete(job_catalogue))
+    connection.execute(insert(job_catalogue), wanted)
+
+
+def notify(connection: Connection, word: str) -> None:
+    """Wake the dispatcher when this transaction commits."""
+    connection.execute(sa.text("SELECT pg_notify(:channel, :word)"), {"channel": CHANNEL, "word": word})
+
+
+def find(
+    connection: Connection, where: Filter, *, limit: int | None = None, after: UUID | None = None
+) -> list[Request]:
+    """The requests meant, newest first; `after` is the id at which the last page ended."""
+    query = (
+        sa.select(job_requests, run_progress.c.done, run_progress.c.total, run_progress.c.message)
+        .outerjoin(run_progress, run_progress.c.run_id == job_requests.c.run_id)
+        .where(*where.conditions())
+        .order_by(job_requests.c.id.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(job_requests.c.id < after)
+    return [_request(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def get(connection: Connection, request_id: UUID) -> Request | None:
+    """One request, or None."""
+    found = find(connection, Filter(ids=(request_id,)))
+    return found[0] if found else None
+
+
+def _request(row: Mapping[str, Any]) -> Request:
+    names = set(Request.__dataclass_fields__) - {"progress", "status", "priority", "cause"}
+    progress = Progress(done=row["progress_done"], total=row["progress_total"], message=row["progress_message"])
+    if not progress.total and row["total"] is not None:
+        progress = Progress(done=row["done"], total=row["total"], message=row["message"])
+    return Request(
+        **{name: row[name] for name in names},
+        status=RequestStatus(row["status"]),
+        priority=Priority(row["priority"]),
+        cause=Cause(row["cause"]) if row["cause"] else None,
+        progress=progress,
+    )
+
+
+def change_waiting(
+    connection: Connection, where: Filter, *, priority: Priority | None, run_at: datetime | None
+) -> list[UUID]:
+    """Give waiting requests another priority or time. Returns those that still waited."""
+    column = job_requests.c
+    values: dict[str, Any] = {}
+    if priority is not None:
+        values["priority"] = int(priority)
+    if run_at is not None:
+        values["run_at"] = run_at
+        values["turn_at"] = sa.literal(run_at) + (column.turn_at - column.run_at)
+    changed = connection.execute(
+        sa.update(job_requests)
+        .where(*where.conditions(), column.status == RequestStatus.PENDING)
+        .values(values)
+        .returning(column.id)
+    )
+    notify(connection, "changed")
+    return list(changed.scalars())
+
+
+def cancel_waiting(connection: Connection, where: Filter, *, now: datetime) -> list[UUID]:
+    """Cancel those that wait. Returns them."""
+    done = connection.execute(
+        sa.update(job_requests)
+        .where(*where.conditions(), job_requests.c.status == RequestStatus.PENDING)
+        .values(status=RequestStatus.CANCELLED, ended_at=now, cancel_requested_at=now, progress_message="")
+        .returning(job_requests.c.id)
+    )
+    return list(done.scalars())
+
+
+def ask_to_cancel(connection: Connection, where: Filter, *, now: datetime) -> list[UUID]:
+    """Flag those that run, for their run to see. Returns them."""
+    flagged = connection.execute(
+        sa.update(job_requests)
+        .where(*where.conditions(), job_requests.c.status == RequestStatus.RUNNING)
+        .values(cancel_requested_at=sa.func.coalesce(job_requests.c.cancel_requested_at, now))
+        .returning(job_requests.c.id)
+    )
+    notify(connection, "cancel")
+    return list(flagged.scalars())
+
+
+def replay(connection: Connection, where: Filter, *, now: datetime) -> list[UUID]:
+    """Put dead requests back into the queue with all their attempts before them. Returns them."""
+    column = job_requests.c
+    back = connection.execute(
+        sa.update(job_requests)
+        .where(*where.conditions(), column.status == RequestStatus.DEAD)
+        .values(
+            status=RequestStatus.PENDING,
+            run_at=now,
+            turn_at=now,
+            forgiven=column.attempt,
+            ended_at=None,
+            merge_key=None,
+            cancel_requested_at=None,
+            acknowledged_at=None,
+            acknowledged_by=None,
+        )
+        .returning(column.id)
+    )
+    notify(connection, "replayed")
+    return list(back.scalars())
+
+
+def acknowledge(connection: Connection, where: Filter, *, by: str, now: datetime) -> list[UUID]:
+    """Say that a person has seen these dead requests. Returns them."""
+    seen = connection.execute(
+        sa.update(job_requests)
+        .where(*where.conditions(), job_requests.c.status == RequestStatus.DEAD)
+        .values(acknowledged_at=now, acknowledged_by=by)
+        .returning(job_requests.c.id)
+    )
+    return list(seen.scalars())
+
+
+def expire(connection: Connection, where: Filter) -> list[UUID]:
+    """Give dead requests up for good. They stay to be read until retention takes them. Returns them."""
+    gone = connection.execute(
+        sa.update(job_requests)
+        .where(*where.conditions(), job_requests.c.status == RequestStatus.DEAD)
+        .values(status=RequestStatus.EXPIRED)
+        .returning(job_requests.c.id)
+    )
+    return list(gone.scalars())
+
+
+def queue_depth(connection: Connection, *, now: datetime) -> list[tuple[str, Priority, int, datetime]]:
+    """(job, priority, due requests, since when the oldest waits) for whatever is due."""
+    column = job_requests.c
+    rows = connection.execute(
+        sa.select(column.job, column.priority, sa.func.count(), sa.func.min(column.run_at))
+        .where(column.status == RequestStatus.PENDING, column.run_at <= now)
+        .group_by(column.job, column.priority)
+        .order_by(column.job, column.priority)
+    )
+    return [(job, Priority(priority), count, oldest) for job, priority, count, oldest in rows]
+
+
+def _ended(statuses: Sequence[RequestStatus], before: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(job_requests.c.ended_at < before, job_requests.c.status.in_([one.value for one in statuses]))
+
+
+def count_ended(connection: Connection, statuses: Sequence[RequestStatus], *, ended_before: datetime) -> int:
+    """How many requests `prune` would delete, without a limit."""
+    found: int = connection.execute(
+        sa.select(sa.func.count()).select_from(job_requests).where(_ended(statuses, ended_before))
+    ).scalar_one()
+    return found
+
+
+def prune(connection: Connection, statuses: Sequence[RequestStatus], *, ended_before: datetime, limit: int) -> int:
+    """Delete ended requests with their attempts, the oldest first, at most `limit`. Returns how many."""
+    old = (
+        sa.select(job_requests.c.id)
+        .where(_ended(statuses, ended_before))
+        .order_by(job_requests.c.ended_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(connection.execute(old).scalars())
+    if ids:
+        chosen = sa.any_(sa.cast(sa.literal(ids, sa.ARRAY(sa.Uuid())), sa.ARRAY(sa.Uuid())))
+        connection.execute(sa.delete(job_attempts).where(job_attempts.c.request_id == chosen))
+        connection.execute(sa.delete(job_requests).where(job_requests.c.id == chosen))
+    return len(ids)

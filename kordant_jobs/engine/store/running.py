@@ -1,0 +1,62 @@
+"""While a request runs: how far it is, and that somebody wants it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.engine.requests import RequestStatus
+from kordant_jobs.engine.store.leases import Lease, fenced
+from kordant_jobs.engine.store.tables import job_leases, job_requests
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancelling:
+    """A run all of whose requests somebody wants stopped, the latest of them since `asked_at`."""
+
+    lease_id: UUID
+    run_id: str
+    asked_at: datetime
+
+
+def cancelling(connection: Connection) -> list[Cancelling]:
+    """Runs to stop. One that serves another request too is not among them: only its own code may skip an item."""
+    column = job_requests.c
+    asked = sa.select(column.lease_id).where(
+        column.status == RequestStatus.RUNNING, column.cancel_requested_at.is_not(None)
+    )
+    rows = connection.execute(
+        sa.select(column.lease_id, job_leases.c.run_id, sa.func.max(column.cancel_requested_at))
+        .join(job_leases, job_leases.c.id == column.lease_id)
+        .where(column.lease_id.in_(asked), column.status == RequestStatus.RUNNING, job_leases.c.run_id.is_not(None))
+        .group_by(column.lease_id, job_leases.c.run_id)
+        .having(sa.func.bool_and(column.cancel_requested_at.is_not(None)))
+    )
+    return [Cancelling(lease_id=lease_id, run_id=run_id, asked_at=at) for lease_id, run_id, at in rows]
+
+
+def report_progress(
+    connection: Connection, lease: Lease, request_ids: Sequence[UUID] | None, *, done: int, total: int, message: str
+) -> set[UUID]:
+    """Write how far the lease's requests (all, or these) are. Returns those that somebody wants cancelled.
+
+    Raises:
+        LeaseLost: they are another attempt's by now.
+    """
+    fenced(connection, lease)
+    column = job_requests.c
+    mine = [column.lease_id == lease.id, column.status == RequestStatus.RUNNING]
+    if request_ids is not None:
+        mine.append(column.id.in_(request_ids))
+    rows = connection.execute(
+        sa.update(job_requests)
+        .where(*mine)
+        .values(progress_done=done, progress_total=total, progress_message=message)
+        .returning(column.id, column.cancel_requested_at)
+    )
+    return {row.id for row in rows if row.cancel_requested_at is not None}

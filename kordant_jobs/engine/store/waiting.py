@@ -1,0 +1,120 @@
+"""What waits and what is taken: the due requests that stand first in their lines, and how many runs there are.
+
+Read only; `attempts.start` takes the requests that were chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.engine.requests import Priority, RequestStatus
+from kordant_jobs.engine.store.tables import job_leases, job_requests
+
+_AWARE = sa.DateTime(timezone=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Want:
+    """How many waiting requests of a job to look at in each priority, and how many of one entity may run at once."""
+
+    job: str
+    rows: int
+    key_concurrency: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A due request. `key_running` counts its entity's running ones."""
+
+    id: UUID
+    job: str
+    priority: Priority
+    run_at: datetime
+    turn_at: datetime
+    entity_key: str | None
+    attempt: int
+    run_id: str | None
+    root_run_id: str | None
+    key_running: int
+
+
+_KEYED = """
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS key_running FROM kordant.job_requests k
+            WHERE k.job = r.job AND k.entity_key = r.entity_key AND k.status = 'running'
+        ) running
+        WHERE running.key_running < want.keys AND"""
+_UNKEYED = "CROSS JOIN (SELECT 0 AS key_running) running WHERE"
+
+
+def _waiting(limit_by_key: str) -> sa.TextClause:
+    """The first of each line of each job, cut down to the first `rows` of the job and the head of each line."""
+    return sa.text(f"""
+        SELECT id, job, priority, run_at, turn_at, entity_key, attempt, run_id, root_run_id, key_running FROM (
+            SELECT c.*, want.rows,
+                row_number() OVER (PARTITION BY c.job ORDER BY c.priority > 0, c.turn_at + level.handicap) AS place,
+                row_number() OVER (PARTITION BY c.job, c.priority ORDER BY c.turn_at) AS place_in_line
+            FROM unnest(CAST(:jobs AS text[]), CAST(:rows AS int[]), CAST(:keys AS int[])) AS want(job, rows, keys)
+            CROSS JOIN unnest(CAST(:handicaps AS interval[])) WITH ORDINALITY AS level(handicap, number)
+            CROSS JOIN LATERAL (
+                SELECT r.id, r.job, r.priority, r.run_at, r.turn_at, r.entity_key, r.attempt, r.run_id,
+                    r.root_run_id, running.key_running
+                FROM kordant.job_requests r {limit_by_key}
+                    r.job = want.job AND r.priority = level.number - 1 AND r.status = 'pending' AND r.run_at <= :now
+                ORDER BY r.turn_at LIMIT want.rows
+            ) c
+        ) first WHERE place <= rows OR place_in_line = 1
+    """).bindparams(sa.bindparam("now", type_=_AWARE))  # noqa: S608 - constants
+
+
+_WAITING = {True: _waiting(_KEYED), False: _waiting(_UNKEYED)}
+
+
+def waiting(
+    connection: Connection, wants: Sequence[Want], handicaps: Sequence[timedelta], *, now: datetime
+) -> list[Waiting]:
+    """The due requests that stand first in each job's lines, `handicaps` being those of the priorities in their order.
+
+    They are not locked: `start` takes those that are still there.
+    """
+    rows: list[Waiting] = []
+    for keyed, query in _WAITING.items():
+        chosen = [want for want in wants if (want.key_concurrency is not None) is keyed]
+        if chosen:
+            arguments = {
+                "jobs": [want.job for want in chosen],
+                "rows": [want.rows for want in chosen],
+                "keys": [want.key_concurrency for want in chosen],
+                "handicaps": list(handicaps),
+                "now": now,
+            }
+            rows += [
+                Waiting(**{**row, "priority": Priority(row["priority"])})
+                for row in connection.execute(query, arguments).mappings()
+            ]
+    return rows
+
+
+def slots_taken(connection: Connection) -> dict[str, int]:
+    """Live runs by job."""
+    rows = connection.execute(
+        sa.select(job_leases.c.name, sa.func.count())
+        .where(job_leases.c.name.startswith("job:"))
+        .group_by(job_leases.c.name)
+    )
+    return {name.removeprefix("job:"): count for name, count in rows}
+
+
+def next_due(connection: Connection, *, now: datetime) -> datetime | None:
+    """When the next request that is not yet due becomes so."""
+    column = job_requests.c
+    first: datetime | None = connection.execute(
+        sa.select(sa.func.min(column.run_at)).where(column.status == RequestStatus.PENDING, column.run_at > now)
+    ).scalar_one()
+    return first

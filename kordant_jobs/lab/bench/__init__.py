@@ -1,0 +1,102 @@
+"""`kordant-jobs bench NAME`: what is promised of speed, measured, beside a peer in the same call.
+
+Exit code 0 when every goal is met, 1 when one is missed, 2 when it could not run.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+bench_app = typer.Typer(help="Measure what is promised; see `bench NAME --help`.", no_args_is_help=True)
+
+
+@bench_app.callback()
+def _bench() -> None:
+    """Measure what is promised, beside a peer in the same call."""
+
+
+@bench_app.command("engine")
+def bench_engine(
+    runs: Annotated[int, typer.Option(min=1, help="Runs that are queued at once.")] = 100,
+    events: Annotated[int, typer.Option(min=5, help="Single events, one after the other.")] = 100,
+    coalesced: Annotated[int, typer.Option(min=1, help="Requests that share runs.")] = 10_000,
+    backlog: Annotated[int, typer.Option(min=1, help="Low requests before a critical one.")] = 1_000,
+    peer: Annotated[
+        bool, typer.Option(help="Measure stock Dagster in the same call (some minutes; 5 events, 20 runs).")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """From a committed request to the op's body; 100 queued runs; CPU a run; 10,000 coalesced; a critical one behind
+    1,000; idle cost; memory. Ours beside stock Dagster."""
+    from kordant_jobs.lab.bench.engine import Load, measure
+    from kordant_jobs.lab.bench.figures import finish
+
+    load = Load(events=events, runs=runs, coalesced=coalesced, backlog=backlog)
+    raise SystemExit(finish("engine", lambda: measure(load, peer=peer), as_json=as_json))
+
+
+@bench_app.command("notifications")
+def bench_notifications(
+    mails: Annotated[int, typer.Option(min=100, help="Alerts that wait.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """From alerts that wait to mails on a server with a ledger. Ours beside a plain smtplib loop."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.notifications import measure
+
+    raise SystemExit(finish("notifications", lambda: measure(mails=mails), as_json=as_json))
+
+
+@bench_app.command("darkwatch")
+def bench_darkwatch(
+    scale: Annotated[str, typer.Option(help="full (minutes, 8 GB of disk), tenth or tiny.")] = "full",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """A dump against watched identifiers, look-ups in the corpus, ingestion, and a new dump to its alerts. Ours beside
+    DuckDB. Goals are judged at full scale only."""
+    from kordant_jobs.lab.bench.darkwatch import SCALES, measure
+    from kordant_jobs.lab.bench.figures import finish
+
+    if scale not in SCALES:
+        raise typer.BadParameter(f"choose one of {', '.join(SCALES)}", param_hint="--scale")
+    raise SystemExit(finish("darkwatch", lambda: measure(scale), as_json=as_json))
+
+
+@bench_app.command("reports")
+def bench_reports(
+    reports: Annotated[
+        int, typer.Option(min=10, help="Reports that each way makes; 100 take about ten minutes.")
+    ] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """From figures to stored PDFs, a core and two processes. Ours beside WeasyPrint on the same HTML."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.reports import measure
+
+    raise SystemExit(finish("reports", lambda: measure(reports=reports), as_json=as_json))
+
+
+@bench_app.command("schedules")
+def bench_schedules(
+    minutes: Annotated[int, typer.Option(min=0, help="Ticks to wait for, idle and busy each; 0: none.")] = 10,
+    million: Annotated[bool, typer.Option(help="Compute ticks for 1,000,000 subscriptions too.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """A tick's time for 100,000 subscriptions, with its query plan; how late runs start, idle and behind a backlog."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.schedules import measure
+
+    raise SystemExit(finish("schedules", lambda: measure(minutes=minutes, million=million), as_json=as_json))
+
+
+def soak_command(
+    runs: Annotated[int, typer.Option(min=100, help="Runs, after as many as it takes to fill up.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Thousands of runs with history kept for seconds: does anything grow? Exit code 0: no, 1: yes, 2: it broke off."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.soak import measure
+
+    raise SystemExit(finish("soak", lambda: measure(runs), as_json=as_json))

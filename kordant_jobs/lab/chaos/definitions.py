@@ -1,0 +1,72 @@
+"""What Dagster loads of the job under test. It does as real jobs do: an effect under a key, then its row.
+
+(No `annotations` future here: Dagster reads the annotations of ops as objects.)
+"""
+
+import http.client
+import time
+
+import dagster as dg
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.engine.op_body import op_body, tell_figures
+from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.lab.chaos.catalogue import CATALOG
+from kordant_jobs.resources import RESOURCES
+
+__all__ = ["CATALOG", "defs"]
+
+
+class EffectConfig(dg.Config):
+    """As the payload."""
+
+    number: int
+    port: int
+    work_s: float
+
+
+def have(number: int, *, port: int, run_id: str) -> None:
+    """Have the effect, by its number as the key.
+
+    Raises:
+        SourceUnavailable: the sink does not answer.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("POST", "/effects", headers={"Idempotency-Key": str(number), "Run": run_id})
+        connection.getresponse().read()
+    except OSError:
+        raise SourceUnavailable("the sink does not answer") from None
+    finally:
+        connection.close()
+
+
+@dg.op
+def have_effect(context: dg.OpExecutionContext, config: EffectConfig, db: dg.ResourceParam[Engine]) -> None:
+    """Work, have the effect, work, write the row unless it is there. No unique key guards the row: the fence must."""
+    with op_body(context, db) as progress:
+        progress.start(2, "working")
+        time.sleep(config.work_s)
+        have(config.number, port=config.port, run_id=context.run_id)
+        progress.advance(1, "the effect was had")
+        time.sleep(config.work_s)
+        with db.begin() as connection:
+            row = {"number": config.number, "run_id": context.run_id}
+            there = connection.execute(sa.text("SELECT 1 FROM chaos_effects WHERE number = :number"), row).scalar()
+            if there is None:
+                connection.execute(sa.text("INSERT INTO chaos_effects VALUES (:number, :run_id)"), row)
+        tell_figures(context, {"number": config.number})
+
+
+@dg.graph(name=CATALOG[0].name)
+def chaos_effect_graph() -> None:
+    """One effect."""
+    have_effect()
+
+
+defs = dg.Definitions(
+    jobs=[chaos_effect_graph.to_job(name=CATALOG[0].name)],
+    resources={"db": RESOURCES["db"]},
+    executor=dg.in_process_executor,
+)

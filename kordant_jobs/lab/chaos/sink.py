@@ -1,0 +1,60 @@
+"""The outside party: `python -m kordant_jobs.lab.chaos.sink LEDGER`. Prints its port, then serves until it is ended.
+
+It has an effect once a key, as payment and mail services do, and writes every call into a ledger of its own:
+`KEY new|again RUN`. No fault of ours reaches it, so that its ledger is the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class Ledger:
+    """The calls, in a file that is only appended to."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+
+    def call(self, key: str, run: str) -> bool:
+        """Whether the effect was had now; it was had before otherwise."""
+        with self._lock:
+            new = key not in self._known
+            self._known.add(key)
+            os.write(self._file, f"{key} {'new' if new else 'again'} {run}\n".encode())
+            return new
+
+
+def handler(ledger: Ledger) -> type[BaseHTTPRequestHandler]:
+    """The request handler on this ledger."""
+
+    class Effects(BaseHTTPRequestHandler):
+        """POST /effects with an Idempotency-Key."""
+
+        def do_POST(self) -> None:
+            new = ledger.call(self.headers["Idempotency-Key"], self.headers["Run"])
+            self.send_response(201 if new else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name for it
+            """Say nothing: the ledger does."""
+
+    return Effects
+
+
+def main() -> None:
+    """Serve on a free port of the loopback address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(Ledger(Path(sys.argv[1]))))
+    server.daemon_threads = True
+    print(server.server_address[1], flush=True)  # noqa: T201 - told to whoever started us
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

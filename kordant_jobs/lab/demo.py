@@ -1,0 +1,260 @@
+"""`demo`: an invented population against invented dumps, through the real jobs on the real Dagster instance."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+from rich.progress import Progress
+
+from kordant_jobs.adapters.breach_catalogue import FileCatalogue
+from kordant_jobs.adapters.drop_folder import dropped_files
+from kordant_jobs.cli.output import err, out, print_json, print_table
+from kordant_jobs.cli.runs import POLL_S, progress_bar, run_job
+from kordant_jobs.cli.serve import say_key_was_made, stack_of
+from kordant_jobs.cli.session import Session, open_session, use_demo_state
+from kordant_jobs.errors import KordantError, SettingsError
+from kordant_jobs.jobs.darkwatch_scan.drops import register_file
+from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
+from kordant_jobs.lab.world.catalogue import make_catalogue
+from kordant_jobs.lab.world.dump_files import DumpSet, write_dumps
+from kordant_jobs.lab.world.population import Population, make_population
+from kordant_jobs.postgres.embedded import EmbeddedPostgres
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.figures import figures
+from kordant_jobs.store.people import subscribers
+from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber
+
+DUMPS_KNOWN_AT_HOUR = 12
+OUTBOX_WITHIN_S = 120
+
+
+@dataclass
+class Stages:
+    """How long each stage took, in seconds."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add what the block takes to the stage `name`."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+
+def demo(
+    seed: Annotated[int, typer.Option(help="Same seed, same figures.")] = 1,
+    subscribers: Annotated[int, typer.Option(min=1, help="How many subscribers.")] = 5_000,
+    lines: Annotated[int, typer.Option(min=1_000, help="How many lines of breach dumps.")] = 1_000_000,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what the last demo left; nothing new is to be found.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
+) -> None:
+    """Scan 5,000 invented subscribers against 1,000,000 lines of invented dumps, alert them, and report to them."""
+    run_demo(seed=seed, subscribers=subscribers, lines=lines, keep=keep, as_json=as_json)
+
+
+def run_demo(*, seed: int, subscribers: int, lines: int, keep: bool, as_json: bool) -> None:
+    """Make the world, scan it, alert, report, and print what came of it.
+
+    Raises:
+        KordantError: what was found is not what was planted, or a run failed.
+    """
+    stages = Stages()
+    state = use_demo_state()
+    with stages.timed("start"):
+        if not keep:
+            _wipe(state)
+    with open_session(load_settings()) as session:
+        say_key_was_made(session)
+        with stages.timed("generate"):
+            err.print(f"making {subscribers:,} subscribers and {lines:,} lines of breach dumps (seed {seed}) …")
+            population = make_population(seed, subscribers)
+            dump_set = write_dumps(population, session.settings.drop, seed=seed, lines=lines)
+            (state / "catalogue.json").write_text(json.dumps(make_catalogue(seed)))
+        with stages.timed("load"):
+            load(session, population, dump_set)
+        before = figures(session.db)
+        with stages.timed("start"):
+            err.print("starting Dagster …")
+            stack = stack_of(session)
+            stack.start()
+        try:
+            with progress_bar() as bar:
+                _run_jobs(session, stack.graphql_url, bar, stages)
+        finally:
+            with stages.timed("stop"):
+                stack.stop()
+        found = _compare(session, dump_set)
+        summary = _summary(session, before, found, stages, population, dump_set)
+    print_json(summary) if as_json else _print(summary, session)
+    if summary["missed"] or summary["false_hits"]:
+        raise KordantError(
+            f"found is not planted: {summary['missed']} missed, {summary['false_hits']} false. Please report this."
+        )
+
+
+def _wipe(state: Path) -> None:
+    if os.environ.get("KORDANT_DATABASE_URL"):
+        return
+    postgres = EmbeddedPostgres(state)
+    if postgres.status().running and postgres.status().clients:
+        raise SettingsError("the demo's database is in use, perhaps by `up --demo`. Stop that first, or give --keep.")
+    postgres.delete()
+    shutil.rmtree(state)
+    state.mkdir(mode=0o700)
+
+
+def load(session: Session, population: Population, dump_set: DumpSet) -> None:
+    """Write the population, the catalogue and the dumps, which became known at noon of the last three days (UTC)."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    with session.db.begin() as connection:
+        there = connection.execute(sa.text("SELECT count(*) FROM kordant.subscribers")).scalar_one()
+        if not there:
+            subscribers.add(connection, new_subscribers(population, datetime.now(UTC)), session.keyring)
+        elif not connection.execute(
+            sa.text("SELECT 1 FROM kordant.subscribers WHERE id = :id"), {"id": population.subscribers[0].id}
+        ).scalar():
+            raise SettingsError(
+                "this database holds other subscribers. Give the demo an empty one, or leave --keep out with the "
+                "embedded one."
+            )
+    problem = refresh_catalogue(session.db, FileCatalogue(session.settings.state_dir / "catalogue.json"))
+    if problem:
+        err.print(problem)
+    days = {file.name: file.day for file in dump_set.files}
+    for file in dropped_files(session.settings.drop):
+        if file.name in days:
+            known_at = today - timedelta(days=3 - days[file.name], hours=-DUMPS_KNOWN_AT_HOUR)
+            register_file(session.db, file, session.keyring, known_at=known_at)
+
+
+def new_subscribers(population: Population, now: datetime) -> list[NewSubscriber]:
+    """The population as rows to write, its items as old as it says."""
+    return [
+        NewSubscriber(
+            id=person.id,
+            subscription_id=person.subscription_id,
+            tier=person.tier,
+            locale=person.locale,
+            time_zone=person.time_zone,
+            name=person.name,
+            contact=person.contact,
+            created_at=now - timedelta(days=max(item.created_on_day for item in person.items) + 1),
+            items=tuple(
+                NewItem(
+                    id=item.id,
+                    kind=item.kind,
+                    canonical=item.canonical,
+                    verified_at=now - timedelta(days=item.created_on_day) if item.verified else None,
+                    created_at=now - timedelta(days=item.created_on_day),
+                )
+                for item in person.items
+            ),
+        )
+        for person in population.subscribers
+    ]
+
+
+def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages) -> None:
+    today = datetime.now(UTC).date()
+    period = {"period_start_on": str(today - timedelta(days=7)), "period_end_on": str(today + timedelta(days=1))}
+    report = {"ops": {"plan_reports": {"config": {"kind": "on_demand", "only_affected": True, **period}}}}
+    for stage, title, job, config in (
+        ("scan", "darkwatch_scan", "darkwatch_scan", None),
+        ("notify", "notifications_send", "notifications_send", None),
+        ("report", "reports_generate", "reports_generate", report),
+    ):
+        with stages.timed(stage):
+            run_job(job, graphql_url=graphql_url, db=session.db, bar=bar, title=title, config=config)
+            if job == "notifications_send":
+                _wait_for_the_outbox(session)
+
+
+def _wait_for_the_outbox(session: Session) -> None:
+    """The outbox sensor may have started a run of its own beside ours, which then holds a part of the mails."""
+    deadline = time.monotonic() + OUTBOX_WITHIN_S
+    while {"queued", "sending"} & set(figures(session.db)["notifications"]) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+def _compare(session: Session, dump_set: DumpSet) -> dict[str, int]:
+    """Found against planted, to the pair (item, breach); a dump of no catalogued breach is a breach of its own."""
+    with session.db.connect() as connection:
+        labels = connection.execute(sa.text("SELECT file_label, breach_name FROM kordant.breach_dumps"))
+        breach_of: dict[str, str] = {row.file_label: row.breach_name for row in labels}
+        rows = connection.execute(sa.text("SELECT item_id::text, breach_name FROM kordant.exposures"))
+        found = {(row.item_id, row.breach_name) for row in rows}
+    planted = {(str(one.item_id), breach_of[one.dump]) for one in dump_set.planted}
+    return {"planted": len(planted), "missed": len(planted - found), "false_hits": len(found - planted)}
+
+
+def _summary(
+    session: Session,
+    before: dict[str, Any],
+    found: dict[str, int],
+    stages: Stages,
+    population: Population,
+    dump_set: DumpSet,
+) -> dict[str, Any]:
+    now = figures(session.db)
+
+    def count(name: str, of: dict[str, Any] = now) -> int:
+        return sum(of[name].values())
+
+    settings = session.settings
+    return {
+        "seed": population.seed,
+        "subscribers": len(population.subscribers),
+        "items": len(population.items),
+        "dump_files": len(dump_set.files),
+        "lines": now["dump_lines"]["lines"],
+        "bad_lines": now["dump_lines"]["bad"],
+        "found": count("exposures"),
+        **found,
+        "alerts": count("alerts"),
+        "new_alerts": count("alerts") - count("alerts", before),
+        "mails": sum(1 for _ in (settings.mails / "new").glob("*")) if (settings.mails / "new").is_dir() else 0,
+        "reports": count("reports"),
+        "new_reports": count("reports") - count("reports", before),
+        "seconds": {name: round(value, 2) for name, value in stages.seconds.items()},
+        "state": str(settings.state_dir),
+    }
+
+
+def _print(summary: dict[str, Any], session: Session) -> None:
+    whole = "[green]yes[/]" if not (summary["missed"] or summary["false_hits"]) else "[bold red]no[/]"
+    print_table(
+        ["", ""],
+        [
+            ("subscribers", f"{summary['subscribers']:,}"),
+            ("watched items", f"{summary['items']:,}"),
+            ("dump files", summary["dump_files"]),
+            ("lines", f"{summary['lines']:,}"),
+            ("bad lines", f"{summary['bad_lines']:,}"),
+            ("found = planted", f"{whole}, {summary['found']:,} = {summary['planted']:,}"),
+            ("alerts", f"{summary['alerts']:,} ({summary['new_alerts']:,} new)"),
+            ("mails", f"{summary['mails']:,}"),
+            ("reports", f"{summary['reports']:,} ({summary['new_reports']:,} new)"),
+            *((f"seconds to {name}", f"{value:.1f}") for name, value in summary["seconds"].items()),
+        ],
+    )
+    settings = session.settings
+    pdf = next(settings.reports.rglob("*.pdf"), None)
+    out.print("\n[bold]Look next at[/]")
+    out.print("  the runs in Dagster's UI   python3 -m kordant_jobs up --demo")
+    out.print(f"  a report                   {pdf}")
+    out.print(f"  the mails                  {settings.mails / 'new'}")
+    out.print("  nothing new, once more     python3 -m kordant_jobs demo --keep")

@@ -1,0 +1,1 @@
+"""Outside parties as real servers on loopback, which obey the same contracts as the real ones."""

@@ -1,0 +1,58 @@
+"""The HTTP server of fakes of sources: what it is asked with path and query apart, and a log of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from kordant_jobs.lab.fakes import http as fake_http
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request as it came: `target` is what stood in the request line, `path` its decoded path."""
+
+    target: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What to answer. A body that is no bytes goes out as JSON."""
+
+    status: int = 200
+    body: Any = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class FakeServer(fake_http.FakeServer):
+    """Serves while the `with` block lasts. `answer` is asked for every request, from several threads."""
+
+    def __init__(self, answer: Callable[[Asked], Told]) -> None:
+        super().__init__()
+        self.log: list[Asked] = []
+        self._answer = answer
+
+    def take(self, asked: fake_http.Asked) -> fake_http.Answer:
+        """Answer it, beside others: who waits on purpose holds up nobody."""
+        return self.answer(asked)
+
+    def answer(self, asked: fake_http.Asked) -> fake_http.Answer:
+        """What was told to answer, after a line in the log."""
+        parts = urlsplit(asked.path)
+        one = Asked(
+            target=asked.path,
+            path=unquote(parts.path),
+            query=dict(parse_qsl(parts.query)),
+            headers=asked.headers,
+        )
+        self.log.append(one)
+        told = self._answer(one)
+        body = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
+        headers = {"content-type": "application/json; charset=utf-8", **told.headers}
+        return fake_http.Answer(status=told.status, body=body, headers=headers)

@@ -1,0 +1,68 @@
+"""`kordant-jobs fuzz`: a coverage-guided fuzzer (atheris, on libFuzzer) on what reads strangers' files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli.output import err, print_facts, print_json
+from kordant_jobs.settings import load_settings
+
+fuzz_app = typer.Typer(help="Damaged input, made for some time: does anything break?", no_args_is_help=True)
+
+MEMORY_MB = 2_048
+"""Of the whole process, the fuzzer's own included."""
+
+
+@fuzz_app.callback()
+def _fuzz() -> None:
+    """Fuzz what reads strangers' files."""
+
+
+@fuzz_app.command("dumps")
+def fuzz_dumps(
+    seconds: Annotated[int, typer.Option(min=1, help="For how long.")] = 60,
+    seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
+) -> None:
+    """Breach dumps: no error but 'unreadable', bounded memory, found = planted, and both ways of reading agree.
+
+    Exit code 1 when something broke; the input that did is kept in the state folder.
+    """
+    kept = load_settings().state_dir / "fuzz"
+    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="kordant-fuzz-") as folder, err.status(f"fuzzing for {seconds} s …"):
+        command = [sys.executable, "-m", "kordant_jobs.lab.fuzz.dumps", folder, f"-seed={seed}", "-print_final_stats=1"]
+        limits = [
+            f"-max_total_time={seconds}",
+            f"-rss_limit_mb={MEMORY_MB}",
+            "-timeout=60",
+            f"-artifact_prefix={kept}/",
+        ]
+        ended = subprocess.run([*command, *limits], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    facts = _facts(ended.stderr)
+    facts["broken"] = ended.returncode != 0
+    if ended.returncode:
+        log = Path(kept / "last.log")
+        log.write_text(ended.stderr[-20_000:])
+        facts["log"] = str(log)
+    print_json(facts) if as_json else print_facts(facts)
+    raise SystemExit(1 if ended.returncode else 0)
+
+
+def _facts(log: str) -> dict[str, object]:
+    stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", log))
+    features = re.findall(r"cov: (\d+) ft: (\d+)", log)
+    return {
+        "inputs": int(stats.get("number_of_executed_units", 0)),
+        "inputs_that_taught": int(stats.get("new_units_added", 0)),
+        "branches_covered": int(features[-1][0]) if features else 0,
+        "peak_mb": int(stats.get("peak_rss_mb", 0)),
+    }

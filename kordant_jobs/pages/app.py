@@ -1,0 +1,215 @@
+"""The pages and callbacks that the world outside reaches: unsubscribing, reports, Twilio's callbacks, bounces,
+webhooks; and whether they are there.
+
+A Starlette application; `kordant-jobs notifications serve` runs it behind the proxy that ends TLS.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from html import escape
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from kordant_jobs.adapters.sms.twilio import signature_of
+from kordant_jobs.domain.notifications.choices import Mode
+from kordant_jobs.domain.notifications.receipts import Receipt
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send import receipts
+from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token
+from kordant_jobs.pages.html import page, reader
+from kordant_jobs.pages.reports import open_report
+from kordant_jobs.ports import ReportStorage
+from kordant_jobs.store.notifications import choices as notification_choices
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.wording import wording
+
+BODY_MAX = 1 << 20
+"""Bytes; a bounce encloses the mail that came back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doors:
+    """What the application works with. A door without its secret or its storage is closed: it answers 404.
+
+    `public_url` is the address under which the world reaches it: Twilio signs it.
+    """
+
+    db: Engine
+    keyring: Keyring
+    public_url: str
+    mail_domain: str
+    report_storage: ReportStorage | None = None
+    twilio_token: str | None = field(default=None, repr=False)
+    webhook_secret: str | None = field(default=None, repr=False)
+    clock: Callable[[], float] = time.time
+
+
+def application(doors: Doors) -> Starlette:
+    """The application."""
+
+    async def unsubscribe(request: Request) -> Response:
+        try:
+            choice = read_token(doors.keyring, request.path_params["token"])
+        except BadLink:
+            locale = reader(request.headers.get("accept-language", ""))
+            words = wording(locale)
+            text = words.say("It was cut off or changed. Open it from the mail itself, or sign in to Kordant.")
+            return page(locale, words.say("This link does not work."), text, status=404)
+        act = request.method == "POST"
+        locale = await run_in_threadpool(_unsubscribe if act else _locale, doors, choice)
+        return _done(locale) if act else _question(locale)
+
+    async def report(request: Request) -> Response:
+        if doors.report_storage is None:
+            return Response(status_code=404)
+        return await run_in_threadpool(
+            open_report,
+            f"{request.url.path}?{request.url.query}",
+            db=doors.db,
+            keyring=doors.keyring,
+            storage=doors.report_storage,
+            now=datetime.fromtimestamp(doors.clock(), UTC),
+            locale=reader(request.headers.get("accept-language", "")),
+        )
+
+    async def health(_: Request) -> Response:
+        answers = await run_in_threadpool(_answers, doors)
+        return PlainTextResponse("ok" if answers else "no database", 200 if answers else 503)
+
+    async def twilio(request: Request) -> Response:
+        if doors.twilio_token is None:
+            return Response(status_code=404)
+        body = await _body(request)
+        if body is None:
+            return Response(status_code=413)
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        url = doors.public_url.rstrip("/") + request.url.path
+        url += f"?{request.url.query}" if request.url.query else ""
+        signature = request.headers.get("x-twilio-signature", "")
+        if not hmac.compare_digest(signature.encode(), signature_of(doors.twilio_token, url, form).encode()):
+            return Response(status_code=403)
+        try:
+            receipt = receipts.read_twilio(UUID(request.path_params["message"]), form)
+        except ValueError:
+            return Response(status_code=204)  # a status of a later version: nothing to repeat
+        return await _take(doors, receipt)
+
+    async def delivery(request: Request) -> Response:
+        body = await _signed(doors, request)
+        if isinstance(body, Response):
+            return body
+        try:
+            return await _take(doors, receipts.read_webhook(body))
+        except receipts.NoReceipt:
+            return PlainTextResponse("no receipt", 422)
+
+    async def bounce(request: Request) -> Response:
+        body = await _signed(doors, request)
+        if isinstance(body, Response):
+            return body
+        try:
+            receipt = receipts.read_bounce(body, domain=doors.mail_domain)
+        except receipts.NoReceipt:
+            return PlainTextResponse("no bounce of a mail of ours", 422)
+        return await _take(doors, receipt) if receipt else Response(status_code=204)
+
+    return Starlette(
+        routes=[
+            Route("/unsubscribe/{token}", unsubscribe, methods=["GET", "POST"]),
+            Route("/reports/{name}", report, methods=["GET"]),
+            Route("/health", health, methods=["GET"]),
+            Route("/callbacks/twilio/{message}", twilio, methods=["POST"]),
+            Route("/callbacks/delivery", delivery, methods=["POST"]),
+            Route("/callbacks/bounce", bounce, methods=["POST"]),
+        ]
+    )
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body; None when it is too large, of which no more is read: whoever sends it has proved nothing yet."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_MAX:
+            return None
+    return bytes(body)
+
+
+async def _signed(doors: Doors, request: Request) -> bytes | Response:
+    """The body, when its signature is ours and fresh."""
+    if doors.webhook_secret is None:
+        return Response(status_code=404)
+    body = await _body(request)
+    if body is None:
+        return Response(status_code=413)
+    moment = request.headers.get("x-kordant-timestamp", "")
+    wanted = receipts.webhook_signature(doors.webhook_secret, moment, body)
+    fresh = moment.isdigit() and abs(doors.clock() - int(moment)) <= receipts.WEBHOOK_AGE_MAX_S
+    given = request.headers.get("x-kordant-signature", "")
+    if not fresh or not hmac.compare_digest(given.encode(), wanted.encode()):
+        return Response(status_code=403)
+    return body
+
+
+async def _take(doors: Doors, receipt: Receipt) -> Response:
+    def write() -> None:
+        with doors.db.begin() as connection:
+            receipts.take(connection, doors.keyring, receipt)
+
+    await run_in_threadpool(write)
+    return Response(status_code=204)
+
+
+def _answers(doors: Doors) -> bool:
+    """Whether the database does."""
+    try:
+        with doors.db.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except sa.exc.SQLAlchemyError:
+        return False
+    return True
+
+
+def _locale(doors: Doors, choice: Choice) -> Locale:
+    with doors.db.connect() as connection:
+        return notification_choices.locale_of(connection, choice.subscriber_id)
+
+
+def _unsubscribe(doors: Doors, choice: Choice) -> Locale:
+    with doors.db.begin() as connection:
+        locale = notification_choices.locale_of(connection, choice.subscriber_id)
+        if notification_choices.is_known(connection, choice.subscriber_id):
+            notification_choices.choose(
+                connection,
+                choice.subscriber_id,
+                category=choice.category,
+                channel=choice.channel,
+                mode=Mode.OFF,
+                by="unsubscribe link",
+            )
+        return locale
+
+
+def _question(locale: Locale) -> Response:
+    words = wording(locale)
+    button = escape(words.say("Yes, no more of these"))
+    form = f'<form method="post"><button type="submit" name="confirm" value="yes">{button}</button></form>'
+    return page(locale, words.say("No more mails of this kind?"), words.say("You can change this later."), form)
+
+
+def _done(locale: Locale) -> Response:
+    words = wording(locale)
+    return page(locale, words.say("Done."), words.say("You will get no more mails of this kind."))

@@ -1,0 +1,47 @@
+"""The short pages that a link of ours can lead to, in the reader's language. Pure.
+
+They load nothing, and neither caches nor search engines keep them.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from starlette.responses import HTMLResponse
+
+from kordant_jobs.domain.people.subscriptions import Locale
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:32em;margin:3em auto;padding:0 1em}"
+    "button{font:inherit;padding:.6em 1em}"
+)
+
+PRIVATE = {
+    "Cache-Control": "no-store, private",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+"""Headers of everything that a link of ours opens: the link itself must not travel on either."""
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+
+def page(locale: Locale, title: str, text: str, form: str = "", *, status: int = 200, **headers: str) -> HTMLResponse:
+    """A page of a heading and a sentence; `form` is HTML, the others are text."""
+    content = (
+        f'<!doctype html><html lang="{locale}"><meta charset="utf-8"><meta name="robots" content="noindex">'
+        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{_STYLE}</style>'
+        f"<main><h1>{escape(title)}</h1><p>{escape(text)}</p>{form}</main></html>"
+    )
+    return HTMLResponse(content, status, {**PRIVATE, "Content-Security-Policy": _POLICY, **headers})
+
+
+def reader(accept_language: str) -> Locale:
+    """The language of a reader of whom nothing else is known: that of the browser, when it is one of ours.
+
+    >>> reader("pt-PT,pt;q=0.9,en;q=0.8").value, reader("fr, en;q=0.5").value, reader("").value
+    ('pt-BR', 'en', 'en')
+    """
+    first = accept_language.partition(",")[0].partition(";")[0].strip().lower()
+    return Locale.PT_BR if first.partition("-")[0] == "pt" else Locale.EN

@@ -1,0 +1,48 @@
+"""The address that range notifications are pushed to: one route, no more than HTTP around `range_notifications`."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+from sqlalchemy import Engine
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from kordant_jobs.errors import KordantError
+from kordant_jobs.jobs.darkwatch_scan.range_notifications import (
+    MAX_BYTES,
+    Accepted,
+    NotificationRefused,
+    accept_range_notification,
+)
+from kordant_jobs.postgres.database import saying_what_failed
+from kordant_jobs.store.people.keyring import Keyring
+
+PATH = "/hooks/hibp/range"
+
+
+def range_webhook(db: Engine, keyring: Keyring, secret: SecretStr | None) -> Starlette:
+    """An ASGI app that takes `POST /hooks/hibp/range`: 200 taken, 400, 401 and 413 refused, 429 when it could not be
+    queued just now, so that it is pushed again."""
+
+    def take(headers: dict[str, str], body: bytes) -> Accepted:
+        with saying_what_failed(), db.begin() as connection:
+            return accept_range_notification(connection, headers, body, keyring=keyring, secret=secret)
+
+    async def receive(request: Request) -> JSONResponse:
+        body = bytearray()
+        async for block in request.stream():
+            body += block
+            if len(body) > MAX_BYTES:
+                return JSONResponse({"error": "the notification is too large."}, status_code=413)
+        try:
+            taken = await run_in_threadpool(take, dict(request.headers), bytes(body))
+        except NotificationRefused as refused:
+            return JSONResponse({"error": str(refused)}, status_code=refused.status)
+        except KordantError:
+            return JSONResponse({"error": "it could not be queued."}, status_code=429, headers={"retry-after": "30"})
+        return JSONResponse({"queued": taken.request_id is not None})
+
+    return Starlette(routes=[Route(PATH, receive, methods=["POST"])])

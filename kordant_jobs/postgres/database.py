@@ -1,0 +1,94 @@
+"""Reaching Postgres: URLs and engines. Which server it is (embedded or your own) is `store.server`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from kordant_jobs.errors import DatabaseUnavailable, SettingsError
+from kordant_jobs.postgres.schema import DAGSTER_SCHEMA
+
+if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only migrations need it
+    pass
+
+CONNECT_TIMEOUT_S = 10
+"""Longer than a Postgres restart's recovery of a small database, shorter than a person's patience."""
+
+
+def normal_url(url: str, *, search_path: str | None = None) -> URL:
+    """`url` for SQLAlchemy 2.0 with psycopg2, whichever way it was written.
+
+    `search_path` is set by the libpq option, which is how Dagster's storage is told its schema.
+
+    Raises:
+        SettingsError: it is no Postgres URL. The text does not repeat it, since it may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in {"postgresql", "postgres"}:
+        raise SettingsError(
+            "KORDANT_DATABASE_URL is no Postgres URL. Write postgresql://user:password@host:5432/database, "
+            "or unset it to use the embedded Postgres."
+        )
+    parsed = parsed.set(drivername="postgresql+psycopg2")
+    if search_path:
+        options = [o for o in [parsed.query.get("options")] if isinstance(o, str)]
+        parsed = parsed.update_query_dict({"options": " ".join([*options, f"-csearch_path={search_path}"])})
+    return parsed
+
+
+def dagster_url(url: str) -> str:
+    """The URL of Dagster's own storage: the same database, the schema `dagster`."""
+    return normal_url(url, search_path=DAGSTER_SCHEMA).render_as_string(hide_password=False)
+
+
+def create_engine(url: str, *, pool_size: int = 4) -> Engine:
+    """An engine on our database. A connection that went stale in the pool is replaced, not used."""
+    return sa.create_engine(
+        normal_url(url),
+        pool_size=pool_size,
+        max_overflow=4,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs"},
+        hide_parameters=True,  # an error text never carries a bound value
+    )
+
+
+@lru_cache(maxsize=4)
+def shared_engine(url: str) -> Engine:
+    """The engine of this process on our database: what asks again gets the same connections. Nobody disposes of it.
+
+    A process that forks must call its `dispose` before.
+    """
+    return create_engine(url)
+
+
+@contextmanager
+def saying_what_failed() -> Iterator[None]:
+    """Turn a lost or absent database into one line that says what to do.
+
+    Raises:
+        DatabaseUnavailable: in place of the driver's error.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        first = str(error.orig).strip().splitlines()[0] if error.orig else "no answer"
+        raise DatabaseUnavailable(
+            f"Postgres cannot be reached ({first}). Check KORDANT_DATABASE_URL and that the server runs; "
+            "then do the same again: nothing was lost."
+        ) from None
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise DatabaseUnavailable(
+            "Postgres went away in the middle of the work. Do the same again: what was done is kept."
+        ) from None

@@ -1,0 +1,1 @@
+"""Breaches, dumps, exposures, verdicts, checks of outside sources. What subscribers are told is `notifications`."""

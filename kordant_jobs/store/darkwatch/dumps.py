@@ -1,0 +1,207 @@
+"""The table of breach dumps: from the drop folder, or quarantined with a reason, to the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.domain.darkwatch.exposures import DumpStatus
+from kordant_jobs.store.darkwatch.tables import breach_dumps
+
+UNREAD = (DumpStatus.REGISTERED, DumpStatus.QUARANTINED)
+"""Dumps that may name somebody and do not count as looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """What tells a dropped file from another. `key` is the keyed hash of its name, `label` its name, redacted."""
+
+    key: bytes
+    label: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DumpRow:
+    """A registered dump, as the scan needs it.
+
+    It became known at `known_at`, which an operator may date back; `registered_at` is when we were told, or told to
+    try again. Days (partitions) go by the first, watermarks by the second, so that nothing is passed over.
+    """
+
+    id: UUID
+    breach_name: str
+    status: DumpStatus
+    file_key: bytes
+    file_size: int
+    file_mtime_ns: int
+    told_shape: str | None
+    known_at: datetime
+    registered_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingested:
+    """What reading a dump gave."""
+
+    shape: str
+    compression: str
+    encoding: str
+    lines: int
+    records: int
+    bad_lines: Mapping[str, int]
+
+
+_ROW = (
+    breach_dumps.c.id,
+    breach_dumps.c.breach_name,
+    breach_dumps.c.status,
+    breach_dumps.c.file_key,
+    breach_dumps.c.file_size,
+    breach_dumps.c.file_mtime_ns,
+    breach_dumps.c.told_shape,
+    breach_dumps.c.known_at,
+    breach_dumps.c.registered_at,
+)
+
+
+def _row(row: sa.Row[Any]) -> DumpRow:
+    return DumpRow(**{**row._mapping, "status": DumpStatus(row.status)})
+
+
+def seen_files(connection: Connection, status: DumpStatus | None = None) -> set[tuple[bytes, int, int]]:
+    """Files that were registered, as they lay there (key, size, mtime): they need not be read to be known again."""
+    table = breach_dumps.c
+    query = sa.select(table.file_key, table.file_size, table.file_mtime_ns)
+    rows = connection.execute(query.where(table.status == status) if status else query)
+    return {(row.file_key, row.file_size, row.file_mtime_ns) for row in rows}
+
+
+def register(
+    connection: Connection,
+    content_sha256: bytes,
+    file: FileFacts,
+    *,
+    breach_name: str,
+    known_at: datetime,
+    told_shape: str | None = None,
+) -> UUID | None:
+    """Note a new dump. A dump of the same content is not noted again: the answer is None then.
+
+    A quarantined dump of the same file is superseded: this is its repair.
+    """
+    table = breach_dumps
+    made: UUID | None = connection.execute(
+        insert(table)
+        .values(
+            id=uuid7(),
+            content_sha256=content_sha256,
+            file_key=file.key,
+            file_label=file.label,
+            file_size=file.size,
+            file_mtime_ns=file.mtime_ns,
+            breach_name=breach_name,
+            told_shape=told_shape,
+            known_at=known_at,
+        )
+        .on_conflict_do_nothing(index_elements=["content_sha256"])
+        .returning(table.c.id)
+    ).scalar()
+    if made is None:
+        connection.execute(
+            sa.update(table)
+            .where(table.c.content_sha256 == content_sha256)
+            .values(file_key=file.key, file_label=file.label, file_size=file.size, file_mtime_ns=file.mtime_ns)
+        )
+        return None
+    connection.execute(
+        sa.update(table)
+        .where(table.c.file_key == file.key, table.c.id != made, table.c.status == DumpStatus.QUARANTINED)
+        .values(status=DumpStatus.SUPERSEDED)
+    )
+    return made
+
+
+def breach_of_quarantined(connection: Connection, file_key: bytes) -> str | None:
+    """The breach of the quarantined dump of this file, the latest where there are several."""
+    table = breach_dumps.c
+    query = sa.select(table.breach_name).where(table.file_key == file_key, table.status == DumpStatus.QUARANTINED)
+    return connection.execute(query.order_by(table.registered_at.desc()).limit(1)).scalar()
+
+
+def load(connection: Connection, ids: Collection[UUID]) -> list[DumpRow]:
+    """These dumps, oldest first."""
+    query = (
+        sa.select(*_ROW).where(breach_dumps.c.id.in_(list(ids))).order_by(breach_dumps.c.known_at, breach_dumps.c.id)
+    )
+    return [_row(row) for row in connection.execute(query)]
+
+
+def known_before(connection: Connection, until: datetime, statuses: Sequence[DumpStatus]) -> list[DumpRow]:
+    """Dumps known before `until` in one of `statuses`, oldest first."""
+    table = breach_dumps.c
+    query = (
+        sa.select(*_ROW).where(table.known_at < until, table.status.in_(statuses)).order_by(table.known_at, table.id)
+    )
+    return [_row(row) for row in connection.execute(query)]
+
+
+def mark_ingested(connection: Connection, dump_id: UUID, what: Ingested) -> None:
+    """The dump is in the corpus."""
+    connection.execute(
+        sa.update(breach_dumps)
+        .where(breach_dumps.c.id == dump_id)
+        .values(
+            status=DumpStatus.INGESTED,
+            reason=None,
+            ingested_at=sa.func.now(),
+            shape=what.shape,
+            compression=what.compression,
+            encoding=what.encoding,
+            lines=what.lines,
+            records=what.records,
+            bad_lines=dict(what.bad_lines),
+        )
+    )
+
+
+def quarantine(connection: Connection, dump_id: UUID, reason: str) -> None:
+    """The dump cannot be read; `reason` is one line for the operator. It counts as unknown until it is dealt with."""
+    connection.execute(
+        sa.update(breach_dumps).where(breach_dumps.c.id == dump_id).values(status=DumpStatus.QUARANTINED, reason=reason)
+    )
+
+
+def move(connection: Connection, dump_id: UUID, to: DumpStatus, *, told_shape: str | None = None) -> bool:
+    """An operator retries (to registered) or dismisses a quarantined dump. False when it is not quarantined."""
+    values: dict[str, Any] = {"status": to, "registered_at": sa.func.now()}
+    if told_shape:
+        values["told_shape"] = told_shape
+    done = connection.execute(
+        sa.update(breach_dumps)
+        .where(breach_dumps.c.id == dump_id, breach_dumps.c.status == DumpStatus.QUARANTINED)
+        .values(**values)
+    )
+    return done.rowcount > 0
+
+
+@contextmanager
+def ingesting(db: Engine, dump_id: UUID) -> Iterator[None]:
+    """Hold the one right to ingest this dump; another process waits. A killed holder's right ends with it."""
+    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        key = {"key": f"kordant_jobs.dump.{dump_id}"}
+        connection.execute(sa.text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
+        try:
+            yield
+        finally:
+            connection.execute(sa.text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)

@@ -1,0 +1,125 @@
+"""Why we say that somebody is exposed: everything that is known of an exposure, and nothing that names a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.darkwatch.exposures import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where it was seen. In our own corpus: the dump, the first line that names it (from 1) and how often it does; at
+    a source outside: its own key for the breach. `data_classes` are those that this place told of."""
+
+    source: Source
+    first_seen_at: datetime
+    last_seen_at: datetime
+    reference: str | None = None
+    dump_id: UUID | None = None
+    file_label: str | None = None
+    line: int | None = None
+    occurrences: int | None = None
+    data_classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """One exposure: the breach with its dates and data classes, how it was judged, and where it was seen."""
+
+    exposure_id: UUID
+    item_id: UUID
+    item_kind: str
+    breach_name: str
+    breach_title: str
+    breached_on: date | None
+    added_at: datetime | None
+    data_classes: tuple[str, ...]
+    secret: str
+    judgement: str | None
+    judgement_reason: str | None
+    severity: str | None
+    first_seen_at: datetime
+    last_seen_at: datetime
+    dismissed_at: datetime | None
+    places: tuple[Place, ...]
+
+
+_EXPOSURES = """
+SELECT e.id, e.item_id, i.kind, e.breach_name, b.title, b.breached_on, b.added_at, b.data_classes, e.secret,
+       e.judgement, e.judgement_reason, a.severity, e.first_seen_at, e.last_seen_at, e.dismissed_at
+FROM kordant.exposures e
+JOIN kordant.watchlist_items i ON i.id = e.item_id
+JOIN kordant.breaches b ON b.name = e.breach_name
+LEFT JOIN kordant.alerts a ON a.exposure_id = e.id
+"""
+
+_PLACES = """
+SELECT v.exposure_id, 'dumps' AS source, NULL AS reference, v.dump_id, d.file_label, v.line, v.occurrences,
+       ARRAY[]::text[] AS data_classes, greatest(e.first_seen_at, d.known_at) AS first_seen_at,
+       greatest(e.first_seen_at, d.known_at) AS last_seen_at
+FROM kordant.exposure_evidence v
+JOIN kordant.breach_dumps d ON d.id = v.dump_id
+JOIN kordant.exposures e ON e.id = v.exposure_id
+WHERE v.exposure_id = ANY(cast(:ids AS uuid[]))
+UNION ALL
+SELECT exposure_id, source, reference, NULL, NULL, NULL, NULL, data_classes, first_seen_at, last_seen_at
+FROM kordant.source_evidence WHERE exposure_id = ANY(cast(:ids AS uuid[]))
+ORDER BY first_seen_at, source, reference
+"""
+
+
+def of_exposures(connection: Connection, exposure_ids: Sequence[UUID]) -> list[Evidence]:
+    """The evidence of these exposures, the newest first."""
+    return _read(connection, "WHERE e.id = ANY(cast(:ids AS uuid[]))", [str(one) for one in exposure_ids])
+
+
+def of_subscription(connection: Connection, subscription_id: UUID) -> list[Evidence]:
+    """The evidence of everything that a subscription's items are exposed in, the newest first."""
+    return _read(connection, "WHERE i.subscription_id = ANY(cast(:ids AS uuid[]))", [str(subscription_id)])
+
+
+def _read(connection: Connection, where: str, ids: list[str]) -> list[Evidence]:
+    rows = connection.execute(sa.text(f"{_EXPOSURES} {where} ORDER BY e.first_seen_at DESC, e.id"), {"ids": ids}).all()
+    places: dict[UUID, list[Place]] = {}
+    for row in connection.execute(sa.text(_PLACES), {"ids": [str(one.id) for one in rows]}):
+        places.setdefault(row.exposure_id, []).append(
+            Place(
+                source=Source(row.source),
+                first_seen_at=row.first_seen_at,
+                last_seen_at=row.last_seen_at,
+                reference=row.reference,
+                dump_id=row.dump_id,
+                file_label=row.file_label,
+                line=row.line,
+                occurrences=row.occurrences,
+                data_classes=tuple(row.data_classes),
+            )
+        )
+    return [
+        Evidence(
+            exposure_id=row.id,
+            item_id=row.item_id,
+            item_kind=row.kind,
+            breach_name=row.breach_name,
+            breach_title=row.title,
+            breached_on=row.breached_on,
+            added_at=row.added_at,
+            data_classes=tuple(row.data_classes),
+            secret=row.secret,
+            judgement=row.judgement,
+            judgement_reason=row.judgement_reason,
+            severity=row.severity,
+            first_seen_at=row.first_seen_at,
+            last_seen_at=row.last_seen_at,
+            dismissed_at=row.dismissed_at,
+            places=tuple(places.get(row.id, ())),
+        )
+        for row in rows
+    ]

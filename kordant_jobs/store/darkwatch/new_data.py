@@ -1,0 +1,69 @@
+"""What real time is about: breaches and watched identifiers that nobody has looked at yet, and for whom that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.store.darkwatch.tables import breaches
+from kordant_jobs.store.schedules.tables import scheduler_config
+
+LOOK_BACK = timedelta(hours=1)
+"""How old an identifier may be and still count as new; older ones wait for their tier's next scan."""
+
+AT_ONCE = 10_000
+"""Subscriptions that one run takes."""
+
+
+def realtime_tiers(connection: Connection, job: str) -> tuple[Tier, ...]:
+    """The tiers for which the price list gives a job in real time, unless their row rests."""
+    column = scheduler_config.c
+    resting = sa.and_(
+        column.paused_at.is_not(None),
+        sa.or_(column.paused_until.is_(None), column.paused_until > sa.func.now()),
+    )
+    query = sa.select(column.tier).where(column.job == job, column.realtime, column.enabled, ~resting)
+    found = set(connection.execute(query).scalars())
+    return tuple(tier for tier in Tier if tier in found)
+
+
+def newest_breach(connection: Connection) -> str | None:
+    """When the newest breach became known, as text that sorts; None while there is none."""
+    newest = connection.execute(sa.select(sa.func.max(breaches.c.known_at))).scalar()
+    return None if newest is None else newest.isoformat()
+
+
+_UNSCANNED = """
+SELECT DISTINCT s.id
+FROM kordant.watchlist_items i
+JOIN kordant.subscriptions s ON s.id = i.subscription_id
+LEFT JOIN kordant.scan_watermarks m ON m.subscription_id = s.id AND m.job = :job
+WHERE i.created_at > now() - cast(:look_back AS interval) AND i.removed_at IS NULL AND s.status = 'active'
+  AND (m.known_until IS NULL OR (i.created_at >= m.known_until AND s.tier = ANY(:tiers)))
+UNION
+SELECT s.id FROM kordant.subscriptions s
+LEFT JOIN kordant.scan_watermarks m ON m.subscription_id = s.id AND m.job = :job
+WHERE s.started_at > now() - cast(:look_back AS interval) AND s.status = 'active' AND m.known_until IS NULL
+"""
+
+_BUT_QUEUED = """
+SELECT u.id FROM ({}) u
+WHERE NOT EXISTS (SELECT 1 FROM kordant.job_requests r WHERE r.entity_key = u.id::text AND r.job = :job
+                  AND r.status IN ('pending', 'running'))
+"""
+
+
+def unscanned(connection: Connection, job: str, *, tiers: Sequence[Tier], but_queued: bool) -> list[UUID]:
+    """Active subscriptions that never had a scan, or (of `tiers`) that watch something since it; 10,000 at most.
+
+    With `but_queued` those are left out for which a request of the job waits or runs.
+    """
+    text = _BUT_QUEUED.format(_UNSCANNED) if but_queued else _UNSCANNED
+    values = {"job": job, "tiers": [tier.value for tier in tiers], "look_back": LOOK_BACK, "most": AT_ONCE}
+    query = sa.text(f"SELECT id FROM ({text}) found LIMIT :most")  # noqa: S608 - put together from constants
+    return list(connection.execute(query, values).scalars())

@@ -1,0 +1,224 @@
+"""What a dark-web scan reads and writes, as sets: whom it covers, what it found, and how that leaves each.
+
+What is told of it is `store.judging`.
+
+Every function works in the caller's transaction, after `choose` has named the subscriptions in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
+from kordant_jobs.postgres.bulk import read_frame, write_frame
+from kordant_jobs.store.people.tables import subscriptions
+
+MOMENT = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Whose watchlists a scan covers: active subscriptions of `tiers` (none named: all), or just those named."""
+
+    tiers: tuple[str, ...] = ()
+    subscription_ids: tuple[UUID, ...] | None = None
+
+
+def choose(connection: Connection, scope: Scope) -> int:
+    """Put the subscriptions of `scope` into the transaction's own table `scope`. Returns how many there are."""
+    table = subscriptions.c
+    query = sa.select(table.id.label("subscription_id")).where(table.status == SubscriptionStatus.ACTIVE)
+    if scope.tiers:
+        query = query.where(table.tier.in_(scope.tiers))
+    if scope.subscription_ids is not None:
+        query = query.where(table.id.in_(scope.subscription_ids))
+    connection.execute(sa.text("CREATE TEMP TABLE scope (subscription_id uuid PRIMARY KEY) ON COMMIT DROP"))
+    chosen = sa.table("scope", sa.column("subscription_id"))
+    done = connection.execute(sa.insert(chosen).from_select(["subscription_id"], query))
+    connection.execute(sa.text("ANALYZE scope"))
+    return done.rowcount
+
+
+def choose_found(connection: Connection) -> int:
+    """As `choose`, of the active subscriptions whose items are among the hits that this transaction saved."""
+    connection.execute(
+        sa.text(
+            """
+            CREATE TEMP TABLE scope ON COMMIT DROP AS
+            SELECT DISTINCT i.subscription_id FROM hits h JOIN kordant.watchlist_items i ON i.id = h.item_id
+            JOIN kordant.subscriptions s ON s.id = i.subscription_id WHERE s.status = 'active'
+            """
+        )
+    )
+    connection.execute(sa.text("ANALYZE scope"))
+    chosen: int = connection.execute(sa.text("SELECT count(*) FROM scope")).scalar_one()
+    return chosen
+
+
+def watched_items(
+    connection: Connection, *, job: str, since: datetime | None, until: datetime, overlap: timedelta
+) -> pl.DataFrame:
+    """The chosen subscriptions' items that existed before `until`.
+
+    Columns: item_id (text), blind_index (16 bytes), created_at, since: from when on a pair counts as new, which is
+    `since`, else the subscription's watermark for `job` less `overlap`, else null for 'ever'.
+    """
+    query = sa.text(
+        """
+        SELECT i.id, i.blind_index, i.created_at,
+               coalesce(cast(:since AS timestamptz), m.known_until - cast(:overlap AS interval))
+        FROM scope
+        JOIN kordant.watchlist_items i USING (subscription_id)
+        LEFT JOIN kordant.scan_watermarks m ON m.subscription_id = scope.subscription_id AND m.job = :job
+        WHERE i.removed_at IS NULL AND i.blind_index IS NOT NULL AND i.created_at < cast(:until AS timestamptz)
+        """
+    ).bindparams(
+        since=since.isoformat() if since else None,
+        until=until.isoformat(),
+        overlap=f"{overlap.total_seconds()} seconds",
+        job=job,
+    )
+    schema = {"item_id": pl.String, "blind_index": pl.Binary, "created_at": MOMENT, "since": MOMENT}
+    return read_frame(connection, query, schema)
+
+
+def save_hits(connection: Connection, hits: pl.DataFrame) -> int:
+    """Write exposures and their evidence; what is there only ever grows stronger. Returns new exposures.
+
+    `hits`: item_id, breach_name, dump_id, line, occurrences, secret, seen_at (when the pair became known). Rows go in
+    by item, so that two scans that meet never wait for each other in a circle.
+    """
+    connection.execute(sa.text(_HITS))
+    columns = ["item_id", "breach_name", "dump_id", "line", "occurrences", "secret", "seen_at"]
+    write_frame(connection, hits.with_columns(pl.col("secret").cast(pl.String)), "hits", columns)
+    new = connection.execute(sa.text(_SAVE_EXPOSURES)).scalar_one()
+    connection.execute(sa.text(_SAVE_EVIDENCE))
+    return int(new)
+
+
+_HITS = """
+CREATE TEMP TABLE hits (
+    item_id uuid, breach_name text, dump_id uuid, line bigint, occurrences int, secret text, seen_at timestamptz
+) ON COMMIT DROP
+"""
+
+_STRENGTH = "array_position(array['none', 'hashed', 'clear'], {})"
+
+_SAVE_EXPOSURES = f"""
+WITH saved AS (
+    INSERT INTO kordant.exposures AS e (id, item_id, breach_name, secret, first_seen_at, last_seen_at)
+    SELECT gen_random_uuid(), item_id, breach_name,
+           (array['none', 'hashed', 'clear'])[max({_STRENGTH.format("secret")})], min(seen_at), max(seen_at)
+    FROM hits
+    GROUP BY item_id, breach_name
+    ORDER BY item_id, breach_name
+    ON CONFLICT (item_id, breach_name) DO UPDATE SET
+        secret = CASE WHEN {_STRENGTH.format("excluded.secret")} > {_STRENGTH.format("e.secret")}
+                      THEN excluded.secret ELSE e.secret END,
+        first_seen_at = least(e.first_seen_at, excluded.first_seen_at),
+        last_seen_at = greatest(e.last_seen_at, excluded.last_seen_at)
+    WHERE {_STRENGTH.format("excluded.secret")} > {_STRENGTH.format("e.secret")}
+       OR excluded.first_seen_at < e.first_seen_at OR excluded.last_seen_at > e.last_seen_at
+    RETURNING xmax = 0 AS is_new)
+SELECT count(*) FILTER (WHERE is_new) FROM saved
+"""  # noqa: S608 - put together from constants
+
+_SAVE_EVIDENCE = """
+INSERT INTO kordant.exposure_evidence AS v (exposure_id, dump_id, line, occurrences)
+SELECT e.id, h.dump_id, h.line, h.occurrences
+FROM hits h JOIN kordant.exposures e USING (item_id, breach_name)
+ORDER BY e.id, h.dump_id
+ON CONFLICT (exposure_id, dump_id) DO UPDATE
+    SET line = least(v.line, excluded.line), occurrences = greatest(v.occurrences, excluded.occurrences)
+    WHERE excluded.line < v.line OR excluded.occurrences > v.occurrences
+"""
+
+
+def standing(connection: Connection, *, since: datetime | None, until: datetime) -> pl.DataFrame:
+    """How each chosen subscription stands at `until` by our own dumps: subscription_id, exposures (told ones),
+    new_exposures.
+
+    New are those that became known from `since` on; without `since`, those that no earlier verdict counted.
+    """
+    query = sa.text(
+        """
+        SELECT scope.subscription_id,
+               count(e.id) FILTER (WHERE e.first_seen_at < cast(:until AS timestamptz)),
+               count(e.id) FILTER (WHERE e.first_seen_at < cast(:until AS timestamptz)
+                   AND e.first_seen_at >= coalesce(cast(:since AS timestamptz), last.covered_until, '-infinity'))
+        FROM scope
+        LEFT JOIN LATERAL (
+            SELECT max(v.covered_until) AS covered_until FROM kordant.source_verdicts v
+            WHERE v.subscription_id = scope.subscription_id AND v.source = 'dumps'
+                AND v.covered_until < cast(:until AS timestamptz)
+        ) last ON true
+        LEFT JOIN kordant.watchlist_items i ON i.subscription_id = scope.subscription_id AND i.removed_at IS NULL
+        LEFT JOIN kordant.exposures e ON e.item_id = i.id AND e.judgement = 'alert' AND e.dismissed_at IS NULL
+            AND EXISTS (SELECT 1 FROM kordant.exposure_evidence x WHERE x.exposure_id = e.id)
+        GROUP BY scope.subscription_id
+        """
+    ).bindparams(since=since.isoformat() if since else None, until=until.isoformat())
+    return read_frame(
+        connection, query, {"subscription_id": pl.String, "exposures": pl.Int64, "new_exposures": pl.Int64}
+    )
+
+
+def save_verdicts(
+    connection: Connection, verdicts: pl.DataFrame, *, source: str, checked_on: date, until: datetime
+) -> None:
+    """Write a verdict a subscription: subscription_id, verdict, reason, exposures, new_exposures.
+
+    One row a day; of two scans on one day the one that covers more stays.
+    """
+    connection.execute(
+        sa.text(
+            "CREATE TEMP TABLE verdicts (subscription_id uuid, verdict text, reason text, exposures int, "
+            "new_exposures int) ON COMMIT DROP"
+        )
+    )
+    columns = ["subscription_id", "verdict", "reason", "exposures", "new_exposures"]
+    write_frame(connection, verdicts, "verdicts", columns)
+    connection.execute(
+        sa.text(
+            """
+            INSERT INTO kordant.source_verdicts AS v
+                (subscription_id, source, checked_on, verdict, reason, exposures, new_exposures, covered_until)
+            SELECT subscription_id, :source, :checked_on, verdict, reason, exposures, new_exposures, :until
+            FROM verdicts ORDER BY subscription_id
+            ON CONFLICT (subscription_id, source, checked_on) DO UPDATE SET
+                verdict = excluded.verdict, reason = excluded.reason, exposures = excluded.exposures,
+                new_exposures = v.new_exposures + excluded.new_exposures,
+                covered_until = excluded.covered_until, checked_at = now()
+            WHERE excluded.covered_until > v.covered_until
+            """
+        ),
+        {"source": source, "checked_on": checked_on, "until": until},
+    )
+    connection.execute(sa.text("DROP TABLE verdicts"))  # there may be those of another source in this transaction
+
+
+def move_watermarks(connection: Connection, *, job: str, since: datetime | None, until: datetime) -> None:
+    """Say that the chosen subscriptions are covered up to `until`.
+
+    A scan from `since` on moves only those that were covered up to there: it leaves no hole behind. Without `since`
+    the scan began at each one's own watermark.
+    """
+    connection.execute(
+        sa.text(
+            """
+            INSERT INTO kordant.scan_watermarks AS m (subscription_id, job, known_until)
+            SELECT scope.subscription_id, :job, :until FROM scope
+            LEFT JOIN kordant.scan_watermarks old ON old.subscription_id = scope.subscription_id AND old.job = :job
+            WHERE cast(:since AS timestamptz) IS NULL OR old.known_until >= :since
+            ORDER BY scope.subscription_id
+            ON CONFLICT (subscription_id, job) DO UPDATE SET known_until = greatest(m.known_until, excluded.known_until)
+            """
+        ),
+        {"job": job, "since": since, "until": until},
+    )

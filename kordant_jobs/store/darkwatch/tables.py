@@ -1,0 +1,161 @@
+"""Tables of breaches, their dumps, and what scans found in them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from kordant_jobs.domain.darkwatch.breaches import BreachSource
+from kordant_jobs.domain.darkwatch.exposures import DumpStatus, Judgement, JudgementReason, SecretKind, Verdict
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+
+breaches = Table(
+    "breaches",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("domain", Text, nullable=False, server_default=""),
+    Column("breached_on", Date),
+    moment("added_at", nullable=True),
+    moment("modified_at", nullable=True),
+    Column("pwn_count", BigInteger),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("data_classes", ARRAY(Text), nullable=False, server_default="{}"),
+    *(
+        Column(flag, Boolean, nullable=False, server_default=text("false"))
+        for flag in (
+            "is_verified",
+            "is_fabricated",
+            "is_sensitive",
+            "is_retired",
+            "is_spam_list",
+            "is_malware",
+            "is_stealer_log",
+            "is_subscription_free",
+        )
+    ),
+    Column("logo_path", Text),
+    Column("attribution", Text),
+    Column("disclosure_url", Text),
+    Column("extra", JSONB, nullable=False, server_default="{}"),
+    moment("known_at", default_now=True),
+    one_of("source", BreachSource),
+)
+
+catalogue_imports = Table(
+    "catalogue_imports",
+    metadata,
+    Column("content_sha256", LargeBinary, primary_key=True),
+    Column("breaches", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    moment("imported_at", default_now=True),
+    moment("checked_at", default_now=True),
+)
+
+breach_dumps = Table(
+    "breach_dumps",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("content_sha256", LargeBinary, nullable=False, unique=True),
+    Column("file_label", Text, nullable=False, comment="the file's name, with what looks personal left out"),
+    Column("file_key", LargeBinary, nullable=False, comment="keyed hash of the file's name"),
+    Column("file_size", BigInteger, nullable=False),
+    Column("file_mtime_ns", BigInteger, nullable=False),
+    belongs_to("breach_name", "breaches", "name"),
+    Column("told_shape", Text),
+    Column("status", Text, nullable=False, server_default=DumpStatus.REGISTERED.value),
+    Column("reason", Text),
+    Column("shape", Text),
+    Column("compression", Text),
+    Column("encoding", Text),
+    Column("lines", BigInteger, nullable=False, server_default="0"),
+    Column("records", BigInteger, nullable=False, server_default="0"),
+    Column("bad_lines", JSONB, nullable=False, server_default="{}"),
+    moment("known_at", default_now=True),
+    moment("registered_at", default_now=True),
+    moment("ingested_at", nullable=True),
+    one_of("status", DumpStatus),
+    Index(None, "known_at"),
+    Index(None, "file_key"),
+    Index(None, "breach_name"),
+)
+
+exposures = Table(
+    "exposures",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("item_id", "watchlist_items"),
+    belongs_to("breach_name", "breaches", "name"),
+    Column("secret", Text, nullable=False),
+    Column("judgement", Text),
+    Column("judgement_reason", Text, comment="by which rule"),
+    moment("first_seen_at"),
+    moment("last_seen_at"),
+    moment("dismissed_at", nullable=True),
+    UniqueConstraint("item_id", "breach_name"),
+    one_of("secret", SecretKind),
+    one_of("judgement", Judgement),
+    one_of("judgement_reason", JudgementReason),
+    Index(None, "breach_name"),
+)
+
+exposure_evidence = Table(
+    "exposure_evidence",
+    metadata,
+    Column("exposure_id", Uuid, ForeignKey(f"{SCHEMA}.exposures.id", ondelete="CASCADE"), primary_key=True),
+    Column("dump_id", Uuid, ForeignKey(f"{SCHEMA}.breach_dumps.id", ondelete="CASCADE"), primary_key=True),
+    Column("line", BigInteger, nullable=False, comment="the first line that names it, from 1"),
+    Column("occurrences", Integer, nullable=False),
+    Index(None, "dump_id"),
+)
+
+source_verdicts = Table(
+    "source_verdicts",
+    metadata,
+    Column(
+        "subscription_id",
+        Uuid,
+        ForeignKey(f"{SCHEMA}.subscriptions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("source", Text, primary_key=True),
+    Column("checked_on", Date, primary_key=True, comment="the UTC day whose knowledge this is"),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text),
+    Column("exposures", Integer, nullable=False),
+    Column("new_exposures", Integer, nullable=False),
+    moment("covered_until"),
+    moment("checked_at", default_now=True),
+    one_of("verdict", Verdict),
+    CheckConstraint("verdict <> 'unknown' OR reason IS NOT NULL", name="unknown_has_a_reason"),
+)
+
+scan_watermarks = Table(
+    "scan_watermarks",
+    metadata,
+    Column(
+        "subscription_id",
+        Uuid,
+        ForeignKey(f"{SCHEMA}.subscriptions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("job", Text, primary_key=True),
+    moment("known_until"),
+)

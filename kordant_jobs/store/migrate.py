@@ -1,0 +1,51 @@
+"""Migrations of every table of ours, the engine's included, by Alembic. The scripts are in `migrations/versions`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from kordant_jobs.postgres.database import saying_what_failed
+from kordant_jobs.postgres.schema import DAGSTER_SCHEMA, SCHEMA
+
+if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only migrations need it
+    from alembic.config import Config
+
+
+def _alembic(connection: Connection) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """Bring the database to `revision`. Two at once wait for each other; at the newest already, nothing happens."""
+    from alembic import command
+
+    with saying_what_failed(), engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('kordant_jobs.migrations'))"))
+        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
+        connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {DAGSTER_SCHEMA}"))
+        command.upgrade(_alembic(connection), revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Take the database back to `revision` (`base` drops everything of ours)."""
+    from alembic import command
+
+    with saying_what_failed(), engine.begin() as connection:
+        command.downgrade(_alembic(connection), revision)
+
+
+def revision(engine: Engine) -> str | None:
+    """The migration that the database stands at, None before the first."""
+    from alembic.runtime.migration import MigrationContext
+
+    with saying_what_failed(), engine.connect() as connection:
+        return MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()

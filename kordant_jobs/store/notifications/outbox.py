@@ -1,0 +1,332 @@
+"""The outbox of notifications: which are due, who holds them, and what became of them.
+
+A claim is a lease, and counts as an attempt; the number of the attempt is the fence: whoever lost the lease to
+another attempt can no longer write. What a message says is `jobs/notifications_send`'s; what subscribers chose is
+`notification_choices`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
+from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category, Held, Mode
+from kordant_jobs.engine.store import leases
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A notification that is ours to send until the lease ends. `attempt` counts from 1.
+
+    `interrupted`: an earlier attempt was cut off between sending and marking, so this one may be a second copy;
+    `interruptions` says how many were. `mail_id` is the message that it shares with others, None: it has its own.
+    """
+
+    id: UUID
+    attempt: int
+    interruptions: int = 0
+    mail_id: UUID | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an earlier attempt may have sent it."""
+        return self.interruptions > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoticeRow:
+    """What every notification's way is decided from, whatever it is about. Personal data is still sealed."""
+
+    id: UUID
+    category: str
+    channel: str
+    address_id: UUID | None
+    held_for: str | None
+    queued_at: datetime
+    mode: str | None
+    subscription_id: UUID
+    subscriber_id: UUID
+    subscription_status: str
+    locale: str
+    time_zone: str
+    quiet_from: time | None
+    quiet_until: time | None
+    digest_at: time | None
+    digest_weekday: int | None
+    forgotten_at: datetime | None
+    name_encrypted: bytes | None
+    contact_encrypted: bytes | None
+    address_encrypted: bytes | None
+    address_removed_at: datetime | None
+    severity: str
+
+    @property
+    def chosen(self) -> Mode | None:
+        """When the subscriber wants to hear of it, None when they have not said."""
+        return Mode(self.mode) if self.mode else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterRow(NoticeRow):
+    """A notification of an alert, with everything that its text is made from."""
+
+    alert_id: UUID
+    item_id: UUID
+    item_kind: str
+    identifier_encrypted: bytes
+    item_removed_at: datetime | None
+    dismissed_at: datetime | None
+    secret: str
+    why: list[dict[str, Any]]
+    alerted_at: datetime
+    breach_name: str
+    breach_source: str
+    breach_title: str
+    breach_domain: str
+    breached_on: date | None
+    data_classes: list[str]
+    is_sensitive: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What becomes of a claimed notification.
+
+    `due_in` or `due_at` says when it is tried again, `refund` that this attempt does not count, `uncertain` that it
+    may have arrived, `held_for` that from now on it waits for others to go out with.
+    """
+
+    id: UUID
+    attempt: int
+    status: OutboxStatus
+    reason: str | None = None
+    due_in: timedelta | None = None
+    due_at: datetime | None = None
+    refund: bool = False
+    uncertain: bool = False
+    held_for: Held | None = None
+    provider_id: str | None = None
+
+
+WARY_AFTER = 2
+"""A notification whose sender was cut off so often is claimed by itself from then on: if it is what kills its senders,
+it no longer uses up the attempts of those that were claimed with it."""
+
+_WAITING = """due_at <= clock_timestamp()
+      AND (status IN ('queued', 'deferred') OR (status = 'sending' AND lease_until < clock_timestamp()))"""
+
+_TAKE = """
+UPDATE kordant.notification_outbox o
+SET status = 'sending', attempts = o.attempts + 1, lease_until = clock_timestamp() + cast(:lease AS interval),
+    interruptions = o.interruptions + CASE WHEN due.status = 'sending' AND o.begun THEN 1 ELSE 0 END,
+    begun = :begun, mail_id = due.mail_id
+FROM due WHERE o.id = due.id
+RETURNING o.id, o.attempts, o.interruptions, o.mail_id
+"""
+
+_CLAIM = f"""
+WITH due AS (
+    SELECT id, status, mail_id FROM kordant.notification_outbox
+    WHERE channel = :channel AND held_for IS NULL AND (interruptions >= :wary) = :alone AND {_WAITING}
+    ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
+) {_TAKE}
+"""  # noqa: S608 - put together from constants
+
+_CLAIM_DIGESTS = f"""
+WITH together AS MATERIALIZED (
+    SELECT subscription_id, address_id, report_id, mail_id, coalesce(mail_id, gen_random_uuid()) AS name
+    FROM (
+        SELECT subscription_id, address_id, report_id, mail_id FROM kordant.notification_outbox
+        WHERE channel = :channel AND held_for IS NOT NULL AND (interruptions >= :wary) = :alone AND {_WAITING}
+        GROUP BY subscription_id, address_id, report_id, mail_id ORDER BY min(due_at) LIMIT :limit
+    ) found
+), due AS (
+    SELECT o.id, o.status, t.name AS mail_id
+    FROM kordant.notification_outbox o
+    JOIN together t ON o.subscription_id = t.subscription_id AND o.address_id IS NOT DISTINCT FROM t.address_id
+                   AND o.mail_id IS NOT DISTINCT FROM t.mail_id AND o.report_id IS NOT DISTINCT FROM t.report_id
+    WHERE o.channel = :channel AND o.held_for IS NOT NULL
+      AND (o.mail_id IS NOT NULL OR o.due_at <= clock_timestamp())
+      AND (o.status IN ('queued', 'deferred') OR (o.status = 'sending' AND o.lease_until < clock_timestamp()))
+    FOR UPDATE OF o SKIP LOCKED
+) {_TAKE}
+"""  # noqa: S608 - put together from constants
+
+NOTICE_COLUMNS = """o.id, o.category, o.channel, o.address_id, o.held_for, o.created_at AS queued_at, w.mode,
+       o.subscription_id, s.subscriber_id, s.status AS subscription_status, s.locale, s.time_zone,
+       h.quiet_from, h.quiet_until, h.digest_at, h.digest_weekday,
+       p.forgotten_at, p.name_encrypted, p.contact_encrypted, c.address_encrypted, c.removed_at AS address_removed_at"""
+"""What fills a `NoticeRow`, but for its severity, from `NOTICE_JOINS`."""
+
+NOTICE_JOINS = """JOIN kordant.subscriptions s ON s.id = o.subscription_id
+JOIN kordant.subscribers p ON p.id = s.subscriber_id
+LEFT JOIN kordant.contact_addresses c ON c.id = o.address_id
+LEFT JOIN kordant.notification_preferences w
+       ON w.subscriber_id = s.subscriber_id AND w.category = o.category AND w.channel = o.channel
+LEFT JOIN kordant.notification_hours h ON h.subscriber_id = s.subscriber_id"""
+
+_LETTERS = f"""
+SELECT {NOTICE_COLUMNS}, o.alert_id,
+       i.id AS item_id, i.kind AS item_kind, i.identifier_encrypted, i.removed_at AS item_removed_at,
+       e.dismissed_at, e.secret, a.severity, a.why, a.created_at AS alerted_at,
+       b.name AS breach_name, b.source AS breach_source, b.title AS breach_title, b.domain AS breach_domain,
+       b.breached_on, b.data_classes, b.is_sensitive
+FROM kordant.notification_outbox o
+JOIN kordant.alerts a ON a.id = o.alert_id
+JOIN kordant.exposures e ON e.id = a.exposure_id
+JOIN kordant.watchlist_items i ON i.id = e.item_id
+JOIN kordant.breaches b ON b.name = e.breach_name
+{NOTICE_JOINS}
+WHERE o.id = ANY(cast(:ids AS uuid[]))
+ORDER BY o.due_at, o.id
+"""  # noqa: S608 - put together from constants
+
+_MARK = """
+UPDATE kordant.notification_outbox o
+SET status = CASE WHEN m.status = 'sent' AND o.receipt IN ('undelivered', 'failed') THEN 'failed' ELSE m.status END,
+    reason = m.reason, lease_until = NULL,
+    attempts = o.attempts - CASE WHEN m.refund THEN 1 ELSE 0 END,
+    interruptions = o.interruptions + CASE WHEN m.uncertain THEN 1 ELSE 0 END,
+    due_at = CASE WHEN m.due_at IS NOT NULL THEN greatest(m.due_at, now() + interval '1 second')
+                  WHEN m.due_in_s IS NOT NULL THEN now() + make_interval(secs => m.due_in_s) ELSE o.due_at END,
+    held_for = coalesce(m.held_for, o.held_for), provider_id = coalesce(m.provider_id, o.provider_id),
+    sent_at = CASE WHEN m.status = 'sent' THEN clock_timestamp() ELSE o.sent_at END
+FROM unnest(cast(:ids AS uuid[]), cast(:attempts AS int[]), cast(:statuses AS text[]), cast(:reasons AS text[]),
+            cast(:due_in AS float8[]), cast(:due_at AS timestamptz[]), cast(:refunds AS boolean[]),
+            cast(:uncertain AS boolean[]), cast(:held_for AS text[]), cast(:provider_ids AS text[]))
+     AS m (id, attempt, status, reason, due_in_s, due_at, refund, uncertain, held_for, provider_id)
+WHERE o.id = m.id AND o.attempts = m.attempt AND o.status = 'sending'
+"""
+
+_QUEUE = """
+INSERT INTO kordant.notification_outbox (id, alert_id, subscription_id, category, channel, address_id)
+SELECT gen_random_uuid(), a.id, a.subscription_id, :category, 'email', cast(NULL AS uuid)
+FROM kordant.alerts a WHERE a.id = ANY(cast(:ids AS uuid[]))
+UNION ALL
+SELECT gen_random_uuid(), a.id, a.subscription_id, :category, c.channel, c.id
+FROM kordant.alerts a
+JOIN kordant.subscriptions s ON s.id = a.subscription_id
+JOIN kordant.contact_addresses c ON c.subscriber_id = s.subscriber_id AND c.removed_at IS NULL
+LEFT JOIN kordant.notification_preferences w
+       ON w.subscriber_id = s.subscriber_id AND w.category = :category AND w.channel = c.channel
+WHERE a.id = ANY(cast(:ids AS uuid[])) AND w.mode IS DISTINCT FROM 'off'
+  AND c.channel || ' ' || a.severity <> ALL(cast(:too_quiet AS text[]))
+ON CONFLICT DO NOTHING
+"""
+
+
+def queue(connection: Connection, alert_ids: Sequence[UUID], category: Category) -> int:
+    """Queue the notifications of these alerts, one for each of their subscriber's addresses, in the caller's
+    transaction: an alert and its notifications are there together or not at all. Returns how many are new.
+
+    E-mail to the subscriber's contact is always queued, so that what was not sent leaves a row that says why.
+    """
+    if not alert_ids:
+        return 0
+    order = list(Severity)
+    too_quiet = [
+        f"{channel} {severity}" for channel, least in LEAST_SEVERITY.items() for severity in order[: order.index(least)]
+    ]
+    values = {"ids": [str(one) for one in alert_ids], "category": category, "too_quiet": too_quiet}
+    return int(connection.execute(sa.text(_QUEUE), values).rowcount)
+
+
+def now(connection: Connection) -> datetime:
+    """The database's clock, by which everything here is due."""
+    moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return moment
+
+
+def due(connection: Connection, channels: Collection[Channel]) -> int:
+    """How many notifications of these channels are due now, those included whose sender was cut off."""
+    query = f"SELECT count(*) FROM kordant.notification_outbox WHERE channel = ANY(:channels) AND {_WAITING}"  # noqa: S608 - a constant
+    return int(connection.execute(sa.text(query), {"channels": [one.value for one in channels]}).scalar_one())
+
+
+def claim(connection: Connection, *, channel: Channel, limit: int, lease: timedelta, begun: bool = True) -> list[Claim]:
+    """Take up to `limit` due notifications for `lease`. What another sender holds is passed over, not waited for.
+
+    Those whose senders were cut off twice come last, one by one. Unless they count as `begun` from now on, `begin` must
+    be called before each is sent: whoever is cut off then leaves a doubt about those alone.
+    """
+    return _claimed(connection, _CLAIM, channel, limit, lease, begun)
+
+
+def claim_digests(
+    connection: Connection, *, channel: Channel, limit: int, lease: timedelta, begun: bool = True
+) -> list[Claim]:
+    """Take the notifications of up to `limit` due digests for `lease`, each digest whole. A report is one by itself.
+
+    Which belong together is decided by the first claim, and stays: a digest that is sent again is the same one.
+    """
+    leases.lock_name(connection, f"notification digests {channel}")
+    return _claimed(connection, _CLAIM_DIGESTS, channel, limit, lease, begun)
+
+
+def begin(connection: Connection, claims: Sequence[Claim]) -> bool:
+    """Say that one message, which carries these, is being sent. False when they are no longer all ours to send."""
+    query = """
+        UPDATE kordant.notification_outbox o SET begun = true
+        FROM unnest(cast(:ids AS uuid[]), cast(:attempts AS int[])) AS m (id, attempt)
+        WHERE o.id = m.id AND o.attempts = m.attempt AND o.status = 'sending'
+    """
+    values = {"ids": [str(one.id) for one in claims], "attempts": [one.attempt for one in claims]}
+    return int(connection.execute(sa.text(query), values).rowcount) == len(claims)
+
+
+def _claimed(
+    connection: Connection, statement: str, channel: Channel, limit: int, lease: timedelta, begun: bool
+) -> list[Claim]:
+    values = {"channel": channel, "lease": f"{lease.total_seconds()} seconds", "wary": WARY_AFTER, "begun": begun}
+    rows = connection.execute(sa.text(statement), {**values, "limit": limit, "alone": False}).all()
+    if not rows:
+        rows = connection.execute(sa.text(statement), {**values, "limit": 1, "alone": True}).all()
+    return [
+        Claim(id=row.id, attempt=row.attempts, interruptions=row.interruptions, mail_id=row.mail_id) for row in rows
+    ]
+
+
+def letters(connection: Connection, ids: Sequence[UUID]) -> list[LetterRow]:
+    """What those of the notifications `ids` that are about alerts are made from, the longest due first."""
+    rows = connection.execute(sa.text(_LETTERS), {"ids": [str(one) for one in ids]})
+    return [LetterRow(**row._mapping) for row in rows]
+
+
+def sent_since(connection: Connection, subscription_ids: Collection[UUID], since: timedelta) -> dict[UUID, int]:
+    """How many messages each of these subscriptions was sent within the last `since`, over all channels."""
+    query = """
+        SELECT subscription_id, count(DISTINCT coalesce(mail_id, id)) AS messages FROM kordant.notification_outbox
+        WHERE subscription_id = ANY(cast(:ids AS uuid[])) AND sent_at > now() - cast(:since AS interval)
+        GROUP BY subscription_id
+    """
+    values = {"ids": [str(one) for one in subscription_ids], "since": f"{since.total_seconds()} seconds"}
+    return {row.subscription_id: row.messages for row in connection.execute(sa.text(query), values)}
+
+
+def mark(connection: Connection, marks: Sequence[Mark]) -> int:
+    """Write what became of claimed notifications. Returns how many were still ours to write."""
+    if not marks:
+        return 0
+    done = connection.execute(
+        sa.text(_MARK),
+        {
+            "ids": [str(one.id) for one in marks],
+            "attempts": [one.attempt for one in marks],
+            "statuses": [one.status.value for one in marks],
+            "reasons": [one.reason for one in marks],
+            "due_in": [one.due_in.total_seconds() if one.due_in else None for one in marks],
+            "due_at": [one.due_at for one in marks],
+            "refunds": [one.refund for one in marks],
+            "uncertain": [one.uncertain for one in marks],
+            "held_for": [one.held_for for one in marks],
+            "provider_ids": [one.provider_id for one in marks],
+        },
+    )
+    return int(done.rowcount)

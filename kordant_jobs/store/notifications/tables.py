@@ -1,0 +1,168 @@
+"""Tables of alerts and notifications: the outbox, addresses, and what subscribers chose."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Time,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
+from kordant_jobs.domain.notifications.choices import Category, Held, Mode
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscription_id", "subscriptions"),
+    belongs_to("exposure_id", "exposures"),
+    Column("severity", Text, nullable=False),
+    Column("why", JSONB, nullable=False, comment="reasons by code and id; never an identifier"),
+    Column(
+        "provisional",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="told before its dump was read to the end; severity and why may still change",
+    ),
+    moment("created_at", default_now=True),
+    UniqueConstraint("exposure_id"),
+    one_of("severity", Severity),
+    Index(None, "subscription_id", "created_at"),
+)
+
+contact_addresses = Table(
+    "contact_addresses",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscriber_id", "subscribers"),
+    Column("channel", Text, nullable=False),
+    Column("address_encrypted", LargeBinary, nullable=False),
+    Column("blind_index", LargeBinary, comment="16 bytes; null once the subscriber was forgotten"),
+    moment("created_at", default_now=True),
+    moment("removed_at", nullable=True),
+    Column("removed_reason", Text),
+    one_of("channel", Channel),
+    Index(
+        "contact_addresses_once",
+        "subscriber_id",
+        "channel",
+        "blind_index",
+        unique=True,
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+    comment="Push tokens, phones and further e-mail addresses; the first e-mail address is subscribers.contact.",
+)
+
+notification_outbox = Table(
+    "notification_outbox",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("alert_id", "alerts", nullable=True),
+    belongs_to("report_id", "reports", nullable=True),
+    belongs_to("subscription_id", "subscriptions"),
+    Column("category", Text, nullable=False, server_default=Category.BREACH.value),
+    Column("channel", Text, nullable=False),
+    Column(
+        "address_id",
+        Uuid,
+        ForeignKey(f"{SCHEMA}.contact_addresses.id", ondelete="CASCADE"),
+        comment="null: the subscriber's contact",
+    ),
+    Column("status", Text, nullable=False, server_default=OutboxStatus.QUEUED.value),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column(
+        "interruptions", Integer, nullable=False, server_default="0", comment="attempts that may have sent it unseen"
+    ),
+    Column(
+        "begun", Boolean, nullable=False, server_default=text("true"), comment="its sender has begun it: it may be out"
+    ),
+    moment("due_at", default_now=True),
+    moment("lease_until", nullable=True),
+    Column("held_for", Text, comment="it waits for others, to go out in one message with them"),
+    Column("mail_id", Uuid, comment="the message that carries it and others; null: its own, under its id"),
+    Column("reason", Text, comment="why it was deferred, suppressed or given up; never an address"),
+    moment("created_at", default_now=True),
+    moment("sent_at", nullable=True),
+    Column("provider_id", Text, comment="what the other side calls it"),
+    Column("receipt", Text, comment="what the other side last told of it"),
+    moment("receipt_at", nullable=True),
+    UniqueConstraint("alert_id", "channel", "address_id"),
+    UniqueConstraint("report_id", "channel", "address_id"),
+    CheckConstraint("(alert_id IS NULL) <> (report_id IS NULL)", name="about_one_thing"),
+    one_of("category", Category),
+    one_of("channel", Channel),
+    one_of("status", OutboxStatus),
+    one_of("held_for", Held),
+    Index(  # NULLS NOT DISTINCT would say both at once, from PostgreSQL 15 on
+        "notification_outbox_contact_once",
+        "alert_id",
+        "channel",
+        unique=True,
+        postgresql_where=text("address_id IS NULL"),
+    ),
+    Index(
+        "notification_outbox_report_contact_once",
+        "report_id",
+        "channel",
+        unique=True,
+        postgresql_where=text("address_id IS NULL"),
+    ),
+    Index(None, "channel", "due_at", postgresql_where=text("status IN ('queued', 'deferred', 'sending')")),
+    Index(None, "subscription_id"),
+    Index(None, "provider_id", postgresql_where=text("provider_id IS NOT NULL")),
+    Index(None, "mail_id", postgresql_where=text("mail_id IS NOT NULL")),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("address_index", LargeBinary, primary_key=True, comment="the blind index of the address"),
+    Column("reason", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    moment("created_at", default_now=True),
+    one_of("channel", Channel),
+    comment="Addresses that nothing is sent to, whoever they belong to.",
+)
+
+notification_preferences = Table(
+    "notification_preferences",
+    metadata,
+    Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
+    Column("category", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("mode", Text, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    moment("changed_at", default_now=True),
+    one_of("category", Category),
+    one_of("channel", Channel),
+    one_of("mode", Mode),
+)
+
+notification_hours = Table(
+    "notification_hours",
+    metadata,
+    Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
+    Column("quiet_from", Time),
+    Column("quiet_until", Time),
+    Column("digest_at", Time, nullable=False, server_default="08:00:00"),
+    Column("digest_weekday", SmallInteger, nullable=False, server_default="1", comment="from 1, Monday"),
+    CheckConstraint("(quiet_from IS NULL) = (quiet_until IS NULL)", name="quiet_has_both_ends"),
+    CheckConstraint("digest_weekday BETWEEN 1 AND 7", name="digest_weekday"),
+    comment="Wall times in the zone of the subscription.",
+)

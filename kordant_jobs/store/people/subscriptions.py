@@ -1,0 +1,79 @@
+"""One subscription at a time: what it is, and its moves between tiers and statuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.people.subscriptions import SUBSCRIPTION_MOVES, SubscriptionStatus
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.store.people.tables import subscriptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """A subscription, without anything personal."""
+
+    id: UUID
+    subscriber_id: UUID
+    tier: Tier
+    status: SubscriptionStatus
+    started_at: datetime
+    ended_at: datetime | None
+
+
+def get(connection: Connection, subscription_id: UUID, *, lock: bool = False) -> Subscription | None:
+    """One subscription, None when there is none; with `lock` nobody else changes it until the transaction ends."""
+    query = sa.select(subscriptions).where(subscriptions.c.id == subscription_id)
+    one = connection.execute(query.with_for_update(key_share=True) if lock else query).one_or_none()
+    if one is None:
+        return None
+    return Subscription(
+        id=one.id,
+        subscriber_id=one.subscriber_id,
+        tier=Tier(one.tier),
+        status=SubscriptionStatus(one.status),
+        started_at=one.started_at,
+        ended_at=one.ended_at,
+    )
+
+
+def _known(connection: Connection, subscription_id: UUID) -> Subscription:
+    found = get(connection, subscription_id, lock=True)
+    if found is None:
+        raise PermanentError(f"there is no subscription {subscription_id}.")
+    return found
+
+
+def set_tier(connection: Connection, subscription_id: UUID, tier: Tier) -> Subscription:
+    """Give a subscription another tier; what it was before.
+
+    Raises:
+        PermanentError: there is no such subscription.
+    """
+    before = _known(connection, subscription_id)
+    connection.execute(sa.update(subscriptions).where(subscriptions.c.id == subscription_id).values(tier=tier))
+    return before
+
+
+def move(connection: Connection, subscription_id: UUID, to: SubscriptionStatus) -> Subscription:
+    """Move a subscription to another status; what it was before. One that is there already stays as it is.
+
+    Raises:
+        PermanentError: there is no such subscription, or no such move.
+    """
+    before = _known(connection, subscription_id)
+    if before.status is to:
+        return before
+    if to not in SUBSCRIPTION_MOVES[before.status]:
+        raise PermanentError(f"subscription {subscription_id} is {before.status}: it cannot become {to}.")
+    ended_at = sa.func.now() if to is SubscriptionStatus.CANCELLED else None
+    connection.execute(
+        sa.update(subscriptions).where(subscriptions.c.id == subscription_id).values(status=to, ended_at=ended_at)
+    )
+    return before

@@ -1,0 +1,82 @@
+"""Tables of subscribers: who they are (sealed), what they pay for, what is watched for them."""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, LargeBinary, SmallInteger, Table, Text, Uuid, text
+
+from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+
+keyring_check = Table(
+    "keyring_check",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("master_key_id", Text, nullable=False),
+    Column("proof", LargeBinary, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+    comment="Proves that the master key of a process is the one this database was written with.",
+)
+
+subscribers = Table(
+    "subscribers",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name_encrypted", LargeBinary),
+    Column("contact_encrypted", LargeBinary),
+    moment("created_at", default_now=True),
+    moment("forgotten_at", nullable=True),
+)
+
+subscriber_keys = Table(
+    "subscriber_keys",
+    metadata,
+    Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("master_key_id", Text, nullable=False),
+    moment("created_at", default_now=True),
+    comment="Deleting a row here makes everything encrypted for that subscriber unreadable.",
+)
+
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscriber_id", "subscribers"),
+    Column("tier", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=SubscriptionStatus.ACTIVE.value),
+    Column("time_zone", Text, nullable=False, server_default="UTC"),
+    Column("locale", Text, nullable=False, server_default=Locale.EN.value),
+    moment("started_at", default_now=True),
+    moment("ended_at", nullable=True),
+    one_of("tier", Tier),
+    one_of("status", SubscriptionStatus),
+    one_of("locale", Locale),
+    Index(None, "subscriber_id"),
+    Index(None, "tier", postgresql_where=text("status = 'active'")),
+)
+
+watchlist_items = Table(
+    "watchlist_items",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscription_id", "subscriptions"),
+    belongs_to("subscriber_id", "subscribers"),
+    Column("kind", Text, nullable=False),
+    Column("identifier_encrypted", LargeBinary, nullable=False),
+    Column("blind_index", LargeBinary, comment="16 bytes; null once the subscriber was forgotten"),
+    Column("range_index", LargeBinary, comment="16 bytes: keyed hash of the SHA-1 that range notifications go by"),
+    moment("verified_at", nullable=True),
+    moment("created_at", default_now=True),
+    moment("removed_at", nullable=True),
+    Index(
+        "watchlist_items_once",
+        "subscription_id",
+        "blind_index",
+        unique=True,
+        postgresql_where=text("removed_at IS NULL"),
+    ),
+    Index(None, "subscriber_id"),
+    Index(None, "blind_index"),
+    Index(None, "range_index", postgresql_where=text("range_index IS NOT NULL")),
+)

@@ -1,0 +1,117 @@
+"""Deletes reports whose time is over, and contents that no report names any more. How long is `domain.reports.retention`'."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.reports.retention import expires_before
+from kordant_jobs.errors import TransientError
+from kordant_jobs.ports import ReportStorage
+from kordant_jobs.store.people.tables import subscribers, subscriptions
+from kordant_jobs.store.reports.tables import report_leftovers, reports
+
+GRACE = timedelta(hours=1)
+"""A content is left for so long after its row went or it was spared: by then a run that makes the same report again
+has written its row."""
+
+LEFTOVERS_MAX = 10_000
+"""Contents deleted by one call, so that it ends in minutes on a slow store; the next call goes on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionSummary:
+    """What was deleted; `kept` contents could not be, and will be tried again."""
+
+    reports: int
+    contents: int
+    kept: int
+
+
+def expire(db: Engine, storage: ReportStorage, *, now: datetime) -> RetentionSummary:
+    """Delete reports that are older than their tier keeps them, those of subscribers who were forgotten, and contents
+    that no row names. Safe to repeat and to cut off: a trigger notes every content that loses its row.
+
+    A store that does not answer costs nothing: its contents are counted as `kept` and tried by the next call.
+    """
+    with db.begin() as connection:
+        deleted = sum(connection.execute(statement).rowcount for statement in _over(now))
+    with db.connect() as connection:
+        keys = list(
+            connection.execute(
+                sa.select(report_leftovers.c.storage_key)
+                .where(report_leftovers.c.since_at < now - GRACE)
+                .order_by(report_leftovers.c.since_at, report_leftovers.c.storage_key)
+                .limit(LEFTOVERS_MAX)
+            ).scalars()
+        )
+        named = set(
+            connection.execute(sa.select(reports.c.storage_key).where(reports.c.storage_key.in_(keys))).scalars()
+        )
+    with db.begin() as connection:
+        connection.execute(sa.delete(report_leftovers).where(report_leftovers.c.storage_key.in_(named)))
+    unnamed = [key for key in keys if key not in named]
+    contents = spared = 0
+    with suppress(TransientError):  # the store is down: the others would only wait for it, too
+        for key in unnamed:
+            if _delete(db, key, storage, before=now - GRACE):
+                contents += 1
+            else:
+                spared += 1
+    return RetentionSummary(reports=deleted, contents=contents, kept=len(unnamed) - contents - spared)
+
+
+def _delete(db: Engine, key: str, storage: ReportStorage, *, before: datetime) -> bool:
+    """Delete one content, unless somebody is about to name it again. Its lock is the session's, so that no
+    transaction is open while the store is asked."""
+    leftover = sa.select(report_leftovers.c.storage_key).where(
+        report_leftovers.c.storage_key == key,
+        report_leftovers.c.since_at < before,
+        ~sa.exists().where(reports.c.storage_key == key),
+    )
+    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(_lock("pg_advisory_lock", key))
+        try:
+            if connection.execute(leftover).first() is None:
+                return False
+            storage.delete(key)
+            connection.execute(sa.delete(report_leftovers).where(report_leftovers.c.storage_key == key))
+            return True
+        finally:
+            connection.execute(_lock("pg_advisory_unlock", key))
+
+
+def spare(db: Engine, key: str) -> None:
+    """Let the content of `key` be for `GRACE` from now on; for whoever is about to keep it and to name it in a row.
+    Waits while it is being deleted: what is put afterwards stays."""
+    with db.begin() as connection:
+        connection.execute(_lock("pg_advisory_xact_lock", key))
+        connection.execute(
+            sa.update(report_leftovers)
+            .where(report_leftovers.c.storage_key == key)
+            .values(since_at=sa.func.clock_timestamp())
+        )
+
+
+def _lock(function: str, key: str) -> sa.TextClause:
+    return sa.text(f"SELECT {function}(hashtextextended(:name, 0))").bindparams(name=f"kordant:report {key}")
+
+
+def _over(now: datetime) -> list[sa.Delete]:
+    """Statements that delete rows whose time is over: of each tier, and of the forgotten at once."""
+    whose = reports.c.subscription_id == subscriptions.c.id
+    old = [
+        sa.delete(reports).where(
+            whose, subscriptions.c.tier == tier, reports.c.period_end_on < expires_before(tier, now.date())
+        )
+        for tier in Tier
+    ]
+    forgotten = sa.delete(reports).where(
+        whose, subscriptions.c.subscriber_id == subscribers.c.id, subscribers.c.forgotten_at.is_not(None)
+    )
+    return [*old, forgotten]

@@ -1,0 +1,173 @@
+"""The price list in Postgres: read, changed, its history. Every change is kept and told (NOTIFY) by triggers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.domain.schedules.rows import COLUMNS, Pause, ScheduleRow, StoredRow, row_from
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.store.schedules.tables import scheduler_config, scheduler_history
+
+CHANNEL = "kordant_schedules"
+"""What is notified when a change commits."""
+
+CATALOGUE = "catalogue"
+"""Who changed a row that nobody has touched since it was seeded."""
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One version of a row: what it was from then on (None: deleted), and who made it so."""
+
+    key: Key
+    version: int
+    changed_at: datetime
+    changed_by: str
+    note: str | None
+    row: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """The rows that are well-formed, in the order of their names, and what is wrong with the others."""
+
+    rows: tuple[StoredRow, ...]
+    problems: tuple[str, ...] = ()
+
+
+def _where(key: Key) -> sa.ColumnElement[bool]:
+    return sa.and_(scheduler_config.c.job == key[0], scheduler_config.c.tier == key[1])
+
+
+def _stored(values: Any) -> StoredRow:
+    pause = None
+    if values["paused_at"] is not None:
+        pause = Pause(
+            reason=values["pause_reason"],
+            by=values["paused_by"] or "",
+            since=values["paused_at"],
+            until=values["paused_until"],
+        )
+    return StoredRow(
+        row=row_from(values),
+        version=values["version"],
+        changed_at=values["changed_at"],
+        changed_by=values["changed_by"],
+        pause=pause,
+    )
+
+
+def load(connection: Connection) -> Loaded:
+    """Every row. One that was made wrong behind our back (by SQL) is told of, and stops no other."""
+    rows: list[StoredRow] = []
+    problems: list[str] = []
+    for values in connection.execute(sa.select(scheduler_config)).mappings():
+        try:
+            rows.append(_stored(values))
+        except PermanentError as error:
+            problems.append(f"{values['job']} for {values['tier']}: {error}")
+    return Loaded(rows=tuple(sorted(rows, key=lambda one: one.row.name)), problems=tuple(problems))
+
+
+def get(connection: Connection, key: Key, *, lock: bool = False) -> StoredRow | None:
+    """One row, None when there is none; with `lock` nobody else changes it until the transaction ends.
+
+    Raises:
+        PermanentError: it was made wrong behind our back.
+    """
+    query = sa.select(scheduler_config).where(_where(key))
+    values = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    return None if values is None else _stored(values)
+
+
+def _sign(connection: Connection, by: str) -> None:
+    """Say in this transaction who makes the changes."""
+    connection.execute(sa.text("SELECT set_config('kordant.changed_by', :by, true)"), {"by": by})
+
+
+def _values(row: ScheduleRow) -> dict[str, Any]:
+    return {**{name: getattr(row, name) for name in COLUMNS}, "tier": row.key[1], "priority": int(row.priority)}
+
+
+def seed(connection: Connection, wanted: Iterable[ScheduleRow]) -> int:
+    """Put in the rows that are missing, and bring those that nobody has changed up to today's catalogue.
+
+    Returns how many rows that made or changed. Safe to repeat, and at once with another.
+    """
+    rows = [_values(row) for row in wanted]
+    there = {(one.job, one.tier): one for one in connection.execute(sa.select(scheduler_config))}
+    stale = [
+        values
+        for values in rows
+        if (one := there.get((values["job"], values["tier"]))) is None
+        or (one.changed_by == CATALOGUE and any(getattr(one, name) != values[name] for name in COLUMNS))
+    ]
+    if not stale:
+        return 0
+    _sign(connection, CATALOGUE)
+    new = insert(scheduler_config).values(stale)
+    changed = new.on_conflict_do_update(
+        index_elements=["job", "tier"],
+        set_={name: new.excluded[name] for name in COLUMNS if name not in {"job", "tier"}},
+        where=scheduler_config.c.changed_by == CATALOGUE,
+    )
+    return connection.execute(changed).rowcount
+
+
+def save(connection: Connection, row: ScheduleRow, *, by: str, note: str | None = None) -> StoredRow:
+    """Write a checked row over what is there, and give what is there now. The same values make no new version."""
+    _sign(connection, by)
+    values = {**_values(row), "note": note}
+    new = insert(scheduler_config).values(values)
+    kept = {"job", "tier"}
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=["job", "tier"], set_={name: new.excluded[name] for name in values if name not in kept}
+        )
+    )
+    found = get(connection, row.key)
+    assert found is not None  # noqa: S101 - it was written just now
+    return found
+
+
+def set_pause(connection: Connection, key: Key, pause: Pause | None, *, by: str) -> None:
+    """Pause a row, or (None) have it go on."""
+    _sign(connection, by)
+    connection.execute(
+        sa.update(scheduler_config)
+        .where(_where(key))
+        .values(
+            pause_reason=pause and pause.reason,
+            paused_by=pause and pause.by,
+            paused_at=pause and pause.since,
+            paused_until=pause and pause.until,
+        )
+    )
+
+
+def history(connection: Connection, key: Key | None = None, *, limit: int = 100) -> Sequence[Change]:
+    """Versions, the newest first."""
+    column = scheduler_history.c
+    query = sa.select(scheduler_history).order_by(column.changed_at.desc(), column.version.desc()).limit(limit)
+    if key is not None:
+        query = query.where(column.job == key[0], column.tier == key[1])
+    return [
+        Change(
+            key=(one.job, one.tier),
+            version=one.version,
+            changed_at=one.changed_at,
+            changed_by=one.changed_by,
+            note=one.note,
+            row=one.row,
+        )
+        for one in connection.execute(query)
+    ]

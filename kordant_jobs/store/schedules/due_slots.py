@@ -1,0 +1,138 @@
+"""Who is served by which row, and where in its day: written as sets, read a tick at a time off one index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.schedules.cadence import SLOTS, Span
+from kordant_jobs.store.schedules.tables import due_slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One job that serves a subscription."""
+
+    subscription_id: UUID
+    job: str
+    tier: str
+    anchor: int
+    slot: int
+
+
+_WANTED = f"""
+SELECT s.id AS subscription_id, c.job, c.tier,
+       CASE WHEN c.anchor = 'calendar' THEN 0
+            WHEN c.cadence = 'weekly' THEN extract(isodow FROM s.started_at AT TIME ZONE 'UTC')
+            WHEN c.cadence = 'monthly' THEN extract(day FROM s.started_at AT TIME ZONE 'UTC')
+            ELSE 0 END::smallint AS anchor,
+       (('x' || substr(md5(s.id::text || ':' || c.job), 1, 8))::bit(32)::bigint & {SLOTS - 1})::int AS slot
+FROM kordant.subscriptions s
+JOIN kordant.scheduler_config c ON c.tier = s.tier AND c.cadence <> 'every_tick' AND c.enabled
+WHERE s.status = 'active' AND (cast(:ids AS uuid[]) IS NULL OR s.id = ANY(cast(:ids AS uuid[])))
+"""  # noqa: S608 - put together from constants
+"""Where everybody should stand. md5, since its value is the same on every server for all time."""
+
+_PUT = f"""
+INSERT INTO kordant.due_slots AS d (subscription_id, job, tier, anchor, slot)
+SELECT subscription_id, job, tier, anchor, slot FROM ({_WANTED}) wanted ORDER BY subscription_id, job
+ON CONFLICT (subscription_id, job) DO UPDATE
+    SET tier = excluded.tier, anchor = excluded.anchor, slot = excluded.slot, since = now()
+    WHERE (d.tier, d.anchor, d.slot) IS DISTINCT FROM (excluded.tier, excluded.anchor, excluded.slot)
+"""  # noqa: S608 - put together from constants
+
+_TAKE = f"""
+DELETE FROM kordant.due_slots d
+WHERE (cast(:ids AS uuid[]) IS NULL OR d.subscription_id = ANY(cast(:ids AS uuid[])))
+  AND NOT EXISTS (SELECT 1 FROM ({_WANTED}) w WHERE w.subscription_id = d.subscription_id AND w.job = d.job)
+"""  # noqa: S608 - put together from constants
+
+_MISPLACED = f"""
+SELECT 1 FROM ({_WANTED}) w FULL JOIN kordant.due_slots d USING (subscription_id, job)
+WHERE (w.tier, w.anchor, w.slot) IS DISTINCT FROM (d.tier, d.anchor, d.slot) LIMIT 1
+"""  # noqa: S608 - put together from constants
+
+
+def place(connection: Connection, subscription_ids: Sequence[UUID] | None = None) -> int:
+    """Bring the rows of these subscriptions (None: of all) to what tiers, statuses and the price list say.
+
+    Returns how many rows that changed. Safe to repeat.
+    """
+    ids = None if subscription_ids is None else list(subscription_ids)
+    put = connection.execute(sa.text(_PUT), {"ids": ids}).rowcount
+    return put + connection.execute(sa.text(_TAKE), {"ids": ids}).rowcount
+
+
+def misplaced(connection: Connection) -> bool:
+    """Whether anybody's rows are not what they should be. Reads everybody: 0.2 s for 100,000 subscriptions."""
+    return connection.execute(sa.text(_MISPLACED), {"ids": None}).scalar() is not None
+
+
+def take_away(connection: Connection, subscription_ids: Sequence[UUID]) -> int:
+    """Remove every row of these subscriptions. Returns how many there were."""
+    gone = connection.execute(sa.delete(due_slots).where(due_slots.c.subscription_id.in_(subscription_ids)))
+    return gone.rowcount
+
+
+def of_subscription(connection: Connection, subscription_id: UUID) -> list[Slot]:
+    """The jobs that serve a subscription, by name."""
+    query = sa.select(due_slots).where(due_slots.c.subscription_id == subscription_id).order_by(due_slots.c.job)
+    return [
+        Slot(subscription_id=one.subscription_id, job=one.job, tier=one.tier, anchor=one.anchor, slot=one.slot)
+        for one in connection.execute(query)
+    ]
+
+
+TICK = """
+SELECT part.on_day, part.anchor, string_agg(d.subscription_id::text, ',')
+FROM unnest(cast(:days AS date[]), cast(:anchors AS smallint[]), cast(:firsts AS int[]), cast(:pasts AS int[]))
+     AS part(on_day, anchor, first, past)
+JOIN kordant.due_slots d ON d.job = :job AND d.tier = :tier AND d.anchor = part.anchor
+                        AND d.slot >= part.first AND d.slot < part.past
+GROUP BY part.on_day, part.anchor
+"""
+"""A tick's question, whatever its size: a range of the index for each span. A text a day, since a hundred thousand
+values of their own take the client half a second."""
+
+
+def _parts(key: tuple[str, str], spans: Sequence[Span]) -> dict[str, object]:
+    return {
+        "job": key[0],
+        "tier": key[1],
+        "days": [span.on for span in spans],
+        "anchors": [span.anchor for span in spans],
+        "firsts": [span.first for span in spans],
+        "pasts": [span.past for span in spans],
+    }
+
+
+def served_by(connection: Connection, key: tuple[str, str], spans: Sequence[Span]) -> dict[tuple[date, int], list[str]]:
+    """The subscriptions in these spans by day and anchor, their ids as text. Empty where nobody is."""
+    found: dict[tuple[date, int], list[str]] = {}
+    for on, anchor, ids in connection.execute(sa.text(TICK), _parts(key, spans)):
+        found[(on, anchor)] = found.get((on, anchor), []) + ids.split(",")
+    return found
+
+
+def plan_of_tick(connection: Connection, key: tuple[str, str], spans: Sequence[Span]) -> list[str]:
+    """How Postgres answers a tick's question."""
+    return list(connection.execute(sa.text("EXPLAIN (ANALYZE, BUFFERS) " + TICK), _parts(key, spans)).scalars())
+
+
+def places(connection: Connection, key: tuple[str, str]) -> dict[int, list[int]]:
+    """The slots of a row's subscriptions by anchor, sorted: what a simulation counts in."""
+    column = due_slots.c
+    query = (
+        sa.select(column.anchor, column.slot)
+        .where(column.job == key[0], column.tier == key[1])
+        .order_by(column.anchor, column.slot)
+    )
+    found: dict[int, list[int]] = {}
+    for anchor, slot in connection.execute(query):
+        found.setdefault(anchor, []).append(slot)
+    return found

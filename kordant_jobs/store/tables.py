@@ -1,0 +1,17 @@
+"""Every table of ours, in the Postgres schema `kordant`: importing this module fills the metadata.
+
+Dagster's own tables live in the schema `dagster`. Columns ending `_encrypted` are the only ones that hold personal
+data (see `store.people.keyring`). The truth about how a database gets here is `migrations/`; a test holds the two
+together.
+"""
+
+from kordant_jobs.engine.store import tables as engine
+from kordant_jobs.postgres.schema import SCHEMA, metadata
+from kordant_jobs.store.darkwatch import source_tables as sources
+from kordant_jobs.store.darkwatch import tables as darkwatch
+from kordant_jobs.store.notifications import tables as notifications
+from kordant_jobs.store.people import tables as people
+from kordant_jobs.store.reports import tables as reports
+from kordant_jobs.store.schedules import tables as schedules
+
+__all__ = ["SCHEMA", "darkwatch", "engine", "metadata", "notifications", "people", "reports", "schedules", "sources"]
