@@ -10,22 +10,10 @@ from datetime import date
 from typing import Any, ClassVar, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from kordant_jobs.domain.people.tiers import Tier
-
-
-class Payload(BaseModel):
-    """Root of all payloads. Frozen; an unknown field is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    job: ClassVar[str]
-
-    @classmethod
-    def run_config(cls, batch: Sequence[Self]) -> Mapping[str, Any]:
-        """The Dagster run config of one run that serves all of `batch`. Empty: the job reads its requests itself."""
-        return {}
+from kordant_jobs.engine.payload import Payload
 
 
 class DarkwatchScan(Payload):

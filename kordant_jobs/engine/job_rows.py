@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
-from kordant_jobs.catalog import BY_NAME, JobRow
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.settings import OUR_DEFINITIONS, load_settings
 
 

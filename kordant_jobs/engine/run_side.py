@@ -23,8 +23,8 @@ import sqlalchemy as sa
 from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.catalog import JobRow
 from kordant_jobs.engine.job_rows import job_of
+from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.launcher.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.op_body import ITEMS_FAILED
 from kordant_jobs.engine.queue import outcomes, work

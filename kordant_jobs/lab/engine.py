@@ -19,7 +19,8 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
 
-from kordant_jobs.catalog import BY_NAME, PARTIES, JobRow, PartyRate
+from kordant_jobs.catalog import BY_NAME, PARTIES
+from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue import outcomes, work
 from kordant_jobs.engine.queue.clock import Clock
 from kordant_jobs.engine.queue.dispatch import Dispatcher

@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 
 from kordant_jobs.catalog import BY_NAME
-from kordant_jobs.domain.payloads import DarkwatchScan, Payload, ReportsGenerate
+from kordant_jobs.domain.payloads import DarkwatchScan, ReportsGenerate
 from kordant_jobs.domain.schedules.cadence import period_of
 from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow
+from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.triggers.tick import Served, ToStart

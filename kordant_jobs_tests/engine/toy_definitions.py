@@ -13,10 +13,10 @@ import dagster as dg
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.catalog import Backoff, JobRow, RetryPolicy
-from kordant_jobs.domain.payloads import Payload
 from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.engine.jobs import Backoff, JobRow, RetryPolicy
 from kordant_jobs.engine.op_body import op_body, tell_figures
+from kordant_jobs.engine.payload import Payload
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.resources import RESOURCES
 
@@ -46,7 +46,7 @@ CATALOG = (
         purpose="tests",
         started_by="tests",
         payload=Chore,
-        partitioned_tiers=(Tier.PREMIUM,),
+        partitions=(Tier.PREMIUM,),
         timeout_s=60,
         cpu_s=60,
         memory_mb=2048,

@@ -7,8 +7,8 @@ import socket
 import threading
 from collections.abc import Mapping
 
-from kordant_jobs.catalog import JobRow
 from kordant_jobs.engine.job_rows import job_rows
+from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.pace import Pace

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from kordant_jobs.catalog import JobRow, PartyRate
+from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim_rules import HANDICAP, Room, plan_runs
 from kordant_jobs.engine.store import attempts, leases, waiting
 from kordant_jobs.engine.store.leases import Lease

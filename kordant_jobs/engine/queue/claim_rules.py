@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from kordant_jobs.catalog import JobRow
+from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store.waiting import Waiting
 

@@ -17,8 +17,9 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from kordant_jobs.catalog import BY_NAME, PARTIES, JobRow, PartyRate
-from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.catalog import BY_NAME, PARTIES
+from kordant_jobs.engine.jobs import JobRow, PartyRate
+from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.claim import Claim, claim
 from kordant_jobs.engine.queue.clock import Clock

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.catalog import BY_NAME, JobRow
-from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.engine.jobs import JobRow
+from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store import arrivals
 from kordant_jobs.engine.store.arrivals import Merge, NewRequest

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kordant_jobs.catalog import JobRow
-from kordant_jobs.domain.payloads import Payload
 from kordant_jobs.engine.job_rows import limit_tags
+from kordant_jobs.engine.jobs import JobRow
+from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.claim import Claim
 from kordant_jobs.engine.queue.recorded import StartedByDagster, claimed_payload
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG, lease_tags

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from kordant_jobs.catalog import DEFAULT_RETRIES, JobRow
+from kordant_jobs.engine.jobs import DEFAULT_RETRIES, JobRow
 from kordant_jobs.engine.queue.retry_rules import Ended, next_state
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import RETURNING, RunEnd

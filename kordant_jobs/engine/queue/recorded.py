@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kordant_jobs.catalog import JobRow
-from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.engine.jobs import JobRow
+from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.enqueue import checked
 
 

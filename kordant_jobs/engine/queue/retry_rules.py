@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kordant_jobs.catalog import Backoff, RetryPolicy
+from kordant_jobs.engine.jobs import Backoff, RetryPolicy
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 
 RETRY_AFTER_MOST_S = 86_400.0

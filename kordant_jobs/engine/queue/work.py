@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.catalog import JobRow
-from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.engine.jobs import JobRow
+from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.clock import Clock
 from kordant_jobs.engine.requests import Outcome, RequestStatus
 from kordant_jobs.engine.store import arrivals, attempts, leases, requests

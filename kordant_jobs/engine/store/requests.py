@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from kordant_jobs.catalog import JobRow
+from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
 from kordant_jobs.engine.store.tables import job_attempts, job_catalogue, job_requests, run_progress
 

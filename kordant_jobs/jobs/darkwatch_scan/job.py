@@ -281,4 +281,4 @@ def tier_job(tier: Tier) -> dg.JobDefinition:
     )
 
 
-tier_jobs = [tier_job(tier) for tier in BY_NAME[JOB].partitioned_tiers]
+tier_jobs = [tier_job(Tier(tier)) for tier in BY_NAME[JOB].partitions]

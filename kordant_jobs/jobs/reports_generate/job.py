@@ -235,4 +235,4 @@ def _day(moment: datetime) -> str:
     return moment.date().isoformat()
 
 
-tier_jobs = [tier_job(tier) for tier in BY_NAME[JOB].partitioned_tiers]
+tier_jobs = [tier_job(Tier(tier)) for tier in BY_NAME[JOB].partitions]

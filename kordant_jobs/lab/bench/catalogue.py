@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from kordant_jobs.catalog import BY_NAME, JobRow
-from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.engine.jobs import JobRow
+from kordant_jobs.engine.payload import Payload
 
 
 class Stamp(Payload):

@@ -23,9 +23,10 @@ from sqlalchemy.engine import Engine
 from kordant_jobs.cli.output import err
 from kordant_jobs.cli.serve import stack_of
 from kordant_jobs.cli.session import Session, open_session
-from kordant_jobs.domain.payloads import DarkwatchScan, Payload, ReportsGenerate
+from kordant_jobs.domain.payloads import DarkwatchScan, ReportsGenerate
 from kordant_jobs.domain.schedules.cadence import Position, Progress
 from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
+from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.errors import TransientError
 from kordant_jobs.lab.bench.figures import Figure

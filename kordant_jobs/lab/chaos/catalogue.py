@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
-from kordant_jobs.catalog import Backoff, JobRow, RetryPolicy
-from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.engine.jobs import Backoff, JobRow, RetryPolicy
+from kordant_jobs.engine.payload import Payload
 
 RETRY_S = 0.2
 LEASE_S = 2.0

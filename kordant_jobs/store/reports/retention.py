@@ -1,4 +1,4 @@
-"""Deletes reports whose time is over, and contents that no report names any more. How long is `domain.reports.retention`'."""
+"""Deletes reports whose time is over, and contents that no report names any more."""
 
 from __future__ import annotations
 

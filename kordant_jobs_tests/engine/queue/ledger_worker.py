@@ -14,7 +14,7 @@ import time
 
 import sqlalchemy as sa
 
-from kordant_jobs.catalog import Backoff, RetryPolicy
+from kordant_jobs.engine.jobs import Backoff, RetryPolicy
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.pace import Pace

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.catalog import JobRow, PartyRate
+from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim import claim
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.engine.queue.work import Done, complete, my_requests

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kordant_jobs.catalog import Backoff, RetryPolicy
+from kordant_jobs.engine.jobs import Backoff, RetryPolicy
 from kordant_jobs.engine.queue import claim_rules, retry_rules
 from kordant_jobs.engine.queue.retry_rules import Ended, delay_s, next_state
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from kordant_jobs.catalog import Backoff, RetryPolicy
+from kordant_jobs.engine.jobs import Backoff, RetryPolicy
 from kordant_jobs.engine.queue import operate, outcomes
 from kordant_jobs.engine.queue.claim import Claim, claim
 from kordant_jobs.engine.queue.enqueue import enqueue

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from kordant_jobs.catalog import JobRow, RetryPolicy
-from kordant_jobs.domain.payloads import Payload
+from kordant_jobs.engine.jobs import JobRow, RetryPolicy
+from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.requests import Priority
 
 STEADY = RetryPolicy(jitter=0.0)

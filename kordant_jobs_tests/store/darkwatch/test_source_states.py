@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from kordant_jobs import catalog
-from kordant_jobs.catalog import SOURCE_RATES, PartyRate, rate_of_rpm
+from kordant_jobs.catalog import SOURCE_RATES
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
+from kordant_jobs.engine.jobs import PartyRate, rate_of_rpm
 from kordant_jobs.ports import Answer, SourceTerms
 from kordant_jobs.store.darkwatch import source_states
 from kordant_jobs.store.darkwatch.source_states import OPEN_AFTER

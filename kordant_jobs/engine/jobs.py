@@ -1,0 +1,98 @@
+"""A job as the engine knows it: its names, its payload's type, and by which limits and retries it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kordant_jobs.engine.payload import Payload
+from kordant_jobs.engine.requests import Priority
+
+
+class Backoff(StrEnum):
+    """How the wait grows from one failed attempt to the next."""
+
+    STEPS = "steps"
+    EXPONENTIAL = "exponential"
+    LINEAR = "linear"
+    FIXED = "fixed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryPolicy:
+    """After which failed attempt to wait how long; `engine.queue.retry_rules` turns it into delays.
+
+    STEPS waits `steps_s` one after the other. The others begin with `first_s` and stop growing at `most_s`.
+    `jitter` is the share by which a delay is moved up or down by chance, so that what failed together does not
+    come back together.
+    """
+
+    backoff: Backoff = Backoff.STEPS
+    retries: int = 3
+    steps_s: tuple[float, ...] = (60.0, 300.0, 900.0)
+    first_s: float = 60.0
+    most_s: float = 3600.0
+    jitter: float = 0.1
+
+
+DEFAULT_RETRIES = RetryPolicy()
+"""1, 5 and 15 minutes: the product's rule for every job that has no other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartyRate:
+    """What an outside party bears, over all our processes: a bucket of `burst` tokens refilled at `per_s`."""
+
+    per_s: float
+    burst: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRow:
+    """One job: its name everywhere, the product's dotted name for it, and what starts it."""
+
+    name: str
+    alias: str
+    purpose: str
+    started_by: str
+    partitions: tuple[str, ...] = ()
+    """For each of these a job `<name>_<partitions>` in Dagster, whose partitions are days, weeks or months."""
+    payload: type[Payload]
+    """What a request of this job carries."""
+    priority: Priority = Priority.NORMAL
+    """Of a request that names none."""
+    timeout_s: float
+    """Wall time of one run, after which it is ended with the cause `timeout`."""
+    cpu_s: float
+    """CPU time of one run, over its whole process tree."""
+    memory_mb: int
+    """Memory of one run, over its whole process tree."""
+    retries: RetryPolicy = DEFAULT_RETRIES
+    concurrency: int
+    """Runs at once."""
+    key_concurrency: int | None = None
+    """Requests at once that name the same entity; None: any number."""
+    batch_size: int = 1
+    """Requests that may become one run."""
+    batch_wait_s: float = 0.0
+    """How long the first request of a run waits for others when there are fewer than `batch_size`."""
+    party: str | None = None
+    """The outside party whose rate (`PARTIES`) each request takes a token of."""
+    preload: tuple[str, ...] = ()
+    """Modules that its runs import late, since not every process needs them, and that take long: the warm process
+    imports them ahead, so that no run waits for it."""
+
+    @property
+    def dagster_jobs(self) -> tuple[str, ...]:
+        """The names of its jobs in Dagster."""
+        return (self.name, *(f"{self.name}_{one}" for one in self.partitions))
+
+
+def rate_of_rpm(requests_per_minute: int, burst: int | None = None) -> PartyRate:
+    """A bucket that never lets more through within any minute than a plan allows.
+
+    >>> rate_of_rpm(100)
+    PartyRate(per_s=1.5833333333333333, burst=5)
+    """
+    burst = burst or max(1, requests_per_minute // 20)
+    return PartyRate(per_s=max(requests_per_minute - burst, 1) / 60, burst=burst)
