@@ -1,6 +1,7 @@
 """The locked packages into a virtual environment that has no installer of its own: by uv, else by pip.
 
-Every way checks every file against the hashes of requirements.lock, so which index it came from is no matter.
+Every way checks every file against the hashes of the lock file, so which index it came from is no matter. Packages
+come as wheels; what has none is built with the locked build tools, never with whatever an index has today.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Installation:
     """What is installed where, and with what at hand."""
 
     lock: Path
+    tools: Path
+    """The lock file that names uv."""
     python: Path
     log: Path
     environ: Mapping[str, str]
@@ -41,6 +44,10 @@ class Installation:
             cwd=self.lock.parent,
             keep_open=self.keep_open,
         )
+
+
+BUILT = ("dkimpy",)
+"""Development packages that come as source only; none of running's does. The lock names what builds them, too."""
 
 
 def install(job: Installation) -> None:
@@ -60,7 +67,8 @@ def install(job: Installation) -> None:
                     return
     if pip:
         say("uv is not to be had or failed: installing with pip, which takes a few minutes")
-        if job.run("installing with pip", [*pip, *_INSTALL, "-r", str(job.lock)], **_PLAIN_PIP):
+        command = [*pip, *_INSTALL, *_wheels(job), "-r", str(job.lock)]
+        if job.run("installing with pip", command, **_PLAIN_PIP, PIP_BUILD_CONSTRAINT=str(job.lock)):
             return
     if not pip and not tried:
         raise BootstrapError(
@@ -112,7 +120,7 @@ def _uvs(job: Installation, pip: list[str] | None, scratch: Path) -> Iterator[Pa
         if os.access(found, os.X_OK) and answer([str(found), "--version"], environ=job.environ) is not None:
             yield found
             break
-    wanted = locked_requirement(job.lock.read_text(encoding="utf-8"), "uv")
+    wanted = locked_requirement(job.tools.read_text(encoding="utf-8"), "uv")
     if not pip or not wanted:
         return
     only_uv = scratch / "uv.txt"
@@ -135,10 +143,18 @@ def locked_requirement(lock: str, name: str) -> str | None:
 
 def _sync(job: Installation, uv: Path, options: Mapping[str, str], trust: Mapping[str, str]) -> bool:
     command = [
-        str(uv), "pip", "sync", "--require-hashes", "--compile-bytecode", "--no-progress",
-        "--python", str(job.python), *pip_config.uv_arguments(options), str(job.lock),
+        str(uv), "pip", "sync", "--require-hashes", "--no-progress", *_wheels(job),
+        "--build-constraints", str(job.lock), "--python", str(job.python), *pip_config.uv_arguments(options),
+        str(job.lock),
     ]  # fmt: skip
     return job.run("installing with uv", command, **pip_config.uv_environment(options, job.environ), **trust)
+
+
+def _wheels(job: Installation) -> list[str]:
+    """Options of pip and uv: wheels only, but for what has none."""
+    lock = job.lock.read_text(encoding="utf-8")
+    sources = [option for name in BUILT if locked_requirement(lock, name) for option in ("--no-binary", name)]
+    return ["--only-binary=:all:", *sources]
 
 
 def _last_words(log: Path) -> str:

@@ -10,6 +10,9 @@ from kordant_jobs.bootstrap import pango, venv
 from kordant_jobs.bootstrap.state import CHECKOUT, state_dir
 from kordant_jobs.bootstrap.steps import BootstrapError, say
 
+DEVELOPMENT = frozenset({"test", "bench", "fuzz", "chaos", "chaos-notifications", "soak"})
+"""Commands that need the development packages: test runners, peers of benches, fuzzers, fakes."""
+
 
 def main(arguments: Sequence[str]) -> None:
     """Run the CLI with `arguments` in the checkout's environment, in place of this process.
@@ -19,15 +22,25 @@ def main(arguments: Sequence[str]) -> None:
     """
     try:
         state = state_dir(os.environ)
-        environment = venv.ensure(CHECKOUT, state, os.environ)
+        environment = venv.ensure(CHECKOUT, state, os.environ, development=needs_development(arguments))
     except (BootstrapError, OSError) as error:
         say(str(error))
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        say("stopped; the next start sets up anew")
+        say("stopped; the next start sets up again")
         raise SystemExit(130) from None
     environ = {**os.environ, **pango.variables(environment.pango, os.environ)}
     environ.pop("PYTHONHOME", None)
     sys.stderr.flush()
     python = str(environment.python)
     os.execve(python, [python, "-P", "-m", "kordant_jobs.cli", *arguments], environ)
+
+
+def needs_development(arguments: Sequence[str]) -> bool:
+    """Whether a command line is that of a developer.
+
+    >>> needs_development(["bench", "engine"]), needs_development(["demo", "--seed", "2"])
+    (True, False)
+    """
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    return command in DEVELOPMENT

@@ -1,8 +1,8 @@
 """The virtual environment of one checkout: made on the first start, recognised in a moment on every other.
 
 It is `.venv` of the checkout, or `venv` of the state folder where the checkout cannot be written. A stamp in
-it, written last, says what it was made from; without a fitting stamp it is made anew from nothing. Nothing
-else may be kept in it.
+it, written last, says what it was made from; without a fitting stamp it is made from nothing. Nothing else may
+be kept in it. It holds what running needs; the development packages are added by the first command that needs them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kordant_jobs.bootstrap import lock, packages, pango
+from kordant_jobs.bootstrap import lock, packages, pango, trim
 from kordant_jobs.bootstrap.steps import BootstrapError, fresh_log, run_step, say
 
 STAMP = "kordant-setup.json"
 LOCK = "kordant-setup.lock"
-SETUP = 1
+RUNNING_LOCK, DEVELOPMENT_LOCK = "requirements.lock", "requirements-dev.lock"
+SETUP = 2
 """Raised by hand when this module makes environments that older ones do not equal."""
 
 
@@ -37,6 +38,8 @@ class Made:
     setup: int
     checkout: str
     requirements_sha256: str
+    development_sha256: str | None
+    """None: without the development packages."""
     python: str
     version: str
     platform: str
@@ -55,8 +58,8 @@ class Environment:
         return self.folder / "bin" / "python"
 
 
-def ready(folder: Path, checkout: Path) -> Environment | None:
-    """The environment in `folder` when it is whole and of today's lock file, else None. Milliseconds.
+def ready(folder: Path, checkout: Path, *, development: bool = False) -> Environment | None:
+    """The environment in `folder` when it is whole and of today's lock files, else None. Milliseconds.
 
     The Python that asks does not matter, only the one that the environment was made from: it must still be
     there in the same version, so that an upgrade of the machine's Python is noticed.
@@ -66,17 +69,20 @@ def ready(folder: Path, checkout: Path) -> Environment | None:
         made = Made(**stamp["made"])
         libraries = pango.Libraries(**stamp["pango"])
         python = os.path.realpath(folder / "bin" / "python", strict=True)
+        fits = [
+            _wanted(checkout, python=python, version=made.version, development=extra)
+            for extra in ((True,) if development else (True, False))
+        ]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if made != _wanted(checkout, python=python, version=made.version):
-        return None
-    return Environment(folder=folder, pango=libraries)
+    return Environment(folder=folder, pango=libraries) if made in fits else None
 
 
-def ensure(checkout: Path, state: Path, environ: Mapping[str, str]) -> Environment:
+def ensure(checkout: Path, state: Path, environ: Mapping[str, str], *, development: bool = False) -> Environment:
     """The environment of `checkout`, made first when it is not there or no longer fits.
 
-    Two starts at once: the second says that it waits, and then finds the work done.
+    Two starts at once: the second says that it waits, and then finds the work done. `development` adds the packages
+    of tests, benches and fuzzing; those of running stay as they are meanwhile, so that `up` goes on.
 
     Raises:
         BootstrapError: it cannot be made; the text says what to do.
@@ -88,62 +94,116 @@ def ensure(checkout: Path, state: Path, environ: Mapping[str, str]) -> Environme
             " or set KORDANT_STATE_DIR to a folder without it"
         )
     for folder in folders:
-        if found := ready(folder, checkout):
+        if found := ready(folder, checkout, development=development):
             return _with_pango(found)
     folder = next(folder for folder in folders if _writable(folder) or folder == folders[-1])
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         with lock.held(folder / LOCK, on_wait=lambda: say("another start sets up; waiting for it")) as held:
-            if found := ready(folder, checkout):
+            if found := ready(folder, checkout, development=development):
                 return found
-            return _make(folder, checkout, state, environ, held)
+            setup = _Setup(
+                folder=folder, checkout=checkout, state=state, environ=_own_environ(environ, state), lock=held
+            )
+            found = ready(folder, checkout) or setup.make()
+            return setup.add_development(found) if development else found
     except OSError as error:
         raise BootstrapError(
             f"cannot make {folder} ({error.strerror or error}): look at its rights and the disk, try again"
         ) from None
 
 
-def _make(folder: Path, checkout: Path, state: Path, environ: Mapping[str, str], held: int) -> Environment:
-    started = time.monotonic()
-    requirements = checkout / "requirements.lock"
-    log = fresh_log(state / "logs", "setup.log")
-    say(f"setting up {folder} (first start or new packages; a minute or so)")
-    _clear(folder)
-    # --without-pip: the same everywhere (Debian leaves ensurepip out), and three seconds less.
-    base: str = getattr(sys, "_base_executable", sys.executable)
-    environ = {name: value for name, value in environ.items() if name not in {"PYTHONHOME", "VIRTUAL_ENV"}}
-    if not run_step(
-        "making the environment", [base, "-m", "venv", "--without-pip", str(folder)],
-        log=log, environ=environ, keep_open=(held,),
-    ):  # fmt: skip
-        raise BootstrapError(
-            f"{base} cannot make a virtual environment: install its venv module"
-            f" (Debian, Ubuntu: apt-get install python3-venv) and run this again; details are in {log}"
+@dataclass(frozen=True, kw_only=True)
+class _Setup:
+    """One set-up, while its lock is held."""
+
+    folder: Path
+    checkout: Path
+    state: Path
+    environ: Mapping[str, str]
+    lock: int
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    def make(self) -> Environment:
+        """The environment from nothing, with what running needs."""
+        started = time.monotonic()
+        log = fresh_log(self.state / "logs", "setup.log")
+        say(f"setting up {self.folder} (first start or new packages; half a minute or so)")
+        _clear(self.folder)
+        # --without-pip: the same everywhere (Debian leaves ensurepip out), and three seconds less.
+        base: str = getattr(sys, "_base_executable", sys.executable)
+        if not run_step(
+            "making the environment", [base, "-m", "venv", "--without-pip", str(self.folder)],
+            log=log, environ=self.environ, keep_open=(self.lock,),
+        ):  # fmt: skip
+            raise BootstrapError(
+                f"{base} cannot make a virtual environment: install its venv module"
+                f" (Debian, Ubuntu: apt-get install python3-venv) and run this again; details are in {log}"
+            )
+        self._install(RUNNING_LOCK, log)
+        _name_the_checkout(self.folder, self.checkout)
+        libraries = pango.provide(self.python, self.state, self.environ, log)
+        return self._stamped(libraries, started)
+
+    def add_development(self, environment: Environment) -> Environment:
+        """The environment with the development packages beside those of running."""
+        started = time.monotonic()
+        log = fresh_log(self.state / "logs", "setup-development.log")
+        say("adding the packages of tests, benches and fuzzing (first use)")
+        self._install(DEVELOPMENT_LOCK, log)
+        return self._stamped(environment.pango, started, development=True)
+
+    def _install(self, lock_name: str, log: Path) -> None:
+        job = packages.Installation(
+            lock=self.checkout / lock_name,
+            tools=self.checkout / DEVELOPMENT_LOCK,
+            python=self.python,
+            log=log,
+            environ=self.environ,
+            keep_open=(self.lock,),
         )
-    python = folder / "bin" / "python"
-    if "UV_CACHE_DIR" not in environ and not _home_is_ours(environ):
-        environ["UV_CACHE_DIR"] = str(state / "cache" / "uv")
-    packages.install(
-        packages.Installation(lock=requirements, python=python, log=log, environ=environ, keep_open=(held,))
-    )
-    _name_the_checkout(folder, checkout)
-    libraries = pango.provide(python, state, environ, log)
-    made = _wanted(checkout, python=os.path.realpath(python), version=sys.version.split()[0])
-    environment = Environment(folder=folder, pango=libraries)
-    _write_stamp(environment, made)
-    say(f"ready after {time.monotonic() - started:.0f} s, {_size_mb(folder):.0f} MB in {folder}")
-    return environment
+        packages.install(job)
+        trim.trim(self.folder)
+        job.run("compiling", [str(self.python), "-m", "compileall", "-q", "-j", "0", str(self.folder / "lib")])
+
+    def _stamped(self, libraries: pango.Libraries, started: float, *, development: bool = False) -> Environment:
+        made = _wanted(
+            self.checkout,
+            python=os.path.realpath(self.python),
+            version=sys.version.split()[0],
+            development=development,
+        )
+        environment = Environment(folder=self.folder, pango=libraries)
+        _write_stamp(environment, made)
+        say(f"ready after {time.monotonic() - started:.0f} s, {_size_mb(self.folder):.0f} MB in {self.folder}")
+        return environment
 
 
-def _wanted(checkout: Path, *, python: str, version: str) -> Made:
+def _own_environ(environ: Mapping[str, str], state: Path) -> Mapping[str, str]:
+    """The environment of the set-up's steps: no other Python's, and uv's cache in the state folder without a home."""
+    own = {name: value for name, value in environ.items() if name not in {"PYTHONHOME", "VIRTUAL_ENV"}}
+    if "UV_CACHE_DIR" not in own and not _home_is_ours(own):
+        own["UV_CACHE_DIR"] = str(state / "cache" / "uv")
+    return own
+
+
+def _wanted(checkout: Path, *, python: str, version: str, development: bool) -> Made:
     return Made(
         setup=SETUP,
         checkout=os.fsdecode(checkout).encode("unicode_escape", "replace").decode("ascii"),
-        requirements_sha256=hashlib.sha256((checkout / "requirements.lock").read_bytes()).hexdigest(),
+        requirements_sha256=_sha256(checkout / RUNNING_LOCK),
+        development_sha256=_sha256(checkout / DEVELOPMENT_LOCK) if development else None,
         python=python.encode("unicode_escape", "replace").decode("ascii"),
         version=version,
         platform=sysconfig.get_platform(),
     )
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _write_stamp(environment: Environment, made: Made) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kordant_jobs.bootstrap import pango, steps, venv
+from kordant_jobs.bootstrap import pango, steps, trim, venv
 from kordant_jobs.bootstrap.state import CHECKOUT
 
 
@@ -19,7 +19,8 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout that locks no package, in a path that a shell and a .pth file have trouble with."""
     folder = tmp_path / "kordant jobs ü'$x"
     folder.mkdir()
-    (folder / "requirements.lock").write_text("# nothing\n", encoding="utf-8")
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        (folder / name).write_text("# nothing\n", encoding="utf-8")
     return folder
 
 
@@ -36,7 +37,7 @@ def made(checkout: Path) -> Path:
     folder = checkout / ".venv"
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(Path(sys.executable).resolve())
-    wanted = venv._wanted(checkout, python=os.path.realpath(sys.executable), version="3.11.0")
+    wanted = venv._wanted(checkout, python=os.path.realpath(sys.executable), version="3.11.0", development=False)
     venv._write_stamp(venv.Environment(folder=folder, pango=pango.Libraries(found=True)), wanted)
     return folder
 
@@ -121,7 +122,8 @@ def test_of_two_starts_at_once_one_sets_up_and_the_other_waits(
 def test_a_path_that_no_environment_can_lie_in_is_said(tmp_path: Path, bare: dict[str, str]) -> None:
     checkout = tmp_path / "a:b"
     checkout.mkdir()
-    (checkout / "requirements.lock").touch()
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        (checkout / name).touch()
     with pytest.raises(steps.BootstrapError, match="KORDANT_STATE_DIR"):
         venv.ensure(checkout, checkout / ".state", bare)
 
@@ -138,4 +140,48 @@ def test_the_machines_uv_gets_the_lock_with_hashes_and_pips_configuration(
     venv.ensure(checkout, tmp_path / "state", environ)
     asked = (tmp_path / "asked").read_text(encoding="utf-8")
     assert "https://mirror.example/simple pip sync --require-hashes" in asked
-    assert asked.rstrip().endswith("requirements.lock")
+    locks = [line.rsplit("/", 1)[1] for line in asked.splitlines() if " sync " in line]
+    assert locks == ["requirements.lock"]
+    assert "--only-binary=:all:" in asked
+
+
+def test_development_packages_are_added_to_an_environment_that_is_ready_without_emptying_it(
+    checkout: Path, bare: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    environment = venv.ensure(checkout, tmp_path / "state", bare)
+    kept = environment.folder / "lib" / "kept"
+    kept.mkdir()
+    assert venv.ready(environment.folder, checkout, development=True) is None
+    venv.ensure(checkout, tmp_path / "state", bare, development=True)
+    assert kept.exists()
+    assert "adding the packages of tests" in capfd.readouterr().err
+    assert venv.ready(environment.folder, checkout, development=True)
+    assert venv.ready(environment.folder, checkout)  # and it still serves those who only run
+
+    (checkout / "requirements-dev.lock").write_text("six==1\n", encoding="utf-8")
+    assert venv.ready(environment.folder, checkout) is None
+
+
+def _pins(name: str) -> set[str]:
+    lines = (CHECKOUT / name).read_text(encoding="utf-8").splitlines()
+    return {line.split(" ")[0] for line in lines if line[:1].isalnum()}
+
+
+def test_the_development_lock_pins_the_same_versions_as_the_one_of_running() -> None:
+    assert _pins("requirements.lock") < _pins("requirements-dev.lock")
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_names_no_host(name: str) -> None:
+    assert "://" not in (CHECKOUT / name).read_text(encoding="utf-8")
+
+
+def test_trimming_takes_tests_and_source_maps_and_nothing_else(tmp_path: Path) -> None:
+    site = tmp_path / "lib" / "python3.11" / "site-packages"
+    for name in ("pandas/tests/test_a.py", "numpy/_core/tests/b.py", "web/chunk.js.map", "web/chunk.js", "pandas/c.py",
+                 "pytest/tests/d.py", "tests/e.py"):  # fmt: skip
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).touch()
+    trim.trim(tmp_path)
+    left = {str(file.relative_to(site)) for file in site.rglob("*") if file.is_file()}
+    assert left == {"web/chunk.js", "pandas/c.py", "pytest/tests/d.py", "tests/e.py"}

@@ -5,20 +5,19 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import time
 from collections.abc import Callable, Collection, Generator, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-import http_ece
 import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain
+from kordant_jobs.adapters.push.encryption import point_of, seal
 from kordant_jobs.adapters.push.errors import WEB_PUSH
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
@@ -88,7 +87,7 @@ class WebPushTransport:
                 "`openssl ecparam -genkey -name prime256v1 -noout`."
             )
         self._key = key
-        self._public = _encoded(key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
+        self._public = _encoded(point_of(key.public_key()))
         self._contact = contact
         self._services = services
         self._insecure = insecure
@@ -140,13 +139,4 @@ class WebPushTransport:
 
 def _sealed(message: OutgoingPush, to: Subscription) -> bytes:
     text = json.dumps({"title": message.title, "body": message.body, **message.data}, ensure_ascii=False)
-    return bytes(
-        http_ece.encrypt(
-            text.encode(),
-            salt=os.urandom(16),
-            private_key=ec.generate_private_key(ec.SECP256R1()),
-            dh=to.p256dh,
-            auth_secret=to.auth,
-            version="aes128gcm",
-        )
-    )
+    return seal(text.encode(), browser=to.p256dh, auth=to.auth)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-import http_ece
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from kordant_jobs.adapters.push.apns import ApnsKey
+from kordant_jobs.adapters.push.encryption import LAST_RECORD, content_keys, point_of
 from kordant_jobs.lab.fakes.http import Answer, Asked, FakeHttp2Server, FakeServer
 
 Told = Callable[[str], Answer | None]
@@ -198,10 +199,23 @@ class FakeWebPush(FakeServer):
         said = self.told(name)
         if said and not said.hang_up:
             return said
-        clear = http_ece.decrypt(asked.body, private_key=self._browser, auth_secret=self._auth, version="aes128gcm")
+        clear = open_sealed(asked.body, browser=self._browser, auth=self._auth)
         self.opened.append(json.loads(clear))
         self.delivered.append(name)
         return said or Answer(status=201, headers={"location": f"{self.url}/message/{len(self.delivered)}"})
+
+
+def open_sealed(body: bytes, *, browser: ec.EllipticCurvePrivateKey, auth: bytes) -> bytes:
+    """What a browser reads of the body of a push request (RFC 8291).
+
+    Raises:
+        cryptography.exceptions.InvalidTag: it was sealed for another browser, or changed.
+    """
+    salt, length = body[:16], body[20]
+    sender, sealed = body[21 : 21 + length], body[21 + length :]
+    secret = browser.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), sender))
+    key, nonce = content_keys(secret, auth, point_of(browser.public_key()), sender, salt)
+    return AESGCM(key).decrypt(nonce, sealed, None).rstrip(b"\0").removesuffix(LAST_RECORD)
 
 
 def _b64(raw: bytes) -> str:
