@@ -7,24 +7,22 @@ import os
 import shutil
 from pathlib import Path
 
-TEST_FOLDERS = frozenset({"tests", "test"})
-"""A package's tests of itself. pandas and numba carry 60 MB of them."""
-KEEP_TESTS = frozenset({"hypothesis", "pytest"})
-"""Packages below which nothing is taken."""
-SOURCE_MAPS = (".js.map", ".css.map")
-STATIC_LIBRARIES = ".a"
+TESTED_WITHIN = ("numba", "numpy", "pandas")
+"""Packages that carry their tests, 70 MB, in folders named so. Elsewhere such a folder may be what others import."""
+TESTS = "tests"
+LEFT_OUT = (".js.map", ".css.map", ".a")
+"""Source maps of web pages, and static libraries."""
 
 
 def trim(environment: Path) -> None:
     """Delete them below `environment`. A second time finds nothing."""
     for site in environment.glob("lib/python3*/site-packages"):
-        for folder, folders, files in os.walk(site):
-            if Path(folder) == site:
-                folders[:] = [name for name in folders if name not in KEEP_TESTS]
-                continue
-            for name in TEST_FOLDERS & set(folders):
-                shutil.rmtree(Path(folder) / name)
-                folders.remove(name)
+        for package in TESTED_WITHIN:
+            for folder, folders, _ in os.walk(site / package):
+                if TESTS in folders:
+                    shutil.rmtree(Path(folder) / TESTS)
+                    folders.remove(TESTS)
+        for folder, _, files in os.walk(site):
             for name in files:
-                if name.endswith((*SOURCE_MAPS, STATIC_LIBRARIES)):
+                if name.endswith(LEFT_OUT):
                     (Path(folder) / name).unlink()
