@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,8 +28,12 @@ class Finished:
     seconds: float
 
 
+LINE_EVERY_S = 5.0
+"""How often a line tells how far a run is, where there is no terminal for a bar."""
+
+
 def progress_bar() -> Progress:
-    """A bar on standard error; lines of text where that is no terminal."""
+    """A bar on standard error; nothing where that is no terminal (see `ProgressLines`)."""
     return Progress(
         TextColumn("{task.description:<22}"),
         BarColumn(bar_width=32),
@@ -37,13 +41,41 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
         console=err,
+        disable=not err.is_terminal,
     )
 
 
+class ProgressLines:
+    """A line of text every few seconds about one run, for logs and pipes; silent on a terminal, which has the bar."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._began = self._said_at = time.monotonic()
+
+    def update(self, done: int, total: int, note: str) -> None:
+        """Say how far it is, when the last line is long enough ago."""
+        if err.is_terminal or time.monotonic() - self._said_at < LINE_EVERY_S:
+            return
+        self._said_at = time.monotonic()
+        share = f"{min(done / total, 1.0):4.0%} " if total else ""
+        err.print(f"  {self._title}: {share}{note}, {self._said_at - self._began:.0f} s")
+
+    def end(self) -> None:
+        """Say that it has ended."""
+        if not err.is_terminal:
+            err.print(f"  {self._title}: done after {time.monotonic() - self._began:.1f} s")
+
+
 def run_job(
-    job: str, *, graphql_url: str, db: Engine, bar: Progress, title: str, config: Mapping[str, Any] | None = None
+    job: str,
+    *,
+    graphql_url: str,
+    db: Engine,
+    bar: Progress,
+    config: Mapping[str, Any] | None = None,
+    each: Callable[[], None] | None = None,
 ) -> Finished:
-    """Launch a job and wait for its end, showing how far it is.
+    """Launch a job and wait for its end, showing how far it is. `each` is called between two looks.
 
     Raises:
         KordantError: Dagster did not take it, or the run failed; says where to look.
@@ -51,23 +83,24 @@ def run_job(
     where = urlsplit(graphql_url)
     client = DagsterGraphQLClient(where.hostname or "127.0.0.1", port_number=where.port)
     started = time.monotonic()
-    task = bar.add_task(title, total=None, note="")
+    task = bar.add_task(job, total=None, note="")
+    lines = ProgressLines(job)
     try:
         run_id = client.submit_job_execution(job, run_config=dict(config or {}))
     except DagsterGraphQLClientError as error:
         raise KordantError(f"Dagster did not take {job} ({error}). See the code server's log.") from None
-    while True:
-        status = client.get_run_status(run_id).value
+    while (status := client.get_run_status(run_id).value) not in FINAL:
         reading = read_progress(db, run_id)
-        if reading is not None:
-            bar.update(task, completed=reading.done, total=reading.total or None, note=reading.message)
-        else:
-            bar.update(task, note=status.lower().replace("_", " "))
-        if status in FINAL:
-            break
+        done, total = (reading.done, reading.total) if reading else (0, 0)
+        note = reading.message if reading else status.lower().replace("_", " ")
+        bar.update(task, completed=done, total=total or None, note=note)
+        lines.update(done, total, note)
+        if each is not None:
+            each()
         time.sleep(POLL_S)
     if status != "SUCCESS":
         ui = f"http://{where.netloc}/runs/{run_id}"
         raise KordantError(f"the run of {job} ended as {status}. Its log: {ui}, or `kordant-jobs up` and look there.")
     bar.update(task, total=1, completed=1, note="done")
+    lines.end()
     return Finished(run_id=run_id, seconds=time.monotonic() - started)

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,8 @@ from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber
 
 DUMPS_KNOWN_AT_HOUR = 12
 OUTBOX_WITHIN_S = 120
+GENERATED = "generated"
+"""Folder of the demo's state in which the dumps are made."""
 
 
 @dataclass
@@ -57,17 +60,25 @@ def demo(
     seed: Annotated[int, typer.Option(help="Same seed, same figures.")] = 1,
     subscribers: Annotated[int, typer.Option(min=1, help="How many subscribers.")] = 5_000,
     lines: Annotated[int, typer.Option(min=1_000, help="How many lines of breach dumps.")] = 1_000_000,
+    reports: Annotated[
+        str, typer.Option(metavar="N|all", help="For how many of the exposed subscriptions to make reports.")
+    ] = "24",
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep what the last demo left; nothing new is to be found.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
 ) -> None:
     """Scan 5,000 invented subscribers against 1,000,000 lines of invented dumps, alert them, and report to them."""
-    run_demo(seed=seed, subscribers=subscribers, lines=lines, keep=keep, as_json=as_json)
+    if reports != "all" and not reports.isdecimal():
+        raise typer.BadParameter("a number or `all`", param_hint="--reports")
+    sample = None if reports == "all" else int(reports)
+    run_demo(seed=seed, subscribers=subscribers, lines=lines, reports=sample, keep=keep, as_json=as_json)
 
 
-def run_demo(*, seed: int, subscribers: int, lines: int, keep: bool, as_json: bool) -> None:
-    """Make the world, scan it, alert, report, and print what came of it.
+def run_demo(*, seed: int, subscribers: int, lines: int, reports: int | None, keep: bool, as_json: bool) -> None:
+    """Make the world, scan it, alert, report, and print what came of it. Dagster starts while the world is made.
+
+    `reports`: for how many exposed subscriptions; None: for all of them.
 
     Raises:
         KordantError: what was found is not what was planted, or a run failed.
@@ -77,25 +88,29 @@ def run_demo(*, seed: int, subscribers: int, lines: int, keep: bool, as_json: bo
     with stages.timed("start"):
         if not keep:
             _wipe(state)
-    with open_session(load_settings()) as session:
+    with open_session(load_settings()) as session, ThreadPoolExecutor(1) as beside:
         say_key_was_made(session)
-        with stages.timed("generate"):
-            err.print(f"making {subscribers:,} subscribers and {lines:,} lines of breach dumps (seed {seed}) …")
-            population = make_population(seed, subscribers)
-            dump_set = write_dumps(population, session.settings.drop, seed=seed, lines=lines)
-            (state / "catalogue.json").write_text(json.dumps(make_catalogue(seed)))
-        with stages.timed("load"):
-            load(session, population, dump_set)
-        before = figures(session.db)
-        with stages.timed("start"):
-            err.print("starting Dagster …")
-            stack = stack_of(session)
-            stack.start()
+        stack = stack_of(session)
+        starting = beside.submit(stack.start)
         try:
+            err.print(
+                f"starting Dagster; making {subscribers:,} subscribers and {lines:,} lines of dumps (seed {seed})"
+            )
+            with stages.timed("generate"):
+                population = make_population(seed, subscribers)
+                dump_set = write_dumps(population, state / GENERATED, seed=seed, lines=lines)
+                (state / "catalogue.json").write_text(json.dumps(make_catalogue(seed)))
+            with stages.timed("start"):
+                starting.result()
+            with stages.timed("load"):
+                _drop(dump_set, state / GENERATED, session.settings.drop)
+                load(session, population, dump_set)
+            before = figures(session.db)
             with progress_bar() as bar:
-                _run_jobs(session, stack.graphql_url, bar, stages)
+                _run_jobs(session, stack.graphql_url, bar, stages, reports)
         finally:
             with stages.timed("stop"):
+                starting.cancel()
                 stack.stop()
         found = _compare(session, dump_set)
         summary = _summary(session, before, found, stages, population, dump_set)
@@ -104,6 +119,13 @@ def run_demo(*, seed: int, subscribers: int, lines: int, keep: bool, as_json: bo
         raise KordantError(
             f"found is not planted: {summary['missed']} missed, {summary['false_hits']} false. Please report this."
         )
+
+
+def _drop(dump_set: DumpSet, made: Path, drop: Path) -> None:
+    """Move the dumps into the drop folder: each is there at once and whole, so that no sensor sees half of one."""
+    drop.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file in dump_set.files:
+        (made / file.name).replace(drop / file.name)
 
 
 def _wipe(state: Path) -> None:
@@ -168,19 +190,63 @@ def new_subscribers(population: Population, now: datetime) -> list[NewSubscriber
     ]
 
 
-def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages) -> None:
+def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages, reports: int | None) -> None:
+    first_alert = FirstAlert(session)
+    with stages.timed("scan"):
+        run_job("darkwatch_scan", graphql_url=graphql_url, db=session.db, bar=bar, each=first_alert.look)
+    with stages.timed("notify"):
+        run_job("notifications_send", graphql_url=graphql_url, db=session.db, bar=bar)
+        _wait_for_the_outbox(session)
     today = datetime.now(UTC).date()
-    period = {"period_start_on": str(today - timedelta(days=7)), "period_end_on": str(today + timedelta(days=1))}
-    report = {"ops": {"plan_reports": {"config": {"kind": "on_demand", "only_affected": True, **period}}}}
-    for stage, title, job, config in (
-        ("scan", "darkwatch_scan", "darkwatch_scan", None),
-        ("notify", "notifications_send", "notifications_send", None),
-        ("report", "reports_generate", "reports_generate", report),
-    ):
-        with stages.timed(stage):
-            run_job(job, graphql_url=graphql_url, db=session.db, bar=bar, title=title, config=config)
-            if job == "notifications_send":
-                _wait_for_the_outbox(session)
+    config: dict[str, Any] = {
+        "kind": "on_demand",
+        "only_affected": True,
+        "period_start_on": str(today - timedelta(days=7)),
+        "period_end_on": str(today + timedelta(days=1)),
+    }
+    if reports is not None:
+        config["subscription_ids"] = _sample(session, reports)
+    with stages.timed("report"):
+        run_job(
+            "reports_generate",
+            graphql_url=graphql_url,
+            db=session.db,
+            bar=bar,
+            config={"ops": {"plan_reports": {"config": config}}},
+        )
+
+
+def _sample(session: Session, size: int) -> list[str]:
+    """Exposed subscriptions of every tier and language in turn, by the number of their exposures."""
+    query = """
+        SELECT id FROM (
+            SELECT s.id, row_number() OVER (PARTITION BY s.tier, s.locale ORDER BY count(*) DESC, s.id) AS place
+            FROM kordant.exposures e JOIN kordant.watchlist_items i ON i.id = e.item_id
+            JOIN kordant.subscriptions s ON s.id = i.subscription_id GROUP BY s.id
+        ) ranked ORDER BY place, id LIMIT :size
+    """
+    with session.db.connect() as connection:
+        return [str(one) for one in connection.execute(sa.text(query), {"size": size}).scalars()]
+
+
+class FirstAlert:
+    """Says once that the first alert was written: it is while dumps are still being read."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._began = time.monotonic()
+        self._before = self._count()
+        self._said = False
+
+    def _count(self) -> int:
+        with self._session.db.connect() as connection:
+            return int(connection.execute(sa.text("SELECT count(*) FROM kordant.alerts")).scalar_one())
+
+    def look(self) -> None:
+        """Look whether there is one by now."""
+        if not self._said and (new := self._count() - self._before):
+            self._said = True
+            err.print(f"first {new} alerts {time.monotonic() - self._began:.1f} s into the scan, while dumps are read")
 
 
 def _wait_for_the_outbox(session: Session) -> None:
