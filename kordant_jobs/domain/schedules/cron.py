@@ -6,11 +6,12 @@ cronsim reads the expression and walks the wall clock; what a wall time means in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import takewhile
+from typing import cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -40,13 +41,17 @@ _LONGEST_JUMP = timedelta(days=2)
 
 
 def checked_cron(text: str) -> str:
-    """The expression with single spaces, if cronsim and Dagster's own reader mean the same by it.
+    """The expression in a form that cronsim and Dagster's own reader read alike.
+
+    What they would read differently (`1/3`, `2-2`) is written out as the numbers that it stands for.
 
     Raises:
         PermanentError: it is no such expression; says what to write instead.
 
     >>> checked_cron(" */15  2-5 * * * ")
     '*/15 2-5 * * *'
+    >>> checked_cron("1/20 2-2 * * MON-FRI")
+    '1,21,41 2 * * 1-5'
     """
     fields = text.split()
     if len(fields) != len(NAMES):
@@ -64,12 +69,36 @@ def checked_cron(text: str) -> str:
         )
     whole = " ".join(fields)
     try:
-        found = next(CronSim(whole, datetime(2024, 1, 1)), None)  # noqa: DTZ001 - the wall clock has no zone
+        read = CronSim(whole, datetime(2024, 1, 1))  # noqa: DTZ001 - the wall clock has no zone
+        found = next(read, None)
     except CronSimError as error:
         raise PermanentError(f"cron {text!r}: {str(error).lower()}. Write it as 0 2 * * * (daily at two).") from None
     if found is None:
         raise PermanentError(f"cron {text!r} names a day that never comes. Write it as 0 2 1 * * (the first).")
-    return whole
+    numbers = (read.minutes, read.hours, read.days, read.months, cast(set[int], read.weekdays))
+    return " ".join(
+        field if _ALIKE.fullmatch(field) else _written_out(meant) for field, meant in zip(fields, numbers, strict=True)
+    )
+
+
+_ALIKE = re.compile(r"\*(/[1-9][0-9]*)?|[0-9]+(,[0-9]+)*")
+"""Forms of a field that every reader takes for the same numbers."""
+
+
+def _written_out(numbers: Iterable[int]) -> str:
+    """Numbers as a cron field: runs of three and more as ranges.
+
+    >>> _written_out([9, 1, 2, 3, 4, 7])
+    '1-4,7,9'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ",".join(map(str, run)) for run in runs]
+    return ",".join(parts)
 
 
 @lru_cache(maxsize=1)

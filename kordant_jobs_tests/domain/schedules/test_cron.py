@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from dagster._utils.schedules import is_valid_cron_string
+from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
 
 from kordant_jobs.domain.schedules.cron import Fold, Gap, checked_cron, checked_zone, next_after, occurrences
 from kordant_jobs.errors import PermanentError
@@ -133,6 +134,56 @@ def test_a_cron_that_is_none_is_refused_with_what_to_write(cron: str, says: str)
 @pytest.mark.parametrize("cron", [*CRONS, "0 2 * JUL *", "0 2 * * MON-FRI", "5,10 1-3/2 1 */2 *", "0 12 * * 7"])
 def test_what_is_taken_is_taken_by_dagster_too(cron: str) -> None:
     assert is_valid_cron_string(checked_cron(cron))
+
+
+@pytest.mark.parametrize(
+    ("cron", "means"),
+    [("1/3 * * * *", "1,4,7"), ("0 2-2 * * *", "0 2 "), ("59/1 0 * * *", "59 0 "), ("0 6/2 * * *", "0 6,8,10")],
+)
+def test_what_readers_differ_about_is_written_out(cron: str, means: str) -> None:
+    assert checked_cron(cron).startswith(means)
+
+
+def _random_field(rng: np.random.Generator, low: int, high: int) -> str:
+    def part() -> str:
+        first, last = (int(rng.integers(low, high + 1)) for _ in range(2))
+        step = int(rng.choice([1, 2, 3, 5, 7, 10, 20, 40, 70]))
+        forms = ["*", f"{first}", f"*/{step}", f"{first}-{last}", f"{first}-{last}/{step}", f"{first}/{step}",
+                 f"{first}-{first}"]  # fmt: skip
+        return str(rng.choice(forms))
+
+    return ",".join(part() for _ in range(int(rng.choice([1, 1, 1, 2, 3]))))
+
+
+def _random_cron(rng: np.random.Generator) -> str:
+    """An expression that is taken, as it was written; those that are refused are passed over."""
+    while True:
+        fields = [_random_field(rng, *limits) for limits in ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))]
+        fields[int(rng.choice([2, 4]))] = "*"
+        try:
+            checked_cron(" ".join(fields))
+        except PermanentError:
+            continue
+        return " ".join(fields)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_dagster_reads_what_is_taken_as_we_do(zone: str) -> None:
+    """Random expressions, in the longest span of 2026 without a change of the clocks: those have policies of ours."""
+    days = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=one) for one in range(365)]
+    offsets_of = [day.astimezone(ZoneInfo(zone)).utcoffset() for day in days]
+    turns = [0, *(one for one in range(1, 365) if offsets_of[one] != offsets_of[one - 1]), 365]
+    first, last = max(pairwise(turns), key=lambda span: span[1] - span[0])
+    after, until = days[first] + timedelta(days=1), days[last - 1] - timedelta(days=1)
+    rng = np.random.Generator(np.random.PCG64(ZONES.index(zone)))
+    for _ in range(28):
+        written = _random_cron(rng)
+        cron = checked_cron(written)
+        ticks = islice(cron_string_iterator(after.timestamp(), cron, zone), 100)
+        theirs = [one.astimezone(UTC) for one in takewhile(lambda one: one <= until, ticks)]
+        end = theirs[-1] if len(theirs) == 100 else until
+        ours = occurrences(cron, zone, after=after - timedelta(minutes=1), until=end)
+        assert ours == theirs, (written, cron)
 
 
 def test_a_zone_that_is_none_is_refused_with_one_that_looks_like_it() -> None:
