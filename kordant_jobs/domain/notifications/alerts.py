@@ -70,6 +70,6 @@ def may_come_from(status: OutboxStatus) -> tuple[OutboxStatus, ...]:
     """The states that a notification may be in before it is `status`.
 
     >>> [one.value for one in may_come_from(OutboxStatus.SENT)]
-    ['sending']
+    ['sending', 'deferred']
     """
     return tuple(before for before, after in OUTBOX_MOVES.items() if status in after)
