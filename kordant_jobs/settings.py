@@ -30,7 +30,11 @@ class Settings(BaseSettings):
     )
     master_key: SecretStr | None = Field(
         None,
-        description="32 bytes, base64; unset: the file `master_key_file`, made when absent and embedded.",
+        description="32 bytes, base64; unset: the file `master_key_path`, made when absent and embedded. During a "
+        "rotation: the new key, a blank, the old one.",
+    )
+    master_key_command: SecretStr | None = Field(
+        None, description="A command that prints the master key in base64, as a KMS client's; no shell reads it."
     )
     master_key_path: Path | None = Field(None, description="A file that holds the master key, mode 0600.")
     drop_dir: Path | None = Field(None, description="Where breach dumps are dropped.")
@@ -171,6 +175,11 @@ class Settings(BaseSettings):
     def mails(self) -> Path:
         """The maildir that takes mails when no SMTP server is set."""
         return self.maildir or self.state_dir / "maildir"
+
+    @property
+    def key_is_given(self) -> bool:
+        """Whether the master key comes from the environment, and not from `key_file`."""
+        return self.master_key is not None or self.master_key_command is not None
 
     @property
     def key_file(self) -> Path:

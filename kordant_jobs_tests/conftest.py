@@ -26,6 +26,7 @@ from kordant_jobs.store import migrate
 from kordant_jobs.store.people.keyring import Keyring
 
 MASTER_KEY = bytes(range(32))
+INDEX_ROOT = bytes(reversed(range(32)))
 EXTERNAL = os.environ.get("KORDANT_DATABASE_URL")
 
 # A property claims nothing about time: a machine that is busy for 200 ms, or makes values slowly, is no failure.
@@ -64,6 +65,8 @@ def template(admin_url: str) -> Iterator[str]:
     _admin(admin_url, f"CREATE DATABASE {name}")
     engine = database.create_engine(database_at(admin_url, name))
     migrate.upgrade(engine)
+    with engine.begin() as connection:
+        Keyring(MASTER_KEY, index_root=INDEX_ROOT).check(connection)
     engine.dispose()
     yield name
     _admin(admin_url, f"DROP DATABASE {name}")
@@ -103,7 +106,7 @@ def db(database_url: str) -> Iterator[Engine]:
 @pytest.fixture
 def keyring() -> Keyring:
     """The keyring of a fixed master key."""
-    return Keyring(MASTER_KEY)
+    return Keyring(MASTER_KEY, index_root=INDEX_ROOT)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ GROUPS = {
         where="kordant_jobs.cli.subscriptions:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",
     ),
+    "keys": Lazy(where="kordant_jobs.cli.keys:keys_app", help="The master key: which one is in use, and its rotation."),
     "schedules": Lazy(
         where="kordant_jobs.cli.forecast:schedules_app", help="The price list: what runs when, for whom."
     ),

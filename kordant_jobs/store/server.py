@@ -15,7 +15,14 @@ from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings
 from kordant_jobs.store import migrate
-from kordant_jobs.store.people.keyring import Keyring, make_key_file, parse_master_key, read_key_file
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.master_key import (
+    keyring_of,
+    keys_of_command,
+    make_key_file,
+    parse_master_keys,
+    read_key_file,
+)
 
 EMBEDDED_DATABASE = "kordant"
 
@@ -72,8 +79,10 @@ def open_keyring(settings: Settings) -> Keyring:
         KeyringError: there is no key, or what is there is none.
     """
     if settings.master_key is not None:
-        return Keyring(parse_master_key(settings.master_key.get_secret_value(), origin="KORDANT_MASTER_KEY"))
-    return Keyring(read_key_file(settings.key_file))
+        return keyring_of(parse_master_keys(settings.master_key.get_secret_value(), origin="KORDANT_MASTER_KEY"))
+    if settings.master_key_command is not None:
+        return keyring_of(keys_of_command(settings.master_key_command.get_secret_value()))
+    return keyring_of(read_key_file(settings.key_file))
 
 
 def prepare(server: Server, settings: Settings) -> tuple[Engine, Keyring, bool]:
@@ -91,7 +100,7 @@ def prepare(server: Server, settings: Settings) -> tuple[Engine, Keyring, bool]:
     with database.saying_what_failed(), engine.begin() as connection:
         requests.sync_catalogue(connection, CATALOG)
         known = connection.execute(sa.text("SELECT 1 FROM kordant.keyring_check")).scalar()
-        if server.embedded and not known and settings.master_key is None and not settings.key_file.exists():
+        if server.embedded and not known and not settings.key_is_given and not settings.key_file.exists():
             make_key_file(settings.key_file)
             made = True
         keyring = open_keyring(settings)

@@ -45,8 +45,8 @@ def subscribe(
             sa.update(subscribers)
             .where(subscribers.c.id == subscriber_id)
             .values(
-                name_encrypted=keys.seal(subscriber_id, subscriber_id, name),
-                contact_encrypted=keys.seal(subscriber_id, subscriber_id, contact),
+                name_encrypted=keys.seal(subscriber_id, subscribers.c.name_encrypted, subscriber_id, name),
+                contact_encrypted=keys.seal(subscriber_id, subscribers.c.contact_encrypted, subscriber_id, contact),
             )
         )
         connection.execute(
@@ -66,7 +66,9 @@ def subscribe(
                     "subscription_id": subscription_id,
                     "subscriber_id": subscriber_id,
                     "kind": kind,
-                    "identifier_encrypted": keys.seal(subscriber_id, item_id, canonical),
+                    "identifier_encrypted": keys.seal(
+                        subscriber_id, watchlist_items.c.identifier_encrypted, item_id, canonical
+                    ),
                     "blind_index": keyring.blind_index(kind, canonical),
                     "verified_at": created_at if verified else None,
                     "created_at": created_at,

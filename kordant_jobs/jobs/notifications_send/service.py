@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
@@ -27,7 +28,9 @@ from kordant_jobs.ports import DeliveryOutcome
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import AddressKey
 from kordant_jobs.store.notifications.outbox import Claim, LetterRow, Mark
+from kordant_jobs.store.notifications.tables import contact_addresses
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.tables import subscribers, watchlist_items
 from kordant_jobs.store.reports import notices as report_notices
 from kordant_jobs.store.reports.notices import ReportNoticeRow
 
@@ -183,17 +186,18 @@ def opened(row: LetterRow | ReportNoticeRow, keys: SubscriberKeys) -> Opened:
         KeyringError: it does not open with this master key.
     """
 
-    def plain(row_id: UUID, sealed: bytes | None) -> str:
+    def plain(column: sa.Column[Any], row_id: UUID, sealed: bytes | None) -> str:
         if sealed is None:
             return ""
-        return keys.open(Sealed(subscriber_id=row.subscriber_id, row_id=row_id, sealed=bytes(sealed)))
+        return keys.open(Sealed(subscriber_id=row.subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed)))
 
+    item = watchlist_items.c.identifier_encrypted
     return Opened(
-        name=plain(row.subscriber_id, row.name_encrypted),
-        address=plain(row.address_id, row.address_encrypted)
+        name=plain(subscribers.c.name_encrypted, row.subscriber_id, row.name_encrypted),
+        address=plain(contact_addresses.c.address_encrypted, row.address_id, row.address_encrypted)
         if row.address_id
-        else plain(row.subscriber_id, row.contact_encrypted),
-        identifier=plain(row.item_id, row.identifier_encrypted) if isinstance(row, LetterRow) else "",
+        else plain(subscribers.c.contact_encrypted, row.subscriber_id, row.contact_encrypted),
+        identifier=plain(item, row.item_id, row.identifier_encrypted) if isinstance(row, LetterRow) else "",
     )
 
 

@@ -7,8 +7,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
+from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.reports.retention import storage_key
@@ -22,6 +24,7 @@ from kordant_jobs.jobs.reports_generate.renderer import page_of
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures, is_told, period_before
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.tables import subscribers, watchlist_items
 from kordant_jobs.store.reports import notices as report_notices
 from kordant_jobs.store.reports import reports
 from kordant_jobs.store.reports import retention as report_retention
@@ -202,12 +205,14 @@ class _SealedFacts:
         person = self._people[figures.subscription_id]
         owner, name = person["subscriber_id"], person["name_encrypted"]
 
-        def opened(row_id: UUID, sealed: bytes) -> str:
-            return self._keys.open(Sealed(subscriber_id=owner, row_id=row_id, sealed=bytes(sealed)))
+        def opened(column: sa.Column[Any], row_id: UUID, sealed: bytes) -> str:
+            value = Sealed(subscriber_id=owner, column=column, row_id=row_id, sealed=bytes(sealed))
+            return self._keys.open(value)
 
+        identifier = watchlist_items.c.identifier_encrypted
         return Opened(
-            name=opened(owner, name) if name is not None else "",
-            identifiers={item: opened(item, self._items[item]) for item, _ in figures.items},
+            name=opened(subscribers.c.name_encrypted, owner, name) if name is not None else "",
+            identifiers={item: opened(identifier, item, self._items[item]) for item, _ in figures.items},
         )
 
 

@@ -74,7 +74,12 @@ def due(connection: Connection, want: Want, keyring: Keyring, *, now: datetime, 
             item_id=row.id,
             kind=IdentifierKind(row.kind),
             canonical=keys.open(
-                Sealed(subscriber_id=row.subscriber_id, row_id=row.id, sealed=bytes(row.identifier_encrypted))
+                Sealed(
+                    subscriber_id=row.subscriber_id,
+                    column=watchlist_items.c.identifier_encrypted,
+                    row_id=row.id,
+                    sealed=bytes(row.identifier_encrypted),
+                )
             ),
         )
         for row in rows

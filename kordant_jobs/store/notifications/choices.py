@@ -91,12 +91,12 @@ def add_address(
         KeyringError: the subscriber was forgotten.
     """
     address_id = uuid7()
-    keys = keyring.load_keys(connection, [subscriber_id])
+    keys = keyring.load_keys(connection, [subscriber_id], for_writing=True)
     statement = insert(contact_addresses).values(
         id=address_id,
         subscriber_id=subscriber_id,
         channel=channel,
-        address_encrypted=keys.seal(subscriber_id, address_id, address),
+        address_encrypted=keys.seal(subscriber_id, contact_addresses.c.address_encrypted, address_id, address),
         blind_index=address_key(keyring, channel, address)[1],
     )
     made = connection.execute(statement.on_conflict_do_nothing().returning(contact_addresses.c.id)).scalar()

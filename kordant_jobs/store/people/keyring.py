@@ -1,23 +1,24 @@
 """Envelope encryption and the blind index: how personal data is kept so that only this key can read it.
 
-One master key (32 bytes) makes, by HKDF-SHA-256 (RFC 5869), a key that wraps the subscribers' keys and a key for
-the blind index. Every subscriber has a data key of their own, stored wrapped; deleting that row makes their data
-unreadable for good. Ciphers are AES-256-GCM (NIST SP 800-38D) with a random 96-bit nonce and the row's id as
-associated data, so that a ciphertext moved to another row does not open.
+One master key (32 bytes) makes, by HKDF-SHA-256 (RFC 5869), a key that wraps all other keys. Every subscriber has a
+data key of their own, stored wrapped; deleting that row makes their data unreadable for good. Ciphers are AES-256-GCM
+(NIST SP 800-38D) with a random 96-bit nonce; table, column and row id are the associated data, so that a ciphertext
+moved to another place does not open.
 
-What a blind index is, `domain.blinding` says; it lets Postgres and the corpus compare what they cannot read.
+The *index root*, random and stored wrapped as well, makes the keys of blind indexes, file labels and links: they stay
+when the master key is rotated (`rotation`), since the corpus cannot be blinded again. What a blind index is,
+`domain.identifiers.blinding` says. Where the master key comes from is `master_key`'s.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -34,6 +35,7 @@ from kordant_jobs.store.people.tables import keyring_check, subscriber_keys
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+_ROOT = b"keyring_check.wrapped_root"
 
 
 def _derive(master: bytes, purpose: str) -> bytes:
@@ -55,11 +57,17 @@ def _open(key: bytes, sealed: bytes, bound_to: bytes) -> bytes:
         ) from None
 
 
+def place_of(column: sa.Column[Any], row_id: UUID) -> bytes:
+    """Where a ciphertext belongs, as its associated data: table, column and row."""
+    return f"{column.table.name}.{column.name}:".encode() + row_id.bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sealed:
-    """One encrypted value with what it is bound to: the subscriber whose key opens it and its row's id."""
+    """One encrypted value with what it is bound to: the subscriber whose key opens it, its column and its row's id."""
 
     subscriber_id: UUID
+    column: sa.Column[Any]
     row_id: UUID
     sealed: bytes
 
@@ -81,33 +89,58 @@ class SubscriberKeys:
                 f"the key of subscriber {subscriber_id} was deleted: their data cannot be read any more."
             ) from None
 
-    def seal(self, subscriber_id: UUID, row_id: UUID, plaintext: str) -> bytes:
-        """Encrypt `plaintext` for the row `row_id` of this subscriber."""
-        return _seal(self._of(subscriber_id), plaintext.encode(), row_id.bytes)
+    def seal(self, subscriber_id: UUID, column: sa.Column[Any], row_id: UUID, plaintext: str) -> bytes:
+        """Encrypt `plaintext` with this subscriber's key for one column of the row `row_id`."""
+        return _seal(self._of(subscriber_id), plaintext.encode(), place_of(column, row_id))
 
     def open(self, value: Sealed) -> str:
         """Decrypt one value.
 
         Raises:
-            KeyringError: the subscriber's key was deleted, or the value was made with another key or for another row.
+            KeyringError: the subscriber's key was deleted, or the value was made with another key or for another place.
         """
-        return _open(self._of(value.subscriber_id), value.sealed, value.row_id.bytes).decode()
+        return _open(self._of(value.subscriber_id), value.sealed, place_of(value.column, value.row_id)).decode()
+
+
+def key_id(master: bytes) -> str:
+    """What names a master key without telling it: 16 hexadecimal digits."""
+    return hashlib.sha256(_derive(master, "id")).hexdigest()[:16]
 
 
 class Keyring:
-    """What the master key can do: blind indexes, and subscribers' keys."""
+    """What the master key can do: blind indexes, and subscribers' keys.
 
-    def __init__(self, master: bytes) -> None:
-        if len(master) != KEY_BYTES:
-            raise KeyringError(f"the master key has {len(master)} bytes; it must have {KEY_BYTES}.")
-        self._wrapping = _derive(master, "wrap")
-        self.blinding = BlindingKey(key=_derive(master, "blind-index"))
-        self._labelling = _derive(master, "file-label")
-        self._derived_from = _derive(master, "sign")
+    `previous` master keys are only read with, while a rotation is under way. `index_root` is for tests; else `check`
+    gets it from the database, and nothing can be blinded or signed before.
+    """
+
+    def __init__(self, master: bytes, *, previous: Sequence[bytes] = (), index_root: bytes | None = None) -> None:
+        for key in (master, *previous):
+            if len(key) != KEY_BYTES:
+                raise KeyringError(f"the master key has {len(key)} bytes; it must have {KEY_BYTES}.")
+        self.master_key_id = key_id(master)
+        self._wrapping = {key_id(key): _derive(key, "wrap") for key in (*previous, master)}
+        self._index_root = index_root
         self._signing: dict[str, bytes] = {}
-        self.report_link_key = _derive(master, "report-link")
+
+    def _index_key(self, purpose: str) -> bytes:
+        if self._index_root is None:
+            raise KeyringError("the master key was not proved against the database yet (Keyring.check).")
+        return _derive(self._index_root, purpose)
+
+    @cached_property
+    def blinding(self) -> BlindingKey:
+        """The key of all blind indexes."""
+        return BlindingKey(key=self._index_key("blind-index"))
+
+    @cached_property
+    def _labelling(self) -> bytes:
+        return self._index_key("file-label")
+
+    @cached_property
+    def report_link_key(self) -> bytes:
         """Signs links to reports (see `domain.reports.retention`)."""
-        self.master_key_id = hashlib.sha256(_derive(master, "id")).hexdigest()[:16]
+        return self._index_key("report-link")
 
     def __repr__(self) -> str:
         return f"Keyring({self.master_key_id})"
@@ -132,104 +165,70 @@ class Keyring:
         """16 bytes that prove that `content` is ours and is for `purpose`; compare them with `hmac.compare_digest`."""
         key = self._signing.get(purpose)
         if key is None:
-            key = self._signing[purpose] = _derive(self._derived_from, f"sign/{purpose}")
+            key = self._signing[purpose] = self._index_key(f"sign/{purpose}")
         return hashlib.blake2b(content, digest_size=16, key=key).digest()
 
     def create_keys(self, connection: Connection, subscriber_ids: Sequence[UUID]) -> SubscriberKeys:
         """Make and store a data key for each subscriber; one that has a key already keeps it."""
         if subscriber_ids:
-            rows = [
-                {
-                    "subscriber_id": subscriber_id,
-                    "wrapped_key": _seal(self._wrapping, secrets.token_bytes(KEY_BYTES), subscriber_id.bytes),
-                    "master_key_id": self.master_key_id,
-                }
-                for subscriber_id in subscriber_ids
-            ]
+            rows = [self.wrapped(subscriber_id, secrets.token_bytes(KEY_BYTES)) for subscriber_id in subscriber_ids]
             statement = insert(subscriber_keys).on_conflict_do_nothing()
             connection.execute(statement, rows)
         return self.load_keys(connection, subscriber_ids)
 
-    def load_keys(self, connection: Connection, subscriber_ids: Sequence[UUID]) -> SubscriberKeys:
+    def wrapped(self, subscriber_id: UUID, data_key: bytes) -> dict[str, Any]:
+        """The row of `subscriber_keys` that holds this data key."""
+        sealed = _seal(self._wrapping[self.master_key_id], data_key, subscriber_id.bytes)
+        return {"subscriber_id": subscriber_id, "wrapped_key": sealed, "master_key_id": self.master_key_id}
+
+    def load_keys(
+        self, connection: Connection, subscriber_ids: Sequence[UUID], *, for_writing: bool = False
+    ) -> SubscriberKeys:
         """Open the data keys of these subscribers; who has none any more is simply not in the result.
+
+        `for_writing`: nobody changes these keys before the transaction ends, so that what is sealed with them opens
+        afterwards.
 
         Raises:
             KeyringError: a key was wrapped with another master key.
         """
         table = subscriber_keys.c
-        rows = connection.execute(
-            sa.select(table.subscriber_id, table.wrapped_key).where(table.subscriber_id.in_(list(subscriber_ids)))
-        )
+        query = sa.select(subscriber_keys).where(table.subscriber_id.in_(list(subscriber_ids)))
+        rows = connection.execute(query.with_for_update(read=True) if for_writing else query)
         return SubscriberKeys(
-            {row.subscriber_id: _open(self._wrapping, row.wrapped_key, row.subscriber_id.bytes) for row in rows}
+            {
+                row.subscriber_id: self._unwrap(row.master_key_id, row.wrapped_key, row.subscriber_id.bytes)
+                for row in rows
+            }
         )
 
+    def _unwrap(self, master_key_id: str, sealed: bytes, bound_to: bytes) -> bytes:
+        key = self._wrapping.get(master_key_id)
+        if key is None:
+            raise KeyringError(
+                f"an encrypted value does not open with this master key ({self.master_key_id}); it was written with "
+                f"{master_key_id}. Give that one too: KORDANT_MASTER_KEY, or the file `kordant-jobs settings` names."
+            )
+        return _open(key, sealed, bound_to)
+
     def check(self, connection: Connection) -> None:
-        """Prove that this master key is the one the database was written with; a new database takes this one.
+        """Prove that this master key is the one the database was written with, and adopt the database's index root; a
+        new database adopts this key.
 
         Raises:
             KeyringError: it is another one. Nothing was written.
         """
-        proof = _seal(self._wrapping, b"kordant_jobs", b"keyring_check")
-        statement = insert(keyring_check).values(id=1, master_key_id=self.master_key_id, proof=proof)
-        connection.execute(statement.on_conflict_do_nothing())
+        root = self._index_root or secrets.token_bytes(KEY_BYTES)
+        connection.execute(insert(keyring_check).values(**self.wrapped_root(root)).on_conflict_do_nothing())
         row = connection.execute(sa.select(keyring_check)).one()
-        if row.master_key_id != self.master_key_id:
+        if row.master_key_id not in self._wrapping:
             raise KeyringError(
                 f"the master key is not the one this database was written with (it has the id {self.master_key_id}, "
                 f"the database wants {row.master_key_id}). Set KORDANT_MASTER_KEY or KORDANT_MASTER_KEY_PATH to it."
             )
-        _open(self._wrapping, row.proof, b"keyring_check")
+        self._index_root = self._unwrap(row.master_key_id, row.wrapped_root, _ROOT)
 
-
-def parse_master_key(text: str, *, origin: str) -> bytes:
-    """32 bytes from base64; `origin` names where the text came from, for the error.
-
-    Raises:
-        KeyringError: it is not base64 of 32 bytes. The text is never repeated.
-    """
-    try:
-        master = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        master = b""
-    if len(master) != KEY_BYTES:
-        raise KeyringError(
-            f"the master key in {origin} is not base64 of {KEY_BYTES} bytes. Make one with "
-            "`python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'`."
-        )
-    return master
-
-
-def read_key_file(path: Path) -> bytes:
-    """The master key in a file that only its owner can read.
-
-    Raises:
-        KeyringError: it is absent, open to others, or no key.
-    """
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text("ascii")
-    except FileNotFoundError:
-        raise KeyringError(
-            f"there is no master key: {path} is absent and KORDANT_MASTER_KEY is unset. Put the key back there; a new "
-            "one cannot read what the old one wrote."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyringError(f"the master key in {path} cannot be read ({type(error).__name__}).") from None
-    if mode & 0o077:
-        raise KeyringError(f"{path} can be read by others. Run `chmod 600 {path}` and start again.")
-    return parse_master_key(text, origin=str(path))
-
-
-def make_key_file(path: Path) -> bytes:
-    """Make a new master key in `path`, mode 0600; an existing file is kept and read."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return read_key_file(path)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return read_key_file(path)
+    def wrapped_root(self, root: bytes | None = None) -> dict[str, Any]:
+        """The row of `keyring_check` that holds the index root (this keyring's own) under the current master key."""
+        sealed = _seal(self._wrapping[self.master_key_id], root or self._index_root or b"", _ROOT)
+        return {"id": 1, "master_key_id": self.master_key_id, "wrapped_root": sealed}

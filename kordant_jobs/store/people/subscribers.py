@@ -54,7 +54,14 @@ def add(connection: Connection, people: Sequence[NewSubscriber], keyring: Keyrin
     write_frame(connection, _frame(people_rows, ["id", "created_at"]), "kordant.subscribers")
     keys = keyring.create_keys(connection, [person.id for person in people])
     connection.execute(sa.text("CREATE TEMP TABLE sealed (id uuid, name bytea, contact bytea) ON COMMIT DROP"))
-    sealed = [(str(p.id), keys.seal(p.id, p.id, p.name), keys.seal(p.id, p.id, p.contact)) for p in people]
+    sealed = [
+        (
+            str(p.id),
+            keys.seal(p.id, subscribers.c.name_encrypted, p.id, p.name),
+            keys.seal(p.id, subscribers.c.contact_encrypted, p.id, p.contact),
+        )
+        for p in people
+    ]
     write_frame(connection, _frame(sealed, ["id", "name", "contact"]), "sealed")
     connection.execute(
         sa.text(
@@ -71,7 +78,12 @@ def add(connection: Connection, people: Sequence[NewSubscriber], keyring: Keyrin
             str(person.subscription_id),
             str(person.id),
             item.kind,
-            keys.seal(person.id, item.id, kept(IdentifierKind(item.kind), item.canonical)),
+            keys.seal(
+                person.id,
+                watchlist_items.c.identifier_encrypted,
+                item.id,
+                kept(IdentifierKind(item.kind), item.canonical),
+            ),
             keyring.blind_index(item.kind, item.canonical),
             keyring.range_index(sha1_hex(item.canonical)) if item.kind == IdentifierKind.EMAIL else None,
             item.verified_at,

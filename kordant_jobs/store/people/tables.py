@@ -13,7 +13,7 @@ keyring_check = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("master_key_id", Text, nullable=False),
-    Column("proof", LargeBinary, nullable=False),
+    Column("wrapped_root", LargeBinary, nullable=False, comment="the key of blind indexes, labels and links"),
     CheckConstraint("id = 1", name="single"),
     comment="Proves that the master key of a process is the one this database was written with.",
 )
@@ -63,7 +63,7 @@ watchlist_items = Table(
     belongs_to("subscription_id", "subscriptions"),
     belongs_to("subscriber_id", "subscribers"),
     Column("kind", Text, nullable=False),
-    Column("identifier_encrypted", LargeBinary, nullable=False),
+    Column("identifier_encrypted", LargeBinary, comment="null once the subscriber was forgotten"),
     Column("blind_index", LargeBinary, comment="16 bytes; null once the subscriber was forgotten"),
     Column("range_index", LargeBinary, comment="16 bytes: keyed hash of the SHA-1 that range notifications go by"),
     moment("verified_at", nullable=True),

@@ -33,6 +33,7 @@ from kordant_jobs.ports import Question
 from kordant_jobs.store.darkwatch import breaches, judging, source_checks, source_states
 from kordant_jobs.store.darkwatch.scans import Scope
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.tables import watchlist_items
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
 from kordant_jobs_tests.jobs.people import subscribe
 
@@ -319,7 +320,12 @@ def test_not_me_is_for_good_also_when_the_item_is_added_again(world: World) -> N
         assert sealed
         connection.execute(
             sa.text("UPDATE kordant.watchlist_items SET identifier_encrypted = :sealed WHERE id = :id"),
-            {"id": item, "sealed": keys.seal(person.subscriber_id, item, "ann@example.com")},
+            {
+                "id": item,
+                "sealed": keys.seal(
+                    person.subscriber_id, watchlist_items.c.identifier_encrypted, item, "ann@example.com"
+                ),
+            },
         )
     _, recorded = world.scan()
     assert recorded.new_alerts == 0

@@ -193,7 +193,9 @@ def test_a_signature_covers_what_ends_the_mails() -> None:
     key = rsa.generate_private_key(65537, 2048)
     sender = Sender(
         header=SENDER.header,
-        unsubscribe=Unsubscribe(keyring=Keyring(bytes(32)), public_url="https://k.example", mail_to="out@k.example"),
+        unsubscribe=Unsubscribe(
+            keyring=Keyring(bytes(32), index_root=bytes(32)), public_url="https://k.example", mail_to="out@k.example"
+        ),
         sign=DkimSigner("kordant.example", "k1", key),
     )
     content = compose(ROW, OPENED, sender=sender, now=NOW).content
@@ -224,7 +226,7 @@ def test_a_digest_of_five_hundred_tells_the_first_and_counts_the_others(locale: 
 
 
 def test_a_digest_fetches_nothing_and_holds_one_link_that_ends_it() -> None:
-    links = Unsubscribe(keyring=Keyring(bytes(32)), public_url="https://k.example")
+    links = Unsubscribe(keyring=Keyring(bytes(32), index_root=bytes(32)), public_url="https://k.example")
     _, html = texts(digest(3, sender=Sender(header=SENDER.header, unsubscribe=links)))
     assert html.count("http") == html.count("<a ") == 1
     for tag in ("<img", "url(", "<script", "<iframe", "<i>"):

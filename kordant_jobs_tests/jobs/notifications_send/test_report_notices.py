@@ -158,7 +158,7 @@ def test_a_link_that_is_not_ours_opens_nothing_and_tells_nothing(world: World, c
 
 
 def test_a_link_signed_with_another_key_opens_nothing(world: World) -> None:
-    assert world.open(world.link(key=Keyring(b"k" * 32).report_link_key)).status_code == 404
+    assert world.open(world.link(key=Keyring(b"k" * 32, index_root=b"k" * 32).report_link_key)).status_code == 404
 
 
 def test_a_report_that_is_deleted_or_whose_subscriber_was_forgotten_is_no_longer_kept(world: World) -> None:

@@ -36,7 +36,12 @@ def test_every_kind_can_be_watched_and_numbers_are_kept_as_a_hash_only(db: Engin
     assert {row.kind for row in rows} == set(IdentifierKind)
     for row in rows:
         kind, example = IdentifierKind(row.kind), KINDS[IdentifierKind(row.kind)].example
-        sealed = Sealed(subscriber_id=person.id, row_id=row.id, sealed=bytes(row.identifier_encrypted))
+        sealed = Sealed(
+            subscriber_id=person.id,
+            column=watchlist_items.c.identifier_encrypted,
+            row_id=row.id,
+            sealed=bytes(row.identifier_encrypted),
+        )
         assert keys.open(sealed) == kept(kind, example)
         assert bytes(row.blind_index) == keyring.blind_index(kind, example)
         assert (row.range_index is not None) == (kind is IdentifierKind.EMAIL)

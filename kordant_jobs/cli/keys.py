@@ -1,0 +1,100 @@
+"""`keys`: which master key is in use, and its rotation."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Annotated
+
+import typer
+
+from kordant_jobs.cli.output import err, out, print_facts, print_json
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.settings import Settings
+
+keys_app = typer.Typer(no_args_is_help=True, help="The master key: which one is in use, and its rotation.")
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
+
+
+@keys_app.command()
+def show(as_json: AsJson = False) -> None:
+    """The id of the master key in use, and how many subscribers are still under another one."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.people.rotation import remaining
+
+    with open_session() as session, session.db.connect() as connection:
+        facts = {
+            "master key": session.keyring.master_key_id,
+            "kept in": "the environment" if session.settings.key_is_given else str(session.settings.key_file),
+            "subscribers under another key": remaining(connection, session.keyring),
+        }
+    print_json(facts) if as_json else print_facts(facts)
+
+
+@keys_app.command()
+def rotate(as_json: AsJson = False) -> None:
+    """Move everything that is encrypted under a new master key. Stop `up` first; one that was killed goes on.
+
+    Every subscriber gets a new data key, and their data is encrypted again. With the key file, a new key is made, and
+    the old one is deleted at the end. With KORDANT_MASTER_KEY or a command, give the new key, a blank and the old one;
+    once this is done, the new one alone.
+    """
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.cli.stack import running
+    from kordant_jobs.settings import load_settings
+    from kordant_jobs.store.people import rotation
+    from kordant_jobs.store.people.master_key import write_key_file
+    from kordant_jobs.store.people.scrub import scrub
+
+    settings = load_settings()
+    if running(settings.state_dir):
+        raise SettingsError("`up` is running with the old key. Stop it, rotate, and start it again.")
+    with open_session(settings):
+        pass  # the key that is there is proved before a new one is made
+    _add_new_key(settings)
+    with open_session(settings) as session:
+        keyring = session.keyring
+        with session.db.connect() as connection:
+            left = rotation.remaining(connection, keyring)
+        began = said_at = time.monotonic()
+
+        def tell(done: rotation.Rotated) -> None:
+            nonlocal said_at
+            if time.monotonic() - said_at > 2:
+                said_at = time.monotonic()
+                err.print(f"{done.subscribers:,} of {left:,} subscribers, {done.values:,} values")
+
+        done = rotation.rotate(session.db, keyring, each=tell)
+        seconds = time.monotonic() - began
+        scrubbed = scrub(session.db)
+        if not settings.key_is_given:
+            write_key_file(settings.key_file, keyring_keys(settings)[:1])
+    facts = {
+        "master key": keyring.master_key_id,
+        "subscribers": done.subscribers,
+        "values": done.values,
+        "seconds": round(seconds, 2),
+        "old bytes": scrubbed.words,
+    }
+    print_json(facts) if as_json else print_facts(facts)
+    if settings.key_is_given:
+        out.print("Now give the new key alone.")
+
+
+def keyring_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The keys in the key file."""
+    from kordant_jobs.store.people.master_key import read_key_file
+
+    return read_key_file(settings.key_file)
+
+
+def _add_new_key(settings: Settings) -> None:
+    """Put a new key before the old one in the key file, unless a rotation that was killed has done so."""
+    from kordant_jobs.store.people.keyring import KEY_BYTES
+    from kordant_jobs.store.people.master_key import write_key_file
+
+    if settings.key_is_given:
+        return
+    keys = keyring_keys(settings)
+    if len(keys) == 1:
+        write_key_file(settings.key_file, (secrets.token_bytes(KEY_BYTES), *keys))

@@ -1,0 +1,56 @@
+"""Old bytes of deleted keys out of Postgres' own files: out of the tables at once, out of the log as soon as may be.
+
+A deleted or changed row stays in its table's file until that is written again, and in the write-ahead log until its
+segments go. The key table is small (a hundred bytes a subscriber), so it is rewritten whole. Backups and replicas
+keep what they have: how long, their owner decides.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+TABLES = ("subscriber_keys", "keyring_check")
+"""Where wrapped keys are. Ciphertexts without their key say nothing."""
+ROUNDS = 2
+"""The log's segments before the checkpoint before the last one are what a server deletes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scrubbed:
+    """What was reached. `log`: the server's log was cut as well, which only its administrators may."""
+
+    tables: bool
+    log: bool
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        if self.tables and self.log:
+            return "gone from the database's files and its log"
+        if self.tables:
+            return (
+                "gone from the database's files; from its log once the server has recycled it (this role may not "
+                "checkpoint: grant pg_checkpoint, or wait for two of its checkpoints)"
+            )
+        return "still in the database's files until the next VACUUM FULL of kordant.subscriber_keys (this role may not)"
+
+
+def scrub(db: Engine) -> Scrubbed:
+    """Rewrite the tables of keys, and cut the log where that is allowed. Writers of these tables wait for it."""
+    tables = log = False
+    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with suppress(DBAPIError):
+            for table in TABLES:
+                connection.execute(sa.text(f"VACUUM (FULL) kordant.{table}"))
+            tables = True
+        with suppress(DBAPIError):
+            for _ in range(ROUNDS):
+                connection.execute(sa.text("SELECT pg_switch_wal()"))
+                connection.execute(sa.text("CHECKPOINT"))
+            log = True
+    return Scrubbed(tables=tables, log=log)
