@@ -28,6 +28,9 @@ LIBRARIES = (
 )
 """What weasyprint/text/ffi.py must load (70.0): a name to search by, and file names."""
 
+WELCOME_LIBRARIES = (("harfbuzz-subset", "libharfbuzz-subset.so.0", "libharfbuzz-subset.0.dylib"),)
+"""What it can do without, more slowly: fetched where that is possible."""
+
 PACKAGES = ("libpango-1.0-0", "libpangoft2-1.0-0")
 WELCOME_PACKAGES = ("libharfbuzz-subset0",)
 """Subsets fonts; WeasyPrint warns without it. Not in every release of Debian."""
@@ -84,7 +87,8 @@ def variables(libraries: Libraries, environ: Mapping[str, str]) -> dict[str, str
 def provide(python: Path, state: Path, environ: Mapping[str, str], log: Path) -> Libraries:
     """Find the libraries, or get them, and see `python` load WeasyPrint with them. Never fails: it warns."""
     machine = Libraries(found=True)
-    if not missing_libraries() and _verified(python, machine, environ, log):
+    enough = not missing_libraries()
+    if enough and all(map(_loads, WELCOME_LIBRARIES)) and _verified(python, machine, environ, log):
         return machine
     if all(shutil.which(tool, path=environ.get("PATH")) for tool in ("apt-get", "dpkg")):
         if os.geteuid() == 0 and _install(environ, log) and _verified(python, machine, environ, log):
@@ -92,6 +96,8 @@ def provide(python: Path, state: Path, environ: Mapping[str, str], log: Path) ->
         unpacked = _unpack(state / "pango", environ, log)
         if unpacked and _verified(python, unpacked, environ, log):
             return unpacked
+    if enough and _verified(python, machine, environ, log):
+        return machine
     say(f"warning: {missing() or 'WeasyPrint cannot load its libraries'}; details are in {log}")
     return Libraries(found=False)
 

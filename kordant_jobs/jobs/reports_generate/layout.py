@@ -5,6 +5,7 @@ HTML says is `renderer.py`."""
 from __future__ import annotations
 
 import atexit
+import os
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from weasyprint.text.fonts import FontConfiguration
 
 HERE = files(__package__)
+
+os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+"""fontTools stamps a subset font with this moment in place of now: the same report has the same bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
