@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 import typer
 
-from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.output import out, print_facts, print_json, print_table
 from kordant_jobs.errors import SettingsError
 
 db_app = typer.Typer(help="The database: where it is, its migrations.", no_args_is_help=True)
@@ -243,16 +243,34 @@ def catalogue_list(as_json: AsJson = False) -> None:
 def subscribers_forget(
     subscriber: Annotated[str, typer.Argument(help="The subscriber's id.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Delete a subscriber's key, so that nothing kept about them can be read again, by anybody."""
+    """Delete all that is kept of a subscriber, for good: identifiers, exposures, alerts, mails, reports, keys."""
+    from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.people.subscribers import forget
+    from kordant_jobs.privacy.forget import forget
 
     subscriber_id = _uuid(subscriber, "subscriber")
     with open_session() as session:
-        if not yes and not typer.confirm(f"Make the data of {subscriber_id} unreadable for good"):
+        if not yes and not typer.confirm(f"Delete everything that is kept of {subscriber_id}, for good"):
             raise typer.Exit(1)
-        with session.db.begin() as connection:
-            if not forget(connection, subscriber_id):
-                raise SettingsError(f"there is no subscriber {subscriber_id} with a key.")
-    err.print(f"{subscriber_id} is forgotten")
+        settings = session.settings
+        done = forget(subscriber_id, db=session.db, storage=open_report_storage(settings), maildir=settings.mails)
+        if done is None:
+            raise SettingsError(f"there is no subscriber {subscriber_id}, or they were forgotten before.")
+    documents = len(done.erased.documents) - done.documents_left
+    facts = {
+        "subscriber": subscriber_id,
+        "deleted now": {
+            "identifiers": done.erased.identifiers,
+            "exposures": done.erased.exposures,
+            "alerts": done.erased.alerts,
+            "notifications": len(done.erased.messages),
+            "mails in the maildir": done.mails,
+            "documents": documents,
+        },
+        "their key": done.scrubbed.words,
+        "documents still to be deleted": done.documents_left,
+        "not reached": "backups and replicas of the database, mails that a mail server has taken",
+    }
+    print_json(facts) if as_json else print_facts(facts)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
+from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingMail
@@ -38,6 +40,17 @@ class MaildirTransport:
                 f"mails cannot be written to the maildir ({os.strerror(error.errno or 0)}). Free space or fix the "
                 "rights of the folder that KORDANT_MAILDIR names; what was not written stays queued."
             ) from None
+
+    def delete(self, ids: Collection[UUID]) -> int:
+        """Delete the mails with these ids, read or not. Returns how many there were."""
+        names, gone = {f"{one}.{HOST_PART}" for one in ids}, 0
+        for folder in ("new", "cur"):
+            with suppress(FileNotFoundError), os.scandir(self._folder / folder) as entries:
+                for entry in entries:
+                    if entry.name.partition(":")[0] in names:
+                        Path(entry.path).unlink(missing_ok=True)
+                        gone += 1
+        return gone
 
     def _prepare(self) -> set[str]:
         """Make the folders. Returns the names of the mails that they hold already, read ones (in cur) included."""

@@ -39,7 +39,8 @@ from kordant_jobs.postgres.embedded.locks import (
 )
 from kordant_jobs.postgres.embedded.process import Postmaster, answers, find_postmaster, kill_strays, stop_postmaster
 
-DEFAULT_SETTINGS: Mapping[str, str] = MappingProxyType({"max_connections": "200"})
+DEFAULT_SETTINGS: Mapping[str, str] = MappingProxyType({"max_connections": "200", "wal_recycle": "off"})
+"""Segments of the log are deleted and not written over one day, so that what was in them is gone (`people.scrub`)."""
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 # Recovery after a crash replays at most max_wal_size (1 GB): seconds; five minutes on a very slow disk.
 READY_PATIENCE_S = 300.0

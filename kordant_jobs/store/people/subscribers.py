@@ -12,10 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.identifiers import IdentifierKind, kept, sha1_hex
-from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.postgres.bulk import write_frame
-from kordant_jobs.store.darkwatch.source_tables import alerted, dismissals
-from kordant_jobs.store.notifications.tables import contact_addresses
+from kordant_jobs.store.notifications.tables import contact_addresses, notification_hours, notification_preferences
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriber_keys, subscribers, subscriptions, watchlist_items
 
@@ -100,33 +98,51 @@ def _frame(rows: Sequence[tuple[object, ...]], columns: Sequence[str]) -> pl.Dat
     return pl.DataFrame(rows, schema=list(columns), orient="row", infer_schema_length=None)
 
 
-def forget(connection: Connection, subscriber_id: UUID) -> bool:
-    """Delete a subscriber's key and blind indexes and end the subscription. Nothing can be read or matched again.
+@dataclass(frozen=True, kw_only=True)
+class Erased:
+    """What `forget` deleted, and what it leaves to be deleted elsewhere: ids of messages, keys of documents."""
 
-    Exposures and counts stay, as facts about nobody. False when there is no key to delete.
+    identifiers: int
+    exposures: int
+    alerts: int
+    messages: tuple[UUID, ...]
+    documents: tuple[str, ...]
+
+
+_ERASED = """
+SELECT (SELECT count(*) FROM kordant.watchlist_items WHERE subscriber_id = :id) AS identifiers,
+       (SELECT count(*) FROM kordant.exposures e JOIN kordant.watchlist_items i ON i.id = e.item_id
+        WHERE i.subscriber_id = :id) AS exposures,
+       (SELECT count(*) FROM kordant.alerts a JOIN kordant.subscriptions s ON s.id = a.subscription_id
+        WHERE s.subscriber_id = :id) AS alerts,
+       ARRAY(SELECT DISTINCT coalesce(o.mail_id, o.id) FROM kordant.notification_outbox o
+             JOIN kordant.subscriptions s ON s.id = o.subscription_id WHERE s.subscriber_id = :id) AS messages,
+       ARRAY(SELECT DISTINCT r.storage_key FROM kordant.reports r JOIN kordant.subscriptions s
+             ON s.id = r.subscription_id WHERE s.subscriber_id = :id) AS documents
+"""
+
+
+def forget(connection: Connection, subscriber_id: UUID) -> Erased | None:
+    """Delete all rows of a subscriber: keys, identifiers, addresses, exposures, alerts, messages, reports.
+
+    What remains is their id and the moment, so that a second call, or an event that comes late, finds nobody. None when
+    there is no such subscriber, or they were forgotten before.
     """
-    gone = connection.execute(sa.delete(subscriber_keys).where(subscriber_keys.c.subscriber_id == subscriber_id))
-    if not gone.rowcount:
-        return False
-    connection.execute(
-        sa.update(watchlist_items)
-        .where(watchlist_items.c.subscriber_id == subscriber_id)
-        .values(blind_index=None, range_index=None)
+    table = subscribers.c
+    known = sa.select(table.id).where(table.id == subscriber_id, table.forgotten_at.is_(None)).with_for_update()
+    if connection.execute(known).first() is None:
+        return None
+    row = connection.execute(sa.text(_ERASED), {"id": subscriber_id}).one()
+    for owned in (subscriber_keys, watchlist_items, subscriptions):  # everything else goes with these
+        connection.execute(sa.delete(owned).where(owned.c.subscriber_id == subscriber_id))
+    for chosen in (contact_addresses, notification_preferences, notification_hours):
+        connection.execute(sa.delete(chosen).where(chosen.c.subscriber_id == subscriber_id))
+    emptied = sa.update(subscribers).where(table.id == subscriber_id)
+    connection.execute(emptied.values(forgotten_at=sa.func.now(), name_encrypted=None, contact_encrypted=None))
+    return Erased(
+        identifiers=row.identifiers,
+        exposures=row.exposures,
+        alerts=row.alerts,
+        messages=tuple(row.messages),
+        documents=tuple(row.documents),
     )
-    theirs = sa.select(subscriptions.c.id).where(subscriptions.c.subscriber_id == subscriber_id)
-    for table in (alerted, dismissals):
-        connection.execute(sa.delete(table).where(table.c.subscription_id.in_(theirs)))
-    connection.execute(
-        sa.update(contact_addresses).where(contact_addresses.c.subscriber_id == subscriber_id).values(blind_index=None)
-    )
-    connection.execute(
-        sa.update(subscriptions)
-        .where(subscriptions.c.subscriber_id == subscriber_id)
-        .values(status=SubscriptionStatus.CANCELLED, ended_at=sa.func.now())
-    )
-    connection.execute(
-        sa.update(subscribers)
-        .where(subscribers.c.id == subscriber_id)
-        .values(forgotten_at=sa.func.now(), name_encrypted=None, contact_encrypted=None)
-    )
-    return True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -64,6 +65,18 @@ def expire(db: Engine, storage: ReportStorage, *, now: datetime) -> RetentionSum
             else:
                 spared += 1
     return RetentionSummary(reports=deleted, contents=contents, kept=len(unnamed) - contents - spared)
+
+
+def delete_documents(db: Engine, storage: ReportStorage, keys: Collection[str]) -> int:
+    """Delete these contents now, but for those that a report still names. Returns how many could not be: `expire` tries
+    again."""
+    kept = 0
+    for key in keys:
+        try:
+            _delete(db, key, storage, before=datetime.max.replace(tzinfo=UTC))
+        except TransientError:
+            kept += 1
+    return kept
 
 
 def _delete(db: Engine, key: str, storage: ReportStorage, *, before: datetime) -> bool:

@@ -31,7 +31,6 @@ from kordant_jobs.postgres import database
 from kordant_jobs.store.darkwatch.tables import exposures
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.tables import notification_outbox
-from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions, watchlist_items
 from kordant_jobs_tests.jobs.people import Person, subscribe
@@ -103,11 +102,6 @@ def test_the_limit_is_kept(db: Engine, keyring: Keyring, tmp_path: Path) -> None
     assert send(db, keyring, MaildirTransport(tmp_path / "m"), limit=3, batch=2).claimed == 3
 
 
-def _forget(db: Engine, person: Person) -> None:
-    with db.begin() as connection:
-        subscribers.forget(connection, person.subscriber_id)
-
-
 def _update(table: sa.Table, **values: Any) -> Any:
     def change(db: Engine, _person: Person) -> None:
         with db.begin() as connection:
@@ -119,7 +113,6 @@ def _update(table: sa.Table, **values: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (_forget, "the subscriber was forgotten"),
         (_update(subscriptions, status="paused"), "the subscription is not active"),
         (_update(watchlist_items, removed_at=sa.func.now()), "the identifier is no longer watched"),
         (_update(exposures, dismissed_at=sa.func.now()), "the exposure was dismissed"),

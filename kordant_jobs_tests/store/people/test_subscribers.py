@@ -12,6 +12,7 @@ from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, kept, sha1_he
 from kordant_jobs.store.people.keyring import Keyring, Sealed
 from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber, add, forget
 from kordant_jobs.store.people.tables import watchlist_items
+from kordant_jobs.store.tables import metadata
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,20 +50,29 @@ def test_every_kind_can_be_watched_and_numbers_are_kept_as_a_hash_only(db: Engin
     assert bytes(email.range_index) == keyring.range_index(sha1_hex(KINDS[IdentifierKind.EMAIL].example))
 
 
-def test_nothing_finds_a_forgotten_subscriber(db: Engine, keyring: Keyring) -> None:
-    person = _watching_everything()
+def test_nothing_of_a_forgotten_subscriber_is_left_in_any_table(db: Engine, keyring: Keyring) -> None:
+    person, other = _watching_everything(), _watching_everything()
     with db.begin() as connection:
-        add(connection, [person], keyring)
+        add(connection, [person, other], keyring)
         for table, columns in (("alerted", ""), ("dismissals", ", said_by")):
             connection.execute(
                 sa.text(f"INSERT INTO kordant.{table} (subscription_id, blind_index, breach_name{columns}) "
                         f"VALUES (:id, 'x', 'Adobe'{', 1' if columns else ''})"),
                 {"id": person.subscription_id},
             )  # fmt: skip
-        assert forget(connection, person.id)
-        found = connection.execute(
-            sa.text("SELECT count(*) FROM kordant.watchlist_items WHERE num_nonnulls(blind_index, range_index) > 0")
-        ).scalar_one()
-        for table in ("alerted", "dismissals"):
-            found += connection.execute(sa.text(f"SELECT count(*) FROM kordant.{table}")).scalar_one()
-    assert found == 0
+        erased = forget(connection, person.id)
+        assert erased is not None
+        assert erased.identifiers == len(person.items)
+        owned = [
+            (table, table.c[name])
+            for table in metadata.sorted_tables
+            for name in ("subscriber_id", "subscription_id", "item_id")
+            if name in table.c
+        ]
+        theirs = {person.id, person.subscription_id, *(item.id for item in person.items)}
+        left = [table.name for table, column in owned if theirs & set(connection.execute(sa.select(column)).scalars())]
+        assert left == []
+        assert {table.name for table, _ in owned} > {"exposures", "reports", "notification_outbox", "source_verdicts"}
+        stays = connection.execute(sa.select(sa.func.count()).select_from(watchlist_items)).scalar_one()
+        assert stays == len(other.items)
+        assert forget(connection, person.id) is None
