@@ -11,14 +11,15 @@ PUBLIC = "https://alerts.kordant.example"
 
 
 class Client:
-    """Sends requests to an application that stands at `PUBLIC`."""
+    """Sends requests to an application that stands at `base_url`."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, *, base_url: str = PUBLIC) -> None:
         self._transport = httpx.ASGITransport(app=app)
+        self._base_url = base_url
 
     def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            async with httpx.AsyncClient(transport=self._transport, base_url=PUBLIC) as client:
+            async with httpx.AsyncClient(transport=self._transport, base_url=self._base_url) as client:
                 return await client.request(method, path, **more)
 
         return asyncio.run(ask())
@@ -28,3 +29,21 @@ class Client:
 
     def post(self, path: str, **more: Any) -> httpx.Response:
         return self._ask("POST", path, **more)
+
+
+def open_websocket(app: Any, path: str, headers: dict[str, str]) -> str:
+    """The type of an application's first answer to a WebSocket that is opened: `websocket.accept` or `….close`."""
+    scope = {
+        "type": "websocket", "path": path, "raw_path": path.encode(), "query_string": b"", "subprotocols": [],
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"} if not sent else {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return str(sent[0]["type"])

@@ -1,0 +1,34 @@
+"""Dagster's webserver behind the guard. Run as a module, it takes what `dagster-webserver` takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagster_webserver import cli
+
+from kordant_jobs.errors import SetupError
+from kordant_jobs.pages.ui_guard import UiGuard
+
+MADE_BY = "create_app_from_workspace_process_context"
+
+
+def main() -> None:
+    """Serve Dagster's UI.
+
+    Raises:
+        SetupError: Dagster's webserver is another one than this was written for.
+    """
+    serve: Any = cli
+    make = getattr(serve, MADE_BY, None)
+    if make is None:
+        raise SetupError(f"{serve.__name__} has no {MADE_BY}: install the locked dagster-webserver")
+
+    def guarded(*arguments: Any, **options: Any) -> UiGuard:
+        return UiGuard(make(*arguments, **options))
+
+    setattr(serve, MADE_BY, guarded)
+    serve.main()
+
+
+if __name__ == "__main__":
+    main()

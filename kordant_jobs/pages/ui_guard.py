@@ -1,0 +1,79 @@
+"""Keeps other sites out of Dagster's UI: it has no login, and answers whoever reaches its port.
+
+A page of any site can have a visitor's browser ask 127.0.0.1. What such a page can send is refused here: a foreign Host
+(DNS rebinding) or Origin, GraphQL by GET or in a body that is not JSON (CSRF), and WebSockets from elsewhere. Users of
+this machine are not kept out; the API's authenticated door is for that.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+GRAPHQL_PATHS = ("/graphql", "/graphql/")
+LOCAL_NAMES = frozenset({"localhost"})
+
+
+def is_local(authority: str) -> bool:
+    """Whether a Host header names this machine.
+
+    >>> [is_local(one) for one in ("127.0.0.1:3000", "localhost", "[::1]:3000", "127.0.0.1.evil.example")]
+    [True, True, True, False]
+    """
+    try:
+        host = urlsplit(f"//{authority}").hostname or ""
+    except ValueError:
+        return False
+    if host in LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def refusal(scope: Mapping[str, object], headers: Headers) -> str | None:
+    """Why a request is refused, None when it is not. Pure."""
+    host, origin = headers.get("host", ""), headers.get("origin")
+    if not is_local(host):
+        return "the Host header names another machine: open the UI under http://127.0.0.1 or http://localhost."
+    if origin is not None and (urlsplit(origin).scheme not in {"http", "https"} or urlsplit(origin).netloc != host):
+        return "the request comes from a page of another site."
+    if scope["type"] == "websocket" and origin is None and headers.get("sec-fetch-mode"):
+        return "the WebSocket comes from a page without an origin."
+    if scope["path"] not in GRAPHQL_PATHS or scope["type"] != "http":
+        return None
+    if scope["method"] == "GET" and parse_qs(_query_of(scope)).keys() & {"query", "mutation", "variables"}:
+        return "GraphQL is asked by POST."
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if scope["method"] == "POST" and kind != "application/json":
+        return "GraphQL is asked with a body of the type application/json."
+    return None
+
+
+def _query_of(scope: Mapping[str, object]) -> str:
+    raw = scope["query_string"]
+    return raw.decode("latin-1") if isinstance(raw, bytes) else ""
+
+
+class UiGuard:
+    """ASGI middleware that answers 403 to what `refusal` refuses."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] in {"http", "websocket"} and (why := refusal(scope, Headers(scope=scope))):
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await JSONResponse({"error": why}, status_code=403)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
