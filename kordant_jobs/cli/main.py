@@ -171,7 +171,11 @@ def status(as_json: AsJson = False) -> None:
 
 
 def main() -> None:
-    """Run the command line. An error of ours is one line and exit code 1; a wrong word is exit code 2."""
+    """Run the command line. An error of ours is one line and exit code 1; a wrong word is exit code 2.
+
+    What it and its child processes make, sockets included, is for this user alone, whatever the shell's umask is.
+    """
+    os.umask(0o077)
     with one_line_errors():
         app()
 
