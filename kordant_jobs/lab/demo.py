@@ -23,6 +23,7 @@ from kordant_jobs.cli.output import err, out, print_json, print_table
 from kordant_jobs.cli.runs import POLL_S, progress_bar, run_job
 from kordant_jobs.cli.serve import say_key_was_made, stack_of
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
+from kordant_jobs.domain.payloads import ReportsGenerate
 from kordant_jobs.errors import KordantError, SettingsError
 from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
@@ -170,8 +171,9 @@ def new_subscribers(population: Population, now: datetime) -> list[NewSubscriber
 
 def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages) -> None:
     today = datetime.now(UTC).date()
-    period = {"period_start_on": str(today - timedelta(days=7)), "period_end_on": str(today + timedelta(days=1))}
-    report = {"ops": {"plan_reports": {"config": {"kind": "on_demand", "only_affected": True, **period}}}}
+    days = {"period_start_on": today - timedelta(days=7), "period_end_on": today + timedelta(days=1)}
+    wanted = ReportsGenerate.model_validate({"kind": "on_demand", "only_affected": True, **days})
+    report = wanted.run_config([wanted])
     for stage, title, job, config in (
         ("scan", "darkwatch_scan", "darkwatch_scan", None),
         ("notify", "notifications_send", "notifications_send", None),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import dagster as dg
 
@@ -33,8 +32,7 @@ def scans(row: ScheduleRow, served: Served) -> Iterator[Payload]:
     """One scan of all that are due, whichever day they are due as: it covers what is new since each one's last."""
     ids = sorted({one for them in served.values() for one in them})
     for part in _parts(ids):
-        own: dict[str, Any] = {"subscription_ids": part}  # of our own table: not checked one by one again
-        yield DarkwatchScan.model_construct(**own)
+        yield DarkwatchScan.model_validate({"subscription_ids": part})
 
 
 def reports(row: ScheduleRow, served: Served) -> Iterator[Payload]:
@@ -86,7 +84,7 @@ def run_requests(row: ScheduleRow, one: ToStart) -> list[dg.RunRequest]:
         dg.RunRequest(
             run_key=f"{row.name} {one.start.due_at:%Y-%m-%dT%H:%M:%SZ} {days} {place}",
             job_name=row.job,
-            run_config=dict(payload.run_config([payload])),
+            run_config=payload.run_config([payload]),
             tags=tags,
         )
         for place, payload in enumerate(payloads(row, one))
