@@ -10,10 +10,9 @@ import dagster as dg
 from kordant_jobs.catalog import CATALOG, SCHEDULES
 from kordant_jobs.engine.sharded_job import Jobs
 from kordant_jobs.resources import RESOURCES
-from kordant_jobs.triggers.breaches import latest_breach_sensor
+from kordant_jobs.triggers import breaches, sensors
 from kordant_jobs.triggers.keeper import schedule_keeper
 from kordant_jobs.triggers.schedules import register_schedules
-from kordant_jobs.triggers.sensors import new_data_sensor, outbox_sensor
 
 # Dagster 1.13 warns of its own `owners` parameter whenever a sensor's definition is copied.
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message="Parameter `owners`")
@@ -27,9 +26,12 @@ defs = dg.Definitions(
     jobs=[job for jobs in JOBS for job in jobs.all],
     schedules=register_schedules(),
     sensors=[
-        new_data_sensor,
-        latest_breach_sensor,
-        outbox_sensor,
+        *(
+            one
+            for module in (sensors, breaches)
+            for one in vars(module).values()
+            if isinstance(one, dg.SensorDefinition)
+        ),
         schedule_keeper([jobs.plain for jobs in JOBS if jobs.row.name in SCHEDULED]),
     ],
     resources=RESOURCES,

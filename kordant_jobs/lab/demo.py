@@ -19,11 +19,11 @@ from rich.progress import Progress
 
 from kordant_jobs.adapters.breach_catalogue import FileCatalogue
 from kordant_jobs.adapters.drop_folder import dropped_files
+from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.cli.output import err, out, print_json, print_table
 from kordant_jobs.cli.runs import POLL_S, progress_bar, run_job
 from kordant_jobs.cli.serve import say_key_was_made, stack_of
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
-from kordant_jobs.domain.payloads import ReportsGenerate
 from kordant_jobs.errors import KordantError, SettingsError
 from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue

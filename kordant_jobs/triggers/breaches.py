@@ -6,7 +6,7 @@ import json
 import dagster as dg
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.payloads import DarkwatchScan
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import BreachFeed
 from kordant_jobs.settings import load_settings

@@ -11,7 +11,8 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.messengers import channels_on
-from kordant_jobs.domain.payloads import DarkwatchScan, NotificationsSend
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
+from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.engine.daemon.wake import WAKES
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
 from kordant_jobs.settings import load_settings

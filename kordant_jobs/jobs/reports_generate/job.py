@@ -15,7 +15,7 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME, SCHEDULES
-from kordant_jobs.domain.payloads import ReportsGenerate
+from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.rows import Cadence
 from kordant_jobs.engine.sharded_job import Partitions, Report, Summary, sharded_job

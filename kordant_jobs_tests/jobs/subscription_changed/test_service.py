@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.payloads import DarkwatchScan, SubscriptionChanged
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
+from kordant_jobs.catalog.subscription_changed import SubscriptionChanged
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cadence import next_due

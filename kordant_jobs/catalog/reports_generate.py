@@ -1,45 +1,19 @@
-"""What a request of each job carries: ids and closed words only, one Pydantic model a job, anything else refused.
-
-A payload is the run config of its job's first op, too: its fields are what Dagster's launchpad shows.
-"""
+"""reports_generate in the catalogue: what a request carries, its limits, and which tiers it serves how often."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.reports.periods import last_ended
-from kordant_jobs.engine.payload import MergeRule, Payload, union
-
-
-class DarkwatchScan(Payload):
-    """Whose watchlists to scan, and what counts as new. All left out: every active subscription, and all that is new
-    since each one's last scan."""
-
-    job: ClassVar[str] = "darkwatch_scan"
-
-    subscription_ids: tuple[UUID, ...] | None = Field(None, max_length=10_000, description="Only these subscriptions.")
-    tiers: tuple[Tier, ...] = Field((), description="Only these tiers; empty: all.")
-    known_from: AwareDatetime | None = Field(
-        None, description="What became known from then on; empty: since each subscription's last scan."
-    )
-    known_until: AwareDatetime | None = Field(None, description="What became known before then; empty: now.")
-
-
-class NotificationsSend(Payload):
-    """Send what is due in the outbox. Many nudges are one emptying of it, with the largest limits asked for."""
-
-    job: ClassVar[str] = "notifications_send"
-    op: ClassVar[str] = "send"
-    merging: ClassVar[Mapping[str, MergeRule]] = {"limit": max, "batch": max}
-
-    limit: int = Field(100_000, ge=1, le=1_000_000, description="At most so many notifications in this run.")
-    batch: int = Field(200, ge=1, le=10_000, description="Claimed and sent at once.")
+from kordant_jobs.domain.schedules.rows import Anchor, Cadence, CatchUp, Overlap, ScheduleRow
+from kordant_jobs.engine.jobs import JobRow
+from kordant_jobs.engine.payload import Payload
+from kordant_jobs.engine.requests import Priority
 
 
 class ReportsGenerate(Payload):
@@ -87,20 +61,36 @@ class ReportsGenerate(Payload):
         return self.period_start_on, self.period_end_on
 
 
-class SubscriptionChanged(Payload):
-    """Subscriptions that began, changed their tier, were paused, resumed or cancelled: see who is served when. The
-    event names one, as `subscription_id`."""
+ROW = JobRow(
+    name="reports_generate",
+    alias="reports.generate",
+    purpose="a PDF a subscription and period: what was checked, found and advised",
+    started_by="its tier's schedule; by hand, for all, some tiers or some subscriptions; "
+    "a week's or month's partition of a tier",
+    partitions=(Tier.PLUS, Tier.PREMIUM),
+    payload=ReportsGenerate,
+    priority=Priority.LOW,
+    timeout_s=7200,
+    cpu_s=14_400,
+    memory_mb=4096,
+    concurrency=1,
+)
 
-    job: ClassVar[str] = "subscription_changed"
-    op: ClassVar[str] = "place"
-    merging: ClassVar[Mapping[str, MergeRule]] = {"subscription_ids": union}
+MONTHS_BACK_S = 63 * 86_400
+"""How far back reports are made up for: two months of any length."""
 
-    subscription_ids: tuple[UUID, ...] = Field(min_length=1, description="The subscriptions that changed.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _an_event_names_one(cls, values: Any) -> Any:
-        if isinstance(values, dict) and "subscription_id" in values and "subscription_ids" not in values:
-            others = {name: value for name, value in values.items() if name != "subscription_id"}
-            return {**others, "subscription_ids": [values["subscription_id"]]}
-        return values
+SCHEDULES = tuple(
+    ScheduleRow(
+        job=ROW.name,
+        tier=tier,
+        cadence=cadence,
+        cron="*/30 6-8 * * *",
+        anchor=Anchor.CALENDAR,
+        catch_up=CatchUp.ALL,
+        catch_up_window_s=MONTHS_BACK_S,
+        overlap=Overlap.QUEUE_ALL,
+        priority=Priority.LOW,
+    )
+    for tier, cadence in ((Tier.PLUS, Cadence.MONTHLY), (Tier.PREMIUM, Cadence.WEEKLY))
+)
+"""Of whole calendar weeks and months, so that a partition is the same report; none is left out."""
