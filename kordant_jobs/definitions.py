@@ -22,18 +22,14 @@ JOBS: tuple[Jobs, ...] = tuple(import_module(f"kordant_jobs.jobs.{row.name}.job"
 
 SCHEDULED = {row.job for row in SCHEDULES}
 
+SENSORS = [
+    one for module in (sensors, breaches) for one in vars(module).values() if isinstance(one, dg.SensorDefinition)
+]
+
 defs = dg.Definitions(
     jobs=[job for jobs in JOBS for job in jobs.all],
     schedules=register_schedules(),
-    sensors=[
-        *(
-            one
-            for module in (sensors, breaches)
-            for one in vars(module).values()
-            if isinstance(one, dg.SensorDefinition)
-        ),
-        schedule_keeper([jobs.plain for jobs in JOBS if jobs.row.name in SCHEDULED]),
-    ],
+    sensors=[*SENSORS, schedule_keeper([jobs.plain for jobs in JOBS if jobs.row.name in SCHEDULED])],
     resources=RESOURCES,
     executor=dg.in_process_executor,
 )
