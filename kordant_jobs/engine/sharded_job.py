@@ -275,7 +275,7 @@ class _Ops:
                 graph.to_job(
                     name=name,
                     description=f"{row.name}: {one.purpose}",
-                    tags={**common, **one.tags},
+                    tags={**common, **{name: str(value) for name, value in one.tags.items()}},
                     config=_partitioned_config(row, one),
                     executor_def=dg.in_process_executor,
                 )

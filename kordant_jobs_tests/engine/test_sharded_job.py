@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, ClassVar, Literal
 from uuid import UUID, uuid4
 
 import dagster as dg
 import pytest
+from dagster import serialize_value
 from pydantic import AwareDatetime, Field
 from sqlalchemy import Engine
 
@@ -90,7 +92,11 @@ def day_of(day: dg.TimeWindow) -> Survey:
     return Survey(counties=("Kings",), since=day.start)
 
 
-NORTH = {"north": Partitions(DAYS, day_of, "a day", {"tests/part": "north"})}
+class Part(StrEnum):
+    NORTH = "north"
+
+
+NORTH = {"north": Partitions(DAYS, day_of, "a day", {"tests/part": Part.NORTH})}
 JOB = sharded_job(
     ROW,
     service="title",
@@ -191,6 +197,12 @@ def test_an_op_that_is_not_the_payloads_is_no_job() -> None:
 def test_partitions_that_the_row_does_not_name_are_no_job() -> None:
     with pytest.raises(ValueError, match="the row has partitions"):
         sharded_job(ROW, service="title", plan=plan, work=measure, finish=finish)
+
+
+def test_jobs_are_plain_enough_for_a_code_server_to_send() -> None:
+    for job in JOB.all:
+        assert {type(value) for value in job.tags.values()} == {str}
+        serialize_value(job.get_job_snapshot())
 
 
 def test_a_partition_runs_its_own_window(db: Engine) -> None:

@@ -58,5 +58,5 @@ def test_upgrading_twice_changes_nothing(db: Engine, keyring: Keyring) -> None:
 
 def test_no_migration_is_written_from_a_database_that_is_behind(db: Engine) -> None:
     migrate.downgrade(db, "-1")
-    with pytest.raises(SettingsError, match="not up to date.*db upgrade"):
+    with pytest.raises(SettingsError, match=r"not up to date.*db upgrade"):
         migrate.draft(db, "nothing")
