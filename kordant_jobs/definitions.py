@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 
 import dagster as dg
 
-from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan, tier_jobs
-from kordant_jobs.jobs.notifications_send.job import notifications_send
-from kordant_jobs.jobs.reports_generate.job import reports_generate
-from kordant_jobs.jobs.reports_generate.job import tier_jobs as report_jobs
-from kordant_jobs.jobs.subscription_changed.job import subscription_changed
+from kordant_jobs.catalog import CATALOG, SCHEDULES
+from kordant_jobs.engine.sharded_job import Jobs
 from kordant_jobs.resources import RESOURCES
-from kordant_jobs.triggers.breaches import latest_breach_sensor
+from kordant_jobs.triggers import breaches, sensors
 from kordant_jobs.triggers.keeper import schedule_keeper
 from kordant_jobs.triggers.schedules import register_schedules
-from kordant_jobs.triggers.sensors import new_data_sensor, outbox_sensor
 
 # Dagster 1.13 warns of its own `owners` parameter whenever a sensor's definition is copied.
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message="Parameter `owners`")
 
-SERVED_BY_SCHEDULE = [darkwatch_scan, notifications_send, reports_generate]
+JOBS: tuple[Jobs, ...] = tuple(import_module(f"kordant_jobs.jobs.{row.name}.job").JOBS for row in CATALOG)
+"""A row of the catalogue is a job: the `JOBS` of the module that is named after it."""
+
+SCHEDULED = {row.job for row in SCHEDULES}
+
+SENSORS = [
+    one for module in (sensors, breaches) for one in vars(module).values() if isinstance(one, dg.SensorDefinition)
+]
 
 defs = dg.Definitions(
-    jobs=[*SERVED_BY_SCHEDULE, subscription_changed, *tier_jobs, *report_jobs],
+    jobs=[job for jobs in JOBS for job in jobs.all],
     schedules=register_schedules(),
-    sensors=[new_data_sensor, latest_breach_sensor, outbox_sensor, schedule_keeper(SERVED_BY_SCHEDULE)],
+    sensors=[*SENSORS, schedule_keeper([jobs.plain for jobs in JOBS if jobs.row.name in SCHEDULED])],
     resources=RESOURCES,
     executor=dg.in_process_executor,
 )

@@ -68,6 +68,16 @@ def db_downgrade(
         out.print(f"at migration {migrate.revision(session.db) or 'none'}")
 
 
+@db_app.command("migration")
+def db_migration(what: Annotated[str, typer.Argument(help="What it does, as 'counties are watched'.")]) -> None:
+    """For developers: write a migration from the database as it is to what `store/<area>/tables.py` say."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store import migrate
+
+    with open_session() as session:
+        out.print(f"wrote {migrate.draft(session.db, what)}; read it, then `kordant-jobs db upgrade`")
+
+
 @db_app.command("prune")
 def db_prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,

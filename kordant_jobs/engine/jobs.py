@@ -82,6 +82,12 @@ class JobRow:
     """Modules that its runs import late, since not every process needs them, and that take long: the warm process
     imports them ahead, so that no run waits for it."""
 
+    def __post_init__(self) -> None:
+        if self.batch_size > 1 and (unsaid := set(self.payload.model_fields) - set(self.payload.merging)):
+            raise ValueError(f"{self.name}: {self.payload.__name__}.merging needs a rule for {min(unsaid)}.")
+        if self.batch_size > 1 and self.partitions:
+            raise ValueError(f"{self.name}: runs of partitions cannot share a run: batch_size must be 1.")
+
     @property
     def dagster_jobs(self) -> tuple[str, ...]:
         """The names of its jobs in Dagster."""

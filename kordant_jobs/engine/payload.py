@@ -1,11 +1,29 @@
-"""What a request of a job carries: the root of all payloads. The models themselves are the jobs'."""
+"""What a request of a job carries: the root of all payloads. The models themselves are the jobs'.
+
+A payload is also the run config of the job's first op, so that a request, a launchpad, a backfill and `dagster job
+execute` say the same in the same words, and are refused with the same text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.redaction import redact
+
+MergeRule = Callable[[Sequence[Any]], Any]
+
+
+def union(values: Sequence[Iterable[Any]]) -> tuple[Any, ...]:
+    """All that is in any of the values, sorted: a rule for `Payload.merging`.
+
+    >>> union([(3, 1), (1, 2)])
+    (1, 2, 3)
+    """
+    return tuple(sorted({one for value in values for one in value}))
 
 
 class Payload(BaseModel):
@@ -14,8 +32,42 @@ class Payload(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     job: ClassVar[str]
+    op: ClassVar[str] = "plan"
+    """The op whose config the payload is: the job's first."""
+    merging: ClassVar[Mapping[str, MergeRule]] = {}
+    """For a job of which many requests become one run: by field, what the run gets of all their values, as
+    `{"limit": max}`. What a rule gives must itself be valid."""
 
     @classmethod
-    def run_config(cls, batch: Sequence[Self]) -> Mapping[str, Any]:
-        """The Dagster run config of one run that serves all of `batch`. Empty: the job reads its requests itself."""
-        return {}
+    def checked(cls, values: Mapping[str, Any]) -> Self:
+        """`values` as this payload.
+
+        Raises:
+            PermanentError: they are not what the job takes; the text names the field, not its value.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            field = ".".join(["payload", *map(str, first["loc"])])
+            raise PermanentError(redact(f"{cls.job}: {field}: {first['msg'].removeprefix('Value error, ')}.")) from None
+
+    @classmethod
+    def merged(cls, batch: Sequence[Self]) -> Self:
+        """One payload that says what all of `batch` say. There is at least one, and more only where rules are."""
+        if len(batch) == 1:
+            return batch[0]
+        return batch[0].model_copy(
+            update={name: rule([getattr(one, name) for one in batch]) for name, rule in cls.merging.items()}
+        )
+
+    @classmethod
+    def run_config(cls, batch: Sequence[Self]) -> dict[str, Any]:
+        """The Dagster run config of one run that serves all of `batch`; what is at its default is left out."""
+        return {"ops": {cls.op: {"config": cls.merged(batch).model_dump(mode="json", exclude_defaults=True)}}}
+
+    @classmethod
+    def values_in(cls, run_config: Mapping[str, Any]) -> dict[str, Any]:
+        """The payload's values in a run config, unchecked: the opposite of `run_config`."""
+        op = run_config.get("ops", {}).get(cls.op) or {}
+        return dict(op.get("config") or {})

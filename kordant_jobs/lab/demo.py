@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from kordant_jobs.adapters.breach_catalogue import FileCatalogue
 from kordant_jobs.adapters.drop_folder import dropped_files
+from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.cli.output import err, out, print_json, print_table
 from kordant_jobs.cli.runs import POLL_S, progress_bar, run_job
 from kordant_jobs.cli.serve import say_key_was_made, stack_of
@@ -198,21 +199,18 @@ def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages,
         run_job("notifications_send", graphql_url=graphql_url, db=session.db, bar=bar)
         _wait_for_the_outbox(session)
     today = datetime.now(UTC).date()
-    config: dict[str, Any] = {
-        "kind": "on_demand",
-        "only_affected": True,
-        "period_start_on": str(today - timedelta(days=7)),
-        "period_end_on": str(today + timedelta(days=1)),
-    }
-    if reports is not None:
-        config["subscription_ids"] = _sample(session, reports)
+    days = {"period_start_on": today - timedelta(days=7), "period_end_on": today + timedelta(days=1)}
+    chosen = None if reports is None else _sample(session, reports)
+    wanted = ReportsGenerate.model_validate(
+        {"kind": "on_demand", "only_affected": True, "subscription_ids": chosen, **days}
+    )
     with stages.timed("report"):
         run_job(
             "reports_generate",
             graphql_url=graphql_url,
             db=session.db,
             bar=bar,
-            config={"ops": {"plan_reports": {"config": config}}},
+            config=wanted.run_config([wanted]),
         )
 
 

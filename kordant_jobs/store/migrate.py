@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres.database import saying_what_failed
 from kordant_jobs.postgres.schema import DAGSTER_SCHEMA, SCHEMA
 
@@ -41,6 +42,30 @@ def downgrade(engine: Engine, revision: str) -> None:
 
     with saying_what_failed(), engine.begin() as connection:
         command.downgrade(_alembic(connection), revision)
+
+
+def draft(engine: Engine, what: str) -> Path:
+    """A new migration that brings the database from where it stands to what `tables` say; a person then reads it.
+
+    Raises:
+        SettingsError: the database is not at the newest migration yet, or there is nothing to do.
+    """
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    with saying_what_failed(), engine.begin() as connection:
+        config = _alembic(connection)
+        config.set_main_option("file_template", "m%%(rev)s_%%(slug)s")
+        config.set_main_option("path_separator", "os")
+        newest = ScriptDirectory.from_config(config).get_current_head() or "0000"
+        try:
+            made = command.revision(config, what, autogenerate=True, rev_id=f"{int(newest) + 1:04d}")
+        except CommandError as error:
+            raise SettingsError(f"{error} Run `kordant-jobs db upgrade` first.") from None
+    assert made is not None  # noqa: S101 - one revision was asked for
+    assert not isinstance(made, list)  # noqa: S101
+    return Path(made.path)
 
 
 def revision(engine: Engine) -> str | None:

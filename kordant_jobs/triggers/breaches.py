@@ -6,8 +6,8 @@ import json
 import dagster as dg
 from sqlalchemy import Engine
 
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.errors import SourceUnavailable
-from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
 from kordant_jobs.ports import BreachFeed
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.darkwatch import breach_lookups
@@ -17,7 +17,7 @@ LOOK_S = 60
 
 
 @dg.sensor(
-    job=darkwatch_scan,
+    job_name=DarkwatchScan.job,
     minimum_interval_seconds=LOOK_S,
     default_status=dg.DefaultSensorStatus.RUNNING if load_settings().hibp_watch else dg.DefaultSensorStatus.STOPPED,
     description="Have I Been Pwned has a new breach: it is noted, and the tiers that have real time are scanned at "

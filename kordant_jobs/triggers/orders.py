@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import dagster as dg
 
 from kordant_jobs.catalog import BY_NAME
-from kordant_jobs.domain.payloads import DarkwatchScan, ReportsGenerate
+from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.domain.schedules.cadence import period_of
 from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow
 from kordant_jobs.engine.payload import Payload
@@ -29,12 +28,11 @@ def _parts(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield tuple(ids[start : start + IDS_MAX])
 
 
-def scans(row: ScheduleRow, served: Served) -> Iterator[Payload]:
-    """One scan of all that are due, whichever day they are due as: it covers what is new since each one's last."""
+def by_ids(row: ScheduleRow, served: Served) -> Iterator[Payload]:
+    """One run for all that are due, whichever day they are due as: it covers what is new since each one's last."""
     ids = sorted({one for them in served.values() for one in them})
     for part in _parts(ids):
-        own: dict[str, Any] = {"subscription_ids": part}  # of our own table: not checked one by one again
-        yield DarkwatchScan.model_construct(**own)
+        yield BY_NAME[row.job].payload.model_validate({"subscription_ids": part})
 
 
 def reports(row: ScheduleRow, served: Served) -> Iterator[Payload]:
@@ -48,11 +46,8 @@ def reports(row: ScheduleRow, served: Served) -> Iterator[Payload]:
             )
 
 
-SERVING: Mapping[str, Callable[[ScheduleRow, Served], Iterator[Payload]]] = {
-    DarkwatchScan.job: scans,
-    ReportsGenerate.job: reports,
-}
-"""How a job serves subscriptions. A job that is not here cannot be in a row of a tier."""
+SERVING: Mapping[str, Callable[[ScheduleRow, Served], Iterator[Payload]]] = {ReportsGenerate.job: reports}
+"""How a job serves subscriptions when naming them is not enough."""
 
 
 def payloads(row: ScheduleRow, one: ToStart) -> list[Payload]:
@@ -63,9 +58,9 @@ def payloads(row: ScheduleRow, one: ToStart) -> list[Payload]:
     """
     if row.cadence is Cadence.EVERY_TICK:
         return [BY_NAME[row.job].payload()]
-    if row.job not in SERVING:
-        raise PermanentError(f"{row.job} does not say how it serves subscriptions: add it to triggers.orders.SERVING.")
-    return list(SERVING[row.job](row, one.served))
+    if "subscription_ids" not in BY_NAME[row.job].payload.model_fields:
+        raise PermanentError(f"{row.job} serves no subscriptions: its payload has no field subscription_ids.")
+    return list(SERVING.get(row.job, by_ids)(row, one.served))
 
 
 def run_requests(row: ScheduleRow, one: ToStart) -> list[dg.RunRequest]:
@@ -86,7 +81,7 @@ def run_requests(row: ScheduleRow, one: ToStart) -> list[dg.RunRequest]:
         dg.RunRequest(
             run_key=f"{row.name} {one.start.due_at:%Y-%m-%dT%H:%M:%SZ} {days} {place}",
             job_name=row.job,
-            run_config=dict(payload.run_config([payload])),
+            run_config=payload.run_config([payload]),
             tags=tags,
         )
         for place, payload in enumerate(payloads(row, one))

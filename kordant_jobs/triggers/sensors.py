@@ -11,11 +11,10 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.messengers import channels_on
-from kordant_jobs.domain.payloads import DarkwatchScan
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
+from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.engine.daemon.wake import WAKES
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
-from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
-from kordant_jobs.jobs.notifications_send.job import notifications_send
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.darkwatch import new_data
 from kordant_jobs.store.notifications.outbox import due
@@ -31,7 +30,7 @@ WOKEN = {WAKES: "events"}
 
 
 @dg.sensor(
-    job=darkwatch_scan,
+    job_name=DarkwatchScan.job,
     minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
     tags=WOKEN,
     default_status=dg.DefaultSensorStatus.RUNNING,
@@ -48,10 +47,10 @@ def new_data_sensor(
     look at an identifier. For the same files or breach only once."""
     with db.connect() as connection:
         files = new_files(connection, drop_box, keyring, now_of(connection))
-        tiers = new_data.realtime_tiers(connection, darkwatch_scan.name)
+        tiers = new_data.realtime_tiers(connection, DarkwatchScan.job)
         newest = new_data.newest_breach(connection)
         queued = load_settings().launcher == "warm"
-        waiting = new_data.unscanned(connection, darkwatch_scan.name, tiers=tiers, but_queued=queued)
+        waiting = new_data.unscanned(connection, DarkwatchScan.job, tiers=tiers, but_queued=queued)
     facts = [f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files]
     seen = json.loads(context.cursor or "{}").get("breach")
     if seen is not None and newest is not None and newest > seen:
@@ -61,7 +60,7 @@ def new_data_sensor(
         config = DarkwatchScan(tiers=tiers)
         key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
         asked.append(_scan(config, run_key=key, trigger="new_dump" if files else "new_breach"))
-    elif waiting and not _under_way(context.instance, darkwatch_scan.name):
+    elif waiting and not _under_way(context.instance, DarkwatchScan.job):
         asked.append(_scan(DarkwatchScan(subscription_ids=tuple(waiting)), run_key=None, trigger="new_identifier"))
     if not asked and newest == seen:
         return dg.SkipReason("nothing is new")
@@ -69,8 +68,7 @@ def new_data_sensor(
 
 
 def _scan(payload: DarkwatchScan, *, run_key: str | None, trigger: str) -> dg.RunRequest:
-    config = dict(DarkwatchScan.run_config([payload]))
-    return dg.RunRequest(run_key=run_key, run_config=config, tags={"kordant/trigger": trigger})
+    return dg.RunRequest(run_key=run_key, run_config=payload.run_config([payload]), tags={"kordant/trigger": trigger})
 
 
 def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
@@ -78,7 +76,7 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
 
 
 @dg.sensor(
-    job=notifications_send,
+    job_name=NotificationsSend.job,
     minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
     tags=WOKEN,
     default_status=dg.DefaultSensorStatus.RUNNING,
@@ -90,6 +88,6 @@ def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engi
         waiting = due(connection, channels_on(load_settings()))
     if not waiting:
         return dg.SkipReason("nothing is due")
-    if _under_way(context.instance, notifications_send.name):
+    if _under_way(context.instance, NotificationsSend.job):
         return dg.SkipReason("a run is sending already")
     return dg.SensorResult(run_requests=[dg.RunRequest(tags={"kordant/trigger": "outbox"})])

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.engine.config_schema import config_schema
 from kordant_jobs.engine.jobs import Backoff, JobRow, RetryPolicy
 from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.engine.payload import Payload
@@ -27,16 +28,11 @@ class Chore(Payload):
     """What to do, and the number by which its effect is known."""
 
     job: ClassVar[str] = "chore"
+    op: ClassVar[str] = "do_chore"
 
     number: int = 0
     how: str = "well"
     folder: str = ""
-
-    @classmethod
-    def run_config(cls, batch: Any) -> dict[str, Any]:
-        """A run serves one request."""
-        (one,) = batch
-        return {"ops": {"do_chore": {"config": one.model_dump()}}}
 
 
 CATALOG = (
@@ -56,18 +52,11 @@ CATALOG = (
 )
 
 
-class ChoreConfig(dg.Config):
-    """As the payload."""
-
-    number: int = 0
-    how: str = "well"
-    folder: str = ""
-
-
-@dg.op
-def do_chore(context: dg.OpExecutionContext, config: ChoreConfig, db: dg.ResourceParam[Engine]) -> int:
+@dg.op(config_schema=dict(config_schema(Chore)))
+def do_chore(context: dg.OpExecutionContext, db: dg.ResourceParam[Engine]) -> int:
     """The effect, once: well, badly, paused before it, or when a file says so."""
     with op_body(context, db) as progress:
+        config = Chore.checked(context.op_config)
         progress.start(2, "begun")
         if config.how == "cancelled":
             with db.begin() as connection:
@@ -81,7 +70,7 @@ def do_chore(context: dg.OpExecutionContext, config: ChoreConfig, db: dg.Resourc
         return config.number
 
 
-def _attempts(config: ChoreConfig, run_id: str) -> int:
+def _attempts(config: Chore, run_id: str) -> int:
     if not config.folder:
         return 1
     with Path(config.folder, "runs").open("a") as file:
@@ -89,7 +78,7 @@ def _attempts(config: ChoreConfig, run_id: str) -> int:
     return len(Path(config.folder, "runs").read_text().splitlines())
 
 
-def _misbehave(config: ChoreConfig, *, attempt: int) -> None:
+def _misbehave(config: Chore, *, attempt: int) -> None:
     match config.how:
         case "permanent":
             raise SettingsError("KORDANT_X is wrong: set it right")

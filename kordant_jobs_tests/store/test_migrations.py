@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine
 
+from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres.schema import SCHEMA, metadata
 from kordant_jobs.store import migrate
 from kordant_jobs.store.people.keyring import Keyring
@@ -52,3 +54,9 @@ def test_upgrading_twice_changes_nothing(db: Engine, keyring: Keyring) -> None:
     migrate.upgrade(db)
     with db.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM kordant.subscribers")).scalar_one() == 1
+
+
+def test_no_migration_is_written_from_a_database_that_is_behind(db: Engine) -> None:
+    migrate.downgrade(db, "-1")
+    with pytest.raises(SettingsError, match=r"not up to date.*db upgrade"):
+        migrate.draft(db, "nothing")

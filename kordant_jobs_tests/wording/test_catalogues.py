@@ -8,7 +8,7 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from kordant_jobs import jobs, wording
+from kordant_jobs import jobs, pages, wording
 from kordant_jobs.domain.people.subscriptions import Locale
 
 
@@ -22,10 +22,14 @@ def test_every_text_is_translated_and_no_translation_is_left_over(locale: Locale
             assert all(message.string if isinstance(message.string, tuple) else (message.string,)), message.id
             assert not list(message.check(catalogue)), message.id
             translated.add(message.id if isinstance(message.id, str) else message.id[0])
-    found = extract_from_dir(
-        str(files(jobs)),
-        method_map=[("**.py", "python"), ("**.html", "jinja2"), ("**.txt", "jinja2")],
-        keywords={"say": None, "count": (1, 2)},
-    )
+    found = [
+        one
+        for package in (jobs, pages)
+        for one in extract_from_dir(
+            str(files(package)),
+            method_map=[("**.py", "python"), ("**.html", "jinja2"), ("**.txt", "jinja2")],
+            keywords={"say": None, "count": (1, 2)},
+        )
+    ]
     said = {message if isinstance(message, str) else message[0] for _, _, message, _, _ in found}
     assert translated == said

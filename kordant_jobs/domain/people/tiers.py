@@ -1,4 +1,4 @@
-"""Subscription tiers, in the order of what they pay for. What runs how often by tier is `catalog.py`'s."""
+"""Subscription tiers, in the order of what they pay for. What runs how often by tier is `catalog`'s."""
 
 from enum import StrEnum
 

@@ -17,6 +17,9 @@ from kordant_jobs.domain.schedules.cron import Fold, Gap, checked_cron, checked_
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.errors import PermanentError
 
+NIGHT = "*/15 2-5 * * *"
+"""When tiers are served: sixteen ticks a night, over which a day's subscriptions are shared out."""
+
 EVERYBODY = "all"
 """Stands for the tier in a row that is of none."""
 

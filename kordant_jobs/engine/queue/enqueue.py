@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
@@ -20,7 +19,6 @@ from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store import arrivals
 from kordant_jobs.engine.store.arrivals import Merge, NewRequest
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.redaction import redact
 
 ONE_DAY = timedelta(days=1)
 
@@ -35,20 +33,6 @@ def job_row(name: str, catalog: Mapping[str, JobRow] = BY_NAME) -> JobRow:
     if row is None:
         raise PermanentError(f"there is no job {name!r}; there are {', '.join(sorted(catalog))}.")
     return row
-
-
-def checked(row: JobRow, payload: Mapping[str, Any]) -> Payload:
-    """`payload` as the job's model.
-
-    Raises:
-        PermanentError: it is not what the job takes; the text names the field, not its value.
-    """
-    try:
-        return row.payload.model_validate(payload)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(["payload", *map(str, first["loc"])])
-        raise PermanentError(redact(f"{row.name}: {field}: {first['msg']}.")) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +106,7 @@ def enqueue_named(
     """
     return enqueue(
         connection,
-        checked(job_row(job, catalog), payload),
+        job_row(job, catalog).payload.checked(payload),
         requested_by=requested_by,
         priority=priority,
         run_at=run_at,

@@ -8,7 +8,7 @@ from kordant_jobs.engine.job_rows import limit_tags
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.claim import Claim
-from kordant_jobs.engine.queue.recorded import StartedByDagster, claimed_payload
+from kordant_jobs.engine.queue.recorded import claimed_payload, run_of
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG, lease_tags
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.runs import RunOrder
@@ -44,11 +44,11 @@ def order_for(claim: Claim, row: JobRow, payloads: Sequence[Payload]) -> RunOrde
     parents = {one.run_id for one in claim.requests}
     roots = {one.root_run_id for one in claim.requests}
     alone = {REQUEST_TAG: str(claim.requests[0].id)} if len(claim.requests) == 1 else {}
-    started = payloads[0].started_by_dagster if isinstance(payloads[0], StartedByDagster) else None
+    run = run_of(row, payloads)
     return RunOrder(
-        job=started.job if started else row.name,
-        run_config=started.config if started else row.payload.run_config(payloads),
-        partition_key=started.partition_key if started else None,
+        job=run.job,
+        run_config=run.config,
+        partition_key=run.partition_key,
         tags={
             **lease_tags(claim.lease),
             **alone,

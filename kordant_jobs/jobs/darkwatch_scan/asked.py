@@ -12,9 +12,9 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.sources.registry import Sources
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
-from kordant_jobs.domain.payloads import DarkwatchScan
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store.arrivals import Merge

@@ -44,6 +44,18 @@ class ScanPlan:
     registered: int
     catalogue_problem: str | None
     chunks: tuple[tuple[UUID, ...], ...]
+    total: int = 0
+    """Bytes of the dumps that are still to be ingested."""
+
+    def figures(self) -> dict[str, int | str]:
+        """The plan in figures."""
+        return {
+            "subscriptions": self.subscriptions,
+            "items": self.items,
+            "dumps": sum(map(len, self.chunks)),
+            "new dumps": self.registered,
+            "window": f"{self.window.since or 'last scan'} … {self.window.until}",
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +113,8 @@ def plan_scan(
     keyring: Keyring,
     box: DropBox,
     catalogue: BreachCatalogue | None,
-) -> tuple[ScanPlan, int]:
-    """What a scan of `scope` has to look at: dumps that may hold a pair that became known in the window.
-
-    The second value is the size of the work: bytes of the dumps still to be ingested.
-    """
+) -> ScanPlan:
+    """What a scan of `scope` has to look at: dumps that may hold a pair that became known in the window."""
     problem = refresh_catalogue(db, catalogue)
     registered = register_dropped(db, box, keyring)
     with db.begin() as connection:
@@ -116,7 +125,7 @@ def plan_scan(
         known = dumps.known_before(connection, end, (DumpStatus.REGISTERED, DumpStatus.INGESTED))
     due = [dump for dump in known if not _new_pairs(items, dump, window).is_empty()]
     chunks = rules.balanced([(dump.id, dump.file_size) for dump in due]) if chosen else []
-    plan = ScanPlan(
+    return ScanPlan(
         scope=scope,
         window=window,
         subscriptions=chosen,
@@ -124,8 +133,8 @@ def plan_scan(
         registered=registered,
         catalogue_problem=problem,
         chunks=tuple(tuple(chunk) for chunk in chunks),
+        total=sum(dump.file_size for dump in due if dump.status is DumpStatus.REGISTERED),
     )
-    return plan, sum(dump.file_size for dump in due if dump.status is DumpStatus.REGISTERED)
 
 
 def _start(since: datetime | None) -> datetime | None:

@@ -10,10 +10,10 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
+from kordant_jobs.domain.notifications.pending import Claim, Mark
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import AddressKey
-from kordant_jobs.store.notifications.outbox import Claim, Mark
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from kordant_jobs.domain.darkwatch.breaches import BreachSource
 from kordant_jobs.domain.darkwatch.exposures import SecretKind, Source
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.notifications.pending import LetterRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.parcel import Opened
-from kordant_jobs.store.notifications.outbox import LetterRow
 from kordant_jobs.wording import Wording, wording
 
 TITLE_MAX = 80

@@ -10,13 +10,13 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Channel
+from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
 from kordant_jobs.engine.store import leases
 from kordant_jobs.jobs.notifications_send import rules
 from kordant_jobs.jobs.notifications_send.parcel import Opened
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import AddressKey
-from kordant_jobs.store.notifications.outbox import Claim, LetterRow, Mark
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports.notices import ReportNoticeRow
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Category
-from kordant_jobs.store.notifications.outbox import LetterRow
+from kordant_jobs.domain.notifications.pending import LetterRow
 from kordant_jobs.store.reports.notices import ReportNoticeRow
 
 

@@ -8,9 +8,9 @@ from datetime import datetime, time, timedelta
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Held, Hours, Mode, digest_moment, quiet_until
+from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, NoticeRow
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.ports import Delivery, DeliveryOutcome
-from kordant_jobs.store.notifications.outbox import Claim, LetterRow, Mark, NoticeRow
 
 RETRY_AFTER = (
     timedelta(minutes=1),

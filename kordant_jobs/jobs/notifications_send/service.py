@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
+from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KeyringError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send import pace, rules
@@ -27,7 +28,6 @@ from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.ports import DeliveryOutcome
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import AddressKey
-from kordant_jobs.store.notifications.outbox import Claim, LetterRow, Mark
 from kordant_jobs.store.notifications.tables import contact_addresses
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.domain.payloads import DarkwatchScan
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.enqueue import enqueue

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import ClassVar
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.payload import Payload
+from kordant_jobs.engine.payload import MergeRule, Payload
 
 
 class Stamp(Payload):
     """One event: its op writes down its clock."""
 
     job: ClassVar[str] = "bench_stamp"
+    op: ClassVar[str] = "stamp"
+    merging: ClassVar[Mapping[str, MergeRule]] = {"event": min}
 
     event: int
-
-    @classmethod
-    def run_config(cls, batch: Sequence[Self]) -> Mapping[str, Any]:
-        """The event, as the op takes it."""
-        return {"ops": {"stamp": {"config": {"event": str(batch[0].event)}}}}
 
 
 class Nudge(Stamp):

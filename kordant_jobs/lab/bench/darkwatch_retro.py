@@ -128,7 +128,7 @@ def _scan(db: Engine, keyring: Keyring, box: DropBox, corpus: Corpus, *, planted
     seen = _Seen(db, planted)
     seen.start()
     began = time.perf_counter()
-    plan, _ = service.plan_scan(
+    plan = service.plan_scan(
         Scope(tiers=("premium",)), since=None, until=None, db=db, keyring=keyring, box=box, catalogue=None
     )
     planned = time.perf_counter()

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs import definitions
+from kordant_jobs.engine.config_schema import config_schema
 from kordant_jobs.engine.op_body import op_body
 from kordant_jobs.lab.bench.catalogue import Nudge, Stamp
 from kordant_jobs.resources import RESOURCES
@@ -27,7 +28,7 @@ URGENT, LATER = "urgent", "later"
 PRIORITY_TAG = "dagster/priority"
 
 
-def write_down(event: str) -> None:
+def write_down(event: int) -> None:
     """Append the event and the time to the file of stamps, in one write."""
     path: Path = load_settings().state_dir / STAMPS
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -35,7 +36,7 @@ def write_down(event: str) -> None:
     os.close(file)
 
 
-@dg.op(config_schema={"event": str})
+@dg.op(config_schema=dict(config_schema(Stamp)))
 def stamp(context: dg.OpExecutionContext, db: dg.ResourceParam[Engine]) -> None:
     """What every op of ours does around its work, and the clock as the work."""
     with op_body(context, db):

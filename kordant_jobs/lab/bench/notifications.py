@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from kordant_jobs.cli.output import err
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
+from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.notifications_send import service
@@ -27,7 +28,6 @@ from kordant_jobs.lab.world.mail import SENDER, World
 from kordant_jobs.lab.world.mail import world as open_world
 from kordant_jobs.ports import OutgoingMail
 from kordant_jobs.store.notifications import outbox
-from kordant_jobs.store.notifications.outbox import Mark
 from kordant_jobs.store.people.keyring import SubscriberKeys
 
 
@@ -89,14 +89,14 @@ def _all_due_again(world: World) -> None:
         )
 
 
-def _claimed(world: World, limit: int) -> list[tuple[outbox.Claim, outbox.LetterRow]]:
+def _claimed(world: World, limit: int) -> list[tuple[Claim, LetterRow]]:
     with world.db.begin() as connection:
         claims = outbox.claim(connection, channel=Channel.EMAIL, limit=limit, lease=service.LEASE)
         rows = {row.id: row for row in outbox.letters(connection, [claim.id for claim in claims])}
     return [(claim, rows[claim.id]) for claim in claims]
 
 
-def _parcel(row: outbox.LetterRow, keys: SubscriberKeys) -> Parcel:
+def _parcel(row: LetterRow, keys: SubscriberKeys) -> Parcel:
     return Parcel(id=row.id, rows=(row,), opened=(service.opened(row, keys),))
 
 

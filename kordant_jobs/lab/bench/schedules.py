@@ -20,10 +20,11 @@ import sqlalchemy as sa
 from rich.status import Status
 from sqlalchemy.engine import Engine
 
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
+from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.cli.output import err
 from kordant_jobs.cli.serve import stack_of
 from kordant_jobs.cli.session import Session, open_session
-from kordant_jobs.domain.payloads import DarkwatchScan, ReportsGenerate
 from kordant_jobs.domain.schedules.cadence import Position, Progress
 from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
 from kordant_jobs.engine.payload import Payload

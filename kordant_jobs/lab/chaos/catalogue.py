@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -18,16 +17,11 @@ class Effect(Payload):
     """The effect's number, where the sink listens, and how long the work takes before and after it."""
 
     job: ClassVar[str] = "chaos_effect"
+    op: ClassVar[str] = "have_effect"
 
     number: int
     port: int
     work_s: float = Field(0.1, ge=0)
-
-    @classmethod
-    def run_config(cls, batch: Sequence[Self]) -> Mapping[str, Any]:
-        """A run serves one request."""
-        (one,) = batch
-        return {"ops": {"have_effect": {"config": one.model_dump()}}}
 
 
 CATALOG = (

@@ -10,20 +10,13 @@ import dagster as dg
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.engine.config_schema import config_schema
 from kordant_jobs.engine.op_body import op_body, tell_figures
 from kordant_jobs.errors import SourceUnavailable
-from kordant_jobs.lab.chaos.catalogue import CATALOG
+from kordant_jobs.lab.chaos.catalogue import CATALOG, Effect
 from kordant_jobs.resources import RESOURCES
 
 __all__ = ["CATALOG", "defs"]
-
-
-class EffectConfig(dg.Config):
-    """As the payload."""
-
-    number: int
-    port: int
-    work_s: float
 
 
 def have(number: int, *, port: int, run_id: str) -> None:
@@ -42,10 +35,11 @@ def have(number: int, *, port: int, run_id: str) -> None:
         connection.close()
 
 
-@dg.op
-def have_effect(context: dg.OpExecutionContext, config: EffectConfig, db: dg.ResourceParam[Engine]) -> None:
+@dg.op(config_schema=dict(config_schema(Effect)))
+def have_effect(context: dg.OpExecutionContext, db: dg.ResourceParam[Engine]) -> None:
     """Work, have the effect, work, write the row unless it is there. No unique key guards the row: the fence must."""
     with op_body(context, db) as progress:
+        config = Effect.checked(context.op_config)
         progress.start(2, "working")
         time.sleep(config.work_s)
         have(config.number, port=config.port, run_id=context.run_id)

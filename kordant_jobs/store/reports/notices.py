@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
+from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow
 from kordant_jobs.store.notifications import outbox
-from kordant_jobs.store.notifications.outbox import LetterRow, NoticeRow
 
 SEVERITY = Severity.LOW
 """A report is no alarm: it waits for quiet hours to end, and comes by no channel that interrupts."""

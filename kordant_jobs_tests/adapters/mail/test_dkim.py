@@ -57,6 +57,15 @@ def test_a_change_to_what_counts_breaks_the_signature(change: Callable[[bytes], 
     assert not verified(change(DkimSigner("kordant.example", "k1", RSA)(MAIL)))
 
 
+@pytest.mark.parametrize("name", ["from", "to", "subject"])
+def test_a_header_that_readers_show_is_named_once_more_than_it_is_there(name: str) -> None:
+    """dkimpy refuses a second From by itself; another verifier goes by the list alone."""
+    signed = DkimSigner("kordant.example", "k1", RSA)(MAIL)
+    head = signed.partition(b"h=")[2].partition(b";")[0]
+    named = b"".join(head.split()).lower().split(b":")
+    assert named.count(name.encode()) == 2
+
+
 def test_what_relays_may_do_leaves_it_whole() -> None:
     signed = DkimSigner("kordant.example", "k1", RSA)(MAIL)
     assert verified(b"Received: by mx.example\r\n" + signed.replace(b"X-Other:  any ", b"X-Other: else"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from kordant_jobs.engine.jobs import JobRow, RetryPolicy
-from kordant_jobs.engine.payload import Payload
+from kordant_jobs.engine.payload import MergeRule, Payload
 from kordant_jobs.engine.requests import Priority
 
 STEADY = RetryPolicy(jitter=0.0)
@@ -24,6 +25,7 @@ class Mail(Payload):
     """As Toy, for the job that coalesces."""
 
     job: ClassVar[str] = "mail"
+    merging: ClassVar[Mapping[str, MergeRule]] = {"number": max}
 
     number: int = 0
 

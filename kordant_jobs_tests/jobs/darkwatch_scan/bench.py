@@ -45,7 +45,7 @@ class Bench:
         """Plan a scan, of everybody unless told."""
         catalogue: BreachCatalogue | None = window.pop("catalogue", None)
         since, until = window.get("since"), window.get("until")
-        plan, _ = service.plan_scan(
+        plan = service.plan_scan(
             scope or Scope(),
             since=since,
             until=until,

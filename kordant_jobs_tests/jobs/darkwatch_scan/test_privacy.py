@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.sources.registry import open_pwned_passwords, open_sources
 from kordant_jobs.domain.identifiers import sha1_hex
-from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
+from kordant_jobs.jobs.darkwatch_scan.job import JOBS
 from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
 from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakePwnedPasswords
 from kordant_jobs.pages.range_notifications import PATH, range_webhook
@@ -86,7 +86,7 @@ def test_a_canary_is_found_and_stands_nowhere(
         }.items():
             monkeypatch.setenv(f"KORDANT_{name}", value)
         loaded = load_settings()
-        result = darkwatch_scan.execute_in_process(
+        result = JOBS.plain.execute_in_process(
             instance=instance,
             resources={
                 "db": db,

@@ -154,6 +154,20 @@ def test_a_scan_of_another_tier_that_comes_first_alerts_premium_too(bench: Bench
     assert {(p, w[0]["line"]) for _, p, w in _told(bench)} == {(False, 1), (False, 2), (False, 3)}
 
 
+def test_who_was_found_and_not_alerted_yet_is_alerted_when_the_dump_turns_out_damaged(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """The second one found waits up to a second for others, and the damage comes before that."""
+    subscribe(bench.db, bench.keyring, "ann@example.com", tier="premium")
+    subscribe(bench.db, bench.keyring, "bob@example.com", tier="premium")
+    limits = replace(bench.box.limits, block_bytes=200_000)
+    bench = replace(bench, box=replace(bench.box, limits=limits), corpus=Corpus(tmp_path / "long runs"))
+    whole = gzip.compress(_dump({1: "ann@example.com:a", 15_000: "bob@example.com:b"}, lines=120_000).encode())
+    bench.drop("x.txt.gz", whole[: len(whole) // 2])
+    bench.match(bench.plan(PREMIUM))
+    assert sorted(why[0]["line"] for _, _, why in _told(bench)) == [1, 15_000]
+
+
 def test_who_stands_before_the_damage_is_alerted_and_not_again_after_the_repair(bench: Bench) -> None:
     subscribe(bench.db, bench.keyring, "ann@example.com", tier="premium")
     limits = replace(bench.box.limits, block_bytes=200_000)

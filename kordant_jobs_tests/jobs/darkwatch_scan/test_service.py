@@ -86,7 +86,9 @@ def test_an_ingested_file_is_removed_and_its_passwords_are_nowhere(bench: Bench,
     path = bench.drop("x.txt", "ann@example.com:correct-horse-battery\n")
     bench.scan()
     assert not path.exists()
-    left = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file() and file.suffix == ".parquet")
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {file.name for file in files} == {"meta.json", "shard-000"}, "the corpus of one dump, and no copy of it"
+    left = b"".join(file.read_bytes() for file in files)
     assert b"correct-horse" not in left
     assert b"ann@example.com" not in left
 

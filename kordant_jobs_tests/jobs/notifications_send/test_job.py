@@ -12,7 +12,7 @@ from kordant_jobs.adapters.mail import MaildirTransport
 from kordant_jobs.adapters.messengers import Messengers, open_messengers, open_signer
 from kordant_jobs.definitions import defs
 from kordant_jobs.errors import SettingsError, SourceUnavailable
-from kordant_jobs.jobs.notifications_send.job import notifications_send
+from kordant_jobs.jobs.notifications_send.job import JOBS
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import subscribe
@@ -21,8 +21,8 @@ from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 
 def run(db: Engine, keyring: Keyring, settings: Settings, folder: Path, limit: int = 100) -> dg.ExecuteInProcessResult:
     """One run of the job."""
-    return notifications_send.execute_in_process(
-        run_config={"ops": {"send_notifications": {"config": {"limit": limit}}}},
+    return JOBS.plain.execute_in_process(
+        run_config={"ops": {"send": {"config": {"limit": limit}}}},
         resources={
             "db": db,
             "keyring": keyring,
@@ -40,7 +40,7 @@ def test_the_job_sends_what_is_due_and_tells_figures_only(
     (item_id,) = person.items.values()
     add_alert(db, person.subscription_id, item_id, add_breach(db))
     result = run(db, keyring, settings, tmp_path / "mails")
-    assert result.output_for_node("send_notifications")["sent"] == 1
+    assert result.output_for_node("send")["sent"] == 1
     assert len(list((tmp_path / "mails" / "new").iterdir())) == 1
     told = str([event.event_specific_data for event in result.all_events])
     assert "jane" not in told
@@ -65,7 +65,7 @@ def test_the_projects_own_resources_serve_it_and_say_what_is_off(
     (item_id,) = person.items.values()
     add_alert(db, person.subscription_id, item_id, add_breach(db))
     result = defs.get_job_def("notifications_send").execute_in_process()
-    assert result.output_for_node("send_notifications")["sent"] == 1
+    assert result.output_for_node("send")["sent"] == 1
     assert len(list((settings.mails / "new").iterdir())) == 1
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kordant_jobs.adapters.mail.dkim import DkimSigner
 from kordant_jobs.domain.darkwatch.exposures import SecretKind
+from kordant_jobs.domain.notifications.pending import LetterRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import write_letter
 from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress, Sender
@@ -25,7 +26,6 @@ from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import OutgoingMail
-from kordant_jobs.store.notifications.outbox import LetterRow
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.wording import wording
 

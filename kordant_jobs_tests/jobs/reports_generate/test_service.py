@@ -39,7 +39,7 @@ MAY = datetime(2026, 5, 3, tzinfo=UTC)
 
 def make(db: Engine, keyring: Keyring, folder: Path, scope: ReportScope | None = None, **more: Any) -> ReportSummary:
     """One run over everybody in June."""
-    ids = service.plan(scope or ReportScope(), JUNE, db=db)
+    (ids,) = service.plan(scope or ReportScope(), JUNE, db=db).chunks or ((),)
     how: dict[str, Any] = {"storage": LocalReportStorage(folder), "progress": Progress(db, "run"), **more}
     return service.generate(ids, JUNE, db=db, keyring=keyring, **how)
 
@@ -165,7 +165,7 @@ def test_one_broken_subscriber_is_counted_and_stops_no_other(db: Engine, keyring
 
 def test_a_subscriber_forgotten_meanwhile_gets_none(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = affected(db, keyring)
-    ids = service.plan(ReportScope(), JUNE, db=db)
+    (ids,) = service.plan(ReportScope(), JUNE, db=db).chunks
     with db.begin() as connection:
         subscribers.forget(connection, person.subscriber_id)
     summary = service.generate(

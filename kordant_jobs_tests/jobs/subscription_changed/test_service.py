@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.payloads import DarkwatchScan, SubscriptionChanged
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
+from kordant_jobs.catalog.subscription_changed import SubscriptionChanged
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cadence import next_due
@@ -146,7 +147,7 @@ def test_the_event_places_a_subscription_and_does_not_stop_itself(listed: Engine
             )  # fmt: skip
 
     def place(work: Work) -> None:
-        ids = work.order.run_config["ops"]["place_subscriptions"]["config"]["subscription_ids"]
+        ids = work.order.run_config["ops"]["place"]["config"]["subscription_ids"]
         service.place([UUID(one) for one in ids], db=work.db)
         work.complete(*(Done(request_id=one.id) for one in work.requests()))
 
@@ -156,13 +157,13 @@ def test_the_event_places_a_subscription_and_does_not_stop_itself(listed: Engine
         drain(listed, handlers, FakeClock(datetime.now(UTC) + timedelta(seconds=ahead_s)), until=datetime.now(UTC))
     assert served(listed, new.subscription_id)
     assert served(listed, gone.subscription_id) == {}
-    assert scanned == [{"ops": {"plan": {"config": {"subscription_ids": [str(new.subscription_id)], "tiers": []}}}}]
+    assert scanned == [{"ops": {"plan": {"config": {"subscription_ids": [str(new.subscription_id)]}}}}]
 
 
 def test_many_events_are_one_run() -> None:
     ids = sorted(uuid4() for _ in range(3))
-    config = SubscriptionChanged.run_config([SubscriptionChanged(subscription_id=one) for one in ids])
-    assert config["ops"]["place_subscriptions"]["config"]["subscription_ids"] == [str(one) for one in ids]
+    config = SubscriptionChanged.run_config([SubscriptionChanged(subscription_ids=(one,)) for one in ids])
+    assert config["ops"]["place"]["config"]["subscription_ids"] == [str(one) for one in ids]
 
 
 def test_a_lost_event_heals(listed: Engine, keyring: Keyring) -> None:

@@ -1,0 +1,84 @@
+"""What runs: a module a job, with its payload, its row and its schedules. The README's table is made from it.
+
+To add a job is to add its module; nothing is listed here. The queue reads from `CATALOG` how a job's requests are
+claimed, limited, coalesced and retried. `SCHEDULES` is the price list as it is at first; from then on the table
+`scheduler_config` counts, which people edit.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
+
+from kordant_jobs.domain.darkwatch.exposures import Source
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.schedules.cron import Fold
+from kordant_jobs.domain.schedules.rows import NIGHT, Cadence, Overlap, ScheduleRow
+from kordant_jobs.engine.jobs import JobRow, PartyRate, rate_of_rpm
+
+_MODULES = [
+    import_module(f"{__name__}.{found.name}")
+    for found in sorted(pkgutil.iter_modules(__path__), key=lambda one: one.name)
+    if not found.name.startswith("_")
+]
+
+CATALOG: tuple[JobRow, ...] = tuple(module.ROW for module in _MODULES)
+
+BY_NAME = {row.name: row for row in CATALOG}
+
+
+def _coming(job: str, cron: str, time_zone: str = "UTC", *, fold: Fold = Fold.ONCE) -> ScheduleRow:
+    return ScheduleRow(job=job, cron=cron, time_zone=time_zone, fold=fold, overlap=Overlap.SKIP, enabled=False)
+
+
+COMING: tuple[ScheduleRow, ...] = (
+    *(
+        ScheduleRow(job="hometitle_scan", tier=tier, cadence=cadence, cron=NIGHT, realtime=realtime, enabled=False)
+        for tier, cadence, realtime in (
+            (Tier.BASIC, Cadence.MONTHLY, False),
+            (Tier.PLUS, Cadence.WEEKLY, False),
+            (Tier.PREMIUM, Cadence.DAILY, True),
+        )
+    ),
+    _coming("insights_refresh", "0 2 * * *", "America/Sao_Paulo"),
+    _coming("bank_sync", "*/15 * * * *", fold=Fold.TWICE),
+    _coming("cleanup", "0 3 * * 0", "America/Sao_Paulo"),
+    _coming("voiceprint_batch", "*/30 * * * *", fold=Fold.TWICE),
+    _coming("removebrokers_process", "15 * * * *", fold=Fold.TWICE),
+)
+"""Rows of jobs that are not there yet, disabled. A job takes its rows into its own module when it comes."""
+
+SCHEDULES: tuple[ScheduleRow, ...] = (
+    *(row for module in _MODULES for row in getattr(module, "SCHEDULES", ())),
+    *(row for row in COMING if row.job not in BY_NAME),
+)
+"""The price list, and what runs by the clock for everybody."""
+
+PARTIES: Mapping[str, PartyRate] = {}
+"""Outside parties that jobs share, by name, with the rate their terms allow."""
+
+
+SOURCE_RATES: Mapping[Source, tuple[PartyRate, ...]] = {
+    Source.HIBP: (rate_of_rpm(10),),
+    Source.XPOSEDORNOT: (
+        PartyRate(per_s=1, burst=1),
+        PartyRate(per_s=20 / 3600, burst=5),
+        PartyRate(per_s=75 / 86_400, burst=25),
+    ),
+    Source.LEAKCHECK: (PartyRate(per_s=1, burst=1),),
+}
+"""How often outside sources may be asked, over all our processes: every bucket of a source must have a token.
+
+HIBP's is its smallest plan's, until `/subscription/status` told the key's own. XposedOrNot allows 2 a second, 25 an
+hour and 100 a day; LeakCheck's public API one a second (Pro has terms of its own)."""
+
+
+def markdown_table() -> str:
+    """The catalogue as the README shows it."""
+    head = "| job | also called | what it does | started by |\n| --- | --- | --- | --- |\n"
+    rows = []
+    for row in CATALOG:
+        names = ", ".join(f"`{name}`" for name in (row.name, *row.dagster_jobs[1:]))
+        rows.append(f"| {names} | `{row.alias}` | {row.purpose} | {row.started_by} |")
+    return head + "\n".join(rows) + "\n"

@@ -1,0 +1,54 @@
+"""darkwatch_scan in the catalogue: what a request carries, its limits, and which tiers it serves how often."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.schedules.rows import NIGHT, Cadence, ScheduleRow
+from kordant_jobs.engine.jobs import JobRow
+from kordant_jobs.engine.payload import Payload
+
+
+class DarkwatchScan(Payload):
+    """Whose watchlists to scan, and what counts as new. All left out: every active subscription, and all that is new
+    since each one's last scan."""
+
+    job: ClassVar[str] = "darkwatch_scan"
+
+    subscription_ids: tuple[UUID, ...] | None = Field(None, max_length=10_000, description="Only these subscriptions.")
+    tiers: tuple[Tier, ...] = Field((), description="Only these tiers; empty: all.")
+    known_from: AwareDatetime | None = Field(
+        None, description="What became known from then on; empty: since each subscription's last scan."
+    )
+    known_until: AwareDatetime | None = Field(None, description="What became known before then; empty: now.")
+
+
+ROW = JobRow(
+    name="darkwatch_scan",
+    alias="darkwatch.scan",
+    purpose="watched identifiers against breach dumps: exposures, verdicts, alerts",
+    started_by="its tier's schedule; a new dump, breach or watched identifier (premium at once); "
+    "a new subscription; by hand; a day's partition of a tier",
+    partitions=tuple(Tier),
+    payload=DarkwatchScan,
+    timeout_s=3600,
+    cpu_s=7200,
+    memory_mb=4096,
+    concurrency=2,
+    key_concurrency=1,
+    preload=(
+        "kordant_jobs.adapters.kernels.blake2b",
+        "kordant_jobs.adapters.kernels.lines",
+        "kordant_jobs.adapters.kernels.runs",
+    ),
+)
+
+SCHEDULES = (
+    ScheduleRow(job=ROW.name, tier=Tier.BASIC, cadence=Cadence.MONTHLY, cron=NIGHT),
+    ScheduleRow(job=ROW.name, tier=Tier.PLUS, cadence=Cadence.WEEKLY, cron=NIGHT),
+    ScheduleRow(job=ROW.name, tier=Tier.PREMIUM, cadence=Cadence.DAILY, cron=NIGHT, realtime=True),
+)

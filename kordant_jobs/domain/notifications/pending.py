@@ -1,0 +1,105 @@
+"""A pending notification, as its sender holds it: its claim, what routing depends on, and what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+
+from kordant_jobs.domain.notifications.alerts import OutboxStatus
+from kordant_jobs.domain.notifications.choices import Held, Mode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A notification that is ours to send until the lease ends. `attempt` counts from 1.
+
+    `interrupted`: an earlier attempt was cut off between sending and marking, so this one may be a second copy;
+    `interruptions` says how many were. `mail_id` is the message that it shares with others, None: it has its own.
+    """
+
+    id: UUID
+    attempt: int
+    interruptions: int = 0
+    mail_id: UUID | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an earlier attempt may have sent it."""
+        return self.interruptions > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoticeRow:
+    """The facts that routing of any notification depends on. Personal data is still sealed."""
+
+    id: UUID
+    category: str
+    channel: str
+    address_id: UUID | None
+    held_for: str | None
+    queued_at: datetime
+    mode: str | None
+    subscription_id: UUID
+    subscriber_id: UUID
+    subscription_status: str
+    locale: str
+    time_zone: str
+    quiet_from: time | None
+    quiet_until: time | None
+    digest_at: time | None
+    digest_weekday: int | None
+    forgotten_at: datetime | None
+    name_encrypted: bytes | None
+    contact_encrypted: bytes | None
+    address_encrypted: bytes | None
+    address_removed_at: datetime | None
+    severity: str
+
+    @property
+    def chosen(self) -> Mode | None:
+        """When the subscriber wants to hear of it, None when they have not said."""
+        return Mode(self.mode) if self.mode else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterRow(NoticeRow):
+    """A notification of an alert, with everything that its text is made from."""
+
+    alert_id: UUID
+    item_id: UUID
+    item_kind: str
+    identifier_encrypted: bytes
+    item_removed_at: datetime | None
+    dismissed_at: datetime | None
+    secret: str
+    why: list[dict[str, Any]]
+    alerted_at: datetime
+    breach_name: str
+    breach_source: str
+    breach_title: str
+    breach_domain: str
+    breached_on: date | None
+    data_classes: list[str]
+    is_sensitive: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What becomes of a claimed notification.
+
+    `due_in` or `due_at` says when it is tried again, `refund` that this attempt does not count, `uncertain` that it
+    may have arrived, `held_for` that from now on it waits for others to go out with.
+    """
+
+    id: UUID
+    attempt: int
+    status: OutboxStatus
+    reason: str | None = None
+    due_in: timedelta | None = None
+    due_at: datetime | None = None
+    refund: bool = False
+    uncertain: bool = False
+    held_for: Held | None = None
+    provider_id: str | None = None
