@@ -23,7 +23,7 @@ OUR_DEFINITIONS = "kordant_jobs.definitions"
 class Settings(BaseSettings):
     """The settings of one process, frozen. Paths default to folders below the state folder."""
 
-    model_config = SettingsConfigDict(env_prefix="KORDANT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="KORDANT_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: SecretStr | None = Field(
         None, description="Postgres of your own, postgresql://user:password@host/database; unset: embedded."

@@ -205,11 +205,10 @@ def serve(
     """
     from email.utils import parseaddr
 
-    import uvicorn
-
     from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.pages.app import Doors, application
+    from kordant_jobs.pages.limits import serve as serve_pages
 
     with open_session() as session:
         settings = session.settings
@@ -227,4 +226,4 @@ def serve(
         )
         # No access log: the links stand for persons, and open reports.
         where = port or settings.public_port
-        uvicorn.run(application(doors), host="127.0.0.1", port=where, log_level="warning", access_log=False)
+        serve_pages(application(doors), port=where)

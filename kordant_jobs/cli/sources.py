@@ -140,9 +140,8 @@ def _check_passwords(settings: Settings) -> dict[str, Any]:
 @sources_app.command()
 def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3080) -> None:
     """Take range notifications of Have I Been Pwned until Ctrl-C. Put a proxy with TLS before it."""
-    import uvicorn
-
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.pages.limits import serve
     from kordant_jobs.pages.range_notifications import PATH, range_webhook
 
     with open_session() as session:
@@ -150,7 +149,7 @@ def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 12
             raise SettingsError("KORDANT_RANGE_WEBHOOK_SECRET is unset: nobody could prove a notification.")
         app = range_webhook(session.db, session.keyring, session.settings.range_webhook_secret)
         err.print(f"http://127.0.0.1:{port}{PATH}")
-        uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+        serve(app, port=port)
 
 
 @exposures_app.command("list")

@@ -7,6 +7,7 @@ A Starlette application; `kordant-jobs notifications serve` runs it behind the p
 from __future__ import annotations
 
 import hmac
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token
 from kordant_jobs.pages.html import page, reader
+from kordant_jobs.pages.limits import ERRORS, read_body
 from kordant_jobs.pages.reports import open_report
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.notifications import choices as notification_choices
@@ -38,6 +40,7 @@ from kordant_jobs.wording import wording
 
 BODY_MAX = 1 << 20
 """Bytes; a bounce encloses the mail that came back."""
+_UNIX_TIME = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +95,9 @@ def application(doors: Doors) -> Starlette:
     async def twilio(request: Request) -> Response:
         if doors.twilio_token is None:
             return Response(status_code=404)
-        body = await _body(request)
-        if body is None:
-            return Response(status_code=413)
+        body = await read_body(request, at_most=BODY_MAX)
+        if isinstance(body, Response):
+            return body
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         url = doors.public_url.rstrip("/") + request.url.path
         url += f"?{request.url.query}" if request.url.query else ""
@@ -134,30 +137,22 @@ def application(doors: Doors) -> Starlette:
             Route("/callbacks/twilio/{message}", twilio, methods=["POST"]),
             Route("/callbacks/delivery", delivery, methods=["POST"]),
             Route("/callbacks/bounce", bounce, methods=["POST"]),
-        ]
+        ],
+        middleware=ERRORS,
     )
-
-
-async def _body(request: Request) -> bytes | None:
-    """The body; None when it is too large, of which no more is read: whoever sends it has proved nothing yet."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_MAX:
-            return None
-    return bytes(body)
 
 
 async def _signed(doors: Doors, request: Request) -> bytes | Response:
     """The body, when its signature is ours and fresh."""
     if doors.webhook_secret is None:
         return Response(status_code=404)
-    body = await _body(request)
-    if body is None:
-        return Response(status_code=413)
+    body = await read_body(request, at_most=BODY_MAX)
+    if isinstance(body, Response):
+        return body
     moment = request.headers.get("x-kordant-timestamp", "")
     wanted = receipts.webhook_signature(doors.webhook_secret, moment, body)
-    fresh = moment.isdigit() and abs(doors.clock() - int(moment)) <= receipts.WEBHOOK_AGE_MAX_S
+    whole = _UNIX_TIME.fullmatch(moment) is not None
+    fresh = whole and abs(doors.clock() - int(moment)) <= receipts.WEBHOOK_AGE_MAX_S
     given = request.headers.get("x-kordant-signature", "")
     if not fresh or not hmac.compare_digest(given.encode(), wanted.encode()):
         return Response(status_code=403)

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kordant_jobs.errors import KordantError
@@ -17,6 +17,7 @@ from kordant_jobs.jobs.darkwatch_scan.range_notifications import (
     NotificationRefused,
     accept_range_notification,
 )
+from kordant_jobs.pages.limits import ERRORS, read_body
 from kordant_jobs.postgres.database import saying_what_failed
 from kordant_jobs.store.people.keyring import Keyring
 
@@ -31,18 +32,16 @@ def range_webhook(db: Engine, keyring: Keyring, secret: SecretStr | None) -> Sta
         with saying_what_failed(), db.begin() as connection:
             return accept_range_notification(connection, headers, body, keyring=keyring, secret=secret)
 
-    async def receive(request: Request) -> JSONResponse:
-        body = bytearray()
-        async for block in request.stream():
-            body += block
-            if len(body) > MAX_BYTES:
-                return JSONResponse({"error": "the notification is too large."}, status_code=413)
+    async def receive(request: Request) -> Response:
+        body = await read_body(request, at_most=MAX_BYTES)
+        if isinstance(body, Response):
+            return body
         try:
-            taken = await run_in_threadpool(take, dict(request.headers), bytes(body))
+            taken = await run_in_threadpool(take, dict(request.headers), body)
         except NotificationRefused as refused:
             return JSONResponse({"error": str(refused)}, status_code=refused.status)
         except KordantError:
             return JSONResponse({"error": "it could not be queued."}, status_code=429, headers={"retry-after": "30"})
         return JSONResponse({"queued": taken.request_id is not None})
 
-    return Starlette(routes=[Route(PATH, receive, methods=["POST"])])
+    return Starlette(routes=[Route(PATH, receive, methods=["POST"])], middleware=ERRORS)

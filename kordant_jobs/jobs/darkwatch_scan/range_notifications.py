@@ -109,7 +109,7 @@ SELECT meant.id, meant.subscription_id, meant.tier FROM meant JOIN noted ON note
 
 def _proves_itself(headers: Mapping[str, str], body: bytes, secret: SecretStr | None) -> bool:
     """By the shared bearer token (HIBP's way), or by a signature of the body. Compared in constant time."""
-    if secret is None:
+    if secret is None or not secret.get_secret_value():
         return False
     key = secret.get_secret_value().encode()
     if SIGNATURE in headers:
