@@ -109,8 +109,8 @@ def test_a_backfill_of_three_partitions_has_three(system: System) -> None:
     for one in found:
         assert system.ended(one.id)[0].status is RequestStatus.COMPLETED
         ordinary(system, one.run_id)
-        assert one.payload["started_by_dagster"]["job"] == "chore_premium"
-    days = sorted(one.payload["started_by_dagster"]["partition_key"] for one in found)
+        assert one.payload["partition"]["job"] == "chore_premium"
+    days = sorted(one.payload["partition"]["key"] for one in found)
     assert days == ["2026-11-02", "2026-11-03", "2026-11-04"]
     assert {4, 6, 8} <= set(system.effects())
 

@@ -42,6 +42,12 @@ def test_the_job_makes_the_reports_of_the_affected(db: Engine, keyring: Keyring,
     assert "jane" not in str([event.event_specific_data for event in result.all_events])
 
 
+def test_by_force_they_are_made_again(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    subscribe(db, keyring, "jane.roe@watched.example")
+    made = [run(db, keyring, tmp_path, force=force).output_for_node("summarise") for force in (False, False, True)]
+    assert [(one["made"], one["unchanged"]) for one in made] == [(1, 0), (0, 1), (1, 0)]
+
+
 def test_no_subscription_is_no_error(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     assert run(db, keyring, tmp_path).output_for_node("summarise")["made"] == 0
 

@@ -10,6 +10,7 @@ from kordant_jobs.catalog import SCHEDULES
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cadence import due_anchors, period_of
+from kordant_jobs.engine.queue.recorded import AsStarted, claimed_payload, payload_of_run, run_of
 from kordant_jobs.jobs.reports_generate.job import JOBS, partitions_of
 from kordant_jobs.jobs.reports_generate.service import JOB
 
@@ -33,3 +34,12 @@ def test_every_partition_is_a_period_that_the_schedule_makes(tier: Tier, kind: s
 
 def test_a_tier_without_reports_has_no_such_job() -> None:
     assert [job.name for job in JOBS.partitioned] == ["reports_generate_plus", "reports_generate_premium"]
+
+
+def test_a_partitions_run_is_retried_as_the_same_partition() -> None:
+    (plus, _) = JOBS.partitioned
+    assert plus.partitioned_config is not None
+    config = dict(plus.partitioned_config.get_run_config_for_partition_key("2026-06-01"))
+    started = AsStarted(job=plus.name, config=config, partition_key="2026-06-01")
+    kept = payload_of_run(JOBS.row, started).model_dump(mode="json")
+    assert run_of(JOBS.row, [claimed_payload(JOBS.row, kept)]) == started
