@@ -38,7 +38,7 @@ def client(db: Engine, keyring: Keyring) -> Client:
         twilio_token="t",
         webhook_secret=SECRET,
     )
-    return Client(OneLineErrors(application(doors)))
+    return Client(application(doors))
 
 
 @pytest.mark.parametrize("moment", ["²", "9" * 5_000, "-1", "1e9", "٣", " 1", ""])
