@@ -7,6 +7,7 @@ as it is at first; from then on the table `scheduler_config` counts, which peopl
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.domain.payloads import DarkwatchScan, NotificationsSend, ReportsGenerate, SubscriptionChanged
@@ -14,6 +15,7 @@ from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cron import Fold
 from kordant_jobs.domain.schedules.rows import Anchor, Cadence, CatchUp, Overlap, ScheduleRow
 from kordant_jobs.engine.jobs import JobRow, PartyRate, rate_of_rpm
+from kordant_jobs.engine.queue import enqueue as queue
 from kordant_jobs.engine.requests import Priority
 
 CATALOG: tuple[JobRow, ...] = (
@@ -80,6 +82,15 @@ CATALOG: tuple[JobRow, ...] = (
 )
 
 BY_NAME = {row.name: row for row in CATALOG}
+
+enqueue = partial(queue.enqueue, catalog=BY_NAME)
+"""Queue a request of one of these jobs, in the caller's transaction."""
+enqueue_named = partial(queue.enqueue_named, catalog=BY_NAME)
+"""As `enqueue`, by the job's name or alias and with plain JSON."""
+enqueue_many = partial(queue.enqueue_many, catalog=BY_NAME)
+"""As `enqueue`, for many requests of one job."""
+job_row = partial(queue.job_row, catalog=BY_NAME)
+"""The row of a job by its name or alias."""
 
 NIGHT = "*/15 2-5 * * *"
 """When tiers are served: sixteen ticks a night, over which a day's subscriptions are shared out."""

@@ -13,9 +13,9 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection
 
+from kordant_jobs.catalog import enqueue_named, job_row
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
 from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.enqueue import enqueue_named, job_row
 from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
 from kordant_jobs.engine.store import requests as store
 from kordant_jobs.engine.store.requests import Filter, Request

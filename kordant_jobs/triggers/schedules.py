@@ -11,9 +11,10 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.engine.queue.given import SCHEDULE_TAG
 from kordant_jobs.settings import load_settings
 from kordant_jobs.triggers import copy
-from kordant_jobs.triggers.orders import SCHEDULE_TAG, run_requests
+from kordant_jobs.triggers.orders import run_requests
 from kordant_jobs.triggers.tick import Look, Taken, take
 
 UNFINISHED = (

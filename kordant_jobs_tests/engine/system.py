@@ -24,8 +24,7 @@ from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.store.attempts import Attempt, attempts_of
 from kordant_jobs.engine.store.requests import Filter, Request, find, get
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.engine import toy_definitions
-from kordant_jobs_tests.engine.toy_definitions import CATALOG, EFFECTS, Chore
+from kordant_jobs_tests.engine.toy_app import EFFECTS, SYSTEM, Chore
 
 LEASE_S = 3
 REPOSITORY = '{repositoryLocationName: "kordant_jobs", repositoryName: "__repository__"}'
@@ -41,8 +40,7 @@ class System:
 
     def enqueue(self, **fields: Any) -> UUID:
         with self.db.begin() as connection:
-            rows = {row.name: row for row in CATALOG}
-            return enqueue(connection, Chore(**fields), requested_by="test", catalog=rows)
+            return enqueue(connection, Chore(**fields), requested_by="test", catalog=SYSTEM.rows)
 
     def request(self, request_id: UUID) -> tuple[Request, list[Attempt]]:
         with self.db.connect() as connection:
@@ -131,7 +129,6 @@ def system_on(url: str, folder: Path, **more: str) -> Iterator[System]:
         "KORDANT_STATE_DIR": str(folder),
         "KORDANT_DATABASE_URL": url,
         "KORDANT_DAGSTER_URL": database.dagster_url(url),
-        "KORDANT_DEFINITIONS_MODULE": toy_definitions.__name__,
         "KORDANT_LAUNCHER": "warm",
         "KORDANT_LEASE_S": str(LEASE_S),
         "KORDANT_STOP_GRACE_S": "3",
@@ -142,7 +139,8 @@ def system_on(url: str, folder: Path, **more: str) -> Iterator[System]:
         **more,
     }
     try:
-        with Stack(StackConfig(checkout=CHECKOUT, state_dir=folder, environ=environ, web_port=3860)) as stack:
+        config = StackConfig(checkout=CHECKOUT, state_dir=folder, environ=environ, web_port=3860, system=SYSTEM)
+        with Stack(config) as stack:
             yield System(stack=stack, db=db, environ={**environ, **stack.environ})
     finally:
         db.dispose()

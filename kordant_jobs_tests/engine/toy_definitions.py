@@ -7,53 +7,16 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.people.tiers import Tier
-from kordant_jobs.engine.jobs import Backoff, JobRow, RetryPolicy
 from kordant_jobs.engine.op_body import op_body, tell_figures
-from kordant_jobs.engine.payload import Payload
+from kordant_jobs.engine.run_side import database_resource
 from kordant_jobs.errors import SettingsError, SourceUnavailable
-from kordant_jobs.resources import RESOURCES
-
-EFFECTS = "CREATE TABLE toy_effects (number int, run_id text)"
-
-
-class Chore(Payload):
-    """What to do, and the number by which its effect is known."""
-
-    job: ClassVar[str] = "chore"
-
-    number: int = 0
-    how: str = "well"
-    folder: str = ""
-
-    @classmethod
-    def run_config(cls, batch: Any) -> dict[str, Any]:
-        """A run serves one request."""
-        (one,) = batch
-        return {"ops": {"do_chore": {"config": one.model_dump()}}}
-
-
-CATALOG = (
-    JobRow(
-        name="chore",
-        alias="tests.chore",
-        purpose="tests",
-        started_by="tests",
-        payload=Chore,
-        partitions=(Tier.PREMIUM,),
-        timeout_s=60,
-        cpu_s=60,
-        memory_mb=2048,
-        concurrency=4,
-        retries=RetryPolicy(backoff=Backoff.FIXED, first_s=0.5, jitter=0.0),
-    ),
-)
+from kordant_jobs_tests.engine.toy_app import SYSTEM
 
 
 class ChoreConfig(dg.Config):
@@ -141,6 +104,6 @@ def chore_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engin
 defs = dg.Definitions(
     jobs=[chore, chore_premium],
     sensors=[chore_sensor],
-    resources={"db": RESOURCES["db"]},
+    resources={"db": database_resource(SYSTEM)},
     executor=dg.in_process_executor,
 )

@@ -1,9 +1,7 @@
 """Which notification of Postgres wakes which daemon.
 
 `NOTIFY kordant_events` (by whoever writes what a sensor looks at) wakes the sensors, and so does the end of a run that
-a sensor asked for: what came meanwhile waits for that. A trigger on Dagster's own table of runs notifies
-`kordant_runs` when a run is queued, or ends while another is queued, which wakes Dagster's queue: it need not poll
-quickly, and the runs of our own queue, which pass it by, cost it nothing. Backfills are woken by their own table.
+a sensor asked for: what came meanwhile waits for that. Backfills are woken by a trigger on Dagster's own table.
 """
 
 from __future__ import annotations
@@ -17,27 +15,13 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg
 
 from kordant_jobs.engine.daemon.leader import connect, libpq
 
-EVENTS, RUNS, BACKFILLS = "kordant_events", "kordant_runs", "kordant_backfills"
+BACKFILLS = "kordant_backfills"
 WAKES = "kordant/wakes"
 """A tag of sensors: with the value 'events', `NOTIFY kordant_events` has them look at once; their minimum interval is
 then only the net for what nobody notified."""
 RECONNECT_S = 0.5
 
 _TRIGGER = """
-CREATE OR REPLACE FUNCTION kordant_notify_run() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-  IF NEW.status = 'QUEUED' OR EXISTS (SELECT 1 FROM runs WHERE status = 'QUEUED') THEN
-    PERFORM pg_notify('kordant_runs', NEW.status);
-  END IF;
-  IF NEW.status <> 'QUEUED' AND EXISTS (
-    SELECT 1 FROM run_tags WHERE run_id = NEW.run_id AND key = 'dagster/sensor_name'
-  ) THEN
-    PERFORM pg_notify('kordant_events', 'runs');
-  END IF;
-  RETURN NULL;
-END $$;
-CREATE OR REPLACE TRIGGER kordant_run_queued AFTER INSERT OR UPDATE OF status ON runs FOR EACH ROW
-  WHEN (NEW.status IN ('QUEUED', 'SUCCESS', 'FAILURE', 'CANCELED')) EXECUTE FUNCTION kordant_notify_run();
 CREATE OR REPLACE FUNCTION kordant_notify_backfill() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   PERFORM pg_notify('kordant_backfills', '');

@@ -12,10 +12,10 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.sources.registry import Sources
+from kordant_jobs.catalog import enqueue
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.domain.payloads import DarkwatchScan
-from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store.arrivals import Merge
 from kordant_jobs.jobs.darkwatch_scan.drops import now_of

@@ -10,10 +10,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs.catalog import enqueue
 from kordant_jobs.domain.payloads import DarkwatchScan
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store import requests
 from kordant_jobs.errors import PermanentError

@@ -11,11 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.op_body import op_body, tell_figures
+from kordant_jobs.engine.run_side import database_resource
 from kordant_jobs.errors import SourceUnavailable
-from kordant_jobs.lab.chaos.catalogue import CATALOG
-from kordant_jobs.resources import RESOURCES
-
-__all__ = ["CATALOG", "defs"]
+from kordant_jobs.lab.chaos.app import SYSTEM, Effect
 
 
 class EffectConfig(dg.Config):
@@ -59,14 +57,14 @@ def have_effect(context: dg.OpExecutionContext, config: EffectConfig, db: dg.Res
         tell_figures(context, {"number": config.number})
 
 
-@dg.graph(name=CATALOG[0].name)
+@dg.graph(name=Effect.job)
 def chaos_effect_graph() -> None:
     """One effect."""
     have_effect()
 
 
 defs = dg.Definitions(
-    jobs=[chaos_effect_graph.to_job(name=CATALOG[0].name)],
-    resources={"db": RESOURCES["db"]},
+    jobs=[chaos_effect_graph.to_job(name=Effect.job)],
+    resources={"db": database_resource(SYSTEM)},
     executor=dg.in_process_executor,
 )

@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 
 from kordant_jobs.engine.daemon.leader import Leader
 from kordant_jobs.engine.daemon.loops import WakeEvent
-from kordant_jobs.engine.daemon.wake import EVENTS, Wake
+from kordant_jobs.engine.daemon.wake import Wake
+from kordant_jobs.engine.store.requests import EVENTS
 from kordant_jobs.postgres.database import dagster_url
 
 pytestmark = pytest.mark.slow  # seconds of imports a warm process: `pytest -m slow kordant_jobs_tests/engine`

@@ -135,7 +135,7 @@ def test_a_throttled_request_runs_at_once_and_then_once_a_period(queue: Engine, 
 
 
 def test_ten_thousand_by_copy_leave_out_the_known_keys(queue: Engine) -> None:
-    put(queue, 7, idempotency_key="k7")
+    put(queue, 7, idempotency_key="k7", tenant="t")
     items = [Item(payload=Toy(number=n), idempotency_key=f"k{n}", tenant="t") for n in range(10_000)]
     with queue.begin() as connection:
         assert enqueue_many(connection, items, requested_by="test", catalog=ROWS) == 9_999
