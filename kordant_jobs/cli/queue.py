@@ -110,11 +110,12 @@ def _print_requests(found: Sequence[Request], *, as_json: bool) -> None:
         print_json([_shown(one) for one in found])
         return
     print_table(
-        ["id", "job", "state", "priority", "due (UTC)", "try", "progress", "run", "cause", "error"],
+        ["id", "job", "by", "state", "priority", "due (UTC)", "try", "progress", "run", "cause", "error"],
         [
             (
                 one.id,
                 one.job,
+                one.requested_by,
                 "partial" if one.partial else one.status.value,
                 one.priority.word,
                 f"{one.run_at.astimezone(UTC):%m-%d %H:%M}",

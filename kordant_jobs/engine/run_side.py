@@ -34,7 +34,7 @@ from kordant_jobs.engine.launcher.failure import Failure, failure_of, failure_of
 from kordant_jobs.engine.op_body import ITEMS_FAILED
 from kordant_jobs.engine.queue import outcomes, work
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.given import EXECUTED, PARTITION_TAG, way_in
+from kordant_jobs.engine.queue.given import EXECUTED, PARENT_TAG, PARTITION_TAG, way_in
 from kordant_jobs.engine.queue.recorded import AsStarted, payload_of_run
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG
 from kordant_jobs.engine.requests import Cause, Outcome
@@ -172,7 +172,7 @@ class RunSide:
                 run_id=self._run.run_id,
                 requested_by=way_in(self._run.tags) or EXECUTED,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
-                follows=self._run.parent_run_id,
+                follows=self._run.tags.get(PARENT_TAG),
                 clock=self._clock,
                 ttl_s=self._ttl_s,
             )

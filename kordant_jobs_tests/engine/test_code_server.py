@@ -13,9 +13,17 @@ from kordant_jobs.engine.dagster_private import DAGSTER_VERSION
 from kordant_jobs.engine.dagster_private.code_server import AHEAD, CODE_SERVER
 from kordant_jobs_tests.engine.toy_app import SYSTEM
 
+BROKEN_APP = """
+import sys
+from dataclasses import replace
+from kordant_jobs.engine.processes import main
+from kordant_jobs_tests.engine.toy_app import SYSTEM
+sys.exit(main(replace(SYSTEM, app="broken_app", definitions="no_such_module")))
+"""
+
 
 def ahead(folder: Path, app: str = SYSTEM.app) -> subprocess.Popen[str]:
-    environ = {**os.environ, "KORDANT_STATE_DIR": str(folder)}
+    environ = {**os.environ, "KORDANT_STATE_DIR": str(folder), "PYTHONPATH": str(folder)}
     command = [sys.executable, "-m", app, CODE_SERVER, AHEAD]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, cwd=CHECKOUT, text=True
@@ -30,7 +38,8 @@ def test_it_becomes_the_command_that_it_is_told(tmp_path: Path) -> None:
 
 
 def test_it_waits_also_when_the_code_is_broken_since_it_may_be_whole_by_then(tmp_path: Path) -> None:
-    with ahead(tmp_path, BROKEN) as process:
+    (tmp_path / "broken_app.py").write_text(BROKEN_APP, encoding="utf-8")
+    with ahead(tmp_path, "broken_app") as process:
         said, _ = process.communicate(json.dumps(["--version"]) + "\n", timeout=120)
     assert process.returncode == 0
     assert DAGSTER_VERSION in said

@@ -86,14 +86,6 @@ def test_a_run_is_moved_on_just_as_dagster_does(instance: DagsterInstance, kind:
     assert abs((one.update_timestamp - other.update_timestamp).total_seconds()) < 5
 
 
-def test_a_failed_run_says_whether_dagster_retries_it(instance: DagsterInstance) -> None:
-    run = new_run(instance)
-    instance.report_run_failed(run, "it broke")
-    found = instance.get_run_by_id(run.run_id)
-    assert found
-    assert (found.status, found.tags["dagster/will_retry"]) == (DagsterRunStatus.FAILURE, "false")
-
-
 def test_events_wait_until_a_step_begins_and_keep_their_order(instance: DagsterInstance) -> None:
     run = new_run(instance)
     early = [DagsterEventType.ENGINE_EVENT, DagsterEventType.RESOURCE_INIT_STARTED]

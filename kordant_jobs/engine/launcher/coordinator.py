@@ -79,7 +79,6 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
             job=run.job_name,
             config=run.run_config,
             tags=run.tags,
-            parent_run_id=run.parent_run_id,
             by=by,
         )
         db = self._db()

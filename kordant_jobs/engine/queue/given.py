@@ -23,6 +23,8 @@ from kordant_jobs.engine.store.arrivals import NewRequest
 
 PARTITION_TAG = "dagster/partition"
 BACKFILL_TAG = "dagster/backfill"
+PARENT_TAG = "dagster/parent_run_id"
+"""The run that a re-execution repeats."""
 SCHEDULE_TAG = "kordant/schedule"
 """A run that a schedule asked for, by its name, also when another trigger made up for a tick."""
 PRIORITY_TAG = "kordant/priority"
@@ -38,7 +40,7 @@ _WAYS = (
     ("dagster/schedule_name", "schedule"),
     ("dagster/sensor_name", "sensor"),
     (BACKFILL_TAG, "backfill"),
-    ("dagster/parent_run_id", "repeats"),
+    (PARENT_TAG, "repeats"),
 )
 HEAD_START = timedelta(days=1)
 """By how much a tick's place in its line is ahead of its time: behind no backlog of its own job and priority."""
@@ -52,7 +54,6 @@ class GivenRun:
     job: str
     config: Mapping[str, Any]
     tags: Mapping[str, str]
-    parent_run_id: str | None
     by: str
     """Who asked, when no tag tells."""
 
@@ -93,7 +94,8 @@ def queue_run(connection: Connection, row: JobRow, run: GivenRun, *, now: dateti
     leases.lock_name(connection, f"run:{run.run_id}")
     if given_runs.is_known(connection, run.run_id):
         return []
-    ids = attempts.left_over(connection, run.parent_run_id, now=now) if run.parent_run_id else []
+    parent = run.tags.get(PARENT_TAG)
+    ids = attempts.left_over(connection, parent, now=now) if parent else []
     if not ids:
         requested_by = way_in(run.tags) or run.by
         backfill = run.tags.get(BACKFILL_TAG)

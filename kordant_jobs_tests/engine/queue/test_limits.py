@@ -173,9 +173,7 @@ def test_a_lease_is_not_taken_from_under_a_transaction_that_writes(queue: Engine
 
 def test_a_run_that_was_not_claimed_has_no_lease_to_adopt(queue: Engine, clock: FakeClock) -> None:
     with queue.begin() as connection:
-        (lease,) = leases.insert(
-            connection, ["job:toy"], holder="t", now=clock.now(), ttl_s=15, run_ids=["run-1"]
-        )
+        (lease,) = leases.insert(connection, ["job:toy"], holder="t", now=clock.now(), ttl_s=15, run_ids=["run-1"])
         assert adopt(connection, "run-1", now=clock.now()) == adopt(connection, "run-1", now=clock.now()) == lease
         with pytest.raises(LeaseLost, match="End without doing anything"):
             adopt(connection, "run-2", now=clock.now())

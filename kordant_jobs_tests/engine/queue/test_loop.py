@@ -154,7 +154,7 @@ def test_a_run_that_keeps_its_own_lease_outlives_its_dispatcher(queue: Engine) -
     lost: list[bool] = []
 
     def long(work: Work) -> None:
-        with working(queue, work.lease, run_id=work.run_id, clock=work.clock, ttl_s=0.6) as heartbeat:
+        with working(queue, run_id=work.run_id, clock=work.clock, ttl_s=0.6) as heartbeat:
             time.sleep(1.5)
             lost.append(heartbeat.lost.is_set())
             work.requests()
@@ -175,7 +175,7 @@ def test_a_paused_run_is_given_to_another_and_can_write_nothing_when_it_wakes(qu
             outcome.append("second did it")
             return
         outcome.append("paused")
-        with working(queue, work.lease, run_id=work.run_id, clock=work.clock, ttl_s=60) as heartbeat:
+        with working(queue, run_id=work.run_id, clock=work.clock, ttl_s=60) as heartbeat:
             heartbeat.stop()
             with queue.begin() as connection:
                 connection.execute(sa.text("UPDATE kordant.job_leases SET expires_at = now()"))

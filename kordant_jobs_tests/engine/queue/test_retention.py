@@ -82,7 +82,7 @@ def runs_left(db: Engine, status: str) -> set[int]:
 
 def test_runs_go_by_their_status_with_tags_events_and_progress(history: Engine) -> None:
     pruned = prune(history, now=NOW, keep=KEEP)
-    assert (pruned.runs, pruned.failed_runs) == (46, 8)
+    assert (pruned.counts["runs"], pruned.counts["failed_runs"]) == (46, 8)
     assert runs_left(history, "SUCCESS") == runs_left(history, "CANCELED") == set(range(1, 8))
     assert runs_left(history, "FAILURE") == set(range(1, 23))
     assert runs_left(history, "STARTED") == set(range(1, 31)), "what has not ended stays, however old"
@@ -94,7 +94,7 @@ def test_runs_go_by_their_status_with_tags_events_and_progress(history: Engine) 
 
 def test_ticks_that_found_nothing_go_first(history: Engine) -> None:
     pruned = prune(history, now=NOW, keep=KEEP)
-    assert (pruned.skipped_ticks, pruned.ticks) == (38, 2 * 10)
+    assert (pruned.counts["skipped_ticks"], pruned.counts["ticks"]) == (38, 2 * 10)
     assert left(history)["job_ticks"] == 2 + 2 * 30 + 40, "a tick that goes on is kept"
 
 
