@@ -23,16 +23,25 @@ log = logging.getLogger(__name__)
 class Intake:
     """Looks when it is told to. For the process that dispatches, alone."""
 
-    def __init__(self, db: Engine, instance: DagsterInstance, coordinator: RequestCoordinator, clock: Clock) -> None:
+    def __init__(
+        self,
+        db: Engine,
+        instance: DagsterInstance,
+        coordinator: RequestCoordinator,
+        clock: Clock,
+        *,
+        settled_s: float = given_runs.SETTLED_S,
+    ) -> None:
         self._db = db
         self._instance = instance
         self._coordinator = coordinator
         self._clock = clock
+        self._settled_s = settled_s
 
     def look(self) -> int:
         """Mend all there is; how many runs that were."""
         with self._db.connect() as connection:
-            queued = given_runs.queued_without_request(connection)
+            queued = given_runs.queued_without_request(connection, settled_s=self._settled_s)
             stranded = given_runs.stranded(connection)
             ended = given_runs.ended_meanwhile(connection)
         for run_id in queued:

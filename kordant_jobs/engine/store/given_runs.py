@@ -113,11 +113,11 @@ _ENDED_MEANWHILE = sa.text(f"""
 """)  # noqa: S608 - constants
 
 
-def queued_without_request(connection: Connection) -> list[str]:
+def queued_without_request(connection: Connection, *, settled_s: float = SETTLED_S) -> list[str]:
     """Runs that Dagster shows as queued and nobody asked us for: whoever did so was cut off in between, or Dagster's
     own coordinator queued them.
     """
-    return list(connection.execute(_QUEUED_WITHOUT, {"settled_s": SETTLED_S}).scalars())
+    return list(connection.execute(_QUEUED_WITHOUT, {"settled_s": settled_s}).scalars())
 
 
 def ended_meanwhile(connection: Connection) -> list[str]:
