@@ -12,8 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME, PARTIES
-from kordant_jobs.engine.queue.retention import Prunable
-from kordant_jobs.engine.system import EngineSettings, System
+from kordant_jobs.engine import EngineSettings, Prunable, System
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.schedules import progress
 
@@ -64,6 +63,6 @@ SYSTEM = System(
 
 if __name__ == "__main__":
     from kordant_jobs.app import SYSTEM as OURS  # the module by its name: one value for everybody in this process
-    from kordant_jobs.engine.processes import main
+    from kordant_jobs.engine import main
 
     sys.exit(main(OURS))

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from kordant_jobs import engine
 from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.domain.payloads import DarkwatchScan, NotificationsSend, ReportsGenerate, SubscriptionChanged
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cron import Fold
 from kordant_jobs.domain.schedules.rows import Anchor, Cadence, CatchUp, Overlap, ScheduleRow
-from kordant_jobs.engine.jobs import JobRow, PartyRate, rate_of_rpm
-from kordant_jobs.engine.queue import enqueue as queue
-from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine import JobRow, PartyRate, Priority, rate_of_rpm
 
 CATALOG: tuple[JobRow, ...] = (
     JobRow(
@@ -83,13 +82,13 @@ CATALOG: tuple[JobRow, ...] = (
 
 BY_NAME = {row.name: row for row in CATALOG}
 
-enqueue = partial(queue.enqueue, catalog=BY_NAME)
+enqueue = partial(engine.enqueue, catalog=BY_NAME)
 """Queue a request of one of these jobs, in the caller's transaction."""
-enqueue_named = partial(queue.enqueue_named, catalog=BY_NAME)
+enqueue_named = partial(engine.enqueue_named, catalog=BY_NAME)
 """As `enqueue`, by the job's name or alias and with plain JSON."""
-enqueue_many = partial(queue.enqueue_many, catalog=BY_NAME)
+enqueue_many = partial(engine.enqueue_many, catalog=BY_NAME)
 """As `enqueue`, for many requests of one job."""
-job_row = partial(queue.job_row, catalog=BY_NAME)
+job_row = partial(engine.job_row, catalog=BY_NAME)
 """The row of a job by its name or alias."""
 
 NIGHT = "*/15 2-5 * * *"

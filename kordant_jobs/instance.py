@@ -1,9 +1,7 @@
 """What dagster.yaml names: the engine's run coordinator, run launcher and compute logs, bound to our system."""
 
 from kordant_jobs.app import SYSTEM
-from kordant_jobs.engine.launcher.compute_logs import QuietComputeLogManager
-from kordant_jobs.engine.launcher.coordinator import RequestCoordinator
-from kordant_jobs.engine.launcher.run_launcher import WarmRunLauncher
+from kordant_jobs.engine import QuietComputeLogManager, RequestCoordinator, WarmRunLauncher
 
 __all__ = ["ComputeLogs", "Coordinator", "Launcher"]
 

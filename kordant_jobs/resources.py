@@ -16,7 +16,7 @@ from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
 from kordant_jobs.app import SYSTEM
-from kordant_jobs.engine.run_side import database_resource
+from kordant_jobs.engine import database_resource
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
 from kordant_jobs.ports import BreachCatalogue, BreachFeed, MailTransport, ReportStorage
 from kordant_jobs.postgres import database

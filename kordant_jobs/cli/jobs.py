@@ -11,7 +11,7 @@ import typer
 
 from kordant_jobs.catalog import CATALOG, job_row
 from kordant_jobs.cli.output import out, print_json, print_table
-from kordant_jobs.engine.store import pauses
+from kordant_jobs.engine import operate
 
 jobs_app = typer.Typer(help="Jobs: what there is, and which are paused.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def jobs_list(as_json: AsJson = False) -> None:
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:
-        paused = {one.job: one for one in pauses.paused(connection)}
+        paused = {one.job: one for one in operate.paused(connection)}
     rows = [
         {
             "job": row.name,
@@ -60,7 +60,7 @@ def jobs_pause(
 
     name, who = job_row(job).name, f"cli:{getpass.getuser()}"
     with open_session() as session, session.db.begin() as connection:
-        new = pauses.pause(connection, name, reason=reason, by=who, now=datetime.now(UTC))
+        new = operate.pause(connection, name, reason=reason, by=who, now=datetime.now(UTC))
     _say(name, "paused", new, as_json=as_json)
 
 
@@ -71,7 +71,7 @@ def jobs_resume(job: Job, as_json: AsJson = False) -> None:
 
     name = job_row(job).name
     with open_session() as session, session.db.begin() as connection:
-        was_paused = pauses.resume(connection, name)
+        was_paused = operate.resume(connection, name)
     _say(name, "resumed", was_paused, as_json=as_json)
 
 

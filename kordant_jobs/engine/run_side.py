@@ -29,8 +29,8 @@ from dagster import (
 )
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs.engine.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.launcher.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.op_body import ITEMS_FAILED
 from kordant_jobs.engine.queue import outcomes, work
 from kordant_jobs.engine.queue.clock import DatabaseClock
@@ -172,7 +172,7 @@ class RunSide:
                 run_id=self._run.run_id,
                 requested_by=way_in(self._run.tags) or EXECUTED,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
-                follows=self._run.tags.get(PARENT_TAG),
+                follows=self._run.parent_run_id or self._run.tags.get(PARENT_TAG),
                 clock=self._clock,
                 ttl_s=self._ttl_s,
             )

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from sqlalchemy import Connection
 
 from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.errors import PermanentError
-
-if TYPE_CHECKING:
-    from kordant_jobs.engine.queue.retention import Prunable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,18 @@ class EngineSettings:
     prune_every_s: float = 600.0
     watched_folder: Path | None = None
     """Files that settle in it wake the sensors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prunable:
+    """A table of the application that is pruned with the rest, after `keep.done_days`.
+
+    `count` says how many rows are older than a moment; `delete` takes at most so many of them, and says how many.
+    """
+
+    name: str
+    count: Callable[[Connection, datetime], int]
+    delete: Callable[[Connection, datetime, int], int]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,7 @@ from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.payloads import DarkwatchScan, ReportsGenerate
 from kordant_jobs.domain.schedules.cadence import period_of
 from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow
-from kordant_jobs.engine.payload import Payload
-from kordant_jobs.engine.queue.given import PRIORITY_TAG, SCHEDULE_TAG
+from kordant_jobs.engine import PRIORITY_TAG, SCHEDULE_TAG, Payload
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.triggers.tick import Served, ToStart
 

@@ -11,10 +11,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.schedules.rows import StoredRow
-from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.store import requests
-from kordant_jobs.engine.store.requests import Filter
+from kordant_jobs.engine import Filter, operate
 from kordant_jobs.settings import load_settings
 from kordant_jobs.triggers import copy
 from kordant_jobs.triggers.orders import run_requests
@@ -42,13 +39,13 @@ def asked_by(name: str) -> str:
 def is_busy(db: Engine, name: str) -> bool:
     """Whether a request of a schedule runs, or waits for its turn. One that waits for its next try holds nobody up."""
     with db.connect() as connection:
-        return requests.under_way(connection, requested_by=asked_by(name))
+        return operate.under_way(connection, requested_by=asked_by(name))
 
 
 def stop_others(db: Engine, name: str) -> None:
     """Cancel the requests of a schedule that have not ended."""
     with db.begin() as connection:
-        operate.cancel(connection, Filter(requested_by=asked_by(name)), now=DatabaseClock(db).now())
+        operate.cancel(connection, Filter(requested_by=asked_by(name)), now=operate.DatabaseClock(db).now())
 
 
 def answer(db: Engine, taken: Taken) -> list[dg.RunRequest]:

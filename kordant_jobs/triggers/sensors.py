@@ -12,8 +12,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.messengers import channels_on
 from kordant_jobs.domain.payloads import DarkwatchScan
-from kordant_jobs.engine.daemon.wake import WAKES
-from kordant_jobs.engine.store import requests
+from kordant_jobs.engine import WAKES, operate
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
 from kordant_jobs.jobs.darkwatch_scan.job import darkwatch_scan
 from kordant_jobs.jobs.notifications_send.job import notifications_send
@@ -52,7 +51,7 @@ def new_data_sensor(
         newest = new_data.newest_breach(connection)
         queued = load_settings().launcher == "warm"
         waiting = new_data.unscanned(connection, darkwatch_scan.name, tiers=tiers, but_queued=queued)
-        asked_before = requests.under_way(connection, requested_by=f"sensor:{new_data_sensor.name}")
+        asked_before = operate.under_way(connection, requested_by=f"sensor:{new_data_sensor.name}")
     facts = [f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files]
     seen = json.loads(context.cursor or "{}").get("breach")
     if seen is not None and newest is not None and newest > seen:
@@ -85,7 +84,7 @@ def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engi
     """Ask for one run when something is due and no run is under way: a run sends until nothing is due."""
     with db.connect() as connection:
         waiting = due(connection, channels_on(load_settings()))
-        sending = requests.under_way(connection, job=notifications_send.name)
+        sending = operate.under_way(connection, job=notifications_send.name)
     if not waiting:
         return dg.SkipReason("nothing is due")
     if sending:

@@ -21,10 +21,11 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.queue.enqueue import enqueue
+from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store.attempts import Attempt, attempts_of
 from kordant_jobs.engine.store.requests import Filter, Request, find, get
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.engine.toy_app import EFFECTS, SYSTEM, Chore
+from kordant_jobs_tests.engine.toy_app import EFFECTS, SYSTEM
 
 LEASE_S = 3
 REPOSITORY = '{repositoryLocationName: "kordant_jobs", repositoryName: "__repository__"}'
@@ -38,9 +39,10 @@ class System:
     db: Engine
     environ: dict[str, str]
 
-    def enqueue(self, **fields: Any) -> UUID:
+    def enqueue(self, job: str = "chore", *, priority: Priority | None = None, **fields: Any) -> UUID:
+        payload = SYSTEM.rows[job].payload(**fields)
         with self.db.begin() as connection:
-            return enqueue(connection, Chore(**fields), requested_by="test", catalog=SYSTEM.rows)
+            return enqueue(connection, payload, requested_by="test", priority=priority, catalog=SYSTEM.rows)
 
     def request(self, request_id: UUID) -> tuple[Request, list[Attempt]]:
         with self.db.connect() as connection:

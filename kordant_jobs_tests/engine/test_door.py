@@ -371,7 +371,7 @@ def submitted_and_started(door: Door, run: dg.DagsterRun, sword: Sword, engines:
     except Killed:
         return False
     finally:
-        del door.note  # type: ignore[attr-defined]
+        del door.note
         if held:
             sword.away(*engines)
     return True

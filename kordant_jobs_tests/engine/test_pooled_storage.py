@@ -13,7 +13,7 @@ from dagster._core.events import EngineEventData
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.dagster_private import PooledEventLogStorage, PooledRunStorage
-from kordant_jobs.engine.launcher.warm_up import warm_up
+from kordant_jobs.engine.dagster_private.warm_up import warm_up
 from kordant_jobs.postgres import database
 from kordant_jobs_tests.conftest import copy_of, database_at
 

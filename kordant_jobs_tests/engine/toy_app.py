@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from kordant_jobs.app import engine_settings
@@ -30,21 +31,27 @@ class Chore(Payload):
         return {"ops": {"do_chore": {"config": one.model_dump()}}}
 
 
-CATALOG = (
-    JobRow(
-        name="chore",
-        alias="tests.chore",
-        purpose="tests",
-        started_by="tests",
-        payload=Chore,
-        partitions=("premium",),
-        timeout_s=60,
-        cpu_s=60,
-        memory_mb=2048,
-        concurrency=4,
-        retries=RetryPolicy(backoff=Backoff.FIXED, first_s=0.5, jitter=0.0),
-    ),
+class Errand(Chore):
+    """As Chore, for the job of which one runs at a time."""
+
+    job: ClassVar[str] = "errand"
+
+
+CHORE = JobRow(
+    name="chore",
+    alias="tests.chore",
+    purpose="tests",
+    started_by="tests",
+    payload=Chore,
+    partitions=("premium",),
+    timeout_s=300,
+    cpu_s=60,
+    memory_mb=2048,
+    concurrency=4,
+    retries=RetryPolicy(backoff=Backoff.FIXED, first_s=0.5, jitter=0.0),
 )
+ERRAND = replace(CHORE, name=Errand.job, alias="tests.errand", payload=Errand, concurrency=1)
+CATALOG = (CHORE, ERRAND)
 
 SYSTEM = System(
     app="kordant_jobs_tests.engine.toy_app",

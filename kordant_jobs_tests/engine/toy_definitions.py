@@ -80,7 +80,7 @@ def chore_graph() -> None:
     sum_up(do_chore())
 
 
-@dg.daily_partitioned_config(start_date="2026-11-01")
+@dg.daily_partitioned_config(start_date="2025-01-01")
 def of_day(start: Any, end: Any) -> dict[str, Any]:
     """The day as a number."""
     return {"ops": {"do_chore": {"config": {"number": start.day * 2}}}}
@@ -90,19 +90,34 @@ chore = chore_graph.to_job(name="chore")
 chore_premium = chore_graph.to_job(name="chore_premium", config=of_day)
 
 
-@dg.sensor(job=chore, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
+errand = chore_graph.to_job(name="errand")
+errand_premium = chore_graph.to_job(name="errand_premium", config=of_day)
+
+
+@dg.schedule(job=errand, cron_schedule="* * * * *")
+def errand_schedule(context: dg.ScheduleEvaluationContext) -> Any:
+    """A run a minute, once it is switched on."""
+    return dg.RunRequest(run_config={"ops": {"do_chore": {"config": {"number": 2}}}})
+
+
+@dg.sensor(jobs=[chore, errand], minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
 def chore_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> Any:
-    """A run a row of `toy_wishes`."""
+    """A run a row of `toy_wishes`; a number below 0 is an errand."""
     with db.connect() as connection:
         wishes = connection.execute(sa.text("SELECT number FROM toy_wishes")).scalars().all()
     return [
-        dg.RunRequest(run_key=str(number), run_config={"ops": {"do_chore": {"config": {"number": number}}}})
+        dg.RunRequest(
+            run_key=str(number),
+            job_name="chore" if number > 0 else "errand",
+            run_config={"ops": {"do_chore": {"config": {"number": number}}}},
+        )
         for number in wishes
     ]
 
 
 defs = dg.Definitions(
-    jobs=[chore, chore_premium],
+    jobs=[chore, chore_premium, errand, errand_premium],
+    schedules=[errand_schedule],
     sensors=[chore_sensor],
     resources={"db": database_resource(SYSTEM)},
     executor=dg.in_process_executor,

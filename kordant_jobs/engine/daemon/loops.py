@@ -9,7 +9,6 @@ from typing import Any
 
 from dagster import DagsterInstance
 
-from kordant_jobs.engine.daemon.wake import WAKES
 from kordant_jobs.engine.dagster_private.daemons import (
     BackfillDaemon,
     DaemonIterator,
@@ -20,6 +19,7 @@ from kordant_jobs.engine.dagster_private.daemons import (
     create_daemons_from_instance,
     look_early,
 )
+from kordant_jobs.engine.wakes import WAKES
 
 FALLBACK_S = 20.0
 """The longest wait of sensors and backfills. Only a net for a lost notification: a round without

@@ -25,7 +25,7 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.hosted_user_process import recon_job_from_origin
 
 from kordant_jobs.engine.dagster_private.event_log import PooledEventLogStorage
-from kordant_jobs.engine.launcher.warm_up import WARM_UP_TAG, warm_up
+from kordant_jobs.engine.dagster_private.warm_up import WARM_UP_TAG, warm_up
 from kordant_jobs.errors import SetupError
 
 

@@ -15,13 +15,18 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, QueuedRunCoor
 
 from kordant_jobs.engine.dagster_private import ConfigurableClassData, SubmitRunContext
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.given import LAUNCHED, UI, GivenRun, queue_run
+from kordant_jobs.engine.queue.given import LAUNCHED, PARENT_TAG, UI, GivenRun, queue_run
 from kordant_jobs.engine.store import given_runs
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres import database
 
 NOT_BEGUN = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED)
+
+
+def tags_of(run: DagsterRun) -> dict[str, str]:
+    """The run's tags, with the run that it repeats among them: not every client of Dagster's sets that one."""
+    return {**run.tags, **({PARENT_TAG: run.parent_run_id} if run.parent_run_id else {})}
 
 
 class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
@@ -78,7 +83,7 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
             run_id=run.run_id,
             job=run.job_name,
             config=run.run_config,
-            tags=run.tags,
+            tags=tags_of(run),
             by=by,
         )
         db = self._db()

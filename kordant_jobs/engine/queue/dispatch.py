@@ -18,11 +18,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.engine.jobs import JobRow, PartyRate
+from kordant_jobs.engine.listen import Listener
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.claim import Claim, claim
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.engine.queue.listen import Listener
 from kordant_jobs.engine.queue.orders import order_for, sort_out
 from kordant_jobs.engine.queue.pace import Pace, Step
 from kordant_jobs.engine.queue.retry_rules import Ended
@@ -74,7 +74,7 @@ class Dispatcher:
         self._pace = pace or Pace()
         self._rows = catalog
         self._parties = parties or {}
-        self._listener = Listener(db)
+        self._listener = Listener(db.url, [requests.CHANNEL])
         self._live: dict[UUID, str | None] = {}
         self._ends: deque[RunEnd] = deque()
         self._stopped: dict[str, bool] = {}
@@ -110,7 +110,7 @@ class Dispatcher:
                     told = self._listener.wait(self._sleep_s(step))
                     if told:  # perhaps of a lease that another process took: the next tick but one knows it
                         self._calm_at = time.monotonic() + 2 * self._pace.tick_s
-                    if requests.CANCELLED in told:
+                    if any(one.word == requests.CANCELLED for one in told):
                         self._next_tick = self._next_intake = 0.0
             except (DBAPIError, DatabaseUnavailable) as error:
                 if isinstance(error, DBAPIError) and not _lost_database(error):

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.engine.store import history, requests
 from kordant_jobs.engine.store.tables import idempotency_keys
-from kordant_jobs.engine.system import EngineSettings
+from kordant_jobs.engine.system import EngineSettings, Prunable
 from kordant_jobs.postgres.schema import DAGSTER_SCHEMA, SCHEMA
 
 BULK = 10_000
@@ -52,18 +52,6 @@ class Keep:
         return cls(
             done_days=settings.keep_done_days, dead_days=settings.keep_failed_days, tick_days=settings.keep_tick_days
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prunable:
-    """A table of the application that is pruned with the rest, after `keep.done_days`.
-
-    `count` says how many rows are older than a moment; `delete` takes at most so many of them, and says how many.
-    """
-
-    name: str
-    count: Callable[[Connection, datetime], int]
-    delete: Callable[[Connection, datetime, int], int]
 
 
 @dataclass(frozen=True, kw_only=True)

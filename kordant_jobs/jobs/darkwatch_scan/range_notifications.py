@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from kordant_jobs.catalog import enqueue
 from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.domain.payloads import DarkwatchScan
-from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine import Priority
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.darkwatch import new_data
 from kordant_jobs.store.people.keyring import Keyring

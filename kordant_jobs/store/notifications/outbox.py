@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category, Held, Mode
-from kordant_jobs.engine.store import leases
+from kordant_jobs.engine import leases
 
 
 @dataclass(frozen=True, kw_only=True)

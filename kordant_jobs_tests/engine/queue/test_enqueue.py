@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from kordant_jobs.engine.listen import Heard, Listener
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many, enqueue_named
-from kordant_jobs.engine.queue.listen import Listener
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store.arrivals import Merge
-from kordant_jobs.engine.store.requests import Filter, find, get
+from kordant_jobs.engine.store.requests import CHANNEL, Filter, find, get
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.lab.engine import FakeClock, drain, statuses
 from kordant_jobs_tests.engine.queue.toys import Toy, catalog
@@ -35,7 +35,7 @@ def count(db: Engine) -> int:
 
 
 def test_a_rollback_queues_nothing_and_wakes_nobody(queue: Engine) -> None:
-    listener = Listener(queue)
+    listener = Listener(queue.url, [CHANNEL])
     listener.open()
     with queue.connect() as connection:
         enqueue(connection, Toy(), requested_by="test", idempotency_key="k", catalog=ROWS)
@@ -44,7 +44,7 @@ def test_a_rollback_queues_nothing_and_wakes_nobody(queue: Engine) -> None:
     assert count(queue) == 0
     assert listener.wait(0.05) == set()
     put(queue, idempotency_key="k")
-    assert listener.wait(5) == {"toy"}
+    assert listener.wait(5) == {Heard(CHANNEL, "toy")}
     listener.close()
 
 
