@@ -19,7 +19,7 @@ from kordant_jobs_tests.conftest import copy_of, database_at
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
 from kordant_jobs_tests.engine.toy_app import SYSTEM
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # half a minute to start: `pytest -m slow …/engine`
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a whole system, with kills
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,7 @@ def test_a_queued_request_becomes_an_ordinary_run_with_figures(system: System) -
     assert system.run(one.run_id)["tags"]["kordant/request_id"] == str(one.id)
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_a_retry_is_linked_to_its_parent_and_root(system: System, tmp_path: Path) -> None:
     one, (failed, done) = system.ended(system.enqueue(number=101, how="fail once", folder=str(tmp_path)))
     assert (failed.outcome, failed.cause, done.outcome) == (Outcome.FAILURE, Cause.EXCEPTION, Outcome.PARTIAL)
@@ -67,6 +68,7 @@ def test_a_retry_is_linked_to_its_parent_and_root(system: System, tmp_path: Path
     assert one.root_run_id == failed.run_id
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_a_permanent_error_is_dead_at_once(system: System) -> None:
     one, (only,) = system.ended(system.enqueue(how="permanent"))
     assert (one.status, only.outcome) == (RequestStatus.DEAD, Outcome.FAILURE)
@@ -117,6 +119,7 @@ def test_a_backfill_of_three_partitions_has_three(system: System) -> None:
     assert {4, 6, 8} <= set(system.effects())
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_dagster_job_execute_has_its_request(system: System) -> None:
     done = system.dagster("job", "execute", "-m", SYSTEM.definitions, "-j", "chore")
     assert done.returncode == 0, done.stderr
@@ -135,6 +138,7 @@ def test_terminate_in_the_ui_cancels_run_and_request(system: System, tmp_path: P
     assert system.ended(one.id)[0].status is RequestStatus.CANCELLED
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_a_cancelled_request_is_stopped_after_the_grace(system: System, tmp_path: Path) -> None:
     request_id = system.enqueue(how="wait", folder=str(tmp_path))
     until((tmp_path / "runs").exists)
@@ -169,6 +173,7 @@ def test_a_worker_paused_for_longer_than_its_lease_writes_nothing_when_it_wakes(
     assert system.effects().count(122) == 1
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_work_that_ended_while_no_daemon_was_there_is_not_done_again(system: System, tmp_path: Path) -> None:
     request_id = system.enqueue(number=124, how="wait", folder=str(tmp_path))
     worker_of(tmp_path)

@@ -30,8 +30,6 @@ from kordant_jobs.lab.engine import Handler, InlineRuns, Work, statuses
 from kordant_jobs_tests.engine.queue.ledger_worker import ROWS
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog
 
-pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`
-
 LONG_SLEEP = Pace(idle_s=60.0)
 
 
@@ -196,6 +194,7 @@ def test_a_paused_run_is_given_to_another_and_can_write_nothing_when_it_wakes(qu
 
 
 @pytest.mark.parametrize(("word", "times", "code"), [("kill", 6, "-9"), ("term", 20, "0")])
+@pytest.mark.slow  # minutes of kills
 def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_ended_again_and_again(
     queue: Engine, database_url: str, word: str, times: int, code: str
 ) -> None:
