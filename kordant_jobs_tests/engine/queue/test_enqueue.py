@@ -63,6 +63,45 @@ def test_a_key_with_another_payload_is_refused(queue: Engine) -> None:
         put(queue, 2, idempotency_key="k")
 
 
+def test_a_key_belongs_to_its_tenant_and_caller(queue: Engine) -> None:
+    whose = [("a", "api:1"), ("b", "api:1"), ("a", "api:2"), (None, "api:1")]
+    with queue.begin() as connection:
+        ids = [
+            enqueue(connection, Toy(), requested_by=by, tenant=tenant, idempotency_key="k", catalog=ROWS)
+            for tenant, by in (*whose, *whose)
+        ]
+    assert len(set(ids)) == 4
+    assert ids[:4] == ids[4:]
+
+
+def test_ten_thousand_by_copy_know_their_own_keys_only(queue: Engine) -> None:
+    items = [Item(payload=Toy(number=n), idempotency_key="k", tenant=tenant) for n, tenant in enumerate("aab")]
+    with queue.begin() as connection:
+        assert enqueue_many(connection, items, requested_by="test", catalog=ROWS) == 2
+        assert enqueue_many(connection, items, requested_by="other", catalog=ROWS) == 2
+
+
+def test_a_key_whose_request_is_dead_is_refused_with_its_name(queue: Engine, clock: FakeClock) -> None:
+    def fail(work: object) -> None:
+        raise PermanentError("never")
+
+    dead = put(queue, idempotency_key="k", now=clock.now(), window=timedelta(days=3650))
+    drain(queue, {"toy": fail}, clock, catalog=ROWS)
+    with pytest.raises(PermanentError, match=f"belongs to request {dead}, which is dead. Replay it"):
+        put(queue, idempotency_key="k", now=clock.now())
+    same = "'toy', '{\"number\": 0}', idempotency_key => 'k', requested_by => 'test'"
+    with pytest.raises(DBAPIError, match=f"belongs to request {dead}, which is dead"), queue.begin() as connection:
+        connection.execute(sa.text(f"SELECT kordant.enqueue_job({same})"))
+
+
+def test_a_key_that_is_longer_than_a_kilobyte_is_refused_with_its_length(queue: Engine) -> None:
+    put(queue, idempotency_key="k" * 1024)
+    with pytest.raises(PermanentError, match="has 1026 bytes, and may have 1024: send a hash of it"):
+        put(queue, idempotency_key="\N{LATIN SMALL LETTER E WITH ACUTE}" * 513)
+    with pytest.raises(DBAPIError, match="has 1025 bytes, and may have 1024"), queue.begin() as connection:
+        connection.execute(sa.text("SELECT kordant.enqueue_job('toy', idempotency_key => repeat('k', 1025))"))
+
+
 def test_sixteen_that_race_with_one_key_make_one_request(queue: Engine) -> None:
     ids: list[UUID] = []
     start = threading.Barrier(16)
