@@ -8,7 +8,7 @@ from importlib import import_module
 import dagster as dg
 
 from kordant_jobs.catalog import CATALOG, SCHEDULES
-from kordant_jobs.engine.sharded_job import Jobs
+from kordant_jobs.engine import Jobs
 from kordant_jobs.resources import RESOURCES
 from kordant_jobs.triggers import breaches, sensors
 from kordant_jobs.triggers.keeper import schedule_keeper

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from sqlalchemy import Engine
 
 from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus, open_corpus
@@ -16,8 +15,8 @@ from kordant_jobs.adapters.messengers import Messengers, open_messengers
 from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
-from kordant_jobs.engine.run_side import database_of_run
-from kordant_jobs.errors import SettingsError
+from kordant_jobs.app import SYSTEM
+from kordant_jobs.engine import database_resource
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
 from kordant_jobs.ports import BreachCatalogue, BreachFeed, MailTransport, ReportStorage
 from kordant_jobs.postgres import database
@@ -25,24 +24,7 @@ from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.server import open_keyring
 
-
-@dg.resource(description="Our Postgres (KORDANT_DATABASE_URL).")
-def db(context: dg.InitResourceContext) -> Iterator[Engine]:
-    """The process's engine on our schema: a sensor's next tick, and a run in a warm process, find it connected.
-    While a run has it, it is fenced: see `engine.run_side`.
-
-    Raises:
-        SettingsError: KORDANT_DATABASE_URL is unset in this process.
-        LeaseLost: the run's work was given to another one.
-    """
-    url = load_settings().database_url
-    if url is None:
-        raise SettingsError(
-            "KORDANT_DATABASE_URL is unset. Start through `python3 -m kordant_jobs up`, or run a Dagster command as "
-            "`python3 -m kordant_jobs dagster …`, which sets it."
-        )
-    with database_of_run(database.shared_engine(url.get_secret_value()), context.run, context.instance) as engine:
-        yield engine
+db = database_resource(SYSTEM)
 
 
 @dg.resource(

@@ -17,8 +17,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kordant_jobs.bootstrap.state import state_dir
 from kordant_jobs.errors import SettingsError
 
-OUR_DEFINITIONS = "kordant_jobs.definitions"
-
 
 class Settings(BaseSettings):
     """The settings of one process, frozen. Paths default to folders below the state folder."""
@@ -130,7 +128,6 @@ class Settings(BaseSettings):
         "warm" if sys.platform == "linux" else "stock",
         description="How runs start: forked from a warm process, with the queue (Linux), or as Dagster does.",
     )
-    definitions_module: str = Field(OUR_DEFINITIONS, description="The module that Dagster loads.")
     lease_s: float = Field(
         15.0, ge=1, description="How long a run may be silent (paused, cut off) before its work is given to another."
     )

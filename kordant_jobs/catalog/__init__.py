@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 
+from kordant_jobs import engine
 from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cron import Fold
 from kordant_jobs.domain.schedules.rows import NIGHT, Cadence, Overlap, ScheduleRow
-from kordant_jobs.engine.jobs import JobRow, PartyRate, rate_of_rpm
+from kordant_jobs.engine import JobRow, PartyRate, rate_of_rpm
 
 _MODULES = [
     import_module(f"{__name__}.{found.name}")
@@ -26,6 +28,15 @@ _MODULES = [
 CATALOG: tuple[JobRow, ...] = tuple(module.ROW for module in _MODULES)
 
 BY_NAME = {row.name: row for row in CATALOG}
+
+enqueue = partial(engine.enqueue, catalog=BY_NAME)
+"""Queue a request of one of these jobs, in the caller's transaction."""
+enqueue_named = partial(engine.enqueue_named, catalog=BY_NAME)
+"""As `enqueue`, by the job's name or alias and with plain JSON."""
+enqueue_many = partial(engine.enqueue_many, catalog=BY_NAME)
+"""As `enqueue`, for many requests of one job."""
+job_row = partial(engine.job_row, catalog=BY_NAME)
+"""The row of a job by its name or alias."""
 
 
 def _coming(job: str, cron: str, time_zone: str = "UTC", *, fold: Fold = Fold.ONCE) -> ScheduleRow:

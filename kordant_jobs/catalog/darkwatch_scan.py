@@ -9,8 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.rows import NIGHT, Cadence, ScheduleRow
-from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.payload import Payload
+from kordant_jobs.engine import JobRow, Payload
 
 
 class DarkwatchScan(Payload):

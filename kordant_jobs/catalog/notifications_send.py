@@ -9,9 +9,7 @@ from pydantic import Field
 
 from kordant_jobs.domain.schedules.cron import Fold
 from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
-from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.payload import MergeRule, Payload
-from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine import JobRow, MergeRule, Payload, Priority
 
 
 class NotificationsSend(Payload):

@@ -11,9 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.reports.periods import last_ended
 from kordant_jobs.domain.schedules.rows import Anchor, Cadence, CatchUp, Overlap, ScheduleRow
-from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.payload import Payload
-from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine import JobRow, Payload, Priority
 
 
 class ReportsGenerate(Payload):

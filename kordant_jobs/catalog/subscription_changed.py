@@ -8,9 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.payload import MergeRule, Payload, union
-from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine import JobRow, MergeRule, Payload, Priority, union
 
 
 class SubscriptionChanged(Payload):

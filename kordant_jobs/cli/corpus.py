@@ -41,7 +41,7 @@ def corpus_ingest(as_json: AsJson = False) -> None:
     from kordant_jobs.adapters.dumps import DumpLimits
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-    from kordant_jobs.engine.store.progress import Progress
+    from kordant_jobs.engine import Progress
     from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dropped
     from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion
     from kordant_jobs.store.darkwatch import dumps

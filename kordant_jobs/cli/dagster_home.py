@@ -15,18 +15,20 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from kordant_jobs.app import SYSTEM
 from kordant_jobs.bootstrap.kept import last_words, rotate
+from kordant_jobs.engine import System
 from kordant_jobs.errors import PermanentError
 
 _TABLES = {"alembic_version", "runs", "event_logs", "job_ticks", "kvs", "daemon_heartbeats"}
 """One or more of each of Dagster's storages (run, event log, schedule)."""
 
 
-def prepare_dagster_home(checkout: Path, state_dir: Path) -> Path:
-    """DAGSTER_HOME of this state folder, with the checkout's dagster.yaml of today in it."""
+def prepare_dagster_home(checkout: Path, state_dir: Path, system: System = SYSTEM) -> Path:
+    """DAGSTER_HOME of this state folder, with today's dagster.yaml of the checkout, for the classes of `system`."""
     home = state_dir / "dagster"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wanted = (checkout / "dagster.yaml").read_bytes()
+    wanted = (checkout / "dagster.yaml").read_bytes().replace(SYSTEM.instance.encode(), system.instance.encode())
     target = home / "dagster.yaml"
     if not target.exists() or target.read_bytes() != wanted:
         fresh = home / f"dagster.yaml.{os.getpid()}"

@@ -87,17 +87,15 @@ def db_prune(
 
     The daemon of `up` does the same every ten minutes, the stock one does not. Alerts, exposures and reports stay.
     """
-    from dataclasses import asdict
-
+    from kordant_jobs.app import SYSTEM
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.engine.queue.clock import DatabaseClock
-    from kordant_jobs.engine.queue.retention import Keep, prune
+    from kordant_jobs.engine import operate
 
     with open_session() as session:
         files = session.settings.state_dir / "dagster" / "storage"
-        now, keep = DatabaseClock(session.db).now(), Keep.of(session.settings)
-        pruned = prune(session.db, now=now, keep=keep, run_files=files, dry_run=dry_run)
-    facts = {"dry_run": dry_run, **asdict(pruned)}
+        now, keep = operate.DatabaseClock(session.db).now(), operate.Keep.of(SYSTEM.settings())
+        pruned = operate.prune(session.db, now=now, keep=keep, more=SYSTEM.prunable, run_files=files, dry_run=dry_run)
+    facts = {"dry_run": dry_run, **pruned.counts}
     print_json(facts) if as_json else print_facts(facts)
 
 

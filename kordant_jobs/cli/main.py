@@ -33,6 +33,7 @@ GROUPS = {
         where="kordant_jobs.cli.forecast:schedules_app", help="The price list: what runs when, for whom."
     ),
     "enqueue": Lazy(where="kordant_jobs.cli.queue:enqueue", help="Queue a request of a job; `up` starts it at once."),
+    "jobs": Lazy(where="kordant_jobs.cli.jobs:jobs_app", help="Jobs: what there is, and which are paused."),
     "requests": Lazy(where="kordant_jobs.cli.queue:requests_app", help="Requests: what waits, runs and has ended."),
     "dead": Lazy(where="kordant_jobs.cli.queue:dead_app", help="Dead letters: requests whose last attempt failed."),
     "notifications": Lazy(

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kordant_jobs.app import SYSTEM
 from kordant_jobs.cli.readiness import HOST
+from kordant_jobs.engine import System
 from kordant_jobs.settings import load_settings
 
 
@@ -14,8 +16,7 @@ from kordant_jobs.settings import load_settings
 class StackConfig:
     """What to run, and with which environment: KORDANT_DAGSTER_URL and all of ours must be in `environ`.
 
-    `web_port` is the wanted one; the next free one is taken when it is not. KORDANT_DEFINITIONS_MODULE names
-    the module that Dagster loads, when it is not `kordant_jobs.definitions`. `public_port` is that of the pages behind
+    `web_port` is the wanted one; the next free one is taken when it is not. `public_port` is that of the pages behind
     KORDANT_PUBLIC_URL; a proxy leads to it, so no other is taken. None: they are not served.
     """
 
@@ -26,6 +27,7 @@ class StackConfig:
     webserver: bool = True
     daemon: bool = True
     public_port: int | None = None
+    system: System = SYSTEM
 
     @property
     def warm(self) -> bool:
@@ -38,16 +40,19 @@ class StackConfig:
 
     def code_server(self, socket: Path | None) -> list[str]:
         """What Python is told to run the code server. `code-server start`, not `api grpc`: it reloads the code."""
-        module = self.environ.get("KORDANT_DEFINITIONS_MODULE", "kordant_jobs.definitions")
-        serve = ["-m", "kordant_jobs.engine.dagster_private.code_server", "code-server", "start"]
+        serve = ["-m", self.system.app, "code-server", "code-server", "start"]
         place = ["--location-name", "kordant_jobs", "--use-python-environment-entry-point"]
-        return [*serve, "--socket", str(socket), "-m", module, *place]
+        return [*serve, "--socket", str(socket), "-m", self.system.definitions, *place]
 
     def daemon_command(self) -> list[str]:
         """What Python is told to run the daemon: ours, or without a warm process Dagster's."""
         if self.warm:
-            return ["-m", "kordant_jobs.engine.daemon", "-w", self._workspace]
+            return ["-m", self.system.app, "daemon", self._workspace]
         return ["-m", "dagster._daemon", "run", "-w", self._workspace]
+
+    def warm_command(self) -> list[str]:
+        """What Python is told to run the warm process."""
+        return ["-m", self.system.app, "warm"]
 
     def webserver_command(self, port: int) -> list[str]:
         """What Python is told to run Dagster's webserver."""

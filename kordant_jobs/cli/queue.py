@@ -13,12 +13,9 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection
 
+from kordant_jobs.catalog import enqueue_named, job_row
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
-from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.enqueue import enqueue_named, job_row
-from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
-from kordant_jobs.engine.store import requests as store
-from kordant_jobs.engine.store.requests import Filter, Request
+from kordant_jobs.engine import Cause, Filter, Priority, Request, RequestStatus, operate
 from kordant_jobs.errors import SettingsError
 
 requests_app = typer.Typer(help="Requests: what waits, runs and has ended.", no_args_is_help=True)
@@ -110,11 +107,12 @@ def _print_requests(found: Sequence[Request], *, as_json: bool) -> None:
         print_json([_shown(one) for one in found])
         return
     print_table(
-        ["id", "job", "state", "priority", "due (UTC)", "try", "progress", "run", "cause", "error"],
+        ["id", "job", "by", "state", "priority", "due (UTC)", "try", "progress", "run", "cause", "error"],
         [
             (
                 one.id,
                 one.job,
+                one.requested_by,
                 "partial" if one.partial else one.status.value,
                 one.priority.word,
                 f"{one.run_at.astimezone(UTC):%m-%d %H:%M}",
@@ -189,7 +187,7 @@ def requests_list(
 
     where = _filter(job=job, status=status, entity=entity)
     with open_session() as session, session.db.connect() as connection:
-        found = store.find(connection, where, limit=limit)
+        found = operate.find(connection, where, limit=limit)
     _print_requests(found, as_json=as_json)
 
 
@@ -251,7 +249,7 @@ def dead_list(
 
     where = _filter(job=job, cause=cause, error=error, older_than_days=older_than_days, status="dead")
     with open_session() as session, session.db.connect() as connection:
-        found = store.find(connection, replace(where, acknowledged=False if unseen else None), limit=limit)
+        found = operate.find(connection, replace(where, acknowledged=False if unseen else None), limit=limit)
     _print_requests(found, as_json=as_json)
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sqlalchemy import Engine
 
 from kordant_jobs.cli.output import err
-from kordant_jobs.engine.store.progress import read_progress
+from kordant_jobs.engine import read_progress
 from kordant_jobs.errors import KordantError
 
 POLL_S = 0.2

@@ -27,7 +27,7 @@ from kordant_jobs.cli import readiness
 from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.readiness import HOST
-from kordant_jobs.engine.launcher.protocol import socket_path as warm_socket
+from kordant_jobs.engine import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.triggers import reloader
 
@@ -125,7 +125,7 @@ class Stack:
         """
         self.config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._claim_the_state()
-        home = prepare_dagster_home(self.config.checkout, self.config.state_dir)
+        home = prepare_dagster_home(self.config.checkout, self.config.state_dir, self.config.system)
         prepare_storage(home, self.environ, self.config.state_dir / "logs" / "dagster-storage.log")
         if url := self.config.environ.get("KORDANT_DATABASE_URL"):
             reloader.prepare(url, self.config.state_dir, self.say)
@@ -134,7 +134,7 @@ class Stack:
         self._launch("code-server", self.config.code_server(self._socket))
         if self.config.daemon:
             if self.config.warm:
-                self._launch("warm", ["-m", "kordant_jobs.engine.launcher.warm"])
+                self._launch("warm", self.config.warm_command())
             self._launch("daemon", self.config.daemon_command())
         if self.config.webserver:
             self._port = readiness.free_port(self.config.web_port)

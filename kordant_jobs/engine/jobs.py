@@ -102,3 +102,12 @@ def rate_of_rpm(requests_per_minute: int, burst: int | None = None) -> PartyRate
     """
     burst = burst or max(1, requests_per_minute // 20)
     return PartyRate(per_s=max(requests_per_minute - burst, 1) / 60, burst=burst)
+
+
+def limit_tags(row: JobRow) -> dict[str, str]:
+    """The tags that bound a run of this job, over its whole process tree."""
+    return {
+        "kordant/limit_wall_s": f"{row.timeout_s:g}",
+        "kordant/limit_cpu_s": f"{row.cpu_s:g}",
+        "kordant/limit_memory_mb": str(row.memory_mb),
+    }

@@ -1,9 +1,9 @@
 """What a run owes the queue, however it came: a request, a lease, fenced writes, and its end told at once.
 
-`database_of_run` is the one way by which a run's ops get our database. A run that the queue ordered adopts its lease;
-for any other one (UI, sensor, schedule, backfill, `dagster job execute`; warm launcher or Dagster's own) a request is
-made. From then on every transaction on that engine proves that the lease is still held, so that a run which was
-declared lost can write nothing, and the run's last event is its request's end.
+`database_of_run` is the one way by which a run's ops get our database. A run that was claimed adopts its lease; for one
+that passed no queue of ours (`dagster job execute`, or any with Dagster's own coordinator) a request is made. From then
+on every transaction on that engine proves that the lease is still held, so that a run which was declared lost can write
+nothing, and the run's last event is its request's end.
 """
 
 from __future__ import annotations
@@ -16,26 +16,35 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
-from uuid import UUID
 
 import psycopg2
 import sqlalchemy as sa
-from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun
+from dagster import (
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    DagsterRun,
+    InitResourceContext,
+    ResourceDefinition,
+)
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.engine.job_rows import job_of
+from kordant_jobs.engine.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.launcher.failure import Failure, failure_of, failure_of_run
-from kordant_jobs.engine.op_body import ITEMS_FAILED
+from kordant_jobs.engine.ops import ITEMS_FAILED
 from kordant_jobs.engine.queue import outcomes, work
 from kordant_jobs.engine.queue.clock import DatabaseClock
+from kordant_jobs.engine.queue.given import EXECUTED, PARENT_TAG, PARTITION_TAG, way_in
 from kordant_jobs.engine.queue.recorded import AsStarted, payload_of_run
+from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import RunEnd
-from kordant_jobs.engine.store import leases, requests
+from kordant_jobs.engine.store import attempts, leases, requests
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
+from kordant_jobs.engine.system import System
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.postgres import database
 from kordant_jobs.postgres.database import saying_what_failed
-from kordant_jobs.settings import load_settings
 
 log = logging.getLogger(__name__)
 
@@ -49,28 +58,42 @@ _OVER: set[str] = set()
 """Runs that ended in this process: `dagster job execute` makes their resources once more, to show the results."""
 
 _UNFENCED = "kordant_unfenced"
-_STARTED_BY = (
-    ("dagster/schedule_name", "schedule"),
-    ("dagster/sensor_name", "sensor"),
-    ("dagster/backfill", "backfill"),
-    ("dagster/parent_run_id", "repeats"),
-)
-"""Tags by which Dagster says who started a run."""
+
+
+def database_resource(system: System) -> ResourceDefinition:
+    """The resource by which a job's ops get our Postgres: the process's own engine, fenced while a run has it.
+
+    A sensor's next tick, and a run in a warm process, find it connected.
+    """
+
+    def resource(context: InitResourceContext) -> Iterator[Engine]:
+        url = system.settings().database_url
+        if url is None:
+            raise SettingsError(
+                "KORDANT_DATABASE_URL is unset. Start through `python3 -m kordant_jobs up`, or run a Dagster command "
+                "as `python3 -m kordant_jobs dagster …`, which sets it."
+            )
+        with database_of_run(system, database.shared_engine(url), context.run, context.instance) as engine:
+            yield engine
+
+    return ResourceDefinition(resource, description="Our Postgres (KORDANT_DATABASE_URL).")
 
 
 @contextmanager
-def database_of_run(db: Engine, run: DagsterRun | None, instance: DagsterInstance | None) -> Iterator[Engine]:
+def database_of_run(
+    system: System, db: Engine, run: DagsterRun | None, instance: DagsterInstance | None
+) -> Iterator[Engine]:
     """`db` as the ops of a run may use it. What is no run of a job of the catalogue (a sensor, say) gets it as it is.
 
     Raises:
         LeaseLost: the run's work was given to another one; it must end without doing anything.
         DatabaseUnavailable: Postgres is away.
     """
-    row = None if run is None or run.run_id in _OVER else job_of(run.job_name)
+    row = None if run is None or run.run_id in _OVER else system.job_of(run.job_name)
     if run is None or instance is None or row is None:
         yield db
         return
-    side = RunSide(db, run, instance, row)
+    side = RunSide(db, run, instance, row, ttl_s=system.settings().lease_s)
     try:
         side.begin()
         yield db
@@ -81,14 +104,14 @@ def database_of_run(db: Engine, run: DagsterRun | None, instance: DagsterInstanc
 class RunSide:
     """One run in the process that executes it."""
 
-    def __init__(self, db: Engine, run: DagsterRun, instance: DagsterInstance, row: JobRow) -> None:
+    def __init__(self, db: Engine, run: DagsterRun, instance: DagsterInstance, row: JobRow, *, ttl_s: float) -> None:
         self._db = db
         self._unfenced = db.execution_options(**{_UNFENCED: True})
         self._run = run
         self._instance = instance
         self._row = row
         self._clock = DatabaseClock(self._unfenced)
-        self._ttl_s = load_settings().lease_s
+        self._ttl_s = ttl_s
         self._listening: list[tuple[str, Callable[..., None]]] = []
         self._heartbeat: work.Heartbeat | None = None
         self._failure: Failure | None = None
@@ -121,37 +144,39 @@ class RunSide:
             self._heartbeat.stop_in(LAST_EVENT_WITHIN_S)
 
     def _own_lease(self) -> Lease | None:
-        """The lease that this very run was ordered under, adopted; None when nobody ordered it."""
-        if self._run.tags.get(work.RUN_TAG) != self._run.run_id:
-            return None
-        lease = work.lease_from_tags(self._row.name, self._run.tags)
-        if lease is not None:
-            with self._unfenced.begin() as connection:
-                work.adopt(connection, lease, run_id=self._run.run_id, now=self._clock.now(), ttl_s=self._ttl_s)
+        """The lease that this run was claimed under, adopted; None when it passed no queue of ours.
+
+        Raises:
+            LeaseLost: it was claimed, and its work was given back since.
+        """
+        with self._unfenced.begin() as connection:
+            lease = attempts.adopt(connection, self._run.run_id, now=self._clock.now(), ttl_s=self._ttl_s)
+            if lease is None and attempts.was_claimed(connection, self._run.run_id):
+                raise LeaseLost(
+                    f"run {self._run.run_id} came too late: its work was given back to the queue. "
+                    "End without doing anything."
+                )
         return lease
 
     def _recorded(self) -> Lease:
-        tags = self._run.tags
         started = AsStarted(
             job=self._run.job_name,
             config=dict(self._run.run_config),
-            partition_key=tags.get("dagster/partition"),
+            partition_key=self._run.tags.get(PARTITION_TAG),
         )
-        repeats = tags.get(work.LEASE_TAG)
         with self._unfenced.begin() as connection:
             lease, ids = work.record_run(
                 connection,
                 self._row,
                 payload_of_run(self._row, started),
                 run_id=self._run.run_id,
-                requested_by=_started_by(self._run),
+                requested_by=way_in(self._run.tags) or EXECUTED,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
-                follows=UUID(repeats) if repeats else None,
+                follows=self._run.parent_run_id or self._run.tags.get(PARENT_TAG),
                 clock=self._clock,
                 ttl_s=self._ttl_s,
             )
-        own = {work.RUN_TAG: self._run.run_id, work.REQUESTS_TAG: str(len(ids)), work.REQUEST_TAG: str(ids[0])}
-        self._instance.add_run_tags(self._run.run_id, {**work.lease_tags(lease), **own})
+        self._instance.add_run_tags(self._run.run_id, {REQUESTS_TAG: str(len(ids)), REQUEST_TAG: str(ids[0])})
         return lease
 
     def _heard(self, entry: Any) -> None:
@@ -206,14 +231,12 @@ class RunSide:
                 now = self._clock.now()
                 outcomes.run_ended(connection, end, rows, now=now, summary=self._figures or None, items_failed=failed)
                 requests.notify(connection, "ended")
+                if (way_in(self._run.tags) or "").startswith("sensor:"):
+                    requests.wake_sensors(connection)  # what came meanwhile waits for this end
         except sa.exc.SQLAlchemyError as error:
             log.warning("the end of run %s is left to the daemon (%s)", end.run_id, type(error).__name__)
         finally:
             self._db.dispose()
-
-
-def _started_by(run: DagsterRun) -> str:
-    return next((f"{word}:{run.tags[tag]}" for tag, word in _STARTED_BY if tag in run.tags), "dagster")
 
 
 def _named(name: str) -> Callable[..., None]:

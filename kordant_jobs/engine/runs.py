@@ -9,15 +9,18 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class RunOrder:
-    """One run to start. Config and tags carry ids, never people.
+    """One run to start, under an id that was chosen when its requests were claimed. Config and tags carry ids, never
+    people. `is_there`: Dagster made the run, and it waits; config, partition and parents are then its own.
 
     The tags `kordant/limit_wall_s`, `kordant/limit_cpu_s` and `kordant/limit_memory_mb` bound the run's whole
     process tree. A retry names its parent and root run, so that Dagster's UI groups them.
     """
 
+    run_id: str
     job: str
     run_config: Mapping[str, Any]
     tags: Mapping[str, str]
+    is_there: bool = False
     parent_run_id: str | None = None
     root_run_id: str | None = None
     partition_key: str | None = None
@@ -50,6 +53,24 @@ class RunEnd:
     permanent: bool
 
 
+def canceled_run(run_id: str) -> RunEnd:
+    """The end of a run that never began."""
+    return RunEnd(
+        run_id=run_id,
+        outcome=CANCELED,
+        cause=None,
+        cpu_s=0.0,
+        peak_memory_mb=0.0,
+        error=None,
+        retry_after_s=None,
+        permanent=False,
+    )
+
+
+class RunIsOver(Exception):
+    """The run that waited to be started needs none any more."""
+
+
 class RunStarter(Protocol):
     """Starts and stops runs."""
 
@@ -57,12 +78,13 @@ class RunStarter(Protocol):
         """Whether runs can be started now; while not, requests stay in the queue untouched. Cheap: asked very often."""
         ...
 
-    def start(self, order: RunOrder) -> str:
-        """The id of a new run that a warm child has been given.
+    def start(self, order: RunOrder) -> None:
+        """Give the run to a warm child; it is made first unless it is there. Safe to repeat.
 
         Raises:
             TransientError: no warm process answers; nothing was started.
             PermanentError: there is no such job, or its config is not what the job takes.
+            RunIsOver: the run that should be there has ended meanwhile, or was deleted.
         """
         ...
 
@@ -73,6 +95,14 @@ class RunStarter(Protocol):
         Raises:
             TransientError: no warm process answers.
         """
+        ...
+
+
+class Intake(Protocol):
+    """Keeps the runs that Dagster made and our requests together."""
+
+    def look(self) -> int:
+        """Mend what came apart; how many runs that were."""
         ...
 
 

@@ -107,6 +107,7 @@ class InlineRuns:
     handlers: Mapping[str, Handler]
     clock: Clock
     threads: bool = False
+    lease_s: float = work.LEASE_S
     on_end: Callable[[], None] | None = None
     faults: Mapping[str, Sequence[Fault | None]] = field(default_factory=dict)
     orders: list[RunOrder] = field(default_factory=list)
@@ -120,7 +121,7 @@ class InlineRuns:
         """Always: nothing here goes away."""
         return True
 
-    def start(self, order: RunOrder) -> str:
+    def start(self, order: RunOrder) -> None:
         """Run the handler of the order's job.
 
         Raises:
@@ -128,17 +129,16 @@ class InlineRuns:
         """
         if order.job not in self.handlers:
             raise PermanentError(f"there is no handler for {order.job}; give one to InlineRuns.")
-        lease = work.lease_from_tags(order.job, order.tags)
-        assert lease is not None  # noqa: S101 - the dispatcher's orders have one
+        with self.db.begin() as connection:
+            lease = work.adopt(connection, order.run_id, now=self.clock.now(), ttl_s=self.lease_s)
         self.orders.append(order)
         due = self._due.get(order.job)
         fault = due.popleft() if due else None
-        one = Work(db=self.db, order=order, run_id=str(uuid4()), lease=lease, clock=self.clock)
+        one = Work(db=self.db, order=order, run_id=order.run_id, lease=lease, clock=self.clock)
         if self.threads:
             threading.Thread(target=self._execute, args=(one, fault), daemon=True).start()
         else:
             self._execute(one, fault)
-        return one.run_id
 
     def stop(self, run_id: str, *, cause: str) -> None:
         """Note it: a function cannot be stopped from outside."""
@@ -210,15 +210,19 @@ def run_now(
             raise PermanentError(f"there is no request {request_id}.")
         row = catalog[request.job]
         names = [f"job:{request.job}"]
-        (lease,) = leases.insert(connection, names, holder="inline", now=clock.now(), ttl_s=row.timeout_s)
+        run_id = str(uuid4())
+        (lease,) = leases.insert(
+            connection, names, holder="inline", now=clock.now(), ttl_s=row.timeout_s, run_ids=[run_id]
+        )
         attempts.start(connection, [(request_id, lease)], worker="inline", now=clock.now())
         order = RunOrder(
+            run_id=run_id,
             job=request.job,
             run_config=row.payload.run_config([row.payload.model_validate(request.payload)]),
-            tags=work.lease_tags(lease),
+            tags={},
         )
-        one = Work(db=db, order=order, run_id=str(uuid4()), lease=lease, clock=clock)
-        attempts.set_run(connection, lease.id, one.run_id)
+        one = Work(db=db, order=order, run_id=run_id, lease=lease, clock=clock)
+        work.adopt(connection, run_id, now=clock.now(), ttl_s=row.timeout_s)
     end = run_handler(handlers[request.job], one, fault)
     with db.begin() as connection:
         if end is not None:

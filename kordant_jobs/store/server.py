@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from kordant_jobs.catalog import CATALOG
-from kordant_jobs.engine.store import requests
+from kordant_jobs.engine import operate
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings
@@ -98,7 +98,7 @@ def prepare(server: Server, settings: Settings) -> tuple[Engine, Keyring, bool]:
     migrate.upgrade(engine)
     made = False
     with database.saying_what_failed(), engine.begin() as connection:
-        requests.sync_catalogue(connection, CATALOG)
+        operate.sync_catalogue(connection, CATALOG)
         known = connection.execute(sa.text("SELECT 1 FROM kordant.keyring_check")).scalar()
         if server.embedded and not known and not settings.key_is_given and not settings.key_file.exists():
             make_key_file(settings.key_file)

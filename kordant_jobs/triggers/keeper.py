@@ -16,7 +16,7 @@ from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers.orders import run_requests
-from kordant_jobs.triggers.schedules import make_room, unfinished
+from kordant_jobs.triggers.schedules import is_busy, stop_others
 from kordant_jobs.triggers.tick import KEEPER, Look, ToStart, overdue, take
 
 EVERY_S = 60
@@ -28,13 +28,7 @@ REMEMBERED = timedelta(days=1)
 """A start of the keeper's that no run came of for so long is given up."""
 
 
-def _busy(instance: dg.DagsterInstance, name: str) -> bool:
-    return bool(unfinished(instance, name))
-
-
-def keep(
-    db: Engine, instance: dg.DagsterInstance, cursor: int, *, everybody: bool = True
-) -> tuple[list[dg.RunRequest], int, int]:
+def keep(db: Engine, cursor: int, *, everybody: bool = True) -> tuple[list[dg.RunRequest], int, int]:
     """The runs that are owed, the new cursor, and how many rows of subscriptions were put right (with `everybody`).
 
     What was decided after `cursor` comes again until the cursor was stored: a crash in between loses nothing.
@@ -50,9 +44,9 @@ def keep(
         row = stored.row
         if overdue(stored, progress.get(row.key), now - GRACE):
             look = Look(key=row.key, source=f"{KEEPER} {now.isoformat()}")
-            taken = take(db, look, busy=partial(_busy, instance, row.name))
+            taken = take(db, look, busy=partial(is_busy, db, row.name))
             if taken.cancel_others:
-                make_room(instance, row.name)
+                stop_others(db, row.name)
     requests: list[dg.RunRequest] = []
     with db.connect() as connection:
         decided = schedule_progress.recorded(connection, after_id=cursor)
@@ -78,7 +72,7 @@ def schedule_keeper(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SensorResult | dg.SkipReason:
         before = int(context.cursor or 0)
         everybody = time.time() % EVERYBODY_EVERY_S < 1.5 * EVERY_S  # a round may come late
-        requests, cursor, righted = keep(db, context.instance, before, everybody=everybody)
+        requests, cursor, righted = keep(db, before, everybody=everybody)
         if righted:
             context.log.info(f"{righted} rows of subscriptions were not what they should be, and are now.")
         if not requests and cursor == before:

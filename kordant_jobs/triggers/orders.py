@@ -10,17 +10,12 @@ from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.domain.schedules.cadence import period_of
 from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow
-from kordant_jobs.engine.payload import Payload
-from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine import PRIORITY_TAG, SCHEDULE_TAG, Payload
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.triggers.tick import Served, ToStart
 
-SCHEDULE_TAG = "kordant/schedule"
 IDS_MAX = 10_000
 """Subscriptions that one run names: 400 kB of run config."""
-
-DAGSTER_PRIORITY = {Priority.CRITICAL: "10", Priority.HIGH: "5", Priority.NORMAL: "0", Priority.LOW: "-5"}
-"""Dagster's own queue takes the larger number first."""
 
 
 def _parts(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -65,15 +60,10 @@ def payloads(row: ScheduleRow, one: ToStart) -> list[Payload]:
 
 def run_requests(row: ScheduleRow, one: ToStart) -> list[dg.RunRequest]:
     """The runs of a start. Their keys are the same whenever the same start is looked at."""
-    limits = BY_NAME[row.job]
     tags = {
         SCHEDULE_TAG: row.name,
         "kordant/due_at": f"{one.start.due_at:%Y-%m-%dT%H:%MZ}",
-        "kordant/priority": row.priority.word,
-        "dagster/priority": DAGSTER_PRIORITY[row.priority],
-        "kordant/limit_wall_s": f"{limits.timeout_s:g}",
-        "kordant/limit_cpu_s": f"{limits.cpu_s:g}",
-        "kordant/limit_memory_mb": str(limits.memory_mb),
+        PRIORITY_TAG: row.priority.word,
         **({"kordant/tier": row.tier.value} if row.tier else {}),
     }
     days = "+".join(sorted({span.on.isoformat() for span in one.start.spans}))

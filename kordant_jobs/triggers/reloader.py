@@ -5,18 +5,16 @@ No Dagster is imported: the reload is asked of Dagster's webserver, which also s
 
 from __future__ import annotations
 
-import select
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2 names its class in lower case
 from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.engine import Listener
 from kordant_jobs.errors import KordantError, TransientError
 from kordant_jobs.postgres import database
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -73,6 +71,7 @@ class ScheduleReloader:
         self._graphql_url = graphql_url
         self._say = say
         self._stop = threading.Event()
+        self._listener = Listener(url, [scheduler_config.CHANNEL])
         self._thread = threading.Thread(target=self._run, name="kordant-schedules", daemon=True)
 
     def start(self) -> None:
@@ -82,44 +81,27 @@ class ScheduleReloader:
     def close(self) -> None:
         """Stop, once a reload that is on has ended."""
         self._stop.set()
+        self._listener.wake()
         self._thread.join(RELOAD_S)
+        self._listener.close()
 
     def _run(self) -> None:
         failures = 0
         db = database.create_engine(self._url, pool_size=1)
         while not self._stop.is_set():
-            connection: Connection | None = None
             try:
-                connection = psycopg2.connect(
-                    database.normal_url(self._url).set(drivername="postgresql").render_as_string(hide_password=False)
-                )
-                connection.autocommit = True
-                with connection.cursor() as cursor:
-                    cursor.execute(f"LISTEN {scheduler_config.CHANNEL}")
+                self._listener.open()
                 while not self._stop.is_set():
                     self._sync(db)
                     failures = 0
-                    self._wait(connection)
-            except (psycopg2.Error, SQLAlchemyError, httpx.HTTPError, KordantError, OSError, ValueError) as error:
+                    if self._listener.wait(POLL_S):
+                        self._stop.wait(SETTLE_S)
+            except (SQLAlchemyError, httpx.HTTPError, KordantError, OSError, ValueError) as error:
                 words = str(error) if isinstance(error, KordantError) else type(error).__name__
                 self._say(f"the changed schedules are not live yet ({words}); trying again")
                 self._stop.wait(RETRY_S[min(failures, len(RETRY_S) - 1)])
                 failures += 1
-            finally:
-                if connection is not None:
-                    connection.close()
         db.dispose()
-
-    def _wait(self, connection: Connection) -> None:
-        """Until something is notified, the net's time is up, or we are told to stop."""
-        waited = 0.0
-        while not self._stop.is_set() and waited < POLL_S:
-            if select.select([connection], [], [], 0.5)[0]:
-                self._stop.wait(SETTLE_S)
-                connection.poll()
-                connection.notifies.clear()
-                return
-            waited += 0.5
 
     def _sync(self, db: Engine) -> None:
         before = copy.read(self._folder)

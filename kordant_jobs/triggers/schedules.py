@@ -11,17 +11,11 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.engine import Filter, operate
 from kordant_jobs.settings import load_settings
 from kordant_jobs.triggers import copy
-from kordant_jobs.triggers.orders import SCHEDULE_TAG, run_requests
+from kordant_jobs.triggers.orders import run_requests
 from kordant_jobs.triggers.tick import Look, Taken, take
-
-UNFINISHED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-)
 
 
 def register_schedules(
@@ -37,24 +31,29 @@ def register_schedules(
     return [schedule_of(stored) for stored in rows if stored.row.job in jobs]
 
 
-def unfinished(instance: dg.DagsterInstance, name: str) -> list[str]:
-    """The runs of a schedule that have not ended."""
-    mine = dg.RunsFilter(tags={SCHEDULE_TAG: name}, statuses=list(UNFINISHED))
-    return [run.run_id for run in instance.get_runs(mine)]
+def asked_by(name: str) -> str:
+    """What the requests of a schedule say of who asked, whichever trigger made up for a tick."""
+    return f"schedule:{name}"
 
 
-def make_room(instance: dg.DagsterInstance, name: str) -> None:
-    """Stop the runs of a schedule that have not ended."""
-    for run_id in unfinished(instance, name):
-        instance.run_coordinator.cancel_run(run_id)
+def is_busy(db: Engine, name: str) -> bool:
+    """Whether a request of a schedule runs, or waits for its turn. One that waits for its next try holds nobody up."""
+    with db.connect() as connection:
+        return operate.under_way(connection, requested_by=asked_by(name))
 
 
-def answer(context: dg.ScheduleEvaluationContext, taken: Taken) -> list[dg.RunRequest]:
-    """The runs to start, after making room for them where the row says so. The instance is opened only for that."""
+def stop_others(db: Engine, name: str) -> None:
+    """Cancel the requests of a schedule that have not ended."""
+    with db.begin() as connection:
+        operate.cancel(connection, Filter(requested_by=asked_by(name)), now=operate.DatabaseClock(db).now())
+
+
+def answer(db: Engine, taken: Taken) -> list[dg.RunRequest]:
+    """The runs to start, after stopping the row's earlier ones where it says so."""
     if taken.row is None:
         return []
     if taken.cancel_others:
-        make_room(context.instance, taken.row.name)
+        stop_others(db, taken.row.name)
     return [request for one in taken.starts for request in run_requests(taken.row, one)]
 
 
@@ -93,8 +92,8 @@ def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
     ) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time
         look = Look(key=row.key, source=f"tick {at.isoformat()}", tick_at=at, loaded=row)
-        taken = take(db, look, busy=lambda: bool(unfinished(context.instance, row.name)))
-        requests = answer(context, taken)
-        return requests or dg.SkipReason(taken.reason or "nothing is due at this tick")
+        taken = take(db, look, busy=lambda: is_busy(db, row.name))
+        asked = answer(db, taken)
+        return asked or dg.SkipReason(taken.reason or "nothing is due at this tick")
 
     return tick

@@ -13,13 +13,12 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.messengers import channels_on
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
-from kordant_jobs.engine.daemon.wake import WAKES
+from kordant_jobs.engine import WAKES, operate
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.darkwatch import new_data
 from kordant_jobs.store.notifications.outbox import due
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.triggers.schedules import UNFINISHED
 
 POLL_S = 60
 """A net for what nobody notified (a notification whose time has come, a breach that became known by the clock): what
@@ -51,6 +50,7 @@ def new_data_sensor(
         newest = new_data.newest_breach(connection)
         queued = load_settings().launcher == "warm"
         waiting = new_data.unscanned(connection, DarkwatchScan.job, tiers=tiers, but_queued=queued)
+        asked_before = operate.under_way(connection, requested_by=f"sensor:{new_data_sensor.name}")
     facts = [f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files]
     seen = json.loads(context.cursor or "{}").get("breach")
     if seen is not None and newest is not None and newest > seen:
@@ -60,7 +60,7 @@ def new_data_sensor(
         config = DarkwatchScan(tiers=tiers)
         key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
         asked.append(_scan(config, run_key=key, trigger="new_dump" if files else "new_breach"))
-    elif waiting and not _under_way(context.instance, DarkwatchScan.job):
+    elif waiting and not asked_before:
         asked.append(_scan(DarkwatchScan(subscription_ids=tuple(waiting)), run_key=None, trigger="new_identifier"))
     if not asked and newest == seen:
         return dg.SkipReason("nothing is new")
@@ -69,10 +69,6 @@ def new_data_sensor(
 
 def _scan(payload: DarkwatchScan, *, run_key: str | None, trigger: str) -> dg.RunRequest:
     return dg.RunRequest(run_key=run_key, run_config=payload.run_config([payload]), tags={"kordant/trigger": trigger})
-
-
-def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
-    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=list(UNFINISHED))) > 0
 
 
 @dg.sensor(
@@ -86,8 +82,9 @@ def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engi
     """Ask for one run when something is due and no run is under way: a run sends until nothing is due."""
     with db.connect() as connection:
         waiting = due(connection, channels_on(load_settings()))
+        sending = operate.under_way(connection, job=NotificationsSend.job)
     if not waiting:
         return dg.SkipReason("nothing is due")
-    if _under_way(context.instance, NotificationsSend.job):
+    if sending:
         return dg.SkipReason("a run is sending already")
     return dg.SensorResult(run_requests=[dg.RunRequest(tags={"kordant/trigger": "outbox"})])

@@ -28,14 +28,12 @@ def test_storage_that_cannot_be_made_is_one_line_with_the_log(tmp_path: Path) ->
     assert "\n" not in str(raised.value)
 
 
-def test_the_projects_instance_settings_are_valid_and_retry_only_crashed_workers(
+def test_the_projects_instance_settings_are_valid_and_retry_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("KORDANT_DAGSTER_URL", "postgresql+psycopg2://nobody@localhost/none")
     reference = InstanceRef.from_dir(str(CHECKOUT))
-    assert reference.settings["run_retries"] == {
-        "enabled": True, "max_retries": 0, "retry_on_asset_or_op_failure": False,
-    }  # fmt: skip
+    assert reference.settings["run_retries"] == {"enabled": False}, "the queue retries"
     assert reference.settings["telemetry"] == {"enabled": False}
     assert reference.run_coordinator_data
     assert reference.run_coordinator_data.class_name == "QueuedRunCoordinator"

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
+from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.cli.data import db_app
-from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.lab.engine import FakeClock, drain, statuses
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from kordant_jobs.app import SYSTEM
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli import readiness, stack
 from kordant_jobs.cli.dagster_home import prepare_storage
@@ -86,13 +87,16 @@ def config(tmp_path: Path, home: Path) -> StackConfig:
     (checkout / "tiny_definitions.py").write_text(DEFINITIONS, encoding="utf-8")
     environ = {
         **os.environ,
-        "KORDANT_DEFINITIONS_MODULE": "tiny_definitions",
         "KORDANT_LAUNCHER": "stock",  # SQLite, and no Postgres, is enough for what is tested here
         "KORDANT_TEST_NAP": str(tmp_path / "napping"),
         "PYTHONPATH": str(checkout),
     }
     return StackConfig(
-        checkout=checkout, state_dir=tmp_path / "state", environ=environ, web_port=readiness.free_port(3900)
+        checkout=checkout,
+        state_dir=tmp_path / "state",
+        environ=environ,
+        web_port=readiness.free_port(3900),
+        system=replace(SYSTEM, definitions="tiny_definitions"),
     )
 
 

@@ -21,11 +21,11 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.queue.enqueue import enqueue
+from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store.attempts import Attempt, attempts_of
 from kordant_jobs.engine.store.requests import Filter, Request, find, get
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.engine import toy_definitions
-from kordant_jobs_tests.engine.toy_definitions import CATALOG, EFFECTS, Chore
+from kordant_jobs_tests.engine.toy_app import EFFECTS, SYSTEM
 
 LEASE_S = 3
 REPOSITORY = '{repositoryLocationName: "kordant_jobs", repositoryName: "__repository__"}'
@@ -39,10 +39,10 @@ class System:
     db: Engine
     environ: dict[str, str]
 
-    def enqueue(self, **fields: Any) -> UUID:
+    def enqueue(self, job: str = "chore", *, priority: Priority | None = None, **fields: Any) -> UUID:
+        payload = SYSTEM.rows[job].payload(**fields)
         with self.db.begin() as connection:
-            rows = {row.name: row for row in CATALOG}
-            return enqueue(connection, Chore(**fields), requested_by="test", catalog=rows)
+            return enqueue(connection, payload, requested_by="test", priority=priority, catalog=SYSTEM.rows)
 
     def request(self, request_id: UUID) -> tuple[Request, list[Attempt]]:
         with self.db.connect() as connection:
@@ -131,7 +131,6 @@ def system_on(url: str, folder: Path, **more: str) -> Iterator[System]:
         "KORDANT_STATE_DIR": str(folder),
         "KORDANT_DATABASE_URL": url,
         "KORDANT_DAGSTER_URL": database.dagster_url(url),
-        "KORDANT_DEFINITIONS_MODULE": toy_definitions.__name__,
         "KORDANT_LAUNCHER": "warm",
         "KORDANT_LEASE_S": str(LEASE_S),
         "KORDANT_STOP_GRACE_S": "3",
@@ -142,7 +141,8 @@ def system_on(url: str, folder: Path, **more: str) -> Iterator[System]:
         **more,
     }
     try:
-        with Stack(StackConfig(checkout=CHECKOUT, state_dir=folder, environ=environ, web_port=3860)) as stack:
+        config = StackConfig(checkout=CHECKOUT, state_dir=folder, environ=environ, web_port=3860, system=SYSTEM)
+        with Stack(config) as stack:
             yield System(stack=stack, db=db, environ={**environ, **stack.environ})
     finally:
         db.dispose()

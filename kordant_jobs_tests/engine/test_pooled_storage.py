@@ -13,7 +13,7 @@ from dagster._core.events import EngineEventData
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.dagster_private import PooledEventLogStorage, PooledRunStorage
-from kordant_jobs.engine.launcher.warm_up import warm_up
+from kordant_jobs.engine.dagster_private.warm_up import warm_up
 from kordant_jobs.postgres import database
 from kordant_jobs_tests.conftest import copy_of, database_at
 
@@ -84,14 +84,6 @@ def test_a_run_is_moved_on_just_as_dagster_does(instance: DagsterInstance, kind:
         assert (mine is None) == (yours is None)
         assert mine is None or abs(mine - yours) < 5
     assert abs((one.update_timestamp - other.update_timestamp).total_seconds()) < 5
-
-
-def test_a_failed_run_says_whether_dagster_retries_it(instance: DagsterInstance) -> None:
-    run = new_run(instance)
-    instance.report_run_failed(run, "it broke")
-    found = instance.get_run_by_id(run.run_id)
-    assert found
-    assert (found.status, found.tags["dagster/will_retry"]) == (DagsterRunStatus.FAILURE, "false")
 
 
 def test_events_wait_until_a_step_begins_and_keep_their_order(instance: DagsterInstance) -> None:

@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.engine.queue import work
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.run_side import database_of_run
@@ -22,15 +21,14 @@ from kordant_jobs.engine.store.requests import Filter, Request, find
 from kordant_jobs.postgres import database
 from kordant_jobs.settings import Settings
 from kordant_jobs_tests.engine import toy_definitions
-from kordant_jobs_tests.engine.toy_definitions import CATALOG, EFFECTS, Chore
+from kordant_jobs_tests.engine.toy_app import EFFECTS, SYSTEM, Chore
 
-ROWS = {row.name: row for row in CATALOG}
+ROWS = SYSTEM.rows
 
 
 @pytest.fixture
-def chores(settings: Settings, db: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+def chores(settings: Settings, db: Engine) -> Engine:
     """A database in which chores have their effects."""
-    monkeypatch.setenv("KORDANT_DEFINITIONS_MODULE", toy_definitions.__name__)
     with db.begin() as connection:
         connection.execute(sa.text(EFFECTS))
     return db
@@ -64,12 +62,12 @@ def only(db: Engine) -> tuple[Request, list[Attempt]]:
         return one, attempts_of(connection, one.id)
 
 
-def queued(db: Engine, payload: Chore) -> tuple[UUID, Lease]:
-    """A request that a dispatcher has just claimed."""
+def queued(db: Engine, payload: Chore, run_id: str) -> tuple[UUID, Lease]:
+    """A request that a dispatcher has just claimed, for this run."""
     with db.begin() as connection:
         now = connection.execute(sa.select(sa.func.now())).scalar_one()
         request_id = enqueue(connection, payload, requested_by="test", catalog=ROWS)
-        (lease,) = leases.insert(connection, ["job:chore"], holder="t", now=now, ttl_s=15)
+        (lease,) = leases.insert(connection, ["job:chore"], holder="t", now=now, ttl_s=15, run_ids=[run_id])
         attempts.start(connection, [(request_id, lease)], worker="t", now=now)
     return request_id, lease
 
@@ -89,7 +87,12 @@ def test_a_run_that_dagster_started_has_a_request_with_its_end_and_figures(
 ) -> None:
     run_id = run(instance, number=3, how="well")
     one, (attempt,) = only(chores)
-    assert (one.status, one.partial, one.run_id, one.requested_by) == (RequestStatus.COMPLETED, True, run_id, "dagster")
+    assert (one.status, one.partial, one.run_id, one.requested_by) == (
+        RequestStatus.COMPLETED,
+        True,
+        run_id,
+        "dagster:execute",
+    )
     assert (one.summary, one.items_failed) == ({"number": 3}, 1)
     assert (attempt.outcome, attempt.run_id) == (Outcome.PARTIAL, run_id)
     assert attempt.cpu_s
@@ -138,27 +141,22 @@ def test_a_run_that_was_cancelled_stops_by_itself_where_it_reports(
 def test_a_run_adopts_the_lease_it_was_ordered_under_and_ends_its_request(
     chores: Engine, own: Engine, instance: dg.DagsterInstance
 ) -> None:
-    request_id, lease = queued(chores, Chore(number=2))
     job = toy_definitions.defs.resolve_job_def("chore")
-    ordered = instance.create_run_for_job(
-        job, run_config=Chore.run_config([Chore(number=2)]), tags={**work.lease_tags(lease)}
-    )
-    instance.add_run_tags(ordered.run_id, {work.RUN_TAG: ordered.run_id})
-    fresh = instance.get_run_by_id(ordered.run_id)
-    with database_of_run(own, fresh, instance) as db, db.begin() as connection:
+    ordered = instance.create_run_for_job(job, run_config=Chore.run_config([Chore(number=2)]))
+    request_id, _ = queued(chores, Chore(number=2), ordered.run_id)
+    with database_of_run(SYSTEM, own, ordered, instance) as db, db.begin() as connection:
         assert connection.execute(sa.text("SELECT adopted FROM kordant.job_leases")).scalar_one() is True
     one, (attempt,) = only(chores)
     assert (one.id, one.run_id, attempt.run_id) == (request_id, ordered.run_id, ordered.run_id)
 
 
 def test_a_run_that_comes_too_late_does_nothing(chores: Engine, instance: dg.DagsterInstance) -> None:
-    _, lease = queued(chores, Chore(number=2))
+    run_id = "0b7e4a51-6d83-4f0f-8a53-3a1d2e4c5b60"
+    _, lease = queued(chores, Chore(number=2), run_id)
     with chores.begin() as connection:
         leases.release(connection, [lease.id])
-    run_id = "0b7e4a51-6d83-4f0f-8a53-3a1d2e4c5b60"
-    tags = {**work.lease_tags(lease), work.RUN_TAG: run_id}
     job = toy_definitions.defs.resolve_job_def("chore")
-    done = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags, run_id=run_id)
+    done = job.execute_in_process(instance=instance, raise_on_error=False, run_id=run_id)
     assert not done.success
     assert effects(chores) == []
     assert "End without doing anything" in str([event.event_specific_data for event in done.all_events])
@@ -169,7 +167,7 @@ def test_a_run_that_lost_its_lease_writes_nothing_more(
 ) -> None:
     job = toy_definitions.defs.resolve_job_def("chore")
     made = instance.create_run_for_job(job)
-    with database_of_run(own, made, instance) as db:
+    with database_of_run(SYSTEM, own, made, instance) as db:
         with db.begin() as connection:
             connection.execute(sa.text("INSERT INTO toy_effects VALUES (1, '')"))
         with chores.begin() as connection:
@@ -185,18 +183,18 @@ def test_a_run_paused_in_the_middle_of_a_transaction_is_cut_off(
     chores: Engine, own: Engine, instance: dg.DagsterInstance
 ) -> None:
     made = instance.create_run_for_job(toy_definitions.defs.resolve_job_def("chore"))
-    with database_of_run(own, made, instance) as db:
+    with database_of_run(SYSTEM, own, made, instance) as db:
         paused = db.connect()
         paused.execute(sa.text("INSERT INTO toy_effects VALUES (1, '')"))
         with chores.begin() as reaper:
             later = reaper.execute(sa.text("SELECT now() + interval '1 hour'")).scalar_one()
-            assert leases.reap(reaper, now=later) == {}  # it may be about to commit
+            assert leases.reap(reaper, now=later) == []  # it may be about to commit
             assert leases.cut_off(reaper, now=later) >= 1
         with pytest.raises(sa.exc.DBAPIError):
             paused.execute(sa.text("SELECT 1"))
         paused.close()
         with chores.begin() as reaper:
-            assert list(leases.reap(reaper, now=later).values()) == [made.run_id]
+            assert [one.run_id for one in leases.reap(reaper, now=later)] == [made.run_id]
     assert effects(chores) == []
 
 
@@ -222,5 +220,5 @@ def test_repeating_a_run_that_ended_well_is_a_request_of_its_own(chores: Engine,
 
 
 def test_a_sensor_gets_a_plain_engine(chores: Engine, own: Engine) -> None:
-    with database_of_run(own, None, None) as db, db.connect() as connection:
+    with database_of_run(SYSTEM, own, None, None) as db, db.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM kordant.job_leases")).scalar_one() == 0

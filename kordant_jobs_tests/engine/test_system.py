@@ -16,10 +16,10 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs_tests.conftest import copy_of, database_at
-from kordant_jobs_tests.engine import toy_definitions
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
+from kordant_jobs_tests.engine.toy_app import SYSTEM
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # half a minute to start: `pytest -m slow …/engine`
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a whole system, with kills
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,7 @@ def test_a_queued_request_becomes_an_ordinary_run_with_figures(system: System) -
     assert system.run(one.run_id)["tags"]["kordant/request_id"] == str(one.id)
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_a_retry_is_linked_to_its_parent_and_root(system: System, tmp_path: Path) -> None:
     one, (failed, done) = system.ended(system.enqueue(number=101, how="fail once", folder=str(tmp_path)))
     assert (failed.outcome, failed.cause, done.outcome) == (Outcome.FAILURE, Cause.EXCEPTION, Outcome.PARTIAL)
@@ -67,6 +68,7 @@ def test_a_retry_is_linked_to_its_parent_and_root(system: System, tmp_path: Path
     assert one.root_run_id == failed.run_id
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_a_permanent_error_is_dead_at_once(system: System) -> None:
     one, (only,) = system.ended(system.enqueue(how="permanent"))
     assert (one.status, only.outcome) == (RequestStatus.DEAD, Outcome.FAILURE)
@@ -77,7 +79,7 @@ def test_a_launch_from_the_ui_has_its_request_and_its_retry(system: System, tmp_
     run_id = system.launch("chore", chore(number=102, how="fail once", folder=str(tmp_path)))
     (request,) = until(lambda: [one for one in system.all() if one.root_run_id == run_id])
     one, (first, second) = system.ended(request.id)
-    assert (one.status, one.requested_by, first.run_id) == (RequestStatus.COMPLETED, "dagster", run_id)
+    assert (one.status, one.requested_by, first.run_id) == (RequestStatus.COMPLETED, "dagster:ui", run_id)
     assert system.effects().count(102) == 1
     ordinary(system, str(second.run_id))
 
@@ -87,9 +89,10 @@ def test_a_sensors_runs_have_their_requests(system: System) -> None:
     found = until(
         lambda: len(some := [one for one in system.all() if one.requested_by == "sensor:chore_sensor"]) == 2 and some
     )
-    for one in found:
-        assert system.ended(one.id)[0].status is RequestStatus.COMPLETED
-        ordinary(system, one.run_id)
+    for waiting in found:
+        one, _ = system.ended(waiting.id)
+        assert one.status is RequestStatus.COMPLETED
+        ordinary(system, str(one.run_id))
 
 
 def test_a_backfill_of_three_partitions_has_three(system: System) -> None:
@@ -106,20 +109,22 @@ def test_a_backfill_of_three_partitions_has_three(system: System) -> None:
     )["launchPartitionBackfill"]
     wanted = f"backfill:{answer['backfillId']}"
     found = until(lambda: len(some := [one for one in system.all() if one.requested_by == wanted]) == 3 and some)
-    for one in found:
-        assert system.ended(one.id)[0].status is RequestStatus.COMPLETED
-        ordinary(system, one.run_id)
+    for waiting in found:
+        one, _ = system.ended(waiting.id)
+        assert one.status is RequestStatus.COMPLETED
+        ordinary(system, str(one.run_id))
         assert one.payload["partition"]["job"] == "chore_premium"
     days = sorted(one.payload["partition"]["key"] for one in found)
     assert days == ["2026-11-02", "2026-11-03", "2026-11-04"]
     assert {4, 6, 8} <= set(system.effects())
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_dagster_job_execute_has_its_request(system: System) -> None:
-    done = system.dagster("job", "execute", "-m", toy_definitions.__name__, "-j", "chore")
+    done = system.dagster("job", "execute", "-m", SYSTEM.definitions, "-j", "chore")
     assert done.returncode == 0, done.stderr
     newest = max(system.all(), key=lambda one: one.created_at)
-    assert (newest.status, newest.requested_by) == (RequestStatus.COMPLETED, "dagster")
+    assert (newest.status, newest.requested_by) == (RequestStatus.COMPLETED, "dagster:execute")
     ordinary(system, str(newest.run_id))
 
 
@@ -133,6 +138,7 @@ def test_terminate_in_the_ui_cancels_run_and_request(system: System, tmp_path: P
     assert system.ended(one.id)[0].status is RequestStatus.CANCELLED
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_a_cancelled_request_is_stopped_after_the_grace(system: System, tmp_path: Path) -> None:
     request_id = system.enqueue(how="wait", folder=str(tmp_path))
     until((tmp_path / "runs").exists)
@@ -167,6 +173,7 @@ def test_a_worker_paused_for_longer_than_its_lease_writes_nothing_when_it_wakes(
     assert system.effects().count(122) == 1
 
 
+@pytest.mark.slow  # the others show the system at work
 def test_work_that_ended_while_no_daemon_was_there_is_not_done_again(system: System, tmp_path: Path) -> None:
     request_id = system.enqueue(number=124, how="wait", folder=str(tmp_path))
     worker_of(tmp_path)
@@ -176,7 +183,7 @@ def test_work_that_ended_while_no_daemon_was_there_is_not_done_again(system: Sys
     run = str(one.run_id)
     until(lambda: system.run(run)["status"] == "SUCCESS")
     second = subprocess.Popen(
-        [sys.executable, "-m", "kordant_jobs.engine.daemon", "-w", str(CHECKOUT / "workspace.yaml")],
+        [sys.executable, *system.stack.config.daemon_command()],
         env=system.environ,
         cwd=CHECKOUT,
     )
@@ -191,7 +198,7 @@ def test_work_that_ended_while_no_daemon_was_there_is_not_done_again(system: Sys
 
 def test_of_two_daemons_one_acts_and_the_other_takes_over(system: System) -> None:
     end_daemon(system)
-    command = [sys.executable, "-m", "kordant_jobs.engine.daemon", "-w", str(CHECKOUT / "workspace.yaml")]
+    command = [sys.executable, *system.stack.config.daemon_command()]
     logs = system.stack.config.state_dir / "logs"
     daemons = []
     for name in ("first", "second"):

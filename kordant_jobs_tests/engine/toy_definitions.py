@@ -7,49 +7,17 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.engine.config_schema import config_schema
-from kordant_jobs.engine.jobs import Backoff, JobRow, RetryPolicy
-from kordant_jobs.engine.op_body import op_body, tell_figures
-from kordant_jobs.engine.payload import Payload
+from kordant_jobs.engine.ops import op_body, tell_figures
+from kordant_jobs.engine.run_side import database_resource
 from kordant_jobs.errors import SettingsError, SourceUnavailable
-from kordant_jobs.resources import RESOURCES
-
-EFFECTS = "CREATE TABLE toy_effects (number int, run_id text)"
-
-
-class Chore(Payload):
-    """What to do, and the number by which its effect is known."""
-
-    job: ClassVar[str] = "chore"
-    op: ClassVar[str] = "do_chore"
-
-    number: int = 0
-    how: str = "well"
-    folder: str = ""
-
-
-CATALOG = (
-    JobRow(
-        name="chore",
-        alias="tests.chore",
-        purpose="tests",
-        started_by="tests",
-        payload=Chore,
-        partitions=(Tier.PREMIUM,),
-        timeout_s=60,
-        cpu_s=60,
-        memory_mb=2048,
-        concurrency=4,
-        retries=RetryPolicy(backoff=Backoff.FIXED, first_s=0.5, jitter=0.0),
-    ),
-)
+from kordant_jobs_tests.engine.toy_app import SYSTEM, Chore
 
 
 @dg.op(config_schema=dict(config_schema(Chore)))
@@ -106,7 +74,7 @@ def chore_graph() -> None:
     sum_up(do_chore())
 
 
-@dg.daily_partitioned_config(start_date="2026-11-01")
+@dg.daily_partitioned_config(start_date="2025-01-01")
 def of_day(start: Any, end: Any) -> dict[str, Any]:
     """The day as a number."""
     return {"ops": {"do_chore": {"config": {"number": start.day * 2}}}}
@@ -116,20 +84,35 @@ chore = chore_graph.to_job(name="chore")
 chore_premium = chore_graph.to_job(name="chore_premium", config=of_day)
 
 
-@dg.sensor(job=chore, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
+errand = chore_graph.to_job(name="errand")
+errand_premium = chore_graph.to_job(name="errand_premium", config=of_day)
+
+
+@dg.schedule(job=errand, cron_schedule="* * * * *")
+def errand_schedule(context: dg.ScheduleEvaluationContext) -> Any:
+    """A run a minute, once it is switched on."""
+    return dg.RunRequest(run_config={"ops": {"do_chore": {"config": {"number": 2}}}})
+
+
+@dg.sensor(jobs=[chore, errand], minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
 def chore_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> Any:
-    """A run a row of `toy_wishes`."""
+    """A run a row of `toy_wishes`; a number below 0 is an errand."""
     with db.connect() as connection:
         wishes = connection.execute(sa.text("SELECT number FROM toy_wishes")).scalars().all()
     return [
-        dg.RunRequest(run_key=str(number), run_config={"ops": {"do_chore": {"config": {"number": number}}}})
+        dg.RunRequest(
+            run_key=str(number),
+            job_name="chore" if number > 0 else "errand",
+            run_config={"ops": {"do_chore": {"config": {"number": number}}}},
+        )
         for number in wishes
     ]
 
 
 defs = dg.Definitions(
-    jobs=[chore, chore_premium],
+    jobs=[chore, chore_premium, errand, errand_premium],
+    schedules=[errand_schedule],
     sensors=[chore_sensor],
-    resources={"db": RESOURCES["db"]},
+    resources={"db": database_resource(SYSTEM)},
     executor=dg.in_process_executor,
 )

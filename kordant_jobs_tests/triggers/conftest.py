@@ -10,6 +10,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.engine.queue.given import GivenRun, queue_run
+from kordant_jobs.engine.store import given_runs
 from kordant_jobs.store.people.tables import subscribers, subscriptions
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.triggers import price_list
@@ -43,3 +46,25 @@ def subscribe_many(listed: Engine) -> Subscribe:
         return ids
 
     return make
+
+
+def under_way(db: Engine, schedule: str) -> str:
+    """A run that Dagster made for a tick of this schedule, and that waits for its turn; its id."""
+    run = GivenRun(
+        run_id=str(uuid4()),
+        job="darkwatch_scan",
+        config={},
+        tags={"dagster/schedule_name": schedule},
+        by="test",
+    )
+    with db.begin() as connection:
+        now = connection.execute(sa.select(sa.func.now())).scalar_one()
+        queue_run(connection, BY_NAME[run.job], run, now=now)
+    return run.run_id
+
+
+def ended(db: Engine, run_id: str) -> None:
+    """That run has ended."""
+    with db.begin() as connection:
+        now = connection.execute(sa.select(sa.func.now())).scalar_one()
+        assert given_runs.cancel(connection, run_id, now=now)

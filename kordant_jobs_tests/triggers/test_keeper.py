@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.definitions import defs
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers.keeper import GRACE, keep
-from kordant_jobs_tests.triggers.conftest import Subscribe
+from kordant_jobs_tests.triggers.conftest import Subscribe, ended, under_way
 from kordant_jobs_tests.triggers.test_tick import NET, PREMIUM, begin
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as ephemeral:
-        yield ephemeral
 
 
 def tags(requests: list[dg.RunRequest]) -> list[str]:
@@ -32,58 +23,49 @@ def since(db: Engine, key: tuple[str, str], back: timedelta) -> None:
     begin(db, key, datetime.now(UTC) - back)
 
 
-def test_a_tick_that_nobody_looked_at_is_started_once(listed: Engine, instance: dg.DagsterInstance) -> None:
+def test_a_tick_that_nobody_looked_at_is_started_once(listed: Engine) -> None:
     """The row was never ticked by Dagster: a new schedule misses its first minute."""
     since(listed, NET, timedelta(hours=2))
-    requests, cursor, _ = keep(listed, instance, 0)
+    requests, cursor, _ = keep(listed, 0)
     assert tags(requests) == ["notifications_send_schedule"]
-    assert keep(listed, instance, cursor)[0] == []
+    assert keep(listed, cursor)[0] == []
 
 
-def test_what_was_decided_comes_again_until_the_cursor_is_stored(listed: Engine, instance: dg.DagsterInstance) -> None:
+def test_what_was_decided_comes_again_until_the_cursor_is_stored(listed: Engine) -> None:
     """The daemon died between our commit and its own."""
     since(listed, NET, timedelta(hours=2))
-    first, cursor, _ = keep(listed, instance, 0)
-    again, same, _ = keep(listed, instance, 0)
+    first, cursor, _ = keep(listed, 0)
+    again, same, _ = keep(listed, 0)
     assert ([one.run_key for one in again], same) == ([one.run_key for one in first], cursor)
 
 
-def test_a_tick_of_just_now_is_left_to_dagster(listed: Engine, instance: dg.DagsterInstance) -> None:
+def test_a_tick_of_just_now_is_left_to_dagster(listed: Engine) -> None:
     with listed.begin() as connection:
         connection.exec_driver_sql("UPDATE kordant.scheduler_config SET cron = '* * * * *' WHERE tier = 'all'")
     since(listed, NET, GRACE - timedelta(seconds=10))
-    assert keep(listed, instance, 0)[0] == []
+    assert keep(listed, 0)[0] == []
 
 
-def test_what_an_earlier_run_held_back_starts_when_it_has_ended(
-    listed: Engine, subscribe_many: Subscribe, instance: dg.DagsterInstance
-) -> None:
+def test_what_an_earlier_run_held_back_starts_when_it_has_ended(listed: Engine, subscribe_many: Subscribe) -> None:
     ids = subscribe_many(30)
     since(listed, PREMIUM, timedelta(days=1))
-    run = instance.create_run_for_job(
-        defs.resolve_job_def("darkwatch_scan"),
-        status=dg.DagsterRunStatus.STARTED,
-        run_config={},
-        tags={"kordant/schedule": "premium_darkwatch_scan"},
-    )
-    requests, cursor, _ = keep(listed, instance, 0)
+    run = under_way(listed, "premium_darkwatch_scan")
+    requests, cursor, _ = keep(listed, 0)
     assert requests == []
     with listed.connect() as connection:
         assert schedule_progress.read(connection)[PREMIUM].held
-    instance.report_run_failed(run)
-    requests, _, _ = keep(listed, instance, cursor)
+    ended(listed, run)
+    requests, _, _ = keep(listed, cursor)
     named = [one for request in requests for one in request.run_config["ops"]["plan"]["config"]["subscription_ids"]]
     assert sorted(named) == sorted(map(str, ids))
 
 
-def test_rows_that_a_lost_event_left_wrong_are_put_right(
-    listed: Engine, subscribe_many: Subscribe, instance: dg.DagsterInstance
-) -> None:
+def test_rows_that_a_lost_event_left_wrong_are_put_right(listed: Engine, subscribe_many: Subscribe) -> None:
     (subscription_id,) = subscribe_many(1, "basic")
     with listed.begin() as connection:
         connection.execute(sa.text("UPDATE kordant.subscriptions SET tier = 'premium'"))
-    _, _, righted = keep(listed, instance, 0)
+    _, _, righted = keep(listed, 0)
     assert righted
     with listed.connect() as connection:
         assert {one.tier for one in due_slots.of_subscription(connection, subscription_id)} == {"premium"}
-    assert keep(listed, instance, 0)[2] == 0
+    assert keep(listed, 0)[2] == 0

@@ -19,7 +19,7 @@ from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import copy, price_list
 from kordant_jobs.triggers.schedules import register_schedules, schedule_of
-from kordant_jobs_tests.triggers.conftest import Subscribe
+from kordant_jobs_tests.triggers.conftest import Subscribe, ended, under_way
 from kordant_jobs_tests.triggers.test_tick import PREMIUM
 
 
@@ -118,7 +118,7 @@ def test_a_tick_asks_for_runs_of_those_who_are_due_and_the_same_again_when_asked
     first = asked[0]
     assert first.job_name == "darkwatch_scan"
     assert first.tags["kordant/schedule"] == "premium_darkwatch_scan"
-    assert first.tags["kordant/limit_wall_s"] == "3600"
+    assert first.tags["kordant/priority"] == "normal"
     again, _ = tick(stored, listed, instance, now)
     assert [(one.run_key, one.run_config) for one in again] == [(one.run_key, one.run_config) for one in asked]
     assert tick(stored, listed, instance, datetime.now(UTC)) == ([], "nothing is due at this tick")
@@ -138,12 +138,7 @@ def test_a_run_that_is_under_way_holds_the_next_tick_back(
 ) -> None:
     subscribe_many(40)
     stored = owed(listed)
-    run = instance.create_run_for_job(
-        defs.resolve_job_def("darkwatch_scan"),
-        status=dg.DagsterRunStatus.STARTED,
-        run_config={},
-        tags={"kordant/schedule": "premium_darkwatch_scan"},
-    )
+    run = under_way(listed, "premium_darkwatch_scan")
     assert tick(stored, listed, instance, datetime.now(UTC))[1] == "its last run is still under way: waits for it"
-    instance.report_run_failed(run)
+    ended(listed, run)
     assert len(named(tick(stored, listed, instance, datetime.now(UTC))[0])) == 40

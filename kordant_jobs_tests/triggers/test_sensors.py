@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from dagster._serdes import serialize_value
 from sqlalchemy import Engine
 
+from kordant_jobs.catalog import enqueue
+from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.definitions import defs
 from kordant_jobs.jobs.darkwatch_scan.drops import register_dropped
 from kordant_jobs.store.people.keyring import Keyring
@@ -88,9 +90,8 @@ def test_while_a_run_sends_no_other_is_asked_for(bench: Bench, instance: dg.Dags
     subscribe(bench.db, bench.keyring, "ann@example.com")
     bench.drop("a.txt", "ann@example.com:x\n")
     bench.scan()
-    instance.create_run_for_job(
-        defs.resolve_job_def("notifications_send"), status=dg.DagsterRunStatus.STARTED, run_config={}
-    )
+    with bench.db.begin() as connection:
+        enqueue(connection, NotificationsSend(), requested_by="test")
     assert _evaluate(outbox_sensor, bench, instance) == []
 
 

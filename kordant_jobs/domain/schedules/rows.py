@@ -14,7 +14,7 @@ from typing import Any
 
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cron import Fold, Gap, checked_cron, checked_zone, wall_times
-from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine import Priority
 from kordant_jobs.errors import PermanentError
 
 NIGHT = "*/15 2-5 * * *"

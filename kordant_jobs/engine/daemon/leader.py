@@ -8,38 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-import sqlalchemy as sa
-from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2 names its class in lower case
+
+from kordant_jobs.engine.listen import connect
 
 LOCK = "kordant_jobs.daemon"
 POLL_S = 1.0
 """How often a standby tries, and a leader looks whether it still is one."""
-_KEEPALIVE: dict[str, Any] = {"keepalives_idle": 2, "keepalives_interval": 2, "keepalives_count": 2}
-"""A server that is cut off is noticed in six seconds, by both sides of a TCP connection; a local one at once."""
-
-
-def libpq(url: str) -> str:
-    """A SQLAlchemy URL as libpq takes it."""
-    return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-def connect(url: str) -> Connection:
-    """A connection of our own, for a lock or a LISTEN; nothing pools it.
-
-    Raises:
-        psycopg2.Error: the database is away.
-    """
-    connection: Connection = psycopg2.connect(url, connect_timeout=5, **_KEEPALIVE)
-    connection.autocommit = True
-    return connection
 
 
 class Leader:
     """The lock of one process. It belongs to a connection: when that is lost, so is the lock."""
 
     def __init__(self, url: str) -> None:
-        self._url = libpq(url)
-        self._connection: Connection | None = None
+        self._url = url
+        self._connection: Any = None
         self._held = False
 
     def wait(self, stop: threading.Event) -> bool:

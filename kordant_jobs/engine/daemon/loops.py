@@ -9,22 +9,21 @@ from typing import Any
 
 from dagster import DagsterInstance
 
-from kordant_jobs.engine.daemon.wake import WAKES
 from kordant_jobs.engine.dagster_private.daemons import (
     BackfillDaemon,
     DaemonIterator,
     DagsterDaemon,
-    EventLogConsumerDaemon,
     MonitoringDaemon,
     QueuedRunCoordinatorDaemon,
     SensorDaemon,
     create_daemons_from_instance,
     look_early,
 )
+from kordant_jobs.engine.wakes import WAKES
 
 FALLBACK_S = 20.0
-"""The longest wait of sensors, backfills and Dagster's queue. Only a net for a lost notification: a round without
-work costs some milliseconds of CPU. (Dagster waits 5 s, 30 s and, as we set it, 1 s.)"""
+"""The longest wait of sensors and backfills. Only a net for a lost notification: a round without
+work costs some milliseconds of CPU. (Dagster waits 5 s and 30 s.)"""
 AT_MOST_EVERY_S = 1.0
 """A burst of notifications is one look a second: a look costs 40 ms of CPU, of all processes together."""
 MONITORING_S = 10.0
@@ -93,33 +92,8 @@ class FastBackfillDaemon(BackfillDaemon):
         yield from super().core_loop(workspace_process_context, self.event.follow(shutdown_event))
 
 
-class FastQueueDaemon(QueuedRunCoordinatorDaemon):
-    """Dagster's queue, a round a wake-up: something was queued, or ended and made room."""
-
-    event = WakeEvent(FALLBACK_S)
-
-    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
-        """Dagster's hook."""
-        event = self.event.follow(shutdown_event)
-        while True:
-            yield from self.run_iteration(workspace_process_context)
-            event.wait()
-            yield None
-
-
-class CalmConsumerDaemon(EventLogConsumerDaemon):
-    """Dagster's look for crashed runs to run again, without a wake-up every half second. The queue's own runs it need
-    not find: those are known at once."""
-
-    event = WakeEvent(FALLBACK_S)
-
-    def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
-        """Dagster's hook."""
-        yield from super().core_loop(workspace_process_context, self.event.follow(shutdown_event))
-
-
 class CalmMonitoringDaemon(MonitoringDaemon):
-    """Dagster's look for runs that hang, in the same way."""
+    """Dagster's look for runs that hang, less often."""
 
     event = WakeEvent(MONITORING_S)
 
@@ -130,7 +104,7 @@ class CalmMonitoringDaemon(MonitoringDaemon):
 
 def wake_all() -> None:
     """End the waits of all of them."""
-    for daemon in (FastSensorDaemon, FastBackfillDaemon, FastQueueDaemon, CalmConsumerDaemon, CalmMonitoringDaemon):
+    for daemon in (FastSensorDaemon, FastBackfillDaemon, CalmMonitoringDaemon):
         daemon.event.wake()
 
 
@@ -142,9 +116,7 @@ def daemons(instance: DagsterInstance, own: Iterable[DagsterDaemon]) -> Iterable
         elif type(daemon) is BackfillDaemon:
             yield FastBackfillDaemon(instance.get_backfill_settings())
         elif type(daemon) is QueuedRunCoordinatorDaemon:
-            yield FastQueueDaemon(interval_seconds=FALLBACK_S)
-        elif type(daemon) is EventLogConsumerDaemon:
-            yield CalmConsumerDaemon()
+            continue  # ours stands in its place: see dispatch.DispatchDaemon
         elif type(daemon) is MonitoringDaemon:
             yield CalmMonitoringDaemon(interval_seconds=instance.run_monitoring_poll_interval_seconds)
         else:

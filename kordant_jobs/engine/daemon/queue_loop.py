@@ -5,47 +5,52 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Mapping
 
-from kordant_jobs.engine.job_rows import job_rows
-from kordant_jobs.engine.jobs import JobRow
+from dagster import DagsterInstance
+
+from kordant_jobs.engine.launcher.coordinator import RequestCoordinator
+from kordant_jobs.engine.launcher.intake import Intake
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.runs import RunHistory, RunStarter, RunWatcher
+from kordant_jobs.engine.system import System
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres.database import create_engine
-from kordant_jobs.settings import load_settings
 
 
 def dispatch_queue(
+    system: System,
+    instance: DagsterInstance,
     *,
     starter: RunStarter,
     watcher: RunWatcher,
     history: RunHistory | None = None,
     woken: threading.Event,
     stop: threading.Event,
-    catalog: Mapping[str, JobRow] | None = None,
 ) -> None:
     """Dispatch requests until `stop` is set, looking at once whenever `woken` is.
 
     Raises:
         SettingsError: KORDANT_DATABASE_URL is unset in this process.
     """
-    settings = load_settings()
+    settings = system.settings()
     url = settings.database_url
     if url is None:
         raise SettingsError("KORDANT_DATABASE_URL is unset in the daemon: start it through `kordant-jobs up`.")
-    db = create_engine(url.get_secret_value())
+    db = create_engine(url)
+    clock, coordinator = DatabaseClock(db), instance.run_coordinator
     dispatcher = Dispatcher(
         db,
         starter,
         watcher,
-        DatabaseClock(db),
+        clock,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         history=history,
+        intake=Intake(db, instance, coordinator, clock) if isinstance(coordinator, RequestCoordinator) else None,
         pace=Pace(lease_s=settings.lease_s),
-        catalog=catalog or job_rows(),
+        catalog=system.rows,
+        parties=system.parties,
     )
 
     def pass_on() -> None:

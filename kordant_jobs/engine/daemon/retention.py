@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from kordant_jobs.engine.dagster_private import dagster_home, run_files
 from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.retention import Keep, Pruned, prune
+from kordant_jobs.engine.queue.retention import Keep, prune
+from kordant_jobs.engine.system import System
 from kordant_jobs.postgres.database import create_engine
-from kordant_jobs.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,9 @@ _YIELD_S = 5.0
 class RetentionDaemon(DagsterDaemon):
     """Prunes when it starts, and every `prune_every_s` from then on."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, system: System) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._settings = settings
+        self._system = system
 
     @classmethod
     def daemon_type(cls) -> str:
@@ -35,23 +35,25 @@ class RetentionDaemon(DagsterDaemon):
 
     def core_loop(self, workspace_process_context: Any, shutdown_event: Any) -> DaemonIterator:
         """Dagster's hook."""
-        url = self._settings.database_url
+        settings = self._system.settings()
+        url = settings.database_url
         if url is None:
             return
-        db = create_engine(url.get_secret_value(), pool_size=1)
+        db = create_engine(url, pool_size=1)
         clock = DatabaseClock(db)
         try:
             while not shutdown_event.is_set():
-                next_at = time.monotonic() + self._settings.prune_every_s
+                next_at = time.monotonic() + settings.prune_every_s
                 try:
                     pruned = prune(
                         db,
                         now=clock.now(),
-                        keep=Keep.of(self._settings),
+                        keep=Keep.of(settings),
+                        more=self._system.prunable,
                         run_files=run_files(dagster_home()),
                         go_on=lambda: not shutdown_event.is_set(),
                     )
-                    if pruned != Pruned():
+                    if pruned.rows:
                         log.info("pruned: %s", pruned)
                 except DBAPIError as error:
                     log.warning("pruning broke off (%s); the next time does the rest", type(error.orig).__name__)

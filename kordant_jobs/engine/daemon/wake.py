@@ -1,43 +1,25 @@
 """Which notification of Postgres wakes which daemon.
 
 `NOTIFY kordant_events` (by whoever writes what a sensor looks at) wakes the sensors, and so does the end of a run that
-a sensor asked for: what came meanwhile waits for that. A trigger on Dagster's own table of runs notifies
-`kordant_runs` when a run is queued, or ends while another is queued, which wakes Dagster's queue: it need not poll
-quickly, and the runs of our own queue, which pass it by, cost it nothing. Backfills are woken by their own table.
+a sensor asked for: what came meanwhile waits for that. Backfills are woken by a trigger on Dagster's own table.
 """
 
 from __future__ import annotations
 
-import select
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2 names its class in lower case
+import sqlalchemy as sa
 
-from kordant_jobs.engine.daemon.leader import connect, libpq
+from kordant_jobs.engine.listen import Listener
 
-EVENTS, RUNS, BACKFILLS = "kordant_events", "kordant_runs", "kordant_backfills"
-WAKES = "kordant/wakes"
-"""A tag of sensors: with the value 'events', `NOTIFY kordant_events` has them look at once; their minimum interval is
-then only the net for what nobody notified."""
+BACKFILLS = "kordant_backfills"
 RECONNECT_S = 0.5
+LONGEST_WAIT_S = 60.0
 
 _TRIGGER = """
-CREATE OR REPLACE FUNCTION kordant_notify_run() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-  IF NEW.status = 'QUEUED' OR EXISTS (SELECT 1 FROM runs WHERE status = 'QUEUED') THEN
-    PERFORM pg_notify('kordant_runs', NEW.status);
-  END IF;
-  IF NEW.status <> 'QUEUED' AND EXISTS (
-    SELECT 1 FROM run_tags WHERE run_id = NEW.run_id AND key = 'dagster/sensor_name'
-  ) THEN
-    PERFORM pg_notify('kordant_events', 'runs');
-  END IF;
-  RETURN NULL;
-END $$;
-CREATE OR REPLACE TRIGGER kordant_run_queued AFTER INSERT OR UPDATE OF status ON runs FOR EACH ROW
-  WHEN (NEW.status IN ('QUEUED', 'SUCCESS', 'FAILURE', 'CANCELED')) EXECUTE FUNCTION kordant_notify_run();
 CREATE OR REPLACE FUNCTION kordant_notify_backfill() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   PERFORM pg_notify('kordant_backfills', '');
@@ -52,7 +34,7 @@ class Wake:
     """A thread that listens, and calls what belongs to a channel when something comes."""
 
     def __init__(self, url: str, on: Mapping[str, Callable[[], None]]) -> None:
-        self._url = libpq(url)
+        self._listener = Listener(url, list(on))
         self._on = on
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kordant-wake", daemon=True)
@@ -61,32 +43,20 @@ class Wake:
     def close(self) -> None:
         """Stop listening."""
         self._stop.set()
+        self._listener.wake()
         self._thread.join()
+        self._listener.close()
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
-                connection = connect(self._url)
-            except psycopg2.Error:
-                self._stop.wait(RECONNECT_S)
-                continue
-            try:
-                self._listen(connection)
-            except (psycopg2.Error, OSError):
-                self._stop.wait(RECONNECT_S)
-            finally:
-                connection.close()
+            with suppress(sa.exc.OperationalError, psycopg2.Error):
+                self._listen()
+            self._stop.wait(RECONNECT_S)
 
-    def _listen(self, connection: Connection) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(_TRIGGER)
-            for channel in self._on:
-                cursor.execute(f'LISTEN "{channel}"')
+    def _listen(self) -> None:
+        self._listener.open(first=_TRIGGER)
         for wake in self._on.values():
             wake()  # what came while nobody listened
         while not self._stop.is_set():
-            if select.select([connection], [], [], 1.0)[0]:
-                connection.poll()
-                for channel in {notify.channel for notify in connection.notifies}:
-                    self._on[channel]()
-                connection.notifies.clear()
+            for channel in {one.channel for one in self._listener.wait(LONGEST_WAIT_S)}:
+                self._on[channel]()

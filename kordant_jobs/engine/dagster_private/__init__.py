@@ -13,6 +13,7 @@ code_server  Dagster's code server, with fewer heartbeats
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterLaunchFailedError
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, RunLauncher, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
@@ -25,6 +26,8 @@ from kordant_jobs.engine.dagster_private.execution import (
     execute,
     fail,
     load_definitions,
+    queued_again,
+    start_given,
     warm_up_run,
 )
 from kordant_jobs.engine.dagster_private.run_factory import RunFactory
@@ -59,6 +62,7 @@ __all__ = [
     "RunFactory",
     "RunLauncher",
     "RunTemplates",
+    "SubmitRunContext",
     "WorkerStatus",
     "cancel",
     "capture_interrupts",
@@ -73,7 +77,9 @@ __all__ = [
     "open_instance",
     "open_instance_with_tables",
     "pool_of",
+    "queued_again",
     "run_files",
+    "start_given",
     "storage_url",
     "warm_up_run",
 ]

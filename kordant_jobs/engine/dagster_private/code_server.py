@@ -1,5 +1,5 @@
-"""Dagster's code server with fewer wake-ups and quick reloads. Run as a module, it takes what `dagster` takes:
-`code-server start …`.
+"""Dagster's code server with fewer wake-ups and quick reloads: `python -m <app> code-server …`, and then what
+`dagster code-server` takes.
 
 It is two processes: the first answers, the second has the code loaded, and a reload is a new second one. Dagster has
 the first tell the second every second that it still lives, 3 ms of CPU for a sign that is believed for 30 s, and both
@@ -23,9 +23,11 @@ from dagster._cli import cli
 from dagster._grpc import client, server
 from dagster_shared.ipc import open_ipc_subprocess
 
+from kordant_jobs.engine.system import System
 from kordant_jobs.errors import SetupError
 
-MODULE = "kordant_jobs.engine.dagster_private.code_server"
+CODE_SERVER = "code-server"
+"""The word by which an application starts it."""
 HEARTBEAT_S = 8
 """Three of them fit into the 30 s after which the second process takes the first for dead."""
 WAIT_S = 5.0
@@ -37,7 +39,8 @@ AHEAD_AFTER_S = 10.0
 class Ahead:
     """The second process of the next reload, started before somebody asks for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: str) -> None:
+        self._app = app
         self._waiting: subprocess.Popen[bytes] | None = None
 
     def open(self, parts: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
@@ -46,29 +49,28 @@ class Ahead:
         timer.daemon = True
         timer.start()
         waiting, self._waiting = self._waiting, None
-        if waiting is None or waiting.poll() is not None or list(parts[:3]) != _entry_point(sys.executable):
+        if waiting is None or waiting.poll() is not None or list(parts[:4]) != self.entry_point(sys.executable):
             return open_ipc_subprocess(parts, **options)
         with suppress(OSError):
             assert waiting.stdin is not None  # noqa: S101 - a pipe was asked for
-            waiting.stdin.write(json.dumps(list(parts[3:])).encode() + b"\n")
+            waiting.stdin.write(json.dumps(list(parts[4:])).encode() + b"\n")
             waiting.stdin.close()
             return waiting
         return open_ipc_subprocess(parts, **options)
 
     def _start(self) -> None:
-        self._waiting = subprocess.Popen([*_entry_point(sys.executable), AHEAD], stdin=subprocess.PIPE)
+        self._waiting = subprocess.Popen([*self.entry_point(sys.executable), AHEAD], stdin=subprocess.PIPE)
+
+    def entry_point(self, executable: str) -> list[str]:
+        """How the second process is started: as the first one was."""
+        return [executable, "-m", self._app, CODE_SERVER]
 
 
-def _entry_point(executable: str) -> list[str]:
-    """How the second process is started: as the first one was."""
-    return [executable, "-m", MODULE]
-
-
-def _wait_for_arguments() -> None:
+def _wait_for_arguments(definitions: str) -> None:
     """Import all that the definitions import, forget what of it is our own code, and become the command that comes.
     Ends when the first process does: the pipe closes."""
     with suppress(Exception):  # whoever loads the code for good says what is wrong with it
-        importlib.import_module(os.environ.get("KORDANT_DEFINITIONS_MODULE", "kordant_jobs.definitions"))
+        importlib.import_module(definitions)
     line = sys.stdin.readline()
     if not line:
         sys.exit(0)
@@ -78,26 +80,24 @@ def _wait_for_arguments() -> None:
     sys.argv[1:] = json.loads(line)
 
 
-def main() -> None:
-    """Run `dagster` with these waits.
+def serve(system: System, arguments: Sequence[str]) -> None:
+    """Run `dagster` with these waits and arguments; does not return.
 
     Raises:
         SetupError: Dagster or grpcio is another one than this was written for.
     """
+    ahead = Ahead(system.app)
     changed = (
         (client, "CLIENT_HEARTBEAT_INTERVAL", HEARTBEAT_S),
         (importlib.import_module("grpc._common"), "MAXIMUM_WAIT_TIMEOUT", WAIT_S),
-        (server, "get_python_environment_entry_point", _entry_point),
-        (server, "open_ipc_subprocess", Ahead().open),
+        (server, "get_python_environment_entry_point", ahead.entry_point),
+        (server, "open_ipc_subprocess", ahead.open),
     )
     for module, name, value in changed:
         if not hasattr(module, name):
             raise SetupError(f"{module.__name__} has no {name}: install the locked Dagster and grpcio")
         setattr(module, name, value)
+    sys.argv[1:] = arguments
     if sys.argv[1:] == [AHEAD]:
-        _wait_for_arguments()
+        _wait_for_arguments(system.definitions)
     sys.exit(cli())
-
-
-if __name__ == "__main__":
-    main()

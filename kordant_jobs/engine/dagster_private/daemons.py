@@ -12,7 +12,6 @@ from dagster._core.scheduler.instigation import InstigatorState
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon import sensor as sensor_daemon
-from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.controller import create_daemons_from_instance, daemon_controller_from_instance
 from dagster._daemon.daemon import BackfillDaemon, DaemonIterator, MonitoringDaemon, SensorDaemon
 from dagster._daemon.daemon import DagsterDaemon as _DagsterDaemon
@@ -25,7 +24,6 @@ __all__ = [
     "BackfillDaemon",
     "DaemonIterator",
     "DagsterDaemon",
-    "EventLogConsumerDaemon",
     "MonitoringDaemon",
     "QueuedRunCoordinatorDaemon",
     "SensorDaemon",

@@ -13,17 +13,10 @@ import sqlalchemy as sa
 from dagster._core.events import (
     ASSET_CHECK_EVENTS,
     ASSET_EVENTS,
-    DagsterEvent,
     DagsterEventType,
-    RunFailureReason,
 )
 from dagster._core.events.log import EventLogEntry
-from dagster._core.execution.retries import auto_reexecution_should_retry_run
 from dagster._core.storage.event_log import SqlEventLogStorageTable
-from dagster._core.storage.tags import (
-    RUN_FAILURE_REASON_TAG,
-    WILL_RETRY_TAG,
-)
 from dagster_postgres import (
     PostgresEventLogStorage,
 )
@@ -67,16 +60,8 @@ class PooledEventLogStorage(PostgresEventLogStorage):
             return
         self.note(event)
         if event.dagster_event and event.dagster_event.is_job_event:
-            self._move_run(event.run_id, event.dagster_event, event.timestamp)
-
-    def _move_run(self, run_id: str, event: DagsterEvent, timestamp: float) -> None:
-        """What Dagster does after an event about the whole run."""
-        instance = self._instance
-        instance.run_storage.handle_run_event(run_id, event, datetime.fromtimestamp(timestamp, UTC))
-        if event.is_run_failure and instance.run_retries_enabled and (run := instance.get_run_by_id(run_id)):
-            told = run.tags.get(RUN_FAILURE_REASON_TAG)
-            again = auto_reexecution_should_retry_run(instance, run, RunFailureReason(told) if told else None)
-            instance.add_run_tags(run_id, {WILL_RETRY_TAG: str(again).lower()})
+            moment = datetime.fromtimestamp(event.timestamp, UTC)
+            self._instance.run_storage.handle_run_event(event.run_id, event.dagster_event, moment)
 
     def note(self, event: EventLogEntry) -> None:
         """Store one event, or hold it back; its run stays as it is."""

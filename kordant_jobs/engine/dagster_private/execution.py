@@ -15,6 +15,7 @@ from dagster._core.errors import (
 )
 from dagster._core.events import (
     DagsterEvent,
+    DagsterEventType,
     EngineEventData,
 )
 from dagster._core.execution.api import execute_run_iterator
@@ -24,7 +25,7 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.hosted_user_process import recon_job_from_origin
 
 from kordant_jobs.engine.dagster_private.event_log import PooledEventLogStorage
-from kordant_jobs.engine.launcher.warm_up import WARM_UP_TAG, warm_up
+from kordant_jobs.engine.dagster_private.warm_up import WARM_UP_TAG, warm_up
 from kordant_jobs.errors import SetupError
 
 
@@ -156,3 +157,33 @@ def cancel(instance: DagsterInstance, run_id: str) -> None:
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_finished and run.status != DagsterRunStatus.CANCELING:
         instance.report_run_canceling(run)
+
+
+_WAITS = frozenset({DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED, DagsterRunStatus.STARTING})
+
+
+def start_given(instance: DagsterInstance, run_id: str, tags: Mapping[str, str]) -> DagsterRun | None:
+    """A run that Dagster made, as started from now on, with these tags added. None when it no longer waits: it has
+    ended, was deleted, or was to be cancelled, which it is then. Safe to repeat.
+    """
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return None
+    if run.status is DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run)
+        return None
+    if run.status not in _WAITS:
+        return None
+    instance.add_run_tags(run_id, tags)
+    _report(instance, run, DagsterEventType.RUN_STARTING)
+    return run._replace(tags={**run.tags, **tags})
+
+
+def queued_again(instance: DagsterInstance, run: DagsterRun) -> None:
+    """Show a run as queued whose start came to nothing."""
+    _report(instance, run, DagsterEventType.RUN_ENQUEUED)
+
+
+def _report(instance: DagsterInstance, run: DagsterRun, kind: DagsterEventType) -> None:
+    event = DagsterEvent(event_type_value=kind.value, job_name=run.job_name)
+    instance.report_dagster_event(event, run_id=run.run_id)

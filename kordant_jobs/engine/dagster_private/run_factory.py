@@ -24,12 +24,10 @@ from dagster._core.storage.tags import (
     PARTITION_NAME_TAG,
     ROOT_RUN_ID_TAG,
 )
-from dagster._core.utils import make_new_run_id
 from dagster._core.workspace.context import BaseWorkspaceRequestContext, WorkspaceProcessContext
 
 from kordant_jobs.engine.dagster_private.event_log import PooledEventLogStorage
 from kordant_jobs.engine.dagster_private.run_templates import RunTemplates, Template
-from kordant_jobs.engine.queue.work import RUN_TAG
 from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError, TransientError
 
@@ -61,24 +59,23 @@ class RunFactory:
             TransientError: the code server does not answer.
         """
         key = f"{order.job} {_shape(order.run_config)}"
-        run_id = make_new_run_id()
-        tags = self._tags(order, run_id)
+        tags = self._tags(order)
         if self._not_loaded() and (kept := self._templates.kept(key)):
-            return self._create_like(kept.run, order, run_id, tags)
+            return self._create_like(kept.run, order, tags)
         location = self._location(self._workspace.create_request_context(), order.job)
         template = self._templates.get(key)
         if template is not None and template.location is location:
-            return self._create_like(template.run, order, run_id, tags)
-        run = self._create_slowly(order, location, run_id, tags)
+            return self._create_like(template.run, order, tags)
+        run = self._create_slowly(order, location, tags)
         self._announce(run)
         own = {name: value for name, value in run.tags.items() if name not in tags}
         alike = run._replace(tags=own, run_config={}, run_id="", parent_run_id=None, root_run_id=None)
         self._templates.put(key, Template(run=alike, location=location))
         return run
 
-    def _create_like(self, template: DagsterRun, order: RunOrder, run_id: str, tags: Mapping[str, str]) -> DagsterRun:
+    def _create_like(self, template: DagsterRun, order: RunOrder, tags: Mapping[str, str]) -> DagsterRun:
         run = template._replace(
-            run_id=run_id,
+            run_id=order.run_id,
             run_config=order.run_config,
             tags={**template.tags, **tags},
             parent_run_id=order.parent_run_id,
@@ -124,8 +121,8 @@ class RunFactory:
         if isinstance(log, PooledEventLogStorage):
             log.note(entry)
 
-    def _tags(self, order: RunOrder, run_id: str) -> dict[str, str]:
-        tags = {**order.tags, RUN_TAG: run_id}
+    def _tags(self, order: RunOrder) -> dict[str, str]:
+        tags = dict(order.tags)
         if order.parent_run_id:
             tags[PARENT_RUN_ID_TAG] = order.parent_run_id
             tags[ROOT_RUN_ID_TAG] = order.root_run_id or order.parent_run_id
@@ -146,7 +143,7 @@ class RunFactory:
             raise TransientError("the code server does not answer, or cannot load the code: see code-server.log")
         raise PermanentError(f"there is no job {job[:80]!r}: see `kordant-jobs dagster job list`")
 
-    def _create_slowly(self, order: RunOrder, location: CodeLocation, run_id: str, tags: dict[str, str]) -> DagsterRun:
+    def _create_slowly(self, order: RunOrder, location: CodeLocation, tags: dict[str, str]) -> DagsterRun:
         repository = next(r for r in location.get_repositories().values() if r.has_job(order.job))
         job = repository.get_full_job(order.job)
         try:
@@ -159,7 +156,7 @@ class RunFactory:
             raise PermanentError(f"the config is not what {order.job} takes: look at the job's launchpad") from None
         return self._instance.create_run(
             job_name=order.job,
-            run_id=run_id,
+            run_id=order.run_id,
             run_config=order.run_config,
             status=DagsterRunStatus.STARTING,
             tags={**(job.run_tags or {}), **tags},

@@ -10,15 +10,13 @@ import sys
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from uuid import uuid4
 
+from kordant_jobs.engine.launcher.pool import Pool
 from kordant_jobs.engine.launcher.protocol import encode, end_to_wire
 from kordant_jobs.engine.launcher.run import Run
 from kordant_jobs.engine.runs import RunEnd
-
-if TYPE_CHECKING:
-    from kordant_jobs.engine.launcher.warm import Warm
 
 ENDS_KEPT = 10_000
 """For watchers that were away: more than any queue has under way."""
@@ -45,6 +43,17 @@ class Ends:
         return next((message for _, message in reversed(self.kept) if message["run_id"] == run_id), None)
 
 
+class Host(Protocol):
+    """The process behind the socket."""
+
+    pool: Pool
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no new run is accepted."""
+        ...
+
+
 @dataclass
 class _Client:
     connection: socket.socket
@@ -54,12 +63,12 @@ class _Client:
 class Front:
     """The listening socket and everybody connected to it."""
 
-    def __init__(self, selector: selectors.BaseSelector, server: socket.socket, ends: Ends, warm: Warm) -> None:
+    def __init__(self, selector: selectors.BaseSelector, server: socket.socket, ends: Ends, host: Host) -> None:
         server.setblocking(False)
         self.server = server
         self.ends = ends
         self._selector = selector
-        self._warm = warm
+        self._host = host
         self._clients: dict[int, _Client] = {}
         self._watchers: dict[int, socket.socket] = {}
         selector.register(server, selectors.EVENT_READ, server)
@@ -119,28 +128,28 @@ class Front:
             self._send(client, encode(answer))
 
     def _on_start(self, client: _Client, request: dict[str, Any]) -> dict[str, Any]:
-        if self._warm.stopping:
+        if self._host.stopping:
             return {"refused": "it is stopping; the run was not started"}
         run_id = request["run_id"]
-        if self._warm.pool.find(run_id) is None:
+        if self._host.pool.find(run_id) is None:
             run = Run(run_id=run_id, limits=dict(request.get("limits", {})))
-            self._warm.pool.accept(run)
+            self._host.pool.accept(run)
         return {"ok": True}
 
     def _on_stop(self, client: _Client, request: dict[str, Any]) -> dict[str, Any]:
-        run = self._warm.pool.find(request["run_id"])
+        run = self._host.pool.find(request["run_id"])
         if run is not None:
-            self._warm.pool.stop(run, request["cause"], float(request["grace_s"]))
+            self._host.pool.stop(run, request["cause"], float(request["grace_s"]))
         return {"known": run is not None}
 
     def _on_status(self, client: _Client, request: dict[str, Any]) -> dict[str, Any]:
-        if self._warm.pool.find(request["run_id"]) is not None:
+        if self._host.pool.find(request["run_id"]) is not None:
             return {"state": "running"}
         end = self.ends.of(request["run_id"])
         return {"state": "unknown"} if end is None else {"state": "ended", "end": end}
 
     def _on_ping(self, client: _Client, request: dict[str, Any]) -> dict[str, Any]:
-        pool = self._warm.pool
+        pool = self._host.pool
         idle = [child.pid for child in pool.children.values() if child.idle]
         running = {child.run.run_id: child.pid for child in pool.children.values() if child.run}
         return {"pid": os.getpid(), "idle": idle, "running": running, "busy": pool.busy, "started": pool.started}

@@ -25,8 +25,10 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine.launcher.front import ENDS_KEPT, Ends, Front
 from kordant_jobs.engine.launcher.pool import Child, Pool
 from kordant_jobs.engine.launcher.run import Run
+from kordant_jobs.engine.system import System
 
-MODULE = "kordant_jobs.engine.launcher.warm"
+WARM = "warm"
+"""The word by which an application starts the warm process."""
 _FLAG = "--resume"
 
 
@@ -81,9 +83,10 @@ def take_over(state: State, pool: Pool) -> None:
 class Reload:
     """Whether it is time to become new, and how."""
 
-    def __init__(self, module: str) -> None:
-        self._module = module
-        self._loaded = fingerprint(module)
+    def __init__(self, system: System) -> None:
+        self._module = system.definitions
+        self._command = [sys.executable, "-m", system.app, WARM]
+        self._loaded = fingerprint(self._module)
         self._refused: str | None = None
         self._probe: subprocess.Popen[bytes] | None = None
         self._probed = ""
@@ -121,7 +124,7 @@ class Reload:
     def start_anew_if_changed(self) -> None:
         """Exec the program anew when the code has changed: for one that only stands by, and has nothing to pass on."""
         if fingerprint(self._module) != self._loaded:
-            os.execv(sys.executable, [sys.executable, "-m", MODULE])
+            os.execv(sys.executable, self._command)
 
     def become_new(self, front: Front, pool: Pool, turn: int | None) -> None:
         """Exec the program anew, with the listening socket, the runs and the ends. Back only when a fail is on its way
@@ -149,7 +152,7 @@ class Reload:
         os.set_inheritable(file, True)
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execv(sys.executable, [sys.executable, "-m", MODULE, _FLAG, str(file)])
+        os.execv(sys.executable, [*self._command, _FLAG, str(file)])
 
 
 def _child_to_wire(child: Child) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 
-from kordant_jobs.engine.launcher.failure import failure_of
+from kordant_jobs.engine.failure import failure_of
 from kordant_jobs.engine.launcher.run import CAUSE_TAG, Cause
 from kordant_jobs.engine.runs import LOST, RETURNING, RunEnd
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dagster import DagsterRun
 
@@ -21,18 +20,13 @@ from kordant_jobs.engine.dagster_private import (
     RunLauncher,
     WorkerStatus,
 )
-from kordant_jobs.engine.job_rows import job_of, limit_tags
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
-from kordant_jobs.engine.launcher.run import limits_of
 from kordant_jobs.engine.runs import CANCELED
+from kordant_jobs.engine.system import System
 from kordant_jobs.errors import TransientError
-from kordant_jobs.settings import load_settings
 
 HOST_TAG = "kordant/host"
 """The machine whose warm process has the run, written before it gets it: no other one can say how the run is."""
-PATIENCE_S = 30.0
-"""A launch that fails is a failed run, which nobody repeats: longer than a warm process takes to start on a busy
-machine, shorter than the minute after which Dagster gives a starting run up."""
 
 
 class WarmRunLauncher(RunLauncher, ConfigurableClass):
@@ -41,6 +35,9 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
     How a run is, the warm process is asked; it knows from before the hand-over is confirmed until the end is known,
     so that a health check in between never takes a starting run for a dead one. Resuming is not supported.
     """
+
+    system: ClassVar[System]
+    """Whose launcher it is: a subclass says so, and dagster.yaml names the subclass."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
@@ -61,34 +58,23 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> WarmRunLauncher | DefaultRunLauncher:
         """Dagster's hook: this launcher, or Dagster's own with KORDANT_LAUNCHER=stock."""
-        if load_settings().launcher == "stock":
+        if cls.system.settings().launcher == "stock":
             return DefaultRunLauncher(inst_data=inst_data)
         return cls(inst_data=inst_data)
 
     @property
     def _socket(self) -> Path:
-        return socket_path(load_settings().state_dir)
+        return socket_path(self.system.settings().state_dir)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Dagster's hook: start a run. A warm process that is just starting again is waited for.
+        """Dagster's hook, for what launches without queueing. Nothing of Dagster's does while our coordinator is there.
 
         Raises:
-            DagsterLaunchFailedError: no warm process takes it; says what to do.
+            DagsterLaunchFailedError: always; says what to do.
         """
-        run = context.dagster_run
-        self._instance.add_run_tags(run.run_id, {HOST_TAG: socket.gethostname()})
-        row = job_of(run.job_name)
-        limits = limits_of({**(limit_tags(row) if row else {}), **run.tags})
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                ask(self._socket, {"op": "start", "run_id": run.run_id, "limits": limits})
-            except TransientError as error:
-                if time.monotonic() > deadline:
-                    raise DagsterLaunchFailedError(str(error)) from None  # type: ignore[no-untyped-call]
-                time.sleep(0.5)
-            else:
-                return
+        raise DagsterLaunchFailedError(  # type: ignore[no-untyped-call]
+            "runs start from the queue: submit this one, or set KORDANT_LAUNCHER=stock for Dagster's own daemon"
+        )
 
     def terminate(self, run_id: str) -> bool:
         """Dagster's hook: SIGTERM to the run, SIGKILL after the grace time. False: there is nothing to terminate."""
@@ -96,7 +82,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         if run is None or run.is_finished:
             return False
         self._instance.report_run_canceling(run)
-        request = {"op": "stop", "run_id": run_id, "cause": CANCELED, "grace_s": load_settings().stop_grace_s}
+        request = {"op": "stop", "run_id": run_id, "cause": CANCELED, "grace_s": self.system.settings().stop_grace_s}
         with suppress(TransientError):
             if ask(self._socket, request)["known"]:
                 return True

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.launcher.protocol import ask, connect, end_from_wire
 from kordant_jobs.engine.launcher.run import limits_of
 from kordant_jobs.engine.launcher.run_launcher import HOST_TAG
-from kordant_jobs.engine.runs import CANCELED, RunEnd, RunOrder
+from kordant_jobs.engine.runs import CANCELED, RunEnd, RunIsOver, RunOrder
 from kordant_jobs.errors import TransientError
 
 RECONNECT_S = 0.25
@@ -45,24 +46,33 @@ class WarmStarter:
                 self._refused = False
         return not self._refused and self._factory.ready()
 
-    def start(self, order: RunOrder) -> str:
-        """Make a run and hand it over; its id. The second run of a job takes some milliseconds.
+    def start(self, order: RunOrder) -> None:
+        """Hand a run over, after making it unless it is there. The second run of a job takes some milliseconds.
 
         Raises:
-            TransientError: the code server or the warm process does not answer; no run is left that could start.
+            TransientError: the code server or the warm process does not answer; a run that was made for this is
+                failed, one that was there is queued as before.
             PermanentError: no such job, or not its config.
+            RunIsOver: it was there, and has ended.
         """
+        tags = {**order.tags, HOST_TAG: self._host}
         with self._lock:
-            tags = {**order.tags, HOST_TAG: self._host}
-            run = self._factory.create(RunOrder(**{**vars(order), "tags": tags}))
-        request = {"op": "start", "run_id": run.run_id, "limits": limits_of(run.tags)}
+            if order.is_there:
+                run = dagster_private.start_given(self._instance, order.run_id, tags)
+            else:
+                run = self._factory.create(replace(order, tags=tags))
+        if run is None:
+            raise RunIsOver
+        request = {"op": "start", "run_id": run.run_id, "limits": limits_of({**order.tags, **run.tags})}
         try:
             ask(self._path, request)
         except TransientError as error:
             self._refused = True
-            dagster_private.fail(self._instance, run.run_id, f"It was not started: {error}", {})
+            if order.is_there:
+                dagster_private.queued_again(self._instance, run)
+            else:
+                dagster_private.fail(self._instance, run.run_id, f"It was not started: {error}", {})
             raise
-        return run.run_id
 
     def stop(self, run_id: str, *, cause: str) -> None:
         """Ask a run to end; SIGKILL after the grace time. With the cause 'canceled' it ends as canceled."""

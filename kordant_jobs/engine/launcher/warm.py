@@ -1,4 +1,4 @@
-"""The warm process: `python -m kordant_jobs.engine.launcher.warm`.
+"""The warm process: `python -m <app> warm`.
 
 It imports the definitions once, runs a job that does nothing through everything a run goes through, closes its
 connections, and forks children that wait with theirs open. It never has a second thread, nor a connection, when it
@@ -17,7 +17,6 @@ import importlib
 import os
 import selectors
 import signal
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +25,6 @@ import sqlalchemy as sa
 from dagster import DagsterInstance
 
 from kordant_jobs.engine import dagster_private
-from kordant_jobs.engine.job_rows import job_rows
 from kordant_jobs.engine.launcher import tree
 from kordant_jobs.engine.launcher.front import Front
 from kordant_jobs.engine.launcher.handover import Reload, resume, take_over
@@ -35,9 +33,9 @@ from kordant_jobs.engine.launcher.pool import Child, Pool
 from kordant_jobs.engine.launcher.protocol import listen, socket_path
 from kordant_jobs.engine.launcher.run import Cause, Run
 from kordant_jobs.engine.runs import RETURNING
-from kordant_jobs.errors import KordantError, SetupError
+from kordant_jobs.engine.system import EngineSettings, System
+from kordant_jobs.errors import SetupError
 from kordant_jobs.postgres import database
-from kordant_jobs.settings import Settings, load_settings
 
 LAST_WORDS_S = 3.0
 """Between SIGTERM and SIGKILL to a run when the process ends: to write that it was stopped."""
@@ -49,7 +47,7 @@ class _Woken(Exception):
     """A signal came while this process waited for its turn."""
 
 
-def prepare(settings: Settings) -> DagsterInstance:
+def prepare(system: System) -> DagsterInstance:
     """Import and warm up everything; an instance without a connection.
 
     Raises:
@@ -60,13 +58,13 @@ def prepare(settings: Settings) -> DagsterInstance:
     dagster_private.check_dagster()
     home = dagster_private.dagster_home()
     dagster_private.make_tables(home)
-    dagster_private.load_definitions(settings.definitions_module)
-    for row in job_rows().values():
+    dagster_private.load_definitions(system.definitions)
+    for row in system.rows.values():
         for module in row.preload:
             importlib.import_module(module)
     instance = dagster_private.open_instance(home)
     dagster_private.warm_up_run(instance)
-    for engine in engines(instance, settings):
+    for engine in engines(instance, system.settings()):
         with engine.connect() as connection:
             connection.execute(sa.text("SELECT 1"))
         engine.dispose()
@@ -77,10 +75,10 @@ def prepare(settings: Settings) -> DagsterInstance:
     return instance
 
 
-def engines(instance: DagsterInstance, settings: Settings) -> list[sa.Engine]:
+def engines(instance: DagsterInstance, settings: EngineSettings) -> list[sa.Engine]:
     """The engines on which a run finds itself connected: Dagster's storage, and our own database when it is set."""
     url = settings.database_url
-    own = [database.shared_engine(url.get_secret_value())] if url else []
+    own = [database.shared_engine(url)] if url else []
     return [dagster_private.pool_of(instance), *own]
 
 
@@ -131,13 +129,14 @@ def check_connections(before: set[int]) -> None:
 class Warm:
     """The loop."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.settings = system.settings()
         self._stops = 0
         self._waits = False
         self._stop_at: float | None = None
         self._told = False
-        self._reload = Reload(settings.definitions_module)
+        self._reload = Reload(system)
         self._code_at = 0.0
         self._wake_read, self._wake_write = os.pipe()
         for end in (self._wake_read, self._wake_write):
@@ -148,7 +147,7 @@ class Warm:
         state = resume()
         tree.adopt_orphans()
         self._catch_signals()
-        instance = prepare(self.settings)
+        instance = prepare(self.system)
         self.turn = state.turn or self._wait_for_turn()
         if self.turn is None:
             return 0
@@ -296,19 +295,3 @@ class Warm:
         if self._reload.due(worn_out=worn_out, others=self.pool.others):
             print("new code, or many runs: starting anew; what runs goes on", flush=True)  # noqa: T201 - its log
             self._reload.become_new(self.front, self.pool, self.turn)
-
-
-def main() -> int:
-    """Run the warm process; 1 and one line when it cannot work."""
-    try:
-        return Warm(load_settings()).run()
-    except KordantError as error:
-        sys.stderr.write(f"kordant-jobs: {error}\n")
-        return 1
-
-
-if __name__ == "__main__":
-    # As a module of its package, so that what it passes on is the same class for everybody.
-    from kordant_jobs.engine.launcher.warm import main as packaged_main
-
-    sys.exit(packaged_main())

@@ -6,22 +6,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
 from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim_rules import HANDICAP, Room, plan_runs
-from kordant_jobs.engine.store import attempts, leases, waiting
+from kordant_jobs.engine.store import attempts, leases, pauses, waiting
 from kordant_jobs.engine.store.leases import Lease
 from kordant_jobs.engine.store.waiting import Waiting, Want
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A run to start: its requests are running and under its lease."""
+    """A run to start: its requests are running and under its lease. `is_there`: Dagster made it, and it waits."""
 
     job: str
+    run_id: str
+    is_there: bool
     lease: Lease
     requests: tuple[Waiting, ...]
 
@@ -47,12 +49,14 @@ def claim(
     started: int = 0,
 ) -> Claimed:
     """Take requests for at most `runs` runs (live ones of all processes included), and for `critical_extra` more
-    that serve critical ones. Two claims at once wait for each other, so no limit is passed.
+    that serve critical ones or those on time. A paused job gets none. Two claims at once wait for each other, so no
+    limit is passed.
     """
     leases.lock_name(connection, "claim")
     taken = waiting.slots_taken(connection)
     live = sum(taken.values())
-    by_job = {name: row.concurrency - taken.get(name, 0) for name, row in rows.items()}
+    paused = {one.job for one in pauses.paused(connection)}
+    by_job = {name: row.concurrency - taken.get(name, 0) for name, row in rows.items() if name not in paused}
     free = runs - live
     if free + critical_extra <= 0:
         return Claimed(claims=(), look_again_at=None)
@@ -69,9 +73,17 @@ def claim(
         waiting.waiting(connection, wants, list(HANDICAP.values()), now=now), rows, room, now=now, started=started
     )
     names = [f"job:{run.job}" for run in plan.runs]
-    given = leases.insert(connection, names, holder=worker, now=now, ttl_s=ttl_s) if names else []
+    run_ids = [run.waiting_run_id or str(uuid4()) for run in plan.runs]
+    given = leases.insert(connection, names, holder=worker, now=now, ttl_s=ttl_s, run_ids=run_ids) if names else []
     claims = tuple(
-        Claim(job=run.job, lease=lease, requests=run.requests) for run, lease in zip(plan.runs, given, strict=True)
+        Claim(
+            job=run.job,
+            run_id=run_id,
+            is_there=run.waiting_run_id is not None,
+            lease=lease,
+            requests=run.requests,
+        )
+        for run, run_id, lease in zip(plan.runs, run_ids, given, strict=True)
     )
     if claims:
         chosen = [(one.id, each.lease) for each in claims for one in each.requests]
@@ -100,7 +112,7 @@ def _open_buckets(
     now: datetime,
 ) -> dict[str, int]:
     """Whole tokens by party, for the parties of jobs that have a free slot. Locked in the order of their names."""
-    wanted = sorted({row.party for name, row in rows.items() if row.party is not None and by_job[name] > 0})
+    wanted = sorted({row.party for name, row in rows.items() if row.party is not None and by_job.get(name, 0) > 0})
     return {
         party: leases.open_bucket(connection, party, per_s=parties[party].per_s, burst=parties[party].burst, now=now)
         for party in wanted

@@ -11,17 +11,21 @@ their priority, so that waiting makes up for priority:
 So under endless high load a low request starts as soon as what became due in its first ten minutes has started. One
 run in sixteen goes to whoever stands first without regard to critical, so that endless critical load starves nobody.
 
+On time. What a clock asked for (its place is ahead of its time) goes in front of everything that is no more urgent
+than itself, however long that has waited: a schedule's run is not late because of a backlog. Ticks are few.
+
 Tenants. A tenant's second waiting request of a job stands ten seconds behind its first, the third twenty, and so on
 (`kordant.tenant_step`): 100,000 of one tenant are spread out, and another's takes its turn between them.
 
 Coalescing. Requests of a batchable job share a run up to `batch_size`; fewer wait for others up to `batch_wait_s`
 after the first became due, unless one is critical. A retry shares with fewer (size / 10 for each failed attempt), so
-that one request which brings its run down is soon alone.
+that one request which brings its run down is soon alone. A request whose run Dagster made shares with nobody but
+those that wait with the same run.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -47,6 +51,7 @@ class Room:
 
     runs: int
     critical_extra: int
+    """For critical requests, and for those that are on time."""
     by_job: Mapping[str, int]
     tokens: Mapping[str, int]
 
@@ -57,6 +62,11 @@ class PlannedRun:
 
     job: str
     requests: tuple[Waiting, ...]
+
+    @property
+    def waiting_run_id(self) -> str | None:
+        """The run that is there already."""
+        return self.requests[0].waiting_run_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +79,18 @@ class Plan:
 
 def place(one: Waiting, *, aged: bool = False) -> tuple[bool, datetime]:
     """Where a request stands; the smaller goes first. `aged`: critical ones stand in the common line."""
-    return (one.priority is not Priority.CRITICAL and not aged, one.turn_at + HANDICAP[one.priority])
+    since = max(one.turn_at, one.run_at)
+    return (one.priority is not Priority.CRITICAL and not aged, since + HANDICAP[one.priority])
+
+
+def is_on_time(one: Waiting) -> bool:
+    """Whether a clock asked for it."""
+    return one.turn_at < one.run_at
 
 
 def in_order(waiting: Iterable[Waiting], *, started: int) -> list[Waiting]:
     """All in the order in which they start, `started` runs having started before: every 16th goes by age alone."""
-    line = sorted(waiting, key=place)
+    line = _on_time_first(sorted(waiting, key=place))
     by_age = sorted(line, key=lambda one: place(one, aged=True))
     first = (AGED_EVERY - 1 - started) % AGED_EVERY
     ordered: list[Waiting] = []
@@ -88,14 +104,28 @@ def in_order(waiting: Iterable[Waiting], *, started: int) -> list[Waiting]:
     return ordered
 
 
-def width(row: JobRow, attempt: int) -> int:
+def _on_time_first(line: list[Waiting]) -> list[Waiting]:
+    """The line, with each request that is on time in front of the first that is no more urgent than itself."""
+    punctual = deque(one for one in line if is_on_time(one))
+    if not punctual:
+        return line
+    ordered: list[Waiting] = []
+    for one in line:
+        if is_on_time(one):
+            continue
+        while punctual and punctual[0].priority <= one.priority:
+            ordered.append(punctual.popleft())
+        ordered.append(one)
+    return [*ordered, *punctual]
+
+
+def width(batch_size: int, attempt: int) -> int:
     """How many requests may share a run when one of them has failed `attempt` times.
 
-    >>> from kordant_jobs.catalog import BY_NAME
-    >>> [width(BY_NAME["notifications_send"], attempt) for attempt in range(5)]
+    >>> [width(10_000, attempt) for attempt in range(5)]
     [10000, 1000, 100, 10, 1]
     """
-    return max(1, row.batch_size // int(10**attempt))
+    return max(1, batch_size // int(10**attempt))
 
 
 @dataclass(kw_only=True)
@@ -110,7 +140,7 @@ def plan_runs(
 ) -> Plan:
     """The runs to start now, in their order."""
     runs: list[_Open] = []
-    open_runs: dict[tuple[str, int], _Open] = {}
+    open_runs: dict[tuple[str, int | str], _Open] = {}
     by_job: Counter[str] = Counter()
     taken: Counter[str] = Counter()
     keys: Counter[tuple[str, str]] = Counter()
@@ -124,14 +154,16 @@ def plan_runs(
             and one.key_running + keys[one.job, one.entity_key] >= row.key_concurrency
         ):
             continue
-        size = width(row, one.attempt)
-        run = open_runs.get((one.job, size))
-        if run is None or len(run.requests) >= size:
-            allowed = room.runs + (room.critical_extra if one.priority is Priority.CRITICAL else 0)
+        size = width(row.batch_size, one.attempt)
+        together = one.waiting_run_id or size
+        run = open_runs.get((one.job, together))
+        if run is None or (one.waiting_run_id is None and len(run.requests) >= size):
+            urgent = one.priority is Priority.CRITICAL or is_on_time(one)
+            allowed = room.runs + (room.critical_extra if urgent else 0)
             if len(runs) >= allowed or by_job[one.job] >= room.by_job.get(one.job, 0):
                 continue
             run = _Open(job=one.job, width=size)
-            open_runs[one.job, size] = run
+            open_runs[one.job, together] = run
             runs.append(run)
             by_job[one.job] += 1
         run.requests.append(one)
@@ -147,7 +179,7 @@ def _those_ready(runs: Iterable[_Open], rows: Mapping[str, JobRow], *, now: date
     waits: list[datetime] = []
     for run in runs:
         until = min(one.run_at for one in run.requests) + timedelta(seconds=rows[run.job].batch_wait_s)
-        urgent = any(one.priority is Priority.CRITICAL for one in run.requests)
+        urgent = any(one.priority is Priority.CRITICAL or one.waiting_run_id for one in run.requests)
         if len(run.requests) >= run.width or urgent or now >= until:
             ready.append(PlannedRun(job=run.job, requests=tuple(run.requests)))
         else:

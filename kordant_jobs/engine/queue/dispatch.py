@@ -17,18 +17,28 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from kordant_jobs.catalog import BY_NAME, PARTIES
 from kordant_jobs.engine.jobs import JobRow, PartyRate
+from kordant_jobs.engine.listen import Listener
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.claim import Claim, claim
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.engine.queue.listen import Listener
 from kordant_jobs.engine.queue.orders import order_for, sort_out
 from kordant_jobs.engine.queue.pace import Pace, Step
 from kordant_jobs.engine.queue.retry_rules import Ended
 from kordant_jobs.engine.requests import Cause, Outcome
-from kordant_jobs.engine.runs import CANCELED, LOST, RETURNING, RunEnd, RunHistory, RunStarter, RunWatcher
+from kordant_jobs.engine.runs import (
+    CANCELED,
+    LOST,
+    RETURNING,
+    Intake,
+    RunEnd,
+    RunHistory,
+    RunIsOver,
+    RunStarter,
+    RunWatcher,
+    canceled_run,
+)
 from kordant_jobs.engine.store import attempts, leases, requests, running, waiting
 from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.errors import DatabaseUnavailable, PermanentError, TransientError
@@ -48,10 +58,11 @@ class Dispatcher:
         clock: Clock,
         *,
         worker: str,
+        catalog: Mapping[str, JobRow],
+        parties: Mapping[str, PartyRate] | None = None,
         history: RunHistory | None = None,
+        intake: Intake | None = None,
         pace: Pace | None = None,
-        catalog: Mapping[str, JobRow] = BY_NAME,
-        parties: Mapping[str, PartyRate] = PARTIES,
     ) -> None:
         self._db = db
         self._starter = starter
@@ -59,17 +70,18 @@ class Dispatcher:
         self._clock = clock
         self._worker = worker
         self._history = history
+        self._intake = intake
         self._pace = pace or Pace()
         self._rows = catalog
-        self._parties = parties
-        self._listener = Listener(db)
+        self._parties = parties or {}
+        self._listener = Listener(db.url, [requests.CHANNEL])
         self._live: dict[UUID, str | None] = {}
-        self._unrecorded: dict[UUID, str] = {}
         self._ends: deque[RunEnd] = deque()
         self._stopped: dict[str, bool] = {}
         self._started = 0
         self._next_beat = 0.0
         self._next_tick = 0.0
+        self._next_intake = 0.0
         self._calm_at = 0.0
         self._first_expiry: datetime | None = None
 
@@ -90,7 +102,7 @@ class Dispatcher:
                 if not ready:
                     self._listener.open()
                     self.sync()
-                    self._next_tick = 0.0  # what was claimed and not started before has a lease that runs out
+                    self._next_tick = self._next_intake = 0.0  # another dispatcher may have left something over
                     ready = True
                 step = self.step()
                 pause_s = 0.1
@@ -98,6 +110,8 @@ class Dispatcher:
                     told = self._listener.wait(self._sleep_s(step))
                     if told:  # perhaps of a lease that another process took: the next tick but one knows it
                         self._calm_at = time.monotonic() + 2 * self._pace.tick_s
+                    if any(one.word == requests.CANCELLED for one in told):
+                        self._next_tick = self._next_intake = 0.0
             except (DBAPIError, DatabaseUnavailable) as error:
                 if isinstance(error, DBAPIError) and not _lost_database(error):
                     raise
@@ -116,7 +130,6 @@ class Dispatcher:
 
     def step(self) -> Step:
         """One pass: collect ends, keep and reap leases, stop what was cancelled, claim and start. Never waits."""
-        self._record_runs()
         ended = self._collect_ends()
         lost = self._keep_house()
         started, look_again_at = self._claim_and_start()
@@ -128,13 +141,6 @@ class Dispatcher:
         if step.look_again_at is not None:
             sleep_s = min(sleep_s, (step.look_again_at - self._clock.now()).total_seconds())
         return max(0.0, sleep_s)
-
-    def _record_runs(self) -> None:
-        if self._unrecorded:
-            with self._db.begin() as connection:
-                for lease_id, run_id in self._unrecorded.items():
-                    attempts.set_run(connection, lease_id, run_id)
-            self._unrecorded.clear()
 
     def _collect_ends(self) -> int:
         self._ends.extend(self._watcher.ended())
@@ -163,15 +169,18 @@ class Dispatcher:
             self._next_beat = monotonic + self._pace.lease_s / 3
         if monotonic < self._next_tick:
             return 0
+        if self._intake and monotonic >= self._next_intake:
+            self._intake.look()
+            self._next_intake = monotonic + self._pace.intake_s
         self._look_up_ends()
         with self._db.begin() as connection:
             lost = outcomes.reap_lost(connection, self._rows, now=now)
             leases.cut_off(connection, now=now)
             cancelling = running.cancelling(connection)
             self._first_expiry = leases.next_expiry(connection)
-        for lease_id, held_by in lost.items():
-            started = self._live.pop(lease_id, None)
-            if run_id := held_by or started:
+        for one in lost:
+            started = self._live.pop(one.id, None)
+            if run_id := one.run_id or started:
                 self._stop(run_id, LOST)
         for run in cancelling:
             if (now - run.asked_at).total_seconds() >= self._pace.cancel_grace_s and run.run_id not in self._stopped:
@@ -227,7 +236,6 @@ class Dispatcher:
             for each in claimed.claims:
                 if payloads[each.lease.id]:
                     self._start(each, payloads[each.lease.id])
-            self._record_runs()
         moments = [moment for moment in (claimed.look_again_at, next_due) if moment is not None]
         return len(claimed.claims), min(moments, default=None)
 
@@ -251,7 +259,9 @@ class Dispatcher:
 
     def _start(self, each: Claim, payloads: Sequence[Payload]) -> None:
         try:
-            run_id = self._starter.start(order_for(each, self._rows[each.job], payloads))
+            self._starter.start(order_for(each, self._rows[each.job], payloads))
+        except RunIsOver:
+            self._over_before_it_began(each)
         except TransientError as error:
             again_s = self._pace.start_again_s if error.retry_after_s is None else error.retry_after_s
             self._not_started(each, Ended(outcome=Outcome.RETURNED, retry_after_s=again_s), str(error))
@@ -267,8 +277,13 @@ class Dispatcher:
             text = f"the run could not be started: {type(error).__name__}: {redact_foreign(str(error))}"
             self._not_started(each, Ended(outcome=Outcome.FAILURE, cause=Cause.EXCEPTION), text)
         else:
-            self._live[each.lease.id] = run_id
-            self._unrecorded[each.lease.id] = run_id
+            self._live[each.lease.id] = each.run_id
+
+    def _over_before_it_began(self, each: Claim) -> None:
+        """The run ended in Dagster while it waited for its turn: cancelled there, as a rule, or deleted."""
+        end = self._history.end_of(each.run_id) if self._history else None
+        self._ends.append(end or canceled_run(each.run_id))
+        self._handle_ends()
 
     def _not_started(self, each: Claim, ended: Ended, error: str) -> None:
         log.warning("%s: no run for %d request(s): %s", each.job, len(each.requests), error)
@@ -283,7 +298,6 @@ class Dispatcher:
         stopping = False
         while self._live and time.monotonic() < deadline + (self._pace.cancel_grace_s if stopping else 0.0):
             try:
-                self._record_runs()
                 if not self._collect_ends():
                     self._keep_house()
                     self._forget_those_given_back()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +13,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.requests import Priority
@@ -21,9 +21,11 @@ from kordant_jobs.engine.store.arrivals import Merge, NewRequest
 from kordant_jobs.errors import PermanentError
 
 ONE_DAY = timedelta(days=1)
+KEY_BYTES_MAX = 1024
+"""Of an idempotency key; the database refuses longer ones as well."""
 
 
-def job_row(name: str, catalog: Mapping[str, JobRow] = BY_NAME) -> JobRow:
+def job_row(name: str, catalog: Mapping[str, JobRow]) -> JobRow:
     """The row of a job by its name or its dotted alias.
 
     Raises:
@@ -59,15 +61,16 @@ def enqueue(
     entity_key: str | None = None,
     tenant: str | None = None,
     now: datetime | None = None,
-    catalog: Mapping[str, JobRow] = BY_NAME,
+    catalog: Mapping[str, JobRow],
 ) -> UUID:
     """The id of a request that runs once the caller's transaction commits, at `run_at` (None: at once).
 
-    With an idempotency key that was used within its window, or a merge key that waits, it is the id of that request.
-    `now` is for tests; else the database's clock counts.
+    With an idempotency key that `requested_by` used for the same tenant within its window, or a merge key that waits,
+    it is the id of that request. `now` is for tests; else the database's clock counts.
 
     Raises:
-        PermanentError: the job is unknown, or the key was used with another payload.
+        PermanentError: the job is unknown; the key is too long, was used with another payload, or is that of a
+            request which is dead.
     """
     row = job_row(payload.job, catalog)
     new = _new(row, Item(payload=payload, idempotency_key=idempotency_key, entity_key=entity_key, tenant=tenant,
@@ -76,11 +79,7 @@ def enqueue(
     try:
         request_id, _ = arrivals.insert_one(connection, new)
     except IntegrityError as error:
-        if "idempotency key was used" not in str(error.orig):
-            raise
-        raise PermanentError(
-            f"{row.name}: the idempotency key was used with another payload. Use a new key for a new request."
-        ) from None
+        raise _refusal(row, error) from None
     return request_id
 
 
@@ -90,7 +89,7 @@ def enqueue_named(
     payload: Mapping[str, Any],
     *,
     requested_by: str,
-    catalog: Mapping[str, JobRow] = BY_NAME,
+    catalog: Mapping[str, JobRow],
     priority: Priority | None = None,
     run_at: datetime | None = None,
     idempotency_key: str | None = None,
@@ -127,7 +126,7 @@ def enqueue_many(
     priority: Priority | None = None,
     window: timedelta = ONE_DAY,
     now: datetime | None = None,
-    catalog: Mapping[str, JobRow] = BY_NAME,
+    catalog: Mapping[str, JobRow],
 ) -> int:
     """Put many requests of one job in by COPY. Returns how many are new: one whose key is in use is left out.
 
@@ -145,6 +144,24 @@ def enqueue_many(
     return arrivals.copy_in(connection, rows)
 
 
+_KEY_REFUSED = re.compile(r"the idempotency key belongs to request (\S+), which is (\w+)")
+
+
+def _refusal(row: JobRow, error: IntegrityError) -> Exception:
+    """Why the database refused an idempotency key, with what to do; any other error as it is."""
+    text = str(error.orig)
+    if dead := _KEY_REFUSED.search(text):
+        return PermanentError(
+            f"{row.name}: the idempotency key belongs to request {dead[1]}, which is {dead[2]}. "
+            f"Replay it (`kordant-jobs dead replay {dead[1]}`), or use a new key for a new request."
+        )
+    if "idempotency key was used" in text:
+        return PermanentError(
+            f"{row.name}: the idempotency key was used with another payload. Use a new key for a new request."
+        )
+    return error
+
+
 def _new(
     row: JobRow,
     item: Item,
@@ -157,6 +174,10 @@ def _new(
 ) -> NewRequest:
     if not isinstance(item.payload, row.payload):
         raise PermanentError(f"{row.name} takes a {row.payload.__name__}, not a {type(item.payload).__name__}.")
+    if item.idempotency_key is not None and (size := len(item.idempotency_key.encode())) > KEY_BYTES_MAX:
+        raise PermanentError(
+            f"{row.name}: the idempotency key has {size} bytes, and may have {KEY_BYTES_MAX}: send a hash of it."
+        )
     return NewRequest(
         id=uuid7(),
         job=row.name,

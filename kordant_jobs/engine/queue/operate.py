@@ -1,4 +1,4 @@
-"""Dead letters and other words of an operator: each on one request or many, first told with `dry_run`, then done."""
+"""What an operator does with the queue: look, cancel, replay, pause, prune. With `dry_run` it is only said."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from kordant_jobs.engine.queue.clock import DatabaseClock
+from kordant_jobs.engine.queue.retention import Keep, prune
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store import attempts, requests
 from kordant_jobs.engine.store.attempts import Attempt
-from kordant_jobs.engine.store.requests import Filter, Request
+from kordant_jobs.engine.store.pauses import JobPause, pause, paused, resume
+from kordant_jobs.engine.store.requests import Filter, Request, find, sync_catalogue, under_way
 from kordant_jobs.errors import PermanentError
 
 DEAD = (RequestStatus.DEAD,)
@@ -94,3 +97,24 @@ def reprioritise(
         lambda waiting: requests.change_waiting(connection, waiting, priority=priority, run_at=run_at),
         dry_run=dry_run,
     )
+
+
+__all__ = [
+    "DatabaseClock",
+    "Inspection",
+    "JobPause",
+    "Keep",
+    "acknowledge",
+    "cancel",
+    "expire",
+    "find",
+    "inspect",
+    "pause",
+    "paused",
+    "prune",
+    "replay",
+    "reprioritise",
+    "resume",
+    "sync_catalogue",
+    "under_way",
+]

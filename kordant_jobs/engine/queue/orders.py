@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kordant_jobs.engine.job_rows import limit_tags
-from kordant_jobs.engine.jobs import JobRow
+from kordant_jobs.engine.jobs import JobRow, limit_tags
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.claim import Claim
 from kordant_jobs.engine.queue.recorded import claimed_payload, run_of
-from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG, lease_tags
+from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.engine.store.attempts import Move, Running
@@ -46,11 +45,12 @@ def order_for(claim: Claim, row: JobRow, payloads: Sequence[Payload]) -> RunOrde
     alone = {REQUEST_TAG: str(claim.requests[0].id)} if len(claim.requests) == 1 else {}
     run = run_of(row, payloads)
     return RunOrder(
+        run_id=claim.run_id,
+        is_there=claim.is_there,
         job=run.job,
         run_config=run.config,
         partition_key=run.partition_key,
         tags={
-            **lease_tags(claim.lease),
             **alone,
             REQUESTS_TAG: str(len(claim.requests)),
             PRIORITY_TAG: min(one.priority for one in claim.requests).word,

@@ -16,6 +16,7 @@ from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import RETURNING, RunEnd
 from kordant_jobs.engine.store import attempts, leases
 from kordant_jobs.engine.store.attempts import Move, Running
+from kordant_jobs.engine.store.leases import Reaped
 from kordant_jobs.redaction import redact
 
 ERROR_LENGTH = 500
@@ -68,13 +69,16 @@ def _ended(end: RunEnd, *, returning: bool) -> Ended:
     return Ended(outcome=outcome, cause=cause, permanent=end.permanent, retry_after_s=end.retry_after_s)
 
 
-def reap_lost(connection: Connection, rows: Mapping[str, JobRow], *, now: datetime) -> dict[UUID, str | None]:
-    """Take away expired leases; requests that ran under them go by the rule of a lost run. Returns the leases, each
-    with its run.
+def reap_lost(connection: Connection, rows: Mapping[str, JobRow], *, now: datetime) -> list[Reaped]:
+    """Take away expired leases; requests that ran under them go by the rule of a lost run. Where the run had not begun
+    (whoever claimed it died before it was handed over) they wait again at once, and the attempt does not count.
     """
     gone = leases.reap(connection, now=now)
-    if gone:
-        settle(connection, list(gone), Ended(outcome=Outcome.LOST, cause=Cause.LOST), rows, error=LOST_TEXT, now=now)
+    begun, not_begun = ([one.id for one in gone if one.adopted is adopted] for adopted in (True, False))
+    if begun:
+        settle(connection, begun, Ended(outcome=Outcome.LOST, cause=Cause.LOST), rows, error=LOST_TEXT, now=now)
+    if not_begun:
+        settle(connection, not_begun, Ended(outcome=Outcome.RETURNED), rows, error=None, now=now)
     return gone
 
 
@@ -110,4 +114,5 @@ def _move(
         error=None if ended.outcome is Outcome.SUCCESS else error,
         cpu_s=None if end is None else end.cpu_s,
         peak_memory_mb=None if end is None else end.peak_memory_mb,
+        run_id=None if end is None else end.run_id,
     )

@@ -21,6 +21,8 @@ class Pace:
     """How often leases are reaped and cancellations looked at while anything runs. Ends call by themselves."""
     idle_s: float = 15.0
     """The longest sleep. Nothing hangs on it but a notification lost with a broken connection."""
+    intake_s: float = 10.0
+    """How often Dagster's queued runs are compared with our requests: a net for processes that were killed."""
     cancel_grace_s: float = 10.0
     """How long a run may take to see that its requests were cancelled before it is stopped."""
     drain_s: float = 20.0

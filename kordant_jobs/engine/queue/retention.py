@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,9 +19,8 @@ from sqlalchemy import Connection, Engine
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.engine.store import history, requests
 from kordant_jobs.engine.store.tables import idempotency_keys
+from kordant_jobs.engine.system import EngineSettings, Prunable
 from kordant_jobs.postgres.schema import DAGSTER_SCHEMA, SCHEMA
-from kordant_jobs.settings import Settings
-from kordant_jobs.store.schedules import progress as schedule_progress
 
 BULK = 10_000
 """Rows deleted in one transaction: about 0.3 s."""
@@ -48,7 +47,7 @@ class Keep:
     """Ticks that found nothing to do: several a minute, of no use but while looking into a sensor."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Keep:
+    def of(cls, settings: EngineSettings) -> Keep:
         """As set by KORDANT_KEEP_*."""
         return cls(
             done_days=settings.keep_done_days, dead_days=settings.keep_failed_days, tick_days=settings.keep_tick_days
@@ -57,22 +56,15 @@ class Keep:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """What was deleted, or would be: rows, but for `runs` and `failed_runs`, which took their events along."""
+    """What was deleted, or would be, by kind: rows, but for `runs` and `failed_runs`, which took their events along."""
 
-    requests: int = 0
-    dead: int = 0
-    idempotency_keys: int = 0
-    runs: int = 0
-    failed_runs: int = 0
-    skipped_ticks: int = 0
-    ticks: int = 0
-    schedule_starts: int = 0
+    counts: Mapping[str, int]
 
     @property
     def rows(self) -> int:
         """About how many rows that was."""
-        counts: dict[str, int] = asdict(self)
-        return sum(counts.values()) + EVENTS_A_RUN * (self.runs + self.failed_runs)
+        events = EVENTS_A_RUN * (self.counts.get("runs", 0) + self.counts.get("failed_runs", 0))
+        return sum(self.counts.values()) + events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +82,7 @@ def prune(
     *,
     now: datetime,
     keep: Keep,
+    more: Sequence[Prunable] = (),
     bulk: int = BULK,
     run_files: Path | None = None,
     dry_run: bool = False,
@@ -101,14 +94,14 @@ def prune(
     `run_files` is the folder with one folder a run (captured output, values between steps); those of deleted runs
     go as well.
     """
-    rules = _rules(now, keep, run_files)
+    rules = _rules(now, keep, run_files, more)
     with db.connect() as connection:
         if not history.there(connection):
             rules = {kind: rule for kind, rule in rules.items() if not rule.dagster}
         if dry_run:
-            return Pruned(**{kind: rule.count(connection) for kind, rule in rules.items()})
+            return Pruned(counts={kind: rule.count(connection) for kind, rule in rules.items()})
     gone = {kind: sum(_bulks(db, rule, max(1, bulk // rule.weight), go_on)) for kind, rule in rules.items()}
-    pruned = Pruned(**gone)
+    pruned = Pruned(counts=gone)
     if pruned.rows >= TIDY_ABOVE:
         _tidy(db)
     return pruned
@@ -123,7 +116,7 @@ def _bulks(db: Engine, rule: _Rule, bulk: int, go_on: Callable[[], bool]) -> Ite
             return
 
 
-def _rules(now: datetime, keep: Keep, run_files: Path | None) -> Mapping[str, _Rule]:
+def _rules(now: datetime, keep: Keep, run_files: Path | None, more: Sequence[Prunable]) -> Mapping[str, _Rule]:
     done, dead, tick = (now - timedelta(days=days) for days in (keep.done_days, keep.dead_days, keep.tick_days))
     return {
         "requests": _requests(DONE, done),
@@ -133,7 +126,7 @@ def _rules(now: datetime, keep: Keep, run_files: Path | None) -> Mapping[str, _R
         "failed_runs": _runs(FAILED_RUNS, dead, run_files),
         "skipped_ticks": _ticks(True, tick),
         "ticks": _ticks(False, done),
-        "schedule_starts": _starts(done),
+        **{one.name: _own(one, done) for one in more},
     }
 
 
@@ -149,8 +142,10 @@ def _keys(now: datetime) -> _Rule:
     over = column.until <= now
 
     def delete(connection: Connection, bulk: int) -> int:
-        some = sa.select(column.job, column.key).where(over).limit(bulk).with_for_update(skip_locked=True).subquery()
-        mine = sa.and_(column.job == some.c.job, column.key == some.c.key)
+        names = idempotency_keys.primary_key.columns.keys()
+        some = sa.select(*(column[name] for name in names)).where(over).limit(bulk)
+        chosen = some.with_for_update(skip_locked=True).subquery()
+        mine = sa.and_(*(column[name] == chosen.c[name] for name in names))
         return connection.execute(sa.delete(idempotency_keys).where(mine)).rowcount
 
     return _Rule(
@@ -185,10 +180,10 @@ def _ticks(skipped: bool, before: datetime) -> _Rule:
     )
 
 
-def _starts(before: datetime) -> _Rule:
+def _own(one: Prunable, before: datetime) -> _Rule:
     return _Rule(
-        count=lambda connection: schedule_progress.count_old(connection, decided_before=before),
-        delete=lambda connection, bulk: schedule_progress.prune(connection, decided_before=before, limit=bulk),
+        count=lambda connection: one.count(connection, before),
+        delete=lambda connection, bulk: one.delete(connection, before, bulk),
     )
 
 

@@ -19,7 +19,7 @@ from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.clock import Clock
 from kordant_jobs.engine.requests import Outcome, RequestStatus
-from kordant_jobs.engine.store import arrivals, attempts, leases, requests
+from kordant_jobs.engine.store import arrivals, attempts, given_runs, leases, requests
 from kordant_jobs.engine.store.arrivals import NewRequest
 from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
@@ -27,24 +27,8 @@ from kordant_jobs.engine.store.leases import Lease, LeaseLost
 LEASE_S = 15.0
 """How long a run may be silent (paused, cut off) before its work is given to another."""
 
-LEASE_TAG = "kordant/lease_id"
-FENCE_TAG = "kordant/fence"
 REQUESTS_TAG = "kordant/requests"
 REQUEST_TAG = "kordant/request_id"
-RUN_TAG = "kordant/run_id"
-"""The run itself. Dagster copies the tags of a run to one that repeats it: this one says whose lease it is."""
-
-
-def lease_tags(lease: Lease) -> dict[str, str]:
-    """The tags by which a run finds its lease again."""
-    return {LEASE_TAG: str(lease.id), FENCE_TAG: str(lease.fence)}
-
-
-def lease_from_tags(job: str, tags: Mapping[str, str]) -> Lease | None:
-    """The lease that a run was ordered under; None for a run that nobody queued."""
-    if LEASE_TAG not in tags:
-        return None
-    return Lease(id=UUID(tags[LEASE_TAG]), name=f"job:{job}", fence=int(tags[FENCE_TAG]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +41,14 @@ class Done:
 
 
 @contextmanager
-def working(db: Engine, lease: Lease, *, run_id: str, clock: Clock, ttl_s: float = LEASE_S) -> Iterator[Heartbeat]:
-    """Hold the lease while the body runs: adopted first, kept alive by a thread at a third of `ttl_s`.
+def working(db: Engine, *, run_id: str, clock: Clock, ttl_s: float = LEASE_S) -> Iterator[Heartbeat]:
+    """Hold the run's lease while the body runs: adopted first, kept alive by a thread at a third of `ttl_s`.
 
     Raises:
         LeaseLost: the run came too late; nothing was done.
     """
     with db.begin() as connection:
-        adopt(connection, lease, run_id=run_id, now=clock.now(), ttl_s=ttl_s)
+        lease = adopt(connection, run_id, now=clock.now(), ttl_s=ttl_s)
     heartbeat = Heartbeat(db, lease, clock=clock, ttl_s=ttl_s)
     heartbeat.start()
     try:
@@ -122,16 +106,18 @@ def record_run(
     clock: Clock,
     ttl_s: float = LEASE_S,
     worker: str = "dagster",
-    follows: UUID | None = None,
+    follows: str | None = None,
 ) -> tuple[Lease, list[UUID]]:
-    """The lease of a run that nobody queued (UI, schedule, backfill, command line), and the requests it serves.
+    """The lease of a run that passed no queue of ours (`dagster job execute`, or Dagster's own coordinator), and the
+    requests it serves.
 
-    A run that repeats one whose lease was `follows` takes over the requests which that one left waiting or dead.
-    For any other one a request is made. It runs at once, whatever the limits; from here on it is like any other:
-    history, retries, dead letters.
+    Those are the ones that wait with it, or that the run `follows`, which it repeats, left waiting or dead; else one
+    is made. It runs at once, whatever the limits; from here on it is like any other: history, retries, dead letters.
     """
     now = clock.now()
-    ids = attempts.left_over(connection, follows) if follows is not None else []
+    ids = given_runs.waiting_for(connection, run_id)
+    if not ids and follows is not None:
+        ids = attempts.left_over(connection, follows, now=now)
     if not ids:
         new = NewRequest(
             id=uuid7(),
@@ -143,21 +129,26 @@ def record_run(
             requested_by=requested_by,
         )
         ids = [arrivals.insert_one(connection, new)[0]]
-    (lease,) = leases.insert(connection, [f"job:{row.name}"], holder=worker, now=now, ttl_s=ttl_s)
+    (lease,) = leases.insert(connection, [f"job:{row.name}"], holder=worker, now=now, ttl_s=ttl_s, run_ids=[run_id])
     attempts.start(connection, [(one, lease) for one in ids], worker=worker, now=now)
-    adopt(connection, lease, run_id=run_id, now=now, ttl_s=ttl_s)
+    adopt(connection, run_id, now=now, ttl_s=ttl_s)
     requests.notify(connection, "recorded")  # there is a lease that may run out
     return lease, ids
 
 
-def adopt(connection: Connection, lease: Lease, *, run_id: str, now: datetime, ttl_s: float = LEASE_S) -> None:
-    """The run keeps the lease alive itself from now on, and its requests say that it serves them.
+def adopt(connection: Connection, run_id: str, *, now: datetime, ttl_s: float = LEASE_S) -> Lease:
+    """The run keeps its lease alive itself from now on, and its requests say that it serves them.
 
     Raises:
         LeaseLost: the run came too late; it must do nothing.
     """
-    leases.adopt(connection, lease, run_id=run_id, now=now, ttl_s=ttl_s)
-    attempts.set_run(connection, lease.id, run_id)
+    lease = attempts.adopt(connection, run_id, now=now, ttl_s=ttl_s)
+    if lease is None:
+        raise LeaseLost(
+            f"run {run_id} has no lease any more: it came too late, and its work was given back to the queue. "
+            "End without doing anything."
+        )
+    return lease
 
 
 def my_requests(connection: Connection, lease: Lease) -> list[Running]:
@@ -198,8 +189,6 @@ __all__ = [
     "LeaseLost",
     "adopt",
     "complete",
-    "lease_from_tags",
-    "lease_tags",
     "my_requests",
     "record_run",
     "working",

@@ -49,18 +49,20 @@ class NewRequest:
     merge: Merge | None = None
     entity_key: str | None = None
     tenant: str | None = None
+    head_start: timedelta | None = None
+    """By how much its place in the line of its job and priority is ahead of its time."""
 
 
 _INSERT = sa.text("""
     SELECT request_id, fresh FROM kordant.insert_request(
         :id, :job, CAST(:payload AS jsonb), CAST(:priority AS smallint),
         coalesce(:run_at, :at, now()), coalesce(:at, now()), :idempotency_key, :window,
-        :merge_key, :debounce, :at_most, :throttle, :entity_key, :tenant, :requested_by)
+        :merge_key, :debounce, :at_most, :throttle, :entity_key, :tenant, :requested_by, :head_start)
 """).bindparams(
     sa.bindparam("id", type_=sa.Uuid()),
     sa.bindparam("run_at", type_=sa.DateTime(timezone=True)),
     sa.bindparam("at", type_=sa.DateTime(timezone=True)),
-    *(sa.bindparam(name, type_=sa.Interval()) for name in ("window", "debounce", "at_most", "throttle")),
+    *(sa.bindparam(name, type_=sa.Interval()) for name in ("window", "debounce", "at_most", "throttle", "head_start")),
 )
 
 
@@ -89,6 +91,7 @@ def insert_one(connection: Connection, new: NewRequest) -> tuple[UUID, bool]:
             "entity_key": new.entity_key,
             "tenant": new.tenant,
             "requested_by": new.requested_by,
+            "head_start": new.head_start,
         },
     ).one()
     return row.request_id, row.fresh
@@ -154,12 +157,13 @@ def _insert_unseen(connection: Connection, first: NewRequest, moment: datetime) 
     put_in: int = connection.execute(
         sa.text(f"""
             WITH mine AS (
-                INSERT INTO kordant.idempotency_keys AS k (job, key, request_id, until)
-                SELECT DISTINCT ON (job, idempotency_key) job, idempotency_key, id, :until
+                INSERT INTO kordant.idempotency_keys AS k (tenant, caller, job, key, request_id, until)
+                SELECT DISTINCT ON (tenant, requested_by, job, idempotency_key)
+                    coalesce(tenant, ''), requested_by, job, idempotency_key, id, :until
                 FROM pg_temp.arriving_requests WHERE idempotency_key IS NOT NULL
-                ORDER BY job, idempotency_key, id
-                ON CONFLICT (job, key) DO UPDATE SET request_id = excluded.request_id, until = excluded.until
-                    WHERE k.until <= :at
+                ORDER BY tenant, requested_by, job, idempotency_key, id
+                ON CONFLICT (tenant, caller, job, key) DO UPDATE
+                    SET request_id = excluded.request_id, until = excluded.until WHERE k.until <= :at
                 RETURNING request_id
             ), put_in AS (
                 INSERT INTO kordant.job_requests ({_COPIED})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -39,8 +39,9 @@ _START = sa.text(f"""
         FROM chosen c WHERE r.id = c.id
         RETURNING r.id, r.attempt, r.lease_id
     )
-    INSERT INTO kordant.job_attempts (request_id, attempt, lease_id, worker, started_at)
-    SELECT id, attempt, lease_id, :worker, :now FROM started RETURNING request_id
+    INSERT INTO kordant.job_attempts (request_id, attempt, lease_id, run_id, worker, started_at)
+    SELECT s.id, s.attempt, s.lease_id, l.run_id, :worker, :now
+    FROM started s LEFT JOIN kordant.job_leases l ON l.id = s.lease_id RETURNING request_id
 """).bindparams(sa.bindparam("now", type_=_AWARE))  # noqa: S608 - constants
 
 
@@ -62,46 +63,71 @@ def start(connection: Connection, chosen: Sequence[tuple[UUID, Lease]], *, worke
     return set(started.scalars())
 
 
-_SET_RUN = sa.text("""
+_ADOPT = sa.text("""
     WITH lease AS (
-        UPDATE kordant.job_leases SET run_id = :run_id WHERE id = :lease_id
-    ), request AS (
-        UPDATE kordant.job_requests SET run_id = :run_id, root_run_id = coalesce(root_run_id, :run_id)
-        WHERE lease_id = :lease_id AND status = 'running'
+        UPDATE kordant.job_leases SET adopted = true, expires_at = :expires_at
+        WHERE run_id = :run_id AND name LIKE 'job:%' RETURNING id, name, fence
+    ), begun AS (
+        UPDATE kordant.job_requests r
+        SET run_id = :run_id, root_run_id = coalesce(r.root_run_id, :run_id), waiting_run_id = NULL
+        FROM lease WHERE r.lease_id = lease.id AND r.status = 'running'
+    ), left_out AS (
+        UPDATE kordant.job_requests r SET waiting_run_id = NULL
+        WHERE r.waiting_run_id = :run_id AND r.status = 'pending' AND EXISTS (SELECT 1 FROM lease)
     )
-    UPDATE kordant.job_attempts SET run_id = :run_id WHERE lease_id = :lease_id
-""").bindparams(sa.bindparam("lease_id", type_=sa.Uuid()), sa.bindparam("run_id", type_=sa.Text()))
+    SELECT id, name, fence FROM lease
+""").bindparams(sa.bindparam("run_id", type_=sa.Text()), sa.bindparam("expires_at", type_=_AWARE))
 
 
-def set_run(connection: Connection, lease_id: UUID, run_id: str) -> None:
-    """Say which run serves the requests of a lease."""
-    connection.execute(_SET_RUN, {"lease_id": lease_id, "run_id": run_id})
+def adopt(connection: Connection, run_id: str, *, now: datetime, ttl_s: float) -> Lease | None:
+    """The lease that this run is to work under, which it keeps alive itself from now on: a run's first act. Until
+    then whoever claimed it does so. None when there is none: it was never claimed, or comes too late.
+    """
+    expires_at = now + timedelta(seconds=ttl_s)
+    row = connection.execute(_ADOPT, {"run_id": run_id, "expires_at": expires_at}).one_or_none()
+    return None if row is None else Lease(id=row.id, name=row.name, fence=row.fence)
 
 
-def left_over(connection: Connection, lease_id: UUID) -> list[UUID]:
-    """The requests whose last attempt was under this lease and which wait for another one, or are dead; locked.
+def was_claimed(connection: Connection, run_id: str) -> bool:
+    """Whether an attempt was to be made, or was made, by this run."""
+    return connection.execute(_CLAIMED, {"run_id": run_id}).scalar_one()
 
-    They are made ready to be started: a dead one is replayed.
+
+_CLAIMED = sa.select(sa.exists().where(job_attempts.c.run_id == sa.bindparam("run_id", type_=sa.Text())))
+
+
+def left_over(connection: Connection, run_id: str, *, now: datetime) -> list[UUID]:
+    """The requests whose last attempt was this run and which wait for another one, or are dead; locked.
+
+    They are due now: a dead one is replayed.
     """
     column = job_requests.c
-    last = sa.select(job_attempts.c.request_id).where(
-        job_attempts.c.lease_id == lease_id, job_attempts.c.attempt == column.attempt
-    )
+    mine = sa.select(job_attempts.c.request_id).where(job_attempts.c.run_id == run_id)
+    last = mine.where(job_attempts.c.attempt == column.attempt).correlate(job_requests)
     found = connection.execute(
         sa.select(column.id)
         .where(
-            column.id.in_(sa.select(job_attempts.c.request_id).where(job_attempts.c.lease_id == lease_id)),
-            column.id.in_(last.correlate(job_requests)),
+            column.id.in_(mine),
+            column.id.in_(last),
+            column.waiting_run_id.is_(None),
             column.status.in_([RequestStatus.PENDING.value, RequestStatus.DEAD.value]),
         )
         .order_by(column.id)
         .with_for_update()
     )
     ids = list(found.scalars())
+    dead = column.status == RequestStatus.DEAD
     connection.execute(
         sa.update(job_requests)
-        .where(column.id.in_(ids), column.status == RequestStatus.DEAD)
-        .values(status=RequestStatus.PENDING, forgiven=column.attempt, ended_at=None, cancel_requested_at=None)
+        .where(column.id.in_(ids))
+        .values(
+            status=RequestStatus.PENDING,
+            forgiven=sa.case((dead, column.attempt), else_=column.forgiven),
+            run_at=now,
+            turn_at=now,
+            ended_at=None,
+            cancel_requested_at=None,
+        )
     )
     return ids
 
@@ -153,16 +179,18 @@ class Move:
     summary: Mapping[str, Any] | None = None
     cpu_s: float | None = None
     peak_memory_mb: float | None = None
+    run_id: str | None = None
+    """The run that made the attempt, once it has come to an end of its own."""
 
 
 _MOVE = sa.text(f"""
     WITH moves AS (
         SELECT * FROM {
     _arrays(
-        "ids statuses outcomes run_ats causes errors failed summaries cpus memories",
-        "uuid text text timestamptz text text bigint jsonb float8 float8",
+        "ids statuses outcomes run_ats causes errors failed summaries cpus memories run_ids",
+        "uuid text text timestamptz text text bigint jsonb float8 float8 text",
     )
-} AS m(id, status, outcome, run_at, cause, error, items_failed, summary, cpu_s, peak_memory_mb)
+} AS m(id, status, outcome, run_at, cause, error, items_failed, summary, cpu_s, peak_memory_mb, run_id)
     ), noted AS (
         UPDATE kordant.job_attempts a SET ended_at = :now, outcome = m.outcome, cause = m.cause, error = m.error,
             cpu_s = m.cpu_s, peak_memory_mb = m.peak_memory_mb
@@ -179,7 +207,9 @@ _MOVE = sa.text(f"""
         cause = m.cause,
         error = CASE WHEN m.outcome IN ('success', 'partial', 'returned') THEN r.error ELSE m.error END,
         items_failed = m.items_failed,
-        summary = coalesce(m.summary, r.summary)
+        summary = coalesce(m.summary, r.summary),
+        run_id = coalesce(m.run_id, r.run_id), root_run_id = coalesce(r.root_run_id, m.run_id),
+        waiting_run_id = CASE WHEN m.run_id IS NULL THEN r.waiting_run_id END
     FROM moves m WHERE r.id = m.id AND r.status = 'running'
 """).bindparams(sa.bindparam("now", type_=_AWARE))  # noqa: S608 - constants
 
@@ -201,6 +231,7 @@ def move(connection: Connection, moves: Sequence[Move], *, now: datetime) -> Non
             "summaries": [None if one.summary is None else json.dumps(one.summary) for one in moves],
             "cpus": [one.cpu_s for one in moves],
             "memories": [one.peak_memory_mb for one in moves],
+            "run_ids": [one.run_id for one in moves],
             "now": now,
         },
     )
@@ -211,7 +242,8 @@ _COMPLETE_RUN = sa.text("""
         DELETE FROM kordant.job_leases WHERE run_id = :run_id AND name LIKE 'job:%' RETURNING id
     ), ended AS (
         UPDATE kordant.job_requests SET status = 'completed', ended_at = :now, lease_id = NULL, fence = NULL,
-            cause = NULL, items_failed = :items_failed, summary = coalesce(CAST(:summary AS jsonb), summary)
+            cause = NULL, items_failed = :items_failed, summary = coalesce(CAST(:summary AS jsonb), summary),
+            run_id = :run_id, root_run_id = coalesce(root_run_id, :run_id), waiting_run_id = NULL
         WHERE lease_id IN (SELECT id FROM lease) AND status = 'running' RETURNING id, attempt
     ), noted AS (
         UPDATE kordant.job_attempts SET cpu_s = :cpu_s, peak_memory_mb = :peak_memory_mb
@@ -222,7 +254,7 @@ _COMPLETE_RUN = sa.text("""
         FROM ended e WHERE a.request_id = e.id AND a.attempt = e.attempt
     )
     SELECT count(*) FROM lease
-""").bindparams(sa.bindparam("now", type_=_AWARE))
+""").bindparams(sa.bindparam("now", type_=_AWARE), sa.bindparam("run_id", type_=sa.Text()))
 
 
 def complete_run(

@@ -48,13 +48,23 @@ def acquire(connection: Connection, name: str, *, limit: int, holder: str, now: 
     return insert(connection, [name], holder=holder, now=now, ttl_s=ttl_s)[0]
 
 
-def insert(connection: Connection, names: Sequence[str], *, holder: str, now: datetime, ttl_s: float) -> list[Lease]:
-    """A new lease for each name, in that order. The caller has seen to the limits."""
+def insert(
+    connection: Connection,
+    names: Sequence[str],
+    *,
+    holder: str,
+    now: datetime,
+    ttl_s: float,
+    run_ids: Sequence[str | None] | None = None,
+) -> list[Lease]:
+    """A new lease for each name, in that order, with the run that is to work under it. The caller has seen to the
+    limits.
+    """
     expires_at = now + timedelta(seconds=ttl_s)
     ids = [uuid7() for _ in names]
     rows = [
-        {"id": one, "name": name, "holder": holder, "taken_at": now, "expires_at": expires_at}
-        for one, name in zip(ids, names, strict=True)
+        {"id": one, "name": name, "holder": holder, "taken_at": now, "expires_at": expires_at, "run_id": run_id}
+        for one, name, run_id in zip(ids, names, run_ids or [None] * len(ids), strict=True)
     ]
     made = connection.execute(sa.insert(job_leases).returning(job_leases.c.id, job_leases.c.fence), rows)
     fences = {row.id: row.fence for row in made}
@@ -95,18 +105,26 @@ def still_held(connection: Connection, lease_ids: Sequence[UUID]) -> set[UUID]:
     return set(connection.execute(sa.select(job_leases.c.id).where(job_leases.c.id.in_(lease_ids))).scalars())
 
 
-def reap(connection: Connection, *, now: datetime, name: str | None = None) -> dict[UUID, str | None]:
-    """Take away every expired lease (of one limit, when named). One whose holder is writing just now is left.
+@dataclass(frozen=True, kw_only=True)
+class Reaped:
+    """A lease that was taken away; `adopted`: its run had begun."""
 
-    Returns them, each with the run that held it.
-    """
+    id: UUID
+    run_id: str | None
+    adopted: bool
+
+
+def reap(connection: Connection, *, now: datetime, name: str | None = None) -> list[Reaped]:
+    """Take away every expired lease (of one limit, when named). One whose holder is writing just now is left."""
     expired = sa.select(job_leases.c.id).where(job_leases.c.expires_at <= now).with_for_update(skip_locked=True)
     if name is not None:
         expired = expired.where(job_leases.c.name == name)
     gone = connection.execute(
-        sa.delete(job_leases).where(job_leases.c.id.in_(expired)).returning(job_leases.c.id, job_leases.c.run_id)
+        sa.delete(job_leases)
+        .where(job_leases.c.id.in_(expired))
+        .returning(job_leases.c.id, job_leases.c.run_id, job_leases.c.adopted)
     )
-    return {row.id: row.run_id for row in gone}
+    return [Reaped(**row) for row in gone.mappings()]
 
 
 def silent_runs(connection: Connection, *, now: datetime, ttl_s: float) -> list[str]:
@@ -169,28 +187,6 @@ def cut_off(connection: Connection, *, now: datetime) -> int:
         {"prefix": session_name(""), "now": now},
     ).scalar_one()
     return int(told)
-
-
-def adopt(connection: Connection, lease: Lease, *, run_id: str, now: datetime, ttl_s: float) -> None:
-    """The run itself keeps the lease alive from now on. Its first act; before it, the starter does so.
-
-    Raises:
-        LeaseLost: the run came too late, or another run works under this lease. Do nothing and end.
-    """
-    taken = connection.execute(
-        sa.update(job_leases)
-        .where(
-            job_leases.c.id == lease.id,
-            job_leases.c.fence == lease.fence,
-            sa.or_(job_leases.c.run_id.is_(None), job_leases.c.run_id == run_id),
-        )
-        .values(adopted=True, run_id=run_id, expires_at=now + timedelta(seconds=ttl_s))
-        .returning(job_leases.c.id)
-    ).scalar()
-    if taken is None:
-        raise LeaseLost(
-            f"the lease {lease.id} is not this run's: it ran out, or another run has it. End without doing anything."
-        )
 
 
 def open_bucket(connection: Connection, party: str, *, per_s: float, burst: int, now: datetime) -> int:

@@ -18,6 +18,10 @@ from kordant_jobs.engine.store.tables import job_attempts, job_catalogue, job_re
 
 CHANNEL = "kordant_requests"
 """What the dispatcher LISTENs on: sent when a transaction that touched the queue commits."""
+EVENTS = "kordant_events"
+"""What wakes the sensors."""
+CANCELLED = "cancelled"
+"""The word by which waiting requests were cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,7 @@ class Filter:
     statuses: tuple[RequestStatus, ...] | None = None
     entity_key: str | None = None
     tenant: str | None = None
+    requested_by: str | None = None
     cause: Cause | None = None
     error_like: str | None = None
     ended_before: datetime | None = None
@@ -44,6 +49,7 @@ class Filter:
             "statuses": lambda statuses: column.status.in_([one.value for one in statuses]),
             "entity_key": lambda key: column.entity_key == key,
             "tenant": lambda tenant: column.tenant == tenant,
+            "requested_by": lambda by: column.requested_by == by,
             "cause": lambda cause: column.cause == cause.value,
             "error_like": lambda words: column.error.icontains(words, autoescape=True),
             "ended_before": lambda moment: column.ended_at < moment,
@@ -114,6 +120,21 @@ def notify(connection: Connection, word: str) -> None:
     connection.execute(sa.text("SELECT pg_notify(:channel, :word)"), {"channel": CHANNEL, "word": word})
 
 
+def wake_sensors(connection: Connection) -> None:
+    """Have the sensors look when this transaction commits."""
+    connection.execute(sa.text("SELECT pg_notify(:channel, 'ended')"), {"channel": EVENTS})
+
+
+def under_way(connection: Connection, *, job: str | None = None, requested_by: str | None = None) -> bool:
+    """Whether a request of this job, or that came this way, runs, or is due and waits for its turn."""
+    column = job_requests.c
+    wanted = [column.job == job] if job is not None else []
+    wanted += [column.requested_by == requested_by] if requested_by is not None else []
+    due = sa.and_(column.status == RequestStatus.PENDING, column.run_at <= sa.func.now())
+    found = sa.exists().where(*wanted, sa.or_(column.status == RequestStatus.RUNNING, due))
+    return bool(connection.execute(sa.select(found)).scalar_one())
+
+
 def find(
     connection: Connection, where: Filter, *, limit: int | None = None, after: UUID | None = None
 ) -> list[Request]:
@@ -179,6 +200,7 @@ def cancel_waiting(connection: Connection, where: Filter, *, now: datetime) -> l
         .values(status=RequestStatus.CANCELLED, ended_at=now, cancel_requested_at=now, progress_message="")
         .returning(job_requests.c.id)
     )
+    notify(connection, CANCELLED)
     return list(done.scalars())
 
 

@@ -77,6 +77,7 @@ job_requests = Table(
     Column("forgiven", Integer, nullable=False, server_default="0", comment="attempts before the last replay"),
     Column("lease_id", Uuid),
     Column("fence", BigInteger),
+    Column("waiting_run_id", Text, comment="a run that Dagster made and that starts when this is claimed"),
     Column("run_id", Text, comment="of the last attempt"),
     Column("root_run_id", Text, comment="of the first"),
     moment("started_at", nullable=True),
@@ -126,6 +127,8 @@ job_requests = Table(
         postgresql_where=text("status = 'pending' AND tenant IS NOT NULL"),
     ),
     Index("job_requests_entity_idx", "entity_key", postgresql_where=text("entity_key IS NOT NULL")),
+    Index("job_requests_waiting_run_idx", "waiting_run_id", postgresql_where=text("waiting_run_id IS NOT NULL")),
+    Index("job_requests_open_idx", "requested_by", postgresql_where=text("status IN ('pending', 'running')")),
     Index("job_requests_dead_idx", "job", "ended_at", postgresql_where=text("status = 'dead'")),
     Index("job_requests_ended_idx", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     Index(
@@ -158,16 +161,29 @@ job_attempts = Table(
     one_of("outcome", Outcome),
     one_of("cause", Cause),
     Index(None, "lease_id"),
+    Index(None, "run_id"),
 )
 
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("caller", Text, primary_key=True),
     Column("job", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("request_id", Uuid, nullable=False),
     moment("until"),
     Index(None, "until"),
+)
+
+job_pauses = Table(
+    "job_pauses",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("paused_by", Text, nullable=False),
+    moment("paused_at"),
+    comment="Jobs of which no run starts; their requests wait.",
 )
 
 rate_buckets = Table(

@@ -42,6 +42,7 @@ class Waiting:
     run_id: str | None
     root_run_id: str | None
     key_running: int
+    waiting_run_id: str | None = None
 
 
 _KEYED = """
@@ -56,7 +57,8 @@ _UNKEYED = "CROSS JOIN (SELECT 0 AS key_running) running WHERE"
 def _waiting(limit_by_key: str) -> sa.TextClause:
     """The first of each line of each job, cut down to the first `rows` of the job and the head of each line."""
     return sa.text(f"""
-        SELECT id, job, priority, run_at, turn_at, entity_key, attempt, run_id, root_run_id, key_running FROM (
+        SELECT id, job, priority, run_at, turn_at, entity_key, attempt, run_id, root_run_id, key_running,
+            waiting_run_id FROM (
             SELECT c.*, want.rows,
                 row_number() OVER (PARTITION BY c.job ORDER BY c.priority > 0, c.turn_at + level.handicap) AS place,
                 row_number() OVER (PARTITION BY c.job, c.priority ORDER BY c.turn_at) AS place_in_line
@@ -64,7 +66,7 @@ def _waiting(limit_by_key: str) -> sa.TextClause:
             CROSS JOIN unnest(CAST(:handicaps AS interval[])) WITH ORDINALITY AS level(handicap, number)
             CROSS JOIN LATERAL (
                 SELECT r.id, r.job, r.priority, r.run_at, r.turn_at, r.entity_key, r.attempt, r.run_id,
-                    r.root_run_id, running.key_running
+                    r.root_run_id, r.waiting_run_id, running.key_running
                 FROM kordant.job_requests r {limit_by_key}
                     r.job = want.job AND r.priority = level.number - 1 AND r.status = 'pending' AND r.run_at <= :now
                 ORDER BY r.turn_at LIMIT want.rows

@@ -12,12 +12,11 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.sources.registry import Sources
+from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
-from kordant_jobs.engine.queue.enqueue import enqueue
-from kordant_jobs.engine.requests import Priority
-from kordant_jobs.engine.store.arrivals import Merge
+from kordant_jobs.engine import Merge, Priority
 from kordant_jobs.jobs.darkwatch_scan.drops import now_of
 from kordant_jobs.jobs.darkwatch_scan.rules.asking import RECHECK_AFTER, source_verdict
 from kordant_jobs.ports import Answer, ExposureSource

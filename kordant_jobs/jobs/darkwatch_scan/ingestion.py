@@ -12,7 +12,7 @@ from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.drop_folder import DroppedFile
 from kordant_jobs.adapters.dumps import BlindBatch, Blinder, DumpShape, open_dump
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-from kordant_jobs.engine.store.progress import Progress
+from kordant_jobs.engine import Progress
 from kordant_jobs.errors import DumpUnreadable
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, file_of
 from kordant_jobs.jobs.darkwatch_scan.retro import Watch

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from sqlalchemy import Connection
 
+from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.domain.darkwatch.exposures import Source
-from kordant_jobs.engine.queue.enqueue import enqueue
-from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine import Priority
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.darkwatch import new_data
 from kordant_jobs.store.people.keyring import Keyring

@@ -19,7 +19,7 @@ from kordant_jobs.adapters.corpus import Corpus, Items
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus, Source
 from kordant_jobs.domain.people.tiers import Tier
-from kordant_jobs.engine.store.progress import Progress
+from kordant_jobs.engine import Progress
 from kordant_jobs.errors import CatalogueUnreadable, DumpUnreadable, SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan import asked, rules
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dropped

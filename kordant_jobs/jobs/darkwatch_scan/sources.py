@@ -19,7 +19,7 @@ from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.catalog import SOURCE_RATES
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind, sha1_hex
-from kordant_jobs.engine.jobs import PartyRate, rate_of_rpm
+from kordant_jobs.engine import PartyRate, rate_of_rpm
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan.asked import Asked, want_of
 from kordant_jobs.jobs.darkwatch_scan.drops import now_of

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.messengers import NEEDED, Messengers, open_signer
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.notifications_send import NotificationsSend
-from kordant_jobs.engine.sharded_job import Report, Summary, one_op_job
+from kordant_jobs.engine import Report, Summary, one_op_job
 from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.outlets import all_outlets, sender_of
 from kordant_jobs.jobs.notifications_send.rules import Rate

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
-from kordant_jobs.engine.store import leases
+from kordant_jobs.engine import leases
 from kordant_jobs.jobs.notifications_send import rules
 from kordant_jobs.jobs.notifications_send.parcel import Opened
 from kordant_jobs.store.notifications import choices as notification_choices

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
 from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
-from kordant_jobs.engine.store.progress import Progress
+from kordant_jobs.engine import Progress
 from kordant_jobs.errors import KeyringError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send import pace, rules
 from kordant_jobs.jobs.notifications_send.ledger import Gone, Ledger

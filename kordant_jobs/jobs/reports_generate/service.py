@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.reports.retention import storage_key
-from kordant_jobs.engine.store.progress import Progress
+from kordant_jobs.engine import Progress
 from kordant_jobs.errors import KeyringError, SetupError, TransientError
 from kordant_jobs.jobs.reports_generate.content import Opened, write_report
 from kordant_jobs.jobs.reports_generate.figures import figures_of

@@ -10,12 +10,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
-from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.enqueue import enqueue
-from kordant_jobs.engine.requests import Priority
-from kordant_jobs.engine.store import requests
+from kordant_jobs.engine import Filter, Priority, operate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.people import subscriptions
 from kordant_jobs.store.schedules import due_slots
@@ -57,8 +55,8 @@ def schedule_for_subscription(
 
 
 def _scan_at_once(connection: Connection, subscription_id: UUID, *, requested_by: str, now: datetime | None) -> None:
-    waiting = requests.Filter(job=SCAN, entity_key=str(subscription_id), statuses=operate.OPEN)
-    if requests.find(connection, waiting, limit=1):
+    waiting = Filter(job=SCAN, entity_key=str(subscription_id), statuses=operate.OPEN)
+    if operate.find(connection, waiting, limit=1):
         return
     enqueue(
         connection,
@@ -78,9 +76,9 @@ def remove_schedules_for_subscription(
     How many rows and requests that took. What runs for it is asked to stop. In the caller's transaction.
     """
     moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    theirs = requests.find(connection, requests.Filter(entity_key=str(subscription_id), statuses=operate.OPEN))
+    theirs = operate.find(connection, Filter(entity_key=str(subscription_id), statuses=operate.OPEN))
     others = tuple(one.id for one in theirs if one.job != JOB)  # not the event that this is the answer to
-    cancelled = operate.cancel(connection, requests.Filter(ids=others), now=moment) if others else []
+    cancelled = operate.cancel(connection, Filter(ids=others), now=moment) if others else []
     return due_slots.take_away(connection, [subscription_id]) + len(cancelled)
 
 

@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 
 from kordant_jobs import definitions
 from kordant_jobs.engine.config_schema import config_schema
-from kordant_jobs.engine.op_body import op_body
-from kordant_jobs.lab.bench.catalogue import Nudge, Stamp
-from kordant_jobs.resources import RESOURCES
+from kordant_jobs.engine.ops import op_body
+from kordant_jobs.engine.run_side import database_resource
+from kordant_jobs.lab.bench.app import SYSTEM, Nudge, Stamp
 from kordant_jobs.settings import load_settings
 
 STAMPS = "stamps"
@@ -43,13 +43,17 @@ def stamp(context: dg.OpExecutionContext, db: dg.ResourceParam[Engine]) -> None:
         write_down(context.op_config["event"])
 
 
-@dg.job(name=Stamp.job, executor_def=dg.in_process_executor)
+OWN = {"db": database_resource(SYSTEM)}
+"""Of the bench's jobs: the others are fenced as the project's own."""
+
+
+@dg.job(name=Stamp.job, executor_def=dg.in_process_executor, resource_defs=OWN)
 def bench_stamp() -> None:
     """One op, for one event."""
     stamp()
 
 
-@dg.job(name=Nudge.job, executor_def=dg.in_process_executor)
+@dg.job(name=Nudge.job, executor_def=dg.in_process_executor, resource_defs=OWN)
 def bench_nudge() -> None:
     """One op, for many events."""
     stamp()
@@ -81,7 +85,5 @@ STOCK = os.environ.get("KORDANT_LAUNCHER") == "stock"
 
 defs = dg.Definitions.merge(
     definitions.defs,  # not by a name of this module: Dagster takes each name that is one
-    dg.Definitions(
-        jobs=[bench_stamp, bench_nudge], sensors=[bench_sensor] if STOCK else [], resources={"db": RESOURCES["db"]}
-    ),
+    dg.Definitions(jobs=[bench_stamp, bench_nudge], sensors=[bench_sensor] if STOCK else []),
 )

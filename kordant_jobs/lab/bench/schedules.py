@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from rich.status import Status
 from sqlalchemy.engine import Engine
 
+from kordant_jobs.catalog import enqueue_many
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.cli.output import err
@@ -28,7 +29,8 @@ from kordant_jobs.cli.session import Session, open_session
 from kordant_jobs.domain.schedules.cadence import Position, Progress
 from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
 from kordant_jobs.engine.payload import Payload
-from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
+from kordant_jobs.engine.queue.enqueue import Item
+from kordant_jobs.engine.queue.given import SCHEDULE_TAG
 from kordant_jobs.errors import TransientError
 from kordant_jobs.lab.bench.figures import Figure
 from kordant_jobs.postgres import database
@@ -39,7 +41,7 @@ from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import price_list
-from kordant_jobs.triggers.orders import SCHEDULE_TAG, run_requests
+from kordant_jobs.triggers.orders import run_requests
 from kordant_jobs.triggers.tick import Look, take
 
 KEY = ("darkwatch_scan", "premium")

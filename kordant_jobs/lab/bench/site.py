@@ -32,26 +32,14 @@ from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store import requests
 from kordant_jobs.errors import TransientError
-from kordant_jobs.lab.bench.catalogue import CATALOG, Nudge, Stamp
-from kordant_jobs.lab.bench.daemon import __name__ as DAEMON  # noqa: N812 - a module's name, to run it by
+from kordant_jobs.lab.bench.app import CATALOG, SYSTEM, Nudge, Stamp
 from kordant_jobs.lab.bench.definitions import EVENTS, LATER, STAMPS, URGENT
-from kordant_jobs.lab.bench.definitions import __name__ as DEFINITIONS  # noqa: N812 - as above
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate
 
 PATIENCE_S = 600.0
 BY = "bench"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchConfig(StackConfig):
-    """The processes of `up`, with the bench's catalogue in the daemon."""
-
-    def daemon_command(self) -> list[str]:
-        """The bench's own daemon, where there is a warm process."""
-        command = super().daemon_command()
-        return ["-m", DAEMON, *command[2:]] if self.warm else command
 
 
 @dataclass
@@ -237,13 +225,14 @@ def site(folder: Path, server: EmbeddedPostgres, kind: type[ASite], **settings: 
         "KORDANT_DATABASE_URL": url,
         "KORDANT_DAGSTER_URL": database.dagster_url(url),
         "KORDANT_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
-        "KORDANT_DEFINITIONS_MODULE": DEFINITIONS,
         "KORDANT_LAUNCHER": kind.launcher,
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         "PYTHONPATH": str(CHECKOUT),
         **settings,
     }
-    config = BenchConfig(checkout=CHECKOUT, state_dir=state, environ=environ, web_port=3960, webserver=False)
+    config = StackConfig(
+        checkout=CHECKOUT, state_dir=state, environ=environ, web_port=3960, webserver=False, system=SYSTEM
+    )
     stop = threading.Event()
     try:
         with Stack(config) as stack:

@@ -11,12 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.config_schema import config_schema
-from kordant_jobs.engine.op_body import op_body, tell_figures
+from kordant_jobs.engine.ops import op_body, tell_figures
+from kordant_jobs.engine.run_side import database_resource
 from kordant_jobs.errors import SourceUnavailable
-from kordant_jobs.lab.chaos.catalogue import CATALOG, Effect
-from kordant_jobs.resources import RESOURCES
-
-__all__ = ["CATALOG", "defs"]
+from kordant_jobs.lab.chaos.app import SYSTEM, Effect
 
 
 def have(number: int, *, port: int, run_id: str) -> None:
@@ -53,14 +51,14 @@ def have_effect(context: dg.OpExecutionContext, db: dg.ResourceParam[Engine]) ->
         tell_figures(context, {"number": config.number})
 
 
-@dg.graph(name=CATALOG[0].name)
+@dg.graph(name=Effect.job)
 def chaos_effect_graph() -> None:
     """One effect."""
     have_effect()
 
 
 defs = dg.Definitions(
-    jobs=[chaos_effect_graph.to_job(name=CATALOG[0].name)],
-    resources={"db": RESOURCES["db"]},
+    jobs=[chaos_effect_graph.to_job(name=Effect.job)],
+    resources={"db": database_resource(SYSTEM)},
     executor=dg.in_process_executor,
 )

@@ -10,7 +10,7 @@ from contextlib import suppress
 from random import Random
 
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.lab.chaos.catalogue import LEASE_S, RETRY_S
+from kordant_jobs.lab.chaos.app import LEASE_S, RETRY_S
 from kordant_jobs.lab.chaos.site import Site
 
 PAUSE_S = LEASE_S + 1.0

@@ -25,14 +25,12 @@ from kordant_jobs.engine.launcher import tree
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.errors import TransientError
-from kordant_jobs.lab.chaos import catalogue
-from kordant_jobs.lab.chaos.catalogue import CATALOG, LEASE_S, Effect
+from kordant_jobs.lab.chaos.app import LEASE_S, SYSTEM, Effect
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate
 
 DATABASE = "chaos"
-ROWS = {row.name: row for row in CATALOG}
 FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 
 
@@ -73,7 +71,7 @@ class Site:
             for number, each in zip(numbers, work_s, strict=True)
         ]
         with self.db.begin() as connection:
-            enqueue_many(connection, items, requested_by="chaos", catalog=ROWS)
+            enqueue_many(connection, items, requested_by="chaos", catalog=SYSTEM.rows)
         self.asked += numbers
         return numbers
 
@@ -207,13 +205,12 @@ def site(folder: Path) -> Iterator[Site]:
             "KORDANT_STATE_DIR": str(folder),
             "KORDANT_DATABASE_URL": url,
             "KORDANT_DAGSTER_URL": database.dagster_url(url),
-            "KORDANT_DEFINITIONS_MODULE": catalogue.__name__.replace("catalogue", "definitions"),
             "KORDANT_LAUNCHER": "warm",
             "KORDANT_LEASE_S": f"{LEASE_S:g}",
             "DAGSTER_DISABLE_TELEMETRY": "yes",
             "PYTHONPATH": str(CHECKOUT),
         }
-        config = StackConfig(checkout=CHECKOUT, state_dir=folder, environ=environ, web_port=3930)
+        config = StackConfig(checkout=CHECKOUT, state_dir=folder, environ=environ, web_port=3930, system=SYSTEM)
         with Stack(config, said.append) as stack:
             keeping = threading.Thread(target=stack.wait, args=(stop,), daemon=True)
             keeping.start()

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.notifications.alerts import Channel, Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
 from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
-from kordant_jobs.engine.store import leases
+from kordant_jobs.engine import leases
 
 WARY_AFTER = 2
 """A notification whose sender was cut off so often is claimed by itself from then on: if it is what kills its senders,

@@ -2,17 +2,15 @@
 
 import threading
 
-import pytest
 import sqlalchemy as sa
 from dagster_postgres import PostgresRunStorage
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.daemon.leader import Leader
 from kordant_jobs.engine.daemon.loops import WakeEvent
-from kordant_jobs.engine.daemon.wake import EVENTS, Wake
+from kordant_jobs.engine.daemon.wake import Wake
+from kordant_jobs.engine.store.requests import EVENTS
 from kordant_jobs.postgres.database import dagster_url
-
-pytestmark = pytest.mark.slow  # seconds of imports a warm process: `pytest -m slow kordant_jobs_tests/engine`
 
 
 def test_one_leads_and_the_next_takes_over_when_it_goes(database_url: str) -> None:

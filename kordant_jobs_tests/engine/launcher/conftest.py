@@ -26,9 +26,9 @@ from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.errors import TransientError
 from kordant_jobs.postgres import database
 from kordant_jobs_tests.conftest import copy_of, database_at
-from kordant_jobs_tests.engine.launcher import definitions_for_tests
+from kordant_jobs_tests.engine.launcher.app import SYSTEM
 
-MODULE = definitions_for_tests.__name__
+MODULE = SYSTEM.definitions
 
 
 def until(condition: Callable[[], Any], timeout_s: float = 60) -> Any:
@@ -61,9 +61,9 @@ class Site:
     def socket(self) -> Path:
         return socket_path(self.folder)
 
-    def launch(self, **environ: str) -> subprocess.Popen[bytes]:
+    def launch(self, app: str = SYSTEM.app, **environ: str) -> subprocess.Popen[bytes]:
         log = (self.folder / "warm.log").open("ab")
-        command = [sys.executable, "-m", "kordant_jobs.engine.launcher.warm"]
+        command = [sys.executable, "-m", app, "warm"]
         process = subprocess.Popen(command, env={**self.environ, **environ}, stdout=log, stderr=log, cwd=CHECKOUT)
         self.processes.append(process)
         return process
@@ -73,8 +73,8 @@ class Site:
         self.watcher = self.watcher or WarmWatcher(self.socket)
         return process
 
-    def start_warm(self, **environ: str) -> subprocess.Popen[bytes]:
-        return self.ready(self.launch(**environ))
+    def start_warm(self, app: str = SYSTEM.app, **environ: str) -> subprocess.Popen[bytes]:
+        return self.ready(self.launch(app, **environ))
 
     def ping(self) -> dict[str, Any]:
         try:
@@ -138,7 +138,6 @@ def make_site(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFa
             "KORDANT_STATE_DIR": str(folder),
             "KORDANT_DATABASE_URL": url,
             "KORDANT_DAGSTER_URL": database.dagster_url(url),
-            "KORDANT_DEFINITIONS_MODULE": MODULE,
             "KORDANT_LAUNCHER": "warm",
             "KORDANT_WARM_CHILDREN": "2",
             "KORDANT_WARM_GRACE_S": "5",

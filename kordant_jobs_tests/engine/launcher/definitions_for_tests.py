@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from kordant_jobs.engine.launcher.failure import RETRY_AFTER
+from kordant_jobs.engine.failure import RETRY_AFTER
 from kordant_jobs.errors import SettingsError
 
 

@@ -17,6 +17,15 @@ from kordant_jobs_tests.engine.launcher.conftest import MODULE, Site, alive, unt
 pytestmark = pytest.mark.slow  # seconds of imports a warm process: `pytest -m slow kordant_jobs_tests/engine`
 
 
+EXTRA_APP = """
+import sys
+from dataclasses import replace
+from kordant_jobs.engine.processes import main
+from kordant_jobs_tests.engine.launcher.app import SYSTEM
+sys.exit(main(replace(SYSTEM, app="extra_app", definitions="extra_definitions")))
+"""
+
+
 @pytest.fixture(scope="module")
 def other(make_site: Callable[[], Site]) -> Site:
     return make_site()
@@ -25,8 +34,9 @@ def other(make_site: Callable[[], Site]) -> Site:
 def test_becoming_new_code_lets_go_of_no_run(other: Site, tmp_path: Path) -> None:
     extra = tmp_path / "extra_definitions.py"
     extra.write_text(f"from {MODULE} import defs\n", encoding="utf-8")
+    (tmp_path / "extra_app.py").write_text(EXTRA_APP, encoding="utf-8")
     path = f"{other.environ['PYTHONPATH']}:{tmp_path}"
-    warm = other.start_warm(PYTHONPATH=path, KORDANT_DEFINITIONS_MODULE="extra_definitions")
+    warm = other.start_warm("extra_app", PYTHONPATH=path)
     run_id = other.run("wait_for_file", {"folder": str(tmp_path)})
     until((tmp_path / "waiting").exists)
     idle = until(lambda: len(found := other.ping()["idle"]) == 2 and found)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from dagster import DagsterEventType
@@ -14,7 +15,6 @@ from dagster._core.workspace.load_target import GrpcServerTarget
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine.dagster_private import RunFactory, RunTemplates
 from kordant_jobs.engine.launcher.starter import WarmStarter
-from kordant_jobs.engine.queue.work import RUN_TAG
 from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs_tests.engine.launcher.conftest import MODULE, Site, until
@@ -64,8 +64,20 @@ def starter(workspace: tuple[Site, WorkspaceProcessContext]) -> WarmStarter:
 
 def order(folder: Path, **more: Any) -> RunOrder:
     config = {"ops": {"write": {"config": {"folder": str(folder)}}}}
-    told: dict[str, Any] = {"job": "write_job", "run_config": config, "tags": {"kordant/request_id": "1"}, **more}
+    told: dict[str, Any] = {
+        "run_id": str(uuid4()),
+        "job": "write_job",
+        "run_config": config,
+        "tags": {"kordant/request_id": "1"},
+        **more,
+    }
     return RunOrder(**told)
+
+
+def start(starter: WarmStarter, wanted: RunOrder) -> str:
+    """Start the run that is wanted; its id."""
+    starter.start(wanted)
+    return wanted.run_id
 
 
 def test_the_first_and_later_runs_of_a_job_are_alike(
@@ -75,7 +87,7 @@ def test_the_first_and_later_runs_of_a_job_are_alike(
     (tmp_path / "other").mkdir()
     runs = []
     for folder in (tmp_path, tmp_path / "other"):
-        run_id = starter.start(order(folder))
+        run_id = start(starter, order(folder))
         assert site.end_of(run_id).outcome == "success"
         assert (folder / run_id).exists()
         run = site.instance.get_run_by_id(run_id)
@@ -87,7 +99,7 @@ def test_the_first_and_later_runs_of_a_job_are_alike(
     first, second = runs
     for name in ("job_snapshot_id", "execution_plan_snapshot_id", "remote_job_origin", "job_code_origin"):
         assert getattr(first, name) == getattr(second, name) is not None
-    assert {**first.tags, RUN_TAG: second.run_id} == second.tags
+    assert first.tags == second.tags
     assert second.tags["of"] == "the job"
     assert second.remote_job_origin
     assert second.remote_job_origin.repository_origin.code_location_origin.location_name == "kordant_jobs"
@@ -97,9 +109,9 @@ def test_a_retry_is_linked_to_its_parent_and_root(
     workspace: tuple[Site, WorkspaceProcessContext], starter: WarmStarter, tmp_path: Path
 ) -> None:
     site = workspace[0]
-    root = starter.start(order(tmp_path))
-    parent = starter.start(order(tmp_path, parent_run_id=root, root_run_id=root))
-    child = starter.start(order(tmp_path, parent_run_id=parent, root_run_id=root, partition_key="2026-01-31"))
+    root = start(starter, order(tmp_path))
+    parent = start(starter, order(tmp_path, parent_run_id=root, root_run_id=root))
+    child = start(starter, order(tmp_path, parent_run_id=parent, root_run_id=root, partition_key="2026-01-31"))
     run = site.instance.get_run_by_id(child)
     assert run
     assert (run.parent_run_id, run.root_run_id) == (parent, root)
@@ -136,7 +148,7 @@ def test_while_the_code_server_is_away_jobs_go_on_that_ran_before_with_the_same_
     workspace: tuple[Site, WorkspaceProcessContext], starter: WarmStarter, tmp_path: Path
 ) -> None:
     site = workspace[0]
-    before = starter.start(order(tmp_path))
+    before = start(starter, order(tmp_path))
     nobody = GrpcServerTarget(host="localhost", port=None, socket=str(tmp_path / "gone.sock"), location_name="away")
     with WorkspaceProcessContext(site.instance, nobody) as away:
         same = RunFactory(site.instance, away, templates(site))
@@ -162,7 +174,7 @@ def test_stop_ends_a_run_with_the_cause_it_was_given(
     config = {"ops": {"wait_for_file": {"config": {"folder": str(tmp_path)}}}}
     outcomes = {}
     for cause in ("canceled", "lost"):
-        run_id = starter.start(RunOrder(job="wait_for_file_job", run_config=config, tags={}))
+        run_id = start(starter, RunOrder(run_id=str(uuid4()), job="wait_for_file_job", run_config=config, tags={}))
         until((tmp_path / "waiting").exists)
         starter.stop(run_id, cause=cause)
         end = site.end_of(run_id)
@@ -177,7 +189,7 @@ def test_a_watcher_that_comes_late_hears_of_what_it_missed(
     from kordant_jobs.engine.launcher.starter import WarmWatcher
 
     site = workspace[0]
-    run_id = starter.start(order(tmp_path))
+    run_id = start(starter, order(tmp_path))
     site.end_of(run_id)
     late = WarmWatcher(site.socket)
     seen: set[str] = set()

@@ -9,7 +9,7 @@ import pytest
 from kordant_jobs.engine.launcher.protocol import ask
 from kordant_jobs_tests.engine.launcher.conftest import Site, alive, until
 
-pytestmark = pytest.mark.slow  # seconds of imports a warm process: `pytest -m slow kordant_jobs_tests/engine`
+pytestmark = pytest.mark.long  # a warm process, whose imports take seconds
 
 
 def nap(site: Site, folder: Path, *, stubborn: bool = False) -> tuple[str, int, int]:

@@ -88,7 +88,7 @@ def test_a_run_that_cannot_be_started_now_costs_no_attempt(queue: Engine, clock:
     request_id = put(queue, clock)
 
     class Away(InlineRuns):
-        def start(self, order: object) -> str:
+        def start(self, order: object) -> None:
             raise TransientError("no warm process answers")
 
     runs = Away(db=queue, handlers={}, clock=clock)
@@ -125,11 +125,11 @@ def test_while_no_run_can_be_started_requests_wait_untouched(queue: Engine, cloc
 class Cut(InlineRuns):
     """Cannot start the first run, since the database goes away."""
 
-    def start(self, order: RunOrder) -> str:
+    def start(self, order: RunOrder) -> None:
         if not self.orders:
             self.orders.append(order)
             raise sa.exc.OperationalError("INSERT", None, psycopg2.OperationalError("server closed the connection"))
-        return super().start(order)
+        super().start(order)
 
 
 def test_a_database_that_goes_away_while_a_run_is_started_costs_no_attempt(queue: Engine, clock: FakeClock) -> None:

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from kordant_jobs.engine.listen import Heard, Listener
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many, enqueue_named
-from kordant_jobs.engine.queue.listen import Listener
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store.arrivals import Merge
-from kordant_jobs.engine.store.requests import Filter, find, get
+from kordant_jobs.engine.store.requests import CHANNEL, Filter, find, get
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.lab.engine import FakeClock, drain, statuses
 from kordant_jobs_tests.engine.queue.toys import Toy, catalog
@@ -35,7 +35,7 @@ def count(db: Engine) -> int:
 
 
 def test_a_rollback_queues_nothing_and_wakes_nobody(queue: Engine) -> None:
-    listener = Listener(queue)
+    listener = Listener(queue.url, [CHANNEL])
     listener.open()
     with queue.connect() as connection:
         enqueue(connection, Toy(), requested_by="test", idempotency_key="k", catalog=ROWS)
@@ -44,7 +44,7 @@ def test_a_rollback_queues_nothing_and_wakes_nobody(queue: Engine) -> None:
     assert count(queue) == 0
     assert listener.wait(0.05) == set()
     put(queue, idempotency_key="k")
-    assert listener.wait(5) == {"toy"}
+    assert listener.wait(5) == {Heard(CHANNEL, "toy")}
     listener.close()
 
 
@@ -61,6 +61,45 @@ def test_a_key_with_another_payload_is_refused(queue: Engine) -> None:
     put(queue, 1, idempotency_key="k")
     with pytest.raises(PermanentError, match="used with another payload"):
         put(queue, 2, idempotency_key="k")
+
+
+def test_a_key_belongs_to_its_tenant_and_caller(queue: Engine) -> None:
+    whose = [("a", "api:1"), ("b", "api:1"), ("a", "api:2"), (None, "api:1")]
+    with queue.begin() as connection:
+        ids = [
+            enqueue(connection, Toy(), requested_by=by, tenant=tenant, idempotency_key="k", catalog=ROWS)
+            for tenant, by in (*whose, *whose)
+        ]
+    assert len(set(ids)) == 4
+    assert ids[:4] == ids[4:]
+
+
+def test_ten_thousand_by_copy_know_their_own_keys_only(queue: Engine) -> None:
+    items = [Item(payload=Toy(number=n), idempotency_key="k", tenant=tenant) for n, tenant in enumerate("aab")]
+    with queue.begin() as connection:
+        assert enqueue_many(connection, items, requested_by="test", catalog=ROWS) == 2
+        assert enqueue_many(connection, items, requested_by="other", catalog=ROWS) == 2
+
+
+def test_a_key_whose_request_is_dead_is_refused_with_its_name(queue: Engine, clock: FakeClock) -> None:
+    def fail(work: object) -> None:
+        raise PermanentError("never")
+
+    dead = put(queue, idempotency_key="k", now=clock.now(), window=timedelta(days=3650))
+    drain(queue, {"toy": fail}, clock, catalog=ROWS)
+    with pytest.raises(PermanentError, match=f"belongs to request {dead}, which is dead. Replay it"):
+        put(queue, idempotency_key="k", now=clock.now())
+    same = "'toy', '{\"number\": 0}', idempotency_key => 'k', requested_by => 'test'"
+    with pytest.raises(DBAPIError, match=f"belongs to request {dead}, which is dead"), queue.begin() as connection:
+        connection.execute(sa.text(f"SELECT kordant.enqueue_job({same})"))
+
+
+def test_a_key_that_is_longer_than_a_kilobyte_is_refused_with_its_length(queue: Engine) -> None:
+    put(queue, idempotency_key="k" * 1024)
+    with pytest.raises(PermanentError, match="has 1026 bytes, and may have 1024: send a hash of it"):
+        put(queue, idempotency_key="\N{LATIN SMALL LETTER E WITH ACUTE}" * 513)
+    with pytest.raises(DBAPIError, match="has 1025 bytes, and may have 1024"), queue.begin() as connection:
+        connection.execute(sa.text("SELECT kordant.enqueue_job('toy', idempotency_key => repeat('k', 1025))"))
 
 
 def test_sixteen_that_race_with_one_key_make_one_request(queue: Engine) -> None:
@@ -135,7 +174,7 @@ def test_a_throttled_request_runs_at_once_and_then_once_a_period(queue: Engine, 
 
 
 def test_ten_thousand_by_copy_leave_out_the_known_keys(queue: Engine) -> None:
-    put(queue, 7, idempotency_key="k7")
+    put(queue, 7, idempotency_key="k7", tenant="t")
     items = [Item(payload=Toy(number=n), idempotency_key=f"k{n}", tenant="t") for n in range(10_000)]
     with queue.begin() as connection:
         assert enqueue_many(connection, items, requested_by="test", catalog=ROWS) == 9_999

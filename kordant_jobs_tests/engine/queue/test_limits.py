@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim import claim
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
-from kordant_jobs.engine.queue.work import Done, complete, my_requests
+from kordant_jobs.engine.queue.work import Done, adopt, complete, my_requests
 from kordant_jobs.engine.store import leases, running, waiting
 from kordant_jobs.engine.store.leases import LeaseLost
 from kordant_jobs.lab.engine import FakeClock, drain
@@ -143,7 +143,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(queue: Engine, clock: FakeC
     put(queue, clock, [Item(payload=Toy(number=1))], rows)
     with queue.begin() as connection:
         (taken,) = claim(connection, rows, {}, runs=1, worker="t", now=clock.now(), ttl_s=15).claims
-        leases.adopt(connection, taken.lease, run_id="run-1", now=clock.now(), ttl_s=15)
+        assert adopt(connection, taken.run_id, now=clock.now()) == taken.lease
         (mine,) = my_requests(connection, taken.lease)
     clock.advance(15)
     with queue.begin() as connection:
@@ -154,7 +154,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(queue: Engine, clock: FakeC
         with pytest.raises(LeaseLost):
             running.report_progress(connection, taken.lease, None, done=1, total=2, message="half")
         with pytest.raises(LeaseLost):
-            leases.adopt(connection, taken.lease, run_id="run-1", now=clock.now(), ttl_s=15)
+            adopt(connection, taken.run_id, now=clock.now())
 
 
 def test_a_lease_is_not_taken_from_under_a_transaction_that_writes(queue: Engine, clock: FakeClock) -> None:
@@ -164,17 +164,16 @@ def test_a_lease_is_not_taken_from_under_a_transaction_that_writes(queue: Engine
     with queue.connect() as writer, queue.connect() as reaper, writer.begin():
         leases.fenced(writer, lease)
         with reaper.begin():
-            assert leases.reap(reaper, now=clock.now()) == {}
+            assert leases.reap(reaper, now=clock.now()) == []
             assert leases.extend(reaper, [lease.id], now=clock.now(), ttl_s=1) == {lease.id}
     clock.advance(60)
     with queue.begin() as connection:
-        assert leases.reap(connection, now=clock.now()) == {lease.id: None}
+        assert [one.id for one in leases.reap(connection, now=clock.now())] == [lease.id]
 
 
-def test_a_late_second_run_cannot_adopt_the_lease_of_the_first(queue: Engine, clock: FakeClock) -> None:
+def test_a_run_that_was_not_claimed_has_no_lease_to_adopt(queue: Engine, clock: FakeClock) -> None:
     with queue.begin() as connection:
-        (lease,) = leases.insert(connection, ["job:toy"], holder="t", now=clock.now(), ttl_s=15)
-        leases.adopt(connection, lease, run_id="run-1", now=clock.now(), ttl_s=15)
-        leases.adopt(connection, lease, run_id="run-1", now=clock.now(), ttl_s=15)
-        with pytest.raises(LeaseLost, match="not this run's"):
-            leases.adopt(connection, lease, run_id="run-2", now=clock.now(), ttl_s=15)
+        (lease,) = leases.insert(connection, ["job:toy"], holder="t", now=clock.now(), ttl_s=15, run_ids=["run-1"])
+        assert adopt(connection, "run-1", now=clock.now()) == adopt(connection, "run-1", now=clock.now()) == lease
+        with pytest.raises(LeaseLost, match="End without doing anything"):
+            adopt(connection, "run-2", now=clock.now())

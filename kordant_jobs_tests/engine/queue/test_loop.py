@@ -30,8 +30,6 @@ from kordant_jobs.lab.engine import Handler, InlineRuns, Work, statuses
 from kordant_jobs_tests.engine.queue.ledger_worker import ROWS
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog
 
-pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`
-
 LONG_SLEEP = Pace(idle_s=60.0)
 
 
@@ -154,7 +152,7 @@ def test_a_run_that_keeps_its_own_lease_outlives_its_dispatcher(queue: Engine) -
     lost: list[bool] = []
 
     def long(work: Work) -> None:
-        with working(queue, work.lease, run_id=work.run_id, clock=work.clock, ttl_s=0.6) as heartbeat:
+        with working(queue, run_id=work.run_id, clock=work.clock, ttl_s=0.6) as heartbeat:
             time.sleep(1.5)
             lost.append(heartbeat.lost.is_set())
             work.requests()
@@ -175,7 +173,7 @@ def test_a_paused_run_is_given_to_another_and_can_write_nothing_when_it_wakes(qu
             outcome.append("second did it")
             return
         outcome.append("paused")
-        with working(queue, work.lease, run_id=work.run_id, clock=work.clock, ttl_s=60) as heartbeat:
+        with working(queue, run_id=work.run_id, clock=work.clock, ttl_s=60) as heartbeat:
             heartbeat.stop()
             with queue.begin() as connection:
                 connection.execute(sa.text("UPDATE kordant.job_leases SET expires_at = now()"))
@@ -196,6 +194,7 @@ def test_a_paused_run_is_given_to_another_and_can_write_nothing_when_it_wakes(qu
 
 
 @pytest.mark.parametrize(("word", "times", "code"), [("kill", 6, "-9"), ("term", 20, "0")])
+@pytest.mark.slow  # minutes of kills
 def test_a_thousand_requests_are_each_done_once_though_the_dispatcher_is_ended_again_and_again(
     queue: Engine, database_url: str, word: str, times: int, code: str
 ) -> None:

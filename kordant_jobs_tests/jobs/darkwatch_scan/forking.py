@@ -12,8 +12,8 @@ import sys
 
 import dagster as dg
 
+from kordant_jobs.app import SYSTEM
 from kordant_jobs.engine.launcher.warm import prepare
-from kordant_jobs.settings import load_settings
 
 
 def _run(job: dg.JobDefinition, instance: dg.DagsterInstance) -> int:
@@ -23,7 +23,7 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance) -> int:
 
 def main() -> None:
     """Serve until standard input ends."""
-    instance = prepare(load_settings())
+    instance = prepare(SYSTEM)
     from kordant_jobs.definitions import defs  # once prepared: NumPy may start no thread
 
     print("ready", flush=True)

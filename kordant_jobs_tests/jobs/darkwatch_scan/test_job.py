@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.domain.darkwatch.exposures import Source
-from kordant_jobs.engine.op_body import ITEMS_FAILED
+from kordant_jobs.engine.ops import ITEMS_FAILED
 from kordant_jobs.jobs.darkwatch_scan.job import JOBS
 from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
 from kordant_jobs.settings import Settings

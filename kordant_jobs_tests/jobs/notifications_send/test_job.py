@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.mail import MaildirTransport
 from kordant_jobs.adapters.messengers import Messengers, open_messengers, open_signer
 from kordant_jobs.definitions import defs
-from kordant_jobs.engine.op_body import ITEMS_FAILED
+from kordant_jobs.engine.ops import ITEMS_FAILED
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send.job import JOBS
 from kordant_jobs.ports import Delivery, DeliveryOutcome, MailTransport, OutgoingMail

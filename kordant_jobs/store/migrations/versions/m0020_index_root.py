@@ -1,13 +1,13 @@
 """The index root beside the master key; ciphertexts may be null once their subscriber was forgotten.
 
 Revision ID: 0020
-Revises: 0010
+Revises: 0011
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0020", "0010"
+revision, down_revision = "0020", "0011"
 branch_labels = depends_on = None
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar
 
 from pydantic import Field
 
+from kordant_jobs.app import engine_settings
 from kordant_jobs.engine.jobs import Backoff, JobRow, RetryPolicy
 from kordant_jobs.engine.payload import Payload
+from kordant_jobs.engine.processes import main
+from kordant_jobs.engine.system import System
 
 RETRY_S = 0.2
 LEASE_S = 2.0
@@ -38,3 +42,16 @@ CATALOG = (
         concurrency=8,
     ),
 )
+
+SYSTEM = System(
+    app="kordant_jobs.lab.chaos.app",
+    instance="kordant_jobs.lab.chaos.instance",
+    definitions="kordant_jobs.lab.chaos.definitions",
+    rows={row.name: row for row in CATALOG},
+    settings=engine_settings,
+)
+
+if __name__ == "__main__":
+    from kordant_jobs.lab.chaos.app import SYSTEM as CHAOS
+
+    sys.exit(main(CHAOS))

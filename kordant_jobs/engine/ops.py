@@ -9,7 +9,7 @@ import dagster as dg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from kordant_jobs.engine.launcher.failure import PERMANENT, RETRY_AFTER
+from kordant_jobs.engine.failure import PERMANENT, RETRY_AFTER
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import CancelRequested, KordantError, PermanentError, TransientError
 from kordant_jobs.postgres.database import saying_what_failed

@@ -55,7 +55,7 @@ import dagster as dg
 
 from kordant_jobs.engine.config_schema import config_schema
 from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.op_body import op_body, tell_figures
+from kordant_jobs.engine.ops import op_body, tell_figures
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import PermanentError

@@ -16,11 +16,11 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.definitions import JOBS
+from kordant_jobs.engine.job_shapes import Partitions, Report, Summary, one_op_job, sharded_job
 from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.op_body import ITEMS_FAILED
+from kordant_jobs.engine.ops import ITEMS_FAILED
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.recorded import AsStarted, claimed_payload, payload_of_run, run_of
-from kordant_jobs.engine.sharded_job import Partitions, Report, Summary, one_op_job, sharded_job
 from kordant_jobs.engine.store.progress import read_progress
 from kordant_jobs.errors import PermanentError
 

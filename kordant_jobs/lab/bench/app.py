@@ -1,13 +1,17 @@
-"""The catalogue of the bench: the project's own, and two jobs of which only the start is of interest."""
+"""The system of the bench: the project's own jobs, and two of which only the start is of interest."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import ClassVar
 
+from kordant_jobs.app import engine_settings
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.payload import MergeRule, Payload
+from kordant_jobs.engine.processes import main
+from kordant_jobs.engine.system import System
 
 
 class Stamp(Payload):
@@ -52,3 +56,16 @@ NUDGE = JobRow(
 )
 
 CATALOG: Mapping[str, JobRow] = {**BY_NAME, STAMP.name: STAMP, NUDGE.name: NUDGE}
+
+SYSTEM = System(
+    app="kordant_jobs.lab.bench.app",
+    instance="kordant_jobs.lab.bench.instance",
+    definitions="kordant_jobs.lab.bench.definitions",
+    rows=CATALOG,
+    settings=engine_settings,
+)
+
+if __name__ == "__main__":
+    from kordant_jobs.lab.bench.app import SYSTEM as BENCH
+
+    sys.exit(main(BENCH))

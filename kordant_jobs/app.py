@@ -1,0 +1,68 @@
+"""The system as the engine is given it: the catalogue's jobs, our definitions, our settings.
+
+As a program it runs one of the engine's processes, as `up` does: `python -m kordant_jobs.app daemon | warm |
+code-server …`. Light to import: Dagster comes with the processes.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from kordant_jobs.catalog import BY_NAME, PARTIES
+from kordant_jobs.engine import EngineSettings, Prunable, System
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.schedules import progress
+
+
+def engine_settings() -> EngineSettings:
+    """The engine's part of our settings.
+
+    Raises:
+        SettingsError: a value is not of its kind.
+    """
+    found = load_settings()
+    return EngineSettings(
+        state_dir=found.state_dir,
+        database_url=None if found.database_url is None else found.database_url.get_secret_value(),
+        launcher=found.launcher,
+        lease_s=found.lease_s,
+        warm_children=found.warm_children,
+        warm_running=found.warm_running,
+        warm_runs=found.warm_runs,
+        warm_grace_s=found.warm_grace_s,
+        stop_grace_s=found.stop_grace_s,
+        keep_done_days=found.keep_done_days,
+        keep_failed_days=found.keep_failed_days,
+        keep_tick_days=found.keep_tick_days,
+        prune_every_s=found.prune_every_s,
+        watched_folder=found.drop,
+    )
+
+
+def _old_starts(connection: Connection, before: datetime) -> int:
+    return progress.count_old(connection, decided_before=before)
+
+
+def _prune_starts(connection: Connection, before: datetime, limit: int) -> int:
+    return progress.prune(connection, decided_before=before, limit=limit)
+
+
+SYSTEM = System(
+    app="kordant_jobs.app",
+    instance="kordant_jobs.instance",
+    definitions="kordant_jobs.definitions",
+    rows=BY_NAME,
+    parties=PARTIES,
+    settings=engine_settings,
+    prunable=(Prunable(name="schedule_starts", count=_old_starts, delete=_prune_starts),),
+)
+
+
+if __name__ == "__main__":
+    from kordant_jobs.app import SYSTEM as OURS  # the module by its name: one value for everybody in this process
+    from kordant_jobs.engine import main
+
+    sys.exit(main(OURS))

@@ -1,0 +1,82 @@
+"""Commands on jobs as a whole: kordant-jobs jobs list | pause | resume."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from kordant_jobs.catalog import CATALOG, job_row
+from kordant_jobs.cli.output import out, print_json, print_table
+from kordant_jobs.engine import operate
+
+jobs_app = typer.Typer(help="Jobs: what there is, and which are paused.", no_args_is_help=True)
+
+Job = Annotated[str, typer.Argument(help="The job, by name or alias.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
+
+
+@jobs_app.command("list")
+def jobs_list(as_json: AsJson = False) -> None:
+    """Every job with its limits, and whether it is paused."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.connect() as connection:
+        paused = {one.job: one for one in operate.paused(connection)}
+    rows = [
+        {
+            "job": row.name,
+            "alias": row.alias,
+            "priority": row.priority.word,
+            "at_once": row.concurrency,
+            "paused": asdict(paused[row.name]) if row.name in paused else None,
+        }
+        for row in CATALOG
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    reasons = {name: one.reason for name, one in paused.items()}
+    print_table(
+        ["job", "also called", "priority", "at once", "paused"],
+        [(row.name, row.alias, row.priority.word, row.concurrency, reasons.get(row.name)) for row in CATALOG],
+    )
+
+
+@jobs_app.command("pause")
+def jobs_pause(
+    job: Job,
+    reason: Annotated[str, typer.Option("--reason", help="Why; `jobs list` shows it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Start no run of a job, by whichever way it is asked for; requests wait, and what runs goes on.
+
+    `dagster job execute` alone runs at once, in its own process.
+    """
+    from kordant_jobs.cli.session import open_session
+
+    name, who = job_row(job).name, f"cli:{getpass.getuser()}"
+    with open_session() as session, session.db.begin() as connection:
+        new = operate.pause(connection, name, reason=reason, by=who, now=datetime.now(UTC))
+    _say(name, "paused", new, as_json=as_json)
+
+
+@jobs_app.command("resume")
+def jobs_resume(job: Job, as_json: AsJson = False) -> None:
+    """Start a job's requests again, those that waited included."""
+    from kordant_jobs.cli.session import open_session
+
+    name = job_row(job).name
+    with open_session() as session, session.db.begin() as connection:
+        was_paused = operate.resume(connection, name)
+    _say(name, "resumed", was_paused, as_json=as_json)
+
+
+def _say(name: str, what: str, changed: bool, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"job": name, what: changed})
+    else:
+        out.print(f"{name}: {what}" if changed else f"{name}: nothing changes")

@@ -1,0 +1,127 @@
+"""Dagster's run coordinator in front of our queue: the one door for every run that Dagster submits.
+
+A tick, a sensor, the UI, a re-execution, a backfill, `dagster job launch`: Dagster makes the run and submits it here.
+It is shown as queued, and a request stands for it; the dispatcher claims that like any other and starts the run which
+is there. Between the two steps a process may be killed: the dispatcher gives a queued run without a request one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, QueuedRunCoordinator
+
+from kordant_jobs.engine.dagster_private import ConfigurableClassData, SubmitRunContext
+from kordant_jobs.engine.queue.clock import DatabaseClock
+from kordant_jobs.engine.queue.given import LAUNCHED, PARENT_TAG, UI, GivenRun, queue_run
+from kordant_jobs.engine.store import given_runs
+from kordant_jobs.engine.system import System
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.postgres import database
+
+NOT_BEGUN = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED)
+
+
+def tags_of(run: DagsterRun) -> dict[str, str]:
+    """The run's tags, with the run that it repeats among them: not every client of Dagster's sets that one."""
+    return {**run.tags, **({PARENT_TAG: run.parent_run_id} if run.parent_run_id else {})}
+
+
+class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
+    """Queues runs as requests. A QueuedRunCoordinator for Dagster's UI, which shows queued runs only with one; of what
+    that class does nothing is left but the status.
+    """
+
+    system: ClassVar[System]
+    """Whose coordinator it is: a subclass says so, and dagster.yaml names the subclass."""
+
+    _engine: sa.Engine | None = None
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """No config: limits are the catalogue's."""
+        return {}
+
+    @classmethod
+    def from_config_value(  # type: ignore[override]
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> QueuedRunCoordinator[DagsterInstance]:
+        """Dagster's hook: this coordinator, or Dagster's own with KORDANT_LAUNCHER=stock."""
+        if cls.system.settings().launcher == "stock":
+            return QueuedRunCoordinator(
+                max_concurrent_runs=10,
+                dequeue_interval_seconds=1,
+                dequeue_use_threads=True,
+                dequeue_num_workers=4,
+                inst_data=inst_data,
+            )
+        return cls(inst_data=inst_data)
+
+    def submit_run(self, context: SubmitRunContext) -> DagsterRun:
+        """Dagster's hook: have the run wait for its turn. Safe to repeat.
+
+        Raises:
+            PermanentError: its job has no row in the catalogue. Dagster then fails the run with this text.
+            DatabaseUnavailable: Postgres is away; Dagster then fails the run.
+        """
+        self.system.row_of(context.dagster_run.job_name)
+        run = super().submit_run(context)
+        by = UI if getattr(context.workspace, "source", None) is not None else LAUNCHED
+        if run.status in NOT_BEGUN:
+            self.queue(run, by=by)
+        return run
+
+    def queue(self, run: DagsterRun, *, by: str = LAUNCHED) -> None:
+        """Put the run's request in, unless it has one.
+
+        Raises:
+            PermanentError: its job has no row in the catalogue.
+        """
+        given = GivenRun(
+            run_id=run.run_id,
+            job=run.job_name,
+            config=run.run_config,
+            tags=tags_of(run),
+            by=by,
+        )
+        db = self._db()
+        now = DatabaseClock(db).now()
+        with database.saying_what_failed(), db.begin() as connection:
+            queue_run(connection, self.system.row_of(run.job_name), given, now=now)
+
+    def cancel_run(self, run_id: str) -> bool:
+        """Dagster's hook: a run that waits is cancelled with its request, one that runs is told to end. False: there
+        is nothing to cancel."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        db = self._db()
+        now = DatabaseClock(db).now()
+        with database.saying_what_failed(), db.begin() as connection:
+            waited = given_runs.cancel(connection, run_id, now=now)
+            claimed = not waited and given_runs.is_known(connection, run_id)
+        if not waited and run.status not in NOT_BEGUN:
+            return self._instance.run_launcher.terminate(run_id)
+        self._instance.report_run_canceling(run, message="Canceling run from the queue.")
+        if not claimed:  # else it is being started just now, and is stopped there
+            self._instance.report_run_canceled(run)
+        return True
+
+    def dispose(self) -> None:
+        """Dagster's hook: close the connections."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _db(self) -> sa.Engine:
+        if self._engine is None:
+            url = self.system.settings().database_url
+            if url is None:
+                raise SettingsError(
+                    "KORDANT_DATABASE_URL is unset, so no run can be queued: start through `kordant-jobs up` or "
+                    "`kordant-jobs dagster …`."
+                )
+            self._engine = database.create_engine(url, pool_size=1)
+        return self._engine

@@ -1,0 +1,113 @@
+"""Wait without polling: until Postgres notifies, until another thread calls, or until a time is up. The one LISTEN."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+import sqlalchemy as sa
+
+KEEPALIVE: dict[str, Any] = {"keepalives_idle": 2, "keepalives_interval": 2, "keepalives_count": 2}
+"""A server that is cut off is noticed in six seconds, by both sides of a TCP connection; a local one at once."""
+
+
+def libpq(url: str | sa.URL) -> str:
+    """A SQLAlchemy URL as libpq takes it."""
+    return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def connect(url: str | sa.URL) -> Any:
+    """A psycopg2 connection of our own, for a lock or a LISTEN; nothing pools it.
+
+    Raises:
+        psycopg2.Error: the database is away.
+    """
+    connection = psycopg2.connect(libpq(url), connect_timeout=5, **KEEPALIVE)
+    connection.autocommit = True
+    return connection
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One notification."""
+
+    channel: str
+    word: str
+
+
+class Listener:
+    """One connection that LISTENs, and a pipe for `wake`. Wakes at once when the connection breaks, and says so."""
+
+    def __init__(self, url: str | sa.URL, channels: Sequence[str]) -> None:
+        self._url = url
+        self._channels = tuple(channels)
+        self._connection: Any = None
+        self._closing, self._closed = threading.Lock(), False
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+
+    def open(self, *, first: str | None = None) -> None:
+        """Connect and listen, after the statement `first`. What was notified before is not heard, so look once.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the database is away.
+        """
+        self._drop()
+        try:
+            self._connection = connect(self._url)
+            with self._connection.cursor() as cursor:
+                for statement in filter(None, [first, *(f'LISTEN "{channel}"' for channel in self._channels)]):
+                    cursor.execute(statement)
+        except psycopg2.OperationalError as error:
+            self._lost(error)
+
+    def wait(self, timeout_s: float) -> set[Heard]:
+        """What was notified; nothing when the time is up or `wake` was called.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the connection is gone; `open` again.
+        """
+        if self._connection is None:
+            self.open()
+        ready, _, _ = select.select([self._connection, self._reader], [], [], max(0.0, timeout_s))
+        if self._reader in ready:
+            os.read(self._reader, 65_536)
+        if self._connection not in ready:
+            return set()
+        try:
+            self._connection.poll()
+        except psycopg2.OperationalError as error:
+            self._lost(error)
+        heard = {Heard(one.channel, str(one.payload)) for one in self._connection.notifies}
+        self._connection.notifies.clear()
+        return heard
+
+    def wake(self) -> None:
+        """End a wait, from any thread; nothing once it is closed."""
+        with self._closing, suppress(BlockingIOError):  # a full pipe is full of calls
+            if not self._closed:
+                os.write(self._writer, b".")
+
+    def close(self) -> None:
+        """Give the connection and the pipe back."""
+        self._drop()
+        with self._closing:
+            self._closed = True
+            os.close(self._reader)
+            os.close(self._writer)
+
+    def _lost(self, error: psycopg2.OperationalError) -> None:
+        self._drop()
+        raise sa.exc.OperationalError("LISTEN", None, error, connection_invalidated=True) from None
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

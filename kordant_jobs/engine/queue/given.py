@@ -1,0 +1,118 @@
+"""A run that Dagster made, as a request: by tick, sensor, backfill, UI, re-execution or command.
+
+It waits in our queue by the job's own row and starts as the run that it is, so that Dagster's link from tick or
+backfill to run stays. `way_in` says by its tags who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.engine.jobs import JobRow
+from kordant_jobs.engine.queue.recorded import AsStarted, payload_of_run
+from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine.store import arrivals, attempts, given_runs, leases
+from kordant_jobs.engine.store.arrivals import NewRequest
+
+PARTITION_TAG = "dagster/partition"
+BACKFILL_TAG = "dagster/backfill"
+PARENT_TAG = "dagster/parent_run_id"
+"""The run that a re-execution repeats."""
+SCHEDULE_TAG = "kordant/schedule"
+"""A run that a schedule asked for, by its name, also when another trigger made up for a tick."""
+PRIORITY_TAG = "kordant/priority"
+"""critical, high, normal or low."""
+DAGSTER_PRIORITY_TAG = "dagster/priority"
+"""Dagster's own, a number: above 0 is high, below 0 low."""
+
+UI, LAUNCHED, EXECUTED = "dagster:ui", "dagster:launch", "dagster:execute"
+"""Ways in that no tag tells: the launchpad, `dagster job launch`, `dagster job execute`."""
+
+_WAYS = (
+    (SCHEDULE_TAG, "schedule"),
+    ("dagster/schedule_name", "schedule"),
+    ("dagster/sensor_name", "sensor"),
+    (BACKFILL_TAG, "backfill"),
+    (PARENT_TAG, "repeats"),
+)
+HEAD_START = timedelta(days=1)
+"""By how much a tick's place in its line is ahead of its time: behind no backlog of its own job and priority."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenRun:
+    """A run that is there, as Dagster has it."""
+
+    run_id: str
+    job: str
+    config: Mapping[str, Any]
+    tags: Mapping[str, str]
+    by: str
+    """Who asked, when no tag tells."""
+
+
+def way_in(tags: Mapping[str, str]) -> str | None:
+    """Who asked for a run, by its tags: `schedule:NAME`, `sensor:NAME`, `backfill:ID` or `repeats:RUN`; None when they
+    do not tell.
+
+    >>> way_in({"dagster/sensor_name": "outbox_sensor"})
+    'sensor:outbox_sensor'
+    """
+    return next((f"{word}:{tags[tag]}" for tag, word in _WAYS if tag in tags), None)
+
+
+def priority_of(row: JobRow, tags: Mapping[str, str]) -> Priority:
+    """The priority that a run's tags ask for; else low for one of a backfill, and its job's own for any other.
+
+    A tag that is none is no wish.
+    """
+    word = tags.get(PRIORITY_TAG, "").upper()
+    if word in Priority.__members__:
+        return Priority[word]
+    try:
+        number = int(tags.get(DAGSTER_PRIORITY_TAG, "0"))
+    except ValueError:
+        number = 0
+    if number:
+        return Priority.HIGH if number > 0 else Priority.LOW
+    return Priority.LOW if BACKFILL_TAG in tags else row.priority
+
+
+def queue_run(connection: Connection, row: JobRow, run: GivenRun, *, now: datetime) -> list[UUID]:
+    """The requests by which this run waits for its turn, once the caller's transaction commits. Safe to repeat: a run
+    that waits or has begun gets no second one (the list is then empty).
+
+    One that repeats another takes over the requests which that one left waiting or dead.
+    """
+    leases.lock_name(connection, f"run:{run.run_id}")
+    if given_runs.is_known(connection, run.run_id):
+        return []
+    parent = run.tags.get(PARENT_TAG)
+    ids = attempts.left_over(connection, parent, now=now) if parent else []
+    if not ids:
+        requested_by = way_in(run.tags) or run.by
+        backfill = run.tags.get(BACKFILL_TAG)
+        payload = payload_of_run(
+            row, AsStarted(job=run.job, config=dict(run.config), partition_key=run.tags.get(PARTITION_TAG))
+        )
+        new = NewRequest(
+            id=uuid7(),
+            job=row.name,
+            payload=payload.model_dump(mode="json"),
+            priority=priority_of(row, run.tags),
+            run_at=now,
+            created_at=now,
+            requested_by=requested_by,
+            tenant=f"backfill:{backfill}" if backfill else None,
+            head_start=HEAD_START if requested_by.startswith("schedule:") else None,
+        )
+        ids = [arrivals.insert_one(connection, new)[0]]
+    given_runs.attach(connection, ids, run.run_id)
+    return ids

@@ -1,0 +1,87 @@
+"""One system: the jobs that it runs, where their code is, and the settings of its processes.
+
+An application builds one value and hands it to every part of the engine; nothing is looked up by name. `app` is the
+module that its processes are started by (`python -m <app> daemon`), `instance` the one whose classes dagster.yaml
+names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from kordant_jobs.engine.jobs import JobRow, PartyRate
+from kordant_jobs.errors import PermanentError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """What the engine's processes are configured with. Times in seconds, memory of history in days."""
+
+    state_dir: Path
+    database_url: str | None = field(repr=False)
+    """Postgres; may hold a password. None: this process was started without one."""
+    launcher: Literal["warm", "stock"] = "warm"
+    lease_s: float = 15.0
+    warm_children: int = 3
+    warm_running: int = 16
+    warm_runs: int = 5000
+    warm_grace_s: float = 12.0
+    stop_grace_s: float = 10.0
+    keep_done_days: float = 30.0
+    keep_failed_days: float = 90.0
+    keep_tick_days: float = 2.0
+    prune_every_s: float = 600.0
+    watched_folder: Path | None = None
+    """Files that settle in it wake the sensors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prunable:
+    """A table of the application that is pruned with the rest, after `keep.done_days`.
+
+    `count` says how many rows are older than a moment; `delete` takes at most so many of them, and says how many.
+    """
+
+    name: str
+    count: Callable[[Connection, datetime], int]
+    delete: Callable[[Connection, datetime, int], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What the engine is given."""
+
+    app: str
+    instance: str
+    definitions: str
+    """The module that Dagster loads."""
+    rows: Mapping[str, JobRow]
+    settings: Callable[[], EngineSettings]
+    """Read when a process needs them, never at import."""
+    parties: Mapping[str, PartyRate] = field(default_factory=dict)
+    prunable: tuple[Prunable, ...] = ()
+    """Tables of the application that are pruned with the engine's own history."""
+
+    def job_of(self, dagster_job: str) -> JobRow | None:
+        """The row that a job in Dagster belongs to; None for one that is not in the catalogue."""
+        return next((row for row in self.rows.values() if dagster_job in row.dagster_jobs), None)
+
+    def row_of(self, dagster_job: str) -> JobRow:
+        """As `job_of`.
+
+        Raises:
+            PermanentError: it has no row, so nothing says by which limits it may run.
+        """
+        row = self.job_of(dagster_job)
+        if row is None:
+            raise PermanentError(
+                f"{dagster_job[:80]!r} has no row in the catalogue, so it has no limits and cannot be queued: "
+                "add a JobRow for it, or run it with `dagster job execute`."
+            )
+        return row

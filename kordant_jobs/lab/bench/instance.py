@@ -1,0 +1,20 @@
+"""What the instance of the bench names: the engine's classes, bound to its system."""
+
+from kordant_jobs.engine.launcher.compute_logs import QuietComputeLogManager
+from kordant_jobs.engine.launcher.coordinator import RequestCoordinator
+from kordant_jobs.engine.launcher.run_launcher import WarmRunLauncher
+from kordant_jobs.lab.bench.app import SYSTEM
+
+ComputeLogs = QuietComputeLogManager
+
+
+class Coordinator(RequestCoordinator):
+    """Its run coordinator."""
+
+    system = SYSTEM
+
+
+class Launcher(WarmRunLauncher):
+    """Its run launcher."""
+
+    system = SYSTEM
