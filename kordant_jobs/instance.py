@@ -1,9 +1,26 @@
-"""What dagster.yaml names: the engine's run coordinator, run launcher and compute logs, bound to our system."""
+"""What dagster.yaml names: the engine's run coordinator, run launcher, storage and compute logs, bound to our system.
+
+Dagster's own commands, typed in the checkout, come in here: they find or start Postgres, and run jobs as Dagster does
+it where no `up` serves the queue.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from contextlib import ExitStack
+from functools import lru_cache
 
 from kordant_jobs.app import SYSTEM
-from kordant_jobs.engine import QuietComputeLogManager, RequestCoordinator, WarmRunLauncher
+from kordant_jobs.bootstrap.lock import living_owner
+from kordant_jobs.bootstrap.state import UP_CLAIM
+from kordant_jobs.engine import QuietComputeLogManager, RequestCoordinator, ServerStorage, WarmRunLauncher
+from kordant_jobs.postgres.database import dagster_url
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.server import open_server, prepare
 
-__all__ = ["ComputeLogs", "Coordinator", "Launcher"]
+__all__ = ["ComputeLogs", "Coordinator", "Launcher", "Storage"]
 
 ComputeLogs = QuietComputeLogManager
 """A step's output without a process a stream; in storage/ below DAGSTER_HOME."""
@@ -19,3 +36,37 @@ class Launcher(WarmRunLauncher):
     """Runs start from the warm process."""
 
     system = SYSTEM
+
+
+class Storage(ServerStorage):
+    """Dagster's tables beside ours, in your own Postgres or the embedded one."""
+
+    @classmethod
+    def find_server(cls) -> str:
+        """The URL of Dagster's schema, once Postgres runs and is migrated."""
+        return join()
+
+
+@lru_cache(maxsize=1)
+def join() -> str:
+    """Make this process, and those that it starts, part of the project: Postgres runs until it ends, our settings name
+    it, and without an `up` that serves the queue Dagster's own coordinator and launcher are used.
+
+    Raises:
+        KordantError: one line that says what is missing.
+    """
+    settings = load_settings()
+    if living_owner(settings.state_dir / UP_CLAIM) is None:
+        os.environ["KORDANT_LAUNCHER"] = "stock"
+    stack = ExitStack()
+    server = stack.enter_context(open_server(settings))
+    atexit.register(stack.close)
+    db, _, key_made = prepare(server, settings)
+    db.dispose()
+    if key_made:
+        sys.stderr.write(f"kordant-jobs: a master key was made: {settings.key_file}. Keep a copy in a safe place.\n")
+    os.environ["KORDANT_STATE_DIR"] = str(settings.state_dir)
+    os.environ["KORDANT_EMBEDDED"] = "1" if server.embedded else ""
+    os.environ["KORDANT_DATABASE_URL"] = server.url
+    os.environ["KORDANT_DAGSTER_URL"] = dagster_url(server.url)
+    return os.environ["KORDANT_DAGSTER_URL"]

@@ -47,3 +47,7 @@ def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
             return folder
     tried = ", ".join(map(str, candidates))
     raise OSError(f"no folder for state can be written; tried {tried}. Set KORDANT_STATE_DIR to one that can.")
+
+
+UP_CLAIM = "up.lock"
+"""In the state folder: which `up` runs on it."""

@@ -27,7 +27,7 @@ from kordant_jobs.bootstrap.steps import BootstrapError, fresh_log, run_step, sa
 STAMP = "kordant-setup.json"
 LOCK = "kordant-setup.lock"
 RUNNING_LOCK, DEVELOPMENT_LOCK = "requirements.lock", "requirements-dev.lock"
-SETUP = 2
+SETUP = 3
 """Raised by hand when this module makes environments that older ones do not equal."""
 
 
@@ -154,6 +154,7 @@ class _Setup:
         log = fresh_log(self.state / "logs", "setup-development.log")
         say("adding the packages of tests, benches and fuzzing (first use)")
         self._install(DEVELOPMENT_LOCK, log)
+        _name_the_checkout(self.folder, self.checkout)
         return self._stamped(environment.pango, started, development=True)
 
     def _install(self, lock_name: str, log: Path) -> None:
@@ -251,7 +252,8 @@ def _clear(folder: Path) -> None:
 
 
 def _name_the_checkout(folder: Path, checkout: Path) -> None:
-    """Make the checkout importable wherever the caller stands, and give it a command.
+    """Make the checkout importable wherever the caller stands, and give it its commands: ours, and Dagster's own with
+    the project's storage and code (`cli.passthrough`).
 
     The .pth line is code with an escaped string and not a path, since Python 3.11 reads .pth files in the
     locale's encoding. The command goes through `__main__` again, which knows where Pango lies.
@@ -259,7 +261,9 @@ def _name_the_checkout(folder: Path, checkout: Path) -> None:
     for packages_folder in folder.glob("lib/python3*/site-packages"):
         line = f"import sys; sys.path.append({str(checkout)!a})\n"
         (packages_folder / "kordant_jobs.pth").write_text(line, encoding="ascii")
-    command = folder / "bin" / "kordant-jobs"
-    text = f'#!/bin/sh\nexec {shlex.quote(str(folder / "bin" / "python"))} -P -m kordant_jobs "$@"\n'
-    command.write_bytes(os.fsencode(text))
-    command.chmod(0o755)
+    python = shlex.quote(str(folder / "bin" / "python"))
+    for name, what in (("kordant-jobs", "kordant_jobs"), ("dagster", "kordant_jobs dagster")):
+        command = folder / "bin" / name
+        command.unlink(missing_ok=True)  # Dagster's script may be a link into a cache
+        command.write_bytes(os.fsencode(f'#!/bin/sh\nexec {python} -P -m {what} "$@"\n'))
+        command.chmod(0o755)

@@ -24,16 +24,28 @@ _TABLES = {"alembic_version", "runs", "event_logs", "job_ticks", "kvs", "daemon_
 """One or more of each of Dagster's storages (run, event log, schedule)."""
 
 
+WORKSPACE = "workspace.yaml"
+"""In DAGSTER_HOME: where the webserver and the daemon of `up` find the code."""
+_CODE_SERVER = b"""\
+load_from:
+  - grpc_server:
+      socket:
+        env: KORDANT_CODE_SERVER_SOCKET
+      location_name: kordant_jobs
+"""
+
+
 def prepare_dagster_home(checkout: Path, state_dir: Path, system: System = SYSTEM) -> Path:
     """DAGSTER_HOME of this state folder, with today's dagster.yaml of the checkout, for the classes of `system`."""
     home = state_dir / "dagster"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    wanted = (checkout / "dagster.yaml").read_bytes().replace(SYSTEM.instance.encode(), system.instance.encode())
-    target = home / "dagster.yaml"
-    if not target.exists() or target.read_bytes() != wanted:
-        fresh = home / f"dagster.yaml.{os.getpid()}"
-        fresh.write_bytes(wanted)
-        fresh.replace(target)
+    instance = (checkout / "dagster.yaml").read_bytes().replace(SYSTEM.instance.encode(), system.instance.encode())
+    for name, wanted in (("dagster.yaml", instance), (WORKSPACE, _CODE_SERVER)):
+        target = home / name
+        if not target.exists() or target.read_bytes() != wanted:
+            fresh = home / f"{name}.{os.getpid()}"
+            fresh.write_bytes(wanted)
+            fresh.replace(target)
     return home
 
 

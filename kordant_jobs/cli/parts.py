@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kordant_jobs.app import SYSTEM
+from kordant_jobs.cli.dagster_home import WORKSPACE
 from kordant_jobs.cli.readiness import HOST
 from kordant_jobs.engine import System
 from kordant_jobs.settings import load_settings
@@ -28,6 +29,8 @@ class StackConfig:
     daemon: bool = True
     public_port: int | None = None
     system: System = SYSTEM
+    ui_read_only: bool = False
+    """Whether Dagster's UI may only look."""
 
     @property
     def warm(self) -> bool:
@@ -36,7 +39,7 @@ class StackConfig:
 
     @property
     def _workspace(self) -> str:
-        return str(self.checkout / "workspace.yaml")
+        return str(self.state_dir / "dagster" / WORKSPACE)
 
     def code_server(self, socket: Path | None) -> list[str]:
         """What Python is told to run the code server. `code-server start`, not `api grpc`: it reloads the code."""
@@ -56,7 +59,17 @@ class StackConfig:
 
     def webserver_command(self, port: int) -> list[str]:
         """What Python is told to run Dagster's webserver."""
-        return ["-m", "dagster_webserver", "-h", HOST, "-p", str(port), "-w", self._workspace]
+        return [
+            "-m",
+            "kordant_jobs.pages.dagster_ui",
+            "-h",
+            HOST,
+            "-p",
+            str(port),
+            "-w",
+            self._workspace,
+            *(["--read-only"] if self.ui_read_only else []),
+        ]
 
     def pages(self, port: int) -> list[str]:
         """What Python is told to serve the pages behind KORDANT_PUBLIC_URL."""

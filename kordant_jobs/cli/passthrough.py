@@ -7,20 +7,23 @@ import sys
 from collections.abc import Sequence
 
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
+from kordant_jobs.cli.dagster_home import WORKSPACE, prepare_dagster_home, prepare_storage
 from kordant_jobs.cli.session import open_session
 from kordant_jobs.cli.stack import running
 
-TAKES_CODE = frozenset({"job", "schedule", "sensor", "asset"})
-"""Groups of commands that load the project's code, by -m (in their own process) or -w (from a code server)."""
+TAKES_CODE = frozenset({"asset", "definitions", "dev", "job", "schedule", "sensor"})
+"""Commands that load the project's code, by -m (in their own process) or -w (from a code server)."""
 
 IN_ITS_OWN_PROCESS = (["job", "execute"], ["job", "print"], ["job", "scaffold_config"], ["asset", "materialize"])
 """Of those, commands that take no workspace."""
 
+OWN_CODE = frozenset({"definitions", "dev"})
+"""Commands that always load the code anew."""
+
 WHERE_GIVEN = frozenset({"-m", "--module-name", "-f", "--python-file", "-w", "--workspace", "--help", "-h"})
 
 
-def with_code(arguments: Sequence[str], code_server: str | None) -> list[str]:
+def with_code(arguments: Sequence[str], workspace: str | None) -> list[str]:
     """The command with the project's code in it, unless it says where from or takes none.
 
     What a daemon is to run (a backfill, a launch) must come from the code server that the daemon knows, when there
@@ -28,17 +31,20 @@ def with_code(arguments: Sequence[str], code_server: str | None) -> list[str]:
 
     >>> with_code(["job", "execute", "-j", "x"], None)
     ['job', 'execute', '-m', 'kordant_jobs.definitions', '-j', 'x']
+    >>> with_code(["dev", "-p", "3001"], None)
+    ['dev', '-m', 'kordant_jobs.definitions', '-p', '3001']
     >>> with_code(["run", "list"], None)
     ['run', 'list']
     """
     given = list(arguments)
-    if len(given) < 2 or given[0] not in TAKES_CODE or WHERE_GIVEN & set(given):
+    words = 1 if given[:1] == ["dev"] else 2
+    if len(given) < words or given[0] not in TAKES_CODE or WHERE_GIVEN & set(given):
         return given
-    if code_server and given[:2] not in IN_ITS_OWN_PROCESS:
-        where = ["-w", str(CHECKOUT / "workspace.yaml")]
+    if workspace and given[:2] not in IN_ITS_OWN_PROCESS and given[0] not in OWN_CODE:
+        where = ["-w", workspace]
     else:
         where = ["-m", "kordant_jobs.definitions"]
-    return [*given[:2], *where, *given[2:]]
+    return [*given[:words], *where, *given[words:]]
 
 
 def run_dagster(arguments: Sequence[str]) -> int:
@@ -57,5 +63,8 @@ def run_dagster(arguments: Sequence[str]) -> int:
             **session.environ,
             "KORDANT_CODE_SERVER_SOCKET": code_server or "",
         }
-        command = [sys.executable, "-m", "dagster", *with_code(arguments, code_server)]
+        if code_server is None:
+            environ["KORDANT_LAUNCHER"] = "stock"  # no `up` serves the queue: Dagster's own daemon may, as in `dev`
+        workspace = str(home / WORKSPACE) if code_server else None
+        command = [sys.executable, "-m", "dagster", *with_code(arguments, workspace)]
         return subprocess.run(command, env=environ, check=False).returncode

@@ -23,6 +23,7 @@ import httpx
 
 from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate
 from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
+from kordant_jobs.bootstrap.state import UP_CLAIM
 from kordant_jobs.cli import readiness
 from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
 from kordant_jobs.cli.parts import StackConfig
@@ -33,8 +34,6 @@ from kordant_jobs.triggers import reloader
 
 START_TIMEOUT_S = 240.0
 """Many times what a start takes on two cores: a slow disk and no bytecode make it a minute."""
-CLAIM = "up.lock"
-"""In the state folder: which stack runs on it."""
 RESTART_DELAYS_S = (0, 1, 2, 5, 10, 30)
 """Before the first, second, … restart in a row; the last one from then on."""
 STEADY_AFTER_S = 20.0
@@ -78,7 +77,7 @@ class Stack:
     _reloader: reloader.ScheduleReloader | None = None
 
     def __post_init__(self) -> None:
-        self._claim = Claim(self.config.state_dir / CLAIM)
+        self._claim = Claim(self.config.state_dir / UP_CLAIM)
 
     def __enter__(self) -> Self:
         try:
@@ -276,7 +275,7 @@ class Stack:
 
 def running(state_dir: Path) -> dict[str, Any] | None:
     """The stack that runs on this state folder, `{"pid": …, "urls": {…}}`, or None."""
-    return living_owner(state_dir / CLAIM)
+    return living_owner(state_dir / UP_CLAIM)
 
 
 def _where(stack: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ Run a system
     System              the jobs, their code and the settings of its processes (`EngineSettings`, `Prunable`)
     main                one process of it: `python -m <app> daemon | warm | code-server`
     RequestCoordinator  what dagster.yaml names, bound to a system by a subclass; also `WarmRunLauncher`,
-                        `QuietComputeLogManager`
+                        `QuietComputeLogManager`, `ServerStorage`
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kordant_jobs.engine.dagster_private import ServerStorage
     from kordant_jobs.engine.failure import PERMANENT, RETRY_AFTER
     from kordant_jobs.engine.job_shapes import Jobs, Partitions, Report, Summary, one_op_job, sharded_job
     from kordant_jobs.engine.jobs import Backoff, JobRow, PartyRate, RetryPolicy, rate_of_rpm
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.wakes import WAKES
 
 _HOME = {
+    "dagster_private": ("ServerStorage",),
     "failure": ("PERMANENT", "RETRY_AFTER"),
     "jobs": ("Backoff", "JobRow", "PartyRate", "RetryPolicy", "rate_of_rpm"),
     "launcher.compute_logs": ("QuietComputeLogManager",),
@@ -113,6 +115,7 @@ __all__ = [
     "RequestCoordinator",
     "RequestStatus",
     "RetryPolicy",
+    "ServerStorage",
     "Summary",
     "System",
     "WarmRunLauncher",

@@ -1,5 +1,6 @@
 """What the instance of the toys names: the engine's classes, bound to its system."""
 
+from kordant_jobs.engine.dagster_private import ServerStorage
 from kordant_jobs.engine.launcher.compute_logs import QuietComputeLogManager
 from kordant_jobs.engine.launcher.coordinator import RequestCoordinator
 from kordant_jobs.engine.launcher.run_launcher import WarmRunLauncher
@@ -18,3 +19,7 @@ class Launcher(WarmRunLauncher):
     """Its run launcher."""
 
     system = SYSTEM
+
+
+Storage = ServerStorage
+"""Dagster's tables where the environment says."""

@@ -35,6 +35,7 @@ from kordant_jobs.engine.dagster_private.run_templates import RunTemplates
 from kordant_jobs.engine.dagster_private.storage import (
     PooledRunStorage,
     PooledStorage,
+    ServerStorage,
     flush,
     make_tables,
     open_instance,
@@ -62,6 +63,7 @@ __all__ = [
     "RunFactory",
     "RunLauncher",
     "RunTemplates",
+    "ServerStorage",
     "SubmitRunContext",
     "WorkerStatus",
     "cancel",

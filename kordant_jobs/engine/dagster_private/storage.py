@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ from dagster_postgres.utils import pg_url_from_config
 from kordant_jobs.engine.dagster_private.event_log import PooledEventLogStorage
 from kordant_jobs.errors import SetupError
 
-POSTGRES_STORAGE = "DagsterPostgresStorage"
+URL_VARIABLE = "KORDANT_DAGSTER_URL"
+"""Where processes of a system find Dagster's tables: the URL of its schema, which may hold a password."""
 
 
 def open_instance(home: Path) -> DagsterInstance:
@@ -38,9 +41,10 @@ def open_instance(home: Path) -> DagsterInstance:
     """
     ref = InstanceRef.from_dir(str(home))
     storage = ref.storage_data
-    if storage is None or storage.class_name != POSTGRES_STORAGE:
+    kind = None if storage is None else getattr(import_module(storage.module_name), storage.class_name)
+    if kind is None or not issubclass(kind, DagsterPostgresStorage) or not os.environ.get(URL_VARIABLE):
         raise SetupError("the warm launcher needs Dagster's storage in Postgres; set KORDANT_LAUNCHER=stock otherwise")
-    data = ConfigurableClassData(__name__, PooledStorage.__name__, storage.config_yaml)
+    data = ConfigurableClassData(__name__, PooledStorage.__name__, f"postgres_url: {{env: {URL_VARIABLE}}}\n")
     return DagsterInstance.from_ref(ref._replace(storage_data=data))
 
 
@@ -67,6 +71,31 @@ def make_tables(home: Path) -> None:
     """Create Dagster's tables if they are not there."""
     with DagsterInstance.from_ref(InstanceRef.from_dir(str(home))):
         pass
+
+
+class ServerStorage(DagsterPostgresStorage):
+    """Dagster's own Postgres storage, at the address of the environment; without one, at what `find_server` gives.
+
+    For Dagster's own commands: processes of a system take the same tables through one pool (`open_instance`).
+    """
+
+    @classmethod
+    def find_server(cls) -> str:
+        """The URL of Dagster's schema where the environment names none: a subclass may start a server."""
+        raise SetupError(f"{URL_VARIABLE} is unset in this process")
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """No config."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> ServerStorage:
+        """Dagster's hook."""
+        url = os.environ.get(URL_VARIABLE) or cls.find_server()
+        return cls(url, should_autocreate_tables=True, inst_data=inst_data)
 
 
 class PooledRunStorage(PostgresRunStorage):
