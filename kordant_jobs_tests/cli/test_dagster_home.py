@@ -36,4 +36,4 @@ def test_the_projects_instance_settings_are_valid_and_retry_nothing(
     assert reference.settings["run_retries"] == {"enabled": False}, "the queue retries"
     assert reference.settings["telemetry"] == {"enabled": False}
     assert reference.run_coordinator_data
-    assert reference.run_coordinator_data.class_name == "QueuedRunCoordinator"
+    assert reference.run_coordinator_data.class_name == "Coordinator"
