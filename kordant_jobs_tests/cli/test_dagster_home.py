@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from dagster._core.instance.ref import InstanceRef
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
 from kordant_jobs.errors import PermanentError
+from kordant_jobs.instance import Coordinator, Launcher
 
 
 def test_dagsters_home_holds_the_checkouts_settings_of_today(tmp_path: Path) -> None:
@@ -37,3 +39,17 @@ def test_the_projects_instance_settings_are_valid_and_retry_nothing(
     assert reference.settings["telemetry"] == {"enabled": False}
     assert reference.run_coordinator_data
     assert reference.run_coordinator_data.class_name == "Coordinator"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "coordinator", "starts"),
+    [("warm", Coordinator, Launcher), ("stock", dg.QueuedRunCoordinator, dg.DefaultRunLauncher)],
+)
+def test_stock_gives_dagsters_own_coordinator_and_launcher_back(
+    monkeypatch: pytest.MonkeyPatch, launcher: str, coordinator: type, starts: type
+) -> None:
+    monkeypatch.setenv("KORDANT_DAGSTER_URL", "postgresql+psycopg2://nobody@localhost/none")
+    monkeypatch.setenv("KORDANT_LAUNCHER", launcher)
+    reference = InstanceRef.from_dir(str(CHECKOUT))
+    assert type(reference.run_coordinator) is coordinator
+    assert type(reference.run_launcher) is starts

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.cli import queue as commands
+from kordant_jobs.cli.jobs import jobs_app
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.errors import KordantError, PermanentError
 from kordant_jobs.lab.engine import FakeClock, Work, drain, statuses
@@ -21,6 +22,7 @@ app = typer.Typer()
 app.command("enqueue")(commands.enqueue)
 app.add_typer(commands.requests_app, name="requests")
 app.add_typer(commands.dead_app, name="dead")
+app.add_typer(jobs_app, name="jobs")
 
 
 def run(*words: str) -> Any:
@@ -99,3 +101,24 @@ def test_people_get_a_table(project: Engine) -> None:
     CliRunner().invoke(app, ["enqueue", "darkwatch_scan"])
     for words in (["requests", "list"], ["dead", "list"], ["requests", "cancel", "--all"]):
         assert CliRunner().invoke(app, words).exit_code == 0
+
+
+def test_a_job_is_paused_by_name_or_alias_and_resumed(project: Engine) -> None:
+    assert run("jobs", "pause", "darkwatch.scan", "--reason", "the feed moves") == {
+        "job": "darkwatch_scan",
+        "paused": True,
+    }
+    assert run("jobs", "pause", "darkwatch_scan", "--reason", "again")["paused"] is False
+    paused = {one["job"]: one["paused"] for one in run("jobs", "list")}
+    assert paused["darkwatch_scan"]["reason"] == "the feed moves"
+    assert paused["notifications_send"] is None
+    assert run("jobs", "resume", "darkwatch.scan") == {"job": "darkwatch_scan", "resumed": True}
+    with pytest.raises(PermanentError, match="there is no job"):
+        run("jobs", "pause", "no_such_job", "--reason", "x")
+
+
+def test_the_list_of_requests_says_by_which_way_each_came(project: Engine) -> None:
+    run("enqueue", "darkwatch.scan", "{}")
+    shown = CliRunner().invoke(app, ["requests", "list"]).output
+    assert "by" in shown
+    assert "cli:" in shown

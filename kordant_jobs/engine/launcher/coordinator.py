@@ -8,13 +8,13 @@ is there. Between the two steps a process may be killed: the dispatcher gives a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, QueuedRunCoordinator
 
 from kordant_jobs.engine.dagster_private import ConfigurableClassData, SubmitRunContext
-from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.given import LAUNCHED, PARENT_TAG, UI, GivenRun, queue_run
 from kordant_jobs.engine.store import given_runs
 from kordant_jobs.engine.system import System
@@ -22,6 +22,11 @@ from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres import database
 
 NOT_BEGUN = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED)
+
+
+def _now(connection: sa.Connection) -> datetime:
+    moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return moment
 
 
 def tags_of(run: DagsterRun) -> dict[str, str]:
@@ -86,10 +91,8 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
             tags=tags_of(run),
             by=by,
         )
-        db = self._db()
-        now = DatabaseClock(db).now()
-        with database.saying_what_failed(), db.begin() as connection:
-            queue_run(connection, self.system.row_of(run.job_name), given, now=now)
+        with database.saying_what_failed(), self._db().begin() as connection:
+            queue_run(connection, self.system.row_of(run.job_name), given, now=_now(connection))
 
     def cancel_run(self, run_id: str) -> bool:
         """Dagster's hook: a run that waits is cancelled with its request, one that runs is told to end. False: there
@@ -97,10 +100,8 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
-        db = self._db()
-        now = DatabaseClock(db).now()
-        with database.saying_what_failed(), db.begin() as connection:
-            waited = given_runs.cancel(connection, run_id, now=now)
+        with database.saying_what_failed(), self._db().begin() as connection:
+            waited = given_runs.cancel(connection, run_id, now=_now(connection))
             claimed = not waited and given_runs.is_known(connection, run_id)
         if not waited and run.status not in NOT_BEGUN:
             return self._instance.run_launcher.terminate(run_id)

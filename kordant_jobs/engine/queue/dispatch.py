@@ -283,6 +283,7 @@ class Dispatcher:
         """The run ended in Dagster while it waited for its turn: cancelled there, as a rule, or deleted."""
         end = self._history.end_of(each.run_id) if self._history else None
         self._ends.append(end or canceled_run(each.run_id))
+        self._live[each.lease.id] = each.run_id
         self._handle_ends()
 
     def _not_started(self, each: Claim, ended: Ended, error: str) -> None:

@@ -1,0 +1,50 @@
+"""In which order requests start, as far as it can be said without a database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from kordant_jobs.engine.queue.claim_rules import in_order
+from kordant_jobs.engine.queue.given import HEAD_START
+from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine.store.waiting import Waiting
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def one(number: int, priority: Priority, *, due_s: float = 0, tick: bool = False) -> Waiting:
+    """A request that became due so many seconds ago."""
+    run_at = NOW - timedelta(seconds=due_s)
+    return Waiting(
+        id=UUID(int=number),
+        job="toy",
+        priority=priority,
+        run_at=run_at,
+        turn_at=run_at - HEAD_START if tick else run_at,
+        entity_key=None,
+        attempt=0,
+        run_id=None,
+        root_run_id=None,
+        key_running=0,
+    )
+
+
+def order(*waiting: Waiting) -> list[int]:
+    return [each.id.int for each in in_order(waiting, started=0)]
+
+
+def test_a_tick_passes_what_is_no_more_urgent_however_long_that_has_waited() -> None:
+    backlog = [one(n, Priority.NORMAL, due_s=3600 - n) for n in range(1, 6)]
+    assert order(*backlog, one(9, Priority.NORMAL, tick=True)) == [9, 1, 2, 3, 4, 5]
+
+
+def test_a_tick_passes_nothing_that_is_more_urgent() -> None:
+    urgent = [one(1, Priority.CRITICAL), one(2, Priority.HIGH)]
+    assert order(*urgent, one(9, Priority.NORMAL, tick=True), one(3, Priority.NORMAL)) == [1, 2, 9, 3]
+    assert order(one(2, Priority.NORMAL), one(9, Priority.LOW, tick=True), one(3, Priority.LOW)) == [2, 9, 3]
+
+
+def test_ticks_stand_by_their_own_priority() -> None:
+    ticks = [one(n, priority, tick=True) for n, priority in enumerate(reversed(Priority))]
+    assert order(*ticks) == [3, 2, 1, 0]
