@@ -1,14 +1,18 @@
 """Breach dumps: files of stolen identifiers in whatever shape, read as canonical identifiers.
 
-    open_dump → archives, unpack (bytes) → text (numbered lines) → detect, columns (what is what)
-              → delimited | json_lines | sql (values) → bulk, secrets, records (who, and was a password there)
+    open_dump → archives, packed, unpack (bytes) → text (blocks of UTF-8) → window
+              → sweep (every address and number, whatever the shape)
+              → structure (segments, and in each rows and cells: detect, columns say what is what)
+              → understand, bulk, phones, persons, secrets (who, and was a password there) → reading
               → blind (the same as blind indexes)
+    ledger    what was read how, and what was not understood
 
 No value but canonical identifiers leaves this package: no password, no hash, no other column.
 """
 
 from kordant_jobs.adapters.dumps.archives import Compression, content_sha256
 from kordant_jobs.adapters.dumps.blind import Blinder
+from kordant_jobs.adapters.dumps.ledger import Ledger, Segment, Skipped
 from kordant_jobs.adapters.dumps.model import (
     BadLine,
     BlindBatch,
@@ -31,8 +35,11 @@ __all__ = [
     "DumpBatch",
     "DumpLimits",
     "DumpShape",
+    "Ledger",
     "Role",
     "SecretKind",
+    "Segment",
+    "Skipped",
     "content_sha256",
     "open_dump",
 ]

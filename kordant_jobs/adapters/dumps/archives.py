@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import bz2
 import hashlib
+import io
 import lzma
 import struct
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -22,6 +25,7 @@ from typing import BinaryIO
 import zstandard
 
 from kordant_jobs.adapters.dumps.model import DumpLimits
+from kordant_jobs.adapters.dumps.packed import DEFLATE64, Deflate64, LimitExceeded, seven_zip_members
 from kordant_jobs.adapters.dumps.unpack import Decompressor, Gzip, Reader, Unpacked, reading
 from kordant_jobs.errors import DumpUnreadable
 
@@ -43,6 +47,9 @@ class Compression(StrEnum):
     XZ = "xz"
     ZSTD = "zstd"
     ZIP = "zip"
+    SEVEN_ZIP = "7z"
+    TAR = "tar"
+    LZ4 = "lz4"
 
 
 _MAGIC = (
@@ -52,28 +59,36 @@ _MAGIC = (
     (b"\x28\xb5\x2f\xfd", Compression.ZSTD),
     (b"PK\x03\x04", Compression.ZIP),
     (b"PK\x05\x06", Compression.ZIP),
+    (b"7z\xbc\xaf\x27\x1c", Compression.SEVEN_ZIP),
+    (b"\x04\x22\x4d\x18", Compression.LZ4),
 )
 _OTHER_FORMATS = (
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"Rar!\x1a\x07", "a RAR archive"),
     (b"SQLite format 3\x00", "an SQLite database"),
     (b"PAR1", "a Parquet file"),
     (b"PGDMP", "a pg_dump archive"),
     (b"%PDF-", "a PDF"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office file"),
-    (b"\x04\x22\x4d\x18", "an LZ4 file"),
 )
+_NO_TEXT = (
+    b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"OggS", b"ID3", b"\x00\x00\x01\x00", b"\x1aE\xdf\xa3",
+    b"\x7fELF", b"MZ",
+)  # fmt: skip
+"""Pictures, sound and programs: nothing in them is to be read, and passing them over leaves nothing unknown."""
 _SKIPPED_MEMBERS = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 _ZSTD_SKIPPABLE = frozenset(struct.pack("<I", 0x184D2A50 + low) for low in range(16))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One text of a dump: the file itself, or a member of a zip. `head` is its start, read again by
-    `reader`."""
+    """One text of a dump: the file itself, or a member of an archive. `head` is its start, read again by `reader`.
+
+    Members are counted from 1, those that are skipped as well; the file itself is 0.
+    """
 
     head: bytes
     reader: Reader
+    member: int = 0
 
 
 @dataclass(kw_only=True)
@@ -89,12 +104,12 @@ class Meter:
         """Add unpacked bytes. Raises DumpUnreadable over a limit."""
         self.unpacked += amount
         if self.unpacked > self.limits.max_bytes:
-            raise DumpUnreadable(
+            raise LimitExceeded(
                 f"The dump unpacks to more than {self.limits.max_bytes} bytes. Split it, or raise "
                 f"KORDANT_DUMP_MAX_BYTES."
             )
         if self.unpacked > RATIO_FROM_BYTES and self.unpacked > self.limits.max_ratio * max(1, self.packed_total):
-            raise DumpUnreadable(
+            raise LimitExceeded(
                 f"The dump unpacks to more than {self.limits.max_ratio} times its size, as zip bombs do. "
                 "If it is genuine, unpack it by hand or raise KORDANT_DUMP_MAX_RATIO."
             )
@@ -116,7 +131,7 @@ def sniff(start: bytes) -> Compression:
         if start.startswith(magic):
             raise DumpUnreadable(f"The dump is {name}, which is not read here. Unpack or export it to text.")
     if start[257:262] == b"ustar":
-        raise DumpUnreadable("The dump is a tar archive, which is not read here. Unpack it and drop its files.")
+        return Compression.TAR
     if start[:4] in _ZSTD_SKIPPABLE:
         return Compression.ZSTD
     return next((kind for magic, kind in _MAGIC if start.startswith(magic)), Compression.NONE)
@@ -163,20 +178,33 @@ class _Again:
         return self._rest.read(size)
 
 
-def documents(file: BinaryIO, compression: Compression, meter: Meter) -> Iterator[Document]:
-    """Each text of the dump in turn; read one to its end before taking the next. Damage raises
-    DumpUnreadable."""
-    if compression is Compression.ZIP:
-        yield from _members(file, meter)
+def has_no_text(start: bytes) -> bool:
+    """Whether it is a picture, sound or a program."""
+    return start.startswith(_NO_TEXT) or start[4:8] == b"ftyp"
+
+
+Skip = Callable[[int, str], None]
+"""Told of a member that is not read, and why."""
+
+
+def documents(file: BinaryIO, compression: Compression, meter: Meter, skip: Skip) -> Iterator[Document]:
+    """Each text of the dump in turn; read one to its end before taking the next. Archives in archives are read to a
+    depth of DEPTH_MAX. Damage of the file itself raises DumpUnreadable; a member that cannot be read is skipped."""
+    if compression in _ARCHIVES:
+        yield from Members(meter, skip).of(file, compression, depth=0)
         return
     raw = _FromDisk(file, meter)
     if compression is Compression.NONE:
-        yield _document(_Plain(raw, meter))
+        yield _document(_Plain(raw, meter), 0)
         return
     start, chunk = _STREAMS[compression]
-    document = _document(Unpacked(raw, meter.count, start, chunk=chunk))
-    _refuse_nested(document.head, f"The {compression} file")
-    yield document
+    unpacked = Unpacked(raw, meter.count, start, chunk=chunk)
+    document = _document(unpacked, 0)
+    inner = sniff(document.head)
+    if inner is Compression.NONE:
+        yield document
+    else:
+        yield from Members(meter, skip).inside(document.reader, inner, 0, depth=1)
 
 
 def _xz() -> lzma.LZMADecompressor:
@@ -187,17 +215,25 @@ def _zstd() -> zstandard.ZstdDecompressionObj:
     return zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
 
 
+def _lz4() -> Decompressor:
+    import lz4.frame
+
+    found: Decompressor = lz4.frame.LZ4FrameDecompressor()
+    return found
+
+
 _STREAMS: Mapping[Compression, tuple[Callable[[], Decompressor], int]] = MappingProxyType(
     {
         Compression.GZIP: (Gzip, _PACKED_CHUNK),
         Compression.BZIP2: (bz2.BZ2Decompressor, _PACKED_CHUNK),
         Compression.XZ: (_xz, _PACKED_CHUNK),
         Compression.ZSTD: (_zstd, _ZSTD_CHUNK),
+        Compression.LZ4: (_lz4, _PACKED_CHUNK),
     }
 )
 
 
-def _document(reader: Reader) -> Document:
+def _document(reader: Reader, member: int) -> Document:
     parts, size, lines = [], 0, 0
     while size < HEAD_BYTES or (size < HEAD_BYTES_AT_MOST and lines < HEAD_LINES):
         part = reader.read(HEAD_BYTES)
@@ -207,25 +243,108 @@ def _document(reader: Reader) -> Document:
         size += len(part)
         lines += part.count(b"\n")
     head = b"".join(parts)
-    return Document(head=head, reader=_Again(head, reader))
+    return Document(head=head, reader=_Again(head, reader), member=member)
 
 
-def _refuse_nested(head: bytes, what: str) -> None:
-    if sniff(head) is not Compression.NONE:
-        raise DumpUnreadable(f"{what} holds another archive. Unpack it once and drop what is inside.")
+_ARCHIVES = frozenset((Compression.ZIP, Compression.SEVEN_ZIP, Compression.TAR))
+DEPTH_MAX = 4
+"""Archives within archives."""
+NESTED_BYTES = 64 << 20
+"""An archive within another that has to be held in memory as a whole (zip, 7z)."""
+MEMBERS_MAX = 100_000
 
 
-def _members(file: BinaryIO, meter: Meter) -> Iterator[Document]:
-    """The texts of a zip in the order of its directory. Damage raises DumpUnreadable."""
+class Members:
+    """Goes through the members of archives and counts them."""
+
+    def __init__(self, meter: Meter, skip: Skip) -> None:
+        self._meter, self._skip = meter, skip
+        self._count = 0
+
+    def of(self, file: BinaryIO, compression: Compression, *, depth: int) -> Iterator[Document]:
+        """The texts of an archive that can be read at any place."""
+        found = {
+            Compression.ZIP: _zip_members,
+            Compression.SEVEN_ZIP: seven_zip_members,
+            Compression.TAR: _tar_members,
+        }[compression]
+        for name, opened in found(file, self._meter):
+            if name.endswith(_SKIPPED_MEMBERS) or name.startswith(_SKIPPED_MEMBERS):
+                continue
+            self._count += 1
+            if self._count > MEMBERS_MAX:
+                raise DumpUnreadable(f"The archive has more than {MEMBERS_MAX} members. Split it.")
+            yield from self._member(self._count, opened, depth)
+
+    def inside(self, reader: Reader, compression: Compression, member: int, *, depth: int) -> Iterator[Document]:
+        """The texts of what was found packed within a member."""
+        if depth > DEPTH_MAX:
+            raise DumpUnreadable("archives are nested too deeply")
+        if compression in _STREAMS:
+            start, chunk = _STREAMS[compression]
+            yield from self._text(member, Unpacked(reader, self._meter.count, start, chunk=chunk), depth + 1)
+            return
+        held = io.BytesIO()
+        while data := reader.read(1 << 20):
+            held.write(data)
+            if held.tell() > NESTED_BYTES:
+                raise DumpUnreadable(f"an archive within it has more than {NESTED_BYTES >> 20} MB")
+        held.seek(0)
+        yield from self.of(held, compression, depth=depth + 1)
+
+    def _member(self, member: int, opened: Callable[[], Reader], depth: int) -> Iterator[Document]:
+        try:
+            yield from self._text(member, opened(), depth)
+        except LimitExceeded:
+            raise
+        except DumpUnreadable as error:
+            self._skip(member, reason_of(error))
+
+    def _text(self, member: int, reader: Reader, depth: int) -> Iterator[Document]:
+        document = _document(reader, member)
+        if not document.head or has_no_text(document.head):
+            return
+        inner = sniff(document.head)
+        if inner is Compression.NONE:
+            yield document
+        else:
+            yield from self.inside(document.reader, inner, member, depth=depth + 1)
+
+
+def reason_of(error: DumpUnreadable) -> str:
+    """What to say of a member, in a few words."""
+    text = str(error).removeprefix("The dump is ").removeprefix("The zip file is ").removeprefix("The dump ")
+    return text.partition(". ")[0].rstrip(".")
+
+
+def _zip_members(file: BinaryIO, meter: Meter) -> Iterator[tuple[str, Callable[[], Reader]]]:
+    """The members of a zip in the order of its directory. A damaged directory raises DumpUnreadable."""
     with reading("The zip file"), zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
-            name = member.filename
-            if member.is_dir() or name.endswith(_SKIPPED_MEMBERS) or name.startswith(_SKIPPED_MEMBERS):
-                continue
-            if member.flag_bits & 0x1:
-                raise DumpUnreadable("The zip file is encrypted. Unpack it with its password and drop what is inside.")
-            with archive.open(member) as opened:
-                document = _document(_Plain(opened, meter))
-                _refuse_nested(document.head, "The zip file")
-                yield document
-            meter.packed += member.compress_size
+            if not member.is_dir():
+                yield member.filename, partial(_open_zipped, file, archive, member, meter)
+                meter.packed += member.compress_size
+
+
+def _open_zipped(file: BinaryIO, archive: zipfile.ZipFile, member: zipfile.ZipInfo, meter: Meter) -> Reader:
+    if member.flag_bits & 0x1:
+        raise DumpUnreadable("The zip file is encrypted. Unpack it with its password and drop what is inside.")
+    if member.compress_type == DEFLATE64:
+        return Deflate64(file, member, meter.count)
+    with reading("The zip file"):
+        try:
+            return _Plain(archive.open(member), meter)
+        except NotImplementedError:
+            raise DumpUnreadable(
+                f"The zip file is packed by a method that is not read here ({member.compress_type}). Unpack it and "
+                "drop what is inside."
+            ) from None
+
+
+def _tar_members(file: BinaryIO, meter: Meter) -> Iterator[tuple[str, Callable[[], Reader]]]:
+    with reading("The tar archive"), tarfile.open(fileobj=file, mode="r:") as archive:
+        for member in archive:
+            opened = archive.extractfile(member) if member.isfile() else None
+            if opened is not None:
+                yield member.name, partial(_Plain, opened, meter)
+                meter.packed += member.size

@@ -1,4 +1,4 @@
-"""A block of a dump as blind indexes: by compiled loops where a line is plain enough, else as `Dump.batches` does."""
+"""Readings as blind indexes; and blocks of a plain combo list by compiled loops alone, several times as fast."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from kordant_jobs.adapters.dumps.model import BlindBatch, DumpBatch, DumpShape, Layout, Role, SecretKind
+from kordant_jobs.adapters.dumps.ledger import Ledger, Segment
+from kordant_jobs.adapters.dumps.model import BlindBatch, DumpShape
+from kordant_jobs.adapters.dumps.reading import Reading
+from kordant_jobs.adapters.dumps.sweep import judged
 from kordant_jobs.adapters.dumps.text import Block
+from kordant_jobs.adapters.dumps.window import MARGIN, Window
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.domain.identifiers.blinding import BlindingKey
 
 Words = npt.NDArray[np.uint64]
-Numbers = npt.NDArray[np.int32]
 _MOSTLY_PLAIN = 0.5
-"""With fewer plain lines than this the whole block goes the general way."""
-_CODES = {SecretKind.NONE: 0, SecretKind.HASHED: 1, SecretKind.CLEAR: 2}
+"""With fewer plain lines than this the whole block is read the general way."""
+
+General = Callable[[Window, Ledger], Reading]
+"""Reads a window of a combo list the general way."""
 
 
 class Blinder:
-    """Blinds blocks with one key. May be used by several threads."""
+    """Blinds with one key. May be used by several threads."""
 
     def __init__(self, key: BlindingKey) -> None:
         from kordant_jobs.adapters.kernels import blake2b, lines  # 95 MB and a second, for who blinds
@@ -30,84 +34,137 @@ class Blinder:
         self._key = key
         self._states = {str(kind): blake2b.state_behind_key(key.key, kind.encode()) for kind in IdentifierKind}
 
-    def block(self, layout: Layout, block: Block, general: Callable[[Block], DumpBatch]) -> BlindBatch:
-        """The records of a block; `general` reads one as columns of text."""
-        if layout.shape is not DumpShape.COMBO or layout.columns[0].role is not Role.EMAIL or not block.data:
-            return self.records(general(block))
-        text = np.frombuffer(b"".join((block.data, b"\n", bytes(self._lines.PADDING + 8))), np.uint8)
-        size = len(block.data) + (not block.data.endswith(b"\n"))
-        room = int(np.count_nonzero(text[:size] == ord("\n")))
+    def plain_combo(self, block: Block, general: General, *, member: int) -> tuple[BlindBatch, Ledger] | None:
+        """The records of a block of `address:password` lines. Lines that the compiled loops are not sure of are read by
+        `general`; None: too few are plain."""
+        window = Window.of(block.data if block.data.endswith(b"\n") else block.data + b"\n", first=block.first)
+        text = window.bytes
+        room = int(np.count_nonzero(text[window.start : window.stop] == ord("\n")))
         starts, lengths, numbers, other_starts, other_numbers = (np.empty(room, np.int32) for _ in range(5))
-        found, others, lines = self._lines.find_addresses(
-            text, size, starts, lengths, numbers, other_starts, other_numbers
+        signs, sign_lines = (np.empty(room + window.size // 16, np.int64) for _ in range(2))
+        found, others, lines, more = self._lines.find_addresses(
+            text, window.start, window.size, starts, lengths, numbers, other_starts, other_numbers, signs, sign_lines
         )
         if found < _MOSTLY_PLAIN * lines:
-            return self.records(general(block))
+            return None
         codes = np.empty(found, np.uint8)
         self._lines.judge_secrets(text, starts, lengths, found, codes)
         index = np.empty((found, 2), np.uint64)
         self._blake2b.blind_spans(text, starts, lengths, found, self._states[IdentifierKind.EMAIL], index)
-        line = numbers[:found].astype(np.uint64) + np.uint64(block.first + block.lost + 1)
-        plain = BlindBatch(line=line, index=index, secret=codes, lines=lines + block.lost, bad_lines={})
-        unsure = codes == self._lines.UNSURE
-        if not others and not block.lost and not unsure.any():
-            return plain
-        left_starts = np.concatenate([other_starts[:others], starts[:found][unsure]])
-        left_numbers = np.concatenate([other_numbers[:others], numbers[:found][unsure]])
-        left = self._left(block, left_starts, left_numbers, general)
-        sure = ~unsure
-        return BlindBatch(
-            line=np.concatenate([line[sure], left.line]),
-            index=np.concatenate([index[sure], left.index]),
-            secret=np.concatenate([codes[sure], left.secret]),
-            lines=plain.lines,
-            bad_lines=left.bad_lines,
+        first = np.uint64(block.first + 1)
+        line = numbers[:found].astype(np.uint64) + first
+        sure = codes != self._lines.UNSURE
+        parts = [(line, index, codes + np.uint8(1))]
+        ledger, swept = Ledger(), 0
+        bad: dict[str, int] = {}
+        if not sure.all():
+            parts = [(line[sure], index[sure], codes[sure] + np.uint8(1))]
+        if more:
+            mention = self._mentions(window, signs, sign_lines, more, first)
+            swept = len(mention[0])
+            parts.append(mention)
+        if others or not sure.all():
+            left_starts = np.concatenate([other_starts[:others], starts[:found][~sure]])
+            left_numbers = np.concatenate([other_numbers[:others], numbers[:found][~sure]])
+            left, bad = self._left(window, left_starts, left_numbers, first, general, ledger)
+            parts.append(left)
+        kept = int(np.count_nonzero(sure))
+        if kept:
+            ledger.add(
+                Segment(
+                    member=member,
+                    reader=str(DumpShape.COMBO),
+                    first_line=block.first + 1,
+                    last_line=block.first + lines,
+                    lines=kept,
+                    records=kept + swept,
+                    only_swept=swept,
+                )
+            )
+        columns = (
+            parts[0] if len(parts) == 1 else tuple(np.concatenate([part[at] for part in parts]) for at in range(3))
         )
+        return BlindBatch(line=columns[0], index=columns[1], secret=columns[2], lines=lines, bad_lines=bad), ledger
+
+    def _mentions(
+        self, window: Window, signs: npt.NDArray[np.int64], lines: npt.NDArray[np.int64], count: int, first: np.uint64
+    ) -> tuple[Words, Words, npt.NDArray[np.uint8]]:
+        """Addresses behind the one that a line begins with."""
+        starts, ends, numbers, kinds = judged(window, signs, lines, count)
+        plain = (kinds == 1) & (ends - starts <= self._blake2b.MAX_BYTES)
+        spans, sizes = starts[plain].astype(np.int32), (ends - starts)[plain].astype(np.int32)
+        index = np.empty((len(spans), 2), np.uint64)
+        self._blake2b.blind_spans(window.bytes, spans, sizes, len(spans), self._states[IdentifierKind.EMAIL], index)
+        return numbers[plain].astype(np.uint64) + first, index, np.zeros(len(spans), np.uint8)
 
     def _left(
-        self, block: Block, starts: Numbers, numbers: Numbers, general: Callable[[Block], DumpBatch]
-    ) -> BlindBatch:
+        self,
+        window: Window,
+        starts: npt.NDArray[np.int32],
+        numbers: npt.NDArray[np.int32],
+        first: np.uint64,
+        general: General,
+        ledger: Ledger,
+    ) -> tuple[tuple[Words, Words, npt.NDArray[np.uint8]], dict[str, int]]:
         """Lines that the compiled loops left over, under their own numbers."""
         order = np.argsort(starts)
-        data = block.data
-        texts = [data[start : data.find(b"\n", start) + 1] or data[start:] for start in starts[order].tolist()]
-        batch = self.records(general(Block(data=b"".join(texts), first=0, lost=block.lost)))
-        true_numbers = numbers[order].astype(np.uint64) + np.uint64(block.first + block.lost + 1)
-        line = true_numbers[(batch.line - np.uint64(1 + block.lost)).astype(np.int64)]
+        raw = window.raw
+        texts = [raw[start : raw.index(b"\n", start) + 1] for start in starts[order].tolist()]
+        reading = general(Window.of(b"".join(texts)), ledger)
+        batch = self.blinded(reading)
+        true_numbers = numbers[order].astype(np.uint64) + first
+        line = true_numbers[(batch.line - np.uint64(1)).astype(np.int64)]
+        for segment in ledger.segments:
+            segment.first_line = int(true_numbers[segment.first_line - 1])
+            segment.last_line = int(true_numbers[min(segment.last_line, len(true_numbers)) - 1])
+        return (line, batch.index, batch.secret), dict(batch.bad_lines)
+
+    def blinded(self, reading: Reading) -> BlindBatch:
+        """A reading with blind indexes in place of identifiers."""
+        lines, indexes, secrets = [np.empty(0, np.int64)], [np.empty((0, 2), np.uint64)], [np.empty(0, np.uint8)]
+        for found in reading.found:
+            if len(found.starts):
+                lines.append(found.lines)
+                indexes.append(self._spans(reading.window, found.starts, found.ends))
+                secrets.append(found.codes)
+            for kind, names, at, codes in found.others:
+                lines.append(at)
+                indexes.append(self._indexes(kind, names))
+                secrets.append(codes)
         return BlindBatch(
-            line=line, index=batch.index, secret=batch.secret, lines=batch.lines, bad_lines=batch.bad_lines
+            line=np.concatenate(lines).astype(np.uint64) + np.uint64(reading.window.first + 1),
+            index=np.concatenate(indexes),
+            secret=np.concatenate(secrets),
+            lines=reading.lines,
+            bad_lines=reading.bad,
         )
 
-    def records(self, batch: DumpBatch) -> BlindBatch:
-        """A batch of readable records, blinded."""
-        records = batch.records
-        index = np.empty((records.height, 2), np.uint64)
-        for kind in records["kind"].unique().to_list():
-            of_kind = records["kind"] == kind
-            index[of_kind.to_numpy()] = self._indexes(kind, records["identifier"].filter(of_kind))
-        codes = (
-            records["secret"]
-            .cast(pl.String)
-            .replace_strict({str(kind): code for kind, code in _CODES.items()}, return_dtype=pl.UInt8)
+    def _spans(self, window: Window, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Words:
+        lengths = (ends - starts).astype(np.int32)
+        index = np.empty((len(starts), 2), np.uint64)
+        state = self._states[IdentifierKind.EMAIL]
+        self._blake2b.blind_spans(
+            window.bytes,
+            starts.astype(np.int32),
+            np.minimum(lengths, self._blake2b.MAX_BYTES),
+            len(starts),
+            state,
+            index,
         )
-        return BlindBatch(
-            line=records["line"].to_numpy(),
-            index=index,
-            secret=codes.to_numpy(),
-            lines=batch.lines,
-            bad_lines=batch.bad_lines,
-        )
+        for place in np.flatnonzero(lengths > self._blake2b.MAX_BYTES).tolist():
+            name = window.slice(int(starts[place]), int(ends[place])).decode("ascii").lower()
+            index[place] = np.frombuffer(self._key.indexes(IdentifierKind.EMAIL, [name])[0], np.uint64)
+        return index
 
-    def _indexes(self, kind: str, canonical: pl.Series) -> Words:
+    def _indexes(self, kind: str, values: list[str]) -> Words:
         """By the compiled loop, which reads ASCII as lower case: so are all canonical identifiers but IBANs."""
-        values = canonical.to_list()
         whole = "".join(values)
-        lengths = canonical.str.len_bytes().to_numpy().astype(np.int32)
+        lengths = np.array([len(value) for value in values], np.int32)
         plain = whole.isascii() and whole == whole.lower()
         if not plain or lengths.max(initial=0) > self._blake2b.MAX_BYTES:
             made = b"".join(self._key.indexes(kind, values))
             return np.frombuffer(made, np.uint64).reshape(-1, 2)
-        text = np.frombuffer(whole.encode("ascii") + bytes(8), np.uint8)
+        text = np.frombuffer(whole.encode("ascii") + bytes(MARGIN), np.uint8)
         starts = np.zeros(len(values), np.int32)
         np.cumsum(lengths[:-1], out=starts[1:])
         index = np.empty((len(values), 2), np.uint64)

@@ -14,13 +14,15 @@ import polars as pl
 from phonenumbers.phonemetadata import PhoneMetadata
 
 from kordant_jobs.domain.identifiers import TRIMMED, USERNAME_MAX, USERNAME_MIN, IdentifierKind, normalise
+from kordant_jobs.domain.identifiers.email import FILES, LOCAL_ASCII
 from kordant_jobs.domain.identifiers.person import NAMES_MAX, NAMES_MIN
 
 _ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = rf"^{_ATOM}(?:\.{_ATOM})*@"
 # Without two dashes in a row, so that an A-label ('xn--…') never passes unproved.
 _EMAIL = rf"{_LOCAL}(?:[a-z0-9]+(?:-[a-z0-9]+)*\.)+[a-z][a-z0-9]*(?:-[a-z0-9]+)*$"
-_ANY_EMAIL = rf"{_LOCAL}(?:[a-z0-9-]+\.)+[a-z0-9-]+$"
+_ANY_EMAIL = rf"^{LOCAL_ASCII}@(?:[a-z0-9_-]+\.)+[a-z0-9-]+$"
+_FILE = rf"\.(?:{'|'.join(sorted(FILES))})$"
 _SHORT = 64  # up to here neither a local part nor a label can be too long, and the pattern alone decides
 _USERNAME = r"^[!-?A-~]*[A-Za-z0-9][!-?A-~]*$"
 _PHONE = r"^\+?[0-9\t ().\-/]{4,32}$"
@@ -65,7 +67,9 @@ def _emails(frame: pl.DataFrame) -> list[pl.DataFrame]:
     for step in (raw, raw.str.strip_chars(TRIMMED).str.to_lowercase()):  # most need neither
         frame = frame if step is raw else frame.with_columns(lowered=step)
         value = raw if step is raw else pl.col("lowered")
-        sure, frame = _split(frame, (value.str.len_bytes() <= _SHORT) & value.str.contains(_EMAIL))
+        sure, frame = _split(
+            frame, (value.str.len_bytes() <= _SHORT) & value.str.contains(_EMAIL) & ~value.str.contains(_FILE)
+        )
         accepted.append(sure.select("row", value.alias("identifier")))
         if frame.is_empty():
             return accepted

@@ -73,6 +73,7 @@ _SYNONYMS = MappingProxyType(
         Role.LAST_NAME: (
             "lastname lname surname familyname secondname nachname sobrenome apellido apellidos nomdefamille фамилия"
         ),
+        Role.SITE: "url urls host hostname site website link loginurl originurl formurl",
         Role.BORN: (
             "dob birthdate dateofbirth birthday birth born bdate datadenascimento datanascimento nascimento "
             "fechadenacimiento fechanacimiento geburtsdatum datedenaissance datenaissance"
@@ -81,6 +82,7 @@ _SYNONYMS = MappingProxyType(
 )
 _ROLE_OF = MappingProxyType({name: role for role, names in _SYNONYMS.items() for name in names.split()})
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
+_WORLD = 0.7  # of a column's values, to be numbers of the world without their '+'
 _NATIONAL_ID = re.compile(r"\d{3}-\d{2}-\d{4}|\d{3}\.?\d{3}\.?\d{3}-?\d{2}", re.ASCII)
 _CARD = re.compile(r"3[47]\d{2}[ -]?\d{6}[ -]?\d{5}|[2-6]\d{3}(?:[ -]?\d{4}){3}", re.ASCII)
 _WORD = re.compile(r"[\W_]+")
@@ -93,6 +95,18 @@ _PROVED = (
     (Role.IBAN, IdentifierKind.IBAN, re.compile(r"[A-Za-z]{2}\d{2}[A-Za-z0-9 ]{10,40}", re.ASCII)),
     (Role.NATIONAL_ID, IdentifierKind.NATIONAL_ID, _NATIONAL_ID),  # nine digits alone may be anything
 )
+
+
+def known_names() -> dict[str, Role]:
+    """Every name that has a role, of letters and digits in lower case (outside ASCII in other cases, too)."""
+    known = dict(_ROLE_OF)
+    for prefix in _PREFIXES:
+        for name, role in _ROLE_OF.items():
+            known.setdefault(prefix + name, role)
+    for name, role in _ROLE_OF.items():
+        if not name.isascii():
+            known |= {name.upper(): role, name.title(): role}
+    return known
 
 
 def role_by_name(name: str) -> Role | None:
@@ -134,7 +148,7 @@ def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> t
 def role_by_content(values: Sequence[str], region: str) -> Role:
     """E-mails (or, with other things among them, logins), numbers that prove themselves (cards, IBANs, national ids
     as they are written), phone numbers, hashes; else OTHER. Names, dates and domains are never guessed."""
-    held = [value.strip().strip("\"'") for value in values]
+    held = [value.strip().strip("\"'<>-") for value in values]
     held = [value for value in held if value and value.upper() != "NULL"]
     if not held:
         return Role.OTHER
@@ -146,15 +160,29 @@ def role_by_content(values: Sequence[str], region: str) -> Role:
             held
         ):
             return role
-    if sum(is_phone(value, region) for value in held) >= MOSTLY * len(held):
+    if _are_phones(held, region):
         return Role.PHONE
     hashes = pl.select(looks_hashed(pl.lit(pl.Series(held))).sum()).item()
     return Role.HASH if hashes >= MOSTLY * len(held) else Role.OTHER
 
 
+_TIMES = re.compile(r"1\d{9}(?:\d{3})?")
+_WITHOUT_PLUS = re.compile(r"[1-9]\d{9,14}")
+
+
+def _are_phones(held: Sequence[str], region: str) -> bool:
+    """Most are numbers of the region or of the world, or would be with a '+' before them; Unix times are none."""
+    if sum(bool(_TIMES.fullmatch(value)) for value in held) > MOSTLY * len(held):
+        return False
+    if sum(is_phone(value, region) for value in held) >= MOSTLY * len(held):
+        return True
+    world = sum(bool(_WITHOUT_PLUS.fullmatch(value)) and is_phone(f"+{value}", region) for value in held)
+    return world >= _WORLD * len(held)
+
+
 def is_email(value: str) -> bool:
     """Whether it is an e-mail address."""
-    return "@" in value and normalise(IdentifierKind.EMAIL, value) is not None
+    return "@" in value and "//" not in value and normalise(IdentifierKind.EMAIL, value) is not None
 
 
 def is_phone(value: str, region: str) -> bool:
@@ -168,3 +196,18 @@ def _could_be_passwords(values: Sequence[str]) -> bool:
     held = [value for value in values if value.strip()]
     good = sum(bool(_TOKEN.fullmatch(value)) and not _NO_PASSWORD.fullmatch(value) for value in held)
     return bool(held) and good >= 0.7 * len(held)
+
+
+_LABELS = re.compile(r"(?i)^(?:https?|ftp|android|email|e-mail|mail|url|host|login|user|username|pass|password|name)$")
+_CODE = re.compile(r"""[{}\[\]<>"]|^[a-z]:\d+:|://""")
+
+
+def betrays_itself(logins: pl.Series) -> bool:
+    """Whether these are no user names at all: the same few again and again, names of schemes and labels, code."""
+    if logins.is_empty():
+        return False
+    sample = logins.head(2_000)
+    distinct = sample.unique().to_list()
+    bad = sum(bool(_LABELS.match(one) or _CODE.search(one)) for one in distinct)
+    few = len(sample) >= 50 and len(distinct) * 25 < len(sample)
+    return few or bad * 2 >= len(distinct)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 
+import polars as pl
+
 from kordant_jobs.adapters.dumps.columns import (
     MOSTLY,
     STRAY,
+    betrays_itself,
     is_email,
     is_phone,
     named_columns,
@@ -18,29 +20,24 @@ from kordant_jobs.adapters.dumps.columns import (
     unnamed_columns,
 )
 from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, Column, DumpShape, Layout, Role, identifies
-from kordant_jobs.adapters.dumps.sql import STATEMENT
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 from kordant_jobs.errors import DumpUnreadable
 
-_SAMPLE_LINES = 500
 _USUAL_LINE = 1 << 16
 _REGULAR = 0.8  # of the lines must have the same number of columns
 _DELIMITERS = (",", ";", "\t", "|", ":")
 _LEADING = re.compile(r"""^[\s"'<]*([^\s:;,|"'<>]+@[^\s:;,|"'<>]+)["'>]*\s*([:;,|\t ])?""")
-_ANYWHERE = re.compile(r"""[:;,|\t"'<]\s*[^\s:;,|"'<>]+@[^\s:;,|"'<>]+\.[^\s:;,|"'<>]+""")
 
 
-def layout_of(text: str, *, shape: DumpShape | None, phone_region: str) -> Layout:
-    """The layout of a document that starts with `text`. With `shape` told, only the rest is found out.
+def layout_of(lines: Sequence[str], *, shape: DumpShape | None, phone_region: str) -> Layout:
+    """The layout of lines with separators. With `shape` told, only the rest is found out.
 
     Raises:
         DumpUnreadable: nothing in it looks like an identifier, or it does not fit the told shape.
     """
-    lines = [line for line in text.splitlines() if line.strip()][:_SAMPLE_LINES]
     usual = [line for line in lines if len(line) <= _USUAL_LINE] or lines
     finders = {
-        DumpShape.SQL_INSERT: _sql,
-        DumpShape.JSON_LINES: _json_lines,
+        DumpShape.SITE_LOGIN: _site_login,
         DumpShape.CSV: _csv,
         DumpShape.DELIMITED: _delimited,
         DumpShape.COMBO: _combo,
@@ -48,80 +45,135 @@ def layout_of(text: str, *, shape: DumpShape | None, phone_region: str) -> Layou
     }
     for candidate, find in finders.items():
         if shape in (None, candidate):
-            # An extended insert is one long line; anywhere else a giant line is damage that says nothing.
-            sample = lines if candidate is DumpShape.SQL_INSERT else usual
-            layout = find(sample, phone_region, shape is not None)
+            layout = find(usual, phone_region, shape is not None)
             if layout is not None:
                 return layout
     if shape is not None:
         raise DumpUnreadable(f"The dump does not read as {shape}. Leave the shape out to have it detected.")
     raise DumpUnreadable(
-        f"No identifiers were found in the first {len(lines)} lines of the dump. If it is one, tell its shape "
-        f"({', '.join(DumpShape)}); a list of bare user names is read only when told to be plain."
+        f"No identifiers were found in the first {len(lines)} lines of the dump. If it is one, give its shape "
+        f"({', '.join(DumpShape)}); a list of bare user names is read only when given as plain."
     )
 
 
-def _sql(lines: Sequence[str], region: str, _told: bool) -> Layout | None:
-    found = any(STATEMENT.match(line) for line in lines)
-    created = any(re.match(r"(?i)\s*CREATE TABLE\s", line) for line in lines)
-    return Layout(shape=DumpShape.SQL_INSERT, phone_region=region) if found or created else None
+_LABEL = re.compile(r"""^[\s\-*>"'{(\[]*([A-Za-z][\w .\-/]{0,30}?)(?:;[^:\n]{1,60})?\s*(?:::?|=)(?!//)\s*\S?""")
+_RULE = re.compile(r"^\s*([=\-*_#~])\1{2,}\s*")
+_LABELLED = 0.6
+_SITE = re.compile(
+    r"^\s*(?:[A-Za-z][A-Za-z0-9+.-]{1,15}://\S|(?:www\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/[^\s:;,|]*)?[:;,|\t ])"
+)
+_WITH_SCHEME = re.compile(r"^\s*[A-Za-z][A-Za-z0-9+.-]{1,15}://([^\s]*)")
+_SEPARATORS = (":", "|", ";", ",", "\t", " ")
 
 
-def _json_lines(lines: Sequence[str], region: str, _told: bool) -> Layout | None:
-    objects = []
+def looks_labelled(lines: Sequence[str]) -> bool:
+    """Whether most lines have a label ('Login: …'), and one of the usual ones says who or with which password."""
+    labelled, telling, rules = 0, 0, 0
     for line in lines:
-        try:
-            value = json.loads(line.strip().rstrip(",")) if line.lstrip().startswith("{") else None
-        except (ValueError, RecursionError):
+        if _RULE.match(line):
+            rules += 1
             continue
-        if isinstance(value, dict):
-            objects.append(_flat(value))
-    if len(objects) < MOSTLY * len(lines) or not objects:
-        return None
-    names = list(dict.fromkeys(name for each in objects for name in each))
-    rows = [[each.get(name, "") for name in names] for each in objects]
-    columns = named_columns([name.split("\x1f")[-1] for name in names], rows, region)
-    columns = tuple(Column(name=name, role=column.role) for name, column in zip(names, columns, strict=True))
-    if not identifies(column.role for column in columns):
-        return None
-    return Layout(shape=DumpShape.JSON_LINES, columns=columns, phone_region=region)
+        found = _LABEL.match(line[:200])
+        if found is None or role_by_name(line[found.end() - 1 :][:64]) is not None:  # 'email:password' is a header
+            continue
+        name = found[1].rpartition(".")[2] if role_by_name(found[1]) is None else found[1]
+        role = role_by_name(name)
+        labelled += 1
+        telling += role in IDENTIFYING or role in SECRET
+    held = len(lines) - rules
+    return bool(telling) and labelled >= _LABELLED * held and telling * 12 >= held
 
 
-def _flat(value: dict[str, object]) -> dict[str, str]:
-    """Keys at the top, and those one level below as 'top\\x1fkey'; scalar values as text."""
-    flat = {}
-    for key, held in value.items():
-        below = held.items() if isinstance(held, dict) else ()
-        for name, inner in [(key, held), *((f"{key}\x1f{name}", inner) for name, inner in below)]:
-            if isinstance(inner, str | int | float) and not isinstance(inner, bool):
-                flat[name] = str(inner)
-    return flat
+def _site_login(lines: Sequence[str], region: str, told: bool) -> Layout | None:
+    """A site, a separator, a login, the same separator, a password."""
+    sites = [line for line in lines if _SITE.match(line)]
+    if len(sites) < (MOSTLY if told else _LABELLED) * len(lines) or not sites:
+        return None
+    best, hits = "", 0
+    for separator in _SEPARATORS:
+        found = sum(_reads_as_login(line, separator) for line in sites)
+        if found > hits:
+            best, hits = separator, found
+    if hits < MOSTLY * len(sites):
+        return None
+    columns = tuple(Column(name="", role=role) for role in (Role.SITE, Role.LOGIN, Role.PASSWORD))
+    return Layout(shape=DumpShape.SITE_LOGIN, delimiter=best, columns=columns, phone_region=region)
+
+
+def _reads_as_login(line: str, separator: str) -> bool:
+    """Whether behind a site come two more fields."""
+    found = _WITH_SCHEME.match(line)
+    rest = line.strip()
+    if found:
+        rest = rest[rest.index("://") + 3 :]
+    elif separator not in rest:
+        return False
+    if separator == ":":
+        rest = re.sub(r"^([^/:]*):\d{1,5}(?=[/:])", r"\1", rest)
+    site, found_one, rest = rest.partition(separator)
+    login, found_two, password = rest.strip(separator).partition(separator)
+    if not (found_one and found_two and login.strip() and "." in site + "."):
+        return False
+    return bool(password.strip()) and " " not in login.strip() and (found is not None or "." in site)
+
+
+_TITLE_LINES = 6
+_COLUMNS_MAX = 4_096
 
 
 def _csv(lines: Sequence[str], region: str, told: bool) -> Layout | None:
-    header = next((line.strip().lstrip("\ufeff") for line in lines if not line.startswith(("#", "--"))), "")
+    """The first line of names, perhaps behind a title or Excel's 'sep=;'."""
+    delimiters: tuple[str, ...] = _DELIMITERS
+    first = 0
+    if found := re.match(r"(?i)^sep=(.)$", lines[0].strip()) if lines else None:
+        delimiters, first = (found[1],), 1
+    for at in range(first, min(len(lines), first + (1 if told else _TITLE_LINES))):
+        line = lines[at].strip().lstrip("\ufeff")
+        if line.startswith("--") or "@" in line:
+            continue
+        layout = _under_header(line.lstrip("#").strip(), lines[at + 1 :], delimiters, region, told)
+        if layout is not None:
+            return layout
+    return None
+
+
+def _under_header(
+    header: str, lines: Sequence[str], delimiters: Sequence[str], region: str, told: bool
+) -> Layout | None:
     best: tuple[int, list[str], str] | None = None
-    for delimiter in _DELIMITERS:
-        names = _fields(header, delimiter)
+    for delimiter in delimiters:
+        names = _fields(header, delimiter)[:_COLUMNS_MAX]
         roles = [role_by_name(name) for name in names]
         known = sum(role is not None for role in roles)
         if (identifies(roles) or told) and (best is None or known > best[0]):
             best = (known, names, delimiter)
-    if best is None or "@" in header:
+    if best is None:
         return None
     _, names, delimiter = best
-    rows = [_fields(line, delimiter) for line in lines[1:]]
+    if not all(len(name) <= 64 for name in names):
+        return None
+    quote = _quote_of(lines, delimiter)
+    rows = [_fields(line, delimiter, quote) for line in lines]
     columns = named_columns(names, rows, region)
     if not identifies(column.role for column in columns):
         return None
-    return Layout(shape=DumpShape.CSV, delimiter=delimiter, columns=columns, header=header, phone_region=region)
+    return Layout(
+        shape=DumpShape.CSV, delimiter=delimiter, columns=columns, quote=quote, header=header, phone_region=region
+    )
 
 
-def _fields(line: str, delimiter: str) -> list[str]:
-    if '"' not in line:
-        return line.split(delimiter)
+def _quote_of(lines: Sequence[str], delimiter: str) -> str:
+    """The quote that cells stand in: a single one if cells begin with it more often than with a double one."""
+    double = sum(f'{delimiter}"' in line or line.startswith('"') for line in lines)
+    single = sum(f"{delimiter}'" in line or line.startswith("'") for line in lines)
+    return "'" if single > double else '"'
+
+
+def _fields(line: str, delimiter: str, quote: str = '"') -> list[str]:
+    if quote not in line:
+        return [field.strip() for field in line.split(delimiter)]
     try:
-        return next(csv.reader([line], delimiter=delimiter), [])
+        return next(csv.reader([line], delimiter=delimiter, quotechar=quote, skipinitialspace=True), [])
     except csv.Error:
         return []
 
@@ -141,11 +193,14 @@ def _delimited(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     best: Layout | None = None
     for delimiter in _DELIMITERS:
         count, rows = _regular(lines, delimiter)
-        if count <= (len(best.columns) if best else 1):
+        if not (len(best.columns) if best else 1) < count <= _COLUMNS_MAX:
             continue
         columns = unnamed_columns(rows, count, region)
         if identifies(column.role for column in columns):
-            best = Layout(shape=DumpShape.DELIMITED, delimiter=delimiter, columns=columns, phone_region=region)
+            quote = _quote_of(lines, delimiter)
+            best = Layout(
+                shape=DumpShape.DELIMITED, delimiter=delimiter, columns=columns, quote=quote, phone_region=region
+            )
     if best is None or told:
         return best
     roles = [column.role for column in best.columns]
@@ -167,10 +222,10 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
         for delimiter in (":", ";", "|", "\t", ",", " "):
             heads = [line.partition(delimiter)[0].strip() for line in lines if delimiter in line]
             good = sum(_is(role, head, region) for head in heads) if delimiter != " " or role is Role.PHONE else 0
+            if role is Role.LOGIN and betrays_itself(pl.Series(heads, dtype=pl.String)):
+                continue
             if good >= (MOSTLY if told or role is Role.PHONE else _REGULAR) * len(lines) and good:
                 return _combo_layout(delimiter, role, region)
-    if lines and sum(bool(_ANYWHERE.search(line)) for line in lines) >= MOSTLY * len(lines):
-        return _combo_layout(":", Role.EMAIL, region)
     return None
 
 
@@ -187,12 +242,17 @@ def _starts_otherwise(line: str, delimiter: str, region: str) -> bool:
 
 def _is(role: Role, value: str, region: str) -> bool:
     if role is Role.PHONE:
-        return is_phone(value, region)
+        return is_phone(value, region) or (value.isdigit() and len(value) > 10 and is_phone(f"+{value}", region))
     return is_email(value) or normalise(IdentifierKind.USERNAME, value) is not None
 
 
+_NAMED = re.compile(r"^[^@]{0,80}<\s*([^\s<>@]+@[^\s<>@]+)>[\s,;]*$")
+
+
 def _plain(lines: Sequence[str], region: str, told: bool) -> Layout | None:
-    values = [line.strip(" \t\r\"'<>,;") for line in lines]
+    """One identifier a line, perhaps as `Name <address>`."""
+    named = [_NAMED.match(line) for line in lines]
+    values = [(found[1] if found else line).strip(" \t\r\"'<>,;") for line, found in zip(lines, named, strict=True)]
     emails = sum(map(is_email, values))
     phones = sum(is_phone(value, region) for value in values)
     if told:

@@ -20,14 +20,18 @@ class DumpShape(StrEnum):
     COMBO = "combo"  # identifier, delimiter, secret; whatever follows the first delimiter is the secret
     DELIMITED = "delimited"  # several columns, no header
     CSV = "csv"  # several columns under a header, any delimiter
-    JSON_LINES = "json_lines"
-    SQL_INSERT = "sql_insert"
+    JSON_LINES = "json_lines"  # JSON at any depth: a value a line, one array, a wrapper around records
+    SQL_INSERT = "sql_insert"  # INSERT and REPLACE of any dialect, COPY
+    SITE_LOGIN = "site_login"  # site, login, password: what stealers' logs are sold as
+    LABELS = "labels"  # 'Login: …' lines: stealers' logs, vCard, LDIF, YAML, headers of mails
     PLAIN = "plain"  # one identifier a line
+    TEXT = "text"  # no shape that is known: only swept
 
 
 class SecretKind(StrEnum):
     """Whether a password lay beside the identifier. The password itself is never kept."""
 
+    MENTIONED = "mentioned"  # it stands in the text; what lay beside it is not known
     NONE = "none"
     CLEAR = "clear"
     HASHED = "hashed"
@@ -50,6 +54,7 @@ class Role(StrEnum):
     BORN = "born"
     PASSWORD = "password"  # noqa: S105 - a role's name
     HASH = "hash"
+    SITE = "site"  # where a stolen login is for
     OTHER = "other"
 
 
@@ -60,7 +65,11 @@ IDENTIFYING = frozenset(
 SECRET = frozenset((Role.PASSWORD, Role.HASH))
 
 KIND = pl.Enum([kind.value for kind in IdentifierKind])
-SECRET_KIND = pl.Enum([kind.value for kind in SecretKind])
+SECRET_CODES = tuple(
+    kind.value for kind in (SecretKind.MENTIONED, SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)
+)
+"""In rising order: a code is a place in it."""
+SECRET_KIND = pl.Enum(list(SECRET_CODES))
 RECORDS = pl.Schema([("line", pl.UInt64()), ("kind", KIND), ("identifier", pl.String()), ("secret", SECRET_KIND)])
 
 
@@ -111,7 +120,7 @@ class DumpBatch:
 @dataclass(frozen=True, kw_only=True)
 class BlindBatch:
     """One block of a dump, blinded. `line` counts from 1; `index` has two little-endian words a record; `secret` is
-    0 none, 1 hashed, 2 clear. In no order; `lines` and `bad_lines` as in `DumpBatch`."""
+    one of SECRET_CODES. In no order; `lines` and `bad_lines` as in `DumpBatch`."""
 
     line: npt.NDArray[np.uint64]
     index: npt.NDArray[np.uint64]
@@ -143,5 +152,6 @@ class Layout:
     shape: DumpShape
     delimiter: str = ""
     columns: tuple[Column, ...] = ()
+    quote: str = ""  # what a cell may stand in
     header: str = ""  # the header line itself, to recognise it when it comes again
     phone_region: str = "US"

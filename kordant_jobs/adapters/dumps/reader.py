@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
 import polars as pl
 
-from kordant_jobs.adapters.dumps import delimited
-from kordant_jobs.adapters.dumps.archives import HEAD_BYTES, Compression, Document, Meter, documents, sniff
+from kordant_jobs.adapters.dumps.archives import Compression, Document, Meter, documents, reason_of, sniff
 from kordant_jobs.adapters.dumps.blind import Blinder
-from kordant_jobs.adapters.dumps.detect import layout_of
-from kordant_jobs.adapters.dumps.json_lines import json_lines
-from kordant_jobs.adapters.dumps.model import (
-    RECORDS,
-    BadLine,
-    BlindBatch,
-    Column,
-    DumpBatch,
-    DumpLimits,
-    DumpShape,
-    Layout,
-    Role,
-    nobody,
-)
-from kordant_jobs.adapters.dumps.records import merged, reasons, records_of
-from kordant_jobs.adapters.dumps.sql import SqlReader
-from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, lines_in, lines_of, looks_binary, utf8_reader
+from kordant_jobs.adapters.dumps.ledger import Ledger
+from kordant_jobs.adapters.dumps.model import BlindBatch, Column, DumpBatch, DumpLimits, DumpShape, Layout, Role
+from kordant_jobs.adapters.dumps.packed import LimitExceeded
+from kordant_jobs.adapters.dumps.reading import Reading, read_window
+from kordant_jobs.adapters.dumps.structure.lines import LineReader
+from kordant_jobs.adapters.dumps.structure.segments import Reader, Structure
+from kordant_jobs.adapters.dumps.structure.sql import SqlReader
+from kordant_jobs.adapters.dumps.sweep import addresses, numbers
+from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, looks_binary, tidy, utf8_reader
 from kordant_jobs.adapters.dumps.unpack import reading
+from kordant_jobs.adapters.dumps.window import Window
 from kordant_jobs.errors import DumpUnreadable
 
-Batch = TypeVar("Batch", DumpBatch, BlindBatch)
+Batch = TypeVar("Batch", Reading, BlindBatch)
 
 _BINARY = "The dump is binary, not text. Check that it is the right file."
 _BINARY_START = 4096
+_CARRIED_MAX = 8 << 20
+"""A record that is not whole after so many bytes is read as it is."""
 
 
 def open_dump(path: Path, *, limits: DumpLimits, phone_region: str, shape: DumpShape | None = None) -> Dump:
@@ -59,7 +53,7 @@ def open_dump(path: Path, *, limits: DumpLimits, phone_region: str, shape: DumpS
 
 
 class Dump:
-    """One open dump. A zip may hold several texts, each with a layout of its own; the first one is shown."""
+    """One open dump. An archive may hold several texts, each with shapes of its own; the first one is shown."""
 
     def __init__(self, path: Path, *, limits: DumpLimits, phone_region: str, shape: DumpShape | None) -> None:
         self._told, self._region, self._limits = shape, phone_region, limits
@@ -67,24 +61,20 @@ class Dump:
         with reading():
             self._file = self._stack.enter_context(path.open("rb"))
             self._meter = Meter(limits=limits, packed_total=path.stat().st_size)
-        self._layout: Layout
-        self._first: Document
+        self.shape = DumpShape.TEXT
         self.compression = Compression.NONE
         self.encoding = "utf-8"
-        self._sql_columns: tuple[Column, ...] = ()
+        self.ledger = Ledger()
+        self._columns: tuple[Column, ...] = ()
+        self._sql: SqlReader | None = None
+        self._first: Document
         self._refused: DumpUnreadable | None = None
         self._documents: Iterator[Document] = iter(())
 
     @property
-    def shape(self) -> DumpShape:
-        """How the text is laid out."""
-        return self._layout.shape
-
-    @property
     def columns(self) -> tuple[Column, ...]:
         """What each column was taken for. For SQL known once the first batch was read."""
-        columns = self._sql_columns or self._layout.columns
-        return tuple(Column(name=column.name.replace("\x1f", "."), role=column.role) for column in columns)
+        return self._columns or (self._sql.columns if self._sql else ())
 
     @property
     def bytes_read(self) -> int:
@@ -106,6 +96,9 @@ class Dump:
 
     def close(self) -> None:
         """Let go of the file."""
+        close = getattr(self._documents, "close", None)
+        if close is not None:
+            close()
         self._stack.close()
 
     def batches(self) -> Iterator[DumpBatch]:
@@ -114,100 +107,135 @@ class Dump:
         Raises:
             DumpUnreadable: at the point of damage or of a limit; discard what came before.
         """
-        yield from self._all(repeat(self._batch), lambda batch: batch)
+        for found in self._readings():
+            yield found.batch()
+
+    def readings(self) -> Iterator[Reading]:
+        """As `batches`, with the text at hand: for who wants to show what was understood how."""
+        yield from self._readings()
 
     def blinded(self, blinder: Blinder, *, skip: int = 0) -> Iterator[BlindBatch]:
         """As `batches`, with blind indexes in place of identifiers, and several times as fast for combo lists.
 
-        The first `skip` blocks are passed over: a file is always cut into the same ones, so that whoever has the
-        records of some may go on behind them. (SQL is read nevertheless, for what it says of later lines.)
+        The first `skip` batches are passed over: a file always gives the same ones, so that whoever has the records of
+        some may go on behind them. (They are read nevertheless, for the ledger and for what they say of later lines.)
 
         Raises:
             DumpUnreadable: as `batches`.
         """
+        yield from islice(self._blinded(blinder), skip, None)
 
-        def blind(layout: Layout, block: Block) -> BlindBatch:
-            return blinder.block(layout, block, partial(self._batch, layout))
-
-        def pass_over(_: Layout, block: Block) -> BlindBatch:
-            return nobody(lines_in(block))
-
-        readers = chain(repeat(pass_over, skip), repeat(blind))
-        yield from islice(self._all(readers, blinder.records), skip, None)
-
-    def _all(
-        self, readers: Iterator[Callable[[Layout, Block], Batch]], of_sql: Callable[[DumpBatch], Batch]
-    ) -> Iterator[Batch]:
-        """Every block by the next of `readers`; in SQL by `of_sql`."""
+    def _readings(self) -> Iterator[Reading]:
         lines = 0
-        document: Document | None = self._first
-        layout, encoding = self._layout, self.encoding
-        while document is not None:
-            is_sql = layout.shape is DumpShape.SQL_INSERT
-            cut = blocks(utf8_reader(document, encoding), self._limits, first=lines, cut_inside=is_sql)
-            for batch in self._of_sql(cut, readers, of_sql) if is_sql else self._ahead(layout, cut, readers):
+        for document in self._texts():
+            structure = Structure(phone_region=self._region, told=self._told)
+            cut = blocks(utf8_reader(document, encoding_of(document.head)), self._limits, first=lines)
+            for found in self._guarded(document, self._windows(cut, structure, document.member)):
+                lines += found.lines
+                yield found
+
+    def _blinded(self, blinder: Blinder) -> Iterator[BlindBatch]:
+        lines = 0
+        for document in self._texts():
+            cut = blocks(utf8_reader(document, encoding_of(document.head)), self._limits, first=lines)
+            if self._is_plain_combo(document):
+                structure = Structure(phone_region=self._region, told=self._told, layout=self._combo())
+                batches = self._plain_combos(cut, blinder, structure, document.member)
+            else:
+                structure = Structure(phone_region=self._region, told=self._told)
+                batches = map(blinder.blinded, self._windows(cut, structure, document.member))
+            for batch in self._guarded(document, batches):
                 lines += batch.lines
                 yield batch
-            found = self._next_text()
-            document, layout, encoding = found or (None, layout, encoding)
 
-    def _of_sql(
-        self, cut: Iterator[Block], readers: Iterator[object], of_sql: Callable[[DumpBatch], Batch]
-    ) -> Iterator[Batch]:
-        sql = SqlReader(phone_region=self._region)
+    def _texts(self) -> Iterator[Document]:
+        document: Document | None = self._first
+        while document is not None:
+            yield document
+            document = self._next_text()
+
+    def _guarded(self, document: Document, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Damage within a member of an archive ends that member only."""
+        try:
+            yield from batches
+        except LimitExceeded:
+            raise
+        except DumpUnreadable as error:
+            if not document.member:
+                raise
+            self.ledger.skip(document.member, reason_of(error))
+
+    def _windows(self, cut: Iterator[Block], structure: Structure, member: int) -> Iterator[Reading]:
+        """Window by window; what is not whole at the end of one is read with the next."""
+        held: Block | None = None
         for block in cut:
-            next(readers)
-            yield of_sql(self._sql_batch(sql, block))
+            if held is not None:
+                held = yield from self._window(held, block, structure, member)
+            else:
+                held = block
+        if held is not None:
+            yield self._read(
+                Window.of(held.data, first=held.first, starts_inside=held.starts_inside), structure, member
+            )
 
-    def _ahead(
-        self, layout: Layout, cut: Iterator[Block], readers: Iterator[Callable[[Layout, Block], Batch]]
-    ) -> Iterator[Batch]:
+    def _window(self, held: Block, block: Block, structure: Structure, member: int) -> Generator[Reading, None, Block]:
+        window = Window.of(held.data, first=held.first, final=False, starts_inside=held.starts_inside)
+        found = self._read(window, structure, member)
+        left = window.stop - found.end
+        if left > _CARRIED_MAX:
+            rest = Window.of(window.slice(found.end, window.stop), first=held.first + found.ended_lines)
+            yield found
+            yield self._read(rest, structure, member)
+            return block
+        yield found
+        if not left:
+            return block
+        return Block(data=window.slice(found.end, window.stop) + block.data, first=held.first + found.ended_lines)
+
+    def _read(self, window: Window, structure: Structure, member: int) -> Reading:
+        found = read_window(window, structure, self.ledger, member=member, phone_region=self._region)
+        if isinstance(structure.first, SqlReader):
+            self._sql = self._sql or structure.first
+        return found
+
+    def _is_plain_combo(self, document: Document) -> bool:
+        return self._told in (None, DumpShape.COMBO) and _is_combo(self._chosen(document))
+
+    def _plain_combos(
+        self, cut: Iterator[Block], blinder: Blinder, structure: Structure, member: int
+    ) -> Iterator[BlindBatch]:
+        """Blocks of a combo list, one a core; from the first on that is not plain enough, the general way."""
         workers = pl.thread_pool_size()
-        with ThreadPoolExecutor(workers, thread_name_prefix="dump") as pool:  # Polars lets go of the GIL
-            ahead: deque[Future[Batch]] = deque()
+        general = partial(self._as_combo, member=member)
+        with ThreadPoolExecutor(workers, thread_name_prefix="dump") as pool:  # the kernels let go of the GIL
+            ahead: deque[tuple[Block, Future[tuple[BlindBatch, Ledger] | None]]] = deque()
+
+            def taken() -> Iterator[BlindBatch]:
+                block, future = ahead.popleft()
+                found = future.result()
+                if found is None:
+                    window = Window.of(block.data, first=block.first, starts_inside=block.starts_inside)
+                    yield blinder.blinded(self._read(window, structure, member))
+                    return
+                for segment in found[1].segments:
+                    self.ledger.add(segment)
+                self.ledger.undecoded += found[1].undecoded
+                yield found[0]
+
             for block in cut:
-                ahead.append(pool.submit(next(readers), layout, block))
+                ahead.append((block, pool.submit(blinder.plain_combo, block, general, member=member)))
                 if len(ahead) > workers:
-                    yield ahead.popleft().result()
+                    yield from taken()
             while ahead:
-                yield ahead.popleft().result()
+                yield from taken()
 
-    def _batch(self, layout: Layout, block: Block) -> DumpBatch:
-        lines, total, too_long = lines_of(block, self._limits.max_line_bytes)
-        bad: dict[str, int] = {}
-        roles: dict[str, Role] = {
-            str(at): column.role for at, column in enumerate(layout.columns) if column.role is not Role.OTHER
-        }
-        match layout.shape:
-            case DumpShape.COMBO:
-                values, roles = (
-                    delimited.combo(layout, lines),
-                    {"id": layout.columns[0].role, "secret": Role.PASSWORD},
-                )
-            case DumpShape.PLAIN:
-                values, roles = delimited.plain(lines), {"id": layout.columns[0].role}
-            case DumpShape.JSON_LINES:
-                values, bad = json_lines(layout, lines)
-            case _:
-                values, bad = delimited.columns(layout, lines)
-        records, missing = records_of(values, roles, phone_region=self._region)
-        if layout.shape is DumpShape.COMBO and not missing.is_empty() and layout.columns[0].role is not Role.PHONE:
-            again, missing = records_of(delimited.unwrapped(missing), roles, phone_region=self._region)
-            records = pl.concat([records, again])
-        bad_lines = merged([bad, reasons(missing), {BadLine.TOO_LONG.value: too_long}])
-        return DumpBatch(records=records, lines=total, bad_lines=bad_lines)
+    def _as_combo(self, window: Window, ledger: Ledger, *, member: int) -> Reading:
+        structure = Structure(phone_region=self._region, layout=self._combo())
+        return read_window(window, structure, ledger, member=member, phone_region=self._region)
 
-    def _sql_batch(self, sql: SqlReader, block: Block) -> DumpBatch:
-        lines, total, _ = lines_of(block, len(block.data))
-        groups, bad = sql.read(lines, block.data)
-        self._sql_columns = self._sql_columns or sql.columns
-        parts, counts = [pl.DataFrame(schema=RECORDS)], [bad, {BadLine.TOO_LONG.value: block.lost}]
-        for values, columns in groups:
-            roles = {str(at): column.role for at, column in enumerate(columns) if column.role is not Role.OTHER}
-            records, missing = records_of(values, roles, phone_region=self._region)
-            parts.append(records)
-            counts.append(reasons(missing))
-        return DumpBatch(records=pl.concat(parts), lines=total, bad_lines=merged(counts))
+    def _combo(self) -> Layout:
+        columns = (Column(name="", role=Role.EMAIL), Column(name="", role=Role.PASSWORD))
+        return Layout(shape=DumpShape.COMBO, delimiter=":", columns=columns, phone_region=self._region)
 
     def _look(self) -> None:
         with reading():
@@ -216,30 +244,60 @@ class Dump:
         if not start:
             raise DumpUnreadable("The dump is empty. Check that it was copied to its end.")
         self.compression = sniff(start)
-        self._documents = documents(self._file, self.compression, self._meter)
+        self._documents = documents(self._file, self.compression, self._meter, self._skip)
         found = self._next_text()
         if found is None:
             raise self._refused or DumpUnreadable("The dump holds no text. Check that it is the right file.")
-        self._first, self._layout, self.encoding = found
+        self._first = found
+        self.encoding = encoding_of(found.head)
+        chosen = self._chosen(found)
+        self.shape = DumpShape(chosen.name) if chosen is not None else DumpShape.TEXT
+        if isinstance(chosen, LineReader):
+            self._columns = chosen.layout.columns
 
-    def _next_text(self) -> tuple[Document, Layout, str] | None:
-        """The next text in which there are identifiers; others (a read-me in a zip) are passed over."""
+    def _skip(self, member: int, reason: str) -> None:
+        self.ledger.skip(member, reason)
+        self._refused = self._refused or DumpUnreadable(f"The archive holds nothing that can be read: {reason}.")
+
+    def _next_text(self) -> Document | None:
+        """The next text; members that are none are skipped."""
         for document in self._documents:
-            encoding = encoding_of(document.head)
-            try:
-                if self._told and looks_binary(document.head[:_BINARY_START]):
+            if looks_binary(document.head[:_BINARY_START]):
+                if not document.member:
                     raise DumpUnreadable(_BINARY)
-                layout = layout_of(_sample(document.head, encoding), shape=self._told, phone_region=self._region)
-            except DumpUnreadable as error:
-                self._refused = self._refused or (DumpUnreadable(_BINARY) if looks_binary(document.head) else error)
+                self._skip(document.member, "binary, not text")
                 continue
-            return document, layout, encoding
+            if not document.head and not document.member:
+                raise DumpUnreadable("The dump is empty. Check that it was copied to its end.")
+            if not document.member:
+                self._refuse_nothing(document)
+            return document
         return None
 
+    def _refuse_nothing(self, document: Document) -> None:
+        """Raises DumpUnreadable for a text in whose beginning there is neither a shape nor anything to sweep."""
+        structure = Structure(phone_region=self._region, told=self._told)
+        window = _window_of(document)
+        if self._told is not DumpShape.TEXT and structure.chosen(window) is None:
+            swept = self._told is None and (
+                len(addresses(window, window.stop).starts) or len(numbers(window, window.stop).starts)
+            )
+            if not swept:
+                raise DumpUnreadable(structure.refusal(window))
 
-def _sample(head: bytes, encoding: str) -> str:
-    """The start of a text, whole lines where there are any, with a carriage return alone as a line end."""
-    text = head.decode(encoding, "replace").lstrip("\ufeff")
-    if len(head) >= HEAD_BYTES and "\n" in text:
-        text = text[: text.rindex("\n")]
-    return text
+    def _chosen(self, document: Document) -> Reader | None:
+        structure = Structure(phone_region=self._region, told=self._told)
+        return structure.chosen(_window_of(document))
+
+
+def _window_of(document: Document) -> Window:
+    """The beginning of a document, whole lines where there are any."""
+    encoding = encoding_of(document.head)
+    text = tidy(document.head.decode(encoding, "replace").encode() if encoding.startswith("utf-") else document.head)
+    return Window.of(text.removeprefix("\ufeff".encode()))
+
+
+def _is_combo(reader: Reader | None) -> bool:
+    if not isinstance(reader, LineReader) or reader.layout.shape is not DumpShape.COMBO:
+        return False
+    return reader.layout.columns[0].role is Role.EMAIL

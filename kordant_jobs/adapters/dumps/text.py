@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -15,7 +17,15 @@ from kordant_jobs.adapters.dumps.archives import Document
 from kordant_jobs.adapters.dumps.model import DumpLimits
 from kordant_jobs.adapters.dumps.unpack import Reader
 
-_BOMS = MappingProxyType({b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"})
+_BOMS = MappingProxyType(
+    {
+        b"\xef\xbb\xbf": "utf-8-sig",
+        b"\xff\xfe\x00\x00": "utf-32-le",
+        b"\x00\x00\xfe\xff": "utf-32-be",
+        b"\xff\xfe": "utf-16-le",
+        b"\xfe\xff": "utf-16-be",
+    }
+)
 _HIGH = r"[\x{80}-\x{ff}]"
 # Well-formed UTF-8 (Unicode table 3-7), spelled in the characters that Latin-1 makes of its bytes.
 _UTF8_AS_LATIN1 = (
@@ -33,23 +43,25 @@ _CONTROLS = bytes({*range(32), 127} - {*b"\t\n\r\x0b\x0c\x1a\x1b"})
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """Whole lines. `first` lines went before it, then `lost` over-long ones that were dropped.
+    """About `block_bytes` of text, which ends at a line's end if it can. `first` lines went before it.
 
-    `starts_inside`: the first line goes on with the one before (only where cuts within a line are allowed).
+    `starts_inside`: its first line goes on with the one before.
     """
 
     data: bytes
     first: int
-    lost: int = 0
     starts_inside: bool = False
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding: by byte order mark, by zeros (UTF-16), else 'utf-8', or 'cp1252' when no line were
+    """The encoding: by byte order mark, by zeros (UTF-16, UTF-32), else 'utf-8', or 'cp1252' when no line were
     UTF-8."""
     for bom, name in _BOMS.items():
         if head.startswith(bom):
             return name
+    zeros = [head[at::4].count(0) * 8 > len(head) for at in range(4)]
+    if sum(zeros) == 3 and not (zeros[1] and zeros[2] and zeros[0] and zeros[3]):
+        return "utf-32-be" if zeros[0] else "utf-32-le"
     even, odd = head[::2].count(0), head[1::2].count(0)
     if max(even, odd) * 5 >= len(head) * 2 > 0 and min(even, odd) * 20 < max(even, odd):
         return "utf-16-le" if odd > even else "utf-16-be"
@@ -68,13 +80,13 @@ def _is_utf8(line: bytes) -> bool:
 
 def looks_binary(start: bytes) -> bool:
     """Whether this is no text in any encoding that is read: one control character in twenty."""
-    if encoding_of(start).startswith("utf-16"):
+    if encoding_of(start).startswith(("utf-16", "utf-32")):
         return False
     return (len(start) - len(start.translate(None, _CONTROLS))) * 20 > len(start)
 
 
 class _Transcoded:
-    """UTF-16 as UTF-8."""
+    """UTF-16 and UTF-32 as UTF-8."""
 
     def __init__(self, reader: Reader, encoding: str) -> None:
         self._reader = reader
@@ -87,60 +99,85 @@ class _Transcoded:
         return self._decoder.decode(b"", final=True).encode("utf-8", "replace")
 
 
-class _OldMac:
-    """Lines that end with a bare carriage return."""
+class _Tidied:
+    """Text with one kind of line ends, and stretches of UTF-16 and UTF-32 within it as UTF-8."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self._held = b""
 
     def read(self, size: int, /) -> bytes:
-        return self._reader.read(size).replace(b"\r", b"\n")
+        while data := self._reader.read(size):
+            data = self._held + data
+            self._held = b"\r" if data.endswith(b"\r") else b""
+            if tidied := tidy(data[: len(data) - len(self._held)]):
+                return tidied
+        data, self._held = self._held, b""
+        return data.replace(b"\r", b"\n")
+
+
+_WIDE = (
+    (re.compile(rb"(?:[\x01-\xff]\x00\x00\x00){6,}"), "utf-32-le"),
+    (re.compile(rb"(?:\x00\x00\x00[\x01-\xff]){6,}"), "utf-32-be"),
+    (re.compile(rb"(?:[\x01-\xff]\x00){6,}"), "utf-16-le"),
+    (re.compile(rb"(?:\x00[\x01-\xff]){6,}"), "utf-16-be"),
+)
+_PADDING = re.compile(rb"\x00{64,}")
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
+
+
+def _narrow(encoding: str, match: re.Match[bytes]) -> bytes:
+    return match[0].decode(encoding, "replace").encode()
+
+
+def tidy(data: bytes) -> bytes:
+    """A piece of text: carriage returns alone become line ends, wide characters in a row become UTF-8.
+
+    >>> tidy(b"a\\rb\\r\\n" + "ann@x.example".encode("utf-16-le"))
+    b'a\\nb\\r\\nann@x.example'
+    """
+    if b"\0" in data:
+        data = _PADDING.sub(b"\0", data)
+        for pattern, encoding in _WIDE:
+            data = pattern.sub(partial(_narrow, encoding), data)
+    if b"\r" in data and data.count(b"\r") > data.count(b"\r\n"):
+        data = _LONE_RETURN.sub(b"\n", data)
+    return data
 
 
 def utf8_reader(document: Document, encoding: str) -> Reader:
     """The document as UTF-8 (broken lines as they are) with line ends that hold a newline."""
-    reader: Reader = document.reader
-    head = document.head
-    if encoding.startswith("utf-16"):
-        reader = _Transcoded(reader, encoding)
-        head = head.decode(encoding, "replace").encode("utf-8", "replace")
-    return _OldMac(reader) if b"\r" in head and b"\n" not in head else reader
+    wide = encoding.startswith(("utf-16", "utf-32"))
+    return _Tidied(_Transcoded(document.reader, encoding) if wide else document.reader)
 
 
-def blocks(reader: Reader, limits: DumpLimits, *, first: int, cut_inside: bool = False) -> Iterator[Block]:
-    """Blocks of about `block_bytes` that end at line ends.
-
-    A line without an end in sight is dropped after `max_line_bytes`. With `cut_inside` (SQL) it is cut
-    between two tuples instead, with `),(` becoming `)` and, in the next block, `(`.
-    """
-    tail, lost, dropping, inside, start = b"", 0, False, False, True
+def blocks(reader: Reader, limits: DumpLimits, *, first: int) -> Iterator[Block]:
+    """Blocks of about `block_bytes` that end at line ends; a line without an end in sight is cut between two words."""
+    tail, inside, start = b"", False, True
     while data := _fill(reader, limits.block_bytes):
         if start:
             data, start = data.removeprefix(codecs.BOM_UTF8), False
-        if dropping:
-            end = data.find(b"\n")
-            if end < 0:
-                continue
-            data, dropping, lost, inside = data[end + 1 :], False, lost + 1, False
         data = tail + data
-        cut, skip = data.rfind(b"\n") + 1, 0
+        cut = data.rfind(b"\n") + 1
         next_inside = inside and not cut
         if len(data) - cut > limits.max_line_bytes:
-            between = _between_tuples(data, cut) if cut_inside else -1
-            if between > 0:
-                cut, skip, next_inside = between + 1, 1, True
+            cut = _between_words(data)
+            next_inside = True
         if cut:
-            block = Block(data=data[:cut], first=first, lost=lost, starts_inside=inside)
-            yield block
-            first += lost + _line_ends(block.data)
-            lost = 0
-        tail, inside = data[cut + skip :], next_inside
-        if len(tail) > limits.max_line_bytes:
-            tail, dropping = b"", True
-    if dropping:
-        lost += 1
-    if tail or lost:
-        yield Block(data=tail, first=first, lost=lost, starts_inside=inside)
+            yield Block(data=data[:cut], first=first, starts_inside=inside)
+            first += _line_ends(data[:cut])
+        tail, inside = data[cut:], next_inside
+    if tail:
+        yield Block(data=tail, first=first, starts_inside=inside)
+
+
+_BETWEEN = re.compile(rb"[\s,;|)}\]>]")
+
+
+def _between_words(data: bytes) -> int:
+    """Where, close to its end, a text may be cut: behind a character that is part of no identifier."""
+    found = [match.end() for match in _BETWEEN.finditer(data, max(0, len(data) - 4_096))]
+    return found[-1] if found else len(data)
 
 
 def _fill(reader: Reader, size: int) -> bytes:
@@ -159,40 +196,17 @@ def _line_ends(data: bytes) -> int:
 
 
 def lines_in(block: Block) -> int:
-    """How many lines a block holds, with those that were dropped before it."""
-    return _line_ends(block.data) + bool(block.data and not block.data.endswith(b"\n")) + block.lost
+    """How many lines a block holds; the one that it only goes on with counts where it began."""
+    return _line_ends(block.data) + bool(block.data and not block.data.endswith(b"\n")) - block.starts_inside
 
 
-def _between_tuples(data: bytes, line_start: int) -> int:
-    """Where in the last line of `data` a ')' ends a tuple and ',(' follows, outside any string; -1 if
-    nowhere."""
-    end = len(data)
-    for _ in range(64):  # a string full of '),(' is the exception
-        at = data.rfind(b"),(", line_start, end)
-        if at < 0:
-            return -1
-        before = data[line_start:at].replace(b"\\\\", b"").replace(b"\\'", b"")
-        if before.count(b"'") % 2 == 0:
-            return at
-        end = at + 2
-    return -1
-
-
-def lines_of(block: Block, max_line_bytes: int) -> tuple[pl.DataFrame, int, int]:
-    """The lines of a block that are not empty as `line` (UInt64) and `text`; how many lines in all; how
-    many too long."""
-    first = block.first + block.lost
+def lines_as_series(data: bytes, count: int) -> pl.Series:
+    """Lines as a column of `count` texts; those that are not UTF-8 as Windows-1252."""
     try:
-        frame = _scan(block.data, first)
+        frame = _scan(data, 0)
     except pl.exceptions.ComputeError:
-        frame = _scan(_mended(block.data), first)
-    total = frame.height + block.lost - block.starts_inside
-    size = pl.col("text").str.len_bytes()
-    frame = frame.filter(size > 0)
-    if len(block.data) <= max_line_bytes:
-        return frame, total, block.lost
-    kept = frame.filter(size <= max_line_bytes)
-    return kept, total, block.lost + frame.height - kept.height
+        frame = _scan(_mended(data), 0)
+    return frame["text"].head(count)
 
 
 def _scan(data: bytes, first: int) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import bz2
 import lzma
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ _DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     zipfile.BadZipFile,
+    tarfile.TarError,
 )
 
 

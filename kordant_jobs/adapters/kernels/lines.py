@@ -5,24 +5,29 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kordant_jobs.adapters.kernels.machine import hex_masks_at, lowest_bit, masks_at, newlines_at, zeros_above
+from kordant_jobs.adapters.kernels.machine import equal_at, hex_masks_at, lowest_bit, masks_at, zeros_above
+from kordant_jobs.domain.identifiers.email import FILES
 
-PADDING = 64
-"""Bytes behind the text that may be read and mean nothing."""
+FILE_ENDS = np.zeros(1024, np.bool_)
+"""The last two letters of kinds of files, five bits each."""
+for _kind in FILES:
+    FILE_ENDS[((ord(_kind[-2]) & 31) << 5) | (ord(_kind[-1]) & 31)] = True
 
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 
 @njit(nogil=True, cache=True)
-def find_addresses(text, size, starts, lengths, numbers, other_starts, other_numbers):
-    """Go through `size` bytes of whole lines. Returns how many addresses, other lines, and lines there are.
+def find_addresses(text, first, size, starts, lengths, numbers, other_starts, other_numbers, signs, sign_lines):
+    """Go through `size` bytes of whole lines from `first` on. Returns how many addresses, other lines and lines there
+    are, and how many '@' behind the addresses (`signs`, on `sign_lines`), which are to be judged by themselves.
 
     An address goes from the line's start to the first delimiter or the line's end, has fewer than 64 bytes, of letters,
     digits and '.-_+' with one '@', and is what `adapters.dumps.bulk` accepts without asking. `numbers` count from 0.
     """
-    at, found, others, line = 0, 0, 0, 0
-    while at < size:
+    at, found, others, line, more, limit = first, 0, 0, 0, 0, first + size
+    while at < limit:
         newline, delimiter, sign, dot, dash, joiner, digit, letter = masks_at(text, at)
+        every_sign = sign
         end = lowest_bit(delimiter)
         sure = False
         if end < 64:
@@ -45,18 +50,36 @@ def find_addresses(text, size, starts, lengths, numbers, other_starts, other_num
                 sure = ((word >> np.uint64(end - 1)) & _ONE) != _ZERO and (
                     (letter >> np.uint64(last + 1)) & _ONE
                 ) != _ZERO
+                if FILE_ENDS[(np.int64(text[at + end - 2] & 31) << 5) | (text[at + end - 1] & 31)]:
+                    sure = False  # perhaps 'logo@2x.png'
         if sure:
             starts[found], lengths[found], numbers[found] = at, end, line
             found += 1
+            every_sign &= ~((_ONE << np.uint64(end)) - _ONE)
         else:
             other_starts[others], other_numbers[others] = at, line
             others += 1
-        while newline == _ZERO:
+        while True:
+            if sure and every_sign != _ZERO:
+                every_sign &= newline - _ONE  # all of them where there is no newline: 0 - 1
+                every_sign &= ~newline
+                while every_sign != _ZERO:
+                    signs[more], sign_lines[more] = at + lowest_bit(every_sign), line
+                    more += 1
+                    every_sign &= every_sign - _ONE
+            if newline != _ZERO:
+                break
             at += 64
-            newline = newlines_at(text, at) if at < size else _ONE
+            newline, every_sign = newlines_and_signs_at(text, at) if at < limit else (_ONE, _ZERO)
         at += lowest_bit(newline) + 1
         line += 1
-    return found, others, line
+    return found, others, line, more
+
+
+@njit(nogil=True, cache=True)
+def newlines_and_signs_at(text, at):
+    """Of the 64 bytes from a place on, a bit for each newline, and for each '@'."""
+    return equal_at(text, at, np.uint8(10)), equal_at(text, at, np.uint8(64))
 
 
 UNSURE = 3

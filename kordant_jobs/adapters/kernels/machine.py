@@ -113,12 +113,53 @@ def newlines_at(_: Any, array: Any, __: Any) -> Any:
     return types.uint64(array, types.intp), generate
 
 
+def _spread(builder: Any, value: Any) -> Any:
+    """One byte in all 64 lanes."""
+    vector = ir.VectorType(_I8, WIDTH)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    order = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), order)
+
+
+@intrinsic
+def equal_at(_: Any, array: Any, __: Any, ___: Any) -> Any:
+    """Of the 64 bytes from a place on, a bit for each that equals a byte."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = _bytes_at(builder, _pointer(context, builder, signature.args[0], *arguments[:2]))
+        return builder.bitcast(builder.icmp_unsigned("==", found, _spread(builder, arguments[2])), _I64)
+
+    return types.uint64(array, types.intp, types.uint8), generate
+
+
+@intrinsic
+def between_at(_: Any, array: Any, __: Any, ___: Any, ____: Any) -> Any:
+    """Of the 64 bytes from a place on, a bit for each that is one of `count` from `first` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = _bytes_at(builder, _pointer(context, builder, signature.args[0], *arguments[:2]))
+        above = builder.sub(found, _spread(builder, arguments[2]))
+        return builder.bitcast(builder.icmp_unsigned("<", above, _spread(builder, arguments[3])), _I64)
+
+    return types.uint64(array, types.intp, types.uint8, types.uint8), generate
+
+
 @intrinsic
 def lowest_bit(_: Any, value: Any) -> Any:
     """Place of the lowest bit that is set; 64 when none is."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(value), generate
+
+
+@intrinsic
+def bits_set(_: Any, value: Any) -> Any:
+    """How many bits are set."""
+
+    def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
 
     return types.int64(value), generate
 

@@ -14,9 +14,42 @@ from kordant_jobs.domain.identifiers.spec import HIDDEN, TRIMMED, KindSpec, is_s
 
 EMAIL_LOCAL_MAX_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 EMAIL_MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3: a path is 256 with its angle brackets
-# Means the same in `re` and in Polars (Rust): ASCII, lower case; RFC 5321's Dot-string.
-LOCAL_ASCII = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+# Means the same in `re` and in Polars (Rust): ASCII, lower case; RFC 5321's Dot-string, but dots may come anywhere
+# except at the beginning: a Japanese carrier gave out 'a..b@' and 'a.@' until 2009, and they are in use.
+LOCAL_ASCII = r"[a-z0-9!#$%&'*+/=?^_`{|}~-][a-z0-9!#$%&'*+/=?^_`{|}~.-]*"
 _LOCAL = re.compile(LOCAL_ASCII)
+_WITH_UNDERSCORE = re.compile(r"(?:[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+"""Hosts as mail systems take them, 'my_shop.example' among them."""
+FILES = frozenset(
+    [
+        "png",
+        "jpg",
+        "jpeg",
+        "gif",
+        "svg",
+        "webp",
+        "bmp",
+        "ico",
+        "tif",
+        "tiff",
+        "psd",
+        "css",
+        "js",
+        "woff",
+        "ttf",
+        "eot",
+        "mp3",
+        "mp4",
+        "pdf",
+        "txt",
+        "html",
+        "htm",
+        "php",
+        "exe",
+        "dll",
+    ]
+)
+"""Ends of file names, none of which is a top-level domain: 'logo@2x.png' is no address."""
 
 
 def _email(raw: str, _region: str) -> str | None:
@@ -34,7 +67,10 @@ def _email(raw: str, _region: str) -> str | None:
     if folded is None or not _is_local_part(folded):
         return None
     host = normalise_domain(domain, "")
-    if host is None:
+    if host is None and "_" in domain:
+        plain = domain.lower()
+        host = plain if len(plain) <= 253 and _WITH_UNDERSCORE.fullmatch(plain) else None
+    if host is None or host.rpartition(".")[2] in FILES:
         return None
     address = f"{folded}@{host}"
     return address if len(address.encode()) <= EMAIL_MAX_OCTETS else None

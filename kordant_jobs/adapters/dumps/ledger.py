@@ -1,0 +1,145 @@
+"""The ledger of a dump: what was read how, and what was not understood. It decides whether a dump counts as read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from kordant_jobs.adapters.dumps.model import DumpShape
+
+NOT_UNDERSTOOD = 0.02
+"""A larger share of lines, or of addresses, that no reader made sense of makes a dump partly read."""
+SEGMENTS_MAX = 200
+"""So many segments are told apart; further ones are added to the last of their reader."""
+SKIPPED_MAX = 100
+
+
+@dataclass(kw_only=True)
+class Segment:
+    """A stretch of one member that one reader read. Lines count from 1 through the whole dump."""
+
+    member: int
+    reader: str
+    first_line: int
+    last_line: int
+    lines: int = 0
+    """Of these, those that are not blank."""
+    bad: int = 0
+    """Lines in which the reader found nothing that it looks for."""
+    records: int = 0
+    only_swept: int = 0
+    """Addresses and numbers that were found in it and that its reader says nothing about."""
+
+    @property
+    def not_understood(self) -> int:
+        """Lines of which nothing is known but what the sweep found."""
+        return self.lines if self.reader == DumpShape.TEXT and self.only_swept else self.bad
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A member of an archive that was not read. Its name is not kept: it may name somebody."""
+
+    member: int
+    reason: str
+
+
+@dataclass(kw_only=True)
+class Ledger:
+    """All segments of a dump, and what was passed over."""
+
+    segments: list[Segment] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    skipped_members: int = 0
+    undecoded: int = 0
+
+    def add(self, segment: Segment) -> None:
+        """One more stretch; it is added to the one before when the same reader goes on."""
+        for old in reversed(self.segments[-1:] if len(self.segments) < SEGMENTS_MAX else self.segments):
+            if (old.member, old.reader) == (segment.member, segment.reader) or (
+                len(self.segments) >= SEGMENTS_MAX and old.reader == segment.reader
+            ):
+                old.first_line = min(old.first_line, segment.first_line)
+                old.last_line = max(old.last_line, segment.last_line)
+                old.lines += segment.lines
+                old.bad += segment.bad
+                old.records += segment.records
+                old.only_swept += segment.only_swept
+                return
+        self.segments.append(segment)
+
+    def skip(self, member: int, reason: str) -> None:
+        """A member that is not read."""
+        self.skipped_members += 1
+        if len(self.skipped) < SKIPPED_MAX:
+            self.skipped.append(Skipped(member=member, reason=reason))
+
+    @property
+    def lines(self) -> int:
+        """Lines that are not blank."""
+        return sum(segment.lines for segment in self.segments)
+
+    @property
+    def records(self) -> int:
+        """Records, mentions among them."""
+        return sum(segment.records for segment in self.segments)
+
+    @property
+    def only_swept(self) -> int:
+        """Records that are mentions and nothing more."""
+        return sum(segment.only_swept for segment in self.segments)
+
+    @property
+    def not_understood(self) -> int:
+        """Lines of which nothing is known but what the sweep found."""
+        return sum(segment.not_understood for segment in self.segments)
+
+    @property
+    def understood_share(self) -> float:
+        """Of the lines that are not blank."""
+        return 1 - self.not_understood / self.lines if self.lines else 1.0
+
+    def problem(self) -> str | None:
+        """Why the dump counts as partly read, in one line with numbers; None when it counts as read."""
+        reasons = []
+        if self.skipped_members:
+            first = self.skipped[0].reason
+            reasons.append(f"{self.skipped_members} member{'s' * (self.skipped_members > 1)} not read ({first})")
+        if self.not_understood > NOT_UNDERSTOOD * self.lines:
+            reasons.append(f"{self.not_understood:,} of {self.lines:,} lines not understood")
+        if self.only_swept > NOT_UNDERSTOOD * self.records:
+            reasons.append(f"{self.only_swept:,} of {self.records:,} identifiers only swept")
+        return "; ".join(reasons) or None
+
+    def shares(self) -> dict[str, float]:
+        """The share of lines that each reader read, the largest first."""
+        total = self.lines or 1
+        by_reader: dict[str, int] = {}
+        for segment in self.segments:
+            by_reader[segment.reader] = by_reader.get(segment.reader, 0) + segment.lines
+        return {name: lines / total for name, lines in sorted(by_reader.items(), key=lambda pair: -pair[1])}
+
+    def to_json(self) -> dict[str, Any]:
+        """For the database."""
+        return {
+            **asdict(self),
+            "not_understood": self.not_understood,
+            "lines": self.lines,
+            "only_swept": self.only_swept,
+        }
+
+    @classmethod
+    def of_json(cls, stored: Mapping[str, Any]) -> Self:
+        """As it was stored."""
+        return cls(
+            segments=[Segment(**segment) for segment in stored.get("segments", ())],
+            skipped=[Skipped(**skipped) for skipped in stored.get("skipped", ())],
+            skipped_members=stored.get("skipped_members", 0),
+            undecoded=stored.get("undecoded", 0),
+        )
+
+
+def members_of(ledger: Ledger) -> Iterable[int]:
+    """The members of which something was read."""
+    return sorted({segment.member for segment in ledger.segments})

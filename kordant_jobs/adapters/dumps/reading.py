@@ -1,0 +1,193 @@
+"""One window of text read both ways, swept and understood, and what is written down about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from kordant_jobs.adapters.dumps.ledger import Ledger, Segment
+from kordant_jobs.adapters.dumps.model import (
+    IDENTIFYING,
+    KIND,
+    RECORDS,
+    SECRET_KIND,
+    BadLine,
+    DumpBatch,
+    DumpShape,
+    Role,
+)
+from kordant_jobs.adapters.dumps.parts import CODES, Part
+from kordant_jobs.adapters.dumps.structure.segments import Structure
+from kordant_jobs.adapters.dumps.sweep import NUMBER_KINDS, Numbers, addresses, number, numbers
+from kordant_jobs.adapters.dumps.understand import MENTIONED, Codes, Found, Understanding
+from kordant_jobs.adapters.dumps.window import Places, Window
+from kordant_jobs.domain.identifiers import IdentifierKind
+
+_LINE_SHAPES = frozenset(
+    str(shape) for shape in (DumpShape.COMBO, DumpShape.DELIMITED, DumpShape.CSV, DumpShape.SITE_LOGIN, DumpShape.PLAIN)
+)
+_NEWLINE = 10
+_IDENTIFYING = np.zeros(256, bool)
+_IDENTIFYING[[CODES[role] for role in IDENTIFYING]] = True
+_NAMED_NUMBERS = np.zeros(256, bool)
+_NAMED_NUMBERS[[CODES[role] for role in (Role.PHONE, Role.LOGIN, Role.CARD, Role.IBAN, Role.NATIONAL_ID)]] = True
+
+
+@dataclass(kw_only=True)
+class Reading:
+    """What one window gave: everybody found in it, and how far it was read."""
+
+    window: Window
+    found: list[Found] = field(default_factory=list)
+    end: int = 0
+    lines: int = 0
+    """Lines that begin in it."""
+    ended_lines: int = 0
+    bad: dict[str, int] = field(default_factory=dict)
+    sites: list[tuple[Places, Places, Places]] = field(default_factory=list)
+
+    def records(self) -> Iterator[tuple[IdentifierKind, list[str], Places, Codes]]:
+        """All records as text: kind, canonical identifiers, lines from 0 in the window, codes of secrets."""
+        for found in self.found:
+            if len(found.starts):
+                names = [
+                    self.window.slice(start, end).decode("ascii").lower()
+                    for start, end in zip(found.starts.tolist(), found.ends.tolist(), strict=True)
+                ]
+                yield IdentifierKind.EMAIL, names, found.lines, found.codes
+            yield from found.others
+
+    def batch(self) -> DumpBatch:
+        """As a frame of records, each (line, kind, identifier) once."""
+        parts = [pl.DataFrame(schema=RECORDS)]
+        for kind, names, lines, codes in self.records():
+            secret = pl.Series(SECRET_KIND.categories.gather(codes), dtype=SECRET_KIND)
+            frame = {"line": lines.astype(np.uint64) + np.uint64(self.window.first + 1), "identifier": names}
+            parts.append(
+                pl.DataFrame(frame).select(
+                    "line", pl.lit(str(kind)).cast(KIND).alias("kind"), "identifier", secret=secret
+                )
+            )
+        records = pl.concat(parts).group_by("line", "kind", "identifier").agg(pl.col("secret").max())
+        return DumpBatch(records=records.sort("line", "kind", "identifier"), lines=self.lines, bad_lines=self.bad)
+
+
+def read_window(window: Window, structure: Structure, ledger: Ledger, *, member: int, phone_region: str) -> Reading:
+    """Sweep and understand a window. Where a record is not whole at its end, `Reading.end` is where it begins."""
+    swept = addresses(window, window.stop)
+    counted = numbers(window, window.stop)
+    reading = Reading(window=window)
+
+    def fits(part: Part) -> npt.NDArray[np.bool_]:
+        return Understanding(window, part, swept, phone_region=phone_region).fits()
+
+    end = window.start
+    for part in structure.parts(window, fits):
+        understanding = Understanding(window, part, swept, phone_region=phone_region)
+        found = understanding.found()
+        alone = _numbers_alone(window, part, counted)
+        found.others += alone
+        reading.found.append(found)
+        _account(reading, ledger, part, found, member=member, alone=sum(len(names) for _, names, _, _ in alone))
+        end = part.end
+    reading.end = end
+    read = window.bytes[window.start : end]
+    reading.ended_lines = int(np.count_nonzero(read == _NEWLINE))
+    goes_on = end >= window.stop and len(read) > 0 and int(read[-1]) != _NEWLINE
+    reading.lines = reading.ended_lines + goes_on - window.starts_inside
+    return reading
+
+
+def _numbers_alone(
+    window: Window, part: Part, counted: Numbers
+) -> list[tuple[IdentifierKind, list[str], Places, Codes]]:
+    """Numbers that the sweep found where no reader expects one."""
+    from kordant_jobs.adapters.kernels.attach import cells_of
+
+    first, last = np.searchsorted(counted.starts, [part.start, part.end]).tolist()
+    if first == last:
+        return []
+    starts, ends = counted.starts[first:last], counted.ends[first:last]
+    lines, kinds = counted.lines[first:last], counted.kinds[first:last]
+    if len(part.cell_starts):
+        cells = np.full(len(starts), -1, np.int64)
+        cells_of(starts, len(starts), part.cell_starts, part.cell_ends, cells)
+        alone = (cells < 0) | ~_NAMED_NUMBERS[part.cell_roles[cells]]
+        starts, ends, lines, kinds = starts[alone], ends[alone], lines[alone], kinds[alone]
+    found = []
+    for code in np.unique(kinds).tolist():
+        kind = NUMBER_KINDS[code]
+        at = np.flatnonzero(kinds == code)
+        texts = [window.text(start, end) for start, end in zip(starts[at].tolist(), ends[at].tolist(), strict=True)]
+        canonical = {text: number(kind, text) for text in set(texts)}
+        names = [(place, name) for place, text in zip(at.tolist(), texts, strict=True) if (name := canonical[text])]
+        if names:
+            places = np.array([place for place, _ in names], np.int64)
+            codes = np.full(len(places), MENTIONED, np.uint8)
+            found.append((kind, [name for _, name in names], lines[places], codes))
+    return found
+
+
+def _account(reading: Reading, ledger: Ledger, part: Part, found: Found, *, member: int, alone: int) -> None:
+    from kordant_jobs.adapters.kernels.cells import filled_lines
+
+    bad = dict(part.bad)
+    for reason, count in _bad_rows(reading.window, part, found).items():
+        bad[reason] = bad.get(reason, 0) + count
+    records = len(found.starts) + sum(len(names) for _, names, _, _ in found.others)
+    undecoded = bad.get(BadLine.UNDECODABLE.value, 0)
+    ledger.undecoded += undecoded
+    first = reading.window.first + part.line + 1
+    lines = part.rows if part.reader in _LINE_SHAPES else int(filled_lines(reading.window.bytes, part.start, part.end))
+    if part.end > part.start:
+        ledger.add(
+            Segment(
+                member=member,
+                reader=part.reader,
+                first_line=first,
+                last_line=max(first, reading.window.first + part.end_line),
+                lines=lines,
+                bad=min(lines, sum(bad.values())),
+                records=records,
+                only_swept=found.only_swept + alone,
+            )
+        )
+    if part.reader == DumpShape.TEXT and lines:
+        bad[BadLine.NO_IDENTIFIER.value] = bad.get(BadLine.NO_IDENTIFIER.value, 0) + lines
+    for reason, count in bad.items():
+        reading.bad[reason] = reading.bad.get(reason, 0) + count
+
+
+def _bad_rows(window: Window, part: Part, found: Found) -> Mapping[str, int]:
+    """Rows in which nobody was found though somebody should stand there, by reason."""
+    from kordant_jobs.adapters.kernels.cells import has_control
+
+    if not part.rows:
+        return {}
+    named = np.zeros(part.rows, bool)
+    rows = part.cell_rows[_IDENTIFYING[part.cell_roles]]
+    named[rows[rows >= 0]] = True
+    every = part.reader in _LINE_SHAPES
+    misfit = ~part.fits if part.fits is not None and every else np.zeros(part.rows, bool)
+    if part.reader in {str(DumpShape.COMBO), str(DumpShape.PLAIN)}:
+        named[:] = True
+    missing = named & ~found.row_found
+    wrong = misfit & ~found.row_found
+    missing &= ~wrong
+    if not (missing.any() or wrong.any()):
+        return {}
+    at = np.flatnonzero(missing)
+    ends = part.row_ends if part.row_ends is not None else np.append(part.row_starts[1:], part.end)
+    control = np.zeros(len(at), bool)
+    has_control(window.bytes, part.row_starts[at], np.minimum(ends[at], part.row_starts[at] + 4_096), control)
+    undecodable = int(np.count_nonzero(control))
+    counts = {
+        BadLine.UNDECODABLE.value: undecodable,
+        BadLine.NO_IDENTIFIER.value: len(at) - undecodable,
+        BadLine.WRONG_COLUMNS.value: int(np.count_nonzero(wrong)),
+    }
+    return {reason: count for reason, count in counts.items() if count}

@@ -1,0 +1,97 @@
+"""Lines with separators, as a layout describes them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kordant_jobs.adapters.dumps.model import IDENTIFYING, DumpShape, Layout, Role
+from kordant_jobs.adapters.dumps.parts import CODES, Part
+from kordant_jobs.adapters.dumps.window import Places, Window, decoded
+
+_AS_COLUMNS = (Role.SITE, Role.LOGIN, Role.PASSWORD)
+_ROW_BYTES, _CELL_BYTES = 12, 6
+"""Room is made for a row and a cell in so many bytes; where there are more, the rest is read next."""
+
+
+class LineReader:
+    """Reads lines by one layout."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.name = str(layout.shape)
+        roles = [column.role for column in layout.columns]
+        self._roles = np.array([0 if role is Role.OTHER else CODES[role] for role in roles], np.uint8)
+        self._tail = roles[-1] in (Role.PASSWORD, Role.HASH) or layout.shape is DumpShape.PLAIN
+        self._any = layout.shape is DumpShape.COMBO and roles[0] is Role.EMAIL
+        identifying = [at for at, role in enumerate(roles) if role in IDENTIFYING]
+        self._needed = identifying[0] + 1 if layout.delimiter and identifying and not self._any else 0
+        self._codes = self._roles
+        if layout.shape is DumpShape.SITE_LOGIN:
+            self._needed = 3
+            self._codes = np.array([CODES[role] for role in _AS_COLUMNS], np.uint8)
+
+    def read(self, window: Window, at: int, line: int) -> Part:
+        """Rows from `at` on."""
+        from kordant_jobs.adapters.kernels import cells as kernel
+
+        size = window.stop - at
+        rows_room, cells_room = size // _ROW_BYTES + 64, size // _CELL_BYTES + 64 + len(self._roles)
+        row_starts, row_lines, row_cells = (np.empty(rows_room, np.int64) for _ in range(3))
+        cell_rows, cell_columns, cell_starts, cell_ends = (np.empty(cells_room, np.int64) for _ in range(4))
+        forms = np.empty(cells_room, np.uint8)
+        room = (row_starts, row_lines, row_cells, cell_rows, cell_columns, cell_starts, cell_ends, forms)
+        layout = self.layout
+        delimiter = np.uint8(ord(layout.delimiter or "\n"))
+        if layout.shape is DumpShape.SITE_LOGIN:
+            found = kernel.read_sites(window.bytes, at, window.stop, line, delimiter, *room)
+        elif self._any:
+            found = kernel.read_combo(window.bytes, at, window.stop, line, *room)
+        else:
+            quote = np.uint8(ord(layout.quote) if layout.quote else 0)
+            found = kernel.read_rows(
+                window.bytes, at, window.stop, line, delimiter, quote, self._tail, self._roles, window.final, *room
+            )
+        rows, cells, end, end_line, why = found
+        columns = cell_columns[:cells]
+        roles = self._codes[columns]
+        headers = self._headers(window, row_starts[:rows], end)
+        if len(headers):
+            roles[np.isin(cell_rows[:cells], headers)] = 0
+        fits = None
+        if self._needed:
+            width = np.inf if self._tail else len(layout.columns) + 1  # a separator at the end makes one more
+            fits = (row_cells[:rows] >= self._needed) & (row_cells[:rows] <= width)
+        return Part(
+            reader=self.name,
+            start=at,
+            end=end,
+            line=line,
+            end_line=end_line,
+            row_starts=row_starts[:rows],
+            row_lines=row_lines[:rows],
+            fits=fits,
+            cell_rows=cell_rows[:cells],
+            cell_roles=roles,
+            cell_starts=cell_starts[:cells],
+            cell_ends=cell_ends[:cells],
+            cell_forms=forms[:cells],
+            headers=headers if len(headers) else None,
+            leaves=why == kernel.OTHER_SHAPE,
+            waits=why == kernel.UNFINISHED,
+        )
+
+    def _headers(self, window: Window, starts: Places, end: int) -> Places:
+        """The rows that are the header, here or again further down."""
+        header = self.layout.header.encode()
+        if not header or not len(starts):
+            return np.empty(0, np.int64)
+        first = np.ones(len(starts), bool)
+        for ahead in range(min(6, len(header))):
+            first &= window.bytes[starts + ahead] == header[ahead]
+        first[0] = True
+        found = []
+        for row in np.flatnonzero(first).tolist():
+            stop = int(starts[row + 1]) if row + 1 < len(starts) else end
+            if decoded(window.slice(int(starts[row]), stop)).strip("\ufeff\r\n\t #") == self.layout.header:
+                found.append(row)
+        return np.array(found, np.int64)

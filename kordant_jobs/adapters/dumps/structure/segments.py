@@ -1,0 +1,260 @@
+"""Which reader reads what: a segment is a stretch of text that one reader makes sense of.
+
+A reader is chosen by what the text from there on looks like, at most 500 lines of it, and left where a line begins as
+SQL or JSON does, or where rows come in which nobody is found though addresses stand there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from kordant_jobs.adapters.dumps.detect import layout_of, looks_labelled
+from kordant_jobs.adapters.dumps.model import DumpShape, Layout
+from kordant_jobs.adapters.dumps.parts import Part, merged
+from kordant_jobs.adapters.dumps.structure import sql
+from kordant_jobs.adapters.dumps.structure.keyed import JsonReader, LabelReader
+from kordant_jobs.adapters.dumps.structure.lines import LineReader
+from kordant_jobs.adapters.dumps.structure.sql import SqlReader
+from kordant_jobs.adapters.dumps.window import Window, decoded
+from kordant_jobs.errors import DumpUnreadable
+
+_SAMPLE_BYTES, _SAMPLE_LINES, _FEW_LINES = 1 << 20, 500, 8
+_SQL_WITHIN = 200
+"""A line that may begin a statement does so when values follow within so many lines."""
+_UNFIT_ROWS, _UNFIT_ANYWAY = 3, 64
+"""A reader is left at so many rows in a line in which nobody is found: with an address in them, and anyway."""
+_PARTS_AT_ONCE = 512
+
+
+class Reader(Protocol):
+    """Reads one shape."""
+
+    name: str
+
+    def read(self, window: Window, at: int, line: int) -> Part:
+        """What stands from `at` on; the part may end before the window does."""
+
+
+Judge = Callable[[Part], "np.ndarray[tuple[int], np.dtype[np.bool_]]"]
+"""Of each row of a part whether somebody was found in it, or it may well be so."""
+
+
+class Structure:
+    """Follows one document through its windows."""
+
+    def __init__(self, *, phone_region: str, told: DumpShape | None = None, layout: Layout | None = None) -> None:
+        self._region, self._told = phone_region, told
+        self._fixed = layout
+        self._reader: Reader | None = None
+        self._sql: SqlReader | None = None
+        self._last_lines: LineReader | None = None
+        self._stay_until = 0
+        self._unknown_lines, self._stuck_at = 1, -1
+        self.first: Reader | None = None
+        self.told_fits = told is None
+
+    def parts(self, window: Window, fits: Judge) -> Iterator[Part]:
+        """The window in parts, in order, without a gap. The last one may end early (`waits`): read on from there."""
+        at, line, waiting = window.start, 0, list[Part]()
+        self._stay_until, self._stuck_at = 0, -1
+        if window.starts_inside and self._is_line_reader():
+            newline = window.raw.find(b"\n", at, window.stop) + 1
+            end = newline or window.stop
+            yield _unknown(at, end, line, line + bool(newline))
+            at, line = end, line + bool(newline)
+        while at < window.stop:
+            if self._reader is None:
+                self._reader = self._chosen(window, at)
+                self.first = self.first or self._reader
+            part = self._next(window, at, line, fits)
+            if waiting and (waiting[-1].reader != part.reader or len(waiting) >= _PARTS_AT_ONCE):
+                yield merged(waiting)
+                waiting = []
+            if part.end > at or part.bad:
+                waiting.append(part)
+            at, line = part.end, part.end_line
+            if part.waits:
+                break
+        if waiting:
+            yield merged(waiting)
+
+    def _next(self, window: Window, at: int, line: int, fits: Judge) -> Part:
+        """The next part, by the reader that there is; unread lines where none gets on."""
+        reader = self._reader
+        if reader is None:
+            return self._unread(window, at, line)
+        part = reader.read(window, at, line)
+        self._unknown_lines = 1
+        if isinstance(reader, LineReader):
+            part = self._while_it_fits(window, part, fits)
+        if part.leaves:
+            self._reader = None
+        if part.end > at or part.waits:
+            return part
+        again, self._stuck_at = self._stuck_at == at, at
+        if again or not self._would_change(window, at, reader):
+            self._reader = None
+            return self._unread(window, at, line)
+        return part
+
+    def chosen(self, window: Window) -> Reader | None:
+        """The reader of the window's beginning."""
+        return self._chosen(window, window.start)
+
+    def refusal(self, window: Window) -> str:
+        """Why there is none."""
+        try:
+            layout_of(_sample(window, window.start), shape=self._told, phone_region=self._region)
+        except DumpUnreadable as error:
+            return str(error)
+        return "The dump cannot be read."
+
+    def _is_line_reader(self) -> bool:
+        return self._reader is None or isinstance(self._reader, LineReader)
+
+    def _would_change(self, window: Window, at: int, reader: Reader | None) -> bool:
+        """Whether another reader is chosen where this one left without reading anything."""
+        chosen = self._chosen(window, at)
+        if chosen is None or (reader is not None and chosen.name == reader.name):
+            return False
+        self._reader = chosen
+        return True
+
+    def _while_it_fits(self, window: Window, part: Part, fits: Judge) -> Part:
+        """The part up to where its rows no longer fit, if another layout is found there."""
+        if not part.rows or part.end <= self._stay_until:
+            return part
+        good = fits(part)
+        row = _first_unfit(good)
+        while row is not None:
+            start = int(part.row_starts[row])
+            if start >= self._stay_until:
+                found = self._chosen(window, start)
+                same = _alike(found, self._reader)
+                if row and found is not None and not same:
+                    cut = part.until(row)
+                    return cut
+                if not row and found is not None and not same and self._fixed is None:
+                    self._reader = found
+                    return found.read(window, part.start, part.line)
+                self._stay_until = start + 4 * max(1 << 14, start - part.start)
+            later = int(np.searchsorted(part.row_starts, self._stay_until))
+            following = _first_unfit(good[later:]) if later < part.rows else None
+            row = None if following is None else later + following
+        return part
+
+    def _chosen(self, window: Window, at: int) -> Reader | None:
+        if self._fixed is not None and self.first is None:
+            return LineReader(self._fixed)
+        lines = _sample(window, at)
+        if not lines:
+            return None
+        if self._told is not None:
+            return self._of_told(lines)
+        first = lines[0]
+        if _begins_json(first):
+            return JsonReader()
+        if first.lstrip().startswith("<") and _TAG.match(first):
+            return None
+        if sql.begins(first.encode()) and any(_has_values(line) for line in lines[:_SQL_WITHIN]):
+            return self._as_sql()
+        if len(lines) < _FEW_LINES and self._last_lines is not None:
+            return self._last_lines
+        return self._of_text(lines, None)
+
+    def _of_told(self, lines: list[str]) -> Reader | None:
+        match self._told:
+            case DumpShape.SQL_INSERT:
+                return self._as_sql() if any(map(_has_values, lines)) else None
+            case DumpShape.JSON_LINES:
+                return JsonReader() if any(map(_begins_json, lines)) else None
+            case DumpShape.LABELS:
+                return LabelReader()
+            case DumpShape.TEXT:
+                return None
+        return self._of_text(lines, self._told)
+
+    def _as_sql(self) -> SqlReader:
+        self._sql = self._sql or SqlReader(phone_region=self._region)
+        return self._sql
+
+    def _of_text(self, lines: list[str], told: DumpShape | None) -> Reader | None:
+        if told is None and looks_labelled(lines):
+            return LabelReader()
+        try:
+            layout = layout_of(lines, shape=told, phone_region=self._region)
+        except DumpUnreadable:
+            return None
+        self._last_lines = LineReader(layout)
+        return self._last_lines
+
+    def _unread(self, window: Window, at: int, line: int) -> Part:
+        """Lines that nothing is known of: ever more of them, so that looking again costs little."""
+        from kordant_jobs.adapters.kernels.cells import unread_lines
+
+        end, end_line = unread_lines(window.bytes, at, window.stop, line, self._unknown_lines)
+        self._unknown_lines = min(4 * self._unknown_lines, 1 << 16)
+        return _unknown(at, end, line, end_line)
+
+
+def _unknown(at: int, end: int, line: int, end_line: int) -> Part:
+    return Part(reader=str(DumpShape.TEXT), start=at, end=end, line=line, end_line=end_line)
+
+
+def _first_unfit(good: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int | None:
+    """The first row of a run of unfit ones that is long enough."""
+    bad = ~good
+    if np.count_nonzero(bad) < _UNFIT_ROWS:
+        return None
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], bad.astype(np.int8), [0]])))
+    starts, lengths = edges[::2], edges[1::2] - edges[::2]
+    long = starts[lengths >= _UNFIT_ROWS]
+    return int(long[0]) if len(long) else None
+
+
+def _alike(one: Reader | None, other: Reader | None) -> bool:
+    if not isinstance(one, LineReader) or not isinstance(other, LineReader):
+        return False
+    return (one.layout.shape, one.layout.delimiter, one.layout.columns) == (
+        other.layout.shape,
+        other.layout.delimiter,
+        other.layout.columns,
+    )
+
+
+def _sample(window: Window, at: int) -> list[str]:
+    """The first lines that are not blank, up to one that begins as SQL or JSON does where the first does not."""
+    from kordant_jobs.adapters.kernels.cells import other_shape
+
+    lines, stop = list[str](), min(window.stop, at + _SAMPLE_BYTES)
+    first = other_shape(window.bytes, at)
+    while at < stop and len(lines) < _SAMPLE_LINES:
+        newline = window.raw.find(b"\n", at, window.stop)
+        end = newline if newline >= 0 else window.stop
+        if lines and not first and other_shape(window.bytes, at) and not sql.begins(lines[0].encode()):
+            break
+        line = decoded(window.slice(at, min(end, at + (1 << 16)))).strip("\r\ufeff")
+        if line.strip():
+            lines.append(line)
+        at = end + 1
+    return lines
+
+
+def _begins_json(line: str) -> bool:
+    text = line.lstrip()
+    after = text[1:].lstrip()
+    if text.startswith("{"):
+        return not after or after[0] in "\"'}"
+    return text.startswith("[") and (not after or after[0] in "{[\"'")
+
+
+_TAG = re.compile(r"\s*<[?!/]?[A-Za-z][^<>]*>")
+
+
+def _has_values(line: str) -> bool:
+    start = line.lstrip()[:12].upper()
+    return start.startswith(("INSERT", "REPLACE", "COPY ", "CREATE TABLE"[:12], "INTO ")) or " INSERT " in line[:200]

@@ -1,0 +1,187 @@
+"""The sweep over a window: every address, and every number that proves itself, wherever it stands and however written.
+
+It knows no shape. What it finds is found, whatever the structure makes of it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import phonenumbers
+from publicsuffixlist import PublicSuffixList
+
+from kordant_jobs.adapters.dumps.window import Places, Window, decoded
+from kordant_jobs.domain.identifiers import IdentifierKind, normalise
+
+_SPECIAL = "example test invalid localhost local internal intranet lan corp home localdomain onion"
+"""Names that are no public domains and stand behind an '@' in dumps (RFC 6761, and the usual names of inner nets)."""
+_BEFORE, _BEHIND = 240, 320
+_LOCAL = re.compile(r"(?:[^\W_]|[._+%&’'-])+$")
+_DOMAIN = re.compile(r"[\w-]+(?:[.。．｡][\w-]+)+")
+_SIGNS = re.compile(r"(?i)@|＠|%40|=40|&#0*64;|&#x0*40;|\\u0040")
+_UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_PERCENT = re.compile(r"%([0-7][0-9a-fA-F])")
+_QUOTED = re.compile(r"=([0-7][0-9A-F])|=\r?\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addresses:
+    """Addresses found, in their order. `kinds`: PLAIN ones are in the text as they are; ODD ones are in `canonical`
+    under their place, and their span is the sign's."""
+
+    starts: Places
+    ends: Places
+    lines: Places
+    odd: npt.NDArray[np.bool_]
+    canonical: dict[int, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """Numbers found, in their order; which of them are somebody's is not known yet. Lines count from 0."""
+
+    starts: Places
+    ends: Places
+    lines: Places
+    kinds: npt.NDArray[np.uint8]
+
+
+@cache
+def _tops() -> tuple[frozenset[str], npt.NDArray[np.uint64]]:
+    from kordant_jobs.adapters.kernels import sweep as kernel
+
+    known = {suffix for suffix in PublicSuffixList(accept_unknown=False)._publicsuffix if "." not in suffix}
+    tops = {top.lstrip("*!.") for top in known} | set(_SPECIAL.split())
+    return frozenset(tops), kernel.words_table(sorted(top for top in tops if top.isascii() and top))
+
+
+def addresses(window: Window, stop: int) -> Addresses:
+    """Every address that begins before `stop`."""
+    from kordant_jobs.adapters.kernels import sweep as kernel
+
+    room = max(256, (stop - window.start) // 24)
+    signs, lines = np.empty(room, np.int64), np.empty(room, np.int64)
+    at, line = window.start, 0
+    parts = [judged(window, signs, lines, 0)]
+    while at < stop:
+        count, line, at = kernel.find_signs(window.bytes, at, stop - at, line, signs, lines)
+        parts.append(judged(window, signs, lines, count))
+    starts, ends, numbers, kinds = (np.concatenate([part[column] for part in parts]) for column in range(4))
+    odd = kinds == kernel.ODD
+    canonical = {}
+    for place in np.flatnonzero(odd).tolist():
+        found = odd_address(window, int(starts[place]), stop)
+        if found is not None:
+            canonical[place] = found
+    if odd.any():
+        kept = ~odd
+        kept[list(canonical)] = True
+        places = np.cumsum(kept) - 1
+        canonical = {int(places[place]): found for place, found in canonical.items()}
+        starts, ends, numbers, odd = starts[kept], ends[kept], numbers[kept], odd[kept]
+    return Addresses(starts=starts, ends=ends, lines=numbers, odd=odd, canonical=canonical)
+
+
+def judged(window: Window, signs: Places, lines: Places, count: int) -> list[npt.NDArray[Any]]:
+    """Starts, ends, lines and kinds of the addresses around `signs`."""
+    from kordant_jobs.adapters.kernels import sweep as kernel
+
+    starts, ends, numbers = (np.empty(count, np.int64) for _ in range(3))
+    kinds = np.empty(count, np.uint8)
+    found = kernel.judge_signs(
+        window.bytes, signs, lines, count, kernel.CLASSES, _tops()[1], starts, ends, numbers, kinds
+    )
+    return [starts[:found], ends[:found], numbers[:found], kinds[:found]]
+
+
+def odd_address(window: Window, at: int, stop: int) -> str | None:
+    """The address around a sign that is not plain ASCII; None when there is none."""
+    at = next((at - back for back in range(5) if _SIGNS.match(window.text(at - back, at + 8))), at)
+    before = window.slice(max(window.start, at - _BEFORE), at)
+    behind = window.slice(at, min(stop, at + _BEHIND))
+    line_start = max(before.rfind(b"\n"), before.rfind(b"\r")) + 1
+    line_end = re.search(rb"(?<!=)\r?\n", behind)
+    start = line_start
+    while not line_start and start < len(before) and 0x80 <= before[start] < 0xC0 and at - _BEFORE > window.start:
+        start += 1
+    left = decoded_part(before[start:])
+    right = decoded_part(behind[: line_end.start()]) if line_end else decoded_part(behind, cut=True)
+    sign = _SIGNS.match(right)
+    if sign is None:
+        return None
+    form = sign[0].lower()
+    local = _LOCAL.search(_plain(left, form).replace("\\'", "'").replace("''", "'"))
+    domain = _DOMAIN.match(_plain(right[sign.end() :], form))
+    if local is None or domain is None:
+        return None
+    top = domain[0].rpartition(".")[2]
+    host = domain[0]
+    while top.lower() not in _tops()[0] and not top.lower().startswith("xn--") and top.isascii():
+        host, _, top = host.rpartition(".")
+        top = host.rpartition(".")[2]
+        if "." not in host:
+            return None
+    name = local[0].lstrip("%&+.-'’").rstrip("'’")
+    return normalise(IdentifierKind.EMAIL, f"{name}@{host}")
+
+
+def decoded_part(data: bytes, *, cut: bool = False) -> str:
+    """The text of a piece of a line; `cut`: it may end within a character."""
+    if cut:
+        for size in range(1, 4):
+            lead = data[-size] if len(data) >= size else 0
+            if lead >= 0xC0:
+                data = data[:-size] if lead >= (0x80, 0xC0, 0xE0, 0xF0)[size] else data
+                break
+            if lead < 0x80:
+                break
+    return decoded(data)
+
+
+def _plain(text: str, form: str) -> str:
+    """Escapes undone, by the way in which the sign is written."""
+    if form.startswith("%"):
+        text = _PERCENT.sub(lambda match: chr(int(match[1], 16)), text)
+    elif form.startswith("="):
+        text = _QUOTED.sub(lambda match: chr(int(match[1], 16)) if match[1] else "", text)
+    elif form.startswith("&"):
+        text = html.unescape(text)
+    if "\\u" in text:
+        text = _UNICODE.sub(lambda match: chr(int(match[1], 16)), text)
+    if form == "＠":
+        text = "".join(chr(ord(one) - 0xFEE0) if "！" <= one <= "～" else one for one in text)
+    return text
+
+
+def numbers(window: Window, stop: int) -> Numbers:
+    """Every number before `stop` whose form says that it may be somebody's."""
+    from kordant_jobs.adapters.kernels import numbers as kernel
+
+    room = max(256, (stop - window.start) // 64)
+    none = np.empty(0, np.int64)
+    parts, at, line = [(none, none, none, np.empty(0, np.uint8))], window.start, 0
+    while at < stop:
+        starts, ends, lines = (np.empty(room, np.int64) for _ in range(3))
+        kinds = np.empty(room, np.uint8)
+        found, line, at = kernel.find_numbers(window.bytes, at, stop - at, line, starts, ends, lines, kinds)
+        parts.append((starts[:found], ends[:found], lines[:found], kinds[:found]))
+    columns = [np.concatenate([part[column] for part in parts]) for column in range(4)]
+    return Numbers(starts=columns[0], ends=columns[1], lines=columns[2], kinds=columns[3])
+
+
+NUMBER_KINDS = {1: IdentifierKind.PHONE, 2: IdentifierKind.CARD, 3: IdentifierKind.IBAN, 4: IdentifierKind.NATIONAL_ID}
+"""By the codes of `kernels.numbers`."""
+
+
+def number(kind: IdentifierKind, text: str) -> str | None:
+    """The canonical form of a number that the sweep found, if it is one: a phone number has to be allotted."""
+    canonical = normalise(kind, text)
+    if canonical is None or kind is not IdentifierKind.PHONE:
+        return canonical
+    return canonical if phonenumbers.is_valid_number(phonenumbers.parse(canonical)) else None

@@ -1,0 +1,294 @@
+"""What was swept and what was understood, brought together: who was found in a part, and what lay beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from kordant_jobs.adapters.dumps.bulk import canonical_rows
+from kordant_jobs.adapters.dumps.cells import Cells, texts
+from kordant_jobs.adapters.dumps.columns import betrays_itself
+from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, DumpShape, Role, identifies
+from kordant_jobs.adapters.dumps.parts import CODES, ROLES, Part
+from kordant_jobs.adapters.dumps.persons import persons
+from kordant_jobs.adapters.dumps.phones import phones
+from kordant_jobs.adapters.dumps.secrets import secret_codes
+from kordant_jobs.adapters.dumps.sweep import Addresses
+from kordant_jobs.adapters.dumps.window import Places, Window
+from kordant_jobs.domain.identifiers import IdentifierKind, normalise
+
+MENTIONED, BARE = 0, 1
+"""Codes of what lay beside: not known; then, one above those of `secrets`: nothing, a hash, clear text."""
+Codes = npt.NDArray[np.uint8]
+_BY_ADDRESS = (CODES[Role.EMAIL], CODES[Role.LOGIN])
+_KIND_OF = {
+    Role.USERNAME: IdentifierKind.USERNAME,
+    Role.DOMAIN: IdentifierKind.DOMAIN,
+    Role.NATIONAL_ID: IdentifierKind.NATIONAL_ID,
+    Role.IBAN: IdentifierKind.IBAN,
+    Role.CARD: IdentifierKind.CARD,
+}
+_PERSON_ROLES = (Role.NAME, Role.FIRST_NAME, Role.LAST_NAME, Role.BORN)
+_PHONE_LOGIN = r"^[\s]*(?:\+[0-9 ().-]{7,24}|[0-9 ().-]{10,24})$"
+
+
+@dataclass(kw_only=True)
+class Found:
+    """Who was found in a part. Plain addresses are spans of the window; others are told by kind."""
+
+    starts: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    ends: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    lines: Places = field(default_factory=lambda: np.empty(0, np.int64))
+    codes: Codes = field(default_factory=lambda: np.empty(0, np.uint8))
+    others: list[tuple[IdentifierKind, list[str], Places, Codes]] = field(default_factory=list)
+    row_found: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
+    only_swept: int = 0
+    """Addresses that no reader made sense of."""
+
+
+_OF_COLUMNS = frozenset(
+    (DumpShape.CSV, DumpShape.DELIMITED, DumpShape.SQL_INSERT, DumpShape.JSON_LINES, DumpShape.LABELS)
+)
+"""Shapes of which a row is understood even where an address stands in a column that names nobody."""
+
+
+class Understanding:
+    """One part with the addresses that stand in it."""
+
+    def __init__(self, window: Window, part: Part, swept: Addresses, *, phone_region: str) -> None:
+        self._window, self._part, self._region = window, part, phone_region
+        first, last = np.searchsorted(swept.starts, [part.start, part.end]).tolist()
+        self._first = first
+        self._starts, self._ends = swept.starts[first:last], swept.ends[first:last]
+        self._lines, self._odd = swept.lines[first:last], swept.odd[first:last]
+        self._canonical = swept.canonical
+        self._cell = self._cells_of()
+        self._in_role = self._roles_at()
+
+    def _cells_of(self) -> Places:
+        from kordant_jobs.adapters.kernels.attach import cells_of
+
+        cells = np.full(len(self._starts), -1, np.int64)
+        if len(self._part.cell_starts):
+            cells_of(self._starts, len(self._starts), self._part.cell_starts, self._part.cell_ends, cells)
+        return cells
+
+    def _roles_at(self) -> npt.NDArray[np.bool_]:
+        if not len(self._part.cell_roles):
+            return np.zeros(len(self._cell), bool)
+        role = self._part.cell_roles[self._cell]
+        at_address: npt.NDArray[np.bool_] = (self._cell >= 0) & ((role == _BY_ADDRESS[0]) | (role == _BY_ADDRESS[1]))
+        return at_address
+
+    def fits(self) -> npt.NDArray[np.bool_]:
+        """Of each row whether somebody stands where the reader expects it, or the row has no address at all."""
+        part = self._part
+        good = np.zeros(part.rows, bool)
+        good[part.cell_rows[self._cell[self._in_role]]] = True
+        by_other = np.isin(part.cell_roles, [CODES[role] for role in IDENTIFYING if role is not Role.EMAIL])
+        good[part.cell_rows[by_other]] = True
+        if part.fits is not None:
+            good &= part.fits
+        return good
+
+    def found(self) -> Found:
+        """Everybody in the part."""
+        part = self._part
+        secrets = self._secrets()
+        codes = np.zeros(len(self._starts), np.uint8)
+        at_role = np.flatnonzero(self._in_role)
+        codes[at_role] = secrets[part.cell_rows[self._cell[at_role]]] + 1
+        found = Found(row_found=np.zeros(part.rows, bool))
+        found.row_found[part.cell_rows[self._cell[at_role]]] = True
+        kept, odd = ~self._odd, self._odd.copy()
+        self._whole_cells(found, secrets, kept, odd)
+        found.starts, found.ends = self._starts[kept], self._ends[kept]
+        found.lines, found.codes = self._lines[kept], codes[kept]
+        if odd.any():
+            at = np.flatnonzero(odd)
+            names = [self._canonical[self._first + place] for place in at.tolist()]
+            found.others.append((IdentifierKind.EMAIL, names, self._lines[at], codes[at]))
+        if len(part.cell_roles):
+            self._other_kinds(found, secrets)
+            self._persons(found, secrets)
+        if part.headers is not None:
+            found.row_found[part.headers] = True
+        found.only_swept = self._only_swept(found)
+        return found
+
+    def _only_swept(self, found: Found) -> int:
+        """Addresses that stand in no row that its reader made sense of."""
+        rest = np.flatnonzero(~self._in_role)
+        if not len(rest) or not self._part.rows:
+            return len(rest)
+        row = np.searchsorted(self._part.row_starts, self._starts[rest], "right") - 1
+        sense = found.row_found.copy()
+        if self._part.reader in _OF_COLUMNS:
+            sense |= True if self._part.fits is None else self._part.fits
+        return int(np.count_nonzero((row < 0) | ~sense[row]))
+
+    def _secrets(self) -> Codes:
+        """What lay beside, a row: 0 nothing, 1 a hash, 2 clear text."""
+        from kordant_jobs.adapters.kernels import attach as kernel
+
+        part = self._part
+        secrets, counts = np.zeros(part.rows, np.uint8), np.zeros(part.rows, np.int64)
+        if not len(part.cell_roles):
+            return secrets
+        for role in SECRET:
+            cells = np.flatnonzero(part.cell_roles == CODES[role])
+            if not len(cells):
+                continue
+            codes = np.empty(len(cells), np.uint8)
+            kernel.judge_cells(self._window.bytes, part.cell_starts[cells], part.cell_ends[cells], codes)
+            unsure = codes == kernel.UNSURE
+            if unsure.any():
+                values = texts(self._window, Cells.of(part, cells[unsure]))
+                codes[unsure] = secret_codes(values, role).to_numpy()
+            if role is Role.HASH:
+                codes = np.minimum(codes, 1)
+            kernel.row_secrets(part.cell_rows[cells], codes, secrets, counts)
+        if part.parents is not None:
+            has_cell = np.zeros(part.rows, bool)
+            has_cell[part.cell_rows[part.cell_rows >= 0]] = True
+            kernel.record_secrets(part.parents, has_cell, secrets, counts, np.empty(part.rows, np.int64))
+        return secrets
+
+    def _whole_cells(
+        self, found: Found, secrets: Codes, kept: npt.NDArray[np.bool_], odd: npt.NDArray[np.bool_]
+    ) -> None:
+        """Cells of addresses of which the sweep saw none, or not from their beginning: asked as a whole."""
+        from kordant_jobs.adapters.kernels import attach as kernel
+
+        part = self._part
+        cells = np.flatnonzero(np.isin(part.cell_roles, _BY_ADDRESS))
+        if not len(cells):
+            return
+        first_seen = np.full(len(part.cell_roles), -1, np.int64)
+        seen = np.flatnonzero(self._in_role)[::-1]
+        first_seen[self._cell[seen]] = seen
+        seen_at = first_seen[cells]
+        begins = part.cell_starts[cells]
+        whole = seen_at >= 0
+        seen_at = seen_at[whole]
+        whole[whole] = (self._starts[seen_at] == begins[whole]) & (self._ends[seen_at] == part.cell_ends[cells][whole])
+        rest = cells[~whole]
+        if not len(rest):
+            return
+        sign = np.zeros(len(rest), bool)
+        kernel.has_sign(self._window.bytes, part.cell_starts[rest], part.cell_ends[rest], sign)
+        coded = part.cell_forms[rest] >= 3
+        asked = rest[sign | coded]
+        if not len(asked):
+            return
+        values = texts(self._window, Cells.of(part, asked)).to_list()
+        names, rows, dropped = list[str](), list[int](), list[int]()
+        for cell, value in zip(asked.tolist(), values, strict=True):
+            canonical = whole_address(value)
+            place = int(first_seen[cell])
+            if canonical is None:
+                continue
+            if place >= 0:
+                if self._odd[place]:
+                    if self._canonical[self._first + place] == canonical:
+                        continue
+                    dropped.append(place)
+                elif self._window.text(int(self._starts[place]), int(self._ends[place])).lower() == canonical:
+                    continue
+                else:
+                    kept[place] = False
+            names.append(canonical)
+            rows.append(int(part.cell_rows[cell]))
+        odd[dropped] = False
+        if names:
+            at = np.array(rows, np.int64)
+            found.row_found[at] = True
+            found.others.append((IdentifierKind.EMAIL, names, part.row_lines[at], secrets[at] + np.uint8(1)))
+
+    def _other_kinds(self, found: Found, secrets: Codes) -> None:
+        part = self._part
+        present = {ROLES[code - 1] for code in np.unique(part.cell_roles).tolist()}
+        for role in present & IDENTIFYING - {Role.EMAIL}:
+            cells = np.flatnonzero(part.cell_roles == CODES[role])
+            if role is Role.LOGIN:
+                self._logins(found, secrets, cells)
+                continue
+            values = texts(self._window, Cells.of(part, cells))
+            if role is Role.PHONE:
+                self._add(found, secrets, IdentifierKind.PHONE, phones(values, region=self._region), cells)
+            else:
+                kind = _KIND_OF[role]
+                rows = canonical_rows(kind, values.str.strip_chars(" \t\"'"), phone_region=self._region)
+                self._add(found, secrets, kind, rows, cells)
+
+    def _logins(self, found: Found, secrets: Codes, cells: Places) -> None:
+        """Logins that are no addresses: phone numbers, else user names."""
+        from kordant_jobs.adapters.kernels.attach import has_sign
+
+        part = self._part
+        sign = np.zeros(len(cells), bool)
+        has_sign(self._window.bytes, part.cell_starts[cells], part.cell_ends[cells], sign)
+        seen = np.zeros(len(part.cell_roles), bool)
+        seen[self._cell[self._in_role]] = True
+        cells = cells[~sign & ~seen[cells]]
+        if not len(cells):
+            return
+        values = texts(self._window, Cells.of(part, cells)).str.strip_chars(" \t\"'<>,;")
+        numeric = values.str.contains(_PHONE_LOGIN).fill_null(value=False).to_numpy()
+        taken = np.zeros(len(cells), bool)
+        if numeric.any():
+            at = np.flatnonzero(numeric)
+            rows = phones(values.filter(numeric), region=self._region)
+            self._add(found, secrets, IdentifierKind.PHONE, rows, cells[at])
+            taken[at[rows["row"].to_numpy()]] = True
+        left = np.flatnonzero(~taken)
+        if betrays_itself(values.gather(left)):
+            return
+        rows = canonical_rows(IdentifierKind.USERNAME, values.gather(left), phone_region=self._region)
+        self._add(found, secrets, IdentifierKind.USERNAME, rows, cells[left])
+
+    def _add(self, found: Found, secrets: Codes, kind: IdentifierKind, rows: pl.DataFrame, cells: Places) -> None:
+        if rows.is_empty():
+            return
+        at = self._part.cell_rows[cells[rows["row"].to_numpy()]]
+        found.row_found[at] = True
+        found.others.append((kind, rows["identifier"].to_list(), self._part.row_lines[at], secrets[at] + np.uint8(1)))
+
+    def _persons(self, found: Found, secrets: Codes) -> None:
+        part = self._part
+        held = [role for role in _PERSON_ROLES if (part.cell_roles == CODES[role]).any()]
+        if not identifies(held):
+            return
+        columns = {"row": pl.int_range(part.rows, dtype=pl.Int64, eager=True)}
+        frame = pl.DataFrame(columns)
+        for role in held:
+            cells = np.flatnonzero(part.cell_roles == CODES[role])
+            column = pl.DataFrame(
+                {"row": part.cell_rows[cells], role.value: texts(self._window, Cells.of(part, cells))}
+            )
+            frame = frame.join(column.unique("row", keep="first"), on="row", how="left", maintain_order="left")
+        values = persons(
+            frame.with_columns(pl.col(role.value).fill_null("") for role in held),
+            {r.value: r for r in held},
+            self._region,
+        )
+        if values is None:
+            return
+        rows = canonical_rows(IdentifierKind.PERSON, values, phone_region=self._region)
+        at = rows["row"].to_numpy().astype(np.int64)
+        if len(at):
+            found.row_found[at] = True
+            found.others.append(
+                (IdentifierKind.PERSON, rows["identifier"].to_list(), part.row_lines[at], secrets[at] + np.uint8(1))
+            )
+
+
+def whole_address(text: str) -> str | None:
+    """The address that a whole cell is, its quotes and `mailto:` left out."""
+    value = text.strip(" \t\"'<>,;")
+    if value.lower().startswith("mailto:"):
+        value = value[7:]
+    return normalise(IdentifierKind.EMAIL, value)

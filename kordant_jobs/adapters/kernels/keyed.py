@@ -1,0 +1,416 @@
+"""Values with names: JSON at any depth, and lines of labels (`Login: …`). A cell is a value whose name has a role.
+
+A name counts without case and punctuation, as 64 bits of a hash in a table of known ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from kordant_jobs.adapters.kernels.cells import (
+    BACKSLASHED,
+    ENDED,
+    FULL,
+    OTHER_SHAPE,
+    PLAIN,
+    UNFINISHED,
+    _newline_from,
+    _trimmed,
+    other_shape,
+)
+
+BASE64 = 4
+OBJECT, ARRAY = 1, 2
+DEPTH_MAX = 256
+STRING_MAX = 8 << 20
+
+_FNV, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+_ONE, _ZERO = np.uint64(1), np.uint64(0)
+
+
+@njit(nogil=True, cache=True)
+def name_hash(text, start, end):
+    """The hash of a name, of its letters and digits only."""
+    value = _FNV
+    for at in range(start, end):
+        byte = text[at]
+        if 65 <= byte <= 90:
+            byte |= 32
+        elif not (97 <= byte <= 122 or 48 <= byte <= 57 or byte >= 128):
+            continue
+        value = (value ^ np.uint64(byte)) * _PRIME
+    return value
+
+
+@njit(nogil=True, cache=True)
+def _slot(names, value):
+    mask = np.uint64(len(names) - 1)
+    slot = (value >> np.uint64(20)) & mask
+    while names[slot] != _ZERO and names[slot] != value:
+        slot = (slot + _ONE) & mask
+    return slot
+
+
+def names_table(roles: dict[str, int]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
+    """A table of names (letters and digits in lower case) and their roles, from 1 on."""
+    names = np.zeros(2 << (2 * max(1, len(roles))).bit_length(), np.uint64)
+    codes = np.zeros(len(names), np.uint8)
+    for name, code in roles.items():
+        data = np.frombuffer(name.encode(), np.uint8)
+        value = name_hash(data, 0, len(data))
+        slot = _slot(names, np.uint64(value))
+        names[slot], codes[slot] = value, code
+    return names, codes
+
+
+@njit(nogil=True, cache=True)
+def _json_string(text, at, stop, quote):
+    """Where the string's end stands; -1: not in this text, -2: a line break in it. And whether it has escapes."""
+    form = PLAIN
+    while at < stop:
+        byte = text[at]
+        if byte == quote:
+            return at, form
+        if byte == 92:
+            form = BACKSLASHED
+            at += 2
+            continue
+        if byte == 10:
+            return -2, form
+        at += 1
+    return -1, form
+
+
+@njit(nogil=True, cache=True)
+def _at_safe(safe, safe_depth, stack, safe_stack, here):
+    if safe_depth > DEPTH_MAX:
+        return here[0], here[1], here[2], here[3], UNFINISHED, here[4], here[5]
+    for level in range(safe[4]):
+        for word in range(3):
+            stack[level, word] = safe_stack[level, word]
+    return safe[0], safe[1], safe[2], safe[3], UNFINISHED, safe[4], safe[5]
+
+
+@njit(nogil=True, cache=True)
+def read_json(
+    text, at, stop, line, final, names, codes, inherited, stack, depth, safe_stack, row_starts, row_ends, row_lines,
+    row_parents, cell_rows, cell_roles, cell_starts, cell_ends, cell_forms
+):  # fmt: skip
+    """Read values. A row is an object; `row_parents` is the object around it or -1.
+
+    `stack` has a line each for what is open: kind, row, and the role of the name that it stands under; `depth` says how
+    many are. Each object that was open before has a row again. Returns rows, cells, where it stopped, the line there,
+    why, the depth, and how many values were damaged. Where the text goes on elsewhere it stops, if it can, behind an
+    object that was closed as far out as any, with the stack in `safe_stack`: so that records stay whole.
+    """
+    safe = (np.int64(0), 0, at, line, depth, 0)
+    safe_depth = DEPTH_MAX + 1
+    half = (stop - at) // 2
+    rows, cells, damaged = np.int64(0), 0, 0
+    for level in range(depth):
+        if stack[level, 0] == OBJECT:
+            row_starts[rows], row_ends[rows], row_lines[rows] = at, stop, line
+            row_parents[rows] = -1
+            for below in range(level - 1, -1, -1):
+                if stack[below, 0] == OBJECT:
+                    row_parents[rows] = stack[below, 1]
+                    break
+            stack[level, 1] = rows
+            rows += 1
+    room, cell_room = len(row_starts) - 2, len(cell_rows) - 2
+    role, pending = np.uint8(0), False
+    key_at, key_line = at, line  # where to go on when a value is not whole
+    while at < stop:
+        byte = text[at]
+        if byte == 10:
+            line += 1
+            at += 1
+            if depth == 0 and rows >= room:
+                return rows, cells, at, line, FULL, depth, damaged
+            continue
+        if byte <= 32 or byte == 44:
+            at += 1
+            continue
+        if rows >= room or cells >= cell_room:
+            return rows, cells, key_at if pending else at, key_line if pending else line, FULL, depth, damaged
+        broken = False
+        if byte == 123 or byte == 91:
+            if depth and stack[depth - 1, 0] == OBJECT and not pending:
+                broken = True  # the one before was not closed
+            elif depth >= DEPTH_MAX:
+                broken = True
+            else:
+                under = role
+                if not pending and depth:
+                    under = np.uint8(stack[depth - 1, 2])
+                if byte == 123:
+                    row_starts[rows], row_ends[rows], row_lines[rows] = at, stop, line
+                    row_parents[rows] = -1
+                    for below in range(depth - 1, -1, -1):
+                        if stack[below, 0] == OBJECT:
+                            row_parents[rows] = stack[below, 1]
+                            break
+                    stack[depth, 0], stack[depth, 1] = OBJECT, rows
+                    rows += 1
+                else:
+                    stack[depth, 0], stack[depth, 1] = ARRAY, -1
+                    for below in range(depth - 1, -1, -1):
+                        if stack[below, 0] == OBJECT:
+                            stack[depth, 1] = stack[below, 1]
+                            break
+                stack[depth, 2] = under
+                depth += 1
+                pending, role = False, np.uint8(0)
+                at += 1
+                continue
+        elif byte == 125 or byte == 93:
+            kind = OBJECT if byte == 125 else ARRAY
+            if not depth or stack[depth - 1, 0] != kind:
+                broken = True
+            else:
+                depth -= 1
+                if kind == OBJECT:
+                    row_ends[stack[depth, 1]] = at + 1
+                pending, role = False, np.uint8(0)
+                at += 1
+                if kind == OBJECT and not final and (depth <= safe_depth or at - safe[2] > half):
+                    safe, safe_depth = (rows, cells, at, line, depth, damaged), depth
+                    for level in range(depth):
+                        for word in range(3):
+                            safe_stack[level, word] = stack[level, word]
+                continue
+        elif depth == 0:
+            if byte == 59:  # a script's end
+                at += 1
+                continue
+            begin = at
+            while text[begin - 1] != 10 and text[begin - 1] != 0:
+                begin -= 1
+            return rows, cells, at, line, OTHER_SHAPE, depth, damaged
+        elif byte == 34 or byte == 39:
+            end, form = _json_string(text, at + 1, stop, byte)
+            if end == -1:
+                if not final and stop - at < STRING_MAX:
+                    where = key_at if pending else at
+                    return _at_safe(
+                        safe,
+                        safe_depth,
+                        stack,
+                        safe_stack,
+                        (rows, cells, where, key_line if pending else line, depth, damaged),
+                    )
+                return rows, cells, stop, line, ENDED, 0, damaged + 1
+            if end == -2:
+                broken = True
+            else:
+                in_object = stack[depth - 1, 0] == OBJECT
+                if in_object and not pending:
+                    behind, behind_line = end + 1, line
+                    while behind < stop and text[behind] <= 32:
+                        behind_line += text[behind] == 10
+                        behind += 1
+                    if behind >= stop and not final:
+                        return _at_safe(safe, safe_depth, stack, safe_stack, (rows, cells, at, line, depth, damaged))
+                    if text[behind] != 58:
+                        broken = True
+                    else:
+                        key_at, key_line = at, line
+                        role = codes[_slot(names, name_hash(text, at + 1, end))]
+                        pending = True
+                        at, line = behind + 1, behind_line
+                        continue
+                else:
+                    if not in_object:
+                        role = np.uint8(stack[depth - 1, 2])
+                        role = role if inherited[role] else np.uint8(0)
+                    elif role == 0 and inherited[stack[depth - 1, 2]]:
+                        role = np.uint8(stack[depth - 1, 2])
+                    if role and end > at + 1:
+                        begin, tail = _trimmed(text, at + 1, end)
+                        if tail > begin:
+                            cell_rows[cells], cell_roles[cells] = stack[depth - 1, 1], role
+                            cell_starts[cells], cell_ends[cells], cell_forms[cells] = begin, tail, form
+                            cells += 1
+                    pending, role = False, np.uint8(0)
+                    at = end + 1
+                    continue
+        elif stack[depth - 1, 0] == OBJECT and not pending:
+            broken = True
+        else:
+            end = at
+            while end < stop and text[end] > 32 and text[end] not in (44, 93, 125):
+                end += 1
+            if end >= stop and not final:
+                where, where_line = (key_at, key_line) if pending else (at, line)
+                return _at_safe(safe, safe_depth, stack, safe_stack, (rows, cells, where, where_line, depth, damaged))
+            if stack[depth - 1, 0] == ARRAY:
+                role = np.uint8(stack[depth - 1, 2])
+            if role and (48 <= text[at] <= 57 or text[at] == 43):
+                cell_rows[cells], cell_roles[cells] = stack[depth - 1, 1], role
+                cell_starts[cells], cell_ends[cells], cell_forms[cells] = at, end, PLAIN
+                cells += 1
+            pending, role = False, np.uint8(0)
+            at = end
+            continue
+        if broken:
+            damaged += 1
+            depth, pending, role = 0, False, np.uint8(0)
+            begin = at
+            while text[begin - 1] != 10 and text[begin - 1] != 0:
+                begin -= 1
+            while text[begin] <= 32 and begin < at:
+                begin += 1
+            if not (begin == at and (byte == 123 or byte == 91)):  # else: go on with this line, as a value of its own
+                at = _newline_from(text, at, stop)
+    if not final:
+        where, where_line = (key_at, key_line) if pending else (min(at, stop), line)
+        return _at_safe(safe, safe_depth, stack, safe_stack, (rows, cells, where, where_line, depth, damaged))
+    return rows, cells, min(at, stop), line, ENDED, depth, damaged
+
+
+@njit(nogil=True, cache=True)
+def _label_end(text, start, end):
+    """Where the ':' or '=' behind a line's label stands; -1: it has none."""
+    for at in range(start, min(end, start + 48)):
+        byte = text[at]
+        if byte == 58 or (byte == 61 and at > start):
+            if text[at + 1] == 47 and text[at + 2] == 47:
+                return -1
+            return at
+        good = byte >= 128 or 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90
+        if byte == 59:  # EMAIL;TYPE=…:
+            while at < end:
+                if text[at] == 58:
+                    return at
+                at += 1
+            return -1
+        if not good and byte not in (32, 45, 46, 95, 40, 41, 47, 34, 39, 35):
+            return -1
+    return -1
+
+
+@njit(nogil=True, cache=True)
+def _label_role(text, start, end, names, codes):
+    stop = start
+    while stop < end and text[stop] != 59:
+        stop += 1
+    role = codes[_slot(names, name_hash(text, start, stop))]
+    if role == 0:  # item1.EMAIL
+        for at in range(start, stop):
+            if text[at] == 46:
+                role = codes[_slot(names, name_hash(text, at + 1, stop))]
+    return role
+
+
+@njit(nogil=True, cache=True)
+def _next_label(text, start, end, names, codes):
+    """The next known label within a line: where its word begins and ends, and its role (0: there is none)."""
+    at = start
+    while at < end:
+        if (text[at] == 58 or text[at] == 61) and at > start:
+            word = at
+            while word > start and (
+                48 <= text[word - 1] <= 57 or 65 <= (text[word - 1] & 0xDF) <= 90 or text[word - 1] == 95
+            ):
+                word -= 1
+            if word < at and (text[word - 1] <= 32 or text[word - 1] in (44, 59, 124)) and word > start:
+                role = codes[_slot(names, name_hash(text, word, at))]
+                if role:
+                    return word, at, role
+        at += 1
+    return end, end, np.uint8(0)
+
+
+@njit(nogil=True, cache=True)
+def read_labels(
+    text, at, stop, line, final, names, codes, several, secrets, row_starts, row_ends, row_lines, row_cells, cell_rows,
+    cell_roles, cell_starts, cell_ends, cell_forms
+):  # fmt: skip
+    """Read lines of labels; a row is a record of one or more lines, `row_cells` the known labels in it.
+
+    `several`: the roles that a record may have more than once before a secret. Returns rows, cells, where it stopped,
+    the line there, why, and how many lines had no label.
+    """
+    rows, cells, odd = 0, 0, 0
+    room, cell_room = len(row_starts) - 2, len(cell_rows) - 64
+    is_open, held = False, _ZERO
+    safe_at, safe_line, safe_rows, safe_cells, safe_odd = at, line, 0, 0, 0
+    while at < stop:
+        if rows >= room or cells >= cell_room:
+            return rows, cells, at, line, FULL, odd
+        if other_shape(text, at):
+            return rows, cells, at, line, OTHER_SHAPE, odd
+        newline = _newline_from(text, at, stop)
+        start, end = _trimmed(text, at, newline)
+        first = text[start]
+        rule = (
+            end - start >= 3
+            and first == text[start + 1]
+            and first == text[start + 2]
+            and first in (61, 45, 42, 95, 35, 126)
+        )
+        if start == end or rule:
+            is_open, held = False, _ZERO
+        else:
+            while start < end and (text[start] in (45, 42, 62, 34, 39, 123, 40, 91) or text[start] <= 32):
+                if text[start] == 45 or text[start] == 42:
+                    is_open, held = False, _ZERO
+                start += 1
+            label = _label_end(text, start, end)
+            if label < 0:
+                odd += 1
+                if is_open:
+                    row_ends[rows - 1] = newline
+            else:
+                role = _label_role(text, start, label, names, codes)
+                form = PLAIN
+                value = label + 1
+                if text[value] == 58:
+                    form = BASE64
+                    value += 1
+                count = 0
+                while True:
+                    word, sign, following = _next_label(text, value, end, names, codes)
+                    tail = word
+                    while word < end and tail > value and (text[tail - 1] <= 32 or text[tail - 1] in (44, 45, 59, 124)):
+                        tail -= 1
+                    if role:
+                        bit = _ONE << np.uint64(role)
+                        again = (held & bit) != _ZERO
+                        if again and several[role] and not held & secrets:
+                            again = False
+                        if not is_open or (again and not count):
+                            row_starts[rows], row_ends[rows], row_lines[rows], row_cells[rows] = at, newline, line, 0
+                            rows += 1
+                            is_open, held = True, _ZERO
+                        held |= bit
+                        count += 1
+                        row_cells[rows - 1] += 1
+                        begin, finish = _trimmed(text, value, tail)
+                        while finish > begin and text[finish - 1] in (44, 34, 39) and text[begin] in (34, 39):
+                            finish -= 1
+                        if finish > begin and text[begin] in (34, 39):
+                            begin += 1
+                        if finish > begin:
+                            cell_rows[cells], cell_roles[cells] = rows - 1, role
+                            cell_starts[cells], cell_ends[cells], cell_forms[cells] = begin, finish, form
+                            cells += 1
+                    elif not is_open:
+                        row_starts[rows], row_ends[rows], row_lines[rows], row_cells[rows] = at, newline, line, 0
+                        rows += 1
+                        is_open, held = True, _ZERO
+                    if not following or cells >= cell_room:
+                        break
+                    role, value, form = following, sign + 1, PLAIN
+                row_ends[rows - 1] = newline
+                if count > 1:
+                    is_open, held = False, _ZERO
+        line += 1
+        at = newline + 1
+        if not is_open:
+            safe_at, safe_line, safe_rows, safe_cells, safe_odd = at, line, rows, cells, odd
+    if is_open and safe_rows and not final:
+        return safe_rows, safe_cells, min(safe_at, stop), safe_line, UNFINISHED, safe_odd
+    return rows, cells, min(at, stop), line, ENDED, odd

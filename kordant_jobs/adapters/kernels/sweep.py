@@ -1,0 +1,256 @@
+"""The sweep: where addresses and numbers stand in a text, whatever its shape. A span is where one is written.
+
+Each '@' is judged by what stands around it. What is plain ASCII and ends in a top-level domain is decided here; what
+is written otherwise (letters outside ASCII, '%40', '&#64;', '\\\\u0040', a full-width '@') is left over as *odd* for
+`adapters.dumps.sweep`, which looks at its surroundings with regular expressions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from kordant_jobs.adapters.kernels.machine import bits_set, equal_at, lowest_bit
+
+MARGIN = 128
+"""Bytes before and behind the text that may be read; before it there must be one that is no letter."""
+LOCAL_MAX, DOMAIN_MAX = 64, 253
+PLAIN, ODD = 1, 2
+
+_ONE, _ZERO = np.uint64(1), np.uint64(0)
+_OTHER, _WORD, _DASH, _DOT, _UNDERSCORE, _EXTRA, _HIGH = range(7)
+_FNV, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+
+
+def _classes() -> npt.NDArray[np.uint8]:
+    table = np.zeros(256, np.uint8)
+    for byte in range(128):
+        if chr(byte).isalnum():
+            table[byte] = _WORD
+    table[ord("-")], table[ord(".")], table[ord("_")] = _DASH, _DOT, _UNDERSCORE
+    table[ord("+")] = table[ord("%")] = table[ord("&")] = _EXTRA
+    table[128:] = _HIGH
+    return table
+
+
+CLASSES = _classes()
+
+
+@njit(nogil=True, cache=True)
+def _hashed(text, start, end):
+    value = _FNV
+    for at in range(start, end):
+        byte = text[at]
+        if 65 <= byte <= 90:
+            byte |= 32
+        value = (value ^ np.uint64(byte)) * _PRIME
+    return value
+
+
+@njit(nogil=True, cache=True)
+def _has(table, value):
+    mask = np.uint64(len(table) - 1)
+    slot = (value >> np.uint64(32)) & mask
+    while table[slot] != _ZERO:
+        if table[slot] == value:
+            return True
+        slot = (slot + _ONE) & mask
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _fill(table, values):
+    mask = np.uint64(len(table) - 1)
+    for value in values:
+        slot = (value >> np.uint64(32)) & mask
+        while table[slot] != _ZERO and table[slot] != value:
+            slot = (slot + _ONE) & mask
+        table[slot] = value
+
+
+def words_table(words: list[str]) -> npt.NDArray[np.uint64]:
+    """A set of lower-case ASCII words that the kernels can look up."""
+    values = []
+    for word in words:
+        data = np.frombuffer(word.encode(), np.uint8)
+        values.append(_hashed(data, 0, len(data)))
+    size = 1 << (2 * max(1, len(words))).bit_length()
+    table = np.zeros(size, np.uint64)
+    _fill(table, np.array(values, np.uint64))
+    return table
+
+
+@njit(nogil=True, cache=True)
+def _domain_end(text, at, classes, tops):
+    """Where the domain that begins at `at` ends: 0 no domain, negative: there are letters outside ASCII in it."""
+    end, limit = at, at + DOMAIN_MAX
+    last_dot, label = -1, at
+    while end < limit:
+        kind = classes[text[end]]
+        if kind == _WORD or kind == _DASH or kind == _UNDERSCORE:
+            end += 1
+        elif kind == _DOT:
+            if end == label:
+                break
+            last_dot, label = end, end + 1
+            end += 1
+        elif kind == _HIGH:
+            return -1
+        else:
+            break
+    # From the end backwards: the last label that is a top-level domain, perhaps with something behind it.
+    dot = last_dot
+    while dot > at:
+        stop = dot + 1
+        while stop < end and classes[text[stop]] == _WORD:
+            stop += 1
+        before = classes[text[dot - 1]]
+        if stop > dot + 2 and before == _WORD and not (48 <= text[dot + 1] <= 57):
+            if stop < end and text[stop] == 45 and stop == dot + 5 and text[stop + 1] == 45:  # an A-label, 'xn--…'
+                while stop < end and (classes[text[stop]] == _WORD or text[stop] == 45):
+                    stop += 1
+                return stop
+            if _has(tops, _hashed(text, dot + 1, stop)):
+                return stop
+        end = dot
+        dot -= 1
+        while dot > at and text[dot] != 46:
+            dot -= 1
+    return 0
+
+
+@njit(nogil=True, cache=True)
+def _local_start(text, at, classes):
+    """Where the local part that ends before `at` begins (`at`: there is none); negative: letters outside ASCII."""
+    start, limit = at, at - LOCAL_MAX
+    while start > limit:
+        kind = classes[text[start - 1]]
+        if kind == _HIGH:
+            return -1
+        if kind != _OTHER:
+            start -= 1
+        elif text[start - 1] == 39:  # o'brien, but not 'ann, N'ann or x'ann
+            inside = start < at and classes[text[start]] == _WORD and classes[text[start - 2]] == _WORD
+            if inside and classes[text[start - 3]] == _OTHER and start - 2 > limit:
+                inside = (text[start - 2] | 32) == 111 or (text[start - 2] | 32) == 100  # O', D'
+            if not inside:
+                escaped = text[start - 2] == 92 or text[start - 2] == 39  # o\\'brien, o''brien
+                if escaped and start < at and classes[text[start - 3]] == _WORD:
+                    return -1
+                break
+            start -= 1
+        else:
+            break
+    if text[start - 1] == 92:  # an escape before it: \\n, \\u003c, \\x3c
+        letter = text[start]
+        start += 5 if letter == 117 else 3 if letter == 120 else 1 if letter in (110, 114, 116) else 0
+    while start < at and text[start] == 37 and _is_hex(text[start + 1]) and _is_hex(text[start + 2]):
+        start += 3
+    while start < at and text[start] in (37, 38, 43, 45, 46):
+        start += 1
+    return min(start, at)
+
+
+@njit(nogil=True, cache=True)
+def _is_hex(byte):
+    return 48 <= byte <= 57 or 97 <= (byte | 32) <= 102
+
+
+@njit(nogil=True, cache=True)
+def _is_authority(text, start, domain, end):
+    """Whether this is the user of a URL: '//ann@host', '//ann:word@host', or git's 'git@host:path'."""
+    before = text[start - 1]
+    if before == 47 and text[start - 2] == 47:
+        return True
+    if domain - start == 4 and text[start] == 103 and text[start + 1] == 105 and text[start + 2] == 116:
+        return text[end] == 58 or text[end] == 47
+    if before == 61:  # android://HASH==@package
+        return True
+    if before != 58:
+        return False
+    at, dots = start - 2, 0
+    while start - at < 80:
+        byte = text[at]
+        if byte <= 32 or byte == 64:
+            return False
+        if byte == 47:
+            return text[at - 1] == 47 and text[at - 2] == 58 and dots == 0
+        if byte == 46:
+            dots += 1
+        at -= 1
+    return False
+
+
+@njit(nogil=True, cache=True)
+def judge_signs(text, signs, lines, count, classes, tops, starts, ends, numbers, kinds):
+    """Judge the '@' at each of `signs`. Returns how many spans there are: `kinds` PLAIN or ODD, `numbers` its line.
+
+    An odd one has its '@' as start and end.
+    """
+    found = 0
+    for sign in range(count):
+        at = np.int64(signs[sign])
+        if text[at] != 64:
+            starts[found], ends[found], numbers[found], kinds[found] = at, at, lines[sign], ODD
+            found += 1
+            continue
+        end = _domain_end(text, at + 1, classes, tops)
+        if end == 0:
+            continue
+        start = _local_start(text, at, classes)
+        if start == at:
+            if end < 0 or text[at - 1] == 34:  # "Ann B"@host
+                continue
+            continue
+        if end < 0 or start < 0:
+            starts[found], ends[found], numbers[found], kinds[found] = at, at, lines[sign], ODD
+            found += 1
+            continue
+        if text[start - 1] == 64 or _is_authority(text, start, at + 1, end):
+            continue
+        starts[found], ends[found], numbers[found], kinds[found] = start, end, lines[sign], PLAIN
+        found += 1
+    return found
+
+
+@njit(nogil=True, cache=True)
+def find_signs(text, start, size, line, signs, lines):
+    """Go through a text from `start`: each '@', and each other way to write one. Returns how many, and the last line.
+
+    `signs` and `lines` may run full: then it ends early, and the third value is where to go on.
+    """
+    at, found, room = start, 0, len(signs) - 64
+    stop = start + size
+    while at < stop:
+        newline = equal_at(text, at, np.uint8(10))
+        sign = equal_at(text, at, np.uint8(64))
+        other = equal_at(text, at, np.uint8(52)) & equal_at(text, at + 1, np.uint8(48))  # '40'
+        if other != _ZERO:
+            sure = equal_at(text, at - 1, np.uint8(37)) | equal_at(text, at - 1, np.uint8(61))  # '%', '='
+            zeros = equal_at(text, at - 1, np.uint8(48)) & equal_at(text, at - 2, np.uint8(48))
+            sure |= zeros & equal_at(text, at - 3, np.uint8(117))  # '\\u00'
+            letter = equal_at(text, at - 1, np.uint8(120)) | equal_at(text, at - 1, np.uint8(88))
+            other &= sure | (letter & equal_at(text, at - 2, np.uint8(35)))  # '#x'
+        entity = equal_at(text, at, np.uint8(54)) & equal_at(text, at - 1, np.uint8(35))  # '#6'
+        wide = equal_at(text, at, np.uint8(0xEF)) & equal_at(text, at + 1, np.uint8(0xBC))
+        if entity | wide != _ZERO:
+            entity &= equal_at(text, at + 1, np.uint8(52))
+            wide &= equal_at(text, at + 2, np.uint8(0xA0))
+            other |= entity | wide
+        left = stop - at
+        if left < 64:
+            within = (_ONE << np.uint64(left)) - _ONE
+            newline, sign, other = newline & within, sign & within, other & within
+        sign |= other
+        while sign != _ZERO:
+            place = lowest_bit(sign)
+            below = (_ONE << np.uint64(place)) - _ONE
+            signs[found], lines[found] = at + place, line + bits_set(newline & below)
+            found += 1
+            sign &= sign - _ONE
+        line += bits_set(newline)
+        at += 64
+        if found >= room:
+            break
+    return found, line, min(at, stop)
