@@ -103,10 +103,6 @@ class Settings(BaseSettings):
     leakcheck_url: str = Field("https://leakcheck.io/api", description="Where LeakCheck is.")
     xposedornot: bool = Field(False, description="Ask XposedOrNot, which is told e-mail addresses as they are.")
     xposedornot_url: str = Field("https://api.xposedornot.com", description="Where XposedOrNot is.")
-    pwned_passwords_url: str = Field("https://api.pwnedpasswords.com", description="Where Pwned Passwords is.")
-    pwned_passwords_corpus: Path | None = Field(
-        None, description="The downloaded corpus of Pwned Passwords, a file or a folder; unset: the range API."
-    )
     sources_budget_s: float = Field(
         45.0, gt=0, description="How long one scan asks outside sources; what is left is asked by a later one."
     )

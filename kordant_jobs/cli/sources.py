@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from kordant_jobs.ports import ExposureSource
-    from kordant_jobs.settings import Settings
 
 sources_app = typer.Typer(help="Outside sources: which are on, and how they stand.", no_args_is_help=True)
 exposures_app = typer.Typer(help="Exposures: what was found, on what evidence; 'not me'.", no_args_is_help=True)
@@ -96,7 +95,6 @@ def check(as_json: AsJson = False) -> None:
     with open_session() as session:
         found = open_sources(session.settings)
         rows = [_check(source, one, session.db) for source, one in found.on.items()]
-        rows.append(_check_passwords(session.settings))
         off = {source.value: why for source, why in found.off.items()}
     if as_json:
         print_json({"checked": rows, "off": off})
@@ -125,16 +123,6 @@ def _check(source: Source, adapter: ExposureSource, db: Engine) -> dict[str, Any
         now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         source_states.report(connection, source, [answer], now=now)
     return {"source": source.value, "answer": answer.verdict.value, "why": answer.reason and answer.reason.value}
-
-
-def _check_passwords(settings: Settings) -> dict[str, Any]:
-    from kordant_jobs.adapters.sources.registry import open_pwned_passwords
-
-    try:
-        seen = open_pwned_passwords(settings).times_seen("password")
-    except KordantError as error:
-        return {"source": "pwned_passwords", "answer": "unknown", "why": str(error)}
-    return {"source": "pwned_passwords", "answer": "exposed" if seen else "clean", "why": None}
 
 
 @sources_app.command()

@@ -13,7 +13,6 @@ from kordant_jobs.cli.main import app
 from kordant_jobs.domain.darkwatch.exposures import SecretKind, Source
 from kordant_jobs.errors import KordantError
 from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
-from kordant_jobs.lab.fakes.sources.others import FakePwnedPasswords
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.darkwatch import source_checks
 from kordant_jobs.store.darkwatch.source_checks import Found
@@ -44,20 +43,16 @@ def test_a_source_without_a_key_is_off_and_says_what_turns_it_on(project: Engine
 
 
 def test_a_check_says_how_each_stands_and_shows_no_key(project: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    with FakeHibp(rpm=50).server() as hibp, FakePwnedPasswords().server() as passwords:
+    with FakeHibp(rpm=50).server() as hibp:
         monkeypatch.setenv("KORDANT_HIBP_API_KEY", TEST_KEY)
         monkeypatch.setenv("KORDANT_HIBP_URL", f"{hibp.url}/api/v3")
-        monkeypatch.setenv("KORDANT_PWNED_PASSWORDS_URL", passwords.url)
         found = run("sources", "check")
-        assert [(row["source"], row["answer"]) for row in found["checked"]] == [
-            ("hibp", "exposed"),
-            ("pwned_passwords", "exposed"),
-        ]
+        assert [(row["source"], row["answer"]) for row in found["checked"]] == [("hibp", "exposed")]
         [hibp_row] = [row for row in run("sources", "list") if row["source"] == "hibp"]
     assert (hibp_row["state"], hibp_row["requests_per_minute"], hibp_row["k_anonymity"]) == ("on", 50, True)
     assert TEST_KEY not in CliRunner().invoke(app, ["settings"]).output
-    failed = run("sources", "check", exit_code=1)  # both are gone by now
-    assert [row["answer"] for row in failed["checked"]] == ["unknown", "unknown"]
+    failed = run("sources", "check", exit_code=1)  # it is gone by now
+    assert [row["answer"] for row in failed["checked"]] == ["unknown"]
 
 
 def test_an_exposure_shows_its_evidence_and_not_me_ends_it(project: Engine, keyring: Keyring) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.leakcheck import LeakCheck
-from kordant_jobs.adapters.sources.pwned_passwords import PwnedPasswordsCorpus, PwnedPasswordsRange
 from kordant_jobs.adapters.sources.xposedornot import XposedOrNot
 from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.ports import ExposureSource
@@ -39,14 +38,3 @@ def open_sources(settings: Settings) -> Sources:
     else:
         off[Source.LEAKCHECK] = "no key: set KORDANT_LEAKCHECK_API_KEY, or KORDANT_LEAKCHECK_PUBLIC=1"
     return Sources(on=on, off=off)
-
-
-def open_pwned_passwords(settings: Settings) -> PwnedPasswordsRange | PwnedPasswordsCorpus:
-    """Pwned Passwords: the downloaded corpus where there is one, else the range API.
-
-    Raises:
-        PermanentError: the corpus of the settings is not there.
-    """
-    if settings.pwned_passwords_corpus is not None:
-        return PwnedPasswordsCorpus(settings.pwned_passwords_corpus)
-    return PwnedPasswordsRange(settings.pwned_passwords_url)

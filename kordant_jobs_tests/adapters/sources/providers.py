@@ -1,7 +1,7 @@
 """The sources that one suite holds to their contracts: each against its fake, and, when asked for, the real service.
 
 `KORDANT_TEST_REAL_SOURCES=1` turns to the real ones: HIBP's integration-test accounts (any key is good for them),
-Pwned Passwords, and the keyless APIs with addresses that belong to nobody.
+the keyless APIs with addresses that belong to nobody.
 """
 
 from __future__ import annotations

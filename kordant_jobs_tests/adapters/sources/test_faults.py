@@ -7,9 +7,7 @@ import time
 import pytest
 
 from kordant_jobs.adapters.sources.http import HttpLimits
-from kordant_jobs.adapters.sources.pwned_passwords import PwnedPasswordsRange
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason, Verdict
-from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.lab.fakes.sources.faults import RETRY_AFTER_S, Fault, FaultyServer
 from kordant_jobs.lab.fakes.sources.hibp import TEST_DOMAIN, FakeHibp
 from kordant_jobs_tests.adapters.sources.providers import NAMES, PATIENT, QUICK, about, source_at
@@ -57,16 +55,6 @@ def test_a_source_that_fails_is_unknown_with_the_reason_and_in_time(name: str, f
     assert took_s < IN_TIME_S
     after = RETRY_AFTER_S if fault is Fault.LIMITED_WITH_RETRY_AFTER else None
     assert {answer.retry_after_s for answer in answers} == {after}
-
-
-@pytest.mark.parametrize("fault", Fault)
-def test_a_range_of_passwords_that_fails_is_said_and_never_zero(fault: Fault) -> None:
-    with FaultyServer(fault) as server:
-        ranges = PwnedPasswordsRange(server.url, limits=limits_for(fault))
-        began = time.monotonic()
-        with pytest.raises(SourceUnavailable):
-            ranges.times_seen("password")
-        assert time.monotonic() - began < IN_TIME_S
 
 
 def test_one_failed_answer_leaves_the_rest_of_the_batch_alone() -> None:

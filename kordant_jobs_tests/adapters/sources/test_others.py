@@ -1,90 +1,17 @@
-"""Pwned Passwords, XposedOrNot and LeakCheck by their contracts."""
+"""XposedOrNot and LeakCheck by their contracts."""
 
 from __future__ import annotations
-
-import hashlib
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from kordant_jobs.adapters.sources import pwned_passwords
 from kordant_jobs.adapters.sources.leakcheck import LeakCheck
-from kordant_jobs.adapters.sources.pwned_passwords import PwnedPasswordsCorpus, PwnedPasswordsRange, password_hash
 from kordant_jobs.adapters.sources.xposedornot import XposedOrNot
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
-from kordant_jobs.errors import PermanentError, SourceUnavailable
-from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakePwnedPasswords, FakeXposedOrNot
+from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakeXposedOrNot
 from kordant_jobs.lab.fakes.sources.server import FakeServer, Told
-from kordant_jobs_tests.adapters.sources.providers import REAL, about
-
-COUNTED = {"password": 9_545_824, "hunter2": 17_043, "": 3, "zzz": 1}
-
-
-@pytest.fixture(scope="module")
-def hashes() -> dict[str, int]:
-    """A corpus of a few thousand hashes, those of `COUNTED` among them."""
-    filling = {hashlib.sha1(str(n).encode()).hexdigest().upper(): n + 1 for n in range(3000)}
-    return filling | {password_hash(word): seen for word, seen in COUNTED.items()}
-
-
-def test_a_password_is_asked_by_five_digits_with_padding_and_padding_counts_nothing() -> None:
-    fake = FakePwnedPasswords()
-    with fake.server() as server:
-        ranges = PwnedPasswordsRange() if REAL else PwnedPasswordsRange(server.url)
-        assert ranges.times_seen("password") >= 9_545_824
-        assert ranges.times_seen("no one ever had this ♥ password") == 0
-    for asked in server.log:
-        assert len(asked.path.removeprefix("/range/")) == pwned_passwords.PREFIX_DIGITS
-        assert asked.headers["add-padding"] == "true"
-
-
-def test_a_padding_row_of_the_very_hash_is_never_seen() -> None:
-    rows = [f"{n:035X}:0" for n in range(850)] + [f"{password_hash('password')[5:]}:0"]
-    with FakeServer(lambda _: Told(body="\r\n".join(rows).encode(), headers={"content-type": "text/plain"})) as server:
-        assert PwnedPasswordsRange(server.url).times_seen("password") == 0
-
-
-def test_a_range_that_was_cut_off_is_not_taken_for_whole() -> None:
-    rows = "\r\n".join(f"{n:035X}:1" for n in range(500))
-    with (
-        FakeServer(lambda _: Told(body=rows.encode(), headers={"content-type": "text/plain"})) as server,
-        pytest.raises(SourceUnavailable),
-    ):
-        PwnedPasswordsRange(server.url).times_seen("password")
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-@pytest.mark.parametrize("layout", ["file", "folder"])
-def test_the_downloaded_corpus_says_the_same_in_both_layouts(
-    tmp_path: Path, hashes: dict[str, int], layout: str, end: str
-) -> None:
-    lines = [f"{digest}:{seen}" for digest, seen in sorted(hashes.items())]
-    path = tmp_path / "pwned"
-    if layout == "file":
-        path.write_bytes((end.join(lines) + end).encode())
-    else:
-        path.mkdir()
-        for prefix in {line[:5] for line in lines}:
-            rows = [line[5:] for line in lines if line.startswith(prefix)]
-            (path / f"{prefix}.txt").write_bytes((end.join(rows) + end).encode())
-    corpus = PwnedPasswordsCorpus(path)
-    assert {word: corpus.times_seen(word) for word in COUNTED} == COUNTED
-    words = [str(n) for n in range(0, 3000, 7)]
-    assert [corpus.times_seen(word) for word in words] == [hashes[password_hash(word)] for word in words]
-    if layout == "file":
-        assert corpus.times_seen("not in it") == 0
-
-
-def test_a_damaged_or_absent_corpus_is_said(tmp_path: Path) -> None:
-    with pytest.raises(PermanentError, match="KORDANT_PWNED_PASSWORDS_CORPUS"):
-        PwnedPasswordsCorpus(tmp_path / "absent")
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "odd.txt").write_text("<html>no corpus</html>\n" * 50)
-    for path in (tmp_path / "empty", tmp_path / "odd.txt"):
-        with pytest.raises(SourceUnavailable):
-            PwnedPasswordsCorpus(path).times_seen("password")
+from kordant_jobs_tests.adapters.sources.providers import about
 
 
 @pytest.mark.parametrize("status", [200, 404])

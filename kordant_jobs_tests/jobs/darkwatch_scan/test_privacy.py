@@ -19,11 +19,11 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
-from kordant_jobs.adapters.sources.registry import open_pwned_passwords, open_sources
+from kordant_jobs.adapters.sources.registry import open_sources
 from kordant_jobs.domain.identifiers import sha1_hex
 from kordant_jobs.jobs.darkwatch_scan.job import JOBS
 from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
-from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakePwnedPasswords
+from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck
 from kordant_jobs.pages.range_notifications import PATH, range_webhook
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.darkwatch import source_checks
@@ -73,7 +73,6 @@ def test_a_canary_is_found_and_stands_nowhere(
     with (
         hibp.server() as hibp_server,
         leaks.server() as leak_server,
-        FakePwnedPasswords().server() as password_server,
         dg.instance_for_test(temp_dir=str(tmp_path / "dagster")) as instance,
     ):
         for name, value in {
@@ -81,7 +80,6 @@ def test_a_canary_is_found_and_stands_nowhere(
             "HIBP_URL": f"{hibp_server.url}/api/v3",
             "LEAKCHECK_API_KEY": leaks.key,
             "LEAKCHECK_URL": f"{leak_server.url}/api",
-            "PWNED_PASSWORDS_URL": password_server.url,
             "SOURCES_BUDGET_S": "5",
         }.items():
             monkeypatch.setenv(f"KORDANT_{name}", value)
@@ -100,11 +98,8 @@ def test_a_canary_is_found_and_stands_nowhere(
         )
         assert result.success
         assert result.output_for_node("summarise")["new_alerts"] == 3
-        assert open_pwned_passwords(loaded).times_seen(PASSWORD) == 0
         told = "\n".join(
-            f"{asked.target} {asked.headers}"
-            for server in (hibp_server, leak_server, password_server)
-            for asked in server.log
+            f"{asked.target} {asked.headers}" for server in (hibp_server, leak_server) for asked in server.log
         )
         events = "\n".join(str(event) for event in instance.all_logs(result.run_id))
         runs = "\n".join(str(run) for run in instance.get_runs())

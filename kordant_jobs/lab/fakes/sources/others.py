@@ -1,43 +1,14 @@
-"""Fakes of Pwned Passwords, XposedOrNot and LeakCheck."""
+"""Fakes of XposedOrNot and LeakCheck."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kordant_jobs.lab.fakes.sources.hibp import sha1_of
 from kordant_jobs.lab.fakes.sources.server import Asked, FakeServer, Told
 
 _TEXT = {"content-type": "text/plain"}
-
-
-@dataclass(kw_only=True)
-class FakePwnedPasswords:
-    """The range API over a few passwords: `{password: times seen}`."""
-
-    passwords: Mapping[str, int] = field(default_factory=lambda: {"password": 9_545_824, "hunter2": 17_043})
-
-    def server(self) -> FakeServer:
-        """A server that answers so."""
-        return FakeServer(self.answer)
-
-    def answer(self, asked: Asked) -> Told:
-        """The answer to one request: every prefix exists, with filling hashes; padding has the count 0."""
-        prefix = asked.path.removeprefix("/range/")
-        if not re.fullmatch(r"[0-9A-Fa-f]{5}", prefix):
-            return Told(status=400, body=b"The hash prefix was not in a valid format", headers=_TEXT)
-        if "user-agent" not in asked.headers:
-            return Told(status=403)
-        hashes = {sha1_of(word): n for word, n in self.passwords.items()}
-        rows = [f"{digest[5:]}:{seen}" for digest, seen in hashes.items() if digest.startswith(prefix.upper())]
-        rows += [f"{sha1_of(f'{prefix}{n}')[5:]}:{n + 1}" for n in range(300)]
-        if asked.headers.get("add-padding", "").lower() == "true":
-            pads = range(850 - len(rows))
-            rows += [f"{sha1_of(f'pad{prefix}{n}')[5:]}:0" for n in pads]
-        return Told(body="\r\n".join(sorted(rows)).encode(), headers=_TEXT)
 
 
 @dataclass(kw_only=True)
