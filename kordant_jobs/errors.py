@@ -15,9 +15,15 @@ KordantError
 
 from __future__ import annotations
 
+from kordant_jobs.redaction import storable
+
 
 class KordantError(Exception):
     """Root of all errors raised on purpose. The text is one line: what failed, on what, what to do next."""
+
+    def __str__(self) -> str:
+        """The text, which may hold what others said, as it can be stored."""
+        return storable(super().__str__())
 
 
 class CancelRequested(KordantError):

@@ -13,12 +13,25 @@ _DIGITS = re.compile(r"(?<![\w.-])\+?\d(?:[ ().\-]{0,2}\d){6,17}(?![\w-])")
 _QUOTED = re.compile(r"(['\"`])(?:\\.|(?!\1).){3,}?\1", re.DOTALL)
 
 
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """`text` as Postgres can keep it: NULs and lone surrogates, which a driver or a server may have said, are replaced.
+
+    >>> storable("a\\x00b\\ud800c")
+    'a\ufffdb\ufffdc'
+    """
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
 def redact(text: str) -> str:
     """`text` without e-mail addresses and long numbers (phones, cards, national ids); our own ids stay.
 
     >>> redact("could not parse jane@example.com, call +1 (212) 555-0142")
     'could not parse [e-mail], call [number]'
     """
+    text = storable(text)
     kept = _UUID.findall(text)
     for place, one in enumerate(kept):
         text = text.replace(one, f"\x00{place}\x00")

@@ -45,6 +45,7 @@ from kordant_jobs.engine.system import System
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.database import saying_what_failed
+from kordant_jobs.redaction import storable
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +188,7 @@ class RunSide:
         match event.event_type:
             case DagsterEventType.STEP_OUTPUT:
                 self._figures = {
-                    name: one.value
+                    name: storable(one.value) if isinstance(one.value, str) else one.value
                     for name, one in event.step_output_data.metadata.items()
                     if isinstance(one.value, int | float | str | bool)
                 }

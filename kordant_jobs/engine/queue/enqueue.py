@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +19,11 @@ from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store import arrivals
 from kordant_jobs.engine.store.arrivals import Merge, NewRequest
 from kordant_jobs.errors import PermanentError
+from kordant_jobs.redaction import storable
 
 ONE_DAY = timedelta(days=1)
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""When a request may run. The table holds to it too: a date that Python has no year for would stop the dispatcher."""
 KEY_BYTES_MAX = 1024
 """Of an idempotency key; the database refuses longer ones as well."""
 
@@ -162,6 +165,14 @@ def _refusal(row: JobRow, error: IntegrityError) -> Exception:
     return error
 
 
+def _unstorable(value: Any, name: str) -> str | None:
+    """The name of a text in `value` that Postgres cannot keep; None when there is none."""
+    if isinstance(value, str):
+        return name if value != storable(value) else None
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((found for key, part in parts if (found := _unstorable(part, f"{name}.{key}"))), None)
+
+
 def _new(
     row: JobRow,
     item: Item,
@@ -178,10 +189,18 @@ def _new(
         raise PermanentError(
             f"{row.name}: the idempotency key has {size} bytes, and may have {KEY_BYTES_MAX}: send a hash of it."
         )
+    if item.run_at is not None and not EARLIEST <= item.run_at < LATEST:
+        raise PermanentError(
+            f"{row.name}: run_at is not between {EARLIEST.year} and {LATEST.year}. Unix time is in seconds, "
+            "not milliseconds."
+        )
+    payload = item.payload.model_dump(mode="json")
+    if (field := _unstorable(payload, "payload")) is not None:
+        raise PermanentError(f"{row.name}: {field} holds a NUL or half a character, which no database keeps.")
     return NewRequest(
         id=uuid7(),
         job=row.name,
-        payload=item.payload.model_dump(mode="json"),
+        payload=payload,
         priority=row.priority if priority is None else priority,
         run_at=item.run_at,
         created_at=now,

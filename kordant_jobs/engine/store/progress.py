@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.engine.store.tables import run_progress
 from kordant_jobs.errors import CancelRequested
+from kordant_jobs.redaction import storable
 
 WRITE_EVERY_S = 0.2
 
@@ -77,6 +78,7 @@ class Progress:
     def _write(
         self, message: str, *, first_done: int = 0, first_total: int = 0, **changed: sa.ColumnElement[int]
     ) -> None:
+        message = storable(message)
         row = insert(run_progress).values(run_id=self._run_id, done=first_done, total=first_total, message=message)
         change = {**changed, "message": message, "updated_at": sa.func.now()}
         with self._db.begin() as connection:

@@ -95,6 +95,9 @@ job_requests = Table(
     one_of("status", RequestStatus),
     one_of("cause", Cause),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
+    CheckConstraint(
+        "run_at >= '2000-01-01 00:00:00+00' AND run_at < '2200-01-01 00:00:00+00'", name="run_at_between_2000_and_2200"
+    ),
     CheckConstraint("(status = 'running') = (lease_id IS NOT NULL)", name="running_has_a_lease"),
     Index(
         "job_requests_claim_idx", "job", "priority", "turn_at", "run_at", postgresql_where=text("status = 'pending'")
