@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -218,3 +218,35 @@ def test_what_sql_could_not_see_is_dead_with_the_field_named(queue: Engine) -> N
     assert found is not None
     assert found.status is RequestStatus.DEAD
     assert "payload.number" in (found.error or "")
+
+
+def test_a_role_with_the_documented_grants_queues_under_its_own_name_and_reads_nothing(queue: Engine) -> None:
+    role = f"product_{uuid4().hex[:8]}"
+    with queue.begin() as connection:
+        for statement in (
+            f"CREATE ROLE {role} LOGIN",
+            f"GRANT USAGE ON SCHEMA kordant TO {role}",
+            f"GRANT EXECUTE ON FUNCTION kordant.enqueue_job TO {role}",
+        ):
+            connection.execute(sa.text(statement))
+    try:
+        with queue.connect() as connection:
+            connection.execute(sa.text(f"SET SESSION AUTHORIZATION {role}"))
+            call = "SELECT kordant.enqueue_job('toy', requested_by => 'somebody else', idempotency_key => 'k')"
+            request_id = connection.execute(sa.text(call)).scalar_one()
+            connection.commit()
+            for refused in ("SELECT * FROM kordant.job_requests", "SELECT kordant.uuid7()"):
+                with pytest.raises(DBAPIError, match="permission denied"):
+                    connection.execute(sa.text(refused))
+                connection.rollback()
+            connection.execute(sa.text("RESET SESSION AUTHORIZATION"))
+            connection.commit()
+        with queue.connect() as connection:
+            found = get(connection, request_id)
+            mine = connection.execute(sa.text(call)).scalar_one()
+        assert found is not None
+        assert found.requested_by == f"sql:{role}"
+        assert mine != request_id, "another caller's key is another key"
+    finally:
+        with queue.begin() as connection:
+            connection.execute(sa.text(f"DROP OWNED BY {role}; DROP ROLE {role}"))
