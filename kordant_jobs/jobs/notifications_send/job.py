@@ -42,8 +42,10 @@ def send(
     )
     lost = sent.failed + sent.dead
     if lost:
-        report.warn(f"{lost} notifications were not taken: `kordant-jobs notifications list` says why.")
-    return Summary(asdict(sent), items_failed=lost)
+        report.warn(f"{lost} notifications were not accepted: `kordant-jobs notifications list` says why.")
+    for channel in sent.paused:
+        report.warn(f"paused {channel} `kordant-jobs notifications resume` ends a pause.")
+    return Summary({**asdict(sent), "paused": len(sent.paused)}, items_failed=lost + len(sent.paused))
 
 
 JOBS = one_op_job(BY_NAME[service.JOB], service="notifications", run=send)

@@ -149,8 +149,12 @@ def now(connection: Connection) -> datetime:
 
 
 def due(connection: Connection, channels: Collection[Channel]) -> int:
-    """How many notifications of these channels are due now, those included whose sender was cut off."""
-    query = f"SELECT count(*) FROM kordant.notification_outbox WHERE channel = ANY(:channels) AND {_WAITING}"  # noqa: S608 - a constant
+    """How many notifications of these channels are due now, those included whose sender was cut off. A channel that is
+    paused has none."""
+    query = f"""
+        SELECT count(*) FROM kordant.notification_outbox WHERE channel = ANY(:channels) AND {_WAITING}
+          AND channel NOT IN (SELECT channel FROM kordant.channel_pauses WHERE paused_until > clock_timestamp())
+    """  # noqa: S608 - put together from constants
     return int(connection.execute(sa.text(query), {"channels": [one.value for one in channels]}).scalar_one())
 
 

@@ -34,7 +34,7 @@ from kordant_jobs.postgres import database
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import ChosenHours
-from kordant_jobs.store.notifications.tables import contact_addresses, notification_outbox
+from kordant_jobs.store.notifications.tables import channel_pauses, contact_addresses, notification_outbox
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions
 from kordant_jobs_tests.jobs.people import Person, subscribe
@@ -99,6 +99,7 @@ def time_passes(db: Engine) -> None:
             .where(notification_outbox.c.status.in_(("deferred", "sending")))
             .values(due_at=past, lease_until=past)
         )
+        connection.execute(sa.update(channel_pauses).values(paused_until=past))
 
 
 def mails(folder: Path) -> list[EmailMessage]:

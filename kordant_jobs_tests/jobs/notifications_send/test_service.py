@@ -30,7 +30,7 @@ from kordant_jobs.ports import Delivery, DeliveryOutcome, MailTransport, Outgoin
 from kordant_jobs.postgres import database
 from kordant_jobs.store.darkwatch.tables import exposures
 from kordant_jobs.store.notifications import outbox
-from kordant_jobs.store.notifications.tables import notification_outbox
+from kordant_jobs.store.notifications.tables import channel_pauses, notification_outbox
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions, watchlist_items
 from kordant_jobs_tests.jobs.people import Person, subscribe
@@ -59,6 +59,7 @@ def make_due(db: Engine) -> None:
             .where(notification_outbox.c.status.in_(("deferred", "sending")))
             .values(due_at=past, lease_until=past)
         )
+        connection.execute(sa.update(channel_pauses).values(paused_until=past))
 
 
 def mails_in(folder: Path) -> list[EmailMessage]:
@@ -174,7 +175,7 @@ def test_greylisting_is_met_again_later_until_it_is_given_up(db: Engine, keyring
             assert row.attempts == attempt
             make_due(db)
     assert row.status == "dead"
-    assert row.reason == "the other side put it off (smtp 450 4.2.1); given up after 9 attempts"
+    assert row.reason == "the server put it off (smtp 450 4.2.1); given up after 9 attempts"
 
 
 def test_an_unknown_mailbox_is_suppressed_without_its_address(db: Engine, keyring: Keyring) -> None:
