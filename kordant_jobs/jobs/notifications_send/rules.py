@@ -34,6 +34,9 @@ PAUSE_WHEN_DOWN = timedelta(minutes=1)
 
 ONE_HOUR = timedelta(hours=1)
 
+CRITICAL_WAIT = timedelta(minutes=5)
+"""Beyond the cap, critical alerts go out in one message at once, and then in one every so often."""
+
 COPIES_MAX = 1
 """Where a copy shows, so many are risked: a notification whose sender was cut off twice may have arrived."""
 
@@ -42,13 +45,17 @@ COPIES_MAX = 1
 class Rate:
     """How much is sent at most; None: any amount.
 
-    `person_per_hour`: messages to one subscription; what is more waits and goes out as one. `domain_per_s` and
-    `domain_burst`: mails to the mail servers of one domain. Critical alerts go out whatever the person's rate.
+    `person_per_hour`: messages to one address of a subscriber; what is more goes out as one. `domain_per_s`: mails to
+    the mail servers of one domain; at most those of one second are sent at once.
     """
 
     person_per_hour: int | None = None
     domain_per_s: float | None = None
-    domain_burst: int = 100
+
+    @property
+    def domain_burst(self) -> int:
+        """Mails to one domain that may go out at once: those of one second, at least one."""
+        return max(1, round(self.domain_per_s or 1))
 
 
 NO_RATE = Rate()
@@ -224,7 +231,7 @@ def hours_of(row: NoticeRow) -> Hours:
     )
 
 
-def not_yet(row: NoticeRow, claim: Claim, *, now: datetime, sent_last_hour: int, rate: Rate) -> Mark | None:
+def not_yet(row: NoticeRow, claim: Claim, *, now: datetime) -> Mark | None:
     """How long a notification has to wait, None when it goes out now. A critical one never waits.
 
     A digest is waited for once; quiet hours are kept by every attempt.
@@ -236,6 +243,4 @@ def not_yet(row: NoticeRow, claim: Claim, *, now: datetime, sent_last_hour: int,
         return hold(claim, f"it waits for the {mode} digest", digest_moment(now, mode, hours), Held(mode.value))
     if until := quiet_until(now, hours):
         return hold(claim, "quiet hours", until)
-    if rate.person_per_hour is not None and sent_last_hour >= rate.person_per_hour and row.held_for is None:
-        return hold(claim, "many came within an hour", now + ONE_HOUR, Held.MANY)
     return None

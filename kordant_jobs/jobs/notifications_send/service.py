@@ -79,7 +79,8 @@ def send_due(
     clock: Callable[[], datetime] | None = None,
 ) -> SendSummary:
     """Send up to `limit` due notifications of the open channels. Safe to repeat and to run beside itself: each is
-    claimed by one. Quiet hours and digests go by the database's clock, like what is due, unless there is a `clock`.
+    claimed by one; what is due to one address is claimed whole, also beyond the limit. Quiet hours and digests go by
+    the database's clock, like what is due, unless there is a `clock`.
 
     A message that fails concerns nobody else; a channel that cannot work is paused, and the other channels are served.
 
@@ -185,7 +186,10 @@ def _load(
             "lease": lease,
             "begun": not outlet.copies_show,
         }
-        claims = outbox.claim(connection, **how) or outbox.claim_digests(connection, **how)
+        claims = outbox.claim(connection, **how)
+        del how["limit"]
+        claims += outbox.claim_beside(connection, claims, **how)
+        claims = claims or outbox.claim_digests(connection, limit=size, **how)
         until = time.monotonic() + lease.total_seconds() / 2
         rows = report_notices.notices(connection, [claim.id for claim in claims])
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
@@ -194,8 +198,8 @@ def _load(
         pairs, settled = _opened(rows, by_id, keys, now=now, copies_show=outlet.copies_show)
         sifted = pace.sift(connection, pairs, by_id, keyring=keyring, rate=rate, now=now)
         return _Load(
-            claims=by_id,
-            parcels=_parcels(sifted.now, by_id),
+            claims=sifted.claims,
+            parcels=_parcels(sifted.now, sifted.claims),
             settled=settled + sifted.later,
             address_keys=sifted.address_keys,
             until=until,

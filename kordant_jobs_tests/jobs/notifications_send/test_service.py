@@ -99,8 +99,19 @@ def test_batches_drain_the_outbox_and_progress_says_so(db: Engine, keyring: Keyr
 
 
 def test_the_limit_is_kept(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
-    alerted(db, keyring, 5)
+    add_breach(db)
+    for number in range(5):
+        person = subscribe(db, keyring, f"p{number}@watched.example", contact=f"p{number}@mail.example")
+        (item_id,) = person.items.values()
+        add_alert(db, person.subscription_id, item_id, "Adobe")
     assert send(db, keyring, MaildirTransport(tmp_path / "m"), limit=3, batch=2).claimed == 3
+
+
+def test_what_is_due_to_one_person_is_sent_whole_though_the_limit_lies_in_it(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    alerted(db, keyring, 5)
+    assert send(db, keyring, MaildirTransport(tmp_path / "m"), limit=3, batch=2).claimed == 5
 
 
 def _update(table: sa.Table, **values: Any) -> Any:
