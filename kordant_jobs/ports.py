@@ -12,6 +12,7 @@ from uuid import UUID
 from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.domain.notifications.causes import Cause
 
 
 class BreachCatalogue(Protocol):
@@ -183,8 +184,10 @@ class DeliveryOutcome(StrEnum):
     """It was handed over and no answer came: it may have been taken. Sending it again may make a second copy."""
     NO_SUCH_ADDRESS = "no_such_address"
     """The address does not exist or takes nothing; writing again would harm our standing (5.1.1, a dead token)."""
+    MISMATCH = "mismatch"
+    """The address does not fit our key, topic or project: it is dead, or our set-up is wrong."""
     REFUSED = "refused"
-    """Refused for a reason that an operator has to look at (policy, size, an answer that says no more)."""
+    """Refused for a reason that an operator has to check (policy, size, an answer that says no more)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +199,7 @@ class Delivery:
     mail_id: UUID
     outcome: DeliveryOutcome
     code: str | None = None
+    cause: Cause = Cause.UNKNOWN
     retry_after_s: float | None = None
     provider_id: str | None = None
     gone_at: datetime | None = None
@@ -210,12 +214,15 @@ class Transport(Protocol[M_contra]):
     def deliver(self, messages: Iterable[M_contra], /) -> Generator[Delivery, None, None]:
         """Deliver messages; gives each one's outcome as it becomes known. Mails go one after another, in order.
 
-        To stop, end `messages`: what was taken from them by then is still delivered and told. A generator that is
-        closed early has sent what it gave; of what it had taken and not given, nothing is known.
+        A message that cannot be handed over has an outcome of its own and stops no other. To stop, end `messages`:
+        what was taken from them by then is still delivered and reported. A generator that is closed early has sent
+        what it gave; of what it had taken and not given, nothing is known.
 
         Raises:
-            SourceUnavailable: the transport itself failed (not reached, our key refused). Messages whose outcome was
-                not given were not taken over, or, at most for the ones in hand, it is not known.
+            SourceUnavailable: the transport itself failed (not reached).
+            SettingsError: our key, account or address of it is wrong: nothing goes out until an operator acts.
+                In both cases messages whose outcome was not given were not accepted, or, at most for the ones in hand,
+                it is not known.
         """
         ...
 

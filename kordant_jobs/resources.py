@@ -10,8 +10,7 @@ import dagster as dg
 from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus, open_corpus
 from kordant_jobs.adapters.dumps import DumpLimits
-from kordant_jobs.adapters.mail import open_transport
-from kordant_jobs.adapters.messengers import Messengers, open_messengers
+from kordant_jobs.adapters.messengers import Messengers, open_mail, open_messengers
 from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
@@ -82,7 +81,7 @@ def breach_feed(_: dg.InitResourceContext) -> BreachFeed:
 @dg.resource(description="Takes mails over: the SMTP server of KORDANT_SMTP_URL, else a maildir.")
 def mail(_: dg.InitResourceContext) -> MailTransport:
     """The mail transport of the settings."""
-    return open_transport(load_settings())
+    return open_mail(load_settings())
 
 
 @dg.resource(description="Take push and text messages over, where there are keys: FCM, APNs, Web Push, Twilio.")

@@ -6,12 +6,15 @@ No connection is opened here and no file is made but the state folder.
 from __future__ import annotations
 
 import os
+import re
 import sys
+from email.utils import parseaddr
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kordant_jobs.bootstrap.state import state_dir
@@ -52,10 +55,12 @@ class Settings(BaseSettings):
     )
     mail_from: str = Field("Kordant <alerts@kordant.example>", description="The sender of alerts.")
     mail_per_person_hour: int | None = Field(
-        60, ge=1, description="Messages to one subscriber in an hour; what is more waits and goes out as one."
+        6, ge=1, description="Messages to one address of a subscriber in an hour; what is more goes out as one."
     )
     mail_domain_per_s: float | None = Field(
-        None, gt=0, description="Mails a second to the servers of one domain; unset: as fast as they take them."
+        None,
+        gt=0,
+        description="Mails a second to the servers of one domain, and as many at once; unset: as fast as they go.",
     )
     dkim_key_path: Path | None = Field(None, description="RSA key in PEM that mails are signed with; unset: unsigned.")
     dkim_selector: str = Field("kordant", description="Where its public half is: <selector>._domainkey.<domain>.")
@@ -144,6 +149,56 @@ class Settings(BaseSettings):
     )
     prune_every_s: float = Field(600.0, gt=0, description="Seconds between two times that the daemon deletes the rest.")
 
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str | None) -> str | None:
+        """https, or http on this machine: mails carry it, and the links in them open reports."""
+        if value is None:
+            return None
+        parts = urlsplit(value)  # a ValueError is said as what is wrong
+        on_this_machine = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+        is_secure = parts.scheme == "https" or (parts.scheme == "http" and on_this_machine)
+        if not is_secure or not parts.hostname or parts.query or parts.fragment or parts.username or parts.port == 0:
+            raise ValueError("it should be https:// and a host, perhaps with a path")
+        if not (on_this_machine or "." in parts.hostname):
+            raise ValueError("its host should be one that the world reaches, with a dot in it")
+        return value
+
+    @field_validator("mail_from")
+    @classmethod
+    def _check_mail_from(cls, value: str) -> str:
+        if not _is_address(parseaddr(value)[1]) or not value.isprintable():
+            raise ValueError("it should be a name, then an e-mail address in angle brackets")
+        return value
+
+    @field_validator("unsubscribe_mailto")
+    @classmethod
+    def _check_unsubscribe_mailto(cls, value: str | None) -> str | None:
+        if value is not None and not _is_address(value):
+            raise ValueError("it should be one e-mail address, without mailto:")
+        return value
+
+    @field_validator("vapid_contact")
+    @classmethod
+    def _check_vapid_contact(cls, value: str) -> str:
+        if not (value.startswith("https://") or (value.startswith("mailto:") and _is_address(value[7:]))):
+            raise ValueError("it should be mailto: with an address, or an https:// address (RFC 8292)")
+        return value
+
+    @field_validator("twilio_sender")
+    @classmethod
+    def _check_twilio_sender(cls, value: str) -> str:
+        if value and not re.fullmatch(r"\+[1-9]\d{6,14}|MG[0-9a-zA-Z]{1,64}|[A-Za-z0-9 ]{1,11}", value):
+            raise ValueError("it should be a number in E.164, a messaging service (MG…), or up to 11 letters")
+        return value
+
+    @field_validator("dkim_selector")
+    @classmethod
+    def _check_dkim_selector(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", value):
+            raise ValueError("it should be a label of a domain: letters, digits and hyphens")
+        return value
+
     @cached_property
     def state_dir(self) -> Path:
         """The folder of this checkout's state (see `bootstrap.state`)."""
@@ -180,6 +235,11 @@ class Settings(BaseSettings):
         return self.master_key_path or self.state_dir / "master.key"
 
 
+def _is_address(text: str) -> bool:
+    """Whether a text has the form of one e-mail address. Its domain is not asked for."""
+    return re.fullmatch(r"[^\s@<>,;:]{1,64}@[^\s@<>,;:.]+(\.[^\s@<>,;:.]+)+", text) is not None
+
+
 def load_settings() -> Settings:
     """Read the environment; as long as it stays the same, the same settings.
 
@@ -202,6 +262,5 @@ def _read(_: tuple[tuple[str, str], ...]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "KORDANT_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(
-            f"{name} is wrong: {first['msg']}. See `kordant-jobs settings` for what it takes."
-        ) from None
+        problem = first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{name} is wrong: {problem}. See `kordant-jobs settings` for what it takes.") from None

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import httpx
 
-from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 
 IN_FLIGHT = 8
@@ -34,6 +34,8 @@ class Act(StrEnum):
     """Later, the same message."""
     GONE = "gone"
     """Never this address again."""
+    MISMATCH = "mismatch"
+    """The address does not fit our key, topic or project: never again, unless it is our set-up that is wrong."""
     OPERATOR = "operator"
     """This message is refused for a reason that a person has to look at."""
     DOWN = "down"
@@ -43,6 +45,7 @@ class Act(StrEnum):
 OUTCOMES = {
     Act.RETRY: DeliveryOutcome.DEFERRED,
     Act.GONE: DeliveryOutcome.NO_SUCH_ADDRESS,
+    Act.MISMATCH: DeliveryOutcome.MISMATCH,
     Act.OPERATOR: DeliveryOutcome.REFUSED,
 }
 
@@ -76,12 +79,12 @@ class ErrorTable:
         """The outcome that an answer stands for.
 
         Raises:
-            SourceUnavailable: the answer concerns all messages.
+            SettingsError: the answer concerns all messages.
         """
         act = self.act(code, status)
         said = f"{self.service} {status} {code}".strip()
         if act is Act.DOWN:
-            raise SourceUnavailable(
+            raise SettingsError(
                 f"{self.service} refuses our key or settings ({said}). Correct them: `kordant-jobs settings` names "
                 "them; messages stay queued."
             )
@@ -91,11 +94,11 @@ class ErrorTable:
 def retry_after_s(response: httpx.Response) -> float | None:
     """The seconds that Retry-After asks for, as a number or as a date (RFC 9110 §10.2.3)."""
     value = response.headers.get("retry-after", "").strip()
-    if value.isdigit():
-        return float(value)
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()) if value else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -109,7 +112,27 @@ def unreachable(service: str) -> SourceUnavailable:
     return SourceUnavailable(f"{service} cannot be reached. Check the network of this machine; messages stay queued.")
 
 
-M = TypeVar("M")
+class HasId(Protocol):
+    """A message, as far as it matters here."""
+
+    @property
+    def id(self) -> UUID:
+        """What its outcome is reported under."""
+        ...
+
+
+M = TypeVar("M", bound=HasId)
+
+
+def _guarded(send: Callable[[httpx.Client, M], Delivery], client: httpx.Client, message: M) -> Delivery:
+    try:
+        return send(client, message)
+    except (SourceUnavailable, SettingsError):
+        raise
+    except Exception as error:  # noqa: BLE001 - an address from outside can break any library in a way of its own
+        return Delivery(
+            mail_id=message.id, outcome=DeliveryOutcome.REFUSED, code=f"it cannot be sent ({type(error).__name__})"
+        )
 
 
 def deliver_each(
@@ -122,12 +145,14 @@ def deliver_each(
     """`send` each, some at once; give the outcomes in the messages' order. Each thread has a client of its own: two
     threads on one HTTP/2 connection of httpx can send their streams in the wrong order, at which the service ends it.
 
+    Any other exception of `send` is its message's own: the message is refused, and the others go on.
+
     Raises:
-        SourceUnavailable: `send` raised it. No further message was begun, and what the others under way came to was
-            given before.
+        SourceUnavailable, SettingsError: `send` raised it. No further message was begun, and what the others under way
+            came to was given before.
     """
     waiting = iter(messages)
-    failed: SourceUnavailable | None = None
+    failed: SourceUnavailable | SettingsError | None = None
     own = threading.local()
     clients = ExitStack()
 
@@ -138,13 +163,13 @@ def deliver_each(
         under_way: deque[Future[Delivery]] = deque()
         while True:
             if failed is None:
-                free = in_flight - len(under_way)
-                under_way.extend(pool.submit(lambda one: send(own.client, one), one) for one in islice(waiting, free))
+                for message in islice(waiting, in_flight - len(under_way)):
+                    under_way.append(pool.submit(lambda one: _guarded(send, own.client, one), message))
             if not under_way:
                 break
             try:
                 yield under_way.popleft().result()
-            except SourceUnavailable as error:
+            except (SourceUnavailable, SettingsError) as error:
                 failed = error
     if failed is not None:
         raise failed

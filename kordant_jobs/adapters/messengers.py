@@ -1,16 +1,22 @@
-"""Which channels are open, by the settings: a channel without keys is off."""
+"""Which channels are on, by the settings: one without keys is off, one whose keys cannot work is broken.
+
+`check` says all that is wrong, for `up` to refuse; a run that meets a broken channel pauses it, and serves the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parseaddr
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
+from kordant_jobs.adapters.mail import open_transport as open_mail_transport
 from kordant_jobs.adapters.mail.dkim import DkimSigner, read_signer
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.ports import PushTransport, TextTransport
+from kordant_jobs.ports import Delivery, MailTransport, PushTransport, TextTransport
 from kordant_jobs.settings import Settings
 
 NEEDED = {
@@ -23,8 +29,21 @@ NEEDED = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A channel whose settings cannot work: it says so as soon as a message is to be sent."""
+
+    error: SettingsError
+
+    def deliver(self, messages: Iterable[Any], /) -> Generator[Delivery, None, None]:
+        """See `Transport.deliver`."""
+        yield from ()
+        for _ in messages:
+            raise self.error
+
+
+@dataclass(frozen=True, kw_only=True)
 class Messengers:
-    """Whoever takes push and text messages, for the channels that are on."""
+    """The transports of push and text messages, for the channels that are on."""
 
     push: Mapping[Channel, PushTransport] = field(default_factory=dict)
     text: TextTransport | None = None
@@ -48,25 +67,57 @@ def channels_on(settings: Settings) -> list[Channel]:
 
 
 def open_messengers(settings: Settings) -> Messengers:
-    """Read the keys of the channels that are on. Nothing is connected yet.
+    """The channels that are on, with their keys; one whose keys cannot work is broken. Nothing is connected yet."""
+    on = channels_on(settings)
+    push = {channel: _opened(partial(opener, settings)) for channel, opener in _PUSH.items() if channel in on}
+    return Messengers(push=push, text=_opened(lambda: _text(settings)) if Channel.SMS in on else None)
+
+
+def check(settings: Settings) -> None:
+    """Nothing when every setting of mails, push and text messages can work, as far as that shows without a connection.
 
     Raises:
-        SettingsError: a key is not readable, or something beside it is missing.
+        SettingsError: one cannot, or several: a line each.
     """
-    push: dict[Channel, PushTransport] = {}
-    if settings.fcm_service_account:
-        from kordant_jobs.adapters.push.fcm import FcmTransport, read_service_account
+    on = channels_on(settings)
+    openers: list[Callable[[], object]] = [lambda: open_mail_transport(settings), lambda: open_signer(settings)]
+    openers += [partial(opener, settings) for channel, opener in _PUSH.items() if channel in on]
+    if Channel.SMS in on:
+        openers.append(lambda: _text(settings))
+    problems = []
+    for opener in openers:
+        try:
+            opener()
+        except SettingsError as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError("\n".join(problems))
 
-        push[Channel.FCM] = FcmTransport(read_service_account(settings.fcm_service_account))
-    if settings.apns_key_path:
-        push[Channel.APNS] = _apns(settings)
-    if settings.vapid_key_path:
-        from kordant_jobs.adapters.push.web_push import WebPushTransport
 
-        key = _read(settings.vapid_key_path, "KORDANT_VAPID_KEY_PATH")
-        services = [host.strip() for host in settings.web_push_services.split(",") if host.strip()]
-        push[Channel.WEB_PUSH] = WebPushTransport(key, contact=settings.vapid_contact, services=services)
-    return Messengers(push=push, text=_text(settings))
+T = TypeVar("T")
+
+
+def _opened(opener: Callable[[], T]) -> T | Broken:
+    try:
+        return opener()
+    except SettingsError as error:
+        return Broken(error=error)
+
+
+def _fcm(settings: Settings) -> PushTransport:
+    from kordant_jobs.adapters.push.fcm import FcmTransport, read_service_account
+
+    assert settings.fcm_service_account is not None  # noqa: S101 - asked by the caller
+    return FcmTransport(read_service_account(settings.fcm_service_account))
+
+
+def _web_push(settings: Settings) -> PushTransport:
+    from kordant_jobs.adapters.push.web_push import WebPushTransport
+
+    assert settings.vapid_key_path is not None  # noqa: S101 - asked by the caller
+    key = _read(settings.vapid_key_path, "KORDANT_VAPID_KEY_PATH")
+    services = [host.strip() for host in settings.web_push_services.split(",") if host.strip()]
+    return WebPushTransport(key, contact=settings.vapid_contact, services=services)
 
 
 def _apns(settings: Settings) -> PushTransport:
@@ -87,11 +138,17 @@ def _apns(settings: Settings) -> PushTransport:
     return ApnsTransport(key, base_url=SANDBOX_URL if settings.apns_sandbox else BASE_URL)
 
 
-def _text(settings: Settings) -> TextTransport | None:
-    if not settings.twilio_account_sid:
-        return None
+_PUSH: Mapping[Channel, Callable[[Settings], PushTransport]] = {
+    Channel.FCM: _fcm,
+    Channel.APNS: _apns,
+    Channel.WEB_PUSH: _web_push,
+}
+
+
+def _text(settings: Settings) -> TextTransport:
     from kordant_jobs.adapters.sms.twilio import TwilioAccount, TwilioTransport
 
+    assert settings.twilio_account_sid is not None  # noqa: S101 - asked by the caller
     if settings.twilio_auth_token is None or not settings.twilio_sender:
         raise SettingsError(
             "Twilio needs KORDANT_TWILIO_AUTH_TOKEN and KORDANT_TWILIO_SENDER beside KORDANT_TWILIO_ACCOUNT_SID. Set "
@@ -104,6 +161,11 @@ def _text(settings: Settings) -> TextTransport | None:
     )
     back = f"{settings.public_url.rstrip('/')}/callbacks/twilio" if settings.public_url else None
     return TwilioTransport(account, callback_url=back)
+
+
+def open_mail(settings: Settings) -> MailTransport:
+    """The mail transport of the settings; broken where they cannot work."""
+    return _opened(lambda: open_mail_transport(settings))
 
 
 def open_signer(settings: Settings) -> DkimSigner | None:

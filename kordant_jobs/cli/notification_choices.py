@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.cli.notifications import AsJson, ChannelName, Limit, notifications_app, one_of, uuid_of
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
 from kordant_jobs.errors import SettingsError
@@ -59,7 +60,12 @@ def suppress(
     from kordant_jobs.store.notifications import choices as notification_choices
 
     with open_session() as session, session.db.begin() as connection:
-        key = notification_choices.address_key(session.keyring, one_of(Channel, channel, "--channel"), _typed(address))
+        way, typed = one_of(Channel, channel, "--channel"), _typed(address)
+        try:
+            check_address(way, typed)
+        except BadAddress as error:
+            raise SettingsError(f"this is no {way} address: {error}.") from None
+        key = notification_choices.address_key(session.keyring, way, typed)
         new = bool(notification_choices.suppress(connection, [key], reason=reason, by=_by()))
     print_json({"suppressed": True, "new": new}) if as_json else out.print("suppressed" if new else "it was already")
 
@@ -182,7 +188,10 @@ def addresses(
             if channel is None:
                 raise SettingsError("--add needs --channel: email, fcm, apns, web_push or sms.")
             way = one_of(Channel, channel, "--channel")
-            notification_choices.add_address(connection, session.keyring, subscriber_id, way, _typed(add))
+            try:
+                notification_choices.add_address(connection, session.keyring, subscriber_id, way, _typed(add))
+            except BadAddress as error:
+                raise SettingsError(f"this is no {way} address: {error}.") from None
         if remove:
             gone = [(uuid_of(remove, "address"), None)]
             if not notification_choices.remove_addresses(connection, gone, "removed by an operator"):

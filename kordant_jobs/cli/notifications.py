@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 from uuid import UUID
 
 import typer
@@ -17,6 +17,9 @@ import typer
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
 from kordant_jobs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from kordant_jobs.store.notifications.pauses import Pause
 
 notifications_app = typer.Typer(help="Notifications: what waits, went out and did not.", no_args_is_help=True)
 
@@ -135,18 +138,47 @@ def give_up(
 
 @notifications_app.command()
 def channels(as_json: AsJson = False) -> None:
-    """Which channels are on, and which setting turns on the others."""
+    """Which channels are on, which setting turns on the others, and which are paused since they cannot work."""
     from kordant_jobs.adapters.messengers import NEEDED, channels_on
-    from kordant_jobs.settings import load_settings
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.notifications import pauses
 
-    on = channels_on(load_settings())
-    rows = [{"channel": one, "on": one in on, "setting": NEEDED.get(one)} for one in Channel]
+    with open_session() as session, session.db.connect() as connection:
+        on = channels_on(session.settings)
+        found = pauses.pauses(connection)
     if as_json:
-        print_json(rows)
-    else:
-        print_table(
-            ["channel", "on", "setting"], [(r["channel"], "yes" if r["on"] else "no", r["setting"]) for r in rows]
+        print_json(
+            [
+                {
+                    "channel": one,
+                    "on": one in on,
+                    "setting": NEEDED.get(one),
+                    "pause": asdict(found[one]) if one in found else None,
+                }
+                for one in Channel
+            ]
         )
+        return
+    rows = [(one, "yes" if one in on else "no", NEEDED.get(one), _pause_words(found.get(one))) for one in Channel]
+    print_table(["channel", "on", "setting", "paused"], rows)
+
+
+def _pause_words(pause: Pause | None) -> str:
+    if pause is None:
+        return ""
+    until = "is tried again" if pause.is_over else f"until {pause.paused_until:%m-%d %H:%M} UTC"
+    return f"{until}: {pause.reason}"
+
+
+@notifications_app.command()
+def resume(channel: Annotated[str, typer.Argument(help="email, fcm, apns, web_push or sms.")]) -> None:
+    """End the pause of a channel, once its set-up is corrected; else it is tried again by itself, at most hourly."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.notifications import pauses
+
+    with open_session() as session, session.db.begin() as connection:
+        was = pauses.resume(connection, one_of(Channel, channel, "channel"))
+    out.print("it goes on" if was else "it was not paused")
 
 
 @notifications_app.command()
@@ -175,19 +207,19 @@ def bounce() -> None:
     from email.utils import parseaddr
 
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.jobs.notifications_send import receipts
+    from kordant_jobs.jobs.notifications_send import bounces, receipts
 
-    content = sys.stdin.buffer.read()
+    content = sys.stdin.buffer.read(bounces.BOUNCE_MAX_BYTES)
     with open_session() as session:
         domain = parseaddr(session.settings.mail_from)[1].rpartition("@")[2]
         try:
-            receipt = receipts.read_bounce(content, domain=domain)
-        except receipts.NoReceipt:
+            receipt = bounces.read_bounce(content, domain=domain)
+        except bounces.NoReceipt:
             err.print("this is no bounce of a mail of ours")
             raise SystemExit(1) from None
         with session.db.begin() as connection:
             told = receipts.take(connection, session.keyring, receipt) if receipt else 0
-    out.print(f"{told} notifications")
+    out.print("1 notification" if told == 1 else f"{told} notifications")
 
 
 @notifications_app.command()

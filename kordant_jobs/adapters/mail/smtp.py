@@ -24,6 +24,9 @@ TIMEOUT_S = 60
 _LINE_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
 """A dot at a line's start is doubled (RFC 5321 §4.5.2)."""
 
+_AUTH_WANTED = frozenset({530, 534, 535, 538})
+"""RFC 4954 §6: they speak of our log-in, whatever the mail."""
+
 _LOST = (smtplib.SMTPServerDisconnected, OSError)
 
 
@@ -56,8 +59,9 @@ def parse_smtp_url(url: str) -> SmtpServer:
         SettingsError: it is no such URL. The text never repeats it, since it may hold a password.
     """
     problem = SettingsError(
-        "KORDANT_SMTP_URL is no SMTP URL. Write smtp://user:password@host:587 or smtps://user:password@host:465; "
-        "characters of the password that are not letters or digits as %XX."
+        "KORDANT_SMTP_URL is no SMTP URL. Write smtp://mail.example:587 or smtps://mail.example:465; a user and "
+        "password go before the host, as user:password and an at sign. Write characters of the password that are not "
+        "letters or digits as %XX."
     )
     try:
         parts = urlsplit(url)
@@ -86,8 +90,9 @@ class SmtpTransport:
 
     Where the server allows it (PIPELINING, RFC 2920), a mail goes out in one write with the announcement of the next
     one: one round trip a mail, during which the mail after that is composed. A connection lost in the middle of a
-    batch is made anew for the mails that follow. If it was lost after the last dot of a mail, that mail may have been
-    taken: that is uncertain, and its Message-ID tells the copies apart.
+    batch is opened again for the mails that follow; a mail at whose announcement it is lost twice waits, and stops no
+    other. If it was lost after the last dot of a mail, that mail may have been accepted: that is uncertain, and its
+    Message-ID tells the copies apart.
     """
 
     def __init__(self, server: SmtpServer, *, sender: str, context: ssl.SSLContext | None = None) -> None:
@@ -95,7 +100,7 @@ class SmtpTransport:
         self._sender = parseaddr(sender)[1]
         self._context = context
         if "@" not in self._sender:
-            raise SettingsError("KORDANT_MAIL_FROM is no sender. Write Kordant <alerts@example.com>.")
+            raise SettingsError("KORDANT_MAIL_FROM is no sender. Write a name, then the address in angle brackets.")
 
     def deliver(self, mails: Iterable[OutgoingMail]) -> Generator[Delivery, None, None]:
         """See `MailTransport.deliver`. Mails are taken from `mails` up to two ahead of the one that is sent."""
@@ -105,7 +110,7 @@ class SmtpTransport:
         if following is None:
             return
         talk = self._connect()
-        losses = 0
+        losses = _Losses()
         try:
             while accepted or following:
                 if following and (why := talk.why_not(following)):
@@ -126,15 +131,14 @@ class SmtpTransport:
                     talk.close()
                     if sent and reply is None:
                         yield Delivery(mail_id=sent.id, outcome=DeliveryOutcome.UNCERTAIN, code="connection lost")
-                    losses += 1
-                    if losses > MOST_LOSSES and following:
-                        raise SourceUnavailable(
-                            "the SMTP server ends every connection. Look into its log; mails stay queued."
-                        ) from None
+                    elif following and losses.are_many():
+                        yield Delivery(mail_id=following.id, outcome=DeliveryOutcome.DEFERRED, code="smtp 421")
+                        following = ahead.take()
                     if following:
+                        losses.check()
                         talk = self._connect()
                     continue
-                losses = 0
+                losses = _Losses()
                 if following and refusal:
                     yield _delivery(following, refusal)
                 else:
@@ -161,10 +165,10 @@ class SmtpTransport:
             if server.user:
                 client.login(server.user, server.password or "")
         except smtplib.SMTPAuthenticationError:
-            raise SourceUnavailable(
+            raise SettingsError(
                 "the SMTP server refused our user and password. Correct KORDANT_SMTP_URL; mails stay queued."
             ) from None
-        except (smtplib.SMTPException, OSError) as error:
+        except (smtplib.SMTPException, OSError, UnicodeError) as error:
             raise SourceUnavailable(
                 f"the SMTP server cannot be used ({type(error).__name__}). Check the host, the port and the kind of "
                 "encryption in KORDANT_SMTP_URL; mails stay queued."
@@ -172,8 +176,38 @@ class SmtpTransport:
         return _Talk(client, self._sender)
 
 
-MOST_LOSSES = 1
-"""Connections lost one after the other before a batch is given up: a server may end one after so many mails."""
+TRIES_MOST = 2
+"""Connections that may be lost over the announcement of one mail: the first may have ended for another reason (a server
+may end one after so many mails). Then the mail waits, and the batch goes on without it."""
+
+LOST_IN_A_ROW = 5
+"""Mails one after the other that no connection survived: then it is the server."""
+
+
+@dataclass
+class _Losses:
+    """Connections lost since the last answer to a mail."""
+
+    of_this_mail: int = 0
+    mails: int = 0
+
+    def are_many(self) -> bool:
+        """Count one more over the announcement of a mail; whether the batch goes on without that mail."""
+        self.of_this_mail += 1
+        if self.of_this_mail < TRIES_MOST:
+            return False
+        self.of_this_mail = 0
+        self.mails += 1
+        return True
+
+    def check(self) -> None:
+        """Raise when it is the server, and no mail.
+
+        Raises:
+            SourceUnavailable: no connection survived the last mails.
+        """
+        if self.mails >= LOST_IN_A_ROW:
+            raise SourceUnavailable("the SMTP server ends every connection. Check its log; mails stay queued.")
 
 
 class _Ahead:
@@ -242,6 +276,11 @@ class _Talk:
         self._in_data = code == 354
         if code == 421:
             raise smtplib.SMTPServerDisconnected("421")
+        if code in _AUTH_WANTED:
+            raise SettingsError(
+                f"the SMTP server wants a user and password or encryption first (smtp {code}). Correct "
+                "KORDANT_SMTP_URL; mails stay queued."
+            )
         return code, text
 
     def refusal(self) -> tuple[int, bytes] | None:
@@ -275,5 +314,5 @@ class _Talk:
 
 
 def _delivery(mail: OutgoingMail, reply: tuple[int, bytes]) -> Delivery:
-    outcome, code = outcome_of(*reply)
-    return Delivery(mail_id=mail.id, outcome=outcome, code=code)
+    outcome, code, cause = outcome_of(*reply)
+    return Delivery(mail_id=mail.id, outcome=outcome, code=code, cause=cause)

@@ -13,7 +13,7 @@ FCM = ErrorTable(
     service="fcm",
     codes={
         "UNREGISTERED": Act.GONE,
-        "SENDER_ID_MISMATCH": Act.GONE,  # the token belongs to another sender: it never takes ours
+        "SENDER_ID_MISMATCH": Act.MISMATCH,  # the token is of another project than our key
         "INVALID_ARGUMENT": Act.OPERATOR,  # a bad token or a bad message: it does not say which, so no token is dropped
         "QUOTA_EXCEEDED": Act.RETRY,
         "UNAVAILABLE": Act.RETRY,
@@ -30,8 +30,8 @@ FCM_QUOTA_WAIT_S = 60.0
 APNS = ErrorTable(
     service="apns",
     codes={
-        "BadDeviceToken": Act.GONE,
-        "DeviceTokenNotForTopic": Act.GONE,
+        "BadDeviceToken": Act.MISMATCH,  # also every token of the sandbox, sent to production, and the other way
+        "DeviceTokenNotForTopic": Act.MISMATCH,
         "Unregistered": Act.GONE,
         "ExpiredToken": Act.GONE,
         "ExpiredProviderToken": Act.DOWN,  # once it is made anew and still refused, our clock is wrong
@@ -41,6 +41,7 @@ APNS = ErrorTable(
         "BadCertificateEnvironment": Act.DOWN,
         "Forbidden": Act.DOWN,
         "BadTopic": Act.DOWN,
+        "BadEnvironmentKeyInToken": Act.DOWN,
         "MissingTopic": Act.DOWN,
         "TopicDisallowed": Act.DOWN,
         "TooManyProviderTokenUpdates": Act.RETRY,

@@ -16,7 +16,7 @@ from google.oauth2 import service_account
 
 from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain, unreachable
 from kordant_jobs.adapters.push.errors import FCM, FCM_QUOTA_WAIT_S
-from kordant_jobs.errors import SettingsError, SourceUnavailable
+from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
@@ -86,7 +86,7 @@ class FcmTransport:
                 try:
                     self._credentials.refresh(_GoogleRequest(client))
                 except GoogleAuthError as error:
-                    raise SourceUnavailable(
+                    raise SettingsError(
                         f"Google gave no token for FCM ({type(error).__name__}). Check the key file that "
                         "KORDANT_FCM_SERVICE_ACCOUNT names and the clock of this machine; messages stay queued."
                     ) from None

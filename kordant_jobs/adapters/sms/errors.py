@@ -19,6 +19,8 @@ TWILIO = ErrorTable(
         "21408": Act.OPERATOR,  # the region is not enabled for our account
         "21606": Act.OPERATOR,  # our number sends no texts
         "21608": Act.OPERATOR,  # a trial account, and a number that was not verified
+        "21217": Act.GONE,  # no valid number
+        "21421": Act.GONE,  # no valid number
         "21610": Act.GONE,  # the recipient answered STOP
         "21612": Act.OPERATOR,  # no route from our number to this one
         "21614": Act.GONE,  # no mobile number

@@ -36,6 +36,8 @@ class Held(StrEnum):
     WEEKLY = "weekly"
     MANY = "many"
     """More came within an hour than one person should get singly."""
+    TOGETHER = "together"
+    """It goes out at once, in one message with others: of the same breach, or beyond the cap."""
 
 
 DEFAULT_MODE: dict[Channel, Mode] = dict.fromkeys(Channel, Mode.AT_ONCE)

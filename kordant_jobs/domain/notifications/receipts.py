@@ -1,4 +1,4 @@
-"""What the other side tells of a message after it took it: receipts, and what may follow which. Pure."""
+"""What a provider reports about a message after it accepted it: receipts, and what may follow which. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
+from kordant_jobs.domain.notifications.alerts import OutboxStatus
+from kordant_jobs.domain.notifications.causes import Cause
+
 
 class ReceiptState(StrEnum):
-    """How far a message came, by the other side's word."""
+    """How far a message came, by the provider's word."""
 
     ACCEPTED = "accepted"
     SENT = "sent"
@@ -22,11 +25,12 @@ RANK = {
     ReceiptState.ACCEPTED: 0,
     ReceiptState.SENT: 1,
     ReceiptState.DELIVERED: 2,
-    ReceiptState.UNDELIVERED: 2,
-    ReceiptState.FAILED: 2,
     ReceiptState.READ: 3,
+    ReceiptState.UNDELIVERED: 4,
+    ReceiptState.FAILED: 4,
 }
-"""Receipts arrive in any order: one counts only when it ranks above what was told before."""
+"""Receipts arrive in any order: one counts when it ranks above what was known. Bad news ranks highest, since many
+servers accept a mail first ("delivered") and bounce it a minute later."""
 
 ARRIVED = frozenset({ReceiptState.DELIVERED, ReceiptState.READ})
 LOST = frozenset({ReceiptState.UNDELIVERED, ReceiptState.FAILED})
@@ -42,19 +46,24 @@ class Remedy(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """One word about the message `message_id`. `code` is what the other side gave as the cause, never its text."""
+    """One report about the message `message_id`. `code` is what the provider gave as the cause, never its text."""
 
     message_id: UUID
     state: ReceiptState
     code: str = ""
     remedy: Remedy = Remedy.OPERATOR
+    cause: Cause = Cause.UNKNOWN
     provider_id: str | None = None
 
 
-def moves_on(before: ReceiptState | None, after: ReceiptState) -> bool:
-    """Whether a receipt says more than what was told before.
+def is_news(before: ReceiptState | None, status: OutboxStatus, receipt: Receipt) -> bool:
+    """Whether a receipt says more than was known. One that suppresses counts until the notification is suppressed: a
+    hard bounce after a soft one, a complaint after *read*.
 
-    >>> moves_on(ReceiptState.SENT, ReceiptState.DELIVERED), moves_on(ReceiptState.DELIVERED, ReceiptState.SENT)
-    (True, False)
+    >>> sent = Receipt(message_id=UUID(int=1), state=ReceiptState.SENT)
+    >>> [is_news(before, OutboxStatus.SENT, sent) for before in (ReceiptState.ACCEPTED, ReceiptState.DELIVERED)]
+    [True, False]
     """
-    return before is None or RANK[after] > RANK[before]
+    if receipt.remedy is Remedy.SUPPRESS:
+        return status is not OutboxStatus.SUPPRESSED
+    return before is None or RANK[receipt.state] > RANK[before]

@@ -10,7 +10,7 @@ from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.letter import kind_word, one_line, severity_word
+from kordant_jobs.jobs.notifications_send.letter import kind_word, one_line, severity_word, subject_of
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.wording import Wording, wording
 
@@ -85,7 +85,9 @@ def write_digest(parcel: Parcel) -> Digest:
 
 
 def _subject(words: Wording, parcel: Parcel, count: int) -> str:
-    """Counts only: the names of breaches stay inside."""
+    """Counts only, unless all is about one breach: the names of several stay inside."""
+    if len({row.breach_name for row in parcel.alerts}) == 1:
+        return subject_of(words, parcel.alerts[0])
     match parcel.first.held_for:
         case Held.DAILY:
             return words.count("Your day at Kordant: %(number)s alert", "Your day at Kordant: %(number)s alerts", count)

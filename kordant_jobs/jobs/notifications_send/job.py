@@ -6,10 +6,11 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.messengers import NEEDED, Messengers, open_signer
+from kordant_jobs.adapters.messengers import NEEDED, Broken, Messengers, open_signer
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.engine import Report, Summary, one_op_job
+from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.outlets import all_outlets, sender_of
 from kordant_jobs.jobs.notifications_send.rules import Rate
@@ -31,10 +32,15 @@ def send(
     if messengers.off:
         off = ", ".join(f"{channel} ({NEEDED[channel]})" for channel in messengers.off)
         report.info(f"off for want of a key: {off}")
+    signer = None
+    try:
+        signer = open_signer(settings)
+    except SettingsError as error:
+        mail = Broken(error=error)  # unsigned mails would harm our standing: e-mail is paused, the others go out
     sent = service.send_due(
         db=db,
         keyring=keyring,
-        outlets=all_outlets(mail, sender_of(settings, keyring, open_signer(settings)), messengers),
+        outlets=all_outlets(mail, sender_of(settings, keyring, signer), messengers),
         rate=Rate(person_per_hour=settings.mail_per_person_hour, domain_per_s=settings.mail_domain_per_s),
         limit=payload.limit,
         batch=payload.batch,
@@ -42,8 +48,10 @@ def send(
     )
     lost = sent.failed + sent.dead
     if lost:
-        report.warn(f"{lost} notifications were not taken: `kordant-jobs notifications list` says why.")
-    return Summary(asdict(sent), items_failed=lost)
+        report.warn(f"{lost} notifications were not accepted: `kordant-jobs notifications list` says why.")
+    for channel in sent.paused:
+        report.warn(f"paused {channel} `kordant-jobs notifications resume` ends a pause.")
+    return Summary({**asdict(sent), "paused": len(sent.paused)}, items_failed=lost + len(sent.paused))
 
 
 JOBS = one_op_job(BY_NAME[service.JOB], service="notifications", run=send)

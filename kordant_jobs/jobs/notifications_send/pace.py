@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
@@ -13,6 +13,7 @@ from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
 from kordant_jobs.engine import leases
 from kordant_jobs.jobs.notifications_send import rules
+from kordant_jobs.jobs.notifications_send.bundles import Bundles, Target, bundle
 from kordant_jobs.jobs.notifications_send.parcel import Opened
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
@@ -29,6 +30,7 @@ class Sifted:
 
     now: list[Pair]
     later: list[Mark]
+    claims: dict[UUID, Claim]
     address_keys: dict[UUID, AddressKey]
 
 
@@ -46,30 +48,51 @@ def sift(
         row.id: notification_choices.address_key(keyring, Channel(row.channel), clear.address) for row, clear in pairs
     }
     silent = notification_choices.suppressed(connection, set(keys.values()))
-    sent = _sent_last_hour(connection, pairs, rate)
-    going: list[Pair] = []
+    open_pairs: list[Pair] = []
     later: list[Mark] = []
     for row, clear in pairs:
         claim = claims[row.id]
         if keys[row.id] in silent:
             later.append(rules.suppress(claim, f"the address is suppressed: {silent[keys[row.id]]}"))
-            continue
-        before = sent.get(row.subscription_id, 0)
-        if mark := rules.not_yet(row, claim, now=now, sent_last_hour=before, rate=rate):
+        elif mark := rules.not_yet(row, claim, now=now):
             later.append(mark)
-            continue
-        sent[row.subscription_id] = before + 1
-        going.append((row, clear))
+        else:
+            open_pairs.append((row, clear))
+    bundles = bundle(
+        [row for row, _ in open_pairs],
+        claims,
+        sent_last_hour=_sent_last_hour(connection, open_pairs, rate),
+        cap=rate.person_per_hour,
+        now=now,
+    )
+    later += bundles.held
+    claims = _joined(connection, claims, bundles)
+    going = [pair for ids in bundles.messages for pair in _picked(open_pairs, ids)]
     if rate.domain_per_s is not None:
         going, over = _by_domain(connection, going, claims, keyring=keyring, rate=rate, now=now)
         later += over
-    return Sifted(now=going, later=later, address_keys=keys)
+    return Sifted(now=going, later=later, claims=claims, address_keys=keys)
 
 
-def _sent_last_hour(connection: Connection, pairs: Sequence[Pair], rate: rules.Rate) -> dict[UUID, int]:
+def _picked(pairs: Sequence[Pair], ids: Sequence[UUID]) -> list[Pair]:
+    by_id = {pair[0].id: pair for pair in pairs}
+    return [by_id[one] for one in ids]
+
+
+def _joined(connection: Connection, claims: Mapping[UUID, Claim], bundles: Bundles) -> dict[UUID, Claim]:
+    """The claims, those that now go out together under the id of their message."""
+    fresh = [ids for ids in bundles.messages if len(ids) > 1 and claims[ids[0]].mail_id is None]
+    messages = {uuid4(): ids for ids in fresh}
+    outbox.join(connection, messages)
+    mail_of = {one: message for message, ids in messages.items() for one in ids}
+    return {one: replace(claim, mail_id=mail_of.get(one, claim.mail_id)) for one, claim in claims.items()}
+
+
+def _sent_last_hour(connection: Connection, pairs: Sequence[Pair], rate: rules.Rate) -> dict[Target, int]:
     if rate.person_per_hour is None or not pairs:
         return {}
-    return outbox.sent_since(connection, {row.subscription_id for row, _ in pairs}, rules.ONE_HOUR)
+    people = {row.subscription_id for row, _ in pairs}
+    return outbox.sent_since(connection, Channel(pairs[0][0].channel), people, rules.ONE_HOUR)
 
 
 def _by_domain(
@@ -102,10 +125,7 @@ def _by_domain(
                 connection, party, len(messages), per_s=rate.domain_per_s, burst=rate.domain_burst, now=now
             )
         going += [pair for found in messages[:granted] for pair in found]
-        wait = timedelta(seconds=max(1.0, (len(messages) - granted) / rate.domain_per_s))
-        over += [
-            rules.put_back(claims[row.id], "the rate of its mail domain", due_in=wait)
-            for found in messages[granted:]
-            for row, _ in found
-        ]
+        for place, found in enumerate(messages[granted:], 1):
+            wait = timedelta(seconds=max(1.0, place / rate.domain_per_s))  # each when its turn comes
+            over += [rules.put_back(claims[row.id], "the rate of its mail domain", due_in=wait) for row, _ in found]
     return going, over

@@ -1,4 +1,4 @@
-"""Receipts: a Twilio callback, a bounce (RFC 3464), a webhook; read (pure), and what follows from them.
+"""Receipts: a Twilio callback, a webhook; read (pure), and what follows from them and from `bounces`.
 
 A receipt names the message by its id, which is random and which only the other side was given: nobody who does not
 have the message can make one up. Callbacks and webhooks are signed besides.
@@ -9,20 +9,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Mapping
 from datetime import timedelta
-from email import message_from_bytes, policy
-from email.message import EmailMessage, Message
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from kordant_jobs.adapters.http_delivery import Act
-from kordant_jobs.adapters.mail.replies import NO_SUCH_ADDRESS
-from kordant_jobs.adapters.sms.errors import LATER
+from kordant_jobs.adapters.sms.errors import LATER, TWILIO
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
-from kordant_jobs.domain.notifications.receipts import ARRIVED, LOST, Receipt, ReceiptState, Remedy, moves_on
+from kordant_jobs.domain.notifications.causes import with_cause
+from kordant_jobs.domain.notifications.receipts import ARRIVED, LOST, Receipt, ReceiptState, Remedy, is_news
+from kordant_jobs.jobs.notifications_send.bounces import NoReceipt, read_bounce
 from kordant_jobs.jobs.notifications_send.service import opened
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import receipts
@@ -30,10 +28,15 @@ from kordant_jobs.store.notifications.receipts import Standing
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports import notices as report_notices
 
+__all__ = ["NoReceipt", "next_status", "read_bounce", "read_twilio", "read_webhook", "take", "webhook_signature"]
+
 RETRY_LATER = timedelta(minutes=30)
 RETRIES_MAX = 2
 """Attempts after which a message that was lost on its way for a passing reason is left to an operator."""
 WEBHOOK_AGE_MAX_S = 300
+
+_SUPPRESSIBLE = frozenset({OutboxStatus.SENT, OutboxStatus.DEFERRED, OutboxStatus.QUEUED, OutboxStatus.FAILED})
+"""A hard bounce moves what was sent, what waits after a soft bounce, and what was left to an operator."""
 
 TWILIO_STATES = {
     "accepted": ReceiptState.ACCEPTED,
@@ -51,10 +54,6 @@ TWILIO_STATES = {
 _REMEDIES = {Act.RETRY: Remedy.RETRY, Act.GONE: Remedy.SUPPRESS}
 
 
-class NoReceipt(ValueError):
-    """It is none, or of no message of ours."""
-
-
 def read_twilio(message_id: UUID, form: Mapping[str, str]) -> Receipt:
     """What a status callback says; the id is the one behind the callback's address.
 
@@ -65,59 +64,11 @@ def read_twilio(message_id: UUID, form: Mapping[str, str]) -> Receipt:
     if state is None:
         raise NoReceipt
     code = form.get("ErrorCode", "")
-    remedy = _REMEDIES.get(LATER.get(code, Act.OPERATOR), Remedy.OPERATOR)
+    # With a messaging service, the codes of an answer come in the callback, too.
+    act = LATER.get(code) or TWILIO.codes.get(code) or Act.OPERATOR
+    remedy = _REMEDIES.get(act, Remedy.OPERATOR)
     said = f"twilio {code}" if code.isdigit() else "twilio"
     return Receipt(message_id=message_id, state=state, code=said, remedy=remedy, provider_id=form.get("MessageSid"))
-
-
-_ID = re.compile(r"<?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})@([^>\s]+)>?", re.IGNORECASE)
-_STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})")
-
-
-def read_bounce(content: bytes, *, domain: str) -> Receipt | None:
-    """What a delivery status notification (RFC 3464) says of a mail from our `domain`; None when it only says that
-    the mail is late.
-
-    Raises:
-        NoReceipt: it is no such notification, or of no mail of ours.
-    """
-    mail = message_from_bytes(content, policy=policy.default)
-    report = next((part for part in mail.walk() if part.get_content_type() == "message/delivery-status"), None)
-    message_id = _about(mail, domain)
-    if report is None or message_id is None:
-        raise NoReceipt
-    for block in report.get_payload():
-        if not isinstance(block, Message) or "Action" not in block:
-            continue
-        action = str(block["Action"]).strip().lower()
-        found = _STATUS.search(str(block.get("Status", "")))
-        code = f"bounce {found[0]}" if found else "bounce"
-        if action == "failed":
-            gone = found is not None and found[1] == "5" and (int(found[2]), int(found[3])) in NO_SUCH_ADDRESS
-            remedy = Remedy.SUPPRESS if gone else Remedy.OPERATOR
-            return Receipt(message_id=message_id, state=ReceiptState.FAILED, code=code, remedy=remedy)
-        if action in {"delivered", "relayed", "expanded"}:
-            state = ReceiptState.DELIVERED if action == "delivered" else ReceiptState.SENT
-            return Receipt(message_id=message_id, state=state, code=code)
-    return None
-
-
-def _about(mail: EmailMessage, domain: str) -> UUID | None:
-    """The id of the mail that came back, from its own headers where they are enclosed."""
-    for part in mail.walk():
-        kind = part.get_content_type()
-        text = ""
-        if kind == "message/rfc822":
-            inner = part.get_payload()
-            first = inner[0] if isinstance(inner, list) and inner else None
-            text = str(first.get("Message-ID", "")) if isinstance(first, Message) else ""
-        elif kind == "text/rfc822-headers":
-            payload = part.get_payload(decode=True)
-            text = str(message_from_bytes(payload if isinstance(payload, bytes) else b"").get("Message-ID", ""))
-        found = _ID.search(text)
-        if found and found[2].lower() == domain.lower():
-            return UUID(found[1])
-    return None
 
 
 def webhook_signature(secret: str, moment: str, body: bytes) -> str:
@@ -151,12 +102,12 @@ def read_webhook(body: bytes) -> Receipt:
 
 
 def take(connection: Connection, keyring: Keyring, receipt: Receipt) -> int:
-    """Write what a receipt says. It only ever moves a notification forward: what says no more than was known, or of a
-    message that we did not send, changes nothing. Returns how many notifications it told of.
+    """Write what a receipt says. It only ever moves a notification forward: what says no more than was known, or is
+    about a message that we did not send, changes nothing. Returns how many notifications it was news for.
     """
     told = 0
     for row in receipts.standing(connection, receipt.message_id):
-        if not moves_on(row.receipt, receipt.state):
+        if not is_news(row.receipt, row.status, receipt):
             continue
         told += 1
         status, reason = next_status(row, receipt)
@@ -176,14 +127,16 @@ def next_status(row: Standing, receipt: Receipt) -> tuple[OutboxStatus | None, s
     """
     if receipt.state in ARRIVED and row.open:
         return OutboxStatus.SENT, None
-    if receipt.state in LOST and row.status is OutboxStatus.SENT:
-        reason = f"it did not arrive ({receipt.code})"
-        if receipt.remedy is Remedy.SUPPRESS:
-            return OutboxStatus.SUPPRESSED, reason
-        if receipt.remedy is Remedy.RETRY and row.attempts < RETRIES_MAX:
-            return OutboxStatus.DEFERRED, reason
-        return OutboxStatus.FAILED, reason
-    return None, None
+    if receipt.state not in LOST:
+        return None, None
+    reason = f"it did not arrive ({with_cause(receipt.code, receipt.cause)})"
+    if receipt.remedy is Remedy.SUPPRESS and row.status in _SUPPRESSIBLE:
+        return OutboxStatus.SUPPRESSED, reason
+    if row.status is not OutboxStatus.SENT:
+        return None, None
+    if receipt.remedy is Remedy.RETRY and row.attempts < RETRIES_MAX:
+        return OutboxStatus.DEFERRED, reason
+    return OutboxStatus.FAILED, reason
 
 
 def _suppress(connection: Connection, keyring: Keyring, receipt: Receipt) -> None:

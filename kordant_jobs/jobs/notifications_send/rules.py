@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
+from kordant_jobs.domain.notifications.causes import with_cause
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Held, Hours, Mode, digest_moment, quiet_until
 from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, NoticeRow
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
@@ -32,6 +34,9 @@ PAUSE_WHEN_DOWN = timedelta(minutes=1)
 
 ONE_HOUR = timedelta(hours=1)
 
+CRITICAL_WAIT = timedelta(minutes=5)
+"""Beyond the cap, critical alerts go out in one message at once, and then in one every so often."""
+
 COPIES_MAX = 1
 """Where a copy shows, so many are risked: a notification whose sender was cut off twice may have arrived."""
 
@@ -40,13 +45,17 @@ COPIES_MAX = 1
 class Rate:
     """How much is sent at most; None: any amount.
 
-    `person_per_hour`: messages to one subscription; what is more waits and goes out as one. `domain_per_s` and
-    `domain_burst`: mails to the mail servers of one domain. Critical alerts go out whatever the person's rate.
+    `person_per_hour`: messages to one address of a subscriber; what is more goes out as one. `domain_per_s`: mails to
+    the mail servers of one domain; at most those of one second are sent at once.
     """
 
     person_per_hour: int | None = None
     domain_per_s: float | None = None
-    domain_burst: int = 100
+
+    @property
+    def domain_burst(self) -> int:
+        """Mails to one domain that may go out at once: those of one second, at least one."""
+        return max(1, round(self.domain_per_s or 1))
 
 
 NO_RATE = Rate()
@@ -68,12 +77,12 @@ def after(delivery: Delivery, claim: Claim, *, copies_show: bool = False) -> Mar
             return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.SENT, provider_id=delivery.provider_id)
         case DeliveryOutcome.NO_SUCH_ADDRESS:
             return suppress(claim, f"the address takes no message ({delivery.code})")
+        case DeliveryOutcome.MISMATCH:
+            return fail(claim, f"the address is dead, or our set-up does not fit it ({delivery.code})")
         case DeliveryOutcome.REFUSED:
-            return fail(claim, f"the other side refused it ({delivery.code})")
+            return fail(claim, f"the server refused it ({with_cause(delivery.code, delivery.cause)})")
         case DeliveryOutcome.DEFERRED:
-            return try_again(
-                claim, f"the other side put it off ({delivery.code})", retry_after_s=delivery.retry_after_s
-            )
+            return try_again(claim, f"the server put it off ({delivery.code})", retry_after_s=delivery.retry_after_s)
         case DeliveryOutcome.UNCERTAIN:
             reason = f"it may have arrived ({delivery.code})"
             if copies_show and claim.interruptions >= COPIES_MAX:
@@ -82,7 +91,7 @@ def after(delivery: Delivery, claim: Claim, *, copies_show: bool = False) -> Mar
 
 
 def try_again(claim: Claim, reason: str, *, retry_after_s: float | None = None, uncertain: bool = False) -> Mark:
-    """Wait for the next attempt, for as long as the other side asked at least; or give up after the last."""
+    """Wait for the next attempt, for as long as the server asked at least; or give up after the last."""
     if claim.attempt >= MAX_ATTEMPTS:
         text = f"{reason}; given up after {claim.attempt} attempts"
         return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.DEAD, reason=text, uncertain=uncertain)
@@ -98,7 +107,48 @@ def try_again(claim: Claim, reason: str, *, retry_after_s: float | None = None, 
 
 
 RETRY_AFTER_MOST_S = 86_400.0
-"""A longer Retry-After is taken for a mistake of the other side."""
+"""A longer Retry-After is a mistake of the server."""
+
+FINAL = frozenset({DeliveryOutcome.NO_SUCH_ADDRESS, DeliveryOutcome.MISMATCH, DeliveryOutcome.REFUSED})
+"""Outcomes that no retry heals."""
+
+ALIKE_LEAST = 5
+"""Different addresses that must fail alike, with no success among them, before the fault is taken to be ours."""
+
+
+def is_gone(outcome: DeliveryOutcome, *, channel_works: bool) -> bool:
+    """Whether an address is used no more. One that does not fit our set-up goes only when the set-up was seen to work
+    for another address of the same batch.
+
+    >>> [is_gone(DeliveryOutcome.MISMATCH, channel_works=works) for works in (False, True)]
+    [False, True]
+    """
+    return outcome is DeliveryOutcome.NO_SUCH_ADDRESS or (outcome is DeliveryOutcome.MISMATCH and channel_works)
+
+
+def failing_alike(failures: Iterable[tuple[str, Hashable]]) -> str | None:
+    """The code for which a whole batch failed, None when it did not: `failures` are the codes and addresses of a batch
+    in which nothing was accepted. Five dead addresses at once are rare; a wrong key or a block list is not.
+
+    >>> failing_alike([("apns 400 BadDeviceToken", n) for n in range(5)]), failing_alike([("smtp 550 5.1.1", 1)] * 9)
+    ('apns 400 BadDeviceToken', None)
+    """
+    counts = Counter(code for code, _ in set(failures))
+    code, count = counts.most_common(1)[0] if counts else ("", 0)
+    return code if count >= ALIKE_LEAST else None
+
+
+PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))
+"""How long a channel is paused after the first, second, … batch in a row that said it cannot work; then the last."""
+
+
+def pause_after(pauses_before: int) -> timedelta:
+    """The next pause of a channel.
+
+    >>> pause_after(0), pause_after(99)
+    (datetime.timedelta(seconds=60), datetime.timedelta(seconds=3600))
+    """
+    return PAUSES[min(pauses_before, len(PAUSES) - 1)]
 
 
 def suppress(claim: Claim, reason: str) -> Mark:
@@ -181,7 +231,7 @@ def hours_of(row: NoticeRow) -> Hours:
     )
 
 
-def not_yet(row: NoticeRow, claim: Claim, *, now: datetime, sent_last_hour: int, rate: Rate) -> Mark | None:
+def not_yet(row: NoticeRow, claim: Claim, *, now: datetime) -> Mark | None:
     """How long a notification has to wait, None when it goes out now. A critical one never waits.
 
     A digest is waited for once; quiet hours are kept by every attempt.
@@ -193,6 +243,4 @@ def not_yet(row: NoticeRow, claim: Claim, *, now: datetime, sent_last_hour: int,
         return hold(claim, f"it waits for the {mode} digest", digest_moment(now, mode, hours), Held(mode.value))
     if until := quiet_until(now, hours):
         return hold(claim, "quiet hours", until)
-    if rate.person_per_hour is not None and sent_last_hour >= rate.person_per_hour and row.held_for is None:
-        return hold(claim, "many came within an hour", now + ONE_HOUR, Held.MANY)
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,14 +19,14 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
 from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
 from kordant_jobs.engine import Progress
-from kordant_jobs.errors import KeyringError, SourceUnavailable
+from kordant_jobs.errors import KeyringError, SettingsError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send import pace, rules
 from kordant_jobs.jobs.notifications_send.ledger import Gone, Ledger
 from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress
 from kordant_jobs.jobs.notifications_send.outlets import Outlet
 from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
-from kordant_jobs.ports import DeliveryOutcome
-from kordant_jobs.store.notifications import outbox
+from kordant_jobs.ports import Delivery, DeliveryOutcome
+from kordant_jobs.store.notifications import outbox, pauses
 from kordant_jobs.store.notifications.choices import AddressKey
 from kordant_jobs.store.notifications.tables import contact_addresses
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
@@ -47,7 +47,8 @@ LEASE = timedelta(minutes=10)
 class SendSummary:
     """What one run of the job did. `held` wait for a digest, the end of quiet hours or the rate; `failed` wait for an
     operator. `possible_repeats` are notifications sent again after their sender was cut off: each may be a second
-    copy where the transport cannot tell. `lost_leases` were taken over by another sender meanwhile."""
+    copy where the transport cannot tell. `lost_leases` were claimed by another sender meanwhile. `paused` are the
+    channels that cannot work, each with for how long and why."""
 
     claimed: int = 0
     sent: int = 0
@@ -59,6 +60,7 @@ class SendSummary:
     put_back: int = 0
     possible_repeats: int = 0
     lost_leases: int = 0
+    paused: tuple[str, ...] = ()
 
     def __add__(self, other: SendSummary) -> SendSummary:
         return SendSummary(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
@@ -77,37 +79,83 @@ def send_due(
     clock: Callable[[], datetime] | None = None,
 ) -> SendSummary:
     """Send up to `limit` due notifications of the open channels. Safe to repeat and to run beside itself: each is
-    claimed by one. Quiet hours and digests go by the database's clock, like what is due, unless there is a `clock`.
+    claimed by one; what is due to one address is claimed whole, also beyond the limit. Quiet hours and digests go by
+    the database's clock, like what is due, unless there is a `clock`.
+
+    A message that fails concerns nobody else; a channel that cannot work is paused, and the other channels are served.
 
     Raises:
-        SourceUnavailable: a transport is down. What was sent is marked, the rest is put back, and the other channels
-            were served.
+        SourceUnavailable: a transport is down. What was sent is marked, and the rest is put back.
     """
     with db.connect() as connection:
-        channels = [outlet.channel for outlet in outlets]
-        progress.start(min(limit, outbox.due(connection, channels)), "sending")
+        paused = pauses.pauses(connection)
+        progress.start(min(limit, outbox.due(connection, [outlet.channel for outlet in outlets])), "sending")
     total = SendSummary()
-    down: SourceUnavailable | None = None
+    problem: Exception | None = None
     for outlet in outlets:
+        before = paused.get(outlet.channel)
+        if before and not before.is_over:
+            continue
         while total.claimed < limit:
             size = min(batch, limit - total.claimed)
-            load = _load(db, keyring, outlet, size, lease, rate, clock)
-            if not load.claims:
-                break
-            ledger = Ledger(db, load.claims, mark_every=outlet.mark_every)
             try:
-                _deliver(load, ledger, outlet=outlet)
-            except SourceUnavailable as error:
-                down = error
-            finally:
-                ledger.write()
-                total += _summary(ledger)
-            progress.advance(len(load.claims), "sending")
-            if down:
+                load = _load(db, keyring, outlet, size, lease, rate, clock)
+                if not load.claims:
+                    break
+                sent, stop = _send_batch(db, load, outlet)
+            except Exception as error:  # noqa: BLE001 - raised below, once the other channels have had their turn
+                problem = problem or error
                 break
-    if down:
-        raise down
+            total += sent
+            progress.advance(len(load.claims), "sending")
+            if stop is not None:
+                length = rules.pause_after(before.pauses if before else 0)
+                with db.begin() as connection:
+                    pauses.pause(connection, outlet.channel, stop.reason, length)
+                total += SendSummary(paused=(f"{outlet.channel} for {length}: {stop.reason}",))
+                problem = problem or stop.error
+                break
+            if before and sent.sent:
+                with db.begin() as connection:
+                    pauses.resume(connection, outlet.channel)
+                before = None
+    if problem:
+        raise problem
     return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stop:
+    """Why a channel cannot go on. `error`: it is down, and the run is to be tried again; None: an operator has to act,
+    and no retry helps."""
+
+    reason: str
+    error: SourceUnavailable | None = None
+
+
+def _send_batch(db: Engine, load: _Load, outlet: Outlet[Any]) -> tuple[SendSummary, _Stop | None]:
+    """Send what was claimed. Whatever happens, each claim is settled and written."""
+    ledger = Ledger(db, load.claims, mark_every=outlet.mark_every)
+    stop: _Stop | None = None
+    left = "there was no time left in this run"
+    try:
+        fault = _deliver(load, ledger, outlet=outlet)
+        if fault:
+            left = f"the channel cannot work ({fault})"
+            stop = _Stop(reason=f"every message failed alike ({fault}); the fault is ours, no address was removed")
+    except SourceUnavailable as error:
+        left, stop = "the transport was down", _Stop(reason=str(error), error=error)
+    except SettingsError as error:
+        left, stop = "the channel is not set up", _Stop(reason=str(error))
+    except Exception as error:
+        for claim in ledger.unsettled():
+            ledger.settle([rules.try_again(claim, f"its batch broke off ({type(error).__name__})")])
+        raise
+    finally:
+        for claim in ledger.unsettled():
+            ledger.settle([rules.put_back(claim, left)])
+        ledger.write()
+    return _summary(ledger), stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +186,10 @@ def _load(
             "lease": lease,
             "begun": not outlet.copies_show,
         }
-        claims = outbox.claim(connection, **how) or outbox.claim_digests(connection, **how)
+        claims = outbox.claim(connection, **how)
+        del how["limit"]
+        claims += outbox.claim_beside(connection, claims, **how)
+        claims = claims or outbox.claim_digests(connection, limit=size, **how)
         until = time.monotonic() + lease.total_seconds() / 2
         rows = report_notices.notices(connection, [claim.id for claim in claims])
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
@@ -147,8 +198,8 @@ def _load(
         pairs, settled = _opened(rows, by_id, keys, now=now, copies_show=outlet.copies_show)
         sifted = pace.sift(connection, pairs, by_id, keyring=keyring, rate=rate, now=now)
         return _Load(
-            claims=by_id,
-            parcels=_parcels(sifted.now, by_id),
+            claims=sifted.claims,
+            parcels=_parcels(sifted.now, sifted.claims),
             settled=settled + sifted.later,
             address_keys=sifted.address_keys,
             until=until,
@@ -211,26 +262,44 @@ def _parcels(pairs: Sequence[pace.Pair], claims: dict[UUID, Claim]) -> list[Parc
     ]
 
 
-def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> None:
-    """Hand the messages over and settle each; when the time is up, what is left is put back."""
+def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> str | None:
+    """Hand the messages over and settle each, as far as time allows. Failures for good wait until a message was
+    accepted, which shows that the channel works, or until the end of the batch.
+
+    Returns the code for which the whole batch failed alike, None when it did not; those that failed are not settled.
+    """
     for mark in load.settled:
         ledger.settle([mark])
     parcels = {parcel.id: parcel for parcel in load.parcels}
-    try:
-        for delivery in outlet.transport.deliver(_written(load, ledger, outlet)):
-            parcel = parcels[delivery.mail_id]
-            marks = [rules.after(delivery, load.claims[row.id], copies_show=outlet.copies_show) for row in parcel.rows]
-            gone = None
-            if delivery.outcome is DeliveryOutcome.NO_SUCH_ADDRESS:
-                first = parcel.first
-                gone = Gone(key=load.address_keys[first.id], address_id=first.address_id, at=delivery.gone_at)
-            ledger.settle(marks, gone=gone)
-    except SourceUnavailable:
-        for claim in ledger.unsettled():
-            ledger.settle([rules.put_back(claim, "the transport was down")])
-        raise
-    for claim in ledger.unsettled():
-        ledger.settle([rules.put_back(claim, "there was no time left in this run")])
+    channel_works = False
+    doubtful: list[Delivery] = []
+
+    def settle(delivery: Delivery) -> None:
+        parcel = parcels[delivery.mail_id]
+        first = parcel.first
+        gone = None
+        if rules.is_gone(delivery.outcome, channel_works=channel_works):
+            gone = Gone(key=load.address_keys[first.id], address_id=first.address_id, at=delivery.gone_at)
+            delivery = replace(delivery, outcome=DeliveryOutcome.NO_SUCH_ADDRESS)
+        marks = [rules.after(delivery, load.claims[row.id], copies_show=outlet.copies_show) for row in parcel.rows]
+        ledger.settle(marks, gone=gone)
+
+    for delivery in outlet.transport.deliver(_written(load, ledger, outlet)):
+        if delivery.outcome in rules.FINAL and not channel_works:
+            doubtful.append(delivery)
+            continue
+        settle(delivery)
+        if delivery.outcome is DeliveryOutcome.DELIVERED and not channel_works:
+            channel_works = True
+            for one in doubtful:
+                settle(one)
+            doubtful = []
+    failures = [(one.code or "", load.address_keys[parcels[one.mail_id].first.id]) for one in doubtful]
+    if fault := rules.failing_alike(failures):
+        return fault
+    for one in doubtful:
+        settle(one)
+    return None
 
 
 def _written(load: _Load, ledger: Ledger, outlet: Outlet[Any]) -> Iterator[Any]:

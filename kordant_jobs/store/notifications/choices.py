@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
+from kordant_jobs.domain.notifications.addresses import check_address
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import Category, Mode
 from kordant_jobs.domain.people.subscriptions import Locale
@@ -88,8 +89,10 @@ def add_address(
     """Keep an address of a subscriber, sealed. None when it is known already.
 
     Raises:
+        BadAddress: no message could ever be sent to it.
         KeyringError: the subscriber was forgotten.
     """
+    check_address(channel, address)
     address_id = uuid7()
     keys = keyring.load_keys(connection, [subscriber_id], for_writing=True)
     statement = insert(contact_addresses).values(

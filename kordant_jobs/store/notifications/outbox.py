@@ -7,8 +7,9 @@ another attempt can no longer write. What a message says is `jobs/notifications_
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -59,6 +60,18 @@ WITH together AS MATERIALIZED (
     WHERE o.channel = :channel AND o.held_for IS NOT NULL
       AND (o.mail_id IS NOT NULL OR o.due_at <= clock_timestamp())
       AND (o.status IN ('queued', 'deferred') OR (o.status = 'sending' AND o.lease_until < clock_timestamp()))
+    FOR UPDATE OF o SKIP LOCKED
+) {_TAKE}
+"""  # noqa: S608 - put together from constants
+
+_CLAIM_BESIDE = f"""
+WITH wanted AS (
+    SELECT DISTINCT subscription_id, address_id FROM kordant.notification_outbox WHERE id = ANY(cast(:ids AS uuid[]))
+), due AS (
+    SELECT o.id, o.status, o.mail_id FROM kordant.notification_outbox o
+    JOIN wanted w ON o.subscription_id = w.subscription_id AND o.address_id IS NOT DISTINCT FROM w.address_id
+    WHERE o.channel = :channel AND o.held_for IS NULL AND o.interruptions = 0 AND o.status IN ('queued', 'deferred')
+      AND o.due_at <= clock_timestamp()
     FOR UPDATE OF o SKIP LOCKED
 ) {_TAKE}
 """  # noqa: S608 - put together from constants
@@ -149,8 +162,12 @@ def now(connection: Connection) -> datetime:
 
 
 def due(connection: Connection, channels: Collection[Channel]) -> int:
-    """How many notifications of these channels are due now, those included whose sender was cut off."""
-    query = f"SELECT count(*) FROM kordant.notification_outbox WHERE channel = ANY(:channels) AND {_WAITING}"  # noqa: S608 - a constant
+    """How many notifications of these channels are due now, those included whose sender was cut off. A channel that is
+    paused has none."""
+    query = f"""
+        SELECT count(*) FROM kordant.notification_outbox WHERE channel = ANY(:channels) AND {_WAITING}
+          AND channel NOT IN (SELECT channel FROM kordant.channel_pauses WHERE paused_until > clock_timestamp())
+    """  # noqa: S608 - put together from constants
     return int(connection.execute(sa.text(query), {"channels": [one.value for one in channels]}).scalar_one())
 
 
@@ -161,6 +178,31 @@ def claim(connection: Connection, *, channel: Channel, limit: int, lease: timede
     be called before each is sent: whoever is cut off then leaves a doubt about those alone.
     """
     return _claimed(connection, _CLAIM, channel, limit, lease, begun)
+
+
+def claim_beside(
+    connection: Connection, claims: Sequence[Claim], *, channel: Channel, lease: timedelta, begun: bool = True
+) -> list[Claim]:
+    """Take what else is due to the addresses of these claims, so that what belongs in one message is claimed at once.
+    One whose senders were cut off twice stays by itself."""
+    if not claims or claims[0].interruptions >= WARY_AFTER:
+        return []
+    values = {"ids": [str(one.id) for one in claims], "channel": channel, "begun": begun}
+    rows = connection.execute(sa.text(_CLAIM_BESIDE), {**values, "lease": f"{lease.total_seconds()} seconds"})
+    return [_claim_of(row) for row in rows]
+
+
+def join(connection: Connection, messages: Mapping[UUID, Sequence[UUID]]) -> None:
+    """Let claimed notifications go out together: from now on each message, by its id, is claimed and sent whole."""
+    pairs = [(str(one), str(message)) for message, ids in messages.items() for one in ids]
+    if not pairs:
+        return
+    query = """
+        UPDATE kordant.notification_outbox o SET mail_id = m.mail_id, held_for = 'together'
+        FROM unnest(cast(:ids AS uuid[]), cast(:mail_ids AS uuid[])) AS m (id, mail_id)
+        WHERE o.id = m.id AND o.status = 'sending'
+    """
+    connection.execute(sa.text(query), {"ids": [one for one, _ in pairs], "mail_ids": [mail for _, mail in pairs]})
 
 
 def claim_digests(
@@ -192,9 +234,11 @@ def _claimed(
     rows = connection.execute(sa.text(statement), {**values, "limit": limit, "alone": False}).all()
     if not rows:
         rows = connection.execute(sa.text(statement), {**values, "limit": 1, "alone": True}).all()
-    return [
-        Claim(id=row.id, attempt=row.attempts, interruptions=row.interruptions, mail_id=row.mail_id) for row in rows
-    ]
+    return [_claim_of(row) for row in rows]
+
+
+def _claim_of(row: Any) -> Claim:
+    return Claim(id=row.id, attempt=row.attempts, interruptions=row.interruptions, mail_id=row.mail_id)
 
 
 def letters(connection: Connection, ids: Sequence[UUID]) -> list[LetterRow]:
@@ -203,15 +247,20 @@ def letters(connection: Connection, ids: Sequence[UUID]) -> list[LetterRow]:
     return [LetterRow(**row._mapping) for row in rows]
 
 
-def sent_since(connection: Connection, subscription_ids: Collection[UUID], since: timedelta) -> dict[UUID, int]:
-    """How many messages each of these subscriptions was sent within the last `since`, over all channels."""
+def sent_since(
+    connection: Connection, channel: Channel, subscription_ids: Collection[UUID], since: timedelta
+) -> dict[tuple[UUID, UUID | None], int]:
+    """How many messages were sent within the last `since`, by subscription and address of theirs."""
     query = """
-        SELECT subscription_id, count(DISTINCT coalesce(mail_id, id)) AS messages FROM kordant.notification_outbox
-        WHERE subscription_id = ANY(cast(:ids AS uuid[])) AND sent_at > now() - cast(:since AS interval)
-        GROUP BY subscription_id
+        SELECT subscription_id, address_id, count(DISTINCT coalesce(mail_id, id)) AS messages
+        FROM kordant.notification_outbox
+        WHERE subscription_id = ANY(cast(:ids AS uuid[])) AND channel = :channel
+          AND sent_at > now() - cast(:since AS interval)
+        GROUP BY subscription_id, address_id
     """
-    values = {"ids": [str(one) for one in subscription_ids], "since": f"{since.total_seconds()} seconds"}
-    return {row.subscription_id: row.messages for row in connection.execute(sa.text(query), values)}
+    values = {"ids": [str(one) for one in subscription_ids], "channel": channel}
+    rows = connection.execute(sa.text(query), {**values, "since": f"{since.total_seconds()} seconds"})
+    return {(row.subscription_id, row.address_id): row.messages for row in rows}
 
 
 def mark(connection: Connection, marks: Sequence[Mark]) -> int:

@@ -128,6 +128,18 @@ notification_outbox = Table(
     Index(None, "mail_id", postgresql_where=text("mail_id IS NOT NULL")),
 )
 
+channel_pauses = Table(
+    "channel_pauses",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("pauses", Integer, nullable=False, comment="in a row; a message that is accepted ends them"),
+    moment("paused_until"),
+    Column("reason", Text, nullable=False, comment="for the operator; never an address"),
+    moment("since", default_now=True),
+    one_of("channel", Channel),
+    comment="Channels that cannot work: nothing is claimed for them until then.",
+)
+
 suppressions = Table(
     "suppressions",
     metadata,

@@ -13,9 +13,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from kordant_jobs.adapters.mail import MaildirTransport, SmtpTransport, parse_smtp_url
-from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.adapters.mail.smtp import LOST_IN_A_ROW
+from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.lab.fakes.smtp import FakeSmtpServer
-from kordant_jobs.ports import DeliveryOutcome, MailTransport, OutgoingMail
+from kordant_jobs.ports import Delivery, DeliveryOutcome, MailTransport, OutgoingMail
 
 DELIVERED = DeliveryOutcome.DELIVERED
 
@@ -198,5 +199,33 @@ def test_a_server_that_ends_every_connection_is_given_up() -> None:
     with FakeSmtpServer() as server:
         server.answers.to_rcpt = lambda _to, _times: "421 4.7.0 not now"
         transport = SmtpTransport(parse_smtp_url(server.url), sender="k@kordant.example")
+        told: list[Delivery] = []
+
+        def deliver() -> None:
+            for one in transport.deliver([mail() for _ in range(9)]):
+                told.append(one)
+
         with pytest.raises(SourceUnavailable, match="ends every connection"):
+            deliver()
+    assert [one.outcome for one in told] == [DeliveryOutcome.DEFERRED] * LOST_IN_A_ROW
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_a_recipient_who_is_answered_421_for_ever_blocks_no_other(*, pipelining: bool) -> None:
+    recipients = ["bob@mail.example", "ann@mail.example", "cid@mail.example", "ann2@mail.example", "dan@mail.example"]
+    with FakeSmtpServer(pipelining=pipelining) as server:
+        server.answers.to_rcpt = lambda to, _: "421 4.3.2 not now" if to.startswith("ann") else None
+        transport = SmtpTransport(parse_smtp_url(server.url), sender="k@kordant.example")
+        found = list(transport.deliver([mail(one) for one in recipients]))
+        assert [one.recipient for one in server.received] == recipients[::2]
+    deferred, delivered = DeliveryOutcome.DEFERRED, DELIVERED
+    assert [one.outcome for one in found] == [delivered, deferred, delivered, deferred, delivered]
+    assert {one.code for one in found if one.outcome is deferred} == {"smtp 421"}
+
+
+def test_a_server_that_wants_a_log_in_first_is_a_matter_of_settings() -> None:
+    with FakeSmtpServer() as server:
+        server.answers.to_rcpt = lambda _to, _times: "530 5.7.0 Authentication required"
+        transport = SmtpTransport(parse_smtp_url(server.url), sender="k@kordant.example")
+        with pytest.raises(SettingsError, match="KORDANT_SMTP_URL"):
             list(transport.deliver([mail(), mail()]))

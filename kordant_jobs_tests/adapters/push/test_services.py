@@ -21,10 +21,11 @@ from kordant_jobs.lab.fakes.sms import FakeTwilio, twilio_error
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush, OutgoingText, Transport
 from kordant_jobs.settings import Settings
 
-DELIVERED, DEFERRED, GONE, REFUSED, UNCERTAIN = (
+DELIVERED, DEFERRED, GONE, MISMATCH, REFUSED, UNCERTAIN = (
     DeliveryOutcome.DELIVERED,
     DeliveryOutcome.DEFERRED,
     DeliveryOutcome.NO_SUCH_ADDRESS,
+    DeliveryOutcome.MISMATCH,
     DeliveryOutcome.REFUSED,
     DeliveryOutcome.UNCERTAIN,
 )
@@ -151,6 +152,29 @@ def test_a_service_that_is_not_there_is_one_line_and_takes_nothing(kind: str) ->
         gone.deliver("ann", "bob")
 
 
+@pytest.mark.parametrize("host", ["a" * 70 + ".push.example", "a.a" * 100 + ".example", "[::1", "xn--\u00df.example"])
+def test_an_endpoint_that_breaks_a_library_is_its_own_messages_failure(host: str) -> None:
+    with FakeWebPush() as fake:
+        good = fake.subscription("ann")
+        bad = good.replace(fake.url, f"https://{host}")
+        assert bad != good
+        transport = WebPushTransport(vapid_key(), contact="mailto:ops@kordant.example", services=["*"], insecure=True)
+        messages = [OutgoingPush(id=uuid4(), address=one, title="K", body="b") for one in (bad, good)]
+        found = [one.outcome for one in transport.deliver(messages)]
+    assert found[0] is not DELIVERED
+    assert found[1] is DELIVERED
+
+
+@pytest.mark.parametrize("token", ["a" * 100_000, "..", "\ud800", "é" * 64])
+def test_a_token_that_breaks_a_library_is_its_own_messages_failure(token: str) -> None:
+    with FakeApns() as fake:
+        service = apns(fake)
+        bad = OutgoingPush(id=uuid4(), address=token, title="K", body="b")
+        found = [one.outcome for one in service.transport.deliver([bad, service.message("ann")])]
+    assert found[0] is not DELIVERED
+    assert found[1] is DELIVERED
+
+
 def test_a_browsers_server_that_is_not_there_stops_no_other_browser() -> None:
     with FakeWebPush() as gone, FakeWebPush() as there:
         dead, service = gone.subscription("x"), web(there)
@@ -165,7 +189,7 @@ def test_a_browsers_server_that_is_not_there_stops_no_other_browser() -> None:
     ("status", "code", "outcome"),
     [
         (404, "UNREGISTERED", GONE),
-        (403, "SENDER_ID_MISMATCH", GONE),
+        (403, "SENDER_ID_MISMATCH", MISMATCH),
         (400, "INVALID_ARGUMENT", REFUSED),
         (429, "QUOTA_EXCEEDED", DEFERRED),
         (503, "UNAVAILABLE", DEFERRED),
@@ -199,7 +223,7 @@ def test_an_oauth_token_is_fetched_once_and_again_when_it_was_withdrawn() -> Non
 def test_a_service_account_that_google_refuses_stops_all() -> None:
     with FakeFcm() as fake, FakeFcm() as other:
         account = {**fake.account, "private_key": other.account["private_key"]}
-        with pytest.raises(SourceUnavailable, match="KORDANT_FCM_SERVICE_ACCOUNT"):
+        with pytest.raises(SettingsError, match="KORDANT_FCM_SERVICE_ACCOUNT"):
             list(FcmTransport(account, base_url=fake.url).deliver([fcm(fake).message("ann")]))
         assert fake.delivered == []
 
@@ -207,8 +231,8 @@ def test_a_service_account_that_google_refuses_stops_all() -> None:
 @pytest.mark.parametrize(
     ("status", "reason", "outcome"),
     [
-        (400, "BadDeviceToken", GONE),
-        (400, "DeviceTokenNotForTopic", GONE),
+        (400, "BadDeviceToken", MISMATCH),
+        (400, "DeviceTokenNotForTopic", MISMATCH),
         (410, "Unregistered", GONE),
         (413, "PayloadTooLarge", REFUSED),
         (429, "TooManyRequests", DEFERRED),
@@ -250,7 +274,7 @@ def test_a_provider_token_that_apple_calls_expired_is_made_anew() -> None:
     ("key", "message"), [("InvalidProviderToken", "apns refuses our key"), ("BadTopic", "apns refuses our key")]
 )
 def test_a_key_that_apple_does_not_know_stops_all(key: str, message: str) -> None:
-    with FakeApns(lambda _: apns_error(403, key)) as fake, pytest.raises(SourceUnavailable, match=message):
+    with FakeApns(lambda _: apns_error(403, key)) as fake, pytest.raises(SettingsError, match=message):
         apns(fake).deliver("ann", "bob")
 
 
@@ -322,7 +346,7 @@ def test_each_code_of_twilio_has_its_outcome(status: int, code: int, outcome: De
 def test_a_wrong_token_of_twilio_stops_all_and_is_not_repeated() -> None:
     with FakeTwilio() as fake:
         account = TwilioAccount(sid=fake.account.sid, token="wr0ng", sender="+12025550100")
-        with pytest.raises(SourceUnavailable, match="twilio refuses our key") as caught:
+        with pytest.raises(SettingsError, match="twilio refuses our key") as caught:
             list(TwilioTransport(account, base_url=fake.url).deliver([sms(fake).message("a")]))
         assert "wr0ng" not in str(caught.value) + repr(account)
 
@@ -347,7 +371,7 @@ def test_what_was_under_way_when_a_service_went_down_is_still_told() -> None:
             for one in service.transport.deliver([service.message(name) for name in names]):
                 told.append(one)
 
-        with pytest.raises(SourceUnavailable):
+        with pytest.raises(SettingsError):
             deliver()
         assert len(told) == len(fake.delivered) < 30
 

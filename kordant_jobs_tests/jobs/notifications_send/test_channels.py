@@ -34,7 +34,7 @@ from kordant_jobs.postgres import database
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import ChosenHours
-from kordant_jobs.store.notifications.tables import contact_addresses, notification_outbox
+from kordant_jobs.store.notifications.tables import channel_pauses, contact_addresses, notification_outbox
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions
 from kordant_jobs_tests.jobs.people import Person, subscribe
@@ -99,6 +99,7 @@ def time_passes(db: Engine) -> None:
             .where(notification_outbox.c.status.in_(("deferred", "sending")))
             .values(due_at=past, lease_until=past)
         )
+        connection.execute(sa.update(channel_pauses).values(paused_until=past))
 
 
 def mails(folder: Path) -> list[EmailMessage]:
@@ -347,31 +348,94 @@ def test_a_digest_that_is_sent_again_is_the_same_mail_and_later_alerts_make_anot
     assert subjects[1] == "Your week at Kordant: 3 alerts"
 
 
-def test_more_than_a_person_should_get_in_an_hour_goes_out_as_one(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
-    person_with(db, keyring, alerts=7)
+def test_what_exceeds_the_cap_goes_out_at_once_as_one(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    person = person_with(db, keyring, alerts=7)
     outlets = [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)]
     summary = send(db, keyring, outlets, rate=rules.Rate(person_per_hour=3))
-    assert (summary.sent, summary.held) == (3, 4)
+    assert (summary.sent, summary.held) == (7, 0)
+    assert sorted(str(one["Subject"]).partition(":")[2][:11] for one in mails(tmp_path / "m")) == [
+        " 5 findings",
+        " your data ",
+        " your data ",
+    ]
+    (item_id,) = person.items.values()
+    add_alert(db, person.subscription_id, item_id, add_breach(db, "Later"))
+    assert send(db, keyring, outlets, rate=rules.Rate(person_per_hour=3)).held == 1
     time_passes(db)
-    send(db, keyring, outlets, rate=rules.Rate(person_per_hour=3))
-    subjects = [str(one["Subject"]) for one in mails(tmp_path / "m")]
-    assert len(subjects) == 4
-    assert "Security alert: 4 findings" in subjects
+    assert send(db, keyring, outlets, rate=rules.Rate(person_per_hour=3)).sent == 1
 
 
-def test_a_domain_gets_no_more_than_its_rate_and_the_rest_is_put_back(
+@pytest.mark.parametrize("severity", [Severity.CRITICAL, Severity.HIGH])
+def test_a_person_in_forty_breaches_gets_no_flood_and_hears_of_all(
+    db: Engine, keyring: Keyring, tmp_path: Path, severity: Severity
+) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example", "jroe@second.example", "j@third.example")
+    for number in range(40):
+        add_breach(db, f"Breach{number}")
+        for item_id in person.items.values():
+            add_alert(db, person.subscription_id, item_id, f"Breach{number}", severity=severity)
+    outlets = [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)]
+    summary = send(db, keyring, outlets, rate=rules.Rate(person_per_hour=6), batch=7)
+    assert (summary.sent, summary.held, len(mails(tmp_path / "m"))) == (120, 0, 6)
+    assert sorted(int(str(one["Subject"]).split()[2]) for one in mails(tmp_path / "m") if "finding" in one["Subject"]) == [105]  # fmt: skip  # noqa: E501
+
+
+def test_beyond_the_cap_critical_alerts_are_one_message_at_once_and_then_one_every_five_minutes(
     db: Engine, keyring: Keyring, tmp_path: Path
 ) -> None:
-    person_with(db, keyring, alerts=5)
+    person = person_with(db, keyring, alerts=2, severity=Severity.CRITICAL)
+    outlets, rate = [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)], rules.Rate(person_per_hour=2)
+    assert send(db, keyring, outlets, rate=rate).sent == 2
+    (item_id,) = person.items.values()
+
+    def more(*names: str) -> service.SendSummary:
+        for name in names:
+            add_alert(db, person.subscription_id, item_id, add_breach(db, name), severity=Severity.CRITICAL)
+        return send(db, keyring, outlets, rate=rate)
+
+    assert more("A", "B", "C").sent == 3
+    assert len(mails(tmp_path / "m")) == 3
+    assert more("D").held == 1
+    assert more("E").held == 1
+    assert {row.due_at for row in rows(db) if row.status == "deferred"} == {NOON + timedelta(minutes=5)}
+    time_passes(db)
+    assert send(db, keyring, outlets, rate=rate).sent == 2
+    assert len(mails(tmp_path / "m")) == 4
+
+
+def test_one_breach_with_several_identifiers_is_one_mail_in_every_attempt(
+    db: Engine, database_url: str, keyring: Keyring, tmp_path: Path
+) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example", "jroe@second.example")
+    add_breach(db, "Big")
+    for item_id in person.items.values():
+        add_alert(db, person.subscription_id, item_id, "Big")
+    transport = MaildirTransport(tmp_path / "m")
+    die_sending(database_url, keyring, mail_outlet(Dying(transport), SENDER))
+    time_passes(db)
+    assert send(db, keyring, [mail_outlet(transport, SENDER)]).sent == 2
+    (mail,) = mails(tmp_path / "m")
+    assert "Big" in str(mail["Subject"])
+    assert "j•••@watched.example" in body(mail)
+    assert "j•••@second.example" in body(mail)
+    (mail_id,) = {row.mail_id for row in rows(db)}
+    assert mail["Message-ID"] == f"<{mail_id}@kordant.example>"
+
+
+def test_a_domain_gets_no_more_than_its_rate_and_the_rest_takes_its_turn(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    person_with(db, keyring, alerts=7)
     other = subscribe(db, keyring, "bob@watched.example", contact="bob@other.example")
     (item_id,) = other.items.values()
     add_alert(db, other.subscription_id, item_id, "Breach0")
-    rate = rules.Rate(domain_per_s=0.1, domain_burst=2)
+    rate = rules.Rate(domain_per_s=2)
     summary = send(db, keyring, [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)], rate=rate)
-    assert (summary.sent, summary.put_back) == (3, 3)
+    assert (summary.sent, summary.put_back) == (3, 5), "two, those of one second, and the one to the other domain"
     waiting = [row for row in rows(db) if row.status == "deferred"]
     assert {(row.attempts, row.reason) for row in waiting} == {(0, "the rate of its mail domain")}
-    assert all(row.due_at > datetime.now(UTC) + timedelta(seconds=20) for row in waiting)
+    first, last = (pick(row.due_at for row in waiting) for pick in (min, max))
+    assert timedelta(seconds=1) <= last - first <= timedelta(seconds=2), "five at two a second"
     with db.connect() as connection:
         parties = connection.execute(sa.text("SELECT party FROM kordant.rate_buckets")).scalars().all()
     assert not any("mail.example" in one or "other.example" in one for one in parties)

@@ -222,10 +222,71 @@ def test_of_a_body_without_end_no_more_is_read_than_a_callback_has(db: Engine, k
 def test_a_bounced_mail_suppresses_its_address_for_everybody(db: Engine, keyring: Keyring) -> None:
     world = World(db, keyring)
     assert world.signed("/callbacks/bounce", bounce(world.id)).status_code == 204
-    assert (world.row.status, world.row.reason) == ("suppressed", "it did not arrive (bounce 5.1.1)")
+    assert (world.row.status, world.row.reason) == ("suppressed", "it did not arrive (bounce 5.1.1: the address)")
     key = notification_choices.address_key(keyring, Channel.EMAIL, "Ann@mail.example ")
     with db.connect() as connection:
         assert notification_choices.suppressed(connection, [key]) == {key: "bounce 5.1.1"}
+
+
+def suppressed_of(world: World) -> int:
+    with world.db.connect() as connection:
+        return len(connection.execute(sa.select(suppressions)).all())
+
+
+def hook(world: World, status: str) -> None:
+    body = json.dumps({"message_id": str(world.id), "status": status}).encode()
+    assert world.signed("/callbacks/delivery", body).status_code == 204
+
+
+def test_a_bounce_or_complaint_counts_after_good_news(db: Engine, keyring: Keyring) -> None:
+    for good in ("delivered", "read"):
+        for bad, status in (("bounced", "suppressed"), ("complained", "sent")):
+            with db.begin() as connection:
+                connection.execute(sa.text("TRUNCATE kordant.subscribers, kordant.breaches CASCADE"))
+                connection.execute(sa.delete(suppressions))
+            world = World(db, keyring)
+            hook(world, good)
+            hook(world, bad)
+            assert (world.row.status, suppressed_of(world)) == (status, 1), (good, bad)
+            hook(world, good)
+            assert world.row.status == status, "nothing leads back"
+
+
+def test_a_relay_that_delivered_and_a_server_that_refused_is_a_bounce(db: Engine, keyring: Keyring) -> None:
+    world = World(db, keyring)
+    world.signed("/callbacks/bounce", bounce(world.id, action="delivered", status="2.1.5"))
+    world.signed("/callbacks/bounce", bounce(world.id, status="5.1.1"))
+    assert (world.row.status, suppressed_of(world)) == ("suppressed", 1)
+
+
+def test_a_hard_bounce_counts_after_a_soft_one_and_not_the_other_way(db: Engine, keyring: Keyring) -> None:
+    world = World(db, keyring)
+    world.signed("/callbacks/bounce", bounce(world.id, status="4.4.7"))
+    assert (world.row.status, suppressed_of(world)) == ("failed", 0)
+    world.signed("/callbacks/bounce", bounce(world.id, status="5.1.1"))
+    assert (world.row.status, suppressed_of(world)) == ("suppressed", 1)
+    world.signed("/callbacks/bounce", bounce(world.id, status="4.4.7"))
+    assert world.row.status == "suppressed"
+
+
+def test_a_bounce_for_a_reason_that_passes_is_sent_again_and_a_hard_one_ends_that(db: Engine, keyring: Keyring) -> None:
+    world = World(db, keyring)
+    world.signed("/callbacks/bounce", bounce(world.id, status="5.2.2"))
+    assert (world.row.status, suppressed_of(world)) == ("deferred", 0)
+    world.signed("/callbacks/bounce", bounce(world.id, status="5.1.1"))
+    assert (world.row.status, suppressed_of(world)) == ("suppressed", 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "suppressed"), [("21610", True), ("21211", True), ("21614", True), ("21408", False), ("21606", False)]
+)
+def test_a_code_that_comes_in_the_callback_counts_as_in_an_answer(
+    db: Engine, keyring: Keyring, code: str, *, suppressed: bool
+) -> None:
+    world = World(db, keyring, Channel.SMS)
+    world.twilio("failed", code)
+    assert bool(suppressed_of(world)) == suppressed
+    assert world.row.status == ("suppressed" if suppressed else "failed")
 
 
 def test_a_bounce_of_a_digest_tells_of_all_that_it_carried(db: Engine, keyring: Keyring) -> None:

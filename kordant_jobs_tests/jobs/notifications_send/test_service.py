@@ -30,7 +30,7 @@ from kordant_jobs.ports import Delivery, DeliveryOutcome, MailTransport, Outgoin
 from kordant_jobs.postgres import database
 from kordant_jobs.store.darkwatch.tables import exposures
 from kordant_jobs.store.notifications import outbox
-from kordant_jobs.store.notifications.tables import notification_outbox
+from kordant_jobs.store.notifications.tables import channel_pauses, notification_outbox
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions, watchlist_items
 from kordant_jobs_tests.jobs.people import Person, subscribe
@@ -59,6 +59,7 @@ def make_due(db: Engine) -> None:
             .where(notification_outbox.c.status.in_(("deferred", "sending")))
             .values(due_at=past, lease_until=past)
         )
+        connection.execute(sa.update(channel_pauses).values(paused_until=past))
 
 
 def mails_in(folder: Path) -> list[EmailMessage]:
@@ -98,8 +99,19 @@ def test_batches_drain_the_outbox_and_progress_says_so(db: Engine, keyring: Keyr
 
 
 def test_the_limit_is_kept(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
-    alerted(db, keyring, 5)
+    add_breach(db)
+    for number in range(5):
+        person = subscribe(db, keyring, f"p{number}@watched.example", contact=f"p{number}@mail.example")
+        (item_id,) = person.items.values()
+        add_alert(db, person.subscription_id, item_id, "Adobe")
     assert send(db, keyring, MaildirTransport(tmp_path / "m"), limit=3, batch=2).claimed == 3
+
+
+def test_what_is_due_to_one_person_is_sent_whole_though_the_limit_lies_in_it(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    alerted(db, keyring, 5)
+    assert send(db, keyring, MaildirTransport(tmp_path / "m"), limit=3, batch=2).claimed == 5
 
 
 def _update(table: sa.Table, **values: Any) -> Any:
@@ -174,7 +186,7 @@ def test_greylisting_is_met_again_later_until_it_is_given_up(db: Engine, keyring
             assert row.attempts == attempt
             make_due(db)
     assert row.status == "dead"
-    assert row.reason == "the other side put it off (smtp 450 4.2.1); given up after 9 attempts"
+    assert row.reason == "the server put it off (smtp 450 4.2.1); given up after 9 attempts"
 
 
 def test_an_unknown_mailbox_is_suppressed_without_its_address(db: Engine, keyring: Keyring) -> None:

@@ -1,0 +1,167 @@
+"""Bounces read: delivery status notifications (RFC 3464, RFC 6533) and what other servers send in their place. Pure.
+
+A bounce counts when it encloses or quotes one of our Message-IDs, and only then: addresses in it are never believed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from email import message_from_bytes, message_from_string
+from email.message import Message
+from uuid import UUID
+
+from flufl.bounce import all_failures
+
+from kordant_jobs.adapters.mail.replies import Enhanced, cause_of, enhanced_codes
+from kordant_jobs.domain.notifications.causes import Cause
+from kordant_jobs.domain.notifications.receipts import Receipt, ReceiptState, Remedy
+
+logging.getLogger("flufl.bounce").disabled = True
+"""It writes tracebacks over broken mails, with what is in them."""
+
+
+class NoReceipt(ValueError):
+    """It is none, or of no message of ours."""
+
+
+BOUNCE_MAX_BYTES = 1 << 20
+"""A bounce encloses the mail that came back; ours are far smaller."""
+PARTS_MAX = 50
+"""Parts and boundaries of a bounce that is read; real ones have three. `email` takes a square of the depth."""
+
+_ID = re.compile(
+    r"^message-id:\s{0,9}<?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})@([^>\s]{1,255})", re.IGNORECASE | re.MULTILINE
+)
+_STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
+_SMTP_CODE = re.compile(r"(?<![\d.])([245])\d\d(?![\d.])")
+
+_FAILED = frozenset({"failed", "failure", "expired", "bounced", "undeliverable", "undelivered", "rejected", "dropped"})
+"""`failed` is the standard's; the others are sent in bulk by known providers."""
+_LATE = frozenset({"delayed", "deferred"})
+_TAKEN = {
+    "delivered": ReceiptState.DELIVERED,
+    "relayed": ReceiptState.SENT,
+    "expanded": ReceiptState.SENT,
+}
+_REMEDIES = {Cause.RECIPIENT: Remedy.SUPPRESS, Cause.RATE: Remedy.RETRY}
+
+
+def read_bounce(content: bytes, *, domain: str) -> Receipt | None:
+    """What a bounce says of a mail from our `domain`; None when it only says that the mail is late.
+
+    Raises:
+        NoReceipt: it is no bounce, or of no mail of ours.
+    """
+    if content.lower().count(b"boundary") > PARTS_MAX:
+        raise NoReceipt
+    try:
+        return _read(message_from_bytes(content[:BOUNCE_MAX_BYTES]), domain)
+    except NoReceipt:
+        raise
+    except Exception as error:
+        raise NoReceipt from error
+
+
+def _read(mail: Message, domain: str) -> Receipt | None:
+    parts = [part for part, _ in zip(mail.walk(), range(PARTS_MAX), strict=False)]
+    message_id = next((found for text in map(_text, parts) if (found := _about(text, domain))), None)
+    if message_id is None:
+        raise NoReceipt
+    blocks = [block for part in parts if part.get_content_type() in _STATUS_TYPES for block in _blocks(part)]
+    read = [receipt for block in blocks if (receipt := _of_block(block, message_id))]
+    if lost := next((one for one in read if one.state is ReceiptState.FAILED), None):
+        return lost
+    if read:
+        return read[0]
+    if any(_action(block) in _LATE for block in blocks):
+        return None
+    return _in_other_words(mail, parts, message_id)
+
+
+def _text(part: Message) -> str:
+    """A part's own text: its headers where it is a mail, its content where it is text."""
+    if part.get_content_maintype() == "multipart":
+        return ""
+    if part.get_content_maintype() == "message":
+        inner = part.get_payload()
+        first = inner[0] if isinstance(inner, list) and inner else None
+        return (_headers(first) if isinstance(first, Message) else "") + "\n\n" + _content(part)
+    return _content(part)
+
+
+def _headers(mail: Message) -> str:
+    return "\n".join(f"{name}: {' '.join(str(value).split())}" for name, value in mail.items())
+
+
+def _content(part: Message) -> str:
+    payload = part.get_payload(decode=True)
+    return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+
+
+def _about(text: str, domain: str) -> UUID | None:
+    found = next((one for one in _ID.finditer(text) if one[2].lower() == domain.lower()), None)
+    return UUID(found[1]) if found else None
+
+
+def _blocks(part: Message) -> Iterator[Message]:
+    """The groups of fields of a delivery status: one about the mail, then one a recipient. `email` splits those of
+    `message/delivery-status` only."""
+    inner = part.get_payload()
+    texts = [one.as_string() for one in inner if isinstance(one, Message)] if isinstance(inner, list) else []
+    text = "\n\n".join(texts) or _content(part)
+    for block in re.split(r"\r?\n[ \t]*\r?\n", text):
+        if block.strip():
+            yield message_from_string(block.strip() + "\n\n")
+
+
+def _action(block: Message) -> str:
+    words = str(block.get("Action", "")).split()
+    return words[0].strip(";,.").lower() if words else ""
+
+
+def _of_block(block: Message, message_id: UUID) -> Receipt | None:
+    """What the fields about one recipient say, None when they say nothing final."""
+    action = _action(block)
+    status = enhanced_codes(str(block.get("Status", "")))
+    if action in _TAKEN:
+        return Receipt(message_id=message_id, state=_TAKEN[action], code=_code(status))
+    gave_up = action in _FAILED or (not action and any(kind == 5 for kind, _, _ in status))
+    if not gave_up:
+        return None
+    words = " ".join(str(value) for value in block.get_all("Diagnostic-Code", []))
+    codes = [*status, *enhanced_codes(words)]
+    cause = cause_of(codes, words)
+    soft = _SMTP_CODE.search(words)
+    if cause is Cause.RECIPIENT and (action == "expired" or (soft and soft[1] != "5")):
+        cause = Cause.UNKNOWN  # given up after trying, or refused for the time being: neither says that it is dead
+    if cause is Cause.RATE and (action == "expired" or (status and status[0][0] == 4)):
+        cause = Cause.UNKNOWN  # the server has tried for days: sending it again at once changes nothing
+    return _lost(message_id, _code(status or codes), cause)
+
+
+def _code(codes: list[Enhanced]) -> str:
+    return f"bounce {'.'.join(map(str, codes[0]))}" if codes else "bounce"
+
+
+def _lost(message_id: UUID, code: str, cause: Cause) -> Receipt:
+    remedy = _REMEDIES.get(cause, Remedy.OPERATOR)
+    return Receipt(message_id=message_id, state=ReceiptState.FAILED, code=code, cause=cause, remedy=remedy)
+
+
+def _in_other_words(mail: Message, parts: list[Message], message_id: UUID) -> Receipt | None:
+    """What a bounce in no standard form says. flufl.bounce knows the forms of qmail, Exim, Exchange and others;
+    it says whether this is one and whether it is final. Whose mail it was is known by our id: its addresses are unused.
+
+    Raises:
+        NoReceipt: it knows no such form.
+    """
+    late, lost = all_failures(mail)
+    if lost:
+        words = " ".join(_content(part) for part in parts if part.get_content_type() == "text/plain")
+        words = _ID.split(words)[0]  # up to the quoted mail
+        return _lost(message_id, "bounce", cause_of(enhanced_codes(words), words))
+    if late:
+        return None
+    raise NoReceipt
