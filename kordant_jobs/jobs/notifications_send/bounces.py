@@ -28,6 +28,7 @@ class NoReceipt(ValueError):
 
 BOUNCE_MAX_BYTES = 1 << 20
 """A bounce encloses the mail that came back; ours are far smaller."""
+_BOUNDARY = b"boundary"
 PARTS_MAX = 50
 """Parts and boundaries of a bounce that is read; real ones have three. `email` takes a square of the depth."""
 
@@ -54,7 +55,7 @@ def read_bounce(content: bytes, *, domain: str) -> Receipt | None:
     Raises:
         NoReceipt: it is no bounce, or of no mail of ours.
     """
-    if content.lower().count(b"boundary") > PARTS_MAX:
+    if content.lower().count(_BOUNDARY) > PARTS_MAX:
         raise NoReceipt
     try:
         return _read(message_from_bytes(content[:BOUNCE_MAX_BYTES]), domain)
