@@ -246,7 +246,7 @@ class Dump:
                 yield from taken()
 
     def _as_combo(self, window: Window, ledger: Ledger, *, member: int) -> Reading:
-        structure = Structure(phone_region=self._region, layout=self._combo())
+        structure = Structure(phone_region=self._region, layout=self._combo(), stays=True)
         return read_window(window, structure, ledger, member=member, phone_region=self._region)
 
     def _structure(self) -> Structure:

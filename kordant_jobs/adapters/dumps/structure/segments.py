@@ -26,8 +26,8 @@ from kordant_jobs.errors import DumpUnreadable
 _SAMPLE_BYTES, _SAMPLE_LINES, _LINE_BYTES, _FEW_LINES = 1 << 20, 500, 1 << 16, 8
 _SQL_WITHIN = 200
 """A line that may begin a statement does so when values follow within so many lines."""
-_UNFIT_ROWS, _UNFIT_ANYWAY = 3, 64
-"""A reader is left at so many rows in a line in which nobody is found: with an address in them, and anyway."""
+UNFIT_ROWS = 3
+"""A reader is left at so many rows in a line in which nobody is found, if the text reads as something else there."""
 _PARTS_AT_ONCE = 512
 
 
@@ -54,8 +54,10 @@ class Structure:
         told: DumpShape | None = None,
         layout: Layout | None = None,
         columns: ColumnMap | None = None,
+        stays: bool = False,
     ) -> None:
-        """`layout`: of the beginning; `columns`: of all lines that are no SQL and no JSON."""
+        """`layout`: of the beginning; with `stays`, like `columns`, of all that is no SQL and no JSON."""
+        self._stays = stays
         self._region, self._told, self._map = phone_region, told, columns
         self._fixed = layout
         self._reader: Reader | None = None
@@ -134,7 +136,7 @@ class Structure:
 
     def _while_it_fits(self, window: Window, part: Part, fits: Judge) -> Part:
         """The part up to where its rows no longer fit, if another layout is found there."""
-        if not part.rows or part.end <= self._stay_until:
+        if not part.rows or part.end <= self._stay_until or self._stays:
             return part
         good = fits(part)
         row = _first_unfit(good)
@@ -173,6 +175,8 @@ class Structure:
             return None
         if sql.begins(first.encode()) and any(_has_values(line) for line in lines[:_SQL_WITHIN]):
             return self._as_sql()
+        if self._fixed is not None and self._stays:
+            return LineReader(self._fixed)
         if len(lines) < _FEW_LINES and self._last_lines is not None:
             return self._last_lines
         return self._of_text(lines, None)
@@ -219,11 +223,11 @@ def _unknown(at: int, end: int, line: int, end_line: int) -> Part:
 def _first_unfit(good: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int | None:
     """The first row of a run of unfit ones that is long enough."""
     bad = ~good
-    if np.count_nonzero(bad) < _UNFIT_ROWS:
+    if np.count_nonzero(bad) < UNFIT_ROWS:
         return None
     edges = np.flatnonzero(np.diff(np.concatenate([[0], bad.astype(np.int8), [0]])))
     starts, lengths = edges[::2], edges[1::2] - edges[::2]
-    long = starts[lengths >= _UNFIT_ROWS]
+    long = starts[lengths >= UNFIT_ROWS]
     return int(long[0]) if len(long) else None
 
 
