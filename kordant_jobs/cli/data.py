@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -13,6 +13,9 @@ import typer
 
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
 from kordant_jobs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from kordant_jobs.adapters.dumps import Ledger
 
 db_app = typer.Typer(help="The database: where it is, its migrations.", no_args_is_help=True)
 dumps_app = typer.Typer(help="Breach dumps: what was dropped, ingested, quarantined.", no_args_is_help=True)
@@ -184,23 +187,116 @@ def _breach_must_be_known(db: sa.Engine, name: str | None) -> None:
             raise SettingsError(f"--breach {name}: no such breach is known. See `kordant-jobs catalogue list`.")
 
 
+@dumps_app.command("show")
+def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
+    """One dump: what of it was read how, and what was not understood."""
+    from kordant_jobs.adapters.dumps import Ledger
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.darkwatch.tables import breach_dumps
+
+    dump_id = _uuid(dump, "dump")
+    hidden = {"content_sha256", "file_key"}
+    query = sa.select(*(column for column in breach_dumps.c if column.name not in hidden))
+    with open_session() as session, session.db.connect() as connection:
+        row = connection.execute(query.where(breach_dumps.c.id == dump_id)).mappings().first()
+    if row is None:
+        raise SettingsError(f"there is no dump {dump_id}. See `kordant-jobs dumps list`.")
+    ledger = Ledger.of_json(row["ledger"])
+    if as_json:
+        print_json({**row, "understood_share": ledger.understood_share})
+        return
+    print_facts(
+        {name: value for name, value in row.items() if name not in {"ledger", "bad_lines"} and value is not None}
+    )
+    show_ledger(ledger)
+
+
+@dumps_app.command("explain")
+def dumps_explain(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file, dropped or not.")],
+    lines: Annotated[int, typer.Option(min=0, help="So many records are shown, masked.")] = 20,
+    shape: Annotated[str | None, typer.Option(help="Read it as this shape.")] = None,
+    columns: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="YAML: which column has which role, see below.")
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="The country of numbers without a code (ISO 3166).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a file is understood: by which readers, which columns are what, who would be found. Nothing is kept.
+
+    A map of columns names them by place or by header: `delimiter: ";"` and `columns: {1: email, Kennwort: password}`.
+    """
+    from kordant_jobs.cli.explain import explain, shape_named
+    from kordant_jobs.settings import load_settings
+
+    explained = explain(
+        file,
+        shape=shape_named(shape),
+        columns=columns,
+        lines=lines,
+        region=region or load_settings().phone_region,
+    )
+    if as_json:
+        print_json(explained.to_json())
+        return
+    print_facts(explained.facts())
+    show_ledger(explained.ledger)
+    print_table(["line", "kind", "identifier", "beside it"], explained.records)
+
+
+def show_ledger(ledger: Ledger) -> None:
+    """Shares by reader, segments, and what was not understood."""
+    shares = ", ".join(f"{share:.1%} as {name}" for name, share in ledger.shares().items())
+    out.print(
+        f"{ledger.understood_share:.1%} understood ({shares}); {ledger.only_swept:,} of {ledger.records:,} identifiers "
+        f"only swept; {ledger.undecoded:,} lines not decoded; {ledger.skipped_members:,} members skipped"
+    )
+    print_table(
+        ["member", "reader", "from line", "to line", "lines", "bad", "identifiers", "only swept"],
+        [
+            (
+                one.member or "",
+                one.reader,
+                one.first_line,
+                one.last_line,
+                one.lines,
+                one.bad,
+                one.records,
+                one.only_swept,
+            )
+            for one in ledger.segments
+        ],
+    )
+    if ledger.skipped:
+        print_table(["skipped member", "since it is"], [(one.member, one.reason) for one in ledger.skipped])
+
+
 @dumps_app.command("retry")
 def dumps_retry(dump: DumpId, shape: Annotated[str | None, typer.Option(help="Read it as this shape.")] = None) -> None:
-    """Have a quarantined dump read again by the next scan."""
+    """Have a quarantined or partly read dump read again by the next scan."""
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
     _move(dump, DumpStatus.REGISTERED, "it is read again by the next scan", shape)
 
 
+@dumps_app.command("accept")
+def dumps_accept(dump: DumpId) -> None:
+    """Decide that a partly read dump was read well enough; it no longer makes verdicts unknown, and its file goes."""
+    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
+
+    _move(dump, DumpStatus.INGESTED, "it counts as read", None)
+
+
 @dumps_app.command("dismiss")
 def dumps_dismiss(dump: DumpId) -> None:
-    """Decide that a quarantined dump does not count; it no longer makes verdicts unknown."""
+    """Decide that a quarantined or partly read dump does not count; it no longer makes verdicts unknown."""
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
     _move(dump, DumpStatus.DISMISSED, "it counts no more", None)
 
 
 def _move(dump: str, to: str, words: str, shape: str | None) -> None:
+    from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
     from kordant_jobs.store.darkwatch import dumps
@@ -208,7 +304,9 @@ def _move(dump: str, to: str, words: str, shape: str | None) -> None:
     dump_id = _uuid(dump, "dump")
     with open_session() as session, session.db.begin() as connection:
         if not dumps.move(connection, dump_id, DumpStatus(to), told_shape=shape):
-            raise SettingsError(f"{dump_id} is no quarantined dump. See `kordant-jobs dumps list`.")
+            raise SettingsError(f"{dump_id} is neither quarantined nor partly read. See `kordant-jobs dumps list`.")
+        if to != DumpStatus.INGESTED:
+            open_corpus(session.settings).remove(dump_id)  # what was read of it, if anything
     out.print(f"{dump_id}: {words}")
 
 

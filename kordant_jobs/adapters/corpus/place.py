@@ -23,8 +23,8 @@ from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.errors import PermanentError, SettingsError, TransientError
 from kordant_jobs.settings import Settings
 
-SECRETS = pl.Enum([kind.value for kind in (SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)])
-"""In rising order, as the codes 0, 1 and 2 in the shards."""
+SECRETS = pl.Enum([kind.value for kind in (SecretKind.MENTIONED, SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)])
+"""In rising order, as the codes 0 to 3 in the shards."""
 FOUND = pl.Schema({"item_id": pl.String(), "line": pl.UInt64(), "occurrences": pl.UInt32(), "secret": SECRETS})
 
 
@@ -153,7 +153,9 @@ class Corpus:
         lines, occurrences = np.empty(len(index), np.uint64), np.empty(len(index), np.uint32)
         secrets = np.empty(len(index), np.uint8)
         columns = (shard.directory, shard.key, shard.more, shard.place)
-        there = look_up(index, shard.shard_bits, shard.bucket_bits, *columns, lines, occurrences, secrets)
+        there = look_up(
+            index, shard.shard_bits, shard.bucket_bits, shard.secret_bits, *columns, lines, occurrences, secrets
+        )
         if not there:
             return pl.DataFrame(schema=FOUND)
         rows = np.flatnonzero(occurrences)

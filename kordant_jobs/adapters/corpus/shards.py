@@ -4,7 +4,7 @@
     directory  uint32, where each bucket begins, and the end
     key        uint32, the 32 bits of the blind index that follow those of shard and bucket
     more       uint32, 32 bits that confirm it
-    place      uint32 (uint64 in a dump of more than 2^30 lines): line and secret, sealed with 32 bits that are nowhere
+    place      uint32 (uint64 in a dump of more than 2^29 lines): line and secret, sealed with 32 bits that are nowhere
 
 Of 10^6 watched items, none of which is in a dump, one matches by chance with a probability of 7e-12.
 """
@@ -24,13 +24,15 @@ from kordant_jobs.errors import PermanentError
 Words = npt.NDArray[np.uint64]
 
 MAGIC = int.from_bytes(b"KORDANTX", "little")
-VERSION = 1
+VERSION = 2
+"""Since 2 a place has three bits of secret, which may be 'mentioned'; shards of 1 are read as they are."""
+_SECRET_BITS = {1: 2, VERSION: 3}
 HEADER_WORDS = 8
 SHARD_RECORDS = 2 << 20
 """About so many records a shard: 25 MB, and 100 MB while it is made."""
 MAX_SHARD_BITS = 8
 BUCKET_RECORDS = 64
-NARROW_LINES = 1 << 30
+NARROW_LINES = 1 << 29
 """Below so many lines, line and secret fit 32 bits."""
 
 
@@ -64,6 +66,7 @@ class Shard:
 
     shard_bits: int
     bucket_bits: int
+    secret_bits: int
     directory: npt.NDArray[np.uint32]
     key: npt.NDArray[np.uint32]
     more: npt.NDArray[np.uint32]
@@ -72,10 +75,10 @@ class Shard:
 
 def made(low: Words, high: Words, place: Words, cut: Cut) -> list[npt.NDArray[Any]]:
     """The arrays of which a shard's file consists, from its records in any order."""
-    from kordant_jobs.adapters.kernels.runs import order
+    from kordant_jobs.adapters.kernels.runs import SECRET_BITS, order
 
     count = len(low)
-    wide = bool(count) and int(place.max()) >= NARROW_LINES * 4
+    wide = bool(count) and int(place.max()) >= NARROW_LINES << SECRET_BITS
     directory = np.empty((1 << cut.bucket_bits) + 1, np.uint32)
     key, more = np.empty(count, np.uint32), np.empty(count, np.uint32)
     sealed = np.empty(count, np.uint64 if wide else np.uint32)
@@ -92,7 +95,7 @@ def opened(data: npt.NDArray[np.uint8]) -> Shard:
     """
     header = data[: 8 * HEADER_WORDS].view(np.uint64).tolist() if len(data) >= 8 * HEADER_WORDS else [0] * HEADER_WORDS
     magic, version, count, shard_bits, bucket_bits, width = header[:6]
-    if (magic, version) != (MAGIC, VERSION):
+    if magic != MAGIC or version not in _SECRET_BITS:
         raise PermanentError("a file of the corpus is no shard. Ingest its dump again: `kordant-jobs corpus status`.")
     widths = (4 * ((1 << bucket_bits) + 1), 4 * count, 4 * count, width * count)
     if len(data) != 8 * HEADER_WORDS + sum(widths):
@@ -101,7 +104,15 @@ def opened(data: npt.NDArray[np.uint8]) -> Shard:
     parts = [data[start:end] for start, end in pairwise(ends)]
     directory, key, more = (np.frombuffer(part, np.uint32) for part in parts[:3])
     place = np.frombuffer(parts[3], np.uint64 if width == 8 else np.uint32)
-    return Shard(shard_bits=shard_bits, bucket_bits=bucket_bits, directory=directory, key=key, more=more, place=place)
+    return Shard(
+        shard_bits=shard_bits,
+        bucket_bits=bucket_bits,
+        secret_bits=_SECRET_BITS[version],
+        directory=directory,
+        key=key,
+        more=more,
+        place=place,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

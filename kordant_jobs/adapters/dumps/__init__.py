@@ -12,6 +12,7 @@ No value but canonical identifiers leaves this package: no password, no hash, no
 
 from kordant_jobs.adapters.dumps.archives import Compression, content_sha256
 from kordant_jobs.adapters.dumps.blind import Blinder
+from kordant_jobs.adapters.dumps.column_map import ColumnMap
 from kordant_jobs.adapters.dumps.ledger import Ledger, Segment, Skipped
 from kordant_jobs.adapters.dumps.model import (
     BadLine,
@@ -30,6 +31,7 @@ __all__ = [
     "BlindBatch",
     "Blinder",
     "Column",
+    "ColumnMap",
     "Compression",
     "Dump",
     "DumpBatch",

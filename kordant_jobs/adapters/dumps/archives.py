@@ -25,7 +25,7 @@ from typing import BinaryIO
 import zstandard
 
 from kordant_jobs.adapters.dumps.model import DumpLimits
-from kordant_jobs.adapters.dumps.packed import DEFLATE64, Deflate64, LimitExceeded, seven_zip_members
+from kordant_jobs.adapters.dumps.packed import DEFLATE64, Deflate64, LimitExceeded, Lz4, seven_zip_members
 from kordant_jobs.adapters.dumps.unpack import Decompressor, Gzip, Reader, Unpacked, reading
 from kordant_jobs.errors import DumpUnreadable
 
@@ -35,6 +35,7 @@ ZSTD_WINDOW_BYTES = 1 << 27  # what `zstd --long` writes
 HEAD_BYTES = 1 << 20  # what the layout is judged by
 HEAD_LINES, HEAD_BYTES_AT_MOST = 100, 16 << 20  # more is read where a giant line leaves too few others
 _PACKED_CHUNK = 256 << 10
+_LZ4_CHUNK = 32 << 10  # gives at most 255 times as much
 _ZSTD_CHUNK = 1 << 10  # its decompressor gives all it can at once: 32 MiB from each KiB at the worst
 
 
@@ -215,20 +216,13 @@ def _zstd() -> zstandard.ZstdDecompressionObj:
     return zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
 
 
-def _lz4() -> Decompressor:
-    import lz4.frame
-
-    found: Decompressor = lz4.frame.LZ4FrameDecompressor()
-    return found
-
-
 _STREAMS: Mapping[Compression, tuple[Callable[[], Decompressor], int]] = MappingProxyType(
     {
         Compression.GZIP: (Gzip, _PACKED_CHUNK),
         Compression.BZIP2: (bz2.BZ2Decompressor, _PACKED_CHUNK),
         Compression.XZ: (_xz, _PACKED_CHUNK),
         Compression.ZSTD: (_zstd, _ZSTD_CHUNK),
-        Compression.LZ4: (_lz4, _PACKED_CHUNK),
+        Compression.LZ4: (Lz4, _LZ4_CHUNK),
     }
 )
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from kordant_jobs.adapters.dumps.ledger import Ledger, Segment
 from kordant_jobs.adapters.dumps.model import BlindBatch, DumpShape
 from kordant_jobs.adapters.dumps.reading import Reading
+from kordant_jobs.adapters.dumps.structure.segments import UNFIT_ROWS
 from kordant_jobs.adapters.dumps.sweep import judged
 from kordant_jobs.adapters.dumps.text import Block
 from kordant_jobs.adapters.dumps.window import MARGIN, Window
@@ -66,7 +67,9 @@ class Blinder:
         if others or not sure.all():
             left_starts = np.concatenate([other_starts[:others], starts[:found][~sure]])
             left_numbers = np.concatenate([other_numbers[:others], numbers[:found][~sure]])
-            left, bad = self._left(window, left_starts, left_numbers, first, general, ledger)
+            left, bad, unfit = self._left(window, left_starts, left_numbers, first, general, ledger)
+            if unfit:
+                return None
             parts.append(left)
         kept = int(np.count_nonzero(sure))
         if kept:
@@ -105,8 +108,9 @@ class Blinder:
         first: np.uint64,
         general: General,
         ledger: Ledger,
-    ) -> tuple[tuple[Words, Words, npt.NDArray[np.uint8]], dict[str, int]]:
-        """Lines that the compiled loops left over, under their own numbers."""
+    ) -> tuple[tuple[Words, Words, npt.NDArray[np.uint8]], dict[str, int], bool]:
+        """Lines that the compiled loops left over, under their own numbers; their counts; and whether so many in a row
+        name nobody that the text may go on in another shape."""
         order = np.argsort(starts)
         raw = window.raw
         texts = [raw[start : raw.index(b"\n", start) + 1] for start in starts[order].tolist()]
@@ -117,7 +121,12 @@ class Blinder:
         for segment in ledger.segments:
             segment.first_line = int(true_numbers[segment.first_line - 1])
             segment.last_line = int(true_numbers[min(segment.last_line, len(true_numbers)) - 1])
-        return (line, batch.index, batch.secret), dict(batch.bad_lines)
+        blank = np.array([not text.strip() for text in texts], bool)
+        unfit = np.setdiff1d(true_numbers[~blank], line[batch.secret > 0])
+        place = unfit - np.searchsorted(true_numbers[blank], unfit).astype(np.uint64)  # blank lines do not count
+        apart = place[UNFIT_ROWS - 1 :] - place[: max(0, len(place) - UNFIT_ROWS + 1)]
+        in_a_row = bool((apart == UNFIT_ROWS - 1).any())
+        return (line, batch.index, batch.secret), dict(batch.bad_lines), in_a_row
 
     def blinded(self, reading: Reading) -> BlindBatch:
         """A reading with blind indexes in place of identifiers."""

@@ -19,6 +19,7 @@ PLAIN, DOUBLED, BACKSLASHED, HEXADECIMAL, BASE64 = range(5)
 """How a cell is written, by the kernels."""
 VALUE_MAX = 4_096
 """Bytes of a cell that are looked at."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -69,7 +70,7 @@ def _of_json(text: str) -> str:
         value = json.loads(f'"{text}"')
     except ValueError:
         return _of_backslashes(text)
-    return str(value).encode("utf-8", "replace").decode()
+    return _SURROGATE.sub("\ufffd", str(value))
 
 
 def _of_backslashes(text: str) -> str:

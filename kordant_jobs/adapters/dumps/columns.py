@@ -198,7 +198,10 @@ def _could_be_passwords(values: Sequence[str]) -> bool:
     return bool(held) and good >= 0.7 * len(held)
 
 
-_LABELS = re.compile(r"(?i)^(?:https?|ftp|android|email|e-mail|mail|url|host|login|user|username|pass|password|name)$")
+_LABELS = re.compile(
+    r"(?i)^(?:https?|ftp|android|e-?mail|url|host|login|user|username|pass|password|name|from|to|cc|bcc|subject|sender|date"
+    r"|received|reply-to|return-path|message-id|content-type)$"
+)
 _CODE = re.compile(r"""[{}\[\]<>"]|^[a-z]:\d+:|://""")
 
 
@@ -209,5 +212,5 @@ def betrays_itself(logins: pl.Series) -> bool:
     sample = logins.head(2_000)
     distinct = sample.unique().to_list()
     bad = sum(bool(_LABELS.match(one) or _CODE.search(one)) for one in distinct)
-    few = len(sample) >= 50 and len(distinct) * 25 < len(sample)
+    few = len(sample) >= 3 and len(distinct) * 25 < max(len(sample), 26)
     return few or bad * 2 >= len(distinct)

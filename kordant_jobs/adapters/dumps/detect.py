@@ -25,8 +25,8 @@ from kordant_jobs.errors import DumpUnreadable
 
 _USUAL_LINE = 1 << 16
 _REGULAR = 0.8  # of the lines must have the same number of columns
-_DELIMITERS = (",", ";", "\t", "|", ":")
-_LEADING = re.compile(r"""^[\s"'<]*([^\s:;,|"'<>]+@[^\s:;,|"'<>]+)["'>]*\s*([:;,|\t ])?""")
+_DELIMITERS = (",", ";", "\t", "|", ":", "\x01")
+_LEADING = re.compile(r"""^[\s"'<]*([^\s:;,|"'<>]+@[^\s:;,|"'<>]+)["'>]*(?:\s*([:;,|\t])|( ))?""")
 
 
 def layout_of(lines: Sequence[str], *, shape: DumpShape | None, phone_region: str) -> Layout:
@@ -211,7 +211,7 @@ def _delimited(lines: Sequence[str], region: str, told: bool) -> Layout | None:
 
 def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     matches = [match for match in map(_LEADING.match, lines) if match and is_email(match[1])]
-    delimiters = Counter(match[2] for match in matches if match[2])
+    delimiters = Counter(match[2] or match[3] for match in matches if match[2] or match[3])
     behind = sum(delimiters.values())
     if behind and behind >= MOSTLY * len(lines):
         delimiter = delimiters.most_common(1)[0][0]

@@ -8,8 +8,10 @@ from typing import Any, Self
 
 from kordant_jobs.adapters.dumps.model import DumpShape
 
-NOT_UNDERSTOOD = 0.02
-"""A larger share of lines, or of addresses, that no reader made sense of makes a dump partly read."""
+NOT_UNDERSTOOD = 0.1
+"""A larger share of lines in which a reader found nothing that it looks for makes a dump partly read."""
+ONLY_SWEPT = 0.02
+"""So does a larger share of identifiers that stand where no reader made sense of the text."""
 SEGMENTS_MAX = 200
 """So many segments are told apart; further ones are added to the last of their reader."""
 SKIPPED_MAX = 100
@@ -108,7 +110,7 @@ class Ledger:
             reasons.append(f"{self.skipped_members} member{'s' * (self.skipped_members > 1)} not read ({first})")
         if self.not_understood > NOT_UNDERSTOOD * self.lines:
             reasons.append(f"{self.not_understood:,} of {self.lines:,} lines not understood")
-        if self.only_swept > NOT_UNDERSTOOD * self.records:
+        if self.only_swept > ONLY_SWEPT * self.records:
             reasons.append(f"{self.only_swept:,} of {self.records:,} identifiers only swept")
         return "; ".join(reasons) or None
 

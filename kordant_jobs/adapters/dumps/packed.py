@@ -27,6 +27,29 @@ class LimitExceeded(DumpUnreadable):
     """The dump asks for more than it may."""
 
 
+class Lz4:
+    """LZ4's decompressor of one frame, under the protocol of the standard library's."""
+
+    def __init__(self) -> None:
+        import lz4.frame
+
+        self._frame = lz4.frame.LZ4FrameDecompressor()
+
+    @property
+    def eof(self) -> bool:
+        """Whether the frame has ended."""
+        return bool(self._frame.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came behind its end."""
+        return bytes(self._frame.unused_data or b"")
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """The next piece of text, perhaps none yet."""
+        return bytes(self._frame.decompress(data))
+
+
 class Deflate64:
     """A member of a zip, unpacked piece by piece."""
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from kordant_jobs.adapters.dumps.archives import Compression, Document, Meter, documents, reason_of, sniff
 from kordant_jobs.adapters.dumps.blind import Blinder
+from kordant_jobs.adapters.dumps.column_map import ColumnMap
 from kordant_jobs.adapters.dumps.ledger import Ledger
 from kordant_jobs.adapters.dumps.model import BlindBatch, Column, DumpBatch, DumpLimits, DumpShape, Layout, Role
 from kordant_jobs.adapters.dumps.packed import LimitExceeded
@@ -37,13 +38,20 @@ _CARRIED_MAX = 8 << 20
 """A record that is not whole after so many bytes is read as it is."""
 
 
-def open_dump(path: Path, *, limits: DumpLimits, phone_region: str, shape: DumpShape | None = None) -> Dump:
-    """Open a dump and find out what it is; use it in a `with`.
+def open_dump(
+    path: Path,
+    *,
+    limits: DumpLimits,
+    phone_region: str,
+    shape: DumpShape | None = None,
+    columns: ColumnMap | None = None,
+) -> Dump:
+    """Open a dump and find out what it is; use it in a `with`. `shape` and `columns` say what cannot be seen.
 
     Raises:
         DumpUnreadable: not a dump, damaged, or over a limit. Damage further in is raised by `batches`.
     """
-    dump = Dump(path, limits=limits, phone_region=phone_region, shape=shape)
+    dump = Dump(path, limits=limits, phone_region=phone_region, shape=shape, columns=columns)
     try:
         dump._look()
     except BaseException:
@@ -55,8 +63,16 @@ def open_dump(path: Path, *, limits: DumpLimits, phone_region: str, shape: DumpS
 class Dump:
     """One open dump. An archive may hold several texts, each with shapes of its own; the first one is shown."""
 
-    def __init__(self, path: Path, *, limits: DumpLimits, phone_region: str, shape: DumpShape | None) -> None:
-        self._told, self._region, self._limits = shape, phone_region, limits
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: DumpLimits,
+        phone_region: str,
+        shape: DumpShape | None,
+        columns: ColumnMap | None,
+    ) -> None:
+        self._told, self._region, self._limits, self._map = shape, phone_region, limits, columns
         self._stack = ExitStack()
         with reading():
             self._file = self._stack.enter_context(path.open("rb"))
@@ -128,7 +144,7 @@ class Dump:
     def _readings(self) -> Iterator[Reading]:
         lines = 0
         for document in self._texts():
-            structure = Structure(phone_region=self._region, told=self._told)
+            structure = self._structure()
             cut = blocks(utf8_reader(document, encoding_of(document.head)), self._limits, first=lines)
             for found in self._guarded(document, self._windows(cut, structure, document.member)):
                 lines += found.lines
@@ -142,7 +158,7 @@ class Dump:
                 structure = Structure(phone_region=self._region, told=self._told, layout=self._combo())
                 batches = self._plain_combos(cut, blinder, structure, document.member)
             else:
-                structure = Structure(phone_region=self._region, told=self._told)
+                structure = self._structure()
                 batches = map(blinder.blinded, self._windows(cut, structure, document.member))
             for batch in self._guarded(document, batches):
                 lines += batch.lines
@@ -230,8 +246,11 @@ class Dump:
                 yield from taken()
 
     def _as_combo(self, window: Window, ledger: Ledger, *, member: int) -> Reading:
-        structure = Structure(phone_region=self._region, layout=self._combo())
+        structure = Structure(phone_region=self._region, layout=self._combo(), stays=True)
         return read_window(window, structure, ledger, member=member, phone_region=self._region)
+
+    def _structure(self) -> Structure:
+        return Structure(phone_region=self._region, told=self._told, columns=self._map)
 
     def _combo(self) -> Layout:
         columns = (Column(name="", role=Role.EMAIL), Column(name="", role=Role.PASSWORD))
@@ -276,7 +295,7 @@ class Dump:
 
     def _refuse_nothing(self, document: Document) -> None:
         """Raises DumpUnreadable for a text in whose beginning there is neither a shape nor anything to sweep."""
-        structure = Structure(phone_region=self._region, told=self._told)
+        structure = self._structure()
         window = _window_of(document)
         if self._told is not DumpShape.TEXT and structure.chosen(window) is None:
             swept = self._told is None and (
@@ -286,7 +305,7 @@ class Dump:
                 raise DumpUnreadable(structure.refusal(window))
 
     def _chosen(self, document: Document) -> Reader | None:
-        structure = Structure(phone_region=self._region, told=self._told)
+        structure = self._structure()
         return structure.chosen(_window_of(document))
 
 

@@ -38,7 +38,7 @@ _CP1252 = MappingProxyType(
     {byte: bytes([byte]).decode("cp1252") for byte in range(0x80, 0xA0) if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
 )
 
-_CONTROLS = bytes({*range(32), 127} - {*b"\t\n\r\x0b\x0c\x1a\x1b"})
+_CONTROLS = bytes({*range(32), 127} - {*b"\t\n\r\x0b\x0c\x1a\x1b\x01\x1e\x1f"})  # some separate fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,7 @@ def looks_binary(start: bytes) -> bool:
     """Whether this is no text in any encoding that is read: one control character in twenty."""
     if encoding_of(start).startswith(("utf-16", "utf-32")):
         return False
+    start = tidy(start)  # stretches of UTF-16 are text
     return (len(start) - len(start.translate(None, _CONTROLS))) * 20 > len(start)
 
 

@@ -230,7 +230,7 @@ class Understanding:
 
         part = self._part
         sign = np.zeros(len(cells), bool)
-        has_sign(self._window.bytes, part.cell_starts[cells], part.cell_ends[cells], sign)
+        has_sign(self._window.bytes, part.cell_starts[cells] + 1, part.cell_ends[cells], sign)  # '@handle' is a name
         seen = np.zeros(len(part.cell_roles), bool)
         seen[self._cell[self._in_role]] = True
         cells = cells[~sign & ~seen[cells]]

@@ -30,7 +30,7 @@ def other_shape(text, at):
         after = text[at + 1]
         return after == 34 or after == 39 or after == 10
     if byte == 91:  # [
-        return text[at + 1] == 123
+        return text[at + 1] == 123 or text[at + 1] == 10 or (text[at + 1] == 13 and text[at + 2] == 10)
     lower = byte | 32
     if lower == 105:  # insert
         return (

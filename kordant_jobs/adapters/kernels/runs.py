@@ -15,7 +15,9 @@ PARTS = 256
 
 _64, _56, _32 = np.uint64(64), np.uint64(56), np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
-_SECRET_BITS, _SECRET = np.uint64(2), np.uint64(3)
+SECRET_BITS = 3
+"""Of a place, its lowest: one of four kinds of secret, so that the other four tell a wrong seal."""
+_SECRET_BITS = np.uint64(SECRET_BITS)
 
 
 @njit(nogil=True, cache=True)
@@ -143,12 +145,14 @@ def order(low, high, place, shard_bits, bucket_bits, directory, key, more, seale
 
 
 @njit(nogil=True, cache=True)
-def look_up(index, shard_bits, bucket_bits, directory, key, more, sealed, lines, occurrences, secrets):
+def look_up(index, shard_bits, bucket_bits, secret_bits, directory, key, more, sealed, lines, occurrences, secrets):
     """For each of `index`, all of one shard: the first line, on how many lines, the strongest secret; 0 lines: not
-    there. Returns how many are there."""
+    there. Returns how many are there. With two bits (of old) the secrets are one less, and 3 is none."""
     shift = _64 - np.uint64(bucket_bits)
     behind_shard = np.uint64(shard_bits)
     behind_bucket = np.uint64(shard_bits + bucket_bits)
+    width, mask = np.uint64(secret_bits), (np.uint64(1) << np.uint64(secret_bits)) - np.uint64(1)
+    kinds, ahead = np.uint64(3 if secret_bits == 2 else 4), np.uint64(secret_bits == 2)
     there = 0
     for item in range(len(index)):
         low, high = index[item, 0], index[item, 1]
@@ -167,11 +171,11 @@ def look_up(index, shard_bits, bucket_bits, directory, key, more, sealed, lines,
         while first < end and key[first] == wanted:
             if more[first] == proof:
                 place = np.uint64(sealed[first]) ^ seal
-                if place & _SECRET == _SECRET:  # no secret is 3: it was sealed with another index
+                if place & mask >= kinds:  # it was sealed with another index
                     first += 1
                     continue
-                line = place >> _SECRET_BITS
-                strongest = max(strongest, place & _SECRET)
+                line = place >> width
+                strongest = max(strongest, (place & mask) + ahead)
                 if count == 0:
                     lines[item] = line
                 if count == 0 or line != last:

@@ -165,8 +165,6 @@ def _is_authority(text, start, domain, end):
         return True
     if domain - start == 4 and text[start] == 103 and text[start + 1] == 105 and text[start + 2] == 116:
         return text[end] == 58 or text[end] == 47
-    if before == 61:  # android://HASH==@package
-        return True
     if before != 58:
         return False
     at, dots = start - 2, 0

@@ -8,6 +8,8 @@ from enum import StrEnum
 class SecretKind(StrEnum):
     """Whether a password stood beside an identifier in a dump. The password itself is never kept."""
 
+    MENTIONED = "mentioned"
+    """The identifier stands in the text; what stood beside it is not known."""
     NONE = "none"
     CLEAR = "clear"
     HASHED = "hashed"
@@ -111,6 +113,8 @@ class DumpStatus(StrEnum):
 
     REGISTERED = "registered"
     INGESTED = "ingested"
+    PARTIAL = "partial"
+    """In the corpus as far as it was understood; its file stays, and what else it may hold is unknown."""
     QUARANTINED = "quarantined"
     """It cannot be read. While it lies there, what it may hold is unknown."""
     SUPERSEDED = "superseded"

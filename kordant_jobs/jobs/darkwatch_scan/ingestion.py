@@ -19,6 +19,11 @@ from kordant_jobs.jobs.darkwatch_scan.retro import Watch
 from kordant_jobs.store.darkwatch import dumps
 from kordant_jobs.store.people.keyring import Keyring
 
+READERS = 2
+"""Rises when a dump is cut into other blocks or gives other records: what was begun by others is begun again."""
+ATTEMPTS = 5
+"""So often a dump may be begun without an end (killed for its time or memory) before it is set aside."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ingestion:
@@ -46,7 +51,7 @@ class Ingestion:
             what = _ingested_before(self.corpus, dump)
             try:
                 file = file_of(dump, self.box, self.keyring)
-                what = what or self._read(dump, file, watch)
+                what = what or self._read_within_bounds(dump, file, watch)
             except DumpUnreadable as error:
                 if what is None:
                     with self.db.begin() as connection:
@@ -55,9 +60,24 @@ class Ingestion:
                 file = None
             with self.db.begin() as connection:
                 dumps.mark_ingested(connection, dump.id, what)
-            if file is not None and not self.box.keep_files:
+            if file is not None and not self.box.keep_files and what.problem is None:
                 file.path.unlink(missing_ok=True)
             return what
+
+    def _read_within_bounds(self, dump: dumps.DumpRow, file: DroppedFile, watch: Watch | None) -> dumps.Ingested:
+        """Read a dump, unless that was tried too often.
+
+        Raises:
+            DumpUnreadable: for this reason.
+        """
+        with self.db.begin() as connection:
+            begun = dumps.begin(connection, dump.id)
+        if begun > ATTEMPTS:
+            raise DumpUnreadable(
+                f"Reading it was broken off {ATTEMPTS} times, by its time or memory or with the machine. Look at it "
+                "with `kordant-jobs dumps explain`, then retry it."
+            )
+        return self._read(dump, file, watch)
 
     def _read(self, dump: dumps.DumpRow, file: DroppedFile, watch: Watch | None) -> dumps.Ingested:
         told = DumpShape(dump.told_shape) if dump.told_shape else None
@@ -66,17 +86,29 @@ class Ingestion:
             self.corpus.write(dump.id, origin=self._origin(dump)) as writer,
         ):
             read = 0
-            for batch in _up_to_damage(source.blinded(self._blinder(), skip=writer.done.blocks), watch):
+            batches = _own_faults(source.blinded(self._blinder(), skip=writer.done.blocks))
+            for batch in _up_to_damage(batches, watch):
                 if watch is not None:
                     watch.look(batch, before_it_counts=writer.ends_run(batch))
                 writer.add(batch)
                 self.progress.advance(source.bytes_read - read, f"ingesting dump {dump.id}")
                 read = source.bytes_read
-            layout = {"shape": source.shape, "compression": source.compression, "encoding": source.encoding}
-            writer.tell(**layout)
+            layout = {"shape": str(source.shape), "compression": str(source.compression), "encoding": source.encoding}
+            problem = source.ledger.problem()
+            if not writer.so_far.records and problem is None:
+                problem = "nobody was found in it"
+            ledger = source.ledger.to_json()
+            writer.tell(**layout, ledger=ledger, problem=problem)
             found = writer.so_far
             return dumps.Ingested(
-                **layout, lines=found.lines, records=found.records, bad_lines=dict(sorted(found.bad_lines.items()))
+                shape=layout["shape"],
+                compression=layout["compression"],
+                encoding=layout["encoding"],
+                ledger=ledger,
+                problem=problem,
+                lines=found.lines,
+                records=found.records,
+                bad_lines=dict(sorted(found.bad_lines.items())),
             )
 
     def _blinder(self) -> Blinder:
@@ -86,8 +118,24 @@ class Ingestion:
         """What must be the same for a begun ingestion to go on: the file, how it is cut and read, and the key."""
         limits = self.box.limits
         file = (dump.file_key.hex(), dump.file_size, dump.file_mtime_ns)
-        how = (dump.told_shape, self.box.phone_region, limits.block_bytes, limits.max_line_bytes)
+        how = (READERS, dump.told_shape, self.box.phone_region, limits.block_bytes, limits.max_line_bytes)
         return json.dumps([*file, *how, self.keyring.master_key_id])
+
+
+def _own_faults(batches: Iterator[BlindBatch]) -> Iterator[BlindBatch]:
+    """The blocks; whatever a dump makes a reader do is that dump's own fault, and no scan's.
+
+    Raises:
+        DumpUnreadable: in place of any other exception, whose text may quote the dump.
+    """
+    try:
+        yield from batches
+    except (GeneratorExit, DumpUnreadable):
+        raise
+    except Exception as error:  # noqa: BLE001 - any
+        raise DumpUnreadable(
+            f"A reader failed ({type(error).__name__}). `kordant-jobs dumps explain` shows where."
+        ) from None
 
 
 def _up_to_damage(batches: Iterator[BlindBatch], watch: Watch | None) -> Iterator[BlindBatch]:
@@ -107,4 +155,4 @@ def _ingested_before(corpus: Corpus, dump: dumps.DumpRow) -> dumps.Ingested | No
     facts = corpus.facts(dump.id)
     if facts is None:
         return None
-    return dumps.Ingested(**{name.name: facts[name.name] for name in fields(dumps.Ingested)})
+    return dumps.Ingested(**{name.name: facts[name.name] for name in fields(dumps.Ingested) if name.name in facts})

@@ -122,7 +122,7 @@ def plan_scan(
         chosen = scans.choose(connection, scope)
         window = rules.Window(since=since, until=end)
         items = _watched(connection, window)
-        known = dumps.known_before(connection, end, (DumpStatus.REGISTERED, DumpStatus.INGESTED))
+        known = dumps.known_before(connection, end, (DumpStatus.REGISTERED, *dumps.READ))
     due = [dump for dump in known if not _new_pairs(items, dump, window).is_empty()]
     chunks = rules.balanced([(dump.id, dump.file_size) for dump in due]) if chosen else []
     return ScanPlan(
@@ -203,7 +203,7 @@ def _match_dump(
 ) -> ChunkResult:
     db, corpus = ingestion.db, ingestion.corpus
     what, early = None, 0
-    if dump.status is not DumpStatus.INGESTED:
+    if dump.status is DumpStatus.REGISTERED:
         watch = Watch(dump, _new_pairs(at_once, dump, window), db=db, today=window.until.date())
         try:
             what = ingestion.ingest(dump, watch)
@@ -211,6 +211,8 @@ def _match_dump(
             ingestion.progress.flush(f"dump {dump.id} is quarantined")
             return ChunkResult(dumps=1, new_exposures=watch.new_exposures, quarantined=(dump.id,))
         early = watch.new_exposures
+        if what is None and not _is_read(dump.id, db):
+            return ChunkResult(dumps=1, quarantined=(dump.id,))
     elif not corpus.has(dump.id):
         with dumps.ingesting(db, dump.id):
             corpus.adopt(dump.id)
@@ -221,7 +223,7 @@ def _match_dump(
     )
     with db.begin() as connection:
         new = scans.save_hits(connection, hits)
-        if dump.status is not DumpStatus.INGESTED:  # another scan read it meanwhile, and perhaps not for these
+        if dump.status is DumpStatus.REGISTERED:  # another scan read it meanwhile, and perhaps not for these
             scans.choose_found(connection)
             tell(connection, today=window.until.date(), provisional=True)
     return ChunkResult(
@@ -231,6 +233,12 @@ def _match_dump(
         hits=hits.height,
         new_exposures=early + new,
     )
+
+
+def _is_read(dump_id: UUID, db: Engine) -> bool:
+    """Whether another scan, which had the dump meanwhile, could read it."""
+    with db.connect() as connection:
+        return dumps.load(connection, [dump_id])[0].status in dumps.READ
 
 
 def _add(one: ChunkResult, other: ChunkResult) -> ChunkResult:
@@ -261,10 +269,14 @@ def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None) -> Rec
     with db.begin() as connection:
         chosen = scans.choose(connection, plan.scope)
         new_alerts = tell(connection, today=plan.window.until.date())
-        read = len(dumps.known_before(connection, plan.window.until, (DumpStatus.INGESTED,)))
+        read = len(dumps.known_before(connection, plan.window.until, dumps.READ))
+        partly = len(dumps.known_before(connection, plan.window.until, (DumpStatus.PARTIAL,)))
         unread = len(dumps.known_before(connection, plan.window.until, dumps.UNREAD))
         verdicts = _verdicts(
-            scans.standing(connection, since=plan.window.since, until=plan.window.until), read=read, unread=unread
+            scans.standing(connection, since=plan.window.since, until=plan.window.until),
+            read=read,
+            unread=unread,
+            partly=partly,
         )
         last_covered = plan.window.until if plan.window.since is None else plan.window.since
         scans.save_verdicts(
@@ -283,10 +295,11 @@ def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None) -> Rec
     )
 
 
-def _verdicts(standing: pl.DataFrame, *, read: int, unread: int) -> pl.DataFrame:
+def _verdicts(standing: pl.DataFrame, *, read: int, unread: int, partly: int) -> pl.DataFrame:
     """A verdict a subscription. The rule is asked once for those with exposures and once for those without."""
-    exposed, exposed_reason = rules.verdict(exposures=1, dumps_read=read, dumps_unread=unread)
-    without, without_reason = rules.verdict(exposures=0, dumps_read=read, dumps_unread=unread)
+    facts = {"dumps_read": read, "dumps_unread": unread, "dumps_partly_read": partly}
+    exposed, exposed_reason = rules.verdict(exposures=1, **facts)
+    without, without_reason = rules.verdict(exposures=0, **facts)
     has = pl.col("exposures") > 0
     return standing.with_columns(
         pl.when(has).then(pl.lit(exposed)).otherwise(pl.lit(without)).alias("verdict"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,8 @@ from kordant_jobs.store.darkwatch.tables import breach_dumps
 
 UNREAD = (DumpStatus.REGISTERED, DumpStatus.QUARANTINED)
 """Dumps that may name somebody and do not count as looked at."""
+READ = (DumpStatus.INGESTED, DumpStatus.PARTIAL)
+"""Dumps that are in the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,9 @@ class Ingested:
     lines: int
     records: int
     bad_lines: Mapping[str, int]
+    ledger: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+    """Why it counts as partly read."""
 
 
 _ROW = (
@@ -157,13 +162,13 @@ def known_before(connection: Connection, until: datetime, statuses: Sequence[Dum
 
 
 def mark_ingested(connection: Connection, dump_id: UUID, what: Ingested) -> None:
-    """The dump is in the corpus."""
+    """The dump is in the corpus, whole or in part."""
     connection.execute(
         sa.update(breach_dumps)
         .where(breach_dumps.c.id == dump_id)
         .values(
-            status=DumpStatus.INGESTED,
-            reason=None,
+            status=DumpStatus.PARTIAL if what.problem else DumpStatus.INGESTED,
+            reason=what.problem,
             ingested_at=sa.func.now(),
             shape=what.shape,
             compression=what.compression,
@@ -171,6 +176,8 @@ def mark_ingested(connection: Connection, dump_id: UUID, what: Ingested) -> None
             lines=what.lines,
             records=what.records,
             bad_lines=dict(what.bad_lines),
+            ledger=dict(what.ledger),
+            begun=0,
         )
     )
 
@@ -182,17 +189,35 @@ def quarantine(connection: Connection, dump_id: UUID, reason: str) -> None:
     )
 
 
+def begin(connection: Connection, dump_id: UUID) -> int:
+    """Count that reading begins. Returns how often it has begun since it last ended."""
+    table = breach_dumps
+    counted = sa.update(table).where(table.c.id == dump_id).values(begun=table.c.begun + 1).returning(table.c.begun)
+    begun: int = connection.execute(counted).scalar_one()
+    return begun
+
+
+MOVABLE = frozenset((DumpStatus.QUARANTINED, DumpStatus.PARTIAL))
+
+
 def move(connection: Connection, dump_id: UUID, to: DumpStatus, *, told_shape: str | None = None) -> bool:
-    """An operator retries (to registered) or dismisses a quarantined dump. False when it is not quarantined."""
-    values: dict[str, Any] = {"status": to, "registered_at": sa.func.now()}
+    """An operator retries (to registered), dismisses or accepts (to ingested) a dump that is quarantined or partly
+    read. False when it is neither. What a partly read one left in the corpus the caller removes before a retry."""
+    values: dict[str, Any] = {"status": to, "registered_at": sa.func.now(), "begun": 0}
+    if to is DumpStatus.INGESTED:
+        del values["registered_at"]
     if told_shape:
         values["told_shape"] = told_shape
     done = connection.execute(
         sa.update(breach_dumps)
-        .where(breach_dumps.c.id == dump_id, breach_dumps.c.status == DumpStatus.QUARANTINED)
+        .where(breach_dumps.c.id == dump_id, breach_dumps.c.status.in_(_from(to)))
         .values(**values)
     )
     return done.rowcount > 0
+
+
+def _from(to: DumpStatus) -> list[DumpStatus]:
+    return [DumpStatus.PARTIAL] if to is DumpStatus.INGESTED else sorted(MOVABLE)
 
 
 @contextmanager

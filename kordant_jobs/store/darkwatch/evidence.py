@@ -15,8 +15,9 @@ from kordant_jobs.domain.darkwatch.exposures import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where it was seen. In our own corpus: the dump, the first line that names it (from 1) and how often it does; at
-    a source outside: its own key for the breach. `data_classes` are those that this place told of."""
+    """Where it was seen. In our own corpus: the dump, the first line that names it (from 1) and how often it does, by
+    which reader that line was understood ('text': only swept), in which member of an archive (from 1; 0: the file
+    itself). At a source outside: its own key for the breach. `data_classes` are those that this place told of."""
 
     source: Source
     first_seen_at: datetime
@@ -26,6 +27,8 @@ class Place:
     file_label: str | None = None
     line: int | None = None
     occurrences: int | None = None
+    reader: str | None = None
+    member: int | None = None
     data_classes: tuple[str, ...] = ()
 
 
@@ -62,14 +65,20 @@ LEFT JOIN kordant.alerts a ON a.exposure_id = e.id
 
 _PLACES = """
 SELECT v.exposure_id, 'dumps' AS source, NULL AS reference, v.dump_id, d.file_label, v.line, v.occurrences,
+       segment.value ->> 'reader' AS reader, cast(segment.value ->> 'member' AS int) AS member,
        ARRAY[]::text[] AS data_classes, greatest(e.first_seen_at, d.known_at) AS first_seen_at,
        greatest(e.first_seen_at, d.known_at) AS last_seen_at
 FROM kordant.exposure_evidence v
 JOIN kordant.breach_dumps d ON d.id = v.dump_id
 JOIN kordant.exposures e ON e.id = v.exposure_id
+LEFT JOIN LATERAL (
+    SELECT value FROM jsonb_array_elements(d.ledger -> 'segments')
+    WHERE v.line BETWEEN cast(value ->> 'first_line' AS bigint) AND cast(value ->> 'last_line' AS bigint)
+    ORDER BY cast(value ->> 'last_line' AS bigint) - cast(value ->> 'first_line' AS bigint) LIMIT 1
+) segment ON true
 WHERE v.exposure_id = ANY(cast(:ids AS uuid[]))
 UNION ALL
-SELECT exposure_id, source, reference, NULL, NULL, NULL, NULL, data_classes, first_seen_at, last_seen_at
+SELECT exposure_id, source, reference, NULL, NULL, NULL, NULL, NULL, NULL, data_classes, first_seen_at, last_seen_at
 FROM kordant.source_evidence WHERE exposure_id = ANY(cast(:ids AS uuid[]))
 ORDER BY first_seen_at, source, reference
 """
@@ -99,6 +108,8 @@ def _read(connection: Connection, where: str, ids: list[str]) -> list[Evidence]:
                 file_label=row.file_label,
                 line=row.line,
                 occurrences=row.occurrences,
+                reader=row.reader,
+                member=row.member,
                 data_classes=tuple(row.data_classes),
             )
         )

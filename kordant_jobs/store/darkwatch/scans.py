@@ -108,13 +108,14 @@ CREATE TEMP TABLE hits (
 ) ON COMMIT DROP
 """
 
-_STRENGTH = "array_position(array['none', 'hashed', 'clear'], {})"
+_STRENGTH = "array_position(array['mentioned', 'none', 'hashed', 'clear'], {})"
 
 _SAVE_EXPOSURES = f"""
 WITH saved AS (
     INSERT INTO kordant.exposures AS e (id, item_id, breach_name, secret, first_seen_at, last_seen_at)
     SELECT gen_random_uuid(), item_id, breach_name,
-           (array['none', 'hashed', 'clear'])[max({_STRENGTH.format("secret")})], min(seen_at), max(seen_at)
+           (array['mentioned', 'none', 'hashed', 'clear'])[max({_STRENGTH.format("secret")})],
+           min(seen_at), max(seen_at)
     FROM hits
     GROUP BY item_id, breach_name
     ORDER BY item_id, breach_name

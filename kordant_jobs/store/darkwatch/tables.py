@@ -88,6 +88,10 @@ breach_dumps = Table(
     Column("lines", BigInteger, nullable=False, server_default="0"),
     Column("records", BigInteger, nullable=False, server_default="0"),
     Column("bad_lines", JSONB, nullable=False, server_default="{}"),
+    Column(
+        "ledger", JSONB, nullable=False, server_default="{}", comment="what was read how, and what was not understood"
+    ),
+    Column("begun", Integer, nullable=False, server_default="0", comment="how often reading began and did not end"),
     moment("known_at", default_now=True),
     moment("registered_at", default_now=True),
     moment("ingested_at", nullable=True),

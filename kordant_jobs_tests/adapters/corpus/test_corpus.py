@@ -21,7 +21,7 @@ from kordant_jobs.adapters.dumps.model import BlindBatch
 from kordant_jobs.errors import DumpUnreadable, PermanentError
 
 DUMP = UUID(int=7)
-KINDS = ("none", "hashed", "clear")
+KINDS = ("mentioned", "none", "hashed", "clear")
 Row = tuple[bytes, int, int]
 """Blind index, line, secret."""
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from kordant_jobs.adapters.dumps.column_map import ColumnMap
 from kordant_jobs.adapters.dumps.detect import layout_of, looks_labelled
 from kordant_jobs.adapters.dumps.model import DumpShape, Layout
 from kordant_jobs.adapters.dumps.parts import Part, merged
@@ -22,11 +23,11 @@ from kordant_jobs.adapters.dumps.structure.sql import SqlReader
 from kordant_jobs.adapters.dumps.window import Window, decoded
 from kordant_jobs.errors import DumpUnreadable
 
-_SAMPLE_BYTES, _SAMPLE_LINES, _FEW_LINES = 1 << 20, 500, 8
+_SAMPLE_BYTES, _SAMPLE_LINES, _LINE_BYTES, _FEW_LINES = 1 << 20, 500, 1 << 16, 8
 _SQL_WITHIN = 200
 """A line that may begin a statement does so when values follow within so many lines."""
-_UNFIT_ROWS, _UNFIT_ANYWAY = 3, 64
-"""A reader is left at so many rows in a line in which nobody is found: with an address in them, and anyway."""
+UNFIT_ROWS = 3
+"""A reader is left at so many rows in a line in which nobody is found, if the text reads as something else there."""
 _PARTS_AT_ONCE = 512
 
 
@@ -46,8 +47,18 @@ Judge = Callable[[Part], "np.ndarray[tuple[int], np.dtype[np.bool_]]"]
 class Structure:
     """Follows one document through its windows."""
 
-    def __init__(self, *, phone_region: str, told: DumpShape | None = None, layout: Layout | None = None) -> None:
-        self._region, self._told = phone_region, told
+    def __init__(
+        self,
+        *,
+        phone_region: str,
+        told: DumpShape | None = None,
+        layout: Layout | None = None,
+        columns: ColumnMap | None = None,
+        stays: bool = False,
+    ) -> None:
+        """`layout`: of the beginning; with `stays`, like `columns`, of all that is no SQL and no JSON."""
+        self._stays = stays
+        self._region, self._told, self._map = phone_region, told, columns
         self._fixed = layout
         self._reader: Reader | None = None
         self._sql: SqlReader | None = None
@@ -55,7 +66,6 @@ class Structure:
         self._stay_until = 0
         self._unknown_lines, self._stuck_at = 1, -1
         self.first: Reader | None = None
-        self.told_fits = told is None
 
     def parts(self, window: Window, fits: Judge) -> Iterator[Part]:
         """The window in parts, in order, without a gap. The last one may end early (`waits`): read on from there."""
@@ -126,7 +136,7 @@ class Structure:
 
     def _while_it_fits(self, window: Window, part: Part, fits: Judge) -> Part:
         """The part up to where its rows no longer fit, if another layout is found there."""
-        if not part.rows or part.end <= self._stay_until:
+        if not part.rows or part.end <= self._stay_until or self._stays:
             return part
         good = fits(part)
         row = _first_unfit(good)
@@ -153,6 +163,9 @@ class Structure:
         lines = _sample(window, at)
         if not lines:
             return None
+        if self._map is not None:
+            layout = self._map.layout(lines[0], guessed=_likely_delimiter(lines), phone_region=self._region)
+            return LineReader(layout)
         if self._told is not None:
             return self._of_told(lines)
         first = lines[0]
@@ -162,6 +175,8 @@ class Structure:
             return None
         if sql.begins(first.encode()) and any(_has_values(line) for line in lines[:_SQL_WITHIN]):
             return self._as_sql()
+        if self._fixed is not None and self._stays:
+            return LineReader(self._fixed)
         if len(lines) < _FEW_LINES and self._last_lines is not None:
             return self._last_lines
         return self._of_text(lines, None)
@@ -208,11 +223,11 @@ def _unknown(at: int, end: int, line: int, end_line: int) -> Part:
 def _first_unfit(good: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int | None:
     """The first row of a run of unfit ones that is long enough."""
     bad = ~good
-    if np.count_nonzero(bad) < _UNFIT_ROWS:
+    if np.count_nonzero(bad) < UNFIT_ROWS:
         return None
     edges = np.flatnonzero(np.diff(np.concatenate([[0], bad.astype(np.int8), [0]])))
     starts, lengths = edges[::2], edges[1::2] - edges[::2]
-    long = starts[lengths >= _UNFIT_ROWS]
+    long = starts[lengths >= UNFIT_ROWS]
     return int(long[0]) if len(long) else None
 
 
@@ -230,16 +245,18 @@ def _sample(window: Window, at: int) -> list[str]:
     """The first lines that are not blank, up to one that begins as SQL or JSON does where the first does not."""
     from kordant_jobs.adapters.kernels.cells import other_shape
 
-    lines, stop = list[str](), min(window.stop, at + _SAMPLE_BYTES)
+    lines, left, stop = list[str](), _SAMPLE_BYTES, window.stop
     first = other_shape(window.bytes, at)
-    while at < stop and len(lines) < _SAMPLE_LINES:
+    while at < stop and left > 0 and len(lines) < _SAMPLE_LINES:
         newline = window.raw.find(b"\n", at, window.stop)
         end = newline if newline >= 0 else window.stop
         if lines and not first and other_shape(window.bytes, at) and not sql.begins(lines[0].encode()):
             break
-        line = decoded(window.slice(at, min(end, at + (1 << 16)))).strip("\r\ufeff")
-        if line.strip():
+        size = min(end - at, _LINE_BYTES)
+        line = decoded(window.slice(at, at + size)).strip("\r\ufeff")
+        if line.strip() and (size < _LINE_BYTES or not lines):  # a giant line is damage, unless it is all there is
             lines.append(line)
+        left -= size + 1
         at = end + 1
     return lines
 
@@ -250,6 +267,11 @@ def _begins_json(line: str) -> bool:
     if text.startswith("{"):
         return not after or after[0] in "\"'}"
     return text.startswith("[") and (not after or after[0] in "{[\"'")
+
+
+def _likely_delimiter(lines: list[str]) -> str:
+    counts = {one: min((line.count(one) for line in lines[:20]), default=0) for one in ",;\t|:"}
+    return max(counts, key=lambda one: counts[one])
 
 
 _TAG = re.compile(r"\s*<[?!/]?[A-Za-z][^<>]*>")

@@ -50,15 +50,22 @@ MAX_CHUNKS = 12
 """Chunks of one run. A mapped op costs about 20 ms and 11 kB of event log, so a chunk is many dumps, not one."""
 
 
-def verdict(*, exposures: int, dumps_read: int, dumps_unread: int) -> tuple[Verdict, str | None]:
+def verdict(
+    *, exposures: int, dumps_read: int, dumps_unread: int, dumps_partly_read: int = 0
+) -> tuple[Verdict, str | None]:
     """What our corpus says of a subscription with that many told exposures.
 
     >>> verdict(exposures=0, dumps_read=3, dumps_unread=1)
     (<Verdict.UNKNOWN: 'unknown'>, '1 breach dump could not be read yet')
+    >>> verdict(exposures=0, dumps_read=3, dumps_unread=0, dumps_partly_read=2)
+    (<Verdict.UNKNOWN: 'unknown'>, '2 breach dumps were partly read')
     """
-    unread = None
+    reasons = []
     if dumps_unread:
-        unread = f"{dumps_unread} breach {'dump' if dumps_unread == 1 else 'dumps'} could not be read yet"
+        reasons.append(f"{_dumps(dumps_unread)} could not be read yet")
+    if dumps_partly_read:
+        reasons.append(f"{_dumps(dumps_partly_read)} {'was' if dumps_partly_read == 1 else 'were'} partly read")
+    unread = "; ".join(reasons) or None
     if exposures:
         return Verdict.EXPOSED, unread
     if unread:
@@ -66,6 +73,10 @@ def verdict(*, exposures: int, dumps_read: int, dumps_unread: int) -> tuple[Verd
     if not dumps_read:
         return Verdict.UNKNOWN, "no breach dump was ingested yet"
     return Verdict.CLEAN, None
+
+
+def _dumps(count: int) -> str:
+    return f"{count} breach {'dump' if count == 1 else 'dumps'}"
 
 
 T = TypeVar("T")

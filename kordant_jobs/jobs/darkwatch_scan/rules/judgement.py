@@ -157,7 +157,7 @@ def urgency(facts: Facts) -> Severity:
     if base is Severity.CRITICAL:
         return base
     step = _RISING.index(base)
-    has_password = facts.secret is not SecretKind.NONE or bool(PASSWORD_DATA & set(facts.data_classes))
+    has_password = facts.secret in PASSWORD_BESIDE or bool(PASSWORD_DATA & set(facts.data_classes))
     if facts.reused and has_password:
         step += 1
     if facts.age_days is not None and facts.age_days > OLD_AFTER_DAYS and not facts.from_a_device:
@@ -165,6 +165,9 @@ def urgency(facts: Facts) -> Severity:
     if facts.from_a_device:
         step = max(step, _RISING.index(Severity.HIGH))
     return _RISING[min(max(step, 0), len(_RISING) - 1)]
+
+
+PASSWORD_BESIDE = frozenset((SecretKind.HASHED, SecretKind.CLEAR))
 
 
 def severity(data_classes: Collection[str], secret: SecretKind) -> Severity:
