@@ -167,15 +167,15 @@ class Blinder:
 
     def _indexes(self, kind: str, values: list[str]) -> Words:
         """By the compiled loop, which reads ASCII as lower case: so are all canonical identifiers but IBANs."""
-        whole = "".join(values)
-        lengths = np.array([len(value) for value in values], np.int32)
+        whole = "\n".join([*values, ""])
         plain = whole.isascii() and whole == whole.lower()
-        if not plain or lengths.max(initial=0) > self._blake2b.MAX_BYTES:
+        text = np.frombuffer(whole.encode("utf-8", "replace") + bytes(MARGIN), np.uint8)
+        ends = np.flatnonzero(text[: len(text) - MARGIN] == ord("\n")).astype(np.int32)
+        starts = np.concatenate([np.zeros(1, np.int32), ends[:-1] + np.int32(1)])
+        lengths = ends - starts
+        if not plain or len(ends) != len(values) or lengths.max(initial=0) > self._blake2b.MAX_BYTES:
             made = b"".join(self._key.indexes(kind, values))
             return np.frombuffer(made, np.uint64).reshape(-1, 2)
-        text = np.frombuffer(whole.encode("ascii") + bytes(MARGIN), np.uint8)
-        starts = np.zeros(len(values), np.int32)
-        np.cumsum(lengths[:-1], out=starts[1:])
         index = np.empty((len(values), 2), np.uint64)
         self._blake2b.blind_spans(text, starts, lengths, len(values), self._states[kind], index)
         return index

@@ -30,6 +30,7 @@ from kordant_jobs.domain.identifiers import IdentifierKind
 _LINE_SHAPES = frozenset(
     str(shape) for shape in (DumpShape.COMBO, DumpShape.DELIMITED, DumpShape.CSV, DumpShape.SITE_LOGIN, DumpShape.PLAIN)
 )
+_WITH_BLANK_LINES = frozenset((str(DumpShape.TEXT), str(DumpShape.LABELS)))
 _NEWLINE = 10
 _IDENTIFYING = np.zeros(256, bool)
 _IDENTIFYING[[CODES[role] for role in IDENTIFYING]] = True
@@ -142,7 +143,12 @@ def _account(reading: Reading, ledger: Ledger, part: Part, found: Found, *, memb
     undecoded = bad.get(BadLine.UNDECODABLE.value, 0)
     ledger.undecoded += undecoded
     first = reading.window.first + part.line + 1
-    lines = part.rows if part.reader in _LINE_SHAPES else int(filled_lines(reading.window.bytes, part.start, part.end))
+    if part.reader in _LINE_SHAPES:
+        lines = part.rows
+    elif part.reader in _WITH_BLANK_LINES:
+        lines = int(filled_lines(reading.window.bytes, part.start, part.end))
+    else:
+        lines = max(1, part.end_line - part.line)
     if part.end > part.start:
         ledger.add(
             Segment(

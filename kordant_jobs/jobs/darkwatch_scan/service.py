@@ -202,6 +202,8 @@ def _match_dump(
     dump: dumps.DumpRow, items: pl.DataFrame, at_once: pl.DataFrame, window: rules.Window, ingestion: Ingestion
 ) -> ChunkResult:
     db, corpus = ingestion.db, ingestion.corpus
+    if dump.status not in {DumpStatus.REGISTERED, *dumps.READ}:  # another scan set it aside since this one was planned
+        return ChunkResult(dumps=1, quarantined=(dump.id,))
     what, early = None, 0
     if dump.status is DumpStatus.REGISTERED:
         watch = Watch(dump, _new_pairs(at_once, dump, window), db=db, today=window.until.date())

@@ -49,6 +49,18 @@ def bench_notifications(
     raise SystemExit(finish("notifications", lambda: measure(mails=mails), as_json=as_json))
 
 
+@bench_app.command("dumps")
+def bench_dumps(
+    megabytes: Annotated[int, typer.Option(min=1, help="The size of each form.")] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Reading dumps in every form, swept and understood, against ripgrep's pass for addresses over the same file."""
+    from kordant_jobs.lab.bench.dumps import measure
+    from kordant_jobs.lab.bench.figures import finish
+
+    raise SystemExit(finish("dumps", lambda: measure(megabytes), as_json=as_json))
+
+
 @bench_app.command("darkwatch")
 def bench_darkwatch(
     scale: Annotated[str, typer.Option(help="full (minutes, 8 GB of disk), tenth or tiny.")] = "full",

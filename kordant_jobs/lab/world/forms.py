@@ -111,11 +111,11 @@ _CREATE = "CREATE TABLE users (\n  id int NOT NULL,\n  email varchar(99) COMMENT
 _ALL: Facts = {"usernames": True, "phones": True, "secret": "clear"}
 _SECRET: Facts = {"secret": "clear"}
 
-_QUOTINGS: dict[str, Literal[0, 1]] = {"minimal": csv.QUOTE_MINIMAL, "all": csv.QUOTE_ALL}
+_QUOTINGS: tuple[tuple[str, Literal[0, 1]], ...] = (("minimal", csv.QUOTE_MINIMAL), ("all", csv.QUOTE_ALL))
 _SHEETS: dict[str, tuple[Write, Facts]] = {
     f"csv-{name}-{how}": (_sheet(separator, quoting, HEADER), _ALL)
     for name, separator in {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}.items()
-    for how, quoting in _QUOTINGS.items()
+    for how, quoting in _QUOTINGS
 }
 _TEXTS: dict[str, tuple[Write, Facts]] = {
     **_SHEETS,
