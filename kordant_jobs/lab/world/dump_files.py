@@ -121,7 +121,7 @@ def write_dumps(population: Population, folder: Path, *, seed: int, lines: int =
 
 def _first_lines(hits: Sequence[tuple[Hit, int]]) -> dict[tuple[str, str], tuple[Hit, int]]:
     first: dict[tuple[str, str], tuple[Hit, int]] = {}
-    for hit, line in sorted(hits, key=lambda pair: pair[1]):
+    for hit, line in sorted(hits, key=lambda pair: (pair[0].secret is SecretKind.MENTIONED, pair[1])):
         first.setdefault((hit.kind, hit.canonical), (hit, line))
     return first
 
@@ -168,7 +168,8 @@ def _write_file(
         text_lines=len(spec.head) + len(lines),
         bad_lines=len(rows.bad) + spec.bad_in_head,
     )
-    hits = [(hit, len(spec.head) + line_of(hit.row) + 1) for hit in rows.hits]
+    said = (*rows.hits, *(rows.mentions if spec.notes else ()))
+    hits = [(hit, len(spec.head) + line_of(hit.row) + 1) for hit in said]
     return file, hits, rows.near_misses, rows.secrets_used
 
 

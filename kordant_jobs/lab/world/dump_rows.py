@@ -71,12 +71,14 @@ class Rows:
     """The rows of one file before they are written out.
 
     `values` has the columns email, phone, username, name, secret, date, note (String, '' for nothing) and number.
-    Rows in `bad` are to be replaced by junk, those in `blank` by nothing. `near_misses` are written and nobody's;
+    Rows in `bad` are to be replaced by junk, those in `blank` by nothing. `mentions` stand in notes, for a file that
+    writes them; `near_misses` are written and nobody's;
     `secrets_used` is what stands in `secret`.
     """
 
     values: pl.DataFrame
     hits: tuple[Hit, ...]
+    mentions: tuple[Hit, ...]
     near_misses: tuple[str, ...]
     bad: tuple[int, ...]
     blank: tuple[int, ...]
@@ -170,7 +172,7 @@ class RowMaker:
         gaps = tuple(sorted(next(places) for _ in range(blank)))
         written: dict[Kind, dict[int, str]] = {"email": {}, "phone": {}, "username": {}}
         hits = self._plant(kinds, round(self._exposures * share), places, written, chosen)
-        near, notes = self._near_misses(kinds, max(6, len(hits) // 2), places, written)
+        near, notes, mentions = self._near_misses(kinds, max(6, len(hits) // 2), places, written)
         columns = self._strangers(count, kinds, latin=latin)
         columns |= {kind: _scattered(columns[kind], values) for kind, values in written.items()}
         columns["note"] = _scattered(pl.repeat("", count, dtype=pl.String, eager=True), notes)
@@ -181,6 +183,7 @@ class RowMaker:
                 Hit(kind=kind, canonical=canonical, row=row, secret=_SECRET_KINDS[pool_kinds[chosen[row]]])
                 for kind, canonical, row in hits
             ),
+            mentions=mentions,
             near_misses=near,
             bad=junk,
             blank=gaps,
@@ -225,10 +228,12 @@ class RowMaker:
 
     def _near_misses(
         self, kinds: Sequence[Kind], count: int, places: Iterator[int], written: dict[Kind, dict[int, str]]
-    ) -> tuple[tuple[str, ...], dict[int, str]]:
-        """What looks like a watched identifier and is not, and notes that mention one in passing."""
+    ) -> tuple[tuple[str, ...], dict[int, str], tuple[Hit, ...]]:
+        """What looks like a watched identifier and is not, and notes that mention one in passing: an address or a
+        phone is known there by its form, a user name is not."""
         made: list[str] = []
         notes: dict[int, str] = {}
+        mentions: list[Hit] = []
         candidates = [item for item in self._items if item.kind in kinds]
         for turn in range(count if candidates else 0):
             item = candidates[int(self._rng.integers(len(candidates)))]
@@ -237,7 +242,9 @@ class RowMaker:
             written[item.kind][row] = ways[turn % len(ways)]
             notes[row] = f"ask {item.canonical} about it"
             made.append(ways[turn % len(ways)])
-        return tuple(made), notes
+            if item.kind != "username":
+                mentions.append(Hit(kind=item.kind, canonical=item.canonical, row=row, secret=SecretKind.MENTIONED))
+        return tuple(made), notes, tuple(mentions)
 
     def _strangers(self, count: int, kinds: Sequence[Kind], *, latin: bool) -> dict[str, pl.Series]:
         """People whom nobody watches: numbers behind their names have five digits or six, phones end in 50 to 99."""

@@ -52,6 +52,11 @@ class FileSpec:
     blank: int = 0
     tuples_a_line: int = 0
 
+    @property
+    def notes(self) -> bool:
+        """Whether its lines hold the notes, in which others are mentioned."""
+        return "note" in self.text().meta.root_names()
+
     def laid_out(self, texts: Sequence[str]) -> tuple[list[str], Callable[[int], int]]:
         """The lines behind the head, and on which of them (from 0) a row stands.
 
