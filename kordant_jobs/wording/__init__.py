@@ -103,7 +103,7 @@ class Wording:
         return _all_of(tuple(parts), self._babel)
 
     def data_classes(self, names: Sequence[str]) -> list[str]:
-        """The names of data classes, in any case of letters; one that has none in this language keeps its English one."""
+        """The names of data classes, in any case of letters; one without a name in this language stays English."""
         return [self._names.get(name.lower()) or _within_a_sentence(name) for name in names]
 
     def actions(self, classes: Collection[str], secret: SecretKind) -> list[str]:
