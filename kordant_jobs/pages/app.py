@@ -25,7 +25,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from kordant_jobs.adapters.sms.twilio import signature_of
-from kordant_jobs.domain.notifications.choices import Mode
+from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
 from kordant_jobs.domain.notifications.receipts import Receipt
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send import receipts
@@ -36,7 +36,7 @@ from kordant_jobs.pages.reports import open_report
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.wording import wording
+from kordant_jobs.wording import Wording, wording
 
 BODY_MAX = 1 << 20
 """Bytes; a bounce encloses the mail that came back."""
@@ -71,9 +71,15 @@ def application(doors: Doors) -> Starlette:
             words = wording(locale)
             text = words.say("It was cut off or changed. Open it from the mail itself, or sign in to Kordant.")
             return page(locale, words.say("This link does not work."), text, status=404)
-        act = request.method == "POST"
-        locale = await run_in_threadpool(_unsubscribe if act else _locale, doors, choice)
-        return _done(locale) if act else _question(locale)
+        if request.method != "POST":
+            return _question(await run_in_threadpool(_locale, doors, choice), choice)
+        body = await read_body(request, at_most=BODY_MAX)
+        if isinstance(body, Response):
+            return body
+        again = dict(parse_qsl(body.decode("utf-8", "replace"))).get("undo") == "yes"
+        mode = DEFAULT_MODE[choice.channel] if again else Mode.OFF
+        locale = await run_in_threadpool(_choose, doors, choice, mode)
+        return _again(locale, choice) if again else _done(locale, choice)
 
     async def report(request: Request) -> Response:
         if doors.report_storage is None:
@@ -183,7 +189,7 @@ def _locale(doors: Doors, choice: Choice) -> Locale:
         return notification_choices.locale_of(connection, choice.subscriber_id)
 
 
-def _unsubscribe(doors: Doors, choice: Choice) -> Locale:
+def _choose(doors: Doors, choice: Choice, mode: Mode) -> Locale:
     with doors.db.begin() as connection:
         locale = notification_choices.locale_of(connection, choice.subscriber_id)
         if notification_choices.is_known(connection, choice.subscriber_id):
@@ -192,19 +198,43 @@ def _unsubscribe(doors: Doors, choice: Choice) -> Locale:
                 choice.subscriber_id,
                 category=choice.category,
                 channel=choice.channel,
-                mode=Mode.OFF,
+                mode=mode,
                 by="unsubscribe link",
             )
         return locale
 
 
-def _question(locale: Locale) -> Response:
-    words = wording(locale)
-    button = escape(words.say("Yes, no more of these"))
-    form = f'<form method="post"><button type="submit" name="confirm" value="yes">{button}</button></form>'
-    return page(locale, words.say("No more mails of this kind?"), words.say("You can change this later."), form)
+def _category_word(words: Wording, category: Category) -> str:
+    return {
+        Category.BREACH: words.say("stolen data"),
+        Category.HOME_TITLE: words.say("your home's title"),
+        Category.VOICE: words.say("your voice"),
+        Category.REMOVAL: words.say("data brokers"),
+        Category.REPORT: words.say("reports"),
+    }[category]
 
 
-def _done(locale: Locale) -> Response:
+def _form(name: str, label: str) -> str:
+    return f'<form method="post"><button type="submit" name="{name}" value="yes">{escape(label)}</button></form>'
+
+
+def _question(locale: Locale, choice: Choice) -> Response:
     words = wording(locale)
-    return page(locale, words.say("Done."), words.say("You will get no more mails of this kind."))
+    title = words.say("No more mails about %(category)s?", category=_category_word(words, choice.category))
+    text = words.say("Other mails from Kordant are not affected. You can change this later.")
+    return page(locale, title, text, _form("confirm", words.say("Yes, no more of these")))
+
+
+def _done(locale: Locale, choice: Choice) -> Response:
+    words = wording(locale)
+    text = words.say(
+        "You will get no more mails about %(category)s. Other mails from Kordant are not affected.",
+        category=_category_word(words, choice.category),
+    )
+    return page(locale, words.say("Done."), text, _form("undo", words.say("Undo: send them again")))
+
+
+def _again(locale: Locale, choice: Choice) -> Response:
+    words = wording(locale)
+    text = words.say("You get mails about %(category)s again.", category=_category_word(words, choice.category))
+    return page(locale, words.say("Done."), text)

@@ -13,7 +13,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:32em;margin:3em auto;padding:0 1em}"
-    "button{font:inherit;padding:.6em 1em}"
+    "header{color:#1f4e79;letter-spacing:.04em}button{font:inherit;padding:.6em 1em}"
 )
 
 PRIVATE = {
@@ -32,6 +32,7 @@ def page(locale: Locale, title: str, text: str, form: str = "", *, status: int =
     content = (
         f'<!doctype html><html lang="{locale}"><meta charset="utf-8"><meta name="robots" content="noindex">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{_STYLE}</style>'
+        f"<header><strong>Kordant</strong></header>"
         f"<main><h1>{escape(title)}</h1><p>{escape(text)}</p>{form}</main></html>"
     )
     return HTMLResponse(content, status, {**PRIVATE, "Content-Security-Policy": _POLICY, **headers})

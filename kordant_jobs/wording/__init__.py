@@ -70,7 +70,7 @@ class Wording:
         self.translations = _catalogue(locale)
         self._babel = locale.replace("-", "_")
         self._advice, names = _data_classes()
-        self._names = names.get(locale.value, {})
+        self._names = {name.lower(): said for name, said in names.get(locale.value, {}).items()}
 
     def say(self, text: str, **values: object) -> str:
         """`text` in this language."""
@@ -103,8 +103,8 @@ class Wording:
         return _all_of(tuple(parts), self._babel)
 
     def data_classes(self, names: Sequence[str]) -> list[str]:
-        """The names of data classes; one that has none in this language keeps its English one."""
-        return [self._names.get(name) or _within_a_sentence(name) for name in names]
+        """The names of data classes, in any case of letters; one without a name in this language stays English."""
+        return [self._names.get(name.lower()) or _within_a_sentence(name) for name in names]
 
     def actions(self, classes: Collection[str], secret: SecretKind) -> list[str]:
         """What to do when these classes leaked, the most urgent first."""
@@ -137,8 +137,8 @@ def _moment(value: datetime, time_zone: str, babel: str) -> str:
         zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError):
         zone = ZoneInfo("UTC")
-    text = dates.format_datetime(value, "d MMM y, HH:mm", tzinfo=zone, locale=babel)
-    return f"{text} {_offset(value.astimezone(zone))}"
+    local = value.astimezone(zone)
+    return f"{_day(local.date(), 'long', babel)}, {local:%H:%M} {_offset(local)}"
 
 
 def _offset(moment: datetime) -> str:

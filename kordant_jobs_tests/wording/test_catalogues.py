@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from importlib.resources import files
 
 import pytest
@@ -33,3 +34,17 @@ def test_every_text_is_translated_and_no_translation_is_left_over(locale: Locale
     ]
     said = {message if isinstance(message, str) else message[0] for _, _, message, _, _ in found}
     assert translated == said
+
+
+def test_every_data_class_that_calls_for_advice_has_a_name_in_every_language_however_it_is_written() -> None:
+    raw = tomllib.loads(files(wording).joinpath("data_classes.toml").read_text("utf-8"))
+    classes = {name for advice in raw["advice"] for name in advice["classes"]} | {"Years of birth", "Health records"}
+    for locale in Locale:
+        if locale is Locale.EN:
+            continue
+        names = {name.lower() for name in raw["names"][locale]}
+        assert {name for name in classes if name.lower() not in names} == set()
+        said = wording.wording(locale)
+        assert said.data_classes(["health records", "YEARS OF BIRTH"]) == said.data_classes(
+            ["Health records", "Years of birth"]
+        )

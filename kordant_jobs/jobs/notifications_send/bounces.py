@@ -28,13 +28,13 @@ class NoReceipt(ValueError):
 
 BOUNCE_MAX_BYTES = 1 << 20
 """A bounce encloses the mail that came back; ours are far smaller."""
-_BOUNDARY = b"boundary"
 PARTS_MAX = 50
 """Parts and boundaries of a bounce that is read; real ones have three. `email` takes a square of the depth."""
 
 _ID = re.compile(
     r"^message-id:\s{0,9}<?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})@([^>\s]{1,255})", re.IGNORECASE | re.MULTILINE
 )
+_BOUNDARY = re.compile(rb"boundary", re.IGNORECASE)
 _STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _SMTP_CODE = re.compile(r"(?<![\d.])([245])\d\d(?![\d.])")
 
@@ -55,7 +55,7 @@ def read_bounce(content: bytes, *, domain: str) -> Receipt | None:
     Raises:
         NoReceipt: it is no bounce, or of no mail of ours.
     """
-    if content.lower().count(_BOUNDARY) > PARTS_MAX:
+    if len(_BOUNDARY.findall(content)) > PARTS_MAX:
         raise NoReceipt
     try:
         return _read(message_from_bytes(content[:BOUNCE_MAX_BYTES]), domain)

@@ -10,7 +10,14 @@ from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.letter import kind_word, one_line, severity_word, subject_of
+from kordant_jobs.jobs.notifications_send.letter import (
+    kind_word,
+    one_line,
+    readable,
+    severity_word,
+    stolen_classes,
+    subject_of,
+)
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.wording import Wording, wording
 
@@ -121,8 +128,8 @@ def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity
     facts = []
     if row.breached_on:
         facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
-    if row.data_classes:
-        facts.append((words.say("What was stolen"), words.all_of(words.data_classes(row.data_classes))))
+    if stolen := list(dict.fromkeys(name for place in places for name in stolen_classes(parcel.alerts[place]))):
+        facts.append((words.say("What was stolen"), words.all_of(words.data_classes(stolen))))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
     return Group(
         title=words.say("A collection of stolen data whose origin is not known")
@@ -138,7 +145,7 @@ def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity
 def _identifier(words: Wording, parcel: Parcel, place: int) -> str:
     row = parcel.alerts[place]
     kind = kind_word(words, row.item_kind)
-    masked = mask(IdentifierKind(row.item_kind), parcel.opened[place].identifier)
+    masked = readable(mask(IdentifierKind(row.item_kind), parcel.opened[place].identifier))
     if row.secret == SecretKind.CLEAR:
         return words.say("%(kind)s %(masked)s, with a readable password", kind=kind, masked=masked)
     return words.say("%(kind)s %(masked)s", kind=kind, masked=masked)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+import idna
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
 from kordant_jobs.domain.darkwatch.exposures import SecretKind, Source
@@ -93,7 +96,7 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
                 kind = kind_word(words, reason["kind"])
                 if reason["verified"]:
                     text = words.say(
-                        "Your %(kind)s %(masked)s, which you proved to be yours, stands in the stolen data.",
+                        "Your %(kind)s %(masked)s stands in the stolen data.",
                         kind=kind,
                         masked=masked,
                     )
@@ -128,6 +131,31 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
     return said
 
 
+def stolen_classes(row: LetterRow) -> list[str]:
+    """The data classes of a breach, and passwords when one stood beside the identifier, whatever the breach's list."""
+    has_password = any("password" in name.lower() for name in row.data_classes)
+    return [*row.data_classes, *(["Passwords"] if row.secret != SecretKind.NONE and not has_password else [])]
+
+
+_PUNYCODE = re.compile(r"\bxn--[a-z0-9-]+", re.IGNORECASE)
+
+
+def readable(text: str) -> str:
+    """`text` with internationalised domain names as people write them.
+
+    >>> readable("j•••@xn--bcher-kva.example"), readable("xn--a.example")
+    ('j•••@bücher.example', 'xn--a.example')
+    """
+
+    def decoded(found: re.Match[str]) -> str:
+        try:
+            return idna.decode(found[0])
+        except (UnicodeError, idna.IDNAError):
+            return found[0]
+
+    return _PUNYCODE.sub(decoded, text)
+
+
 def _headline(words: Wording, row: LetterRow, masked: str) -> str:
     kind = kind_word(words, row.item_kind)
     if row.secret == SecretKind.CLEAR:
@@ -144,11 +172,11 @@ def _facts(words: Wording, row: LetterRow) -> list[tuple[str, str]]:
     else:
         facts.append((words.say("Breach"), one_line(row.breach_title, 300)))
     if row.breach_domain:
-        facts.append((words.say("Site"), row.breach_domain))
+        facts.append((words.say("Site"), readable(row.breach_domain)))
     if row.breached_on:
         facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
-    if row.data_classes:
-        facts.append((words.say("What was stolen"), words.all_of(words.data_classes(row.data_classes))))
+    if stolen := stolen_classes(row):
+        facts.append((words.say("What was stolen"), words.all_of(words.data_classes(stolen))))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
     return facts
 
@@ -156,7 +184,7 @@ def _facts(words: Wording, row: LetterRow) -> list[tuple[str, str]]:
 def write_letter(row: LetterRow, opened: Opened) -> Letter:
     """The words of one alert's mail. Identifiers are masked in it."""
     words = wording(Locale(row.locale))
-    masked = mask(IdentifierKind(row.item_kind), opened.identifier)
+    masked = readable(mask(IdentifierKind(row.item_kind), opened.identifier))
     actions = words.actions(row.data_classes, SecretKind(row.secret))
     footer = [
         words.say("You get this mail because Kordant watches this for you."),

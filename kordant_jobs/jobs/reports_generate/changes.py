@@ -55,7 +55,7 @@ def source_name(words: Wording, source: str) -> str:
 def trend(words: Wording, figures: ReportFigures) -> str:
     """New exposures beside those of the period before, closed ones among them, as a sentence."""
     if figures.first_period:
-        return words.say("This is your first period with us, so there is nothing to compare it with yet.")
+        return words.say("There is no earlier period to compare this one with yet.")
     before, now = (one.found for one in figures.history[-2:])
     values = {"before": words.number(before), "now": words.number(now), "number": words.number(abs(now - before))}
     if now > before:

@@ -139,6 +139,9 @@ def _headline(words: Wording, figures: ReportFigures) -> tuple[str, str]:
     gap = " " + words.say("Not every source could be checked, so there may be more.") if gaps else ""
     if new:
         text = words.count("%(number)s new exposure of your data", "%(number)s new exposures of your data", new)
+        breaches = len({one.breach_name for one in figures.new})
+        if breaches < new:
+            text += words.count(", in %(number)s breach", ", in %(number)s breaches", breaches)
         lead = words.say("Your data was found in stolen data that we had not seen before. What to do is below.")
         return text, lead + gap
     if opened:

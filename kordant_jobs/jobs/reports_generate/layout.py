@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -34,6 +35,10 @@ class ReportPage:
     page_word: str
     of_word: str
     identifier: bytes
+    fonts: tuple[tuple[str, str], ...] = ()
+    """Families and files of the fonts that it needs beside the style sheet's."""
+    replaced: int = 0
+    """Characters that no font has, written in Latin letters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +47,16 @@ class Pdf:
 
     content: bytes = field(repr=False)
     pages: int
+    replaced: int = 0
+    """Characters that no font has, written in Latin letters."""
 
 
 @lru_cache(maxsize=1)
 def fonts() -> FontConfiguration:
-    """The fonts of this process, loaded once."""
+    """The fonts of this process, loaded once. Those of the machine are shut out: they would differ by machine."""
     from weasyprint.text.fonts import FontConfiguration
 
+    os.environ["FONTCONFIG_FILE"] = str(HERE.joinpath("fonts", "fonts.conf"))
     return FontConfiguration()
 
 
@@ -60,18 +68,21 @@ def _let_go_offonts() -> None:
 
 
 @lru_cache
-def style(page_word: str, of_word: str) -> CSS:
-    """The style sheet with these words; read once a process and language, since it loads the fonts."""
-    return read_style(page_word, of_word, fonts())
+def style(page_word: str, of_word: str, more: tuple[tuple[str, str], ...] = ()) -> CSS:
+    """The style sheet with these words and `more` fonts; read once a process for each, since it loads the fonts."""
+    return read_style(page_word, of_word, fonts(), more)
 
 
-def read_style(page_word: str, of_word: str, fonts: FontConfiguration) -> CSS:
-    """The style sheet with these words, read anew and its fonts loaded into `fonts`."""
+def read_style(page_word: str, of_word: str, fonts: FontConfiguration, more: tuple[tuple[str, str], ...] = ()) -> CSS:
+    """The style sheet with these words, read again and its fonts loaded into `fonts`."""
     from weasyprint import CSS
 
     sheet = HERE.joinpath("templates", "report.css").read_text("utf-8")
+    faces = [f'@font-face {{ font-family: "{family}"; src: url("{Path(file).as_uri()}") }}\n' for family, file in more]
+    families = "".join(f', "{family}"' for family, _ in more)
     return CSS(
-        string=sheet.replace("{page}", page_word).replace("{of}", of_word),
+        string="".join(faces)
+        + sheet.replace("{page}", page_word).replace("{of}", of_word).replace("{families}", families),
         base_url=f"{HERE}/templates/",
         font_config=fonts,
     )
@@ -140,9 +151,9 @@ def lay_out(page: ReportPage) -> Pdf:
             "fetches it, or install it (Debian: apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0)."
         ) from None
     document = _parsed(page).render(
-        font_config=fonts(), stylesheets=[style(page.page_word, page.of_word)], pdf_variant="pdf/ua-1"
+        font_config=fonts(), stylesheets=[style(page.page_word, page.of_word, page.fonts)], pdf_variant="pdf/ua-1"
     )
     raw = document.write_pdf(pdf_variant="pdf/ua-1", pdf_identifier=page.identifier, finisher=_written_once)
     if raw is None:
         raise SetupError("WeasyPrint gave no PDF. Install the version that requirements.lock names.")
-    return Pdf(content=raw, pages=len(document.pages))
+    return Pdf(content=raw, pages=len(document.pages), replaced=page.replaced)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.reports_generate.content import ReportContent
 from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage, lay_out
+from kordant_jobs.jobs.reports_generate.scripts import in_latin, needs_of
 from kordant_jobs.wording import wording
 
 
@@ -36,8 +37,22 @@ def html_of(content: ReportContent) -> str:
 def page_of(content: ReportContent) -> ReportPage:
     """The report, ready to be laid out by any process."""
     words = wording(Locale(content.lang))
+    html = html_of(content)
+    needs = needs_of(html)
+    if needs.missing:
+        note = words.count(
+            "One character is in none of our fonts; it is written in Latin letters.",
+            "%(number)s characters are in none of our fonts; they are written in Latin letters.",
+            len(needs.missing),
+        )
+        html = in_latin(html_of(replace(content, notes=[*content.notes, note])), needs.missing)
     return ReportPage(
-        html=html_of(content), page_word=words.say("Page"), of_word=words.say("of"), identifier=content.identifier
+        html=html,
+        page_word=words.say("Page"),
+        of_word=words.say("of"),
+        identifier=content.identifier,
+        fonts=tuple((font.family, font.path) for font in needs.fonts),
+        replaced=len(needs.missing),
     )
 
 

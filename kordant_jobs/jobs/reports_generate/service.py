@@ -68,7 +68,8 @@ class ReportPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSummary:
-    """What making reports did. `forgotten` have no key any more; `failed` are left out and counted."""
+    """What making reports did. `forgotten` have no key any more; `failed` are left out and counted.
+    `replaced` are characters that no font has: they were written in Latin letters, with a note."""
 
     subscriptions: int = 0
     made: int = 0
@@ -76,6 +77,7 @@ class ReportSummary:
     forgotten: int = 0
     failed: int = 0
     pages: int = 0
+    replaced: int = 0
 
     def __add__(self, other: ReportSummary) -> ReportSummary:
         return ReportSummary(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
@@ -185,7 +187,7 @@ def _generate_batch(
                 total += ReportSummary(failed=1)
             else:
                 rows.append(_row(figures, pdf, storage, db))
-                total += ReportSummary(made=1, pages=pdf.pages)
+                total += ReportSummary(made=1, pages=pdf.pages, replaced=pdf.replaced)
             progress.advance(1, "making reports")
             if len(rows) >= SAVE_EVERY:
                 _save(db, rows, told=told)

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+import phonenumbers
 import polars as pl
 
 from kordant_jobs.domain.darkwatch.exposures import SecretKind
@@ -229,8 +230,8 @@ class RowMaker:
     def _near_misses(
         self, kinds: Sequence[Kind], count: int, places: Iterator[int], written: dict[Kind, dict[int, str]]
     ) -> tuple[tuple[str, ...], dict[int, str], tuple[Hit, ...]]:
-        """What looks like a watched identifier and is not, and notes that mention one in passing: an address or a
-        phone is known there by its form, a user name is not."""
+        """What looks like a watched identifier and is not, and notes that mention one in passing: an address or an
+        allotted phone number is known there by its form, a user name is not."""
         made: list[str] = []
         notes: dict[int, str] = {}
         mentions: list[Hit] = []
@@ -242,7 +243,7 @@ class RowMaker:
             written[item.kind][row] = ways[turn % len(ways)]
             notes[row] = f"ask {item.canonical} about it"
             made.append(ways[turn % len(ways)])
-            if item.kind != "username":
+            if _known_by_form(item):
                 mentions.append(Hit(kind=item.kind, canonical=item.canonical, row=row, secret=SecretKind.MENTIONED))
         return tuple(made), notes, tuple(mentions)
 
@@ -278,6 +279,12 @@ class RowMaker:
             date=pl.col("day").cast(pl.Int32).cast(pl.Date).dt.to_string("%Y-%m-%d"),
         )
         return {"name": shown, **made.to_dict()}
+
+
+def _known_by_form(item: Item) -> bool:
+    if item.kind == "phone":
+        return phonenumbers.is_valid_number(phonenumbers.parse(item.canonical))
+    return item.kind == "email"
 
 
 def near_misses(kind: Kind, canonical: str) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def test_the_mail_says_what_happened_why_it_is_you_and_what_to_do() -> None:
             assert part in text
         assert "It occurs there 1,200 times." in text
         assert "Change the password of this account" in text
-        assert "12 Jun 2026, 12:30 UTC-3" in text, "in the subscriber's own time zone"
+        assert "June 12, 2026, 12:30 UTC-3" in text, "in the subscriber's own time zone"
 
 
 def test_how_often_is_not_said_of_a_dump_that_is_still_being_read() -> None:

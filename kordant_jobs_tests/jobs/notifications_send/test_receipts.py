@@ -334,6 +334,13 @@ def test_one_click_ends_a_category_and_looking_does_not(db: Engine, keyring: Key
     with db.connect() as connection:
         found = notification_choices.choices(connection, world.person.subscriber_id)
     assert found == {(Category.BREACH, Channel.EMAIL): Mode.OFF}
+    assert "Kordant" in done.text
+    assert "dados roubados" in done.text, "it says what ends"
+    again = world.client.post(path, data={"undo": "yes"})
+    assert "volta a receber" in again.text
+    with db.connect() as connection:
+        found = notification_choices.choices(connection, world.person.subscriber_id)
+    assert found == {(Category.BREACH, Channel.EMAIL): Mode.AT_ONCE}
 
 
 def test_a_link_that_was_changed_or_is_anothers_is_none(db: Engine, keyring: Keyring) -> None:

@@ -50,7 +50,7 @@ def test_the_trend_is_a_sentence_and_a_figure_with_its_direction(
 
 def test_a_first_period_has_nothing_to_be_compared_with_and_says_so() -> None:
     first = figures(history=(0,))
-    assert "first period" in trend(WORDS, first)
+    assert "no earlier period" in trend(WORDS, first)
     assert trend_figure(WORDS, first) is None
     assert changes(WORDS, replace(first, items_added=2)) == []
 
