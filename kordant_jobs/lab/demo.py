@@ -262,6 +262,7 @@ def _compare(session: Session, dump_set: DumpSet) -> dict[str, int]:
         rows = connection.execute(sa.text("SELECT item_id::text, breach_name FROM kordant.exposures"))
         found = {(row.item_id, row.breach_name) for row in rows}
     planted = {(str(one.item_id), breach_of[one.dump]) for one in dump_set.planted}
+    planted |= {(str(item_id), breach_of[dump]) for item_id, dump in dump_set.mentioned}
     return {"planted": len(planted), "missed": len(planted - found), "false_hits": len(found - planted)}
 
 

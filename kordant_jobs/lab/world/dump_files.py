@@ -20,7 +20,7 @@ import zstandard
 
 from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.lab.world.dump_rows import EXPOSURES_PER_SUBSCRIBER, Hit, RowMaker, make_secrets
+from kordant_jobs.lab.world.dump_rows import EXPOSURES_PER_SUBSCRIBER, Hit, RowMaker, Rows, make_secrets
 from kordant_jobs.lab.world.dump_shapes import FILES, FileSpec, Packing
 from kordant_jobs.lab.world.population import Population
 
@@ -71,12 +71,14 @@ class DumpFile:
 class DumpSet:
     """All dumps of a demo and the truth about them. One entry in `planted` for each (item, dump).
 
+    `mentioned` are pairs of an item and a dump in whose notes it stands, by its form alone; some are planted as well.
     `near_misses` are written in the dumps and nobody's. `passwords` is every stolen secret in the files, in clear
     and hashed, before CSV, JSON or SQL escapes it; a reader must leave none of them anywhere.
     """
 
     files: tuple[DumpFile, ...]
     planted: tuple[Planted, ...]
+    mentioned: frozenset[tuple[UUID, str]]
     near_misses: tuple[str, ...]
     passwords: frozenset[str]
 
@@ -102,34 +104,43 @@ def write_dumps(population: Population, folder: Path, *, seed: int, lines: int =
     planted: list[Planted] = []
     near: list[str] = []
     passwords: set[str] = set()
+    mentioned: set[tuple[UUID, str]] = set()
     for place, spec in reversed(list(enumerate(FILES))):
         # The first file is written last and takes what is left, so that there are `lines` lines in all: those of SQL,
         # which hold many tuples each, are known once they are written.
         count = int(lines * spec.share) if place else lines - sum(file.text_lines for file in files)
         rng = np.random.Generator(np.random.PCG64([seed, 3, place]))
-        file, hits, misses, secrets = _write_file(spec, folder, count, maker, rng)
+        file, hits, mentions, rows = _write_file(spec, folder, count, maker, rng)
         files.insert(0, file)
-        near += misses
-        passwords |= secrets
+        near += rows.near_misses
+        passwords |= rows.secrets_used
+        for one in mentions:
+            mentioned |= {(item_id, spec.name) for item_id in owners[f"{one.kind} {one.canonical}"]}
         for hit, line in _first_lines(hits).values():
             planted += [
                 Planted(item_id=item_id, dump=spec.name, breach_name=spec.breach_name, line=line, secret=hit.secret)
                 for item_id in owners[f"{hit.kind} {hit.canonical}"]
             ]
-    return DumpSet(files=tuple(files), planted=tuple(planted), near_misses=tuple(near), passwords=frozenset(passwords))
+    return DumpSet(
+        files=tuple(files),
+        planted=tuple(planted),
+        mentioned=frozenset(mentioned),
+        near_misses=tuple(near),
+        passwords=frozenset(passwords),
+    )
 
 
 def _first_lines(hits: Sequence[tuple[Hit, int]]) -> dict[tuple[str, str], tuple[Hit, int]]:
     first: dict[tuple[str, str], tuple[Hit, int]] = {}
-    for hit, line in sorted(hits, key=lambda pair: (pair[0].secret is SecretKind.MENTIONED, pair[1])):
+    for hit, line in sorted(hits, key=lambda pair: pair[1]):
         first.setdefault((hit.kind, hit.canonical), (hit, line))
     return first
 
 
 def _write_file(
     spec: FileSpec, folder: Path, count: int, maker: RowMaker, rng: np.random.Generator
-) -> tuple[DumpFile, list[tuple[Hit, int]], tuple[str, ...], frozenset[str]]:
-    """Make, write out and pack one file. Hits come back with their lines."""
+) -> tuple[DumpFile, list[tuple[Hit, int]], tuple[Hit, ...], Rows]:
+    """Make, write out and pack one file. Hits come back with their lines, and those that its notes mention."""
     fixed = 0 if spec.tuples_a_line else len(spec.head)
     rows = maker.rows(
         count - fixed,
@@ -168,9 +179,9 @@ def _write_file(
         text_lines=len(spec.head) + len(lines),
         bad_lines=len(rows.bad) + spec.bad_in_head,
     )
-    said = (*rows.hits, *(rows.mentions if spec.notes else ()))
-    hits = [(hit, len(spec.head) + line_of(hit.row) + 1) for hit in said]
-    return file, hits, rows.near_misses, rows.secrets_used
+    hits = [(hit, len(spec.head) + line_of(hit.row) + 1) for hit in rows.hits]
+    mentions = rows.mentions if spec.notes else ()
+    return file, hits, mentions, rows
 
 
 def packed(data: bytes, compression: Packing) -> bytes:
