@@ -41,7 +41,7 @@ def read(path: Path, shape: DumpShape | None) -> tuple[list[Record], list[Record
             for batch in dump.blinded(BLINDER)
             for line, index in zip(batch.line.tolist(), batch.index, strict=True)
         ]
-    return sorted(general), sorted(compiled), taken_for, encoding
+    return sorted(set(general)), sorted(set(compiled)), taken_for, encoding
 
 
 def one_input(data: bytes, path: Path) -> None:
