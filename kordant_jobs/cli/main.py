@@ -101,6 +101,9 @@ def options(
 def up(
     port: Annotated[int | None, typer.Option(help="Port of the UI; the next free one if it is taken.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Serve what the last demo left behind.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Dagster's UI shows everything and changes nothing.")
+    ] = False,
 ) -> None:
     """Serve the whole system until Ctrl-C: Postgres, code server, daemon, Dagster's UI.
 
@@ -108,7 +111,7 @@ def up(
     """
     from kordant_jobs.cli.serve import serve
 
-    serve(port=port, demo=demo)
+    serve(port=port, demo=demo, ui_read_only=read_only)
 
 
 @app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

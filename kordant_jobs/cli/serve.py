@@ -6,6 +6,7 @@ import signal
 import threading
 from types import FrameType
 
+from kordant_jobs.adapters import messengers
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.output import err, out, print_facts
 from kordant_jobs.cli.parts import StackConfig
@@ -14,8 +15,12 @@ from kordant_jobs.cli.stack import Stack
 from kordant_jobs.settings import Settings, load_settings
 
 
-def serve(*, port: int | None, demo: bool) -> None:
-    """Run every part until told to stop; back when no process is left."""
+def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
+    """Run every part until told to stop; back when no process is left.
+
+    Raises:
+        SettingsError: settings that cannot work, all of them named.
+    """
     if demo:
         use_demo_state()
     stop = threading.Event()
@@ -25,16 +30,17 @@ def serve(*, port: int | None, demo: bool) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, told_to_stop)
+    messengers.check(load_settings())
     with open_session(load_settings()) as session:
         say_key_was_made(session)
-        with stack_of(session, port) as stack:
+        with stack_of(session, port, ui_read_only=ui_read_only) as stack:
             _say_where(session, stack)
             stack.wait(stop)
             err.print("stopping …")
     err.print("stopped; nothing is left running")
 
 
-def stack_of(session: Session, port: int | None = None) -> Stack:
+def stack_of(session: Session, port: int | None = None, *, ui_read_only: bool = False) -> Stack:
     """The processes of this session's system, not yet started."""
     return Stack(
         StackConfig(
@@ -43,6 +49,7 @@ def stack_of(session: Session, port: int | None = None) -> Stack:
             environ=session.environ,
             web_port=port or session.settings.web_port,
             public_port=session.settings.public_port if session.settings.public_url else None,
+            ui_read_only=ui_read_only,
         )
     )
 
