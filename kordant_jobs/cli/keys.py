@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 def show(as_json: AsJson = False) -> None:
     """The id of the master key in use, and how many subscribers are still under another one."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.people.rotation import remaining
+    from kordant_jobs.privacy.rotation import remaining
 
     with open_session() as session, session.db.connect() as connection:
         facts = {
@@ -41,8 +41,8 @@ def rotate(as_json: AsJson = False) -> None:
     """
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.stack import running
+    from kordant_jobs.privacy import rotation
     from kordant_jobs.settings import load_settings
-    from kordant_jobs.store.people import rotation
     from kordant_jobs.store.people.master_key import write_key_file
     from kordant_jobs.store.people.scrub import scrub
 

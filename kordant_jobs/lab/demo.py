@@ -31,11 +31,11 @@ from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.dump_files import DumpSet, write_dumps
 from kordant_jobs.lab.world.population import Population, make_population
+from kordant_jobs.lab.world.subscribers import new_subscribers
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.figures import figures
 from kordant_jobs.store.people import subscribers
-from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber
 
 DUMPS_KNOWN_AT_HOUR = 12
 OUTBOX_WITHIN_S = 120
@@ -162,33 +162,6 @@ def load(session: Session, population: Population, dump_set: DumpSet) -> None:
         if file.name in days:
             known_at = today - timedelta(days=3 - days[file.name], hours=-DUMPS_KNOWN_AT_HOUR)
             register_file(session.db, file, session.keyring, known_at=known_at)
-
-
-def new_subscribers(population: Population, now: datetime) -> list[NewSubscriber]:
-    """The population as rows to write, its items as old as it says."""
-    return [
-        NewSubscriber(
-            id=person.id,
-            subscription_id=person.subscription_id,
-            tier=person.tier,
-            locale=person.locale,
-            time_zone=person.time_zone,
-            name=person.name,
-            contact=person.contact,
-            created_at=now - timedelta(days=max(item.created_on_day for item in person.items) + 1),
-            items=tuple(
-                NewItem(
-                    id=item.id,
-                    kind=item.kind,
-                    canonical=item.canonical,
-                    verified_at=now - timedelta(days=item.created_on_day) if item.verified else None,
-                    created_at=now - timedelta(days=item.created_on_day),
-                )
-                for item in person.items
-            ),
-        )
-        for person in population.subscribers
-    ]
 
 
 def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages, reports: int | None) -> None:

@@ -18,8 +18,8 @@ from kordant_jobs.adapters.mail import SmtpTransport, parse_smtp_url
 from kordant_jobs.adapters.mail.smtp import SmtpServer
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.jobs.notifications_send.mail import Sender
-from kordant_jobs.lab.demo import new_subscribers
 from kordant_jobs.lab.world.population import make_population
+from kordant_jobs.lab.world.subscribers import new_subscribers
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate

@@ -13,9 +13,8 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.identifiers import IdentifierKind, kept, sha1_hex
 from kordant_jobs.postgres.bulk import write_frame
-from kordant_jobs.store.notifications.tables import contact_addresses, notification_hours, notification_preferences
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.store.people.tables import subscriber_keys, subscribers, subscriptions, watchlist_items
+from kordant_jobs.store.people.tables import subscribers, watchlist_items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +121,13 @@ SELECT (SELECT count(*) FROM kordant.watchlist_items WHERE subscriber_id = :id) 
 """
 
 
+_OWNED = """
+SELECT c.table_name FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
+WHERE c.table_schema = 'kordant' AND c.column_name = 'subscriber_id' AND t.table_type = 'BASE TABLE' ORDER BY 1
+"""
+"""Every table that says whose its rows are, whichever area it is of."""
+
+
 def forget(connection: Connection, subscriber_id: UUID) -> Erased | None:
     """Delete all rows of a subscriber: keys, identifiers, addresses, exposures, alerts, messages, reports.
 
@@ -133,10 +139,8 @@ def forget(connection: Connection, subscriber_id: UUID) -> Erased | None:
     if connection.execute(known).first() is None:
         return None
     row = connection.execute(sa.text(_ERASED), {"id": subscriber_id}).one()
-    for owned in (subscriber_keys, watchlist_items, subscriptions):  # everything else goes with these
-        connection.execute(sa.delete(owned).where(owned.c.subscriber_id == subscriber_id))
-    for chosen in (contact_addresses, notification_preferences, notification_hours):
-        connection.execute(sa.delete(chosen).where(chosen.c.subscriber_id == subscriber_id))
+    for owned in connection.execute(sa.text(_OWNED)).scalars().all():  # what hangs on these goes with them
+        connection.execute(sa.text(f'DELETE FROM kordant."{owned}" WHERE subscriber_id = :id'), {"id": subscriber_id})  # noqa: S608
     emptied = sa.update(subscribers).where(table.id == subscriber_id)
     connection.execute(emptied.values(forgotten_at=sa.func.now(), name_encrypted=None, contact_encrypted=None))
     return Erased(

@@ -23,10 +23,10 @@ from sqlalchemy import Engine
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.dagster_home import prepare_dagster_home
-from kordant_jobs.lab.demo import new_subscribers
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.dump_files import write_dumps
 from kordant_jobs.lab.world.population import make_population
+from kordant_jobs.lab.world.subscribers import new_subscribers
 from kordant_jobs.postgres import database
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.people import subscribers

@@ -13,10 +13,10 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.breach_catalogue import FileCatalogue
 from kordant_jobs.jobs.darkwatch_scan import service
-from kordant_jobs.lab.demo import new_subscribers
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.dump_files import write_dumps
 from kordant_jobs.lab.world.population import make_population
+from kordant_jobs.lab.world.subscribers import new_subscribers
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import SETTLED, bench_in

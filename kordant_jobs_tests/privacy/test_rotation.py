@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.errors import KeyringError
-from kordant_jobs.store.people import rotation
+from kordant_jobs.privacy import rotation
+from kordant_jobs.privacy.rotation import Rotated, rotate, sealed_columns
 from kordant_jobs.store.people.keyring import Keyring, Sealed
-from kordant_jobs.store.people.rotation import Rotated, rotate, sealed_columns
 from kordant_jobs.store.people.tables import keyring_check, subscriber_keys
 from kordant_jobs_tests.conftest import MASTER_KEY
 from kordant_jobs_tests.jobs.people import subscribe
