@@ -6,15 +6,21 @@ execute` say the same in the same words, and are refused with the same text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.redaction import redact
 
-MergeRule = Callable[[Sequence[Any]], Any]
+
+class MergeRule(Protocol):
+    """What a run gets of the values that many requests have for one field, as `max` or `union`."""
+
+    def __call__(self, values: Sequence[Any], /) -> Any:
+        """One value for all."""
+        ...
 
 
 def union(values: Sequence[Iterable[Any]]) -> tuple[Any, ...]:

@@ -66,7 +66,7 @@ def _backfill_three(system: System, page: Page, job: str, partitions: str, pictu
 
 def test_the_job_shows_its_ops_in_their_order(system: System, page: Page, screenshots: Path) -> None:
     page.goto(system.url + JOB)
-    for op in ("plan", "chunk", "match", "record", "summarise"):
+    for op in ("plan", "match", "ask_sources", "record", "summarise"):
         expect(page.get_by_text(op, exact=True).first).to_be_visible()
     page.screenshot(path=screenshots / "job.png")
 

@@ -131,7 +131,7 @@ def test_found_is_planted_and_everybody_concerned_is_told(demo: Demo) -> None:
     summary = demo.summary
     assert (summary["missed"], summary["false_hits"]) == (0, 0)
     assert summary["found"] == summary["planted"] > 0
-    assert summary["mails"] == summary["alerts"] > 0
+    assert 0 < summary["mails"] <= summary["alerts"], "one message a person and breach"
     assert summary["reports"] > 0
     assert len(list((demo.state / "reports").rglob("*.pdf"))) == summary["reports"]
 
