@@ -150,8 +150,9 @@ class RunSide:
         Raises:
             LeaseLost: it was claimed, and its work was given back since.
         """
+        now = self._clock.now()  # before the transaction: it would take a second connection
         with self._unfenced.begin() as connection:
-            lease = attempts.adopt(connection, self._run.run_id, now=self._clock.now(), ttl_s=self._ttl_s)
+            lease = attempts.adopt(connection, self._run.run_id, now=now, ttl_s=self._ttl_s)
             if lease is None and attempts.was_claimed(connection, self._run.run_id):
                 raise LeaseLost(
                     f"run {self._run.run_id} came too late: its work was given back to the queue. "
@@ -227,9 +228,9 @@ class RunSide:
             return
         failed = self._figures.pop(ITEMS_FAILED, 0)
         try:
+            now = self._clock.now()
             with self._unfenced.begin() as connection:
                 rows = {self._row.name: self._row}
-                now = self._clock.now()
                 outcomes.run_ended(connection, end, rows, now=now, summary=self._figures or None, items_failed=failed)
                 requests.notify(connection, "ended")
                 if (way_in(self._run.tags) or "").startswith("sensor:"):
