@@ -1,4 +1,4 @@
-"""Dagster's daemons with short loops, woken by Postgres: `python -m kordant_jobs.engine.daemon -w workspace.yaml`.
+"""Dagster's daemons with short loops, woken by Postgres: a process of a system (`python -m <app> daemon WORKSPACE`).
 
 loops     the daemons, and the event that ends their waits early
 wake      LISTEN: which notification wakes which daemon
