@@ -1,4 +1,4 @@
-"""Takes out of an environment what libraries ship for their own developers: 90 of 1,000 MB, and a third of the time
+"""Takes out of an environment what libraries ship for their own developers: 115 of 1,000 MB, and a third of the time
 that compiling takes."""
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from pathlib import Path
 TESTED_WITHIN = ("numba", "numpy", "pandas")
 """Packages that carry their tests, 70 MB, in folders named so. Elsewhere such a folder may be what others import."""
 TESTS = "tests"
-LEFT_OUT = (".js.map", ".css.map", ".a")
-"""Source maps of web pages, and static libraries."""
+LEFT_OUT = (".js.map", ".css.map", ".a", ".c", ".h")
+"""Source maps of web pages, static libraries, and sources in C."""
+SECOND_COPIES = ("zstandard/_cffi.*.so",)
+"""What a package holds twice, and imports on PyPy only."""
 
 
 def trim(environment: Path) -> None:
@@ -26,3 +28,6 @@ def trim(environment: Path) -> None:
             for name in files:
                 if name.endswith(LEFT_OUT):
                     (Path(folder) / name).unlink()
+        for pattern in SECOND_COPIES:
+            for path in site.glob(pattern):
+                path.unlink()

@@ -16,6 +16,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -143,8 +144,9 @@ class _Setup:
                 f"{base} cannot make a virtual environment: install its venv module"
                 f" (Debian, Ubuntu: apt-get install python3-venv) and run this again; details are in {log}"
             )
-        self._install(RUNNING_LOCK, log)
+        job = self._install(RUNNING_LOCK, log)
         _name_the_checkout(self.folder, self.checkout)
+        self._compile(job, [str(self.python), "-m", "kordant_jobs.adapters.corpus.compiled"])
         libraries = pango.provide(self.python, self.state, self.environ, log)
         return self._stamped(libraries, started)
 
@@ -153,11 +155,11 @@ class _Setup:
         started = time.monotonic()
         log = fresh_log(self.state / "logs", "setup-development.log")
         say("adding the packages of tests, benches and fuzzing (first use)")
-        self._install(DEVELOPMENT_LOCK, log)
+        self._compile(self._install(DEVELOPMENT_LOCK, log))
         _name_the_checkout(self.folder, self.checkout)
         return self._stamped(environment.pango, started, development=True)
 
-    def _install(self, lock_name: str, log: Path) -> None:
+    def _install(self, lock_name: str, log: Path) -> packages.Installation:
         job = packages.Installation(
             lock=self.checkout / lock_name,
             tools=self.checkout / DEVELOPMENT_LOCK,
@@ -168,7 +170,13 @@ class _Setup:
         )
         packages.install(job)
         trim.trim(self.folder)
-        job.run("compiling", [str(self.python), "-m", "compileall", "-q", "-j", "0", str(self.folder / "lib")])
+        return job
+
+    def _compile(self, job: packages.Installation, *more: list[str]) -> None:
+        """Compile the packages, and beside them what `more` commands compile. A failure costs time later, no more."""
+        commands = [[str(self.python), "-m", "compileall", "-q", "-j", "0", str(self.folder / "lib")], *more]
+        with ThreadPoolExecutor(len(commands)) as threads:
+            list(threads.map(lambda command: job.run("compiling", command), commands))
 
     def _stamped(self, libraries: pango.Libraries, started: float, *, development: bool = False) -> Environment:
         made = _wanted(
