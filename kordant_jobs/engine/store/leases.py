@@ -71,6 +71,13 @@ def insert(
     return [Lease(id=one, name=name, fence=fences[one]) for one, name in zip(ids, names, strict=True)]
 
 
+def held_sql(column: str) -> str:
+    """The condition, as SQL, that the lease whose id stands in `column` is still held."""
+    return (
+        f"EXISTS (SELECT FROM kordant.job_leases held WHERE held.id = {column} AND held.expires_at > clock_timestamp())"
+    )
+
+
 def release(connection: Connection, lease_ids: Sequence[UUID]) -> None:
     """Give slots back."""
     if lease_ids:

@@ -128,15 +128,16 @@ def _ask_one(
         if not waiting:
             wait_s = _hiccup_s(scope, source, db=db)
         else:
-            free, chosen, admission = _admitted(source, waiting[:BATCH], rates, loaded_at=loaded_at, db=db)
+            free, chosen, admission, lease_id = _admitted(source, waiting[:BATCH], rates, loaded_at=loaded_at, db=db)
             waiting[:BATCH] = free[len(chosen) :]
             if not free:
                 continue  # another scan asks them
             wait_s = admission.wait_s
             result = replace(result, why=None if chosen else admission.reason, wait_s=admission.wait_s)
-            if chosen:
+            if lease_id:
                 answers = source.ask(chosen)
-                result = result.with_answers(answers, _save(source, chosen, answers, db=db, keyring=keyring))
+                new = _save(source, chosen, answers, lease_id, db=db, keyring=keyring)
+                result = result.with_answers(answers, new)
                 continue
         if wait_s is None or clock.monotonic() + wait_s >= ends:
             break
@@ -171,16 +172,16 @@ def _admitted(
     *,
     loaded_at: datetime,
     db: Engine,
-) -> tuple[list[Question], list[Question], Admission]:
+) -> tuple[list[Question], list[Question], Admission, UUID | None]:
     """The questions that no other scan took meanwhile; the first of them for whose requests there are tokens, which are
     ours now. A question that costs more than ever are there at once is let through when the bucket is full, and
-    overdraws it."""
+    overdraws it. Last the lease under which these are asked, None: there are none."""
     with db.begin() as connection:
         now = now_of(connection)
         source_states.state_of(connection, source.source, lock=True)  # two scans choose one after the other
         free = source_checks.unclaimed(connection, source.source, questions, loaded_at=loaded_at, now=now)
         if not free:
-            return [], [], Admission(granted=0)
+            return [], [], Admission(granted=0), None
         costs = [source.cost(question) for question in free]
         admission = source_states.admit(connection, source.source, sum(costs), rates=rates, now=now)
         chosen: list[Question] = []
@@ -192,9 +193,8 @@ def _admitted(
             spent += cost
         if spent > admission.granted:
             source_states.overdraw(connection, source.source, spent - admission.granted, rates=rates)
-        if chosen:
-            source_checks.claim(connection, source.source, chosen, now=now)
-    return free, chosen, admission
+        lease_id = source_checks.claim(connection, source.source, chosen, now=now) if chosen else None
+    return free, chosen, admission, lease_id
 
 
 def _hiccup_s(scope: scans.Scope, source: ExposureSource, *, db: Engine) -> float | None:
@@ -209,7 +209,13 @@ def _hiccup_s(scope: scans.Scope, source: ExposureSource, *, db: Engine) -> floa
 
 
 def _save(
-    source: ExposureSource, questions: Sequence[Question], answers: Sequence[Answer], *, db: Engine, keyring: Keyring
+    source: ExposureSource,
+    questions: Sequence[Question],
+    answers: Sequence[Answer],
+    lease_id: UUID,
+    *,
+    db: Engine,
+    keyring: Keyring,
 ) -> int:
     """Write what a batch was answered. A breach that could not be described yet is asked for again soon."""
     item_ids = [answer.item_id for answer in answers]
@@ -239,7 +245,7 @@ def _save(
         new = source_checks.save_findings(connection, source.source, written, now=now)
         attempts = source_checks.attempts_of(connection, source.source, item_ids)
         kept = [_kept(answer, attempts.get(answer.item_id, 0), unresolved) for answer in answers]
-        source_checks.save_answers(connection, source.source, kept, now=now)
+        source_checks.save_answers(connection, source.source, kept, lease_id=lease_id, now=now)
         source_checks.drop_hints(connection, source.source, [(one.item_id, one.reference) for one in written])
         if source.source is Source.HIBP:
             source_checks.keep_range_indexes(connection, range_indexes(questions, keyring))

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
 from kordant_jobs.domain.notifications.pending import Claim, Mark
+from kordant_jobs.engine import leases
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import AddressKey
@@ -33,10 +34,11 @@ BY = "notifications_send"
 
 
 class Ledger:
-    """What became of the claims of a batch. `mark_every` says after how many it is written."""
+    """What became of the claims of a batch, all under one lease. `mark_every` says after how many it is written."""
 
-    def __init__(self, db: Engine, claims: dict[UUID, Claim], *, mark_every: int) -> None:
+    def __init__(self, db: Engine, claims: dict[UUID, Claim], *, lease_id: UUID, mark_every: int) -> None:
         self._db = db
+        self._lease_id = lease_id
         self.claims = claims
         self.done: list[Mark] = []
         self.lost = 0
@@ -80,6 +82,12 @@ class Ledger:
                 notification_choices.remove_addresses(connection, self._gone_ids, reason)
         self._gone_keys, self._gone_ids = [], []
         self.done += marks
+
+    def close(self) -> None:
+        """Write what is not written yet, and give the lease back."""
+        self.write()
+        with self._db.begin() as connection:
+            leases.release(connection, [self._lease_id])
 
     def unsettled(self) -> list[Claim]:
         """The claims of which nothing is known yet."""

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
 from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
-from kordant_jobs.engine import Progress
+from kordant_jobs.engine import Progress, leases
 from kordant_jobs.errors import KeyringError, SettingsError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send import pace, rules
 from kordant_jobs.jobs.notifications_send.ledger import Gone, Ledger
@@ -135,7 +135,7 @@ class _Stop:
 
 def _send_batch(db: Engine, load: _Load, outlet: Outlet[Any]) -> tuple[SendSummary, _Stop | None]:
     """Send what was claimed. Whatever happens, each claim is settled and written."""
-    ledger = Ledger(db, load.claims, mark_every=outlet.mark_every)
+    ledger = Ledger(db, load.claims, lease_id=load.lease_id, mark_every=outlet.mark_every)
     stop: _Stop | None = None
     left = "there was no time left in this run"
     try:
@@ -154,7 +154,7 @@ def _send_batch(db: Engine, load: _Load, outlet: Outlet[Any]) -> tuple[SendSumma
     finally:
         for claim in ledger.unsettled():
             ledger.settle([rules.put_back(claim, left)])
-        ledger.write()
+        ledger.close()
     return _summary(ledger), stop
 
 
@@ -168,6 +168,7 @@ class _Load:
     """What must not go out, or not now, or does not open."""
     address_keys: dict[UUID, AddressKey]
     until: float
+    lease_id: UUID
 
 
 def _load(
@@ -180,16 +181,25 @@ def _load(
     clock: Callable[[], datetime] | None,
 ) -> _Load:
     with db.begin() as connection:
+        held = leases.insert(
+            connection,
+            [f"notifications {outlet.channel}"],
+            holder=JOB,
+            now=outbox.now(connection),
+            ttl_s=lease.total_seconds(),
+        )[0]
         how: dict[str, Any] = {
             "channel": outlet.channel,
             "limit": size,
-            "lease": lease,
+            "lease": held.id,
             "begun": not outlet.copies_show,
         }
         claims = outbox.claim(connection, **how)
         del how["limit"]
         claims += outbox.claim_beside(connection, claims, **how)
         claims = claims or outbox.claim_digests(connection, limit=size, **how)
+        if not claims:
+            leases.release(connection, [held.id])
         until = time.monotonic() + lease.total_seconds() / 2
         rows = report_notices.notices(connection, [claim.id for claim in claims])
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
@@ -203,6 +213,7 @@ def _load(
             settled=settled + sifted.later,
             address_keys=sifted.address_keys,
             until=until,
+            lease_id=held.id,
         )
 
 

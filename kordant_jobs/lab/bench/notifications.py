@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from kordant_jobs.cli.output import err
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
 from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
+from kordant_jobs.engine import leases
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.notifications_send import service
@@ -91,7 +92,9 @@ def _all_due_again(world: World) -> None:
 
 def _claimed(world: World, limit: int) -> list[tuple[Claim, LetterRow]]:
     with world.db.begin() as connection:
-        claims = outbox.claim(connection, channel=Channel.EMAIL, limit=limit, lease=service.LEASE)
+        ttl_s = service.LEASE.total_seconds()
+        lease = leases.insert(connection, ["bench"], holder="bench", now=outbox.now(connection), ttl_s=ttl_s)[0]
+        claims = outbox.claim(connection, channel=Channel.EMAIL, limit=limit, lease=lease.id)
         rows = {row.id: row for row in outbox.letters(connection, [claim.id for claim in claims])}
     return [(claim, rows[claim.id]) for claim in claims]
 

@@ -16,7 +16,7 @@ BY_THE_CLOCK = 5
 LATEST_S = 0.25
 
 FREE = """
-UPDATE kordant.notification_outbox SET lease_until = now() - interval '1 second' WHERE status = 'sending'
+UPDATE kordant.notification_outbox SET lease_id = NULL WHERE status = 'sending'
 """
 """What a killed sender held is free again at once, as if its lease had run out."""
 

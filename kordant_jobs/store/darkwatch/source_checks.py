@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
+from kordant_jobs.engine import leases
 from kordant_jobs.ports import Answer, Question
 from kordant_jobs.postgres.bulk import read_frame, write_frame
 from kordant_jobs.store.darkwatch.source_tables import source_checks, source_hints
@@ -45,6 +46,7 @@ _OPEN = """
 
 _DUE = f"""
 SELECT i.id, i.subscriber_id, i.kind, i.identifier_encrypted {_ITEMS} {_OPEN.format(until="cast(:now AS timestamptz)")}
+  AND NOT {leases.held_sql("c.lease_id")}
 ORDER BY EXISTS (SELECT 1 FROM kordant.source_hints h WHERE h.item_id = i.id AND h.source = :source) DESC,
          c.asked_at NULLS FIRST, i.id
 LIMIT :limit
@@ -87,9 +89,15 @@ def due(connection: Connection, want: Want, keyring: Keyring, *, now: datetime, 
     ]
 
 
-CLAIM = timedelta(minutes=2)
-"""How long questions belong to who claimed them; then, if there is no answer, he is taken for dead. A batch of 50 whose
+LEASE = timedelta(minutes=2)
+"""How long questions belong to the scan that asks them; then, if there is no answer, it is taken for dead. A batch of 50 whose
 every request times out takes longer, and is asked twice at worst."""
+
+
+_TAKEN = f"""
+SELECT item_id FROM kordant.source_checks WHERE source = :source AND item_id = ANY(:ids)
+  AND (asked_at >= :loaded_at OR retry_at > :now OR {leases.held_sql("lease_id")})
+"""  # noqa: S608 - put together from constants
 
 
 def unclaimed(
@@ -97,21 +105,22 @@ def unclaimed(
 ) -> list[Question]:
     """Those of the questions that nobody asked or claimed since they were loaded."""
     rows = connection.execute(
-        sa.text("""
-        SELECT item_id FROM kordant.source_checks
-        WHERE source = :source AND item_id = ANY(:ids) AND (asked_at >= :loaded_at OR retry_at > :now)
-        """),
+        sa.text(_TAKEN),
         {"source": source, "ids": [one.item_id for one in questions], "loaded_at": loaded_at, "now": now},
     )
     taken = set(rows.scalars())
     return [one for one in questions if one.item_id not in taken]
 
 
-def claim(connection: Connection, source: Source, questions: Sequence[Question], *, now: datetime) -> None:
-    """Keep other scans from asking these. The caller holds the source's row, under which all claims are made.
+def claim(connection: Connection, source: Source, questions: Sequence[Question], *, now: datetime) -> UUID:
+    """Keep other scans from asking these, under a lease whose id is returned; `save_answers` gives it back. The caller
+    holds the source's row, under which all claims are made.
 
-    Until they are answered, what stands of them is: not asked, or the last answer, due again when the claim ends.
+    Until they are answered, what stands of them is: not asked, or the last answer; due again when the lease ends.
     """
+    lease = leases.insert(connection, [f"ask {source}"], holder="darkwatch_scan", now=now, ttl_s=LEASE.total_seconds())[
+        0
+    ]
     statement = insert(source_checks)
     rows = [
         {
@@ -120,13 +129,15 @@ def claim(connection: Connection, source: Source, questions: Sequence[Question],
             "verdict": Verdict.UNKNOWN,
             "reason": UnknownReason.NOT_ASKED,
             "asked_at": now,
-            "retry_at": now + CLAIM,
+            "retry_at": now,
             "attempts": 0,
+            "lease_id": lease.id,
         }
         for one in sorted(questions, key=lambda one: one.item_id)
     ]
-    changed = {"retry_at": statement.excluded.retry_at}
+    changed = {"lease_id": statement.excluded.lease_id}
     connection.execute(statement.on_conflict_do_update(index_elements=["item_id", "source"], set_=changed), rows)
+    return lease.id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +160,7 @@ def left(connection: Connection, want: Want, *, most: int = 10_000) -> Left:
     row = connection.execute(
         sa.text(
             "SELECT count(*) AS items, min(coalesce(c.retry_at, now())) AS next_at, "
-            "coalesce(bool_or(c.retry_at > now() AND (c.reason = 'not_asked' OR c.reason IS NULL)), false) AS claimed "
+            f"coalesce(bool_or({leases.held_sql('c.lease_id')}), false) AS claimed "
             f"{_ITEMS} {open_ever}"
         ),
         values,
@@ -162,9 +173,16 @@ def left(connection: Connection, want: Want, *, most: int = 10_000) -> Left:
 
 
 def save_answers(
-    connection: Connection, source: Source, answers: Sequence[tuple[Answer, timedelta | None]], *, now: datetime
+    connection: Connection,
+    source: Source,
+    answers: Sequence[tuple[Answer, timedelta | None]],
+    *,
+    lease_id: UUID,
+    now: datetime,
 ) -> None:
-    """Note each answer, and for an unknown one after how long it is asked again (None: not before it is stale)."""
+    """Note each answer, and for an unknown one after how long it is asked again (None: not before it is stale). Gives
+    back the lease under which they were asked."""
+    leases.release(connection, [lease_id])
     if not answers:
         return
     statement = insert(source_checks)
@@ -176,6 +194,7 @@ def save_answers(
         "asked_at": statement.excluded.asked_at,
         "retry_at": statement.excluded.retry_at,
         "attempts": sa.case((unknown, failed), else_=0),
+        "lease_id": None,
     }
     rows = [
         {

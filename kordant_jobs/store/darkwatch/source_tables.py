@@ -52,6 +52,7 @@ source_checks = Table(
     Column("attempts", Integer, nullable=False, comment="without an answer, one after the other"),
     moment("asked_at"),
     moment("retry_at", nullable=True),
+    Column("lease_id", Uuid, comment="the engine's lease under which a scan is asking it just now"),
     one_of("source", Source),
     one_of("verdict", Verdict),
     one_of("reason", UnknownReason),

@@ -86,7 +86,7 @@ def move(connection: Connection, ids: Sequence[UUID], to: OutboxStatus, *, reaso
     Queued again, it begins anew: attempts, interruptions and receipts count from nothing.
     """
     table = notification_outbox
-    values: dict[str, object] = {"status": to, "reason": reason, "lease_until": None}
+    values: dict[str, object] = {"status": to, "reason": reason, "lease_id": None}
     if to is OutboxStatus.QUEUED:
         anew = {"attempts": 0, "interruptions": 0, "receipt": None, "receipt_at": None, "due_at": sa.func.now()}
         values |= anew

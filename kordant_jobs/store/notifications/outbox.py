@@ -1,7 +1,7 @@
 """The outbox of notifications: which are due, who holds them, and what became of them.
 
-A claim is a lease, and counts as an attempt; the number of the attempt is the fence: whoever lost the lease to
-another attempt can no longer write. What a message says is `jobs/notifications_send`'s; what subscribers chose is
+A batch is claimed under a lease of the engine, and a claim counts as an attempt; the number of the attempt is the fence:
+whoever lost the lease to another attempt can no longer write. What a message says is `jobs/notifications_send`'s; what subscribers chose is
 `notification_choices`'.
 """
 
@@ -24,12 +24,13 @@ WARY_AFTER = 2
 """A notification whose sender was cut off so often is claimed by itself from then on: if it is what kills its senders,
 it no longer uses up the attempts of those that were claimed with it."""
 
-_WAITING = """due_at <= clock_timestamp()
-      AND (status IN ('queued', 'deferred') OR (status = 'sending' AND lease_until < clock_timestamp()))"""
+_FREE = f"(status IN ('queued', 'deferred') OR (status = 'sending' AND NOT {leases.held_sql('lease_id')}))"
+
+_WAITING = f"due_at <= clock_timestamp() AND {_FREE}"
 
 _TAKE = """
 UPDATE kordant.notification_outbox o
-SET status = 'sending', attempts = o.attempts + 1, lease_until = clock_timestamp() + cast(:lease AS interval),
+SET status = 'sending', attempts = o.attempts + 1, lease_id = :lease,
     interruptions = o.interruptions + CASE WHEN due.status = 'sending' AND o.begun THEN 1 ELSE 0 END,
     begun = :begun, mail_id = due.mail_id
 FROM due WHERE o.id = due.id
@@ -59,7 +60,7 @@ WITH together AS MATERIALIZED (
                    AND o.mail_id IS NOT DISTINCT FROM t.mail_id AND o.report_id IS NOT DISTINCT FROM t.report_id
     WHERE o.channel = :channel AND o.held_for IS NOT NULL
       AND (o.mail_id IS NOT NULL OR o.due_at <= clock_timestamp())
-      AND (o.status IN ('queued', 'deferred') OR (o.status = 'sending' AND o.lease_until < clock_timestamp()))
+      AND {_FREE}
     FOR UPDATE OF o SKIP LOCKED
 ) {_TAKE}
 """  # noqa: S608 - put together from constants
@@ -108,7 +109,7 @@ ORDER BY o.due_at, o.id
 _MARK = """
 UPDATE kordant.notification_outbox o
 SET status = CASE WHEN m.status = 'sent' AND o.receipt IN ('undelivered', 'failed') THEN 'failed' ELSE m.status END,
-    reason = m.reason, lease_until = NULL,
+    reason = m.reason, lease_id = NULL,
     attempts = o.attempts - CASE WHEN m.refund THEN 1 ELSE 0 END,
     interruptions = o.interruptions + CASE WHEN m.uncertain THEN 1 ELSE 0 END,
     due_at = CASE WHEN m.due_at IS NOT NULL THEN greatest(m.due_at, now() + interval '1 second')
@@ -171,8 +172,8 @@ def due(connection: Connection, channels: Collection[Channel]) -> int:
     return int(connection.execute(sa.text(query), {"channels": [one.value for one in channels]}).scalar_one())
 
 
-def claim(connection: Connection, *, channel: Channel, limit: int, lease: timedelta, begun: bool = True) -> list[Claim]:
-    """Take up to `limit` due notifications for `lease`. What another sender holds is passed over, not waited for.
+def claim(connection: Connection, *, channel: Channel, limit: int, lease: UUID, begun: bool = True) -> list[Claim]:
+    """Take up to `limit` due notifications under the lease of that id. What another sender holds is passed over, not waited for.
 
     Those whose senders were cut off twice come last, one by one. Unless they count as `begun` from now on, `begin` must
     be called before each is sent: whoever is cut off then leaves a doubt about those alone.
@@ -181,14 +182,14 @@ def claim(connection: Connection, *, channel: Channel, limit: int, lease: timede
 
 
 def claim_beside(
-    connection: Connection, claims: Sequence[Claim], *, channel: Channel, lease: timedelta, begun: bool = True
+    connection: Connection, claims: Sequence[Claim], *, channel: Channel, lease: UUID, begun: bool = True
 ) -> list[Claim]:
     """Take what else is due to the addresses of these claims, so that what belongs in one message is claimed at once.
     One whose senders were cut off twice stays by itself."""
     if not claims or claims[0].interruptions >= WARY_AFTER:
         return []
-    values = {"ids": [str(one.id) for one in claims], "channel": channel, "begun": begun}
-    rows = connection.execute(sa.text(_CLAIM_BESIDE), {**values, "lease": f"{lease.total_seconds()} seconds"})
+    values = {"ids": [str(one.id) for one in claims], "channel": channel, "begun": begun, "lease": lease}
+    rows = connection.execute(sa.text(_CLAIM_BESIDE), values)
     return [_claim_of(row) for row in rows]
 
 
@@ -206,9 +207,9 @@ def join(connection: Connection, messages: Mapping[UUID, Sequence[UUID]]) -> Non
 
 
 def claim_digests(
-    connection: Connection, *, channel: Channel, limit: int, lease: timedelta, begun: bool = True
+    connection: Connection, *, channel: Channel, limit: int, lease: UUID, begun: bool = True
 ) -> list[Claim]:
-    """Take the notifications of up to `limit` due digests for `lease`, each digest whole. A report is one by itself.
+    """Take the notifications of up to `limit` due digests under the lease, each digest whole. A report is one by itself.
 
     Which belong together is decided by the first claim, and stays: a digest that is sent again is the same one.
     """
@@ -228,9 +229,9 @@ def begin(connection: Connection, claims: Sequence[Claim]) -> bool:
 
 
 def _claimed(
-    connection: Connection, statement: str, channel: Channel, limit: int, lease: timedelta, begun: bool
+    connection: Connection, statement: str, channel: Channel, limit: int, lease: UUID, begun: bool
 ) -> list[Claim]:
-    values = {"channel": channel, "lease": f"{lease.total_seconds()} seconds", "wary": WARY_AFTER, "begun": begun}
+    values = {"channel": channel, "lease": lease, "wary": WARY_AFTER, "begun": begun}
     rows = connection.execute(sa.text(statement), {**values, "limit": limit, "alone": False}).all()
     if not rows:
         rows = connection.execute(sa.text(statement), {**values, "limit": 1, "alone": True}).all()

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus, may_come_from
 from kordant_jobs.domain.notifications.receipts import Receipt, ReceiptState
+from kordant_jobs.engine import leases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +25,13 @@ class Standing:
     open: bool
 
 
-_STANDING = """
+_STANDING = f"""
 SELECT id, status, attempts, receipt,
-       (status = 'sending' AND lease_until < clock_timestamp()) OR (status = 'deferred' AND interruptions > 0) AS open
+       (status = 'sending' AND NOT {leases.held_sql("lease_id")}) OR (status = 'deferred' AND interruptions > 0) AS open
 FROM kordant.notification_outbox
 WHERE (id = :message AND mail_id IS NULL) OR mail_id = :message
 ORDER BY id FOR UPDATE
-"""
+"""  # noqa: S608 - put together from constants
 
 _RECORD = """
 UPDATE kordant.notification_outbox
@@ -38,7 +39,7 @@ SET receipt = CASE WHEN :due_in IS NULL THEN :receipt END, receipt_at = clock_ti
     provider_id = coalesce(:provider_id, provider_id),
     status = coalesce(:status, status), reason = CASE WHEN :status IS NULL THEN reason ELSE :reason END,
     sent_at = CASE WHEN :status = 'sent' THEN clock_timestamp() ELSE sent_at END,
-    lease_until = CASE WHEN :status IS NULL THEN lease_until END,
+    lease_id = CASE WHEN :status IS NULL THEN lease_id END,
     due_at = CASE WHEN :due_in IS NULL THEN due_at ELSE now() + cast(:due_in AS interval) END
 WHERE id = :id AND (:status IS NULL OR status = ANY(:may_come_from))
 """

@@ -92,7 +92,7 @@ notification_outbox = Table(
         "begun", Boolean, nullable=False, server_default=text("true"), comment="its sender has begun it: it may be out"
     ),
     moment("due_at", default_now=True),
-    moment("lease_until", nullable=True),
+    Column("lease_id", Uuid, comment="the engine's lease under which its sender holds it"),
     Column("held_for", Text, comment="it waits for others, to go out in one message with them"),
     Column("mail_id", Uuid, comment="the message that carries it and others; null: its own, under its id"),
     Column("reason", Text, comment="why it was deferred, suppressed or given up; never an address"),

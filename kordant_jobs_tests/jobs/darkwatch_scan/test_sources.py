@@ -373,6 +373,7 @@ def test_what_a_killed_scan_had_claimed_is_asked_again_later(world: World) -> No
         source_checks.claim(connection, Source.HIBP, [mine], now=now)
     [asked], _ = world.scan()
     assert (asked.asked, asked.left) == (0, 1)
-    world.watch.sleep(source_checks.CLAIM.total_seconds())
+    with world.bench.db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.job_leases SET expires_at = now() WHERE name LIKE 'ask %'"))
     [asked], _ = world.scan()
     assert (asked.asked, asked.left) == (1, 0)

@@ -22,6 +22,7 @@ from kordant_jobs.adapters.push import ApnsTransport, FcmTransport
 from kordant_jobs.adapters.sms import TwilioTransport
 from kordant_jobs.domain.notifications.alerts import Channel, Severity
 from kordant_jobs.domain.notifications.choices import Category, Mode
+from kordant_jobs.engine import leases
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.notifications_send import rules, service
 from kordant_jobs.jobs.notifications_send.mail import Sender
@@ -97,7 +98,7 @@ def time_passes(db: Engine) -> None:
         connection.execute(
             sa.update(notification_outbox)
             .where(notification_outbox.c.status.in_(("deferred", "sending")))
-            .values(due_at=past, lease_until=past)
+            .values(due_at=past, lease_id=None)
         )
         connection.execute(sa.update(channel_pauses).values(paused_until=past))
 
@@ -486,9 +487,10 @@ def test_two_senders_share_digests_without_splitting_one(db: Engine, keyring: Ke
     send(db, keyring, [mail_outlet(MaildirTransport(tmp_path), SENDER)])
     time_passes(db)
     with db.begin() as first:
-        mine = outbox.claim_digests(first, channel=Channel.EMAIL, limit=1, lease=timedelta(minutes=1))
+        lease = leases.insert(first, ["x", "y"], holder="x", now=datetime.now(UTC), ttl_s=60)
+        mine = outbox.claim_digests(first, channel=Channel.EMAIL, limit=1, lease=lease[0].id)
         assert len(mine) == 6
         assert len({one.mail_id for one in mine}) == 1
     with db.begin() as second:
-        assert outbox.claim_digests(second, channel=Channel.EMAIL, limit=9, lease=timedelta(minutes=1)) == []
+        assert outbox.claim_digests(second, channel=Channel.EMAIL, limit=9, lease=lease[1].id) == []
     assert ids_of(rows(db)) == {one.id for one in mine}

@@ -19,6 +19,7 @@ from kordant_jobs.adapters.sms.twilio import signature_of
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import Category, Mode
 from kordant_jobs.domain.notifications.receipts import ReceiptState, Remedy
+from kordant_jobs.engine import leases
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token, token_of
 from kordant_jobs.pages.app import BODY_MAX, Doors, application
@@ -184,15 +185,18 @@ def test_a_text_that_did_not_arrive_moves_on_by_its_code(
 
 
 def test_what_arrived_is_not_sent_again_though_its_sender_was_cut_off(db: Engine, keyring: Keyring) -> None:
-    past = datetime.now(UTC) - timedelta(minutes=1)
-    world = World(db, keyring, Channel.SMS, status="sending", lease_until=past)
+    with db.begin() as connection:
+        past = datetime.now(UTC) - timedelta(minutes=1)
+        lease = leases.insert(connection, ["sender"], holder="x", now=past, ttl_s=30)[0]
+    world = World(db, keyring, Channel.SMS, status="sending", lease_id=lease.id)
     world.twilio("delivered")
     assert world.row.status == "sent"
 
 
 def test_a_callback_that_comes_before_our_own_mark_is_kept(db: Engine, keyring: Keyring) -> None:
-    later = datetime.now(UTC) + timedelta(minutes=1)
-    world = World(db, keyring, Channel.SMS, status="sending", lease_until=later)
+    with db.begin() as connection:
+        lease = leases.insert(connection, ["sender"], holder="x", now=datetime.now(UTC), ttl_s=60)[0]
+    world = World(db, keyring, Channel.SMS, status="sending", lease_id=lease.id)
     world.twilio("sent")
     assert (world.row.status, world.row.receipt, world.row.provider_id) == ("sending", "sent", "SM1")
 

@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.mail import MaildirTransport, SmtpTransport, parse_smtp_url
 from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.domain.notifications.alerts import Channel
+from kordant_jobs.engine import leases
 from kordant_jobs.engine.store.progress import Progress, read_progress
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.notifications_send import rules, service
@@ -57,7 +58,7 @@ def make_due(db: Engine) -> None:
         connection.execute(
             sa.update(notification_outbox)
             .where(notification_outbox.c.status.in_(("deferred", "sending")))
-            .values(due_at=past, lease_until=past)
+            .values(due_at=past, lease_id=None)
         )
         connection.execute(sa.update(channel_pauses).values(paused_until=past))
 
@@ -83,7 +84,7 @@ def test_a_due_notification_goes_out_once(db: Engine, keyring: Keyring, tmp_path
     assert mail["Message-ID"] == f"<{outbox_id}@kordant.example>"
     assert mail["To"] == "ann@mail.example"
     row = outbox_rows(db)[outbox_id]
-    assert (row.status, row.attempts, row.lease_until, row.reason) == ("sent", 1, None, None)
+    assert (row.status, row.attempts, row.lease_id, row.reason) == ("sent", 1, None, None)
     assert row.sent_at is not None
 
 
@@ -249,7 +250,8 @@ def test_a_lost_lease_is_lost_even_while_the_successor_still_sends(db: Engine, k
         def deliver(self, mails: Iterable[OutgoingMail]) -> Generator[Delivery, None, None]:
             make_due(db)
             with db.begin() as connection:
-                (taken,) = outbox.claim(connection, channel=Channel.EMAIL, limit=9, lease=timedelta(minutes=1))
+                lease = leases.insert(connection, ["x"], holder="x", now=datetime.now(UTC), ttl_s=60)[0]
+                (taken,) = outbox.claim(connection, channel=Channel.EMAIL, limit=9, lease=lease.id)
             assert (taken.id, taken.attempt, taken.interrupted) == (outbox_id, 2, True)
             for mail in mails:
                 yield Delivery(mail_id=mail.id, outcome=DeliveryOutcome.DELIVERED)
