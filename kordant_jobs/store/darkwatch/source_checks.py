@@ -90,8 +90,8 @@ def due(connection: Connection, want: Want, keyring: Keyring, *, now: datetime, 
 
 
 LEASE = timedelta(minutes=2)
-"""How long questions belong to the scan that asks them; then, if there is no answer, it is taken for dead. A batch of 50 whose
-every request times out takes longer, and is asked twice at worst."""
+"""How long questions belong to the scan that asks them; then, if there is no answer, it is taken for dead. A batch of
+50 whose every request times out takes longer, and is asked twice at worst."""
 
 
 _TAKEN = f"""

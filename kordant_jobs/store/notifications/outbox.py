@@ -1,8 +1,8 @@
 """The outbox of notifications: which are due, who holds them, and what became of them.
 
-A batch is claimed under a lease of the engine, and a claim counts as an attempt; the number of the attempt is the fence:
-whoever lost the lease to another attempt can no longer write. What a message says is `jobs/notifications_send`'s; what subscribers chose is
-`notification_choices`'.
+A batch is claimed under a lease of the engine, and a claim counts as an attempt; the number of the attempt is the
+fence: whoever lost the lease to another attempt can no longer write. What a message says is
+`jobs/notifications_send`'s; what subscribers chose is `notification_choices`'.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def due(connection: Connection, channels: Collection[Channel]) -> int:
 
 
 def claim(connection: Connection, *, channel: Channel, limit: int, lease: UUID, begun: bool = True) -> list[Claim]:
-    """Take up to `limit` due notifications under the lease of that id. What another sender holds is passed over, not waited for.
+    """Take up to `limit` due notifications under a lease, by its id. What another sender holds is passed over, not waited
+    for.
 
     Those whose senders were cut off twice come last, one by one. Unless they count as `begun` from now on, `begin` must
     be called before each is sent: whoever is cut off then leaves a doubt about those alone.
@@ -209,7 +210,7 @@ def join(connection: Connection, messages: Mapping[UUID, Sequence[UUID]]) -> Non
 def claim_digests(
     connection: Connection, *, channel: Channel, limit: int, lease: UUID, begun: bool = True
 ) -> list[Claim]:
-    """Take the notifications of up to `limit` due digests under the lease, each digest whole. A report is one by itself.
+    """Take the notifications of up to `limit` due digests under a lease, each digest whole. A report is one by itself.
 
     Which belong together is decided by the first claim, and stays: a digest that is sent again is the same one.
     """
