@@ -173,8 +173,8 @@ def due(connection: Connection, channels: Collection[Channel]) -> int:
 
 
 def claim(connection: Connection, *, channel: Channel, limit: int, lease: UUID, begun: bool = True) -> list[Claim]:
-    """Take up to `limit` due notifications under a lease, by its id. What another sender holds is passed over, not waited
-    for.
+    """Take up to `limit` due notifications under the lease of an id. What another sender holds is passed over, not
+    waited for.
 
     Those whose senders were cut off twice come last, one by one. Unless they count as `begun` from now on, `begin` must
     be called before each is sent: whoever is cut off then leaves a doubt about those alone.
