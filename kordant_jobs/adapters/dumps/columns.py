@@ -6,8 +6,9 @@ password must not be taken for an identifier.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 import phonenumbers
@@ -124,11 +125,11 @@ def role_by_name(name: str) -> Role | None:
 
 def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: str) -> tuple[Column, ...]:
     """Columns by header; those it says nothing about by content, but never as password or user name."""
-    guessed = [role_by_content([row[at] for row in rows if at < len(row)], region) for at in range(len(names))]
-    return tuple(
-        Column(name=name.strip().strip("\"'`"), role=role_by_name(name) or guess)
-        for name, guess in zip(names, guessed, strict=True)
-    )
+
+    def role(at: int, name: str) -> Role:
+        return role_by_name(name) or role_by_content([row[at] for row in rows if at < len(row)], region)
+
+    return tuple(Column(name=name.strip().strip("\"'`"), role=role(at, name)) for at, name in enumerate(names))
 
 
 def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> tuple[Column, ...]:
@@ -152,18 +153,20 @@ def role_by_content(values: Sequence[str], region: str) -> Role:
     held = [value for value in held if value and value.upper() != "NULL"]
     if not held:
         return Role.OTHER
-    emails = sum(is_email(value) for value in held)
+    emails = sum(is_email(value) for value in held) if reaches(MOSTLY, held, lambda value: "@" in value) else 0
     if emails >= MOSTLY * len(held):
         return Role.EMAIL if len(held) - emails <= STRAY * len(held) else Role.LOGIN
     for role, kind, form in _PROVED:
-        if sum(bool(form.fullmatch(value)) and normalise(kind, value) is not None for value in held) >= MOSTLY * len(
-            held
-        ):
+        if reaches(MOSTLY, held, lambda value, kind=kind, form=form: _is_proved(value, kind, form)):
             return role
     if _are_phones(held, region):
         return Role.PHONE
     hashes = pl.select(looks_hashed(pl.lit(pl.Series(held))).sum()).item()
     return Role.HASH if hashes >= MOSTLY * len(held) else Role.OTHER
+
+
+def _is_proved(value: str, kind: IdentifierKind, form: re.Pattern[str]) -> bool:
+    return bool(form.fullmatch(value)) and normalise(kind, value) is not None
 
 
 _TIMES = re.compile(r"1\d{9}(?:\d{3})?")
@@ -174,10 +177,27 @@ def _are_phones(held: Sequence[str], region: str) -> bool:
     """Most are numbers of the region or of the world, or would be with a '+' before them; Unix times are none."""
     if sum(bool(_TIMES.fullmatch(value)) for value in held) > MOSTLY * len(held):
         return False
-    if sum(is_phone(value, region) for value in held) >= MOSTLY * len(held):
+    if reaches(MOSTLY, held, lambda value: is_phone(value, region)):
         return True
-    world = sum(bool(_WITHOUT_PLUS.fullmatch(value)) and is_phone(f"+{value}", region) for value in held)
-    return world >= _WORLD * len(held)
+    return reaches(_WORLD, held, lambda value: bool(_WITHOUT_PLUS.fullmatch(value)) and is_phone(f"+{value}", region))
+
+
+def reaches(share: float, values: Sequence[str], test: Callable[[str], bool]) -> bool:
+    """Whether `test` holds for at least `share` of the values. Asks no longer than the answer is open.
+
+    >>> reaches(0.5, ["a", "b", "1", "2"], str.isdigit), reaches(0.6, ["a", "b", "1", "2"], str.isdigit)
+    (True, False)
+    """
+    needed = math.ceil(share * len(values))
+    hits = misses = 0
+    for value in values:
+        if hits >= needed or misses > len(values) - needed:
+            break
+        if test(value):
+            hits += 1
+        else:
+            misses += 1
+    return hits >= needed
 
 
 def is_email(value: str) -> bool:

@@ -16,6 +16,7 @@ from kordant_jobs.adapters.dumps.columns import (
     is_email,
     is_phone,
     named_columns,
+    reaches,
     role_by_name,
     unnamed_columns,
 )
@@ -221,10 +222,12 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     for role in (Role.PHONE, Role.LOGIN):
         for delimiter in (":", ";", "|", "\t", ",", " "):
             heads = [line.partition(delimiter)[0].strip() for line in lines if delimiter in line]
-            good = sum(_is(role, head, region) for head in heads) if delimiter != " " or role is Role.PHONE else 0
-            if role is Role.LOGIN and betrays_itself(pl.Series(heads, dtype=pl.String)):
+            if not heads or (delimiter == " " and role is Role.LOGIN):
                 continue
-            if good >= (MOSTLY if told or role is Role.PHONE else _REGULAR) * len(lines) and good:
+            share = (MOSTLY if told or role is Role.PHONE else _REGULAR) * len(lines) / len(heads)
+            if share > 1 or not reaches(share, heads, lambda head, role=role: _is(role, head, region)):
+                continue
+            if role is Role.PHONE or not betrays_itself(pl.Series(heads, dtype=pl.String)):
                 return _combo_layout(delimiter, role, region)
     return None
 
@@ -253,11 +256,13 @@ def _plain(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     """One identifier a line, perhaps as `Name <address>`."""
     named = [_NAMED.match(line) for line in lines]
     values = [(found[1] if found else line).strip(" \t\r\"'<>,;") for line, found in zip(lines, named, strict=True)]
+    if not told and not reaches(MOSTLY, values, lambda value: is_email(value) or is_phone(value, region)):
+        return None
     emails = sum(map(is_email, values))
     phones = sum(is_phone(value, region) for value in values)
     if told:
         role = Role.EMAIL if emails > (1 - STRAY) * len(values) else Role.LOGIN
-    elif emails + phones < MOSTLY * len(values) or not values:
+    elif not values:
         return None
     else:
         role = Role.EMAIL if not phones else Role.PHONE if not emails else Role.LOGIN

@@ -212,7 +212,7 @@ class Structure:
         from kordant_jobs.adapters.kernels.cells import unread_lines
 
         end, end_line = unread_lines(window.bytes, at, window.stop, line, self._unknown_lines)
-        self._unknown_lines = min(4 * self._unknown_lines, 1 << 16)
+        self._unknown_lines = min(4 * self._unknown_lines, 1 << 20)
         return _unknown(at, end, line, end_line)
 
 
