@@ -123,6 +123,11 @@ def _one_by_one(kind: IdentifierKind, frame: pl.DataFrame, region: str) -> pl.Da
     return frame.join(mapping, on="raw").select("row", "identifier")
 
 
+def settled_numbers() -> str:
+    """The pattern of phone numbers that stand there as we keep them, whatever the region."""
+    return _sure_numbers("")[0]
+
+
 @cache
 def _sure_numbers(region: str) -> tuple[str, tuple[str, str, str] | None]:
     """Patterns of the numbers that libphonenumber passes through unchanged, taken from its own metadata.

@@ -13,7 +13,7 @@ import unicodedata
 import phonenumbers
 import polars as pl
 
-from kordant_jobs.adapters.dumps.bulk import canonical_rows
+from kordant_jobs.adapters.dumps.bulk import canonical_rows, settled_numbers
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
 _SAMPLE = 400
@@ -33,8 +33,12 @@ _SCIENTIFIC = re.compile(r"^(\d)[.,](\d{6,14})[eE]\+?(\d{1,2})$")
 def phones(values: pl.Series, *, region: str) -> pl.DataFrame:
     """As `bulk.canonical_rows`: `row` and `identifier`, where a row may come more than once."""
     frame = pl.DataFrame({"row": pl.int_range(len(values), dtype=pl.UInt32, eager=True), "raw": values}).drop_nulls()
+    settled = frame["raw"].str.contains(settled_numbers())
+    parts = [frame.filter(settled).select("row", identifier="raw")]
+    frame = frame.filter(~settled)
+    if frame.is_empty():
+        return parts[0]
     bare = frame["raw"].str.contains(_BARE)
-    parts = []
     if bare.any() and _is_of_the_world(frame.filter(bare)["raw"], region):
         parts.append(_one_by_one(frame.filter(bare), region, world=True))
         frame = frame.filter(~bare)
