@@ -24,12 +24,11 @@ from typing import BinaryIO
 
 import zstandard
 
-from kordant_jobs.adapters.dumps.model import DumpLimits
-from kordant_jobs.adapters.dumps.packed import DEFLATE64, Deflate64, LimitExceeded, Lz4, seven_zip_members
+from kordant_jobs.adapters.dumps.limits import LimitExceeded, Meter
+from kordant_jobs.adapters.dumps.packed import DEFLATE64, Deflate64, Lz4, seven_zip_members
 from kordant_jobs.adapters.dumps.unpack import Decompressor, Gzip, Reader, Unpacked, reading
 from kordant_jobs.errors import DumpUnreadable
 
-RATIO_FROM_BYTES = 64 << 20  # below this much text a high ratio harms nobody
 XZ_MEMORY_BYTES = 256 << 20  # xz -9 needs 65 MiB, a forged header could ask for 4 GiB
 ZSTD_WINDOW_BYTES = 1 << 27  # what `zstd --long` writes
 HEAD_BYTES = 1 << 20  # what the layout is judged by
@@ -90,30 +89,6 @@ class Document:
     head: bytes
     reader: Reader
     member: int = 0
-
-
-@dataclass(kw_only=True)
-class Meter:
-    """How much was read and unpacked so far, held against the limits."""
-
-    limits: DumpLimits
-    packed_total: int
-    packed: int = 0
-    unpacked: int = 0
-
-    def count(self, amount: int) -> None:
-        """Add unpacked bytes. Raises DumpUnreadable over a limit."""
-        self.unpacked += amount
-        if self.unpacked > self.limits.max_bytes:
-            raise LimitExceeded(
-                f"The dump unpacks to more than {self.limits.max_bytes} bytes. Split it, or raise "
-                f"KORDANT_DUMP_MAX_BYTES."
-            )
-        if self.unpacked > RATIO_FROM_BYTES and self.unpacked > self.limits.max_ratio * max(1, self.packed_total):
-            raise LimitExceeded(
-                f"The dump unpacks to more than {self.limits.max_ratio} times its size, as zip bombs do. "
-                "If it is genuine, unpack it by hand or raise KORDANT_DUMP_MAX_RATIO."
-            )
 
 
 def content_sha256(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import phonenumbers
@@ -157,7 +158,7 @@ def role_by_content(values: Sequence[str], region: str) -> Role:
     if emails >= MOSTLY * len(held):
         return Role.EMAIL if len(held) - emails <= STRAY * len(held) else Role.LOGIN
     for role, kind, form in _PROVED:
-        if reaches(MOSTLY, held, lambda value, kind=kind, form=form: _is_proved(value, kind, form)):
+        if reaches(MOSTLY, held, partial(_is_proved, kind=kind, form=form)):
             return role
     if _are_phones(held, region):
         return Role.PHONE

@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import polars as pl
 
@@ -225,7 +226,7 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
             if not heads or (delimiter == " " and role is Role.LOGIN):
                 continue
             share = (MOSTLY if told or role is Role.PHONE else _REGULAR) * len(lines) / len(heads)
-            if share > 1 or not reaches(share, heads, lambda head, role=role: _is(role, head, region)):
+            if share > 1 or not reaches(share, heads, partial(_is, role, region=region)):
                 continue
             if role is Role.PHONE or not betrays_itself(pl.Series(heads, dtype=pl.String)):
                 return _combo_layout(delimiter, role, region)

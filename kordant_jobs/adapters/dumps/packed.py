@@ -7,13 +7,11 @@ import struct
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+from kordant_jobs.adapters.dumps.limits import Meter
 from kordant_jobs.adapters.dumps.unpack import Reader, reading
 from kordant_jobs.errors import DumpUnreadable
-
-if TYPE_CHECKING:
-    from kordant_jobs.adapters.dumps.archives import Meter
 
 DEFLATE64 = 9
 """The method in a zip that Windows writes for files over 2 GB."""
@@ -21,10 +19,6 @@ _LOCAL_HEADER = 30
 _CHUNK = 64 << 10
 _PIECES = 16
 """Pieces of text that 7z's reader may be ahead."""
-
-
-class LimitExceeded(DumpUnreadable):
-    """The dump asks for more than it may."""
 
 
 class Lz4:

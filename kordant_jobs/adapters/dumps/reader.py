@@ -14,12 +14,12 @@ from typing import Self, TypeVar
 
 import polars as pl
 
-from kordant_jobs.adapters.dumps.archives import Compression, Document, Meter, documents, reason_of, sniff
+from kordant_jobs.adapters.dumps.archives import Compression, Document, documents, reason_of, sniff
 from kordant_jobs.adapters.dumps.blind import Blinder
 from kordant_jobs.adapters.dumps.column_map import ColumnMap
 from kordant_jobs.adapters.dumps.ledger import Ledger
+from kordant_jobs.adapters.dumps.limits import LimitExceeded, Meter
 from kordant_jobs.adapters.dumps.model import BlindBatch, Column, DumpBatch, DumpLimits, DumpShape, Layout, Role
-from kordant_jobs.adapters.dumps.packed import LimitExceeded
 from kordant_jobs.adapters.dumps.reading import Reading, read_window
 from kordant_jobs.adapters.dumps.structure.lines import LineReader
 from kordant_jobs.adapters.dumps.structure.segments import Reader, Structure
