@@ -98,6 +98,8 @@ def ensure(checkout: Path, state: Path, environ: Mapping[str, str], *, developme
         if found := ready(folder, checkout, development=development):
             return _with_pango(found)
     folder = next(folder for folder in folders if _writable(folder) or folder == folders[-1])
+    if folder.is_symlink():
+        raise BootstrapError(f"{folder} is a link, and what it leads to would be emptied: remove it, try again")
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         with lock.held(folder / LOCK, on_wait=lambda: say("another start sets up; waiting for it")) as held:

@@ -128,6 +128,20 @@ def test_a_path_that_no_environment_can_lie_in_is_said(tmp_path: Path, bare: dic
         venv.ensure(checkout, checkout / ".state", bare)
 
 
+def test_what_a_link_leads_to_is_never_emptied(tmp_path: Path, bare: dict[str, str]) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "kept").touch()
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        (checkout / name).touch()
+    (checkout / ".venv").symlink_to(theirs)
+    with pytest.raises(steps.BootstrapError, match="is a link"):
+        venv.ensure(checkout, checkout / ".state", bare)
+    assert [one.name for one in theirs.iterdir()] == ["kept"]
+
+
 def test_the_machines_uv_gets_the_lock_with_hashes_and_pips_configuration(
     checkout: Path, bare: dict[str, str], tmp_path: Path
 ) -> None:
@@ -176,10 +190,18 @@ def test_a_lock_names_no_host(name: str) -> None:
     assert "://" not in (CHECKOUT / name).read_text(encoding="utf-8")
 
 
-def test_trimming_takes_tests_and_source_maps_and_nothing_else(tmp_path: Path) -> None:
+def test_trimming_takes_what_developers_need_and_nothing_else(tmp_path: Path) -> None:
     site = tmp_path / "lib" / "python3.11" / "site-packages"
-    gone = ("pandas/tests/test_a.py", "numpy/_core/tests/b.py", "web/chunk.js.map", "postgres/libpq.a")
-    kept = ("web/chunk.js", "pandas/c.py", "pytest/tests/d.py", "dagster/_utils/test/e.py")
+    gone = (
+        "pandas/tests/test_a.py",
+        "numpy/_core/tests/b.py",
+        "web/chunk.js.map",
+        "postgres/libpq.a",
+        "numba/a.c",
+        "numba/a.h",
+        "zstandard/_cffi.x.so",
+    )
+    kept = ("zstandard/backend_c.x.so", "web/chunk.js", "pandas/c.py", "pytest/tests/d.py", "dagster/_utils/test/e.py")
     for name in (*gone, *kept):
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).touch()

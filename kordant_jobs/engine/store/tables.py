@@ -30,7 +30,7 @@ job_catalogue = Table(
     Column("name", Text, primary_key=True),
     Column("alias", Text, nullable=False, unique=True),
     Column("priority", SmallInteger, nullable=False),
-    comment="The names that kordant.enqueue_job takes: a copy of catalog.py, written when the dispatcher starts.",
+    comment="The names that kordant.enqueue_job takes: a copy of the rows, written when the dispatcher starts.",
 )
 
 fences = Sequence("fences", metadata=metadata)

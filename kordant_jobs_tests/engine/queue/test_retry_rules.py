@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kordant_jobs.engine.jobs import Backoff, RetryPolicy
-from kordant_jobs.engine.queue import claim_rules, retry_rules
 from kordant_jobs.engine.queue.retry_rules import Ended, delay_s, next_state
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.lab.engine import FakeClock
@@ -88,8 +86,3 @@ def test_a_delay_is_bounded_and_a_retry_after_is_never_cut_short(
         assert 0 < wait_s <= max(policy.most_s, *policy.steps_s) * (1 + policy.jitter) + 1e-6
     else:
         assert min(retry_after_s, 86_400) <= wait_s <= 86_400 * (1 + policy.jitter)
-
-
-def test_the_worked_examples_hold() -> None:
-    for module in (retry_rules, claim_rules):
-        assert doctest.testmod(module).failed == 0

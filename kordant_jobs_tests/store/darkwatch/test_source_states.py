@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from kordant_jobs import catalog
 from kordant_jobs.catalog import SOURCE_RATES
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.engine.jobs import PartyRate, rate_of_rpm
@@ -45,10 +43,6 @@ def _admit(db: Engine, at: datetime, rates: tuple[PartyRate, ...] = FREE) -> sou
 def _report(db: Engine, at: datetime, *answers: Answer) -> None:
     with db.begin() as connection:
         source_states.report(connection, Source.HIBP, answers, now=at)
-
-
-def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(source_states).failed == doctest.testmod(catalog).failed == 0
 
 
 @given(st.integers(1, 100_000), st.floats(0, 600))
