@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from kordant_jobs.settings import Settings
 
 SECRETS = pl.Enum([kind.value for kind in (SecretKind.MENTIONED, SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)])
 """In rising order, as the codes 0 to 3 in the shards."""
+SITES_MAX = 20
+"""Sites of one person that are told."""
 FOUND = pl.Schema({"item_id": pl.String(), "line": pl.UInt64(), "occurrences": pl.UInt32(), "secret": SECRETS})
 
 
@@ -141,6 +144,17 @@ class Corpus:
         with ThreadPoolExecutor(max(1, pl.thread_pool_size()), thread_name_prefix="corpus") as pool:
             parts = list(pool.map(lambda shard: self._find(dump_id, shard, facts["shard_bits"], items), shards))
         return pl.concat([pl.DataFrame(schema=FOUND), *parts]).sort("item_id")
+
+    def sites(self, dump_id: UUID, items: Items) -> pl.DataFrame:
+        """Where those of the items that a dump names logged in, as stealer logs say: item_id, sites (at most
+        `SITES_MAX` hosts, in their order). Items without any are left out."""
+        wanted = pl.DataFrame({"item_id": items.ids, "low": items.index[:, 0], "high": items.index[:, 1]})
+        parts = [pl.DataFrame(schema={"item_id": items.ids.dtype, "site": pl.String})]
+        for name in sorted(self._files.glob(f"{self._root}/{dump_id}/*.sites.parquet")):
+            told = pl.read_parquet(io.BytesIO(self._files.cat_file(name)))
+            parts.append(told.join(wanted, on=["low", "high"]).select("item_id", "site"))
+        sites = pl.col("site").unique().sort().head(SITES_MAX)
+        return pl.concat(parts).group_by("item_id").agg(sites.alias("sites"))
 
     def _find(self, dump_id: UUID, number: int, shard_bits: int, items: Items) -> pl.DataFrame:
         from kordant_jobs.adapters.kernels.runs import look_up

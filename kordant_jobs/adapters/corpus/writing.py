@@ -7,6 +7,7 @@ made from all runs, each once; `meta.json` comes last and makes the dump part of
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from kordant_jobs.adapters.corpus.shards import SHARD_RECORDS, Cut, cut_of, made
 from kordant_jobs.adapters.dumps.model import BlindBatch
@@ -25,8 +27,9 @@ from kordant_jobs.errors import DumpUnreadable
 
 RUN_RECORDS = 2 << 20
 """A run takes 24 bytes a record, twice while it is put in order."""
-_JOURNAL, _ORIGIN = "journal", "origin.json"
+_JOURNAL, _ORIGIN, _SITES = "journal", "origin.json", ".sites.parquet"
 
+Words = npt.NDArray[np.uint64]
 Put = Callable[[str, Sequence[npt.NDArray[Any]]], None]
 """Writes arrays, one behind the other, under a name in the dump's folder of the corpus: all of it or nothing."""
 
@@ -114,6 +117,9 @@ class CorpusWriter:
         cut = cut_of(self._so_far.records, self._shard_records)
         for shard in range(cut.shards):
             self._write_shard(shard, cut)
+        for name, _ in self._runs:
+            if (told := self._draft / f"{name}{_SITES}").is_file():
+                self._put(f"{name}{_SITES}", [np.fromfile(told, np.uint8)])
         meta = {**asdict(self._so_far), "shard_bits": cut.shard_bits, **self._told}
         self._put("meta.json", [np.frombuffer(json.dumps(meta, default=dict).encode(), np.uint8)])
         shutil.rmtree(self._draft, ignore_errors=True)
@@ -144,18 +150,29 @@ class CorpusWriter:
         index = np.concatenate([batch.index for batch in self._waiting])
         line = np.concatenate([batch.line for batch in self._waiting])
         secret = np.concatenate([batch.secret for batch in self._waiting])
+        sites = pl.concat([batch.sites for batch in self._waiting])
         self._waiting, self._records = [], 0
         low, high, place = (np.empty(len(line), np.uint64) for _ in range(3))
         bounds = np.empty(PARTS + 1, np.int64)
         split(index, line, secret, low, high, place, bounds)
         name = f"run-{len(self._runs):06d}"
         write_whole(self._draft / name, [low, high, place])
+        self._write_sites(name, index, line, sites)
         entry = {"run": name, "bounds": bounds.tolist(), "so_far": asdict(self._so_far)}
         with (self._draft / _JOURNAL).open("ab") as journal:
             journal.write(json.dumps(entry, default=dict).encode() + b"\n")
             journal.flush()
             os.fsync(journal.fileno())
         self._runs.append((name, bounds.tolist()))
+
+    def _write_sites(self, run: str, index: Words, line: Words, sites: pl.DataFrame) -> None:
+        """Where those of a run logged in, by blind index, where that is told at all."""
+        if sites.is_empty():
+            return
+        who = pl.DataFrame({"line": line, "low": index[:, 0], "high": index[:, 1]})
+        packed = io.BytesIO()
+        sites.join(who, on="line").select("low", "high", "site").unique().sort("low").write_parquet(packed)
+        write_whole(self._draft / f"{run}{_SITES}", [np.frombuffer(packed.getbuffer(), np.uint8)])
 
     def _write_shard(self, shard: int, cut: Cut) -> None:
         first, end = (one << (8 - cut.shard_bits) for one in (shard, shard + 1))

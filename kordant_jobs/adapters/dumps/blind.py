@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from kordant_jobs.adapters.dumps.ledger import Ledger, Segment
-from kordant_jobs.adapters.dumps.model import BlindBatch, DumpShape
+from kordant_jobs.adapters.dumps.model import SITES, BlindBatch, DumpShape
 from kordant_jobs.adapters.dumps.reading import Reading
 from kordant_jobs.adapters.dumps.structure.segments import UNFIT_ROWS
 from kordant_jobs.adapters.dumps.sweep import judged
@@ -146,7 +147,14 @@ class Blinder:
             secret=np.concatenate(secrets),
             lines=reading.lines,
             bad_lines=reading.bad,
+            sites=self._sites(reading),
         )
+
+    def _sites(self, reading: Reading) -> pl.DataFrame:
+        frames = [found.sites for found in reading.found if len(found.sites)]
+        if not frames:
+            return pl.DataFrame(schema=SITES)
+        return pl.concat(frames).with_columns(pl.col("line") + pl.lit(reading.window.first + 1, pl.UInt64))
 
     def _spans(self, window: Window, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> Words:
         lengths = (ends - starts).astype(np.int32)

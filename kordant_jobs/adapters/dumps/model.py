@@ -4,7 +4,7 @@ package."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -117,6 +117,9 @@ class DumpBatch:
     bad_lines: Mapping[str, int]
 
 
+SITES = {"line": pl.UInt64, "site": pl.String}
+
+
 @dataclass(frozen=True, kw_only=True)
 class BlindBatch:
     """One block of a dump, blinded. `line` counts from 1; `index` has two little-endian words a record; `secret` is
@@ -127,6 +130,8 @@ class BlindBatch:
     secret: npt.NDArray[np.uint8]
     lines: int
     bad_lines: Mapping[str, int]
+    sites: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SITES))
+    """Where who stands in a line logged in: `line`, `site` (a host)."""
 
 
 def nobody(lines: int) -> BlindBatch:

@@ -49,7 +49,6 @@ class Reading:
     """Lines that begin in it."""
     ended_lines: int = 0
     bad: dict[str, int] = field(default_factory=dict)
-    sites: list[tuple[Places, Places, Places]] = field(default_factory=list)
 
     def records(self) -> Iterator[tuple[IdentifierKind, list[str], Places, Codes]]:
         """All records as text: kind, canonical identifiers, lines from 0 in the window, codes of secrets."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import polars as pl
 from kordant_jobs.adapters.dumps.bulk import canonical_rows
 from kordant_jobs.adapters.dumps.cells import Cells, texts
 from kordant_jobs.adapters.dumps.columns import betrays_itself
-from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, DumpShape, Role, identifies
+from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, SITES, DumpShape, Role, identifies
 from kordant_jobs.adapters.dumps.parts import CODES, ROLES, Part
 from kordant_jobs.adapters.dumps.persons import persons
 from kordant_jobs.adapters.dumps.phones import phones
@@ -44,6 +44,8 @@ class Found:
     lines: Places = field(default_factory=lambda: np.empty(0, np.int64))
     codes: Codes = field(default_factory=lambda: np.empty(0, np.uint8))
     others: list[tuple[IdentifierKind, list[str], Places, Codes]] = field(default_factory=list)
+    sites: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SITES))
+    """Where who stands in a line logged in: `line` in the window from 0, `site`."""
     row_found: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
     only_swept: int = 0
     """Addresses that no reader made sense of."""
@@ -114,10 +116,34 @@ class Understanding:
         if len(part.cell_roles):
             self._other_kinds(found, secrets)
             self._persons(found, secrets)
+            found.sites = self._sites()
         if part.headers is not None:
             found.row_found[part.headers] = True
         found.only_swept = self._only_swept(found)
         return found
+
+    def _sites(self) -> pl.DataFrame:
+        """The hosts of the sites that stand in rows, by the lines of those whom the rows name."""
+        from kordant_jobs.adapters.kernels.hosts import find_hosts
+
+        part = self._part
+        cells = np.flatnonzero(part.cell_roles == CODES[Role.SITE])
+        if not len(cells):
+            return pl.DataFrame(schema=SITES)
+        hosts = Cells.of(part, cells)
+        starts, ends = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
+        find_hosts(self._window.bytes, hosts.starts, hosts.ends, starts, ends)
+        told = ends > starts
+        names = texts(self._window, replace(hosts, starts=starts, ends=ends, forms=np.zeros_like(hosts.forms)))
+        of_row = np.full(part.rows, -1, np.int64)
+        of_row[part.cell_rows[cells[told]]] = np.flatnonzero(told)
+        rows, lines = part.cell_rows[self._cell[self._in_role]], self._lines[self._in_role]
+        elsewhere = lines != part.row_lines[rows]
+        rows = np.concatenate([np.arange(part.rows), rows[elsewhere]])
+        lines = np.concatenate([part.row_lines, lines[elsewhere]])
+        held = of_row[rows] >= 0
+        sites = names.str.to_lowercase().gather(of_row[rows[held]])
+        return pl.DataFrame({"line": lines[held].astype(np.uint64), "site": sites})
 
     def _only_swept(self, found: Found) -> int:
         """Addresses that stand in no row that its reader made sense of."""

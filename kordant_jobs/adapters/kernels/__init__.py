@@ -3,6 +3,7 @@
     lines    where the addresses in a block of text stand, for lines that are plain enough to be sure of
     blake2b  their blind indexes, several at a time in the lanes of a vector register
     members  which of these are watched
+    hosts    where in an address its host stands
     sorted   runs of records put in order, and looked up in
 
 Whatever a kernel is not sure of it leaves to `adapters.dumps`, which decides every line; a property in the tests

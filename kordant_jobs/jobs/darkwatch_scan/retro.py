@@ -91,4 +91,5 @@ class Watch:
             pl.Series("secret", SECRETS.categories.gather(self._secrets[key]), SECRETS),
             pl.lit(self._dump.breach_name).alias("breach_name"),
             pl.lit(str(self._dump.id)).alias("dump_id"),
+            pl.lit(None, pl.List(pl.String)).alias("sites"),  # known when the whole dump is
         )

@@ -220,9 +220,9 @@ def _match_dump(
             corpus.adopt(dump.id)
     pairs = _new_pairs(items, dump, window)
     found = corpus.find(dump.id, Items.of(pairs))
-    hits = found.join(pairs.select("item_id", "seen_at"), on="item_id").with_columns(
-        pl.lit(dump.breach_name).alias("breach_name"), pl.lit(str(dump.id)).alias("dump_id")
-    )
+    sites = corpus.sites(dump.id, Items.of(pairs.join(found, on="item_id", how="semi")))
+    hits = found.join(sites, on="item_id", how="left").join(pairs.select("item_id", "seen_at"), on="item_id")
+    hits = hits.with_columns(pl.lit(dump.breach_name).alias("breach_name"), pl.lit(str(dump.id)).alias("dump_id"))
     with db.begin() as connection:
         new = scans.save_hits(connection, hits)
         if dump.status is DumpStatus.REGISTERED:  # another scan read it meanwhile, and perhaps not for these

@@ -109,6 +109,14 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
                 said.append(text)
                 if often := reason.get("occurrences"):  # not known before the dump was read to its end
                     said.append(words.count("It occurs there once.", "It occurs there %(number)s times.", int(often)))
+                if sites := reason.get("sites"):
+                    said.append(
+                        words.say(
+                            "A program that spies on devices took it where somebody logged in: %(sites)s. Change the "
+                            "passwords there from another device.",
+                            sites=", ".join(sites),
+                        )
+                    )
             case "identifier_at_source" if reason["source"] in SOURCE_NAMES:
                 said.append(
                     words.say(
@@ -131,10 +139,13 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
     return said
 
 
+WITH_PASSWORD = (SecretKind.HASHED, SecretKind.CLEAR)
+
+
 def stolen_classes(row: LetterRow) -> list[str]:
     """The data classes of a breach, and passwords when one stood beside the identifier, whatever the breach's list."""
     has_password = any("password" in name.lower() for name in row.data_classes)
-    return [*row.data_classes, *(["Passwords"] if row.secret != SecretKind.NONE and not has_password else [])]
+    return [*row.data_classes, *(["Passwords"] if row.secret in WITH_PASSWORD and not has_password else [])]
 
 
 _PUNYCODE = re.compile(r"\bxn--[a-z0-9-]+", re.IGNORECASE)

@@ -17,7 +17,8 @@ from kordant_jobs.domain.darkwatch.exposures import Source
 class Place:
     """Where it was seen. In our own corpus: the dump, the first line that names it (from 1) and how often it does, by
     which reader that line was understood ('text': only swept), in which member of an archive (from 1; 0: the file
-    itself). At a source outside: its own key for the breach. `data_classes` are those that this place told of."""
+    itself), and where somebody logged in, if a stealer log says it. At a source outside: its own key for the breach.
+    `data_classes` are those that this place told of."""
 
     source: Source
     first_seen_at: datetime
@@ -29,6 +30,7 @@ class Place:
     occurrences: int | None = None
     reader: str | None = None
     member: int | None = None
+    sites: tuple[str, ...] = ()
     data_classes: tuple[str, ...] = ()
 
 
@@ -66,7 +68,7 @@ LEFT JOIN kordant.alerts a ON a.exposure_id = e.id
 _PLACES = """
 SELECT v.exposure_id, 'dumps' AS source, NULL AS reference, v.dump_id, d.file_label, v.line, v.occurrences,
        segment.value ->> 'reader' AS reader, cast(segment.value ->> 'member' AS int) AS member,
-       ARRAY[]::text[] AS data_classes, greatest(e.first_seen_at, d.known_at) AS first_seen_at,
+       v.sites, ARRAY[]::text[] AS data_classes, greatest(e.first_seen_at, d.known_at) AS first_seen_at,
        greatest(e.first_seen_at, d.known_at) AS last_seen_at
 FROM kordant.exposure_evidence v
 JOIN kordant.breach_dumps d ON d.id = v.dump_id
@@ -78,7 +80,8 @@ LEFT JOIN LATERAL (
 ) segment ON true
 WHERE v.exposure_id = ANY(cast(:ids AS uuid[]))
 UNION ALL
-SELECT exposure_id, source, reference, NULL, NULL, NULL, NULL, NULL, NULL, data_classes, first_seen_at, last_seen_at
+SELECT exposure_id, source, reference, NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[]::text[], data_classes,
+       first_seen_at, last_seen_at
 FROM kordant.source_evidence WHERE exposure_id = ANY(cast(:ids AS uuid[]))
 ORDER BY first_seen_at, source, reference
 """
@@ -110,6 +113,7 @@ def _read(connection: Connection, where: str, ids: list[str]) -> list[Evidence]:
                 occurrences=row.occurrences,
                 reader=row.reader,
                 member=row.member,
+                sites=tuple(row.sites),
                 data_classes=tuple(row.data_classes),
             )
         )

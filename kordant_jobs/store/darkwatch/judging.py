@@ -97,8 +97,12 @@ _NEW_ALERT = _NEW_ALERT.format(settling="")
 _REUSED = """
 EXISTS (SELECT 1 FROM kordant.exposures o JOIN kordant.breaches p ON p.name = o.breach_name
         WHERE o.item_id = e.item_id AND o.id <> e.id AND o.judgement = 'alert'
-          AND (o.secret <> 'none' OR p.data_classes && array['Passwords', 'Historical passwords']))
+          AND (o.secret IN ('hashed', 'clear') OR p.data_classes && array['Passwords', 'Historical passwords']))
 """
+
+
+_FROM_A_DEVICE = """(b.is_malware OR b.is_stealer_log OR EXISTS (
+    SELECT 1 FROM kordant.exposure_evidence v WHERE v.exposure_id = e.id AND v.sites <> '{}'))"""
 
 
 def unalerted(connection: Connection, *, again: bool = True) -> pl.DataFrame:
@@ -106,7 +110,7 @@ def unalerted(connection: Connection, *, again: bool = True) -> pl.DataFrame:
     data_classes (list), secret, breached_on, from_a_device, reused."""
     query = sa.text(
         "SELECT DISTINCT e.breach_name, array_to_string(b.data_classes, E'\\x1f'), e.secret, b.breached_on::text, "
-        f"b.is_malware OR b.is_stealer_log, {_REUSED} {_AWAITING_ALERT if again else _NEW_ALERT}"
+        f"{_FROM_A_DEVICE}, {_REUSED} {_AWAITING_ALERT if again else _NEW_ALERT}"
     )
     schema = {
         "breach_name": pl.String,
@@ -124,16 +128,18 @@ def unalerted(connection: Connection, *, again: bool = True) -> pl.DataFrame:
 def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional: bool = False) -> int:
     """Write an alert, with why it is them, and its notifications, for each exposure that `unalerted` spoke of.
 
-    `severities`: breach_name, secret, reused, severity. Of an identifier and a breach there is one alert, whoever finds
-    it and however often the item is added. A `provisional` one is told now, without how often it occurs, and written
-    anew by whoever settles it: with what else became known meanwhile. Returns how many are new or settled.
+    `severities`: breach_name, secret, reused, from_a_device, severity. Of an identifier and a breach there is one
+    alert, whoever finds it and however often the item is added. A `provisional` one is told now, without how often it
+    occurs, and written anew by whoever settles it: with what else became known meanwhile. Returns how many are new or
+    settled.
     """
     connection.execute(
         sa.text(
-            "CREATE TEMP TABLE severities (breach_name text, secret text, reused boolean, severity text) ON COMMIT DROP"
+            "CREATE TEMP TABLE severities (breach_name text, secret text, reused boolean, from_a_device boolean, "
+            "severity text) ON COMMIT DROP"
         )
     )
-    write_frame(connection, severities, "severities", ["breach_name", "secret", "reused", "severity"])
+    write_frame(connection, severities, "severities", ["breach_name", "secret", "reused", "from_a_device", "severity"])
     statement = _SAVE_ALERTS.format(awaiting=_NEW_ALERT if provisional else _AWAITING_ALERT)
     made = list(connection.execute(sa.text(statement), {"provisional": provisional}).scalars())
     outbox.queue(connection, made, Category.BREACH)
@@ -143,7 +149,8 @@ def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional
 _SAVE_ALERTS = f"""
 WITH told AS (
     SELECT i.subscription_id, i.blind_index, i.kind, i.verified_at, e.id AS exposure_id, e.item_id, e.breach_name,
-           e.secret, e.judgement_reason, {_REUSED} AS reused
+           e.secret, e.judgement_reason, {_REUSED} AS reused, {_FROM_A_DEVICE.replace("{", "{{").replace("}", "}}")}
+           AS from_a_device
     {{awaiting}}
 ), mine AS (
     INSERT INTO kordant.alerted (subscription_id, blind_index, breach_name)
@@ -153,8 +160,9 @@ WITH told AS (
     INSERT INTO kordant.alerts AS a (id, subscription_id, exposure_id, severity, provisional, why)
     SELECT gen_random_uuid(), t.subscription_id, t.exposure_id, s.severity, :provisional,
            coalesce(in_dump.why, '[]'::jsonb) || coalesce(by_source.why, '[]'::jsonb)
-           || CASE WHEN t.secret = 'none' THEN '[]'::jsonb
-                   ELSE jsonb_build_array(jsonb_build_object('code', 'secret_in_dump', 'secret', t.secret)) END
+           || CASE WHEN t.secret IN ('hashed', 'clear')
+                   THEN jsonb_build_array(jsonb_build_object('code', 'secret_in_dump', 'secret', t.secret))
+                   ELSE '[]'::jsonb END
            || CASE WHEN t.reused THEN jsonb_build_array(jsonb_build_object('code', 'password_in_other_breaches'))
                    ELSE '[]'::jsonb END
            || jsonb_build_array(jsonb_build_object('code', 'breach_known', 'breach_name', t.breach_name,
@@ -162,12 +170,12 @@ WITH told AS (
     FROM told t
     LEFT JOIN mine USING (subscription_id, blind_index, breach_name)
     LEFT JOIN kordant.alerts before ON before.exposure_id = t.exposure_id
-    JOIN severities s USING (breach_name, secret, reused)
+    JOIN severities s USING (breach_name, secret, reused, from_a_device)
     LEFT JOIN LATERAL (
         SELECT jsonb_build_array(jsonb_build_object(
                    'code', 'identifier_in_dump', 'item_id', t.item_id, 'kind', t.kind,
                    'verified', t.verified_at IS NOT NULL, 'dump_id', v.dump_id, 'line', v.line,
-                   'occurrences', CASE WHEN NOT :provisional THEN v.occurrences END)) AS why
+                   'occurrences', CASE WHEN NOT :provisional THEN v.occurrences END, 'sites', v.sites)) AS why
         FROM kordant.exposure_evidence v JOIN kordant.breach_dumps d ON d.id = v.dump_id
         WHERE v.exposure_id = t.exposure_id ORDER BY d.known_at, d.id LIMIT 1
     ) in_dump ON true

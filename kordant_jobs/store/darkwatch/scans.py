@@ -91,12 +91,14 @@ def watched_items(
 def save_hits(connection: Connection, hits: pl.DataFrame) -> int:
     """Write exposures and their evidence; what is there only ever grows stronger. Returns new exposures.
 
-    `hits`: item_id, breach_name, dump_id, line, occurrences, secret, seen_at (when the pair became known). Rows go in
+    `hits`: item_id, breach_name, dump_id, line, occurrences, secret, seen_at (when the pair became known), sites
+    (a list, where a stealer log says it). Rows go in
     by item, so that two scans that meet never wait for each other in a circle.
     """
     connection.execute(sa.text(_HITS))
-    columns = ["item_id", "breach_name", "dump_id", "line", "occurrences", "secret", "seen_at"]
-    write_frame(connection, hits.with_columns(pl.col("secret").cast(pl.String)), "hits", columns)
+    columns = ["item_id", "breach_name", "dump_id", "line", "occurrences", "secret", "seen_at", "sites"]
+    rows = hits.with_columns(pl.col("secret").cast(pl.String), pl.col("sites").list.join(" ").fill_null(""))
+    write_frame(connection, rows, "hits", columns)
     new = connection.execute(sa.text(_SAVE_EXPOSURES)).scalar_one()
     connection.execute(sa.text(_SAVE_EVIDENCE))
     return int(new)
@@ -104,7 +106,8 @@ def save_hits(connection: Connection, hits: pl.DataFrame) -> int:
 
 _HITS = """
 CREATE TEMP TABLE hits (
-    item_id uuid, breach_name text, dump_id uuid, line bigint, occurrences int, secret text, seen_at timestamptz
+    item_id uuid, breach_name text, dump_id uuid, line bigint, occurrences int, secret text, seen_at timestamptz,
+    sites text
 ) ON COMMIT DROP
 """
 
@@ -131,13 +134,14 @@ SELECT count(*) FILTER (WHERE is_new) FROM saved
 """  # noqa: S608 - put together from constants
 
 _SAVE_EVIDENCE = """
-INSERT INTO kordant.exposure_evidence AS v (exposure_id, dump_id, line, occurrences)
-SELECT e.id, h.dump_id, h.line, h.occurrences
+INSERT INTO kordant.exposure_evidence AS v (exposure_id, dump_id, line, occurrences, sites)
+SELECT e.id, h.dump_id, h.line, h.occurrences, string_to_array(h.sites, ' ')
 FROM hits h JOIN kordant.exposures e USING (item_id, breach_name)
 ORDER BY e.id, h.dump_id
 ON CONFLICT (exposure_id, dump_id) DO UPDATE
-    SET line = least(v.line, excluded.line), occurrences = greatest(v.occurrences, excluded.occurrences)
-    WHERE excluded.line < v.line OR excluded.occurrences > v.occurrences
+    SET line = least(v.line, excluded.line), occurrences = greatest(v.occurrences, excluded.occurrences),
+        sites = CASE WHEN excluded.sites = '{}' THEN v.sites ELSE excluded.sites END
+    WHERE excluded.line < v.line OR excluded.occurrences > v.occurrences OR NOT excluded.sites <@ v.sites
 """
 
 

@@ -127,6 +127,7 @@ exposure_evidence = Table(
     Column("dump_id", Uuid, ForeignKey(f"{SCHEMA}.breach_dumps.id", ondelete="CASCADE"), primary_key=True),
     Column("line", BigInteger, nullable=False, comment="the first line that names it, from 1"),
     Column("occurrences", Integer, nullable=False),
+    Column("sites", ARRAY(Text), nullable=False, server_default="{}", comment="where they logged in, by a stealer log"),
     Index(None, "dump_id"),
 )
 

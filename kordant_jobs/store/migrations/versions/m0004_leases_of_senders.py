@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 _OUTBOX, _CHECKS = "notification_outbox", "source_checks"
+_NAMES = "The names that kordant.enqueue_job takes: a copy of {}, written when the dispatcher starts."
 
 
 def upgrade() -> None:
@@ -26,8 +27,11 @@ def upgrade() -> None:
         schema="kordant",
     )
 
+    op.create_table_comment("job_catalogue", _NAMES.format("the rows"), schema="kordant")
+
 
 def downgrade() -> None:
+    op.create_table_comment("job_catalogue", _NAMES.format("catalog.py"), schema="kordant")
     op.drop_column(_CHECKS, "lease_id", schema="kordant")
     op.drop_column(_OUTBOX, "lease_id", schema="kordant")
     op.add_column(_OUTBOX, sa.Column("lease_until", sa.DateTime(timezone=True)), schema="kordant")

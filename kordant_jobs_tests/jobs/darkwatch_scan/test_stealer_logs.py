@@ -1,0 +1,81 @@
+"""What a stealer log says beyond an address: where somebody logged in, and that a device is infected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.jobs.notifications_send.letter import stolen_classes
+from kordant_jobs.store.darkwatch import evidence
+from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
+from kordant_jobs_tests.jobs.people import subscribe
+
+BLOCKS = """URL: https://www.shop.example/login?next=/
+Username: ann@example.com
+Password: Tulip-77
+
+URL: android://k3y==@com.bank.app/
+Username: ann@example.com
+Password: Tulip-78
+
+URL: https://other.example/
+Username: bob@example.com
+Password: Tulip-79
+"""
+LINES = """https://www.shop.example/login:ann@example.com:Tulip-77
+android://k3y==@com.bank.app/:ann@example.com:Tulip-78
+https://other.example:8443/a:bob@example.com:Tulip-79
+"""
+
+
+@pytest.fixture
+def bench(db: Engine, keyring: Keyring, tmp_path: Path) -> Bench:
+    return bench_in(tmp_path, db, keyring)
+
+
+@pytest.mark.parametrize("text", [BLOCKS, LINES])
+def test_the_sites_stand_in_the_evidence_and_in_the_alert(bench: Bench, text: str) -> None:
+    before = subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("passwords.txt", text)
+    bench.scan()
+    later = subscribe(bench.db, bench.keyring, "ann@example.com", "carl@example.com")
+    bench.scan()
+    for person in (before, later):
+        with bench.db.connect() as connection:
+            [exposed] = evidence.of_subscription(connection, person.subscription_id)
+        assert exposed.places[0].sites == ("com.bank.app", "shop.example")
+        assert exposed.severity == "critical"
+    alerts = bench.rows("SELECT why::text FROM kordant.alerts")
+    assert len(alerts) == 2
+    assert all("com.bank.app" in why and "other.example" not in why for (why,) in alerts)
+
+
+def test_a_site_makes_an_address_alone_urgent(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com", "dora@example.com")
+    bench.drop("a.csv", "url,email\nhttps://shop.example/,ann@example.com\nhttps://shop.example/,eve@example.com\n")
+    bench.drop("b.csv", "id,email\n1,dora@example.com\n2,eve@example.com\n")
+    bench.scan()
+    assert bench.rows(
+        "SELECT v.sites, a.severity FROM kordant.alerts a JOIN kordant.exposure_evidence v USING (exposure_id) "
+        "ORDER BY v.sites"
+    ) == [([], "low"), (["shop.example"], "high")]
+
+
+def test_a_bare_mention_claims_no_password(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("notes.txt", "We met ann@example.com at the station, and then went home.\n" * 3)
+    bench.scan()
+    [(secret, why)] = bench.rows(
+        "SELECT e.secret, a.why::text FROM kordant.alerts a JOIN kordant.exposures e ON e.id = a.exposure_id"
+    )
+    assert secret == "mentioned"
+    assert "secret_in_dump" not in why
+    with bench.db.connect() as connection:
+        ids = list(connection.execute(sa.text("SELECT id FROM kordant.notification_outbox")).scalars())
+        [row] = outbox.letters(connection, ids)
+    assert "Passwords" not in stolen_classes(row)
