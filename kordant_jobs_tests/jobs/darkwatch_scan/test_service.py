@@ -102,6 +102,41 @@ def test_an_item_added_later_is_found_in_a_dump_of_before(bench: Bench) -> None:
     assert (matched.new_exposures, matched.lines, recorded.new_alerts) == (1, 0, 1)
 
 
+def test_an_item_whose_transaction_ended_after_a_scan_began_is_seen_by_the_next(bench: Bench) -> None:
+    person = subscribe(bench.db, bench.keyring, "ann@example.com", "bob@example.com")
+    bench.drop("x.txt", "bob@example.com:b\n")
+    hidden = "UPDATE kordant.watchlist_items SET removed_at = now() WHERE id = :id"
+    shown = (
+        "UPDATE kordant.watchlist_items SET removed_at = NULL, created_at = now() - interval '50 min' WHERE id = :id"
+    )
+    with bench.db.begin() as connection:
+        connection.execute(sa.text(hidden), {"id": person.items["bob@example.com"]})
+    assert bench.scan()[1].new_alerts == 0
+    with bench.db.begin() as connection:
+        connection.execute(sa.text(shown), {"id": person.items["bob@example.com"]})
+    assert bench.scan()[1].new_alerts == 1
+
+
+def test_a_new_file_under_the_name_of_an_ingested_one_is_read(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com", "bob@example.com")
+    bench.drop("x.txt", "ann@example.com:a\n")
+    bench.scan()
+    bench.drop("x.txt", "bob@example.com:longer\n")
+    assert bench.scan()[1].new_alerts == 1
+
+
+def test_a_file_that_was_replaced_after_the_plan_is_not_read_as_the_one_before(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com", "bob@example.com")
+    bench.drop("x.txt", "ann@example.com:a\n")
+    plan = bench.plan()
+    bench.drop("x.txt", "bob@example.com:longer\n")
+    assert bench.match(plan).hits == 0
+    [(status, reason)] = bench.rows("SELECT status, reason FROM kordant.breach_dumps")
+    assert status == "quarantined"
+    assert "replaced" in reason
+    assert bench.scan()[1].new_alerts == 1
+
+
 def test_a_dump_dated_back_behind_the_watermark_is_still_seen(bench: Bench) -> None:
     subscribe(bench.db, bench.keyring, "ann@example.com")
     bench.scan()
