@@ -19,6 +19,7 @@ from kordant_jobs.engine import QuietComputeLogManager, RequestCoordinator, Serv
 from kordant_jobs.postgres.database import dagster_url
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.server import open_server, prepare
+from kordant_jobs.triggers import reloader
 
 __all__ = ["ComputeLogs", "Coordinator", "Launcher", "Storage"]
 
@@ -63,10 +64,15 @@ def join() -> str:
     atexit.register(stack.close)
     db, _, key_made = prepare(server, settings)
     db.dispose()
+    reloader.prepare(server.url, settings.state_dir, _say)  # schedules are made from rows
     if key_made:
-        sys.stderr.write(f"kordant-jobs: a master key was made: {settings.key_file}. Keep a copy in a safe place.\n")
+        _say(f"a master key was made: {settings.key_file}. Keep a copy in a safe place.")
     os.environ["KORDANT_STATE_DIR"] = str(settings.state_dir)
     os.environ["KORDANT_EMBEDDED"] = "1" if server.embedded else ""
     os.environ["KORDANT_DATABASE_URL"] = server.url
     os.environ["KORDANT_DAGSTER_URL"] = dagster_url(server.url)
     return os.environ["KORDANT_DAGSTER_URL"]
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(f"kordant-jobs: {words}\n")

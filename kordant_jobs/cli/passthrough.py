@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.dagster_home import WORKSPACE, prepare_dagster_home, prepare_storage
@@ -67,4 +68,18 @@ def run_dagster(arguments: Sequence[str]) -> int:
             environ["KORDANT_LAUNCHER"] = "stock"  # no `up` serves the queue: Dagster's own daemon may, as in `dev`
         workspace = str(home / WORKSPACE) if code_server else None
         command = [sys.executable, "-m", "dagster", *with_code(arguments, workspace)]
-        return subprocess.run(command, env=environ, check=False).returncode
+        return _run(command, environ)
+
+
+def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run it until it ends. A terminal's Ctrl-C reaches it by itself; a SIGTERM that we get is passed on."""
+    child = subprocess.Popen(command, env=environ)
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGINT)),
+    }  # by SIGINT, since Dagster's commands end their own children then
+    try:
+        return child.wait()
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,0 +1,47 @@
+"""Dagster's own commands in a checkout: what they find there, and that they end."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.catalog import SCHEDULES
+
+WAITS = """
+import signal, sys, time
+from kordant_jobs.cli.passthrough import _run
+waits = "import sys,time\\ntry:\\n print('ready',flush=True); time.sleep(60)\\nexcept KeyboardInterrupt: sys.exit(7)"
+sys.exit(_run([sys.executable, "-c", waits], {}))
+"""
+
+
+def test_a_fresh_database_has_the_price_list_when_dagster_comes_first(
+    db: Engine, database_url: str, tmp_path: Path
+) -> None:
+    with db.begin() as connection:
+        connection.execute(sa.text("TRUNCATE kordant.scheduler_config CASCADE"))
+        connection.execute(sa.text("TRUNCATE kordant.keyring_check"))
+    environ = {**os.environ, "KORDANT_DATABASE_URL": database_url, "KORDANT_STATE_DIR": str(tmp_path)}
+    environ["KORDANT_MASTER_KEY"] = base64.b64encode(bytes(32)).decode()
+    joins = [sys.executable, "-c", "from kordant_jobs.instance import join; join()"]
+    subprocess.run(joins, cwd=CHECKOUT, env=environ, check=True, timeout=60)
+    with db.connect() as connection:
+        rows = connection.execute(sa.text("SELECT count(*) FROM kordant.scheduler_config")).scalar_one()
+    assert rows == len(SCHEDULES)
+    assert (tmp_path / "schedules.json").is_file()
+
+
+def test_a_sigterm_reaches_the_command_and_its_code_is_ours() -> None:
+    with subprocess.Popen([sys.executable, "-c", WAITS], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 7
