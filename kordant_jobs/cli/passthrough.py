@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.dagster_home import WORKSPACE, prepare_dagster_home, prepare_storage
+from kordant_jobs.cli.output import err
 from kordant_jobs.cli.session import open_session
 from kordant_jobs.cli.stack import running
+from kordant_jobs.triggers import reloader
 
 TAKES_CODE = frozenset({"asset", "definitions", "dev", "job", "schedule", "sensor"})
 """Commands that load the project's code, by -m (in their own process) or -w (from a code server)."""
@@ -66,6 +68,7 @@ def run_dagster(arguments: Sequence[str]) -> int:
         }
         if code_server is None:
             environ["KORDANT_LAUNCHER"] = "stock"  # no `up` serves the queue: Dagster's own daemon may, as in `dev`
+            reloader.prepare(session.server.url, state, err.print)  # nor has it made the rows of schedules
         workspace = str(home / WORKSPACE) if code_server else None
         command = [sys.executable, "-m", "dagster", *with_code(arguments, workspace)]
         return _run(command, environ)

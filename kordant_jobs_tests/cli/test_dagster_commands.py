@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
@@ -23,16 +24,20 @@ sys.exit(_run([sys.executable, "-c", waits], {}))
 """
 
 
+BY_ITSELF = ["-c", "from kordant_jobs.instance import join; join()"]
+AS_TYPED = ["-m", "kordant_jobs.cli", "dagster", "run", "list"]
+
+
+@pytest.mark.parametrize("command", [BY_ITSELF, AS_TYPED])
 def test_a_fresh_database_has_the_price_list_when_dagster_comes_first(
-    db: Engine, database_url: str, tmp_path: Path
+    db: Engine, database_url: str, tmp_path: Path, command: list[str]
 ) -> None:
     with db.begin() as connection:
         connection.execute(sa.text("TRUNCATE kordant.scheduler_config CASCADE"))
         connection.execute(sa.text("TRUNCATE kordant.keyring_check"))
     environ = {**os.environ, "KORDANT_DATABASE_URL": database_url, "KORDANT_STATE_DIR": str(tmp_path)}
     environ["KORDANT_MASTER_KEY"] = base64.b64encode(bytes(32)).decode()
-    joins = [sys.executable, "-c", "from kordant_jobs.instance import join; join()"]
-    subprocess.run(joins, cwd=CHECKOUT, env=environ, check=True, timeout=60)
+    subprocess.run([sys.executable, *command], cwd=CHECKOUT, env=environ, check=True, timeout=60)
     with db.connect() as connection:
         rows = connection.execute(sa.text("SELECT count(*) FROM kordant.scheduler_config")).scalar_one()
     assert rows == len(SCHEDULES)
