@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.dagster_home import WORKSPACE, prepare_dagster_home, prepare_storage
@@ -76,13 +78,24 @@ def run_dagster(arguments: Sequence[str]) -> int:
 
 def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run it until it ends. A terminal's Ctrl-C reaches it by itself; a SIGTERM that we get is passed on."""
-    child = subprocess.Popen(command, env=environ)
+    stop = threading.Event()
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.SIGINT)),
-    }  # by SIGINT, since Dagster's commands end their own children then
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: stop.set()),
+    }  # before it starts: a shell's '&' leaves SIGINT ignored, and what is ignored is inherited
     try:
-        return child.wait()
+        with subprocess.Popen(command, env=environ) as child:
+            while (code := _ended(child)) is None:
+                if stop.is_set():
+                    child.send_signal(signal.SIGINT)  # Dagster's commands end their own children then
+                    stop.clear()
+            return code
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def _ended(child: subprocess.Popen[bytes]) -> int | None:
+    with suppress(subprocess.TimeoutExpired):
+        return child.wait(0.2)
+    return None

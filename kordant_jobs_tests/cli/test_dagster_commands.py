@@ -44,8 +44,9 @@ def test_a_fresh_database_has_the_price_list_when_dagster_comes_first(
     assert (tmp_path / "schedules.json").is_file()
 
 
-def test_a_sigterm_reaches_the_command_and_its_code_is_ours() -> None:
-    with subprocess.Popen([sys.executable, "-c", WAITS], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
+def test_a_sigterm_reaches_the_command_also_behind_a_shells_ampersand() -> None:
+    command = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", WAITS]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
