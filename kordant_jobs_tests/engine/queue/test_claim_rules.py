@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from kordant_jobs.engine.queue.claim_rules import in_order
+from kordant_jobs.engine.queue.claim_rules import Room, in_order, plan_runs
 from kordant_jobs.engine.queue.given import HEAD_START
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store.waiting import Waiting
+from kordant_jobs_tests.engine.queue.toys import TOY
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -48,3 +50,17 @@ def test_a_tick_passes_nothing_that_is_more_urgent() -> None:
 def test_ticks_stand_by_their_own_priority() -> None:
     ticks = [one(n, priority, tick=True) for n, priority in enumerate(reversed(Priority))]
     assert order(*ticks) == [3, 2, 1, 0]
+
+
+def test_one_claim_starts_no_more_runs_of_a_job_than_there_is_room_for() -> None:
+    waiting = [one(n, Priority.CRITICAL, due_s=n) for n in range(1, 6)]
+    room = Room(runs=8, critical_extra=2, by_job={"toy": 2}, tokens={})
+    assert len(plan_runs(waiting, {"toy": TOY}, room, now=NOW).runs) == 2
+    assert plan_runs(waiting, {"toy": TOY}, replace(room, by_job={}), now=NOW).runs == ()
+
+
+def test_all_jobs_together_start_no_more_than_there_is_room_for_and_critical_ones_a_few_more() -> None:
+    room = Room(runs=1, critical_extra=2, by_job={"toy": 9}, tokens={})
+    for priority, started in ((Priority.NORMAL, 1), (Priority.CRITICAL, 3)):
+        waiting = [one(n, priority, due_s=n) for n in range(1, 6)]
+        assert len(plan_runs(waiting, {"toy": TOY}, room, now=NOW).runs) == started
