@@ -76,7 +76,7 @@ def test_a_killed_worker_fails_its_run_at_once_and_leaves_nothing(site: Site, tm
 )
 def test_a_limit_holds_for_the_whole_process_tree(site: Site, kind: str, cause: str, limit: float) -> None:
     run_id = site.run("use", {"kind": kind}, {cause: limit})
-    end = site.end_of(run_id, timeout_s=20)
+    end = site.end_of(run_id, timeout_s=60)
     assert (end.outcome, end.cause) == ("failure", cause)
     assert end.error
     assert f"limit of {limit:g} " in end.error
