@@ -162,13 +162,15 @@ def read_reply(subject: str, text: str, *, is_automatic: bool = False, is_bounce
         only = ReplyClass.AUTO_REPLY if is_automatic and not told else ReplyClass.UNKNOWN
         rule = "headers" if only is ReplyClass.AUTO_REPLY else ("conflict" if told else "none")
         return Reading(reply_class=only, rule=rule, case_numbers=cases, links=links)
-    rule, sentence = told[found]
+    decided, sentence = told[found]
     return Reading(
-        reply_class=found, rule=rule.id, detail=rule.detail, sentence=sentence, case_numbers=cases, links=links
+        reply_class=found, rule=decided.id, detail=decided.detail, sentence=sentence, case_numbers=cases, links=links
     )
 
 
-_OUR_SUBJECT = re.compile(r"(re|fw|fwd|res|enc)\s*:|request to delete.*|personal data removal request|pedido de .*", re.I)
+_OUR_SUBJECT = re.compile(
+    r"(re|fw|fwd|res|enc)\s*:|request to delete.*|personal data removal request|pedido de .*", re.I
+)
 
 
 def _without_our_subject(subject: str) -> str:

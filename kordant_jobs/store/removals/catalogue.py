@@ -247,3 +247,14 @@ def clear_faults(connection: Connection, broker_id: UUID) -> int:
     """An operator saw that a broker's contacts work. Returns how many faults that ended."""
     statement = sa.delete(broker_contact_faults).where(broker_contact_faults.c.broker_id == broker_id)
     return int(connection.execute(statement).rowcount)
+
+
+def by_id(connection: Connection, broker_id: UUID) -> Any:
+    """One broker, which exists."""
+    return connection.execute(sa.select(brokers).where(brokers.c.id == broker_id)).one()
+
+
+def faults(connection: Connection, broker_id: UUID) -> list[Any]:
+    """The contacts of a broker that do not work, with why and since when."""
+    query = sa.select(broker_contact_faults).where(broker_contact_faults.c.broker_id == broker_id)
+    return list(connection.execute(query))

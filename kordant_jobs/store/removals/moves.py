@@ -45,10 +45,12 @@ CREATE TEMP TABLE IF NOT EXISTS moving (
     id uuid PRIMARY KEY, from_state text, to_state text, action text, reason text, next_at timestamptz, evidence text,
     sent_on date, confirm_by_on date, answer_by_on date, extended_by_on date, answered boolean, broker_says text,
     outside_id text, channel text, event_id uuid DEFAULT gen_random_uuid()
-) ON COMMIT DROP;
-CREATE TEMP TABLE IF NOT EXISTS ways (broker_id uuid PRIMARY KEY, channel text, contact text) ON COMMIT DROP;
-TRUNCATE moving, ways
+) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS ways (broker_id uuid PRIMARY KEY, channel text, contact text) ON COMMIT DELETE ROWS;
+DELETE FROM moving;
+DELETE FROM ways
 """
+"""They stay with the connection: making tables in every transaction would bloat Postgres's catalogue."""
 
 _DROP_STALE = """
 WITH locked AS MATERIALIZED (

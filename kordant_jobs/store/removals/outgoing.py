@@ -55,8 +55,10 @@ UPDATE kordant.removal_messages m
 SET status = 'sending', tries = m.tries + 1, begun_at = coalesce(m.begun_at, :now), lease_until = :until
 FROM taken, kordant.removal_requests r
 WHERE m.id = taken.id AND r.id = m.request_id
-RETURNING m.id, m.request_id, m.subscriber_id, m.broker_id, m.kind, m.channel, m.contact, m.tries, r.state, r.law,
-          r.ask, r.language, r.address_token, r.sent_on, r.outside_id, r.subscription_id, r.reminders, r.attempts
+RETURNING m.id, m.request_id, m.subscriber_id, m.broker_id, m.kind, m.channel, m.contact, m.tries, m.created_at,
+          r.state, r.law, r.ask, r.language, r.address_token, r.sent_on, r.outside_id, r.subscription_id,
+          (SELECT f.id FROM kordant.removal_messages f WHERE f.request_id = m.request_id AND f.kind = 'request'
+              AND f.status = 'sent' ORDER BY f.created_at DESC LIMIT 1) AS thread_id
 """
 
 
@@ -73,6 +75,7 @@ class Outgoing:
     channel: str
     contact: str
     tries: int
+    created_at: datetime
     state: str
     law: str
     ask: str
@@ -80,8 +83,8 @@ class Outgoing:
     address_token: str
     sent_on: Any
     outside_id: str | None
-    reminders: int
-    attempts: int
+    thread_id: UUID | None
+    """The request that a reminder follows."""
 
     @property
     def may_be_a_copy(self) -> bool:
