@@ -10,8 +10,6 @@ class MessageKind(StrEnum):
 
     REQUEST = "request"
     REMINDER = "reminder"
-    REVOCATION = "revocation"
-    """Withdraws a request of the Data Rights Protocol."""
 
 
 class MessageStatus(StrEnum):

@@ -141,13 +141,16 @@ def _poll(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: 
     if agent is None:
         return 0
     with db.connect() as connection:
-        waiting = rights.polled(connection, broker_ids, now)
+        waiting = [*rights.polled(connection, broker_ids, now), *rights.revocable(connection, broker_ids, now)]
         ways = due.ways(connection, broker_ids, agent=True)
     for request in waiting:
         name = next((contact for channel, contact in ways[request.broker_id].items() if channel == "drp"), None)
         with db.connect() as connection:
             business = rights.business(connection, name) if name else None
         if business is None:
+            continue
+        if request.state == RemovalState.CANCELLED:
+            _revoke(business, request, db=db, keyring=keyring, agent=agent, now=now)
             continue
         try:
             status = rights.with_token(db, keyring, agent, business, _asking(business, request.outside_id))
@@ -156,6 +159,24 @@ def _poll(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: 
         with db.begin() as connection:
             take_status(connection, request.id, status, now=now)
     return len(waiting)
+
+
+def _revoke(
+    business: Mapping[str, Any], request: Any, *, db: Engine, keyring: Keyring, agent: RightsAgent, now: datetime
+) -> None:
+    """Tell the business that the subscriber withdrew; where it does not answer, again tomorrow."""
+    again_at = None
+    try:
+        reason = "the consumer withdrew the request"
+        rights.with_token(
+            db, keyring, agent, business, lambda one, token: one.revoke(business, token, request.outside_id, reason)
+        )
+    except SourceUnavailable:
+        again_at = now + rules_sending.POLL_EVERY
+    except RightsError:
+        pass  # it is at its end there
+    with db.begin() as connection:
+        rights.revoked(connection, request.id, again_at=again_at)
 
 
 def _asking(business: Mapping[str, Any], outside_id: str) -> Callable[[RightsAgent, str], RightsStatus]:

@@ -68,8 +68,10 @@ def create(
             f"subscription {subscription_id} has no removal profile: `kordant-jobs removals permit` writes one."
         )
     owner = sa.func.coalesce(brokers.c.handled_by, brokers.c.id)
-    wanted = connection.execute(sa.select(owner).where(brokers.c.id.in_(broker_ids)).distinct()).scalars().all()
-    facts = {row.id: row.facts for row in connection.execute(sa.select(brokers).where(brokers.c.id.in_(wanted)))}
+    owners = sa.select(owner).where(brokers.c.id.in_(broker_ids))
+    found = connection.execute(sa.select(brokers.c.id, brokers.c.facts).where(brokers.c.id.in_(owners))).all()
+    lives_in = f"{person.country}-{person.state}" if person.state else person.country
+    facts = {row.id: row.facts for row in found if row.facts["recipe"].get("only") in {None, person.country, lives_in}}
     rows = [
         {
             "id": uuid4(),
@@ -84,7 +86,7 @@ def create(
             "created_at": now,
             "state_since": now,
         }
-        for broker_id in wanted
+        for broker_id in facts
     ]
     made: list[UUID] = []
     if rows:

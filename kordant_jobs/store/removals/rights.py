@@ -84,6 +84,26 @@ def remember(connection: Connection, request_id: UUID, outside_id: str) -> None:
     connection.execute(update.values(outside_id=outside_id))
 
 
+def revocable(connection: Connection, broker_ids: Sequence[UUID], now: datetime) -> list[Any]:
+    """Cancelled requests that the business was not told of yet."""
+    table = removal_requests.c
+    query = sa.select(removal_requests).where(
+        table.broker_id.in_(broker_ids),
+        table.channel == "drp",
+        table.outside_id.is_not(None),
+        table.next_at <= now,
+        table.state == "cancelled",
+    )
+    return list(connection.execute(query))
+
+
+def revoked(connection: Connection, request_id: UUID, *, again_at: datetime | None) -> None:
+    """The business was told, or is to be told again at a moment."""
+    update = sa.update(removal_requests).where(removal_requests.c.id == request_id)
+    values = {"next_at": again_at} if again_at else {"next_at": None, "outside_id": None}
+    connection.execute(update.values(**values))
+
+
 def polled(connection: Connection, broker_ids: Sequence[UUID], now: datetime) -> list[Any]:
     """Requests at these brokers whose status is to be asked for: due, and not at their end."""
     table = removal_requests.c

@@ -8,6 +8,7 @@ from email.policy import default
 import pytest
 import sqlalchemy as sa
 
+from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.store.removals import requests
 from kordant_jobs_tests.jobs.removals import add_brokers, add_profiled, ask, broker_row
 from kordant_jobs_tests.jobs.removebrokers_process.conftest import Desk
@@ -53,7 +54,7 @@ def test_no_answer_is_reminded_then_overdue_then_escalated_each_on_its_day(desk:
     [request] = ask(desk.db, add_profiled(desk.db, desk.keyring), list(brokers.values()))
     desk.run()
     began = desk.now
-    seen = {}
+    seen: dict[str, int] = {}
     for _ in range(90):
         desk.run(days=1)
         state = desk.state(request)[0]
@@ -186,9 +187,7 @@ def test_a_cancelled_request_sends_nothing_more_and_answers_move_it_no_more(desk
     [request] = ask(desk.db, add_profiled(desk.db, desk.keyring), list(brokers.values()))
     desk.run()
     with desk.db.begin() as connection:
-        requests.move(
-            connection, request, requests.RemovalState.CANCELLED, reason="by_subscriber", actor="test", now=desk.now
-        )
+        requests.move(connection, request, RemovalState.CANCELLED, reason="by_subscriber", actor="test", now=desk.now)
     desk.reply(request, "We have deleted your data.")
     desk.run(days=60)
     assert desk.state(request) == ("cancelled", "by_subscriber")

@@ -185,7 +185,7 @@ CREATE TABLE kordant.removal_messages (
     lease_until TIMESTAMP WITH TIME ZONE,
     ended_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT removal_messages_pkey PRIMARY KEY (id),
-    CONSTRAINT removal_messages_kind_check CHECK (kind IN ('request', 'reminder', 'revocation')),
+    CONSTRAINT removal_messages_kind_check CHECK (kind IN ('request', 'reminder')),
     CONSTRAINT removal_messages_channel_check CHECK (channel IN ('drp', 'form_post', 'email', 'web_form', 'drop')),
     CONSTRAINT removal_messages_status_check CHECK (status IN ('queued', 'sending', 'sent', 'failed', 'uncertain', 'withdrawn')),
     CONSTRAINT removal_messages_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE,
