@@ -62,6 +62,10 @@ LAB_GROUPS = {
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
     ),
+    "simulate-removals": Lazy(
+        where="kordant_jobs.lab.removals.simulation:simulate_command",
+        help="Months of removal requests with simulated brokers on real servers, judged by their own ledgers.",
+    ),
     "chaos-notifications": Lazy(
         where="kordant_jobs.lab.chaos.notifications:chaos_notifications",
         help="Kill senders of notifications between any two steps, and count mails in the server's own ledger.",

@@ -103,9 +103,7 @@ def load(
         .where(removal_messages.c.request_id == table.id, removal_messages.c.kind == "request")
         .scalar_subquery()
     )
-    cool = sa.case(
-        (table.attempts > 0, last + sa.func.make_interval(0, 0, 0, brokers.c.cool_down_days)), else_=sa.null()
-    )
+    cool = last + sa.func.make_interval(0, 0, 0, brokers.c.cool_down_days)
     query = (
         sa.select(
             table.id, table.broker_id, table.state, table.reason, table.channel, table.attempts, table.reminders,

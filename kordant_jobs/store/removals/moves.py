@@ -87,7 +87,8 @@ UPDATE kordant.removal_requests r SET
     confirm_by_on = CASE WHEN m.sent_on IS NOT NULL THEN m.confirm_by_on ELSE r.confirm_by_on END,
     answer_by_on = coalesce(m.answer_by_on, r.answer_by_on),
     extended_by_on = coalesce(m.extended_by_on, r.extended_by_on),
-    attempts = r.attempts + CASE WHEN m.action = 'sent' THEN 1 ELSE 0 END,
+    attempts = CASE WHEN m.to_state = 'verified_removed' THEN 0
+                    ELSE r.attempts + CASE WHEN m.action = 'sent' THEN 1 ELSE 0 END END,
     reminders = CASE m.action WHEN 'request' THEN 0 WHEN 'remind' THEN r.reminders + 1 ELSE r.reminders END,
     asked_user = CASE WHEN m.to_state IN ('needs_user_action', 'needs_identity') THEN 1
                       WHEN m.action = 'ask_user' THEN r.asked_user + 1 ELSE r.asked_user END,
