@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from email.message import EmailMessage
-from email.policy import SMTP
+from email.header import Header
+from email.mime.application import MIMEApplication
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+from email.policy import compat32
 from email.utils import format_datetime, formataddr
 from functools import lru_cache
 from typing import Any
@@ -171,18 +174,21 @@ def mail_of(
     now: datetime,
 ) -> bytes:
     """The letter as a mail (RFC 5322), from the request's own address, with the permission attached."""
-    mail = EmailMessage(policy=SMTP)
+    text = MIMEText(letter.body, "plain", "utf-8")
+    mail: MIMEMultipart | MIMEText = MIMEMultipart() if permission else text
     mail["From"] = formataddr((agent.name, agent.address_of(token)))
     mail["To"] = recipient
-    mail["Subject"] = letter.subject
+    mail["Subject"] = Header(letter.subject, None if letter.subject.isascii() else "utf-8").encode()
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = agent.message_id(message_id)
     if in_reply_to:
         mail["In-Reply-To"] = mail["References"] = agent.message_id(in_reply_to)
-    mail.set_content(letter.body)
     if permission:
-        mail.add_attachment(permission, maintype="application", subtype="pdf", filename="permission.pdf")
-    return mail.as_bytes()
+        attached = MIMEApplication(permission, "pdf")
+        attached.add_header("Content-Disposition", "attachment", filename="permission.pdf")
+        mail.attach(text)
+        mail.attach(attached)
+    return mail.as_bytes(policy=compat32.clone(linesep="\r\n"))
 
 
 def permission_page(name: str, given: Mapping[str, str], *, agent: Agent, language: Locale, signed_on: date) -> str:

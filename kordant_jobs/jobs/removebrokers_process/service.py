@@ -260,7 +260,7 @@ def _check(
         ]
         verdict = over_all(answers)
         rows.append(
-            {"request_id": request.id, "subscriber_id": request.subscriber_id, "verdict": verdict.verdict.value,
+            {"request_id": request.id, "verdict": verdict.verdict.value,
              "reason": verdict.reason, "source": ", ".join(site.key for site in sites[request.broker_id])}
         )  # fmt: skip
     with db.begin() as connection:

@@ -11,8 +11,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import SMTP, default
+from email.message import Message
 from itertools import count
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -22,8 +21,7 @@ from kordant_jobs.adapters.brokers.drp import Refused, open_signed
 from kordant_jobs.lab.fakes.http import Answer, Asked, FakeServer
 from kordant_jobs.lab.fakes.smtp import FakeSmtpServer, Received
 from kordant_jobs.lab.removals.behaviour import SCRIPTS, Behaviour, Reply
-
-AGENT_ID = "KORDANT_SIM_AA"
+from kordant_jobs.lab.removals.one_run import AGENT_ID, EVIL
 
 
 @dataclass(kw_only=True)
@@ -119,10 +117,9 @@ class BrokerWorld:
 
     def _read_mail(self, one: Received) -> None:
         broker = self.by_domain[one.recipient.partition("@")[2]]
-        mail = message_from_bytes(one.content, policy=default)
-        assert isinstance(mail, EmailMessage)  # noqa: S101 - by the policy
-        body = mail.get_body(("plain",))
-        text = body.get_content() if body else ""
+        mail = message_from_bytes(one.content)
+        parts = [part.get_payload(decode=True) for part in mail.walk() if part.get_content_type() == "text/plain"]
+        text = parts[0].decode() if parts and isinstance(parts[0], bytes) else ""
         name = re.search(r"(?m)^\s+(?:Name|Nome): (.+?)\s*$", text)
         message_id = str(mail["Message-ID"])
         is_new = broker.came(
@@ -135,19 +132,19 @@ class BrokerWorld:
                 heapq.heappush(self.due, (moment, next(self._count), content))
 
     def _written(self, broker: SimBroker, reply: Reply, to: str, message_id: str) -> bytes:
-        mail = EmailMessage(policy=SMTP)
+        mail = Message()
         sender = f"desk-{broker.number:04d}.com" if reply.elsewhere else broker.domain
         mail["To"] = to
         mail["Message-ID"] = f"<{next(self._count)}.{broker.number}@{sender}>"
         if reply.text == "RETURN":
             mail["From"] = f"MAILER-DAEMON@{sender}"
             mail["Subject"] = "Undelivered Mail Returned to Sender"
-            mail.set_content(f"550 5.1.1 user unknown\n\nMessage-ID: {message_id}\n")
+            mail.set_payload(f"550 5.1.1 user unknown\n\nMessage-ID: {message_id}\n")
         else:
             mail["From"] = f"privacy@{sender}"
             mail["Subject"] = reply.subject
             mail["In-Reply-To"] = message_id
-            mail.set_content(reply.text.replace("{domain}", broker.domain))
+            mail.set_payload(reply.text.replace("{domain}", broker.domain), "utf-8")
         return mail.as_bytes()
 
     def deliver_replies(self) -> int:
@@ -184,7 +181,7 @@ class _Web(FakeServer):
             _, _, business, rest = parts.path.split("/", 3)
             return self._protocol(self._world.by_domain[f"{business}.com"], f"/{rest}", asked)
         host = asked.headers.get("host", "")
-        if host == "evil-sim.com":
+        if host == EVIL:
             self._world.phished += 1
         broker = self._world.by_domain.get(host)
         if broker is None or parts.path == "/robots.txt":

@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -19,24 +19,15 @@ from uuid import UUID
 
 import sqlalchemy as sa
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.brokers.bounded import BoundedClient
-from kordant_jobs.adapters.brokers.drp import DrpAgent
-from kordant_jobs.adapters.brokers.mailbox import MaildirInbox
-from kordant_jobs.adapters.brokers.search import SearchPages
-from kordant_jobs.adapters.brokers.web import BrokerSites
-from kordant_jobs.adapters.mail.smtp import SmtpTransport, parse_smtp_url
 from kordant_jobs.cli.output import err
 from kordant_jobs.domain.removals.brokers import BrokerRow, ListSource
 from kordant_jobs.jobs.removebrokers_process import service
-from kordant_jobs.jobs.removebrokers_process.letters import Agent
-from kordant_jobs.jobs.removebrokers_process.outside import Outside
 from kordant_jobs.lab.bench.figures import Figure, finish
-from kordant_jobs.lab.chaos.strike import killed
 from kordant_jobs.lab.removals.behaviour import SCRIPTS, behaviours
-from kordant_jobs.lab.removals.servers import AGENT_ID, BrokerWorld, SimBroker
+from kordant_jobs.lab.removals.one_run import Site, killed_run, signing_key
+from kordant_jobs.lab.removals.servers import BrokerWorld, SimBroker
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate
@@ -47,10 +38,9 @@ from kordant_jobs.store.removals import catalogue, profiles, requests, rights
 from kordant_jobs.store.removals.profiles import Profile
 
 BEGIN = datetime(2026, 3, 2, 6, tzinfo=UTC)
-AGENT = Agent(name="Kordant", address="removals@kordant.example")
 AFTER_A_KILL = timedelta(minutes=15)
 """The lease of what a killed run held is over by then."""
-STEPS_MOST = 60_000
+STEPS_MOST = 200_000
 """A kill strikes within so many steps of a run: calls of ours, of the driver, of sockets."""
 
 
@@ -95,42 +85,19 @@ class Books:
 class Simulation:
     """A database, brokers and a clock."""
 
-    url: str
+    site: Site
     db: Engine
     keyring: Keyring
     world: BrokerWorld
-    signing: Ed25519PrivateKey
     names: dict[UUID, str]
-
-    def outside(self) -> Outside:
-        """The parties of one run, freshly made: a forked process must not share connections."""
-        client = BoundedClient(hosts=dict.fromkeys([*self.world.by_domain, "evil-sim.com"], self.world.web.url))
-        mail = SmtpTransport(parse_smtp_url(self.world.mail.url), sender="Kordant <alerts@kordant.example>")
-        return Outside(
-            agent=AGENT,
-            mail=mail,
-            inbox=MaildirInbox(self.world.inbox),
-            web=BrokerSites(client),
-            rescan=SearchPages(client, pause_s=0, keep_s=0),
-            rights=DrpAgent(AGENT_ID, self.signing),
-        )
 
     def run(self, now: datetime) -> tuple[int, int]:
         """One run of the job as Dagster would make it, chunk after chunk; replies taken in, and left to a person."""
-        outside = self.outside()
+        outside = self.site.outside()
         plan = service.plan(db=self.db, keyring=self.keyring, outside=outside, now=lambda: now)
         for chunk in plan.chunks:
             service.carry(chunk, db=self.db, keyring=self.keyring, outside=outside, now=now)
         return plan.taken_in.read, plan.taken_in.for_a_person
-
-    def killed_run(self, now: datetime, *, step: int) -> bool:
-        """As `run`, in a process that is killed at a step; whether it was still at work."""
-
-        def work() -> None:
-            self.db = database.create_engine(self.url)
-            self.run(now)
-
-        return killed(work, fuse=step, after_s=0)
 
 
 @contextmanager
@@ -139,8 +106,7 @@ def simulation(size: Size, seed: int) -> Iterator[Simulation]:
     chance = Random(seed)  # noqa: S311 - no secret
     kinds = behaviours(size.brokers)
     chance.shuffle(kinds)
-    signing = Ed25519PrivateKey.from_private_bytes(bytes([seed % 256]) * 32)
-    verify_key = base64.b64encode(signing.public_key().public_bytes_raw()).decode()
+    verify_key = base64.b64encode(signing_key(seed).public_key().public_bytes_raw()).decode()
     brokers = [SimBroker(number=number, behaviour=kind, cap=size.cap) for number, kind in enumerate(kinds)]
     fast = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     with (
@@ -148,9 +114,13 @@ def simulation(size: Size, seed: int) -> Iterator[Simulation]:
         EmbeddedPostgres(Path(folder) / "postgres", settings=fast) as postgres,
         BrokerWorld(brokers=brokers, inbox=Path(folder) / "inbox", now=BEGIN, verify_key=verify_key) as world,
     ):
-        db, keyring = database.create_engine(postgres.url()), Keyring(os.urandom(32))
+        site = Site(
+            url=postgres.url(), master=base64.b64encode(os.urandom(32)).decode(), inbox=str(world.inbox),
+            mail=world.mail.url, web=world.web.url, domains=list(world.by_domain), seed=seed,
+        )  # fmt: skip
+        db = database.create_engine(site.url)
         migrate.upgrade(db)
-        made = Simulation(url=postgres.url(), db=db, keyring=keyring, world=world, signing=signing, names={})
+        made = Simulation(site=site, db=db, keyring=site.keyring(), world=world, names={})
         _fill(made, size)
         yield made
         db.dispose()
@@ -230,7 +200,7 @@ def play(made: Simulation, size: Size, seed: int, *, each: Callable[[int], None]
         made.world.deliver_replies()
         while struck and struck[0] == day:
             struck.pop(0)
-            books.kills += made.killed_run(now, step=int(STEPS_MOST ** chance.random()))
+            books.kills += killed_run(asdict(made.site), now, step=int(STEPS_MOST ** chance.random()))
             now += AFTER_A_KILL
             made.world.now = now
         replies, for_a_person = made.run(now)

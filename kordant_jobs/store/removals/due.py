@@ -95,8 +95,10 @@ def load(
     broker_ids: Sequence[UUID],
     now: datetime,
     works: Mapping[UUID, Mapping[RemovalChannel, str]],
+    *,
+    only: UUID | None = None,
 ) -> pl.DataFrame:
-    """The due requests to these brokers, with the columns that the rules ask for."""
+    """The due requests to these brokers, with the columns that the rules ask for; `only` one of them."""
     table = removal_requests.c
     last = (
         sa.select(sa.func.max(removal_messages.c.begun_at))
@@ -116,7 +118,7 @@ def load(
             table.next_at <= now,
         )
     )  # fmt: skip
-    due = read_frame(connection, query, SCHEMA)
+    due = read_frame(connection, query if only is None else query.where(table.id == only), SCHEMA)
     searched = searchable(connection, broker_ids)
     facts = pl.DataFrame(
         [

@@ -52,6 +52,8 @@ DELETE FROM ways
 """
 """They stay with the connection: making tables in every transaction would bloat Postgres's catalogue."""
 
+ANALYSED_FROM = 100
+
 _DROP_STALE = """
 WITH locked AS MATERIALIZED (
     SELECT r.id FROM kordant.removal_requests r JOIN moving m ON m.id = r.id AND m.from_state = r.state
@@ -60,17 +62,16 @@ WITH locked AS MATERIALIZED (
 """
 
 _EVENTS = """
-INSERT INTO kordant.removal_events (id, request_id, subscriber_id, from_state, to_state, reason, evidence, actor, at)
-SELECT m.event_id, m.id, r.subscriber_id, m.from_state, coalesce(m.to_state, m.from_state), m.reason,
+INSERT INTO kordant.removal_events (id, request_id, from_state, to_state, reason, evidence, actor, at)
+SELECT m.event_id, m.id, m.from_state, coalesce(m.to_state, m.from_state), m.reason,
        cast(coalesce(m.evidence, '{}') AS jsonb), :actor, :now
-FROM moving m JOIN kordant.removal_requests r ON r.id = m.id
+FROM moving m
 WHERE m.to_state IS NOT NULL OR m.action <> 'nothing'
 """
 
 _MESSAGES = """
-INSERT INTO kordant.removal_messages (id, request_id, subscriber_id, broker_id, kind, channel, contact, created_at,
-                                      due_at)
-SELECT gen_random_uuid(), m.id, r.subscriber_id, r.broker_id,
+INSERT INTO kordant.removal_messages (id, request_id, broker_id, kind, channel, contact, created_at, due_at)
+SELECT gen_random_uuid(), m.id, r.broker_id,
        CASE m.action WHEN 'request' THEN 'request' ELSE 'reminder' END, w.channel, w.contact, :now, :now
 FROM moving m JOIN kordant.removal_requests r ON r.id = m.id JOIN ways w ON w.broker_id = r.broker_id
 WHERE m.action = 'request' OR (m.action = 'remind' AND w.channel = 'email')
@@ -128,6 +129,8 @@ def apply(
     if ways:
         rows = [(str(broker), channel.value, contact) for broker, (channel, contact) in ways.items()]
         write_frame(connection, pl.DataFrame(rows, ["broker_id", "channel", "contact"], orient="row"), "ways")
+    if whole.height > ANALYSED_FROM:  # without figures Postgres takes it for a small table, and loops over it
+        connection.execute(sa.text("ANALYZE moving"))
     connection.execute(sa.text(_DROP_STALE))
     connection.execute(sa.text(_EVENTS), {"actor": actor, "now": now})
     connection.execute(sa.text(_MESSAGES), {"now": now})

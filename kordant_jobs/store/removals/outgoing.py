@@ -55,7 +55,7 @@ UPDATE kordant.removal_messages m
 SET status = 'sending', tries = m.tries + 1, begun_at = coalesce(m.begun_at, :now), lease_until = :until
 FROM taken, kordant.removal_requests r
 WHERE m.id = taken.id AND r.id = m.request_id
-RETURNING m.id, m.request_id, m.subscriber_id, m.broker_id, m.kind, m.channel, m.contact, m.tries, m.created_at,
+RETURNING m.id, m.request_id, r.subscriber_id, m.broker_id, m.kind, m.channel, m.contact, m.tries, m.created_at,
           r.state, r.law, r.ask, r.language, r.address_token, r.sent_on, r.outside_id, r.subscription_id,
           (SELECT f.id FROM kordant.removal_messages f WHERE f.request_id = m.request_id AND f.kind = 'request'
               AND f.status = 'sent' ORDER BY f.created_at DESC LIMIT 1) AS thread_id
@@ -155,7 +155,7 @@ def disclose(
     """Write down, before messages go out, which fields they disclose to whom and on which ground; once a message."""
     rows = [
         {
-            "message_id": message_id, "request_id": one.request_id, "subscriber_id": one.subscriber_id,
+            "message_id": message_id, "request_id": one.request_id,
             "broker_id": one.broker_id, "fields": list(fields), "legal_ground": ground, "channel": one.channel,
             "disclosed_at": now,
         }

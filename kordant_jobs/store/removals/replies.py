@@ -122,7 +122,7 @@ def write(connection: Connection, keyring: Keyring, reply: NewReply) -> UUID | N
     if written is None:
         return None
     rows = [
-        {"reference_index": index, "request_id": request.id, "subscriber_id": request.subscriber_id}
+        {"reference_index": index, "request_id": request.id}
         for index in _indexes(keyring, reply.reading.case_numbers, reply.sender_domain)
     ]
     if rows:

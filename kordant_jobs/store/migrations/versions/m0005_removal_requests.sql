@@ -152,7 +152,6 @@ COMMENT ON COLUMN kordant.removal_requests.check_says IS 'our own last check';
 CREATE TABLE kordant.removal_events (
     id UUID NOT NULL,
     request_id UUID NOT NULL,
-    subscriber_id UUID NOT NULL,
     from_state TEXT,
     to_state TEXT NOT NULL,
     reason TEXT NOT NULL,
@@ -160,18 +159,15 @@ CREATE TABLE kordant.removal_events (
     actor TEXT NOT NULL,
     at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT removal_events_pkey PRIMARY KEY (id),
-    CONSTRAINT removal_events_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE,
-    CONSTRAINT removal_events_subscriber_id_fkey FOREIGN KEY(subscriber_id) REFERENCES kordant.subscribers (id) ON DELETE CASCADE
+    CONSTRAINT removal_events_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE
 );
 CREATE INDEX removal_events_request_id_at_idx ON kordant.removal_events (request_id, at);
-CREATE INDEX removal_events_subscriber_id_idx ON kordant.removal_events (subscriber_id);
 COMMENT ON TABLE kordant.removal_events IS 'One row a move, and one for what happened without a move (the states are then the same).';
 COMMENT ON COLUMN kordant.removal_events.reason IS 'a code: the rule that moved it';
 COMMENT ON COLUMN kordant.removal_events.evidence IS 'ids, days and codes; never an identifier';
 CREATE TABLE kordant.removal_messages (
     id UUID NOT NULL,
     request_id UUID NOT NULL,
-    subscriber_id UUID NOT NULL,
     broker_id UUID NOT NULL,
     kind TEXT NOT NULL,
     channel TEXT NOT NULL,
@@ -188,14 +184,11 @@ CREATE TABLE kordant.removal_messages (
     CONSTRAINT removal_messages_kind_check CHECK (kind IN ('request', 'reminder')),
     CONSTRAINT removal_messages_channel_check CHECK (channel IN ('drp', 'form_post', 'email', 'web_form', 'drop')),
     CONSTRAINT removal_messages_status_check CHECK (status IN ('queued', 'sending', 'sent', 'failed', 'uncertain', 'withdrawn')),
-    CONSTRAINT removal_messages_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE,
-    CONSTRAINT removal_messages_subscriber_id_fkey FOREIGN KEY(subscriber_id) REFERENCES kordant.subscribers (id) ON DELETE CASCADE,
-    CONSTRAINT removal_messages_broker_id_fkey FOREIGN KEY(broker_id) REFERENCES kordant.brokers (id) ON DELETE CASCADE
+    CONSTRAINT removal_messages_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE
 );
 CREATE INDEX removal_messages_broker_id_begun_at_idx ON kordant.removal_messages (broker_id, begun_at) WHERE begun_at IS NOT NULL;
 CREATE INDEX removal_messages_broker_id_due_at_idx ON kordant.removal_messages (broker_id, due_at) WHERE status IN ('queued', 'sending');
 CREATE INDEX removal_messages_request_id_idx ON kordant.removal_messages (request_id);
-CREATE INDEX removal_messages_subscriber_id_idx ON kordant.removal_messages (subscriber_id);
 COMMENT ON TABLE kordant.removal_messages IS 'Everything that goes to a broker.';
 COMMENT ON COLUMN kordant.removal_messages.id IS 'in the Message-ID, and the agent_request_id';
 COMMENT ON COLUMN kordant.removal_messages.contact IS 'the broker''s address or link that it goes to';
@@ -203,18 +196,14 @@ COMMENT ON COLUMN kordant.removal_messages.code IS 'of the last outcome; never a
 CREATE TABLE kordant.removal_disclosures (
     message_id UUID NOT NULL,
     request_id UUID NOT NULL,
-    subscriber_id UUID NOT NULL,
     broker_id UUID NOT NULL,
     fields TEXT[] NOT NULL,
     legal_ground TEXT NOT NULL,
     channel TEXT NOT NULL,
     disclosed_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT removal_disclosures_pkey PRIMARY KEY (message_id),
-    CONSTRAINT removal_disclosures_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE,
-    CONSTRAINT removal_disclosures_subscriber_id_fkey FOREIGN KEY(subscriber_id) REFERENCES kordant.subscribers (id) ON DELETE CASCADE,
-    CONSTRAINT removal_disclosures_broker_id_fkey FOREIGN KEY(broker_id) REFERENCES kordant.brokers (id) ON DELETE CASCADE
+    CONSTRAINT removal_disclosures_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE
 );
-CREATE INDEX removal_disclosures_subscriber_id_idx ON kordant.removal_disclosures (subscriber_id);
 COMMENT ON TABLE kordant.removal_disclosures IS 'What was disclosed to whom, when and why; written before the message goes out.';
 COMMENT ON COLUMN kordant.removal_disclosures.fields IS 'the names of what was disclosed';
 CREATE TABLE kordant.removal_replies (
@@ -251,18 +240,14 @@ COMMENT ON COLUMN kordant.removal_replies.link_encrypted IS 'a confirmation link
 CREATE TABLE kordant.removal_references (
     reference_index BYTEA NOT NULL,
     request_id UUID NOT NULL,
-    subscriber_id UUID NOT NULL,
     CONSTRAINT removal_references_pkey PRIMARY KEY (reference_index),
-    CONSTRAINT removal_references_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE,
-    CONSTRAINT removal_references_subscriber_id_fkey FOREIGN KEY(subscriber_id) REFERENCES kordant.subscribers (id) ON DELETE CASCADE
+    CONSTRAINT removal_references_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE
 );
 CREATE INDEX removal_references_request_id_idx ON kordant.removal_references (request_id);
-CREATE INDEX removal_references_subscriber_id_idx ON kordant.removal_references (subscriber_id);
 COMMENT ON COLUMN kordant.removal_references.reference_index IS 'keyed hash of a case number, with its domain';
 CREATE TABLE kordant.removal_checks (
     id UUID NOT NULL,
     request_id UUID NOT NULL,
-    subscriber_id UUID NOT NULL,
     verdict TEXT NOT NULL,
     reason TEXT,
     source TEXT NOT NULL,
@@ -270,11 +255,9 @@ CREATE TABLE kordant.removal_checks (
     CONSTRAINT removal_checks_pkey PRIMARY KEY (id),
     CONSTRAINT removal_checks_verdict_check CHECK (verdict IN ('listed', 'not_listed', 'unknown')),
     CONSTRAINT removal_checks_unknown_has_a_reason_check CHECK ((verdict = 'unknown') = (reason IS NOT NULL)),
-    CONSTRAINT removal_checks_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE,
-    CONSTRAINT removal_checks_subscriber_id_fkey FOREIGN KEY(subscriber_id) REFERENCES kordant.subscribers (id) ON DELETE CASCADE
+    CONSTRAINT removal_checks_request_id_fkey FOREIGN KEY(request_id) REFERENCES kordant.removal_requests (id) ON DELETE CASCADE
 );
 CREATE INDEX removal_checks_request_id_checked_at_idx ON kordant.removal_checks (request_id, checked_at);
-CREATE INDEX removal_checks_subscriber_id_idx ON kordant.removal_checks (subscriber_id);
 ALTER TABLE kordant.notification_outbox ADD COLUMN removal_event_id UUID,
     ADD CONSTRAINT notification_outbox_removal_event_id_fkey FOREIGN KEY (removal_event_id)
         REFERENCES kordant.removal_events (id) ON DELETE CASCADE,
