@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ from kordant_jobs.jobs.removebrokers_process import intake, letters, rules_sendi
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions
 from kordant_jobs.store.removals import moves, profiles, replies, requests
-from kordant_jobs.store.removals.tables import removal_replies
+from kordant_jobs.store.removals.tables import removal_replies, removal_requests
 from kordant_jobs.wording import wording
 
 
@@ -46,6 +47,47 @@ def form_done(db: Engine, request_id: UUID, *, actor: str, now: datetime) -> Rem
             row |= {"to_state": RemovalState.IN_PROGRESS.value, "next_at": now}
         moves.apply(connection, moves.frame_of([row]), now=now, actor=actor)
         return RemovalState(row["to_state"])
+
+
+CALLBACK = "removal status callback"
+DONE = "removal form done"
+
+
+def token_of(keyring: Keyring, purpose: str, request_id: UUID) -> str:
+    """What makes an address about one request unguessable; each purpose has its own."""
+    return keyring.sign(purpose, request_id.bytes).hex()
+
+
+def _named(keyring: Keyring, purpose: str, request: str, token: str) -> UUID | None:
+    """The request that an address names, when its token is ours."""
+    try:
+        request_id = UUID(request)
+    except ValueError:
+        return None
+    known = hmac.compare_digest(token.encode(), token_of(keyring, purpose, request_id).encode())
+    return request_id if known else None
+
+
+def status_called(db: Engine, keyring: Keyring, request: str, token: str) -> bool:
+    """A business says that a status changed. That is not signed, so the next run asks for the status itself; what the
+    call says is not read. False when the address is none of ours."""
+    request_id = _named(keyring, CALLBACK, request, token)
+    if request_id is None:
+        return False
+    table = removal_requests.c
+    with db.begin() as connection:
+        connection.execute(
+            sa.update(removal_requests)
+            .where(table.id == request_id, table.channel == "drp", table.outside_id.is_not(None))
+            .values(next_at=sa.func.least(table.next_at, sa.func.now()))
+        )
+    return True
+
+
+def done_by_link(db: Engine, keyring: Keyring, request: str, token: str, *, now: datetime) -> RemovalState | None:
+    """As `form_done`, by the signed address that the product's app posts to; None when it is none of ours."""
+    request_id = _named(keyring, DONE, request, token)
+    return form_done(db, request_id, actor="subscriber", now=now) if request_id else None
 
 
 def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, now: datetime) -> RemovalState:

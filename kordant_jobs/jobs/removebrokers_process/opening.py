@@ -12,17 +12,11 @@ from kordant_jobs.adapters.brokers.search import SearchPages
 from kordant_jobs.adapters.brokers.web import BrokerSites
 from kordant_jobs.adapters.messengers import open_mail, open_signer
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK, token_of
 from kordant_jobs.jobs.removebrokers_process.letters import Agent
 from kordant_jobs.jobs.removebrokers_process.outside import Outside
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
-
-CALLBACK = "removal status callback"
-
-
-def callback_token(keyring: Keyring, request_id: UUID) -> str:
-    """What makes the address for status callbacks of one request unguessable."""
-    return keyring.sign(CALLBACK, request_id.bytes).hex()
 
 
 def agent_of(settings: Settings) -> Agent:
@@ -59,6 +53,6 @@ def _rights(settings: Settings, keyring: Keyring) -> DrpAgent | None:
     base = settings.public_url.rstrip("/") if settings.public_url else None
 
     def callback(request_id: UUID) -> str:
-        return f"{base}/callbacks/removals/{request_id}/{callback_token(keyring, request_id)}"
+        return f"{base}/callbacks/removals/{request_id}/{token_of(keyring, CALLBACK, request_id)}"
 
     return DrpAgent(settings.drp_agent_id, key, callback=callback if base else None)

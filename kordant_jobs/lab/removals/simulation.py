@@ -40,6 +40,7 @@ from kordant_jobs.store.removals.profiles import Profile
 BEGIN = datetime(2026, 3, 2, 6, tzinfo=UTC)
 AFTER_A_KILL = timedelta(minutes=15)
 """The lease of what a killed run held is over by then."""
+COOL_DOWN_DAYS = 25
 STEPS_MOST = 200_000
 """A kill strikes within so many steps of a run: calls of ours, of the driver, of sockets."""
 
@@ -240,7 +241,7 @@ def _judge(made: Simulation, size: Size, books: Books) -> None:
         for name, case in broker.cases.items():
             books.copies += case.copies
             days = sorted(case.requests.values())
-            close = [b for a, b in pairwise(days) if b - a < timedelta(days=25)]
+            close = [b for a, b in pairwise(days) if (b.date() - a.date()).days < COOL_DOWN_DAYS]
             again = [one for one in close if SCRIPTS[broker.behaviour].relists_after is None]
             books.duplicates += [f"{broker.domain} {name}: asked again on {one:%Y-%m-%d}" for one in again]
 
