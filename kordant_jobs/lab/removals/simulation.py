@@ -41,8 +41,9 @@ BEGIN = datetime(2026, 3, 2, 6, tzinfo=UTC)
 AFTER_A_KILL = timedelta(minutes=15)
 """The lease of what a killed run held is over by then."""
 COOL_DOWN_DAYS = 25
-STEPS_MOST = 200_000
-"""A kill strikes within so many steps of a run: calls of ours, of the driver, of sockets."""
+STEPS_MOST = 20_000
+"""A kill strikes within so many steps of a run: calls of ours, of the driver, of sockets. One a day is tried until as
+many as are wanted struck amid work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,12 +196,10 @@ LIMIT 20
 def play(made: Simulation, size: Size, seed: int, *, each: Callable[[int], None] | None = None) -> Books:
     """Let the days pass, a run a day, and judge."""
     books, chance = Books(), Random(seed + 1)  # noqa: S311 - no secret
-    struck = sorted(chance.sample(range(min(size.days, 150)), min(size.kills, size.days))) if size.kills else []
     for day in range(size.days):
         now = made.world.now = BEGIN + timedelta(days=day)
         made.world.deliver_replies()
-        while struck and struck[0] == day:
-            struck.pop(0)
+        if books.kills < size.kills:
             books.kills += killed_run(asdict(made.site), now, step=int(STEPS_MOST ** chance.random()))
             now += AFTER_A_KILL
             made.world.now = now

@@ -215,11 +215,14 @@ def diff_with(connection: Connection, source: ListSource, rows: Sequence[BrokerR
 
 
 def find(connection: Connection, text: str) -> Any | None:
-    """A broker by its key, a domain, or its name; None when there is none, or several have that name."""
+    """A broker by its key, a domain, the key of one of its rows, or its name; None when there is none, or several."""
     key = nouns.registrable(text) or text.strip().lower()
     query = sa.select(brokers).outerjoin(broker_domains, broker_domains.c.broker_id == brokers.c.id)
     query = query.where(sa.or_(brokers.c.key == key, broker_domains.c.domain == key)).distinct()
     found = connection.execute(query).all()
+    if not found:
+        own = sa.select(broker_rows.c.broker_id).where(broker_rows.c.row_key == text.strip().lower())
+        found = connection.execute(sa.select(brokers).where(brokers.c.id.in_(own))).all()
     if not found:
         every = connection.execute(sa.select(brokers).where(brokers.c.retired_at.is_(None))).all()
         found = [row for row in every if nouns.squashed(row.name) == nouns.squashed(text)]
