@@ -128,7 +128,8 @@ def simulation(size: Size, seed: int) -> Iterator[Simulation]:
         db.dispose()
 
 
-def _row(world: BrokerWorld, broker: SimBroker) -> BrokerRow:
+def broker_row(broker: SimBroker) -> BrokerRow:
+    """A simulated broker as a list of ours has it."""
     script = SCRIPTS[broker.behaviour]
     recipe: dict[str, Any] = {
         "daily_cap": broker.cap,
@@ -151,6 +152,20 @@ def _row(world: BrokerWorld, broker: SimBroker) -> BrokerRow:
     )
 
 
+def businesses_of(world: BrokerWorld) -> list[dict[str, Any]]:
+    """The directory of those that speak the Data Rights Protocol."""
+    return [
+        {
+            "id": (name := one.domain.removesuffix(".com")),
+            "api_base": f"{world.web.url}/drp/{name}",
+            "supported_actions": ["deletion"],
+            "supported_verifications": ["email"],
+        }
+        for one in world.brokers
+        if SCRIPTS[one.behaviour].protocol
+    ]
+
+
 def _fill(made: Simulation, size: Size) -> None:
     people = [
         NewSubscriber(
@@ -162,15 +177,9 @@ def _fill(made: Simulation, size: Size) -> None:
     with made.db.begin() as connection:
         made.keyring.check(connection)
         subscribers.add(connection, people, made.keyring)
-        rows = [_row(made.world, broker) for broker in made.world.brokers]
+        rows = [broker_row(broker) for broker in made.world.brokers]
         catalogue.import_rows(connection, ListSource.KORDANT, rows, now=BEGIN)
-        businesses = [
-            {"id": (name := one.domain.removesuffix(".com")), "api_base": f"{made.world.web.url}/drp/{name}",
-             "supported_actions": ["deletion"], "supported_verifications": ["email"]}
-            for one in made.world.brokers
-            if SCRIPTS[one.behaviour].protocol
-        ]  # fmt: skip
-        rights.write_businesses(connection, businesses, now=BEGIN)
+        rights.write_businesses(connection, businesses_of(made.world), now=BEGIN)
         brokers = list(connection.execute(sa.text("SELECT id FROM kordant.brokers")).scalars())
         for person in people:
             made.names[person.id] = person.name
