@@ -12,9 +12,14 @@ from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.removebrokers_process import RemovebrokersProcess
 from kordant_jobs.engine import Report, Summary, sharded_job
 from kordant_jobs.jobs.removebrokers_process import service
+from kordant_jobs.jobs.removebrokers_process.intake import TakenIn
 from kordant_jobs.jobs.removebrokers_process.outside import Outside
 from kordant_jobs.jobs.removebrokers_process.service import JOB, Carried, RemovalPlan
 from kordant_jobs.store.people.keyring import Keyring
+
+
+def _counts(found: Carried | TakenIn) -> dict[str, int]:
+    return {name: value for name, value in asdict(found).items() if isinstance(value, int)}
 
 
 def plan(payload: RemovebrokersProcess, report: Report, db: Engine, keyring: Keyring, brokers: Outside) -> RemovalPlan:
@@ -27,7 +32,7 @@ def plan(payload: RemovebrokersProcess, report: Report, db: Engine, keyring: Key
         report.warn(f"{made.taken_in.for_a_person} replies need a person: `kordant-jobs removals replies`.")
     if made.taken_in.unmatched:
         report.warn(f"{made.taken_in.unmatched} mails belong to no request and were put aside in the mailbox.")
-    report.show({**asdict(made.taken_in), "due": made.total, "chunks": len(made.chunks)})
+    report.show({**_counts(made.taken_in), "due": made.total, "chunks": len(made.chunks)})
     return made
 
 
@@ -38,15 +43,14 @@ def carry(
     carried = service.carry(chunk, db=db, keyring=keyring, outside=brokers, now=now, progress=report.progress)
     for text in carried.problems:
         report.warn(text)
-    report.show(asdict(carried))
+    report.show(_counts(carried))
     return carried
 
 
 def summarise(plan: RemovalPlan, results: list[Carried]) -> Summary:
     """The run in figures."""
     whole = sum(results, Carried())
-    figures = {name: value for name, value in asdict(whole).items() if isinstance(value, int)}
-    return Summary({**figures, "replies": plan.taken_in.read}, items_failed=whole.failed)
+    return Summary({**_counts(whole), "replies": plan.taken_in.read}, items_failed=whole.failed)
 
 
 JOBS = sharded_job(BY_NAME[JOB], service="removals", plan=plan, work=carry, finish=summarise)
