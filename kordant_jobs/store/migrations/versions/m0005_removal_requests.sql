@@ -291,15 +291,18 @@ SELECT m.before, unnest(string_to_array(m.after, ' ')) FROM (VALUES
 CREATE FUNCTION kordant.check_removal_moves() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE wrong record;
 BEGIN
-    SELECT o.state AS before, n.state AS after, n.id, m.to_state IS NULL AS forbidden INTO wrong
+    -- EXECUTE plans it each time: a plan kept from one row would loop over 100,000 times 100,000 rows.
+    EXECUTE $query$
+    SELECT o.state AS before, n.state AS after, n.id, m.to_state IS NULL AS forbidden
     FROM new_rows n
     JOIN old_rows o ON o.id = n.id
     LEFT JOIN kordant.removal_moves m ON m.from_state = o.state AND m.to_state = n.state
     LEFT JOIN kordant.removal_events e ON e.id = n.last_event_id AND e.request_id = n.id
          AND e.from_state = o.state AND e.to_state = n.state
     WHERE o.state <> n.state AND (m.to_state IS NULL OR e.id IS NULL)
-    LIMIT 1;
-    IF FOUND THEN
+    LIMIT 1
+    $query$ INTO wrong;
+    IF wrong.id IS NOT NULL THEN
         IF wrong.forbidden THEN
             RAISE EXCEPTION 'removal request % may not go from % to %', wrong.id, wrong.before, wrong.after
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'removal_moves';
