@@ -6,13 +6,14 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.domain.notifications.causes import Cause
+from kordant_jobs.domain.removals.messages import CheckVerdict
 
 
 class BreachCatalogue(Protocol):
@@ -145,6 +146,8 @@ class OutgoingMail:
     id: UUID
     recipient: str = field(repr=False)
     content: bytes = field(repr=False)
+    sender: str | None = field(default=None, repr=False)
+    """The envelope's sender, to which bounces go; None: the transport's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,4 +262,126 @@ class ReportStorage(Protocol):
             PermanentError: it is no key of a report.
             TransientError: it could not be deleted.
         """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboundMessage:
+    """One mail as it came in; `key` names it at its source."""
+
+    key: str
+    content: bytes = field(repr=False)
+
+
+class InboundMail(Protocol):
+    """A mailbox that brokers answer to."""
+
+    def messages(self, limit: int) -> Iterable[InboundMessage]:
+        """Up to `limit` mails that were not read yet, the oldest first.
+
+        Raises:
+            SourceUnavailable: the mailbox cannot be read.
+        """
+        ...
+
+    def done(self, key: str) -> None:
+        """A mail was taken: what it says is in the database, sealed, and it goes from the mailbox."""
+        ...
+
+    def put_aside(self, key: str) -> None:
+        """A mail belongs to no request: it is kept for an operator, and not read again."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RescanQuestion:
+    """A person to look for on one site; `recipe` says how (see `adapters.brokers.search`)."""
+
+    site: str
+    recipe: Mapping[str, str]
+    person: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RescanAnswer:
+    """What a site showed. Only a page that says so itself is *not listed*; `reason` is a code where it is unknown."""
+
+    verdict: CheckVerdict
+    reason: str | None = None
+
+
+class RescanSource(Protocol):
+    """A way to see whether a broker lists a person."""
+
+    def check(self, question: RescanQuestion) -> RescanAnswer:
+        """Look once. Whatever the site does is an answer, at worst *unknown*, never an error."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebOutcome:
+    """What became of one request to a broker's site: `done` when the site said what was expected, `uncertain` when it
+    may have been taken. `code` is a code, never a text of the site."""
+
+    done: bool
+    code: str
+    uncertain: bool = False
+
+
+class BrokerWeb(Protocol):
+    """The web sites of brokers, for what no mail does."""
+
+    def follow(self, url: str, domains: frozenset[str]) -> WebOutcome:
+        """Open a confirmation link, with every redirect on one of `domains`; nothing else is opened."""
+        ...
+
+    def post(self, form: Mapping[str, Any], fields: Mapping[str, str]) -> WebOutcome:
+        """Post a plain form as its recipe says, once."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RightsStatus:
+    """A status object of the Data Rights Protocol, as far as it could be read."""
+
+    request_id: str
+    state: str
+    reason: str | None = None
+    expected_by: datetime | None = None
+    user_verification_url: str | None = field(default=None, repr=False)
+    processing_details: str | None = field(default=None, repr=False)
+
+
+class RightsError(Exception):
+    """A business answered a protocol call with an error. `fatal`: it never succeeds; `forbidden`: our token is not
+    accepted any more."""
+
+    def __init__(self, code: str, *, fatal: bool = False, forbidden: bool = False) -> None:
+        super().__init__(code)
+        self.code, self.fatal, self.forbidden = code, fatal, forbidden
+
+
+class RightsAgent(Protocol):
+    """Us as an authorised agent of the Data Rights Protocol 1.0."""
+
+    def register(self, business: Mapping[str, Any]) -> str:
+        """A new token at a business; it ends the one before.
+
+        Raises:
+            RightsError, SourceUnavailable: it was refused, or there was no answer.
+        """
+        ...
+
+    def exercise(
+        self, business: Mapping[str, Any], token: str, claims: Mapping[str, Any], *, request_id: UUID
+    ) -> RightsStatus:
+        """Exercise a right. Raises as `register`."""
+        ...
+
+    def status(self, business: Mapping[str, Any], token: str, outside_id: str) -> RightsStatus:
+        """The state of a request. Raises as `register`."""
+        ...
+
+    def revoke(self, business: Mapping[str, Any], token: str, outside_id: str, reason: str) -> RightsStatus:
+        """Withdraw a request. Raises as `register`."""
         ...

@@ -17,6 +17,8 @@ from kordant_jobs.adapters.sources.registry import Sources, open_sources
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.engine import database_resource
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
+from kordant_jobs.jobs.removebrokers_process.opening import open_outside
+from kordant_jobs.jobs.removebrokers_process.outside import Outside
 from kordant_jobs.ports import BreachCatalogue, BreachFeed, MailTransport, ReportStorage
 from kordant_jobs.postgres import database
 from kordant_jobs.settings import Settings, load_settings
@@ -96,6 +98,15 @@ def report_storage(_: dg.InitResourceContext) -> ReportStorage:
     return open_report_storage(load_settings())
 
 
+@dg.resource(
+    description="Data brokers: by mail, on their sites, and by the Data Rights Protocol.",
+    required_resource_keys={"keyring"},
+)
+def brokers(context: dg.InitResourceContext) -> Outside:
+    """How data brokers are reached, by the settings."""
+    return open_outside(load_settings(), context.resources.keyring)
+
+
 @dg.resource(description="The settings (KORDANT_*), frozen.")
 def settings(_: dg.InitResourceContext) -> Settings:
     """The settings of this process."""
@@ -113,5 +124,6 @@ RESOURCES: Mapping[str, Any] = {
     "mail": mail,
     "messengers": messengers,
     "report_storage": report_storage,
+    "brokers": brokers,
     "settings": settings,
 }

@@ -115,6 +115,20 @@ class Settings(BaseSettings):
         None, description="What range notifications of Have I Been Pwned prove themselves with; unset: none is taken."
     )
 
+    removals_address: str = Field(
+        "removals@kordant.example",
+        description="Requests to data brokers come from this address, with +TOKEN before the @; replies go there.",
+    )
+    removals_inbox_dir: Path | None = Field(None, description="The maildir in which brokers' replies arrive.")
+    removals_imap_url: SecretStr | None = Field(
+        None, description="imaps://user:password@host: the mailbox with brokers' replies, in place of the maildir."
+    )
+    removals_web: bool = Field(
+        False, description="Open brokers' sites: confirmation links, plain forms, and our own checks of listings."
+    )
+    drp_agent_id: str = Field("", description="Our id as an authorised agent of the Data Rights Protocol.")
+    drp_key_path: Path | None = Field(None, description="Its Ed25519 key: the base64 of the 32-byte seed.")
+
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     drop_keep: bool = Field(False, description="Keep dumps in the drop folder once they are ingested.")
@@ -171,6 +185,13 @@ class Settings(BaseSettings):
             raise ValueError("it should be a name, then an e-mail address in angle brackets")
         return value
 
+    @field_validator("removals_address")
+    @classmethod
+    def _check_removals_address(cls, value: str) -> str:
+        if not _is_address(value) or "+" in value:
+            raise ValueError("it should be one e-mail address without a plus sign")
+        return value
+
     @field_validator("unsubscribe_mailto")
     @classmethod
     def _check_unsubscribe_mailto(cls, value: str | None) -> str | None:
@@ -223,6 +244,11 @@ class Settings(BaseSettings):
     def mails(self) -> Path:
         """The maildir that takes mails when no SMTP server is set."""
         return self.maildir or self.state_dir / "maildir"
+
+    @property
+    def removals_inbox(self) -> Path:
+        """The maildir with brokers' replies."""
+        return self.removals_inbox_dir or self.state_dir / "removals-inbox"
 
     @property
     def key_is_given(self) -> bool:

@@ -56,7 +56,6 @@ COMING: tuple[ScheduleRow, ...] = (
     _coming("bank_sync", "*/15 * * * *", fold=Fold.TWICE),
     _coming("cleanup", "0 3 * * 0", "America/Sao_Paulo"),
     _coming("voiceprint_batch", "*/30 * * * *", fold=Fold.TWICE),
-    _coming("removebrokers_process", "15 * * * *", fold=Fold.TWICE),
 )
 """Rows of jobs that are not there yet, disabled. A job takes its rows into its own module when it comes."""
 

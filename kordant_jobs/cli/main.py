@@ -36,6 +36,13 @@ GROUPS = {
     "jobs": Lazy(where="kordant_jobs.cli.jobs:jobs_app", help="Jobs: what there is, and which are paused."),
     "requests": Lazy(where="kordant_jobs.cli.queue:requests_app", help="Requests: what waits, runs and has ended."),
     "dead": Lazy(where="kordant_jobs.cli.queue:dead_app", help="Dead letters: requests whose last attempt failed."),
+    "brokers": Lazy(
+        where="kordant_jobs.cli.brokers:brokers_app", help="Data brokers: the catalogue and the lists it is made from."
+    ),
+    "removals": Lazy(
+        where="kordant_jobs.cli.removals:removals_app",
+        help="Removal requests to data brokers, and what became of them.",
+    ),
     "notifications": Lazy(
         where="kordant_jobs.cli.notification_choices:notifications_app",
         help="Notifications: what waits, went out and did not; what subscribers chose.",
@@ -54,6 +61,10 @@ LAB_GROUPS = {
     ),
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
+    ),
+    "simulate-removals": Lazy(
+        where="kordant_jobs.lab.removals.simulation:simulate_command",
+        help="Months of removal requests with simulated brokers on real servers, judged by their own ledgers.",
     ),
     "chaos-notifications": Lazy(
         where="kordant_jobs.lab.chaos.notifications:chaos_notifications",

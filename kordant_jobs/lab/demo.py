@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import sqlalchemy as sa
 import typer
@@ -28,6 +29,7 @@ from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.errors import KordantError, SettingsError
 from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
+from kordant_jobs.lab.removals.handful import play_handful, removal_states
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.dump_files import DumpSet, write_dumps
 from kordant_jobs.lab.world.population import Population, make_population
@@ -171,9 +173,14 @@ def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages,
     with stages.timed("notify"):
         run_job("notifications_send", graphql_url=graphql_url, db=session.db, bar=bar)
         _wait_for_the_outbox(session)
+    chosen = None if reports is None else _sample(session, reports)
+    with session.db.connect() as connection:
+        asked = connection.execute(sa.text("SELECT 1 FROM kordant.removal_requests LIMIT 1")).scalar()
+    if not asked:
+        with stages.timed("ask data brokers"):
+            play_handful(session.db, session.keyring, [UUID(one) for one in (chosen or _sample(session, 3))[:3]])
     today = datetime.now(UTC).date()
     days = {"period_start_on": today - timedelta(days=7), "period_end_on": today + timedelta(days=1)}
-    chosen = None if reports is None else _sample(session, reports)
     wanted = ReportsGenerate.model_validate(
         {"kind": "on_demand", "only_affected": True, "subscription_ids": chosen, **days}
     )
@@ -265,6 +272,7 @@ def _summary(
         "alerts": count("alerts"),
         "new_alerts": count("alerts") - count("alerts", before),
         "mails": sum(1 for _ in (settings.mails / "new").glob("*")) if (settings.mails / "new").is_dir() else 0,
+        "removal_requests": removal_states(session.db),
         "reports": count("reports"),
         "new_reports": count("reports") - count("reports", before),
         "seconds": {name: round(value, 2) for name, value in stages.seconds.items()},
@@ -285,6 +293,7 @@ def _print(summary: dict[str, Any], session: Session) -> None:
             ("found = planted", f"{whole}, {summary['found']:,} = {summary['planted']:,}"),
             ("alerts", f"{summary['alerts']:,} ({summary['new_alerts']:,} new)"),
             ("mails", f"{summary['mails']:,}"),
+            ("removal requests", ", ".join(f"{state} {n}" for state, n in summary["removal_requests"].items())),
             ("reports", f"{summary['reports']:,} ({summary['new_reports']:,} new)"),
             *((f"seconds to {name}", f"{value:.1f}") for name, value in summary["seconds"].items()),
         ],

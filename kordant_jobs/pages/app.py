@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -32,6 +33,7 @@ from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token
 from kordant_jobs.pages.html import page, reader
 from kordant_jobs.pages.limits import ERRORS, read_body
+from kordant_jobs.pages.removals import removal_routes
 from kordant_jobs.pages.reports import open_report
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.notifications import choices as notification_choices
@@ -143,6 +145,7 @@ def application(doors: Doors) -> Starlette:
             Route("/callbacks/twilio/{message}", twilio, methods=["POST"]),
             Route("/callbacks/delivery", delivery, methods=["POST"]),
             Route("/callbacks/bounce", bounce, methods=["POST"]),
+            *removal_routes(doors.db, doors.keyring, doors.clock, partial(_signed, doors)),
         ],
         middleware=ERRORS,
     )

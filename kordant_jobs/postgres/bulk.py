@@ -41,6 +41,8 @@ def _from_text(name: str, kind: Any) -> pl.Expr:
         )
     if kind == pl.Boolean:
         return column == "t"
+    if kind == pl.Date:
+        return column.str.to_date("%Y-%m-%d")
     return column.cast(kind)
 
 

@@ -255,16 +255,16 @@ class _Talk:
         if envelope is not None:
             if self._broken_off:
                 said.append(b"RSET\r\n")
-            said += self._envelope(envelope.recipient)
+            said += self._envelope(envelope)
         self._unread += len(said)
         if self._grouped:
             self._client.send(b"".join(said))
         else:
             self._waiting.extend(said)
 
-    def _envelope(self, recipient: str) -> list[bytes]:
-        options = "" if recipient.isascii() else " SMTPUTF8 BODY=8BITMIME"
-        words = (f"MAIL FROM:<{self._sender}>{options}", f"RCPT TO:<{recipient}>", "DATA")
+    def _envelope(self, mail: OutgoingMail) -> list[bytes]:
+        options = "" if mail.recipient.isascii() else " SMTPUTF8 BODY=8BITMIME"
+        words = (f"MAIL FROM:<{mail.sender or self._sender}>{options}", f"RCPT TO:<{mail.recipient}>", "DATA")
         return [f"{one}\r\n".encode() for one in words]
 
     def reply(self) -> tuple[int, bytes]:

@@ -43,6 +43,9 @@ class Held(StrEnum):
 DEFAULT_MODE: dict[Channel, Mode] = dict.fromkeys(Channel, Mode.AT_ONCE)
 """What counts for whoever has not chosen. An address of a channel other than e-mail is only there when it was given."""
 
+CATEGORY_MODE: dict[Category, Mode] = {Category.REMOVAL: Mode.DAILY}
+"""Categories of which nobody is told at once who has not chosen so: a hundred brokers answer in their own time."""
+
 LEAST_SEVERITY: dict[Channel, Severity] = {Channel.SMS: Severity.HIGH}
 """Below it a channel is not used, whatever was chosen: a text message interrupts, and costs."""
 

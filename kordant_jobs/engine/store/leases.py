@@ -71,11 +71,9 @@ def insert(
     return [Lease(id=one, name=name, fence=fences[one]) for one, name in zip(ids, names, strict=True)]
 
 
-def held_sql(column: str) -> str:
-    """The condition, as SQL, that the lease whose id stands in `column` is still held."""
-    return (
-        f"EXISTS (SELECT FROM kordant.job_leases held WHERE held.id = {column} AND held.expires_at > clock_timestamp())"
-    )
+def held_sql(column: str, moment: str = "clock_timestamp()") -> str:
+    """The condition, as SQL, that the lease whose id stands in `column` is still held at `moment`."""
+    return f"EXISTS (SELECT FROM kordant.job_leases held WHERE held.id = {column} AND held.expires_at > {moment})"
 
 
 def release(connection: Connection, lease_ids: Sequence[UUID]) -> None:

@@ -18,6 +18,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.digest import Digest, write_digest
 from kordant_jobs.jobs.notifications_send.letter import Letter, write_letter
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.removal_letter import RemovalLetter, write_removal_letter
 from kordant_jobs.jobs.notifications_send.report_letter import ReportLetter, ReportLinks, write_report_letter
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import OutgoingMail
@@ -64,11 +65,15 @@ def _templates() -> Environment:
     )
 
 
-def _written(parcel: Parcel, sender: Sender, now: datetime) -> tuple[str, Letter | Digest | ReportLetter]:
+def _written(
+    parcel: Parcel, sender: Sender, now: datetime
+) -> tuple[str, Letter | Digest | ReportLetter | RemovalLetter]:
     """Which templates, and what they say."""
     if parcel.report:
         link = sender.reports.link(parcel.report, now) if sender.reports else None
         return "report", write_report_letter(parcel.report, parcel.name, link=link)
+    if parcel.removals:
+        return "removal", write_removal_letter(parcel.removals, parcel.name)
     if len(parcel.alerts) == 1:
         return "letter", write_letter(parcel.alerts[0], parcel.opened[0])
     return "digest", write_digest(parcel)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Channel
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
+from kordant_jobs.domain.notifications.pending import Claim, Mark
 from kordant_jobs.engine import leases
 from kordant_jobs.jobs.notifications_send import rules
 from kordant_jobs.jobs.notifications_send.bundles import Bundles, Target, bundle
@@ -19,9 +19,9 @@ from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import AddressKey
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.store.reports.notices import ReportNoticeRow
+from kordant_jobs.store.reports.notices import Notice
 
-Pair = tuple[LetterRow | ReportNoticeRow, Opened]
+Pair = tuple[Notice, Opened]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from uuid import UUID
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Category
 from kordant_jobs.domain.notifications.pending import LetterRow
-from kordant_jobs.store.reports.notices import ReportNoticeRow
+from kordant_jobs.store.removals.notices import RemovalNoticeRow
+from kordant_jobs.store.reports.notices import Notice, ReportNoticeRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +24,15 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """One message to one address: `id` is the same in every attempt. The rows are never none: alerts, or one report."""
+    """One message to one address: `id` is the same in every attempt. There is at least one row: alerts, one report, or
+    news of removal requests."""
 
     id: UUID
-    rows: tuple[LetterRow | ReportNoticeRow, ...]
+    rows: tuple[Notice, ...]
     opened: tuple[Opened, ...]
 
     @property
-    def first(self) -> LetterRow | ReportNoticeRow:
+    def first(self) -> Notice:
         """The row that speaks for what all have in common: subscriber, language, channel."""
         return self.rows[0]
 
@@ -43,6 +45,11 @@ class Parcel:
     def report(self) -> ReportNoticeRow | None:
         """The row when it is a report."""
         return self.first if isinstance(self.first, ReportNoticeRow) else None
+
+    @property
+    def removals(self) -> tuple[RemovalNoticeRow, ...]:
+        """The rows when they are about removal requests."""
+        return tuple(row for row in self.rows if isinstance(row, RemovalNoticeRow))
 
     @property
     def address(self) -> str:

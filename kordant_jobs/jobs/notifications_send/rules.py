@@ -9,7 +9,16 @@ from datetime import datetime, time, timedelta
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
 from kordant_jobs.domain.notifications.causes import with_cause
-from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Held, Hours, Mode, digest_moment, quiet_until
+from kordant_jobs.domain.notifications.choices import (
+    CATEGORY_MODE,
+    DEFAULT_MODE,
+    Category,
+    Held,
+    Hours,
+    Mode,
+    digest_moment,
+    quiet_until,
+)
 from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, NoticeRow
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.ports import Delivery, DeliveryOutcome
@@ -217,7 +226,7 @@ def why_not(row: NoticeRow, *, has_key: bool, now: datetime) -> str | None:
 
 def mode_of(row: NoticeRow) -> Mode:
     """When the subscriber wants to hear of it."""
-    return row.chosen or DEFAULT_MODE[Channel(row.channel)]
+    return row.chosen or CATEGORY_MODE.get(Category(row.category)) or DEFAULT_MODE[Channel(row.channel)]
 
 
 def hours_of(row: NoticeRow) -> Hours:

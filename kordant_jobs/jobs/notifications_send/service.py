@@ -32,7 +32,7 @@ from kordant_jobs.store.notifications.tables import contact_addresses
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items
 from kordant_jobs.store.reports import notices as report_notices
-from kordant_jobs.store.reports.notices import ReportNoticeRow
+from kordant_jobs.store.reports.notices import Notice
 
 JOB = "notifications_send"
 
@@ -218,7 +218,7 @@ def _load(
 
 
 def _opened(
-    rows: Sequence[LetterRow | ReportNoticeRow],
+    rows: Sequence[Notice],
     claims: dict[UUID, Claim],
     keys: SubscriberKeys,
     *,
@@ -241,7 +241,7 @@ def _opened(
     return pairs, settled
 
 
-def opened(row: LetterRow | ReportNoticeRow, keys: SubscriberKeys) -> Opened:
+def opened(row: Notice, keys: SubscriberKeys) -> Opened:
     """What a notification needs in clear.
 
     Raises:

@@ -24,6 +24,7 @@ from kordant_jobs.jobs.reports_generate.changes import (
     trend_figure,
 )
 from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
+from kordant_jobs.jobs.reports_generate.removals import RemovalSection, removal_section
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
 from kordant_jobs.wording import Wording, wording
 
@@ -119,6 +120,7 @@ class ReportContent:
     actions: list[ActionRow]
     severity_chart: str
     history_chart: str
+    removals: RemovalSection
     notes: list[str]
     made_on: str
     identifier: bytes
@@ -322,6 +324,7 @@ def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
         actions=_actions(words, figures.exposures),
         severity_chart=charts.severities(words, figures) if figures.exposures else "",
         history_chart=charts.history(words, figures) if len(figures.history) > 1 else "",
+        removals=removal_section(words, figures.removals),
         notes=_notes(words, figures),
         made_on=period.end_on.isoformat(),
         identifier=figures.sha256()[:16],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +18,7 @@ from kordant_jobs.jobs.reports_generate.rules import (
     ExposureLine,
     HistoryBar,
     Period,
+    RemovalLine,
     ReportFigures,
     SourceLine,
     period_before,
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 NOT_CHECKED = "not checked in this period"
 
 
-def figures_of(facts: ReportFacts, period: Period) -> Iterator[ReportFigures]:
+def figures_of(
+    facts: ReportFacts, period: Period, removals: Mapping[UUID, Sequence[RemovalLine]] = MappingProxyType({})
+) -> Iterator[ReportFigures]:
     """The figures of each subscription in `facts`, by id."""
     periods = [period]
     while len(periods) <= PERIODS_BACK:
@@ -60,6 +64,7 @@ def figures_of(facts: ReportFacts, period: Period) -> Iterator[ReportFigures]:
             closed=tuple(_closed(row) for row in closed.get(own, ())),
             items_added=int(person["items_added"]),
             items_removed=int(person["items_removed"]),
+            removals=tuple(removals.get(own, ())),
         )
 
 

@@ -136,6 +136,20 @@ class HistoryBar:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemovalLine:
+    """One removal request, as a report shows it."""
+
+    broker: str
+    state: str
+    sent_on: date | None
+    deadline_on: date | None
+    says_done: bool
+    """Whether the broker says that it removed the data."""
+    check_says: str | None
+    checked_on: date | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportFigures:
     """Everything that a report shows, but for what stays sealed (the name and the identifiers)."""
 
@@ -150,6 +164,7 @@ class ReportFigures:
     closed: tuple[ClosedLine, ...] = ()
     items_added: int = 0
     items_removed: int = 0
+    removals: tuple[RemovalLine, ...] = ()
 
     @property
     def first_period(self) -> bool:
@@ -173,7 +188,10 @@ class ReportFigures:
 
     def sha256(self) -> bytes:
         """Stands for all that is shown: equal hashes, equal reports."""
-        text = json.dumps([EDITION, asdict(self)], sort_keys=True, default=str, separators=(",", ":"))
+        shown = asdict(self)
+        if not self.removals:  # who asks no broker keeps the report that they have
+            del shown["removals"]
+        text = json.dumps([EDITION, shown], sort_keys=True, default=str, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
 
     def as_counts(self) -> dict[str, Any]:

@@ -21,10 +21,11 @@ from kordant_jobs.jobs.reports_generate.figures import figures_of
 from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage
 from kordant_jobs.jobs.reports_generate.pool import Renderers
 from kordant_jobs.jobs.reports_generate.renderer import page_of
-from kordant_jobs.jobs.reports_generate.rules import Period, ReportFigures, is_told, period_before
+from kordant_jobs.jobs.reports_generate.rules import Period, RemovalLine, ReportFigures, is_told, period_before
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items
+from kordant_jobs.store.removals import reporting as removal_requests
 from kordant_jobs.store.reports import notices as report_notices
 from kordant_jobs.store.reports import reports
 from kordant_jobs.store.reports import retention as report_retention
@@ -168,11 +169,13 @@ def _generate_batch(
             end=period.end_on,
         )
         known = reports.known_figures(connection, batch, kind=period.kind, start=period.start_on, end=period.end_on)
+        asked = removal_requests.lines(connection, batch)
         keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
+    removals = {own: [RemovalLine(**line) for line in found] for own, found in asked.items()}
     sealed = _SealedFacts(facts, keys)
     total = ReportSummary(subscriptions=len(facts.people))
     due: list[ReportFigures] = []
-    for figures in figures_of(facts, period):
+    for figures in figures_of(facts, period, removals):
         if not force and known.get(figures.subscription_id) == figures.sha256():
             total += ReportSummary(unchanged=1)
         elif not sealed.readable(figures.subscription_id):

@@ -90,6 +90,18 @@ def bench_reports(
     raise SystemExit(finish("reports", lambda: measure(reports=reports), as_json=as_json))
 
 
+@bench_app.command("removebrokers")
+def bench_removebrokers(
+    requests: Annotated[int, typer.Option(min=1000, help="Open requests that are due.")] = 100_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Open removal requests decided and saved in sets, beside a loop that decides and saves one by one."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.removebrokers import measure
+
+    raise SystemExit(finish("removebrokers", lambda: measure(requests), as_json=as_json))
+
+
 @bench_app.command("schedules")
 def bench_schedules(
     minutes: Annotated[int, typer.Option(min=0, help="Ticks to wait for, idle and busy each; 0: none.")] = 10,

@@ -86,6 +86,9 @@ class FakeServer(ABC):
             def do_GET(self) -> None:
                 self.do_POST()
 
+            def do_DELETE(self) -> None:
+                self.do_POST()
+
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 

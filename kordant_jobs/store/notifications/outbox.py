@@ -47,17 +47,20 @@ WITH due AS (
 
 _CLAIM_DIGESTS = f"""
 WITH together AS MATERIALIZED (
-    SELECT subscription_id, address_id, report_id, mail_id, coalesce(mail_id, gen_random_uuid()) AS name
+    SELECT subscription_id, address_id, report_id, removal, mail_id, coalesce(mail_id, gen_random_uuid()) AS name
     FROM (
-        SELECT subscription_id, address_id, report_id, mail_id FROM kordant.notification_outbox
+        SELECT subscription_id, address_id, report_id, removal_event_id IS NOT NULL AS removal, mail_id
+        FROM kordant.notification_outbox
         WHERE channel = :channel AND held_for IS NOT NULL AND (interruptions >= :wary) = :alone AND {_WAITING}
-        GROUP BY subscription_id, address_id, report_id, mail_id ORDER BY min(due_at) LIMIT :limit
+        GROUP BY subscription_id, address_id, report_id, removal_event_id IS NOT NULL, mail_id
+        ORDER BY min(due_at) LIMIT :limit
     ) found
 ), due AS (
     SELECT o.id, o.status, t.name AS mail_id
     FROM kordant.notification_outbox o
     JOIN together t ON o.subscription_id = t.subscription_id AND o.address_id IS NOT DISTINCT FROM t.address_id
                    AND o.mail_id IS NOT DISTINCT FROM t.mail_id AND o.report_id IS NOT DISTINCT FROM t.report_id
+                   AND (o.removal_event_id IS NOT NULL) = t.removal
     WHERE o.channel = :channel AND o.held_for IS NOT NULL
       AND (o.mail_id IS NOT NULL OR o.due_at <= clock_timestamp())
       AND {_FREE}
@@ -210,7 +213,8 @@ def join(connection: Connection, messages: Mapping[UUID, Sequence[UUID]]) -> Non
 def claim_digests(
     connection: Connection, *, channel: Channel, limit: int, lease: UUID, begun: bool = True
 ) -> list[Claim]:
-    """Take the notifications of up to `limit` due digests under a lease, each digest whole. A report is one by itself.
+    """Take the notifications of up to `limit` due digests under a lease, each digest whole. A report is one by
+    itself, and news of removal requests are one apart from alerts.
 
     Which belong together is decided by the first claim, and stays: a digest that is sent again is the same one.
     """

@@ -168,6 +168,18 @@ class Keyring:
             key = self._signing[purpose] = self._index_key(f"sign/{purpose}")
         return hashlib.blake2b(content, digest_size=16, key=key).digest()
 
+    def seal_secret(self, purpose: str, plaintext: str) -> bytes:
+        """Encrypt a secret of ours that is no subscriber's (a token at another party), for one purpose."""
+        return _seal(self._index_key(f"secret/{purpose}"), plaintext.encode(), purpose.encode())
+
+    def open_secret(self, purpose: str, sealed: bytes) -> str:
+        """Decrypt what `seal_secret` encrypted for this purpose.
+
+        Raises:
+            KeyringError: it was made with another key, or for another purpose.
+        """
+        return _open(self._index_key(f"secret/{purpose}"), sealed, purpose.encode()).decode()
+
     def create_keys(self, connection: Connection, subscriber_ids: Sequence[UUID]) -> SubscriberKeys:
         """Make and store a data key for each subscriber; one that has a key already keeps it."""
         if subscriber_ids:

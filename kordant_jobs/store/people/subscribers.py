@@ -115,7 +115,9 @@ SELECT (SELECT count(*) FROM kordant.watchlist_items WHERE subscriber_id = :id) 
        (SELECT count(*) FROM kordant.alerts a JOIN kordant.subscriptions s ON s.id = a.subscription_id
         WHERE s.subscriber_id = :id) AS alerts,
        ARRAY(SELECT DISTINCT coalesce(o.mail_id, o.id) FROM kordant.notification_outbox o
-             JOIN kordant.subscriptions s ON s.id = o.subscription_id WHERE s.subscriber_id = :id) AS messages,
+             JOIN kordant.subscriptions s ON s.id = o.subscription_id WHERE s.subscriber_id = :id
+             UNION SELECT m.id FROM kordant.removal_messages m
+             JOIN kordant.removal_requests r ON r.id = m.request_id WHERE r.subscriber_id = :id) AS messages,
        ARRAY(SELECT DISTINCT r.storage_key FROM kordant.reports r JOIN kordant.subscriptions s
              ON s.id = r.subscription_id WHERE s.subscriber_id = :id) AS documents
 """

@@ -15,6 +15,7 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
 from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow
 from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.removals.notices import RemovalNoticeRow, removal_notices
 
 SEVERITY = Severity.LOW
 """A report is no alarm: it waits for quiet hours to end, and comes by no channel that interrupts."""
@@ -73,10 +74,16 @@ def queue(connection: Connection, report_ids: Sequence[UUID]) -> int:
     return int(connection.execute(sa.text(_QUEUE), values).rowcount)
 
 
-def notices(connection: Connection, ids: Sequence[UUID]) -> list[LetterRow | ReportNoticeRow]:
-    """What the notifications `ids` are made from, alerts before reports, the longest due first."""
-    found: list[LetterRow | ReportNoticeRow] = [*outbox.letters(connection, ids)]
+Notice = LetterRow | ReportNoticeRow | RemovalNoticeRow
+"""A notification with what its text is made from, whatever it is about."""
+
+
+def notices(connection: Connection, ids: Sequence[UUID]) -> list[Notice]:
+    """What the notifications `ids` are made from: alerts, reports, removal requests, each the longest due first."""
+    found: list[Notice] = [*outbox.letters(connection, ids)]
     if len(found) < len(set(ids)):
         values = {"ids": [str(one) for one in ids], "severity": SEVERITY}
         found += [ReportNoticeRow(**row._mapping) for row in connection.execute(sa.text(_ROWS), values)]
+    if len(found) < len(set(ids)):
+        found += removal_notices(connection, ids)
     return found

@@ -1,0 +1,113 @@
+"""HTTP to sites that we do not trust: no private addresses, few redirects, a bounded body, no cookies kept."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from kordant_jobs.domain.removals.brokers import registrable
+
+BODY_MAX = 1 << 20
+REDIRECTS_MAX = 5
+TIMEOUT_S = 20.0
+USER_AGENT = "KordantRemovals/1.0 (privacy requests of consumers)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """An answer, cut off at `BODY_MAX` bytes; `code` says why there is none."""
+
+    status: int = 0
+    url: str = field(default="", repr=False)
+    body: bytes = field(default=b"", repr=False)
+    code: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+
+class BoundedClient:
+    """Asks sites, each request once. `local` allows loopback and plain HTTP: for tests and simulated brokers.
+
+    `hosts` sends the requests for some domains to an address of ours (simulated brokers), by domain.
+    """
+
+    def __init__(self, *, local: bool = False, hosts: Mapping[str, str] | None = None) -> None:
+        self._local = local
+        self._hosts = hosts or {}
+        self._client: httpx.Client | None = None
+
+    def _opened(self) -> httpx.Client:
+        if self._client is None:
+            self._client = httpx.Client(timeout=TIMEOUT_S, headers={"user-agent": USER_AGENT}, follow_redirects=False)
+        self._client.cookies.clear()
+        return self._client
+
+    def ask(self, method: str, url: str, *, domains: frozenset[str] | None = None, **more: Any) -> Page:
+        """One request with its redirects, each on one of `domains` (None: on the domain of `url`). Never raises: what
+        went wrong is the page's `code`."""
+        allowed = domains if domains is not None else frozenset({registrable(url)})
+        for _ in range(REDIRECTS_MAX + 1):
+            if why := self._refused(url, allowed):
+                return Page(code=why, url=url)
+            page = self._once(method, url, **more)
+            location = page.headers.get("location")
+            if page.code or page.status not in {301, 302, 303, 307, 308} or not location:
+                return page
+            url = urljoin(url, location)
+            if page.status in {301, 302, 303}:
+                method, more = "GET", {}
+        return Page(code="redirects", url=url)
+
+    def _refused(self, url: str, allowed: frozenset[str]) -> str | None:
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+        except ValueError:
+            return "no_url"
+        if registrable(host) not in allowed or not registrable(host):
+            return "other_domain"
+        if parts.scheme != "https" and not self._local:
+            return "no_https"
+        if parts.username or parts.password or (parts.port not in {None, 80, 443} and not self._local):
+            return "odd_url"
+        if registrable(host) in self._hosts or self._local:
+            return None
+        try:
+            found = {entry[4][0] for entry in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)}
+        except OSError:
+            return "dns"
+        return None if all(ipaddress.ip_address(one).is_global for one in found) else "private_address"
+
+    def _once(self, method: str, url: str, **more: Any) -> Page:
+        parts = urlsplit(url)
+        target, headers = url, dict(more.pop("headers", {}))
+        if base := self._hosts.get(registrable(url)):
+            target = f"{base}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
+            headers["host"] = parts.netloc
+        try:
+            with self._opened().stream(method, target, headers=headers, **more) as answer:
+                body = b""
+                for block in answer.iter_bytes():
+                    body += block
+                    if len(body) >= BODY_MAX:
+                        break
+                return Page(
+                    status=answer.status_code,
+                    url=url,
+                    body=body[:BODY_MAX],
+                    headers={name.lower(): value for name, value in answer.headers.items()},
+                )
+        except httpx.ConnectError:
+            return Page(code="connect", url=url)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            return Page(code=f"cut_off {type(error).__name__}", url=url)

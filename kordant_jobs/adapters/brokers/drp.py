@@ -1,0 +1,294 @@
+"""The Data Rights Protocol 1.0 as an authorised agent speaks it: strict in what is sent, bounded and lenient in what is
+read.
+
+A signed body is the base64 of the Ed25519 signature (64 bytes) and the JSON that it signs (libsodium's combined mode).
+Where the specification and its reference implementation differ, we send what both take: DELETE signs `reason` beside
+agent, business and times; a path that answers 404, or 500 without a body, is tried once more with a trailing slash.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping, MutableSet
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from kordant_jobs.errors import SettingsError, SourceUnavailable
+from kordant_jobs.ports import RightsError, RightsStatus
+
+VERSION = "1.0"
+LASTS = timedelta(minutes=10)
+"""How long a signed message counts; the specification asks for a short window (15 minutes at most)."""
+BACKDATED = timedelta(seconds=30)
+"""A business whose clock is behind must not take our message for one from the future."""
+SIGNATURE_BYTES = 64
+BODY_MAX = 256 << 10
+TIMEOUT_S = 20.0
+
+
+def read_signing_key(text: str) -> Ed25519PrivateKey:
+    """The agent's key from the base64 of its 32-byte seed.
+
+    Raises:
+        SettingsError: it is no such key.
+    """
+    try:
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(text.strip(), validate=True))
+    except (binascii.Error, ValueError):
+        raise SettingsError(
+            "KORDANT_DRP_KEY_PATH holds no key. Put the base64 of a 32-byte Ed25519 seed there."
+        ) from None
+
+
+def sign(key: Ed25519PrivateKey, message: Mapping[str, Any]) -> bytes:
+    """The body that carries a message."""
+    content = json.dumps(message, ensure_ascii=False).encode()
+    return base64.b64encode(key.sign(content) + content)
+
+
+class Refused(Exception):
+    """A signed message that must not be acted on; `step` names the check that it failed."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+def open_signed(
+    body: bytes,
+    *,
+    verify_key: str,
+    agent_id: str,
+    business_id: str,
+    now: datetime,
+    seen: MutableSet[bytes] | None = None,
+) -> dict[str, Any]:
+    """The message of a signed body, checked in the specification's order (§3.07): base64, signature by the key of the
+    Bearer's agent, agent, business, not from the future, not expired; then that its signature was not `seen` before.
+
+    Raises:
+        Refused: with the step at which it failed.
+    """
+    try:
+        raw = base64.b64decode(b"".join(body.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise Refused("base64") from None
+    signature, content = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
+    try:
+        Ed25519PublicKey.from_public_bytes(base64.b64decode(verify_key)).verify(signature, content)
+    except (InvalidSignature, ValueError, binascii.Error):
+        raise Refused("signature") from None
+    try:
+        message = json.loads(content)
+    except ValueError:
+        raise Refused("json") from None
+    if not isinstance(message, dict):
+        raise Refused("json")
+    if message.get("agent-id") != agent_id:
+        raise Refused("agent-id")
+    if message.get("business-id") != business_id:
+        raise Refused("business-id")
+    issued, expires = _moment(message.get("issued-at")), _moment(message.get("expires-at"))
+    if issued is None or now < issued:
+        raise Refused("issued-at")
+    if expires is None or now >= expires:
+        raise Refused("expires-at")
+    if seen is not None:
+        if signature in seen:
+            raise Refused("replayed")
+        seen.add(signature)
+    return message
+
+
+def _moment(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+CLAIMS = {"email": "email", "phone_number": "phone"}
+"""Identity claims by `supported_verifications`, and the fields of a profile that they come from."""
+
+
+def claims_of(business: Mapping[str, Any], details: Mapping[str, str]) -> dict[str, Any]:
+    """The identity claims that a business can verify, of what the subscriber gave; the name always.
+
+    >>> claims_of({"supported_verifications": ["email"]}, {"name": "Pat", "email": "p@x.org", "phone": "+1555"})
+    {'name': 'Pat', 'email': 'p@x.org', 'email_verified': True}
+    """
+    supported = business.get("supported_verifications") or ["email"]
+    claims: dict[str, Any] = {"name": details["name"]} if details.get("name") else {}
+    for claim, name in CLAIMS.items():
+        if claim in supported and details.get(name):
+            claims |= {claim: details[name], f"{claim}_verified": True}
+    if "address" in supported and details.get("street"):
+        parts = {"street_address": "street", "locality": "city", "region": "state", "postal_code": "postal_code"}
+        claims["address"] = {part: details[name] for part, name in parts.items() if details.get(name)}
+    return claims
+
+
+def read_status(raw: object) -> RightsStatus:
+    """A status object, as lenient as it can be while saying something.
+
+    Raises:
+        SourceUnavailable: there is no status in it.
+    """
+    if not isinstance(raw, dict) or not isinstance(raw.get("status"), str) or not raw.get("request_id"):
+        raise SourceUnavailable("the business answered without a status object.")
+    state, _, inner = raw["status"].strip().lower().partition("/")
+    state = "need_user_verification" if "need_user_verification" in {state, inner} else state
+    details = raw.get("processing_details")
+    return RightsStatus(
+        request_id=str(raw["request_id"])[:200],
+        state=state[:60],
+        reason=str(raw["reason"])[:60] if raw.get("reason") else None,
+        expected_by=_moment(raw.get("expected_by")),
+        user_verification_url=str(raw["user_verification_url"])[:2000] if raw.get("user_verification_url") else None,
+        processing_details=str(details)[:2000] if details else None,
+    )
+
+
+ACTIONS = frozenset({"access", "access:categories", "access:specific", "deletion", "sale:opt-in", "sale:opt-out"})
+
+
+def read_businesses(content: bytes) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """The businesses of a directory document, and those that are left out with the reason. Lenient: ids may hold digits
+    and small letters, as real ones do, and unknown fields stay.
+
+    Raises:
+        SourceUnavailable: it is no list of businesses.
+    """
+    try:
+        entries = json.loads(content)
+    except ValueError:
+        entries = None
+    if not isinstance(entries, list):
+        raise SourceUnavailable("the directory document is no JSON array of businesses.")
+    good, bad = [], []
+    for entry in entries:
+        name = str(entry.get("id", ""))[:100] if isinstance(entry, dict) else ""
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            bad.append((name, "it has no id"))
+        elif not re.match(r"https://[^\s]+$|http://127\.0\.0\.1[:/]", str(entry.get("api_base", ""))):
+            bad.append((name, "its api_base is no https address"))
+        elif not set(entry.get("supported_actions") or ()) & ACTIONS:
+            bad.append((name, "it supports no action of the protocol"))
+        else:
+            good.append(entry)
+    return good, bad
+
+
+class DrpAgent:
+    """See `ports.RightsAgent`. `callback` makes the unguessable address for status callbacks of one request; they are
+    not signed, so a callback only says that the status is worth asking for."""
+
+    def __init__(
+        self,
+        agent_id: str,
+        key: Ed25519PrivateKey,
+        *,
+        callback: Callable[[UUID], str] | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        client: httpx.Client | None = None,
+    ) -> None:
+        self._agent_id, self._key, self._callback, self._clock = agent_id, key, callback, clock
+        self._http = client
+
+    @property
+    def _client(self) -> httpx.Client:
+        if self._http is None:
+            self._http = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+        return self._http
+
+    def _message(self, business: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        issued = self._clock() - BACKDATED
+        return {
+            "agent-id": self._agent_id,
+            "business-id": business["id"],
+            "issued-at": issued.isoformat(timespec="milliseconds"),
+            "expires-at": (issued + LASTS).isoformat(timespec="milliseconds"),
+            "drp.version": VERSION,
+            **more,
+        }
+
+    def register(self, business: Mapping[str, Any]) -> str:
+        """See `ports.RightsAgent`."""
+        answer = self._ask("POST", business, f"/v1/agent/{self._agent_id}", None, self._message(business))
+        token = answer.get("token") if isinstance(answer, dict) else None
+        if not isinstance(token, str) or not 0 < len(token) <= 4096:
+            raise SourceUnavailable("the business gave no token.")
+        return token
+
+    def exercise(
+        self, business: Mapping[str, Any], token: str, claims: Mapping[str, Any], *, request_id: UUID
+    ) -> RightsStatus:
+        """See `ports.RightsAgent`."""
+        message = self._message(business, **claims, **{"agent-request-id": str(request_id)})
+        if self._callback:
+            message["status_callback"] = self._callback(request_id)
+        return read_status(self._ask("POST", business, "/v1/data-rights-request", token, message))
+
+    def status(self, business: Mapping[str, Any], token: str, outside_id: str) -> RightsStatus:
+        """See `ports.RightsAgent`."""
+        return read_status(self._ask("GET", business, _path(outside_id), token, None))
+
+    def revoke(self, business: Mapping[str, Any], token: str, outside_id: str, reason: str) -> RightsStatus:
+        """See `ports.RightsAgent`."""
+        message = self._message(business, reason=reason)
+        return read_status(self._ask("DELETE", business, _path(outside_id), token, message))
+
+    def _ask(
+        self, method: str, business: Mapping[str, Any], path: str, token: str | None, message: Mapping[str, Any] | None
+    ) -> object:
+        headers = {"content-type": "text/plain"}
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        url = str(business["api_base"]).rstrip("/") + path
+        status, body = self._once(method, url, headers, message)
+        if status == 404 or (status == 500 and not body.strip()):
+            status, body = self._once(method, f"{url}/", headers, message)
+        try:
+            raw = json.loads(body) if body.strip() else None
+        except ValueError:
+            raw = None
+        if status == 200:
+            return raw
+        said = raw if isinstance(raw, dict) else {}
+        forbidden = status in {401, 403} or (status == 500 and not said)
+        if forbidden or said.get("fatal") or 400 <= status < 500:
+            code = f"drp {status} {str(said.get('code', ''))[:20]}".strip()
+            raise RightsError(code, fatal=bool(said.get("fatal")), forbidden=forbidden)
+        raise SourceUnavailable(f"the business answered {status}.")
+
+    def _once(
+        self, method: str, url: str, headers: Mapping[str, str], message: Mapping[str, Any] | None
+    ) -> tuple[int, bytes]:
+        content = sign(self._key, message) if message is not None else None
+        try:
+            with self._client.stream(method, url, headers=dict(headers), content=content) as answer:
+                body = b""
+                for block in answer.iter_bytes():
+                    body += block
+                    if len(body) > BODY_MAX:
+                        raise SourceUnavailable("the business answered with too much.")
+                return answer.status_code, body
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise SourceUnavailable(f"the business could not be asked ({type(error).__name__}).") from None
+
+
+def _path(outside_id: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", outside_id):
+        raise RightsError("its request id fits no path", fatal=True)
+    return f"/v1/data-rights-request/{outside_id}"

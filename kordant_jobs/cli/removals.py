@@ -1,0 +1,302 @@
+"""Commands on removal requests: kordant-jobs removals permit | request | list | show | done | deny | cancel | …"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import sqlalchemy as sa
+import typer
+
+from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.domain.removals.clocks import Ask
+from kordant_jobs.domain.removals.replies import ReplyClass
+from kordant_jobs.domain.removals.states import TURNS, Denial, RemovalState
+from kordant_jobs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from kordant_jobs.cli.session import Session
+
+removals_app = typer.Typer(help="Removal requests to data brokers, and what became of them.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
+Request = Annotated[str, typer.Argument(help="The request, by id.")]
+Subscription = Annotated[str, typer.Argument(help="The subscription, by id.")]
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is no id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
+
+
+def _actor() -> str:
+    return f"cli:{getpass.getuser()}"
+
+
+@removals_app.command()
+def permit(
+    subscription: Subscription,
+    country: Annotated[str, typer.Option(help="Where the subscriber lives, as ISO 3166: US, BR, DE.")],
+    state: Annotated[str | None, typer.Option(help="In the US the state, as CA.")] = None,
+) -> None:
+    """Write what a subscriber gives for requests, with their permission to act for them as a signed PDF.
+
+    Details come from standard input, a line each as `field: value` (city, state, phone, street, postal_code,
+    birth_year, birth_date); the name and e-mail address are those of the subscriber unless given.
+    """
+    from kordant_jobs.cli.session import open_session
+
+    details = {}
+    for line in sys.stdin.read().splitlines() if not sys.stdin.isatty() else ():
+        name, colon, value = line.partition(":")
+        if line.strip():
+            details[_field(name, colon)] = value.strip()
+    with open_session() as session:
+        _permit(session, _uuid(subscription), country.upper(), state and state.upper(), details)
+    out.print("permitted")
+
+
+def _field(name: str, colon: str) -> str:
+    from kordant_jobs.store.removals.profiles import FIELDS
+
+    if not colon or name.strip() not in FIELDS:
+        raise SettingsError(f"a line is `field: value`, with one of {', '.join(FIELDS)}. Nothing was written.")
+    return name.strip()
+
+
+def _permit(session: Session, subscription_id: UUID, country: str, state: str | None, details: dict[str, str]) -> None:
+    from kordant_jobs.domain.people.subscriptions import Locale
+    from kordant_jobs.jobs.removebrokers_process.letters import permission_page
+    from kordant_jobs.jobs.removebrokers_process.opening import agent_of
+    from kordant_jobs.jobs.reports_generate.layout import ReportPage, lay_out
+    from kordant_jobs.store.people.tables import subscriptions
+    from kordant_jobs.store.removals import profiles
+    from kordant_jobs.store.removals.profiles import Profile
+
+    now = datetime.now(UTC)
+    with session.db.begin() as connection:
+        query = sa.select(subscriptions).where(subscriptions.c.id == subscription_id)
+        found = connection.execute(query).one_or_none()
+        if found is None:
+            raise SettingsError(f"there is no subscription {subscription_id}.")
+        bare = Profile(subscriber_id=found.subscriber_id, country=country, state=state, details=details)
+        profiles.write(connection, session.keyring, bare, now=now)
+        keys = session.keyring.load_keys(connection, [found.subscriber_id])
+        whole = profiles.load(connection, keys, [found.subscriber_id])[found.subscriber_id]
+        html = permission_page(
+            whole.details["name"],
+            {**whole.details, "country": country, **({"state": state} if state else {})},
+            agent=agent_of(session.settings),
+            language=Locale(found.locale),
+            signed_on=now.date(),
+        )
+        page = ReportPage(html=html, page_word="", of_word="", identifier=found.subscriber_id.bytes)
+        signed = Profile(
+            subscriber_id=found.subscriber_id, country=country, state=state, details=details,
+            permission=lay_out(page).content,
+        )  # fmt: skip
+        profiles.write(connection, session.keyring, signed, now=now)
+
+
+@removals_app.command()
+def request(
+    subscription: Subscription,
+    broker: Annotated[list[str] | None, typer.Option(help="A broker: key, domain or name; may be repeated.")] = None,
+    region: Annotated[str | None, typer.Option(help="All brokers of a region (us, us-ca, eu, br).")] = None,
+    ask: Annotated[Ask, typer.Option(help="What to ask for.")] = Ask.DELETION,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many requests it would be.")] = False,
+) -> None:
+    """Ask brokers to delete a subscriber's data. A person has one request a broker, and one that another handles is
+    asked there. The next run of removebrokers_process takes it up."""
+    from kordant_jobs.cli.brokers import _found
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.removals import requests
+
+    if not broker and not region:
+        raise SettingsError("name brokers with --broker, or --region.")
+    with open_session() as session, session.db.connect() as connection, connection.begin() as transaction:
+        ids = [_found(connection, one).id for one in broker or ()]
+        if region:
+            query = "SELECT id FROM kordant.brokers WHERE retired_at IS NULL AND facts -> 'regions' ? :region"
+            ids += connection.execute(sa.text(query), {"region": region}).scalars().all()
+        made = requests.create(connection, _uuid(subscription), ids, now=datetime.now(UTC), ask=ask)
+        if dry_run:
+            transaction.rollback()
+    verb = "would be made" if dry_run else "made"
+    out.print(f"{len(made.made)} requests {verb}; {made.covered} brokers are covered by these or earlier ones")
+
+
+@removals_app.command("list")
+def list_requests(
+    subscription: Annotated[str | None, typer.Option(help="Only of this subscription.")] = None,
+    state: Annotated[list[RemovalState] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Requests: state, clock, whose turn, and beside each other what the broker says and what our own check says."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.removals import requests
+
+    with open_session() as session, session.db.connect() as connection:
+        rows = requests.listed(
+            connection, subscription_id=_uuid(subscription) if subscription else None, states=state or None
+        )
+    if as_json:
+        print_json([{**row._mapping, "turn": TURNS[RemovalState(row.state)]} for row in rows])
+        return
+    print_table(
+        ["request", "broker", "state", "why", "turn", "answer by", "broker says", "our check", "next"],
+        [
+            (
+                row.id, row.broker, row.state, row.reason, TURNS[RemovalState(row.state)], row.answer_by_on,
+                row.broker_says, row.check_says, row.next_at and f"{row.next_at:%Y-%m-%d}",
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+@removals_app.command()
+def show(request: Request, as_json: AsJson = False) -> None:
+    """One request with all that happened, each move with its evidence; the sentences that decided are opened."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.removals import replies, requests
+
+    with open_session() as session, session.db.connect() as connection:
+        story = requests.story(connection, _uuid(request))
+        opened = [replies.opened(connection, session.keyring, one.id) for one in story.replies]
+    said = [
+        {"received_at": row.received_at, "class": row._mapping["class"], "detail": row.detail, "rule": row.rule,
+         "from": row.sender_domain, "matched_by": row.matched_by, "moved": row.moved, "sentence": sentence}
+        for row, sentence, _ in filter(None, opened)
+    ]  # fmt: skip
+    facts = {
+        "broker": story.broker.name, "state": story.request.state, "why": story.request.reason,
+        "turn": TURNS[RemovalState(story.request.state)], "law": story.request.law, "sent on": story.request.sent_on,
+        "answer by": story.request.answer_by_on, "at most by": story.request.extended_by_on,
+        "broker says": story.request.broker_says, "our check": story.request.check_says,
+        "page": story.broker.facts["opt_out_url"], "steps": story.broker.facts["recipe"].get("steps"),
+    }  # fmt: skip
+    if as_json:
+        print_json({**facts, "events": [dict(one._mapping) for one in story.events], "replies": said,
+                    "checks": [dict(one._mapping) for one in story.checks]})  # fmt: skip
+        return
+    print_facts({name: value for name, value in facts.items() if value})
+    print_table(
+        ["at", "from", "to", "why", "by", "evidence"],
+        [(f"{e.at:%Y-%m-%d %H:%M}", e.from_state, e.to_state, e.reason, e.actor, json.dumps(e.evidence))
+         for e in story.events],
+    )  # fmt: skip
+    for one in said:
+        out.print(
+            f"  reply {one['received_at']:%Y-%m-%d} {one['class']} ({one['rule']}): {one['sentence']}", markup=False
+        )
+    for check in story.checks:
+        out.print(f"  check {check.checked_at:%Y-%m-%d} {check.verdict} {check.reason or ''} ({check.source})")
+
+
+def _move(request: str, to: RemovalState, reason: str, **more: Any) -> None:
+    from sqlalchemy.exc import IntegrityError
+
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.removals import requests
+
+    with open_session() as session:
+        try:
+            with session.db.begin() as connection:
+                requests.move(
+                    connection, _uuid(request), to, reason=reason, actor=_actor(), now=datetime.now(UTC), **more
+                )
+        except IntegrityError:
+            raise SettingsError(
+                f"request {request} cannot become {to}: `kordant-jobs removals show` says where it stands."
+            ) from None
+    out.print(to.value)
+
+
+@removals_app.command()
+def done(request: Request) -> None:
+    """The subscriber has filled in the broker's form (or done what it asked): its legal clock begins now."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.removebrokers_process import asking
+
+    with open_session() as session:
+        state = asking.form_done(session.db, _uuid(request), actor=_actor(), now=datetime.now(UTC))
+    out.print(state.value)
+
+
+@removals_app.command()
+def deny(
+    request: Request, reason: Annotated[Denial, typer.Option(help="The reason that the broker gave.")] = Denial.OTHER
+) -> None:
+    """The broker refused, in a way that no reply tells us (by phone, say)."""
+    _move(request, RemovalState.DENIED, reason.value, action="tell_user", broker_says=ReplyClass.REJECTED.value)
+
+
+@removals_app.command()
+def cancel(request: Request) -> None:
+    """The subscriber withdraws a request; over the Data Rights Protocol the broker is told so."""
+    _move(request, RemovalState.CANCELLED, "by_subscriber", next_at=datetime.now(UTC))
+
+
+@removals_app.command()
+def disclosures(subscription: Subscription, as_json: AsJson = False) -> None:
+    """What was disclosed to whom, when, and on which legal ground."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.removals import requests
+
+    with open_session() as session, session.db.connect() as connection:
+        rows = requests.disclosures(connection, _uuid(subscription))
+    if as_json:
+        print_json([dict(row._mapping) for row in rows])
+        return
+    print_table(
+        ["when", "to", "what", "how", "ground"],
+        [(f"{r.disclosed_at:%Y-%m-%d %H:%M}", r.broker, ", ".join(r.fields), r.channel, r.legal_ground) for r in rows],
+    )
+
+
+@removals_app.command()
+def replies(as_json: AsJson = False) -> None:
+    """Replies that no rule understood, opened: a person reads them, then `removals answer` says what they are."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.removals import replies as store
+
+    with open_session() as session, session.db.connect() as connection:
+        found = [store.opened(connection, session.keyring, row.id) for row in store.for_a_person(connection)]
+    rows = [
+        (row.id, row.request_id, f"{row.received_at:%Y-%m-%d}", text[:2000]) for row, _, text in filter(None, found)
+    ]
+    if as_json:
+        print_json([dict(zip(("reply", "request", "received", "text"), row, strict=True)) for row in rows])
+        return
+    print_table(["reply", "request", "received", "text"], rows)
+
+
+@removals_app.command()
+def answer(
+    reply: Annotated[str, typer.Argument(help="The reply, by id.")],
+    meaning: Annotated[ReplyClass, typer.Argument(help="What it says.")],
+) -> None:
+    """Say what a reply means that no rule understood; its request moves accordingly."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.removebrokers_process import asking
+
+    with open_session() as session:
+        state = asking.person_read(session.db, _uuid(reply), meaning, actor=_actor(), now=datetime.now(UTC))
+    out.print(state.value)
+
+
+@removals_app.command()
+def complaint(request: Request) -> None:
+    """The drafted complaint to the regulator, with what happened in order, for the subscriber to send."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.removebrokers_process import asking
+
+    with open_session() as session:
+        out.print(asking.complaint(session.db, session.keyring, _uuid(request)), markup=False)

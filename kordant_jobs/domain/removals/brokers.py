@@ -1,0 +1,295 @@
+"""Data brokers: what lists say of them, and how several rows become one broker. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from publicsuffixlist import PublicSuffixList
+
+
+class ListSource(StrEnum):
+    """The lists that the catalogue is made from, the most trusted first: of two that differ, the first counts."""
+
+    KORDANT = "kordant"
+    CALIFORNIA_LINKS = "california_links"
+    """Opt-out links of the registry, tried one by one."""
+    CALIFORNIA = "california"
+    ERASER = "eraser"
+    DUCKDUCKGO = "duckduckgo"
+    JUSTVANISH = "justvanish"
+    DATENANFRAGEN = "datenanfragen"
+    FRONTS = "fronts"
+
+
+class RemovalChannel(StrEnum):
+    """The ways a request can reach a broker, the one we prefer first."""
+
+    DRP = "drp"
+    """The Data Rights Protocol."""
+    FORM_POST = "form_post"
+    """A plain HTTP form that the recipe allows us to post."""
+    EMAIL = "email"
+    WEB_FORM = "web_form"
+    """A form that a person fills in."""
+    DROP = "drop"
+    """California's platform, which takes requests from consumers only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerRow:
+    """One row of one list. `key` names it within the list, for as long as the list keeps it.
+
+    `handled_by` is the domain or name of the broker whose opt-out covers this one. `dead_links` are links that the
+    list's makers tried in vain.
+    """
+
+    source: ListSource
+    key: str
+    name: str
+    domains: tuple[str, ...] = ()
+    website: str = ""
+    emails: tuple[str, ...] = ()
+    opt_out_url: str = ""
+    regions: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    requires_id: bool = False
+    handled_by: str = ""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    dead_links: tuple[str, ...] = ()
+    notes: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A row that became no broker, and the reason."""
+
+    key: str
+    reason: str
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+@lru_cache(maxsize=65_536)
+def registrable(host: str) -> str:
+    """The domain that somebody registered; empty where the text is no host.
+
+    >>> registrable("https://www.bbc.co.uk/privacy"), registrable("privacy [at] vdx.tv"), registrable("localhost")
+    ('bbc.co.uk', '', '')
+    """
+    text = host.strip().lower()
+    if "//" in text:
+        text = urlsplit(text).hostname or "" if not text.startswith("//") else ""
+    text = text.partition("/")[0].partition(":")[0].strip(".")
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", text):
+        return ""
+    return _suffixes().privatesuffix(text) or ""
+
+
+MAIL_HOSTS = frozenset(
+    {
+        "aol.com", "gmail.com", "gmx.de", "gmx.net", "hotmail.com", "icloud.com", "outlook.com", "proton.me",
+        "protonmail.com", "web.de", "yahoo.com",
+    }
+)  # fmt: skip
+"""Domains that tell nothing of whose an address is."""
+
+FORM_HOSTS = frozenset(
+    {
+        "aboutads.info", "formstack.com", "google.com", "jotform.com", "networkadvertising.org", "onetrust.com",
+        "securiti.ai", "transcend.io", "trustarc.com", "typeform.com", "wufoo.com", "zendesk.com",
+    }
+)  # fmt: skip
+"""Domains of form makers and directories: a broker that has its form there is not theirs."""
+
+
+def squashed(name: str) -> str:
+    """A name without what lists write in different ways.
+
+    >>> squashed("Spokeo, Inc."), squashed("people_yellowpages_com"), squashed("Data Axle LLC")
+    ('spokeo', 'peopleyellowpagescom', 'dataaxle')
+    """
+    text = re.sub(r"\b(inc|llc|ltd|limited|corp|corporation|co|gmbh|ag|se|lp|plc|company)\b\.?", " ", name.lower())
+    return re.sub(r"[^a-z0-9]", "", text) or re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def domain_of(row: BrokerRow) -> str:
+    """The domain that a row is merged by: its own, its website's, or its mail address's; else empty."""
+    mail = [address.rpartition("@")[2] for address in row.emails]
+    for text in (*row.domains, row.website, *mail):
+        found = registrable(text)
+        if found and found not in MAIL_HOSTS and found not in FORM_HOSTS:
+            return found
+    return ""
+
+
+def key_of(row: BrokerRow) -> str:
+    """What names the broker in our catalogue: its domain, else its squashed name."""
+    return domain_of(row) or squashed(row.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broker:
+    """A broker as our catalogue has it: everything that its rows say, the most trusted list first."""
+
+    key: str
+    name: str
+    domains: tuple[str, ...]
+    website: str
+    emails: tuple[str, ...]
+    opt_out_url: str
+    regions: tuple[str, ...]
+    categories: tuple[str, ...]
+    requires_id: bool
+    handled_by: str
+    recipe: Mapping[str, Any]
+    sources: tuple[str, ...]
+    dead_links: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            one.name: list(value) if isinstance(value := getattr(self, one.name), tuple) else value
+            for one in fields(self)
+        }
+
+    @property
+    def channels(self) -> tuple[RemovalChannel, ...]:
+        """The ways in, the preferred first."""
+        recipe = self.recipe
+        if recipe.get("channel") == RemovalChannel.DROP:
+            return (RemovalChannel.DROP,)
+        ways = {
+            RemovalChannel.DRP: bool(recipe.get("drp_business_id")),
+            RemovalChannel.FORM_POST: bool(recipe.get("post")),
+            RemovalChannel.EMAIL: bool(self.emails) and not recipe.get("no_email"),
+            RemovalChannel.WEB_FORM: bool(self.opt_out_url),
+        }
+        return tuple(channel for channel, is_open in ways.items() if is_open)
+
+
+def merge(key: str, rows: Iterable[BrokerRow]) -> Broker:
+    """One broker of its rows, in any order: single values come from the most trusted list that has one, lists are put
+    together, and a link that was tried in vain is left out."""
+    order = list(ListSource)
+    found = sorted(rows, key=lambda row: (order.index(row.source), row.key))
+    dead = {link for row in found for link in row.dead_links}
+
+    def first(values: Sequence[str]) -> str:
+        return next((value for value in values if value and value not in dead), "")
+
+    def together(values: Iterable[Sequence[str]]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value for one in values for value in one if value))
+
+    mentioned = (registrable(text) for row in found for text in (*row.domains, row.website))
+    domains = [domain_of(row) for row in found] + [one for one in mentioned if one not in FORM_HOSTS | MAIL_HOSTS]
+    return Broker(
+        key=key,
+        name=first([row.name for row in found]),
+        domains=together([domains]),
+        website=first([row.website for row in found]),
+        emails=together(row.emails for row in found),
+        opt_out_url=first([row.opt_out_url for row in found]),
+        regions=together(row.regions for row in found),
+        categories=together(row.categories for row in found),
+        requires_id=any(row.requires_id for row in found),
+        handled_by=first([row.handled_by for row in found]),
+        recipe={name: value for row in reversed(found) for name, value in row.recipe.items()},
+        sources=together([[row.source.value for row in found]]),
+        dead_links=tuple(sorted(dead)),
+    )
+
+
+def same_page(brokers: Mapping[str, Broker]) -> dict[str, str]:
+    """Which brokers are handled by another because they give its opt-out page as theirs, by their keys. The page's
+    owner, by its domain, is never handled by the others.
+
+    >>> one = merge("equifax.com", [BrokerRow(source=ListSource.ERASER, key="1", name="Equifax",
+    ...     website="https://equifax.com", opt_out_url="https://www.equifax.com/my-privacy")])
+    >>> two = merge("ixi.com", [BrokerRow(source=ListSource.ERASER, key="2", name="IXI", website="https://ixi.com",
+    ...     opt_out_url="https://equifax.com/my-privacy/")])
+    >>> same_page({"equifax.com": one, "ixi.com": two})
+    {'ixi.com': 'equifax.com'}
+    """
+    owners = {domain: key for key, broker in sorted(brokers.items(), reverse=True) for domain in broker.domains}
+    pages: dict[str, set[str]] = {}
+    for key, broker in brokers.items():
+        if page := plain_url(broker.opt_out_url):
+            pages.setdefault(page, set()).add(key)
+    found = {}
+    for page, keys in pages.items():
+        owner = owners.get(registrable(page))
+        if owner in keys and "/" in page.strip("/"):
+            found.update(dict.fromkeys(sorted(keys - {owner}), owner))
+    return found
+
+
+def plain_url(url: str) -> str:
+    """A URL as it is compared: without scheme, `www.`, a closing slash and fragment."""
+    parts = urlsplit(url.strip().lower())
+    host = (parts.hostname or "").removeprefix("www.")
+    return f"{host}{parts.path.rstrip('/')}" + (f"?{parts.query}" if parts.query else "") if host else ""
+
+
+FIELDS_BY_CATEGORY: Mapping[str, tuple[str, ...]] = {
+    "people-search": ("name", "email", "city", "state"),
+    "background-check": ("name", "email", "city", "state"),
+    "ads": ("email",),
+    "adtech": ("email",),
+    "marketing": ("name", "email"),
+}
+"""What a broker of a kind needs to find a person, where its recipe does not say. The least: no birth date, no phone,
+no street, unless a recipe asks for it."""
+
+FIELDS_ELSE = ("name", "email")
+
+
+def fields_needed(broker: Broker) -> tuple[str, ...]:
+    """The fields that a request to this broker discloses."""
+    told = broker.recipe.get("send")
+    if told:
+        return tuple(told)
+    return next((FIELDS_BY_CATEGORY[one] for one in broker.categories if one in FIELDS_BY_CATEGORY), FIELDS_ELSE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One broker that differs between two versions; `before` and `after` hold the facts that differ."""
+
+    key: str
+    kind: str
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
+
+
+def diff(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> list[Change]:
+    """What was added, removed and changed between two catalogues of facts by key.
+
+    >>> [(one.key, one.kind, dict(one.after)) for one in diff({"a": {"x": 1}, "b": {}}, {"a": {"x": 2}, "c": {}})]
+    [('a', 'changed', {'x': 2}), ('b', 'removed', {}), ('c', 'added', {})]
+    """
+    found = []
+    for key in sorted({*before, *after}):
+        if key not in after:
+            found.append(Change(key=key, kind="removed", before=before[key]))
+        elif key not in before:
+            found.append(Change(key=key, kind="added", after=after[key]))
+        elif before[key] != after[key]:
+            names = [name for name in {**before[key], **after[key]} if before[key].get(name) != after[key].get(name)]
+            found.append(
+                Change(
+                    key=key,
+                    kind="changed",
+                    before={name: before[key].get(name) for name in names},
+                    after={name: after[key].get(name) for name in names},
+                )
+            )
+    return found

@@ -1,0 +1,235 @@
+"""Legal clocks: by which day a broker must confirm, answer, or answer after an extension. Pure.
+
+Sources: CCPA regulations, 11 CCR §7021 (confirm within 10 business days, answer within 45 calendar days, 45 more with
+notice) and §7026(f) (opt-out of sale: 15 business days); GDPR art. 12(3) (one month, two further months with notice),
+counted as Regulation 1182/71 does (the same day of the month, else its last); LGPD art. 19 II (15 days for a complete
+answer); Texas Bus. & Com. Code §541.052 and Oregon ORS 646A.576 (45 days, 45 more; so in the other
+states listed).
+Verification does not stop the clock.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a tenth of a second to import
+    from holidays import HolidayBase
+
+
+class Law(StrEnum):
+    """The law that a request relies on."""
+
+    CCPA = "ccpa"
+    GDPR = "gdpr"
+    UK_GDPR = "uk_gdpr"
+    LGPD = "lgpd"
+    TEXAS = "tdpsa"
+    OREGON = "ocpa"
+    VIRGINIA = "vcdpa"
+    COLORADO = "cpa"
+    CONNECTICUT = "ctdpa"
+    OTHER_STATE = "us_state"
+    """Another US state with a consumer privacy law of the common form."""
+    VOLUNTARY = "voluntary"
+    """No law gives the right; the broker is asked all the same."""
+
+
+class Ask(StrEnum):
+    """What the broker is asked for."""
+
+    DELETION = "deletion"
+    OPT_OUT = "sale:opt-out"
+
+
+class Unit(StrEnum):
+    """How a term is counted."""
+
+    DAYS = "days"
+    BUSINESS_DAYS = "business_days"
+    MONTHS = "months"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """A length of time as a law writes it."""
+
+    number: int
+    unit: Unit = Unit.DAYS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """The terms of one law. `regulator` is a key of `REGULATORS`; `country` and `state` say whose holidays count."""
+
+    answer: Term
+    confirm: Term | None = None
+    extension: Term | None = None
+    opt_out: Term | None = None
+    country: str = "US"
+    state: str | None = None
+    regulator: str | None = None
+    ground: str
+    """The article that a letter names."""
+
+
+def _us(state: str | None, regulator: str, ground: str) -> Clock:
+    days = Term(number=45)
+    return Clock(answer=days, extension=days, state=state, regulator=regulator, ground=ground)
+
+
+CLOCKS: Mapping[Law, Clock] = {
+    Law.CCPA: Clock(
+        confirm=Term(number=10, unit=Unit.BUSINESS_DAYS),
+        answer=Term(number=45),
+        extension=Term(number=45),
+        opt_out=Term(number=15, unit=Unit.BUSINESS_DAYS),
+        state="CA",
+        regulator="us-ca",
+        ground="California Civil Code §1798.105 and §1798.120",
+    ),
+    Law.GDPR: Clock(
+        answer=Term(number=1, unit=Unit.MONTHS),
+        extension=Term(number=2, unit=Unit.MONTHS),
+        country="DE",
+        regulator="eu",
+        ground="Articles 17 and 21 of Regulation (EU) 2016/679 (GDPR)",
+    ),
+    Law.UK_GDPR: Clock(
+        answer=Term(number=1, unit=Unit.MONTHS),
+        extension=Term(number=2, unit=Unit.MONTHS),
+        country="GB",
+        regulator="gb",
+        ground="Articles 17 and 21 of the UK GDPR",
+    ),
+    Law.LGPD: Clock(
+        answer=Term(number=15), country="BR", regulator="br", ground="art. 18, IV e VI, da Lei 13.709/2018 (LGPD)"
+    ),
+    Law.TEXAS: _us("TX", "us-tx", "Texas Business & Commerce Code §541.051"),
+    Law.OREGON: _us("OR", "us-or", "ORS 646A.574 (Oregon Consumer Privacy Act)"),
+    Law.VIRGINIA: _us("VA", "us-va", "Code of Virginia §59.1-577"),
+    Law.COLORADO: _us("CO", "us-co", "Colorado Revised Statutes §6-1-1306"),
+    Law.CONNECTICUT: _us("CT", "us-ct", "Connecticut General Statutes §42-518"),
+    Law.OTHER_STATE: _us(None, "us-ag", "the consumer privacy law of my state"),
+    Law.VOLUNTARY: Clock(answer=Term(number=45), ground="your privacy policy"),
+}
+
+REGULATORS: Mapping[str, tuple[str, str]] = {
+    "us-ca": ("California Privacy Protection Agency", "https://cppa.ca.gov/webapplications/complaint"),
+    "us-tx": ("Attorney General of Texas", "https://www.texasattorneygeneral.gov/consumer-protection"),
+    "us-or": ("Oregon Department of Justice", "https://justice.oregon.gov/consumercomplaints"),
+    "us-va": ("Attorney General of Virginia", "https://www.oag.state.va.us/consumercomplaintform"),
+    "us-co": ("Attorney General of Colorado", "https://coag.gov/file-complaint"),
+    "us-ct": ("Attorney General of Connecticut", "https://portal.ct.gov/ag"),
+    "us-ag": ("the Attorney General of your state", "https://www.naag.org/find-my-ag"),
+    "eu": ("your data protection authority", "https://www.edpb.europa.eu/about-edpb/about-edpb/members_en"),
+    "gb": ("Information Commissioner's Office", "https://ico.org.uk/make-a-complaint"),
+    "br": ("ANPD, Autoridade Nacional de Proteção de Dados", "https://www.gov.br/anpd/pt-br/canais_atendimento"),
+}
+"""Names and addresses of complaint forms, by the key in `Clock.regulator`."""
+
+EU = frozenset(re.findall("..", "ATBEBGHRCYCZDEDKEEESFIFRGRHUIEITLTLULVMTNLPLPTROSESISKISLINO"))
+"""The European Economic Area."""
+STATE_LAWS: Mapping[str, Law] = {
+    "CA": Law.CCPA,
+    "TX": Law.TEXAS,
+    "OR": Law.OREGON,
+    "VA": Law.VIRGINIA,
+    "CO": Law.COLORADO,
+    "CT": Law.CONNECTICUT,
+    **dict.fromkeys(("UT", "MT", "DE", "NJ", "NH", "IA", "NE", "TN", "MN", "MD", "IN", "KY", "RI"), Law.OTHER_STATE),
+}
+
+
+def law_of(country: str, state: str | None) -> Law:
+    """The law that protects a person who lives there.
+
+    >>> law_of("US", "CA").value, law_of("US", "NY").value, law_of("FR", None).value, law_of("BR", "SP").value
+    ('ccpa', 'voluntary', 'gdpr', 'lgpd')
+    """
+    if country == "US":
+        return STATE_LAWS.get(state or "", Law.VOLUNTARY)
+    if country in EU:
+        return Law.GDPR
+    return {"GB": Law.UK_GDPR, "BR": Law.LGPD}.get(country, Law.VOLUNTARY)
+
+
+@lru_cache
+def _holidays(country: str, state: str | None) -> HolidayBase:
+    from holidays import country_holidays
+
+    return country_holidays(country, subdiv=state)
+
+
+@lru_cache(4096)
+def add_business_days(start: date, days: int, country: str, state: str | None = None) -> date:
+    """The day that lies `days` business days after `start` in this jurisdiction; the first day counted is the next one.
+
+    >>> add_business_days(date(2026, 7, 1), 2, "US", "CA").isoformat()  # 3 July: Independence Day, observed
+    '2026-07-06'
+    """
+    holidays, day = _holidays(country, state), start
+    while days:
+        day += timedelta(days=1)
+        if day.weekday() < 5 and day not in holidays:
+            days -= 1
+    return day
+
+
+def add_months(start: date, months: int) -> date:
+    """The same day `months` later, the last day of that month where there is none.
+
+    >>> add_months(date(2026, 1, 31), 1).isoformat(), add_months(date(2026, 11, 30), 3).isoformat()
+    ('2026-02-28', '2027-02-28')
+    """
+    year, month = divmod(start.year * 12 + start.month - 1 + months, 12)
+    return date(year, month + 1, min(start.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def end_of(term: Term, start: date, clock: Clock) -> date:
+    """The last day of a term that began on `start`."""
+    if term.unit is Unit.MONTHS:
+        return add_months(start, term.number)
+    if term.unit is Unit.BUSINESS_DAYS:
+        return add_business_days(start, term.number, clock.country, clock.state)
+    return start + timedelta(days=term.number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadlines:
+    """The last days on which the broker may still confirm, answer, and answer after an extension."""
+
+    confirm_by_on: date | None
+    answer_by_on: date
+    extended_by_on: date
+    """The same as `answer_by_on` where the law knows no extension."""
+
+
+@lru_cache(4096)
+def deadlines(law: Law, ask: Ask, received_on: date) -> Deadlines:
+    """The deadlines of a request that the broker received on a day.
+
+    >>> found = deadlines(Law.CCPA, Ask.DELETION, date(2026, 3, 2))
+    >>> found.confirm_by_on.isoformat(), found.answer_by_on.isoformat(), found.extended_by_on.isoformat()
+    ('2026-03-16', '2026-04-16', '2026-05-31')
+    >>> deadlines(Law.GDPR, Ask.DELETION, date(2026, 1, 31)).extended_by_on.isoformat()
+    '2026-04-30'
+    >>> deadlines(Law.LGPD, Ask.DELETION, date(2026, 2, 27)).answer_by_on.isoformat()
+    '2026-03-14'
+    """
+    clock = CLOCKS[law]
+    confirm = end_of(clock.confirm, received_on, clock) if clock.confirm else None
+    if ask is Ask.OPT_OUT and clock.opt_out:
+        last = end_of(clock.opt_out, received_on, clock)
+        return Deadlines(confirm_by_on=None, answer_by_on=last, extended_by_on=last)
+    answer = end_of(clock.answer, received_on, clock)
+    if clock.extension is None:
+        return Deadlines(confirm_by_on=confirm, answer_by_on=answer, extended_by_on=answer)
+    whole = Term(number=clock.answer.number + clock.extension.number, unit=clock.answer.unit)
+    return Deadlines(confirm_by_on=confirm, answer_by_on=answer, extended_by_on=end_of(whole, received_on, clock))

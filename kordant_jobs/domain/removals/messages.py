@@ -1,0 +1,34 @@
+"""What goes to a broker, and what our own checks say. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class MessageKind(StrEnum):
+    """What one message to a broker is."""
+
+    REQUEST = "request"
+    REMINDER = "reminder"
+
+
+class MessageStatus(StrEnum):
+    """Where one message stands."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    """It will never arrive there: the contact is dead, or it was refused."""
+    UNCERTAIN = "uncertain"
+    """Its sender was cut off, and a second copy would show: it is not sent again."""
+    WITHDRAWN = "withdrawn"
+    """Its request moved on before it went out."""
+
+
+class CheckVerdict(StrEnum):
+    """What our own check of a broker's site says. An answer that was not read is *unknown*, never *not listed*."""
+
+    LISTED = "listed"
+    NOT_LISTED = "not_listed"
+    UNKNOWN = "unknown"

@@ -1,0 +1,62 @@
+"""What a broker's reply says, and the move that follows from it. The rules that read a reply are the job's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kordant_jobs.domain.removals.states import RemovalState
+
+
+class ReplyClass(StrEnum):
+    """The kinds of replies."""
+
+    RECEIVED = "received"
+    IN_PROGRESS = "in_progress"
+    EXTENDED = "extended"
+    FORM_REQUIRED = "form_required"
+    CONFIRMATION_LINK = "confirmation_link"
+    IDENTITY_ASKED = "identity_asked"
+    DONE = "done"
+    NO_MATCH = "no_match"
+    REJECTED = "rejected"
+    EXEMPT = "exempt"
+    AUTO_REPLY = "auto_reply"
+    """Out of office and the like: it says nothing about the request."""
+    CONTACT_MOVED = "contact_moved"
+    BOUNCED = "bounced"
+    UNKNOWN = "unknown"
+    """No rule, or two that disagree: a person reads it."""
+
+
+REPLY_MOVES: Mapping[ReplyClass, RemovalState | None] = {
+    ReplyClass.RECEIVED: RemovalState.ACKNOWLEDGED,
+    ReplyClass.IN_PROGRESS: RemovalState.IN_PROGRESS,
+    ReplyClass.EXTENDED: RemovalState.EXTENDED,
+    ReplyClass.FORM_REQUIRED: RemovalState.NEEDS_USER_ACTION,
+    ReplyClass.CONFIRMATION_LINK: RemovalState.NEEDS_USER_ACTION,
+    ReplyClass.IDENTITY_ASKED: RemovalState.NEEDS_IDENTITY,
+    ReplyClass.DONE: RemovalState.COMPLETED,
+    ReplyClass.NO_MATCH: RemovalState.NO_MATCH,
+    ReplyClass.REJECTED: RemovalState.DENIED,
+    ReplyClass.EXEMPT: RemovalState.EXEMPT,
+    ReplyClass.AUTO_REPLY: None,
+    ReplyClass.CONTACT_MOVED: RemovalState.CONTACT_MOVED,
+    ReplyClass.BOUNCED: RemovalState.BOUNCED,
+    ReplyClass.UNKNOWN: None,
+}
+"""The state that a reply leads to, where that move is allowed. A confirmation link that we may follow ourselves leads
+to *acknowledged* instead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the rules made of one reply; `sentence` is the one that decided (personal: it may repeat an identifier)."""
+
+    reply_class: ReplyClass
+    rule: str
+    detail: str | None = None
+    sentence: str = field(default="", repr=False)
+    case_numbers: tuple[str, ...] = field(default=(), repr=False)
+    links: tuple[str, ...] = field(default=(), repr=False)

@@ -1,0 +1,157 @@
+"""The states of a removal request and the moves between them: the only table of allowed moves. Pure.
+
+The database holds the same table (`kordant.removal_moves`, filled by the migration), and a trigger refuses any other
+move; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RemovalState(StrEnum):
+    """Where one removal request stands."""
+
+    DRAFT = "draft"
+    """Asked for by the subscriber; no channel is chosen yet."""
+    QUEUED = "queued"
+    """A message to the broker is ready and waits for the broker's daily cap."""
+    SENT = "sent"
+    """The broker has it; the legal clock runs."""
+    ACKNOWLEDGED = "acknowledged"
+    """The broker confirmed receipt."""
+    NEEDS_USER_ACTION = "needs_user_action"
+    """The subscriber must act: fill in a form, answer a question, or read a reply that no rule understood."""
+    NEEDS_IDENTITY = "needs_identity"
+    """The broker asked for more proof of identity. It is never sent by itself."""
+    IN_PROGRESS = "in_progress"
+    EXTENDED = "extended"
+    """The broker took the extension that the law allows."""
+    COMPLETED = "completed"
+    """The broker says that it removed the data. Our own check has not confirmed it."""
+    NO_MATCH = "no_match"
+    """The broker says that it holds nothing on this person."""
+    DENIED = "denied"
+    EXEMPT = "exempt"
+    """The broker holds the data under a law that needs no removal (in the US the FCRA, for example)."""
+    CONTACT_MOVED = "contact_moved"
+    """The broker's contact in our catalogue is wrong: a fault of the catalogue, not a refusal."""
+    BOUNCED = "bounced"
+    OVERDUE = "overdue"
+    """The legal deadline passed without an answer; a reminder goes out."""
+    ESCALATED = "escalated"
+    """A complaint to the regulator is drafted."""
+    VERIFIED_REMOVED = "verified_removed"
+    """Our own check found no listing any more, after the broker had the request."""
+    RELISTED = "relisted"
+    """Our own check found the listing although the broker was done with it."""
+    CANCELLED = "cancelled"
+    """Withdrawn by the subscriber."""
+
+
+S = RemovalState
+
+ANSWERS = frozenset(
+    {
+        S.ACKNOWLEDGED, S.NEEDS_USER_ACTION, S.NEEDS_IDENTITY, S.IN_PROGRESS, S.EXTENDED, S.COMPLETED, S.NO_MATCH,
+        S.DENIED, S.EXEMPT, S.CONTACT_MOVED,
+    }
+)  # fmt: skip
+"""States that an answer of the broker leads to."""
+
+LATE = frozenset({S.OVERDUE, S.CANCELLED})
+
+REMOVAL_MOVES: dict[RemovalState, frozenset[RemovalState]] = {
+    S.DRAFT: frozenset({S.QUEUED, S.NEEDS_USER_ACTION, S.CONTACT_MOVED, S.CANCELLED}),
+    S.QUEUED: frozenset({S.SENT, S.BOUNCED, S.NEEDS_USER_ACTION, S.CONTACT_MOVED, S.DENIED, S.CANCELLED}),
+    S.SENT: ANSWERS | LATE | {S.BOUNCED, S.VERIFIED_REMOVED},
+    S.ACKNOWLEDGED: (ANSWERS - {S.ACKNOWLEDGED}) | LATE | {S.VERIFIED_REMOVED},
+    S.NEEDS_USER_ACTION: (ANSWERS - {S.NEEDS_USER_ACTION}) | LATE | {S.QUEUED, S.SENT, S.VERIFIED_REMOVED},
+    S.NEEDS_IDENTITY: (ANSWERS - {S.NEEDS_IDENTITY}) | LATE | {S.VERIFIED_REMOVED},
+    S.IN_PROGRESS: (ANSWERS - {S.IN_PROGRESS, S.ACKNOWLEDGED}) | LATE | {S.VERIFIED_REMOVED},
+    S.EXTENDED: (ANSWERS - {S.EXTENDED, S.ACKNOWLEDGED}) | LATE | {S.VERIFIED_REMOVED},
+    S.COMPLETED: frozenset({S.VERIFIED_REMOVED, S.RELISTED, S.CANCELLED}),
+    S.NO_MATCH: frozenset({S.RELISTED, S.CANCELLED}),
+    S.DENIED: frozenset({S.QUEUED, S.ESCALATED, S.COMPLETED, S.NO_MATCH, S.CANCELLED}),
+    S.EXEMPT: frozenset({S.ESCALATED, S.COMPLETED, S.CANCELLED}),
+    S.CONTACT_MOVED: frozenset({S.QUEUED, S.NEEDS_USER_ACTION, S.COMPLETED, S.NO_MATCH, S.CANCELLED}),
+    S.BOUNCED: frozenset({S.QUEUED, S.NEEDS_USER_ACTION, S.CONTACT_MOVED, S.CANCELLED}),
+    S.OVERDUE: ANSWERS | {S.ESCALATED, S.BOUNCED, S.VERIFIED_REMOVED, S.CANCELLED},
+    S.ESCALATED: ANSWERS | {S.BOUNCED, S.VERIFIED_REMOVED, S.CANCELLED},
+    S.VERIFIED_REMOVED: frozenset({S.RELISTED, S.CANCELLED}),
+    S.RELISTED: frozenset({S.QUEUED, S.NEEDS_USER_ACTION, S.CONTACT_MOVED, S.ESCALATED, S.COMPLETED, S.CANCELLED}),
+    S.CANCELLED: frozenset(),
+}
+"""A denied request may be completed or found to be no match after all: brokers answer twice. *Verified removed* comes
+only after the broker had the request, and only from our own check (see `rules`)."""
+
+WITH_THE_BROKER = frozenset(
+    {S.SENT, S.ACKNOWLEDGED, S.IN_PROGRESS, S.EXTENDED, S.OVERDUE, S.ESCALATED, S.NEEDS_IDENTITY, S.NEEDS_USER_ACTION}
+)
+"""The broker may still answer, and its answer moves the request."""
+
+DONE = frozenset({S.VERIFIED_REMOVED, S.NO_MATCH, S.EXEMPT, S.DENIED, S.CANCELLED})
+"""Nobody's turn."""
+
+BROKER_IS_DONE = frozenset({S.COMPLETED, S.NO_MATCH, S.VERIFIED_REMOVED})
+"""The broker said it was done. A listing that our check finds now reopens the request."""
+
+
+class Turn(StrEnum):
+    """Who acts next."""
+
+    US = "us"
+    BROKER = "broker"
+    SUBSCRIBER = "subscriber"
+    OPERATOR = "operator"
+    NOBODY = "nobody"
+
+
+TURNS: dict[RemovalState, Turn] = {
+    S.DRAFT: Turn.US,
+    S.QUEUED: Turn.US,
+    S.SENT: Turn.BROKER,
+    S.ACKNOWLEDGED: Turn.BROKER,
+    S.NEEDS_USER_ACTION: Turn.SUBSCRIBER,
+    S.NEEDS_IDENTITY: Turn.SUBSCRIBER,
+    S.IN_PROGRESS: Turn.BROKER,
+    S.EXTENDED: Turn.BROKER,
+    S.COMPLETED: Turn.US,
+    S.NO_MATCH: Turn.NOBODY,
+    S.DENIED: Turn.NOBODY,
+    S.EXEMPT: Turn.NOBODY,
+    S.CONTACT_MOVED: Turn.OPERATOR,
+    S.BOUNCED: Turn.US,
+    S.OVERDUE: Turn.BROKER,
+    S.ESCALATED: Turn.SUBSCRIBER,
+    S.VERIFIED_REMOVED: Turn.NOBODY,
+    S.RELISTED: Turn.US,
+    S.CANCELLED: Turn.NOBODY,
+}
+
+
+class Denial(StrEnum):
+    """Why a broker refused. The first seven are the Data Rights Protocol's."""
+
+    SUSPECTED_FRAUD = "suspected_fraud"
+    INSUFFICIENT_VERIFICATION = "insuf_verification"
+    NO_MATCH = "no_match"
+    CLAIM_NOT_COVERED = "claim_not_covered"
+    OUTSIDE_JURISDICTION = "outside_jurisdiction"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    OTHER = "other"
+    AGENT_NOT_ACCEPTED = "agent_not_accepted"
+
+
+def may_move(before: RemovalState, after: RemovalState) -> bool:
+    """Whether a request may go from one state to the other.
+
+    >>> may_move(RemovalState.SENT, RemovalState.COMPLETED), may_move(RemovalState.DRAFT, RemovalState.VERIFIED_REMOVED)
+    (True, False)
+    """
+    return after in REMOVAL_MOVES[before]
+
+
+def all_moves() -> list[tuple[str, str]]:
+    """Every allowed move, sorted."""
+    return sorted((before.value, after.value) for before, found in REMOVAL_MOVES.items() for after in found)

@@ -1,0 +1,106 @@
+"""The words of a mail about removal requests: what needs the subscriber, then what brokers are done with. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.domain.removals.states import RemovalState
+from kordant_jobs.jobs.notifications_send.letter import one_line
+from kordant_jobs.store.removals.notices import RemovalNoticeRow
+from kordant_jobs.wording import Wording, wording
+
+LINES_MAX = 40
+
+YOURS = frozenset({RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY, RemovalState.ESCALATED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovalLine:
+    """One broker: what it is, what to do or what became of it, and the page to open, if any."""
+
+    broker: str
+    text: str
+    page: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovalLetter:
+    """The parts of a mail about removal requests, all in the subscriber's language, none of it marked up."""
+
+    locale: str
+    subject: str
+    preview: str
+    severity: str
+    greeting: str
+    headline: str
+    yours_title: str
+    yours: list[RemovalLine]
+    others_title: str
+    others: list[RemovalLine]
+    more: str | None
+    footer: list[str]
+
+
+def _text(words: Wording, row: RemovalNoticeRow) -> str:
+    match RemovalState(row.state):
+        case RemovalState.NEEDS_IDENTITY:
+            return words.say("It asks for more proof of who you are. We send none by ourselves: decide in Kordant.")
+        case RemovalState.NEEDS_USER_ACTION:
+            return {
+                "confirmation_link": words.say("It wants you to confirm the request by its link. Open it in Kordant."),
+                "agent_not_accepted": words.say("It takes requests from you only. Kordant has the text ready."),
+                "form_may_be_posted": words.say("We may have filled in its form, and got no answer. Please check."),
+            }.get(row.reason, words.say("It takes requests by its form only. Kordant shows the steps."))
+        case RemovalState.ESCALATED:
+            return words.say("It did not do what it has to. A complaint to the authority is ready for you.")
+        case RemovalState.COMPLETED:
+            return words.say("It says that your data was removed. We check that ourselves.")
+        case RemovalState.VERIFIED_REMOVED:
+            return words.say("Removed: our own check finds you there no more.")
+        case RemovalState.NO_MATCH:
+            return words.say("It says that it holds nothing about you.")
+        case RemovalState.EXEMPT:
+            return words.say("It keeps your data under a law that lets it.")
+        case RemovalState.DENIED:
+            return words.say("It refused the request.")
+        case _:
+            return words.say("There is news in Kordant.")
+
+
+def write_removal_letter(rows: Sequence[RemovalNoticeRow], name: str) -> RemovalLetter:
+    """The words of one mail about these events. What needed the subscriber and does so no more is left out."""
+    words = wording(Locale(rows[0].locale))
+    current = [row for row in rows if row.state not in YOURS or row.state_now == row.state] or list(rows)
+    newest = {row.request_id: row for row in current}.values()
+    lines = [
+        (RemovalLine(broker=one_line(row.broker_name, 80), text=_text(words, row), page=row.page), row.state in YOURS)
+        for row in newest
+    ]
+    yours = [line for line, is_yours in lines if is_yours]
+    others = [line for line, is_yours in lines if not is_yours]
+    headline = (
+        words.count("%(number)s data broker needs you", "%(number)s data brokers need you", len(yours))
+        if yours
+        else words.count("News of %(number)s data broker", "News of %(number)s data brokers", len(others))
+    )
+    left_out = max(0, len(yours) - LINES_MAX) + max(0, len(others) - LINES_MAX)
+    return RemovalLetter(
+        locale=rows[0].locale,
+        subject=headline,
+        preview=lines[0][0].text,
+        severity=(Severity.MEDIUM if yours else Severity.LOW).value,
+        greeting=words.say("Hello %(name)s,", name=one_line(name, 120)) if name.strip() else words.say("Hello,"),
+        headline=headline,
+        yours_title=words.say("Your turn"),
+        yours=yours[:LINES_MAX],
+        others_title=words.say("What became of your requests"),
+        others=others[:LINES_MAX],
+        more=words.count("And one more broker.", "And %(number)s more brokers.", left_out) if left_out else None,
+        footer=[
+            words.say("You get this mail because Kordant asks data brokers to delete your data."),
+            words.say("We never ask for a password, and no mail of ours needs one."),
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Removal requests carried through to their end, and verified."""

@@ -1,0 +1,152 @@
+"""What people do with a request: a form was filled in, a reply was read, a complaint is wanted."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.domain.removals.clocks import CLOCKS, REGULATORS, Ask, Law
+from kordant_jobs.domain.removals.messages import CheckVerdict
+from kordant_jobs.domain.removals.replies import Reading, ReplyClass
+from kordant_jobs.domain.removals.states import RemovalState, may_move
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.jobs.removebrokers_process import intake, letters, rules_sending
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.tables import subscriptions
+from kordant_jobs.store.removals import moves, profiles, replies, requests
+from kordant_jobs.store.removals.tables import removal_replies, removal_requests
+from kordant_jobs.wording import wording
+
+
+def form_done(db: Engine, request_id: UUID, *, actor: str, now: datetime) -> RemovalState:
+    """The subscriber did what the broker wanted. The first time the broker has the request now, and its clock begins;
+    later (identity shown, link opened) it goes on. Said twice, nothing happens. The state that it is in then.
+
+    Raises:
+        PermanentError: there is no such request, or nothing was asked of the subscriber.
+    """
+    with db.begin() as connection:
+        request = requests.get(connection, request_id)
+        state = RemovalState(request.state)
+        if state in {RemovalState.SENT, RemovalState.IN_PROGRESS}:
+            return state
+        if state not in {RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY}:
+            raise PermanentError(f"removal request {request_id} is {state}: nothing was asked of the subscriber.")
+        row: dict[str, Any] = {"id": str(request_id), "from_state": state.value, "reason": "user_says_done"}
+        if state is RemovalState.NEEDS_USER_ACTION and request.sent_on is None:
+            facts = rules_sending.sent_facts(Law(request.law), Ask(request.ask), now)
+            row |= {"to_state": RemovalState.SENT.value, "action": "sent", "channel": "web_form", **facts}
+        else:
+            row |= {"to_state": RemovalState.IN_PROGRESS.value, "next_at": now}
+        moves.apply(connection, moves.frame_of([row]), now=now, actor=actor)
+        return RemovalState(row["to_state"])
+
+
+CALLBACK = "removal status callback"
+DONE = "removal form done"
+
+
+def token_of(keyring: Keyring, purpose: str, request_id: UUID) -> str:
+    """What makes an address about one request unguessable; each purpose has its own."""
+    return keyring.sign(purpose, request_id.bytes).hex()
+
+
+def _named(keyring: Keyring, purpose: str, request: str, token: str) -> UUID | None:
+    """The request that an address names, when its token is ours."""
+    try:
+        request_id = UUID(request)
+    except ValueError:
+        return None
+    known = hmac.compare_digest(token.encode(), token_of(keyring, purpose, request_id).encode())
+    return request_id if known else None
+
+
+def status_called(db: Engine, keyring: Keyring, request: str, token: str) -> bool:
+    """A business says that a status changed. That is not signed, so the next run asks for the status itself; what the
+    call says is not read. False when the address is none of ours."""
+    request_id = _named(keyring, CALLBACK, request, token)
+    if request_id is None:
+        return False
+    table = removal_requests.c
+    with db.begin() as connection:
+        connection.execute(
+            sa.update(removal_requests)
+            .where(table.id == request_id, table.channel == "drp", table.outside_id.is_not(None))
+            .values(next_at=sa.func.least(table.next_at, sa.func.now()))
+        )
+    return True
+
+
+def done_by_link(db: Engine, keyring: Keyring, request: str, token: str, *, now: datetime) -> RemovalState | None:
+    """As `form_done`, by the signed address that the product's app posts to; None when it is none of ours."""
+    request_id = _named(keyring, DONE, request, token)
+    return form_done(db, request_id, actor="subscriber", now=now) if request_id else None
+
+
+def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, now: datetime) -> RemovalState:
+    """A person says what a reply means; its request moves where that leads. The state that it is in then.
+
+    Raises:
+        PermanentError: there is no such reply.
+    """
+    with db.begin() as connection:
+        reply = connection.execute(sa.select(removal_replies).where(removal_replies.c.id == reply_id)).one_or_none()
+        if reply is None:
+            raise PermanentError(f"there is no reply {reply_id}.")
+        request = requests.get(connection, reply.request_id)
+        state = RemovalState(request.state)
+        to, reason = intake.where_to(Reading(reply_class=meaning, rule="a person"), link=False)
+        replies.settle(connection, reply_id, meaning.value)
+        if to is None or not may_move(state, to):
+            return state
+        row = {
+            "id": str(request.id), "from_state": state.value, "to_state": to.value, "reason": reason,
+            "action": intake.told(to), "answered": True, "broker_says": meaning.value,
+            "next_at": intake.next_look(to, now), "evidence": json.dumps({"reply_id": str(reply_id)}),
+        }  # fmt: skip
+        moves.apply(connection, moves.frame_of([row]), now=now, actor=actor)
+        return to
+
+
+def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> str:
+    """The complaint about one request, in the subscriber's language, with what happened in order.
+
+    Raises:
+        PermanentError: there is no such request, it was never sent, or its law names no regulator.
+    """
+    with db.connect() as connection:
+        story = requests.story(connection, request_id)
+        request = story.request
+        plan = connection.execute(sa.select(subscriptions).where(subscriptions.c.id == request.subscription_id)).one()
+        keys = keyring.load_keys(connection, [request.subscriber_id])
+        person = profiles.load(connection, keys, [request.subscriber_id]).get(request.subscriber_id)
+    clock = CLOCKS[Law(request.law)]
+    if request.sent_on is None or person is None:
+        raise PermanentError(f"removal request {request_id} was not sent: there is nothing to complain about.")
+    if clock.regulator is None:
+        raise PermanentError(f"removal request {request_id} rests on no law that an authority watches over.")
+    words = wording(Locale(plan.locale))
+    moved = [one for one in story.events if one.from_state != one.to_state]
+    name, address = REGULATORS[clock.regulator]
+    return letters.write_complaint(
+        {
+            "regulator": f"{name} ({address})",
+            "broker": story.broker.name,
+            "sent_on": words.day(request.sent_on),
+            "answer_by": words.day(request.answer_by_on),
+            "ask": request.ask,
+            "ground": clock.ground,
+            "listed": request.check_says == CheckVerdict.LISTED and request.broker_says is not None,
+            "checked_on": request.checked_at and words.day(request.checked_at.date()),
+            "timeline": [f"{words.day(one.at.date())}: {one.to_state} ({one.reason})" for one in moved],
+            "name": person.details.get("name", ""),
+        },
+        language=Locale(plan.locale),
+    )

@@ -1,0 +1,58 @@
+"""How brokers are reached, by the settings: what is not set up is left out, and its steps with it."""
+
+from __future__ import annotations
+
+from email.utils import parseaddr
+from uuid import UUID
+
+from kordant_jobs.adapters.brokers.bounded import BoundedClient
+from kordant_jobs.adapters.brokers.drp import DrpAgent, read_signing_key
+from kordant_jobs.adapters.brokers.mailbox import ImapInbox, MaildirInbox
+from kordant_jobs.adapters.brokers.search import SearchPages
+from kordant_jobs.adapters.brokers.web import BrokerSites
+from kordant_jobs.adapters.messengers import open_mail, open_signer
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK, token_of
+from kordant_jobs.jobs.removebrokers_process.letters import Agent
+from kordant_jobs.jobs.removebrokers_process.outside import Outside
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.people.keyring import Keyring
+
+
+def agent_of(settings: Settings) -> Agent:
+    """Us, as brokers know us."""
+    return Agent(name=parseaddr(settings.mail_from)[0] or "Kordant", address=settings.removals_address)
+
+
+def open_outside(settings: Settings, keyring: Keyring) -> Outside:
+    """The outside parties of the settings. Nothing is connected yet.
+
+    Raises:
+        SettingsError: a setting cannot work.
+    """
+    imap = settings.removals_imap_url
+    client = BoundedClient()
+    return Outside(
+        agent=agent_of(settings),
+        mail=open_mail(settings),
+        inbox=ImapInbox(imap.get_secret_value()) if imap else MaildirInbox(settings.removals_inbox),
+        web=BrokerSites(client) if settings.removals_web else None,
+        rescan=SearchPages(client) if settings.removals_web else None,
+        rights=_rights(settings, keyring),
+        sign=open_signer(settings),
+    )
+
+
+def _rights(settings: Settings, keyring: Keyring) -> DrpAgent | None:
+    if not settings.drp_agent_id or settings.drp_key_path is None:
+        return None
+    try:
+        key = read_signing_key(settings.drp_key_path.read_text("ascii"))
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError("KORDANT_DRP_KEY_PATH names no readable key file. Correct the path.") from None
+    base = settings.public_url.rstrip("/") if settings.public_url else None
+
+    def callback(request_id: UUID) -> str:
+        return f"{base}/callbacks/removals/{request_id}/{token_of(keyring, CALLBACK, request_id)}"
+
+    return DrpAgent(settings.drp_agent_id, key, callback=callback if base else None)

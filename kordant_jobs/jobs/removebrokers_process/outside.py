@@ -1,0 +1,22 @@
+"""The outside parties that a run works with; each may be missing, and then its step is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kordant_jobs.jobs.removebrokers_process.letters import Agent
+from kordant_jobs.ports import BrokerWeb, InboundMail, MailTransport, RescanSource, RightsAgent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """How brokers are reached and answer. `sign` is the DKIM signature of our mails."""
+
+    agent: Agent
+    mail: MailTransport
+    inbox: InboundMail | None = None
+    web: BrokerWeb | None = None
+    rescan: RescanSource | None = None
+    rights: RightsAgent | None = None
+    sign: Callable[[bytes], bytes] | None = field(default=None, repr=False)

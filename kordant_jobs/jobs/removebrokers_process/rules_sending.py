@@ -1,0 +1,102 @@
+"""What becomes of a message to a broker, and of its request. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from kordant_jobs.domain.removals.clocks import Ask, Law, deadlines
+from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
+from kordant_jobs.domain.removals.states import RemovalState
+from kordant_jobs.jobs.removebrokers_process.rules import midnight_after
+from kordant_jobs.ports import DeliveryOutcome, RightsStatus, WebOutcome
+
+RETRY_AFTER = timedelta(hours=4)
+TRY_MOST_DAYS = 5
+"""RFC 5321 §4.5.4.1 asks for 4 to 5 days before a mail is given up."""
+POLL_EVERY = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fate:
+    """What is written of a message: its status and code, when it is tried again, and where its request goes (None: it
+    stays). `fault` says that the broker's contact does not work."""
+
+    status: MessageStatus
+    code: str
+    to: RemovalState | None = None
+    reason: str = ""
+    again_at: datetime | None = None
+    fault: bool = False
+
+
+def after_mail(outcome: DeliveryOutcome, code: str | None, *, kind: str, age: timedelta, now: datetime) -> Fate:
+    """After a mail was handed to the server. What may have arrived is sent again under the same Message-ID."""
+    is_request = kind == MessageKind.REQUEST
+    if outcome is DeliveryOutcome.DELIVERED:
+        return Fate(
+            status=MessageStatus.SENT, code=code or "taken", to=RemovalState.SENT if is_request else None, reason="sent"
+        )
+    passing = outcome in {DeliveryOutcome.DEFERRED, DeliveryOutcome.UNCERTAIN}
+    if passing and age < timedelta(days=TRY_MOST_DAYS):
+        return Fate(status=MessageStatus.QUEUED, code=code or "deferred", again_at=now + RETRY_AFTER)
+    return Fate(
+        status=MessageStatus.FAILED,
+        code=code or outcome.value,
+        to=RemovalState.BOUNCED if is_request else None,
+        reason="address_dead" if outcome is DeliveryOutcome.NO_SUCH_ADDRESS else "mail_refused",
+        fault=outcome is DeliveryOutcome.NO_SUCH_ADDRESS,
+    )
+
+
+def after_post(outcome: WebOutcome) -> Fate:
+    """After a form was posted. One that may have been taken is not posted again: a person looks."""
+    if outcome.done:
+        return Fate(status=MessageStatus.SENT, code=outcome.code, to=RemovalState.SENT, reason="form_posted")
+    if outcome.uncertain:
+        return Fate(
+            status=MessageStatus.UNCERTAIN,
+            code=outcome.code,
+            to=RemovalState.NEEDS_USER_ACTION,
+            reason="form_may_be_posted",
+        )
+    return Fate(
+        status=MessageStatus.FAILED, code=outcome.code, to=RemovalState.BOUNCED, reason="form_refused", fault=True
+    )
+
+
+RIGHTS_MOVES: dict[str, RemovalState | None] = {
+    "open": RemovalState.ACKNOWLEDGED,
+    "in_progress": RemovalState.IN_PROGRESS,
+    "need_user_verification": RemovalState.NEEDS_IDENTITY,
+    "fulfilled": RemovalState.COMPLETED,
+    "revoked": RemovalState.CANCELLED,
+    "denied": RemovalState.DENIED,
+    "expired": RemovalState.OVERDUE,
+}
+"""The states of the Data Rights Protocol, as ours."""
+
+
+def of_rights(status: RightsStatus) -> tuple[RemovalState | None, str]:
+    """Our state and its reason for a status of the protocol. One that is not known moves nothing.
+
+    >>> of_rights(RightsStatus(request_id="1", state="denied", reason="no_match"))
+    (<RemovalState.NO_MATCH: 'no_match'>, 'no_match')
+    """
+    if status.state == "denied" and status.reason == "no_match":
+        return RemovalState.NO_MATCH, "no_match"
+    state = RIGHTS_MOVES.get(status.state)
+    return state, status.reason or f"drp_{status.state}"
+
+
+def sent_facts(law: Law, ask: Ask, now: datetime) -> dict[str, Any]:
+    """What a request gets when the broker has it: the day, its deadlines, and when it is looked at again."""
+    found = deadlines(law, ask, now.date())
+    return {
+        "sent_on": now.date(),
+        "confirm_by_on": found.confirm_by_on,
+        "answer_by_on": found.answer_by_on,
+        "extended_by_on": found.extended_by_on,
+        "next_at": midnight_after(found.confirm_by_on or found.answer_by_on),
+    }

@@ -1,0 +1,282 @@
+"""Load, decide, save: takes removal requests a step further, a chunk of brokers at a time.
+
+Replies first (`intake`), then for each chunk: what came over the Data Rights Protocol, confirmation links, our own
+checks, the decisions (`rules`), and what goes out (`sending`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.domain.removals.messages import CheckVerdict
+from kordant_jobs.domain.removals.states import RemovalState, may_move
+from kordant_jobs.engine import Progress
+from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.jobs.removebrokers_process import intake, rules, rules_sending, sending
+from kordant_jobs.jobs.removebrokers_process.intake import TakenIn
+from kordant_jobs.jobs.removebrokers_process.outside import Outside
+from kordant_jobs.ports import RescanAnswer, RescanQuestion, RescanSource, RightsAgent, RightsError, RightsStatus
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.removals import catalogue, due, moves, profiles, replies, requests, rights
+from kordant_jobs.store.removals.tables import brokers, removal_requests
+
+JOB = "removebrokers_process"
+CHUNKS_MOST = 16
+CHECKS_MOST = 500
+"""Our own checks in one chunk of a run; what is left is checked by the next run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovalPlan:
+    """Brokers with work, shared out so that no two chunks have the same broker."""
+
+    chunks: tuple[tuple[UUID, ...], ...]
+    total: int
+    taken_in: TakenIn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """What one chunk did."""
+
+    due: int = 0
+    decided: int = 0
+    moved: int = 0
+    sent: int = 0
+    put_off: int = 0
+    failed: int = 0
+    possible_copies: int = 0
+    checked: int = 0
+    links: int = 0
+    polled: int = 0
+    problems: tuple[str, ...] = ()
+
+    def __add__(self, other: Carried) -> Carried:
+        return Carried(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
+
+
+def plan(*, db: Engine, keyring: Keyring, outside: Outside, now: Callable[[], datetime]) -> RemovalPlan:
+    """Take in what brokers answered, then share out the brokers that have work, the busiest apart from each other."""
+    taken = intake.TakenIn()
+    if outside.inbox is not None:
+        taken = intake.take_in(outside.inbox, db=db, keyring=keyring, now=now)
+    with db.connect() as connection:
+        work = due.brokers_with_work(connection, now())
+    chunks: list[list[UUID]] = [[] for _ in range(min(CHUNKS_MOST, len(work)))]
+    for place, (broker_id, _) in enumerate(work):
+        chunks[place % len(chunks)].append(broker_id)
+    return RemovalPlan(chunks=tuple(map(tuple, chunks)), total=sum(number for _, number in work), taken_in=taken)
+
+
+def carry(
+    broker_ids: Sequence[UUID],
+    *,
+    db: Engine,
+    keyring: Keyring,
+    outside: Outside,
+    now: datetime,
+    progress: Progress | None = None,
+) -> Carried:
+    """Take the requests to these brokers a step further. Safe to repeat: what was done is not due any more."""
+    polled = _poll(broker_ids, db=db, keyring=keyring, outside=outside, now=now)
+    links = _follow(broker_ids, db=db, keyring=keyring, outside=outside, now=now)
+    checked = _check(broker_ids, db=db, keyring=keyring, rescan=outside.rescan, now=now)
+    found, moved = decide(broker_ids, db=db, now=now, agent=outside.rights is not None)
+    if progress is not None:
+        progress.advance(found, "decided")
+    sent = sending.send_waiting(broker_ids, db=db, keyring=keyring, outside=outside, now=now)
+    return Carried(
+        due=found,
+        decided=found,
+        moved=moved,
+        sent=sent.sent,
+        put_off=sent.put_off,
+        failed=sent.failed,
+        possible_copies=sent.copies,
+        checked=checked,
+        links=links,
+        polled=polled,
+        problems=(sent.problem,) if sent.problem else (),
+    )
+
+
+def decide(broker_ids: Sequence[UUID], *, db: Engine, now: datetime, agent: bool = False) -> tuple[int, int]:
+    """Decide every due request to these brokers in one transaction: how many there were, how many were written. A step
+    that leads on at once (bounced → another channel) is taken in the same call."""
+    found = written = 0
+    for _ in range(STEPS_MOST):
+        with db.begin() as connection:
+            works = due.ways(connection, broker_ids, agent=agent)
+            frame = due.load(connection, broker_ids, now, works)
+            if frame.is_empty():
+                break
+            found += frame.height
+            best = {one: way for one, found_ways in works.items() if (way := due.best(found_ways)) is not None}
+            written += moves.apply(
+                connection,
+                rules.decide(frame, now).rename({"state": "from_state"}),
+                now=now,
+                actor=JOB,
+                ways=best,
+            )
+    return found, written
+
+
+STEPS_MOST = 4
+"""Decisions that one request may take at once; after that it waits for the next run."""
+
+
+def _poll(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime) -> int:
+    """Ask for the status of due requests of the Data Rights Protocol. A status that can't be had changes nothing; the
+    clock goes on."""
+    agent = outside.rights
+    if agent is None:
+        return 0
+    with db.connect() as connection:
+        waiting = [*rights.polled(connection, broker_ids, now), *rights.revocable(connection, broker_ids, now)]
+        ways = due.ways(connection, broker_ids, agent=True)
+    for request in waiting:
+        name = next((contact for channel, contact in ways[request.broker_id].items() if channel == "drp"), None)
+        with db.connect() as connection:
+            business = rights.business(connection, name) if name else None
+        if business is None:
+            continue
+        if request.state == RemovalState.CANCELLED:
+            _revoke(business, request, db=db, keyring=keyring, agent=agent, now=now)
+            continue
+        try:
+            status = rights.with_token(db, keyring, agent, business, _asking(business, request.outside_id))
+        except (RightsError, SourceUnavailable):
+            continue
+        with db.begin() as connection:
+            take_status(connection, request.id, status, now=now)
+    return len(waiting)
+
+
+def _revoke(
+    business: Mapping[str, Any], request: Any, *, db: Engine, keyring: Keyring, agent: RightsAgent, now: datetime
+) -> None:
+    """Tell the business that the subscriber withdrew; where it does not answer, again tomorrow."""
+    again_at = None
+    try:
+        reason = "the consumer withdrew the request"
+        rights.with_token(
+            db, keyring, agent, business, lambda one, token: one.revoke(business, token, request.outside_id, reason)
+        )
+    except SourceUnavailable:
+        again_at = now + rules_sending.POLL_EVERY
+    except RightsError:
+        pass  # it is at its end there
+    with db.begin() as connection:
+        rights.revoked(connection, request.id, again_at=again_at)
+
+
+def _asking(business: Mapping[str, Any], outside_id: str) -> Callable[[RightsAgent, str], RightsStatus]:
+    return lambda agent, token: agent.status(business, token, outside_id)
+
+
+def take_status(connection: sa.Connection, request_id: UUID, status: RightsStatus, *, now: datetime) -> bool:
+    """Take a status that was asked for; whether it moved the request."""
+    request = requests.get(connection, request_id)
+    to, reason = rules_sending.of_rights(status)
+    state = RemovalState(request.state)
+    if to is None or to is state or not may_move(state, to):
+        return False
+    row: dict[str, Any] = {
+        "id": str(request_id), "from_state": state.value, "to_state": to.value, "reason": reason,
+        "action": intake.told(to), "answered": True, "broker_says": f"drp_{status.state}"[:60],
+        "next_at": intake.next_look(to, now),
+        "evidence": json.dumps({"drp_status": status.state, "drp_reason": status.reason}),
+    }  # fmt: skip
+    return moves.apply(connection, moves.frame_of([row]), now=now, actor="drp") == 1
+
+
+def _follow(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime) -> int:
+    """Follow confirmation links, each once: a link is taken before it is opened, so a killed run never opens it twice.
+    One that did not work is the subscriber's to open."""
+    if outside.web is None:
+        return 0
+    with db.begin() as connection:
+        waiting = replies.waiting_links(connection, keyring, broker_ids)
+        for row, _ in waiting:
+            replies.take_link(connection, row.id, row.request_id)
+        domains = {row.broker_id: catalogue.domains_of(connection, row.broker_id) for row, _ in waiting}
+    for row, link in waiting:
+        outcome = outside.web.follow(link, domains[row.broker_id])
+        with db.begin() as connection:
+            state = RemovalState(requests.get(connection, row.request_id).state)
+            to = RemovalState.IN_PROGRESS if outcome.done else RemovalState.NEEDS_USER_ACTION
+            move = {
+                "id": str(row.request_id), "from_state": state.value, "action": "answer", "next_at": now,
+                "reason": "link_followed" if outcome.done else "confirmation_link",
+                "evidence": json.dumps({"reply_id": str(row.id), "code": outcome.code}),
+            }  # fmt: skip
+            if may_move(state, to):
+                move |= {"to_state": to.value, "action": intake.told(to), "next_at": intake.next_look(to, now)}
+            moves.apply(connection, moves.frame_of([move]), now=now, actor=JOB)
+    return len(waiting)
+
+
+def _check(
+    broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, rescan: RescanSource | None, now: datetime
+) -> int:
+    """Look ourselves whether due requests' people are still listed, on each site that the broker runs."""
+    if rescan is None:
+        return 0
+    table = removal_requests.c
+    states = [one.value for one in rules.CHECKED_STATES]
+    with db.connect() as connection:
+        owner = sa.func.coalesce(brokers.c.handled_by, brokers.c.id)
+        sites: dict[UUID, list[Any]] = {}
+        query = sa.select(owner.label("owner"), brokers.c.key, brokers.c.facts)
+        for row in connection.execute(query.where(owner.in_(broker_ids), brokers.c.has_search)):
+            sites.setdefault(row.owner, []).append(row)
+        waiting = connection.execute(
+            sa.select(removal_requests)
+            .where(table.broker_id.in_(list(sites)), table.next_at <= now, table.state.in_(states))
+            .order_by(table.next_at)
+            .limit(CHECKS_MOST)
+        ).all()
+        keys = keyring.load_keys(connection, list({row.subscriber_id for row in waiting}))
+        people = profiles.load(connection, keys, list({row.subscriber_id for row in waiting}))
+    rows = []
+    for request in waiting:
+        if (person := people.get(request.subscriber_id)) is None:
+            continue
+        details = dict(person.details)
+        if details.get("birth_year", "").isdigit():
+            details["age"] = str(now.year - int(details["birth_year"]))
+        answers = [
+            rescan.check(RescanQuestion(site=site.key, recipe=site.facts["recipe"]["search"], person=details))
+            for site in sites[request.broker_id]
+        ]
+        verdict = over_all(answers)
+        rows.append(
+            {"request_id": request.id, "verdict": verdict.verdict.value,
+             "reason": verdict.reason, "source": ", ".join(site.key for site in sites[request.broker_id])}
+        )  # fmt: skip
+    with db.begin() as connection:
+        requests.write_checks(connection, rows, now=now)
+    return len(rows)
+
+
+def over_all(answers: Sequence[RescanAnswer]) -> RescanAnswer:
+    """One answer of several sites: listed on one is listed; *not listed* only when every one of them says so.
+
+    >>> no = RescanAnswer(verdict=CheckVerdict.NOT_LISTED)
+    >>> unread = RescanAnswer(verdict=CheckVerdict.UNKNOWN, reason="robots")
+    >>> over_all([no, no]).verdict.value, over_all([no, unread]).verdict.value
+    ('not_listed', 'unknown')
+    """
+    for wanted in (CheckVerdict.LISTED, CheckVerdict.UNKNOWN):
+        if found := next((one for one in answers if one.verdict is wanted), None):
+            return found
+    return answers[0]

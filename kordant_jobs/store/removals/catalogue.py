@@ -1,0 +1,263 @@
+"""The catalogue of brokers: lists come in, rows are merged into brokers, every change is a version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.domain.removals import brokers as nouns
+from kordant_jobs.domain.removals.brokers import Broker, BrokerRow, Change, ListSource
+from kordant_jobs.store.removals.tables import (
+    broker_contact_faults,
+    broker_domains,
+    broker_rows,
+    broker_versions,
+    brokers,
+)
+
+CAP_MOST = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did: rows by what became of them, and changes of brokers."""
+
+    rows: int
+    new_rows: int
+    changed_rows: int
+    gone_rows: int
+    changes: tuple[Change, ...]
+
+
+def import_rows(connection: Connection, source: ListSource, rows: Sequence[BrokerRow], *, now: datetime) -> Imported:
+    """Take the rows of one list in place of those that it had before. A row that is no longer in the list is kept with
+    the moment, and counts no more. Imported again, the same list changes nothing."""
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('kordant_jobs.brokers'))"))
+    table = broker_rows.c
+    before = {
+        one.row_key: one for one in connection.execute(sa.select(broker_rows).where(table.source == source.value))
+    }
+    given = {row.key: _as_json(row) for row in rows}
+    new = [key for key in given if key not in before]
+    changed = [key for key in given if key in before and (before[key].row != given[key] or before[key].gone_at)]
+    gone = [key for key, one in before.items() if key not in given and one.gone_at is None]
+    if not (new or changed or gone):
+        return Imported(rows=len(rows), new_rows=0, changed_rows=0, gone_rows=0, changes=())
+    if gone:
+        update = sa.update(broker_rows).where(table.source == source.value, table.row_key.in_(gone))
+        connection.execute(update.values(gone_at=now))
+    merged = _merge(_current(connection, without=source) + list(rows))
+    changes = _save(connection, merged, now)
+    of_key = {row.key: row.id for row in connection.execute(sa.select(brokers.c.key, brokers.c.id))}
+    values = [
+        {"source": source.value, "row_key": key, "broker_id": of_key[merged.of_row[source, key]], "row": given[key],
+         "gone_at": None}
+        for key in (*new, *changed)
+    ]  # fmt: skip
+    if values:
+        statement = insert(broker_rows)
+        fresh = {name: statement.excluded[name] for name in ("broker_id", "row", "gone_at")}
+        connection.execute(statement.on_conflict_do_update(index_elements=["source", "row_key"], set_=fresh), values)
+    _move_rows(connection, {place: of_key[key] for place, key in merged.of_row.items()})
+    return Imported(
+        rows=len(rows), new_rows=len(new), changed_rows=len(changed), gone_rows=len(gone), changes=tuple(changes)
+    )
+
+
+def _move_rows(connection: Connection, broker_of: Mapping[tuple[ListSource, str], UUID]) -> None:
+    """What one list says may put rows of another to another broker."""
+    table = broker_rows.c
+    stored = connection.execute(sa.select(table.source, table.row_key, table.broker_id).where(table.gone_at.is_(None)))
+    wrong = [
+        {"s": row.source, "k": row.row_key, "b": wanted}
+        for row in stored
+        if (wanted := broker_of[ListSource(row.source), row.row_key]) != row.broker_id
+    ]
+    if wrong:
+        update = sa.update(broker_rows).where(table.source == sa.bindparam("s"), table.row_key == sa.bindparam("k"))
+        connection.execute(update.values(broker_id=sa.bindparam("b")), wrong)
+
+
+def _as_json(row: BrokerRow) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(asdict(row)))
+    return found
+
+
+def _row_of(raw: Mapping[str, Any]) -> BrokerRow:
+    lists = ("domains", "emails", "regions", "categories", "dead_links")
+    return BrokerRow(**{**raw, **{name: tuple(raw[name]) for name in lists}, "source": ListSource(raw["source"])})
+
+
+def _current(connection: Connection, *, without: ListSource) -> list[BrokerRow]:
+    query = sa.select(broker_rows.c.row).where(broker_rows.c.gone_at.is_(None), broker_rows.c.source != without.value)
+    return [_row_of(raw) for raw in connection.execute(query).scalars()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """Brokers by key, which broker each row belongs to, and who handles whom."""
+
+    brokers: Mapping[str, Broker]
+    of_row: Mapping[tuple[ListSource, str], str]
+    handled_by: Mapping[str, str]
+
+
+def _merge(rows: Iterable[BrokerRow]) -> Merged:
+    """Put rows together by domain. A row without one belongs to the broker of its name, where there is just one."""
+    found = list(rows)
+    by_name: dict[str, set[str]] = {}
+    for row in found:
+        if domain := nouns.domain_of(row):
+            by_name.setdefault(nouns.squashed(row.name), set()).add(domain)
+    groups: dict[str, list[BrokerRow]] = {}
+    of_row = {}
+    for row in found:
+        key = nouns.domain_of(row)
+        if not key:
+            named = by_name.get(nouns.squashed(row.name), set())
+            key = next(iter(named)) if len(named) == 1 else nouns.squashed(row.name)
+        groups.setdefault(key, []).append(row)
+        of_row[row.source, row.key] = key
+    merged = {key: nouns.merge(key, own) for key, own in groups.items()}
+    return Merged(brokers=merged, of_row=of_row, handled_by=_handlers(merged, by_name))
+
+
+def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> dict[str, str]:
+    """The broker that handles the requests of each other one: by its parent, else by the page that both give. Chains
+    are followed to their end; a circle ends at the key that comes first."""
+    owners = {domain: key for key, broker in sorted(merged.items(), reverse=True) for domain in broker.domains}
+    direct = nouns.same_page(merged)
+    for key, broker in merged.items():
+        text = broker.handled_by
+        named = by_name.get(nouns.squashed(text), set()) if text else set()
+        owner = owners.get(nouns.registrable(text)) or (next(iter(named)) if len(named) == 1 else None)
+        if text and owner and owner != key:
+            direct[key] = owner
+    found = {}
+    for key in direct:
+        path, at = [key], key
+        while at in direct and direct[at] not in path:
+            at = direct[at]
+            path.append(at)
+        end = min(path[path.index(direct[at]) :]) if at in direct else at
+        if end != key:
+            found[key] = end
+    return found
+
+
+def _save(connection: Connection, merged: Merged, now: datetime) -> list[Change]:
+    before = {row.key: row for row in connection.execute(sa.select(brokers))}
+    handled_before = {row.key: row.handled_by for row in before.values()}
+    facts = {key: {**one.facts(), "handled_by": merged.handled_by.get(key, "")} for key, one in merged.brokers.items()}
+    changes = nouns.diff({key: row.facts for key, row in before.items() if row.retired_at is None}, facts)
+    ids = {key: row.id for key, row in before.items()} | {key: uuid4() for key in facts if key not in before}
+    fresh = []
+    for change in changes:
+        if change.kind == "removed":
+            connection.execute(sa.update(brokers).where(brokers.c.key == change.key).values(retired_at=now))
+            continue
+        one, version = merged.brokers[change.key], (before[change.key].version + 1 if change.key in before else 1)
+        recipe = one.recipe
+        fresh.append(
+            {
+                "id": ids[change.key], "key": change.key, "name": one.name, "version": version,
+                "facts": facts[change.key], "sources": list(one.sources), "channels": [c.value for c in one.channels],
+                "has_search": bool(recipe.get("search")), "daily_cap": min(int(recipe.get("daily_cap", 50)), CAP_MOST),
+                "cool_down_days": int(recipe.get("cool_down_days", 25)), "updated_at": now, "retired_at": None,
+            }
+        )  # fmt: skip
+    if fresh:
+        statement = insert(brokers)
+        values = {name: statement.excluded[name] for name in fresh[0] if name not in {"id", "key"}}
+        connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values), fresh)
+        versions = [
+            {"broker_id": row["id"], "version": row["version"], "facts": row["facts"], "since": now} for row in fresh
+        ]
+        connection.execute(sa.insert(broker_versions), versions)
+        _save_domains(connection, [(ids[c.key], merged.brokers[c.key]) for c in changes if c.kind != "removed"])
+    handled = [
+        {"of": ids[key], "by": ids[owner] if owner else None}
+        for key in facts
+        if ids.get(owner := merged.handled_by.get(key, "")) != handled_before.get(key)
+    ]
+    if handled:
+        update = sa.update(brokers).where(brokers.c.id == sa.bindparam("of")).values(handled_by=sa.bindparam("by"))
+        connection.execute(update, handled)
+    return changes
+
+
+def _save_domains(connection: Connection, changed: Sequence[tuple[UUID, Broker]]) -> None:
+    """Each domain belongs to one broker: the one that is merged by it, else the first that mentions it."""
+    table = broker_domains.c
+    connection.execute(sa.delete(broker_domains).where(table.broker_id.in_([one for one, _ in changed])))
+    rows = {domain: broker_id for broker_id, one in reversed(changed) for domain in one.domains}
+    rows |= {one.key: broker_id for broker_id, one in changed if one.key in one.domains}
+    if rows:
+        statement = insert(broker_domains).on_conflict_do_nothing()
+        connection.execute(statement, [{"domain": name, "broker_id": one} for name, one in rows.items()])
+
+
+def diff_with(connection: Connection, source: ListSource, rows: Sequence[BrokerRow]) -> list[Change]:
+    """What importing these rows would change, without changing it."""
+    query = sa.select(brokers.c.key, brokers.c.facts).where(brokers.c.retired_at.is_(None))
+    before = {row.key: row.facts for row in connection.execute(query)}
+    merged = _merge(_current(connection, without=source) + list(rows))
+    after = {key: {**one.facts(), "handled_by": merged.handled_by.get(key, "")} for key, one in merged.brokers.items()}
+    return nouns.diff(before, after)
+
+
+def find(connection: Connection, text: str) -> Any | None:
+    """A broker by its key, a domain, the key of one of its rows, or its name; None when there is none, or several."""
+    key = nouns.registrable(text) or text.strip().lower()
+    query = sa.select(brokers).outerjoin(broker_domains, broker_domains.c.broker_id == brokers.c.id)
+    query = query.where(sa.or_(brokers.c.key == key, broker_domains.c.domain == key)).distinct()
+    found = connection.execute(query).all()
+    if not found:
+        own = sa.select(broker_rows.c.broker_id).where(broker_rows.c.row_key == text.strip().lower())
+        found = connection.execute(sa.select(brokers).where(brokers.c.id.in_(own))).all()
+    if not found:
+        every = connection.execute(sa.select(brokers).where(brokers.c.retired_at.is_(None))).all()
+        found = [row for row in every if nouns.squashed(row.name) == nouns.squashed(text)]
+    return found[0] if len(found) == 1 else None
+
+
+def domains_of(connection: Connection, broker_id: UUID) -> frozenset[str]:
+    """The domains of a broker and of those whose requests it handles: where its confirmation links may lead."""
+    query = (
+        sa.select(broker_domains.c.domain)
+        .join(brokers, brokers.c.id == broker_domains.c.broker_id)
+        .where(sa.or_(brokers.c.id == broker_id, brokers.c.handled_by == broker_id))
+    )
+    return frozenset(connection.execute(query).scalars())
+
+
+def note_fault(connection: Connection, broker_id: UUID, contact: str, fault: str, *, now: datetime) -> None:
+    """A contact of a broker does not work: no request goes there until a new version of the catalogue or an operator
+    says otherwise."""
+    values = {"broker_id": broker_id, "contact": contact, "fault": fault, "since": now}
+    connection.execute(insert(broker_contact_faults).values(**values).on_conflict_do_nothing())
+
+
+def clear_faults(connection: Connection, broker_id: UUID) -> int:
+    """An operator saw that a broker's contacts work. Returns how many faults that ended."""
+    statement = sa.delete(broker_contact_faults).where(broker_contact_faults.c.broker_id == broker_id)
+    return int(connection.execute(statement).rowcount)
+
+
+def by_id(connection: Connection, broker_id: UUID) -> Any:
+    """One broker, which exists."""
+    return connection.execute(sa.select(brokers).where(brokers.c.id == broker_id)).one()
+
+
+def faults(connection: Connection, broker_id: UUID) -> list[Any]:
+    """The contacts of a broker that do not work, with why and since when."""
+    query = sa.select(broker_contact_faults).where(broker_contact_faults.c.broker_id == broker_id)
+    return list(connection.execute(query))

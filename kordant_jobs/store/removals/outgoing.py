@@ -1,0 +1,179 @@
+"""Messages to brokers: claimed under each broker's daily cap, over all processes, and marked.
+
+The row of a broker is locked while its messages are claimed, and its cap counts the messages that were begun on that
+day (UTC): no two processes exceed it together. A message whose sender was cut off is claimed again once its lease ran
+out; it counted already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.domain.removals.messages import MessageStatus
+from kordant_jobs.engine import leases
+from kordant_jobs.store.removals.due import LEASE, day_start
+from kordant_jobs.store.removals.tables import removal_disclosures, removal_messages
+
+HOLDER = "removebrokers_process"
+
+_LOCK = "SELECT id FROM kordant.brokers WHERE id = ANY(cast(:brokers AS uuid[])) ORDER BY id FOR UPDATE"
+
+_WITHDRAW = """
+UPDATE kordant.removal_messages m SET status = 'withdrawn', ended_at = :now
+FROM kordant.removal_requests r
+WHERE m.broker_id = ANY(cast(:brokers AS uuid[])) AND m.status = 'queued' AND r.id = m.request_id
+  AND ((m.kind = 'request' AND r.state <> 'queued')
+    OR (m.kind = 'reminder'
+        AND r.state NOT IN ('sent', 'acknowledged', 'in_progress', 'extended', 'overdue', 'escalated'))
+    OR (m.channel = 'email' AND EXISTS (SELECT 1 FROM kordant.broker_contact_faults f
+                                         WHERE f.broker_id = m.broker_id AND f.contact = m.contact)))
+RETURNING m.request_id, m.kind, r.state
+"""
+
+_CLAIM = f"""
+WITH used AS (
+    SELECT broker_id, count(*) AS n FROM kordant.removal_messages
+    WHERE broker_id = ANY(cast(:brokers AS uuid[])) AND begun_at >= :day GROUP BY 1
+), ranked AS (
+    SELECT m.id, m.status, row_number() OVER (PARTITION BY m.broker_id, m.status ORDER BY m.due_at, m.id) AS place,
+           b.daily_cap - coalesce(u.n, 0) AS left_today
+    FROM kordant.removal_messages m
+    JOIN kordant.brokers b ON b.id = m.broker_id
+    LEFT JOIN used u ON u.broker_id = m.broker_id
+    WHERE m.broker_id = ANY(cast(:brokers AS uuid[])) AND m.due_at <= :now
+      AND (m.status = 'queued' OR (m.status = 'sending' AND NOT {leases.held_sql("m.lease_id", ":now")}))
+      AND (b.paused_until IS NULL OR b.paused_until <= :now)
+), taken AS (
+    SELECT id FROM ranked WHERE status = 'sending' OR place <= left_today ORDER BY place, id LIMIT :limit
+)
+UPDATE kordant.removal_messages m
+SET status = 'sending', tries = m.tries + 1, begun_at = coalesce(m.begun_at, :now), lease_id = :lease
+FROM taken, kordant.removal_requests r
+WHERE m.id = taken.id AND r.id = m.request_id
+RETURNING m.id, m.request_id, r.subscriber_id, m.broker_id, m.kind, m.channel, m.contact, m.tries, m.created_at,
+          r.state, r.law, r.ask, r.language, r.address_token, r.sent_on, r.outside_id, r.subscription_id,
+          (SELECT f.id FROM kordant.removal_messages f WHERE f.request_id = m.request_id AND f.kind = 'request'
+              AND f.status = 'sent' ORDER BY f.created_at DESC LIMIT 1) AS thread_id
+"""  # noqa: S608 - put together from constants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgoing:
+    """A message that is ours to send until its lease ends, with what its text depends on. Ids and codes only."""
+
+    id: UUID
+    request_id: UUID
+    subscriber_id: UUID
+    subscription_id: UUID
+    broker_id: UUID
+    kind: str
+    channel: str
+    contact: str
+    tries: int
+    created_at: datetime
+    state: str
+    law: str
+    ask: str
+    language: str
+    address_token: str
+    sent_on: Any
+    outside_id: str | None
+    thread_id: UUID | None
+    """The request that a reminder follows."""
+
+    @property
+    def may_be_a_copy(self) -> bool:
+        """Whether an earlier attempt was cut off and may have sent it."""
+        return self.tries > 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Withdrawn:
+    """A message that is no longer to go out; `state` is where its request stands."""
+
+    request_id: UUID
+    kind: str
+    state: str
+
+
+def withdraw(connection: Connection, broker_ids: Sequence[UUID], *, now: datetime) -> list[Withdrawn]:
+    """Take back queued messages whose request moved on, or whose contact turned out not to work."""
+    rows = connection.execute(sa.text(_WITHDRAW), {"brokers": [str(one) for one in broker_ids], "now": now})
+    return [Withdrawn(request_id=row.request_id, kind=row.kind, state=row.state) for row in rows]
+
+
+def claim(connection: Connection, broker_ids: Sequence[UUID], *, limit: int, now: datetime) -> list[Outgoing]:
+    """Take up to `limit` messages to these brokers, none beyond a broker's cap of the day."""
+    named = {"brokers": [str(one) for one in broker_ids]}
+    connection.execute(sa.text(_LOCK), named)
+    [lease] = leases.insert(connection, ["removal messages"], holder=HOLDER, now=now, ttl_s=LEASE.total_seconds())
+    values = {**named, "now": now, "day": day_start(now), "lease": lease.id, "limit": limit}
+    claimed = [Outgoing(**row._mapping) for row in connection.execute(sa.text(_CLAIM), values)]
+    if not claimed:
+        leases.release(connection, [lease.id])
+    return claimed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What became of one message; `due_at` says when a queued one is tried again."""
+
+    id: UUID
+    status: MessageStatus
+    code: str | None = None
+    due_at: datetime | None = None
+
+
+_MARK = """
+UPDATE kordant.removal_messages m
+SET status = e.status, code = e.code, due_at = coalesce(e.due_at, m.due_at), lease_id = NULL,
+    ended_at = CASE WHEN e.status = 'queued' THEN NULL ELSE :now END,
+    begun_at = CASE WHEN e.status = 'queued' THEN NULL ELSE m.begun_at END,
+    tries = CASE WHEN e.status = 'queued' THEN 0 ELSE m.tries END
+FROM unnest(cast(:ids AS uuid[]), cast(:statuses AS text[]), cast(:codes AS text[]), cast(:due AS timestamptz[]))
+     AS e (id, status, code, due_at)
+WHERE m.id = e.id AND m.status = 'sending'
+RETURNING m.id
+"""
+
+
+def mark(connection: Connection, ended: Sequence[Ended], *, now: datetime) -> set[UUID]:
+    """Write what became of claimed messages; the ids of those that were still ours."""
+    if not ended:
+        return set()
+    values = {
+        "ids": [str(one.id) for one in ended], "statuses": [one.status.value for one in ended],
+        "codes": [one.code for one in ended], "due": [one.due_at for one in ended], "now": now,
+    }  # fmt: skip
+    return set(connection.execute(sa.text(_MARK), values).scalars())
+
+
+def disclose(
+    connection: Connection, told: Mapping[UUID, tuple[Outgoing, Sequence[str], str]], *, now: datetime
+) -> None:
+    """Write down, before messages go out, which fields they disclose to whom and on which ground; once a message."""
+    rows = [
+        {
+            "message_id": message_id, "request_id": one.request_id,
+            "broker_id": one.broker_id, "fields": list(fields), "legal_ground": ground, "channel": one.channel,
+            "disclosed_at": now,
+        }
+        for message_id, (one, fields, ground) in told.items()
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert(removal_disclosures).on_conflict_do_nothing(), rows)
+
+
+def request_of_message(connection: Connection, message_id: UUID) -> UUID | None:
+    """The request that a message of ours belongs to."""
+    query = sa.select(removal_messages.c.request_id).where(removal_messages.c.id == message_id)
+    found: UUID | None = connection.execute(query).scalar()
+    return found

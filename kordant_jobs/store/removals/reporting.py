@@ -1,0 +1,32 @@
+"""Removal requests as reports show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+_LINES = """
+SELECT r.subscription_id, b.name AS broker, r.state, r.sent_on,
+       CASE r.state WHEN 'extended' THEN r.extended_by_on ELSE r.answer_by_on END AS deadline_on,
+       r.broker_says IN ('done', 'drp_fulfilled') AS says_done, r.check_says,
+       cast(r.checked_at AT TIME ZONE s.time_zone AS date) AS checked_on
+FROM kordant.removal_requests r
+JOIN kordant.brokers b ON b.id = r.broker_id
+JOIN kordant.subscriptions s ON s.id = r.subscription_id
+WHERE r.subscription_id = ANY(cast(:ids AS uuid[])) AND r.state <> 'cancelled'
+ORDER BY b.name, r.id
+"""
+
+
+def lines(connection: Connection, subscription_ids: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
+    """The requests of each subscription that has any, as they stand now."""
+    found: dict[UUID, list[dict[str, Any]]] = {}
+    for row in connection.execute(sa.text(_LINES), {"ids": [str(one) for one in subscription_ids]}):
+        facts = dict(row._mapping)
+        facts["says_done"] = bool(facts["says_done"])
+        found.setdefault(facts.pop("subscription_id"), []).append(facts)
+    return found

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.brokers.lists import read_broker_list
+from kordant_jobs.domain.removals import brokers as nouns
+from kordant_jobs.domain.removals.brokers import RemovalChannel
+from kordant_jobs.errors import CatalogueUnreadable
+from kordant_jobs.store.removals import catalogue, due
+from kordant_jobs_tests.adapters.brokers import samples
+from kordant_jobs_tests.jobs.removals import NOW
+
+FORMS = {
+    "eraser": samples.ERASER,
+    "california, 8 columns": samples.CALIFORNIA_OLD,
+    "california, 77 columns": samples.CALIFORNIA_NEW,
+    "california_links": samples.LINKS,
+    "justvanish": samples.JUSTVANISH,
+    "datenanfragen": samples.DATENANFRAGEN,
+    "duckduckgo": samples.DUCKDUCKGO,
+    "fronts": samples.FRONTS,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_list_is_known_by_its_form_and_every_row_is_kept_or_has_its_reason(form: str) -> None:
+    found = read_broker_list(FORMS[form])
+    assert found.layout == form
+    assert found.rows_read == len(found.rows) + len(found.skipped) > 0
+    assert all(one.reason for one in found.skipped)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"a: 1", b"x,y\n1,2\n", b"\xff\xfe", b"[1]", b"%PDF"])
+def test_what_is_no_list_says_so(content: bytes) -> None:
+    with pytest.raises(CatalogueUnreadable):
+        read_broker_list(content)
+
+
+def take(db: Engine, content: bytes) -> catalogue.Imported:
+    found = read_broker_list(content)
+    with db.begin() as connection:
+        return catalogue.import_rows(connection, found.source, found.rows, now=NOW)
+
+
+def test_lists_are_merged_by_domain_and_importing_twice_changes_nothing(db: Engine) -> None:
+    order = [form for form in FORMS if form != "california, 77 columns"]
+    for form in order:
+        take(db, FORMS[form])
+    with db.connect() as connection:
+        before = connection.execute(sa.text("SELECT key, version, facts FROM kordant.brokers ORDER BY 1")).all()
+        spoken = catalogue.find(connection, "Spoken")
+        versions = connection.execute(sa.text("SELECT count(*) FROM kordant.broker_versions")).scalar_one()
+    assert spoken is not None
+    assert spoken.key == "spoken.com"
+    assert set(spoken.facts["emails"]) == {"privacy@spoken.com", "legal@spoken.com", "eu@spoken.com"}
+    for form in order:
+        again = take(db, FORMS[form])
+        assert (again.new_rows, again.changed_rows, again.gone_rows, again.changes) == (0, 0, 0, ())
+    with db.connect() as connection:
+        assert connection.execute(sa.text("SELECT key, version, facts FROM kordant.brokers ORDER BY 1")).all() == before
+        count = sa.text("SELECT count(*) FROM kordant.broker_versions")
+        assert connection.execute(count).scalar_one() == versions
+
+
+def test_one_page_for_six_companies_is_one_request_and_a_dead_link_is_no_way_in(db: Engine) -> None:
+    take(db, samples.LINKS)
+    with db.connect() as connection:
+        rows = connection.execute(
+            sa.text("SELECT b.key, o.key AS owner FROM kordant.brokers b LEFT JOIN kordant.brokers o "
+                    "ON o.id = b.handled_by ORDER BY 1")
+        ).all()  # fmt: skip
+        dead = catalogue.find(connection, "dead.com")
+        assert dead is not None
+        assert due.ways(connection, [dead.id], agent=False) == {dead.id: {}}
+    assert [row.owner for row in rows if row.key not in {"bigsix.com", "dead.com"}] == ["bigsix.com"] * 5
+    assert dead.facts["dead_links"]
+
+
+def test_a_new_registry_in_the_new_layout_takes_the_place_of_the_old(db: Engine) -> None:
+    take(db, samples.CALIFORNIA_OLD)
+    changes = {one.key: one for one in take(db, samples.CALIFORNIA_NEW).changes}
+    assert {key: one.kind for key, one in changes.items()} == {
+        "spoken.com": "changed",
+        "gone.com": "removed",
+        "new-broker.com": "added",
+    }
+    assert dict(changes["spoken.com"].after) == {
+        "website": "https://www.spoken.com",
+        "emails": ["rights@spoken.com"],
+        "opt_out_url": "https://www.spoken.com/rights",
+    }
+    with db.connect() as connection:
+        gone = connection.execute(sa.text("SELECT row_key FROM kordant.broker_rows WHERE gone_at IS NOT NULL"))
+        assert gone.scalars().all() == ["gone llc"]
+
+
+def test_a_search_recipe_of_duckduckgo_becomes_ours_and_the_parent_handles_it() -> None:
+    [row] = read_broker_list(samples.DUCKDUCKGO).rows
+    assert row.handled_by == "spoken.com"
+    assert row.recipe["search"] == {
+        "url": "https://ixio.com/n/{first_name}-{last_name}",
+        "result": ".card",
+        "name": ".n",
+    }
+
+
+def test_channels_follow_from_what_is_known() -> None:
+    [spoken, _] = read_broker_list(samples.ERASER).rows
+    assert nouns.merge("spoken.com", [spoken]).channels == (RemovalChannel.EMAIL, RemovalChannel.WEB_FORM)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kordant_jobs.adapters.brokers.bounded import BODY_MAX, BoundedClient
+from kordant_jobs.adapters.brokers.search import SearchPages
+from kordant_jobs.adapters.brokers.web import BrokerSites
+from kordant_jobs.lab.fakes.http import Answer, Asked, FakeServer
+from kordant_jobs.ports import RescanQuestion
+
+RECIPE = {
+    "url": "https://spoken.com/n/{first_name}-{last_name}",
+    "result": ".card",
+    "name": ".name",
+    "age": ".age",
+    "city_state": ".//p[@class='city']",
+    "no_results": "//p[contains(text(), 'No results')]",
+}
+ANN = {"name": "Ann Smith", "city": "Fresno", "age": "41"}
+CARD = '<div class="card"><h2 class="name">{}</h2><b class="age">Age {}</b><p class="city">{}</p></div>'
+
+
+class Site(FakeServer):
+    """One broker's site."""
+
+    page = ""
+    robots = ""
+    status = 200
+    location = ""
+
+    def answer(self, asked: Asked) -> Answer:
+        if asked.path == "/robots.txt":
+            return Answer(status=200 if self.robots else 404, body=self.robots.encode())
+        headers = {"location": self.location} if self.location else {}
+        return Answer(status=self.status, body=self.page.encode(), headers=headers)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site() as server:
+        yield server
+
+
+def check(site: Site) -> tuple[str, str | None]:
+    pages = SearchPages(BoundedClient(hosts={"spoken.com": site.url}), pause_s=0)
+    found = pages.check(RescanQuestion(site="spoken.com", recipe=RECIPE, person=ANN))
+    return found.verdict.value, found.reason
+
+
+@pytest.mark.parametrize(
+    ("page", "verdict"),
+    [
+        (CARD.format("Ann B. Smith", 42, "Fresno, CA"), "listed"),
+        (CARD.format("SMITH, Ann", 41, "Fresno"), "listed"),
+        (CARD.format("Ann Smith", 68, "Fresno, CA"), "not_listed"),
+        (CARD.format("Ann Smith", 41, "Boston, MA"), "not_listed"),
+        (CARD.format("Anna Smithson", 41, "Fresno, CA"), "not_listed"),
+        ("<p>No results for you</p>", "not_listed"),
+        ("<h1>Are you a robot?</h1>", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_a_page_is_judged_by_name_place_and_age_and_unknown_where_it_says_nothing(
+    site: Site, page: str, verdict: str
+) -> None:
+    site.page = page
+    assert check(site)[0] == verdict
+
+
+def test_robots_and_errors_are_unknown(site: Site) -> None:
+    site.page = CARD.format("Ann Smith", 41, "Fresno")
+    site.status = 503
+    assert check(site) == ("unknown", "http 503")
+    site.status, site.robots = 200, "User-agent: *\nDisallow: /n/"
+    assert check(site) == ("unknown", "robots")
+    assert not [one for one in site.asked[2:] if one.path.startswith("/n/")]
+
+
+def test_a_page_is_asked_for_once_an_hour(site: Site) -> None:
+    site.page = "<p>No results</p>"
+    pages = SearchPages(BoundedClient(hosts={"spoken.com": site.url}), pause_s=0)
+    for _ in range(3):
+        pages.check(RescanQuestion(site="spoken.com", recipe=RECIPE, person=ANN))
+    assert [one.path for one in site.asked] == ["/robots.txt", "/n/Ann-Smith"]
+
+
+def test_a_link_leads_nowhere_but_to_the_brokers_own_domains(site: Site) -> None:
+    sites, own = (
+        BrokerSites(BoundedClient(hosts={"spoken.com": site.url, "evil.net": site.url})),
+        frozenset({"spoken.com"}),
+    )
+    for url in ("https://evil.net/c", "http://spoken.com/c", "https://u:p@spoken.com/c", "https://127.0.0.1/c", "x"):
+        assert not sites.follow(url, own).done
+    assert site.asked == []
+    site.status, site.location = 302, "https://evil.net/c"
+    assert sites.follow("https://spoken.com/c", own).code == "other_domain"
+    assert len(site.asked) == 1
+
+
+def test_a_form_is_done_only_when_the_site_says_so_and_its_answer_is_bounded(site: Site) -> None:
+    sites = BrokerSites(BoundedClient(hosts={"spoken.com": site.url}))
+    form = {"url": "https://spoken.com/out", "fields": {"mail": "email"}, "success": "request received"}
+    site.page = "<p>Request received. Thank you.</p>"
+    assert sites.post(form, {"email": "a@b.example", "phone": "+1555"}).done
+    assert site.asked[-1].body == b"mail=a%40b.example"
+    site.page = "x" * (2 * BODY_MAX) + "request received"
+    assert not sites.post(form, {"email": "a@b.example"}).done

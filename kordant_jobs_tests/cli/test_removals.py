@@ -1,0 +1,92 @@
+"""Brokers and removal requests as an operator sees them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from typer.testing import CliRunner
+
+from kordant_jobs.cli.main import app
+from kordant_jobs.errors import KordantError, PermanentError
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.removals import profiles
+from kordant_jobs_tests.adapters.brokers import samples
+from kordant_jobs_tests.jobs.people import subscribe
+
+
+def run(*words: str, given: str = "", exit_code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(words), input=given)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == exit_code, result.output
+    return result.output
+
+
+def parsed(*words: str, exit_code: int = 0) -> Any:
+    return json.loads(run(*words, "--json", exit_code=exit_code))
+
+
+@pytest.fixture
+def project(settings: Settings, db: Engine) -> Engine:
+    assert settings.state_dir
+    return db
+
+
+def test_a_list_is_imported_compared_and_shown(project: Engine, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_bytes(samples.CALIFORNIA_OLD)
+    new.write_bytes(samples.CALIFORNIA_NEW)
+    assert parsed("brokers", "import", str(old), "--dry-run")["brokers"] == {"added": 2}
+    assert parsed("brokers", "list") == []
+    assert parsed("brokers", "import", str(old))["new"] == 2
+    assert parsed("brokers", "import", str(old))["brokers"] == {}
+    changes = parsed("brokers", "diff", str(old), str(new), exit_code=1)
+    assert {(key, kind) for key, kind, _, _ in changes} == {
+        ("spoken.com", "changed"), ("gone.com", "removed"), ("new-broker.com", "added"),
+    }  # fmt: skip
+    assert parsed("brokers", "diff", str(old), str(old)) == []
+    assert parsed("brokers", "show", "www.spoken.com")["emails"] == ["privacy@spoken.com"]
+    assert parsed("brokers", "import", "starter")["new"] >= 5
+
+
+def test_a_request_is_made_shown_and_carried_by_hand(project: Engine, keyring: Keyring) -> None:
+    person = subscribe(project, keyring, "ann@mail.example", name="Ann Example")
+    who = str(person.subscription_id)
+    run("brokers", "import", "starter")
+    with pytest.raises(PermanentError, match="permit"):
+        run("removals", "request", who, "--broker", "spokeo")
+    with pytest.raises(KordantError, match="field: value"):
+        run("removals", "permit", who, "--country", "US", given="mother: Eve\n")
+    run("removals", "permit", who, "--country", "US", "--state", "CA", given="city: Fresno\nstate: CA\n")
+    with project.connect() as connection:
+        keys = keyring.load_keys(connection, [person.subscriber_id])
+        profile = profiles.load(connection, keys, [person.subscriber_id])[person.subscriber_id]
+    assert profile.permission is not None
+    assert profile.permission.startswith(b"%PDF")
+    assert "would be made" in run("removals", "request", who, "--broker", "spokeo", "--dry-run")
+    assert run("removals", "request", who, "--broker", "spokeo", "--broker", "california-drop").startswith("2 requests")
+    assert run("removals", "request", who, "--broker", "spokeo.com").startswith("0 requests")
+    rows = parsed("removals", "list", "--subscription", who)
+    assert {row["state"] for row in rows} == {"draft"}
+    request = next(row["id"] for row in rows if row["broker"] == "Spokeo")
+    with pytest.raises(PermanentError, match="nothing was asked"):
+        run("removals", "done", request)
+    assert run("removals", "cancel", request).strip() == "cancelled"
+    with pytest.raises(KordantError, match="cannot become"):
+        run("removals", "deny", request)
+    assert parsed("removals", "show", request)["events"][-1]["actor"].startswith("cli:")
+    assert parsed("removals", "disclosures", who) == []
+    assert parsed("removals", "replies") == []
+
+
+def test_californias_platform_is_only_for_those_who_live_there(project: Engine, keyring: Keyring) -> None:
+    person = subscribe(project, keyring, "ann@mail.example")
+    run("brokers", "import", "starter")
+    run("removals", "permit", str(person.subscription_id), "--country", "US", "--state", "TX")
+    answer = run("removals", "request", str(person.subscription_id), "--broker", "california-drop")
+    assert answer.startswith("0 requests")

@@ -1,0 +1,60 @@
+"""News of removal requests: one digest a day by default, apart from alerts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from email import message_from_bytes
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.mail.maildir import MaildirTransport
+from kordant_jobs.engine import Progress
+from kordant_jobs.jobs.notifications_send import service
+from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
+from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.removals import moves
+from kordant_jobs_tests.jobs.removals import NOW, add_brokers, add_profiled, ask, broker_row
+
+
+def test_two_events_of_a_day_are_one_mail_that_says_whose_turn_it_is(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    brokers = add_brokers(db, [broker_row("spoken"), broker_row("other")])
+    person = add_profiled(db, keyring, contact="ann@mail.example")
+    made = ask(db, person, list(brokers.values()))
+    rows = [
+        {"id": str(made[0]), "from_state": "draft", "to_state": "needs_user_action", "reason": "form_for_a_person",
+         "action": "ask_user"},
+        {"id": str(made[1]), "from_state": "draft", "to_state": "queued", "reason": "asked", "action": "request"},
+    ]  # fmt: skip
+    with db.begin() as connection:
+        moves.apply(connection, moves.frame_of(rows), now=NOW, actor="test")
+    for before, after in (("queued", "sent"), ("sent", "completed")):
+        action = "tell_user" if after == "completed" else "sent"
+        row = {"id": str(made[1]), "from_state": before, "to_state": after, "reason": "x", "action": action}
+        with db.begin() as connection:
+            moves.apply(connection, moves.frame_of([row]), now=NOW, actor="test")
+    outlet = mail_outlet(MaildirTransport(tmp_path), Sender(header="Kordant <alerts@kordant.example>"))
+
+    def send(later: timedelta) -> service.SendSummary:
+        with db.begin() as connection:
+            now = outbox.now(connection) + later
+            if later:
+                connection.execute(sa.text("UPDATE kordant.notification_outbox SET due_at = now()"))
+        with Progress(db, "test") as progress:
+            return service.send_due(
+                db=db, keyring=keyring, outlets=[outlet], limit=10, progress=progress, clock=lambda: now
+            )
+
+    assert send(timedelta(0)).held == 2
+    assert send(timedelta(days=1, hours=1)).sent == 2
+    [mail] = [message_from_bytes(path.read_bytes()) for path in (tmp_path / "new").iterdir()]
+    assert mail["Subject"] == "1 data broker needs you"
+    text = next(part for part in mail.walk() if part.get_content_type() == "text/plain").get_payload(decode=True)
+    assert isinstance(text, bytes)
+    assert b"by its form only" in text
+    assert b"your data was removed" in text

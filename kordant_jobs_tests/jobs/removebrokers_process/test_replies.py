@@ -1,0 +1,82 @@
+"""Reply rules against labelled replies of invented brokers. Those marked `training` were seen while the rules were
+written; those marked `judging` are of other brokers, and no rule was changed after they were read."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from kordant_jobs.domain.removals.replies import ReplyClass
+from kordant_jobs.jobs.removebrokers_process.intake import confirmation_link
+from kordant_jobs.jobs.removebrokers_process.rules_replies import read_reply
+
+with (Path(__file__).parent / "replies.tsv").open(encoding="utf-8") as _file:
+    REPLIES = list(csv.DictReader(_file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_no_broker_is_in_both_sets_and_there_are_enough_of_both_languages() -> None:
+    sets = {which: {row["broker"] for row in REPLIES if row["set"] == which} for which in ("training", "judging")}
+    assert not sets["training"] & sets["judging"]
+    assert len(REPLIES) >= 300
+    assert Counter(row["language"] for row in REPLIES)["pt-BR"] >= 60
+
+
+@pytest.mark.parametrize("which", ["training", "judging"])
+def test_replies_are_read_as_a_person_reads_them(which: str) -> None:
+    right: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
+    for row in REPLIES:
+        if row["set"] == which:
+            wanted = row["class"].partition(":")[0]
+            found = read_reply(row["subject"], row["text"])
+            (right if found.reply_class == wanted else missed)[wanted] += 1
+            if found.reply_class != wanted:
+                wrong[found.reply_class.value] += 1
+    classes = {*right, *missed, *wrong}
+    f1 = sum(2 * right[one] / (2 * right[one] + wrong[one] + missed[one]) for one in classes) / len(classes)
+    done = ReplyClass.DONE.value
+    assert f1 >= 0.9
+    assert right[done] / (right[done] + wrong[done]) >= 0.99
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Your data will be deleted once you verify your identity.",
+        "Was your data deleted?",
+        "We deleted some of your records, but others remain.",
+        "Thank you for asking whether your data has been deleted.",
+        "If your data had been deleted, you would know.",
+        "Your data has not been deleted.",
+        "> We have deleted all your data.",
+        "Assim que confirmar, seus dados serão excluídos.",
+    ],
+)
+def test_done_is_never_claimed_of_what_is_not_done(text: str) -> None:
+    assert read_reply("Re: request", text).reply_class is not ReplyClass.DONE
+
+
+def test_what_a_reply_quotes_of_our_letter_does_not_count() -> None:
+    text = (
+        "Who is this?\n\nOn Mon, 2 Mar 2026 at 09:00, Kordant <removals@x.example> wrote:\n> please delete; form at ..."
+    )
+    assert read_reply("Re: Request to delete personal data", text).reply_class is ReplyClass.UNKNOWN
+
+
+def test_the_deciding_sentence_is_the_evidence() -> None:
+    found = read_reply("Re: request", "Hello Ann. We have deleted your profile. Kind regards.")
+    assert (found.reply_class, found.sentence) == (ReplyClass.DONE, "We have deleted your profile.")
+
+
+def test_only_links_on_the_brokers_own_domains_are_followed() -> None:
+    own = frozenset({"spoken.com"})
+    text = "Please click the link to confirm your request: https://{}/confirm?c=1"
+    found = [
+        confirmation_link(read_reply("Re", text.format(host)), own)
+        for host in ("www.spoken.com", "spoken.com.evil.net", "spoken.com@evil.net", "evil.net/spoken.com")
+    ]
+    assert found == ["https://www.spoken.com/confirm?c=1", None, None, None]
