@@ -115,6 +115,12 @@ class Settings(BaseSettings):
         None, description="What range notifications of Have I Been Pwned prove themselves with; unset: none is taken."
     )
 
+    counties_dir: Path | None = Field(None, description="Counties of your own, a YAML file each.")
+    county_drop_dir: Path | None = Field(None, description="Where counties' files are dropped, a folder a county.")
+    socrata_token: SecretStr | None = Field(
+        None, description="Application token of Socrata servers; unset: the pool that all without one share."
+    )
+
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     drop_keep: bool = Field(False, description="Keep dumps in the drop folder once they are ingested.")
@@ -208,6 +214,16 @@ class Settings(BaseSettings):
     def drop(self) -> Path:
         """The drop folder for breach dumps."""
         return self.drop_dir or self.state_dir / "drop"
+
+    @property
+    def counties(self) -> Path:
+        """The folder of further counties."""
+        return self.counties_dir or self.state_dir / "counties"
+
+    @property
+    def county_drop(self) -> Path:
+        """The drop folder for counties' files."""
+        return self.county_drop_dir or self.state_dir / "county_drop"
 
     @property
     def corpus(self) -> Path:

@@ -11,7 +11,19 @@ from kordant_jobs.store.darkwatch import source_tables as sources
 from kordant_jobs.store.darkwatch import tables as darkwatch
 from kordant_jobs.store.notifications import tables as notifications
 from kordant_jobs.store.people import tables as people
+from kordant_jobs.store.property import tables as property_
 from kordant_jobs.store.reports import tables as reports
 from kordant_jobs.store.schedules import tables as schedules
 
-__all__ = ["SCHEMA", "darkwatch", "engine", "metadata", "notifications", "people", "reports", "schedules", "sources"]
+__all__ = [
+    "SCHEMA",
+    "darkwatch",
+    "engine",
+    "metadata",
+    "notifications",
+    "people",
+    "property_",
+    "reports",
+    "schedules",
+    "sources",
+]
