@@ -202,8 +202,8 @@ def read_county(text: str, where: str) -> County:
         first = error.errors()[0]
         place = ".".join(str(one) for one in first["loc"] if one != "function-after")
         said = str(first["msg"]).removeprefix("Value error, ")
-        line = _line_of(node, list(first["loc"]) or said.partition(":")[0].split("."))
-        raise SettingsError(f"{where}:{line}: {place + ': ' if place else ''}{said}.") from None
+        number = _line_of(node, list(first["loc"]) or said.partition(":")[0].split("."))
+        raise SettingsError(f"{where}:{number}: {place + ': ' if place else ''}{said}.") from None
     county.code_table  # noqa: B018 - a table that is missing is said now
     return county
 

@@ -202,7 +202,7 @@ class Arcgis(TableReader):
         ids = [row[id_field] for row in rows if isinstance(row.get(id_field), int)]
         if not ids or max(ids) <= last:  # it sends what it sent: better fail than turn for ever
             raise SourceFailed(UnknownReason.UNREADABLE)
-        return max(ids)
+        return int(max(ids))
 
     def _by_ids(self, table: TableDescription, where: str, most: int, id_field: str) -> Iterator[list[Row]]:
         ids = self._ask(table, {"where": where, "returnIdsOnly": "true"}).get("objectIds")

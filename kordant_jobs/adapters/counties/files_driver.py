@@ -9,7 +9,7 @@ import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from kordant_jobs.adapters.counties.asking import Server
 from kordant_jobs.adapters.counties.description import County, TableKind
@@ -77,7 +77,7 @@ class Files(TableReader):
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as content:
             yield from self._parsed(content)
 
-    def _parsed(self, content: IO[bytes]) -> Iterator[Row]:
+    def _parsed(self, content: Any) -> Iterator[Row]:
         text = io.TextIOWrapper(content, self.county.encoding, newline="")
         if self.county.fixed_width:
             for line in text:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kordant_jobs.adapters.counties.asking import Server
 from kordant_jobs.adapters.counties.description import County, Driver, read_file, shipped
-from kordant_jobs.adapters.counties.drivers import Arcgis, Carto, Socrata
+from kordant_jobs.adapters.counties.drivers import Arcgis, Carto, Socrata, TableReader
 from kordant_jobs.adapters.counties.files_driver import Files
 from kordant_jobs.adapters.counties.reading import CountyReader
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.settings import Settings
 
-_READERS = {Driver.SOCRATA: Socrata, Driver.SODA3: Socrata, Driver.ARCGIS: Arcgis, Driver.CARTO: Carto}
+_READERS: Mapping[Driver, Callable[[County, Server], TableReader]] = {
+    Driver.SOCRATA: Socrata,
+    Driver.SODA3: Socrata,
+    Driver.ARCGIS: Arcgis,
+    Driver.CARTO: Carto,
+}
 
 
 @dataclass(frozen=True)

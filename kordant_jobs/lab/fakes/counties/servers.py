@@ -130,7 +130,7 @@ def _compared(value: Any, sign: str, other: str) -> bool:
         return False
     left: Any = value if isinstance(value, int) else str(value)
     right: Any = _number(other) if isinstance(value, int) else other
-    return {">=": left >= right, ">": left > right, "=": left == right}[sign]
+    return bool({">=": left >= right, ">": left > right, "=": left == right}[sign])
 
 
 def _number(text: str) -> int:
