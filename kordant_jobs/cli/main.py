@@ -24,6 +24,12 @@ GROUPS = {
     "exposures": Lazy(
         where="kordant_jobs.cli.sources:exposures_app", help="Exposures: what was found, on what evidence; 'not me'."
     ),
+    "properties": Lazy(
+        where="kordant_jobs.cli.properties:properties_app", help="Watched parcels and owners, and what was recorded."
+    ),
+    "counties": Lazy(
+        where="kordant_jobs.cli.counties:counties_app", help="Counties: whose records are read, how fresh they are."
+    ),
     "subscribers": Lazy(
         where="kordant_jobs.cli.subscriptions:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -69,7 +69,7 @@ class CountyReader:
             if lacking := sorted(touched - keys[kind]):
                 rows[kind] = [*rows[kind], *self.tables.rows_of(kind, lacking)]
 
-    def sample(self, size: int, *, today: date) -> Iterator[Understood]:
+    def sample(self, size: int, *, today: date) -> Understood:
         """What it would understand of its first pages, for `counties check`.
 
         Raises:
@@ -80,4 +80,4 @@ class CountyReader:
             keys = sorted(keys_in(self.county, TableKind.INSTRUMENTS, rows[TableKind.INSTRUMENTS]))
             others = [kind for kind in self.county.tables if kind is not TableKind.INSTRUMENTS]
             rows |= {kind: self.tables.rows_of(kind, keys) or rows[kind] for kind in others}
-        yield understand(self.county, rows, today=today)
+        return understand(self.county, rows, today=today)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,6 +42,12 @@ class Counties:
         if county not in self.by_id:
             raise SettingsError(f"there is no county {county!r}: {', '.join(self.by_id)}, or add its file.")
         return self.by_id[county]
+
+    def dropped(self) -> str:
+        """What stands for the files in the counties' drop folders: a hash that changes with them; empty: none."""
+        found = [path for county in self.by_id for path in (self.drop / county).glob("*") if path.is_file()]
+        facts = sorted(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in found)
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest() if facts else ""
 
     def reader(self, county: County) -> CountyReader:
         """What reads it."""

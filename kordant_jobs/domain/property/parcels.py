@@ -105,6 +105,15 @@ def mask_parcel(kind: ParcelKind, canonical: str) -> str:
     return f"{canonical[: PARCELS[kind].shown]}{HIDDEN}{canonical[-4:]}"
 
 
+def masked_parcel(canonical: str) -> str:
+    """As `mask_parcel`, where the kind is not at hand.
+
+    >>> masked_parcel("3012340056")
+    '30•••0056'
+    """
+    return f"{canonical[:2]}{HIDDEN}{canonical[-4:]}"
+
+
 def index_text(county: str, canonical: str) -> str:
     """What a parcel's blind index is made from: numbers of two counties may be equal.
 

@@ -18,6 +18,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.digest import Digest, write_digest
 from kordant_jobs.jobs.notifications_send.letter import Letter, write_letter
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.property_letter import write_property_letter
 from kordant_jobs.jobs.notifications_send.report_letter import ReportLetter, ReportLinks, write_report_letter
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import OutgoingMail
@@ -69,7 +70,9 @@ def _written(parcel: Parcel, sender: Sender, now: datetime) -> tuple[str, Letter
     if parcel.report:
         link = sender.reports.link(parcel.report, now) if sender.reports else None
         return "report", write_report_letter(parcel.report, parcel.name, link=link)
-    if len(parcel.alerts) == 1:
+    if parcel.findings and not parcel.alerts:
+        return "letter", write_property_letter(parcel)
+    if len(parcel.rows) == 1:
         return "letter", write_letter(parcel.alerts[0], parcel.opened[0])
     return "digest", write_digest(parcel)
 

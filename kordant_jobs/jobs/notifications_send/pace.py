@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Channel
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
+from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, PropertyRow
 from kordant_jobs.engine import leases
 from kordant_jobs.jobs.notifications_send import rules
 from kordant_jobs.jobs.notifications_send.bundles import Bundles, Target, bundle
@@ -21,7 +21,7 @@ from kordant_jobs.store.notifications.choices import AddressKey
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports.notices import ReportNoticeRow
 
-Pair = tuple[LetterRow | ReportNoticeRow, Opened]
+Pair = tuple[LetterRow | PropertyRow | ReportNoticeRow, Opened]
 
 
 @dataclass(frozen=True, kw_only=True)

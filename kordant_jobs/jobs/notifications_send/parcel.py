@@ -7,7 +7,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Category
-from kordant_jobs.domain.notifications.pending import LetterRow
+from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow
 from kordant_jobs.store.reports.notices import ReportNoticeRow
 
 
@@ -26,11 +26,11 @@ class Parcel:
     """One message to one address: `id` is the same in every attempt. The rows are never none: alerts, or one report."""
 
     id: UUID
-    rows: tuple[LetterRow | ReportNoticeRow, ...]
+    rows: tuple[LetterRow | PropertyRow | ReportNoticeRow, ...]
     opened: tuple[Opened, ...]
 
     @property
-    def first(self) -> LetterRow | ReportNoticeRow:
+    def first(self) -> LetterRow | PropertyRow | ReportNoticeRow:
         """The row that speaks for what all have in common: subscriber, language, channel."""
         return self.rows[0]
 
@@ -38,6 +38,11 @@ class Parcel:
     def alerts(self) -> tuple[LetterRow, ...]:
         """The rows when they are alerts."""
         return tuple(row for row in self.rows if isinstance(row, LetterRow))
+
+    @property
+    def findings(self) -> tuple[PropertyRow, ...]:
+        """The rows that are about parcels."""
+        return tuple(row for row in self.rows if isinstance(row, PropertyRow))
 
     @property
     def report(self) -> ReportNoticeRow | None:

@@ -18,7 +18,7 @@ driver: files
 parcel: bbl
 name_order: surname_first
 people: 10000
-latency_days: 400
+latency_days: 4000
 capabilities: [deed, lien]
 recorder_url: https://recorder.example/{{key}}
 tables:

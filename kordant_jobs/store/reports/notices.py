@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
-from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow
+from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow, PropertyRow
 from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.property import notices as property_notices
 
 SEVERITY = Severity.LOW
 """A report is no alarm: it waits for quiet hours to end, and comes by no channel that interrupts."""
@@ -73,9 +74,11 @@ def queue(connection: Connection, report_ids: Sequence[UUID]) -> int:
     return int(connection.execute(sa.text(_QUEUE), values).rowcount)
 
 
-def notices(connection: Connection, ids: Sequence[UUID]) -> list[LetterRow | ReportNoticeRow]:
+def notices(connection: Connection, ids: Sequence[UUID]) -> list[LetterRow | PropertyRow | ReportNoticeRow]:
     """What the notifications `ids` are made from, alerts before reports, the longest due first."""
-    found: list[LetterRow | ReportNoticeRow] = [*outbox.letters(connection, ids)]
+    found: list[LetterRow | PropertyRow | ReportNoticeRow] = [*outbox.letters(connection, ids)]
+    if len(found) < len(set(ids)):
+        found += property_notices.notices(connection, ids)
     if len(found) < len(set(ids)):
         values = {"ids": [str(one) for one in ids], "severity": SEVERITY}
         found += [ReportNoticeRow(**row._mapping) for row in connection.execute(sa.text(_ROWS), values)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ from kordant_jobs.lab.world.county_files import NAME, description, write_csv
 from kordant_jobs.store.darkwatch.scans import Scope
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property import matching, records, watches
+from kordant_jobs_tests.jobs.hometitle_scan import killed_scan
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
 LATE = START + timedelta(days=YEARS * 365 - 200)
@@ -74,7 +77,7 @@ class Bench:
 
 @pytest.fixture
 def bench(db: Engine, keyring: Keyring, tmp_path: Path) -> Bench:
-    counties = Counties({NAME: replace_latency(400)}, tmp_path / "drop")
+    counties = Counties({NAME: replace_latency(4000)}, tmp_path / "drop")
     return Bench(db, keyring, counties, County(11, lots=200, documents=1500, frauds=12), subscribe(db, keyring))
 
 
@@ -197,19 +200,18 @@ def test_a_forgotten_subscriber_leaves_nothing(bench: Bench) -> None:
         assert bench.rows(f"SELECT count(*) FROM kordant.{table}") == [(0,)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", range(10))
 def test_a_scan_killed_between_any_two_writes_and_run_again_leaves_the_same_rows(bench: Bench, step: int) -> None:
     bench.publish("history", lambda one: one.recorded_on < LATE)
     bench.watch_lots(range(60))
     bench.scan()
     bench.publish("news", lambda one: one.recorded_on >= LATE)
-    child = os.fork()
-    if child == 0:
-        _die_after(step)
-        bench.db.dispose(close=False)
-        bench.scan()
-        os._exit(0)
-    os.waitpid(child, 0)
+    url = bench.db.url.render_as_string(hide_password=False)
+    killed = subprocess.run(
+        [sys.executable, "-m", killed_scan.__name__, url, str(bench.counties.drop), str(step)], check=False
+    )
+    assert killed.returncode in {-signal.SIGKILL, 0}
     bench.scan()
     told = alerts(bench)
     assert len(told) == len(set(told))
@@ -221,19 +223,6 @@ def test_a_scan_killed_between_any_two_writes_and_run_again_leaves_the_same_rows
     )
     assert wanted == [(0,)]
     assert told
-
-
-def _die_after(step: int) -> None:
-    """Kill this process with SIGKILL at its `step`-th commit, before it."""
-    seen = 0
-
-    def commit(_: Any) -> None:
-        nonlocal seen
-        seen += 1
-        if seen > step:
-            os.kill(os.getpid(), 9)
-
-    sa.event.listen(Engine, "commit", commit)
 
 
 def test_states_keep_the_sources_own_watermark(bench: Bench) -> None:
