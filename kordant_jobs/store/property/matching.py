@@ -31,19 +31,31 @@ class Due:
 
 
 _DUE = """
+WITH mine AS (
+    SELECT scope.subscription_id, m.known_until - cast(:overlap AS interval) AS since
+    FROM scope LEFT JOIN kordant.scan_watermarks m
+         ON m.subscription_id = scope.subscription_id AND m.job = 'hometitle_scan'
+), fresh AS MATERIALIZED (
+    SELECT id, changed_at FROM kordant.property_instruments
+    WHERE county = :county AND changed_at >= (SELECT min(since) FROM mine)
+)
 SELECT w.id, w.parcel_index
-FROM scope
-JOIN kordant.watched_properties w USING (subscription_id)
-LEFT JOIN kordant.scan_watermarks m ON m.subscription_id = scope.subscription_id AND m.job = 'hometitle_scan'
-WHERE w.removed_at IS NULL AND w.county = :county AND (
-    m.known_until IS NULL OR w.created_at >= m.known_until - cast(:overlap AS interval)
-    OR EXISTS (SELECT 1 FROM kordant.property_lots l JOIN kordant.property_instruments i ON i.id = l.instrument_id
-               WHERE l.parcel_index = w.parcel_index AND i.changed_at >= m.known_until - cast(:overlap AS interval))
-    OR EXISTS (SELECT 1 FROM kordant.watched_name_keys k JOIN kordant.property_name_keys n USING (key_index)
-               JOIN kordant.property_instruments i ON i.id = n.instrument_id
-               WHERE k.watch_id = w.id AND i.changed_at >= m.known_until - cast(:overlap AS interval)))
-ORDER BY w.parcel_index NULLS LAST, w.id
+FROM fresh JOIN kordant.property_lots l ON l.instrument_id = fresh.id
+JOIN kordant.watched_properties w ON w.parcel_index = l.parcel_index AND w.removed_at IS NULL AND w.county = :county
+JOIN mine ON mine.subscription_id = w.subscription_id AND fresh.changed_at >= mine.since
+UNION
+SELECT w.id, w.parcel_index
+FROM fresh JOIN kordant.property_name_keys n ON n.instrument_id = fresh.id
+JOIN kordant.watched_name_keys k ON k.key_index = n.key_index
+JOIN kordant.watched_properties w ON w.id = k.watch_id AND w.removed_at IS NULL AND w.county = :county
+JOIN mine ON mine.subscription_id = w.subscription_id AND fresh.changed_at >= mine.since
+UNION
+SELECT w.id, w.parcel_index
+FROM mine JOIN kordant.watched_properties w USING (subscription_id)
+WHERE w.removed_at IS NULL AND w.county = :county AND (mine.since IS NULL OR w.created_at >= mine.since)
+ORDER BY 2 NULLS LAST, 1
 """
+"""From what is new to the watches, never the other way round: a day's documents are few, the watches are many."""
 
 
 def counties_watched(connection: Connection) -> dict[str, int]:

@@ -16,14 +16,14 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property.tables import property_instruments
 
 _ROWS = f"""
-SELECT {outbox.NOTICE_COLUMNS}, a.severity, o.alert_id, w.id AS watch_id, w.parcel_encrypted,
-       w.removed_at AS watch_removed_at, f.dismissed_at, w.county, f.event, f.reasons, i.code, i.key, i.number,
+SELECT {outbox.NOTICE_COLUMNS}, a.severity, o.alert_id, wp.id AS watch_id, wp.parcel_encrypted,
+       wp.removed_at AS watch_removed_at, f.dismissed_at, wp.county, f.event, f.reasons, i.code, i.key, i.number,
        i.amount, i.recorded_on, a.created_at AS alerted_at, i.id AS instrument_id, i.parties_encrypted,
        b.id AS before_id, b.parties_encrypted AS before_parties_encrypted
 FROM kordant.notification_outbox o
 JOIN kordant.alerts a ON a.id = o.alert_id
 JOIN kordant.property_findings f ON f.id = a.finding_id
-JOIN kordant.watched_properties w ON w.id = f.watch_id
+JOIN kordant.watched_properties wp ON wp.id = f.watch_id
 JOIN kordant.property_instruments i ON i.id = f.instrument_id
 LEFT JOIN kordant.property_instruments b ON b.county = i.county AND b.key = f.before_key
 {outbox.NOTICE_JOINS}

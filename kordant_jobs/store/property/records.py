@@ -100,9 +100,9 @@ def parcel_indexes(keyring: Keyring, county: str, parcels: Sequence[str]) -> lis
 
 
 def name_indexes(keyring: Keyring, county: str, names: Sequence[str], order: Order) -> list[bytes]:
-    """The blind indexes of what names are looked up by; where the order is not known, of both readings."""
+    """The blind indexes of what names are looked up by; where the surname may be last, of both readings."""
     read = [parse(name, order) for name in names]
-    both = [flipped(name) for name in read] if order is Order.EITHER else []
+    both = [flipped(name) for name in read] if order is not Order.SURNAME_FIRST else []
     keys = sorted({key for name in (*read, *both) for key in keys_of(name)})
     return keyring.blind_indexes(NAME_KEY, (f"{county}|{key}" for key in keys))
 

@@ -75,7 +75,9 @@ def add(connection: Connection, keyring: Keyring, subscription_id: UUID, wanted:
             }
         )
         if one.parcel is None:
-            indexes += [(str(watch_id), index) for index in name_indexes(keyring, one.county, one.owners, Order.EITHER)]
+            indexes += [
+                (str(watch_id), index) for index in name_indexes(keyring, one.county, one.owners, Order.GIVEN_FIRST)
+            ]
     statement = insert(watched_properties).on_conflict_do_nothing()
     for new in rows:
         if connection.execute(statement.values(**new)).rowcount:

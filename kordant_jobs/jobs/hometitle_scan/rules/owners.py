@@ -30,7 +30,7 @@ def find_owner(
     instruments: Iterable[Instrument], owners: Sequence[str], *, people: int, order: Order = Order.EITHER
 ) -> list[Finding]:
     """A finding an instrument that likely names one of the owners, with how likely. `people`: so many may be meant."""
-    wanted = [parse(name) for name in owners]
+    wanted = [parse(name, Order.GIVEN_FIRST) for name in owners]  # as people write themselves
     found = []
     for one in instruments:
         best = max(
