@@ -233,3 +233,32 @@ def test_states_keep_the_sources_own_watermark(bench: Bench) -> None:
         state = records.states(connection)[NAME]
     assert state.data_as_of == max(one.recorded_on for one in bench.county.records)
     assert state.reason is None
+
+
+@pytest.mark.long
+def test_thirty_days_with_corrections_moved_rows_and_a_pause_tell_everything_once(bench: Bench) -> None:
+    """A day here is ninety of the county's, so that each brings some documents."""
+    step = timedelta(days=90)
+    began = START + timedelta(days=YEARS * 365) - 30 * step
+    bench.publish("history", lambda one: one.recorded_on < began)
+    bench.watch_lots(range(0, 200, 2))
+    bench.scan()
+    for day in range(1, 31):
+        if not 8 <= day < 22:  # two weeks without a new file
+            bench.publish("news", lambda one, until=began + day * step: began <= one.recorded_on < until)
+        if day % 5 == 0:  # rows move, and an amount is corrected
+            bench.county.records.reverse()
+            bench.county.records[day] = replace(
+                bench.county.records[day], amount=bench.county.records[day].amount + day
+            )
+        bench.scan()
+    told = bench.rows(
+        "SELECT f.watch_id, i.key FROM kordant.alerts a JOIN kordant.property_findings f ON f.id = a.finding_id "
+        "JOIN kordant.property_instruments i ON i.id = f.instrument_id"
+    )
+    assert len(told) == len(set(told)) > 50
+    untold = bench.rows(
+        "SELECT count(*) FROM kordant.property_findings f WHERE is_told AND is_news "
+        "AND NOT EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.finding_id = f.id)"
+    )
+    assert untold == [(0,)]
