@@ -58,6 +58,10 @@ LAB_GROUPS = {
     "fuzz": Lazy(
         where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"
     ),
+    "fit-names": Lazy(
+        where="kordant_jobs.lab.hometitle.names_fit:fit_names",
+        help="Fit the table of the names score on invented pairs, and measure it on others.",
+    ),
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
     ),

@@ -1,6 +1,6 @@
 """How likely two names are the same person or body: a calibrated probability, and what agrees and what does not.
 
-The weights are a small table with a version (`tables/likeness.json`), made by `kordant-jobs lab-names` from labelled
+The weights are a small table with a version (`tables/likeness.json`), made by `kordant-jobs fit-names` from labelled
 pairs: logistic regression, then bins by isotonic regression. Two questions have two tables: on one `parcel` few people
 come into question; by a name `alone` everybody in the county does, so that the rarity of the name counts. Pure.
 """

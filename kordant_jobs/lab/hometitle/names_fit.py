@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
+from kordant_jobs.cli.output import print_json, print_table
 from kordant_jobs.domain.property import likeness
 from kordant_jobs.domain.property.likeness import Question, Weights, body_features, person_features
 from kordant_jobs.domain.property.names import Name, Order, parse
@@ -185,3 +187,36 @@ def fit_all(seed: int = 1, size: int = 30_000, on: date | None = None) -> dict[s
 def write(made: dict[str, Any]) -> None:
     """Keep the tables where the product reads them."""
     TABLE.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+
+
+def fit_names(
+    seed: Annotated[int, typer.Option(help="Same seed, same table.")] = 1,
+    size: Annotated[int, typer.Option(min=1000, help="Pairs to fit on.")] = 30_000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Measure, but keep the table that is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value instead of a table.")] = False,
+) -> None:
+    """Fit the table of the names score on invented pairs, keep it, and measure it on others."""
+    made = fit_all(seed, size)
+    if not dry_run:
+        write(made)
+    rows = []
+    for question in Question:
+        table = made["tables"][question.value]
+        weights = Weights(
+            bias=table["bias"],
+            weights=table["weights"],
+            scores=tuple(table["scores"]),
+            probabilities=tuple(table["probabilities"]),
+        )
+        rows.append(measure(question, seed + 1000, size // 10, weights))
+    if as_json:
+        print_json({"version": made["version"], "kept": not dry_run, "measured": [asdict(row) for row in rows]})
+        return
+    print_table(
+        ["question", "pairs", "right", "false", "missed", "F1", "calibration error"],
+        [
+            (row.question.value, row.pairs, row.true_positive, row.false_positive, row.false_negative, f"{row.f1:.4f}",
+             f"{row.expected_calibration_error:.4f}")
+            for row in rows
+        ],
+    )  # fmt: skip
