@@ -82,7 +82,7 @@ property_instruments = Table(
     Column("amount", Numeric(18, 2)),
     Column("percent", Numeric(9, 4)),
     Column("refers_to", ARRAY(Text), nullable=False, server_default="{}"),
-    Column("parties_encrypted", LargeBinary),
+    Column("parties_encrypted", LargeBinary, info={"sealed_by": "house"}),
     Column("content_hash", LargeBinary, nullable=False, comment="keyed, over all that the source says of it"),
     Column("is_first_load", Boolean, nullable=False, server_default=text("false")),
     moment("known_at", default_now=True),
