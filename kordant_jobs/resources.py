@@ -9,6 +9,7 @@ import dagster as dg
 
 from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus, open_corpus
+from kordant_jobs.adapters.counties import Counties, open_counties
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.messengers import Messengers, open_mail, open_messengers
 from kordant_jobs.adapters.report_storage import open_report_storage
@@ -80,6 +81,12 @@ def breach_feed(_: dg.InitResourceContext) -> BreachFeed:
     return Hibp(None, base_url=load_settings().hibp_url)
 
 
+@dg.resource(description="County records: the counties that are shipped, and those of KORDANT_COUNTIES_DIR.")
+def counties(_: dg.InitResourceContext) -> Counties:
+    """The counties of the settings."""
+    return open_counties(load_settings())
+
+
 @dg.resource(description="Takes mails over: the SMTP server of KORDANT_SMTP_URL, else a maildir.")
 def mail(_: dg.InitResourceContext) -> MailTransport:
     """The mail transport of the settings."""
@@ -121,6 +128,7 @@ RESOURCES: Mapping[str, Any] = {
     "catalogue": catalogue,
     "sources": sources,
     "breach_feed": breach_feed,
+    "counties": counties,
     "mail": mail,
     "messengers": messengers,
     "report_storage": report_storage,

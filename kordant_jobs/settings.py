@@ -128,6 +128,11 @@ class Settings(BaseSettings):
     )
     drp_agent_id: str = Field("", description="Our id as an authorised agent of the Data Rights Protocol.")
     drp_key_path: Path | None = Field(None, description="Its Ed25519 key: the base64 of the 32-byte seed.")
+    counties_dir: Path | None = Field(None, description="Counties of your own, a YAML file each.")
+    county_drop_dir: Path | None = Field(None, description="Where counties' files are dropped, a folder a county.")
+    socrata_token: SecretStr | None = Field(
+        None, description="Application token of Socrata servers; unset: the pool that all without one share."
+    )
 
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
@@ -229,6 +234,16 @@ class Settings(BaseSettings):
     def drop(self) -> Path:
         """The drop folder for breach dumps."""
         return self.drop_dir or self.state_dir / "drop"
+
+    @property
+    def counties(self) -> Path:
+        """The folder of further counties."""
+        return self.counties_dir or self.state_dir / "counties"
+
+    @property
+    def county_drop(self) -> Path:
+        """The drop folder for counties' files."""
+        return self.county_drop_dir or self.state_dir / "county_drop"
 
     @property
     def corpus(self) -> Path:

@@ -14,9 +14,8 @@ from importlib import import_module
 
 from kordant_jobs import engine
 from kordant_jobs.domain.darkwatch.exposures import Source
-from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cron import Fold
-from kordant_jobs.domain.schedules.rows import NIGHT, Cadence, Overlap, ScheduleRow
+from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
 from kordant_jobs.engine import JobRow, PartyRate, rate_of_rpm
 
 _MODULES = [
@@ -44,14 +43,6 @@ def _coming(job: str, cron: str, time_zone: str = "UTC", *, fold: Fold = Fold.ON
 
 
 COMING: tuple[ScheduleRow, ...] = (
-    *(
-        ScheduleRow(job="hometitle_scan", tier=tier, cadence=cadence, cron=NIGHT, realtime=realtime, enabled=False)
-        for tier, cadence, realtime in (
-            (Tier.BASIC, Cadence.MONTHLY, False),
-            (Tier.PLUS, Cadence.WEEKLY, False),
-            (Tier.PREMIUM, Cadence.DAILY, True),
-        )
-    ),
     _coming("insights_refresh", "0 2 * * *", "America/Sao_Paulo"),
     _coming("bank_sync", "*/15 * * * *", fold=Fold.TWICE),
     _coming("cleanup", "0 3 * * 0", "America/Sao_Paulo"),

@@ -24,6 +24,12 @@ GROUPS = {
     "exposures": Lazy(
         where="kordant_jobs.cli.sources:exposures_app", help="Exposures: what was found, on what evidence; 'not me'."
     ),
+    "properties": Lazy(
+        where="kordant_jobs.cli.properties:properties_app", help="Watched parcels and owners, and what was recorded."
+    ),
+    "counties": Lazy(
+        where="kordant_jobs.cli.counties:counties_app", help="Counties: whose records are read, how fresh they are."
+    ),
     "subscribers": Lazy(
         where="kordant_jobs.cli.subscriptions:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",
@@ -58,6 +64,10 @@ LAB_GROUPS = {
     "bench": Lazy(where="kordant_jobs.lab.bench:bench_app", help="Measure what is promised, beside a peer."),
     "fuzz": Lazy(
         where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"
+    ),
+    "fit-names": Lazy(
+        where="kordant_jobs.lab.hometitle.names_fit:fit_names",
+        help="Fit the table of the names score on invented pairs, and measure it on others.",
     ),
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"

@@ -11,6 +11,7 @@ from kordant_jobs.store.darkwatch import source_tables as sources
 from kordant_jobs.store.darkwatch import tables as darkwatch
 from kordant_jobs.store.notifications import tables as notifications
 from kordant_jobs.store.people import tables as people
+from kordant_jobs.store.property import tables as property_
 from kordant_jobs.store.removals import tables as removals
 from kordant_jobs.store.reports import tables as reports
 from kordant_jobs.store.schedules import tables as schedules
@@ -22,6 +23,7 @@ __all__ = [
     "metadata",
     "notifications",
     "people",
+    "property_",
     "removals",
     "reports",
     "schedules",

@@ -10,8 +10,10 @@ import json
 import dagster as dg
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.adapters.messengers import channels_on
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
+from kordant_jobs.catalog.hometitle_scan import HometitleScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.engine import WAKES, operate
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
@@ -19,6 +21,7 @@ from kordant_jobs.settings import load_settings
 from kordant_jobs.store.darkwatch import new_data
 from kordant_jobs.store.notifications.outbox import due
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.property import matching
 
 POLL_S = 60
 """A net for what nobody notified (a notification whose time has come, a breach that became known by the clock): what
@@ -69,6 +72,33 @@ def new_data_sensor(
 
 def _scan(payload: DarkwatchScan, *, run_key: str | None, trigger: str) -> dg.RunRequest:
     return dg.RunRequest(run_key=run_key, run_config=payload.run_config([payload]), tags={"kordant/trigger": trigger})
+
+
+@dg.sensor(
+    job_name=HometitleScan.job,
+    minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
+    tags=WOKEN,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A parcel that is newly watched, or new files of a county: scanned at once for tiers with real time.",
+)
+def property_sensor(
+    context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], counties: dg.ResourceParam[Counties]
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for a scan of whoever waits for a first look at a parcel, or, when files are new, of the real-time tiers."""
+    with db.connect() as connection:
+        tiers = new_data.realtime_tiers(connection, HometitleScan.job)
+        waiting = matching.unscanned(connection, [tier.value for tier in tiers])
+        asked_before = operate.under_way(connection, job=HometitleScan.job)
+    seen = counties.dropped()
+    if seen and seen != context.cursor and tiers:
+        payload = HometitleScan(tiers=tiers)
+        asked = dg.RunRequest(run_key=seen, run_config=payload.run_config([payload]), tags={"kordant/trigger": "files"})
+        return dg.SensorResult(run_requests=[asked], cursor=seen)
+    if not waiting or asked_before:
+        return dg.SkipReason("nothing is new")
+    payload = HometitleScan(subscription_ids=tuple(waiting))
+    asked = dg.RunRequest(run_config=payload.run_config([payload]), tags={"kordant/trigger": "new_parcel"})
+    return dg.SensorResult(run_requests=[asked], cursor=context.cursor)
 
 
 @dg.sensor(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel import dates, lists, numbers
@@ -110,6 +111,28 @@ class Wording:
         """What to do when these classes leaked, the most urgent first."""
         held = set(classes)
         return [one.text[self.locale] for one in self._advice if one.classes & held or secret in one.secret]
+
+    def property_event(self, event: str) -> str:
+        """What happened to a parcel."""
+        return str(_property()["events"][event][self.locale])
+
+    def property_reason(self, code: str) -> str | None:
+        """Why an event is as loud as it is; None for a code that this version does not know."""
+        said = _property()["reasons"].get(code)
+        return said[self.locale] if said else None
+
+    def property_actions(self, event: str, severity: str) -> list[str]:
+        """What to do about an event, the most urgent first."""
+        return [
+            one[self.locale]
+            for one in _property()["advice"]
+            if event in one["events"] and severity in one["severities"]
+        ]
+
+
+@lru_cache(maxsize=1)
+def _property() -> dict[str, Any]:
+    return tomllib.loads(HERE.joinpath("property.toml").read_text("utf-8"))
 
 
 _MANY = 4096

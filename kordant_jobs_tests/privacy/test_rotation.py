@@ -96,4 +96,7 @@ def test_every_sealed_column_says_whose_it_is() -> None:
         "subscribers.contact_encrypted",
         "watchlist_items.identifier_encrypted",
         "contact_addresses.address_encrypted",
+        "watched_properties.parcel_encrypted",
+        "watched_properties.owners_encrypted",
     }
+    assert "property_instruments.parties_encrypted" not in names

@@ -12,7 +12,7 @@ import logging
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -55,11 +55,12 @@ class HttpLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A whole answer with status 200 or 404; any other is a `SourceFailed`."""
+    """A whole answer with a usable status; any other is a `SourceFailed`."""
 
     status: int
     content_type: str
     body: bytes
+    retry_after_s: float | None = None
 
     def read_as(self, model: TypeAdapter[T]) -> T:
         """The body as JSON of this form. Unknown keys are the model's to accept.
@@ -118,8 +119,12 @@ _STATUSES = {
 }
 
 
-def _failure_of(status: int, headers: httpx.Headers) -> SourceFailed | None:
-    if status in {200, 404}:
+USABLE = frozenset({200, 404})
+"""Statuses whose answers are read, unless a caller wants others."""
+
+
+def _failure_of(status: int, headers: httpx.Headers, usable: frozenset[int]) -> SourceFailed | None:
+    if status in usable:
         return None
     if 300 <= status < 400:
         return SourceFailed(UnknownReason.REDIRECTED)
@@ -139,7 +144,21 @@ class Session:
     async def get(
         self, url: str, *, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        """The whole answer.
+        """The whole answer to a GET. See `send`."""
+        return await self.send("GET", url, params=params, headers=headers)
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        json: object = None,
+        usable: frozenset[int] = USABLE,
+    ) -> Reply:
+        """The whole answer, if its status is `usable`. `form` is posted as a form, `json` as JSON.
 
         Raises:
             SourceFailed: there is none that could be used.
@@ -148,7 +167,8 @@ class Session:
 
         try:
             async with self._slots, asyncio.timeout(self._limits.total_s):
-                return await self._read(url, params, headers)
+                ours = self._client.build_request(method, url, params=params, headers=headers, data=form, json=json)
+                return await self._read(ours, usable)
         except (TimeoutError, httpx.TimeoutException):
             raise SourceFailed(UnknownReason.TIMED_OUT) from None
         except httpx.DecodingError:
@@ -156,9 +176,10 @@ class Session:
         except (httpx.HTTPError, httpx.InvalidURL, OSError):
             raise SourceFailed(UnknownReason.UNREACHABLE) from None
 
-    async def _read(self, url: str, params: Mapping[str, str] | None, headers: Mapping[str, str] | None) -> Reply:
-        async with self._client.stream("GET", url, params=params, headers=headers) as answer:
-            failure = _failure_of(answer.status_code, answer.headers)
+    async def _read(self, request: httpx.Request, usable: frozenset[int]) -> Reply:
+        answer = await self._client.send(request, stream=True)
+        async with aclosing(answer):
+            failure = _failure_of(answer.status_code, answer.headers, usable)
             if failure is not None:
                 raise failure
             body = bytearray()
@@ -167,7 +188,8 @@ class Session:
                 if len(body) > self._limits.max_bytes:
                     raise SourceFailed(UnknownReason.TOO_LARGE)
             kind = answer.headers.get("content-type", "").lower()
-            return Reply(status=answer.status_code, content_type=kind, body=bytes(body))
+            wait_s = retry_after(answer.headers.get("retry-after"), datetime.now(UTC))
+            return Reply(status=answer.status_code, content_type=kind, body=bytes(body), retry_after_s=wait_s)
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -83,6 +84,30 @@ class LetterRow(NoticeRow):
     breached_on: date | None
     data_classes: list[str]
     is_sensitive: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PropertyRow(NoticeRow):
+    """A notification of a finding on a watched parcel or owner; names and parcel number are still sealed."""
+
+    alert_id: UUID
+    watch_id: UUID
+    parcel_encrypted: bytes | None
+    watch_removed_at: datetime | None
+    dismissed_at: datetime | None
+    county: str
+    event: str
+    reasons: list[str]
+    code: str
+    key: str
+    number: str
+    amount: Decimal | None
+    recorded_on: date | None
+    alerted_at: datetime
+    instrument_id: UUID
+    parties_encrypted: bytes
+    before_id: UUID | None
+    before_parties_encrypted: bytes | None
 
 
 @dataclass(frozen=True, kw_only=True)

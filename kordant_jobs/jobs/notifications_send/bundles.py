@@ -9,7 +9,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, NoticeRow
+from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, NoticeRow, PropertyRow
 from kordant_jobs.jobs.notifications_send.rules import CRITICAL_WAIT, ONE_HOUR, hold
 
 Target = tuple[UUID, UUID | None]
@@ -53,7 +53,12 @@ def bundle(
 
 def _is_fresh(row: NoticeRow, claim: Claim) -> bool:
     """Whether it may be put together with others: an alert whose message was never begun."""
-    return isinstance(row, LetterRow) and row.held_for is None and claim.mail_id is None and not claim.interrupted
+    return (
+        isinstance(row, LetterRow | PropertyRow)
+        and row.held_for is None
+        and claim.mail_id is None
+        and not claim.interrupted
+    )
 
 
 def _together(rows: Sequence[NoticeRow], claims: Mapping[UUID, Claim]) -> list[list[UUID]]:
@@ -67,7 +72,9 @@ def _by_breach(rows: Sequence[NoticeRow]) -> list[list[NoticeRow]]:
     """One list a breach, the most urgent first."""
     breaches: dict[str, list[NoticeRow]] = {}
     for row in rows:
-        breaches.setdefault(row.breach_name if isinstance(row, LetterRow) else "", []).append(row)
+        about = row.breach_name if isinstance(row, LetterRow) else ""
+        about = f"property {row.instrument_id}" if isinstance(row, PropertyRow) else about
+        breaches.setdefault(about, []).append(row)
     return sorted(breaches.values(), key=lambda group: -_urgency(group))
 
 

@@ -9,6 +9,7 @@ from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
+from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import (
     kind_word,
@@ -19,6 +20,7 @@ from kordant_jobs.jobs.notifications_send.letter import (
     subject_of,
 )
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.property_letter import detail_of, property_facts
 from kordant_jobs.wording import Wording, wording
 
 GROUPS_MAX = 25
@@ -57,8 +59,8 @@ class Digest:
 def write_digest(parcel: Parcel) -> Digest:
     """The words of several alerts in one mail. Identifiers are masked in it."""
     words = wording(Locale(parcel.first.locale))
-    groups = _groups(words, parcel)
-    count = len(parcel.alerts)
+    groups = [*_property_groups(words, parcel), *_groups(words, parcel)]
+    count = len(parcel.alerts) + len(parcel.findings)
     classes = [name for row in parcel.alerts for name in row.data_classes]
     kinds = {row.secret for row in parcel.alerts}
     secret = next((kind for kind in (SecretKind.CLEAR, SecretKind.HASHED) if kind in kinds), SecretKind.NONE)
@@ -93,7 +95,7 @@ def write_digest(parcel: Parcel) -> Digest:
 
 def _subject(words: Wording, parcel: Parcel, count: int) -> str:
     """Counts only, unless all is about one breach: the names of several stay inside."""
-    if len({row.breach_name for row in parcel.alerts}) == 1:
+    if len({row.breach_name for row in parcel.alerts}) == 1 and not parcel.findings:
         return subject_of(words, parcel.alerts[0])
     match parcel.first.held_for:
         case Held.DAILY:
@@ -106,29 +108,52 @@ def _subject(words: Wording, parcel: Parcel, count: int) -> str:
             return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", count)
 
 
+def _letter(parcel: Parcel, place: int) -> LetterRow:
+    row = parcel.rows[place]
+    if not isinstance(row, LetterRow):
+        raise TypeError(f"row {place} is about no breach")
+    return row
+
+
 def _groups(words: Wording, parcel: Parcel) -> list[Group]:
     order = list(Severity)
     found: dict[str, list[int]] = {}
-    for place, row in enumerate(parcel.alerts):
-        found.setdefault(row.breach_name, []).append(place)
+    for place, row in enumerate(parcel.rows):
+        if isinstance(row, LetterRow):
+            found.setdefault(row.breach_name, []).append(place)
     worst = {
-        name: max(order.index(Severity(parcel.alerts[place].severity)) for place in places)
+        name: max(order.index(Severity(parcel.rows[place].severity)) for place in places)
         for name, places in found.items()
     }
-    newest_first = sorted(found, key=lambda name: parcel.alerts[found[name][0]].alerted_at, reverse=True)
+    newest_first = sorted(found, key=lambda name: _letter(parcel, found[name][0]).alerted_at, reverse=True)
     return [
         _group(words, parcel, found[name], order[worst[name]])
         for name in sorted(newest_first, key=lambda name: -worst[name])
     ]
 
 
+def _property_groups(words: Wording, parcel: Parcel) -> list[Group]:
+    """Findings on parcels among alerts of breaches, a group each."""
+    return [
+        Group(
+            title=words.property_event(row.event),
+            severity=Severity(row.severity),
+            severity_word=severity_word(words, Severity(row.severity)),
+            facts=property_facts(words, row, detail_of(one)),
+            identifiers=[],
+        )
+        for row, one in zip(parcel.rows, parcel.opened, strict=True)
+        if isinstance(row, PropertyRow)
+    ]
+
+
 def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity) -> Group:
-    row = parcel.alerts[places[0]]
+    row = _letter(parcel, places[0])
     unnamed = row.breach_source == BreachSource.DUMP
     facts = []
     if row.breached_on:
         facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
-    if stolen := list(dict.fromkeys(name for place in places for name in stolen_classes(parcel.alerts[place]))):
+    if stolen := list(dict.fromkeys(name for place in places for name in stolen_classes(_letter(parcel, place)))):
         facts.append((words.say("What was stolen"), words.all_of(words.data_classes(stolen))))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
     return Group(
@@ -143,7 +168,7 @@ def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity
 
 
 def _identifier(words: Wording, parcel: Parcel, place: int) -> str:
-    row = parcel.alerts[place]
+    row = _letter(parcel, place)
     kind = kind_word(words, row.item_kind)
     masked = readable(mask(IdentifierKind(row.item_kind), parcel.opened[place].identifier))
     if row.secret == SecretKind.CLEAR:

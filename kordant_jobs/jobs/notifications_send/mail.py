@@ -18,6 +18,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.digest import Digest, write_digest
 from kordant_jobs.jobs.notifications_send.letter import Letter, write_letter
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.property_letter import write_property_letter
 from kordant_jobs.jobs.notifications_send.removal_letter import RemovalLetter, write_removal_letter
 from kordant_jobs.jobs.notifications_send.report_letter import ReportLetter, ReportLinks, write_report_letter
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
@@ -74,7 +75,9 @@ def _written(
         return "report", write_report_letter(parcel.report, parcel.name, link=link)
     if parcel.removals:
         return "removal", write_removal_letter(parcel.removals, parcel.name)
-    if len(parcel.alerts) == 1:
+    if parcel.findings and not parcel.alerts:
+        return "letter", write_property_letter(parcel)
+    if len(parcel.rows) == 1:
         return "letter", write_letter(parcel.alerts[0], parcel.opened[0])
     return "digest", write_digest(parcel)
 

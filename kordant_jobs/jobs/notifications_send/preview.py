@@ -33,7 +33,7 @@ def preview(
             "give notifications of one subscription; `kordant-jobs notifications list` shows their ids."
         )
     keys = keyring.load_keys(connection, [rows[0].subscriber_id])
-    clear = tuple(replace(opened(row, keys), name="") for row in rows)
+    clear = tuple(replace(opened(row, keys, keyring), name="") for row in rows)
     return texts_of(
         Parcel(id=rows[0].id, rows=tuple(rows), opened=clear),
         sender=replace(sender, unsubscribe=None, reports=None),

@@ -19,7 +19,7 @@ from kordant_jobs.domain.notifications.choices import (
     digest_moment,
     quiet_until,
 )
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, NoticeRow
+from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, NoticeRow, PropertyRow
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 
@@ -215,7 +215,8 @@ def why_not(row: NoticeRow, *, has_key: bool, now: datetime) -> str | None:
         "the subscriber was forgotten": row.forgotten_at is not None or not has_key,
         "the subscription is not active": row.subscription_status != SubscriptionStatus.ACTIVE,
         "the identifier is no longer watched": isinstance(row, LetterRow) and row.item_removed_at is not None,
-        "the exposure was dismissed": isinstance(row, LetterRow) and row.dismissed_at is not None,
+        "the exposure was dismissed": isinstance(row, LetterRow | PropertyRow) and row.dismissed_at is not None,
+        "the property is no longer watched": isinstance(row, PropertyRow) and row.watch_removed_at is not None,
         "the subscriber has no e-mail address": own and row.contact_encrypted is None,
         "the address is used no more": not own and row.address_removed_at is not None,
         "the subscriber wants none of this kind": mode_of(row) is Mode.OFF,

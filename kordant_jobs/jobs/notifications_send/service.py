@@ -6,6 +6,7 @@ repeats at most the messages since the last mark, under the same id.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -17,7 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
+from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, PropertyRow
+from kordant_jobs.domain.property.parcels import masked_parcel
 from kordant_jobs.engine import Progress, leases
 from kordant_jobs.errors import KeyringError, SettingsError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send import pace, rules
@@ -31,6 +33,8 @@ from kordant_jobs.store.notifications.choices import AddressKey
 from kordant_jobs.store.notifications.tables import contact_addresses
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items
+from kordant_jobs.store.property import notices as property_notices
+from kordant_jobs.store.property.tables import watched_properties
 from kordant_jobs.store.reports import notices as report_notices
 from kordant_jobs.store.reports.notices import Notice
 
@@ -205,7 +209,7 @@ def _load(
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
         by_id = {claim.id: claim for claim in claims}
         now = clock() if clock else outbox.now(connection)
-        pairs, settled = _opened(rows, by_id, keys, now=now, copies_show=outlet.copies_show)
+        pairs, settled = _opened(rows, by_id, keys, keyring, now=now, copies_show=outlet.copies_show)
         sifted = pace.sift(connection, pairs, by_id, keyring=keyring, rate=rate, now=now)
         return _Load(
             claims=sifted.claims,
@@ -221,6 +225,7 @@ def _opened(
     rows: Sequence[Notice],
     claims: dict[UUID, Claim],
     keys: SubscriberKeys,
+    keyring: Keyring,
     *,
     now: datetime,
     copies_show: bool,
@@ -235,13 +240,13 @@ def _opened(
             settled.append(rules.suppress(claim, reason))
         else:
             try:
-                pairs.append((row, opened(row, keys)))
+                pairs.append((row, opened(row, keys, keyring)))
             except KeyringError:
                 settled.append(rules.try_again(claim, "its data does not open with this master key"))
     return pairs, settled
 
 
-def opened(row: Notice, keys: SubscriberKeys) -> Opened:
+def opened(row: Notice, keys: SubscriberKeys, keyring: Keyring | None = None) -> Opened:
     """What a notification needs in clear.
 
     Raises:
@@ -254,12 +259,23 @@ def opened(row: Notice, keys: SubscriberKeys) -> Opened:
         return keys.open(Sealed(subscriber_id=row.subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed)))
 
     item = watchlist_items.c.identifier_encrypted
+    identifier = plain(item, row.item_id, row.identifier_encrypted) if isinstance(row, LetterRow) else ""
+    if isinstance(row, PropertyRow) and keyring is not None:
+        parcel = plain(watched_properties.c.parcel_encrypted, row.watch_id, row.parcel_encrypted)
+        givers, takers = property_notices.parties(keyring, row.instrument_id, row.parties_encrypted)
+        _, before = (
+            property_notices.parties(keyring, row.before_id, row.before_parties_encrypted)
+            if row.before_id
+            else ([], [])
+        )
+        told = {"parcel": parcel and masked_parcel(parcel), "givers": givers, "takers": takers, "before": before}
+        identifier = json.dumps(told)
     return Opened(
         name=plain(subscribers.c.name_encrypted, row.subscriber_id, row.name_encrypted),
         address=plain(contact_addresses.c.address_encrypted, row.address_id, row.address_encrypted)
         if row.address_id
         else plain(subscribers.c.contact_encrypted, row.subscriber_id, row.contact_encrypted),
-        identifier=plain(item, row.item_id, row.identifier_encrypted) if isinstance(row, LetterRow) else "",
+        identifier=identifier,
     )
 
 

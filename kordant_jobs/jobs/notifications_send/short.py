@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import one_line, subject_of
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.property_letter import property_subject
 from kordant_jobs.jobs.notifications_send.report_letter import report_subject
 from kordant_jobs.ports import OutgoingPush, OutgoingText
 from kordant_jobs.wording import Wording, wording
@@ -18,9 +21,15 @@ Web Push take."""
 def _said(words: Wording, parcel: Parcel) -> str:
     if parcel.report:
         return report_subject(words, parcel.report)
-    if len(parcel.alerts) == 1:
+    if len(parcel.rows) == 1 and parcel.findings:
+        return property_subject(words, parcel.findings[0])
+    if len(parcel.rows) == 1:
         return subject_of(words, parcel.alerts[0])
     return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", len(parcel.rows))
+
+
+def _alert_id(parcel: Parcel) -> UUID:
+    return parcel.alerts[0].alert_id if parcel.alerts else parcel.findings[0].alert_id
 
 
 def compose_push(parcel: Parcel) -> OutgoingPush:
@@ -29,7 +38,10 @@ def compose_push(parcel: Parcel) -> OutgoingPush:
     if parcel.report:
         advice, about = words.say("Open the app to read it."), {"report_id": str(parcel.report.report_id)}
     else:
-        advice, about = words.say("Open the app to see what to do."), {"alert_id": str(parcel.alerts[0].alert_id)}
+        advice, about = (
+            words.say("Open the app to see what to do."),
+            {"alert_id": str(_alert_id(parcel))},
+        )
     return OutgoingPush(
         id=parcel.id,
         address=parcel.address,

@@ -49,6 +49,19 @@ def bench_notifications(
     raise SystemExit(finish("notifications", lambda: measure(mails=mails), as_json=as_json))
 
 
+@bench_app.command("hometitle")
+def bench_hometitle(
+    watched: Annotated[int, typer.Option(min=1000, help="Watched parcels.")] = 1_000_000,
+    new: Annotated[int, typer.Option(min=100, help="Instruments of one day.")] = 100_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """A day's instruments joined with all watched parcels of a county. Ours beside the same join in plain pandas."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.hometitle import measure
+
+    raise SystemExit(finish("hometitle", lambda: measure(watched=watched, new=new), as_json=as_json))
+
+
 @bench_app.command("dumps")
 def bench_dumps(
     megabytes: Annotated[int, typer.Option(min=1, help="The size of each form.")] = 64,

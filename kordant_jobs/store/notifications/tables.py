@@ -29,7 +29,8 @@ alerts = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscription_id", "subscriptions"),
-    belongs_to("exposure_id", "exposures"),
+    belongs_to("exposure_id", "exposures", nullable=True),
+    belongs_to("finding_id", "property_findings", nullable=True),
     Column("severity", Text, nullable=False),
     Column("why", JSONB, nullable=False, comment="reasons by code and id; never an identifier"),
     Column(
@@ -41,6 +42,8 @@ alerts = Table(
     ),
     moment("created_at", default_now=True),
     UniqueConstraint("exposure_id"),
+    UniqueConstraint("finding_id"),
+    CheckConstraint("num_nonnulls(exposure_id, finding_id) = 1", name="about_one_thing"),
     one_of("severity", Severity),
     Index(None, "subscription_id", "created_at"),
 )

@@ -180,6 +180,22 @@ class Keyring:
         """
         return _open(self._index_key(f"secret/{purpose}"), sealed, purpose.encode()).decode()
 
+    @cached_property
+    def _records_key(self) -> bytes:
+        return self._index_key("public-records")
+
+    def seal_record(self, column: sa.Column[Any], row_id: UUID, plaintext: str) -> bytes:
+        """Encrypt what a public register says, which is no subscriber's, for one column of the row `row_id`."""
+        return _seal(self._records_key, plaintext.encode(), place_of(column, row_id))
+
+    def open_record(self, column: sa.Column[Any], row_id: UUID, sealed: bytes) -> str:
+        """Decrypt what `seal_record` made.
+
+        Raises:
+            KeyringError: it was made with another key or for another place.
+        """
+        return _open(self._records_key, sealed, place_of(column, row_id)).decode()
+
     def create_keys(self, connection: Connection, subscriber_ids: Sequence[UUID]) -> SubscriberKeys:
         """Make and store a data key for each subscriber; one that has a key already keeps it."""
         if subscriber_ids:

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
-from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow
+from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow, PropertyRow
 from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.property import notices as property_notices
 from kordant_jobs.store.removals.notices import RemovalNoticeRow, removal_notices
 
 SEVERITY = Severity.LOW
@@ -74,13 +75,15 @@ def queue(connection: Connection, report_ids: Sequence[UUID]) -> int:
     return int(connection.execute(sa.text(_QUEUE), values).rowcount)
 
 
-Notice = LetterRow | ReportNoticeRow | RemovalNoticeRow
+Notice = LetterRow | PropertyRow | ReportNoticeRow | RemovalNoticeRow
 """A notification with what its text is made from, whatever it is about."""
 
 
 def notices(connection: Connection, ids: Sequence[UUID]) -> list[Notice]:
     """What the notifications `ids` are made from: alerts, reports, removal requests, each the longest due first."""
     found: list[Notice] = [*outbox.letters(connection, ids)]
+    if len(found) < len(set(ids)):
+        found += property_notices.notices(connection, ids)
     if len(found) < len(set(ids)):
         values = {"ids": [str(one) for one in ids], "severity": SEVERITY}
         found += [ReportNoticeRow(**row._mapping) for row in connection.execute(sa.text(_ROWS), values)]

@@ -1,0 +1,5 @@
+"""County records: drivers by kind of server, counties as YAML files, and what their rows mean."""
+
+from kordant_jobs.adapters.counties.registry import Counties, open_counties
+
+__all__ = ["Counties", "open_counties"]

@@ -1,0 +1,109 @@
+"""Asking a county's server: bounded in time and size, few retries, and an error that comes with status 200 is one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kordant_jobs.adapters.sources.http import HttpLimits, Reply, SourceFailed, open_session
+from kordant_jobs.domain.darkwatch.exposures import UnknownReason
+
+PATIENCE = (0.5, 2.0)
+"""Seconds before the second and third attempt after a hiccup (reset, 500, 429, still processing)."""
+RETRY_AFTER_MOST_S = 10.0
+"""A server that asks for more is not waited for: the read fails, and the next scan asks again."""
+_HICCUPS = frozenset(
+    {UnknownReason.UNAVAILABLE, UnknownReason.RATE_LIMITED, UnknownReason.UNREACHABLE, UnknownReason.TIMED_OUT}
+)
+_PAGE_LIMITS = HttpLimits(read_s=30.0, total_s=120.0, max_bytes=256 << 20, at_once=1)
+
+
+class TooMuchAtOnce(SourceFailed):
+    """The server could not make so large a page in its time: ask for less."""
+
+
+@dataclass
+class Server:
+    """One county's server. `requests` counts what was sent; `pause` waits, and is the test's to replace."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    limits: HttpLimits = _PAGE_LIMITS
+    patience: tuple[float, ...] = PATIENCE
+    pause: Callable[[float], None] = time.sleep
+    requests: int = 0
+
+    def ask(self, url: str, params: Mapping[str, str], *, post: bool = False, body: Any = None) -> Any:
+        """The JSON that answers, and no error in it.
+
+        Raises:
+            TooMuchAtOnce: a smaller page may work.
+            SourceFailed: there is none, after a few attempts.
+        """
+        for wait_s in (*self.patience, None):
+            try:
+                return self._once(url, params, post=post, body=body)
+            except TooMuchAtOnce:
+                raise
+            except SourceFailed as failure:
+                if wait_s is None or failure.reason not in _HICCUPS:
+                    raise
+                wanted = failure.retry_after_s or wait_s
+                if wanted > RETRY_AFTER_MOST_S:
+                    raise
+                self.pause(wanted)
+        raise SourceFailed(UnknownReason.UNAVAILABLE)
+
+    def _once(self, url: str, params: Mapping[str, str], *, post: bool, body: Any) -> Any:
+        self.requests += 1
+
+        async def one() -> Reply:
+            async with open_session(self.limits, self.headers) as session:
+                usable = frozenset({200, 202, 400, 404, 429})
+                if body is not None:
+                    return await session.send("POST", url, params=params, json=body, usable=usable)
+                if post:
+                    return await session.send("POST", url, form=params, usable=usable)
+                return await session.send("GET", url, params=params, usable=usable)
+
+        return _value_of(asyncio.run(one()))
+
+
+def _value_of(reply: Reply) -> Any:
+    if reply.status == 202:
+        raise SourceFailed(UnknownReason.UNAVAILABLE)
+    if reply.status == 200 and (reply.looks_like_a_page or not reply.body):
+        raise SourceFailed(UnknownReason.UNREADABLE)
+    try:
+        value = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        value = None
+    if reply.status != 200:
+        raise _refusal(reply, value)
+    if value is None:
+        raise SourceFailed(UnknownReason.UNREADABLE)
+    if isinstance(value, dict) and value.get("error"):
+        raise _error_in(value["error"])
+    return value
+
+
+def _refusal(reply: Reply, value: Any) -> SourceFailed:
+    text = reply.body[:2000].decode("utf-8", "replace").lower()
+    if "timeout" in text or "timed out" in text:  # CARTO says both limits with 429, and time-outs with 400, too
+        return TooMuchAtOnce(UnknownReason.TIMED_OUT)
+    if reply.status == 429:
+        return SourceFailed(UnknownReason.RATE_LIMITED, retry_after_s=reply.retry_after_s)
+    if reply.status == 400:
+        return SourceFailed(UnknownReason.BAD_REQUEST)
+    return SourceFailed(UnknownReason.UNREADABLE if value is None else UnknownReason.BAD_REQUEST)
+
+
+def _error_in(error: Any) -> SourceFailed:
+    """ArcGIS says its errors with status 200: 498 and 499 want a token, 500 may pass."""
+    code = error.get("code") if isinstance(error, dict) else None
+    if code in {498, 499, 403}:
+        return SourceFailed(UnknownReason.FORBIDDEN)
+    return SourceFailed(UnknownReason.UNAVAILABLE if code in {500, 503, 504} else UnknownReason.BAD_REQUEST)

@@ -1,0 +1,72 @@
+"""The counties of an installation: those that are shipped and those of its own folder, each with its reader."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kordant_jobs.adapters.counties.asking import Server
+from kordant_jobs.adapters.counties.description import County, Driver, read_file, shipped
+from kordant_jobs.adapters.counties.drivers import Arcgis, Carto, Socrata, TableReader
+from kordant_jobs.adapters.counties.files_driver import Files
+from kordant_jobs.adapters.counties.reading import CountyReader
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.settings import Settings
+
+_READERS: Mapping[Driver, Callable[[County, Server], TableReader]] = {
+    Driver.SOCRATA: Socrata,
+    Driver.SODA3: Socrata,
+    Driver.ARCGIS: Arcgis,
+    Driver.CARTO: Carto,
+}
+
+
+@dataclass(frozen=True)
+class Counties:
+    """Every county that is described, by id. `problems`: files of the folder that describe none."""
+
+    by_id: Mapping[str, County]
+    drop: Path
+    token: str | None = field(default=None, repr=False)
+    problems: tuple[str, ...] = ()
+    server: Server | None = None
+
+    def get(self, county: str) -> County:
+        """The description of a county.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        if county not in self.by_id:
+            raise SettingsError(f"there is no county {county!r}: {', '.join(self.by_id)}, or add its file.")
+        return self.by_id[county]
+
+    def dropped(self) -> str:
+        """What stands for the files in the counties' drop folders: a hash that changes with them; empty: none."""
+        found = [path for county in self.by_id for path in (self.drop / county).glob("*") if path.is_file()]
+        facts = sorted(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in found)
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest() if facts else ""
+
+    def reader(self, county: County) -> CountyReader:
+        """What reads it."""
+        if county.driver is Driver.FILES:
+            return CountyReader(county, Files(county, self.drop / county.id))
+        headers = {"x-app-token": self.token} if self.token and county.driver in {Driver.SOCRATA, Driver.SODA3} else {}
+        server = replace(self.server, requests=0) if self.server else Server(headers=headers)
+        return CountyReader(county, _READERS[county.driver](county, server))
+
+
+def open_counties(settings: Settings) -> Counties:
+    """The counties of the settings. A file that describes none is a problem to show, and stops no other."""
+    found, problems = dict(shipped()), []
+    folder = settings.counties
+    for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
+        try:
+            county = read_file(path)
+            found[county.id] = county
+        except SettingsError as error:
+            problems.append(str(error))
+    token = settings.socrata_token.get_secret_value() if settings.socrata_token else None
+    return Counties(found, settings.county_drop, token, tuple(problems))

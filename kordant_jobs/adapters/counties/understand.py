@@ -1,0 +1,263 @@
+"""What a county's rows mean: documents with their parcels, and each row that means nothing with the reason. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any
+
+from kordant_jobs.adapters.counties.description import Column, County, TableKind
+from kordant_jobs.domain.property.codes import kind_of
+from kordant_jobs.domain.property.instruments import Event, Instrument, Party, role_of
+from kordant_jobs.domain.property.parcels import normalise_parcel
+
+Row = Mapping[str, Any]
+
+
+class NotUnderstood(StrEnum):
+    """Why a row, or a part of it, could not be used. Counted by reason and kept with the county."""
+
+    NO_KEY = "no_key"
+    NO_CODE = "no_code"
+    BAD_PARCEL = "bad_parcel"
+    NO_PARCEL = "no_parcel"
+    BAD_DATE = "bad_date"
+    BAD_AMOUNT = "bad_amount"
+    UNKNOWN_CODE = "unknown_code"
+    NO_DOCUMENT = "no_document"
+    """Parties or lots of a document that the source does not have (yet)."""
+    COLUMN_MISSING = "column_missing"
+    """A column that the county's file names was in no row of a page: renamed or dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One document with the canonical numbers of its parcels."""
+
+    instrument: Instrument
+    parcels: tuple[str, ...] = field(repr=False)
+
+
+@dataclass
+class Understood:
+    """The documents of some rows, and what was not understood."""
+
+    documents: list[Document] = field(default_factory=list)
+    problems: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    as_of: date | None = None
+
+
+def cell(row: Row, column: Column | None) -> str | None:
+    """What a row says in a column: several are joined with '-', blank is None. Objects (URLs, points) say nothing."""
+    if column is None:
+        return None
+    parts = [row.get(name) for name in column.of]
+    said = [str(part).strip() for part in parts if part is not None and not isinstance(part, dict | list)]
+    text = "-".join(one for one in said if one)
+    return text or None if len(said) == len(parts) or len(parts) == 1 else None
+
+
+def cells(row: Row, column: Column | None) -> list[str]:
+    """As `cell`, divided where the county divides."""
+    text = cell(row, column)
+    if text is None or column is None:
+        return []
+    return [one.strip() for one in text.split(column.split)] if column.split else [text]
+
+
+_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:$|[T ])")
+_US = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?:$| )")
+_PACKED = re.compile(r"(\d{4})(\d\d)(\d\d)")
+OLDEST = 1800
+
+
+def day_of(text: str, formats: Iterable[str] = ()) -> date | None:
+    """A day as counties write it: ISO with or without time, month/day/year, epoch milliseconds, eight digits.
+
+    >>> day_of("04/16/2026 12:00:00 AM"), day_of("2026-03-06 00:00:00-05"), day_of("1767225600000")
+    (datetime.date(2026, 4, 16), datetime.date(2026, 3, 6), datetime.date(2026, 1, 1))
+    >>> day_of("0212-08-01") is None
+    True
+    """
+    found = None
+    try:
+        if iso := _ISO.match(text):
+            found = date(int(iso[1]), int(iso[2]), int(iso[3]))
+        elif us := _US.match(text):
+            found = date(int(us[3]), int(us[1]), int(us[2]))
+        elif packed := _PACKED.fullmatch(text):
+            found = date(int(packed[1]), int(packed[2]), int(packed[3]))
+        elif text.lstrip("-").isdecimal() and len(text) >= 9:
+            found = datetime.fromtimestamp(int(text) / 1000, UTC).date()
+    except (ValueError, OverflowError, OSError):
+        return None
+    for form in formats if found is None else ():
+        try:
+            found = datetime.strptime(text, form).replace(tzinfo=UTC).date()
+            break
+        except ValueError:
+            continue
+    return found if found and found.year >= OLDEST else None
+
+
+def amount_of(text: str) -> Decimal | None:
+    """An amount of money, with or without signs.
+
+    >>> amount_of("$1,250.50"), amount_of("n/a")
+    (Decimal('1250.50'), None)
+    """
+    try:
+        found = Decimal(text.replace("$", "").replace(",", "").strip())
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() and abs(found) < Decimal(10) ** 15 else None
+
+
+def understand(county: County, rows: Mapping[TableKind, Iterable[Row]], *, today: date) -> Understood:
+    """Put the rows of all tables together by document. A row that cannot be used is counted by reason, and no other is
+    lost for it."""
+    made = Understood()
+    lots, parties, references = _by_key(county, rows, made)
+    main = county.tables[TableKind.INSTRUMENTS]
+    seen: set[str] = set()
+    grouped: dict[str, list[Row]] = {}
+    present: set[str] = set()
+    for row in rows.get(TableKind.INSTRUMENTS, ()):
+        made.rows += 1
+        present.update(row)
+        key = cell(row, main.columns["key"])
+        if key is None:
+            made.problems[NotUnderstood.NO_KEY] += 1
+            continue
+        grouped.setdefault(key, []).append(row)
+    if grouped:
+        missing = [name for name in main.names if name not in present]
+        made.problems.update({f"{NotUnderstood.COLUMN_MISSING} {name}": 1 for name in missing})
+    for key, own in grouped.items():
+        seen.add(key)
+        document = _document(county, key, own, lots.get(key, []), parties.get(key, []), references.get(key, []), made)
+        if document:
+            made.documents.append(document)
+            on = document.instrument.recorded_on
+            if on and on <= today and (made.as_of is None or on > made.as_of):
+                made.as_of = on
+    orphans = (set(lots) | set(parties)) - seen
+    if orphans:
+        made.problems[NotUnderstood.NO_DOCUMENT] += len(orphans)
+    return made
+
+
+def keys_in(county: County, kind: TableKind, rows: Iterable[Row]) -> set[str]:
+    """The documents that rows are about."""
+    column = county.tables[kind].columns["key"]
+    return {key for row in rows if (key := cell(row, column))}
+
+
+_Lots = dict[str, list[str]]
+_Parties = dict[str, list[tuple[int, str]]]
+
+
+def _by_key(county: County, rows: Mapping[TableKind, Iterable[Row]], made: Understood) -> tuple[_Lots, _Parties, _Lots]:
+    lots: _Lots = {}
+    parties: _Parties = {}
+    references: _Lots = {}
+    for kind, table in county.tables.items():
+        if kind is TableKind.INSTRUMENTS:
+            continue
+        for row in rows.get(kind, ()):
+            made.rows += 1
+            key = cell(row, table.columns["key"])
+            if key is None:
+                made.problems[NotUnderstood.NO_KEY] += 1
+            elif kind is TableKind.LOTS:
+                _add_parcels(county, row, table.columns["parcel"], lots.setdefault(key, []), made)
+            elif kind is TableKind.PARTIES:
+                name, side = cell(row, table.columns["name"]), cell(row, table.columns["side"])
+                if name:
+                    parties.setdefault(key, []).append((int(side) if side and side.isdecimal() else 3, name))
+            else:
+                column = table.columns["refers_to"]
+                said = [str(row[name]).strip() for name in column.of if row.get(name)]
+                references.setdefault(key, []).extend(one for one in said if one)
+    return lots, parties, references
+
+
+def _add_parcels(county: County, row: Row, column: Column | None, into: list[str], made: Understood) -> None:
+    for text in cells(row, column):
+        parcel = normalise_parcel(county.parcel, text)
+        if parcel is None:
+            made.problems[NotUnderstood.BAD_PARCEL] += 1
+        elif parcel not in into:
+            into.append(parcel)
+
+
+def _document(
+    county: County,
+    key: str,
+    own: list[Row],
+    lots: list[str],
+    parties: list[tuple[int, str]],
+    references: list[str],
+    made: Understood,
+) -> Document | None:
+    columns = county.tables[TableKind.INSTRUMENTS].columns
+    row = own[-1]
+    code = cell(row, columns["code"])
+    if code is None:
+        made.problems[NotUnderstood.NO_CODE] += 1
+        return None
+    kind = kind_of(code, county.code_table, cell(row, columns.get("label")) or "")
+    if kind.event is Event.UNKNOWN:
+        made.problems[f"{NotUnderstood.UNKNOWN_CODE} {code[:24]}"] += 1
+    for one in own:
+        _add_parcels(county, one, columns.get("parcel"), lots, made)
+    if not lots:
+        made.problems[NotUnderstood.NO_PARCEL] += 1
+    named = [(side, name) for side, name in parties]
+    for one in own:
+        for side, meaning in ((1, "givers"), (2, "takers")):
+            named += [(side, name) for name in cells(one, columns.get(meaning)) if name]
+    instrument = Instrument(
+        key=key,
+        event=kind.event,
+        form=kind.form,
+        code=code,
+        recorded_on=_day(row, columns.get("recorded_on"), county, made),
+        executed_on=_day(row, columns.get("executed_on"), county, made),
+        amount=_amount(row, columns.get("amount"), made),
+        percent=_amount(row, columns.get("percent"), made),
+        number=cell(row, columns.get("number")) or "",
+        parties=tuple(
+            dict.fromkeys(
+                Party(role=role_of(kind.event, side, swapped=kind.swapped), name=name) for side, name in named
+            )
+        ),
+        refers_to=tuple(dict.fromkeys([*references, *cells(row, columns.get("refers_to"))])),
+    )
+    return Document(instrument=instrument, parcels=tuple(sorted(lots)))
+
+
+def _day(row: Row, column: Column | None, county: County, made: Understood) -> date | None:
+    text = cell(row, column)
+    if text is None:
+        return None
+    found = day_of(text, county.date_formats)
+    if found is None:
+        made.problems[NotUnderstood.BAD_DATE] += 1
+    return found
+
+
+def _amount(row: Row, column: Column | None, made: Understood) -> Decimal | None:
+    text = cell(row, column)
+    if text is None:
+        return None
+    found = amount_of(text)
+    if found is None:
+        made.problems[NotUnderstood.BAD_AMOUNT] += 1
+    return found

@@ -1,0 +1,41 @@
+"""hometitle_scan in the catalogue: what a request carries, its limits, and which tiers it serves how often."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.schedules.rows import NIGHT, Cadence, ScheduleRow
+from kordant_jobs.engine import JobRow, Payload
+
+
+class HometitleScan(Payload):
+    """Whose parcels to scan; all left out: every active subscription's. Each is told what is new since its last."""
+
+    job: ClassVar[str] = "hometitle_scan"
+
+    subscription_ids: tuple[UUID, ...] | None = Field(None, max_length=10_000, description="Only these subscriptions.")
+    tiers: tuple[Tier, ...] = Field((), description="Only these tiers; empty: all.")
+
+
+ROW = JobRow(
+    name="hometitle_scan",
+    alias="hometitle.scan",
+    purpose="watched parcels and owners against county records: deeds, liens, releases; alerts",
+    started_by="its tier's schedule; new county files, a newly watched parcel (premium at once); by hand",
+    payload=HometitleScan,
+    timeout_s=3600,
+    cpu_s=7200,
+    memory_mb=4096,
+    concurrency=1,
+    key_concurrency=1,
+)
+
+SCHEDULES = (
+    ScheduleRow(job=ROW.name, tier=Tier.BASIC, cadence=Cadence.MONTHLY, cron=NIGHT),
+    ScheduleRow(job=ROW.name, tier=Tier.PLUS, cadence=Cadence.WEEKLY, cron=NIGHT),
+    ScheduleRow(job=ROW.name, tier=Tier.PREMIUM, cadence=Cadence.DAILY, cron=NIGHT, realtime=True),
+)

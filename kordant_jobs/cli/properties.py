@@ -1,0 +1,166 @@
+"""Commands on watched parcels and owners: kordant-jobs properties add | list | remove | show | not-me."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import Annotated
+from uuid import UUID
+
+import sqlalchemy as sa
+import typer
+
+from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.errors import SettingsError
+
+properties_app = typer.Typer(help="Watched parcels and owners, and what was recorded on them.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
+Id = Annotated[str, typer.Argument(help="Its id.")]
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is no id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
+
+
+def _given(prompt: str) -> list[str]:
+    """The lines of standard input; at a terminal one, asked for."""
+    if sys.stdin.isatty():
+        return [typer.prompt(prompt)]
+    return [line.strip() for line in sys.stdin if line.strip()]
+
+
+@properties_app.command()
+def add(
+    subscription: Annotated[str, typer.Argument(help="The subscription, by id.")],
+    county: Annotated[str, typer.Argument(help="The county, as `counties list` names it.")],
+    owner: Annotated[bool, typer.Option("--owner", help="Watch a name in the whole county, not a parcel.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say whether it could be watched.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Watch parcels, one a line of standard input: a number, then perhaps a tab and the owners' names, divided by ';'.
+    With --owner each line is a name."""
+    from kordant_jobs.adapters.counties import open_counties
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.domain.property.parcels import PARCELS, normalise_parcel
+    from kordant_jobs.store.property import watches
+
+    with open_session() as session:
+        described = open_counties(session.settings).get(county)
+        wanted = []
+        for number, line in enumerate(_given("Name" if owner else "Parcel number"), 1):
+            if owner:
+                wanted.append(watches.NewWatch(county=county, owners=(line,)))
+                continue
+            typed, _, names = line.partition("\t")
+            parcel = normalise_parcel(described.parcel, typed)
+            if parcel is None:
+                example = PARCELS[described.parcel].example
+                raise SettingsError(f"line {number} is no parcel number of {county}; they look like {example}.")
+            owners = tuple(name.strip() for name in names.split(";") if name.strip())
+            wanted.append(watches.NewWatch(county=county, parcel=parcel, owners=owners))
+        made = []
+        if not dry_run:
+            with session.db.begin() as connection:
+                made = watches.add(connection, session.keyring, _uuid(subscription), wanted)
+    if as_json:
+        print_json({"valid": len(wanted), "added": [str(one) for one in made], "dry_run": dry_run})
+    else:
+        out.print(f"{len(wanted)} valid; {'nothing added (dry run)' if dry_run else f'{len(made)} added'}")
+
+
+@properties_app.command("list")
+def list_properties(
+    subscription: Annotated[str, typer.Argument(help="The subscription, by id.")], as_json: AsJson = False
+) -> None:
+    """What a subscription watches, parcel numbers masked, and how many findings there are."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.domain.property.parcels import masked_parcel
+    from kordant_jobs.store.property import watches
+
+    with open_session() as session, session.db.begin() as connection:
+        found = watches.load(connection, session.keyring, subscription_id=_uuid(subscription))
+        counts = dict(
+            connection.execute(
+                sa.text("SELECT watch_id, count(*) FROM kordant.property_findings WHERE is_told GROUP BY 1")
+            )
+            .tuples()
+            .all()
+        )
+    rows = [
+        {
+            "watch": str(one.id),
+            "county": one.county,
+            "parcel": masked_parcel(one.parcel) if one.parcel else None,
+            "owners": len(one.owners),
+            "findings": counts.get(one.id, 0),
+        }
+        for one in found
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(["watch", "county", "parcel", "owners", "findings"], [tuple(row.values()) for row in rows])
+
+
+@properties_app.command()
+def remove(watch: Id) -> None:
+    """Watch a parcel or owner no more."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.property import watches
+
+    with open_session() as session, session.db.begin() as connection:
+        if not watches.remove(connection, _uuid(watch)):
+            raise SettingsError(f"{watch} is not watched; `kordant-jobs properties list` shows what is.")
+    out.print("no longer watched")
+
+
+@properties_app.command()
+def show(watch: Id, as_json: AsJson = False) -> None:
+    """The evidence on a watched parcel: every document, what it does, how urgent it is and why. Names are not shown."""
+    from kordant_jobs.adapters.counties import open_counties
+    from kordant_jobs.cli.session import open_session
+
+    query = """
+        SELECT f.id AS finding, i.key, i.number, i.code, f.event, f.severity, f.is_told, f.is_news, f.reasons,
+               f.case_key,
+               f.before_key, i.recorded_on, i.amount, f.probability, f.dismissed_at, w.county, s.data_as_of
+        FROM kordant.property_findings f JOIN kordant.property_instruments i ON i.id = f.instrument_id
+        JOIN kordant.watched_properties w ON w.id = f.watch_id LEFT JOIN kordant.county_states s ON s.county = w.county
+        WHERE f.watch_id = :id ORDER BY i.recorded_on NULLS FIRST, i.key
+    """
+    with open_session() as session, session.db.connect() as connection:
+        counties = open_counties(session.settings)
+        rows = [dict(row._mapping) for row in connection.execute(sa.text(query), {"id": _uuid(watch)})]
+    for row in rows:
+        county = counties.by_id.get(row["county"])
+        row["link"] = county.recorder_url.format(key=row["key"], number=row["number"]) if county else ""
+    if as_json:
+        print_json(rows)
+        return
+    if rows:
+        print_facts({"county": rows[0]["county"], "data as of": rows[0]["data_as_of"]})
+    print_table(
+        ["finding", "recorded", "document", "event", "severity", "told", "why", "case"],
+        [
+            (
+                row["finding"], row["recorded_on"], row["number"] or row["key"], row["event"], row["severity"],
+                row["is_told"], ", ".join(row["reasons"]), row["case_key"],
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+@properties_app.command("not-me")
+def not_me(finding: Id) -> None:
+    """The subscriber says that a finding is not about them: it is told no more, nor anything on that parcel by name."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.property import matching
+
+    with open_session() as session, session.db.begin() as connection:
+        if not matching.not_me(connection, _uuid(finding), said_by=f"cli:{getpass.getuser()}"):
+            raise SettingsError(f"there is no finding {finding}; `kordant-jobs properties show` shows them.")
+    out.print("noted")

@@ -1,0 +1,76 @@
+"""What a scan finds: an event on a watched parcel, how urgent it is, and why. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.property.instruments import Event
+
+
+class Reason(StrEnum):
+    """Why an event is as loud as it is. The wording has a sentence for each."""
+
+    STRANGER = "stranger"
+    GRANTOR_NOT_OWNER = "grantor_not_owner"
+    BORROWER_NOT_OWNER = "borrower_not_owner"
+    NOMINAL = "nominal"
+    QUITCLAIM = "quitclaim"
+    AFTER_POWER = "after_power"
+    RAPID_RESALE = "rapid_resale"
+    LONG_HELD = "long_held"
+    GRANTOR_DEAD = "grantor_dead"
+    FREE_AND_CLEAR = "free_and_clear"
+    CHEAP = "cheap"
+    FORCED_SALE = "forced_sale"
+    OWNER_UNKNOWN = "owner_unknown"
+    SELF = "self"
+    CO_OWNER = "co_owner"
+    OWN_BODY = "own_body"
+    FAMILY = "family"
+    ESTATE = "estate"
+    UNKNOWN = "unknown"
+    YOU_BOUGHT = "you_bought"
+    SAME_LENDER = "same_lender"
+    CLOSES = "closes"
+    CORRECTS = "corrects"
+    RECORDED_AGAIN = "recorded_again"
+    NAME_AGREES = "name_agrees"
+    """An owner watch: the name is likely the watched one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One event. `before` is the key of the deed by which the owners before held it; `case` the key of the instrument
+    that this one belongs to: the power before the deed, the deed that is corrected, the mortgage that is released. Not
+    every finding `is_told`: a refinancing with the same lender, a lease or a correction is only listed."""
+
+    key: str
+    event: Event
+    severity: Severity
+    is_told: bool
+    reasons: tuple[Reason, ...] = ()
+    case: str | None = None
+    before: str | None = None
+    probability: float | None = None
+
+
+class Verdict(StrEnum):
+    """What a scan can say of a county for a subscription."""
+
+    CLEAN = "clean"
+    FOUND = "found"
+    UNKNOWN = "unknown"
+
+
+class UnknownReason(StrEnum):
+    """Why nothing can be said of a county."""
+
+    NEVER_READ = "never_read"
+    STALE = "stale"
+    """The source's newest record is older than its latency."""
+    SOURCE_FAILED = "source_failed"
+    NOT_COVERED = "not_covered"
+    """The county has no such records (Cook County publishes no liens)."""
+    ROWS_NOT_UNDERSTOOD = "rows_not_understood"

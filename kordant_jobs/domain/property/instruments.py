@@ -1,0 +1,148 @@
+"""A recorded instrument: what it is, whom it names in which role, which parcels it is about. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Event(StrEnum):
+    """What an instrument does to a parcel."""
+
+    OWNERSHIP_CHANGE = "ownership_change"
+    PARTIAL_TRANSFER = "partial_transfer"
+    TAX_DEED = "tax_deed"
+    """Sold by a sheriff, a court or for taxes."""
+    TRANSFER_ON_DEATH = "transfer_on_death"
+    TOD_REVOKED = "tod_revoked"
+    CORRECTION = "correction"
+    NAME_CHANGE = "name_change"
+    POWER_OF_ATTORNEY = "power_of_attorney"
+    POWER_REVOKED = "power_revoked"
+    CONTRACT = "contract"
+    MORTGAGE = "mortgage"
+    MORTGAGE_CHANGE = "mortgage_change"
+    """Consolidated, modified, spread, assumed: the debt stays."""
+    ASSIGNMENT = "assignment"
+    LIEN = "lien"
+    LIS_PENDENS = "lis_pendens"
+    RELEASE = "release"
+    """Closes a mortgage, a lien or a notice of pendency."""
+    PARTIAL_RELEASE = "partial_release"
+    OTHER = "other"
+    """Recorded, and no change of title or debt: leases, easements, declarations, tax forms."""
+    UNKNOWN = "unknown"
+    """A code that no table and no word explains. It is kept and counted, never passed over."""
+
+
+class Form(StrEnum):
+    """Which sort of deed, where that matters."""
+
+    PLAIN = "plain"
+    QUITCLAIM = "quitclaim"
+    FIDUCIARY = "fiduciary"
+    """By an executor, administrator, guardian or personal representative."""
+    TRUSTEE = "trustee"
+
+
+class Role(StrEnum):
+    """What a party is in an instrument."""
+
+    GRANTOR = "grantor"
+    GRANTEE = "grantee"
+    LIFE_TENANT = "life_tenant"
+    BORROWER = "borrower"
+    LENDER = "lender"
+    OLD_LENDER = "old_lender"
+    NEW_LENDER = "new_lender"
+    DEBTOR = "debtor"
+    CLAIMANT = "claimant"
+    PRINCIPAL = "principal"
+    ATTORNEY = "attorney"
+    PARTY = "party"
+
+
+_SIDES: Mapping[Event, tuple[Role, Role]] = MappingProxyType(
+    {
+        Event.OWNERSHIP_CHANGE: (Role.GRANTOR, Role.GRANTEE),
+        Event.PARTIAL_TRANSFER: (Role.GRANTOR, Role.GRANTEE),
+        Event.TAX_DEED: (Role.GRANTOR, Role.GRANTEE),
+        Event.TRANSFER_ON_DEATH: (Role.GRANTOR, Role.GRANTEE),
+        Event.TOD_REVOKED: (Role.GRANTOR, Role.GRANTEE),
+        Event.CORRECTION: (Role.GRANTOR, Role.GRANTEE),
+        Event.NAME_CHANGE: (Role.GRANTOR, Role.GRANTEE),
+        Event.CONTRACT: (Role.GRANTOR, Role.GRANTEE),
+        Event.POWER_OF_ATTORNEY: (Role.PRINCIPAL, Role.ATTORNEY),
+        Event.POWER_REVOKED: (Role.PRINCIPAL, Role.ATTORNEY),
+        Event.MORTGAGE: (Role.BORROWER, Role.LENDER),
+        Event.MORTGAGE_CHANGE: (Role.BORROWER, Role.LENDER),
+        Event.ASSIGNMENT: (Role.OLD_LENDER, Role.NEW_LENDER),
+        Event.LIEN: (Role.DEBTOR, Role.CLAIMANT),
+        Event.LIS_PENDENS: (Role.DEBTOR, Role.CLAIMANT),
+        Event.RELEASE: (Role.DEBTOR, Role.CLAIMANT),
+        Event.PARTIAL_RELEASE: (Role.DEBTOR, Role.CLAIMANT),
+    }
+)
+
+
+def role_of(event: Event, side: int, *, swapped: bool = False) -> Role:
+    """The role of party 1, 2 or 3. `swapped`: this code names them the other way round.
+
+    >>> role_of(Event.MORTGAGE, 2), role_of(Event.LIEN, 1, swapped=True), role_of(Event.OWNERSHIP_CHANGE, 3)
+    (<Role.LENDER: 'lender'>, <Role.CLAIMANT: 'claimant'>, <Role.LIFE_TENANT: 'life_tenant'>)
+    """
+    if event not in _SIDES:
+        return Role.PARTY
+    if side not in {1, 2}:
+        return Role.LIFE_TENANT if event in TITLE else Role.PARTY
+    return _SIDES[event][(side - 1) ^ swapped]
+
+
+TITLE = frozenset({Event.OWNERSHIP_CHANGE, Event.PARTIAL_TRANSFER, Event.TAX_DEED})
+"""Events after which somebody else is, or may be, the owner of record."""
+CHARGES = frozenset({Event.MORTGAGE, Event.LIEN, Event.LIS_PENDENS})
+"""Events that stay open until a release."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Party:
+    """A name as the recorder indexed it. It is never part of a text form."""
+
+    role: Role
+    name: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instrument:
+    """One document. `key` is the recorder's own id; `refers_to` are keys or numbers of earlier ones that it names;
+    `number` is what people ask the recorder for. `amount` None: the source tells none."""
+
+    key: str
+    event: Event
+    form: Form = Form.PLAIN
+    code: str
+    recorded_on: date | None
+    executed_on: date | None = None
+    amount: Decimal | None = None
+    percent: Decimal | None = None
+    number: str = ""
+    parties: tuple[Party, ...] = ()
+    refers_to: tuple[str, ...] = ()
+
+    def names(self, *roles: Role) -> tuple[str, ...]:
+        """The names in these roles, in the recorder's order."""
+        return tuple(party.name for party in self.parties if party.role in roles)
+
+    @property
+    def givers(self) -> tuple[str, ...]:
+        """Those who give title or owe."""
+        return self.names(Role.GRANTOR, Role.BORROWER, Role.DEBTOR, Role.PRINCIPAL, Role.OLD_LENDER)
+
+    @property
+    def takers(self) -> tuple[str, ...]:
+        """Those who take title, lend or claim."""
+        return self.names(Role.GRANTEE, Role.LENDER, Role.CLAIMANT, Role.ATTORNEY, Role.NEW_LENDER)

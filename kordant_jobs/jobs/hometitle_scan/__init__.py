@@ -1,0 +1,1 @@
+"""hometitle_scan: watched parcels and owners against county records."""

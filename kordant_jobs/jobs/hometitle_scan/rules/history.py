@@ -1,0 +1,297 @@
+"""What each instrument on one parcel means to those who watch it, read in the order of recording.
+
+The whole history is read every time: the same instruments always give the same findings, so a scan may be repeated, and
+what arrives late falls into its place. Which findings are new is the service's to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from decimal import Decimal
+
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.property.findings import Finding, Reason
+from kordant_jobs.domain.property.instruments import CHARGES, TITLE, Event, Form, Instrument, Party, Role
+from kordant_jobs.domain.property.names import NameKind, Order, parse
+from kordant_jobs.jobs.hometitle_scan.rules.relations import Relation, any_same, is_same, relation
+
+NOMINAL_MOST = Decimal(100)
+"""Consideration up to this is nominal: $0, $1 and $10 are customary (about 20 % of Allegheny's transfers cost $1)."""
+POWER_WINDOW = timedelta(days=60)
+"""A deed so soon after a power of attorney, to who holds it, is one case with it (advisories of title insurers)."""
+RESALE_WINDOW = timedelta(days=180)
+"""A sale so soon after a loud transfer is a rapid resale of it."""
+LONG_HELD = timedelta(days=3650)
+"""An owner last seen so long ago may be dead."""
+CORRECTION_WINDOW = timedelta(days=3 * 365)
+_CLOSE = frozenset({Relation.OWN_BODY, Relation.FAMILY})
+CHEAP = Decimal(50_000)
+"""Impostors' prices for land that is free and clear were mostly below it (FBI Newark, Secret Service advisories)."""
+
+
+@dataclass
+class _Parcel:
+    """What is on record so far."""
+
+    owners: tuple[str, ...] = ()
+    deed: Instrument | None = None
+    deeds: list[Instrument] = field(default_factory=list)
+    charges: dict[str, Instrument] = field(default_factory=dict)
+    closed: list[tuple[date, Instrument]] = field(default_factory=list)
+    powers: list[Instrument] = field(default_factory=list)
+    loud: Instrument | None = None
+    loud_case: str = ""
+    findings: dict[str, Finding] = field(default_factory=dict)
+
+
+def in_order(instruments: Iterable[Instrument]) -> list[Instrument]:
+    """By the day of recording, then as the recorder numbered them; those without a day first."""
+    return sorted(instruments, key=lambda one: (one.recorded_on or date.min, one.key))
+
+
+def read_history(
+    instruments: Iterable[Instrument], *, known_owners: Sequence[str] = (), order: Order = Order.EITHER
+) -> list[Finding]:
+    """A finding an instrument, in order. `known_owners`: the owners as the subscriber knows them, who count where no
+    deed says."""
+    parcel = _Parcel(owners=tuple(known_owners))
+    for one in in_order(instruments):
+        found = _judge(one, parcel, tuple(known_owners), order)
+        parcel.findings[one.key] = found
+        _advance(one, found, parcel, order)
+    return list(parcel.findings.values())
+
+
+def open_charges(instruments: Iterable[Instrument], order: Order = Order.EITHER) -> list[Instrument]:
+    """Mortgages, liens and notices that no release has closed yet."""
+    parcel = _Parcel()
+    for one in in_order(instruments):
+        _close_or_open(one, parcel, order)
+    return list(parcel.charges.values())
+
+
+def _judge(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Order) -> Finding:
+    calm = Finding(
+        key=one.key,
+        event=one.event,
+        severity=Severity.LOW,
+        is_told=False,
+        before=parcel.deed.key if parcel.deed else None,
+    )
+    match one.event:
+        case Event.OWNERSHIP_CHANGE | Event.PARTIAL_TRANSFER | Event.TAX_DEED:
+            return _title(one, parcel, known, order, calm)
+        case Event.CORRECTION:
+            return _correction(one, parcel, known, order, calm)
+        case Event.MORTGAGE:
+            return _mortgage(one, parcel, order, calm)
+        case Event.TRANSFER_ON_DEATH:
+            stranger = relation(one.givers, one.takers, order) is Relation.STRANGER
+            said = (Reason.STRANGER,) if stranger else (Reason.FAMILY,)
+            return replace(calm, severity=Severity.HIGH if stranger else Severity.LOW, is_told=True, reasons=said)
+        case Event.POWER_OF_ATTORNEY:
+            return replace(calm, severity=Severity.MEDIUM, is_told=True)
+        case Event.LIEN:
+            return replace(calm, severity=Severity.HIGH, is_told=True)
+        case Event.LIS_PENDENS:
+            return replace(calm, severity=Severity.HIGH, is_told=True)
+        case Event.RELEASE | Event.PARTIAL_RELEASE:
+            closed = _closed_by(one, parcel, order)
+            return replace(calm, is_told=True, reasons=(Reason.CLOSES,) if closed else (), case=closed)
+        case Event.CONTRACT | Event.TOD_REVOKED:
+            return replace(calm, severity=Severity.MEDIUM, is_told=True)
+        case Event.NAME_CHANGE:
+            return replace(calm, is_told=True)
+        case _:
+            return calm
+
+
+def _title(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Order, calm: Finding) -> Finding:
+    """Who takes, from whom, for how much: see `fraud` in the tests for the patterns."""
+    if earlier := _same_deed(one, parcel, order):
+        return replace(calm, reasons=(Reason.RECORDED_AGAIN,), case=earlier.key, before=_before(earlier, parcel))
+    if one.event is Event.TAX_DEED:
+        return replace(calm, severity=Severity.CRITICAL, is_told=True, reasons=(Reason.FORCED_SALE,))
+    owners = parcel.owners or one.givers
+    said: list[Reason] = []
+    if (
+        known
+        and parcel.deed is not None
+        and any_same(one.takers, known, order)
+        and not any_same(parcel.owners, known, order)
+    ):
+        return replace(calm, is_told=True, reasons=(Reason.YOU_BOUGHT,))
+    from_owner = not one.givers or not parcel.owners or _gives(one.givers, parcel.owners, order)
+    to_whom = relation([*owners, *one.givers] if from_owner else list(owners), one.takers, order)
+    if one.form is Form.FIDUCIARY and to_whom is Relation.STRANGER and _is_nominal(one):
+        to_whom = Relation.ESTATE
+    if not from_owner and to_whom in {Relation.STRANGER, Relation.UNKNOWN}:
+        said.append(Reason.GRANTOR_NOT_OWNER)
+    if to_whom is not Relation.STRANGER and Reason.GRANTOR_NOT_OWNER not in said:
+        return replace(calm, severity=Severity.LOW, is_told=True, reasons=(Reason(to_whom.value),))
+    said.append(Reason.STRANGER)
+    said += _circumstances(one, parcel, order)
+    case = None
+    if Reason.AFTER_POWER in said:
+        case = next(power.key for power in reversed(parcel.powers) if any_same(power.takers, one.takers, order))
+    if Reason.RAPID_RESALE in said and parcel.loud is not None:
+        case = parcel.loud_case
+    loud = set(said) - {Reason.STRANGER, Reason.LONG_HELD, Reason.FREE_AND_CLEAR}
+    severity = Severity.CRITICAL if loud else Severity.HIGH
+    return replace(calm, severity=severity, is_told=True, reasons=tuple(dict.fromkeys(said)), case=case)
+
+
+def _gives(givers: Sequence[str], owners: Sequence[str], order: Order) -> bool:
+    """Whether an owner, their estate or their trust is among the givers."""
+    return any_same(givers, owners, order) or relation(owners, givers, order) in _CLOSE
+
+
+def _circumstances(one: Instrument, parcel: _Parcel, order: Order) -> list[Reason]:
+    said = []
+    if _is_nominal(one):
+        said.append(Reason.NOMINAL)
+    if one.form is Form.QUITCLAIM:
+        said.append(Reason.QUITCLAIM)
+    on = one.recorded_on
+    if on is not None:
+        recent = [power for power in parcel.powers if power.recorded_on and power.recorded_on >= on - POWER_WINDOW]
+        if any(any_same(power.takers, one.takers, order) for power in recent):
+            said.append(Reason.AFTER_POWER)
+        loud = parcel.loud
+        if (
+            loud is not None
+            and loud.recorded_on
+            and on - loud.recorded_on <= RESALE_WINDOW
+            and any_same(one.givers, loud.takers, order)
+        ):
+            said.append(Reason.RAPID_RESALE)
+        if parcel.deed is not None and parcel.deed.recorded_on and on - parcel.deed.recorded_on >= LONG_HELD:
+            said.append(Reason.LONG_HELD)
+    if any(name.kind is NameKind.ESTATE and is_same(raw, giver, order) for deed in parcel.deeds for raw in deed.givers
+           for name in [parse(raw, order)] for giver in one.givers):  # fmt: skip
+        said.append(Reason.GRANTOR_DEAD)
+    if not any(charge.event is Event.MORTGAGE for charge in parcel.charges.values()):
+        said.append(Reason.FREE_AND_CLEAR)
+        if one.amount is not None and NOMINAL_MOST < one.amount < CHEAP:
+            said.append(Reason.CHEAP)
+    return said
+
+
+def _is_nominal(one: Instrument) -> bool:
+    return one.amount is not None and one.amount <= NOMINAL_MOST
+
+
+def _same_deed(one: Instrument, parcel: _Parcel, order: Order) -> Instrument | None:
+    """The deed that this one repeats: recorded again, or indexed twice on one day."""
+    for deed in reversed(parcel.deeds):
+        named = deed.key in one.refers_to or (deed.number and deed.number in one.refers_to)
+        near = deed.recorded_on and one.recorded_on and (one.recorded_on - deed.recorded_on) <= timedelta(days=30)
+        if (named or (near and deed.executed_on == one.executed_on)) and _alike(one, deed, order):
+            return deed
+    return None
+
+
+def _alike(one: Instrument, deed: Instrument, order: Order) -> bool:
+    """Whether all who take in one take in the other, and any who gives gives."""
+    takers = all(any(is_same(a, b, order) for b in deed.takers) for a in one.takers)
+    return (
+        bool(one.takers) and takers and (not one.givers or not deed.givers or any_same(one.givers, deed.givers, order))
+    )
+
+
+def _correction(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Order, calm: Finding) -> Finding:
+    """A correction that repeats an earlier deed is part of it. One that names others is judged as a deed: calling a
+    deed a correction must not keep it quiet."""
+    for deed in reversed(parcel.deeds):
+        named = deed.key in one.refers_to or (deed.number and deed.number in one.refers_to)
+        near = deed.recorded_on and one.recorded_on and one.recorded_on - deed.recorded_on <= CORRECTION_WINDOW
+        if (named or near) and _alike(one, deed, order):
+            return replace(calm, reasons=(Reason.CORRECTS,), case=deed.key, before=_before(deed, parcel))
+    if not one.takers or any_same(one.takers, parcel.owners, order):
+        return replace(calm, reasons=(Reason.CORRECTS,), case=parcel.deed.key if parcel.deed else None)
+    judged = _title(replace(one, event=Event.OWNERSHIP_CHANGE), parcel, known, order, calm)
+    if judged.severity is Severity.LOW:
+        return replace(calm, reasons=(Reason.CORRECTS, *judged.reasons), case=parcel.deed.key if parcel.deed else None)
+    return replace(judged, event=Event.CORRECTION)
+
+
+def _before(deed: Instrument, parcel: _Parcel) -> str | None:
+    return parcel.findings[deed.key].before if deed.key in parcel.findings else None
+
+
+def _mortgage(one: Instrument, parcel: _Parcel, order: Order, calm: Finding) -> Finding:
+    """By who is not the owner it is as bad as a deed; with the lender of an open or just closed one it is quiet."""
+    if parcel.owners and one.givers and not _borrows(one.givers, parcel.owners, order):
+        return replace(calm, severity=Severity.CRITICAL, is_told=True, reasons=(Reason.BORROWER_NOT_OWNER,))
+    since = (one.recorded_on or date.max) - timedelta(days=90) if one.recorded_on else date.min
+    held = [charge for charge in parcel.charges.values() if charge.event is Event.MORTGAGE]
+    held += [charge for closed_on, charge in parcel.closed if closed_on >= since]
+    if any(any_same(one.takers, debt.takers, order) and _borrows(one.givers, debt.givers, order) for debt in held):
+        return replace(calm, reasons=(Reason.SAME_LENDER,))
+    said = () if parcel.owners else (Reason.OWNER_UNKNOWN,)
+    return replace(calm, severity=Severity.MEDIUM, is_told=True, reasons=said)
+
+
+def _borrows(borrowers: Sequence[str], owners: Sequence[str], order: Order) -> bool:
+    return any_same(borrowers, owners, order) or relation(owners, borrowers, order) in {
+        Relation.OWN_BODY,
+        Relation.FAMILY,
+    }
+
+
+def _closed_by(one: Instrument, parcel: _Parcel, order: Order) -> str | None:
+    """Which open charge a release closes: the one it names, else the only one of that lender, else the only one."""
+    for key, charge in parcel.charges.items():
+        if key in one.refers_to or (charge.number and charge.number in one.refers_to):
+            return key
+    theirs = [key for key, charge in parcel.charges.items() if any_same(charge.takers, one.takers, order)]
+    if len(theirs) == 1:
+        return theirs[0]
+    return (
+        theirs[0] if theirs else next(iter(parcel.charges)) if len(parcel.charges) == 1 and not one.refers_to else None
+    )
+
+
+def _close_or_open(one: Instrument, parcel: _Parcel, order: Order) -> None:
+    if one.event in CHARGES:
+        parcel.charges[one.key] = one
+    elif one.event is Event.RELEASE and (closed := _closed_by(one, parcel, order)):
+        charge = parcel.charges.pop(closed)
+        if one.recorded_on and charge.event is Event.MORTGAGE:
+            parcel.closed.append((one.recorded_on, charge))
+    elif one.event is Event.ASSIGNMENT:
+        for key, charge in parcel.charges.items():
+            if key in one.refers_to or (not one.refers_to and any_same(charge.takers, one.givers, order)):
+                stay = tuple(party for party in charge.parties if party.role is not Role.LENDER)
+                new = tuple(Party(role=Role.LENDER, name=name) for name in one.takers)
+                parcel.charges[key] = replace(charge, parties=(*stay, *new))
+                break
+
+
+def _advance(one: Instrument, found: Finding, parcel: _Parcel, order: Order) -> None:
+    """What is on record after the instrument. A loud transfer changes the owner of record, too: that is what the record
+    says, and what is sold on next is judged by it."""
+    if one.event in TITLE or (one.event is Event.CORRECTION and found.is_told):
+        if Reason.RECORDED_AGAIN in found.reasons:
+            return
+        if one.takers:
+            parcel.owners = _after(one, parcel.owners, order)
+            parcel.deed = one
+        parcel.deeds.append(one)
+        if found.severity is Severity.CRITICAL and one.event is not Event.TAX_DEED:
+            parcel.loud, parcel.loud_case = one, found.case or one.key
+    elif one.event is Event.POWER_OF_ATTORNEY:
+        parcel.powers.append(one)
+    else:
+        _close_or_open(one, parcel, order)
+
+
+def _after(one: Instrument, before: tuple[str, ...], order: Order) -> tuple[str, ...]:
+    """Who owns then. A part that is sold leaves the others owners beside who bought it."""
+    whole = one.event is not Event.PARTIAL_TRANSFER and (one.percent is None or not 0 < one.percent < 100)
+    if whole:
+        return one.takers
+    stay = tuple(name for name in before if not any_same([name], one.givers, order))
+    return (*stay, *one.takers)

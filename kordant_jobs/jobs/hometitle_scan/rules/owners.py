@@ -1,0 +1,70 @@
+"""Which instruments name a watched owner, and whether a finding is news. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.property.findings import Finding, Reason
+from kordant_jobs.domain.property.instruments import Event, Instrument
+from kordant_jobs.domain.property.likeness import likeness
+from kordant_jobs.domain.property.names import Order, parse
+
+OWNER_AT = 0.5
+"""From this calibrated probability on an owner by name alone is told."""
+_LOUD = {
+    Event.OWNERSHIP_CHANGE: Severity.HIGH,
+    Event.PARTIAL_TRANSFER: Severity.HIGH,
+    Event.TAX_DEED: Severity.HIGH,
+    Event.MORTGAGE: Severity.HIGH,
+    Event.LIEN: Severity.HIGH,
+    Event.LIS_PENDENS: Severity.HIGH,
+    Event.POWER_OF_ATTORNEY: Severity.MEDIUM,
+    Event.CONTRACT: Severity.MEDIUM,
+    Event.TRANSFER_ON_DEATH: Severity.MEDIUM,
+}
+
+
+def find_owner(
+    instruments: Iterable[Instrument], owners: Sequence[str], *, people: int, order: Order = Order.EITHER
+) -> list[Finding]:
+    """A finding an instrument that likely names one of the owners, with how likely. `people`: so many may be meant."""
+    wanted = [parse(name, Order.GIVEN_FIRST) for name in owners]  # as people write themselves
+    found = []
+    for one in instruments:
+        best = max(
+            (likeness(mine, parse(party.name, order), among=people) for mine in wanted for party in one.parties),
+            key=lambda like: like.probability,
+            default=None,
+        )
+        if best is None or best.probability < OWNER_AT:
+            continue
+        found.append(
+            Finding(
+                key=one.key,
+                event=one.event,
+                severity=_LOUD.get(one.event, Severity.LOW),
+                is_told=one.event in _LOUD,
+                reasons=(Reason.NAME_AGREES,),
+                probability=round(best.probability, 4),
+            )
+        )
+    return found
+
+
+def is_news(
+    *, known_at: datetime, is_first_load: bool, recorded_on: date | None, watched_since: datetime, latency_days: int
+) -> bool:
+    """Whether an instrument became known after the watch began. What came with the first load of a county is history,
+    unless it was recorded so lately that no earlier read could have had it.
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 5, 1, tzinfo=UTC)
+    >>> is_news(known_at=now, is_first_load=True, recorded_on=date(2019, 1, 1), watched_since=now, latency_days=30)
+    False
+    >>> is_news(known_at=now, is_first_load=False, recorded_on=date(2019, 1, 1), watched_since=now, latency_days=30)
+    True
+    """
+    lately = recorded_on is not None and recorded_on >= watched_since.date() - timedelta(days=latency_days)
+    return lately or (not is_first_load and known_at >= watched_since)

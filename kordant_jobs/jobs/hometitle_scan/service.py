@@ -1,0 +1,242 @@
+"""Load, decide, save: one scan of county records, in steps that may each be repeated.
+
+Read what is new at the counties that somebody watches → join it with the watched parcels → record what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.counties import Counties
+from kordant_jobs.adapters.counties.description import County
+from kordant_jobs.domain.property.findings import UnknownReason
+from kordant_jobs.engine import Progress
+from kordant_jobs.errors import SettingsError, SourceUnavailable
+from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
+from kordant_jobs.jobs.hometitle_scan.rules.owners import find_owner, is_news
+from kordant_jobs.store.darkwatch import scans
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.property import matching, records, watches
+
+JOB = "hometitle_scan"
+T = TypeVar("T")
+CHUNKS = 16
+BATCH = 2_000
+"""Watches whose histories are opened at once."""
+SAVE_BATCH = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TitlePlan:
+    """What one scan will do: ids only. A chunk is a county and a range of its blind indexes."""
+
+    scope: scans.Scope
+    until: datetime
+    counties: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...]
+    new_documents: int
+    requests: int
+    chunks: tuple[tuple[str, tuple[UUID, ...]], ...]
+    total: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What one chunk gave."""
+
+    watches: int = 0
+    instruments: int = 0
+    new_findings: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What followed from the scan."""
+
+    clean: int
+    found: int
+    unknown: int
+    new_alerts: int
+    stale: tuple[str, ...] = field(default=())
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in parts of `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def now_of(db: Engine) -> datetime:
+    """The database's clock."""
+    with db.connect() as connection:
+        moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return moment
+
+
+def plan_scan(scope: scans.Scope, *, db: Engine, keyring: Keyring, counties: Counties) -> TitlePlan:
+    """Read what is new at the watched counties, and share out the watches of which something may be new. A county that
+    cannot be read stops no other: what is kept of it is joined, and its verdict is unknown."""
+    until = now_of(db)
+    with db.begin() as connection:
+        scans.choose(connection, scope)
+        watched = matching.counties_watched(connection)
+    failed, new, requests = [], 0, 0
+    for name in watched:
+        try:
+            saved, asked = read_county(
+                counties.get(name), db=db, keyring=keyring, counties=counties, today=until.date()
+            )
+            new, requests = new + saved.new + saved.changed, requests + asked
+        except (SourceUnavailable, SettingsError) as error:
+            failed.append((name, str(error)))
+            with db.begin() as connection:
+                records.save_state(connection, name, reason=str(error)[:300])
+    with db.begin() as connection:
+        scans.choose(connection, scope)
+        due = {name: matching.due(connection, name) for name in watched}
+    total = sum(map(len, due.values()))
+    size = max(1, -(-total // CHUNKS))
+    chunks = [
+        (name, tuple(one.watch_id for one in part))
+        for name, them in due.items()
+        for part in batched(them, max(size, 200))
+    ]
+    return TitlePlan(
+        scope=scope,
+        until=until,
+        counties=tuple(watched),
+        failed=tuple(failed),
+        new_documents=new,
+        requests=requests,
+        chunks=tuple(chunks),
+        total=total,
+    )
+
+
+def read_county(
+    county: County, *, db: Engine, keyring: Keyring, counties: Counties, today: date
+) -> tuple[records.Saved, int]:
+    """Keep what is new at a county since its own watermark. When its freshness says that nothing is, no more is asked.
+
+    Raises:
+        SourceUnavailable: it could not be read; what is kept of it stays.
+    """
+    with db.connect() as connection:
+        state = records.states(connection).get(county.id)
+    reader = counties.reader(county)
+    same_table = state is not None and state.table_version == county.version
+    if state and same_table and state.freshness is not None and reader.freshness() == state.freshness:
+        with db.begin() as connection:
+            records.save_state(connection, county.id)
+        return records.Saved(), reader.tables.server.requests
+    since = dict(state.watermarks) if state and same_table else {}
+    read = reader.read(since, today=today)
+    documents = [(one.instrument, one.parcels) for one in read.understood.documents]
+    first = state is None or state.read_at is None
+    saved = records.Saved()
+    for part in batched(documents, SAVE_BATCH):
+        with db.begin() as connection:
+            one = records.save_documents(
+                connection, keyring, county.id, part, order=county.name_order, is_first_load=first
+            )
+        saved = records.Saved(new=saved.new + one.new, changed=saved.changed + one.changed)
+    with db.begin() as connection:
+        records.save_state(
+            connection,
+            county.id,
+            watermarks=read.watermarks,
+            freshness=read.freshness,
+            table_version=county.version,
+            as_of=read.understood.as_of,
+            rows=read.understood.rows,
+            problems=read.understood.problems,
+        )
+    return saved, reader.tables.server.requests
+
+
+def compare(
+    chunk: tuple[str, Sequence[UUID]], *, db: Engine, keyring: Keyring, counties: Counties, progress: Progress
+) -> Compared:
+    """Read the histories of a chunk's parcels and write what is found. Safe to repeat: a finding is one a watch and
+    instrument."""
+    name, ids = chunk
+    county = counties.get(name)
+    done = Compared()
+    for part in batched(ids, BATCH):
+        with db.begin() as connection:
+            opened = watches.load(connection, keyring, ids=part)
+            on_parcels = matching.histories(connection, [one.id for one in opened if one.parcel is not None])
+            by_name = matching.named(connection, [one.id for one in opened if one.parcel is None])
+            rows = []
+            for watch in opened:
+                found = on_parcels if watch.parcel is not None else by_name
+                rows += _findings(watch, found.get(watch.id, []), county, keyring)
+            new = matching.save_findings(connection, rows)
+        done = Compared(
+            watches=done.watches + len(part),
+            instruments=done.instruments + len(rows),
+            new_findings=done.new_findings + new,
+        )
+        progress.advance(len(part), "comparing")
+    return done
+
+
+def _findings(watch: watches.Watch, rows: Sequence[Any], county: County, keyring: Keyring) -> list[matching.Row]:
+    by_key = {row.key: row for row in rows}
+    instruments = [records.opened(keyring, row) for row in rows]
+    if watch.parcel is not None:
+        found = read_history(instruments, known_owners=watch.owners, order=county.name_order)
+    else:
+        found = find_owner(instruments, watch.owners, people=county.people, order=county.name_order)
+    return [
+        matching.Row(
+            watch_id=watch.id,
+            instrument_id=by_key[one.key].id,
+            finding=one,
+            is_news=is_news(
+                known_at=by_key[one.key].known_at,
+                is_first_load=by_key[one.key].is_first_load,
+                recorded_on=by_key[one.key].recorded_on,
+                watched_since=watch.created_at,
+                latency_days=county.latency_days,
+            ),
+        )
+        for one in found
+    ]
+
+
+def record(plan: TitlePlan, *, db: Engine, counties: Counties) -> Recorded:
+    """Write alerts with their notifications, verdicts and watermarks, in one transaction."""
+    with db.begin() as connection:
+        scans.choose(connection, plan.scope)
+        states = records.states(connection)
+        verdicts, stale = {}, []
+        for name in plan.counties:
+            reason, as_of = _why_unknown(states.get(name), counties, name, plan.until.date())
+            verdicts[name] = (reason, as_of)
+            if reason is UnknownReason.STALE:
+                stale.append(f"{name} (newest record of {as_of})")
+        alerts = matching.save_alerts(connection)
+        count = matching.save_verdicts(connection, verdicts, until=plan.until)
+    return Recorded(
+        clean=count["clean"], found=count["found"], unknown=count["unknown"], new_alerts=alerts, stale=tuple(stale)
+    )
+
+
+def _why_unknown(
+    state: records.CountyState | None, counties: Counties, name: str, today: date
+) -> tuple[UnknownReason | None, date | None]:
+    """Why nothing can be said of a county today, None when it can; and how new its newest record is."""
+    if state is None or state.read_at is None:
+        return UnknownReason.SOURCE_FAILED if state and state.reason else UnknownReason.NEVER_READ, None
+    if name not in counties.by_id or state.reason is not None:
+        return UnknownReason.SOURCE_FAILED, state.data_as_of
+    if state.data_as_of is None or (today - state.data_as_of).days > counties.by_id[name].latency_days:
+        return UnknownReason.STALE, state.data_as_of
+    return None, state.data_as_of

@@ -1,0 +1,97 @@
+"""The words of mails about parcels: what was recorded, who gave, who took, and the state before. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.notifications.pending import PropertyRow
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.letter import Letter, one_line, severity_word
+from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
+from kordant_jobs.wording import Wording, wording
+
+NAMES_MAX = 200
+ROWS_MAX = 25
+"""Documents that one mail tells of one by one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """What was decrypted of one finding, as `Opened.identifier` carries it."""
+
+    parcel: str = field(repr=False)
+    givers: list[str] = field(repr=False)
+    takers: list[str] = field(repr=False)
+    before: list[str] = field(repr=False)
+
+
+def detail_of(opened: Opened) -> Detail:
+    """The decrypted parts of one finding."""
+    return Detail(**json.loads(opened.identifier))
+
+
+def property_subject(words: Wording, row: PropertyRow) -> str:
+    """Without names and addresses: a subject is shown on locked screens."""
+    return words.say("Property alert: %(event)s", event=words.property_event(row.event))
+
+
+def _names(names: Sequence[str]) -> str:
+    return one_line("; ".join(names), NAMES_MAX) or "–"
+
+
+def property_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tuple[str, str]]:
+    """Who → who, what, how much, when, where to read it, and the state before."""
+    facts = [
+        (words.say("Severity"), severity_word(words, Severity(row.severity))),
+        (words.say("What was recorded"), f"{words.property_event(row.event)} ({one_line(row.code, 60)})"),
+        (words.say("Property"), f"{detail.parcel or '–'}, {row.county}"),
+        (words.say("From"), _names(detail.givers)),
+        (words.say("To"), _names(detail.takers)),
+    ]
+    if row.amount is not None:
+        facts.append((words.say("Amount"), f"${words.number(int(row.amount))}"))
+    if row.recorded_on is not None:
+        facts.append((words.say("Recorded on"), words.day(row.recorded_on)))
+    facts.append((words.say("Instrument"), one_line(row.number or row.key, 60)))
+    if detail.before:
+        facts.append((words.say("Owner before"), _names(detail.before)))
+    facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
+    return facts
+
+
+def write_property_letter(parcel: Parcel) -> Letter:
+    """The words of one or several findings in one mail, the most urgent first."""
+    words = wording(Locale(parcel.first.locale))
+    order = list(Severity)
+    pairs = [(row, one) for row, one in zip(parcel.rows, parcel.opened, strict=True) if isinstance(row, PropertyRow)]
+    pairs.sort(key=lambda pair: -order.index(Severity(pair[0].severity)))
+    shown = pairs[:ROWS_MAX]
+    facts = [fact for row, one in shown for fact in property_facts(words, row, detail_of(one))]
+    reasons = dict.fromkeys(said for row, _ in shown for code in row.reasons if (said := words.property_reason(code)))
+    actions = dict.fromkeys(one for row, _ in shown for one in words.property_actions(row.event, row.severity))
+    first = pairs[0][0]
+    return Letter(
+        locale=parcel.first.locale,
+        subject=property_subject(words, first)
+        if len(pairs) == 1
+        else words.count("Property alert: %(number)s document", "Property alert: %(number)s documents", len(pairs)),
+        preview=next(iter(actions), words.say("What happened, and why it is you.")),
+        severity=first.severity,
+        severity_word=severity_word(words, Severity(first.severity)),
+        greeting=words.say("Hello %(name)s,", name=one_line(parcel.name, 120))
+        if parcel.name.strip()
+        else words.say("Hello,"),
+        headline=words.property_event(first.event),
+        facts=facts,
+        reasons_title=words.say("Why it is you"),
+        reasons=list(reasons),
+        actions_title=words.say("What to do now"),
+        actions=list(actions),
+        footer=[
+            words.say("You get this mail because Kordant watches this for you."),
+            words.say("We never ask for a password, and this mail has no link that you need to open."),
+        ],
+    )

@@ -1,0 +1,1 @@
+"""Fakes of counties' servers, with the traps of the real ones."""

@@ -1,0 +1,1 @@
+"""Watched parcels, what counties recorded, and what was found."""

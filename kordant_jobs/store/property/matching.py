@@ -1,0 +1,260 @@
+"""The join of watched parcels and owners with what counties recorded, and what is written of it.
+
+Every function works in the caller's transaction; those that name `scope` after `darkwatch.scans.choose`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.notifications.choices import Category
+from kordant_jobs.domain.property.findings import Finding, UnknownReason, Verdict
+from kordant_jobs.store.notifications import outbox
+
+OVERLAP = timedelta(hours=1)
+"""What a scan looks back beyond the last one: a document is stamped before the transaction that keeps it ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """One watch of which something may be new."""
+
+    watch_id: UUID
+    parcel_index: bytes | None
+
+
+_DUE = """
+WITH mine AS (
+    SELECT scope.subscription_id, m.known_until - cast(:overlap AS interval) AS since
+    FROM scope LEFT JOIN kordant.scan_watermarks m
+         ON m.subscription_id = scope.subscription_id AND m.job = 'hometitle_scan'
+), fresh AS MATERIALIZED (
+    SELECT id, changed_at FROM kordant.property_instruments
+    WHERE county = :county AND changed_at >= (SELECT min(since) FROM mine)
+)
+SELECT w.id, w.parcel_index
+FROM fresh JOIN kordant.property_lots l ON l.instrument_id = fresh.id
+JOIN kordant.watched_properties w ON w.parcel_index = l.parcel_index AND w.removed_at IS NULL AND w.county = :county
+JOIN mine ON mine.subscription_id = w.subscription_id AND fresh.changed_at >= mine.since
+UNION
+SELECT w.id, w.parcel_index
+FROM fresh JOIN kordant.property_name_keys n ON n.instrument_id = fresh.id
+JOIN kordant.watched_name_keys k ON k.key_index = n.key_index
+JOIN kordant.watched_properties w ON w.id = k.watch_id AND w.removed_at IS NULL AND w.county = :county
+JOIN mine ON mine.subscription_id = w.subscription_id AND fresh.changed_at >= mine.since
+UNION
+SELECT w.id, w.parcel_index
+FROM mine JOIN kordant.watched_properties w USING (subscription_id)
+WHERE w.removed_at IS NULL AND w.county = :county AND (mine.since IS NULL OR w.created_at >= mine.since)
+ORDER BY 2 NULLS LAST, 1
+"""
+"""From what is new to the watches, never the other way round: a day's documents are few, the watches are many."""
+
+
+def counties_watched(connection: Connection) -> dict[str, int]:
+    """The counties in which the chosen subscriptions watch something, with how many watches."""
+    rows = connection.execute(
+        sa.text("""
+        SELECT w.county, count(*) AS watches FROM scope JOIN kordant.watched_properties w USING (subscription_id)
+        WHERE w.removed_at IS NULL GROUP BY 1 ORDER BY 1
+        """)
+    )
+    return {row.county: row.watches for row in rows}
+
+
+def due(connection: Connection, county: str) -> list[Due]:
+    """The chosen subscriptions' watches in a county of which something is new or changed, or that are new themselves:
+    one join."""
+    rows = connection.execute(sa.text(_DUE), {"county": county, "overlap": f"{OVERLAP.total_seconds()} seconds"})
+    return [Due(watch_id=row.id, parcel_index=row.parcel_index and bytes(row.parcel_index)) for row in rows]
+
+
+_INSTRUMENT = """i.id, i.key, i.number, i.code, i.event, i.form, i.recorded_on, i.executed_on, i.amount, i.percent,
+       i.refers_to, i.parties_encrypted, i.known_at, i.is_first_load"""
+
+
+def histories(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
+    """All instruments on the parcels of these watches, by watch."""
+    rows = connection.execute(
+        sa.text(f"""
+        SELECT w.id AS watch_id, {_INSTRUMENT}
+        FROM kordant.watched_properties w JOIN kordant.property_lots l USING (parcel_index)
+        JOIN kordant.property_instruments i ON i.id = l.instrument_id AND i.county = w.county
+        WHERE w.id = ANY(cast(:ids AS uuid[]))
+        """),  # noqa: S608 - put together from constants
+        {"ids": list(map(str, watch_ids))},
+    )
+    return _by_watch(rows)
+
+
+def named(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
+    """Instruments that may name the owners of these watches, by watch. Left out are parcels that the subscription
+    watches anyway, and those of which the subscriber said 'not me'."""
+    rows = connection.execute(
+        sa.text(f"""
+        SELECT DISTINCT w.id AS watch_id, {_INSTRUMENT}
+        FROM kordant.watched_properties w JOIN kordant.watched_name_keys k ON k.watch_id = w.id
+        JOIN kordant.property_name_keys n USING (key_index)
+        JOIN kordant.property_instruments i ON i.id = n.instrument_id AND i.county = w.county
+        WHERE w.id = ANY(cast(:ids AS uuid[])) AND NOT EXISTS (
+            SELECT 1 FROM kordant.property_lots l JOIN kordant.watched_properties o USING (parcel_index)
+            WHERE l.instrument_id = i.id AND o.subscription_id = w.subscription_id AND o.removed_at IS NULL)
+        AND NOT EXISTS (
+            SELECT 1 FROM kordant.property_lots l JOIN kordant.property_lots d USING (parcel_index)
+            JOIN kordant.property_findings f ON f.instrument_id = d.instrument_id
+            WHERE l.instrument_id = i.id AND f.watch_id = w.id AND f.dismissed_at IS NOT NULL)
+        """),  # noqa: S608 - put together from constants
+        {"ids": list(map(str, watch_ids))},
+    )
+    return _by_watch(rows)
+
+
+def _by_watch(rows: Any) -> dict[UUID, list[Any]]:
+    found: dict[UUID, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row.watch_id, []).append(row)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A finding to keep: of which watch and instrument, and whether it became known after the watch began."""
+
+    watch_id: UUID
+    instrument_id: UUID
+    finding: Finding
+    is_news: bool
+
+
+_SAVE = """
+INSERT INTO kordant.property_findings AS f (id, watch_id, instrument_id, event, severity, is_told, is_news, reasons,
+                                            case_key, before_key, probability)
+SELECT gen_random_uuid(), m.watch_id, m.instrument_id, m.event, m.severity, m.is_told, m.is_news,
+       string_to_array(m.reasons, ' '), m.case_key, m.before_key, m.probability
+FROM unnest(cast(:watches AS uuid[]), cast(:instruments AS uuid[]), cast(:events AS text[]),
+            cast(:severities AS text[]), cast(:told AS boolean[]), cast(:news AS boolean[]), cast(:reasons AS text[]),
+            cast(:cases AS text[]), cast(:befores AS text[]), cast(:probabilities AS float8[]))
+     AS m (watch_id, instrument_id, event, severity, is_told, is_news, reasons, case_key, before_key, probability)
+ORDER BY 2, 3
+ON CONFLICT (watch_id, instrument_id) DO UPDATE SET event = excluded.event, severity = excluded.severity,
+    is_told = excluded.is_told, reasons = excluded.reasons, case_key = excluded.case_key,
+    before_key = excluded.before_key, probability = excluded.probability
+WHERE (f.event, f.severity, f.is_told, f.reasons, f.case_key, f.before_key)
+      IS DISTINCT FROM (excluded.event, excluded.severity, excluded.is_told, excluded.reasons, excluded.case_key,
+                        excluded.before_key)
+RETURNING xmax = 0 AS is_new
+"""
+
+
+def save_findings(connection: Connection, rows: Sequence[Row]) -> int:
+    """Write findings; one that is there is brought up to date and stays one. Returns how many are new."""
+    if not rows:
+        return 0
+    values = {
+        "watches": [str(one.watch_id) for one in rows],
+        "instruments": [str(one.instrument_id) for one in rows],
+        "events": [one.finding.event.value for one in rows],
+        "severities": [one.finding.severity.value for one in rows],
+        "told": [one.finding.is_told for one in rows],
+        "news": [one.is_news for one in rows],
+        "reasons": [" ".join(one.finding.reasons) for one in rows],
+        "cases": [one.finding.case for one in rows],
+        "befores": [one.finding.before for one in rows],
+        "probabilities": [one.finding.probability for one in rows],
+    }
+    return sum(row.is_new for row in connection.execute(sa.text(_SAVE), values))
+
+
+def save_alerts(connection: Connection) -> int:
+    """Write an alert, with its notifications, for each finding of the chosen subscriptions that is told, is news and
+    has none. Returns how many."""
+    made = connection.execute(
+        sa.text("""
+        INSERT INTO kordant.alerts (id, subscription_id, finding_id, severity, why)
+        SELECT gen_random_uuid(), w.subscription_id, f.id, f.severity,
+               (SELECT coalesce(jsonb_agg(jsonb_build_object('code', one)), '[]'::jsonb) FROM unnest(f.reasons) one
+                WHERE one <> '')
+        FROM scope JOIN kordant.watched_properties w USING (subscription_id)
+        JOIN kordant.property_findings f ON f.watch_id = w.id
+        WHERE f.is_told AND f.is_news AND f.dismissed_at IS NULL AND w.removed_at IS NULL
+          AND NOT EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.finding_id = f.id)
+        ORDER BY f.id
+        ON CONFLICT (finding_id) DO NOTHING RETURNING id
+        """)
+    ).scalars()
+    ids = list(made)
+    outbox.queue(connection, ids, Category.HOME_TITLE)
+    return len(ids)
+
+
+def save_verdicts(
+    connection: Connection, verdicts: Mapping[str, tuple[UnknownReason | None, date | None]], *, until: datetime
+) -> dict[str, int]:
+    """Write a verdict a chosen subscription and county, and how far the scan came. `verdicts`: by county why nothing
+    can be said (None: it can), and the newest record. Returns how many there are of each."""
+    count = dict.fromkeys(Verdict, 0)
+    for county, (reason, as_of) in verdicts.items():
+        rows = connection.execute(
+            sa.text("""
+            INSERT INTO kordant.property_verdicts AS v (subscription_id, county, checked_on, verdict, reason,
+                                                        data_as_of, watched, findings)
+            SELECT scope.subscription_id, :county, cast(:until AS timestamptz)::date,
+                   CASE WHEN cast(:reason AS text) IS NOT NULL THEN 'unknown'
+                        WHEN count(f.id) > 0 THEN 'found' ELSE 'clean' END,
+                   :reason, :as_of, count(DISTINCT w.id), count(f.id)
+            FROM scope JOIN kordant.watched_properties w USING (subscription_id)
+            LEFT JOIN kordant.property_findings f ON f.watch_id = w.id AND f.is_told AND f.is_news
+                  AND f.dismissed_at IS NULL AND f.first_seen_at >= cast(:until AS timestamptz)::date
+            WHERE w.county = :county AND w.removed_at IS NULL
+            GROUP BY 1
+            ON CONFLICT (subscription_id, county, checked_on) DO UPDATE SET verdict = excluded.verdict,
+                reason = excluded.reason, data_as_of = excluded.data_as_of, watched = excluded.watched,
+                findings = excluded.findings, checked_at = now()
+            RETURNING v.verdict
+            """),
+            {"county": county, "until": until, "reason": reason and reason.value, "as_of": as_of},
+        )
+        for row in rows:
+            count[Verdict(row.verdict)] += 1
+    connection.execute(
+        sa.text("""
+        INSERT INTO kordant.scan_watermarks (subscription_id, job, known_until)
+        SELECT subscription_id, 'hometitle_scan', :until FROM scope
+        ON CONFLICT (subscription_id, job) DO UPDATE
+            SET known_until = greatest(kordant.scan_watermarks.known_until, excluded.known_until)
+        """),
+        {"until": until},
+    )
+    return {verdict.value: number for verdict, number in count.items()}
+
+
+def not_me(connection: Connection, finding_id: UUID, *, said_by: str) -> bool:
+    """The subscriber says that a finding is not about them: it is told no more, and of an owner watch nothing on that
+    parcel ever again. False when there is no such finding."""
+    query = """
+        UPDATE kordant.property_findings SET dismissed_at = coalesce(dismissed_at, now()), dismissed_by = :by
+        WHERE id = :id
+    """
+    return bool(connection.execute(sa.text(query), {"id": finding_id, "by": said_by}).rowcount)
+
+
+def unscanned(connection: Connection, tiers: Sequence[str]) -> list[UUID]:
+    """Active subscriptions that watch something that no scan looked at yet, the real-time `tiers` whenever they add
+    one, others for their first."""
+    rows = connection.execute(
+        sa.text("""
+        SELECT DISTINCT s.id FROM kordant.subscriptions s JOIN kordant.watched_properties w ON w.subscription_id = s.id
+        LEFT JOIN kordant.scan_watermarks m ON m.subscription_id = s.id AND m.job = 'hometitle_scan'
+        WHERE s.status = 'active' AND w.removed_at IS NULL
+          AND (m.known_until IS NULL OR (s.tier = ANY(:tiers) AND w.created_at > m.known_until)) LIMIT 1000
+        """),
+        {"tiers": list(tiers)},
+    )
+    return [row.id for row in rows]

@@ -1,0 +1,53 @@
+"""Notifications of findings: what they are made from, still sealed. How they are claimed and marked is the outbox's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.notifications.pending import PropertyRow
+from kordant_jobs.domain.property.instruments import Role
+from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.property.tables import property_instruments
+
+_ROWS = f"""
+SELECT {outbox.NOTICE_COLUMNS}, a.severity, o.alert_id, wp.id AS watch_id, wp.parcel_encrypted,
+       wp.removed_at AS watch_removed_at, f.dismissed_at, wp.county, f.event, f.reasons, i.code, i.key, i.number,
+       i.amount, i.recorded_on, a.created_at AS alerted_at, i.id AS instrument_id, i.parties_encrypted,
+       b.id AS before_id, b.parties_encrypted AS before_parties_encrypted
+FROM kordant.notification_outbox o
+JOIN kordant.alerts a ON a.id = o.alert_id
+JOIN kordant.property_findings f ON f.id = a.finding_id
+JOIN kordant.watched_properties wp ON wp.id = f.watch_id
+JOIN kordant.property_instruments i ON i.id = f.instrument_id
+LEFT JOIN kordant.property_instruments b ON b.county = i.county AND b.key = f.before_key
+{outbox.NOTICE_JOINS}
+WHERE o.id = ANY(cast(:ids AS uuid[]))
+ORDER BY o.due_at, o.id
+"""  # noqa: S608 - put together from constants
+
+_TAKERS = frozenset({Role.GRANTEE, Role.LENDER, Role.CLAIMANT, Role.ATTORNEY, Role.NEW_LENDER, Role.LIFE_TENANT})
+
+
+def notices(connection: Connection, ids: Sequence[UUID]) -> list[PropertyRow]:
+    """What those of the notifications `ids` that are about findings are made from, the longest due first."""
+    rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
+    return [PropertyRow(**row._mapping) for row in rows]
+
+
+def parties(keyring: Keyring, instrument_id: UUID, sealed: bytes | None) -> tuple[list[str], list[str]]:
+    """The names of an instrument: those who give, and those who take.
+
+    Raises:
+        KeyringError: it was sealed with another key.
+    """
+    if sealed is None:
+        return [], []
+    text = keyring.open_record(property_instruments.c.parties_encrypted, instrument_id, bytes(sealed))
+    named = json.loads(text)
+    return [name for role, name in named if role not in _TAKERS], [name for role, name in named if role in _TAKERS]

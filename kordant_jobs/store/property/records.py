@@ -1,0 +1,228 @@
+"""What counties recorded, kept: documents by the recorder's key, parcels by blind index, names sealed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.property.instruments import Event, Form, Instrument, Party, Role
+from kordant_jobs.domain.property.names import Order, flipped, keys_of, parse
+from kordant_jobs.domain.property.parcels import index_text
+from kordant_jobs.postgres.bulk import write_frame
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.property.tables import property_instruments
+
+PARCEL, NAME_KEY = "parcel", "parcel-name"
+"""Kinds of blind indexes: of county and parcel number, and of county and what a name is looked up by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountyState:
+    """How a county stands: what was read of it, and why the last read failed."""
+
+    county: str
+    watermarks: Mapping[str, str]
+    freshness: str | None
+    table_version: str | None
+    data_as_of: date | None
+    reason: str | None
+    checked_at: datetime | None
+    read_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """How many documents were new, and how many had changed."""
+
+    new: int = 0
+    changed: int = 0
+
+
+def states(connection: Connection) -> dict[str, CountyState]:
+    """The state of every county that was ever asked."""
+    names = ", ".join(CountyState.__dataclass_fields__)
+    rows = connection.execute(sa.text(f"SELECT {names} FROM kordant.county_states"))  # noqa: S608 - our own fields
+    return {row.county: CountyState(**row._mapping) for row in rows}
+
+
+def save_state(
+    connection: Connection,
+    county: str,
+    *,
+    watermarks: Mapping[str, str] | None = None,
+    freshness: str | None = None,
+    table_version: str | None = None,
+    as_of: date | None = None,
+    rows: int = 0,
+    problems: Mapping[str, int] | None = None,
+    reason: str | None = None,
+) -> None:
+    """Write what became of asking a county. A failure (`reason`) leaves what was read before as it is."""
+    connection.execute(
+        sa.text("""
+        INSERT INTO kordant.county_states AS s (county, watermarks, freshness, table_version, data_as_of, rows,
+                                                rows_not_understood, reason, checked_at, read_at)
+        VALUES (:county, coalesce(cast(:marks AS jsonb), '{}'), :freshness, :version, :as_of, :rows,
+                coalesce(cast(:problems AS jsonb), '{}'), :reason, now(), CASE WHEN :reason IS NULL THEN now() END)
+        ON CONFLICT (county) DO UPDATE SET
+            watermarks = coalesce(cast(:marks AS jsonb), s.watermarks),
+            freshness = coalesce(excluded.freshness, s.freshness),
+            table_version = coalesce(excluded.table_version, s.table_version),
+            data_as_of = greatest(excluded.data_as_of, s.data_as_of),
+            rows = CASE WHEN cast(:marks AS jsonb) IS NULL THEN s.rows ELSE excluded.rows END,
+            rows_not_understood = coalesce(cast(:problems AS jsonb), s.rows_not_understood),
+            reason = excluded.reason, checked_at = now(), read_at = coalesce(excluded.read_at, s.read_at)
+        """),
+        {
+            "county": county,
+            "marks": None if watermarks is None else json.dumps(dict(watermarks)),
+            "freshness": freshness,
+            "version": table_version,
+            "as_of": as_of,
+            "rows": rows,
+            "problems": None if problems is None else json.dumps(dict(problems)),
+            "reason": reason,
+        },
+    )
+
+
+def parcel_indexes(keyring: Keyring, county: str, parcels: Sequence[str]) -> list[bytes]:
+    """The blind indexes of canonical parcel numbers of one county."""
+    return keyring.blind_indexes(PARCEL, (index_text(county, one) for one in parcels))
+
+
+def name_indexes(keyring: Keyring, county: str, names: Sequence[str], order: Order) -> list[bytes]:
+    """The blind indexes of what names are looked up by; where the surname may be last, of both readings."""
+    read = [parse(name, order) for name in names]
+    both = [flipped(name) for name in read] if order is not Order.SURNAME_FIRST else []
+    keys = sorted({key for name in (*read, *both) for key in keys_of(name)})
+    return keyring.blind_indexes(NAME_KEY, (f"{county}|{key}" for key in keys))
+
+
+def save_documents(
+    connection: Connection,
+    keyring: Keyring,
+    county: str,
+    documents: Sequence[tuple[Instrument, Sequence[str]]],
+    *,
+    order: Order,
+    is_first_load: bool,
+) -> Saved:
+    """Keep documents with their canonical parcel numbers. One that is there and says the same is left alone; a changed
+    one is written again, with when."""
+    hashes = {one.key: keyring.sign("county-record", _content(one, parcels)) for one, parcels in documents}
+    known = _known(connection, county, list(hashes))
+    fresh = [(one, parcels) for one, parcels in documents if known.get(one.key, (None, b""))[1] != hashes[one.key]]
+    if not fresh:
+        return Saved()
+    ids = {one.key: known[one.key][0] if one.key in known else uuid4() for one, _ in fresh}
+    _upsert(connection, keyring, county, fresh, ids, hashes, is_first_load=is_first_load)
+    lots = [
+        (index, str(ids[one.key]))
+        for one, parcels in fresh
+        for index in parcel_indexes(keyring, county, list(dict.fromkeys(parcels)))
+    ]
+    names = [
+        (index, str(ids[one.key]))
+        for one, _ in fresh
+        for index in name_indexes(keyring, county, [party.name for party in one.parties], order)
+    ]
+    for table, column, rows in (("property_lots", "parcel_index", lots), ("property_name_keys", "key_index", names)):
+        connection.execute(
+            sa.text(f"DELETE FROM kordant.{table} WHERE instrument_id = ANY(cast(:ids AS uuid[]))"),  # noqa: S608
+            {"ids": [str(known[one.key][0]) for one, _ in fresh if one.key in known]},
+        )
+        frame = pl.DataFrame(rows, schema={column: pl.Binary, "instrument_id": pl.String}, orient="row")
+        write_frame(connection, frame, f"kordant.{table}")
+    new = sum(one.key not in known for one, _ in fresh)
+    return Saved(new=new, changed=len(fresh) - new)
+
+
+def _content(one: Instrument, parcels: Sequence[str]) -> bytes:
+    """All that a source says of a document, as bytes that are equal when it says the same."""
+    parts = [(party.role, party.name) for party in one.parties]
+    said = [one.event, one.form, one.code, one.recorded_on, one.executed_on, one.amount, one.percent, one.number]
+    return json.dumps([*map(str, said), parts, one.refers_to, sorted(parcels)]).encode()
+
+
+def _known(connection: Connection, county: str, keys: list[str]) -> dict[str, tuple[UUID, bytes]]:
+    query = "SELECT key, id, content_hash FROM kordant.property_instruments WHERE county = :county AND key = ANY(:keys)"
+    rows = connection.execute(sa.text(query), {"county": county, "keys": keys})
+    return {row.key: (row.id, bytes(row.content_hash)) for row in rows}
+
+
+_COLUMNS = ("number", "code", "event", "form", "recorded_on", "executed_on", "amount", "percent", "refers_to",
+            "parties_encrypted", "content_hash")  # fmt: skip
+
+
+def _upsert(
+    connection: Connection,
+    keyring: Keyring,
+    county: str,
+    fresh: Sequence[tuple[Instrument, Sequence[str]]],
+    ids: Mapping[str, UUID],
+    hashes: Mapping[str, bytes],
+    *,
+    is_first_load: bool,
+) -> None:
+    column = property_instruments.c.parties_encrypted
+    rows = [
+        (
+            str(ids[one.key]), county, one.key, one.number, one.code, one.event.value, one.form.value,
+            one.recorded_on and one.recorded_on.isoformat(), one.executed_on and one.executed_on.isoformat(),
+            None if one.amount is None else str(one.amount), None if one.percent is None else str(one.percent),
+            _array(one.refers_to), keyring.seal_record(column, ids[one.key], sealed_text(one)), hashes[one.key],
+        )
+        for one, _ in fresh
+    ]  # fmt: skip
+    names = ["id", "county", "key", *_COLUMNS]
+    schema = {name: pl.Binary if name in {"parties_encrypted", "content_hash"} else pl.String for name in names}
+    connection.execute(sa.text("DROP TABLE IF EXISTS incoming"))
+    columns = ", ".join(names)
+    made = f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM kordant.property_instruments LIMIT 0"  # noqa: S608
+    connection.execute(sa.text(made))
+    write_frame(connection, pl.DataFrame(rows, schema=schema, orient="row"), "incoming", names)
+    sets = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)
+    listed = ", ".join(names)
+    statement = (
+        f"INSERT INTO kordant.property_instruments ({listed}, is_first_load, known_at, changed_at) "  # noqa: S608
+        f"SELECT {listed}, :first, clock_timestamp(), clock_timestamp() FROM incoming ORDER BY key "
+        f"ON CONFLICT (county, key) DO UPDATE SET {sets}, changed_at = excluded.changed_at"
+    )
+    connection.execute(sa.text(statement), {"first": is_first_load})
+
+
+def _array(values: Sequence[str]) -> str:
+    quoted = ('"' + one.replace("\\", "\\\\").replace('"', '\\"') + '"' for one in values)
+    return "{" + ",".join(quoted) + "}"
+
+
+def sealed_text(one: Instrument) -> str:
+    """The parties as they are sealed."""
+    return json.dumps([[party.role.value, party.name] for party in one.parties], ensure_ascii=False)
+
+
+def opened(keyring: Keyring, row: Any) -> Instrument:
+    """The instrument of a row of the table, its names opened."""
+    text = keyring.open_record(property_instruments.c.parties_encrypted, row.id, bytes(row.parties_encrypted))
+    return Instrument(
+        key=row.key,
+        event=Event(row.event),
+        form=Form(row.form),
+        code=row.code,
+        recorded_on=row.recorded_on,
+        executed_on=row.executed_on,
+        amount=row.amount,
+        percent=row.percent,
+        number=row.number,
+        parties=tuple(Party(role=Role(role), name=name) for role, name in json.loads(text)),
+        refers_to=tuple(row.refers_to),
+    )

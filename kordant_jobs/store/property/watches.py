@@ -1,0 +1,132 @@
+"""Watched parcels and owners: added, removed, listed, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.domain.property.names import Order
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.postgres.bulk import write_frame
+from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.property.records import name_indexes, parcel_indexes
+from kordant_jobs.store.property.tables import watched_properties
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewWatch:
+    """What to watch, in clear: this value goes nowhere but into `add`. Without a parcel an owner is watched."""
+
+    county: str
+    parcel: str | None = field(default=None, repr=False)
+    owners: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """A watched parcel or owner, opened."""
+
+    id: UUID
+    subscription_id: UUID
+    subscriber_id: UUID
+    county: str
+    parcel: str | None = field(repr=False)
+    owners: tuple[str, ...] = field(repr=False)
+    created_at: datetime
+
+
+def add(connection: Connection, keyring: Keyring, subscription_id: UUID, wanted: Sequence[NewWatch]) -> list[UUID]:
+    """Watch these for a subscription; a parcel that is watched already stays as it is. Returns the ids of new ones.
+
+    Raises:
+        SettingsError: there is no such subscription.
+    """
+    row = connection.execute(
+        sa.text("SELECT subscriber_id FROM kordant.subscriptions WHERE id = :id"), {"id": subscription_id}
+    ).first()
+    if row is None:
+        raise SettingsError(f"there is no subscription {subscription_id}: `kordant-jobs subscribers` makes one.")
+    keys = keyring.load_keys(connection, [row.subscriber_id], for_writing=True)
+    made, rows, indexes = [], [], []
+    for one in wanted:
+        watch_id = uuid4()
+        seal = watched_properties.c
+        owners = "\n".join(one.owners)
+        rows.append(
+            {
+                "id": watch_id,
+                "subscription_id": subscription_id,
+                "subscriber_id": row.subscriber_id,
+                "county": one.county,
+                "parcel_encrypted": one.parcel
+                and keys.seal(row.subscriber_id, seal.parcel_encrypted, watch_id, one.parcel),
+                "parcel_index": one.parcel and parcel_indexes(keyring, one.county, [one.parcel])[0],
+                "owners_encrypted": keys.seal(row.subscriber_id, seal.owners_encrypted, watch_id, owners)
+                if owners
+                else None,
+            }
+        )
+        if one.parcel is None:
+            indexes += [
+                (str(watch_id), index) for index in name_indexes(keyring, one.county, one.owners, Order.GIVEN_FIRST)
+            ]
+    statement = insert(watched_properties).on_conflict_do_nothing()
+    for new in rows:
+        if connection.execute(statement.values(**new)).rowcount:
+            made.append(new["id"])
+    frame = pl.DataFrame(indexes, schema={"watch_id": pl.String, "key_index": pl.Binary}, orient="row")
+    write_frame(connection, frame, "kordant.watched_name_keys")
+    connection.execute(sa.text("SELECT pg_notify('kordant_events', 'property')"))
+    return made
+
+
+def remove(connection: Connection, watch_id: UUID) -> bool:
+    """Watch it no more. False when it was not watched."""
+    query = "UPDATE kordant.watched_properties SET removed_at = now() WHERE id = :id AND removed_at IS NULL"
+    return bool(connection.execute(sa.text(query), {"id": watch_id}).rowcount)
+
+
+def load(
+    connection: Connection,
+    keyring: Keyring,
+    *,
+    ids: Sequence[UUID] | None = None,
+    subscription_id: UUID | None = None,
+) -> list[Watch]:
+    """The watches with these ids, or of a subscription, opened. Those of a forgotten subscriber are not there."""
+    query = sa.select(watched_properties).where(watched_properties.c.removed_at.is_(None))
+    if ids is not None:
+        query = query.where(watched_properties.c.id.in_(list(ids)))
+    if subscription_id is not None:
+        query = query.where(watched_properties.c.subscription_id == subscription_id)
+    rows = connection.execute(query.order_by(watched_properties.c.created_at)).all()
+    keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
+
+    def opened(row: Any, name: str) -> str | None:
+        sealed = getattr(row, name)
+        if sealed is None:
+            return None
+        column = watched_properties.c[name]
+        return keys.open(Sealed(subscriber_id=row.subscriber_id, column=column, row_id=row.id, sealed=bytes(sealed)))
+
+    return [
+        Watch(
+            id=row.id,
+            subscription_id=row.subscription_id,
+            subscriber_id=row.subscriber_id,
+            county=row.county,
+            parcel=opened(row, "parcel_encrypted"),
+            owners=tuple((opened(row, "owners_encrypted") or "").splitlines()),
+            created_at=row.created_at,
+        )
+        for row in rows
+        if row.subscriber_id in keys
+    ]

@@ -1,0 +1,181 @@
+"""One suite for every driver, against fakes that are real HTTP servers with the traps of the real ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import pytest
+
+from kordant_jobs.adapters.counties.asking import Server
+from kordant_jobs.adapters.counties.description import County, read_county, shipped
+from kordant_jobs.adapters.counties.reading import CountyReader
+from kordant_jobs.adapters.counties.registry import Counties
+from kordant_jobs.adapters.sources.http import HttpLimits
+from kordant_jobs.errors import SettingsError, SourceUnavailable
+from kordant_jobs.lab.fakes.counties.servers import FakeArcgis, FakeCarto, FakeCounty, FakeSocrata, Tables, Traps
+from kordant_jobs.lab.fakes.sources.faults import Fault, FaultyServer
+
+TODAY = date(2026, 5, 1)
+QUICK = HttpLimits(connect_s=1, read_s=1, total_s=1.5, max_bytes=1 << 20, at_once=1)
+
+
+def row(number: int, mark: str) -> dict[str, Any]:
+    return {
+        "rowid": number,
+        "loaded": mark,
+        "doc": f"D{number:06d}",
+        "kind": "DEED",
+        "day": "2026-04-01T00:00:00.000",
+        "price": 1000 + number,
+        "lot": f"{number:09d}",
+        "sellers": "OLD ANN",
+        "buyers": "NEW BOB;NEW EVE" if number % 2 else None,
+    }
+
+
+FAKES: dict[str, type[FakeCounty]] = {
+    "socrata": FakeSocrata,
+    "soda3": FakeSocrata,
+    "arcgis": FakeArcgis,
+    "carto": FakeCarto,
+}
+DATASETS = {"socrata": "abcd-1234", "soda3": "abcd-1234", "arcgis": "Deeds/FeatureServer/0", "carto": "deeds"}
+
+
+def county(driver: str, url: str, page: int = 1000) -> County:
+    return read_county(
+        f"""
+id: test-{driver}
+name: Test
+driver: {driver}
+url: {url}
+parcel: opa
+latency_days: 30
+capabilities: [deed]
+tables:
+  instruments:
+    dataset: {DATASETS[driver]}
+    watermark: loaded
+    row_id: rowid
+    page: {page}
+    columns: {{key: doc, code: kind, recorded_on: day, amount: price, parcel: lot,
+              givers: {{of: [sellers], split: ";"}}, takers: {{of: [buyers], split: ";"}}}}
+""",
+        "test",
+    )
+
+
+@dataclass
+class Case:
+    fake: FakeCounty
+    reader: CountyReader
+
+
+@contextmanager
+def serving(driver: str, rows: list[dict[str, Any]], traps: Traps | None = None, page: int = 1000) -> Iterator[Case]:
+    with FAKES[driver](Tables({DATASETS[driver]: rows}, "loaded", "rowid"), traps) as fake:
+        yield Case(fake, reader_of(driver, fake.url, page))
+
+
+def reader_of(driver: str, url: str, page: int = 1000, limits: HttpLimits = QUICK) -> CountyReader:
+    server = Server(limits=replace(limits, total_s=10, read_s=10) if limits is QUICK else limits, pause=lambda _: None)
+    return Counties({}, drop=None, server=server).reader(county(driver, url, page))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("driver", FAKES)
+class TestEveryDriver:
+    def test_all_rows_come_once_over_pages(self, driver: str) -> None:
+        with serving(driver, [row(n, f"2026-04-{n % 28 + 1:02d}") for n in range(1, 4501)]) as case:
+            read = case.reader.read({}, today=TODAY)
+            assert sorted(d.instrument.key for d in read.understood.documents) == [f"D{n:06d}" for n in range(1, 4501)]
+            assert len(case.fake.asked) <= 1 + 5 + 2  # freshness, five pages of a thousand, what the driver must know
+
+    def test_a_row_that_moves_between_pages_is_not_lost(self, driver: str) -> None:
+        rows = [row(n, "2026-04-01") for n in range(1, 2501)]
+
+        def move() -> None:
+            rows.insert(0, rows.pop())
+            rows[5]["loaded"] = "2026-04-30"
+
+        with serving(driver, rows, Traps(after_page=move)) as case:
+            found = {d.instrument.key for d in case.reader.read({}, today=TODAY).understood.documents}
+            assert found == {f"D{n:06d}" for n in range(1, 2501)}
+
+    def test_only_what_is_new_since_the_sources_watermark(self, driver: str) -> None:
+        rows = [row(n, "2026-04-01") for n in range(1, 2001)]
+        with serving(driver, rows) as case:
+            first = case.reader.read({}, today=TODAY)
+            rows.append(row(5000, "2026-04-02"))
+            rows[3]["loaded"], rows[3]["price"] = "2026-04-03", 7
+            second = case.reader.read({**first.watermarks, "instruments": "2026-04-02"}, today=TODAY)
+            assert sorted(d.instrument.key for d in second.understood.documents) == ["D000004", "D005000"]
+            assert second.watermarks["instruments"] == "2026-04-03"
+
+    def test_what_is_still_processed_or_fails_once_is_asked_again(self, driver: str) -> None:
+        for traps in (Traps(processing_first=1), Traps(errors_first=1)):
+            with serving(driver, [row(1, "2026-04-01")], traps) as case:
+                assert len(case.reader.read({}, today=TODAY).understood.documents) == 1
+
+    def test_null_names_and_numbers_as_strings_are_understood(self, driver: str) -> None:
+        with serving(driver, [row(1, "2026-04-01"), row(2, "2026-04-01")]) as case:
+            one, two = sorted(case.reader.read({}, today=TODAY).understood.documents, key=lambda d: d.instrument.key)
+            assert one.instrument.takers == ("NEW BOB", "NEW EVE")
+            assert (two.instrument.takers, int(two.instrument.amount or 0)) == ((), 1002)
+
+    def test_an_empty_source_gives_nothing_and_says_so(self, driver: str) -> None:
+        with serving(driver, []) as case:
+            read = case.reader.read({}, today=TODAY)
+            assert (read.understood.documents, read.understood.as_of) == ([], None)
+
+    def test_a_column_that_vanished_is_a_problem_and_not_silence(self, driver: str) -> None:
+        rows = [{k: v for k, v in row(n, "2026-04-01").items() if k != "lot"} for n in range(1, 4)]
+        with serving(driver, rows) as case:
+            assert case.reader.read({}, today=TODAY).understood.problems["column_missing lot"] == 1
+
+    @pytest.mark.parametrize("fault", Fault)
+    def test_no_fault_gives_a_result_and_each_ends_in_time(self, driver: str, fault: Fault) -> None:
+        limits = HttpLimits(connect_s=0.5, read_s=0.3, total_s=0.6, max_bytes=1 << 18, at_once=1)
+        with FaultyServer(fault) as faulty:
+            reader = reader_of(driver, faulty.url, limits=limits)
+            started = time.monotonic()
+            with pytest.raises(SourceUnavailable):
+                reader.read({}, today=TODAY)
+            assert time.monotonic() - started < 5
+
+
+def test_a_layer_without_pagination_is_read_by_ids() -> None:
+    with serving("arcgis", [row(n, "2026-04-01") for n in range(1, 2501)], Traps(no_pagination=True)) as case:
+        assert len(case.reader.read({}, today=TODAY).understood.documents) == 2500
+
+
+def test_a_429_that_means_time_out_halves_the_page() -> None:
+    with serving("carto", [row(n, "2026-04-01") for n in range(1, 1501)], Traps(slow_above=600)) as case:
+        assert len(case.reader.read({}, today=TODAY).understood.documents) == 1500
+
+
+def test_a_server_that_gives_fewer_rows_than_asked_is_asked_on() -> None:
+    with serving("socrata", [row(n, "2026-04-01") for n in range(1, 2501)], Traps(page_most=1000), page=50_000) as case:
+        assert len(case.reader.read({}, today=TODAY).understood.documents) == 2500
+
+
+def test_every_shipped_county_is_valid() -> None:
+    assert {"nyc", "cook-il", "philadelphia-pa", "philadelphia-pa-arcgis", "example-files"} <= set(shipped())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id: x y", "f.yaml:1:"),
+        ("id: ab\nname: A\ndriver: sql\n", "f.yaml:3: driver"),
+        ("id: [\n", "f.yaml:2: it is not YAML"),
+    ],
+)
+def test_a_wrong_description_names_the_line(text: str, said: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        read_county(text, "f.yaml")
+    assert said in str(error.value)

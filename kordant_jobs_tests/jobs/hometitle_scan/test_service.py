@@ -1,0 +1,264 @@
+"""A scan on a real database over an invented county that comes as files: found is what was planted, and once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.counties import Counties
+from kordant_jobs.engine.store.progress import Progress
+from kordant_jobs.jobs.hometitle_scan import service
+from kordant_jobs.jobs.hometitle_scan.service import Recorded
+from kordant_jobs.lab.world.county import START, YEARS, County
+from kordant_jobs.lab.world.county_files import NAME, description, write_csv
+from kordant_jobs.store.darkwatch.scans import Scope
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.property import matching, records, watches
+from kordant_jobs_tests.jobs.hometitle_scan import killed_scan
+from kordant_jobs_tests.jobs.people import Person, subscribe
+
+LATE = START + timedelta(days=YEARS * 365 - 200)
+
+
+@dataclass
+class Bench:
+    db: Engine
+    keyring: Keyring
+    counties: Counties
+    county: County
+    person: Person
+
+    @property
+    def folder(self) -> Path:
+        return self.counties.drop / NAME
+
+    def publish(self, name: str, chosen: Any) -> None:
+        write_csv(self.county, [one for one in self.county.records if chosen(one)], self.folder / f"{name}.csv")
+
+    def watch(self, *wanted: watches.NewWatch, person: Person | None = None) -> list[UUID]:
+        with self.db.begin() as connection:
+            subscription_id = (person or self.person).subscription_id
+            return watches.add(connection, self.keyring, subscription_id, wanted)
+
+    def watch_lots(self, lots: range | list[int]) -> None:
+        self.watch(*(watches.NewWatch(county=NAME, parcel=self.county.parcel(lot)) for lot in lots))
+
+    def scan(self) -> Recorded:
+        plan = service.plan_scan(Scope(), db=self.db, keyring=self.keyring, counties=self.counties)
+        with Progress(self.db, "test") as progress:
+            for chunk in plan.chunks:
+                service.compare(chunk, db=self.db, keyring=self.keyring, counties=self.counties, progress=progress)
+        return service.record(plan, db=self.db, counties=self.counties)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.db.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query))]
+
+    def everything(self) -> list[list[tuple[Any, ...]]]:
+        return [
+            self.rows("SELECT key, event, recorded_on, content_hash FROM kordant.property_instruments ORDER BY 1"),
+            self.rows("SELECT i.key, f.watch_id, f.event, f.severity, f.is_told, f.reasons, f.case_key FROM "
+                      "kordant.property_findings f JOIN kordant.property_instruments i ON i.id = f.instrument_id "
+                      "ORDER BY 1, 2"),
+            self.rows("SELECT finding_id, severity, why FROM kordant.alerts ORDER BY 1"),
+            self.rows("SELECT alert_id, channel, category FROM kordant.notification_outbox ORDER BY 1, 2"),
+        ]  # fmt: skip
+
+
+@pytest.fixture
+def bench(db: Engine, keyring: Keyring, tmp_path: Path) -> Bench:
+    counties = Counties({NAME: replace_latency(4000)}, tmp_path / "drop")
+    return Bench(db, keyring, counties, County(11, lots=200, documents=1500, frauds=12), subscribe(db, keyring))
+
+
+def replace_latency(days: int) -> Any:
+    return description().model_copy(update={"latency_days": days})
+
+
+def alerts(bench: Bench) -> list[tuple[Any, ...]]:
+    return bench.rows(
+        "SELECT i.key, a.severity FROM kordant.alerts a JOIN kordant.property_findings f ON f.id = a.finding_id "
+        "JOIN kordant.property_instruments i ON i.id = f.instrument_id ORDER BY 1"
+    )
+
+
+def test_every_planted_fraud_is_a_critical_alert_and_no_more_is_critical(bench: Bench) -> None:
+    bench.publish("history", lambda one: one.recorded_on < START)
+    bench.watch_lots(range(200))
+    first = bench.scan()
+    assert first.new_alerts == 0  # what came with the first load is history
+    bench.publish("news", lambda one: one.recorded_on >= START)
+    bench.scan()
+    planted = {one.key for one in bench.county.records if one.truth.fraud and one.truth.loud}
+    critical = {key for key, severity in alerts(bench) if severity == "critical"}
+    loud = {one.key for one in bench.county.records if one.truth.loud}
+    assert planted <= critical
+    assert len(critical - loud) <= 2
+
+
+def test_a_second_scan_and_a_late_correction_tell_nothing_twice(bench: Bench) -> None:
+    bench.publish("history", lambda one: one.recorded_on < LATE)
+    bench.watch_lots(range(200))
+    bench.scan()
+    bench.publish("news", lambda one: one.recorded_on >= LATE)
+    assert bench.scan().new_alerts > 0
+    before = bench.everything()
+    assert bench.scan().new_alerts == 0
+    assert bench.everything() == before
+    bench.county.records[-1] = replace(bench.county.records[-1], amount=bench.county.records[-1].amount + 1)
+    bench.publish("news", lambda one: one.recorded_on >= LATE)
+    assert bench.scan().new_alerts == 0
+
+
+def test_a_new_parcel_is_looked_up_in_what_is_kept(bench: Bench) -> None:
+    bench.publish("all", lambda one: True)
+    bench.watch_lots([0])
+    bench.scan()
+    bench.watch_lots([1])
+    bench.scan()
+    kept = bench.rows("SELECT count(DISTINCT watch_id) FROM kordant.property_findings")
+    assert kept == [(2,)]
+
+
+def test_one_document_over_many_lots_is_one_document_and_a_finding_a_lot(bench: Bench) -> None:
+    wide = next(one for one in bench.county.records if len(one.lots) > 1)
+    bench.publish("wide", lambda one: one.key == wide.key)
+    bench.watch_lots(list(wide.lots))
+    bench.scan()
+    assert bench.rows("SELECT count(*) FROM kordant.property_instruments") == [(1,)]
+    assert bench.rows("SELECT count(*) FROM kordant.property_findings") == [(len(wide.lots),)]
+
+
+def test_an_owner_is_found_by_name_alone_and_not_me_is_remembered(bench: Bench) -> None:
+    deed = next(one for one in bench.county.records if one.truth.relation == "stranger" and not one.truth.fraud
+                and one.recorded_on >= LATE and len(one.giver_ids) == 1
+                and bench.county.people.all[one.giver_ids[0]].middle)  # fmt: skip
+    bench.publish("history", lambda one: one.recorded_on < START)
+    bench.watch(watches.NewWatch(county=NAME, owners=(bench.county.people.all[deed.giver_ids[0]].full,)))
+    bench.scan()
+    bench.publish("news", lambda one: one.key == deed.key)
+    assert bench.scan().new_alerts == 1
+    [(finding,)] = bench.rows("SELECT id FROM kordant.property_findings WHERE is_told AND is_news")
+    with bench.db.begin() as connection:
+        assert matching.not_me(connection, finding, said_by="test")
+    bench.county.records.append(replace(deed, key=deed.key + "B"))
+    bench.publish("more", lambda one: one.key == deed.key + "B")
+    assert bench.scan().new_alerts == 0
+
+
+def test_a_county_that_cannot_be_read_is_unknown_and_stops_no_other(bench: Bench) -> None:
+    bench.publish("all", lambda one: True)
+    other = bench.counties.by_id[NAME].model_copy(update={"id": "silent"})
+    bench.counties = replace(bench.counties, by_id={**bench.counties.by_id, "silent": other})
+    bench.watch_lots([0])
+    bench.watch(watches.NewWatch(county="silent", parcel="3000010001"))
+    bench.scan()
+    found = dict(bench.rows("SELECT county, verdict FROM kordant.property_verdicts"))
+    assert found["silent"] == "unknown"
+    assert found[NAME] in {"clean", "found"}
+
+
+def test_a_feed_that_stopped_is_unknown_and_named_for_the_operator(bench: Bench) -> None:
+    bench.counties = replace(bench.counties, by_id={NAME: replace_latency(30)})
+    bench.publish("old", lambda one: one.recorded_on < START)
+    bench.watch_lots([0])
+    recorded = bench.scan()
+    assert (recorded.unknown, recorded.clean, len(recorded.stale)) == (1, 0, 1)
+
+
+def test_no_name_and_no_parcel_number_is_in_clear(bench: Bench) -> None:
+    bench.publish("all", lambda one: True)
+    bench.watch(watches.NewWatch(county=NAME, parcel=bench.county.parcel(0), owners=("Zebulon Canary",)))
+    bench.scan()
+    tables = bench.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'kordant'")
+    text = "".join(str(bench.rows(f'SELECT row_to_json(t)::text FROM kordant."{name}" t')) for (name,) in tables)
+    names = {party for one in bench.county.records[:200] for party in (*one.givers, *one.takers)}
+    assert not [name for name in names if name in text]
+    assert bench.county.parcel(0) not in text
+    assert "Canary" not in text
+
+
+def test_a_forgotten_subscriber_leaves_nothing(bench: Bench) -> None:
+    from kordant_jobs.store.people.subscribers import forget
+
+    bench.publish("all", lambda one: True)
+    bench.watch_lots([0, 1])
+    bench.scan()
+    with bench.db.begin() as connection:
+        forget(connection, bench.person.subscriber_id)
+    for table in ("watched_properties", "property_findings", "property_verdicts", "watched_name_keys", "alerts"):
+        assert bench.rows(f"SELECT count(*) FROM kordant.{table}") == [(0,)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", range(10))
+def test_a_scan_killed_between_any_two_writes_and_run_again_leaves_the_same_rows(bench: Bench, step: int) -> None:
+    bench.publish("history", lambda one: one.recorded_on < LATE)
+    bench.watch_lots(range(60))
+    bench.scan()
+    bench.publish("news", lambda one: one.recorded_on >= LATE)
+    url = bench.db.url.render_as_string(hide_password=False)
+    killed = subprocess.run(
+        [sys.executable, "-m", killed_scan.__name__, url, str(bench.counties.drop), str(step)], check=False
+    )
+    assert killed.returncode in {-signal.SIGKILL, 0}
+    bench.scan()
+    told = alerts(bench)
+    assert len(told) == len(set(told))
+    kept = bench.rows("SELECT count(*) FROM kordant.property_instruments")
+    assert kept == [(len(bench.county.records),)]
+    wanted = bench.rows(
+        "SELECT count(*) FROM kordant.property_findings f WHERE f.is_told AND f.is_news AND NOT EXISTS "
+        "(SELECT 1 FROM kordant.alerts a WHERE a.finding_id = f.id)"
+    )
+    assert wanted == [(0,)]
+    assert told
+
+
+def test_states_keep_the_sources_own_watermark(bench: Bench) -> None:
+    bench.publish("all", lambda one: True)
+    bench.watch_lots([0])
+    bench.scan()
+    with bench.db.connect() as connection:
+        state = records.states(connection)[NAME]
+    assert state.data_as_of == max(one.recorded_on for one in bench.county.records)
+    assert state.reason is None
+
+
+@pytest.mark.long
+def test_thirty_days_with_corrections_moved_rows_and_a_pause_tell_everything_once(bench: Bench) -> None:
+    """A day here is ninety of the county's, so that each brings some documents."""
+    step = timedelta(days=90)
+    began = START + timedelta(days=YEARS * 365) - 30 * step
+    bench.publish("history", lambda one: one.recorded_on < began)
+    bench.watch_lots(range(0, 200, 2))
+    bench.scan()
+    for day in range(1, 31):
+        if not 8 <= day < 22:  # two weeks without a new file
+            bench.publish("news", lambda one, until=began + day * step: began <= one.recorded_on < until)
+        if day % 5 == 0:  # rows move, and an amount is corrected
+            bench.county.records.reverse()
+            bench.county.records[day] = replace(
+                bench.county.records[day], amount=bench.county.records[day].amount + day
+            )
+        bench.scan()
+    told = bench.rows(
+        "SELECT f.watch_id, i.key FROM kordant.alerts a JOIN kordant.property_findings f ON f.id = a.finding_id "
+        "JOIN kordant.property_instruments i ON i.id = f.instrument_id"
+    )
+    assert len(told) == len(set(told)) > 50
+    untold = bench.rows(
+        "SELECT count(*) FROM kordant.property_findings f WHERE is_told AND is_news "
+        "AND NOT EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.finding_id = f.id)"
+    )
+    assert untold == [(0,)]

@@ -1,0 +1,30 @@
+"""The rules against an invented county whose truth is known; the score against pairs that it was not fitted on."""
+
+from __future__ import annotations
+
+import pytest
+
+from kordant_jobs.domain.property.likeness import Question
+from kordant_jobs.lab.hometitle.judging import judge
+from kordant_jobs.lab.hometitle.names_fit import measure
+from kordant_jobs.lab.world.county import County
+
+
+def test_events_types_roles_and_loudness_are_right_in_99_of_100() -> None:
+    county = County(77, lots=1200, documents=8000, frauds=60)
+    count = judge(county, range(len(county.lots)))
+    assert count.precision >= 0.99
+    assert count.recall >= 0.99
+    assert count.frauds_found == count.frauds
+    assert sum(count.frauds.values()) >= 60
+
+
+@pytest.mark.parametrize("question", Question)
+def test_the_score_is_calibrated_on_fresh_pairs(question: Question) -> None:
+    found = measure(question, seed=4321, size=1500)
+    assert found.expected_calibration_error <= 0.03
+    assert found.f1 >= 0.95
+
+
+def test_the_same_seed_gives_the_same_county() -> None:
+    assert County(5, lots=80, documents=300).records == County(5, lots=80, documents=300).records
