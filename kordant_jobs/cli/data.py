@@ -190,8 +190,10 @@ def _breach_must_be_known(db: sa.Engine, name: str | None) -> None:
 @dumps_app.command("show")
 def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
     """One dump: what of it was read how, and what was not understood."""
+    from kordant_jobs.adapters.drop_folder import dropped_files
     from kordant_jobs.adapters.dumps import Ledger
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.darkwatch_scan.drops import label_of
     from kordant_jobs.store.darkwatch.tables import breach_dumps
 
     dump_id = _uuid(dump, "dump")
@@ -199,15 +201,16 @@ def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
     query = sa.select(*(column for column in breach_dumps.c if column.name not in hidden))
     with open_session() as session, session.db.connect() as connection:
         row = connection.execute(query.where(breach_dumps.c.id == dump_id)).mappings().first()
-    if row is None:
-        raise SettingsError(f"there is no dump {dump_id}. See `kordant-jobs dumps list`.")
+        if row is None:
+            raise SettingsError(f"there is no dump {dump_id}. See `kordant-jobs dumps list`.")
+        files = dropped_files(session.settings.drop)
+        lies_at = next((f.path for f in files if label_of(f.name, session.keyring) == row["file_label"]), None)
     ledger = Ledger.of_json(row["ledger"])
     if as_json:
         print_json({**row, "understood_share": ledger.understood_share})
         return
-    print_facts(
-        {name: value for name, value in row.items() if name not in {"ledger", "bad_lines"} and value is not None}
-    )
+    facts = {name: value for name, value in row.items() if name not in {"ledger", "bad_lines"} and value is not None}
+    print_facts({**facts, **({"lies at": lies_at} if lies_at else {})})
     show_ledger(ledger)
 
 

@@ -5,7 +5,6 @@ addresses
 from __future__ import annotations
 
 import getpass
-import sys
 from dataclasses import asdict, replace
 from datetime import time
 from typing import Annotated
@@ -16,6 +15,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.cli.notifications import AsJson, ChannelName, Limit, notifications_app, one_of, uuid_of
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.typed import read_line, refuse_words
 from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
@@ -41,16 +41,25 @@ def _known(connection: Connection, subscriber: str) -> UUID:
     return subscriber_id
 
 
-Address = Annotated[str, typer.Argument(help="The e-mail address or number; `-` reads it from standard input.")]
+Address = Annotated[str | None, typer.Argument(help="`-`, or nothing: the address is asked for, or piped in.")]
 
 
-def _typed(address: str) -> str:
-    return sys.stdin.readline().strip() if address == "-" else address
+def _typed(word: str | None, way: Channel) -> str:
+    refuse_words([word] if word else [], "an address")
+    return read_line(f"address ({way})")
+
+
+def _checked(way: Channel, address: str) -> str:
+    try:
+        check_address(way, address)
+    except BadAddress as error:
+        raise SettingsError(f"this is no {way} address: {error}.") from None
+    return address
 
 
 @notifications_app.command()
 def suppress(
-    address: Address,
+    address: Address = None,
     channel: Annotated[str, typer.Option(help="email or sms.")] = Channel.EMAIL.value,
     reason: Annotated[str, typer.Option(help="Why; never a name or an address.")] = "asked for by an operator",
     as_json: AsJson = False,
@@ -59,12 +68,9 @@ def suppress(
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
+    way = one_of(Channel, channel, "--channel")
+    typed = _checked(way, _typed(address, way))
     with open_session() as session, session.db.begin() as connection:
-        way, typed = one_of(Channel, channel, "--channel"), _typed(address)
-        try:
-            check_address(way, typed)
-        except BadAddress as error:
-            raise SettingsError(f"this is no {way} address: {error}.") from None
         key = notification_choices.address_key(session.keyring, way, typed)
         new = bool(notification_choices.suppress(connection, [key], reason=reason, by=_by()))
     print_json({"suppressed": True, "new": new}) if as_json else out.print("suppressed" if new else "it was already")
@@ -72,7 +78,7 @@ def suppress(
 
 @notifications_app.command()
 def unsuppress(
-    address: Address,
+    address: Address = None,
     channel: Annotated[str, typer.Option(help="email or sms.")] = Channel.EMAIL.value,
     as_json: AsJson = False,
 ) -> None:
@@ -80,8 +86,10 @@ def unsuppress(
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
+    way = one_of(Channel, channel, "--channel")
+    typed = _checked(way, _typed(address, way))
     with open_session() as session, session.db.begin() as connection:
-        key = notification_choices.address_key(session.keyring, one_of(Channel, channel, "--channel"), _typed(address))
+        key = notification_choices.address_key(session.keyring, way, typed)
         gone = notification_choices.unsuppress(connection, key)
     print_json({"was_suppressed": gone}) if as_json else out.print("it gets messages again" if gone else "it was not")
 
@@ -173,7 +181,7 @@ def _time(text: str, option: str) -> time:
 @notifications_app.command()
 def addresses(
     subscriber: SubscriberId,
-    add: Annotated[str | None, typer.Option(help="A new one: `-` reads it from standard input.")] = None,
+    add: Annotated[str | None, typer.Option(help="`-`: a new one is asked for, or piped in.")] = None,
     channel: ChannelName = None,
     remove: Annotated[str | None, typer.Option(help="Use this one no more, by id.")] = None,
     as_json: AsJson = False,
@@ -182,16 +190,16 @@ def addresses(
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
+    new: tuple[Channel, str] | None = None
+    if add:
+        if channel is None:
+            raise SettingsError("--add needs --channel: email, fcm, apns, web_push or sms.")
+        way = one_of(Channel, channel, "--channel")
+        new = (way, _checked(way, _typed(add, way)))
     with open_session() as session, session.db.begin() as connection:
         subscriber_id = _known(connection, subscriber)
-        if add:
-            if channel is None:
-                raise SettingsError("--add needs --channel: email, fcm, apns, web_push or sms.")
-            way = one_of(Channel, channel, "--channel")
-            try:
-                notification_choices.add_address(connection, session.keyring, subscriber_id, way, _typed(add))
-            except BadAddress as error:
-                raise SettingsError(f"this is no {way} address: {error}.") from None
+        if new:
+            notification_choices.add_address(connection, session.keyring, subscriber_id, *new)
         if remove:
             gone = [(uuid_of(remove, "address"), None)]
             if not notification_choices.remove_addresses(connection, gone, "removed by an operator"):

@@ -26,7 +26,7 @@ from kordant_jobs.cli.runs import POLL_S, progress_bar, run_job
 from kordant_jobs.cli.serve import say_key_was_made, stack_of
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.errors import KordantError, SettingsError
-from kordant_jobs.jobs.darkwatch_scan.drops import register_file
+from kordant_jobs.jobs.darkwatch_scan.drops import label_of, register_file
 from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.dump_files import DumpSet, write_dumps
@@ -231,9 +231,10 @@ def _compare(session: Session, dump_set: DumpSet) -> dict[str, int]:
     """Found against planted, to the pair (item, breach); a dump of no catalogued breach is a breach of its own."""
     with session.db.connect() as connection:
         labels = connection.execute(sa.text("SELECT file_label, breach_name FROM kordant.breach_dumps"))
-        breach_of: dict[str, str] = {row.file_label: row.breach_name for row in labels}
+        by_label: dict[str, str] = {row.file_label: row.breach_name for row in labels}
         rows = connection.execute(sa.text("SELECT item_id::text, breach_name FROM kordant.exposures"))
         found = {(row.item_id, row.breach_name) for row in rows}
+    breach_of = {file.name: by_label.get(label_of(file.name, session.keyring), "") for file in dump_set.files}
     planted = {(str(one.item_id), breach_of[one.dump]) for one in dump_set.planted}
     planted |= {(str(item_id), breach_of[dump]) for item_id, dump in dump_set.mentioned}
     return {"planted": len(planted), "missed": len(planted - found), "false_hits": len(found - planted)}

@@ -25,7 +25,8 @@ READ = (DumpStatus.INGESTED, DumpStatus.PARTIAL)
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """What tells a dropped file from another. `key` is the keyed hash of its name, `label` its name, redacted."""
+    """What tells a dropped file from another. `key` is the keyed hash of its name, `label` what
+    people are shown in its place."""
 
     key: bytes
     label: str
