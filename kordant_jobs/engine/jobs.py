@@ -70,6 +70,8 @@ class JobRow:
     retries: RetryPolicy = DEFAULT_RETRIES
     concurrency: int
     """Runs at once."""
+    critical_extra: int = 0
+    """Runs more, which only critical requests may start: what takes long never holds them up."""
     key_concurrency: int | None = None
     """Requests at once that name the same entity; None: any number."""
     batch_size: int = 1

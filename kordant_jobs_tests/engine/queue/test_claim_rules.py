@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from kordant_jobs.engine.queue.claim_rules import in_order
+from kordant_jobs.engine.queue.claim_rules import Room, in_order, plan_runs
 from kordant_jobs.engine.queue.given import HEAD_START
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store.waiting import Waiting
+from kordant_jobs_tests.engine.queue.toys import catalog
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -48,3 +49,16 @@ def test_a_tick_passes_nothing_that_is_more_urgent() -> None:
 def test_ticks_stand_by_their_own_priority() -> None:
     ticks = [one(n, priority, tick=True) for n, priority in enumerate(reversed(Priority))]
     assert order(*ticks) == [3, 2, 1, 0]
+
+
+def test_what_runs_long_leaves_a_slot_to_critical_requests_of_its_job() -> None:
+    rows = catalog(concurrency=2, critical_extra=1)
+    lines = [one(n, Priority.NORMAL, due_s=60 - n) for n in range(1, 5)] + [one(9, Priority.CRITICAL)]
+
+    def started(free: int) -> list[int]:
+        room = Room(runs=9, critical_extra=0, by_job={"toy": free}, tokens={})
+        return [run.requests[0].id.int for run in plan_runs(lines, rows, room, now=NOW).runs]
+
+    assert started(2) == [9, 1]
+    assert started(0) == [9], "two long ones run"
+    assert started(-1) == [], "and a critical one beside them"
