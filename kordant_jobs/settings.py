@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
 from email.utils import parseaddr
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -247,6 +249,17 @@ def load_settings() -> Settings:
         SettingsError: a value is not of its kind; the text names the variable, not its value.
     """
     return _read(tuple((name, os.environ[name]) for name in sorted(os.environ) if _matters(name)))
+
+
+OURS = frozenset({"KORDANT_STATE_DIR", "KORDANT_DAGSTER_URL", "KORDANT_EMBEDDED", "KORDANT_CODE_SERVER_SOCKET"})
+"""Variables that are no field of `Settings`: where the state is, and what `up` tells its processes."""
+
+
+def unknown_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """The variables of `environ` that look like settings and are none, each with the setting that it may stand for."""
+    names = {f"KORDANT_{name.upper()}" for name in Settings.model_fields} | OURS
+    unknown = sorted(name for name in environ if name.upper().startswith("KORDANT_") and name.upper() not in names)
+    return {name: next(iter(get_close_matches(name.upper(), names, n=1, cutoff=0.75)), None) for name in unknown}
 
 
 def _matters(name: str) -> bool:

@@ -13,14 +13,17 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection
 
-from kordant_jobs.cli.notifications import AsJson, ChannelName, Limit, notifications_app, one_of, uuid_of
+from kordant_jobs.cli.ids import id_of
+from kordant_jobs.cli.notifications import AsJson, ChannelName, Limit, notifications_app
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
 from kordant_jobs.cli.typed import read_line, refuse_words
+from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.store.notifications.choices import ChosenHours
+from kordant_jobs.store.notifications.tables import contact_addresses
 
 __all__ = ["notifications_app"]
 
@@ -34,8 +37,9 @@ def _by() -> str:
 
 def _known(connection: Connection, subscriber: str) -> UUID:
     from kordant_jobs.store.notifications import choices as notification_choices
+    from kordant_jobs.store.people.tables import subscribers
 
-    subscriber_id = uuid_of(subscriber, "subscriber")
+    subscriber_id = id_of(connection, subscribers.c.id, subscriber, "subscriber", "`kordant-jobs subscribers find`")
     if not notification_choices.is_known(connection, subscriber_id):
         raise SettingsError(f"there is no subscriber {subscriber_id}. `subscribers show` names a subscription's.")
     return subscriber_id
@@ -201,7 +205,7 @@ def addresses(
         if new:
             notification_choices.add_address(connection, session.keyring, subscriber_id, *new)
         if remove:
-            gone = [(uuid_of(remove, "address"), None)]
+            gone = [(id_of(connection, contact_addresses.c.id, remove, "address"), None)]
             if not notification_choices.remove_addresses(connection, gone, "removed by an operator"):
                 raise SettingsError(f"{remove} is no address that is in use.")
         found = notification_choices.addresses(connection, subscriber_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -12,10 +13,11 @@ import typer
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.cli.data import AsJson, subscribers_app
-from kordant_jobs.cli.notifications import one_of
-from kordant_jobs.cli.output import out, print_facts, print_json
-from kordant_jobs.cli.typed import read_lines, refuse_words
+from kordant_jobs.cli.data import FIND, AsJson, subscribers_app
+from kordant_jobs.cli.ids import id_of
+from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.typed import read_line, read_lines, refuse_words
+from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, normalise
 from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
@@ -37,13 +39,6 @@ def _tier(text: str) -> Tier:
     if text not in set(Tier):
         raise SettingsError(f"{text!r} is no tier; there are {', '.join(Tier)}.")
     return Tier(text)
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no subscription id; `subscribers create` prints one.") from None
 
 
 def _by() -> str:
@@ -90,10 +85,11 @@ def _show(facts: dict[str, Any], *, as_json: bool) -> None:
 
 def _act(subscription: str, act: Callable[[Connection, UUID], object], *, as_json: bool) -> None:
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.people.tables import subscriptions
     from kordant_jobs.triggers import price_list
 
-    subscription_id = _uuid(subscription)
     with open_session() as session, session.db.begin() as connection:
+        subscription_id = id_of(connection, subscriptions.c.id, subscription, "subscription", FIND)
         price_list.ensure(connection)
         act(connection, subscription_id)
         facts = served(connection, subscription_id)
@@ -183,6 +179,36 @@ def create(
             schedule_for_subscription(connection, person.subscription_id, requested_by=_by())
             facts = served(connection, person.subscription_id)
     _show(facts, as_json=as_json)
+
+
+@subscribers_app.command()
+def find(as_json: AsJson = False) -> None:
+    """The subscriptions that watch an identifier, which is asked for or read from standard input."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.people import subscriptions
+
+    typed = read_line("identifier", hidden=True)
+    named, colon, _ = typed.partition(":")
+    kinds = [_kind_of(typed)[0]] if colon and named in set(IdentifierKind) else list(IdentifierKind)
+    text = _kind_of(typed)[1]
+    with open_session() as session, session.db.connect() as connection:
+        region = session.settings.phone_region
+        forms = [(kind, normalise(kind, text, phone_region=region)) for kind in kinds]
+        indexes = {session.keyring.blind_index(kind, form): kind for kind, form in forms if form is not None}
+        if not indexes:
+            raise SettingsError("that is no identifier of any kind. Nothing was looked up.")
+        found = subscriptions.watching(connection, list(indexes))
+    rows = [{**asdict(one), "kind": indexes[index].value} for one, index in found]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        columns = ("id", "subscriber_id", "tier", "status", "kind")
+        print_table(
+            ["subscription", "subscriber", "tier", "status", "watched as"],
+            [tuple(row[name] for name in columns) for row in rows],
+        )
+    else:
+        out.print("nobody watches it")
 
 
 @subscribers_app.command()

@@ -21,7 +21,7 @@ from rich.progress import Progress
 from kordant_jobs.adapters.breach_catalogue import FileCatalogue
 from kordant_jobs.adapters.drop_folder import dropped_files
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
-from kordant_jobs.cli.output import err, out, print_json, print_table
+from kordant_jobs.cli.output import bold, err, out, print_json, print_table
 from kordant_jobs.cli.runs import POLL_S, progress_bar, run_job
 from kordant_jobs.cli.serve import say_key_was_made, stack_of
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
@@ -89,6 +89,7 @@ def run_demo(*, seed: int, subscribers: int, lines: int, reports: int | None, ke
     with stages.timed("start"):
         if not keep:
             _wipe(state)
+    _must_be_the_same_world(state, {"seed": seed, "subscribers": subscribers, "lines": lines})
     with open_session(load_settings()) as session, ThreadPoolExecutor(1) as beside:
         say_key_was_made(session)
         stack = stack_of(session)
@@ -120,6 +121,20 @@ def run_demo(*, seed: int, subscribers: int, lines: int, reports: int | None, ke
         raise KordantError(
             f"found is not planted: {summary['missed']} missed, {summary['false_hits']} false. Please report this."
         )
+
+
+def _must_be_the_same_world(state: Path, wanted: dict[str, int]) -> None:
+    """Note which world the demo's state holds.
+
+    Raises:
+        SettingsError: another one, of which other things were found.
+    """
+    note = state / "world.json"
+    there = json.loads(note.read_text()) if note.is_file() else wanted
+    if there != wanted:
+        words = " ".join(f"--{name} {value}" for name, value in there.items())
+        raise SettingsError(f"the last demo left another world: give --keep with {words}, or leave --keep out.")
+    note.write_text(json.dumps(wanted))
 
 
 def _drop(dump_set: DumpSet, made: Path, drop: Path) -> None:
@@ -274,7 +289,7 @@ def _summary(
 
 
 def _print(summary: dict[str, Any], session: Session) -> None:
-    whole = "[green]yes[/]" if not (summary["missed"] or summary["false_hits"]) else "[bold red]no[/]"
+    whole = "no" if summary["missed"] or summary["false_hits"] else "yes"
     print_table(
         ["", ""],
         [
@@ -292,7 +307,7 @@ def _print(summary: dict[str, Any], session: Session) -> None:
     )
     settings = session.settings
     pdf = next(settings.reports.rglob("*.pdf"), None)
-    out.print("\n[bold]Look next at[/]")
+    out.print(bold("\nLook next at"))
     out.print("  the runs in Dagster's UI   python3 -m kordant_jobs up --demo")
     out.print(f"  a report                   {pdf}")
     out.print(f"  the mails                  {settings.mails / 'new'}")
