@@ -32,6 +32,9 @@ from kordant_jobs.store.people.keyring import Keyring
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01")
 
 
+COVERED = "what became known on a day; the nightly scans cover it too, without a mark here"
+
+
 def day_of(tier: Tier, day: dg.TimeWindow) -> DarkwatchScan:
     """The scan of one tier for what became known on one day."""
     return DarkwatchScan(tiers=(tier,), known_from=day.start, known_until=day.end)
@@ -139,7 +142,12 @@ JOBS = sharded_job(
     record=record,
     finish=summarise,
     partitions={
-        tier: Partitions(DAYS, partial(day_of, Tier(tier)), "what became known on a day", {"kordant/tier": tier})
+        tier: Partitions(
+            DAYS,
+            partial(day_of, Tier(tier)),
+            COVERED,
+            {"kordant/tier": tier},
+        )
         for tier in BY_NAME[service.JOB].partitions
     },
 )
