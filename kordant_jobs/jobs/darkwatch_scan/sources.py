@@ -136,7 +136,7 @@ def _ask_one(
             result = replace(result, why=None if chosen else admission.reason, wait_s=admission.wait_s)
             if chosen:
                 answers = source.ask(chosen)
-                result = result.with_answers(answers, _save(source, chosen, answers, db=db, keyring=keyring))
+                result = result.with_answers(answers, save(source, chosen, answers, db=db, keyring=keyring))
                 continue
         if wait_s is None or clock.monotonic() + wait_s >= ends:
             break
@@ -208,7 +208,7 @@ def _hiccup_s(scope: scans.Scope, source: ExposureSource, *, db: Engine) -> floa
         return LOOK_AGAIN_S if left.claimed else max(0.05, (left.next_at - now).total_seconds())
 
 
-def _save(
+def save(
     source: ExposureSource, questions: Sequence[Question], answers: Sequence[Answer], *, db: Engine, keyring: Keyring
 ) -> int:
     """Write what a batch was answered. A breach that could not be described yet is asked for again soon."""
