@@ -149,6 +149,11 @@ class Settings(BaseSettings):
     keep_tick_days: float = Field(
         2.0, gt=0, description="Days for which ticks of sensors that found nothing to do are kept."
     )
+    keep_mails_days: float = Field(30.0, gt=0, description="Days for which mails stay in the maildir.")
+    keep_logs_days: float = Field(30.0, gt=0, description="Days for which logs of ended processes are kept.")
+    keep_suppressions_days: float = Field(
+        1095.0, gt=0, description="Days for which the keyed hash of an address that gets nothing is kept: three years."
+    )
     prune_every_s: float = Field(600.0, gt=0, description="Seconds between two times that the daemon deletes the rest.")
 
     @field_validator("public_url")

@@ -30,7 +30,7 @@ GROUPS = {
         where="kordant_jobs.cli.sources:exposures_app", help="Exposures: what was found, on what evidence; 'not me'."
     ),
     "subscribers": Lazy(
-        where="kordant_jobs.cli.subscriptions:subscribers_app",
+        where="kordant_jobs.cli.rights:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",
     ),
     "reports": Lazy(
