@@ -37,11 +37,11 @@ def _dump_id(connection: sa.Connection, text: str) -> UUID:
 
 @db_app.command("url")
 def db_url() -> None:
-    """Print the database's URL, without a password."""
+    """Print the database's URL, as psql and pg_dump take it, without a password."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session:
-        out.print(session.server.shown)
+        out.print(session.server.libpq)
 
 
 @db_app.command("upgrade")
