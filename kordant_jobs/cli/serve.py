@@ -13,6 +13,7 @@ from kordant_jobs.cli.output import bold, err, out, print_facts
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.cli.stack import Stack
+from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings, load_settings, unknown_settings
 
 
@@ -75,6 +76,7 @@ def _say_where(session: Session, stack: Stack) -> None:
         {
             **{f"{name} UI": url for name, url in stack.urls.items()},
             "database": session.server.shown,
+            **_database_files(session),
             "drop folder": session.settings.drop,
             "mails": (session.settings.smtp_url and "SMTP") or session.settings.mails,
             "reports": session.settings.reports,
@@ -82,6 +84,17 @@ def _say_where(session: Session, stack: Stack) -> None:
             "logs": session.settings.state_dir / "logs",
         }
     )
+
+
+def _database_files(session: Session) -> dict[str, str]:
+    """Where the embedded server's files lie, and who else may read them."""
+    where = EmbeddedPostgres(session.settings.state_dir).status().data_dir if session.server.embedded else None
+    if where is None:
+        return {}
+    owner = where.owner()
+    other = where.stat().st_uid != os.geteuid()
+    whose = f" (of the user {owner}, since Postgres refuses root: its other programs can read them)" if other else ""
+    return {"database files": f"{where}{whose}"}
 
 
 def _pages(settings: Settings) -> str:
