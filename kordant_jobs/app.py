@@ -7,13 +7,17 @@ code-server …`. Light to import: Dagster comes with the processes.
 from __future__ import annotations
 
 import sys
+import time
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME, PARTIES
 from kordant_jobs.engine import EngineSettings, Prunable, System
 from kordant_jobs.settings import load_settings
+from kordant_jobs.store.notifications import choices
 from kordant_jobs.store.schedules import progress
 
 
@@ -50,6 +54,34 @@ def _prune_starts(connection: Connection, before: datetime, limit: int) -> int:
     return progress.prune(connection, decided_before=before, limit=limit)
 
 
+def _old_suppressions(connection: Connection, before: datetime) -> int:
+    return choices.count_old_suppressions(connection, days=load_settings().keep_suppressions_days)
+
+
+def _prune_suppressions(connection: Connection, before: datetime, limit: int) -> int:
+    return choices.prune_suppressions(connection, days=load_settings().keep_suppressions_days, limit=limit)
+
+
+def _old_files() -> list[Path]:
+    """Mails in the maildir and logs of ended processes that are older than their time."""
+    found, now = load_settings(), time.time()
+    kinds = ((found.mails, "*/*", found.keep_mails_days), (found.state_dir / "logs", "*.log.*", found.keep_logs_days))
+    old = []
+    for folder, pattern, days in kinds:
+        for path in folder.glob(pattern):
+            with suppress(FileNotFoundError):
+                if path.is_file() and now - path.stat().st_mtime > days * 86_400:
+                    old.append(path)
+    return old
+
+
+def _delete_files(connection: Connection, before: datetime, limit: int) -> int:
+    chosen = _old_files()[:limit]
+    for path in chosen:
+        path.unlink(missing_ok=True)
+    return len(chosen)
+
+
 SYSTEM = System(
     app="kordant_jobs.app",
     instance="kordant_jobs.instance",
@@ -57,7 +89,11 @@ SYSTEM = System(
     rows=BY_NAME,
     parties=PARTIES,
     settings=engine_settings,
-    prunable=(Prunable(name="schedule_starts", count=_old_starts, delete=_prune_starts),),
+    prunable=(
+        Prunable(name="schedule_starts", count=_old_starts, delete=_prune_starts),
+        Prunable(name="suppressions", count=_old_suppressions, delete=_prune_suppressions),
+        Prunable(name="old_mails_and_logs", count=lambda *_: len(_old_files()), delete=_delete_files),
+    ),
 )
 
 

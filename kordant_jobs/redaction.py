@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
-_EMAIL = re.compile(r"[^\s@'\"`<>(),;:=|]{1,128}(?:@|%40)[^\s@'\"`<>(),;:=|]{1,255}", re.IGNORECASE)
+_EMAIL = re.compile(r"[^\s@'\"`<>(),;:=|]{1,128}(?:[@\uff20\ufe6b]|%40)[^\s@'\"`<>(),;:=|]{1,255}", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-_DIGITS = re.compile(r"(?<![\w.-])\+?\d(?:[ ().\-]{0,2}\d){6,17}(?![\w-])")
+_DIGITS = re.compile(r"(?<![^\W_])(?<!\d[.-])(?<!dump-)\+?\d(?:[ ().\-/_]{0,2}\d){6,27}(?![^\W_])")
+_IBAN = re.compile(r"(?<![^\W_])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![^\W_])")
 _QUOTED = re.compile(r"(['\"`])(?:\\.|(?!\1).){3,}?\1", re.DOTALL)
 
 
@@ -35,7 +36,7 @@ def redact(text: str) -> str:
     kept = _UUID.findall(text)
     for place, one in enumerate(kept):
         text = text.replace(one, f"\x00{place}\x00")
-    text = _DIGITS.sub("[number]", _EMAIL.sub("[e-mail]", text))
+    text = _IBAN.sub("[number]", _DIGITS.sub("[number]", _EMAIL.sub("[e-mail]", text)))
     for place, one in enumerate(kept):
         text = text.replace(f"\x00{place}\x00", one)
     return text

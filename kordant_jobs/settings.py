@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
 from email.utils import parseaddr
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -166,6 +168,11 @@ class Settings(BaseSettings):
     keep_tick_days: float = Field(
         2.0, gt=0, description="Days for which ticks of sensors that found nothing to do are kept."
     )
+    keep_mails_days: float = Field(30.0, gt=0, description="Days for which mails stay in the maildir.")
+    keep_logs_days: float = Field(30.0, gt=0, description="Days for which logs of ended processes are kept.")
+    keep_suppressions_days: float = Field(
+        1095.0, gt=0, description="Days for which the keyed hash of an address that gets nothing is kept: three years."
+    )
     prune_every_s: float = Field(600.0, gt=0, description="Seconds between two times that the daemon deletes the rest.")
 
     @field_validator("public_url")
@@ -288,6 +295,17 @@ def load_settings() -> Settings:
         SettingsError: a value is not of its kind; the text names the variable, not its value.
     """
     return _read(tuple((name, os.environ[name]) for name in sorted(os.environ) if _matters(name)))
+
+
+OURS = frozenset({"KORDANT_STATE_DIR", "KORDANT_DAGSTER_URL", "KORDANT_EMBEDDED", "KORDANT_CODE_SERVER_SOCKET"})
+"""Variables that are no field of `Settings`: where the state is, and what `up` tells its processes."""
+
+
+def unknown_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """The variables of `environ` that look like settings and are none, each with the setting that it may stand for."""
+    names = {f"KORDANT_{name.upper()}" for name in Settings.model_fields} | OURS
+    unknown = sorted(name for name in environ if name.upper().startswith("KORDANT_") and name.upper() not in names)
+    return {name: next(iter(get_close_matches(name.upper(), names, n=1, cutoff=0.75)), None) for name in unknown}
 
 
 def _matters(name: str) -> bool:

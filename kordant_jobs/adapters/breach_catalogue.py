@@ -9,14 +9,15 @@ import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import nh3
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.errors import CatalogueUnreadable, SourceUnavailable
 from kordant_jobs.ports import BreachCatalogue
+from kordant_jobs.redaction import storable
 
 USER_AGENT = "kordant-jobs"
 """HIBP answers 403 without one ('API v3', 'Specifying the user agent')."""
@@ -27,7 +28,24 @@ MAX_BYTES = 64 << 20
 DESCRIPTION_TAGS = {"a", "em", "strong", "i", "b", "p", "br", "ul", "ol", "li", "blockquote", "code"}
 
 
-def _sanitised(html: str) -> str:
+DEPTH_MAX = 20
+LARGEST = 2**63 - 1
+
+
+def _keepable(value: Any, depth: int = 0) -> bool:
+    """Whether a database can hold a value of JSON: no NUL or half a character, no larger number, not too deep."""
+    if isinstance(value, str):
+        return value == storable(value)
+    if isinstance(value, dict):
+        return depth < DEPTH_MAX and all(_keepable(part, depth + 1) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return depth < DEPTH_MAX and all(_keepable(part, depth + 1) for part in value)
+    return not isinstance(value, int | float) or -LARGEST <= value <= LARGEST  # which NaN is not
+
+
+def _sanitised(html: Any) -> str:
+    if not isinstance(html, str):
+        raise ValueError("a description is a text")  # noqa: TRY004 - pydantic's way
     return nh3.clean(html, tags=DESCRIPTION_TAGS, attributes={"a": {"href"}}, url_schemes={"http", "https"})
 
 
@@ -57,6 +75,13 @@ class HibpBreach(BaseModel):
     attribution: str | None = Field(None, alias="Attribution")
     disclosure_url: str | None = Field(None, alias="DisclosureUrl")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _must_be_keepable(cls, values: Any) -> Any:
+        if not _keepable(values):
+            raise ValueError("it holds what no database can")
+        return values
+
     def breach(self) -> Breach:
         """The same as a value of ours."""
         return Breach(**self.model_dump(exclude=set(self.model_extra or ())), extra=dict(self.model_extra or {}))
@@ -73,7 +98,7 @@ def parse_catalogue(content: bytes) -> tuple[list[Breach], int]:
     """
     try:
         entries = json.loads(content)
-    except (ValueError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise CatalogueUnreadable(
             "the breach catalogue is not JSON. Give the answer of GET /api/v3/breaches as a file, or its address."
         ) from None

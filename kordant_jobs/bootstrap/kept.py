@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ GRACE_S = 20.0
 EXTRA_S = 8.0
 """What the keeper takes beyond the grace time: last words of run workers, SIGKILL, and a slow machine."""
 LOGS_KEPT = 3
+LOG_BYTES = 20 << 20
+"""A log that is larger is moved away while its process runs: with three older ones 80 MB a part at most."""
 
 _KEEPER = Path(__file__).with_name("die_with_parent.py")
 
@@ -90,6 +93,23 @@ def rotate(log: Path) -> None:
         newer = log.with_name(f"{log.name}.{age - 1}") if age > 1 else log
         if newer.exists():
             newer.replace(older)
+
+
+def rotate_in_place(log: Path, *, above: int = LOG_BYTES) -> bool:
+    """As `rotate`, while a process writes to it, once it is larger than `above` bytes: its content moves to NAME.log.1,
+    and the file, which is only ever appended to, begins again. A line that comes in that instant may be lost."""
+    try:
+        if log.stat().st_size <= above:
+            return False
+        for age in range(LOGS_KEPT, 1, -1):
+            newer = log.with_name(f"{log.name}.{age - 1}")
+            if newer.exists():
+                newer.replace(log.with_name(f"{log.name}.{age}"))
+        shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+        os.truncate(log, 0)
+    except OSError:
+        return False  # a full disk, say: the next look tries again
+    return True
 
 
 def last_words(log: Path) -> str:

@@ -24,6 +24,9 @@ class DarkwatchScan(Payload):
         None, description="What became known from then on; empty: since each subscription's last scan."
     )
     known_until: AwareDatetime | None = Field(None, description="What became known before then; empty: now.")
+    read_dumps: bool = Field(
+        True, description="Read dumps that are new; else they are left to other scans, and answers wait for those."
+    )
 
 
 ROW = JobRow(
@@ -38,6 +41,7 @@ ROW = JobRow(
     cpu_s=7200,
     memory_mb=4096,
     concurrency=2,
+    critical_extra=1,
     key_concurrency=1,
     preload=(
         "kordant_jobs.adapters.kernels.blake2b",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from kordant_jobs.bootstrap import die_with_parent
 from kordant_jobs.bootstrap.kept import GRACE_S
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.cli.output import err, out
+from kordant_jobs.cli.output import bold, err, out
 from kordant_jobs.errors import SettingsError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -50,11 +50,11 @@ def check(*, only: str | None, pytest_arguments: Sequence[str]) -> int:
         raise SettingsError(f"--only {only}: there is no such step; choose one of {', '.join(STEPS)}.")
     failed = []
     for step in [only] if only else STEPS:
-        err.print(f"[bold]{step}[/] …")
+        err.print(bold(step, " …"))
         started = time.monotonic()
         code = _run(_command(step, pytest_arguments))
-        word = "[green]passed[/]" if code == 0 else "[bold red]failed[/]"
-        err.print(f"[bold]{step}[/] {word} in {time.monotonic() - started:.0f} s")
+        word, style = ("passed", "green") if code == 0 else ("failed", "bold red")
+        err.print(bold(f"{step} {word}", f" in {time.monotonic() - started:.0f} s", style=style))
         if code:
             failed.append(step)
     if only in (None, "tests") and not any(map(shutil.which, BROWSERS)):

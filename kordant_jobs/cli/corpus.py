@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.typed import read_line
 from kordant_jobs.errors import DumpUnreadable, SettingsError
 
 corpus_app = typer.Typer(help="The corpus: ingested dumps, kept by blind index.", no_args_is_help=True)
@@ -106,7 +107,7 @@ def corpus_lookup(
 
     if kind not in set(IdentifierKind):
         raise SettingsError(f"{kind} is no kind of identifier; choose one of {', '.join(IdentifierKind)}.")
-    raw = typer.prompt(kind, hide_input=True, err=True)
+    raw = read_line(kind, hidden=True)
     with open_session() as session:
         canonical = normalise(IdentifierKind(kind), raw, phone_region=session.settings.phone_region)
         if canonical is None:

@@ -11,7 +11,9 @@ from uuid import UUID
 import sqlalchemy as sa
 import typer
 
+from kordant_jobs.cli.ids import id_of
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.words import one_of
 from kordant_jobs.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -23,23 +25,23 @@ catalogue_app = typer.Typer(help="The catalogue of known breaches.", no_args_is_
 subscribers_app = typer.Typer(help="Subscribers: make one, change what they pay for, forget one.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
+FIND = "`kordant-jobs subscribers find`"
 DumpId = Annotated[str, typer.Argument(help="The dump's id, as `dumps list` shows it.")]
 
 
-def _uuid(text: str, what: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no {what} id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
+def _dump_id(connection: sa.Connection, text: str) -> UUID:
+    from kordant_jobs.store.darkwatch.tables import breach_dumps
+
+    return id_of(connection, breach_dumps.c.id, text, "dump", "`kordant-jobs dumps list`")
 
 
 @db_app.command("url")
 def db_url() -> None:
-    """Print the database's URL, without a password."""
+    """Print the database's URL, as psql and pg_dump take it, without a password."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session:
-        out.print(session.server.shown)
+        out.print(session.server.libpq)
 
 
 @db_app.command("upgrade")
@@ -108,13 +110,14 @@ def dumps_list(
 ) -> None:
     """Every dump with its state, shape and figures; a quarantined one with the reason."""
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
     from kordant_jobs.store.darkwatch.tables import breach_dumps
 
     table = breach_dumps.c
     hidden = {"content_sha256", "file_key"}
     query = sa.select(*(column for column in table if column.name not in hidden)).order_by(table.registered_at)
     if status:
-        query = query.where(table.status == status)
+        query = query.where(table.status == one_of(DumpStatus, status, "--status"))
     with open_session() as session, session.db.connect() as connection:
         rows = [dict(row._mapping) for row in connection.execute(query)]
     if as_json:
@@ -190,24 +193,27 @@ def _breach_must_be_known(db: sa.Engine, name: str | None) -> None:
 @dumps_app.command("show")
 def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
     """One dump: what of it was read how, and what was not understood."""
+    from kordant_jobs.adapters.drop_folder import dropped_files
     from kordant_jobs.adapters.dumps import Ledger
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.darkwatch_scan.drops import label_of
     from kordant_jobs.store.darkwatch.tables import breach_dumps
 
-    dump_id = _uuid(dump, "dump")
     hidden = {"content_sha256", "file_key"}
     query = sa.select(*(column for column in breach_dumps.c if column.name not in hidden))
     with open_session() as session, session.db.connect() as connection:
+        dump_id = _dump_id(connection, dump)
         row = connection.execute(query.where(breach_dumps.c.id == dump_id)).mappings().first()
-    if row is None:
-        raise SettingsError(f"there is no dump {dump_id}. See `kordant-jobs dumps list`.")
+        if row is None:
+            raise SettingsError(f"there is no dump {dump_id}. See `kordant-jobs dumps list`.")
+        files = dropped_files(session.settings.drop)
+        lies_at = next((f.path for f in files if label_of(f.name, session.keyring) == row["file_label"]), None)
     ledger = Ledger.of_json(row["ledger"])
     if as_json:
         print_json({**row, "understood_share": ledger.understood_share})
         return
-    print_facts(
-        {name: value for name, value in row.items() if name not in {"ledger", "bad_lines"} and value is not None}
-    )
+    facts = {name: value for name, value in row.items() if name not in {"ledger", "bad_lines"} and value is not None}
+    print_facts({**facts, **({"lies at": lies_at} if lies_at else {})})
     show_ledger(ledger)
 
 
@@ -301,8 +307,8 @@ def _move(dump: str, to: str, words: str, shape: str | None) -> None:
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
     from kordant_jobs.store.darkwatch import dumps
 
-    dump_id = _uuid(dump, "dump")
     with open_session() as session, session.db.begin() as connection:
+        dump_id = _dump_id(connection, dump)
         if not dumps.move(connection, dump_id, DumpStatus(to), told_shape=shape):
             raise SettingsError(f"{dump_id} is neither quarantined nor partly read. See `kordant-jobs dumps list`.")
         if to != DumpStatus.INGESTED:
@@ -314,7 +320,7 @@ def _move(dump: str, to: str, words: str, shape: str | None) -> None:
 def catalogue_import(
     where: Annotated[str, typer.Argument(help="A file in HIBP's model, or its address.")], as_json: AsJson = False
 ) -> None:
-    """Import a breach catalogue now. Nothing is changed by a file that is none."""
+    """Import a breach catalogue now. A file that is no catalogue changes nothing."""
     from kordant_jobs.adapters.breach_catalogue import open_catalogue, parse_catalogue
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.darkwatch import breaches
@@ -355,9 +361,11 @@ def subscribers_forget(
     from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.forget import forget
+    from kordant_jobs.store.people.tables import subscribers
 
-    subscriber_id = _uuid(subscriber, "subscriber")
     with open_session() as session:
+        with session.db.connect() as connection:
+            subscriber_id = id_of(connection, subscribers.c.id, subscriber, "subscriber", FIND)
         if not yes and not typer.confirm(f"Delete everything that is kept of {subscriber_id}, for good"):
             raise typer.Exit(1)
         settings = session.settings

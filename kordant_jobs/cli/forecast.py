@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import typer
 from sqlalchemy import Connection
 
-from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.catalog import BY_NAME, job_row
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
 from kordant_jobs.cli.schedules import (
     AsJson,
@@ -26,6 +26,8 @@ from kordant_jobs.cli.schedules import (
     schedules_app,
     what_changed,
 )
+from kordant_jobs.cli.words import one_of
+from kordant_jobs.domain.people.tiers import Tier as TierName
 from kordant_jobs.domain.schedules.cron import checked_zone
 from kordant_jobs.domain.schedules.rows import ScheduleRow, StoredRow
 from kordant_jobs.domain.schedules.simulation import Outage, Planned, load_per_hour, simulate
@@ -66,11 +68,14 @@ def simulate_rows(
     """What will run when, for how many, by the rules that then decide; with the load per hour of the day."""
     now = datetime.now(UTC)
     outages = _outages(down)
+    named = job_row(job).name if job else None
+    whose = one_of(TierName, tier, "--tier") if tier else None
+    checked_zone(tz)
     with opened() as connection:
         rows = [
             one
             for one in scheduler_config.load(connection).rows
-            if one.row.job in BY_NAME and tier in {None, one.row.tier} and job in {None, one.row.job}
+            if one.row.job in BY_NAME and whose in {None, one.row.tier} and named in {None, one.row.job}
         ]
         planned = _planned(connection, rows, now, now + timedelta(days=days), outages)
     if as_json:

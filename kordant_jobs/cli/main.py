@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from kordant_jobs.cli.lazy import Lazy, lazy_group
-from kordant_jobs.cli.output import err, one_line_errors, out, print_facts, print_json
+from kordant_jobs.cli.output import bold, err, one_line_errors, out, print_facts, print_json
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.redaction import storable
 
 GROUPS = {
     "db": Lazy(where="kordant_jobs.cli.data:db_app", help="The database: where it is, its migrations."),
@@ -31,9 +36,13 @@ GROUPS = {
         where="kordant_jobs.cli.counties:counties_app", help="Counties: whose records are read, how fresh they are."
     ),
     "subscribers": Lazy(
-        where="kordant_jobs.cli.subscriptions:subscribers_app",
+        where="kordant_jobs.cli.rights:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",
     ),
+    "reports": Lazy(
+        where="kordant_jobs.cli.reports:reports_app", help="PDF reports: which were made, and one of them to look at."
+    ),
+    "logs": Lazy(where="kordant_jobs.cli.logs:logs", help="What the processes of `up` wrote."),
     "keys": Lazy(where="kordant_jobs.cli.keys:keys_app", help="The master key: which one is in use, and its rotation."),
     "schedules": Lazy(
         where="kordant_jobs.cli.forecast:schedules_app", help="The price list: what runs when, for whom."
@@ -90,8 +99,11 @@ LAB_GROUPS = {
 if find_spec("kordant_jobs.lab") is not None:
     GROUPS |= LAB_GROUPS
 
+PROG = "kordant-jobs"
+"""How help and completion call it, however it was started."""
+
 app = typer.Typer(
-    name="kordant-jobs",
+    name=PROG,
     cls=lazy_group(GROUPS),
     help="The background jobs of an identity-protection service, on Dagster and Postgres.",
     no_args_is_help=True,
@@ -103,9 +115,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from kordant_jobs.cli.version import version_of
+        from kordant_jobs.cli.version import described
 
-        out.print(f"kordant-jobs {version_of()}", highlight=False)
+        out.print(f"kordant-jobs {described()}", highlight=False)
         raise typer.Exit
 
 
@@ -160,7 +172,7 @@ def dagster(context: typer.Context) -> None:
 @app.command()
 def settings(as_json: AsJson = False) -> None:
     """Every setting: its variable, its value (secrets hidden), and what it is for."""
-    from kordant_jobs.settings import Settings, load_settings
+    from kordant_jobs.settings import Settings, load_settings, unknown_settings
 
     loaded = load_settings()
     rows = [
@@ -175,20 +187,31 @@ def settings(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"state_dir": str(loaded.state_dir), "settings": rows})
         return
-    out.print(f"[bold]State folder[/]  {loaded.state_dir}   (KORDANT_STATE_DIR)\n")
+    out.print(bold("State folder", f"  {loaded.state_dir}   (KORDANT_STATE_DIR)\n"))
     for row in rows:
         value = "" if row["value"] is None else f" = {row['value']}"
-        out.print(f"[bold]{row['variable']}[/]{value}  [dim]{row['from']}[/]\n    {row['description']}")
+        out.print(bold(str(row["variable"]), f"{value}  ({row['from']})\n    {row['description']}"))
+    for name, near in unknown_settings(os.environ).items():
+        err.print(f"{name} is no setting{f'; do you mean {near}?' if near else '.'}")
 
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """What is there: database, subscriptions, dumps, exposures, alerts and mails, in numbers."""
+    """Whether `up` runs, what waits, what needs a person, and what is kept, in numbers."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.figures import figures
+    from kordant_jobs.cli.stack import running
+    from kordant_jobs.store.figures import attention, figures
 
     with open_session() as session:
-        found = {"database": session.server.shown, "state": str(session.settings.state_dir), **figures(session.db)}
+        stack = running(session.settings.state_dir)
+        urls = ", ".join(stack.get("urls", {}).values()) if stack else ""
+        found = {
+            "up": f"process {stack['pid']} {urls}".rstrip() if stack else "not running here",
+            **attention(session.db),
+            "database": session.server.shown,
+            "state": str(session.settings.state_dir),
+            **figures(session.db),
+        }
     if as_json:
         print_json(found)
     else:
@@ -201,8 +224,23 @@ def main() -> None:
     What it and its child processes make, sockets included, is for this user alone, whatever the shell's umask is.
     """
     os.umask(0o077)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the terminal cannot show is no reason to fail
     with one_line_errors():
-        app()
+        _refuse_half_characters(sys.argv[1:])
+        app(prog_name=PROG)
+
+
+def _refuse_half_characters(words: Sequence[str]) -> None:
+    """Words that are not UTF-8 may only name files: nothing else of ours can hold them.
+
+    Raises:
+        SettingsError: there is such a word.
+    """
+    for place, word in enumerate(words, 1):
+        if word != storable(word) and not os.path.exists(word):  # noqa: PTH110 - a Path refuses some
+            raise SettingsError(f"word {place} of the command line is not UTF-8. Type it again.")
 
 
 __all__ = ["app", "err", "main"]

@@ -5,7 +5,6 @@ addresses
 from __future__ import annotations
 
 import getpass
-import sys
 from dataclasses import asdict, replace
 from datetime import time
 from typing import Annotated
@@ -14,13 +13,17 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection
 
-from kordant_jobs.cli.notifications import AsJson, ChannelName, Limit, notifications_app, one_of, uuid_of
+from kordant_jobs.cli.ids import id_of
+from kordant_jobs.cli.notifications import AsJson, ChannelName, Limit, notifications_app
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.typed import read_line, refuse_words
+from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.store.notifications.choices import ChosenHours
+from kordant_jobs.store.notifications.tables import contact_addresses
 
 __all__ = ["notifications_app"]
 
@@ -34,23 +37,33 @@ def _by() -> str:
 
 def _known(connection: Connection, subscriber: str) -> UUID:
     from kordant_jobs.store.notifications import choices as notification_choices
+    from kordant_jobs.store.people.tables import subscribers
 
-    subscriber_id = uuid_of(subscriber, "subscriber")
+    subscriber_id = id_of(connection, subscribers.c.id, subscriber, "subscriber", "`kordant-jobs subscribers find`")
     if not notification_choices.is_known(connection, subscriber_id):
         raise SettingsError(f"there is no subscriber {subscriber_id}. `subscribers show` names a subscription's.")
     return subscriber_id
 
 
-Address = Annotated[str, typer.Argument(help="The e-mail address or number; `-` reads it from standard input.")]
+Address = Annotated[str | None, typer.Argument(help="`-`, or nothing: the address is asked for, or piped in.")]
 
 
-def _typed(address: str) -> str:
-    return sys.stdin.readline().strip() if address == "-" else address
+def _typed(word: str | None, way: Channel) -> str:
+    refuse_words([word] if word else [], "an address")
+    return read_line(f"address ({way})")
+
+
+def _checked(way: Channel, address: str) -> str:
+    try:
+        check_address(way, address)
+    except BadAddress as error:
+        raise SettingsError(f"this is no {way} address: {error}.") from None
+    return address
 
 
 @notifications_app.command()
 def suppress(
-    address: Address,
+    address: Address = None,
     channel: Annotated[str, typer.Option(help="email or sms.")] = Channel.EMAIL.value,
     reason: Annotated[str, typer.Option(help="Why; never a name or an address.")] = "asked for by an operator",
     as_json: AsJson = False,
@@ -59,12 +72,9 @@ def suppress(
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
+    way = one_of(Channel, channel, "--channel")
+    typed = _checked(way, _typed(address, way))
     with open_session() as session, session.db.begin() as connection:
-        way, typed = one_of(Channel, channel, "--channel"), _typed(address)
-        try:
-            check_address(way, typed)
-        except BadAddress as error:
-            raise SettingsError(f"this is no {way} address: {error}.") from None
         key = notification_choices.address_key(session.keyring, way, typed)
         new = bool(notification_choices.suppress(connection, [key], reason=reason, by=_by()))
     print_json({"suppressed": True, "new": new}) if as_json else out.print("suppressed" if new else "it was already")
@@ -72,7 +82,7 @@ def suppress(
 
 @notifications_app.command()
 def unsuppress(
-    address: Address,
+    address: Address = None,
     channel: Annotated[str, typer.Option(help="email or sms.")] = Channel.EMAIL.value,
     as_json: AsJson = False,
 ) -> None:
@@ -80,8 +90,10 @@ def unsuppress(
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
+    way = one_of(Channel, channel, "--channel")
+    typed = _checked(way, _typed(address, way))
     with open_session() as session, session.db.begin() as connection:
-        key = notification_choices.address_key(session.keyring, one_of(Channel, channel, "--channel"), _typed(address))
+        key = notification_choices.address_key(session.keyring, way, typed)
         gone = notification_choices.unsuppress(connection, key)
     print_json({"was_suppressed": gone}) if as_json else out.print("it gets messages again" if gone else "it was not")
 
@@ -173,7 +185,7 @@ def _time(text: str, option: str) -> time:
 @notifications_app.command()
 def addresses(
     subscriber: SubscriberId,
-    add: Annotated[str | None, typer.Option(help="A new one: `-` reads it from standard input.")] = None,
+    add: Annotated[str | None, typer.Option(help="`-`: a new one is asked for, or piped in.")] = None,
     channel: ChannelName = None,
     remove: Annotated[str | None, typer.Option(help="Use this one no more, by id.")] = None,
     as_json: AsJson = False,
@@ -182,18 +194,18 @@ def addresses(
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
+    new: tuple[Channel, str] | None = None
+    if add:
+        if channel is None:
+            raise SettingsError("--add needs --channel: email, fcm, apns, web_push or sms.")
+        way = one_of(Channel, channel, "--channel")
+        new = (way, _checked(way, _typed(add, way)))
     with open_session() as session, session.db.begin() as connection:
         subscriber_id = _known(connection, subscriber)
-        if add:
-            if channel is None:
-                raise SettingsError("--add needs --channel: email, fcm, apns, web_push or sms.")
-            way = one_of(Channel, channel, "--channel")
-            try:
-                notification_choices.add_address(connection, session.keyring, subscriber_id, way, _typed(add))
-            except BadAddress as error:
-                raise SettingsError(f"this is no {way} address: {error}.") from None
+        if new:
+            notification_choices.add_address(connection, session.keyring, subscriber_id, *new)
         if remove:
-            gone = [(uuid_of(remove, "address"), None)]
+            gone = [(id_of(connection, contact_addresses.c.id, remove, "address"), None)]
             if not notification_choices.remove_addresses(connection, gone, "removed by an operator"):
                 raise SettingsError(f"{remove} is no address that is in use.")
         found = notification_choices.addresses(connection, subscriber_id)

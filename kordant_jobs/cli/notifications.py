@@ -8,17 +8,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
+from kordant_jobs.cli.ids import id_of
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
 from kordant_jobs.errors import SettingsError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from kordant_jobs.store.notifications.pauses import Pause
 
 notifications_app = typer.Typer(help="Notifications: what waits, went out and did not.", no_args_is_help=True)
@@ -27,31 +30,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of 
 Ids = Annotated[list[str], typer.Argument(help="Notifications by id, as `notifications list` shows them.")]
 ChannelName = Annotated[str | None, typer.Option("--channel", help="email, fcm, apns, web_push or sms.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")]
-Word = TypeVar("Word", bound=StrEnum)
 
 
-def one_of(kind: type[Word], text: str, option: str) -> Word:
-    """The member of a closed set that was typed.
+def _notification_id(connection: Connection, text: str) -> UUID:
+    from kordant_jobs.store.notifications.tables import notification_outbox
 
-    Raises:
-        SettingsError: there is none such.
-    """
-    try:
-        return kind(text)
-    except ValueError:
-        raise SettingsError(f"{option} {text}: choose one of {', '.join(kind)}.") from None
-
-
-def uuid_of(text: str, what: str = "notification") -> UUID:
-    """The id that was typed.
-
-    Raises:
-        SettingsError: it is none.
-    """
-    try:
-        return UUID(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no {what} id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
+    return id_of(connection, notification_outbox.c.id, text, "notification", "`kordant-jobs notifications list`")
 
 
 @notifications_app.command("list")
@@ -65,13 +49,16 @@ def list_notifications(
     """Notifications with their state, the newest first; and how many stand where."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import listing as notifications
+    from kordant_jobs.store.people.tables import subscriptions
 
     with open_session() as session, session.db.connect() as connection:
         found = notifications.find(
             connection,
             status=one_of(OutboxStatus, status, "--status") if status else None,
             channel=one_of(Channel, channel, "--channel") if channel else None,
-            subscription_id=uuid_of(subscription, "subscription") if subscription else None,
+            subscription_id=id_of(connection, subscriptions.c.id, subscription, "subscription")
+            if subscription
+            else None,
             limit=limit,
         )
         counts = notifications.counts(connection)
@@ -93,7 +80,7 @@ def show(
     from kordant_jobs.store.notifications import listing as notifications
 
     with open_session() as session, session.db.connect() as connection:
-        found = notifications.find(connection, ids=[uuid_of(notification)])
+        found = notifications.find(connection, ids=[_notification_id(connection, notification)])
     if not found:
         raise SettingsError(f"there is no notification {notification}. See `kordant-jobs notifications list`.")
     if as_json:
@@ -108,14 +95,14 @@ def _move(ids: Sequence[str], to: OutboxStatus, reason: str | None, *, as_json: 
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import listing as notifications
 
-    wanted = [uuid_of(one) for one in ids]
     with open_session() as session, session.db.begin() as connection:
+        wanted = [_notification_id(connection, one) for one in ids]
         moved = notifications.move(connection, wanted, to, reason=reason)
     left = [one for one in wanted if one not in moved]
     if as_json:
         print_json({"moved": moved, "left": left})
     else:
-        out.print(f"{len(moved)} {to}")
+        out.print(f"{len(moved):,} {to}")
         for one in left:
             err.print(f"{one}: left as it is; only failed{' or dead' if to is OutboxStatus.QUEUED else ''} ones move")
     if left:
@@ -194,7 +181,8 @@ def preview(
 
     with open_session() as session, session.db.connect() as connection:
         sender = sender_of(session.settings, session.keyring, open_signer(session.settings))
-        subject, texts = text_of(connection, session.keyring, [uuid_of(one) for one in ids], sender=sender)
+        wanted = [_notification_id(connection, one) for one in ids]
+        subject, texts = text_of(connection, session.keyring, wanted, sender=sender)
     if html:
         print(texts["text/html"])  # noqa: T201 - markup, not for rich
     else:

@@ -1,23 +1,34 @@
-"""How commands speak: tables and words for people, one JSON object with --json; errors in one line, exit code 1."""
+"""How commands speak: tables and words for people, one JSON object with --json; errors in one line, exit code 1.
+
+Nothing that is printed is read as markup, and nothing of it reaches a terminal's controls: titles of breaches, reasons
+and errors are what others wrote.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.table import Column, Table
+from rich.text import Text
 
+from kordant_jobs.cli.layout import printable, table_lines
 from kordant_jobs.errors import KordantError
 
 EXIT_FAILED = 1
 """It was tried and did not succeed. Wrong words on the command line are 2, as everywhere."""
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def bold(words: str, rest: str = "", *, style: str = "bold") -> Text:
+    """`words` in bold (or another style), and what follows them."""
+    return Text.assemble((words, style), rest)
 
 
 def print_json(value: Any) -> None:
@@ -25,19 +36,16 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, default=str, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))  # noqa: T201 - as it is
 
 
-PIPED_WIDTH = 10_000
-"""Characters: a table that goes to a file or another program is never cut or folded."""
-
-
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table for people. Its first column names the row, as other commands want it, and is shown whole."""
-    first, *others = columns
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
-    name = Column(first, no_wrap=True, min_width=max(len(row[0]) for row in [[first], *cells]))
-    table = Table(name, *others, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for row in cells:
-        table.add_row(*row)
-    (out if out.is_terminal else Console(highlight=False, width=PIPED_WIDTH)).print(table)
+    """A table for people, nothing of it cut: as wide as it gets for a file or another program, else laid out for the
+    terminal."""
+    cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
+    lines = table_lines(columns, cells, out.width if out.is_terminal else None)
+    if title:
+        out.print(title)
+    has_heads = lines[0].split() == " ".join(columns).split()
+    for number, line in enumerate(lines):
+        out.print(Text(line, style="bold" if has_heads and not number else ""))
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
@@ -46,16 +54,25 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         counts = isinstance(value, Mapping)
         text = (", ".join(f"{key} {count}" for key, count in value.items()) or "none") if counts else value
-        out.print(f"  {name.ljust(width)}  {text}")
+        out.print(f"  {name.ljust(width)}  {printable(str(text))}")
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an error of ours into one line on standard error and exit code 1; others keep their traceback."""
+    """Turn an error of ours, or of the file system, into one line on standard error and exit code 1; others keep their
+    traceback."""
     try:
         yield
     except KordantError as error:
-        err.print(f"[bold red]error:[/] {error}", markup=True)
+        err.print(bold("error:", f" {printable(str(error))}", style="bold red"))
+        raise SystemExit(EXIT_FAILED) from None
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_FAILED) from None
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        err.print(bold("error:", f" {printable(str(error.filename))}: {error.strerror}.", style="bold red"))
         raise SystemExit(EXIT_FAILED) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

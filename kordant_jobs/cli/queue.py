@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,7 +14,8 @@ import typer
 from sqlalchemy import Connection
 
 from kordant_jobs.catalog import enqueue_named, job_row
-from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.ids import id_of
+from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
 from kordant_jobs.engine import Cause, Filter, Priority, Request, RequestStatus, operate
 from kordant_jobs.errors import SettingsError
 
@@ -56,11 +57,8 @@ def _moment(text: str | None) -> datetime | None:
     return moment
 
 
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no request id; `kordant-jobs requests list` shows them.") from None
+def _request_id(connection: Connection, text: str) -> UUID:
+    return id_of(connection, operate.REQUEST_ID, text, "request", "`kordant-jobs requests list`")
 
 
 def _filter(
@@ -87,7 +85,6 @@ def _filter(
         raise SettingsError("name the requests: ids, --job, --entity, --cause, --error, --older-than-days, or --all.")
     days = None if older_than_days is None else timedelta(days=older_than_days)
     return Filter(
-        ids=tuple(_uuid(one) for one in ids) if ids else None,
         job=job_row(job).name if job else None,
         statuses=(RequestStatus(status),) if status else None,
         entity_key=entity,
@@ -127,17 +124,33 @@ def _print_requests(found: Sequence[Request], *, as_json: bool) -> None:
     )
 
 
-def _act(what: str, act: Callable[[Connection], list[UUID]], *, dry_run: bool, as_json: bool) -> None:
+def _act(
+    what: str,
+    act: Callable[[Connection, Filter], list[UUID]],
+    where: Filter,
+    ids: Sequence[str] | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Do it to the requests meant; those named by id that are not among them are said, with exit code 1."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.begin() as connection:
-        ids = act(connection)
+        named = tuple(_request_id(connection, one) for one in ids or ())
+        done = act(connection, replace(where, ids=named) if named else where)
+    left = [one for one in named if one not in done]
     if as_json:
-        print_json({"dry_run": dry_run, "requests": [str(one) for one in ids]})
-        return
-    for one in ids:
-        out.print(str(one))
-    err.print(f"{len(ids)} request(s) {'would be ' if dry_run else ''}{what}")
+        print_json({"dry_run": dry_run, "requests": [str(one) for one in done], "left": [str(one) for one in left]})
+    else:
+        for request in done:
+            out.print(str(request))
+        words = "1 request" if len(done) == 1 else f"{len(done):,} requests"
+        err.print(f"{words} {'would be ' if dry_run else ''}{what}")
+        for request in left:
+            err.print(f"{request} is left as it is: see `kordant-jobs requests show {request}`")
+    if left:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def enqueue(
@@ -197,7 +210,7 @@ def requests_show(request: Annotated[str, typer.Argument(help="The request's id.
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:
-        found = operate.inspect(connection, _uuid(request))
+        found = operate.inspect(connection, _request_id(connection, request))
     if as_json:
         print_json({**_shown(found.request), "attempts": [asdict(one) for one in found.attempts]})
         return
@@ -215,7 +228,14 @@ def requests_cancel(
     """Cancel what waits; what runs is asked to stop, and stopped after the grace time."""
     where = _filter(ids, job=job, entity=entity, everything=everything)
     now = datetime.now(UTC)
-    _act("cancelled", lambda c: operate.cancel(c, where, now=now, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+    _act(
+        "cancelled",
+        lambda c, meant: operate.cancel(c, meant, now=now, dry_run=dry_run),
+        where,
+        ids,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @requests_app.command("reprioritise")
@@ -230,7 +250,9 @@ def requests_reprioritise(
         raise SettingsError("say what to change: --priority, --run-at, or both.")
     _act(
         "changed",
-        lambda c: operate.reprioritise(c, where, priority=level, run_at=moment, dry_run=dry_run),
+        lambda c, meant: operate.reprioritise(c, meant, priority=level, run_at=moment, dry_run=dry_run),
+        where,
+        ids,
         dry_run=dry_run,
         as_json=as_json,
     )
@@ -243,8 +265,6 @@ def dead_list(
     limit: Limit = 50, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Dead requests, the newest first."""
-    from dataclasses import replace
-
     from kordant_jobs.cli.session import open_session
 
     where = _filter(job=job, cause=cause, error=error, older_than_days=older_than_days, status="dead")
@@ -267,7 +287,14 @@ def dead_replay(
     """Queue dead requests again, with all their retries before them."""
     where = _filter(ids, job=job, cause=cause, error=error, older_than_days=older_than_days, everything=everything)
     now = datetime.now(UTC)
-    _act("replayed", lambda c: operate.replay(c, where, now=now, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+    _act(
+        "replayed",
+        lambda c, meant: operate.replay(c, meant, now=now, dry_run=dry_run),
+        where,
+        ids,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @dead_app.command("ack")
@@ -280,7 +307,9 @@ def dead_ack(
     now, who = datetime.now(UTC), f"cli:{getpass.getuser()}"
     _act(
         "acknowledged",
-        lambda c: operate.acknowledge(c, where, by=who, now=now, dry_run=dry_run),
+        lambda c, meant: operate.acknowledge(c, meant, by=who, now=now, dry_run=dry_run),
+        where,
+        ids,
         dry_run=dry_run,
         as_json=as_json,
     )
@@ -293,4 +322,11 @@ def dead_expire(
 ) -> None:  # fmt: skip
     """Give dead requests up for good."""
     where = _filter(ids, job=job, cause=cause, error=error, older_than_days=older_than_days, everything=everything)
-    _act("expired", lambda c: operate.expire(c, where, dry_run=dry_run), dry_run=dry_run, as_json=as_json)
+    _act(
+        "expired",
+        lambda c, meant: operate.expire(c, meant, dry_run=dry_run),
+        where,
+        ids,
+        dry_run=dry_run,
+        as_json=as_json,
+    )

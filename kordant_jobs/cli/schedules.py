@@ -193,7 +193,7 @@ def history(
 ) -> None:
     """Who changed what when, the newest first."""
     with opened() as connection:
-        key = price_list.key_of(job, tier) if job else None
+        key = price_list.current(connection, price_list.key_of(job, tier)).row.key if job else None
         changes = scheduler_config.history(connection, key, limit=10_000)
     rows: list[dict[str, Any]] = []
     older = {(one.key, one.version): one.row for one in changes}

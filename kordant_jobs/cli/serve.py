@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
 
 from kordant_jobs.adapters import messengers
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.cli.output import err, out, print_facts
+from kordant_jobs.cli.output import bold, err, out, print_facts
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.cli.stack import Stack
-from kordant_jobs.settings import Settings, load_settings
+from kordant_jobs.postgres.embedded import EmbeddedPostgres
+from kordant_jobs.settings import Settings, load_settings, unknown_settings
 
 
 def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
@@ -31,6 +33,8 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, told_to_stop)
     messengers.check(load_settings())
+    for name, near in unknown_settings(os.environ).items():
+        err.print(f"{name} is no setting{f'; do you mean {near}?' if near else '.'}")
     with open_session(load_settings()) as session:
         say_key_was_made(session)
         with stack_of(session, port, ui_read_only=ui_read_only) as stack:
@@ -58,17 +62,21 @@ def say_key_was_made(session: Session) -> None:
     """Tell whoever started this that a master key was made, and what it means to lose it."""
     if session.key_made:
         err.print(
-            f"[bold]A master key was made:[/] {session.settings.key_file} (mode 0600). Keep a copy in a safe place: "
-            "without it the encrypted columns cannot be read, by anybody."
+            bold(
+                "A master key was made:",
+                f" {session.settings.key_file} (mode 0600). Keep a copy in a safe place: "
+                "without it the encrypted columns cannot be read, by anybody.",
+            )
         )
 
 
 def _say_where(session: Session, stack: Stack) -> None:
-    out.print("[bold]Kordant jobs is up.[/] Ctrl-C stops it.")
+    out.print(bold("Kordant jobs is up.", " Ctrl-C stops it."))
     print_facts(
         {
             **{f"{name} UI": url for name, url in stack.urls.items()},
             "database": session.server.shown,
+            **_database_files(session),
             "drop folder": session.settings.drop,
             "mails": (session.settings.smtp_url and "SMTP") or session.settings.mails,
             "reports": session.settings.reports,
@@ -76,6 +84,17 @@ def _say_where(session: Session, stack: Stack) -> None:
             "logs": session.settings.state_dir / "logs",
         }
     )
+
+
+def _database_files(session: Session) -> dict[str, str]:
+    """Where the embedded server's files lie, and who else may read them."""
+    where = EmbeddedPostgres(session.settings.state_dir).status().data_dir if session.server.embedded else None
+    if where is None:
+        return {}
+    owner = where.owner()
+    other = where.stat().st_uid != os.geteuid()
+    whose = f" (of the user {owner}, since Postgres refuses root: its other programs can read them)" if other else ""
+    return {"database files": f"{where}{whose}"}
 
 
 def _pages(settings: Settings) -> str:

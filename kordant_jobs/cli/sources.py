@@ -11,6 +11,8 @@ from uuid import UUID
 import sqlalchemy as sa
 import typer
 
+from kordant_jobs.cli.data import FIND
+from kordant_jobs.cli.ids import id_of
 from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
 from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.errors import KordantError, SettingsError
@@ -26,11 +28,10 @@ exposures_app = typer.Typer(help="Exposures: what was found, on what evidence; '
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 
 
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
+def _exposure_id(connection: sa.Connection, text: str) -> UUID:
+    from kordant_jobs.store.darkwatch.tables import exposures
+
+    return id_of(connection, exposures.c.id, text, "exposure", "`kordant-jobs exposures list SUBSCRIPTION`")
 
 
 def _facts(source: Source, off: str | None, db: Engine) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def check(as_json: AsJson = False) -> None:
     else:
         print_table(["source", "answer", "why"], [(row["source"], row["answer"], row["why"]) for row in rows])
         for source, why in off.items():
-            out.print(f"[dim]{source} is off: {why}[/]")
+            out.print(f"{source} is off: {why}")
     if any(row["answer"] == "unknown" for row in rows):
         raise typer.Exit(EXIT_FAILED)
 
@@ -147,9 +148,13 @@ def list_exposures(
     """What a subscription is exposed in, what was judged of it and by which rule."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.darkwatch import evidence
+    from kordant_jobs.store.people.tables import subscriptions
 
     with open_session() as session, session.db.begin() as connection:
-        found = evidence.of_subscription(connection, _uuid(subscription))
+        subscription_id = id_of(connection, subscriptions.c.id, subscription, "subscription", FIND)
+        if not connection.execute(sa.select(subscriptions.c.id).where(subscriptions.c.id == subscription_id)).scalar():
+            raise SettingsError(f"there is no subscription {subscription_id}. {FIND} lists those of a person.")
+        found = evidence.of_subscription(connection, subscription_id)
     if as_json:
         print_json([asdict(one) for one in found])
         return
@@ -174,7 +179,7 @@ def show_exposure(
     from kordant_jobs.store.darkwatch import evidence
 
     with open_session() as session, session.db.begin() as connection:
-        found = evidence.of_exposures(connection, [_uuid(exposure)])
+        found = evidence.of_exposures(connection, [_exposure_id(connection, exposure)])
     if not found:
         raise SettingsError(f"there is no exposure {exposure}.")
     if as_json:
@@ -194,6 +199,6 @@ def not_me(exposure: Annotated[str, typer.Argument(help="The exposure, by id.")]
     from kordant_jobs.store.darkwatch import judging
 
     with open_session() as session, session.db.begin() as connection:
-        if not judging.not_me(connection, _uuid(exposure), said_by=f"cli:{getpass.getuser()}"):
+        if not judging.not_me(connection, _exposure_id(connection, exposure), said_by=f"cli:{getpass.getuser()}"):
             raise SettingsError(f"there is no exposure {exposure}.")
     out.print("noted")

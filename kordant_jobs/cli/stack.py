@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import httpx
 
-from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate
+from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate, rotate_in_place
 from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
 from kordant_jobs.bootstrap.state import UP_CLAIM
 from kordant_jobs.cli import readiness
@@ -38,6 +38,9 @@ RESTART_DELAYS_S = (0, 1, 2, 5, 10, 30)
 """Before the first, second, … restart in a row; the last one from then on."""
 STEADY_AFTER_S = 20.0
 """A part that ran this long starts again with the first delay."""
+
+LOGS_LOOKED_AT_EVERY = 50
+"""Rounds of a tenth of a second."""
 
 PAGES = "pages"
 """`notifications serve`."""
@@ -175,9 +178,13 @@ class Stack:
         if "warm" in self._parts:
             for name, standby in STANDBYS.items():
                 self._launch(standby, self._parts[name].command[1:])
+        rounds = 0
         while not stop_event.wait(0.1):
+            rounds += 1
             for part in self._parts.values():
                 self._watch(part)
+                if rounds % LOGS_LOOKED_AT_EVERY == 0:
+                    rotate_in_place(part.log)
         return 0
 
     def _watch(self, part: Kept) -> None:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.cli.data import AsJson, subscribers_app
-from kordant_jobs.cli.output import out, print_facts, print_json
+from kordant_jobs.cli.data import FIND, AsJson, subscribers_app
+from kordant_jobs.cli.ids import id_of
+from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.typed import read_line, read_lines, refuse_words
+from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, normalise
+from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
+from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cadence import next_due
+from kordant_jobs.domain.schedules.cron import checked_zone
 from kordant_jobs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from kordant_jobs.store.people.subscribers import NewSubscriber
 
 __all__ = ["subscribers_app"]
 
@@ -29,13 +39,6 @@ def _tier(text: str) -> Tier:
     if text not in set(Tier):
         raise SettingsError(f"{text!r} is no tier; there are {', '.join(Tier)}.")
     return Tier(text)
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no subscription id; `subscribers create` prints one.") from None
 
 
 def _by() -> str:
@@ -82,10 +85,11 @@ def _show(facts: dict[str, Any], *, as_json: bool) -> None:
 
 def _act(subscription: str, act: Callable[[Connection, UUID], object], *, as_json: bool) -> None:
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.people.tables import subscriptions
     from kordant_jobs.triggers import price_list
 
-    subscription_id = _uuid(subscription)
     with open_session() as session, session.db.begin() as connection:
+        subscription_id = id_of(connection, subscriptions.c.id, subscription, "subscription", FIND)
         price_list.ensure(connection)
         act(connection, subscription_id)
         facts = served(connection, subscription_id)
@@ -101,46 +105,110 @@ def _kind_of(typed: str) -> tuple[IdentifierKind, str]:
     return IdentifierKind.PHONE if typed.startswith("+") else kind, typed
 
 
+ABOUT = ("contact", "name")
+"""Words before a colon that say something of the subscriber, and nothing to watch."""
+
+
+def _person(lines: Sequence[str], *, tier: Tier, locale: Locale, time_zone: str, region: str) -> NewSubscriber:
+    """The subscriber that these lines describe.
+
+    Raises:
+        SettingsError: a line, by its number, is none of what it says.
+    """
+    from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber
+
+    now = datetime.now(UTC)
+    said = dict.fromkeys(ABOUT, "")
+    items: dict[tuple[IdentifierKind, str], NewItem] = {}
+    for number, line in enumerate(lines, 1):
+        word, colon, rest = line.partition(":")
+        if colon and word.strip().lower() in said:
+            said[word.strip().lower()] = rest.strip()
+            continue
+        kind, text = _kind_of(line)
+        canonical = normalise(kind, text, phone_region=region)
+        if canonical is None:
+            raise SettingsError(f"line {number} is no {kind}: it looks like {KINDS[kind].example}. Nothing was made.")
+        items[kind, canonical] = NewItem(id=uuid7(), kind=kind, canonical=canonical, verified_at=now, created_at=now)
+    contact = said["contact"] or next((one.canonical for one in items.values() if one.kind == IdentifierKind.EMAIL), "")
+    if not items:
+        raise SettingsError("nothing to watch was given: an e-mail address, +phone or user name a line.")
+    if not contact:
+        raise SettingsError("say where alerts go, with a line `contact: …`.")
+    try:
+        check_address(Channel.EMAIL, contact)
+    except BadAddress as error:
+        raise SettingsError(f"the contact is no e-mail address: {error}.") from None
+    if any(not one.isprintable() for one in said["name"]):
+        raise SettingsError("the name holds characters that nothing can print.")
+    return NewSubscriber(
+        id=uuid7(), subscription_id=uuid7(), tier=tier, locale=locale, time_zone=time_zone, name=said["name"],
+        contact=contact, created_at=now, items=tuple(items.values()),
+    )  # fmt: skip
+
+
 @subscribers_app.command()
 def create(
-    watch: Annotated[
-        list[str], typer.Argument(help="What to watch: e-mail addresses, +phones, user names; others as card:4111….")
-    ],
+    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     tier: Annotated[str, typer.Option(help="basic, plus or premium.")] = Tier.BASIC.value,
-    contact: Annotated[str | None, typer.Option(help="Where alerts go; else the first e-mail address.")] = None,
-    name: Annotated[str, typer.Option(help="How mails address them.")] = "",
     locale: Annotated[str, typer.Option(help="en or pt-BR.")] = Locale.EN.value,
+    time_zone: Annotated[str, typer.Option(help="As America/New_York: for quiet hours and dates in mails.")] = "UTC",
     as_json: AsJson = False,
 ) -> None:
-    """Make a subscriber with a subscription; a first scan is queued at once."""
+    """Make a subscriber with a subscription; a first scan is queued at once.
+
+    What to watch is asked for, or read from standard input, one a line: e-mail addresses, +phones, user names; others
+    with their kind, as card:4111…. A line `contact: …` says where alerts go (else to the first address), `name: …` how
+    mails address them.
+    """
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.subscription_changed.service import schedule_for_subscription
-    from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber, add
+    from kordant_jobs.store.people.subscribers import add
     from kordant_jobs.triggers import price_list
 
-    if locale not in set(Locale):
-        raise SettingsError(f"--locale: choose one of {', '.join(Locale)}.")
-    now = datetime.now(UTC)
-    items = []
-    for typed in watch:
-        kind, text = _kind_of(typed)
-        canonical = normalise(kind, text)
-        if canonical is None:
-            raise SettingsError(f"one of the words is no {kind}: it looks like {KINDS[kind].example}.")
-        items.append(NewItem(id=uuid7(), kind=kind, canonical=canonical, verified_at=now, created_at=now))
-    address = contact or next((item.canonical for item in items if item.kind == IdentifierKind.EMAIL), None)
-    if address is None:
-        raise SettingsError("--contact: say where alerts go.")
-    person = NewSubscriber(
-        id=uuid7(), subscription_id=uuid7(), tier=_tier(tier), locale=locale, time_zone="UTC", name=name,
-        contact=address, created_at=now, items=tuple(items),
-    )  # fmt: skip
-    with open_session() as session, session.db.begin() as connection:
-        price_list.ensure(connection)
-        add(connection, [person], session.keyring)
-        schedule_for_subscription(connection, person.subscription_id, requested_by=_by())
-        facts = served(connection, person.subscription_id)
+    refuse_words(words or (), "what to watch")
+    chosen, spoken = _tier(tier), one_of(Locale, locale, "--locale")
+    zone = checked_zone(time_zone)
+    lines = read_lines("watch")
+    with open_session() as session:
+        region = session.settings.phone_region
+        person = _person(lines, tier=chosen, locale=spoken, time_zone=zone, region=region)
+        with session.db.begin() as connection:
+            price_list.ensure(connection)
+            add(connection, [person], session.keyring)
+            schedule_for_subscription(connection, person.subscription_id, requested_by=_by())
+            facts = served(connection, person.subscription_id)
     _show(facts, as_json=as_json)
+
+
+@subscribers_app.command()
+def find(as_json: AsJson = False) -> None:
+    """The subscriptions that watch an identifier, which is asked for or read from standard input."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.people import subscriptions
+
+    typed = read_line("identifier", hidden=True)
+    named, colon, _ = typed.partition(":")
+    kinds = [_kind_of(typed)[0]] if colon and named in set(IdentifierKind) else list(IdentifierKind)
+    text = _kind_of(typed)[1]
+    with open_session() as session, session.db.connect() as connection:
+        region = session.settings.phone_region
+        forms = [(kind, normalise(kind, text, phone_region=region)) for kind in kinds]
+        indexes = {session.keyring.blind_index(kind, form): kind for kind, form in forms if form is not None}
+        if not indexes:
+            raise SettingsError("that is no identifier of any kind. Nothing was looked up.")
+        found = subscriptions.watching(connection, list(indexes))
+    rows = [{**asdict(one), "kind": indexes[index].value} for one, index in found]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        columns = ("id", "subscriber_id", "tier", "status", "kind")
+        print_table(
+            ["subscription", "subscriber", "tier", "status", "watched as"],
+            [tuple(row[name] for name in columns) for row in rows],
+        )
+    else:
+        out.print("nobody watches it")
 
 
 @subscribers_app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -9,6 +11,16 @@ from pathlib import Path
 from kordant_jobs.bootstrap.state import CHECKOUT
 
 NAME = "kordant-jobs"
+
+
+def described(checkout: Path = CHECKOUT) -> str:
+    """The version, with the commit where the code lies in a checkout of git; `+` when something was changed since."""
+    version, git = version_of(checkout), shutil.which("git")
+    if git is None or not (checkout / ".git").exists():
+        return version
+    asked = [git, "-C", str(checkout), "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return f"{version} (commit {done.stdout.strip()})" if done.returncode == 0 else version
 
 
 def version_of(checkout: Path = CHECKOUT) -> str:

@@ -35,7 +35,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kordant_jobs.engine.dagster_private import ServerStorage
+    from kordant_jobs.engine.dagster_private import ServerStorage, switched_off
     from kordant_jobs.engine.failure import PERMANENT, RETRY_AFTER
     from kordant_jobs.engine.job_shapes import Jobs, Partitions, Report, Summary, one_op_job, sharded_job
     from kordant_jobs.engine.jobs import Backoff, JobRow, PartyRate, RetryPolicy, rate_of_rpm
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.queue.given import PRIORITY_TAG, SCHEDULE_TAG
     from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
     from kordant_jobs.engine.run_side import database_resource
+    from kordant_jobs.engine.runs import HIDDEN
     from kordant_jobs.engine.store import leases
     from kordant_jobs.engine.store.arrivals import Merge
     from kordant_jobs.engine.store.progress import Progress, read_progress
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.wakes import WAKES
 
 _HOME = {
-    "dagster_private": ("ServerStorage",),
+    "dagster_private": ("ServerStorage", "switched_off"),
     "failure": ("PERMANENT", "RETRY_AFTER"),
     "jobs": ("Backoff", "JobRow", "PartyRate", "RetryPolicy", "rate_of_rpm"),
     "launcher.compute_logs": ("QuietComputeLogManager",),
@@ -76,6 +77,7 @@ _HOME = {
     "queue.given": ("PRIORITY_TAG", "SCHEDULE_TAG"),
     "requests": ("Cause", "Priority", "RequestStatus"),
     "run_side": ("database_resource",),
+    "runs": ("HIDDEN",),
     "job_shapes": ("Jobs", "Partitions", "Report", "Summary", "one_op_job", "sharded_job"),
     "store": ("leases",),
     "store.arrivals": ("Merge",),
@@ -88,6 +90,7 @@ _PLACE = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = frozenset({"operate", "leases"})
 
 __all__ = [
+    "HIDDEN",
     "PERMANENT",
     "PRIORITY_TAG",
     "RETRY_AFTER",
@@ -133,6 +136,7 @@ __all__ = [
     "read_progress",
     "sharded_job",
     "socket_path",
+    "switched_off",
     "tell_figures",
     "union",
 ]

@@ -57,6 +57,7 @@ from kordant_jobs.engine.config_schema import config_schema
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.ops import op_body, tell_figures
 from kordant_jobs.engine.payload import Payload
+from kordant_jobs.engine.runs import HIDDEN
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import PermanentError
 
@@ -266,7 +267,7 @@ class _Ops:
 
     def jobs(self, graph: dg.GraphDefinition, service: str) -> Jobs:
         """The plain job of a graph, and one for each kind of partition."""
-        row, common = self._row, {"kordant/service": service}
+        row, common = self._row, {f"{HIDDEN}service": service}
         plain = graph.to_job(name=row.name, description=row.purpose, tags=common, executor_def=dg.in_process_executor)
         return Jobs(
             row,
@@ -300,7 +301,7 @@ def _call(function: Step, context: dg.OpExecutionContext, report: Report, inputs
 
 def _finished(context: dg.OpExecutionContext, progress: Progress, summary: Summary) -> dict[str, int]:
     tell_figures(context, summary.figures, items_failed=summary.items_failed)
-    progress.flush("done")
+    progress.end("done")
     return dict(summary.figures)
 
 

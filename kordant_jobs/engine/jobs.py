@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.requests import Priority
+from kordant_jobs.engine.runs import HIDDEN
 
 
 class Backoff(StrEnum):
@@ -70,6 +71,8 @@ class JobRow:
     retries: RetryPolicy = DEFAULT_RETRIES
     concurrency: int
     """Runs at once."""
+    critical_extra: int = 0
+    """Runs more, which only critical requests may start: what takes long never holds them up."""
     key_concurrency: int | None = None
     """Requests at once that name the same entity; None: any number."""
     batch_size: int = 1
@@ -107,7 +110,7 @@ def rate_of_rpm(requests_per_minute: int, burst: int | None = None) -> PartyRate
 def limit_tags(row: JobRow) -> dict[str, str]:
     """The tags that bound a run of this job, over its whole process tree."""
     return {
-        "kordant/limit_wall_s": f"{row.timeout_s:g}",
-        "kordant/limit_cpu_s": f"{row.cpu_s:g}",
-        "kordant/limit_memory_mb": str(row.memory_mb),
+        f"{HIDDEN}limit_wall_s": f"{row.timeout_s:g}",
+        f"{HIDDEN}limit_cpu_s": f"{row.cpu_s:g}",
+        f"{HIDDEN}limit_memory_mb": str(row.memory_mb),
     }

@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -59,6 +61,9 @@ _OVER: set[str] = set()
 """Runs that ended in this process: `dagster job execute` makes their resources once more, to show the results."""
 
 _UNFENCED = "kordant_unfenced"
+
+PARTIAL_TAG = "kordant/partial"
+"""On runs that ended well but for some items: Dagster shows them as any other that did."""
 
 
 def database_resource(system: System) -> ResourceDefinition:
@@ -125,6 +130,7 @@ class RunSide:
             LeaseLost: the run came too late.
             DatabaseUnavailable: Postgres is away.
         """
+        _end_at_sigterm()
         self._listen("checkout", _named(leases.session_name(self._run.run_id)))
         with saying_what_failed():
             lease = self._own_lease() or self._recorded()
@@ -232,13 +238,26 @@ class RunSide:
             with self._unfenced.begin() as connection:
                 rows = {self._row.name: self._row}
                 outcomes.run_ended(connection, end, rows, now=now, summary=self._figures or None, items_failed=failed)
+                then = requests.after_run(connection, end.run_id) if end.outcome == Outcome.FAILURE else None
                 requests.notify(connection, "ended")
                 if (way_in(self._run.tags) or "").startswith("sensor:"):
                     requests.wake_sensors(connection)  # what came meanwhile waits for this end
+            if then:
+                self._instance.report_engine_event(then, self._run)
+            if failed:
+                self._instance.add_run_tags(end.run_id, {PARTIAL_TAG: f"{failed} failed"})
         except sa.exc.SQLAlchemyError as error:
             log.warning("the end of run %s is left to the daemon (%s)", end.run_id, type(error).__name__)
         finally:
             self._db.dispose()
+
+
+def _end_at_sigterm() -> None:
+    """Have SIGTERM end a run as Ctrl-C does, by which its request hears of it, where nothing else answers to it: in
+    `dagster job execute`."""
+    here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
 
 
 def _named(name: str) -> Callable[..., None]:

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+HIDDEN = ".dagster/kordant_"
+"""How tags begin that no person reads: Dagster's API and UI leave out what begins with `.dagster/`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOrder:
     """One run to start, under an id that was chosen when its requests were claimed. Config and tags carry ids, never
     people. `is_there`: Dagster made the run, and it waits; config, partition and parents are then its own.
 
-    The tags `kordant/limit_wall_s`, `kordant/limit_cpu_s` and `kordant/limit_memory_mb` bound the run's whole
-    process tree. A retry names its parent and root run, so that Dagster's UI groups them.
+    Hidden tags bound the run's whole process tree; `kordant/limit_wall_s`, `kordant/limit_cpu_s` and
+    `kordant/limit_memory_mb`, which a person may set, go before them. A retry names its parent and root run, so that
+    Dagster's UI groups them.
     """
 
     run_id: str

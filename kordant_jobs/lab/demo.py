@@ -22,12 +22,12 @@ from rich.progress import Progress
 from kordant_jobs.adapters.breach_catalogue import FileCatalogue
 from kordant_jobs.adapters.drop_folder import dropped_files
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
-from kordant_jobs.cli.output import err, out, print_json, print_table
+from kordant_jobs.cli.output import bold, err, out, print_json, print_table
 from kordant_jobs.cli.runs import POLL_S, progress_bar, run_job
 from kordant_jobs.cli.serve import say_key_was_made, stack_of
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.errors import KordantError, SettingsError
-from kordant_jobs.jobs.darkwatch_scan.drops import register_file
+from kordant_jobs.jobs.darkwatch_scan.drops import label_of, register_file
 from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
 from kordant_jobs.lab.removals.handful import play_handful, removal_states
 from kordant_jobs.lab.world.catalogue import make_catalogue
@@ -91,6 +91,7 @@ def run_demo(*, seed: int, subscribers: int, lines: int, reports: int | None, ke
     with stages.timed("start"):
         if not keep:
             _wipe(state)
+    _must_be_the_same_world(state, {"seed": seed, "subscribers": subscribers, "lines": lines})
     with open_session(load_settings()) as session, ThreadPoolExecutor(1) as beside:
         say_key_was_made(session)
         stack = stack_of(session)
@@ -122,6 +123,20 @@ def run_demo(*, seed: int, subscribers: int, lines: int, reports: int | None, ke
         raise KordantError(
             f"found is not planted: {summary['missed']} missed, {summary['false_hits']} false. Please report this."
         )
+
+
+def _must_be_the_same_world(state: Path, wanted: dict[str, int]) -> None:
+    """Note which world the demo's state holds.
+
+    Raises:
+        SettingsError: another one, of which other things were found.
+    """
+    note = state / "world.json"
+    there = json.loads(note.read_text()) if note.is_file() else wanted
+    if there != wanted:
+        words = " ".join(f"--{name} {value}" for name, value in there.items())
+        raise SettingsError(f"the last demo left another world: give --keep with {words}, or leave --keep out.")
+    note.write_text(json.dumps(wanted))
 
 
 def _drop(dump_set: DumpSet, made: Path, drop: Path) -> None:
@@ -238,9 +253,10 @@ def _compare(session: Session, dump_set: DumpSet) -> dict[str, int]:
     """Found against planted, to the pair (item, breach); a dump of no catalogued breach is a breach of its own."""
     with session.db.connect() as connection:
         labels = connection.execute(sa.text("SELECT file_label, breach_name FROM kordant.breach_dumps"))
-        breach_of: dict[str, str] = {row.file_label: row.breach_name for row in labels}
+        by_label: dict[str, str] = {row.file_label: row.breach_name for row in labels}
         rows = connection.execute(sa.text("SELECT item_id::text, breach_name FROM kordant.exposures"))
         found = {(row.item_id, row.breach_name) for row in rows}
+    breach_of = {file.name: by_label.get(label_of(file.name, session.keyring), "") for file in dump_set.files}
     planted = {(str(one.item_id), breach_of[one.dump]) for one in dump_set.planted}
     planted |= {(str(item_id), breach_of[dump]) for item_id, dump in dump_set.mentioned}
     return {"planted": len(planted), "missed": len(planted - found), "false_hits": len(found - planted)}
@@ -281,7 +297,7 @@ def _summary(
 
 
 def _print(summary: dict[str, Any], session: Session) -> None:
-    whole = "[green]yes[/]" if not (summary["missed"] or summary["false_hits"]) else "[bold red]no[/]"
+    whole = "no" if summary["missed"] or summary["false_hits"] else "yes"
     print_table(
         ["", ""],
         [
@@ -300,7 +316,7 @@ def _print(summary: dict[str, Any], session: Session) -> None:
     )
     settings = session.settings
     pdf = next(settings.reports.rglob("*.pdf"), None)
-    out.print("\n[bold]Look next at[/]")
+    out.print(bold("\nLook next at"))
     out.print("  the runs in Dagster's UI   python3 -m kordant_jobs up --demo")
     out.print(f"  a report                   {pdf}")
     out.print(f"  the mails                  {settings.mails / 'new'}")

@@ -25,6 +25,28 @@ FROM kordant.breach_dumps
 """
 
 
+_ATTENTION = {
+    "requests": "SELECT status, count(*) FROM kordant.job_requests WHERE status IN ('pending', 'running') GROUP BY 1",
+    "dead letters": """
+        SELECT CASE WHEN acknowledged_at IS NULL THEN 'unseen' ELSE 'seen' END, count(*) FROM kordant.job_requests
+        WHERE status = 'dead' GROUP BY 1""",
+    "paused": """
+        SELECT concat('job ', job), 1 FROM kordant.job_pauses
+        UNION ALL SELECT concat('channel ', channel), 1 FROM kordant.channel_pauses WHERE paused_until > now()
+        UNION ALL SELECT concat('schedule ', job, ':', tier), 1 FROM kordant.scheduler_config
+        WHERE paused_at IS NOT NULL AND (paused_until IS NULL OR paused_until > now())""",
+}
+
+
+def attention(db: Engine) -> dict[str, dict[str, int]]:
+    """What waits and runs, what is dead, and what is paused."""
+    with saying_what_failed(), db.connect() as connection:
+        return {
+            name: {row[0]: int(row[1]) for row in connection.execute(sa.text(f"{query} ORDER BY 1"))}
+            for name, query in _ATTENTION.items()
+        }
+
+
 def figures(db: Engine) -> dict[str, dict[str, int]]:
     """Counts by kind of everything that the project keeps."""
     found: dict[str, dict[str, int]] = {}

@@ -26,22 +26,43 @@ def _alembic(connection: Connection) -> Config:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database to `revision`. Two at once wait for each other; at the newest already, nothing happens."""
+    """Bring the database to `revision`. Two at once wait for each other; at the newest already, nothing happens.
+
+    Raises:
+        SettingsError: there is no such revision.
+    """
     from alembic import command
 
     with saying_what_failed(), engine.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('kordant_jobs.migrations'))"))
         connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {DAGSTER_SCHEMA}"))
-        command.upgrade(_alembic(connection), revision)
+        config = _alembic(connection)
+        _must_be_known(config, revision)
+        command.upgrade(config, revision)
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Take the database back to `revision` (`base` drops everything of ours)."""
+    """Take the database back to `revision` (`base` drops everything of ours).
+
+    Raises:
+        SettingsError: there is no such revision.
+    """
     from alembic import command
 
     with saying_what_failed(), engine.begin() as connection:
-        command.downgrade(_alembic(connection), revision)
+        config = _alembic(connection)
+        _must_be_known(config, revision)
+        command.downgrade(config, revision)
+
+
+def _must_be_known(config: Config, revision: str) -> None:
+    from alembic.script import ScriptDirectory
+
+    known = [one.revision for one in ScriptDirectory.from_config(config).walk_revisions()][::-1]
+    relative = revision[:1] in {"+", "-"} and revision[1:].isdecimal()
+    if revision not in {"head", "base", *known} and not (relative and 0 < int(revision[1:]) <= len(known)):
+        raise SettingsError(f"there is no migration {revision!r}; there are base, {', '.join(known)} and head.")
 
 
 def draft(engine: Engine, what: str) -> Path:

@@ -39,6 +39,11 @@ class Server:
         """The URL for people, without its password."""
         return database.normal_url(self.url).render_as_string(hide_password=True)
 
+    @property
+    def libpq(self) -> str:
+        """The URL as psql and pg_dump take it, without its password."""
+        return str(database.normal_url(self.url).set(drivername="postgresql", password=None).render_as_string())
+
 
 @contextmanager
 def open_server(settings: Settings) -> Iterator[Server]:

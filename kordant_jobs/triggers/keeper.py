@@ -4,7 +4,8 @@
 """
 
 import time
-from datetime import timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from functools import partial
 
 import dagster as dg
@@ -12,6 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.domain.schedules.cadence import fresh_progress
+from kordant_jobs.domain.schedules.rows import ScheduleRow
+from kordant_jobs.engine import switched_off
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
@@ -28,10 +32,13 @@ REMEMBERED = timedelta(days=1)
 """A start of the keeper's that no run came of for so long is given up."""
 
 
-def keep(db: Engine, cursor: int, *, everybody: bool = True) -> tuple[list[dg.RunRequest], int, int]:
+def keep(
+    db: Engine, cursor: int, *, everybody: bool = True, off: Collection[str] = ()
+) -> tuple[list[dg.RunRequest], int, int]:
     """The runs that are owed, the new cursor, and how many rows of subscriptions were put right (with `everybody`).
 
-    What was decided after `cursor` comes again until the cursor was stored: a crash in between loses nothing.
+    What was decided after `cursor` comes again until the cursor was stored: a crash in between loses nothing. Schedules
+    in `off` are switched off in Dagster's UI: nothing of them is started, or owed once they are on again.
     """
     with db.begin() as connection:
         now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
@@ -40,9 +47,10 @@ def keep(db: Engine, cursor: int, *, everybody: bool = True) -> tuple[list[dg.Ru
         rows = [one for one in scheduler_config.load(connection).rows if one.row.job in BY_NAME]
         progress = schedule_progress.read(connection)
     by_key = {one.row.key: one.row for one in rows}
+    _owe_nothing(db, [one.row for one in rows if one.row.name in off], now)
     for stored in rows:
         row = stored.row
-        if overdue(stored, progress.get(row.key), now - GRACE):
+        if row.name not in off and overdue(stored, progress.get(row.key), now - GRACE):
             look = Look(key=row.key, source=f"{KEEPER} {now.isoformat()}")
             taken = take(db, look, busy=partial(is_busy, db, row.name))
             if taken.cancel_others:
@@ -56,6 +64,13 @@ def keep(db: Engine, cursor: int, *, everybody: bool = True) -> tuple[list[dg.Ru
                 served = due_slots.served_by(connection, one.key, one.start.spans) if one.start.spans else {}
                 requests += run_requests(by_key[one.key], ToStart(start=one.start, served=served))
     return requests, max([cursor, *(one.id for one in decided)]), righted
+
+
+def _owe_nothing(db: Engine, rows: Sequence[ScheduleRow], now: datetime) -> None:
+    with db.begin() as connection:
+        for row in rows:
+            schedule_progress.locked(connection, row.key, fresh_progress(row, now))
+            schedule_progress.save(connection, row.key, fresh_progress(row, now))
 
 
 def schedule_keeper(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
@@ -72,7 +87,7 @@ def schedule_keeper(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SensorResult | dg.SkipReason:
         before = int(context.cursor or 0)
         everybody = time.time() % EVERYBODY_EVERY_S < 1.5 * EVERY_S  # a round may come late
-        requests, cursor, righted = keep(db, before, everybody=everybody)
+        requests, cursor, righted = keep(db, before, everybody=everybody, off=switched_off(context.instance))
         if righted:
             context.log.info(f"{righted} rows of subscriptions were not what they should be, and are now.")
         if not requests and cursor == before:

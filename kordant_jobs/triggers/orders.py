@@ -10,7 +10,7 @@ from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.domain.schedules.cadence import period_of
 from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow
-from kordant_jobs.engine import PRIORITY_TAG, SCHEDULE_TAG, Payload
+from kordant_jobs.engine import HIDDEN, PRIORITY_TAG, SCHEDULE_TAG, Payload
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.triggers.tick import Served, ToStart
 
@@ -62,7 +62,7 @@ def run_requests(row: ScheduleRow, one: ToStart) -> list[dg.RunRequest]:
     """The runs of a start. Their keys are the same whenever the same start is looked at."""
     tags = {
         SCHEDULE_TAG: row.name,
-        "kordant/due_at": f"{one.start.due_at:%Y-%m-%dT%H:%MZ}",
+        f"{HIDDEN}due_at": f"{one.start.due_at:%Y-%m-%dT%H:%MZ}",
         PRIORITY_TAG: row.priority.word,
         **({"kordant/tier": row.tier.value} if row.tier else {}),
     }

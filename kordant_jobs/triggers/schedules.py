@@ -57,6 +57,13 @@ def answer(db: Engine, taken: Taken) -> list[dg.RunRequest]:
     return [request for one in taken.starts for request in run_requests(taken.row, one)]
 
 
+def _switch(stored: StoredRow) -> dg.DefaultScheduleStatus:
+    """How Dagster's UI shows the switch where nobody touched it: off while the row is disabled or paused for good."""
+    paused = stored.pause is not None and stored.pause.until is None
+    off = not stored.row.enabled or paused
+    return dg.DefaultScheduleStatus.STOPPED if off else dg.DefaultScheduleStatus.RUNNING
+
+
 def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
     """The schedule of a row as it is now."""
     row = stored.row
@@ -71,7 +78,7 @@ def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
         cron_schedule=row.cron,
         execution_timezone=row.time_zone,
         description=row.words + rests,
-        default_status=dg.DefaultScheduleStatus.RUNNING,
+        default_status=_switch(stored),
         tags={
             "tier": row.tier.value if row.tier else "all",
             "cadence": row.cadence.value,

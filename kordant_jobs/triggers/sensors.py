@@ -46,25 +46,29 @@ def new_data_sensor(
     drop_box: dg.ResourceParam[DropBox],
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for a scan of the real-time tiers for files and breaches never seen, and one of whoever waits for a first
-    look at an identifier. For the same files or breach only once."""
+    look at an identifier. For the same files or breach only once, and one after the other: what comes while a scan is
+    under way waits for its end, so that no file is read twice."""
     with db.connect() as connection:
         files = new_files(connection, drop_box, keyring, now_of(connection))
         tiers = new_data.realtime_tiers(connection, DarkwatchScan.job)
         newest = new_data.newest_breach(connection)
         queued = load_settings().launcher == "warm"
         waiting = new_data.unscanned(connection, DarkwatchScan.job, tiers=tiers, but_queued=queued)
-        asked_before = operate.under_way(connection, requested_by=f"sensor:{new_data_sensor.name}")
+        under_way = new_data.under_way(connection, DarkwatchScan.job, requested_by=f"sensor:{new_data_sensor.name}")
     facts = [f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files]
     seen = json.loads(context.cursor or "{}").get("breach")
     if seen is not None and newest is not None and newest > seen:
         facts.append(f"breach {newest}")
     asked = []
+    if facts and tiers and under_way.of_tiers:
+        return dg.SkipReason("a scan for what came before is under way; its end wakes this sensor")
     if facts and tiers:
         config = DarkwatchScan(tiers=tiers)
         key = hashlib.sha256("\n".join(facts).encode()).hexdigest()
         asked.append(_scan(config, run_key=key, trigger="new_dump" if files else "new_breach"))
-    elif waiting and not asked_before:
-        asked.append(_scan(DarkwatchScan(subscription_ids=tuple(waiting)), run_key=None, trigger="new_identifier"))
+    elif waiting and not under_way.of_people:
+        people = DarkwatchScan(subscription_ids=tuple(waiting), read_dumps=not queued)
+        asked.append(_scan(people, run_key=None, trigger="new_identifier"))
     if not asked and newest == seen:
         return dg.SkipReason("nothing is new")
     return dg.SensorResult(run_requests=asked, cursor=json.dumps({"breach": newest}))

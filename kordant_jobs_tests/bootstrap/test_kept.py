@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kordant_jobs.bootstrap.kept import Kept, last_words, rotate
+from kordant_jobs.bootstrap.kept import Kept, last_words, rotate, rotate_in_place
 from kordant_jobs.bootstrap.state import CHECKOUT
 
 STUBBORN = """
@@ -151,3 +151,16 @@ def test_three_old_logs_are_kept(tmp_path: Path) -> None:
         log.write_text(words, encoding="utf-8")
     kept_words = {path.name: path.read_text(encoding="utf-8") for path in log.parent.iterdir()}
     assert kept_words == {"part.log": "e", "part.log.1": "d", "part.log.2": "c", "part.log.3": "b"}
+
+
+def test_a_log_is_moved_away_while_its_process_writes(tmp_path: Path) -> None:
+    log = tmp_path / "part.log"
+    with log.open("ab", buffering=0) as writing:
+        for number in range(6):
+            writing.write(f"{number}\n".encode() * 100)
+            assert rotate_in_place(log, above=50)
+            assert not rotate_in_place(log, above=50)
+        writing.write(b"last\n")
+    assert log.read_text() == "last\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part.log", "part.log.1", "part.log.2", "part.log.3"]
+    assert (tmp_path / "part.log.1").read_text().startswith("5\n")

@@ -27,8 +27,8 @@ def run(*words: str, typed: str | bytes | None = None) -> Any:
     return CliRunner().invoke(app, ["notifications", *words], input=typed)
 
 
-def said(*words: str) -> Any:
-    found = run(*words, "--json")
+def said(*words: str, typed: str | None = None) -> Any:
+    found = run(*words, "--json", typed=typed)
     assert found.exit_code == 0, found.output
     return json.loads(found.stdout)
 
@@ -66,7 +66,7 @@ def test_a_failed_one_is_found_shown_and_queued_again_or_given_up(db: Engine, pe
 
 def test_what_no_person_may_see_is_in_no_answer(person: Person) -> None:
     (one, two) = (found["id"] for found in said("list")["notifications"])
-    run("addresses", str(person.subscriber_id), "--add", "+12025550143", "--channel", "sms")
+    run("addresses", str(person.subscriber_id), "--add", "-", "--channel", "sms", typed="+12025550143\n")
     told = [run("list"), run("show", one), run("addresses", str(person.subscriber_id)), run("preview", one, two)]
     for found in told:
         assert found.exit_code == 0, found.output
@@ -89,8 +89,8 @@ def test_an_address_is_suppressed_by_what_is_typed_and_let_again(db: Engine, key
         assert notification_choices.suppressed(connection, [key]) == {key: "asked by phone"}
     (row,) = said("suppressions")
     assert "ann" not in json.dumps(row).lower().replace("channel", "")
-    assert said("unsuppress", "ann@mail.example") == {"was_suppressed": True}
-    assert said("unsuppress", "ann@mail.example") == {"was_suppressed": False}
+    assert said("unsuppress", typed="ann@mail.example\n") == {"was_suppressed": True}
+    assert said("unsuppress", typed="ann@mail.example\n") == {"was_suppressed": False}
 
 
 def test_preferences_are_shown_and_set(person: Person) -> None:
@@ -119,7 +119,9 @@ def test_preferences_are_shown_and_set(person: Person) -> None:
         ("show", "x"),
         ("preferences", "x"),
         ("preferences", str(uuid4())),
-        ("suppress", "a@b.example", "--channel", "fax"),
+        ("suppress", "--channel", "fax"),
+        ("suppress", "a@b.example"),
+        ("unsuppress", "a@b.example"),
     ],
 )
 def test_a_wrong_word_is_one_line_that_says_what_there_is(settings: Settings, words: tuple[str, ...]) -> None:

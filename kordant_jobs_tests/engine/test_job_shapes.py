@@ -207,7 +207,10 @@ def test_jobs_are_plain_enough_for_a_code_server_to_send() -> None:
 
 def test_a_partition_runs_its_own_window(db: Engine) -> None:
     (north,) = JOB.partitioned
-    assert (north.name, dict(north.tags)) == ("survey_north", {"kordant/service": "title", "tests/part": "north"})
+    assert (north.name, dict(north.tags)) == (
+        "survey_north",
+        {".dagster/kordant_service": "title", "tests/part": "north"},
+    )
     done = run(db, north, partition_key="2026-11-18")
     assert done.output_for_node("finish") == {"measured": 1}
 

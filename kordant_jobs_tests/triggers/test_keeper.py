@@ -6,8 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import sqlalchemy as sa
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy import Engine
 
+from kordant_jobs.engine import switched_off
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers.keeper import GRACE, keep
@@ -58,6 +67,24 @@ def test_what_an_earlier_run_held_back_starts_when_it_has_ended(listed: Engine, 
     requests, _, _ = keep(listed, cursor)
     named = [one for request in requests for one in request.run_config["ops"]["plan"]["config"]["subscription_ids"]]
     assert sorted(named) == sorted(map(str, ids))
+
+
+def test_what_is_switched_off_in_dagsters_ui_is_neither_started_nor_owed(listed: Engine) -> None:
+    since(listed, NET, timedelta(hours=2))
+    assert keep(listed, 0, off={"notifications_send_schedule"})[0] == []
+    assert keep(listed, 0)[0] == [], "switched on again, it goes on from now"
+
+
+def test_the_switch_is_read_from_dagster() -> None:
+    with dg.instance_for_test() as instance:
+        assert switched_off(instance) == set()
+        for name, status in (("on", InstigatorStatus.RUNNING), ("off", InstigatorStatus.STOPPED)):
+            origin = RemoteRepositoryOrigin(InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="x")), "r")
+            instigator = RemoteInstigatorOrigin(repository_origin=origin, instigator_name=name)
+            instance.add_instigator_state(
+                InstigatorState(instigator, InstigatorType.SCHEDULE, status, ScheduleInstigatorData("0 3 * * *"))
+            )
+        assert switched_off(instance) == {"off"}
 
 
 def test_rows_that_a_lost_event_left_wrong_are_put_right(listed: Engine, subscribe_many: Subscribe) -> None:

@@ -14,6 +14,7 @@ from dagster._serdes import serialize_value
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import enqueue
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.definitions import defs
 from kordant_jobs.jobs.darkwatch_scan.drops import register_dropped
@@ -141,3 +142,40 @@ def test_a_breach_that_becomes_known_is_looked_at_at_once(bench: Bench, instance
     with dg.build_sensor_context(instance=instance, resources=resources, definitions=defs, cursor=cursor) as context:
         answer = new_data_sensor.evaluate_tick(context)
     assert [request.tags["kordant/trigger"] for request in answer.run_requests or ()] == ["new_breach"]
+
+
+def test_reading_a_dump_is_no_news_of_its_own(bench: Bench, instance: dg.DagsterInstance) -> None:
+    bench.drop("a.txt", "ann@example.com:x\n")
+    resources = {"db": bench.db, "keyring": bench.keyring, "drop_box": bench.box}
+    cursor = '{"breach": null}'
+    for asked in (1, 0):
+        with dg.build_sensor_context(
+            instance=instance, resources=resources, definitions=defs, cursor=cursor
+        ) as context:
+            answer = new_data_sensor.evaluate_tick(context)
+        assert len(answer.run_requests or ()) == asked
+        cursor = answer.cursor or cursor
+        register_dropped(bench.db, bench.box, bench.keyring)  # makes a breach of the dump's own
+
+
+@pytest.mark.parametrize("of_people", [False, True])
+def test_what_comes_while_a_scan_is_under_way_waits_for_its_end(
+    bench: Bench, instance: dg.DagsterInstance, of_people: bool
+) -> None:
+    new = subscribe(bench.db, bench.keyring, "ann@example.com", tier="basic", created_at=datetime.now(UTC))
+    if not of_people:
+        bench.drop("a.txt", "ann@example.com:x\n")
+    [first] = _evaluate(new_data_sensor, bench, instance)
+    payload = DarkwatchScan.checked(first.run_config["ops"]["plan"]["config"])
+    with bench.db.begin() as connection:
+        enqueue(connection, payload, requested_by="sensor:new_data_sensor")
+    bench.drop("b.txt", "bob@example.com:x\n")
+    asked = [one.run_config["ops"]["plan"]["config"] for one in _evaluate(new_data_sensor, bench, instance)]
+    if of_people:
+        assert asked == [{"tiers": ["premium"]}], "a scan of people holds up no dump"
+    else:
+        assert asked == []
+        with bench.db.begin() as connection:
+            connection.execute(sa.text("UPDATE kordant.job_requests SET status = 'cancelled', ended_at = now()"))
+        assert len(_evaluate(new_data_sensor, bench, instance)) == 1
+    assert new.subscription_id

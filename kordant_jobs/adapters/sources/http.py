@@ -25,6 +25,7 @@ from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdi
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Answer, Finding, Question, SourceTerms
+from kordant_jobs.redaction import storable
 
 if TYPE_CHECKING:
     import httpx
@@ -268,6 +269,8 @@ class HttpSource(ABC):
                 reason=failure.reason,
                 retry_after_s=failure.retry_after_s,
             )
+        if any(one.reference != storable(one.reference) for one in found):
+            return Answer(item_id=item_id, verdict=Verdict.UNKNOWN, reason=UnknownReason.UNREADABLE)
         once = tuple({finding.reference: finding for finding in found}.values())
         return Answer(item_id=item_id, verdict=Verdict.EXPOSED if once else Verdict.CLEAN, findings=once)
 

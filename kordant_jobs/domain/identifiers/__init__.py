@@ -7,8 +7,11 @@ Pure. Blind indexes and encryption are not here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
+
+import idna
 
 from kordant_jobs.domain.identifiers.card import CARD
 from kordant_jobs.domain.identifiers.domain import DOMAIN, DOMAIN_ASCII
@@ -35,7 +38,9 @@ __all__ = [
     "kept",
     "mask",
     "normalise",
+    "readable",
     "sha1_hex",
+    "shown",
 ]
 
 KINDS: Mapping[IdentifierKind, KindSpec] = MappingProxyType(
@@ -77,6 +82,34 @@ def mask(kind: IdentifierKind, canonical: str) -> str:
     ('j•••@example.com', '+1 ••• ••• 0143')
     """
     return KINDS[kind].mask(canonical)
+
+
+_PUNYCODE = re.compile(r"\bxn--[a-z0-9-]+", re.IGNORECASE)
+
+
+def readable(text: str) -> str:
+    """`text` with internationalised domain names as people write them.
+
+    >>> readable("bank.xn--bcher-kva.example"), readable("xn--a.example")
+    ('bank.bücher.example', 'xn--a.example')
+    """
+
+    def decoded(found: re.Match[str]) -> str:
+        try:
+            return idna.decode(found[0])
+        except (UnicodeError, idna.IDNAError):
+            return found[0]
+
+    return _PUNYCODE.sub(decoded, text)
+
+
+def shown(kind: IdentifierKind, canonical: str) -> str:
+    """As `mask`, for people, whose domains have their own letters.
+
+    >>> shown(IdentifierKind.EMAIL, "john@xn--bcher-kva.example")
+    'j•••@bücher.example'
+    """
+    return readable(mask(kind, canonical))
 
 
 def kept(kind: IdentifierKind, canonical: str) -> str:

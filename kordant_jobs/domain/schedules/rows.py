@@ -20,6 +20,7 @@ from kordant_jobs.errors import PermanentError
 NIGHT = "*/15 2-5 * * *"
 """When tiers are served: sixteen ticks a night, over which a day's subscriptions are shared out."""
 
+CATCH_UP_MOST_S = 366 * 86_400
 EVERYBODY = "all"
 """Stands for the tier in a row that is of none."""
 
@@ -135,6 +136,13 @@ def row_from(values: Mapping[str, Any]) -> ScheduleRow:
     }.items():  # fmt: skip
         if name in given:
             given[name] = _member(kind, name, given[name])
+    for name in ("spread", "realtime", "enabled"):
+        if not isinstance(given.get(name, True), bool):
+            raise PermanentError(f"{name} {given[name]!r} is neither: write true or false.")
+    for name in ("cron", "time_zone"):
+        if not isinstance(given.get(name, ""), str):
+            raise PermanentError(f"{name} {given[name]!r} is no text.")
+    given["catch_up_window_s"] = _seconds(given.get("catch_up_window_s", ScheduleRow.catch_up_window_s))
     tier = given.get("tier")
     given["tier"] = None if tier in {None, EVERYBODY} else _member(Tier, "tier", tier)
     given["priority"] = _priority(given.get("priority", Priority.NORMAL))
@@ -147,8 +155,17 @@ def _member(kind: Any, name: str, value: Any) -> Any:
     return kind(value)
 
 
+def _seconds(value: Any) -> int:
+    if type(value) is not int or not 0 < value <= CATCH_UP_MOST_S:
+        raise PermanentError(
+            f"catch_up_window_s {value!r} is no number of seconds up to {CATCH_UP_MOST_S} (a year); write 604800 for a "
+            "week."
+        )
+    return value
+
+
 def _priority(value: Any) -> Priority:
-    if isinstance(value, int) and value in set(Priority):
+    if type(value) is int and value in set(Priority):
         return Priority(value)
     if str(value).upper() not in Priority.__members__:
         raise PermanentError(f"priority {value!r} is none; write one of {', '.join(one.word for one in Priority)}.")

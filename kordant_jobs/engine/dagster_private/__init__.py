@@ -8,6 +8,7 @@ execution    one run in this process, and the end of a run whose worker is gone
 run_factory  runs made from snapshots that were asked for once (run_templates)
 daemons      Dagster's daemons, with waits of ours
 code_server  Dagster's code server, with fewer heartbeats
+switches     which schedules were switched off in the UI
 """
 
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterLaunchFailedError
@@ -43,6 +44,7 @@ from kordant_jobs.engine.dagster_private.storage import (
     pool_of,
     storage_url,
 )
+from kordant_jobs.engine.dagster_private.switches import switched_off
 from kordant_jobs.engine.dagster_private.version import DAGSTER_VERSION, check_dagster, dagster_home, run_files
 
 __all__ = [
@@ -83,5 +85,6 @@ __all__ = [
     "run_files",
     "start_given",
     "storage_url",
+    "switched_off",
     "warm_up_run",
 ]

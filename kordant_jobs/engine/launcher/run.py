@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from kordant_jobs.engine.runs import CANCELED, LOST, RETURNING, RunEnd
+from kordant_jobs.engine.runs import CANCELED, HIDDEN, LOST, RETURNING, RunEnd
 
 
 class Cause(StrEnum):
@@ -22,20 +22,21 @@ class Cause(StrEnum):
     LOST = "lost"
 
 
-LIMIT_TAGS = {
-    "kordant/limit_wall_s": Cause.TIMEOUT,
-    "kordant/limit_cpu_s": Cause.CPU,
-    "kordant/limit_memory_mb": Cause.MEMORY,
+LIMITS = {
+    "limit_wall_s": Cause.TIMEOUT,
+    "limit_cpu_s": Cause.CPU,
+    "limit_memory_mb": Cause.MEMORY,
 }
 CAUSE_TAG = "kordant/cause"
 
 
 def limits_of(tags: Mapping[str, str]) -> dict[str, float]:
-    """The limits among a run's tags, by cause. A tag that is no positive number is no limit."""
+    """The limits among a run's tags, by cause: a person's before the job's own. A tag that is no positive number is no
+    limit."""
     found = {}
-    for tag, cause in LIMIT_TAGS.items():
+    for name, cause in LIMITS.items():
         try:
-            value = float(tags.get(tag, "0"))
+            value = float(tags.get(f"kordant/{name}", tags.get(f"{HIDDEN}{name}", "0")))
         except ValueError:
             continue
         if value > 0:

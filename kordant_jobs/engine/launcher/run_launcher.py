@@ -21,11 +21,11 @@ from kordant_jobs.engine.dagster_private import (
     WorkerStatus,
 )
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
-from kordant_jobs.engine.runs import CANCELED
+from kordant_jobs.engine.runs import CANCELED, HIDDEN
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import TransientError
 
-HOST_TAG = "kordant/host"
+HOST_TAG = f"{HIDDEN}host"
 """The machine whose warm process has the run, written before it gets it: no other one can say how the run is."""
 
 

@@ -62,8 +62,9 @@ def claim(
         return Claimed(claims=(), look_again_at=None)
     tokens = _open_buckets(connection, rows, parties, by_job, now=now)
     wants = []
-    for name, slots in by_job.items():
+    for name, free_slots in by_job.items():
         allowed = tokens.get(rows[name].party or "", None)
+        slots = free_slots + rows[name].critical_extra
         most = min(slots, max(free, 0) + critical_extra) * rows[name].batch_size
         if slots > 0 and allowed != 0:
             looked_at = most if allowed is None else min(most, allowed)

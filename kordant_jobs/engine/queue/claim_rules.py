@@ -47,7 +47,8 @@ AGED_EVERY = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """What may start now: runs in all, more for critical requests only, runs a job, requests a party."""
+    """What may start now: runs in all, more for critical requests only, runs a job (below zero where critical ones
+    have taken more), requests a party."""
 
     runs: int
     critical_extra: int
@@ -160,7 +161,8 @@ def plan_runs(
         if run is None or (one.waiting_run_id is None and len(run.requests) >= size):
             urgent = one.priority is Priority.CRITICAL or is_on_time(one)
             allowed = room.runs + (room.critical_extra if urgent else 0)
-            if len(runs) >= allowed or by_job[one.job] >= room.by_job.get(one.job, 0):
+            of_job = room.by_job.get(one.job, 0) + row.critical_extra * (one.priority is Priority.CRITICAL)
+            if len(runs) >= allowed or by_job[one.job] >= of_job:
                 continue
             run = _Open(job=one.job, width=size)
             open_runs[one.job, together] = run

@@ -16,8 +16,11 @@ from kordant_jobs.engine.store import attempts, requests
 from kordant_jobs.engine.store.attempts import Attempt
 from kordant_jobs.engine.store.pauses import JobPause, pause, paused, resume
 from kordant_jobs.engine.store.requests import Filter, Request, find, sync_catalogue, under_way
+from kordant_jobs.engine.store.tables import job_requests
 from kordant_jobs.errors import PermanentError
 
+REQUEST_ID = job_requests.c.id
+"""The column that ids of requests stand in."""
 DEAD = (RequestStatus.DEAD,)
 OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
 
@@ -100,6 +103,7 @@ def reprioritise(
 
 
 __all__ = [
+    "REQUEST_ID",
     "DatabaseClock",
     "Inspection",
     "JobPause",

@@ -43,6 +43,7 @@ def order_for(claim: Claim, row: JobRow, payloads: Sequence[Payload]) -> RunOrde
     parents = {one.run_id for one in claim.requests}
     roots = {one.root_run_id for one in claim.requests}
     alone = {REQUEST_TAG: str(claim.requests[0].id)} if len(claim.requests) == 1 else {}
+    attempts = max(one.attempt for one in claim.requests)
     run = run_of(row, payloads)
     return RunOrder(
         run_id=claim.run_id,
@@ -54,7 +55,7 @@ def order_for(claim: Claim, row: JobRow, payloads: Sequence[Payload]) -> RunOrde
             **alone,
             REQUESTS_TAG: str(len(claim.requests)),
             PRIORITY_TAG: min(one.priority for one in claim.requests).word,
-            ATTEMPT_TAG: str(1 + max(one.attempt for one in claim.requests)),
+            **({ATTEMPT_TAG: str(1 + attempts)} if attempts else {}),
             **limit_tags(row),
         },
         parent_run_id=parents.pop() if len(parents) == 1 else None,

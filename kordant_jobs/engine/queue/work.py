@@ -19,6 +19,7 @@ from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.clock import Clock
 from kordant_jobs.engine.requests import Outcome, RequestStatus
+from kordant_jobs.engine.runs import HIDDEN
 from kordant_jobs.engine.store import arrivals, attempts, given_runs, leases, requests
 from kordant_jobs.engine.store.arrivals import NewRequest
 from kordant_jobs.engine.store.attempts import Move, Running
@@ -27,7 +28,7 @@ from kordant_jobs.engine.store.leases import Lease, LeaseLost
 LEASE_S = 15.0
 """How long a run may be silent (paused, cut off) before its work is given to another."""
 
-REQUESTS_TAG = "kordant/requests"
+REQUESTS_TAG = f"{HIDDEN}requests"
 REQUEST_TAG = "kordant/request_id"
 
 

@@ -205,7 +205,7 @@ _MOVE = sa.text(f"""
         forgiven = r.forgiven + CASE WHEN m.outcome = 'returned' THEN 1 ELSE 0 END,
         lease_id = NULL, fence = NULL, merge_key = CASE WHEN m.status <> 'pending' THEN r.merge_key END,
         cause = m.cause,
-        error = CASE WHEN m.outcome IN ('success', 'partial', 'returned') THEN r.error ELSE m.error END,
+        error = CASE WHEN m.outcome = 'returned' THEN r.error WHEN m.status <> 'completed' THEN m.error END,
         items_failed = m.items_failed,
         summary = coalesce(m.summary, r.summary),
         run_id = coalesce(m.run_id, r.run_id), root_run_id = coalesce(r.root_run_id, m.run_id),
@@ -242,7 +242,8 @@ _COMPLETE_RUN = sa.text("""
         DELETE FROM kordant.job_leases WHERE run_id = :run_id AND name LIKE 'job:%' RETURNING id
     ), ended AS (
         UPDATE kordant.job_requests SET status = 'completed', ended_at = :now, lease_id = NULL, fence = NULL,
-            cause = NULL, items_failed = :items_failed, summary = coalesce(CAST(:summary AS jsonb), summary),
+            cause = NULL, error = NULL, items_failed = :items_failed,
+            summary = coalesce(CAST(:summary AS jsonb), summary),
             run_id = :run_id, root_run_id = coalesce(root_run_id, :run_id), waiting_run_id = NULL
         WHERE lease_id IN (SELECT id FROM lease) AND status = 'running' RETURNING id, attempt
     ), noted AS (

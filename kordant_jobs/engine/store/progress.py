@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -69,14 +70,22 @@ class Progress:
             CancelRequested: as `advance`.
         """
         pending, self._pending = self._pending, 0
-        self._write(message, first_done=pending, done=run_progress.c.done + pending)
+        done, total = run_progress.c.done + pending, run_progress.c.total
+        grown = sa.case((total > 0, sa.func.greatest(total, done)), else_=total)  # more came than was planned
+        self._write(message, first_done=pending, done=done, total=grown)
         with self._db.connect() as connection:
             unwanted = connection.execute(_UNWANTED, {"run_id": self._run_id}).scalar()
         if unwanted:
             raise CancelRequested("somebody cancelled this: `kordant-jobs status` says who asked for it.")
 
+    def end(self, message: str) -> None:
+        """Write that the run has done what there was: all of its total, also where a part was left or set aside."""
+        done = sa.func.greatest(run_progress.c.done + self._pending, run_progress.c.total)
+        self._pending = 0
+        self._write(message, done=done, total=done)
+
     def _write(
-        self, message: str, *, first_done: int = 0, first_total: int = 0, **changed: sa.ColumnElement[int]
+        self, message: str, *, first_done: int = 0, first_total: int = 0, **changed: sa.ColumnElement[Any]
     ) -> None:
         message = storable(message)
         row = insert(run_progress).values(run_id=self._run_id, done=first_done, total=first_total, message=message)

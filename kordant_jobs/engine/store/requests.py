@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -133,6 +133,22 @@ def under_way(connection: Connection, *, job: str | None = None, requested_by: s
     due = sa.and_(column.status == RequestStatus.PENDING, column.run_at <= sa.func.now())
     found = sa.exists().where(*wanted, sa.or_(column.status == RequestStatus.RUNNING, due))
     return bool(connection.execute(sa.select(found)).scalar_one())
+
+
+def after_run(connection: Connection, run_id: str) -> str | None:
+    """What becomes of the requests of a run that failed, in words for its log."""
+    column = job_requests.c
+    found = connection.execute(
+        sa.select(column.status, sa.func.count().label("number"), sa.func.min(column.run_at).label("run_at"))
+        .where(column.run_id == run_id, column.status.in_((RequestStatus.PENDING, RequestStatus.DEAD)))
+        .group_by(column.status)
+    ).all()
+    words = {
+        RequestStatus.PENDING: "{} to be tried again at {:%H:%M:%S} UTC",
+        RequestStatus.DEAD: "{} given up: `kordant-jobs dead list`",
+    }
+    told = [words[RequestStatus(row.status)].format(row.number, row.run_at.astimezone(UTC)) for row in found]
+    return f"Of this run's requests: {'; '.join(told)}." if told else None
 
 
 def find(

@@ -14,9 +14,15 @@ from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
 from kordant_jobs.adapters.dumps import DumpLimits, content_sha256
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.errors import DumpUnreadable
-from kordant_jobs.redaction import redact
 from kordant_jobs.store.darkwatch import breaches, dumps
 from kordant_jobs.store.people.keyring import Keyring
+
+ENDINGS = frozenset(
+    {"7z", "br", "bz2", "csv", "db", "eml", "gpg", "gz", "html", "json", "jsonl", "log", "lz4", "mbox", "ndjson"}
+    | {"parquet", "sql", "sqlite", "tar", "tgz", "tsv", "txt", "vcf", "xls", "xlsx", "xml", "xz", "yaml", "yml"}
+    | {"zip", "zst"}
+)
+"""What a label keeps of a file's name: endings that say how a file is written. Any other may be a part of a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +33,17 @@ class DropBox:
     keep_files: bool
     limits: DumpLimits
     phone_region: str
+
+
+def label_of(name: str, keyring: Keyring) -> str:
+    """What stands for a file where people see it: 12 digits of the keyed hash of its name, and how it is written.
+
+    A name may be personal in any form (`ssn_536904399.txt`), so nothing else of it is kept.
+    """
+    endings = [part.lower() for part in name.split(".")[1:][-2:]]
+    kept = [part for part in endings[:-1] if endings[-1] in ENDINGS and part in ENDINGS]
+    kept += [part for part in endings[-1:] if part in ENDINGS]
+    return ".".join([keyring.file_key(name).hex()[:12], *kept])
 
 
 def now_of(connection: Connection) -> datetime:
@@ -65,7 +82,9 @@ def register_file(
     """
     digest = bytes.fromhex(content_sha256(file.path))
     called = name or file.name
-    facts = dumps.FileFacts(key=keyring.file_key(called), label=redact(called), size=file.size, mtime_ns=file.mtime_ns)
+    facts = dumps.FileFacts(
+        key=keyring.file_key(called), label=label_of(called, keyring), size=file.size, mtime_ns=file.mtime_ns
+    )
     with db.begin() as connection:
         moment = known_at or now_of(connection)
         breach = breach_name or breaches.catalogued_breach_of_file(connection, called)

@@ -25,6 +25,10 @@ ATTEMPTS = 5
 """So often a dump may be begun without an end (killed for its time or memory) before it is set aside."""
 
 
+class ReadElsewhere(Exception):
+    """Another process reads the dump just now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ingestion:
     """What ingesting works with."""
@@ -34,6 +38,8 @@ class Ingestion:
     box: DropBox
     corpus: Corpus
     progress: Progress
+    wait: bool = True
+    """For another process that reads a dump just now."""
 
     def ingest(self, dump: dumps.DumpRow, watch: Watch | None = None) -> dumps.Ingested | None:
         """Bring one registered dump into the corpus, or quarantine it. None when another process did so meanwhile.
@@ -43,8 +49,11 @@ class Ingestion:
 
         Raises:
             DumpUnreadable: it was quarantined, for this reason; what `watch` found up to there was told.
+            ReadElsewhere: another process reads it just now.
         """
-        with dumps.ingesting(self.db, dump.id):
+        with dumps.ingesting(self.db, dump.id, wait=self.wait) as ours:
+            if not ours:
+                raise ReadElsewhere
             with self.db.connect() as connection:
                 if dumps.load(connection, [dump.id])[0].status is not DumpStatus.REGISTERED:
                     return None

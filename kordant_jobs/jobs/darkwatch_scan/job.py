@@ -22,6 +22,7 @@ from kordant_jobs.jobs.darkwatch_scan import service
 from kordant_jobs.jobs.darkwatch_scan import sources as outside
 from kordant_jobs.jobs.darkwatch_scan.asked import Asked, ask_later
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
+from kordant_jobs.jobs.darkwatch_scan.left import scan_again
 from kordant_jobs.jobs.darkwatch_scan.service import ChunkResult, Recorded, ScanPlan
 from kordant_jobs.ports import BreachCatalogue
 from kordant_jobs.settings import Settings
@@ -29,6 +30,9 @@ from kordant_jobs.store.darkwatch.scans import Scope
 from kordant_jobs.store.people.keyring import Keyring
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01")
+
+
+COVERED = "what became known on a day; the nightly scans cover it too, without a mark here"
 
 
 def day_of(tier: Tier, day: dg.TimeWindow) -> DarkwatchScan:
@@ -43,11 +47,22 @@ def plan(
     keyring: Keyring,
     drop_box: DropBox,
     catalogue: BreachCatalogue | None,
+    settings: Settings,
 ) -> ScanPlan:
     """Register what was dropped, refresh the breach catalogue, and share the dumps that matter out over chunks."""
     scope = Scope(tiers=payload.tiers, subscription_ids=payload.subscription_ids)
     since, until = payload.known_from, payload.known_until
-    made = service.plan_scan(scope, since=since, until=until, db=db, keyring=keyring, box=drop_box, catalogue=catalogue)
+    made = service.plan_scan(
+        scope,
+        since=since,
+        until=until,
+        db=db,
+        keyring=keyring,
+        box=drop_box,
+        catalogue=catalogue,
+        read_dumps=payload.read_dumps,
+        wait=settings.launcher != "warm",
+    )
     if made.catalogue_problem:
         report.warn(made.catalogue_problem)
     report.show(made.figures())
@@ -69,7 +84,7 @@ def match(
     )
     for dump_id in result.quarantined:
         report.warn(f"dump {dump_id} cannot be read and is quarantined: `kordant-jobs dumps list` says why.")
-    report.show({**asdict(result), "quarantined": len(result.quarantined)})
+    report.show({**asdict(result), "quarantined": len(result.quarantined), "left": len(result.left)})
     return result
 
 
@@ -90,9 +105,20 @@ def ask_sources(
     return asked
 
 
-def record(plan: ScanPlan, ask_sources: list[Asked], db: Engine, sources: Sources, settings: Settings) -> Recorded:
+def record(
+    plan: ScanPlan,
+    results: list[ChunkResult],
+    ask_sources: list[Asked],
+    report: Report,
+    db: Engine,
+    sources: Sources,
+    settings: Settings,
+) -> Recorded:
     """Judge the exposures, write alerts with their notifications, verdicts and watermarks, in one transaction."""
-    recorded = service.record(plan, db=db, sources=sources)
+    left = [*plan.left, *service.total(results).left]
+    recorded = service.record(plan, db=db, sources=sources, left=left)
+    if left and scan_again(plan, left, db=db):
+        report.info(f"{len(left)} new dumps are left to other scans; these subscriptions are scanned again after that.")
     if settings.launcher == "warm":  # the stock one serves no queue: there the next scan asks
         ask_later(ask_sources, db=db)
     return recorded
@@ -102,7 +128,8 @@ def summarise(plan: ScanPlan, results: list[ChunkResult], record: Recorded) -> S
     """The scan in figures."""
     whole = service.total(results)
     quarantined = len(whole.quarantined)
-    figures = {**asdict(whole), **asdict(record), "items": plan.items, "quarantined": quarantined}
+    left = len(plan.left) + len(whole.left)
+    figures = {**asdict(whole), **asdict(record), "items": plan.items, "quarantined": quarantined, "left": left}
     return Summary(figures, items_failed=quarantined)
 
 
@@ -115,7 +142,12 @@ JOBS = sharded_job(
     record=record,
     finish=summarise,
     partitions={
-        tier: Partitions(DAYS, partial(day_of, Tier(tier)), "what became known on a day", {"kordant/tier": tier})
+        tier: Partitions(
+            DAYS,
+            partial(day_of, Tier(tier)),
+            COVERED,
+            {"kordant/tier": tier},
+        )
         for tier in BY_NAME[service.JOB].partitions
     },
 )

@@ -13,12 +13,13 @@ from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan.drops import now_of
 from kordant_jobs.jobs.darkwatch_scan.rules.asking import same_breach
 from kordant_jobs.ports import ExposureSource, Finding
+from kordant_jobs.redaction import storable
 from kordant_jobs.store.darkwatch import breach_lookups
 
 
 def resolve(source: ExposureSource, findings: Sequence[Finding], *, db: Engine) -> dict[str, str]:
     """What we call the breaches that a source names, by its own keys. Those it could not describe are left out."""
-    told = {one.reference: one.breach for one in findings}
+    told = {one.reference: one.breach for one in findings if one.breach is None or _is_keepable(one.breach)}
     if not told:
         return {}
     with db.begin() as connection:
@@ -34,6 +35,12 @@ def resolve(source: ExposureSource, findings: Sequence[Finding], *, db: Engine) 
         again = _known_names(connection, source.source, {one: told[one] for one in new})
         breach_lookups.save(connection, [breach for one, breach in new.items() if one not in again])
     return names | {one: breach.name for one, breach in new.items()} | again
+
+
+def _is_keepable(breach: Breach) -> bool:
+    """Whether a database can hold what a source told of a breach."""
+    texts = [one for one in vars(breach).values() if isinstance(one, str)] + list(breach.data_classes)
+    return all(one == storable(one) for one in texts) and abs(breach.pwn_count or 0) < 2**63
 
 
 def _named(source: Source, reference: str, breach: Breach) -> Breach:
@@ -66,6 +73,8 @@ def _described(source: ExposureSource, reference: str, *, db: Engine) -> Breach 
     found: bool | None = None
     try:
         breach = source.describe(reference)
+        if breach is not None and not _is_keepable(breach):
+            breach = None
         found = breach is not None
     except SourceUnavailable:
         breach = None

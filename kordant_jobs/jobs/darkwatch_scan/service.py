@@ -23,7 +23,7 @@ from kordant_jobs.engine import Progress
 from kordant_jobs.errors import CatalogueUnreadable, DumpUnreadable, SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan import asked, rules
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dropped
-from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion
+from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion, ReadElsewhere
 from kordant_jobs.jobs.darkwatch_scan.retro import Watch
 from kordant_jobs.jobs.darkwatch_scan.telling import tell
 from kordant_jobs.ports import BreachCatalogue
@@ -46,6 +46,10 @@ class ScanPlan:
     chunks: tuple[tuple[UUID, ...], ...]
     total: int = 0
     """Bytes of the dumps that are still to be ingested."""
+    left: tuple[UUID, ...] = ()
+    """New dumps that other scans are to read."""
+    wait: bool = True
+    """For another scan that reads a dump just now; else that dump is left."""
 
     def figures(self) -> dict[str, int | str]:
         """The plan in figures."""
@@ -68,6 +72,8 @@ class ChunkResult:
     hits: int = 0
     new_exposures: int = 0
     quarantined: tuple[UUID, ...] = field(default=())
+    left: tuple[UUID, ...] = field(default=())
+    """Dumps that another scan read meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +119,15 @@ def plan_scan(
     keyring: Keyring,
     box: DropBox,
     catalogue: BreachCatalogue | None,
+    read_dumps: bool = True,
+    wait: bool = True,
 ) -> ScanPlan:
-    """What a scan of `scope` has to look at: dumps that may hold a pair that became known in the window."""
+    """What a scan of `scope` has to look at: dumps that may hold a pair that became known in the window.
+
+    Without `read_dumps` those that are new are left to other scans; without `wait` those that another one reads.
+    """
     problem = refresh_catalogue(db, catalogue)
-    registered = register_dropped(db, box, keyring)
+    registered = register_dropped(db, box, keyring) if read_dumps else 0
     with db.begin() as connection:
         end = until or now_of(connection)
         chosen = scans.choose(connection, scope)
@@ -124,6 +135,8 @@ def plan_scan(
         items = _watched(connection, window)
         known = dumps.known_before(connection, end, (DumpStatus.REGISTERED, *dumps.READ))
     due = [dump for dump in known if not _new_pairs(items, dump, window).is_empty()]
+    left = [dump.id for dump in due if dump.status is DumpStatus.REGISTERED and not read_dumps]
+    due = [dump for dump in due if dump.id not in left]
     chunks = rules.balanced([(dump.id, dump.file_size) for dump in due]) if chosen else []
     return ScanPlan(
         scope=scope,
@@ -134,6 +147,8 @@ def plan_scan(
         catalogue_problem=problem,
         chunks=tuple(tuple(chunk) for chunk in chunks),
         total=sum(dump.file_size for dump in due if dump.status is DumpStatus.REGISTERED),
+        left=tuple(left),
+        wait=wait,
     )
 
 
@@ -172,7 +187,7 @@ def match_chunk(
         rows = dumps.load(connection, chunk)
     new = any(dump.status is DumpStatus.REGISTERED for dump in rows)
     at_once = _watched_at_once(plan, items, db=db) if new else items
-    ingestion = Ingestion(db=db, keyring=keyring, box=box, corpus=corpus, progress=progress)
+    ingestion = Ingestion(db=db, keyring=keyring, box=box, corpus=corpus, progress=progress, wait=plan.wait)
     result = ChunkResult()
     for dump in rows:
         result = _add(result, _match_dump(dump, items, at_once, plan.window, ingestion))
@@ -209,6 +224,8 @@ def _match_dump(
         watch = Watch(dump, _new_pairs(at_once, dump, window), db=db, today=window.until.date())
         try:
             what = ingestion.ingest(dump, watch)
+        except ReadElsewhere:
+            return ChunkResult(dumps=1, left=(dump.id,))
         except DumpUnreadable:
             ingestion.progress.flush(f"dump {dump.id} is quarantined")
             return ChunkResult(dumps=1, new_exposures=watch.new_exposures, quarantined=(dump.id,))
@@ -251,6 +268,7 @@ def _add(one: ChunkResult, other: ChunkResult) -> ChunkResult:
         hits=one.hits + other.hits,
         new_exposures=one.new_exposures + other.new_exposures,
         quarantined=one.quarantined + other.quarantined,
+        left=one.left + other.left,
     )
 
 
@@ -262,11 +280,12 @@ def total(results: Sequence[ChunkResult]) -> ChunkResult:
     return whole
 
 
-def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None) -> Recorded:
+def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None, left: Sequence[UUID] = ()) -> Recorded:
     """Judge what was found, write or settle alerts with their notifications, verdicts and watermarks: all of it or
     nothing.
 
     With `sources` each of those that are on has its say, too; in a scan of a day that is over they have none.
+    `left` dumps were not looked at: they count as unread, and knowledge is complete up to the first of them only.
     """
     with db.begin() as connection:
         chosen = scans.choose(connection, plan.scope)
@@ -274,19 +293,29 @@ def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None) -> Rec
         read = len(dumps.known_before(connection, plan.window.until, dumps.READ))
         partly = len(dumps.known_before(connection, plan.window.until, (DumpStatus.PARTIAL,)))
         unread = len(dumps.known_before(connection, plan.window.until, dumps.UNREAD))
+        others = dumps.load(connection, left)
+        read_by_others = sum(dump.status in dumps.READ for dump in others)
+        covered = min((moment for dump in others for moment in (dump.known_at, dump.registered_at)), default=None)
+        until = min(plan.window.until, covered) if covered else plan.window.until
         verdicts = _verdicts(
             scans.standing(connection, since=plan.window.since, until=plan.window.until),
-            read=read,
-            unread=unread,
+            read=read - read_by_others,
+            unread=unread + read_by_others,
             partly=partly,
         )
         last_covered = plan.window.until if plan.window.since is None else plan.window.since
         scans.save_verdicts(
-            connection, verdicts, source=Source.DUMPS, checked_on=last_covered.date(), until=plan.window.until
+            connection,
+            verdicts,
+            source=Source.DUMPS,
+            checked_on=last_covered.date(),
+            until=until,
+            in_part=bool(others),
         )
         if sources is not None and plan.window.since is None:
             asked.save_verdicts(connection, sources, until=plan.window.until)
-        scans.move_watermarks(connection, job=JOB, since=plan.window.since, until=plan.window.until)
+        if plan.window.since is None or not others:
+            scans.move_watermarks(connection, job=JOB, since=plan.window.since, until=until)
     counts = dict(verdicts.group_by("verdict").len().iter_rows())
     return Recorded(
         subscriptions=chosen,

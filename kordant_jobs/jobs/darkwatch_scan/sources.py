@@ -136,7 +136,7 @@ def _ask_one(
             result = replace(result, why=None if chosen else admission.reason, wait_s=admission.wait_s)
             if lease_id:
                 answers = source.ask(chosen)
-                new = _save(source, chosen, answers, lease_id, db=db, keyring=keyring)
+                new = save(source, chosen, answers, lease_id, db=db, keyring=keyring)
                 result = result.with_answers(answers, new)
                 continue
         if wait_s is None or clock.monotonic() + wait_s >= ends:
@@ -208,7 +208,7 @@ def _hiccup_s(scope: scans.Scope, source: ExposureSource, *, db: Engine) -> floa
         return LOOK_AGAIN_S if left.claimed else max(0.05, (left.next_at - now).total_seconds())
 
 
-def _save(
+def save(
     source: ExposureSource,
     questions: Sequence[Question],
     answers: Sequence[Answer],

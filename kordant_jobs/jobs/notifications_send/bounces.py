@@ -110,7 +110,8 @@ def _blocks(part: Message) -> Iterator[Message]:
     """The groups of fields of a delivery status: one about the mail, then one a recipient. `email` splits those of
     `message/delivery-status` only."""
     inner = part.get_payload()
-    texts = [one.as_string() for one in inner if isinstance(one, Message)] if isinstance(inner, list) else []
+    blocks = [one for one in inner if isinstance(one, Message)] if isinstance(inner, list) else []
+    texts = [f"{_headers(one)}\n\n{_content(one)}" for one in blocks]  # `as_string` folds: a square of a line's length
     text = "\n\n".join(texts) or _content(part)
     for block in re.split(r"\r?\n[ \t]*\r?\n", text):
         if block.strip():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
 from kordant_jobs.domain.darkwatch.exposures import SecretKind
-from kordant_jobs.domain.identifiers import IdentifierKind, mask
+from kordant_jobs.domain.identifiers import IdentifierKind, shown
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
 from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow
@@ -14,7 +14,6 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import (
     kind_word,
     one_line,
-    readable,
     severity_word,
     stolen_classes,
     subject_of,
@@ -170,7 +169,7 @@ def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity
 def _identifier(words: Wording, parcel: Parcel, place: int) -> str:
     row = _letter(parcel, place)
     kind = kind_word(words, row.item_kind)
-    masked = readable(mask(IdentifierKind(row.item_kind), parcel.opened[place].identifier))
+    masked = shown(IdentifierKind(row.item_kind), parcel.opened[place].identifier)
     if row.secret == SecretKind.CLEAR:
         return words.say("%(kind)s %(masked)s, with a readable password", kind=kind, masked=masked)
     return words.say("%(kind)s %(masked)s", kind=kind, masked=masked)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-
-import idna
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
 from kordant_jobs.domain.darkwatch.exposures import SecretKind, Source
-from kordant_jobs.domain.identifiers import IdentifierKind, mask
+from kordant_jobs.domain.identifiers import IdentifierKind, readable, shown
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import LetterRow
 from kordant_jobs.domain.people.subscriptions import Locale
@@ -148,25 +145,6 @@ def stolen_classes(row: LetterRow) -> list[str]:
     return [*row.data_classes, *(["Passwords"] if row.secret in WITH_PASSWORD and not has_password else [])]
 
 
-_PUNYCODE = re.compile(r"\bxn--[a-z0-9-]+", re.IGNORECASE)
-
-
-def readable(text: str) -> str:
-    """`text` with internationalised domain names as people write them.
-
-    >>> readable("j•••@xn--bcher-kva.example"), readable("xn--a.example")
-    ('j•••@bücher.example', 'xn--a.example')
-    """
-
-    def decoded(found: re.Match[str]) -> str:
-        try:
-            return idna.decode(found[0])
-        except (UnicodeError, idna.IDNAError):
-            return found[0]
-
-    return _PUNYCODE.sub(decoded, text)
-
-
 def _headline(words: Wording, row: LetterRow, masked: str) -> str:
     kind = kind_word(words, row.item_kind)
     if row.secret == SecretKind.CLEAR:
@@ -195,7 +173,7 @@ def _facts(words: Wording, row: LetterRow) -> list[tuple[str, str]]:
 def write_letter(row: LetterRow, opened: Opened) -> Letter:
     """The words of one alert's mail. Identifiers are masked in it."""
     words = wording(Locale(row.locale))
-    masked = readable(mask(IdentifierKind(row.item_kind), opened.identifier))
+    masked = shown(IdentifierKind(row.item_kind), opened.identifier)
     actions = words.actions(row.data_classes, SecretKind(row.secret))
     footer = [
         words.say("You get this mail because Kordant watches this for you."),

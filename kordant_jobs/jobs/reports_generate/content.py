@@ -10,7 +10,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
 from kordant_jobs.domain.darkwatch.exposures import SecretKind, Source, UnknownReason, Verdict
-from kordant_jobs.domain.identifiers import IdentifierKind, mask
+from kordant_jobs.domain.identifiers import IdentifierKind, shown
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.reports_generate import charts, rules
 from kordant_jobs.jobs.reports_generate.changes import (
@@ -291,7 +291,7 @@ def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
     words = wording(Locale(figures.locale))
     period = figures.period
     kinds = dict(figures.items)
-    masked = {item: mask(IdentifierKind(kind), opened.identifiers[item]) for item, kind in kinds.items()}
+    masked = {item: shown(IdentifierKind(kind), opened.identifiers[item]) for item, kind in kinds.items()}
     headline, lead = _headline(words, figures)
     span = words.say("%(first)s to %(last)s", first=words.day(period.start_on), last=words.day(period.last_on))
     kind = _title(words, period.kind)

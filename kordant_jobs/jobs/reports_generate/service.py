@@ -13,6 +13,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.catalog.reports_generate import ROW
+from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.reports.retention import storage_key
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import KeyringError, SetupError, TransientError
@@ -32,6 +34,8 @@ from kordant_jobs.store.reports import retention as report_retention
 from kordant_jobs.store.reports.reports import ReportFacts, ReportRow
 
 JOB = "reports_generate"
+TIERS = tuple(Tier(one) for one in ROW.partitions)
+"""Those that pay for reports; of others' reports, which an operator made, nobody is told."""
 
 BATCH = 200
 """Subscriptions whose figures are loaded at once."""
@@ -205,7 +209,7 @@ def _save(db: Engine, rows: list[ReportRow], *, told: bool) -> None:
         with db.begin() as connection:
             saved = reports.save(connection, rows)
             if told:
-                report_notices.queue(connection, saved)
+                report_notices.queue(connection, saved, tiers=TIERS)
         rows.clear()
 
 

@@ -60,7 +60,7 @@ def _scan_at_once(connection: Connection, subscription_id: UUID, *, requested_by
         return
     enqueue(
         connection,
-        DarkwatchScan(subscription_ids=(subscription_id,)),
+        DarkwatchScan(subscription_ids=(subscription_id,), read_dumps=False),
         requested_by=requested_by,
         priority=Priority.CRITICAL,
         entity_key=str(subscription_id),

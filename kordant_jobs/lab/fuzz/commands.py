@@ -13,6 +13,7 @@ import typer
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.output import err, print_facts, print_json
+from kordant_jobs.errors import SettingsError
 from kordant_jobs.settings import load_settings
 
 fuzz_app = typer.Typer(help="Damaged input, made for some time: does anything break?", no_args_is_help=True)
@@ -55,6 +56,30 @@ def fuzz_dumps(
         facts["log"] = str(log)
     print_json(facts) if as_json else print_facts(facts)
     raise SystemExit(1 if ended.returncode else 0)
+
+
+@fuzz_app.command("outside")
+def fuzz_outside(
+    what: Annotated[str, typer.Argument(help="bounces, requests, catalogues or answers.")],
+    count: Annotated[int, typer.Option(min=1, help="So many inputs.")] = 1_000,
+    seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
+) -> None:
+    """What the world sends us, damaged: each may be refused, none may break anything. On a database of its own.
+
+    Exit code 1 when something broke; the first of it is shown.
+    """
+    from kordant_jobs.lab.fuzz.outside import KINDS, fuzzed
+
+    if what not in KINDS:
+        raise SettingsError(f"{what}: choose one of {', '.join(KINDS)}.")
+    with tempfile.TemporaryDirectory(prefix="kordant-fuzz-") as folder:
+        found, seconds = fuzzed(what, count, seed, folder=Path(folder))
+    facts = {"inputs": count, "seconds": round(seconds, 1), **found.outcomes, "broken": len(found.broken)}
+    print_json(facts) if as_json else print_facts(facts)
+    for one in found.broken[:3]:
+        err.print(one)
+    raise SystemExit(1 if found.broken else 0)
 
 
 def _facts(log: str) -> dict[str, object]:

@@ -57,7 +57,9 @@ def save_catalogue(connection: Connection, content: bytes, found: Sequence[Breac
 def catalogued_breach_of_file(connection: Connection, file_name: str) -> str | None:
     """The catalogued breach whose name a dropped file bears (`Adobe.csv.gz` → Adobe, in any case)."""
     stem = file_name.split(".", maxsplit=1)[0].lower()
-    return connection.execute(sa.select(breaches.c.name).where(sa.func.lower(breaches.c.name) == stem)).scalar()
+    digest = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).digest()  # the server need not see the name
+    known = sa.func.sha256(sa.func.convert_to(sa.func.lower(breaches.c.name), "UTF8"))
+    return connection.execute(sa.select(breaches.c.name).where(known == digest)).scalar()
 
 
 def own_breach_of_file(connection: Connection, content_sha256: bytes, known_at: datetime) -> str:

@@ -25,7 +25,8 @@ READ = (DumpStatus.INGESTED, DumpStatus.PARTIAL)
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """What tells a dropped file from another. `key` is the keyed hash of its name, `label` its name, redacted."""
+    """What tells a dropped file from another. `key` is the keyed hash of its name, `label` what
+    people are shown in its place."""
 
     key: bytes
     label: str
@@ -221,12 +222,17 @@ def _from(to: DumpStatus) -> list[DumpStatus]:
 
 
 @contextmanager
-def ingesting(db: Engine, dump_id: UUID) -> Iterator[None]:
-    """Hold the one right to ingest this dump; another process waits. A killed holder's right ends with it."""
+def ingesting(db: Engine, dump_id: UUID, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the one right to ingest this dump; false when another process has it. With `wait` that one's end is waited
+    for. A killed holder's right ends with it."""
     with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         key = {"key": f"kordant_jobs.dump.{dump_id}"}
-        connection.execute(sa.text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
+        if wait:
+            connection.execute(sa.text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
+        elif not connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key).scalar():
+            yield False
+            return
         try:
-            yield
+            yield True
         finally:
             connection.execute(sa.text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)

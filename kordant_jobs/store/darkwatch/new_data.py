@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from kordant_jobs.domain.darkwatch.breaches import BreachSource
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.store.darkwatch.tables import breaches
 from kordant_jobs.store.schedules.tables import scheduler_config
@@ -33,9 +35,34 @@ def realtime_tiers(connection: Connection, job: str) -> tuple[Tier, ...]:
 
 
 def newest_breach(connection: Connection) -> str | None:
-    """When the newest breach became known, as text that sorts; None while there is none."""
-    newest = connection.execute(sa.select(sa.func.max(breaches.c.known_at))).scalar()
+    """When the newest breach became known, as text that sorts; None while there is none.
+
+    One that stands for a dump alone is no news of its own: the scan that reads the dump makes it.
+    """
+    known = sa.select(sa.func.max(breaches.c.known_at)).where(breaches.c.source != BreachSource.DUMP)
+    newest = connection.execute(known).scalar()
     return None if newest is None else newest.isoformat()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnderWay:
+    """Which scans run, or are due and wait for their turn: of whole tiers, of subscriptions by id."""
+
+    of_tiers: bool
+    of_people: bool
+
+
+def under_way(connection: Connection, job: str, *, requested_by: str) -> UnderWay:
+    """Which scans that came this way are under way."""
+    query = sa.text(
+        """
+        SELECT coalesce(bool_or(payload ->> 'subscription_ids' IS NULL), false) AS of_tiers,
+               coalesce(bool_or(payload ->> 'subscription_ids' IS NOT NULL), false) AS of_people
+        FROM kordant.job_requests
+        WHERE job = :job AND requested_by = :by AND (status = 'running' OR (status = 'pending' AND run_at <= now()))
+        """
+    )
+    return UnderWay(**connection.execute(query, {"job": job, "by": requested_by}).mappings().one())
 
 
 _UNSCANNED = """

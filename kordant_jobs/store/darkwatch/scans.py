@@ -175,11 +175,18 @@ def standing(connection: Connection, *, since: datetime | None, until: datetime)
 
 
 def save_verdicts(
-    connection: Connection, verdicts: pl.DataFrame, *, source: str, checked_on: date, until: datetime
+    connection: Connection,
+    verdicts: pl.DataFrame,
+    *,
+    source: str,
+    checked_on: date,
+    until: datetime,
+    in_part: bool = False,
 ) -> None:
     """Write a verdict a subscription: subscription_id, verdict, reason, exposures, new_exposures.
 
-    One row a day; of two scans on one day the one that covers more stays.
+    One row a day; of two scans on one day the one that covers more stays. `in_part`: there is more than this scan
+    looked at, so it also takes an earlier verdict's place.
     """
     connection.execute(
         sa.text(
@@ -199,11 +206,11 @@ def save_verdicts(
             ON CONFLICT (subscription_id, source, checked_on) DO UPDATE SET
                 verdict = excluded.verdict, reason = excluded.reason, exposures = excluded.exposures,
                 new_exposures = v.new_exposures + excluded.new_exposures,
-                covered_until = excluded.covered_until, checked_at = now()
-            WHERE excluded.covered_until > v.covered_until
+                covered_until = greatest(v.covered_until, excluded.covered_until), checked_at = now()
+            WHERE excluded.covered_until > v.covered_until OR :in_part
             """
         ),
-        {"source": source, "checked_on": checked_on, "until": until},
+        {"source": source, "checked_on": checked_on, "until": until, "in_part": in_part},
     )
     connection.execute(sa.text("DROP TABLE verdicts"))  # there may be those of another source in this transaction
 

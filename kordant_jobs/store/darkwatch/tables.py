@@ -74,7 +74,7 @@ breach_dumps = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("content_sha256", LargeBinary, nullable=False, unique=True),
-    Column("file_label", Text, nullable=False, comment="the file's name, with what looks personal left out"),
+    Column("file_label", Text, nullable=False, comment="stands for the file's name: a keyed hash and the ending"),
     Column("file_key", LargeBinary, nullable=False, comment="keyed hash of the file's name"),
     Column("file_size", BigInteger, nullable=False),
     Column("file_mtime_ns", BigInteger, nullable=False),

@@ -64,6 +64,23 @@ def suppress(connection: Connection, keys: Sequence[AddressKey], *, reason: str,
     return len(connection.execute(statement, rows).all())
 
 
+def _older(days: float) -> sa.ColumnElement[bool]:
+    return suppressions.c.created_at < sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, days * 86_400)
+
+
+def count_old_suppressions(connection: Connection, *, days: float) -> int:
+    """How many suppressed addresses were so before these days."""
+    count = sa.select(sa.func.count()).select_from(suppressions).where(_older(days))
+    return int(connection.execute(count).scalar_one())
+
+
+def prune_suppressions(connection: Connection, *, days: float, limit: int) -> int:
+    """Forget at most so many of them. Returns how many."""
+    key = (suppressions.c.channel, suppressions.c.address_index)
+    some = sa.select(*key).where(_older(days)).limit(limit)
+    return connection.execute(sa.delete(suppressions).where(sa.tuple_(*key).in_(some))).rowcount
+
+
 def unsuppress(connection: Connection, key: AddressKey) -> bool:
     """Let an address have messages again. False when it could have them all along."""
     channel, index = key

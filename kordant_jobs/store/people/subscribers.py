@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -128,6 +128,16 @@ SELECT c.table_name FROM information_schema.columns c JOIN information_schema.ta
 WHERE c.table_schema = 'kordant' AND c.column_name = 'subscriber_id' AND t.table_type = 'BASE TABLE' ORDER BY 1
 """
 """Every table that says whose its rows are, whichever area it is of."""
+
+
+def correct(connection: Connection, keyring: Keyring, subscriber_id: UUID, said: Mapping[str, str]) -> None:
+    """Write another name or contact, as `said` has them; what it was before is gone."""
+    keys = keyring.load_keys(connection, [subscriber_id], for_writing=True)
+    columns = {"name": subscribers.c.name_encrypted, "contact": subscribers.c.contact_encrypted}
+    sealed = {
+        columns[word]: keys.seal(subscriber_id, columns[word], subscriber_id, text) for word, text in said.items()
+    }
+    connection.execute(sa.update(subscribers).where(subscribers.c.id == subscriber_id).values(sealed))
 
 
 def forget(connection: Connection, subscriber_id: UUID) -> Erased | None:

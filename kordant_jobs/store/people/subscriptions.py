@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,7 +14,7 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.people.subscriptions import SUBSCRIPTION_MOVES, SubscriptionStatus
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.people.tables import subscriptions
+from kordant_jobs.store.people.tables import subscriptions, watchlist_items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,22 @@ def get(connection: Connection, subscription_id: UUID, *, lock: bool = False) ->
     """One subscription, None when there is none; with `lock` nobody else changes it until the transaction ends."""
     query = sa.select(subscriptions).where(subscriptions.c.id == subscription_id)
     one = connection.execute(query.with_for_update(key_share=True) if lock else query).one_or_none()
-    if one is None:
-        return None
+    return None if one is None else _subscription(one)
+
+
+def watching(connection: Connection, indexes: Sequence[bytes]) -> list[tuple[Subscription, bytes]]:
+    """The subscriptions that watch one of these blind indexes, with the index."""
+    items = watchlist_items.c
+    query = (
+        sa.select(subscriptions, items.blind_index)
+        .join(watchlist_items, items.subscription_id == subscriptions.c.id)
+        .where(items.blind_index.in_(indexes), items.removed_at.is_(None))
+        .order_by(subscriptions.c.started_at, subscriptions.c.id)
+    )
+    return [(_subscription(row), bytes(row.blind_index)) for row in connection.execute(query)]
+
+
+def _subscription(one: sa.Row[Any]) -> Subscription:
     return Subscription(
         id=one.id,
         subscriber_id=one.subscriber_id,

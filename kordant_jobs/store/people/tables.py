@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, LargeBinary, SmallInteger, Table, Text, Uuid, text
 
+from kordant_jobs.domain.people.consents import Purpose
 from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
@@ -36,6 +37,20 @@ subscriber_keys = Table(
     Column("master_key_id", Text, nullable=False),
     moment("created_at", default_now=True),
     comment="Deleting a row here makes everything encrypted for that subscriber unreadable.",
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscriber_id", "subscribers"),
+    Column("purpose", Text, nullable=False),
+    Column("how", Text, nullable=False, comment="the form or talk in which it was given; no name"),
+    Column("recorded_by", Text, nullable=False),
+    moment("given_at", default_now=True),
+    moment("withdrawn_at", nullable=True),
+    one_of("purpose", Purpose),
+    Index("consents_once", "subscriber_id", "purpose", unique=True, postgresql_where=text("withdrawn_at IS NULL")),
 )
 
 subscriptions = Table(

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
 from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow, PropertyRow
+from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.property import notices as property_notices
 from kordant_jobs.store.removals.notices import RemovalNoticeRow, removal_notices
@@ -39,7 +40,8 @@ class ReportNoticeRow(NoticeRow):
 _QUEUE = """
 INSERT INTO kordant.notification_outbox (id, report_id, subscription_id, category, channel, address_id)
 SELECT gen_random_uuid(), r.id, r.subscription_id, :category, 'email', cast(NULL AS uuid)
-FROM kordant.reports r WHERE r.id = ANY(cast(:ids AS uuid[]))
+FROM kordant.reports r JOIN kordant.subscriptions s ON s.id = r.subscription_id
+WHERE r.id = ANY(cast(:ids AS uuid[])) AND s.tier = ANY(:tiers)
 UNION ALL
 SELECT gen_random_uuid(), r.id, r.subscription_id, :category, c.channel, c.id
 FROM kordant.reports r
@@ -47,7 +49,7 @@ JOIN kordant.subscriptions s ON s.id = r.subscription_id
 JOIN kordant.contact_addresses c ON c.subscriber_id = s.subscriber_id AND c.removed_at IS NULL
 LEFT JOIN kordant.notification_preferences w
        ON w.subscriber_id = s.subscriber_id AND w.category = :category AND w.channel = c.channel
-WHERE r.id = ANY(cast(:ids AS uuid[])) AND w.mode IS DISTINCT FROM 'off'
+WHERE r.id = ANY(cast(:ids AS uuid[])) AND s.tier = ANY(:tiers) AND w.mode IS DISTINCT FROM 'off'
   AND c.channel <> ALL(cast(:too_loud AS text[]))
 ON CONFLICT DO NOTHING
 """
@@ -64,14 +66,19 @@ ORDER BY o.due_at, o.id
 """  # noqa: S608 - put together from constants
 
 
-def queue(connection: Connection, report_ids: Sequence[UUID]) -> int:
-    """Queue the notifications of these reports in the caller's transaction, one for each of their subscriber's
-    addresses. Returns how many are new: a report that is made again is not told of again."""
+def queue(connection: Connection, report_ids: Sequence[UUID], *, tiers: Sequence[Tier]) -> int:
+    """Queue the notifications of these reports in the caller's transaction, one for each address of subscribers whose
+    tier is one of `tiers`. Returns how many are new: a report that is made again is not told of again."""
     if not report_ids:
         return 0
     order = list(Severity)
     too_loud = [channel for channel, least in LEAST_SEVERITY.items() if order.index(least) > order.index(SEVERITY)]
-    values = {"ids": [str(one) for one in report_ids], "category": Category.REPORT, "too_loud": too_loud}
+    values = {
+        "ids": [str(one) for one in report_ids],
+        "category": Category.REPORT,
+        "too_loud": too_loud,
+        "tiers": [tier.value for tier in tiers],
+    }
     return int(connection.execute(sa.text(_QUEUE), values).rowcount)
 
 

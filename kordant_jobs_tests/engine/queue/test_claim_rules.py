@@ -10,7 +10,7 @@ from kordant_jobs.engine.queue.claim_rules import Room, in_order, plan_runs
 from kordant_jobs.engine.queue.given import HEAD_START
 from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store.waiting import Waiting
-from kordant_jobs_tests.engine.queue.toys import TOY
+from kordant_jobs_tests.engine.queue.toys import TOY, catalog
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -64,3 +64,16 @@ def test_all_jobs_together_start_no_more_than_there_is_room_for_and_critical_one
     for priority, started in ((Priority.NORMAL, 1), (Priority.CRITICAL, 3)):
         waiting = [one(n, priority, due_s=n) for n in range(1, 6)]
         assert len(plan_runs(waiting, {"toy": TOY}, room, now=NOW).runs) == started
+
+
+def test_what_runs_long_leaves_a_slot_to_critical_requests_of_its_job() -> None:
+    rows = catalog(concurrency=2, critical_extra=1)
+    lines = [one(n, Priority.NORMAL, due_s=60 - n) for n in range(1, 5)] + [one(9, Priority.CRITICAL)]
+
+    def started(free: int) -> list[int]:
+        room = Room(runs=9, critical_extra=0, by_job={"toy": free}, tokens={})
+        return [run.requests[0].id.int for run in plan_runs(lines, rows, room, now=NOW).runs]
+
+    assert started(2) == [9, 1]
+    assert started(0) == [9], "two long ones run"
+    assert started(-1) == [], "and a critical one beside them"

@@ -34,3 +34,34 @@ def test_a_new_total_keeps_what_is_done(db: Engine) -> None:
 
 def test_a_run_that_said_nothing_has_none(db: Engine) -> None:
     assert read_progress(db, "run") is None
+
+
+def test_more_than_was_planned_is_never_over_the_whole(db: Engine) -> None:
+    progress = Progress(db, "run")
+    progress.start(123, "sending")
+    told = []
+    for _ in range(3):
+        progress.advance(61, "sending")
+        progress.flush("sending")
+        reading = read_progress(db, "run")
+        assert reading is not None
+        told.append((reading.done, reading.total))
+    assert told == [(61, 123), (122, 123), (183, 183)]
+
+
+def test_an_unknown_total_stays_unknown_until_the_end(db: Engine) -> None:
+    progress = Progress(db, "run")
+    progress.start(0, "looking")
+    progress.advance(5, "looking")
+    progress.flush("looking")
+    assert read_progress(db, "run") == ProgressReading(done=5, total=0, message="looking")
+    progress.end("done")
+    assert read_progress(db, "run") == ProgressReading(done=5, total=5, message="done")
+
+
+def test_what_was_left_or_set_aside_does_not_keep_the_end_below_the_whole(db: Engine) -> None:
+    progress = Progress(db, "run")
+    progress.start(58_544_992, "ingesting")
+    progress.advance(58_113_489, "ingesting")
+    progress.end("done")
+    assert read_progress(db, "run") == ProgressReading(done=58_544_992, total=58_544_992, message="done")

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.breach_catalogue import FileCatalogue
 from kordant_jobs.jobs.darkwatch_scan import service
+from kordant_jobs.jobs.darkwatch_scan.drops import label_of
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.dump_files import write_dumps
 from kordant_jobs.lab.world.population import make_population
@@ -53,7 +54,7 @@ def test_found_is_planted(seed: int, db: Engine, keyring: Keyring, tmp_path: Pat
             .all()
         )
     first = {(item, file): line for item, file, line, same_breach in found if same_breach}
-    planted = {(str(one.item_id), one.dump): one.line for one in dump_set.planted}
+    planted = {(str(one.item_id), label_of(one.dump, keyring)): one.line for one in dump_set.planted}
     assert all(first[pair] <= line for pair, line in planted.items())
     more = len(first) - len(planted) + sum(first[pair] < line for pair, line in planted.items())
     assert more <= sum(file.bad_lines for file in dump_set.files)  # damaged lines may name somebody, too

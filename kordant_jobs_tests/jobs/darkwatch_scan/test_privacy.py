@@ -65,7 +65,7 @@ def test_a_canary_is_found_and_stands_nowhere(
     caplog.set_level(logging.DEBUG)
     subscribe(db, keyring, CANARY)
     bench = bench_in(tmp_path, db, keyring)
-    bench.drop("stolen.txt", f"someone@example.org:x\n{CANARY.upper()}:{PASSWORD}\n")
+    bench.drop(f"{CANARY}-{PASSWORD}.txt", f"someone@example.org:x\n{CANARY.upper()}:{PASSWORD}\n")
     bench.drop("cut.txt.gz", gzip.compress(f"{CANARY}:{PASSWORD}\n".encode() * 9)[:-9])
     hibp = FakeHibp(rpm=60_000, accounts={CANARY: ("Adobe",)})
     leaks = FakeLeakCheck(accounts={CANARY: (("Evony.com", None),)}, password=PASSWORD)

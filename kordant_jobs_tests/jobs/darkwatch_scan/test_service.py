@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -305,3 +306,27 @@ def test_progress_counts_the_bytes_of_what_is_ingested(bench: Bench) -> None:
     reading = read_progress(bench.db, "test")
     assert reading is not None
     assert reading.message == "end"
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        ("ssn_536904399.txt", ".txt"),
+        ("GR1601101050000010547023795.csv.gz", ".csv.gz"),
+        ("phone_2025550143_card-4111111111111111.JSON", ".json"),
+        ("529.982.247-25_cpf.txt", ".txt"),
+        ("ann.roe＠example.com", ""),
+        ("ann@example.txt.com", ""),
+        ("Ann Roe born 1980.gz.roe", ""),
+        ("\udcff\udcfe.sql", ".sql"),
+    ],
+)
+def test_nothing_of_a_files_name_is_kept_but_how_it_is_written(bench: Bench, name: str, ending: str) -> None:
+    bench.drop(name, "bob@example.com:b\n")
+    bench.scan()
+    [(label,)] = bench.rows("SELECT file_label FROM kordant.breach_dumps")
+    assert re.fullmatch(r"[0-9a-f]{12}" + re.escape(ending), label)
+    for table in ("breach_dumps", "breaches"):
+        kept = "\n".join(row[0] for row in bench.rows(f"SELECT t::text FROM kordant.{table} t"))
+        parts = [part for part in re.split(r"[^\w＠@-]+|_", name) if len(part) > 4 and part.isprintable()]
+        assert not [part for part in parts if part in kept]

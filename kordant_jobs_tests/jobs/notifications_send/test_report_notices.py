@@ -26,6 +26,7 @@ from kordant_jobs.jobs.notifications_send.mail import Sender
 from kordant_jobs.jobs.notifications_send.outlets import mail_outlet, push_outlet
 from kordant_jobs.jobs.notifications_send.preview import preview
 from kordant_jobs.jobs.notifications_send.report_letter import ReportLinks
+from kordant_jobs.jobs.reports_generate.service import TIERS
 from kordant_jobs.pages.app import Doors, application
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush, ReportStorage
 from kordant_jobs.store.notifications import choices as notification_choices
@@ -59,8 +60,22 @@ def report_of(db: Engine, person: Person, storage: ReportStorage, **figures: Any
     )
     with db.begin() as connection:
         (report_id,) = reports.save(connection, [row])
-        report_notices.queue(connection, [report_id])
+        report_notices.queue(connection, [report_id], tiers=TIERS)
     return report_id
+
+
+def test_nobody_is_told_of_a_report_that_their_tier_does_not_have(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    storage = LocalReportStorage(tmp_path)
+    for number, tier in enumerate(("basic", "plus", "premium")):
+        report_of(db, subscribe(db, keyring, f"a{number}@example.com", tier=tier), storage)
+    with db.connect() as connection:
+        told = connection.execute(
+            sa.text(
+                "SELECT s.tier FROM kordant.notification_outbox o JOIN kordant.subscriptions s"
+                " ON s.id = o.subscription_id ORDER BY 1"
+            )
+        ).scalars()
+        assert list(told) == ["plus", "premium"]
 
 
 def sender(keyring: Keyring) -> Sender:

@@ -157,7 +157,9 @@ def test_the_event_places_a_subscription_and_does_not_stop_itself(listed: Engine
         drain(listed, handlers, FakeClock(datetime.now(UTC) + timedelta(seconds=ahead_s)), until=datetime.now(UTC))
     assert served(listed, new.subscription_id)
     assert served(listed, gone.subscription_id) == {}
-    assert scanned == [{"ops": {"plan": {"config": {"subscription_ids": [str(new.subscription_id)]}}}}]
+    assert scanned == [
+        {"ops": {"plan": {"config": {"subscription_ids": [str(new.subscription_id)], "read_dumps": False}}}}
+    ]
 
 
 def test_many_events_are_one_run() -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "Facts",
     "Ruling",
     "Window",
+    "again_after",
     "age_days",
     "balanced",
     "judge",
@@ -77,6 +78,19 @@ def verdict(
 
 def _dumps(count: int) -> str:
     return f"{count} breach {'dump' if count == 1 else 'dumps'}"
+
+
+def again_after(waited: timedelta, *, being_read: bool) -> timedelta:
+    """When to scan again for dumps that were left to other scans, the first of them `waited` ago: at once, or when one
+    that is being read may be done. A quarter of what it took so far, so that long ones are asked for seldom.
+
+    >>> again_after(timedelta(minutes=4), being_read=True)
+    datetime.timedelta(seconds=60)
+    """
+    return min(max(waited / 4, AGAIN_AT_LEAST), AGAIN_AT_MOST) if being_read else timedelta(0)
+
+
+AGAIN_AT_LEAST, AGAIN_AT_MOST = timedelta(seconds=5), timedelta(minutes=5)
 
 
 T = TypeVar("T")

@@ -1,0 +1,63 @@
+"""kordant-jobs logs: what the processes of `up` wrote."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kordant_jobs.cli.layout import printable
+from kordant_jobs.cli.output import out, print_table
+from kordant_jobs.errors import SettingsError
+
+LOOK_S = 0.3
+"""Between two looks at a log that is followed."""
+
+
+def logs(
+    part: Annotated[str | None, typer.Argument(help="daemon, webserver, warm, …; none: which there are.")] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="The last so many.")] = 40,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="And what comes, until Ctrl-C.")] = False,
+) -> None:
+    """The last lines of a process's log."""
+    from kordant_jobs.settings import load_settings
+
+    folder = load_settings().state_dir / "logs"
+    there = {path.stem: path for path in sorted(folder.glob("*.log"))}
+    if part is None:
+        print_table(
+            ["part", "kB", "last written"],
+            [(name, f"{path.stat().st_size / 1000:,.0f}", _written(path)) for name, path in there.items()],
+        )
+        return
+    if part not in there:
+        raise SettingsError(f"there is no log {part!r}; there are {', '.join(there) or 'none yet: start `up`'}.")
+    path = there[part]
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in deque(file, maxlen=lines):
+            out.print(printable(line.rstrip("\n")))
+        at = file.tell()
+    while follow:
+        time.sleep(LOOK_S)
+        at = _more(path, at)
+
+
+def _written(path: Path) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
+
+
+def _more(path: Path, at: int) -> int:
+    """Print what came after the place `at`; where the log ends now. One that is shorter was begun again."""
+    size = path.stat().st_size
+    if size < at:
+        at = 0
+    if size > at:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            file.seek(at)
+            for line in file:
+                out.print(printable(line.rstrip("\n")))
+            at = file.tell()
+    return at

@@ -1,0 +1,14 @@
+"""The switches of schedules in Dagster's UI."""
+
+from __future__ import annotations
+
+from dagster import DagsterInstance
+from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
+
+
+def switched_off(instance: DagsterInstance) -> set[str]:
+    """The schedules that somebody switched off in Dagster's UI or by its command line."""
+    off = instance.all_instigator_state(
+        instigator_type=InstigatorType.SCHEDULE, instigator_statuses={InstigatorStatus.STOPPED}
+    )
+    return {one.instigator_name for one in off}

@@ -1,0 +1,108 @@
+"""Everything that is held of a subscriber, for them: every row that hangs on theirs, opened, with why it is kept and
+where it came from.
+
+Which tables those are is read from the foreign keys, as in `forget`: a table that comes later is part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.postgres.schema import SCHEMA, metadata
+from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.tables import subscribers
+
+ENCRYPTED = "_encrypted"
+NOT_SHOWN = frozenset({"wrapped_key", "blind_index", "range_index", "address_index", "figures_sha256"})
+"""Keys, and keyed hashes of what is shown in clear beside them."""
+
+PURPOSES: Mapping[str, tuple[str, str]] = {
+    "subscribers": ("to address you in mails and reports", "you"),
+    "subscriber_keys": ("to encrypt what is held of you; its bytes are not shown", "made by us"),
+    "subscriptions": ("the contract: what you pay for", "you"),
+    "watchlist_items": ("to look for them in stolen data", "you"),
+    "consents": ("to prove what you agreed to", "you"),
+    "contact_addresses": ("to alert you", "you"),
+    "notification_preferences": ("to send only what you want", "you"),
+    "notification_hours": ("to send when you want", "you"),
+    "exposures": ("to tell you of stolen data", "breach dumps and the sources named beside it"),
+    "exposure_evidence": ("to explain an exposure", "breach dumps: stolen data that was published"),
+    "source_evidence": ("to explain an exposure", "the source that is named"),
+    "source_checks": ("to know when to ask a source again", "the source that is named"),
+    "source_verdicts": ("to tell you what was checked", "our scans"),
+    "alerts": ("to warn you", "our scans"),
+    "notification_outbox": ("to send, and to prove what was sent", "our scans, mail servers and push services"),
+    "reports": ("to report to you", "our scans"),
+    "scan_watermarks": ("to scan for what is new only", "our scans"),
+    "due_slots": ("to serve you when it is your turn", "your subscription"),
+}
+"""Of each table: why its rows are kept, and where they came from. Of others the comment of the table is shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """The rows of one table."""
+
+    table: str
+    purpose: str
+    source: str
+    rows: tuple[Mapping[str, Any], ...]
+
+
+def _keys_of(table: sa.Table) -> Iterator[tuple[sa.Column[Any], sa.Column[Any]]]:
+    """The foreign keys of a table that go with the row they name: own column, named column."""
+    for key in table.foreign_keys:
+        if key.ondelete == "CASCADE":
+            yield key.parent, key.column
+
+
+def _owned() -> list[sa.Table]:
+    """The tables whose rows hang on a subscriber's, each after those that it hangs on."""
+    found = [subscribers]
+    grown = True
+    while grown:
+        grown = False
+        for table in metadata.sorted_tables:
+            if table not in found and any(named.table in found for _, named in _keys_of(table)):
+                found.append(table)
+                grown = True
+    return found
+
+
+def held(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> list[Held]:
+    """What is held of a subscriber, by table. Nothing when there is none, or they were forgotten."""
+    keys = keyring.load_keys(connection, [subscriber_id])
+    if subscriber_id not in keys:
+        return []
+    chosen: dict[sa.Table, sa.Subquery] = {}
+    answer = []
+    for table in _owned():
+        mine = sa.select(table).where(subscribers.c.id == subscriber_id) if table is subscribers else None
+        if mine is None:
+            ways = [own.in_(sa.select(chosen[n.table].c[n.name])) for own, n in _keys_of(table) if n.table in chosen]
+            mine = sa.select(table).where(sa.or_(*ways))
+        chosen[table] = mine.subquery()
+        rows = tuple(_opened(table, row, subscriber_id, keys) for row in connection.execute(mine).mappings())
+        purpose, source = PURPOSES.get(table.name, (table.comment or f"for {table.name.replace('_', ' ')}", "us"))
+        if rows:
+            answer.append(Held(table=f"{SCHEMA}.{table.name}", purpose=purpose, source=source, rows=rows))
+    return answer
+
+
+def _opened(table: sa.Table, row: Any, subscriber_id: UUID, keys: SubscriberKeys) -> dict[str, Any]:
+    """A row with its ciphertexts opened, under the column's name without `_encrypted`."""
+    shown: dict[str, Any] = {}
+    for column in table.columns:
+        value = row[column.name]
+        if column.name.endswith(ENCRYPTED):
+            sealed = value and Sealed(subscriber_id=subscriber_id, column=column, row_id=row["id"], sealed=bytes(value))
+            shown[column.name.removesuffix(ENCRYPTED)] = sealed and keys.open(sealed)
+        elif column.name not in NOT_SHOWN:
+            shown[column.name] = bytes(value).hex() if isinstance(value, bytes | memoryview) else value
+    return shown
