@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,7 @@ def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
 
     `KORDANT_STATE_DIR` when set; else `.state/` of the checkout; else, where that cannot be written,
     the XDG state folder, and at last the temporary folder, both under a name made from the checkout's path,
-    so that two checkouts never share one.
+    so that two checkouts never share one. Says so on stderr when it makes one beside another user's.
 
     Raises:
         OSError: none of these can be written.
@@ -43,7 +44,11 @@ def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
         Path(tempfile.gettempdir()) / f"{own}-{os.geteuid()}",
     )
     for folder in candidates:
+        new = not folder.exists()
         if _usable(folder):
+            if new and folder != candidates[0] and candidates[0].exists():
+                told = f"kordant-jobs: {candidates[0]} is another user's; yours is {folder}, and empty as yet\n"
+                sys.stderr.write(told)
             return folder
     tried = ", ".join(map(str, candidates))
     raise OSError(f"no folder for state can be written; tried {tried}. Set KORDANT_STATE_DIR to one that can.")
