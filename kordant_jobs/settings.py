@@ -283,6 +283,12 @@ class Settings(BaseSettings):
         return self.master_key_path or self.state_dir / "master.key"
 
 
+def secret_variables() -> frozenset[str]:
+    """The variables that hold secrets other than the database's URL: keys, tokens, passwords."""
+    fields = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    return frozenset(f"KORDANT_{name.upper()}" for name in fields - {"database_url"})
+
+
 def _is_address(text: str) -> bool:
     """Whether a text has the form of one e-mail address. Its domain is not asked for."""
     return re.fullmatch(r"[^\s@<>,;:]{1,64}@[^\s@<>,;:.]+(\.[^\s@<>,;:.]+)+", text) is not None

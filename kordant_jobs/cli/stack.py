@@ -30,6 +30,7 @@ from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.readiness import HOST
 from kordant_jobs.engine import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
+from kordant_jobs.settings import secret_variables
 from kordant_jobs.triggers import reloader
 
 START_TIMEOUT_S = 240.0
@@ -48,6 +49,8 @@ PAGES = "pages"
 STANDBYS = {"warm": "warm-standby", "daemon": "daemon-standby"}
 """A start takes seconds of CPU, for the imports of Dagster and of all jobs; one that stands by has them behind it."""
 STOPPED_IN_ORDER = (PAGES, "webserver", "daemon", "warm", "code-server")
+
+WITHOUT_SECRETS = ("webserver", "daemon", "daemon-standby")
 
 ENVIRON_OF = {name: {"OPENBLAS_NUM_THREADS": "1"} for name in ("warm", "warm-standby")}
 """NumPy's OpenBLAS starts its threads at import; the warm process forks, and may have none."""
@@ -216,11 +219,16 @@ class Stack:
             name=name,
             command=[sys.executable, *arguments],
             log=log,
-            environ={**self.environ, **ENVIRON_OF.get(name, {})},
+            environ={**self._environ_for(name), **ENVIRON_OF.get(name, {})},
             cwd=self.config.checkout,
             keep_open=() if self._claim.descriptor is None else (self._claim.descriptor,),
         )
         self._spawn(self._parts[name])
+
+    def _environ_for(self, name: str) -> dict[str, str]:
+        """What a part is given: the UI and the daemon, which open nothing that is sealed and ask nobody, no secrets."""
+        hidden = secret_variables() if name in WITHOUT_SECRETS else frozenset[str]()
+        return {variable: value for variable, value in self.environ.items() if variable not in hidden}
 
     def _spawn(self, part: Kept) -> None:
         if part.name == "code-server" and self._socket:

@@ -67,6 +67,11 @@ def left(state: Path) -> list[str]:
     return found
 
 
+def environ_of(pid: int) -> bytes:
+    """The environment that a process was started with."""
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Dagster instance on SQLite, its tables made."""
@@ -121,6 +126,9 @@ def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(
         assert httpx.get(f"http://127.0.0.1:{port}/reports/x.pdf?expires=1", timeout=10).status_code == 404
         with pytest.raises(PermanentError, match=f"already running .*{os.getpid()}.*{url}"):
             stack.Stack(config).start()
+
+        holders = {name for name, pid in running.pids().items() if b"KORDANT_MASTER_KEY=" in environ_of(pid)}
+        assert holders == {"code-server", "pages"}, "the UI and the daemon open nothing that is sealed"
 
         launched = httpx.post(running.graphql_url, json={"query": LAUNCH}, timeout=30).json()
         assert launched["data"]["launchRun"]["__typename"] == "LaunchRunSuccess"
