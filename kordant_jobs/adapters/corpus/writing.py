@@ -150,7 +150,7 @@ class CorpusWriter:
         index = np.concatenate([batch.index for batch in self._waiting])
         line = np.concatenate([batch.line for batch in self._waiting])
         secret = np.concatenate([batch.secret for batch in self._waiting])
-        sites = pl.concat([batch.sites for batch in self._waiting])
+        sites = [batch.sites for batch in self._waiting if len(batch.sites)]
         self._waiting, self._records = [], 0
         low, high, place = (np.empty(len(line), np.uint64) for _ in range(3))
         bounds = np.empty(PARTS + 1, np.int64)
@@ -165,13 +165,13 @@ class CorpusWriter:
             os.fsync(journal.fileno())
         self._runs.append((name, bounds.tolist()))
 
-    def _write_sites(self, run: str, index: Words, line: Words, sites: pl.DataFrame) -> None:
+    def _write_sites(self, run: str, index: Words, line: Words, sites: Sequence[pl.DataFrame]) -> None:
         """Where those of a run logged in, by blind index, where that is told at all."""
-        if sites.is_empty():
+        if not sites:
             return
         who = pl.DataFrame({"line": line, "low": index[:, 0], "high": index[:, 1]})
         packed = io.BytesIO()
-        sites.join(who, on="line").select("low", "high", "site").unique().sort("low").write_parquet(packed)
+        pl.concat(sites).join(who, on="line").select("low", "high", "site").unique().sort("low").write_parquet(packed)
         write_whole(self._draft / f"{run}{_SITES}", [np.frombuffer(packed.getbuffer(), np.uint8)])
 
     def _write_shard(self, shard: int, cut: Cut) -> None:
