@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
-from kordant_jobs.adapters.counties.description import County
+from kordant_jobs.adapters.counties.description import Capability, County
 from kordant_jobs.domain.property.findings import UnknownReason
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import SettingsError, SourceUnavailable
@@ -156,6 +156,9 @@ def read_county(
             as_of=read.understood.as_of,
             rows=read.understood.rows,
             problems=read.understood.problems,
+            name=county.name,
+            recorder_url=county.recorder_url,
+            has_liens=Capability.LIEN in county.capabilities,
         )
     return saved, reader.tables.server.requests
 

@@ -146,6 +146,9 @@ county_states = Table(
     moment("checked_at", nullable=True),
     moment("read_at", nullable=True),
     moment("matched_at", nullable=True),
+    Column("name", Text),
+    Column("recorder_url", Text, comment="a page of the recorder's; {key} and {number} are filled in"),
+    Column("has_liens", Boolean),
 )
 
 property_verdicts = Table(

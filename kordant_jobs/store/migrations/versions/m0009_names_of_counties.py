@@ -1,0 +1,24 @@
+"""What a county is called, its recorder's page, and whether its records hold liens, for mails and reports."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("county_states", sa.Column("name", sa.Text()), schema="kordant")
+    page = sa.Column("recorder_url", sa.Text(), comment="a page of the recorder's; {key} and {number} are filled in")
+    op.add_column("county_states", page, schema="kordant")
+    op.add_column("county_states", sa.Column("has_liens", sa.Boolean()), schema="kordant")
+
+
+def downgrade() -> None:
+    op.drop_column("county_states", "has_liens", schema="kordant")
+    op.drop_column("county_states", "recorder_url", schema="kordant")
+    op.drop_column("county_states", "name", schema="kordant")
