@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.hometitle_scan import service
-from kordant_jobs.jobs.hometitle_scan.service import Recorded
+from kordant_jobs.jobs.hometitle_scan.service import SINCE_LAST, Recorded, Window
 from kordant_jobs.lab.world.county import START, YEARS, County
 from kordant_jobs.lab.world.county_files import NAME, description, write_csv
 from kordant_jobs.store.darkwatch.scans import Scope
@@ -53,8 +53,8 @@ class Bench:
     def watch_lots(self, lots: range | list[int]) -> None:
         self.watch(*(watches.NewWatch(county=NAME, parcel=self.county.parcel(lot)) for lot in lots))
 
-    def scan(self) -> Recorded:
-        plan = service.plan_scan(Scope(), db=self.db, keyring=self.keyring, counties=self.counties)
+    def scan(self, window: Window = SINCE_LAST) -> Recorded:
+        plan = service.plan_scan(Scope(), window, db=self.db, keyring=self.keyring, counties=self.counties)
         with Progress(self.db, "test") as progress:
             for chunk in plan.chunks:
                 service.compare(chunk, db=self.db, keyring=self.keyring, counties=self.counties, progress=progress)
@@ -118,6 +118,28 @@ def test_a_second_scan_and_a_late_correction_tell_nothing_twice(bench: Bench) ->
     bench.county.records[-1] = replace(bench.county.records[-1], amount=bench.county.records[-1].amount + 1)
     bench.publish("news", lambda one: one.recorded_on >= LATE)
     assert bench.scan().new_alerts == 0
+
+
+def test_a_day_scanned_again_alerts_what_is_untold_and_leaves_verdicts_and_watermarks(bench: Bench) -> None:
+    bench.publish("history", lambda one: one.recorded_on < LATE)
+    bench.watch_lots(range(200))
+    bench.scan()
+    bench.publish("news", lambda one: one.recorded_on >= LATE)
+    told = bench.scan().new_alerts
+    assert told > 0
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    everything = len(bench.rows("SELECT 1 FROM kordant.alerts"))
+    for table in ("notification_outbox", "alerts", "property_findings"):  # as if the scans of that day had failed
+        with bench.db.begin() as connection:
+            connection.execute(sa.text(f"DELETE FROM kordant.{table}"))
+    kept = "SELECT * FROM kordant.scan_watermarks", "SELECT * FROM kordant.property_verdicts"
+    before = [bench.rows(query) for query in kept]
+    day_before = bench.scan(Window(since=today - timedelta(days=2), until=today - timedelta(days=1)))
+    assert (day_before.new_alerts, bench.rows("SELECT count(*) FROM kordant.property_findings")) == (0, [(0,)])
+    again = bench.scan(Window(since=today - timedelta(days=1), until=today + timedelta(days=1)))
+    assert again.new_alerts == everything
+    assert (again.clean, again.found, again.unknown) == (0, 0, 0)
+    assert [bench.rows(query) for query in kept] == before
 
 
 def test_a_new_parcel_is_looked_up_in_what_is_kept(bench: Bench) -> None:

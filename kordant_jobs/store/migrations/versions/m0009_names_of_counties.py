@@ -1,4 +1,5 @@
-"""What a county is called, its recorder's page, and whether its records hold liens, for mails and reports."""
+"""What a county is called, its recorder's page, and whether it publishes liens, for mails and reports; and new watches
+are found by their time."""
 
 from __future__ import annotations
 
@@ -16,9 +17,17 @@ def upgrade() -> None:
     page = sa.Column("recorder_url", sa.Text(), comment="a page of the recorder's; {key} and {number} are filled in")
     op.add_column("county_states", page, schema="kordant")
     op.add_column("county_states", sa.Column("has_liens", sa.Boolean()), schema="kordant")
+    op.create_index(
+        op.f("watched_properties_county_created_at_idx"),
+        "watched_properties",
+        ["county", "created_at"],
+        schema="kordant",
+        postgresql_where=sa.text("removed_at IS NULL"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("watched_properties_county_created_at_idx"), table_name="watched_properties", schema="kordant")
     op.drop_column("county_states", "has_liens", schema="kordant")
     op.drop_column("county_states", "recorder_url", schema="kordant")
     op.drop_column("county_states", "name", schema="kordant")
