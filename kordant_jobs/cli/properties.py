@@ -1,4 +1,4 @@
-"""Commands on watched parcels and owners: kordant-jobs properties add | list | remove | show | not-me."""
+"""Commands on watched parcels and owners: kordant-jobs properties resolve | add | list | remove | show | not-me."""
 
 from __future__ import annotations
 
@@ -30,6 +30,36 @@ def _given(prompt: str) -> list[str]:
     if sys.stdin.isatty():
         return [typer.prompt(prompt)]
     return [line.strip() for line in sys.stdin if line.strip()]
+
+
+@properties_app.command()
+def resolve(
+    county: Annotated[str, typer.Argument(help="The county, as `counties list` names it.")], as_json: AsJson = False
+) -> None:
+    """Parcels that addresses may mean, by the county's own address data: an address a line of standard input. Let the
+    subscriber confirm one, then give its number to `properties add`."""
+    from kordant_jobs.adapters.counties import open_counties
+    from kordant_jobs.domain.property.addresses import address_query
+    from kordant_jobs.settings import load_settings
+
+    counties = open_counties(load_settings())
+    described = counties.get(county)
+    if described.addresses is None:
+        raise SettingsError(f"{county} has no address data: add `addresses:` to its file, or ask for the number.")
+    reader, rows = counties.reader(described), []
+    for number, line in enumerate(_given("Address"), 1):
+        query = address_query(line)
+        if query is None:
+            raise SettingsError(f"line {number} is no address; they begin with a house number: 350 5th Avenue.")
+        rows += [
+            {"line": number, "parcel": one.parcel, "address": one.address, "alike": one.likeness}
+            for one in reader.candidates(query)
+        ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(["line", "parcel", "address", "alike"], [tuple(row.values()) for row in rows])
+        out.print("" if rows else "no parcel has such an address; ask for the parcel number on the tax bill")
 
 
 @properties_app.command()
