@@ -188,7 +188,7 @@ def _generate_batch(
         watched = property_reporting.facts(connection, batch, start=period.start_on, end=period.end_on)
         keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
     removals = {own: [RemovalLine(**line) for line in found] for own, found in asked.items()}
-    properties = {own: [_property_line(line) for line in found] for own, found in watched.watches.items()}
+    properties = {own: [property_line(line) for line in found] for own, found in watched.watches.items()}
     sealed = _SealedFacts(facts, watched, keys)
     total = ReportSummary(subscriptions=len(facts.people))
     due: list[ReportFigures] = []
@@ -243,7 +243,8 @@ def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage, db: Engine) -
     )
 
 
-def _property_line(line: Mapping[str, Any]) -> PropertyLine:
+def property_line(line: Mapping[str, Any]) -> PropertyLine:
+    """A row of `store.property.reporting` as figures hold it."""
     documents = {name: tuple(PropertyDocument(**one) for one in line[name]) for name in ("events", "open_charges")}
     return PropertyLine(**{**line, **documents})
 
