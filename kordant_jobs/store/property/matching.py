@@ -148,7 +148,10 @@ FROM unnest(cast(:watches AS uuid[]), cast(:instruments AS uuid[]), cast(:events
 ORDER BY 2, 3
 ON CONFLICT (watch_id, instrument_id) DO UPDATE SET event = excluded.event, severity = excluded.severity,
     is_told = excluded.is_told, reasons = excluded.reasons, case_key = excluded.case_key,
-    before_key = excluded.before_key, probability = excluded.probability
+    before_key = excluded.before_key, probability = excluded.probability,
+    is_news = f.is_news OR (excluded.severity = 'critical' AND f.severity <> 'critical' AND EXISTS (
+        SELECT 1 FROM kordant.property_instruments i
+        WHERE i.id = f.instrument_id AND i.changed_at > i.known_at AND i.changed_at > f.first_seen_at))
 WHERE (f.event, f.severity, f.is_told, f.reasons, f.case_key, f.before_key)
       IS DISTINCT FROM (excluded.event, excluded.severity, excluded.is_told, excluded.reasons, excluded.case_key,
                         excluded.before_key)
@@ -157,7 +160,8 @@ RETURNING xmax = 0 AS is_new
 
 
 def save_findings(connection: Connection, rows: Sequence[Row]) -> int:
-    """Write findings; one that is there is brought up to date and stays one. Returns how many are new."""
+    """Write findings; one that is there is brought up to date and stays one. A document that was corrected into
+    something critical is news, however old it is. Returns how many are new."""
     if not rows:
         return 0
     values = {
@@ -177,7 +181,7 @@ def save_findings(connection: Connection, rows: Sequence[Row]) -> int:
 
 def save_alerts(connection: Connection) -> int:
     """Write an alert, with its notifications, for each finding of the chosen subscriptions that is told, is news and
-    has none. Returns how many."""
+    has none, or has become critical since its alert. Returns how many."""
     made = connection.execute(
         sa.text("""
         INSERT INTO kordant.alerts (id, subscription_id, finding_id, severity, why)
@@ -187,9 +191,11 @@ def save_alerts(connection: Connection) -> int:
         FROM scope JOIN kordant.watched_properties w USING (subscription_id)
         JOIN kordant.property_findings f ON f.watch_id = w.id
         WHERE f.is_told AND f.is_news AND f.dismissed_at IS NULL AND w.removed_at IS NULL
-          AND NOT EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.finding_id = f.id)
+          AND NOT EXISTS (
+              SELECT 1 FROM kordant.alerts a
+              WHERE a.finding_id = f.id AND (a.severity = 'critical' OR f.severity <> 'critical'))
         ORDER BY f.id
-        ON CONFLICT (finding_id) DO NOTHING RETURNING id
+        ON CONFLICT (finding_id, severity) DO NOTHING RETURNING id
         """)
     ).scalars()
     ids = list(made)

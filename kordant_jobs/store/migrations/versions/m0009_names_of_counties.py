@@ -1,5 +1,5 @@
 """What a county is called, its recorder's page, and whether it publishes liens, for mails and reports; and new watches
-are found by their time."""
+are found by their time. A finding that becomes critical is alerted again."""
 
 from __future__ import annotations
 
@@ -24,9 +24,19 @@ def upgrade() -> None:
         schema="kordant",
         postgresql_where=sa.text("removed_at IS NULL"),
     )
+    op.drop_constraint(op.f("alerts_finding_id_key"), "alerts", schema="kordant", type_="unique")
+    op.create_unique_constraint(
+        op.f("alerts_finding_id_severity_key"), "alerts", ["finding_id", "severity"], schema="kordant"
+    )
 
 
 def downgrade() -> None:
+    op.execute(
+        "DELETE FROM kordant.alerts a USING kordant.alerts b WHERE a.finding_id = b.finding_id "
+        "AND (a.created_at, a.id) > (b.created_at, b.id)"
+    )
+    op.drop_constraint(op.f("alerts_finding_id_severity_key"), "alerts", schema="kordant", type_="unique")
+    op.create_unique_constraint(op.f("alerts_finding_id_key"), "alerts", ["finding_id"], schema="kordant")
     op.drop_index(op.f("watched_properties_county_created_at_idx"), table_name="watched_properties", schema="kordant")
     op.drop_column("county_states", "has_liens", schema="kordant")
     op.drop_column("county_states", "recorder_url", schema="kordant")
