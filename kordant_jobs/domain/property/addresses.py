@@ -71,7 +71,7 @@ def rank(query: AddressQuery, found: list[tuple[str, str]]) -> list[Candidate]:
     """The parcels whose address is alike, the likeliest first; each parcel once. `found`: parcel and address.
 
     >>> one = address_query("350 5th Ave")
-    >>> [c.parcel for c in rank(one, [("a", "350 FIFTH AVENUE"), ("b", "350 5 STREET"), ("c", "9 OTHER RD")])]
+    >>> [c.parcel for c in rank(one, [("a", "350 FIFTH AVENUE"), ("b", "350 5 STREET"), ("c", "351 FIFTH AVE")])]
     ['a', 'b']
     """
     best: dict[str, Candidate] = {}
