@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.rows import NIGHT, Cadence, ScheduleRow
@@ -19,13 +19,19 @@ class HometitleScan(Payload):
 
     subscription_ids: tuple[UUID, ...] | None = Field(None, max_length=10_000, description="Only these subscriptions.")
     tiers: tuple[Tier, ...] = Field((), description="Only these tiers; empty: all.")
+    known_from: AwareDatetime | None = Field(
+        None, description="What became known from then on; empty: since each subscription's last scan."
+    )
+    known_until: AwareDatetime | None = Field(None, description="What became known before then; empty: now.")
 
 
 ROW = JobRow(
     name="hometitle_scan",
     alias="hometitle.scan",
     purpose="watched parcels and owners against county records: deeds, liens, releases; alerts",
-    started_by="its tier's schedule; new county files, a newly watched parcel (premium at once); by hand",
+    started_by="its tier's schedule; new data of a county, a newly watched parcel (premium at once); by hand; "
+    "a day's partition of a tier",
+    partitions=tuple(Tier),
     payload=HometitleScan,
     timeout_s=3600,
     cpu_s=7200,

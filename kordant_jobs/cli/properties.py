@@ -1,4 +1,4 @@
-"""Commands on watched parcels and owners: kordant-jobs properties add | list | remove | show | not-me."""
+"""Commands on watched parcels and owners: kordant-jobs properties resolve | add | list | remove | show | not-me."""
 
 from __future__ import annotations
 
@@ -30,6 +30,36 @@ def _given(prompt: str) -> list[str]:
     if sys.stdin.isatty():
         return [typer.prompt(prompt)]
     return [line.strip() for line in sys.stdin if line.strip()]
+
+
+@properties_app.command()
+def resolve(
+    county: Annotated[str, typer.Argument(help="The county, as `counties list` names it.")], as_json: AsJson = False
+) -> None:
+    """Parcels that addresses may mean, by the county's own address data: an address a line of standard input. Let the
+    subscriber confirm one, then give its number to `properties add`."""
+    from kordant_jobs.adapters.counties import open_counties
+    from kordant_jobs.domain.property.addresses import address_query
+    from kordant_jobs.settings import load_settings
+
+    counties = open_counties(load_settings())
+    described = counties.get(county)
+    if described.addresses is None:
+        raise SettingsError(f"{county} has no address data: add `addresses:` to its file, or ask for the number.")
+    reader, rows = counties.reader(described), []
+    for number, line in enumerate(_given("Address"), 1):
+        query = address_query(line)
+        if query is None:
+            raise SettingsError(f"line {number} is no address; they begin with a house number: 350 5th Avenue.")
+        rows += [
+            {"line": number, "parcel": one.parcel, "address": one.address, "alike": one.likeness}
+            for one in reader.candidates(query)
+        ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(["line", "parcel", "address", "alike"], [tuple(row.values()) for row in rows])
+        out.print("" if rows else "no parcel has such an address; ask for the parcel number on the tax bill")
 
 
 @properties_app.command()
@@ -119,26 +149,29 @@ def remove(watch: Id) -> None:
 
 @properties_app.command()
 def show(watch: Id, as_json: AsJson = False) -> None:
-    """The evidence on a watched parcel: every document, what it does, how urgent it is and why. Names are not shown."""
-    from kordant_jobs.adapters.counties import open_counties
+    """The evidence on a watched parcel: every document, what it does, how urgent it is and why, and which mortgages and
+    liens are still open. Names are not shown."""
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.domain.property.instruments import recorder_page
+    from kordant_jobs.store.property import reporting
 
     query = """
         SELECT f.id AS finding, i.key, i.number, i.code, f.event, f.severity, f.is_told, f.is_news, f.reasons,
                f.case_key,
-               f.before_key, i.recorded_on, i.amount, f.probability, f.dismissed_at, w.county, s.data_as_of
+               f.before_key, i.recorded_on, i.amount, f.probability, f.dismissed_at,
+               coalesce(s.name, w.county) AS county, s.data_as_of,
+               coalesce(s.recorder_url, '') AS recorder_url
         FROM kordant.property_findings f JOIN kordant.property_instruments i ON i.id = f.instrument_id
         JOIN kordant.watched_properties w ON w.id = f.watch_id LEFT JOIN kordant.county_states s ON s.county = w.county
         WHERE f.watch_id = :id ORDER BY i.recorded_on NULLS FIRST, i.key
     """
     with open_session() as session, session.db.connect() as connection:
-        counties = open_counties(session.settings)
+        still_open = reporting.open_charges(connection, [_uuid(watch)]).get(_uuid(watch), [])
         rows = [dict(row._mapping) for row in connection.execute(sa.text(query), {"id": _uuid(watch)})]
     for row in rows:
-        county = counties.by_id.get(row["county"])
-        row["link"] = county.recorder_url.format(key=row["key"], number=row["number"]) if county else ""
+        row["link"] = recorder_page(row.pop("recorder_url"), key=row["key"], number=row["number"])
     if as_json:
-        print_json(rows)
+        print_json({"open": still_open, "documents": rows})
         return
     if rows:
         print_facts({"county": rows[0]["county"], "data as of": rows[0]["data_as_of"]})
@@ -152,6 +185,11 @@ def show(watch: Id, as_json: AsJson = False) -> None:
             for row in rows
         ],
     )  # fmt: skip
+    if still_open:
+        print_table(
+            ["open", "number", "amount", "recorded"],
+            [(one["event"], one["number"], one["amount"], one["recorded_on"]) for one in still_open],
+        )
 
 
 @properties_app.command("not-me")

@@ -6,6 +6,9 @@ and a slow one (`keeper`) for what schedules left over.
 
 import hashlib
 import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Self
 
 import dagster as dg
 from sqlalchemy import Engine
@@ -17,6 +20,7 @@ from kordant_jobs.catalog.hometitle_scan import HometitleScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.engine import WAKES, operate
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
+from kordant_jobs.jobs.hometitle_scan.rules.freshness import next_to_ask
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.darkwatch import new_data
 from kordant_jobs.store.notifications.outbox import due
@@ -78,31 +82,71 @@ def _scan(payload: DarkwatchScan, *, run_key: str | None, trigger: str) -> dg.Ru
     return dg.RunRequest(run_key=run_key, run_config=payload.run_config([payload]), tags={"kordant/trigger": trigger})
 
 
+@dataclass(frozen=True)
+class _CountyCursor:
+    """The property sensor's memory: which files it saw, and when it asked each county."""
+
+    files: str = ""
+    asked_at: dict[str, datetime] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        """A cursor of an earlier version is the files alone."""
+        if not text or not text.startswith("{"):
+            return cls(text or "")
+        value = json.loads(text)
+        return cls(value["files"], {one: datetime.fromisoformat(at) for one, at in value["asked_at"].items()})
+
+    def text(self) -> str:
+        """As Dagster keeps it."""
+        return json.dumps({"files": self.files, "asked_at": {one: at.isoformat() for one, at in self.asked_at.items()}})
+
+
+def _title_scan(
+    payload: HometitleScan, trigger: str, *, cursor: _CountyCursor, run_key: str | None = None
+) -> dg.SensorResult:
+    config, tags = payload.run_config([payload]), {"kordant/trigger": trigger}
+    asked = dg.RunRequest(run_key=run_key, run_config=config, tags=tags)
+    return dg.SensorResult(run_requests=[asked], cursor=cursor.text())
+
+
 @dg.sensor(
     job_name=HometitleScan.job,
     minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
     tags=WOKEN,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="A parcel that is newly watched, or new files of a county: scanned at once for tiers with real time.",
+    description="A parcel that is newly watched, or new data of a county: scanned at once for tiers with real time.",
 )
 def property_sensor(
     context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], counties: dg.ResourceParam[Counties]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for a scan of whoever waits for a first look at a parcel, or, when files are new, of the real-time tiers."""
+    """Ask for a scan of subscriptions that wait for a first scan of a parcel, or, when files are new or a county says
+    that it has new data, of the real-time tiers. A county is asked at most every `ASK_EVERY`."""
+    now = datetime.now(UTC)
     with db.connect() as connection:
         tiers = new_data.realtime_tiers(connection, HometitleScan.job)
         waiting = matching.unscanned(connection, [tier.value for tier in tiers])
+        known = matching.realtime_counties(connection, [tier.value for tier in tiers])
         asked_before = operate.under_way(connection, job=HometitleScan.job)
+    cursor = _CountyCursor.read(context.cursor)
     seen = counties.dropped()
-    if seen and seen != context.cursor and tiers:
-        payload = HometitleScan(tiers=tiers)
-        asked = dg.RunRequest(run_key=seen, run_config=payload.run_config([payload]), tags={"kordant/trigger": "files"})
-        return dg.SensorResult(run_requests=[asked], cursor=seen)
-    if not waiting or asked_before:
+    if seen and seen != cursor.files and tiers:
+        after = replace(cursor, files=seen)
+        return _title_scan(HometitleScan(tiers=tiers), "files", cursor=after, run_key=seen)
+    if asked_before:
+        return dg.SkipReason("a scan is under way or waiting")
+    if waiting:
+        return _title_scan(HometitleScan(subscription_ids=tuple(waiting)), "new_parcel", cursor=cursor)
+    remote = [one for one in known if known[one] is not None and counties.is_remote(one)]
+    county = next_to_ask(remote, cursor.asked_at, now)
+    if county is None:
         return dg.SkipReason("nothing is new")
-    payload = HometitleScan(subscription_ids=tuple(waiting))
-    asked = dg.RunRequest(run_config=payload.run_config([payload]), tags={"kordant/trigger": "new_parcel"})
-    return dg.SensorResult(run_requests=[asked], cursor=context.cursor)
+    after = replace(cursor, asked_at={one: cursor.asked_at[one] for one in remote if one in cursor.asked_at})
+    after.asked_at[county] = now
+    said = counties.freshness(county)
+    if said is not None and said != known[county]:
+        return _title_scan(HometitleScan(tiers=tiers), "new_records", cursor=after)
+    return dg.SensorResult(skip_reason=f"{county} has nothing new", cursor=after.text())
 
 
 @dg.sensor(

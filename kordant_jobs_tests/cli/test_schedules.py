@@ -54,8 +54,11 @@ def test_the_list_reads_like_the_price_list(project: Engine) -> None:
     assert whole["insights_refresh"][0] == "0 2 * * *"
     assert whole["bank_sync"] == ("*/15 * * * *", "UTC")
     assert {one["job"] for one in rows if one["state"] == "no such job yet"} == {
-        "hometitle_scan", "insights_refresh", "bank_sync", "cleanup", "voiceprint_batch", "removebrokers_process",
-    }  # fmt: skip
+        "insights_refresh",
+        "bank_sync",
+        "cleanup",
+        "voiceprint_batch",
+    }
     assert not any(one["enabled"] for one in rows if one["state"] == "no such job yet")
 
 
@@ -106,7 +109,7 @@ def test_errors_are_one_line_that_says_what_to_do(project: Engine, words: list[s
 
 def test_a_subscription_lives_and_ends_on_the_command_line(project: Engine) -> None:
     made = run("subscribers", "create", "--tier", "basic", typed="ann@example.com\n+12025550123\n")
-    assert set(made["next_due"]) == {"darkwatch_scan"}
+    assert set(made["next_due"]) == {"darkwatch_scan", "hometitle_scan"}
     assert statuses(project) == {RequestStatus.PENDING: 1}
     upgraded = run("subscribers", "change-tier", made["subscription"], "premium")
     assert upgraded["tier"] == "premium"

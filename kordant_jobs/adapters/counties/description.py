@@ -103,6 +103,17 @@ class TableDescription(_Strict):
         return tuple(dict.fromkeys([*found, *([self.watermark] if self.watermark else [])]))
 
 
+class AddressTable(TableDescription):
+    """Which address belongs to which parcel: columns `parcel` and `address`; where `address` has two columns, the first
+    is the house number alone."""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> AddressTable:
+        if set(self.columns) != {"parcel", "address"}:
+            raise ValueError("addresses: it needs the columns `parcel` and `address`, and no other")
+        return self
+
+
 class FixedWidth(_Strict):
     """A column of a fixed-width file: from (counted from 1) and to, both included."""
 
@@ -135,6 +146,7 @@ class County(_Strict):
     date_formats: tuple[str, ...] = ()
     codes: str | dict[str, CodeDescription] = Field(default_factory=dict, description="a table beside, or the table")
     tables: dict[TableKind, TableDescription]
+    addresses: AddressTable | None = Field(None, description="which address belongs to which parcel")
     fixed_width: tuple[FixedWidth, ...] = ()
     delimiter: str = ","
     encoding: str = "utf-8"

@@ -12,11 +12,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kordant_jobs.adapters.counties.asking import Server, TooMuchAtOnce
-from kordant_jobs.adapters.counties.description import County, TableDescription, TableKind
+from kordant_jobs.adapters.counties.description import AddressTable, County, TableDescription, TableKind
 from kordant_jobs.adapters.sources.http import SourceFailed
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
+from kordant_jobs.domain.property.addresses import AddressQuery
 
 Row = Mapping[str, Any]
+ADDRESSES_MAX = 200
+"""Rows of addresses that are ranked for one question."""
 KEYS_AT_ONCE = 50
 """Keys in one request for the rows of documents: an address should stay below 2 kB."""
 PAGE_LEAST = 500
@@ -52,6 +55,22 @@ class TableReader(ABC):
         Raises:
             SourceFailed: they could not be had.
         """
+
+    @abstractmethod
+    def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
+        """Some rows of the county's addresses that the query may mean, and others.
+
+        Raises:
+            SourceFailed: they could not be had.
+        """
+
+
+def address_where(table: AddressTable, query: AddressQuery) -> str:
+    """The condition on the address columns, in SQL that all three understand."""
+    house, *street = table.columns["address"].of
+    column, before = (street[0], "") if street else (house, f"{query.house} ")
+    likes = " OR ".join(f"upper({column}) LIKE {_quoted(f'{before}%{one}%')}" for one in query.streets)
+    return f"{house} = {_quoted(query.house)} AND ({likes})" if street else f"({likes})"
 
 
 def mark_of(row: Row, table: TableDescription) -> str | None:
@@ -133,6 +152,10 @@ class Socrata(TableReader):
             wanted = ", ".join(map(_quoted, keys[start : start + KEYS_AT_ONCE]))
             found += self._query(table, f"{key} in({wanted})", 50_000)
         return found
+
+    def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
+        """See `TableReader`."""
+        return self._query(table, address_where(table, query), ADDRESSES_MAX)
 
 
 class Arcgis(TableReader):
@@ -258,6 +281,12 @@ class Arcgis(TableReader):
             found += self._features(table, self._ask(table, asked))[0]
         return found
 
+    def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
+        """See `TableReader`."""
+        fields = self._fields(table, self._id_field(self._layer(table)))
+        asked = {"where": address_where(table, query), "outFields": fields, "resultRecordCount": str(ADDRESSES_MAX)}
+        return self._features(table, self._ask(table, asked))[0]
+
 
 class Carto(TableReader):
     """CARTO's SQL interface. It says its time-out as 429 or 400: then the page is halved."""
@@ -316,3 +345,8 @@ class Carto(TableReader):
             where = f"{table.columns['key'].of[0]} IN ({wanted})"
             found += self._rows_of(f"SELECT {columns} FROM {table.dataset} WHERE {where}")  # noqa: S608 - as above
         return found
+
+    def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
+        """See `TableReader`."""
+        columns, where = ", ".join(table.names), address_where(table, query)
+        return self._rows_of(f"SELECT {columns} FROM {table.dataset} WHERE {where} LIMIT {ADDRESSES_MAX}")  # noqa: S608 - as above

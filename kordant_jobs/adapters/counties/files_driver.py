@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from kordant_jobs.adapters.counties.asking import Server
-from kordant_jobs.adapters.counties.description import County, TableKind
+from kordant_jobs.adapters.counties.description import AddressTable, County, TableKind
 from kordant_jobs.adapters.counties.drivers import Row, TableReader
 from kordant_jobs.adapters.sources.http import SourceFailed
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
+from kordant_jobs.domain.property.addresses import AddressQuery, normalise_address
 
 BYTES_MAX = 16 << 30
 """What one file may unpack to."""
@@ -63,6 +64,19 @@ class Files(TableReader):
     def rows_of(self, kind: TableKind, keys: Sequence[str]) -> list[Row]:
         """None: `pages` gave every row there is."""
         return []
+
+    def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
+        """See `TableReader`; the file is read once, and few rows of it kept."""
+        columns = table.columns["address"].of
+
+        def fits(row: Row) -> bool:
+            return normalise_address(" ".join(row.get(one) or "" for one in columns)).startswith(f"{query.house} ")
+
+        try:
+            paths = sorted(self._folder.glob(table.dataset))
+            return [row for path in paths for row in self._rows(path) if fits(row)]
+        except _DAMAGED:
+            raise SourceFailed(UnknownReason.UNREADABLE) from None
 
     def _rows(self, path: Path) -> Iterator[Row]:
         if path.suffix.lower() == ".zip":

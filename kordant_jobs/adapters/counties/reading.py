@@ -8,7 +8,9 @@ from datetime import date
 
 from kordant_jobs.adapters.counties.description import County, TableKind
 from kordant_jobs.adapters.counties.drivers import Row, TableReader, mark_of
-from kordant_jobs.adapters.counties.understand import Understood, keys_in, understand
+from kordant_jobs.adapters.counties.understand import Understood, cells, keys_in, understand
+from kordant_jobs.domain.property.addresses import AddressQuery, Candidate, rank
+from kordant_jobs.domain.property.parcels import normalise_parcel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,22 @@ class CountyReader:
         for kind in set(rows) - {TableKind.REFERENCES}:
             if lacking := sorted(touched - keys[kind]):
                 rows[kind] = [*rows[kind], *self.tables.rows_of(kind, lacking)]
+
+    def candidates(self, query: AddressQuery) -> list[Candidate]:
+        """The parcels that an address may mean, by the county's address data; none where it has no such data.
+
+        Raises:
+            SourceUnavailable: it could not be asked.
+        """
+        table = self.county.addresses
+        if table is None:
+            return []
+        found = []
+        for row in self.tables.rows_at(table, query):
+            parcel = normalise_parcel(self.county.parcel, "-".join(cells(row, table.columns["parcel"])))
+            if parcel is not None:
+                found.append((parcel, " ".join(cells(row, table.columns["address"]))))
+        return rank(query, found)
 
     def sample(self, size: int, *, today: date) -> Understood:
         """What it would understand of its first pages, for `counties check`.

@@ -12,9 +12,12 @@ from kordant_jobs.adapters.counties.description import County, Driver, read_file
 from kordant_jobs.adapters.counties.drivers import Arcgis, Carto, Socrata, TableReader
 from kordant_jobs.adapters.counties.files_driver import Files
 from kordant_jobs.adapters.counties.reading import CountyReader
-from kordant_jobs.errors import SettingsError
+from kordant_jobs.adapters.sources.http import HttpLimits
+from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.settings import Settings
 
+_BRIEF = HttpLimits(read_s=5.0, total_s=10.0, max_bytes=4 << 20, at_once=1)
+"""For a sensor, which has a minute for all that it does."""
 _READERS: Mapping[Driver, Callable[[County, Server], TableReader]] = {
     Driver.SOCRATA: Socrata,
     Driver.SODA3: Socrata,
@@ -48,6 +51,22 @@ class Counties:
         found = [path for county in self.by_id for path in (self.drop / county).glob("*") if path.is_file()]
         facts = sorted(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in found)
         return hashlib.sha256("\n".join(facts).encode()).hexdigest() if facts else ""
+
+    def is_remote(self, county: str) -> bool:
+        """Whether it is a server that can be asked, not files that are dropped."""
+        return county in self.by_id and self.by_id[county].driver is not Driver.FILES
+
+    def freshness(self, county: str) -> str | None:
+        """What a remote county says of its state now, asked once and briefly; None where it comes as files, is not
+        described, or does not answer."""
+        if not self.is_remote(county):
+            return None
+        reader = self.reader(self.by_id[county])
+        reader.tables.server = replace(reader.tables.server, limits=_BRIEF, patience=())
+        try:
+            return reader.freshness()
+        except SourceUnavailable:
+            return None
 
     def reader(self, county: County) -> CountyReader:
         """What reads it."""

@@ -96,6 +96,8 @@ class PropertyRow(NoticeRow):
     watch_removed_at: datetime | None
     dismissed_at: datetime | None
     county: str
+    """What it is called."""
+    recorder_url: str
     event: str
     reasons: list[str]
     code: str

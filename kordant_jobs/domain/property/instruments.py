@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
+from urllib.parse import quote
 
 
 class Event(StrEnum):
@@ -100,6 +101,19 @@ def role_of(event: Event, side: int, *, swapped: bool = False) -> Role:
     if side not in {1, 2}:
         return Role.LIFE_TENANT if event in TITLE else Role.PARTY
     return _SIDES[event][(side - 1) ^ swapped]
+
+
+def recorder_page(recorder_url: str, *, key: str, number: str) -> str:
+    """Where the recorder shows a document; empty where there is no such page.
+
+    >>> recorder_page("https://recorder.example/{key}", key="2026 7/1", number="")
+    'https://recorder.example/2026%207%2F1'
+    >>> recorder_page("https://recorder.example/{number}", key="7", number="")
+    ''
+    """
+    if "{number}" in recorder_url and not number:
+        return ""
+    return recorder_url.replace("{key}", quote(key, safe="")).replace("{number}", quote(number, safe=""))
 
 
 TITLE = frozenset({Event.OWNERSHIP_CHANGE, Event.PARTIAL_TRANSFER, Event.TAX_DEED})

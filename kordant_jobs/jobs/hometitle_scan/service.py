@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
-from kordant_jobs.adapters.counties.description import County
-from kordant_jobs.domain.property.findings import UnknownReason
+from kordant_jobs.adapters.counties.description import Capability, County
+from kordant_jobs.domain.property.findings import UnknownReason, Verdict
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
@@ -34,10 +34,24 @@ SAVE_BATCH = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
+class Window:
+    """What counts as new: what became known in `since` ≤ moment < `until`. Left out: since each subscription's last
+    scan, and until now. A window with a beginning repeats a day: it alerts what is untold, and its verdicts and
+    watermarks stay as they are, since it says nothing of today."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+SINCE_LAST = Window()
+
+
+@dataclass(frozen=True, kw_only=True)
 class TitlePlan:
     """What one scan will do: ids only. A chunk is a county and a range of its blind indexes."""
 
     scope: scans.Scope
+    window: Window
     until: datetime
     counties: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
@@ -79,15 +93,19 @@ def now_of(db: Engine) -> datetime:
         return moment
 
 
-def plan_scan(scope: scans.Scope, *, db: Engine, keyring: Keyring, counties: Counties) -> TitlePlan:
+def plan_scan(
+    scope: scans.Scope, window: Window = SINCE_LAST, *, db: Engine, keyring: Keyring, counties: Counties
+) -> TitlePlan:
     """Read what is new at the watched counties, and share out the watches of which something may be new. A county that
-    cannot be read stops no other: what is kept of it is joined, and its verdict is unknown."""
+    cannot be read stops no other: what is kept of it is joined, and its verdict is unknown. Of a window that is over
+    nothing is read: it is joined with what is kept."""
     until = now_of(db)
     with db.begin() as connection:
         scans.choose(connection, scope)
         watched = matching.counties_watched(connection)
     failed, new, requests = [], 0, 0
-    for name in watched:
+    is_over = window.until is not None and window.until <= until
+    for name in watched if not is_over else ():
         try:
             saved, asked = read_county(
                 counties.get(name), db=db, keyring=keyring, counties=counties, today=until.date()
@@ -99,16 +117,13 @@ def plan_scan(scope: scans.Scope, *, db: Engine, keyring: Keyring, counties: Cou
                 records.save_state(connection, name, reason=str(error)[:300])
     with db.begin() as connection:
         scans.choose(connection, scope)
-        due = {name: matching.due(connection, name) for name in watched}
+        due = {name: matching.due(connection, name, since=window.since, until=window.until) for name in watched}
     total = sum(map(len, due.values()))
     size = max(1, -(-total // CHUNKS))
-    chunks = [
-        (name, tuple(one.watch_id for one in part))
-        for name, them in due.items()
-        for part in batched(them, max(size, 200))
-    ]
+    chunks = [(name, tuple(part)) for name, them in due.items() for part in batched(them, max(size, 200))]
     return TitlePlan(
         scope=scope,
+        window=window,
         until=until,
         counties=tuple(watched),
         failed=tuple(failed),
@@ -156,6 +171,9 @@ def read_county(
             as_of=read.understood.as_of,
             rows=read.understood.rows,
             problems=read.understood.problems,
+            name=county.name,
+            recorder_url=county.recorder_url,
+            has_liens=Capability.LIEN in county.capabilities,
         )
     return saved, reader.tables.server.requests
 
@@ -223,9 +241,15 @@ def record(plan: TitlePlan, *, db: Engine, counties: Counties) -> Recorded:
             if reason is UnknownReason.STALE:
                 stale.append(f"{name} (newest record of {as_of})")
         alerts = matching.save_alerts(connection)
-        count = matching.save_verdicts(connection, verdicts, until=plan.until)
+        count = dict.fromkeys(Verdict, 0)
+        if plan.window.since is None:
+            count |= matching.save_verdicts(connection, verdicts, until=plan.until)
     return Recorded(
-        clean=count["clean"], found=count["found"], unknown=count["unknown"], new_alerts=alerts, stale=tuple(stale)
+        clean=count[Verdict.CLEAN],
+        found=count[Verdict.FOUND],
+        unknown=count[Verdict.UNKNOWN],
+        new_alerts=alerts,
+        stale=tuple(stale),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import PropertyRow
 from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.domain.property.instruments import recorder_page
 from kordant_jobs.jobs.notifications_send.letter import Letter, one_line, severity_word
 from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.wording import Wording, wording
@@ -55,7 +56,9 @@ def property_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tup
         facts.append((words.say("Amount"), f"${words.number(int(row.amount))}"))
     if row.recorded_on is not None:
         facts.append((words.say("Recorded on"), words.day(row.recorded_on)))
-    facts.append((words.say("Instrument"), one_line(row.number or row.key, 60)))
+    facts.append((words.say("Instrument number"), one_line(row.number or row.key, 60)))
+    if page := recorder_page(row.recorder_url, key=row.key, number=row.number):
+        facts.append((words.say("Recorder's page"), page))
     if detail.before:
         facts.append((words.say("Owner before"), _names(detail.before)))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))

@@ -24,6 +24,7 @@ from kordant_jobs.jobs.reports_generate.changes import (
     trend_figure,
 )
 from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
+from kordant_jobs.jobs.reports_generate.properties import PropertySection, property_section
 from kordant_jobs.jobs.reports_generate.removals import RemovalSection, removal_section
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
 from kordant_jobs.wording import Wording, wording
@@ -43,10 +44,11 @@ TITLE_MAX = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What was decrypted for one report: the name, and each watched identifier by its item."""
+    """What was decrypted for one report: the name, each watched identifier by its item, each parcel by its watch."""
 
     name: str = field(repr=False)
     identifiers: Mapping[UUID, str] = field(repr=False)
+    parcels: Mapping[UUID, str] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +123,7 @@ class ReportContent:
     severity_chart: str
     history_chart: str
     removals: RemovalSection
+    properties: PropertySection
     notes: list[str]
     made_on: str
     identifier: bytes
@@ -325,6 +328,7 @@ def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
         severity_chart=charts.severities(words, figures) if figures.exposures else "",
         history_chart=charts.history(words, figures) if len(figures.history) > 1 else "",
         removals=removal_section(words, figures.removals),
+        properties=property_section(words, figures.properties, opened.parcels),
         notes=_notes(words, figures),
         made_on=period.end_on.isoformat(),
         identifier=figures.sha256()[:16],

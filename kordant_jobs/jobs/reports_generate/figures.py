@@ -18,6 +18,7 @@ from kordant_jobs.jobs.reports_generate.rules import (
     ExposureLine,
     HistoryBar,
     Period,
+    PropertyLine,
     RemovalLine,
     ReportFigures,
     SourceLine,
@@ -33,7 +34,10 @@ NOT_CHECKED = "not checked in this period"
 
 
 def figures_of(
-    facts: ReportFacts, period: Period, removals: Mapping[UUID, Sequence[RemovalLine]] = MappingProxyType({})
+    facts: ReportFacts,
+    period: Period,
+    removals: Mapping[UUID, Sequence[RemovalLine]] = MappingProxyType({}),
+    properties: Mapping[UUID, Sequence[PropertyLine]] = MappingProxyType({}),
 ) -> Iterator[ReportFigures]:
     """The figures of each subscription in `facts`, by id."""
     periods = [period]
@@ -65,6 +69,7 @@ def figures_of(
             items_added=int(person["items_added"]),
             items_removed=int(person["items_removed"]),
             removals=tuple(removals.get(own, ())),
+            properties=tuple(properties.get(own, ())),
         )
 
 

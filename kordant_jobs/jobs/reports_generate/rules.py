@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -150,6 +151,35 @@ class RemovalLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PropertyDocument:
+    """One recorded document, without the names in it."""
+
+    event: str
+    severity: str
+    amount: Decimal | None
+    recorded_on: date | None
+    number: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PropertyLine:
+    """One watched parcel or owner, as a report shows it; its number stays sealed."""
+
+    watch_id: UUID
+    county: str
+    has_parcel: bool
+    has_liens: bool
+    """False: the county publishes no mortgages and liens, so none can be known."""
+    verdict: str | None
+    """None: no scan looked at it in the period."""
+    reason: str | None
+    data_as_of: date | None
+    events: tuple[PropertyDocument, ...]
+    """What became known in the period."""
+    open_charges: tuple[PropertyDocument, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportFigures:
     """Everything that a report shows, but for what stays sealed (the name and the identifiers)."""
 
@@ -165,6 +195,7 @@ class ReportFigures:
     items_added: int = 0
     items_removed: int = 0
     removals: tuple[RemovalLine, ...] = ()
+    properties: tuple[PropertyLine, ...] = ()
 
     @property
     def first_period(self) -> bool:
@@ -191,6 +222,8 @@ class ReportFigures:
         shown = asdict(self)
         if not self.removals:  # who asks no broker keeps the report that they have
             del shown["removals"]
+        if not self.properties:
+            del shown["properties"]
         text = json.dumps([EDITION, shown], sort_keys=True, default=str, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
 

@@ -4,7 +4,7 @@ when its figures changed since it was last made."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
@@ -23,10 +23,21 @@ from kordant_jobs.jobs.reports_generate.figures import figures_of
 from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage
 from kordant_jobs.jobs.reports_generate.pool import Renderers
 from kordant_jobs.jobs.reports_generate.renderer import page_of
-from kordant_jobs.jobs.reports_generate.rules import Period, RemovalLine, ReportFigures, is_told, period_before
+from kordant_jobs.jobs.reports_generate.rules import (
+    Period,
+    PropertyDocument,
+    PropertyLine,
+    RemovalLine,
+    ReportFigures,
+    is_told,
+    period_before,
+)
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items
+from kordant_jobs.store.property import reporting as property_reporting
+from kordant_jobs.store.property.reporting import PropertyFacts
+from kordant_jobs.store.property.tables import watched_properties
 from kordant_jobs.store.removals import reporting as removal_requests
 from kordant_jobs.store.reports import notices as report_notices
 from kordant_jobs.store.reports import reports
@@ -174,12 +185,14 @@ def _generate_batch(
         )
         known = reports.known_figures(connection, batch, kind=period.kind, start=period.start_on, end=period.end_on)
         asked = removal_requests.lines(connection, batch)
+        watched = property_reporting.facts(connection, batch, start=period.start_on, end=period.end_on)
         keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
     removals = {own: [RemovalLine(**line) for line in found] for own, found in asked.items()}
-    sealed = _SealedFacts(facts, keys)
+    properties = {own: [property_line(line) for line in found] for own, found in watched.watches.items()}
+    sealed = _SealedFacts(facts, watched, keys)
     total = ReportSummary(subscriptions=len(facts.people))
     due: list[ReportFigures] = []
-    for figures in figures_of(facts, period, removals):
+    for figures in figures_of(facts, period, removals, properties):
         if not force and known.get(figures.subscription_id) == figures.sha256():
             total += ReportSummary(unchanged=1)
         elif not sealed.readable(figures.subscription_id):
@@ -230,11 +243,18 @@ def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage, db: Engine) -
     )
 
 
+def property_line(line: Mapping[str, Any]) -> PropertyLine:
+    """A row of `store.property.reporting` as figures hold it."""
+    documents = {name: tuple(PropertyDocument(**one) for one in line[name]) for name in ("events", "open_charges")}
+    return PropertyLine(**{**line, **documents})
+
+
 class _SealedFacts:
     """Opens what one report needs of the batch's encrypted values, at the moment it is made."""
 
-    def __init__(self, facts: ReportFacts, keys: SubscriberKeys) -> None:
+    def __init__(self, facts: ReportFacts, watched: PropertyFacts, keys: SubscriberKeys) -> None:
         self._keys = keys
+        self._parcels = watched.sealed
         self._people = {row["subscription_id"]: row for row in facts.people.to_dict("records")}
         self._items = {row["id"]: row["identifier_encrypted"] for row in facts.items.to_dict("records")}
 
@@ -249,10 +269,15 @@ class _SealedFacts:
             value = Sealed(subscriber_id=owner, column=column, row_id=row_id, sealed=bytes(sealed))
             return self._keys.open(value)
 
-        identifier = watchlist_items.c.identifier_encrypted
+        identifier, parcel = watchlist_items.c.identifier_encrypted, watched_properties.c.parcel_encrypted
         return Opened(
             name=opened(subscribers.c.name_encrypted, owner, name) if name is not None else "",
             identifiers={item: opened(identifier, item, self._items[item]) for item, _ in figures.items},
+            parcels={
+                line.watch_id: opened(parcel, line.watch_id, self._parcels[line.watch_id])
+                for line in figures.properties
+                if line.has_parcel
+            },
         )
 
 

@@ -42,7 +42,7 @@ alerts = Table(
     ),
     moment("created_at", default_now=True),
     UniqueConstraint("exposure_id"),
-    UniqueConstraint("finding_id"),
+    UniqueConstraint("finding_id", "severity"),
     CheckConstraint("num_nonnulls(exposure_id, finding_id) = 1", name="about_one_thing"),
     one_of("severity", Severity),
     Index(None, "subscription_id", "created_at"),

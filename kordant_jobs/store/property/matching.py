@@ -22,22 +22,16 @@ OVERLAP = timedelta(hours=1)
 """What a scan looks back beyond the last one: a document is stamped before the transaction that keeps it ends."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Due:
-    """One watch of which something may be new."""
-
-    watch_id: UUID
-    parcel_index: bytes | None
-
-
 _DUE = """
 WITH mine AS (
-    SELECT scope.subscription_id, m.known_until - cast(:overlap AS interval) AS since
+    SELECT scope.subscription_id,
+           coalesce(cast(:since AS timestamptz), m.known_until - cast(:overlap AS interval)) AS since
     FROM scope LEFT JOIN kordant.scan_watermarks m
          ON m.subscription_id = scope.subscription_id AND m.job = 'hometitle_scan'
 ), fresh AS MATERIALIZED (
     SELECT id, changed_at FROM kordant.property_instruments
     WHERE county = :county AND changed_at >= (SELECT min(since) FROM mine)
+      AND changed_at < coalesce(cast(:until AS timestamptz), 'infinity')
 )
 SELECT w.id, w.parcel_index
 FROM fresh JOIN kordant.property_lots l ON l.instrument_id = fresh.id
@@ -52,7 +46,12 @@ JOIN mine ON mine.subscription_id = w.subscription_id AND fresh.changed_at >= mi
 UNION
 SELECT w.id, w.parcel_index
 FROM mine JOIN kordant.watched_properties w USING (subscription_id)
-WHERE w.removed_at IS NULL AND w.county = :county AND (mine.since IS NULL OR w.created_at >= mine.since)
+WHERE mine.since IS NULL AND w.removed_at IS NULL AND w.county = :county
+UNION
+SELECT w.id, w.parcel_index
+FROM kordant.watched_properties w JOIN mine USING (subscription_id)
+WHERE w.removed_at IS NULL AND w.county = :county AND w.created_at >= (SELECT min(since) FROM mine)
+  AND w.created_at >= mine.since AND w.created_at < coalesce(cast(:until AS timestamptz), 'infinity')
 ORDER BY 2 NULLS LAST, 1
 """
 """From what is new to the watches, never the other way round: a day's documents are few, the watches are many."""
@@ -69,11 +68,15 @@ def counties_watched(connection: Connection) -> dict[str, int]:
     return {row.county: row.watches for row in rows}
 
 
-def due(connection: Connection, county: str) -> list[Due]:
+def due(
+    connection: Connection, county: str, *, since: datetime | None = None, until: datetime | None = None
+) -> list[UUID]:
     """The chosen subscriptions' watches in a county of which something is new or changed, or that are new themselves:
-    one join."""
-    rows = connection.execute(sa.text(_DUE), {"county": county, "overlap": f"{OVERLAP.total_seconds()} seconds"})
-    return [Due(watch_id=row.id, parcel_index=row.parcel_index and bytes(row.parcel_index)) for row in rows]
+    one join, in the order of their parcels' blind indexes. `since` stands in for each subscription's watermark; what
+    became known from `until` on is left out."""
+    values = {"county": county, "overlap": f"{OVERLAP.total_seconds()} seconds", "since": since, "until": until}
+    rows = connection.execute(sa.text(_DUE), values)
+    return [row.id for row in rows]
 
 
 _INSTRUMENT = """i.id, i.key, i.number, i.code, i.event, i.form, i.recorded_on, i.executed_on, i.amount, i.percent,
@@ -145,7 +148,10 @@ FROM unnest(cast(:watches AS uuid[]), cast(:instruments AS uuid[]), cast(:events
 ORDER BY 2, 3
 ON CONFLICT (watch_id, instrument_id) DO UPDATE SET event = excluded.event, severity = excluded.severity,
     is_told = excluded.is_told, reasons = excluded.reasons, case_key = excluded.case_key,
-    before_key = excluded.before_key, probability = excluded.probability
+    before_key = excluded.before_key, probability = excluded.probability,
+    is_news = f.is_news OR (excluded.severity = 'critical' AND f.severity <> 'critical' AND EXISTS (
+        SELECT 1 FROM kordant.property_instruments i
+        WHERE i.id = f.instrument_id AND i.changed_at > i.known_at AND i.changed_at > f.first_seen_at))
 WHERE (f.event, f.severity, f.is_told, f.reasons, f.case_key, f.before_key)
       IS DISTINCT FROM (excluded.event, excluded.severity, excluded.is_told, excluded.reasons, excluded.case_key,
                         excluded.before_key)
@@ -154,7 +160,8 @@ RETURNING xmax = 0 AS is_new
 
 
 def save_findings(connection: Connection, rows: Sequence[Row]) -> int:
-    """Write findings; one that is there is brought up to date and stays one. Returns how many are new."""
+    """Write findings; one that is there is brought up to date and stays one. A document that was corrected into
+    something critical is news, however old it is. Returns how many are new."""
     if not rows:
         return 0
     values = {
@@ -174,7 +181,7 @@ def save_findings(connection: Connection, rows: Sequence[Row]) -> int:
 
 def save_alerts(connection: Connection) -> int:
     """Write an alert, with its notifications, for each finding of the chosen subscriptions that is told, is news and
-    has none. Returns how many."""
+    has none, or has become critical since its alert. Returns how many."""
     made = connection.execute(
         sa.text("""
         INSERT INTO kordant.alerts (id, subscription_id, finding_id, severity, why)
@@ -184,9 +191,11 @@ def save_alerts(connection: Connection) -> int:
         FROM scope JOIN kordant.watched_properties w USING (subscription_id)
         JOIN kordant.property_findings f ON f.watch_id = w.id
         WHERE f.is_told AND f.is_news AND f.dismissed_at IS NULL AND w.removed_at IS NULL
-          AND NOT EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.finding_id = f.id)
+          AND NOT EXISTS (
+              SELECT 1 FROM kordant.alerts a
+              WHERE a.finding_id = f.id AND (a.severity = 'critical' OR f.severity <> 'critical'))
         ORDER BY f.id
-        ON CONFLICT (finding_id) DO NOTHING RETURNING id
+        ON CONFLICT (finding_id, severity) DO NOTHING RETURNING id
         """)
     ).scalars()
     ids = list(made)
@@ -196,7 +205,7 @@ def save_alerts(connection: Connection) -> int:
 
 def save_verdicts(
     connection: Connection, verdicts: Mapping[str, tuple[UnknownReason | None, date | None]], *, until: datetime
-) -> dict[str, int]:
+) -> dict[Verdict, int]:
     """Write a verdict a chosen subscription and county, and how far the scan came. `verdicts`: by county why nothing
     can be said (None: it can), and the newest record. Returns how many there are of each."""
     count = dict.fromkeys(Verdict, 0)
@@ -232,7 +241,7 @@ def save_verdicts(
         """),
         {"until": until},
     )
-    return {verdict.value: number for verdict, number in count.items()}
+    return count
 
 
 def not_me(connection: Connection, finding_id: UUID, *, said_by: str) -> bool:
@@ -243,6 +252,21 @@ def not_me(connection: Connection, finding_id: UUID, *, said_by: str) -> bool:
         WHERE id = :id
     """
     return bool(connection.execute(sa.text(query), {"id": finding_id, "by": said_by}).rowcount)
+
+
+def realtime_counties(connection: Connection, tiers: Sequence[str]) -> dict[str, str | None]:
+    """The counties in which active subscriptions of the real-time `tiers` watch something, with what each last said of
+    its state (None: it was not read yet)."""
+    rows = connection.execute(
+        sa.text("""
+        SELECT DISTINCT w.county, c.freshness FROM kordant.watched_properties w
+        JOIN kordant.subscriptions s ON s.id = w.subscription_id AND s.status = 'active' AND s.tier = ANY(:tiers)
+        LEFT JOIN kordant.county_states c ON c.county = w.county
+        WHERE w.removed_at IS NULL ORDER BY 1
+        """),
+        {"tiers": list(tiers)},
+    )
+    return {row.county: row.freshness for row in rows}
 
 
 def unscanned(connection: Connection, tiers: Sequence[str]) -> list[UUID]:

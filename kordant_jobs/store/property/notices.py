@@ -17,7 +17,8 @@ from kordant_jobs.store.property.tables import property_instruments
 
 _ROWS = f"""
 SELECT {outbox.NOTICE_COLUMNS}, a.severity, o.alert_id, wp.id AS watch_id, wp.parcel_encrypted,
-       wp.removed_at AS watch_removed_at, f.dismissed_at, wp.county, f.event, f.reasons, i.code, i.key, i.number,
+       wp.removed_at AS watch_removed_at, f.dismissed_at, coalesce(cs.name, wp.county) AS county,
+       coalesce(cs.recorder_url, '') AS recorder_url, f.event, f.reasons, i.code, i.key, i.number,
        i.amount, i.recorded_on, a.created_at AS alerted_at, i.id AS instrument_id, i.parties_encrypted,
        b.id AS before_id, b.parties_encrypted AS before_parties_encrypted
 FROM kordant.notification_outbox o
@@ -25,6 +26,7 @@ JOIN kordant.alerts a ON a.id = o.alert_id
 JOIN kordant.property_findings f ON f.id = a.finding_id
 JOIN kordant.watched_properties wp ON wp.id = f.watch_id
 JOIN kordant.property_instruments i ON i.id = f.instrument_id
+LEFT JOIN kordant.county_states cs ON cs.county = wp.county
 LEFT JOIN kordant.property_instruments b ON b.county = i.county AND b.key = f.before_key
 {outbox.NOTICE_JOINS}
 WHERE o.id = ANY(cast(:ids AS uuid[]))

@@ -64,14 +64,19 @@ def save_state(
     rows: int = 0,
     problems: Mapping[str, int] | None = None,
     reason: str | None = None,
+    name: str | None = None,
+    recorder_url: str | None = None,
+    has_liens: bool | None = None,
 ) -> None:
     """Write what became of asking a county. A failure (`reason`) leaves what was read before as it is."""
     connection.execute(
         sa.text("""
         INSERT INTO kordant.county_states AS s (county, watermarks, freshness, table_version, data_as_of, rows,
-                                                rows_not_understood, reason, checked_at, read_at)
+                                                rows_not_understood, reason, checked_at, read_at, name, recorder_url,
+                                                has_liens)
         VALUES (:county, coalesce(cast(:marks AS jsonb), '{}'), :freshness, :version, :as_of, :rows,
-                coalesce(cast(:problems AS jsonb), '{}'), :reason, now(), CASE WHEN :reason IS NULL THEN now() END)
+                coalesce(cast(:problems AS jsonb), '{}'), :reason, now(), CASE WHEN :reason IS NULL THEN now() END,
+                :name, :recorder_url, :has_liens)
         ON CONFLICT (county) DO UPDATE SET
             watermarks = coalesce(cast(:marks AS jsonb), s.watermarks),
             freshness = coalesce(excluded.freshness, s.freshness),
@@ -79,7 +84,9 @@ def save_state(
             data_as_of = greatest(excluded.data_as_of, s.data_as_of),
             rows = CASE WHEN cast(:marks AS jsonb) IS NULL THEN s.rows ELSE excluded.rows END,
             rows_not_understood = coalesce(cast(:problems AS jsonb), s.rows_not_understood),
-            reason = excluded.reason, checked_at = now(), read_at = coalesce(excluded.read_at, s.read_at)
+            reason = excluded.reason, checked_at = now(), read_at = coalesce(excluded.read_at, s.read_at),
+            name = coalesce(excluded.name, s.name), recorder_url = coalesce(excluded.recorder_url, s.recorder_url),
+            has_liens = coalesce(excluded.has_liens, s.has_liens)
         """),
         {
             "county": county,
@@ -90,6 +97,9 @@ def save_state(
             "rows": rows,
             "problems": None if problems is None else json.dumps(dict(problems)),
             "reason": reason,
+            "name": name,
+            "recorder_url": recorder_url,
+            "has_liens": has_liens,
         },
     )
 

@@ -56,6 +56,7 @@ watched_properties = Table(
     ),
     Index(None, "subscriber_id"),
     Index(None, "parcel_index", postgresql_where=text("removed_at IS NULL")),
+    Index(None, "county", "created_at", postgresql_where=text("removed_at IS NULL")),
     CheckConstraint("parcel_index IS NOT NULL OR owners_encrypted IS NOT NULL", name="watches_something"),
 )
 
@@ -146,6 +147,9 @@ county_states = Table(
     moment("checked_at", nullable=True),
     moment("read_at", nullable=True),
     moment("matched_at", nullable=True),
+    Column("name", Text),
+    Column("recorder_url", Text, comment="a page of the recorder's; {key} and {number} are filled in"),
+    Column("has_liens", Boolean),
 )
 
 property_verdicts = Table(

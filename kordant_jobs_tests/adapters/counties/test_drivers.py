@@ -16,6 +16,7 @@ from kordant_jobs.adapters.counties.description import County, read_county, ship
 from kordant_jobs.adapters.counties.reading import CountyReader
 from kordant_jobs.adapters.counties.registry import Counties
 from kordant_jobs.adapters.sources.http import HttpLimits
+from kordant_jobs.domain.property.addresses import address_query
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.lab.fakes.counties.servers import FakeArcgis, FakeCarto, FakeCounty, FakeSocrata, Tables, Traps
 from kordant_jobs.lab.fakes.sources.faults import Fault, FaultyServer
@@ -65,6 +66,7 @@ tables:
     page: {page}
     columns: {{key: doc, code: kind, recorded_on: day, amount: price, parcel: lot,
               givers: {{of: [sellers], split: ";"}}, takers: {{of: [buyers], split: ";"}}}}
+addresses: {{dataset: {DATASETS[driver]}, row_id: rowid, columns: {{parcel: lot, address: house}}}}
 """,
         "test",
     )
@@ -136,6 +138,18 @@ class TestEveryDriver:
         rows = [{k: v for k, v in row(n, "2026-04-01").items() if k != "lot"} for n in range(1, 4)]
         with serving(driver, rows) as case:
             assert case.reader.read({}, today=TODAY).understood.problems["column_missing lot"] == 1
+
+    def test_an_address_gives_the_parcels_that_it_may_mean_the_likeliest_first(self, driver: str) -> None:
+        rows = [
+            {**row(n, "2026-04-01"), "house": text}
+            for n, text in enumerate(("350 FIFTH AVE", "350 N 5TH ST", "3501 FIFTH AVE", "35 MAIN ST", None), 1)
+        ]
+        with serving(driver, rows) as case:
+            asked = address_query("350 Fifth Avenue, Apt 3")
+            assert asked is not None
+            found = case.reader.candidates(asked)
+            assert [one.parcel for one in found][:1] == ["000000001"]
+            assert all(one.parcel in {"000000001", "000000002"} for one in found)
 
     @pytest.mark.parametrize("fault", Fault)
     def test_no_fault_gives_a_result_and_each_ends_in_time(self, driver: str, fault: Fault) -> None:

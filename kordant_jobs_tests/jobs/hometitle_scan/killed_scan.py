@@ -1,4 +1,7 @@
-"""One scan in a process of its own that kills itself before a commit: python -m …killed_scan URL DROP STEP."""
+"""One scan in a process of its own that kills itself: python -m …killed_scan URL DROP EVENT NUMBER.
+
+A fork of the test would hang: threads of Polars that the parent has used do not live on in it.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,18 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.conftest import INDEX_ROOT, MASTER_KEY
 
 
-def main(url: str, drop: str, step: str) -> None:
-    """Scan, and die by SIGKILL before the commit number `step`."""
+def main(url: str, drop: str, event: str, number: str) -> None:
+    """Scan, and die by SIGKILL at an event of the database (`commit`: before it; `after_cursor_execute`: within the
+    transaction), the one with this number."""
     db, keyring = database.create_engine(url), Keyring(MASTER_KEY, index_root=INDEX_ROOT)
     counties = Counties({NAME: description()}, Path(drop))
-    commits = count()
+    seen = count()
 
-    def commit(_: Any) -> None:
-        if next(commits) >= int(step):
+    def die(*_: Any) -> None:
+        if next(seen) >= int(number):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sa.event.listen(db, "commit", commit)
+    sa.event.listen(db, event, die)
     plan = service.plan_scan(Scope(), db=db, keyring=keyring, counties=counties)
     with Progress(db, "killed") as progress:
         for chunk in plan.chunks:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
+from kordant_jobs.catalog.hometitle_scan import HometitleScan
+from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.engine.ops import ITEMS_FAILED
 from kordant_jobs.jobs.hometitle_scan.job import JOBS
 from kordant_jobs.lab.world.county import County
@@ -16,6 +19,19 @@ from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.hometitle_scan.test_service import Bench
 from kordant_jobs_tests.jobs.people import subscribe
+
+
+def test_a_partition_is_what_became_known_on_one_day_of_one_tier() -> None:
+    assert [job.name for job in JOBS.partitioned] == [f"hometitle_scan_{tier}" for tier in Tier]
+    for job, tier in zip(JOBS.partitioned, Tier, strict=True):
+        assert job.partitioned_config is not None
+        config = job.partitioned_config.get_run_config_for_partition_key("2026-06-01")["ops"]["plan"]["config"]
+        payload = HometitleScan.checked(config)
+        assert payload.tiers == (tier,)
+        assert (payload.known_from, payload.known_until) == (
+            datetime(2026, 6, 1, tzinfo=UTC),
+            datetime(2026, 6, 2, tzinfo=UTC),
+        )
 
 
 def figures(bench: Bench) -> dict[str, Any]:

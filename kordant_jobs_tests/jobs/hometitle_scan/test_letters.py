@@ -45,5 +45,6 @@ def test_a_mail_says_who_took_what_from_whom(
     assert said.startswith(subject)
     assert not any(name in said for name in (*forged.givers, *forged.takers))
     assert all(name in text for name in (*forged.givers, *forged.takers, before, forged.key))
+    assert f"https://recorder.example/{forged.key}" in text
     assert county.parcel(forged.lots[0]) not in text
     assert datetime.now(UTC).date() > START

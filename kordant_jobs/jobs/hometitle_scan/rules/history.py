@@ -64,14 +64,6 @@ def read_history(
     return list(parcel.findings.values())
 
 
-def open_charges(instruments: Iterable[Instrument], order: Order = Order.EITHER) -> list[Instrument]:
-    """Mortgages, liens and notices that no release has closed yet."""
-    parcel = _Parcel()
-    for one in in_order(instruments):
-        _close_or_open(one, parcel, order)
-    return list(parcel.charges.values())
-
-
 def _judge(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Order) -> Finding:
     calm = Finding(
         key=one.key,

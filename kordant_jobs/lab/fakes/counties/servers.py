@@ -103,6 +103,9 @@ class FakeCounty(FakeServer):
             return self._fits(row, _inside(part))
         if pair := re.fullmatch(r"\((\S+), (\S+)\) > \('(.*)', (\d+)\)", part):
             return (str(row[pair[1]]), int(row[pair[2]])) > (pair[3], int(pair[4]))
+        if like := re.fullmatch(r"upper\((\S+)\) LIKE '(.*)'", part):
+            pattern = ".*".join(map(re.escape, like[2].split("%")))
+            return re.fullmatch(pattern, str(row.get(like[1]) or "").upper()) is not None
         if among := re.fullmatch(r"(\S+) ?(?:in|IN) ?\((.*)\)", part):
             return str(row.get(among[1])) in re.findall(r"'([^']*)'", among[2])
         if compared := re.fullmatch(r"(\S+) (>=|>|=) (?:TIMESTAMP )?'?(.*?)'?", part):
@@ -223,7 +226,7 @@ class FakeCarto(FakeCounty):
         if newest := re.fullmatch(r"SELECT max\((\S+)\) AS newest, count\(\*\) AS rows FROM (\S+)", text):
             marks = [str(row[newest[1]]) for row in self.tables.rows[newest[2]]]
             return Answer.of(200, {"rows": [{"newest": max(marks, default=None), "rows": len(marks)}], "total_rows": 1})
-        said = re.fullmatch(r"SELECT .*? FROM (\S+)(?: WHERE (.*?))?(?: ORDER BY (.*?) LIMIT (\d+))?", text)
+        said = re.fullmatch(r"SELECT .*? FROM (\S+)(?: WHERE (.*?))?(?: ORDER BY (.*?))?(?: LIMIT (\d+))?", text)
         if said is None or said[1] not in self.tables.rows:
             return Answer.of(400, {"error": ["syntax error at or near"], "hint": ""})
         limit = int(said[4] or 10**9)
