@@ -7,6 +7,8 @@ together.
 
 from kordant_jobs.engine.store import tables as engine
 from kordant_jobs.postgres.schema import SCHEMA, metadata
+from kordant_jobs.store.access import tables as access
+from kordant_jobs.store.audit import tables as audit
 from kordant_jobs.store.darkwatch import source_tables as sources
 from kordant_jobs.store.darkwatch import tables as darkwatch
 from kordant_jobs.store.notifications import tables as notifications
@@ -14,4 +16,16 @@ from kordant_jobs.store.people import tables as people
 from kordant_jobs.store.reports import tables as reports
 from kordant_jobs.store.schedules import tables as schedules
 
-__all__ = ["SCHEMA", "darkwatch", "engine", "metadata", "notifications", "people", "reports", "schedules", "sources"]
+__all__ = [
+    "SCHEMA",
+    "access",
+    "audit",
+    "darkwatch",
+    "engine",
+    "metadata",
+    "notifications",
+    "people",
+    "reports",
+    "schedules",
+    "sources",
+]
