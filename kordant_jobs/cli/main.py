@@ -36,6 +36,7 @@ GROUPS = {
     "jobs": Lazy(where="kordant_jobs.cli.jobs:jobs_app", help="Jobs: what there is, and which are paused."),
     "requests": Lazy(where="kordant_jobs.cli.queue:requests_app", help="Requests: what waits, runs and has ended."),
     "dead": Lazy(where="kordant_jobs.cli.queue:dead_app", help="Dead letters: requests whose last attempt failed."),
+    "api": Lazy(where="kordant_jobs.cli.api:api_app", help="/api/jobs over HTTP, by itself, and its OpenAPI file."),
     "tokens": Lazy(where="kordant_jobs.cli.tokens:tokens_app", help="Tokens of the API: who may ask, for what."),
     "agents": Lazy(where="kordant_jobs.cli.tokens:agents_app", help="Agents: which jobs each may start."),
     "audit": Lazy(where="kordant_jobs.cli.audit:audit_app", help="The audit log: who did what; verify, export."),

@@ -55,4 +55,5 @@ class Principal:
 
     def reaches(self, entities: Collection[str] | None) -> bool:
         """Whether all these entities are in scope; None stands for everybody."""
-        return self.entities is None or (entities is not None and self.entities.issuperset(entities))
+        mine = self.tenants if self.entities is None else self.entities
+        return mine is None or (entities is not None and mine.issuperset(entities))

@@ -33,8 +33,8 @@ class Filter:
     statuses: tuple[RequestStatus, ...] | None = None
     entity_key: str | None = None
     tenant: str | None = None
-    tenants: frozenset[str] | None = None
-    entities: frozenset[str] | None = None
+    tenants: tuple[str, ...] | None = None
+    entities: tuple[str, ...] | None = None
     priority: Priority | None = None
     requested_by: str | None = None
     cause: Cause | None = None
@@ -54,8 +54,8 @@ class Filter:
             "statuses": lambda statuses: column.status.in_([one.value for one in statuses]),
             "entity_key": lambda key: column.entity_key == key,
             "tenant": lambda tenant: column.tenant == tenant,
-            "tenants": lambda tenants: column.tenant.in_(sorted(tenants)),
-            "entities": lambda entities: column.entity_key.in_(sorted(entities)),
+            "tenants": column.tenant.in_,
+            "entities": column.entity_key.in_,
             "priority": lambda priority: column.priority == int(priority),
             "requested_by": lambda by: column.requested_by == by,
             "cause": lambda cause: column.cause == cause.value,

@@ -67,11 +67,11 @@ def save_principal(
     if role is Role.AGENT and not owner:
         raise PermanentError("an agent belongs to a person: give --owner user:<id>.")
     if role in {Role.AGENT, Role.SERVICE} and not tenants:
-        raise PermanentError(f"{role} needs the tenants it works for: give --tenant once for each.")
+        raise PermanentError(f"{role} needs the tenants it works for: give --tenant once for each, or --tenant any.")
     _sign(connection, by)
     values = {
         "role": role.value,
-        "tenants": sorted(tenants) if tenants else None,
+        "tenants": sorted(tenants) if tenants and "any" not in tenants else None,
         "entities": sorted(entities) if entities else None,
         "owner": owner,
     }

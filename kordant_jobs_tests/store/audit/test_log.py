@@ -60,8 +60,12 @@ def test_the_database_refuses_to_change_the_log(db: Engine, keyring: Keyring, st
         connection.execute(sa.text(statement))
 
 
-def sql(statement: str) -> Callable[[Connection], None]:
-    return lambda connection: [connection.execute(sa.text(one)) for one in statement.split(";")] and None
+def sql(statements: str) -> Callable[[Connection], None]:
+    def run(connection: Connection) -> None:
+        for one in statements.split(";"):
+            connection.execute(sa.text(one))
+
+    return run
 
 
 def swap(connection: Connection) -> None:
