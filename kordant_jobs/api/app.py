@@ -27,6 +27,7 @@ from kordant_jobs.api.problems import MEDIA_TYPE, STATUS, Problem
 from kordant_jobs.api.watch import Hub, events
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.engine import Cause, Filter, RequestStatus
+from kordant_jobs.pages.limits import OneLineErrors
 from kordant_jobs.redaction import redact
 from kordant_jobs.store.access import replies
 from kordant_jobs.store.people.keyring import Keyring
@@ -409,5 +410,6 @@ def application(
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(OperationalError, _on_database)
+    app.add_middleware(OneLineErrors)
     app.add_middleware(Gate)
     return app

@@ -15,12 +15,25 @@ PriorityWord = Literal["critical", "high", "normal", "low"]
 StatusWord = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
+DEEPEST = 20
+"""Levels of a value that is sent: no payload has more than a few."""
+
+
 def _kept(value: Any) -> Any:
     """`value`, if Postgres keeps every text in it."""
-    if isinstance(value, str) and storable(value) != value:
-        raise ValueError("a text holds a NUL or half a character, which no database keeps")
-    for part in value.items() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        _kept(part)
+    level, depth = [value], 0
+    while level:
+        if (depth := depth + 1) > DEEPEST:
+            raise ValueError(f"a value is nested deeper than {DEEPEST} levels")
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, str) and storable(one) != one:
+                raise ValueError("a text holds a NUL or half a character, which no database keeps")
+            if isinstance(one, dict):
+                below += [*one, *one.values()]
+            elif isinstance(one, list | tuple):
+                below += one
+        level = below
     return value
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
 from kordant_jobs.api.app import Backend, application
+from kordant_jobs.api.tools import beside, http_tools
 from kordant_jobs.errors import KordantError
 from kordant_jobs.store.access import changes, replies
 from kordant_jobs.store.audit import log as audit_log
@@ -58,7 +59,8 @@ def serve(db: Engine, keyring: Keyring, *, port: int, ui_url: str | None, anchor
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         keeper = asyncio.create_task(_keep_for_ever(db, keyring, anchor))
         try:
-            yield
+            async with tools.session_manager.run():
+                yield
         finally:
             keeper.cancel()
             app.state.hub.close()
@@ -66,8 +68,9 @@ def serve(db: Engine, keyring: Keyring, *, port: int, ui_url: str | None, anchor
                 await keeper
 
     app = application(Backend(db=db, keyring=keyring, ui_url=ui_url), lifespan=lifespan)
+    tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}")
     uvicorn.run(
-        app,
+        beside(app, tools.streamable_http_app(stateless_http=True, json_response=True)),
         host=HOST,
         port=port,
         log_level="warning",

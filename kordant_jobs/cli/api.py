@@ -35,3 +35,18 @@ def openapi() -> None:
 
     with open_session() as session:
         print_json(application(Backend(db=session.db, keyring=session.keyring)).openapi())
+
+
+@api_app.command()
+def mcp(
+    url: Annotated[str, typer.Option("--url", help="Where the API is.")] = "http://127.0.0.1:3090",
+) -> None:
+    """The agents' tools over standard input and output, with the token in KORDANT_TOKEN; it opens no database."""
+    from kordant_jobs.api.tools import stdio_tools
+    from kordant_jobs.errors import SettingsError
+    from kordant_jobs.settings import load_settings
+
+    token = load_settings().token
+    if token is None:
+        raise SettingsError("KORDANT_TOKEN is unset: give the agent's token, from `kordant-jobs tokens create`.")
+    stdio_tools(url, token.get_secret_value()).run("stdio")

@@ -23,7 +23,7 @@ AgentId = Annotated[str, typer.Argument(help="The agent, as agent:<id>.")]
 
 DEFAULT_SCOPES = {
     Role.ADMIN: tuple(TokenScope),
-    Role.OPERATOR: tuple(one for one in TokenScope if one is not TokenScope.CHANGES_PROPOSE),
+    Role.OPERATOR: tuple(TokenScope),
     Role.SERVICE: (TokenScope.JOBS_READ, TokenScope.JOBS_TRIGGER, TokenScope.JOBS_CANCEL, TokenScope.JOBS_OPERATE),
     Role.AGENT: (
         TokenScope.JOBS_READ,

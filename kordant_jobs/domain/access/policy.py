@@ -101,7 +101,6 @@ RULES: tuple[Rule, ...] = (
     _rule("operator.no_schedule_write", Role.OPERATOR, Action.SCHEDULE_WRITE, allowed=False),
     _rule("operator.audit_own", Role.OPERATOR, Action.AUDIT_READ, owners=_OWN),
     _rule("operator.no_audit_of_others", Role.OPERATOR, Action.AUDIT_READ, allowed=False),
-    _rule("operator.no_propose", Role.OPERATOR, Action.PROPOSE, allowed=False),
     _rule("operator.no_decide_schedules", Role.OPERATOR, Action.DECIDE, allowed=False),
     _rule("operator.any_else", Role.OPERATOR),
     _rule("service.read_scope", Role.SERVICE, Action.READ, Action.READ_OUTPUT, owners=_SCOPE),
