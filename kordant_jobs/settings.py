@@ -138,6 +138,11 @@ class Settings(BaseSettings):
 
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
+    api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
+    token: SecretStr | None = Field(None, description="The token that `api mcp` asks the API with.")
+    audit_anchor: Path | None = Field(
+        None, description="A file on other storage that the API appends the audit log's head to; unset: none."
+    )
     drop_keep: bool = Field(False, description="Keep dumps in the drop folder once they are ingested.")
     dump_max_bytes: int = Field(
         1 << 40, gt=0, description="A dump that unpacks to more than this many bytes is quarantined."

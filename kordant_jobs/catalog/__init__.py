@@ -16,7 +16,7 @@ from kordant_jobs import engine
 from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.domain.schedules.cron import Fold
 from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
-from kordant_jobs.engine import JobRow, PartyRate, rate_of_rpm
+from kordant_jobs.engine import JobRow, PartyRate, Payload, rate_of_rpm
 
 _MODULES = [
     import_module(f"{__name__}.{found.name}")
@@ -73,6 +73,16 @@ SOURCE_RATES: Mapping[Source, tuple[PartyRate, ...]] = {
 
 HIBP's is its smallest plan's, until `/subscription/status` told the key's own. XposedOrNot allows 2 a second, 25 an
 hour and 100 a day; LeakCheck's public API one a second (Pro has terms of its own)."""
+
+
+SYSTEM_CRITICAL = frozenset({"bank_sync", "cleanup", "subscription_changed", "notifications_send"})
+"""Jobs without which the system does not work: only an admin cancels their requests."""
+
+
+def reach_of(payload: Payload) -> frozenset[str] | None:
+    """The entities that a request with this payload touches, by id; None: everybody, or it does not say."""
+    ids = getattr(payload, "subscription_ids", None)
+    return frozenset(map(str, ids)) if ids else None
 
 
 def markdown_table() -> str:

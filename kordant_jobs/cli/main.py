@@ -58,6 +58,10 @@ GROUPS = {
         where="kordant_jobs.cli.removals:removals_app",
         help="Removal requests to data brokers, and what became of them.",
     ),
+    "api": Lazy(where="kordant_jobs.cli.api:api_app", help="/api/jobs over HTTP, by itself, and its OpenAPI file."),
+    "tokens": Lazy(where="kordant_jobs.cli.tokens:tokens_app", help="Tokens of the API: who may ask, for what."),
+    "agents": Lazy(where="kordant_jobs.cli.tokens:agents_app", help="Agents: which jobs each may start."),
+    "audit": Lazy(where="kordant_jobs.cli.audit:audit_app", help="The audit log: who did what; verify, export."),
     "notifications": Lazy(
         where="kordant_jobs.cli.notification_choices:notifications_app",
         help="Notifications: what waits, went out and did not; what subscribers chose.",

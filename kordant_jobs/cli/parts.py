@@ -28,6 +28,8 @@ class StackConfig:
     webserver: bool = True
     daemon: bool = True
     public_port: int | None = None
+    api_port: int | None = None
+    """Port of /api/jobs; None: it is not served."""
     system: System = SYSTEM
     ui_read_only: bool = False
     """Whether Dagster's UI may only look."""
@@ -74,3 +76,7 @@ class StackConfig:
     def pages(self, port: int) -> list[str]:
         """What Python is told to serve the pages behind KORDANT_PUBLIC_URL."""
         return ["-m", "kordant_jobs.cli", "notifications", "serve", "--port", str(port)]
+
+    def api_command(self, port: int) -> list[str]:
+        """What Python is told to serve /api/jobs."""
+        return ["-m", "kordant_jobs.cli", "api", "serve", "--port", str(port)]

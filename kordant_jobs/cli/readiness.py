@@ -67,6 +67,13 @@ def pages_answer(http: httpx.Client, port: int | None) -> bool:
     return False
 
 
+def api_answers(http: httpx.Client, port: int) -> bool:
+    """Whether `api serve` answers on its port."""
+    with suppress(httpx.HTTPError):
+        return http.get(f"http://{HOST}:{port}/livez").status_code == httpx.codes.OK
+    return False
+
+
 def _deepest(error: Mapping[str, Any]) -> str:
     """The first line of the error that caused all the others."""
     causes = error["causes"] or [error]

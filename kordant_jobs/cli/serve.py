@@ -53,6 +53,7 @@ def stack_of(session: Session, port: int | None = None, *, ui_read_only: bool = 
             environ=session.environ,
             web_port=port or session.settings.web_port,
             public_port=session.settings.public_port if session.settings.public_url else None,
+            api_port=session.settings.api_port,
             ui_read_only=ui_read_only,
         )
     )
@@ -74,7 +75,7 @@ def _say_where(session: Session, stack: Stack) -> None:
     out.print(bold("Kordant jobs is up.", " Ctrl-C stops it."))
     print_facts(
         {
-            **{f"{name} UI": url for name, url in stack.urls.items()},
+            **{name if name == "API" else f"{name} UI": url for name, url in stack.urls.items()},
             "database": session.server.shown,
             **_database_files(session),
             "drop folder": session.settings.drop,

@@ -46,9 +46,12 @@ LOGS_LOOKED_AT_EVERY = 50
 PAGES = "pages"
 """`notifications serve`."""
 
+API = "api"
+"""`api serve`."""
+
 STANDBYS = {"warm": "warm-standby", "daemon": "daemon-standby"}
 """A start takes seconds of CPU, for the imports of Dagster and of all jobs; one that stands by has them behind it."""
-STOPPED_IN_ORDER = (PAGES, "webserver", "daemon", "warm", "code-server")
+STOPPED_IN_ORDER = (API, PAGES, "webserver", "daemon", "warm", "code-server")
 
 WITHOUT_SECRETS = ("webserver", "daemon", "daemon-standby")
 
@@ -78,6 +81,7 @@ class Stack:
     _restarts: dict[str, float] = field(default_factory=dict)
     _claim: Claim = field(init=False)
     _port: int = 0
+    _api_port: int = 0
     _socket: Path | None = None
     _scratch: str | None = None
     _reloader: reloader.ScheduleReloader | None = None
@@ -146,7 +150,12 @@ class Stack:
             self._launch("webserver", self.config.webserver_command(self._port))
         if self.config.public_port:
             self._launch(PAGES, self.config.pages(self.config.public_port))
+        if self.config.api_port:
+            self._api_port = readiness.free_port(self.config.api_port)
+            self._launch(API, self.config.api_command(self._api_port))
         self._wait_until_ready(began)
+        if self.config.api_port:
+            self.urls["API"] = f"http://{HOST}:{self._api_port}/api/jobs"
         if self.config.webserver:
             self.urls["Dagster"] = f"http://{HOST}:{self._port}"
             if url:
@@ -281,6 +290,8 @@ class Stack:
             return "the warm process"
         if PAGES in self._parts and not readiness.pages_answer(http, self.config.public_port):
             return "the pages behind KORDANT_PUBLIC_URL"
+        if API in self._parts and not readiness.api_answers(http, self._api_port):
+            return "the API"
         if not self.config.webserver:
             return "" if readiness.accepts(self._socket) else "the code server"
         since = began if self.config.daemon else None

@@ -7,6 +7,8 @@ together.
 
 from kordant_jobs.engine.store import tables as engine
 from kordant_jobs.postgres.schema import SCHEMA, metadata
+from kordant_jobs.store.access import tables as access
+from kordant_jobs.store.audit import tables as audit
 from kordant_jobs.store.darkwatch import source_tables as sources
 from kordant_jobs.store.darkwatch import tables as darkwatch
 from kordant_jobs.store.notifications import tables as notifications
@@ -18,6 +20,8 @@ from kordant_jobs.store.schedules import tables as schedules
 
 __all__ = [
     "SCHEMA",
+    "access",
+    "audit",
     "darkwatch",
     "engine",
     "metadata",

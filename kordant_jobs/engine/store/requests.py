@@ -33,9 +33,14 @@ class Filter:
     statuses: tuple[RequestStatus, ...] | None = None
     entity_key: str | None = None
     tenant: str | None = None
+    tenants: tuple[str, ...] | None = None
+    entities: tuple[str, ...] | None = None
+    priority: Priority | None = None
     requested_by: str | None = None
     cause: Cause | None = None
     error_like: str | None = None
+    created_before: datetime | None = None
+    created_after: datetime | None = None
     ended_before: datetime | None = None
     ended_after: datetime | None = None
     acknowledged: bool | None = None
@@ -49,9 +54,14 @@ class Filter:
             "statuses": lambda statuses: column.status.in_([one.value for one in statuses]),
             "entity_key": lambda key: column.entity_key == key,
             "tenant": lambda tenant: column.tenant == tenant,
+            "tenants": column.tenant.in_,
+            "entities": column.entity_key.in_,
+            "priority": lambda priority: column.priority == int(priority),
             "requested_by": lambda by: column.requested_by == by,
             "cause": lambda cause: column.cause == cause.value,
             "error_like": lambda words: column.error.icontains(words, autoescape=True),
+            "created_before": lambda moment: column.created_at < moment,
+            "created_after": lambda moment: column.created_at >= moment,
             "ended_before": lambda moment: column.ended_at < moment,
             "ended_after": lambda moment: column.ended_at >= moment,
             "acknowledged": lambda seen: (column.acknowledged_at.is_(None)) != sa.literal(seen),

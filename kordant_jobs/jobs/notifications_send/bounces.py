@@ -18,7 +18,7 @@ from kordant_jobs.adapters.mail.replies import Enhanced, cause_of, enhanced_code
 from kordant_jobs.domain.notifications.causes import Cause
 from kordant_jobs.domain.notifications.receipts import Receipt, ReceiptState, Remedy
 
-logging.getLogger("flufl.bounce").disabled = True
+logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL + 1)
 """It writes tracebacks over broken mails, with what is in them."""
 
 

@@ -1,0 +1,83 @@
+"""One call of the API: who asks, what the policy says of it, and the entry in the audit log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from kordant_jobs.api.problems import denied, not_found
+from kordant_jobs.catalog import SYSTEM_CRITICAL
+from kordant_jobs.domain.access.audit import Entry, Outcome
+from kordant_jobs.domain.access.policy import Action, Owner, decide, owner_of
+from kordant_jobs.domain.access.principals import Principal
+from kordant_jobs.engine import Request
+from kordant_jobs.store.audit import log
+from kordant_jobs.store.people.keyring import Keyring
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """Who asks, when, and with what the log is signed."""
+
+    principal: Principal
+    keyring: Keyring
+    now: datetime
+    source: str = "api"
+    ui_url: str | None = None
+    """Where Dagster's UI is, for those who may see it."""
+
+    def permit(self, action: Action, owner: Owner = Owner.SCOPE, *, critical: bool = False) -> str:
+        """The rule that allows this.
+
+        Raises:
+            Problem: it is not allowed (403 names the rule), or is not the caller's to know of (404).
+        """
+        decision = decide(self.principal, action, owner, critical=critical)
+        if decision.allowed:
+            return decision.rule
+        is_hidden = owner is Owner.OTHER and not decision.rule.startswith("scope.")
+        raise not_found() if is_hidden else denied(decision.rule)
+
+    def permit_on(self, action: Action, request: Request) -> str:
+        """As `permit`, of a request."""
+        owner = owner_of(self.principal, by=request.requested_by, tenant=request.tenant, entity=request.entity_key)
+        return self.permit(action, owner, critical=request.job in SYSTEM_CRITICAL)
+
+    def may(self, action: Action, request: Request) -> bool:
+        """Whether the caller may do this to a request."""
+        owner = owner_of(self.principal, by=request.requested_by, tenant=request.tenant, entity=request.entity_key)
+        return decide(self.principal, action, owner, critical=request.job in SYSTEM_CRITICAL).allowed
+
+    def entry(self, action: str, kind: str, target: str, **more: Any) -> Entry:
+        """An entry of the log in the caller's name."""
+        return Entry(
+            actor=self.principal.id,
+            role=self.principal.role.value,
+            source=self.source,
+            action=action,
+            target_kind=kind,
+            target_id=target,
+            on_behalf_of=self.principal.on_behalf_of,
+            token_id=self.principal.token_id,
+            **more,
+        )
+
+    def record(self, connection: Connection, *entries: Entry) -> None:
+        """Write entries in the transaction of what they record."""
+        log.record(connection, self.keyring, *entries)
+
+    def record_denial(self, connection: Connection, operation: str, rule: str) -> None:
+        """Write that the policy refused `operation`."""
+        self.record(connection, self.entry("denied", "operation", operation, outcome=Outcome.DENIED, rule=rule))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a call is answered."""
+
+    body: dict[str, Any]
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,149 @@
+"""What stands before every call: size, time and rate of what comes in, and whose token it carries."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kordant_jobs.api.problems import Problem
+from kordant_jobs.domain.access.principals import Principal
+from kordant_jobs.domain.access.tokens import read_token
+from kordant_jobs.pages.limits import read_body
+from kordant_jobs.store.access import people
+from kordant_jobs.store.access.people import Verified
+from kordant_jobs.store.people.keyring import Keyring
+
+BODY_BYTES = 1 << 20
+REMEMBERED_S = 5.0
+"""For how long a verified token is not looked up again: a revoked one works so long at most."""
+REMEMBERED = 10_000
+QUOTAS = {"read": 60_000, "write": 1200}
+"""Calls a minute of one principal."""
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_UNAUTHENTICATED = {"WWW-Authenticate": "Bearer"}
+
+
+@dataclass
+class Tokens:
+    """Verifies tokens, and remembers for a few seconds whose they are."""
+
+    db: Engine
+    keyring: Keyring
+    _known: OrderedDict[bytes, tuple[float, Verified]] = field(default_factory=OrderedDict)
+
+    async def principal(self, header: str | None) -> Principal:
+        """Who sends this Authorization header.
+
+        Raises:
+            Problem: 401, the same for every reason.
+        """
+        scheme, _, text = (header or "").partition(" ")
+        token = read_token(text.strip()) if scheme.lower() == "bearer" else None
+        if token is None:
+            raise _unknown()
+        mark = self.keyring.sign("api-token-cache", text.encode())
+        remembered = self._known.get(mark)
+        now = datetime.now(UTC)
+        if remembered and time.monotonic() < remembered[0] and remembered[1].expires_at > now:
+            return remembered[1].principal
+        verified = await run_in_threadpool(self._verify, token, now)
+        if verified is None:
+            raise _unknown()
+        self._known[mark] = (time.monotonic() + REMEMBERED_S, verified)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return verified.principal
+
+    def _verify(self, token: Any, now: datetime) -> Verified | None:
+        with self.db.connect() as connection:
+            return people.verify(connection, self.keyring, token, now=now)
+
+
+def _unknown() -> Problem:
+    detail = "send a token that works as `Authorization: Bearer …`; `kordant-jobs tokens create` makes one."
+    return Problem("unauthenticated", detail, headers=_UNAUTHENTICATED)
+
+
+class Quotas:
+    """Counts the calls of each principal in this process."""
+
+    def __init__(self, quotas: dict[str, int] | None = None) -> None:
+        self._limits = {name: RateLimitItemPerMinute(most) for name, most in (quotas or QUOTAS).items()}
+        self._window = MovingWindowRateLimiter(MemoryStorage())
+
+    def take(self, principal: Principal, method: str) -> dict[str, str]:
+        """Count one call. Returns the headers that say what is left.
+
+        Raises:
+            Problem: 429 with Retry-After.
+        """
+        name = "read" if method in SAFE else "write"
+        limit = self._limits[name]
+        is_within = self._window.hit(limit, principal.id, name)
+        stats = self._window.get_window_stats(limit, principal.id, name)
+        reset_s = max(1, int(stats.reset_time - time.time()) + 1)
+        headers = {
+            "RateLimit-Policy": f'"{name}";q={limit.amount};w=60',
+            "RateLimit": f'"{name}";r={stats.remaining};t={reset_s}',
+        }
+        if not is_within:
+            detail = "too many calls in a minute: wait, then go on slower."
+            headers["Retry-After"] = str(reset_s)
+            raise Problem("too_many_requests", detail, headers=headers, retry_after_s=reset_s)
+        return headers
+
+
+class Gate:
+    """ASGI middleware: bodies are read whole, bounded in bytes and seconds, before anything else happens; answers
+    carry what is left of the caller's quota."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a call on, or refuse its body."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = b""
+        if scope["method"] not in SAFE:
+            read = await read_body(Request(scope, receive), at_most=BODY_BYTES)
+            if isinstance(read, Response):
+                codes = {413: "too_large", 408: "busy"}
+                detail = f"a body has at most {BODY_BYTES} bytes, and comes within seconds."
+                await Problem(codes.get(read.status_code, "malformed_json"), detail).response()(scope, receive, send)
+                return
+            body = read
+        sent = False
+
+        async def once() -> Message:
+            nonlocal sent
+            if sent:
+                return await receive()
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                quota = scope.get("state", {}).get("quota", {})
+                extra = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **quota}
+                headers = [
+                    *message["headers"],
+                    *((name.lower().encode(), value.encode()) for name, value in extra.items()),
+                ]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self._app(scope, once, with_headers)

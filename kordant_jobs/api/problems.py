@@ -1,0 +1,75 @@
+"""What goes wrong, as RFC 9457 problems. No text repeats a value that was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+TYPES = "/api/jobs/problems/"
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: Mapping[str, int] = {
+    "malformed_json": 400,
+    "bad_cursor": 400,
+    "key_missing": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "unknown_job": 404,
+    "method_not_allowed": 405,
+    "wrong_state": 409,
+    "key_in_flight": 409,
+    "key_refused": 409,
+    "base_changed": 409,
+    "count_changed": 409,
+    "precondition_failed": 412,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid": 422,
+    "key_reused": 422,
+    "precondition_required": 428,
+    "too_many_requests": 429,
+    "budget_exhausted": 429,
+    "internal": 500,
+    "database_unavailable": 503,
+    "busy": 503,
+}
+"""Every code there is, with its status."""
+
+
+class Problem(Exception):
+    """An answer that is an error: its code, what to do next, and what its code adds."""
+
+    def __init__(self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.more = code, detail, more
+        self.status = STATUS[code]
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "type": TYPES + self.code,
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            **self.more,
+        }
+
+    def response(self) -> JSONResponse:
+        """As an answer."""
+        return JSONResponse(self.body(), self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def not_found() -> Problem:
+    """The same for what is not there and for what is not the caller's."""
+    return Problem("not_found", "there is nothing with this id, or it is out of your scope.")
+
+
+def denied(rule: str) -> Problem:
+    """What the policy refuses."""
+    return Problem("forbidden", f"the rule {rule} does not allow this. Ask an admin for the right.", rule=rule)

@@ -1,0 +1,398 @@
+"""Operations on requests: one function an action. HTTP and the tools of agents call nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from kordant_jobs.api.calls import Answer, Call
+from kordant_jobs.api.problems import Problem, denied, not_found
+from kordant_jobs.api.schemas import BulkAction, NewRequest, RequestChange
+from kordant_jobs.catalog import BY_NAME, SYSTEM_CRITICAL, enqueue, reach_of
+from kordant_jobs.domain.access.policy import Action
+from kordant_jobs.domain.access.principals import Role
+from kordant_jobs.engine import Filter, JobRow, Payload, Priority, Request, RequestStatus, leases, operate
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.redaction import redact
+from kordant_jobs.store.access import people
+
+OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
+STATUSES: dict[str, tuple[RequestStatus, ...]] = {
+    "pending": (RequestStatus.PENDING,),
+    "running": (RequestStatus.RUNNING,),
+    "completed": (RequestStatus.COMPLETED,),
+    "failed": (RequestStatus.DEAD, RequestStatus.EXPIRED),
+    "cancelled": (RequestStatus.CANCELLED,),
+}
+"""The product's words for a request, by the states that each stands for."""
+WORDS = {state: word for word, states in STATUSES.items() for state in states}
+HIGHEST_OF_SERVICES = Priority.HIGH
+COUNT_SLACK = 10
+"""By how many a filter may match more or fewer than the caller expected; or by one in a hundred."""
+TEXT_MAX = 200
+
+
+def job_named(name: str) -> JobRow:
+    """The row of a job by its name or alias.
+
+    Raises:
+        Problem: there is none.
+    """
+    row = BY_NAME.get(name) or next((row for row in BY_NAME.values() if row.alias == name), None)
+    if row is None:
+        raise Problem("unknown_job", "there is no such job; GET /api/jobs/definitions lists them.")
+    return row
+
+
+def priority_of(word: str | None, default: Priority) -> Priority:
+    """A priority by its word."""
+    return default if word is None else Priority[word.upper()]
+
+
+def _untrusted(text: str | None) -> str:
+    """A text that others wrote, cut and without characters that could hide something."""
+    return "".join(one for one in text or "" if one.isprintable())[:TEXT_MAX]
+
+
+def shown(call: Call, request: Request) -> dict[str, Any]:
+    """A request as its reader may see it."""
+    row = BY_NAME.get(request.job)
+    progress = request.progress
+    percent = round(100 * progress.done / progress.total, 1) if progress.total else None
+    run = None
+    if request.run_id:
+        is_operator = call.principal.role in {Role.ADMIN, Role.OPERATOR}
+        url = f"{call.ui_url}/runs/{request.run_id}" if call.ui_url and is_operator else None
+        run = {"run_id": request.run_id, "root_run_id": request.root_run_id, "url": url}
+    return {
+        "id": str(request.id),
+        "job": request.job,
+        "alias": row.alias if row else request.job,
+        "status": WORDS[request.status],
+        "state": request.status.value,
+        "priority": request.priority.word,
+        "attempt": request.attempt,
+        "max_attempts": (row.retries.retries + 1) if row else request.attempt,
+        "run_at": _moment(request.run_at),
+        "created_at": _moment(request.created_at),
+        "started_at": _moment(request.started_at),
+        "ended_at": _moment(request.ended_at),
+        "progress": {"done": progress.done, "total": progress.total, "percent": percent},
+        "result": _result(call, request),
+        "tenant": request.tenant,
+        "entity_key": request.entity_key,
+        "requested_by": request.requested_by,
+        "run": run,
+        "cancel_requested_at": _moment(request.cancel_requested_at),
+        "acknowledged_at": _moment(request.acknowledged_at),
+        "acknowledged_by": request.acknowledged_by,
+    }
+
+
+def _moment(moment: Any) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+def _result(call: Call, request: Request) -> dict[str, Any] | None:
+    """How it ended; its figures and error only for those who may read output."""
+    if request.status in OPEN:
+        return None
+    may_read = call.may(Action.READ_OUTPUT, request)
+    took = request.ended_at - request.started_at if request.ended_at and request.started_at else None
+    is_success = request.status is RequestStatus.COMPLETED
+    return {
+        "status": "failure" if not is_success else "partial" if request.partial else "success",
+        "output": dict(request.summary) if may_read and request.summary is not None else None,
+        "items_failed": request.items_failed,
+        "duration_ms": None if took is None else int(took / timedelta(milliseconds=1)),
+        "error": (
+            {"cause": request.cause.value, "untrusted_text": _untrusted(request.error) if may_read else ""}
+            if request.cause and not is_success
+            else None
+        ),
+    }
+
+
+def etag(body: dict[str, Any]) -> str:
+    """What names this state of a representation."""
+    return f'"{hashlib.blake2b(repr(sorted(body.items())).encode(), digest_size=12).hexdigest()}"'
+
+
+def _of(connection: Connection, call: Call, request_id: UUID) -> Request:
+    found = operate.find(connection, Filter(ids=(request_id,)))
+    if not found:
+        call.permit(Action.READ)
+        raise not_found()
+    call.permit_on(Action.READ, found[0])
+    return found[0]
+
+
+def _answer(call: Call, request: Request, status: int = 200, **headers: str) -> Answer:
+    body = shown(call, request)
+    return Answer(body=body, status=status, headers={"ETag": etag(body), **headers})
+
+
+def read(connection: Connection, call: Call, request_id: UUID) -> Answer:
+    """One request."""
+    return _answer(call, _of(connection, call, request_id))
+
+
+def attempts(connection: Connection, call: Call, request_id: UUID) -> Answer:
+    """Every attempt of a request."""
+    request = _of(connection, call, request_id)
+    call.permit_on(Action.READ, request)
+    found = operate.inspect(connection, request_id).attempts
+    names = ("attempt", "run_id", "started_at", "ended_at", "outcome", "cause")
+    return Answer(body={"items": [{name: getattr(one, name) for name in names} for one in found]})
+
+
+def scoped(call: Call, where: Filter) -> Filter:
+    """A filter that leaves nothing but what is in the caller's scope."""
+    mine = call.principal
+    return replace(
+        where,
+        tenants=None if mine.tenants is None else tuple(sorted(mine.tenants)),
+        entities=None if mine.entities is None else tuple(sorted(mine.entities)),
+    )
+
+
+def _cursor_tail(call: Call, where: Filter, last: bytes) -> bytes:
+    meant = hashlib.blake2b(repr(where).encode(), digest_size=8).digest()
+    return meant + call.keyring.sign("cursor", last + meant + call.principal.id.encode())[:8]
+
+
+def _after(call: Call, where: Filter, cursor: str) -> UUID:
+    try:
+        packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except ValueError:
+        packed = b""
+    if len(packed) != 32 or not hmac.compare_digest(packed[16:], _cursor_tail(call, where, packed[:16])):
+        raise Problem("bad_cursor", "this cursor is of another list: begin again without one.")
+    return UUID(bytes=packed[:16])
+
+
+def list_requests(connection: Connection, call: Call, where: Filter, *, limit: int, cursor: str | None) -> Answer:
+    """A page of requests, the newest first. Requests that come meanwhile move nothing."""
+    call.permit(Action.READ)
+    where = scoped(call, where)
+    after = None if cursor is None else _after(call, where, cursor)
+    found = operate.find(connection, where, limit=limit + 1, after=after)
+    more = len(found) > limit
+    tail = None
+    if more:
+        last = found[limit - 1].id.bytes
+        tail = base64.urlsafe_b64encode(last + _cursor_tail(call, where, last)).rstrip(b"=").decode()
+    return Answer(body={"items": [shown(call, one) for one in found[:limit]], "next_cursor": tail})
+
+
+def _payload(row: JobRow, values: dict[str, Any]) -> Payload:
+    try:
+        return row.payload.model_validate(values)
+    except ValidationError as error:
+        errors = [
+            {"pointer": "/".join(["/payload", *map(str, one["loc"])]), "detail": redact(one["msg"])}
+            for one in error.errors(include_input=False, include_url=False, include_context=False)
+        ]
+        raise Problem("invalid", "the payload is not what the job takes.", errors=errors[:20]) from None
+
+
+def _placed(call: Call, body: NewRequest) -> tuple[str | None, str | None]:
+    """The tenant and entity of a new request: a caller that has only one need not name it."""
+    mine = call.principal
+    tenant, entity = body.tenant, body.entity_key
+    if tenant is None and mine.tenants is not None and len(mine.tenants) == 1:
+        (tenant,) = mine.tenants
+    if entity is None and mine.entities is not None and len(mine.entities) == 1:
+        (entity,) = mine.entities
+    if not mine.covers(tenant, entity):
+        raise not_found()
+    return tenant, entity
+
+
+def _bounded(connection: Connection, call: Call, row: JobRow, priority: Priority, *, charge: bool) -> int | None:
+    """Hold a caller to the bounds of their role or grant. Returns what is left of an agent's budget."""
+    if call.principal.role is Role.SERVICE and priority < HIGHEST_OF_SERVICES:
+        raise denied("service.priority_at_most_high")
+    if call.principal.role is not Role.AGENT:
+        return None
+    grant = people.grants(connection, call.principal.id).get(row.name)
+    if grant is None:
+        raise denied("agent.no_grant_of_job")
+    if priority < grant.max_priority:
+        raise denied("agent.priority_above_grant")
+    if not charge:
+        return grant.requests_per_hour
+    bucket, per_s = f"{call.principal.id}:{row.name}", grant.requests_per_hour / 3600
+    if not leases.take_tokens(connection, bucket, 1, per_s=per_s, burst=grant.requests_per_hour, now=call.now):
+        at = leases.next_token_at(connection, bucket, per_s=per_s, now=call.now)
+        wait_s = max(1, int((at - call.now).total_seconds()) + 1)
+        raise Problem(
+            "budget_exhausted",
+            "the agent's requests of this hour are used up; wait for the next.",
+            headers={"Retry-After": str(wait_s)},
+            rule="agent.requests_per_hour",
+            retry_after_s=wait_s,
+        )
+    return grant.requests_per_hour
+
+
+def create(connection: Connection, call: Call, body: NewRequest) -> Answer:
+    """Queue a request; it runs once this transaction commits."""
+    rule = call.permit(Action.TRIGGER)
+    row = job_named(body.job)
+    tenant, entity = _placed(call, body)
+    payload = _payload(row, body.payload)
+    if not call.principal.reaches(reach_of(payload)):
+        raise denied("payload.reaches_beyond_scope")
+    priority = priority_of(body.priority, row.priority)
+    left = _bounded(connection, call, row, priority, charge=not body.dry_run)
+    if body.dry_run:
+        call.record(connection, call.entry("requests.trigger_dry_run", "job", row.name, rule=rule, tenant=tenant))
+        return Answer(body={"would": "allow", "job": row.name, "priority": priority.word, "budget_left": left})
+    try:
+        request_id = enqueue(
+            connection, payload, requested_by=call.principal.id, priority=priority, run_at=body.run_at,
+            idempotency_key=body.dedupe.key if body.dedupe else None,
+            window=timedelta(seconds=body.dedupe.window_s if body.dedupe else 1),
+            entity_key=entity, tenant=tenant,
+        )  # fmt: skip
+    except PermanentError as error:
+        if "idempotency key" in str(error):
+            raise Problem("key_refused", str(error)) from None
+        raise Problem("invalid", redact(str(error))) from None
+    call.record(
+        connection,
+        call.entry("requests.trigger", "request", str(request_id), rule=rule, tenant=tenant,
+                   after={"job": row.name, "priority": priority.word}),
+    )  # fmt: skip
+    request = operate.find(connection, Filter(ids=(request_id,)))[0]
+    return _answer(call, request, 202, Location=f"/api/jobs/requests/{request_id}")
+
+
+def _wrong_state(request: Request, allowed: Sequence[RequestStatus]) -> Problem:
+    return Problem("wrong_state", f"the request is {request.status}; this takes one that is {' or '.join(allowed)}.",
+                   state=request.status.value, allowed=[one.value for one in allowed])  # fmt: skip
+
+
+def change(connection: Connection, call: Call, request_id: UUID, body: RequestChange, if_match: str | None) -> Answer:
+    """Give a waiting request another priority or time; `if_match` is the ETag that was read."""
+    before = _of(connection, call, request_id)
+    rule = call.permit_on(Action.REPRIORITISE, before)
+    if if_match is None:
+        raise Problem("precondition_required", "send the ETag that you read as If-Match.")
+    if if_match != etag(shown(call, before)):
+        raise Problem("precondition_failed", "the request has changed since you read it: read it again.")
+    if before.status is not RequestStatus.PENDING:
+        raise _wrong_state(before, (RequestStatus.PENDING,))
+    priority = None if body.priority is None else priority_of(body.priority, before.priority)
+    if priority is not None:
+        _bounded(connection, call, job_named(before.job), priority, charge=False)
+    if priority is not None or body.run_at is not None:
+        operate.reprioritise(connection, Filter(ids=(request_id,)), priority=priority, run_at=body.run_at)
+    after = operate.find(connection, Filter(ids=(request_id,)))[0]
+    if after.status is not RequestStatus.PENDING:
+        raise _wrong_state(after, (RequestStatus.PENDING,))
+    call.record(
+        connection,
+        call.entry("requests.reprioritise", "request", str(request_id), rule=rule, tenant=after.tenant,
+                   before={"priority": before.priority.word, "run_at": before.run_at},
+                   after={"priority": after.priority.word, "run_at": after.run_at}),
+    )  # fmt: skip
+    return _answer(call, after)
+
+
+TAKES: dict[Action, tuple[RequestStatus, ...]] = {
+    Action.CANCEL: OPEN,
+    Action.RETRY: (RequestStatus.DEAD,),
+    Action.ACKNOWLEDGE: (RequestStatus.DEAD,),
+    Action.EXPIRE: (RequestStatus.DEAD,),
+}
+"""In which states a request takes each action."""
+
+
+def _apply(connection: Connection, call: Call, action: Action, where: Filter, *, dry_run: bool = False) -> list[UUID]:
+    if action is Action.CANCEL:
+        return operate.cancel(connection, where, now=call.now, dry_run=dry_run)
+    if action is Action.RETRY:
+        return operate.replay(connection, where, now=call.now, dry_run=dry_run)
+    if action is Action.ACKNOWLEDGE:
+        return operate.acknowledge(connection, where, by=call.principal.id, now=call.now, dry_run=dry_run)
+    return operate.expire(connection, where, dry_run=dry_run)
+
+
+def act(connection: Connection, call: Call, request_id: UUID, action: Action) -> Answer:
+    """Cancel, retry, acknowledge or expire one request."""
+    before = _of(connection, call, request_id)
+    rule = call.permit_on(action, before)
+    if not _apply(connection, call, action, Filter(ids=(request_id,))):
+        raise _wrong_state(before, TAKES[action])
+    after = operate.find(connection, Filter(ids=(request_id,)))[0]
+    call.record(
+        connection,
+        call.entry(action.value, "request", str(request_id), rule=rule, tenant=after.tenant,
+                   before={"state": before.status.value}, after={"state": after.status.value}),
+    )  # fmt: skip
+    return _answer(call, after, 202 if action is Action.CANCEL else 200)
+
+
+BULK = {"replay": Action.RETRY, "acknowledge": Action.ACKNOWLEDGE, "expire": Action.EXPIRE}
+
+
+def bulk(connection: Connection, call: Call, body: BulkAction) -> Answer:
+    """Replay, acknowledge or expire many dead requests, in one transaction; a dry run only counts them."""
+    rule = call.permit(Action.BULK)
+    given = None if body.filter is None else body.filter.model_dump(exclude_none=True)
+    if (body.ids is None) == (not given):
+        raise Problem("invalid", "give either ids or a filter with at least one field.")
+    if given and "job" in given:
+        given["job"] = job_named(given["job"]).name
+    where = scoped(call, Filter(ids=tuple(body.ids) if body.ids else None, **(given or {})))
+    matched = _apply(connection, call, BULK[body.action], where, dry_run=True)
+    if not body.dry_run:
+        if given and body.expected_count is None:
+            raise Problem("invalid", "a filter needs expected_count: ask with dry_run first.")
+        slack = max(COUNT_SLACK, len(matched) // 100)
+        if body.expected_count is not None and abs(body.expected_count - len(matched)) > slack:
+            raise Problem("count_changed", "the filter matches another number now: ask with dry_run again.",
+                          matched=len(matched))  # fmt: skip
+    done = [] if body.dry_run else _apply(connection, call, BULK[body.action], where)
+    name = f"requests.bulk_{body.action}" + ("_dry_run" if body.dry_run else "")
+    call.record(connection, call.entry(name, "requests", "bulk", rule=rule,
+                                       after={"matched": len(matched), "done": len(done)}))  # fmt: skip
+    samples = [str(one) for one in (done or matched)[:10]]
+    return Answer(body={"action": body.action, "dry_run": body.dry_run, "matched": len(matched), "done": len(done),
+                        "samples": samples})  # fmt: skip
+
+
+def definitions(call: Call) -> Answer:
+    """The jobs that there are."""
+    call.permit(Action.READ)
+    return Answer(
+        body={
+            "items": [
+                {
+                    "job": row.name,
+                    "alias": row.alias,
+                    "purpose": row.purpose,
+                    "started_by": row.started_by,
+                    "priority": row.priority.word,
+                    "timeout_ms": int(row.timeout_s * 1000),
+                    "max_retries": row.retries.retries,
+                    "retry_backoff": row.retries.backoff.value,
+                    "concurrency": row.concurrency,
+                    "critical": row.name in SYSTEM_CRITICAL,
+                    "payload_schema": row.payload.model_json_schema(),
+                }
+                for row in BY_NAME.values()
+            ]
+        }
+    )

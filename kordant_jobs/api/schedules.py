@@ -1,0 +1,294 @@
+"""Operations on the price list, and on change sets that propose to change it; who asks, and what was done."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from kordant_jobs.api.calls import Answer, Call
+from kordant_jobs.api.problems import Problem, denied, not_found
+from kordant_jobs.api.requests import job_named
+from kordant_jobs.api.schemas import Approval, Pause, Proposal, ScheduleChange, ScheduleDiff
+from kordant_jobs.domain.access.change_sets import WAITS, ChangeState, digest_of
+from kordant_jobs.domain.access.policy import SELF_DECISION, Action, Owner
+from kordant_jobs.domain.access.principals import Role
+from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.domain.schedules.simulation import simulate
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.redaction import redact
+from kordant_jobs.store.access import changes, people
+from kordant_jobs.store.access.changes import ChangeSet
+from kordant_jobs.store.audit import log
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.triggers import price_list
+
+
+def _shown(stored: StoredRow, call: Call) -> dict[str, Any]:
+    values = {name: value for name, value in stored.row.to_json().items() if name not in {"job", "tier"}}
+    return {
+        "job": stored.row.key[0],
+        "tier": stored.row.key[1],
+        "name": stored.row.name,
+        "version": stored.version,
+        "values": values,
+        "paused": stored.resting(call.now) if stored.pause else None,
+        "changed_at": stored.changed_at,
+        "changed_by": stored.changed_by,
+    }
+
+
+def _row(connection: Connection, job: str, tier: str, *, lock: bool = False) -> StoredRow:
+    found = scheduler_config.get(connection, (job_or_name(job), tier), lock=lock)
+    if found is None:
+        raise not_found()
+    return found
+
+
+def job_or_name(name: str) -> str:
+    """The name of a job by name or alias; one that is not in the catalogue yet keeps its name."""
+    try:
+        return job_named(name).name
+    except Problem:
+        return name
+
+
+def _answer(stored: StoredRow, call: Call) -> Answer:
+    return Answer(body=_shown(stored, call), headers={"ETag": f'"v{stored.version}"'})
+
+
+def list_rows(connection: Connection, call: Call) -> Answer:
+    """The price list."""
+    call.permit(Action.SCHEDULE_READ)
+    return Answer(body={"items": [_shown(one, call) for one in scheduler_config.load(connection).rows]})
+
+
+def read(connection: Connection, call: Call, job: str, tier: str) -> Answer:
+    """One row."""
+    call.permit(Action.SCHEDULE_READ)
+    return _answer(_row(connection, job, tier), call)
+
+
+def _matches(stored: StoredRow, if_match: str | None) -> None:
+    if if_match is None:
+        raise Problem("precondition_required", "send the ETag that you read as If-Match.")
+    if if_match != f'"v{stored.version}"':
+        raise Problem("precondition_failed", "the row has changed since you read it: read it again.")
+
+
+def change(
+    connection: Connection, call: Call, key: tuple[str, str], body: ScheduleChange, if_match: str | None
+) -> Answer:
+    """Change a row. It is checked first, and live within seconds."""
+    rule = call.permit(Action.SCHEDULE_WRITE)
+    before = _row(connection, *key, lock=True)
+    _matches(before, if_match)
+    after = _changed(connection, before, body.changes, by=call.principal.id, note=body.note or None)
+    versions = {"before": {"version": before.version}, "after": {"version": after.version}}
+    call.record(connection, call.entry("schedules.change", "schedule", "/".join(after.row.key), rule=rule, **versions))
+    return _answer(after, call)
+
+
+def _changed(
+    connection: Connection, before: StoredRow, values: dict[str, Any], *, by: str, note: str | None
+) -> StoredRow:
+    try:
+        return price_list.change(connection, before.row.key, values, by=by, note=note)
+    except (PermanentError, TypeError, ValueError, AttributeError) as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: Exception) -> Problem:
+    """What is wrong with values that were sent, without them."""
+    text = redact(str(error)) if isinstance(error, PermanentError) else "a value is not of its kind"
+    return Problem("invalid", text[:300], errors=[{"pointer": "/changes", "detail": text[:300]}])
+
+
+def pause(connection: Connection, call: Call, key: tuple[str, str], body: Pause) -> Answer:
+    """Pause a row."""
+    rule = call.permit(Action.SCHEDULE_PAUSE)
+    before = _row(connection, *key, lock=True)
+    try:
+        after = price_list.pause(connection, before.row.key, reason=body.reason, until=body.until, by=call.principal.id)
+    except PermanentError as error:
+        raise _invalid(error) from None
+    call.record(connection, call.entry("schedules.pause", "schedule", "/".join(after.row.key), rule=rule))
+    return _answer(after, call)
+
+
+def resume(connection: Connection, call: Call, key: tuple[str, str]) -> Answer:
+    """Have a paused row go on."""
+    rule = call.permit(Action.SCHEDULE_PAUSE)
+    before = _row(connection, *key, lock=True)
+    if before.pause is None:
+        raise Problem("wrong_state", "the row is not paused.", state="running", allowed=["paused"])
+    after = price_list.resume(connection, before.row.key, by=call.principal.id)
+    call.record(connection, call.entry("schedules.resume", "schedule", "/".join(after.row.key), rule=rule))
+    return _answer(after, call)
+
+
+def diff(connection: Connection, call: Call, key: tuple[str, str], body: ScheduleDiff) -> Answer:
+    """What a change would do to a row's starts. Nothing is written, and no counts of others are told."""
+    call.permit(Action.SCHEDULE_READ)
+    before = _row(connection, *key)
+    try:
+        after = price_list.proposed(before.row, body.changes)
+    except (PermanentError, TypeError, ValueError, AttributeError) as error:
+        raise _invalid(error) from None
+    until = call.now + timedelta(days=body.days)
+    was = simulate(before, {}, start=call.now, until=until)
+    will = simulate(StoredRow(**{**vars(before), "row": after}), {}, start=call.now, until=until)
+    old, new = before.row.to_json(), after.to_json()
+    return Answer(
+        body={
+            "schedule": after.name,
+            "changed": {name: [old[name], new[name]] for name in new if old[name] != new[name]},
+            "runs_before": len(was),
+            "runs_after": len(will),
+            "next_after": [{"name": one.name, "job": one.job, "starts_at": one.starts_at} for one in will[:10]],
+        }
+    )
+
+
+def _change_shown(one: ChangeSet) -> dict[str, Any]:
+    body = asdict(one)
+    del body["owner"]
+    return {**body, "state": one.state.value, "changes": dict(one.changes)}
+
+
+def _change_answer(one: ChangeSet, status: int = 200) -> Answer:
+    return Answer(body=_change_shown(one), status=status, headers={"ETag": f'"{one.digest[:16]}-{one.state}"'})
+
+
+def propose(connection: Connection, call: Call, body: Proposal) -> Answer:
+    """Propose a change of a row, for a person to decide."""
+    rule = call.permit(Action.PROPOSE)
+    before = _row(connection, body.job, body.tier)
+    try:
+        price_list.proposed(before.row, body.changes)
+    except (PermanentError, TypeError, ValueError, AttributeError) as error:
+        raise _invalid(error) from None
+    job, tier = before.row.key
+    if body.dry_run:
+        call.record(connection, call.entry("changes.propose_dry_run", "schedule", f"{job}/{tier}", rule=rule))
+        expires_at = call.now + WAITS
+        return Answer(
+            body=_change_shown(
+                ChangeSet(id=UUID(int=0), job=job, tier=tier, base_version=before.version, changes=body.changes,
+                          digest=digest_of(f"{job}/{tier}", before.version, body.changes, expires_at),
+                          state=ChangeState.PROPOSED, proposed_by=call.principal.id, owner=None,
+                          proposed_at=call.now, expires_at=expires_at, decided_by=None, decided_at=None)
+            )
+        )  # fmt: skip
+    made = changes.propose(connection, job=job, tier=tier, base_version=before.version, changes=body.changes,
+                           by=call.principal.id, owner=call.principal.on_behalf_of, now=call.now)  # fmt: skip
+    call.record(connection, call.entry("changes.propose", "change_set", str(made.id), rule=rule,
+                                       after={"digest": made.digest}))  # fmt: skip
+    return _change_answer(made, 202)
+
+
+def _owner(call: Call, one: ChangeSet) -> Owner:
+    if one.proposed_by == call.principal.id:
+        return Owner.OWN
+    return Owner.SCOPE if call.principal.role in {Role.ADMIN, Role.OPERATOR} else Owner.OTHER
+
+
+def _change_of(connection: Connection, call: Call, change_id: UUID, *, lock: bool = False) -> ChangeSet:
+    changes.expire(connection, now=call.now)
+    found = changes.get(connection, change_id, lock=lock)
+    if found is None:
+        call.permit(Action.READ_CHANGE, Owner.OWN)
+        raise not_found()
+    call.permit(Action.READ_CHANGE, _owner(call, found))
+    return found
+
+
+def read_change(connection: Connection, call: Call, change_id: UUID) -> Answer:
+    """One change set."""
+    return _change_answer(_change_of(connection, call, change_id))
+
+
+def list_changes(connection: Connection, call: Call) -> Answer:
+    """Change sets, the newest first; an agent's own."""
+    call.permit(Action.READ_CHANGE, Owner.OWN)
+    changes.expire(connection, now=call.now)
+    is_person = call.principal.role in {Role.ADMIN, Role.OPERATOR}
+    found = changes.find(connection, proposed_by=None if is_person else call.principal.id, limit=100)
+    return Answer(body={"items": [_change_shown(one) for one in found]})
+
+
+def withdraw(connection: Connection, call: Call, change_id: UUID) -> Answer:
+    """Take a proposal of one's own back."""
+    found = _change_of(connection, call, change_id, lock=True)
+    if found.proposed_by != call.principal.id:
+        raise denied("changes.withdraw_own")
+    return _ended(connection, call, found, ChangeState.WITHDRAWN, "changes.withdraw_own")
+
+
+def _ended(connection: Connection, call: Call, found: ChangeSet, state: ChangeState, rule: str) -> Answer:
+    if found.state is not ChangeState.PROPOSED:
+        raise Problem("wrong_state", f"the change set is {found.state}.", state=found.state.value, allowed=["proposed"])
+    changes.move(connection, found.id, state, by=call.principal.id, now=call.now)
+    call.record(connection, call.entry(f"changes.{state}", "change_set", str(found.id), rule=rule,
+                                       before={"state": "proposed"}, after={"state": state.value}))  # fmt: skip
+    after = changes.get(connection, found.id)
+    return _change_answer(after or found)
+
+
+def _decidable(connection: Connection, call: Call, change_id: UUID) -> tuple[ChangeSet, str]:
+    found = _change_of(connection, call, change_id, lock=True)
+    rule = call.permit(Action.DECIDE, _owner(call, found))
+    if call.principal.id in {found.proposed_by, found.owner}:
+        raise denied(SELF_DECISION)
+    return found, rule
+
+
+def reject(connection: Connection, call: Call, change_id: UUID) -> Answer:
+    """Say no to a proposal."""
+    found, rule = _decidable(connection, call, change_id)
+    return _ended(connection, call, found, ChangeState.REJECTED, rule)
+
+
+def approve(connection: Connection, call: Call, change_id: UUID, body: Approval) -> Answer:
+    """Say yes to what was read, by its digest: it is applied in this transaction, whole or not at all."""
+    found, rule = _decidable(connection, call, change_id)
+    if body.digest != found.digest:
+        raise Problem("precondition_failed", "the digest is of another proposal: read it again.")
+    row = _row(connection, found.job, found.tier, lock=True)
+    if found.state is ChangeState.PROPOSED and row.version != found.base_version:
+        return _ended(connection, call, found, ChangeState.CONFLICTED, rule)
+    answer = _ended(connection, call, found, ChangeState.APPLIED, rule)
+    _changed(connection, row, dict(found.changes), by=f"change_set:{found.id}", note=f"approved by {call.principal.id}")
+    return answer
+
+
+def me(connection: Connection, call: Call) -> Answer:
+    """Who asks, and an agent's grants."""
+    mine = call.principal
+    grants = people.grants(connection, mine.id) if mine.role is Role.AGENT else {}
+    return Answer(
+        body={
+            "id": mine.id,
+            "role": mine.role.value,
+            "scopes": sorted(mine.scopes),
+            "tenants": None if mine.tenants is None else sorted(mine.tenants),
+            "entities": None if mine.entities is None else sorted(mine.entities),
+            "budgets": [
+                {"job": one.job, "max_priority": one.max_priority.word, "requests_per_hour": one.requests_per_hour}
+                for one in grants.values()
+            ],
+        }
+    )
+
+
+def audit(connection: Connection, call: Call, *, before: int | None, limit: int) -> Answer:
+    """Entries of the audit log: all for an admin, one's own for others."""
+    call.permit(Action.AUDIT_READ, Owner.OWN)
+    actor = None if call.principal.role is Role.ADMIN else call.principal.id
+    found = log.entries(connection, actor=actor, before=before, limit=limit)
+    call.record(connection, call.entry("audit.read", "audit", "log", after={"rows": len(found)}))
+    items = [{"seq": seq, "entry": entry} for seq, entry in found]
+    return Answer(body={"items": items, "next_before": found[-1][0] if len(found) == limit else None})

@@ -1,0 +1,82 @@
+"""The API's process: uvicorn on loopback, and what it does beside answering."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+
+from kordant_jobs.api.app import Backend, application
+from kordant_jobs.api.tools import beside, http_tools
+from kordant_jobs.errors import KordantError
+from kordant_jobs.store.access import changes, replies
+from kordant_jobs.store.audit import log as audit_log
+from kordant_jobs.store.people.keyring import Keyring
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+KEEP_S = 300.0
+"""Between two anchors of the audit log, and two times that old replies are deleted and proposals expire."""
+AT_ONCE = 1000
+GRACE_S = 5
+
+
+def keep(db: Engine, keyring: Keyring, anchor: Path | None) -> None:
+    """Anchor the audit log, delete replies that are too old, and end proposals that no person decided."""
+    now = datetime.now(UTC)
+    with db.begin() as connection:
+        replies.prune(connection, now=now)
+        changes.expire(connection, now=now)
+    if anchor is not None:
+        with db.connect() as connection:
+            audit_log.write_anchor(connection, keyring, anchor)
+
+
+async def _keep_for_ever(db: Engine, keyring: Keyring, anchor: Path | None) -> None:
+    while True:
+        try:
+            await run_in_threadpool(keep, db, keyring, anchor)
+        except (KordantError, OSError) as error:
+            log.warning("the audit log was not anchored: %s", error)
+        except Exception as error:  # noqa: BLE001 - the next time may do better; the text could hold values
+            log.warning("upkeep failed: %s", type(error).__name__)
+        await asyncio.sleep(KEEP_S)
+
+
+def serve(db: Engine, keyring: Keyring, *, port: int, ui_url: str | None, anchor: Path | None) -> None:
+    """Serve until SIGTERM or Ctrl-C; open streams are closed then."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        keeper = asyncio.create_task(_keep_for_ever(db, keyring, anchor))
+        try:
+            async with tools.session_manager.run():
+                yield
+        finally:
+            keeper.cancel()
+            app.state.hub.close()
+            with suppress(asyncio.CancelledError):
+                await keeper
+
+    app = application(Backend(db=db, keyring=keyring, ui_url=ui_url), lifespan=lifespan)
+    tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}")
+    uvicorn.run(
+        beside(app, tools.streamable_http_app(stateless_http=True, json_response=True)),
+        host=HOST,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=AT_ONCE,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=GRACE_S,
+        server_header=False,
+    )

@@ -1,0 +1,227 @@
+"""The tools of agents (MCP): each is one call of /api/jobs with the agent's own token, and may do no more than that.
+
+Descriptions are constants. Results hold ids, numbers and closed words; a text that others wrote stands in a field named
+`untrusted_text`. An approval is a person's, over HTTP: no tool gives one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, Protocol
+from uuid import UUID
+
+import httpx
+from mcp.server import MCPServer
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
+from mcp.types import ToolAnnotations
+from pydantic import AnyHttpUrl, ConfigDict
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kordant_jobs.api.gate import Tokens
+from kordant_jobs.api.problems import Problem
+
+PATH = "/mcp"
+WELL_KNOWN = "/.well-known/oauth-protected-resource"
+NAME = "kordant-jobs"
+
+Found = dict[str, Any]
+
+
+class Asker(Protocol):
+    """Makes one call of the API in the agent's name."""
+
+    async def __call__(
+        self, method: str, path: str, *, body: Any = None, params: Any = None, key: str | None = None
+    ) -> Found:
+        """The answer.
+
+        Raises:
+            ToolError: the API refused; its text is JSON with code, rule, detail and retry_after_s.
+        """
+        ...
+
+
+async def ask(
+    client: httpx.AsyncClient, token: str, method: str, path: str, *, body: Any, params: Any, key: str | None
+) -> Found:
+    """One call of the API with a token; as `Asker`."""
+    headers = {"Authorization": f"Bearer {token}", **({"Idempotency-Key": key} if key else {})}
+    given = {name: value for name, value in (params or {}).items() if value is not None}
+    answer = await client.request(method, f"/api/jobs{path}", json=body, params=given, headers=headers)
+    found: Found = answer.json()
+    if answer.is_success:
+        return found
+    told = {name: found.get(name) for name in ("code", "rule", "detail", "retry_after_s", "errors", "state")}
+    raise ToolError(json.dumps({name: value for name, value in told.items() if value is not None}))
+
+
+def _tools(asker: Asker) -> list[Tool]:
+    async def list_jobs() -> Found:
+        """The jobs that there are, and which of them you may start, up to which priority."""
+        grants = {one["job"]: one for one in (await asker("GET", "/me"))["budgets"]}
+        jobs = (await asker("GET", "/definitions"))["items"]
+        return {
+            "jobs": [
+                {
+                    "job": one["job"],
+                    "purpose": one["purpose"],
+                    "may_trigger": one["job"] in grants,
+                    "max_priority": grants.get(one["job"], {}).get("max_priority"),
+                    "payload_schema": one["payload_schema"],
+                }
+                for one in jobs
+            ]
+        }
+
+    async def trigger_job(
+        job: str,
+        payload: dict[str, Any],
+        idempotency_key: str,
+        priority: Literal["critical", "high", "normal", "low"] | None = None,
+        run_at: str | None = None,
+        entity_key: str | None = None,
+        dry_run: bool = False,
+    ) -> Found:
+        """Start a job. The same idempotency_key starts it once. dry_run only says whether you may."""
+        body = {"job": job, "payload": payload, "priority": priority, "run_at": run_at, "entity_key": entity_key,
+                "dry_run": dry_run}  # fmt: skip
+        return {"request": await asker("POST", "/requests", body=body, key=idempotency_key)}
+
+    async def check_status(request_id: UUID) -> Found:
+        """How a request stands."""
+        return {"request": await asker("GET", f"/requests/{request_id}")}
+
+    async def list_requests(
+        status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
+        job: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> Found:
+        """Requests in your scope, the newest first, at most 50."""
+        params = {"status": status, "job": job, "limit": min(limit, 50), "cursor": cursor}
+        return await asker("GET", "/requests", params=params)
+
+    async def cancel_request(request_id: UUID, reason: str = "") -> Found:
+        """Cancel a request of your own."""
+        found = await asker("POST", f"/requests/{request_id}/cancel", body={"note": reason}, key=f"cancel:{request_id}")
+        return {"request": found}
+
+    async def propose_change(
+        job: str,
+        changes: dict[str, Any],
+        idempotency_key: str,
+        tier: Literal["basic", "plus", "premium", "all"] = "all",
+        dry_run: bool = False,
+    ) -> Found:
+        """Propose a change of a schedule, for a person to decide. Nothing changes before that."""
+        body = {"job": job, "tier": tier, "changes": changes, "dry_run": dry_run}
+        return {"change_set": await asker("POST", "/change-sets", body=body, key=idempotency_key)}
+
+    async def get_change_set(change_set_id: UUID) -> Found:
+        """How a proposal of yours stands."""
+        return {"change_set": await asker("GET", f"/change-sets/{change_set_id}")}
+
+    async def withdraw_change_set(change_set_id: UUID) -> Found:
+        """Take a proposal of yours back."""
+        found = await asker("POST", f"/change-sets/{change_set_id}/withdraw", body={}, key=f"withdraw:{change_set_id}")
+        return {"change_set": found}
+
+    async def simulate_schedule(
+        job: str,
+        tier: Literal["basic", "plus", "premium", "all"] = "all",
+        changes: dict[str, Any] | None = None,
+        days: int = 7,
+    ) -> Found:
+        """What a schedule will start in the next days, as it is or with changes. Nothing is written."""
+        return await asker("POST", f"/schedules/{job}/{tier}/diff", body={"changes": changes or {}, "days": days})
+
+    async def get_budget() -> Found:
+        """What you may start, and how often an hour."""
+        return {"budgets": (await asker("GET", "/me"))["budgets"]}
+
+    reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+    writes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+    ends = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+    listed: list[tuple[Callable[..., Awaitable[Found]], ToolAnnotations]] = [
+        (list_jobs, reads),
+        (trigger_job, writes),
+        (check_status, reads),
+        (list_requests, reads),
+        (cancel_request, ends),
+        (propose_change, writes),
+        (get_change_set, reads),
+        (withdraw_change_set, ends),
+        (simulate_schedule, reads),
+        (get_budget, reads),
+    ]
+    return [_strict(Tool.from_function(function, annotations=hints)) for function, hints in listed]
+
+
+def _strict(tool: Tool) -> Tool:
+    """The tool with arguments that hold nothing unknown, and whose errors repeat no value."""
+    loose = tool.fn_metadata.arg_model
+    config = ConfigDict(**{**loose.model_config, "extra": "forbid", "hide_input_in_errors": True})
+    strict: type[ArgModelBase] = type(loose.__name__, (loose,), {"model_config": config, "__module__": __name__})
+    metadata = tool.fn_metadata.model_copy(update={"arg_model": strict})
+    return tool.model_copy(update={"fn_metadata": metadata, "parameters": strict.model_json_schema(by_alias=True)})
+
+
+class _Verifier:
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """The caller of a token of ours; None for any other."""
+        try:
+            principal = await self._tokens.principal(f"Bearer {token}")
+        except Problem:
+            return None
+        return AccessToken(token=token, client_id=principal.id, scopes=sorted(principal.scopes))
+
+
+def http_tools(app: ASGIApp, tokens: Tokens, *, url: str) -> MCPServer[Any]:
+    """The tools over streamable HTTP: each call goes to `app` with the token that the call carries."""
+
+    async def marked(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "kordant_source": "mcp"}, receive, send)
+
+    async def asker(method: str, path: str, *, body: Any = None, params: Any = None, key: str | None = None) -> Found:
+        access = get_access_token()
+        if access is None:
+            raise ToolError(json.dumps({"code": "unauthenticated"}))
+        transport = httpx.ASGITransport(app=marked, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=url) as client:
+            return await ask(client, access.token, method, path, body=body, params=params, key=key)
+
+    auth = AuthSettings(
+        issuer_url=AnyHttpUrl(url), resource_server_url=AnyHttpUrl(url + PATH), required_scopes=["jobs:read"],
+        validate_token_resource=False,
+    )  # fmt: skip
+    return MCPServer(NAME, tools=_tools(asker), token_verifier=_Verifier(tokens), auth=auth)
+
+
+def stdio_tools(api_url: str, token: str) -> MCPServer[Any]:
+    """The tools for a local agent: each call goes to the API at `api_url` with this token."""
+
+    async def asker(method: str, path: str, *, body: Any = None, params: Any = None, key: str | None = None) -> Found:
+        async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as client:
+            return await ask(client, token, method, path, body=body, params=params, key=key)
+
+    return MCPServer(NAME, tools=_tools(asker))
+
+
+def beside(app: ASGIApp, tools: ASGIApp) -> ASGIApp:
+    """An application that sends /mcp to the tools, and all else to `app`."""
+
+    async def by_path(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        is_tools = scope["type"] == "http" and (path == PATH or path.startswith(WELL_KNOWN))
+        await (tools if is_tools else app)(scope, receive, send)
+
+    return by_path

@@ -1,0 +1,91 @@
+"""Commands on the audit log: kordant-jobs audit verify | list | export | anchor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kordant_jobs.cli.output import EXIT_FAILED, out, print_json, print_table
+from kordant_jobs.store.audit import log
+
+audit_app = typer.Typer(help="The audit log: who did what, and that nobody changed it.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
+AnchorFile = Annotated[Path | None, typer.Option("--anchor", help="A file of anchors, kept outside the database.")]
+
+
+@audit_app.command()
+def verify(anchor: AnchorFile = None, as_json: AsJson = False) -> None:
+    """Check every row's hash and code; exit code 1 names the first row that is wrong, and how.
+
+    Without --anchor, rows cut off at the end, or a log written again with the master key, do not show.
+    """
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.connect() as connection:
+        anchors = None if anchor is None else log.read_anchors(anchor, session.keyring)
+        verdict = log.check(connection, session.keyring, anchors)
+    if as_json:
+        print_json({"holds": verdict.holds, "checked": verdict.checked, "head": verdict.head.hash.hex(),
+                    "first_broken": verdict.seq, "kind": verdict.kind, "anchors": len(anchors or {})})  # fmt: skip
+    elif verdict.holds:
+        out.print(f"{verdict.checked:,} rows hold; head {verdict.head.hash.hex()[:16]}, {len(anchors or {})} anchors")
+    else:
+        out.print(f"[bold red]row {verdict.seq} is wrong: {verdict.kind}[/]; {verdict.checked:,} rows before it hold")
+    if not verdict.holds:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@audit_app.command("list")
+def list_entries(
+    actor: Annotated[str | None, typer.Option("--actor", help="Only what this principal did.")] = None,
+    target: Annotated[str | None, typer.Option("--target", help="Only what was done to this, by id.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest first.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Entries, the newest first."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.connect() as connection:
+        found = log.entries(connection, actor=actor, target=target, limit=limit)
+    if as_json:
+        print_json([{"seq": seq, **entry} for seq, entry in found])
+        return
+    print_table(
+        ["row", "at", "who", "by", "did", "to", "outcome", "rule"],
+        [
+            (seq, one["at"][:19], one["actor"], one["source"], one["action"], one["target"]["id"], one["outcome"],
+             one.get("rule"))
+            for seq, one in found
+        ],
+    )  # fmt: skip
+
+
+@audit_app.command()
+def export(to: Annotated[Path, typer.Argument(help="The file to write, JSON lines.")]) -> None:
+    """Every row with its hashes, so that another program can verify the chain."""
+    import json
+
+    from kordant_jobs.cli.session import open_session
+
+    count = 0
+    with open_session() as session, session.db.connect() as connection, to.open("w", encoding="utf-8") as file:
+        for row in log.stored_rows(connection):
+            file.write(json.dumps({"seq": row.seq, "entry": row.entry, "mac": row.mac and row.mac.hex(),
+                                   "prev_hash": row.prev_hash.hex(), "hash": row.hash.hex()}) + "\n")  # fmt: skip
+            count += 1
+    out.print(f"{count:,} rows in {to}")
+
+
+@audit_app.command()
+def anchor(
+    to: Annotated[Path, typer.Option("--to", help="The file to append to, on another machine's storage.")],
+) -> None:
+    """Append the log's head, signed, to a file outside the database: what `verify --anchor` compares with."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.connect() as connection:
+        made = log.write_anchor(connection, session.keyring, to)
+    out.print("nothing new since the last anchor" if made is None else f"row {made.seq} anchored in {to}")

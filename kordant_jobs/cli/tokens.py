@@ -1,0 +1,174 @@
+"""Commands on tokens: kordant-jobs tokens create | list | rotate | revoke, and kordant-jobs agents grant | …"""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from kordant_jobs.catalog import job_row
+from kordant_jobs.cli.output import err, out, print_json, print_table
+from kordant_jobs.domain.access.principals import Role, TokenScope
+from kordant_jobs.domain.access.tokens import LONGEST_DAYS
+from kordant_jobs.engine import Priority
+from kordant_jobs.store.access import people
+
+tokens_app = typer.Typer(help="Tokens of the API: who may ask, for what, until when.", no_args_is_help=True)
+agents_app = typer.Typer(help="Agents: which jobs each may start, within which bounds.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
+AgentId = Annotated[str, typer.Argument(help="The agent, as agent:<id>.")]
+
+DEFAULT_SCOPES = {
+    Role.ADMIN: tuple(TokenScope),
+    Role.OPERATOR: tuple(TokenScope),
+    Role.SERVICE: (TokenScope.JOBS_READ, TokenScope.JOBS_TRIGGER, TokenScope.JOBS_CANCEL, TokenScope.JOBS_OPERATE),
+    Role.AGENT: (
+        TokenScope.JOBS_READ,
+        TokenScope.JOBS_TRIGGER,
+        TokenScope.JOBS_CANCEL,
+        TokenScope.SCHEDULES_READ,
+        TokenScope.CHANGES_PROPOSE,
+    ),
+}
+"""What a token may be used for when the command names nothing."""
+
+
+def _me() -> str:
+    return f"user:{getpass.getuser()}"
+
+
+@tokens_app.command()
+def create(
+    principal: Annotated[str, typer.Argument(help="Whose, as agent:<id>, service:<id> or user:<id>; no name.")],
+    role: Annotated[Role, typer.Option("--role", help="admin, operator, service or agent.")],
+    tenant: Annotated[
+        list[str] | None, typer.Option("--tenant", help="A tenant it works for, by id; repeatable.")
+    ] = None,
+    entity: Annotated[list[str] | None, typer.Option("--entity", help="An entity it works for; none: all.")] = None,
+    owner: Annotated[str | None, typer.Option("--owner", help="The person an agent belongs to, user:<id>.")] = None,
+    scope: Annotated[list[TokenScope] | None, typer.Option("--scope", help="What for; none: the role's.")] = None,
+    days: Annotated[float | None, typer.Option("--days", help="How long it lives; none: 30, or less.")] = None,
+) -> None:
+    """Make a token and print it on standard output, this once."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.begin() as connection:
+        people.save_principal(connection, principal, role, tenants=tenant, entities=entity, owner=owner, by=_me())
+        written = people.create_token(
+            connection,
+            session.keyring,
+            principal,
+            scope or DEFAULT_SCOPES[role],
+            days=days or min(30, LONGEST_DAYS[role]),
+            by=_me(),
+            now=datetime.now(UTC),
+        )
+    err.print("This token is shown once; only its hash is kept.")
+    out.print(written, markup=False)
+
+
+@tokens_app.command("list")
+def list_tokens(as_json: AsJson = False) -> None:
+    """Every token: whose it is, what for, until when."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.connect() as connection:
+        found = people.tokens(connection)
+    if as_json:
+        print_json(found)
+        return
+    now = datetime.now(UTC)
+    print_table(
+        ["token", "whose", "role", "until", "state", "scopes"],
+        [
+            (one["id"], one["principal_id"], one["role"], f"{one['expires_at']:%Y-%m-%d %H:%M}",
+             "revoked" if one["revoked_at"] else "disabled" if one["disabled_at"] else
+             "expired" if one["expires_at"] <= now else "works", " ".join(one["scopes"]))
+            for one in found
+        ],
+    )  # fmt: skip
+
+
+@tokens_app.command()
+def rotate(
+    token_id: Annotated[str, typer.Argument(help="The token's id: the 12 letters in its middle.")],
+    overlap_hours: Annotated[float, typer.Option("--overlap-hours", help="How long the old one works on.")] = 24,
+) -> None:
+    """Make a token in the place of one, and print it, this once."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.begin() as connection:
+        overlap, now = timedelta(hours=overlap_hours), datetime.now(UTC)
+        written = people.rotate_token(connection, session.keyring, token_id, overlap=overlap, by=_me(), now=now)
+    err.print("This token is shown once; only its hash is kept.")
+    out.print(written, markup=False)
+
+
+@tokens_app.command()
+def revoke(token_id: Annotated[str, typer.Argument(help="The token's id: the 12 letters in its middle.")]) -> None:
+    """End a token; the API has forgotten it 5 s later at most."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.begin() as connection:
+        people.revoke_token(connection, token_id, by=_me(), now=datetime.now(UTC))
+    out.print(f"revoked {token_id}")
+
+
+@tokens_app.command()
+def disable(principal: Annotated[str, typer.Argument(help="Whom, as user:<id>.")]) -> None:
+    """End all tokens of a principal, and those of a person's agents."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.begin() as connection:
+        people.disable_principal(connection, principal, by=_me(), now=datetime.now(UTC))
+    out.print(f"disabled {principal}")
+
+
+@agents_app.command()
+def grant(
+    agent: AgentId,
+    job: Annotated[str, typer.Argument(help="The job, by name or alias.")],
+    max_priority: Annotated[str, typer.Option("--max-priority", help="critical, high, normal or low.")] = "normal",
+    per_hour: Annotated[int, typer.Option("--per-hour", min=1, help="Requests an hour, at most.")] = 60,
+) -> None:
+    """Let an agent start a job within these bounds."""
+    from kordant_jobs.cli.session import open_session
+
+    highest = Priority[max_priority.upper()] if max_priority.upper() in Priority.__members__ else None
+    if highest is None:
+        raise typer.BadParameter(
+            f"choose one of {', '.join(one.word for one in Priority)}", param_hint="--max-priority"
+        )
+    row = job_row(job)
+    with open_session() as session, session.db.begin() as connection:
+        made = people.Grant(job=row.name, max_priority=highest, requests_per_hour=per_hour)
+        people.save_grant(connection, agent, made, by=_me())
+    out.print(f"{agent} may start {row.name}, at most {per_hour} times an hour, priority {highest.word} at most")
+
+
+@agents_app.command()
+def ungrant(agent: AgentId, job: Annotated[str, typer.Argument(help="The job, by name or alias.")]) -> None:
+    """Take a grant back."""
+    from kordant_jobs.cli.session import open_session
+
+    row = job_row(job)
+    with open_session() as session, session.db.begin() as connection:
+        was_there = people.end_grant(connection, agent, row.name, by=_me())
+    out.print(f"{agent} may not start {row.name}" if was_there else f"{agent} had no grant of {row.name}")
+
+
+@agents_app.command("show")
+def show_agent(agent: AgentId, as_json: AsJson = False) -> None:
+    """An agent's grants."""
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.connect() as connection:
+        found = people.grants(connection, agent)
+    rows = [(one.job, one.max_priority.word, one.requests_per_hour) for one in found.values()]
+    if as_json:
+        print_json([dict(zip(("job", "max_priority", "requests_per_hour"), row, strict=True)) for row in rows])
+    else:
+        print_table(["job", "priority at most", "requests an hour"], rows)

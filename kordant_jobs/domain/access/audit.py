@@ -1,0 +1,155 @@
+"""Entries of the audit log: their canonical text, their chain of hashes, and what is wrong with a chain. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import rfc8785
+
+GENESIS = hashlib.sha256(b"kordant audit").digest()
+"""What the first row's hash follows on."""
+SQL = "sql"
+"""The source of rows that triggers write: they carry no code of ours."""
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+class Break(StrEnum):
+    """What is wrong with a row."""
+
+    GAP = "gap"
+    REORDERED = "reordered"
+    FORK = "fork"
+    ALTERED = "altered"
+    FORGED = "forged_mac"
+    TRUNCATED = "truncated"
+    ANCHOR = "anchor_mismatch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One thing that was done or refused. Ids and closed words only: no name, address, payload or error text."""
+
+    actor: str
+    role: str
+    source: str
+    action: str
+    target_kind: str
+    target_id: str
+    outcome: Outcome = Outcome.ALLOWED
+    rule: str | None = None
+    tenant: str | None = None
+    on_behalf_of: str | None = None
+    token_id: str | None = None
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+
+    def text(self, at: datetime) -> str:
+        """The entry as it is stored and hashed: canonical JSON (RFC 8785)."""
+        values = {
+            "v": 1,
+            "at": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "actor": self.actor,
+            "role": self.role,
+            "source": self.source,
+            "action": self.action,
+            "target": {"kind": self.target_kind, "id": self.target_id},
+            "outcome": self.outcome.value,
+            "rule": self.rule,
+            "tenant": self.tenant,
+            "on_behalf_of": self.on_behalf_of,
+            "token": self.token_id,
+            "before": _plain(self.before),
+            "after": _plain(self.after),
+        }
+        return rfc8785.dumps(values).decode()
+
+
+def _plain(values: Mapping[str, Any] | None) -> Any:
+    """Values as JSON has them, without numbers that canonical JSON refuses."""
+    return None if values is None else json.loads(json.dumps(values, default=str))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A stored entry."""
+
+    seq: int
+    entry: str
+    mac: bytes | None
+    prev_hash: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """The head of the log at some moment, kept outside the database."""
+
+    seq: int
+    hash: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The first row that is wrong, and how; `seq` None: the chain holds. `checked` rows were read."""
+
+    checked: int
+    head: Anchor
+    seq: int | None = None
+    kind: Break | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.kind is None
+
+
+def link(prev_hash: bytes, seq: int, mac: bytes | None, entry: str) -> bytes:
+    """The hash of a row. The database's trigger computes the same."""
+    return hashlib.sha256(prev_hash + seq.to_bytes(8, "big") + (mac or b"") + entry.encode()).digest()
+
+
+def verify(
+    rows: Iterable[Row], *, mac_of: Callable[[bytes], bytes], anchors: Mapping[int, bytes] | None = None
+) -> Verdict:
+    """Check a whole chain in the order in which it is stored, against anchors by `seq`; stops at the first fault."""
+    anchors = anchors or {}
+    head, checked = Anchor(seq=0, hash=GENESIS), 0
+
+    def broken(seq: int, kind: Break) -> Verdict:
+        return Verdict(checked=checked, head=head, seq=seq, kind=kind)
+
+    for row in rows:
+        if row.seq != head.seq + 1:
+            return broken(head.seq + 1, Break.GAP if row.seq > head.seq + 1 else Break.REORDERED)
+        if row.prev_hash != head.hash:
+            return broken(row.seq, Break.FORK)
+        if row.hash != link(row.prev_hash, row.seq, row.mac, row.entry):
+            return broken(row.seq, Break.ALTERED)
+        if not _is_ours(row, mac_of):
+            return broken(row.seq, Break.FORGED)
+        if anchors.get(row.seq, row.hash) != row.hash:
+            return broken(row.seq, Break.ANCHOR)
+        head, checked = Anchor(seq=row.seq, hash=row.hash), checked + 1
+    if anchors and max(anchors) > head.seq:
+        return broken(head.seq + 1, Break.TRUNCATED)
+    return Verdict(checked=checked, head=head)
+
+
+def _is_ours(row: Row, mac_of: Callable[[bytes], bytes]) -> bool:
+    if row.mac is None:
+        return f'"source":"{SQL}"' in row.entry
+    return hmac.compare_digest(row.mac, mac_of(row.entry.encode()))

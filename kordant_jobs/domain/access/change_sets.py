@@ -1,0 +1,49 @@
+"""Change sets: what an agent proposes and a person decides. Their states, moves and digest. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import rfc8785
+
+
+class ChangeState(StrEnum):
+    """Where a change set stands. Silence is EXPIRED: neither consent nor a person's no."""
+
+    PROPOSED = "proposed"
+    APPLIED = "applied"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    CONFLICTED = "conflicted"
+
+
+MOVES: Mapping[ChangeState, frozenset[ChangeState]] = {
+    ChangeState.PROPOSED: frozenset(set(ChangeState) - {ChangeState.PROPOSED}),
+    **{state: frozenset() for state in ChangeState if state is not ChangeState.PROPOSED},
+}
+"""Every move there is. An approval is applied in the same transaction, so APPROVED is no state of its own."""
+
+WAITS = timedelta(hours=72)
+"""How long a proposal waits for a person."""
+
+
+def digest_of(target: str, base_version: int, changes: Mapping[str, Any], expires_at: datetime) -> str:
+    """What an approval is of: a proposal with another word in it has another digest.
+
+    >>> from datetime import UTC
+    >>> day = datetime(2026, 12, 1, tzinfo=UTC)
+    >>> digest_of("a/all", 1, {"cron": "x"}, day) == digest_of("a/all", 1, {"cron": "y"}, day)
+    False
+    """
+    values: dict[str, Any] = {
+        "target": target,
+        "base_version": base_version,
+        "changes": dict(changes),
+        "expires_at": expires_at.isoformat(),
+    }
+    return hashlib.sha256(rfc8785.dumps(values)).hexdigest()

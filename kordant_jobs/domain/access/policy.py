@@ -1,0 +1,154 @@
+"""The policy table: role, action, owner → allowed or not, by the first rule that fits. Pure; read by `api` only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kordant_jobs.domain.access.principals import Principal, Role, TokenScope
+
+
+class Action(StrEnum):
+    """Everything that can be asked for."""
+
+    READ = "requests.read"
+    READ_OUTPUT = "requests.read_output"
+    TRIGGER = "requests.trigger"
+    CANCEL = "requests.cancel"
+    RETRY = "requests.retry"
+    ACKNOWLEDGE = "requests.acknowledge"
+    EXPIRE = "requests.expire"
+    REPRIORITISE = "requests.reprioritise"
+    BULK = "requests.bulk"
+    SCHEDULE_READ = "schedules.read"
+    SCHEDULE_WRITE = "schedules.write"
+    SCHEDULE_PAUSE = "schedules.pause"
+    PROPOSE = "changes.propose"
+    READ_CHANGE = "changes.read"
+    DECIDE = "changes.decide"
+    AUDIT_READ = "audit.read"
+
+
+class Owner(StrEnum):
+    """Whose the thing is, seen from who asks."""
+
+    OWN = "own"
+    SCOPE = "scope"
+    OTHER = "other"
+
+
+NEEDS: dict[Action, TokenScope] = {
+    Action.READ: TokenScope.JOBS_READ,
+    Action.READ_OUTPUT: TokenScope.JOBS_READ,
+    Action.TRIGGER: TokenScope.JOBS_TRIGGER,
+    Action.CANCEL: TokenScope.JOBS_CANCEL,
+    Action.RETRY: TokenScope.JOBS_OPERATE,
+    Action.ACKNOWLEDGE: TokenScope.JOBS_OPERATE,
+    Action.EXPIRE: TokenScope.JOBS_OPERATE,
+    Action.REPRIORITISE: TokenScope.JOBS_TRIGGER,
+    Action.BULK: TokenScope.JOBS_OPERATE,
+    Action.SCHEDULE_READ: TokenScope.SCHEDULES_READ,
+    Action.SCHEDULE_WRITE: TokenScope.SCHEDULES_WRITE,
+    Action.SCHEDULE_PAUSE: TokenScope.SCHEDULES_WRITE,
+    Action.PROPOSE: TokenScope.CHANGES_PROPOSE,
+    Action.READ_CHANGE: TokenScope.SCHEDULES_READ,
+    Action.DECIDE: TokenScope.CHANGES_DECIDE,
+    Action.AUDIT_READ: TokenScope.AUDIT_READ,
+}
+"""The scope that a token needs for each action."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One line of the table. None fits everything."""
+
+    id: str
+    role: Role | None
+    actions: frozenset[Action] | None
+    owners: frozenset[Owner] | None = None
+    critical: bool | None = None
+    """Of a job without which the system does not work."""
+    allowed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Allowed or not, and the rule that says so."""
+
+    allowed: bool
+    rule: str
+
+
+_OWN, _SCOPE = frozenset({Owner.OWN}), frozenset({Owner.OWN, Owner.SCOPE})
+_BY_SERVICE = frozenset({Action.CANCEL, Action.RETRY, Action.ACKNOWLEDGE, Action.EXPIRE, Action.REPRIORITISE})
+
+
+def _rule(rule_id: str, role: Role | None, *actions: Action, owners: frozenset[Owner] | None = None,
+          critical: bool | None = None, allowed: bool = True) -> Rule:  # fmt: skip
+    return Rule(
+        id=rule_id,
+        role=role,
+        actions=frozenset(actions) or None,
+        owners=owners,
+        critical=critical,
+        allowed=allowed,
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    _rule("admin.any", Role.ADMIN),
+    _rule("operator.no_cancel_critical", Role.OPERATOR, Action.CANCEL, critical=True, allowed=False),
+    _rule("operator.no_schedule_write", Role.OPERATOR, Action.SCHEDULE_WRITE, allowed=False),
+    _rule("operator.audit_own", Role.OPERATOR, Action.AUDIT_READ, owners=_OWN),
+    _rule("operator.no_audit_of_others", Role.OPERATOR, Action.AUDIT_READ, allowed=False),
+    _rule("operator.no_decide_schedules", Role.OPERATOR, Action.DECIDE, allowed=False),
+    _rule("operator.any_else", Role.OPERATOR),
+    _rule("service.read_scope", Role.SERVICE, Action.READ, Action.READ_OUTPUT, owners=_SCOPE),
+    _rule("service.trigger_scope", Role.SERVICE, Action.TRIGGER, owners=_SCOPE),
+    _rule("service.own", Role.SERVICE, *_BY_SERVICE, owners=_OWN),
+    _rule("service.read_schedules", Role.SERVICE, Action.SCHEDULE_READ),
+    _rule("agent.read_scope", Role.AGENT, Action.READ, owners=_SCOPE),
+    _rule("agent.read_output_own", Role.AGENT, Action.READ_OUTPUT, owners=_OWN),
+    _rule("agent.trigger_by_grant", Role.AGENT, Action.TRIGGER, owners=_SCOPE),
+    _rule("agent.no_cancel_critical", Role.AGENT, Action.CANCEL, critical=True, allowed=False),
+    _rule("agent.cancel_own", Role.AGENT, Action.CANCEL, Action.REPRIORITISE, owners=_OWN),
+    _rule("agent.no_schedule_write", Role.AGENT, Action.SCHEDULE_WRITE, Action.SCHEDULE_PAUSE, allowed=False),
+    _rule("agent.read_schedules", Role.AGENT, Action.SCHEDULE_READ),
+    _rule("agent.propose", Role.AGENT, Action.PROPOSE),
+    _rule("agent.read_own_changes", Role.AGENT, Action.READ_CHANGE, owners=_OWN),
+    _rule("agent.never_decide", Role.AGENT, Action.DECIDE, allowed=False),
+    _rule("agent.audit_own", Role.AGENT, Action.AUDIT_READ, owners=_OWN),
+    _rule("subscriber.read_own", Role.SUBSCRIBER, Action.READ, owners=_OWN),
+)
+"""Read from the top. What no rule allows is denied."""
+
+DEFAULT = Decision(allowed=False, rule="default.deny")
+SELF_DECISION = "changes.not_own"
+"""Nobody decides what they proposed, or what their own agent proposed."""
+
+
+def decide(principal: Principal, action: Action, owner: Owner, *, critical: bool = False) -> Decision:
+    """Whether `principal` may do this to a thing of `owner`.
+
+    >>> agent = Principal(id="agent:a", role=Role.AGENT, scopes=frozenset(TokenScope))
+    >>> decide(agent, Action.CANCEL, Owner.OWN).rule, decide(agent, Action.CANCEL, Owner.SCOPE).rule
+    ('agent.cancel_own', 'default.deny')
+    """
+    if NEEDS[action] not in principal.scopes:
+        return Decision(allowed=False, rule=f"scope.{NEEDS[action]}")
+    for rule in RULES:
+        if (
+            rule.role in {None, principal.role}
+            and (rule.actions is None or action in rule.actions)
+            and (rule.owners is None or owner in rule.owners)
+            and rule.critical in {None, critical}
+        ):
+            return Decision(allowed=rule.allowed, rule=rule.id)
+    return DEFAULT
+
+
+def owner_of(principal: Principal, *, by: str, tenant: str | None, entity: str | None) -> Owner:
+    """Whose a request is, seen from `principal`: what left their scope is another's, whoever asked for it."""
+    if not principal.covers(tenant, entity):
+        return Owner.OTHER
+    return Owner.OWN if by == principal.id else Owner.SCOPE

@@ -1,0 +1,59 @@
+"""Who asks: a person, a program or an agent, with a role, scopes, and the tenants and entities that are theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What somebody is to us. The policy table says what each may do."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    SERVICE = "service"
+    AGENT = "agent"
+    SUBSCRIBER = "subscriber"
+
+
+class TokenScope(StrEnum):
+    """What a token may be used for; a right is the role's and the token's."""
+
+    JOBS_READ = "jobs:read"
+    JOBS_TRIGGER = "jobs:trigger"
+    JOBS_CANCEL = "jobs:cancel"
+    JOBS_OPERATE = "jobs:operate"
+    SCHEDULES_READ = "schedules:read"
+    SCHEDULES_WRITE = "schedules:write"
+    CHANGES_PROPOSE = "changes:propose"
+    CHANGES_DECIDE = "changes:decide"
+    AUDIT_READ = "audit:read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal:
+    """Who asks. `tenants` and `entities` None: any."""
+
+    id: str
+    role: Role
+    scopes: frozenset[TokenScope]
+    tenants: frozenset[str] | None = None
+    entities: frozenset[str] | None = None
+    token_id: str = ""
+    on_behalf_of: str | None = None
+    """The person an agent belongs to."""
+
+    def covers(self, tenant: str | None, entity: str | None) -> bool:
+        """Whether something of this tenant and entity is in scope.
+
+        >>> one = Principal(id="service:app", role=Role.SERVICE, scopes=frozenset(), tenants=frozenset({"t1"}))
+        >>> one.covers("t1", "e"), one.covers("t2", "e"), one.covers(None, "e")
+        (True, False, False)
+        """
+        return (self.tenants is None or tenant in self.tenants) and (self.entities is None or entity in self.entities)
+
+    def reaches(self, entities: Collection[str] | None) -> bool:
+        """Whether all these entities are in scope; None stands for everybody."""
+        mine = self.tenants if self.entities is None else self.entities
+        return mine is None or (entities is not None and mine.issuperset(entities))

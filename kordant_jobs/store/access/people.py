@@ -1,0 +1,233 @@
+"""Principals and their tokens: made, verified, rotated, revoked; and which jobs an agent may start."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.domain.access.principals import Principal, Role, TokenScope
+from kordant_jobs.domain.access.tokens import LONGEST_DAYS, Token, new_token
+from kordant_jobs.engine import Priority
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.store.access.tables import agent_grants, api_tokens, principals
+from kordant_jobs.store.people.keyring import Keyring
+
+PURPOSE = "api-token"
+KINDS = {Role.ADMIN: "user", Role.OPERATOR: "user", Role.SERVICE: "service", Role.AGENT: "agent"}
+"""How the ids of a role begin."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """Whose token it is, and until when it is one."""
+
+    principal: Principal
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What an agent may start."""
+
+    job: str
+    max_priority: Priority
+    requests_per_hour: int
+
+
+def _sign(connection: Connection, by: str) -> None:
+    """Name in this transaction who makes the changes, for the audit log's triggers."""
+    connection.execute(sa.text("SELECT set_config('kordant.changed_by', :by, true)"), {"by": by})
+
+
+def save_principal(
+    connection: Connection,
+    principal_id: str,
+    role: Role,
+    *,
+    tenants: Collection[str] | None = None,
+    entities: Collection[str] | None = None,
+    owner: str | None = None,
+    by: str,
+) -> None:
+    """Make a principal, or give one that is there this role and scope.
+
+    Raises:
+        PermanentError: the id does not fit the role, or an agent has no owner, or a scoped role names no tenant.
+    """
+    kind = KINDS.get(role)
+    if kind is None or not principal_id.startswith(f"{kind}:") or len(principal_id) > 100 or "@" in principal_id:
+        raise PermanentError(f"{role} takes an id as {kind or 'service'}:<id>, without a name or address in it.")
+    if role is Role.AGENT and not owner:
+        raise PermanentError("an agent belongs to a person: give --owner user:<id>.")
+    if role in {Role.AGENT, Role.SERVICE} and not tenants:
+        raise PermanentError(f"{role} needs the tenants it works for: give --tenant once for each, or --tenant any.")
+    _sign(connection, by)
+    values = {
+        "role": role.value,
+        "tenants": sorted(tenants) if tenants and "any" not in tenants else None,
+        "entities": sorted(entities) if entities else None,
+        "owner": owner,
+    }
+    statement = insert(principals).values(id=principal_id, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+def disable_principal(connection: Connection, principal_id: str, *, by: str, now: datetime) -> None:
+    """Have none of a principal's tokens work; of a person, none of their agents' either.
+
+    Raises:
+        PermanentError: there is no such principal.
+    """
+    _sign(connection, by)
+    done = connection.execute(sa.update(principals).where(principals.c.id == principal_id).values(disabled_at=now))
+    if not done.rowcount:
+        raise PermanentError(f"there is no principal {principal_id}; `kordant-jobs tokens list` shows who there is.")
+
+
+def create_token(
+    connection: Connection,
+    keyring: Keyring,
+    principal_id: str,
+    scopes: Collection[TokenScope],
+    *,
+    days: float,
+    by: str,
+    now: datetime,
+) -> str:
+    """A new token as it is written. It is shown this once: only its hash is kept.
+
+    Raises:
+        PermanentError: there is no such principal, or its tokens may not live that long.
+    """
+    role = connection.execute(sa.select(principals.c.role).where(principals.c.id == principal_id)).scalar_one_or_none()
+    if role is None:
+        raise PermanentError(f"there is no principal {principal_id}: make it with `kordant-jobs tokens create --role`.")
+    if not 0 < days <= LONGEST_DAYS[Role(role)]:
+        raise PermanentError(f"a token of role {role} lives at most {LONGEST_DAYS[Role(role)]} days.")
+    _sign(connection, by)
+    token, written = new_token(Role(role))
+    connection.execute(
+        sa.insert(api_tokens).values(
+            id=token.id,
+            principal_id=principal_id,
+            secret_hash=keyring.sign(PURPOSE, token.secret.encode()),
+            scopes=sorted(scopes),
+            created_by=by,
+            expires_at=now + timedelta(days=days),
+        )
+    )
+    return written
+
+
+def rotate_token(
+    connection: Connection, keyring: Keyring, token_id: str, *, overlap: timedelta, by: str, now: datetime
+) -> str:
+    """A new token in the place of one, which works on for `overlap`. The new one lives as long as the old one did.
+
+    Raises:
+        PermanentError: there is no such token, or it does not work any more.
+    """
+    old = connection.execute(sa.select(api_tokens).where(api_tokens.c.id == token_id).with_for_update()).one_or_none()
+    if old is None or old.revoked_at is not None or old.expires_at <= now:
+        raise PermanentError(f"there is no working token {token_id}: make a new one with `kordant-jobs tokens create`.")
+    days = (old.expires_at - old.created_at) / timedelta(days=1)
+    written = create_token(
+        connection, keyring, old.principal_id, [TokenScope(one) for one in old.scopes], days=days, by=by, now=now
+    )
+    connection.execute(
+        sa.update(api_tokens).where(api_tokens.c.id == token_id).values(expires_at=min(old.expires_at, now + overlap))
+    )
+    return written
+
+
+def revoke_token(connection: Connection, token_id: str, *, by: str, now: datetime) -> None:
+    """End a token now.
+
+    Raises:
+        PermanentError: there is none with this id.
+    """
+    _sign(connection, by)
+    where = api_tokens.c.id == token_id
+    revoked_at = sa.func.coalesce(api_tokens.c.revoked_at, now)
+    if not connection.execute(sa.update(api_tokens).where(where).values(revoked_at=revoked_at)).rowcount:
+        raise PermanentError(f"there is no token {token_id}; `kordant-jobs tokens list` shows them.")
+
+
+def tokens(connection: Connection) -> Sequence[dict[str, Any]]:
+    """Every token with whose it is, without anything that it could be guessed from."""
+    column = api_tokens.c
+    query = (
+        sa.select(column.id, column.principal_id, principals.c.role, principals.c.owner, column.scopes,
+                  column.created_at, column.expires_at, column.revoked_at, principals.c.disabled_at)
+        .join(principals, principals.c.id == column.principal_id)
+        .order_by(column.created_at)
+    )  # fmt: skip
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def verify(connection: Connection, keyring: Keyring, token: Token, *, now: datetime) -> Verified | None:
+    """Whose token this is; None for one that is unknown, ended, revoked, or of somebody who was disabled.
+
+    An unknown id costs the same work as a wrong secret.
+    """
+    owners = principals.alias()
+    row = connection.execute(
+        sa.select(api_tokens, principals, owners.c.disabled_at.label("owner_disabled_at"))
+        .join(principals, principals.c.id == api_tokens.c.principal_id)
+        .outerjoin(owners, owners.c.id == principals.c.owner)
+        .where(api_tokens.c.id == token.id)
+    ).mappings().one_or_none()  # fmt: skip
+    stored = bytes(16) if row is None else bytes(row["secret_hash"])
+    is_right = hmac.compare_digest(stored, keyring.sign(PURPOSE, token.secret.encode()))
+    if row is None or not is_right or row["expires_at"] <= now:
+        return None
+    if any(row[name] is not None for name in ("revoked_at", "disabled_at", "owner_disabled_at")):
+        return None
+    return Verified(
+        principal=Principal(
+            id=row["principal_id"],
+            role=Role(row["role"]),
+            scopes=frozenset(TokenScope(one) for one in row["scopes"]),
+            tenants=None if row["tenants"] is None else frozenset(row["tenants"]),
+            entities=None if row["entities"] is None else frozenset(row["entities"]),
+            token_id=token.id,
+            on_behalf_of=row["owner"],
+        ),
+        expires_at=row["expires_at"],
+    )
+
+
+def save_grant(connection: Connection, agent_id: str, grant: Grant, *, by: str) -> None:
+    """Let an agent start a job, within these bounds."""
+    _sign(connection, by)
+    values = {
+        "max_priority": int(grant.max_priority),
+        "requests_per_hour": grant.requests_per_hour,
+        "granted_by": by,
+    }
+    statement = insert(agent_grants).values(agent_id=agent_id, job=grant.job, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["agent_id", "job"], set_=values))
+
+
+def end_grant(connection: Connection, agent_id: str, job: str, *, by: str) -> bool:
+    """Take a grant back. False: there was none."""
+    _sign(connection, by)
+    column = agent_grants.c
+    done = connection.execute(sa.delete(agent_grants).where(column.agent_id == agent_id, column.job == job))
+    return done.rowcount > 0
+
+
+def grants(connection: Connection, agent_id: str) -> dict[str, Grant]:
+    """An agent's grants by job."""
+    rows = connection.execute(sa.select(agent_grants).where(agent_grants.c.agent_id == agent_id).order_by("job"))
+    return {
+        row.job: Grant(job=row.job, max_priority=Priority(row.max_priority), requests_per_hour=row.requests_per_hour)
+        for row in rows
+    }

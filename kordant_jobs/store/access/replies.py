@@ -1,0 +1,72 @@
+"""Replies by Idempotency-Key: the effect and the reply to it commit together, and the second asker gets the first's."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.store.access.tables import api_replies
+
+KEPT = timedelta(hours=24)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """Which reply is meant, and of which body."""
+
+    principal_id: str
+    operation: str
+    key: str
+    body: bytes
+
+    @property
+    def body_hash(self) -> bytes:
+        """Tells another body under the same key apart."""
+        return hashlib.blake2b(self.body, digest_size=16).digest()
+
+    def where(self) -> sa.ColumnElement[bool]:
+        """As SQL."""
+        column = api_replies.c
+        same_caller = sa.and_(column.principal_id == self.principal_id, column.operation == self.operation)
+        return sa.and_(same_caller, column.key == self.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What was answered; `same_body` False: the key came with another body."""
+
+    status: int
+    body: dict[str, Any]
+    same_body: bool
+
+
+def claim(connection: Connection, key: Key, *, now: datetime) -> Reply | None:
+    """Take a key for this transaction. None: it is new. While another holds it this waits for that one's end."""
+    connection.execute(sa.delete(api_replies).where(key.where(), api_replies.c.at < now - KEPT))
+    row = {
+        "principal_id": key.principal_id,
+        "operation": key.operation,
+        "key": key.key,
+        "body_hash": key.body_hash,
+        "at": now,
+    }
+    if connection.execute(insert(api_replies).values(row).on_conflict_do_nothing()).rowcount:
+        return None
+    stored = connection.execute(sa.select(api_replies).where(key.where())).one()
+    return Reply(status=stored.status, body=stored.reply, same_body=bytes(stored.body_hash) == key.body_hash)
+
+
+def finish(connection: Connection, key: Key, status: int, body: dict[str, Any]) -> None:
+    """Keep what is answered, with the effect."""
+    connection.execute(sa.update(api_replies).where(key.where()).values(status=status, reply=body))
+
+
+def prune(connection: Connection, *, now: datetime) -> int:
+    """Delete replies that are too old to be asked for. Returns how many."""
+    return connection.execute(sa.delete(api_replies).where(api_replies.c.at < now - KEPT)).rowcount

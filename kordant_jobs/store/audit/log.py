@@ -1,0 +1,119 @@
+"""Write the audit log, read it, and prove that nobody changed it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.access.audit import Anchor, Entry, Row, Verdict, verify
+from kordant_jobs.errors import PermanentError
+from kordant_jobs.store.audit.tables import audit_log
+from kordant_jobs.store.people.keyring import Keyring
+
+PURPOSE, ANCHORS = "audit", "audit-anchor"
+"""What the writers' codes, and those of anchors, are made for."""
+AT_ONCE = 10_000
+
+
+def record(connection: Connection, keyring: Keyring, *entries: Entry) -> None:
+    """Add entries in the caller's transaction; rolled back, they never were.
+
+    The chain has one end, so writers go one after the other from here to their commit: call it last.
+    """
+    for one in entries:
+        text = one.text(datetime.now(UTC))
+        connection.execute(
+            sa.insert(audit_log).values(
+                seq=0, entry=text, mac=keyring.sign(PURPOSE, text.encode()), prev_hash=b"", hash=b""
+            )
+        )
+
+
+def stored_rows(connection: Connection) -> Iterator[Row]:
+    """Every row by `seq`, streamed."""
+    column = audit_log.c
+    query = sa.select(column.seq, column.entry, column.mac, column.prev_hash, column.hash).order_by(column.seq)
+    streamed = connection.execution_options(stream_results=True, yield_per=AT_ONCE).execute(query)
+    for part in streamed.partitions():
+        for seq, entry, mac, prev_hash, own_hash in part:
+            yield Row(
+                seq=seq,
+                entry=entry,
+                mac=None if mac is None else bytes(mac),
+                prev_hash=bytes(prev_hash),
+                hash=bytes(own_hash),
+            )
+
+
+def check(connection: Connection, keyring: Keyring, anchors: Mapping[int, bytes] | None = None) -> Verdict:
+    """Verify the whole log; the first fault is named by its row and kind."""
+    return verify(stored_rows(connection), mac_of=lambda text: keyring.sign(PURPOSE, text), anchors=anchors)
+
+
+def entries(
+    connection: Connection,
+    *,
+    actor: str | None = None,
+    target: str | None = None,
+    before: int | None = None,
+    limit: int,
+) -> Sequence[tuple[int, dict[str, Any]]]:
+    """Entries with their `seq`, the newest first."""
+    column = audit_log.c
+    query = sa.select(column.seq, column.entry).order_by(column.seq.desc()).limit(limit)
+    if actor is not None:
+        query = query.where(column.actor == actor)
+    if target is not None:
+        query = query.where(column.target == target)
+    if before is not None:
+        query = query.where(column.seq < before)
+    return [(seq, json.loads(entry)) for seq, entry in connection.execute(query)]
+
+
+def head(connection: Connection) -> Anchor | None:
+    """The last row's place and hash; None while the log is empty."""
+    column = audit_log.c
+    found = connection.execute(sa.select(column.seq, column.hash).order_by(column.seq.desc()).limit(1)).one_or_none()
+    return None if found is None else Anchor(seq=found.seq, hash=bytes(found.hash))
+
+
+def write_anchor(connection: Connection, keyring: Keyring, path: Path) -> Anchor | None:
+    """Append the head of the log to a file outside the database, signed. None when there is nothing new."""
+    now_at = head(connection)
+    if now_at is None or (path.exists() and now_at.seq in read_anchors(path, keyring)):
+        return None
+    line = {"seq": now_at.seq, "hash": now_at.hash.hex(), "at": datetime.now(UTC).isoformat()}
+    mac = keyring.sign(ANCHORS, json.dumps(line, sort_keys=True).encode()).hex()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**line, "mac": mac}, sort_keys=True) + "\n")
+    return now_at
+
+
+def read_anchors(path: Path, keyring: Keyring) -> dict[int, bytes]:
+    """The anchors of a file by `seq`.
+
+    Raises:
+        PermanentError: a line of it was not written with this master key.
+    """
+    found: dict[int, bytes] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            mac = bytes.fromhex(line.pop("mac"))
+            own = keyring.sign(ANCHORS, json.dumps(line, sort_keys=True).encode())
+            seq, own_hash = int(line["seq"]), bytes.fromhex(line["hash"])
+        except (ValueError, KeyError, TypeError):
+            raise PermanentError(
+                f"{path}, line {number} is no anchor: take a copy of the file that is whole."
+            ) from None
+        if own != mac:
+            raise PermanentError(f"{path}, line {number} was not signed with this master key: it proves nothing.")
+        found[seq] = own_hash
+    return found

@@ -1,0 +1,24 @@
+"""The audit log's table. Triggers chain its rows and refuse to change or delete any."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Computed, Index, LargeBinary, Table, Text
+
+from kordant_jobs.postgres.schema import metadata, moment
+
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False, comment="given by a trigger, without gaps"),
+    Column("entry", Text, nullable=False, comment="canonical JSON; ids and closed words only"),
+    Column("mac", LargeBinary, comment="the writer's code over the entry; none on rows that triggers write"),
+    Column("prev_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    moment("recorded_at", default_now=True),
+    Column("actor", Text, Computed("((entry)::jsonb ->> 'actor'::text)", persisted=True)),
+    Column("action", Text, Computed("((entry)::jsonb ->> 'action'::text)", persisted=True)),
+    Column("target", Text, Computed("(((entry)::jsonb -> 'target'::text) ->> 'id'::text)", persisted=True)),
+    Index(None, "actor", "seq"),
+    Index(None, "target", "seq"),
+    comment="What was done, by whom, in whose name. Rows are added and never changed.",
+)

@@ -1,0 +1,173 @@
+"""Requests over HTTP: queued once, shown to whom they belong, changed by those who may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.store.audit import log
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs_tests.api.conftest import ENTITY, TENANT, Api
+
+SCAN = {"job": "darkwatch.scan", "payload": {"subscription_ids": [ENTITY]}}
+
+
+def count(db: Engine) -> int:
+    with db.connect() as connection:
+        return int(connection.execute(sa.text("SELECT count(*) FROM kordant.job_requests")).scalar_one())
+
+
+def test_a_request_is_queued_and_its_status_read(ask: Any) -> None:
+    made = ask("service", "POST", "/requests", json=SCAN)
+    assert made.status_code == 202, made.text
+    body = made.json()
+    assert (body["job"], body["status"], body["tenant"], body["entity_key"]) == (
+        "darkwatch_scan", "pending", TENANT, ENTITY)  # fmt: skip
+    assert made.headers["location"] == f"/api/jobs/requests/{body['id']}"
+    read = ask("service", "GET", f"/requests/{body['id']}")
+    assert read.json() == body
+    assert read.headers["ratelimit-policy"].startswith('"read";q=')
+    again = ask("service", "GET", f"/requests/{body['id']}", headers={"If-None-Match": read.headers["etag"]})
+    assert again.status_code == 304
+
+
+def test_one_key_is_one_request_and_another_body_is_refused(ask: Any, db: Engine) -> None:
+    key = {"Idempotency-Key": "k1"}
+    first = ask("service", "POST", "/requests", json=SCAN, headers=key)
+    second = ask("service", "POST", "/requests", json=SCAN, headers=key)
+    assert (second.status_code, second.json()["id"]) == (202, first.json()["id"])
+    assert second.headers["idempotency-replayed"] == "true"
+    other = ask("service", "POST", "/requests", json={**SCAN, "priority": "low"}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
+    assert ask("operator", "POST", "/requests", json=SCAN, headers=key).json()["id"] != first.json()["id"]
+    assert count(db) == 2
+
+
+def test_a_field_that_is_wrong_is_named_and_its_value_is_not_repeated(ask: Any) -> None:
+    wrong = ask(
+        "admin", "POST", "/requests", json={"job": "darkwatch_scan", "payload": {"tiers": ["jane@example.com"]}}
+    )
+    assert wrong.status_code == 422
+    assert wrong.json()["errors"][0]["pointer"] == "/payload/tiers/0"
+    assert "jane" not in wrong.text
+
+
+def test_unknown_fields_change_nothing(ask: Any, db: Engine) -> None:
+    for field in ("requested_by", "id", "status", "attempt"):
+        assert ask("service", "POST", "/requests", json={**SCAN, field: "x"}).status_code == 422
+    assert count(db) == 0
+
+
+def test_pages_hold_each_request_once_while_others_come(ask: Any) -> None:
+    made = {ask("service", "POST", "/requests", json=SCAN).json()["id"] for _ in range(7)}
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = ask("service", "GET", "/requests", params={"limit": 3, **({"cursor": cursor} if cursor else {})}).json()
+        seen += [one["id"] for one in page["items"]]
+        ask("service", "POST", "/requests", json=SCAN)
+        if (cursor := page["next_cursor"]) is None:
+            break
+    assert len(seen) == len(set(seen)) == 7
+    assert set(seen) == made
+
+
+def test_a_cursor_of_another_caller_or_filter_is_refused(ask: Any) -> None:
+    for _ in range(3):
+        ask("service", "POST", "/requests", json=SCAN)
+    cursor = ask("service", "GET", "/requests", params={"limit": 1}).json()["next_cursor"]
+    for role, more in (("agent", {}), ("service", {"status": "pending"})):
+        answer = ask(role, "GET", "/requests", params={"limit": 1, "cursor": cursor, **more})
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_cursor")
+
+
+def test_a_waiting_request_is_changed_only_by_who_read_it_as_it_is(ask: Any) -> None:
+    made = ask("service", "POST", "/requests", json=SCAN)
+    path, tag = f"/requests/{made.json()['id']}", made.headers["etag"]
+    assert ask("service", "PATCH", path, json={"priority": "low"}).status_code == 428
+    done = ask("service", "PATCH", path, json={"priority": "low"}, headers={"If-Match": tag})
+    assert (done.status_code, done.json()["priority"]) == (200, "low")
+    assert ask("service", "PATCH", path, json={"priority": "high"}, headers={"If-Match": tag}).status_code == 412
+
+
+def test_a_cancelled_request_takes_no_further_cancel(ask: Any) -> None:
+    path = f"/requests/{ask('service', 'POST', '/requests', json=SCAN).json()['id']}/cancel"
+    assert ask("service", "POST", path, json={}).json()["state"] == "cancelled"
+    again = ask("service", "POST", path, json={})
+    assert (again.status_code, again.json()["state"]) == (409, "cancelled")
+
+
+def dead(db: Engine, **values: Any) -> None:
+    """Every waiting request is dead."""
+    with db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.job_requests SET status = 'dead', ended_at = now(), attempt = 4,"
+                                   " cause = 'exception', error = 'boom'"))  # fmt: skip
+
+
+def test_dead_requests_are_counted_first_and_replayed_in_bulk(ask: Any, db: Engine) -> None:
+    for _ in range(3):
+        ask("service", "POST", "/requests", json=SCAN)
+    dead(db)
+    what = {"action": "replay", "filter": {"job": "darkwatch.scan"}}
+    assert ask("operator", "POST", "/bulk-actions", json={**what, "filter": {}}).status_code == 422
+    assert ask("operator", "POST", "/bulk-actions", json=what).status_code == 422
+    dry = ask("operator", "POST", "/bulk-actions", json={**what, "dry_run": True}).json()
+    assert (dry["matched"], dry["done"]) == (3, 0)
+    changed = ask("operator", "POST", "/bulk-actions", json={**what, "expected_count": 100})
+    assert changed.json()["code"] == "count_changed"
+    done = ask("operator", "POST", "/bulk-actions", json={**what, "expected_count": 3}).json()
+    assert done["done"] == 3
+    listed = ask("operator", "GET", "/requests", params={"status": "pending"}).json()["items"]
+    assert len(listed) == 3
+
+
+def test_each_change_and_each_denial_is_in_the_audit_log(ask: Any, db: Engine, keyring: Keyring) -> None:
+    request_id = ask("agent", "POST", "/requests", json=SCAN).json()["id"]
+    denied = ask("agent", "POST", f"/requests/{request_id}/expire", json={})
+    assert (denied.status_code, denied.json()["rule"]) == (403, "default.deny")
+    ask("operator", "POST", f"/requests/{request_id}/cancel", json={})
+    with db.connect() as connection:
+        found = [entry for _, entry in log.entries(connection, limit=3)]
+        assert log.check(connection, keyring).holds
+    assert [(one["actor"], one["action"], one["outcome"]) for one in found] == [
+        ("user:operator", "requests.cancel", "allowed"),
+        ("agent:a", "denied", "denied"),
+        ("agent:a", "requests.trigger", "allowed"),
+    ]
+    assert found[2]["on_behalf_of"] == "user:admin"
+    assert found[0]["before"] == {"state": "pending"}
+
+
+def test_an_agent_keeps_to_its_grant(ask: Any, db: Engine) -> None:
+    rules = {
+        "agent.no_grant_of_job": {"job": "reports_generate", "payload": {"subscription_ids": [ENTITY]}},
+        "agent.priority_above_grant": {**SCAN, "priority": "high"},
+        "payload.reaches_beyond_scope": {"job": "darkwatch_scan", "payload": {}},
+    }
+    for rule, body in rules.items():
+        answer = ask("agent", "POST", "/requests", json=body)
+        assert (answer.status_code, answer.json()["rule"]) == (403, rule)
+    assert ask("agent", "POST", "/requests", json={**SCAN, "tenant": "t2"}).status_code == 404
+    assert ask("agent", "POST", "/requests", json={**SCAN, "dry_run": True}).json()["would"] == "allow"
+    assert count(db) == 0
+
+
+def test_an_agents_budget_ends(ask: Any, db: Engine) -> None:
+    codes = [ask("agent", "POST", "/requests", json=SCAN).status_code for _ in range(52)]
+    assert codes.count(202) in {50, 51}
+    last = ask("agent", "POST", "/requests", json=SCAN)
+    assert (last.status_code, last.json()["rule"]) == (429, "agent.requests_per_hour")
+    assert int(last.headers["retry-after"]) >= 1
+    assert count(db) in {50, 51}
+
+
+def test_a_stream_tells_a_change_and_ends_with_the_request(callers: dict[str, Api]) -> None:
+    service = callers["service"]
+    request_id = service("POST", "/requests", json=SCAN).json()["id"]
+    bye = service("GET", f"/requests/{request_id}/events", params={"timeout_s": 1})
+    assert [line for line in bye.text.splitlines() if line.startswith("event")] == ["event: snapshot", "event: bye"]
+    service("POST", f"/requests/{request_id}/cancel", json={})
+    ended = service("GET", f"/requests/{request_id}/events", params={"timeout_s": 30})
+    assert [line for line in ended.text.splitlines() if line.startswith("event")] == ["event: snapshot", "event: end"]
