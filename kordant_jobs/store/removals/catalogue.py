@@ -190,7 +190,8 @@ def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> 
     for key, broker in merged.items():
         text = broker.handled_by
         named = by_name.get(nouns.squashed(text), set()) if text else set()
-        owner = owners.get(nouns.registrable(text)) or (next(iter(named)) if len(named) == 1 else None)
+        own = {one for one in named if one.partition(".")[0] == nouns.squashed(text)}
+        owner = owners.get(nouns.registrable(text)) or next((next(iter(s)) for s in (named, own) if len(s) == 1), None)
         if text and owner and owner != key:
             direct[key] = owner
     found = {}
@@ -255,6 +256,19 @@ def _save_domains(connection: Connection, changed: Sequence[tuple[UUID, Broker]]
     if rows:
         statement = insert(broker_domains).on_conflict_do_nothing()
         connection.execute(statement, [{"domain": name, "broker_id": one} for name, one in rows.items()])
+
+
+def without_parent(connection: Connection, source: ListSource) -> list[tuple[str, str]]:
+    """Brokers that this list says another one handles, where the catalogue does not have that one, or several of its
+    name: each with the name. They are asked themselves."""
+    table, parent = broker_rows.c, broker_rows.c.row["handled_by"].astext
+    query = (
+        sa.select(brokers.c.key, parent.label("parent"))
+        .join(broker_rows, table.broker_id == brokers.c.id)
+        .where(table.source == source.value, table.gone_at.is_(None), brokers.c.handled_by.is_(None))
+        .where(parent != "", sa.not_(brokers.c.facts["domains"].has_key(parent)), brokers.c.key != parent)
+    )
+    return [(row.key, row.parent) for row in connection.execute(query.distinct().order_by(brokers.c.key))]
 
 
 def diff_with(connection: Connection, source: ListSource, rows: Sequence[BrokerRow]) -> list[Change]:
