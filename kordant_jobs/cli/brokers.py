@@ -76,7 +76,7 @@ def import_list(
         else:
             done = catalogue.import_rows(connection, found.source, found.rows, now=datetime.now(UTC))
             changes = list(done.changes)
-            orphans = catalogue.without_parent(connection, found.source)
+            orphans = catalogue.without_parent(connection, found.source) if found.rows else []
             facts = {"rows": done.rows, "new": done.new_rows, "changed": done.changed_rows, "gone": done.gone_rows}
     facts = {"list": found.layout, "rows read": found.rows_read, **facts, "skipped": len(found.skipped),
              "brokers": dict(Counter(one.kind for one in changes))}  # fmt: skip

@@ -96,3 +96,18 @@ def waiting(days: int) -> dict[str, Any]:
         "reminders": 1, "asked_user": 0, "answered": True, "answer_by_on": NOW.date() - timedelta(days=days),
         "extended_by_on": NOW.date() + timedelta(days=45), "state_since": NOW - timedelta(days=46),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "attempts", "to", "action"),
+    [
+        ("relisted", 1, "queued", "request"),
+        ("relisted", 3, "escalated", "complain"),
+        ("overdue", 1, "escalated", "complain"),
+    ],
+)
+def test_a_broker_that_never_heeds_us_is_complained_about_and_not_asked_for_ever(
+    state: str, attempts: int, to: str, action: str
+) -> None:
+    found = decided({**waiting(20), "state": state, "attempts": attempts})
+    assert (found["to_state"], found["action"]) == (to, action)
