@@ -292,6 +292,11 @@ class InboundMail(Protocol):
         """A mail belongs to no request: it is kept for an operator, and not read again."""
         ...
 
+    def tidy(self, before: datetime) -> int:
+        """Delete the mails put aside that came before a moment: they may be personal, and no request says whose they
+        are. Returns how many."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class RescanQuestion:

@@ -68,6 +68,7 @@ def import_list(
     from kordant_jobs.store.removals import catalogue
 
     found = _read(path)
+    orphans: list[tuple[str, str]] = []
     with open_session() as session, session.db.begin() as connection:
         if dry_run:
             changes = catalogue.diff_with(connection, found.source, found.rows)
@@ -75,16 +76,22 @@ def import_list(
         else:
             done = catalogue.import_rows(connection, found.source, found.rows, now=datetime.now(UTC))
             changes = list(done.changes)
+            orphans = catalogue.without_parent(connection, found.source) if found.rows else []
             facts = {"rows": done.rows, "new": done.new_rows, "changed": done.changed_rows, "gone": done.gone_rows}
     facts = {"list": found.layout, "rows read": found.rows_read, **facts, "skipped": len(found.skipped),
              "brokers": dict(Counter(one.kind for one in changes))}  # fmt: skip
     if as_json:
         told = [[one.key, one.kind, dict(one.before), dict(one.after)] for one in changes]
-        print_json({**facts, "reasons": [[one.key, one.reason] for one in found.skipped], "changes": told})
+        reasons = [[one.key, one.reason] for one in found.skipped]
+        print_json({**facts, "reasons": reasons, "without_parent": orphans, "changes": told})
         return
     print_facts(facts)
     for one in found.skipped:
         out.print(f"  skipped {one.key}: {one.reason}", markup=False)
+    for key, parent in orphans:
+        out.print(f"  {key} is asked itself: the catalogue has no one broker {parent}, which handles it", markup=False)
+    if not found.rows:
+        out.print("  nothing was imported: no row can be used, and what was imported before stays")
     if changes:
         _show_changes(changes, every=every)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 import typer
 
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
-from kordant_jobs.domain.removals.clocks import Ask
+from kordant_jobs.domain.removals.clocks import Ask, Law, law_of
 from kordant_jobs.domain.removals.replies import ReplyClass
 from kordant_jobs.domain.removals.states import TURNS, Denial, RemovalState
 from kordant_jobs.errors import SettingsError
@@ -57,9 +58,23 @@ def permit(
         name, colon, value = line.partition(":")
         if line.strip():
             details[_field(name, colon)] = value.strip()
+    where = _place(country, state)
     with open_session() as session:
-        _permit(session, _uuid(subscription), country.upper(), state and state.upper(), details)
-    out.print("permitted")
+        _permit(session, _uuid(subscription), *where, details)
+    law = law_of(*where)
+    out.print("permitted; " + ("no privacy law obliges brokers there" if law is Law.VOLUNTARY else f"law: {law}"))
+
+
+def _place(country: str, state: str | None) -> tuple[str, str | None]:
+    """Where a subscriber lives, as the laws name it: a typing error would quietly leave them without a law."""
+    from holidays import country_holidays, list_supported_countries
+
+    where = country.strip().upper(), state.strip().upper() if state else None
+    if not re.fullmatch("[A-Z]{2}", where[0]) or where[0] not in list_supported_countries():
+        raise SettingsError(f"{country!r} is no country. Write two letters of ISO 3166, as US, BR or DE.")
+    if where[0] == "US" and where[1] not in country_holidays("US").subdivisions:
+        raise SettingsError("in the US the law depends on the state. Give --state with two letters, as CA.")
+    return where
 
 
 def _field(name: str, colon: str) -> str:
@@ -124,7 +139,10 @@ def request(
         ids = [_found(connection, one).id for one in broker or ()]
         if region:
             query = "SELECT id FROM kordant.brokers WHERE retired_at IS NULL AND facts -> 'regions' ? :region"
-            ids += connection.execute(sa.text(query), {"region": region}).scalars().all()
+            found = connection.execute(sa.text(query), {"region": region}).scalars().all()
+            if not found:
+                raise SettingsError(f"no broker has the region {region!r}; the lists say us, us-ca, eu, br and others.")
+            ids += found
         made = requests.create(connection, _uuid(subscription), ids, now=datetime.now(UTC), ask=ask)
         if dry_run:
             transaction.rollback()

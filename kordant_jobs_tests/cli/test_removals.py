@@ -90,3 +90,31 @@ def test_californias_platform_is_only_for_those_who_live_there(project: Engine, 
     run("removals", "permit", str(person.subscription_id), "--country", "US", "--state", "TX")
     answer = run("removals", "request", str(person.subscription_id), "--broker", "california-drop")
     assert answer.startswith("0 requests")
+
+
+@pytest.mark.parametrize("place", [("USA", "CA"), ("US", "California"), ("US", ""), ("XX", "")])
+def test_a_place_that_no_law_knows_is_refused_before_anything_is_written(
+    project: Engine, keyring: Keyring, place: tuple[str, str]
+) -> None:
+    who = str(subscribe(project, keyring, "ann@mail.example").subscription_id)
+    run("brokers", "import", "starter")
+    with pytest.raises(KordantError, match=r"as (US|CA)"):
+        run("removals", "permit", who, "--country", place[0], "--state", place[1])
+    with pytest.raises(PermanentError, match="permit"):
+        run("removals", "request", who, "--broker", "spokeo")
+    assert "ccpa" in run("removals", "permit", who, "--country", "us", "--state", "ca")
+    with pytest.raises(KordantError, match="no broker has the region"):
+        run("removals", "request", who, "--region", "mars")
+
+
+def test_joins_say_whose_parent_is_missing_and_a_list_of_alikes_takes_no_joins_away(
+    project: Engine, tmp_path: Path
+) -> None:
+    fronts, alikes = tmp_path / "fronts.yml", tmp_path / "similar.yml"
+    fronts.write_text("spokeo:\n- peekYou2\nnobodyKnows:\n- lonelySite\n")
+    alikes.write_text("-\n  - radaris\n  - veripages\n")
+    run("brokers", "import", "starter")
+    assert parsed("brokers", "import", str(fronts))["without_parent"] == [["lonelysite", "nobodyKnows"]]
+    assert "nothing was imported" in run("brokers", "import", str(alikes))
+    handled = {row["key"]: row["handled_by"] for row in parsed("brokers", "list")}
+    assert (handled["peekyou2"], handled["lonelysite"]) == ("spokeo.com", None)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import imaplib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from kordant_jobs.errors import SettingsError, SourceUnavailable
@@ -44,9 +47,17 @@ class MaildirInbox:
         aside.mkdir(mode=0o700, exist_ok=True)
         (self._folder / "new" / key).replace(aside / key)
 
+    def tidy(self, before: datetime) -> int:
+        """See `ports.InboundMail`."""
+        old = [one for one in (self._folder / "unmatched").glob("*") if one.stat().st_mtime < before.timestamp()]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
 
 class ImapInbox:
-    """Reads INBOX over TLS; what was taken is deleted, what belongs to no request goes to the folder `Unmatched`."""
+    """Reads INBOX over TLS, in one connection. What was taken is deleted; what belongs to no request is flagged, stays,
+    and is not read again."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -54,57 +65,71 @@ class ImapInbox:
         if parts.scheme not in {"imaps", "imap"} or not parts.hostname or (parts.scheme == "imap" and not is_local):
             raise SettingsError("KORDANT_REMOVALS_IMAP_URL is no IMAP URL. Write imaps://user:password@host.")
         self._parts = parts
+        self._box: imaplib.IMAP4 | None = None
 
-    def _opened(self) -> imaplib.IMAP4:
-        parts, host = self._parts, self._parts.hostname or ""
+    @contextmanager
+    def _opened(self) -> Iterator[imaplib.IMAP4]:
+        """The mailbox, open; the one that is being read where there is one."""
+        parts, host, box = self._parts, self._parts.hostname or "", self._box
+        is_ours = box is None
         try:
-            box: imaplib.IMAP4 = (
-                imaplib.IMAP4_SSL(host, parts.port or 993, timeout=30)
-                if parts.scheme == "imaps"
-                else imaplib.IMAP4(host, parts.port or 143, timeout=30)
-            )
-            box.login(unquote(parts.username or ""), unquote(parts.password or ""))
-            box.select("INBOX")
+            if box is None:
+                connect = imaplib.IMAP4_SSL if parts.scheme == "imaps" else imaplib.IMAP4
+                self._box = box = connect(host, parts.port or (993 if parts.scheme == "imaps" else 143), timeout=30)
+                box.login(unquote(parts.username or ""), unquote(parts.password or ""))
+                _checked(box.select("INBOX"))
+            yield box
+            if is_ours:
+                _checked(box.expunge())
         except (imaplib.IMAP4.error, OSError) as error:
             raise SourceUnavailable(
-                f"the mailbox for replies cannot be opened ({type(error).__name__}). Check KORDANT_REMOVALS_IMAP_URL."
+                f"the mailbox for replies does not work ({type(error).__name__}); its mails are read again. Check "
+                "KORDANT_REMOVALS_IMAP_URL if this stays."
             ) from None
-        return box
+        finally:
+            if is_ours:
+                self._box = None
+                if box is not None:
+                    _leave(box)
 
     def messages(self, limit: int) -> Iterator[InboundMessage]:
         """See `ports.InboundMail`."""
-        box = self._opened()
-        try:
-            _, found = box.uid("SEARCH", "UNDELETED")
-            for uid in (found[0] or b"").split()[:limit]:
-                _, parts = box.uid("FETCH", uid.decode(), f"(BODY.PEEK[]<0.{MAIL_MAX}>)")
-                content = next((one[1] for one in parts if isinstance(one, tuple)), b"")
-                yield InboundMessage(key=uid.decode(), content=content)
-        except (imaplib.IMAP4.error, OSError) as error:
-            raise SourceUnavailable(f"the mailbox for replies broke off ({type(error).__name__}).") from None
-        finally:
-            _leave(box)
-
-    def _mark(self, key: str, folder: str | None) -> None:
-        box = self._opened()
-        try:
-            if folder:
-                box.create(folder)
-                box.uid("COPY", key, folder)
-            box.uid("STORE", key, "+FLAGS", r"(\Deleted)")
-            box.expunge()
-        except (imaplib.IMAP4.error, OSError):
-            raise SourceUnavailable("the mailbox for replies broke off; the mail is read again.") from None
-        finally:
-            _leave(box)
+        with self._opened() as box:
+            for uid in _uids(box, "UNDELETED", "UNFLAGGED")[:limit]:
+                parts = _checked(box.uid("FETCH", uid, f"(BODY.PEEK[]<0.{MAIL_MAX}>)"))
+                if content := next((one[1] for one in parts if isinstance(one, tuple)), b""):
+                    yield InboundMessage(key=uid, content=content)
 
     def done(self, key: str) -> None:
         """See `ports.InboundMail`."""
-        self._mark(key, None)
+        with self._opened() as box:
+            _checked(box.uid("STORE", key, "+FLAGS", r"(\Deleted)"))
 
     def put_aside(self, key: str) -> None:
         """See `ports.InboundMail`."""
-        self._mark(key, "Unmatched")
+        with self._opened() as box:
+            _checked(box.uid("STORE", key, "+FLAGS", r"(\Flagged)"))
+
+    def tidy(self, before: datetime) -> int:
+        """See `ports.InboundMail`."""
+        with self._opened() as box:
+            old = _uids(box, "UNDELETED", "FLAGGED", "BEFORE", before.strftime("%d-%b-%Y"))
+            for uid in old:
+                _checked(box.uid("STORE", uid, "+FLAGS", r"(\Deleted)"))
+        return len(old)
+
+
+def _checked(answer: tuple[str, list[Any]]) -> list[Any]:
+    """What a command answered; `imaplib` itself does not raise when a server says NO."""
+    status, found = answer
+    if status != "OK":
+        raise imaplib.IMAP4.error(status)
+    return found
+
+
+def _uids(box: imaplib.IMAP4, *criteria: str) -> list[str]:
+    found = _checked(box.uid("SEARCH", *criteria))
+    return [uid.decode() for uid in (found[0] or b"").split()]
 
 
 def _leave(box: imaplib.IMAP4) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import getaddresses, parseaddr
@@ -73,13 +73,18 @@ _HEADERS = (
 
 def _header(mail: Message, name: str) -> str:
     """A header as text; one that cannot be decoded as it came."""
-    raw = " ".join(str(one) for one in mail.get_all(name, []))[:4000]
+    raw = _clean(" ".join(str(one) for one in mail.get_all(name, []))[:4000])
     if "=?" not in raw:
         return " ".join(raw.split())
     try:
-        return str(make_header(decode_header(raw)))
-    except (ValueError, LookupError, UnicodeError, HeaderParseError):
+        return _clean(str(make_header(decode_header(raw))))
+    except (ValueError, LookupError, MessageError):
         return raw
+
+
+def _clean(text: str) -> str:
+    """A text that can be written as UTF-8: odd character sets decode to halves of characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _text(mail: Message) -> str:
@@ -93,8 +98,8 @@ def _text(mail: Message) -> str:
             raw = part.get_payload(decode=True)
             content = raw if isinstance(raw, bytes) else b""
             try:
-                found[kind] = content.decode(part.get_content_charset("utf-8"), "replace")[:TEXT_MAX]
-            except LookupError:
+                found[kind] = _clean(content.decode(part.get_content_charset("utf-8"), "replace")[:TEXT_MAX])
+            except (LookupError, ValueError):
                 found[kind] = content.decode("utf-8", "replace")[:TEXT_MAX]
     if found.get("text/plain", "").strip():
         return found["text/plain"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -30,6 +30,8 @@ ACTOR = "broker"
 LINKS_MOST = 3
 """Confirmation links that one request follows; a broker that sends more gets a person."""
 INTAKE_LIMIT = 20_000
+UNMATCHED_KEPT = timedelta(days=30)
+"""How long a mail of no request waits for an operator. `forget` cannot find it, so it does not stay."""
 
 
 @dataclass(kw_only=True)
@@ -50,6 +52,7 @@ def take_in(
     """Take in what the mailbox holds. A mailbox that does not answer is a problem of this run, not an error."""
     total = TakenIn()
     try:
+        inbox.tidy(now() - UNMATCHED_KEPT)
         for message in inbox.messages(limit):
             taken = take_mail(message.content, db=db, keyring=keyring, now=now())
             total.read += 1

@@ -40,6 +40,11 @@ CHECK_AGAIN_UNKNOWN = timedelta(days=7)
 CHECK_VERIFIED = timedelta(days=30)
 """Brokers relist: eraser runs again every 60 to 90 days, so a relisting is seen within 30."""
 CATALOGUE_MAY_CHANGE = timedelta(days=30)
+POLL_EVERY = timedelta(days=1)
+"""How often a business of the Data Rights Protocol is asked for a status: its callbacks are optional."""
+DAY_ENDS = timedelta(hours=12)
+"""A last day has passed when it has passed everywhere, at noon UTC of the next day: no broker is reminded on a day on
+which its law still lets it answer."""
 ATTEMPTS_MOST = 3
 """Requests to one broker about one person, before we complain rather than ask once more."""
 
@@ -83,12 +88,14 @@ def _in(*states: S) -> pl.Expr:
 
 
 def _after(name: str) -> pl.Expr:
-    """The first moment at which the last day has passed."""
-    return (pl.col(name) + pl.duration(days=1)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    """The first moment at which the last day has passed everywhere."""
+    moment = (pl.col(name) + pl.duration(days=1)).cast(pl.Datetime("us")) + pl.lit(DAY_ENDS)
+    return moment.dt.replace_time_zone("UTC")
 
 
 def _rules(now: datetime) -> list[Rule]:
-    today, moment = pl.lit(now.date()), pl.lit(now)
+    today, moment = pl.lit((now - DAY_ENDS).date()), pl.lit(now)
+    is_drp = (pl.col("channel") == "drp").fill_null(value=False)
     fresh = (pl.col("checked_at") >= pl.col("state_since")).fill_null(value=False)
     listed = fresh & (pl.col("check_says") == "listed")
     not_listed = fresh & (pl.col("check_says") == "not_listed")
@@ -109,6 +116,7 @@ def _rules(now: datetime) -> list[Rule]:
         .then(_after("confirm_by_on"))
         .otherwise(_after("answer_by_on"))
     )
+    next_step = pl.when(is_drp).then(pl.min_horizontal(next_deadline, moment + POLL_EVERY)).otherwise(next_deadline)
     return [
         # Our own check counts before anything a broker says.
         Rule("still_listed", _in(S.COMPLETED) & listed, S.RELISTED, wait=timedelta()),
@@ -141,7 +149,7 @@ def _rules(now: datetime) -> list[Rule]:
         # The broker's clock.
         Rule("no_answer", late, S.OVERDUE, Action.REMIND, GRACE),
         Rule("no_confirmation", unconfirmed, None, Action.REMIND, _after("answer_by_on")),
-        Rule("clock_runs", waiting | extended, None, wait=next_deadline),
+        Rule("clock_runs", waiting | extended, None, wait=next_step),
         Rule("no_answer", _in(S.OVERDUE), S.ESCALATED, Action.COMPLAIN, verified_every),
         Rule("escalated", _in(S.ESCALATED), None, wait=verified_every),
         # The subscriber's turn.
@@ -152,6 +160,7 @@ def _rules(now: datetime) -> list[Rule]:
             Action.ASK_USER,
             USER_REMINDED_EVERY,
         ),
+        Rule("status_polled", _in(S.NEEDS_IDENTITY) & is_drp, None, wait=POLL_EVERY),
         Rule("nothing_due", pl.lit(value=True), None),
     ]
 
@@ -189,10 +198,10 @@ def _named(name: str, values: Sequence[StrEnum | str | None]) -> pl.Expr:
     return pl.lit(texts).gather(pl.col("rule").cast(pl.UInt32)).alias(name)
 
 
-def midnight_after(day: date) -> datetime:
-    """The first moment (UTC) at which a last day has passed.
+def after_day(day: date) -> datetime:
+    """The first moment at which a last day has passed everywhere.
 
-    >>> midnight_after(date(2026, 4, 16)).isoformat()
-    '2026-04-17T00:00:00+00:00'
+    >>> after_day(date(2026, 4, 16)).isoformat()
+    '2026-04-17T12:00:00+00:00'
     """
-    return datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC)
+    return datetime.combine(day + timedelta(days=1), time(), tzinfo=UTC) + DAY_ENDS

@@ -9,13 +9,12 @@ from typing import Any
 from kordant_jobs.domain.removals.clocks import Ask, Law, deadlines
 from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
 from kordant_jobs.domain.removals.states import RemovalState
-from kordant_jobs.jobs.removebrokers_process.rules import midnight_after
+from kordant_jobs.jobs.removebrokers_process.rules import after_day
 from kordant_jobs.ports import DeliveryOutcome, RightsStatus, WebOutcome
 
 RETRY_AFTER = timedelta(hours=4)
 TRY_MOST_DAYS = 5
 """RFC 5321 §4.5.4.1 asks for 4 to 5 days before a mail is given up."""
-POLL_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,5 +97,5 @@ def sent_facts(law: Law, ask: Ask, now: datetime) -> dict[str, Any]:
         "confirm_by_on": found.confirm_by_on,
         "answer_by_on": found.answer_by_on,
         "extended_by_on": found.extended_by_on,
-        "next_at": midnight_after(found.confirm_by_on or found.answer_by_on),
+        "next_at": after_day(found.confirm_by_on or found.answer_by_on),
     }

@@ -22,7 +22,7 @@ from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law
 from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.errors import SettingsError, SourceUnavailable
-from kordant_jobs.jobs.removebrokers_process import letters, rules_sending
+from kordant_jobs.jobs.removebrokers_process import letters, rules, rules_sending
 from kordant_jobs.jobs.removebrokers_process.letters import Letter
 from kordant_jobs.jobs.removebrokers_process.outside import Outside
 from kordant_jobs.jobs.removebrokers_process.rules_sending import Fate
@@ -270,6 +270,6 @@ def _write(db: Engine, work: _Batch, fates: Mapping[UUID, Fate], now: datetime) 
             if fate.to is RemovalState.SENT:
                 row |= {"action": "sent", **rules_sending.sent_facts(Law(one.law), Ask(one.ask), now)}
                 if one.channel == RemovalChannel.DRP:
-                    row["next_at"] = now + rules_sending.POLL_EVERY
+                    row["next_at"] = now + rules.POLL_EVERY
             rows.append(row)
         moves.apply(connection, moves.frame_of(rows), now=now, actor=ACTOR)

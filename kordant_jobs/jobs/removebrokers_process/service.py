@@ -16,6 +16,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.domain.removals.states import RemovalState, may_move
 from kordant_jobs.engine import Progress
@@ -144,7 +145,7 @@ def _poll(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: 
         waiting = [*rights.polled(connection, broker_ids, now), *rights.revocable(connection, broker_ids, now)]
         ways = due.ways(connection, broker_ids, agent=True)
     for request in waiting:
-        name = next((contact for channel, contact in ways[request.broker_id].items() if channel == "drp"), None)
+        name = ways.get(request.broker_id, {}).get(RemovalChannel.DRP)
         with db.connect() as connection:
             business = rights.business(connection, name) if name else None
         if business is None:
@@ -172,7 +173,7 @@ def _revoke(
             db, keyring, agent, business, lambda one, token: one.revoke(business, token, request.outside_id, reason)
         )
     except SourceUnavailable:
-        again_at = now + rules_sending.POLL_EVERY
+        again_at = now + rules.POLL_EVERY
     except RightsError:
         pass  # it is at its end there
     with db.begin() as connection:

@@ -15,12 +15,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.removals import brokers as nouns
 from kordant_jobs.domain.removals.brokers import Broker, BrokerRow, Change, ListSource
+from kordant_jobs.store.removals import moves
 from kordant_jobs.store.removals.tables import (
     broker_contact_faults,
     broker_domains,
     broker_rows,
     broker_versions,
     brokers,
+    removal_requests,
 )
 
 CAP_MOST = 1000
@@ -39,7 +41,11 @@ class Imported:
 
 def import_rows(connection: Connection, source: ListSource, rows: Sequence[BrokerRow], *, now: datetime) -> Imported:
     """Take the rows of one list in place of those that it had before. A row that is no longer in the list is kept with
-    the moment, and counts no more. Imported again, the same list changes nothing."""
+    the moment, and counts no more. Imported again, the same list changes nothing; one without rows (none could be
+    used, or they are in a file of another kind) takes nothing away. Requests follow a broker that is merged into
+    another."""
+    if not rows:
+        return Imported(rows=0, new_rows=0, changed_rows=0, gone_rows=0, changes=())
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('kordant_jobs.brokers'))"))
     table = broker_rows.c
     before = {
@@ -57,6 +63,7 @@ def import_rows(connection: Connection, source: ListSource, rows: Sequence[Broke
     merged = _merge(_current(connection, without=source) + list(rows))
     changes = _save(connection, merged, now)
     of_key = {row.key: row.id for row in connection.execute(sa.select(brokers.c.key, brokers.c.id))}
+    moved = _moved_brokers(connection, {place: of_key[key] for place, key in merged.of_row.items()})
     values = [
         {"source": source.value, "row_key": key, "broker_id": of_key[merged.of_row[source, key]], "row": given[key],
          "gone_at": None}
@@ -67,6 +74,7 @@ def import_rows(connection: Connection, source: ListSource, rows: Sequence[Broke
         fresh = {name: statement.excluded[name] for name in ("broker_id", "row", "gone_at")}
         connection.execute(statement.on_conflict_do_update(index_elements=["source", "row_key"], set_=fresh), values)
     _move_rows(connection, {place: of_key[key] for place, key in merged.of_row.items()})
+    _move_requests(connection, moved, now)
     return Imported(
         rows=len(rows), new_rows=len(new), changed_rows=len(changed), gone_rows=len(gone), changes=tuple(changes)
     )
@@ -84,6 +92,50 @@ def _move_rows(connection: Connection, broker_of: Mapping[tuple[ListSource, str]
     if wrong:
         update = sa.update(broker_rows).where(table.source == sa.bindparam("s"), table.row_key == sa.bindparam("k"))
         connection.execute(update.values(broker_id=sa.bindparam("b")), wrong)
+
+
+def _moved_brokers(connection: Connection, broker_of: Mapping[tuple[ListSource, str], UUID]) -> dict[UUID, UUID]:
+    """Where the rows of retired brokers are now, by the broker that had them."""
+    query = sa.select(broker_rows.c.source, broker_rows.c.row_key, broker_rows.c.broker_id)
+    retired = query.join(brokers, brokers.c.id == broker_rows.c.broker_id).where(brokers.c.retired_at.is_not(None))
+    found = {row.broker_id: broker_of.get((ListSource(row.source), row.row_key)) for row in connection.execute(retired)}
+    return {old: new for old, new in found.items() if new is not None and new != old}
+
+
+_FOLLOW = """
+WITH successors AS (
+    SELECT o.id AS old, coalesce(b.handled_by, b.id) AS new
+    FROM unnest(cast(:old AS uuid[]), cast(:new AS uuid[])) AS o (id, new) JOIN kordant.brokers b ON b.id = o.new
+), ranked AS (
+    SELECT r.id, s.new, row_number() OVER (PARTITION BY r.subscriber_id, s.new ORDER BY r.created_at, r.id) AS place
+    FROM kordant.removal_requests r JOIN successors s ON s.old = r.broker_id
+    WHERE r.state <> 'cancelled' AND NOT EXISTS (
+        SELECT 1 FROM kordant.removal_requests k
+        WHERE k.subscriber_id = r.subscriber_id AND k.broker_id = s.new AND k.state <> 'cancelled')
+), followed AS (
+    UPDATE kordant.removal_requests r
+    SET broker_id = f.new, next_at = CASE r.state WHEN 'contact_moved' THEN :now ELSE r.next_at END
+    FROM ranked f WHERE f.place = 1 AND r.id = f.id RETURNING r.id, r.broker_id
+)
+UPDATE kordant.removal_messages m SET broker_id = f.broker_id FROM followed f WHERE m.request_id = f.id
+"""
+
+
+def _move_requests(connection: Connection, moved: Mapping[UUID, UUID], now: datetime) -> None:
+    """Requests to brokers that were merged into others follow them; where the person has one there, it is enough."""
+    if not moved:
+        return
+    pairs = {"old": [str(one) for one in moved], "new": [str(one) for one in moved.values()], "now": now}
+    connection.execute(sa.text(_FOLLOW), pairs)
+    table = removal_requests.c
+    left = connection.execute(
+        sa.select(table.id, table.state).where(table.broker_id.in_(list(moved)), table.state != "cancelled")
+    )
+    rows = [
+        {"id": str(row.id), "from_state": row.state, "to_state": "cancelled", "reason": "broker_merged", "next_at": now}
+        for row in left
+    ]
+    moves.apply(connection, moves.frame_of(rows), now=now, actor="catalogue")
 
 
 def _as_json(row: BrokerRow) -> dict[str, Any]:
@@ -138,7 +190,8 @@ def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> 
     for key, broker in merged.items():
         text = broker.handled_by
         named = by_name.get(nouns.squashed(text), set()) if text else set()
-        owner = owners.get(nouns.registrable(text)) or (next(iter(named)) if len(named) == 1 else None)
+        own = {one for one in named if one.partition(".")[0] == nouns.squashed(text)}
+        owner = owners.get(nouns.registrable(text)) or next((next(iter(s)) for s in (named, own) if len(s) == 1), None)
         if text and owner and owner != key:
             direct[key] = owner
     found = {}
@@ -205,8 +258,23 @@ def _save_domains(connection: Connection, changed: Sequence[tuple[UUID, Broker]]
         connection.execute(statement, [{"domain": name, "broker_id": one} for name, one in rows.items()])
 
 
+def without_parent(connection: Connection, source: ListSource) -> list[tuple[str, str]]:
+    """Brokers that this list says another one handles, where the catalogue does not have that one, or several of its
+    name: each with the name. They are asked themselves."""
+    table, parent = broker_rows.c, broker_rows.c.row["handled_by"].astext
+    query = (
+        sa.select(brokers.c.key, parent.label("parent"))
+        .join(broker_rows, table.broker_id == brokers.c.id)
+        .where(table.source == source.value, table.gone_at.is_(None), brokers.c.handled_by.is_(None))
+        .where(parent != "", sa.not_(brokers.c.facts["domains"].has_key(parent)), brokers.c.key != parent)
+    )
+    return [(row.key, row.parent) for row in connection.execute(query.distinct().order_by(brokers.c.key))]
+
+
 def diff_with(connection: Connection, source: ListSource, rows: Sequence[BrokerRow]) -> list[Change]:
     """What importing these rows would change, without changing it."""
+    if not rows:
+        return []
     query = sa.select(brokers.c.key, brokers.c.facts).where(brokers.c.retired_at.is_(None))
     before = {row.key: row.facts for row in connection.execute(query)}
     merged = _merge(_current(connection, without=source) + list(rows))
@@ -224,8 +292,9 @@ def find(connection: Connection, text: str) -> Any | None:
         own = sa.select(broker_rows.c.broker_id).where(broker_rows.c.row_key == text.strip().lower())
         found = connection.execute(sa.select(brokers).where(brokers.c.id.in_(own))).all()
     if not found:
-        every = connection.execute(sa.select(brokers).where(brokers.c.retired_at.is_(None))).all()
-        found = [row for row in every if nouns.squashed(row.name) == nouns.squashed(text)]
+        named = connection.execute(sa.select(brokers.c.id, brokers.c.name).where(brokers.c.retired_at.is_(None)))
+        ids = [row.id for row in named if nouns.squashed(row.name) == nouns.squashed(text)]
+        found = connection.execute(sa.select(brokers).where(brokers.c.id.in_(ids))).all()
     return found[0] if len(found) == 1 else None
 
 

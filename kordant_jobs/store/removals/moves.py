@@ -96,8 +96,9 @@ UPDATE kordant.removal_requests r SET
     answered = m.action <> 'request' AND (r.answered OR coalesce(m.answered, false)),
     broker_says = coalesce(m.broker_says, r.broker_says),
     outside_id = CASE m.action WHEN 'request' THEN NULL ELSE coalesce(m.outside_id, r.outside_id) END,
-    channel = coalesce(m.channel, CASE m.action WHEN 'request' THEN w.channel END, r.channel)
-FROM moving m LEFT JOIN kordant.removal_requests own ON own.id = m.id LEFT JOIN ways w ON w.broker_id = own.broker_id
+    channel = coalesce(m.channel, CASE m.action WHEN 'request' THEN (
+        SELECT w.channel FROM ways w WHERE w.broker_id = r.broker_id) END, r.channel)
+FROM moving m
 WHERE m.id = r.id
 """
 

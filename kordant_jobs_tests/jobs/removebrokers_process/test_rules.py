@@ -74,13 +74,40 @@ def test_a_missing_identity_is_never_answered_by_ourselves(row: dict[str, Any]) 
 
 @pytest.mark.parametrize(
     ("days", "to", "action"),
-    [(-1, None, "nothing"), (0, None, "nothing"), (1, "overdue", "remind"), (20, "overdue", "remind")],
+    [(-1, None, "nothing"), (1, None, "nothing"), (2, "overdue", "remind"), (20, "overdue", "remind")],
 )
-def test_a_deadline_counts_to_the_end_of_its_day(days: int, to: str | None, action: str) -> None:
-    row = dict.fromkeys(COLUMNS) | {
+def test_a_deadline_counts_until_its_day_has_passed_everywhere(days: int, to: str | None, action: str) -> None:
+    """At 6:00 UTC it is still the evening before in Hawaii."""
+    found = decided(waiting(days))
+    assert (found["to_state"], found["action"]) == (to, action)
+
+
+def test_a_business_of_the_protocol_is_asked_every_day_not_only_at_its_deadline() -> None:
+    assert decided({**waiting(-30), "channel": "drp"})["next_at"] == NOW + timedelta(days=1)
+    assert decided({**waiting(-30), "channel": "email"})["next_at"] > NOW + timedelta(days=30)
+    asked = {**waiting(-30), "channel": "drp", "state": "needs_identity", "asked_user": 9}
+    assert decided(asked)["next_at"] == NOW + timedelta(days=1)
+
+
+def waiting(days: int) -> dict[str, Any]:
+    """A request whose deadline was so many days ago."""
+    return dict.fromkeys(COLUMNS) | {
         "id": "1", "state": "sent", "can_ask": True, "has_form": False, "has_search": True, "attempts": 1,
         "reminders": 1, "asked_user": 0, "answered": True, "answer_by_on": NOW.date() - timedelta(days=days),
         "extended_by_on": NOW.date() + timedelta(days=45), "state_since": NOW - timedelta(days=46),
     }  # fmt: skip
-    found = decided(row)
+
+
+@pytest.mark.parametrize(
+    ("state", "attempts", "to", "action"),
+    [
+        ("relisted", 1, "queued", "request"),
+        ("relisted", 3, "escalated", "complain"),
+        ("overdue", 1, "escalated", "complain"),
+    ],
+)
+def test_a_broker_that_never_heeds_us_is_complained_about_and_not_asked_for_ever(
+    state: str, attempts: int, to: str, action: str
+) -> None:
+    found = decided({**waiting(20), "state": state, "attempts": attempts})
     assert (found["to_state"], found["action"]) == (to, action)

@@ -59,7 +59,7 @@ def test_no_answer_is_reminded_then_overdue_then_escalated_each_on_its_day(desk:
         desk.run(days=1)
         state = desk.state(request)[0]
         seen.setdefault(state, (desk.now - began).days)
-    assert seen == {"sent": 1, "overdue": 46, "escalated": 60}
+    assert seen == {"sent": 1, "overdue": 47, "escalated": 61}
     first, unconfirmed, overdue = [letter(one.content) for one in desk.sent]
     assert unconfirmed["In-Reply-To"] == first["Message-ID"] == overdue["In-Reply-To"]
     with desk.db.connect() as connection:

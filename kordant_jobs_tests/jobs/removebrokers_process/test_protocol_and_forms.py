@@ -1,0 +1,192 @@
+"""The Data Rights Protocol and posted forms through the whole service. The adapters have tests of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from kordant_jobs.domain.removals.brokers import ListSource
+from kordant_jobs.domain.removals.states import RemovalState
+from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.ports import RightsError, RightsStatus, WebOutcome
+from kordant_jobs.store.removals import catalogue, requests, rights
+from kordant_jobs_tests.jobs.removals import NOW, add_brokers, add_profiled, ask, broker_row
+from kordant_jobs_tests.jobs.removebrokers_process.conftest import Desk
+
+
+@dataclass
+class Business:
+    """A business of the protocol; its token counts until `token` is changed."""
+
+    token: str = "first"
+    state: str = "open"
+    is_down: bool = False
+    exercised: list[Mapping[str, Any]] = field(default_factory=list)
+    revoked: list[str] = field(default_factory=list)
+    polls: int = 0
+
+    def register(self, business: Mapping[str, Any]) -> str:
+        return self.token
+
+    def exercise(
+        self, business: Mapping[str, Any], token: str, claims: Mapping[str, Any], *, request_id: UUID
+    ) -> RightsStatus:
+        self._answer(token)
+        self.exercised.append(claims)
+        return RightsStatus(request_id="outside-1", state="open")
+
+    def status(self, business: Mapping[str, Any], token: str, outside_id: str) -> RightsStatus:
+        self.polls += 1
+        self._answer(token)
+        return RightsStatus(request_id=outside_id, state=self.state)
+
+    def revoke(self, business: Mapping[str, Any], token: str, outside_id: str, reason: str) -> RightsStatus:
+        self._answer(token)
+        self.revoked.append(outside_id)
+        return RightsStatus(request_id=outside_id, state="revoked")
+
+    def _answer(self, token: str) -> None:
+        if self.is_down:
+            raise SourceUnavailable("down")
+        if token != self.token:
+            raise RightsError("403", forbidden=True)
+
+
+@pytest.fixture
+def business(desk: Desk) -> Business:
+    made = Business()
+    desk.outside = replace(desk.outside, rights=made)
+    with desk.db.begin() as connection:
+        document = {"id": "SPOKEN", "api_base": "https://drp.spoken.com", "supported_actions": ["deletion"],
+                    "supported_verifications": ["email"]}  # fmt: skip
+        rights.write_businesses(connection, [document], now=NOW)
+    return made
+
+
+def asked(desk: Desk, **recipe: Any) -> UUID:
+    brokers = add_brokers(desk.db, [broker_row("spoken", recipe=recipe)])
+    [request] = ask(desk.db, add_profiled(desk.db, desk.keyring), list(brokers.values()))
+    return request
+
+
+def test_a_status_is_asked_for_every_day_and_moves_the_request(desk: Desk, business: Business) -> None:
+    request = asked(desk, drp_business_id="SPOKEN")
+    assert desk.run().sent == 1
+    assert set(business.exercised[0]) >= {"exercise", "regime", "email"}
+    for _ in range(5):
+        desk.run(days=1)
+    assert business.polls == 5
+    assert desk.state(request)[0] == "acknowledged"
+    business.token, business.state = "second", "fulfilled"
+    desk.run(days=1)
+    assert desk.state(request)[0] == "completed"
+
+
+def test_a_business_that_is_down_is_asked_again_the_next_day(desk: Desk, business: Business) -> None:
+    request = asked(desk, drp_business_id="SPOKEN")
+    desk.run()
+    business.is_down = True
+    desk.run(days=1)
+    business.is_down, business.state = False, "fulfilled"
+    desk.run(days=1)
+    assert desk.state(request)[0] == "completed"
+
+
+def test_a_withdrawn_request_is_revoked_once_also_when_the_business_was_down_at_first(
+    desk: Desk, business: Business
+) -> None:
+    request = asked(desk, drp_business_id="SPOKEN")
+    desk.run()
+    with desk.db.begin() as connection:
+        requests.move(
+            connection, request, RemovalState.CANCELLED, reason="by_subscriber", actor="test", now=desk.now,
+            next_at=desk.now,
+        )  # fmt: skip
+    business.is_down = True
+    desk.run()
+    assert business.revoked == []
+    business.is_down = False
+    desk.run(days=1)
+    desk.run(days=1)
+    assert business.revoked == ["outside-1"]
+    assert desk.state(request)[0] == "cancelled"
+
+
+def test_a_broker_that_left_the_catalogue_stops_no_other(desk: Desk, business: Business) -> None:
+    request = asked(desk, drp_business_id="SPOKEN")
+    desk.run()
+    with desk.db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.brokers SET retired_at = now()"))
+    desk.run(days=1)
+    assert desk.state(request)[0] == "sent"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "reason"),
+    [
+        (WebOutcome(done=True, code="http 200"), "sent", "form_posted"),
+        (WebOutcome(done=False, code="cut_off", uncertain=True), "needs_user_action", "form_may_be_posted"),
+        (WebOutcome(done=False, code="http 404"), "queued", "asked"),
+    ],
+)
+def test_a_form_is_posted_once_and_one_that_is_refused_leads_to_the_next_channel(
+    desk: Desk, outcome: WebOutcome, state: str, reason: str
+) -> None:
+    posted: list[Mapping[str, str]] = []
+
+    class Site:
+        def follow(self, url: str, domains: frozenset[str]) -> WebOutcome:
+            raise AssertionError(url)
+
+        def post(self, form: Mapping[str, Any], fields: Mapping[str, str]) -> WebOutcome:
+            posted.append(fields)
+            return outcome
+
+    desk.outside = replace(desk.outside, web=Site())
+    form = {"url": "https://spoken.com/optout", "fields": {"n": "name"}, "success": "thanks"}
+    request = asked(desk, post=form)
+    desk.run()
+    desk.run()
+    assert len(posted) == 1
+    if state == "queued":
+        assert [one.recipient for one in desk.sent] == ["privacy@spoken.com"]
+        assert desk.state(request)[0] == "sent"
+    else:
+        assert desk.state(request) == (state, reason)
+
+
+def test_open_requests_follow_a_broker_that_is_merged_into_another(desk: Desk) -> None:
+    first = add_brokers(desk.db, [broker_row("spoken"), broker_row("other")])
+    person = add_profiled(desk.db, desk.keyring)
+    [request] = ask(desk.db, person, [first["other.com"]])
+    rows = [broker_row("spoken"), broker_row("other", domains=("spoken.com",), website="https://spoken.com")]
+    after = add_brokers(desk.db, rows, now=datetime(2026, 3, 2, 10, tzinfo=UTC))
+    assert desk.row(request).broker_id == after["spoken.com"]
+    desk.run()
+    assert desk.state(request)[0] == "sent"
+
+
+def test_of_two_requests_that_meet_at_one_broker_the_later_is_withdrawn(desk: Desk) -> None:
+    first = add_brokers(desk.db, [broker_row("spoken"), broker_row("other")])
+    person = add_profiled(desk.db, desk.keyring)
+    [kept] = ask(desk.db, person, [first["spoken.com"]])
+    [gone] = ask(desk.db, person, [first["other.com"]])
+    add_brokers(desk.db, [broker_row("spoken"), broker_row("other", domains=("spoken.com",), website="")])
+    assert desk.state(kept)[0] == "draft"
+    assert desk.state(gone) == ("cancelled", "broker_merged")
+
+
+def test_a_list_without_a_usable_row_takes_nothing_away(desk: Desk) -> None:
+    before = add_brokers(desk.db, [broker_row("spoken")])
+    with desk.db.begin() as connection:
+        assert catalogue.import_rows(connection, ListSource.KORDANT, [], now=NOW).gone_rows == 0
+        assert catalogue.diff_with(connection, ListSource.KORDANT, []) == []
+        assert connection.execute(
+            sa.text("SELECT id FROM kordant.brokers WHERE retired_at IS NULL")
+        ).scalars().all() == list(before.values())
