@@ -53,7 +53,7 @@ def test_a_new_subscription_is_served_and_its_first_scan_is_queued_before_all_ot
     person = subscribe(listed, keyring, "ann@example.com")
     with listed.begin() as connection:
         slots = schedule_for_subscription(connection, person.subscription_id, requested_by="test")
-    assert [one.job for one in slots] == ["darkwatch_scan", "reports_generate"]
+    assert [one.job for one in slots] == ["darkwatch_scan", "hometitle_scan", "reports_generate"]
     (scan,) = queued(listed)
     assert (scan.job, scan.priority, scan.entity_key) == (
         "darkwatch_scan", Priority.CRITICAL, str(person.subscription_id),
@@ -100,7 +100,7 @@ def test_a_downgrade_takes_away_what_the_tier_does_not_have(listed: Engine, keyr
         with listed.begin() as connection:
             subscriptions.set_tier(connection, person.subscription_id, tier)
             schedule_for_subscription(connection, person.subscription_id, requested_by="test")
-    assert served(listed, person.subscription_id) == {"darkwatch_scan": "basic"}
+    assert served(listed, person.subscription_id) == {"darkwatch_scan": "basic", "hometitle_scan": "basic"}
 
 
 @pytest.mark.parametrize("to", [SubscriptionStatus.PAUSED, SubscriptionStatus.CANCELLED])
@@ -112,7 +112,7 @@ def test_at_its_end_no_row_and_no_request_stays_but_the_history_does(
         for one in (person, other):
             schedule_for_subscription(connection, one.subscription_id, requested_by="test")
         subscriptions.move(connection, person.subscription_id, to)
-        assert remove_schedules_for_subscription(connection, person.subscription_id) == 3
+        assert remove_schedules_for_subscription(connection, person.subscription_id) == 4
     assert served(listed, person.subscription_id) == {}
     assert served(listed, other.subscription_id)
     assert statuses(listed) == {RequestStatus.CANCELLED: 1, RequestStatus.PENDING: 1}
@@ -179,9 +179,13 @@ def test_a_lost_event_heals(listed: Engine, keyring: Keyring) -> None:
         )
     with listed.begin() as connection:
         assert due_slots.misplaced(connection)
-        assert due_slots.place(connection) == 4
+        assert due_slots.place(connection) == 6
         assert not due_slots.misplaced(connection)
-    assert served(listed, new.subscription_id) == {"darkwatch_scan": "premium", "reports_generate": "premium"}
+    assert served(listed, new.subscription_id) == {
+        "darkwatch_scan": "premium",
+        "hometitle_scan": "premium",
+        "reports_generate": "premium",
+    }
     assert served(listed, gone.subscription_id) == {}
 
 
