@@ -113,7 +113,7 @@ def figures(
     looked: dict[str, Any],
     retro: dict[str, Any],
 ) -> list[Figure]:
-    """Goals: issue 5, 'How it is judged', and the design's table of benches."""
+    """Goals: the design's table of benches."""
     peer_s = float(duck["seconds"])
     at_full = size is SCALES["full"]  # the fixed costs of a small one say nothing
 
