@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +46,7 @@ class Tables:
     types: dict[str, type] = field(default_factory=dict)
 
 
-class FakeCounty(FakeServer):
+class FakeCounty(FakeServer, ABC):
     """What the three have in common: a query is a filter, an order and a limit."""
 
     def __init__(self, tables: Tables, traps: Traps | None = None) -> None:
@@ -71,9 +72,9 @@ class FakeCounty(FakeServer):
             return Answer.of(500, {"message": "internal error"})
         return self.reply(parts.path, {**query, **body})
 
+    @abstractmethod
     def reply(self, path: str, query: dict[str, Any]) -> Answer:
         """What this kind of server says."""
-        raise NotImplementedError
 
     def select(self, dataset: str, where: str, *, ordered: bool, limit: int) -> list[Row]:
         """The rows, shuffled unless an order was asked for."""
