@@ -20,7 +20,7 @@ from kordant_jobs.ports import Delivery, DeliveryOutcome
 from kordant_jobs.store.notifications import outbox, pauses
 from kordant_jobs.store.notifications.tables import contact_addresses, suppressions
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs_tests.jobs.notifications_send.test_channels import SENDER, over, person_with, rows, send, time_passes
+from kordant_jobs_tests.jobs.notifications_send.sending import SENDER, over, person_with, rows, send, time_passes
 from kordant_jobs_tests.jobs.people import subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 

@@ -37,7 +37,7 @@ from kordant_jobs.store.reports import notices as report_notices
 from kordant_jobs.store.reports import reports
 from kordant_jobs.store.reports.reports import ReportRow
 from kordant_jobs_tests.asgi import Client
-from kordant_jobs_tests.jobs.notifications_send.test_channels import body, mails, person_with, rows, send, time_passes
+from kordant_jobs_tests.jobs.notifications_send.sending import body, mails, person_with, rows, send, time_passes
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
 PUBLIC = "https://k.example"
