@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -251,6 +251,14 @@ class ReportStorage(Protocol):
 
         Raises:
             PermanentError: there is none, or it is not what was put there.
+            TransientError: the store does not answer.
+        """
+        ...
+
+    def old_keys(self, before: datetime) -> Iterator[str]:
+        """Keys of what was put before a moment, and of nothing else that lies there.
+
+        Raises:
             TransientError: the store does not answer.
         """
         ...

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -83,6 +86,14 @@ class LocalReportStorage:
                 "that KORDANT_REPORTS_DIR names; the next run of reports_generate deletes it."
             ) from None
 
+    def old_keys(self, before: datetime) -> Iterator[str]:
+        """See `ReportStorage.old_keys`."""
+        for path in sorted(self._folder.glob("??/*.pdf")):
+            key = path.relative_to(self._folder).as_posix()
+            with suppress(FileNotFoundError):
+                if _KEY.fullmatch(key) and path.stat().st_mtime < before.timestamp():
+                    yield key
+
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -147,6 +158,20 @@ class ObjectReportStorage:
             raise
         except Exception as error:  # noqa: BLE001 - each store has errors of its own
             raise _unreachable(f"the report {key} cannot be deleted", error) from None
+
+    def old_keys(self, before: datetime) -> Iterator[str]:
+        """See `ReportStorage.old_keys`. What tells no time counts as new."""
+        try:
+            found = self._files.find(self._root, detail=True)
+        except Exception as error:  # noqa: BLE001 - each store has errors of its own
+            raise _unreachable("reports cannot be listed", error) from None
+        for path, facts in sorted(found.items()):
+            key = path.removeprefix(f"{self._root}/")
+            put_at = facts.get("LastModified") or facts.get("created") or facts.get("mtime")
+            if isinstance(put_at, int | float):
+                put_at = datetime.fromtimestamp(put_at, UTC)
+            if _KEY.fullmatch(key) and isinstance(put_at, datetime) and put_at < before:
+                yield key
 
 
 def _unreachable(what: str, error: Exception) -> TransientError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -9,11 +11,13 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.mail.maildir import MaildirTransport
+from kordant_jobs.errors import PermanentError
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.scrub import Scrubbed, scrub
 from kordant_jobs.store.people.subscribers import Erased
 from kordant_jobs.store.reports import retention
+from kordant_jobs.store.retention.holds import owners_held
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +35,43 @@ def forget(subscriber_id: UUID, *, db: Engine, storage: ReportStorage, maildir: 
 
     The rows go in one transaction; from then on nothing of them can be read, also after a crash in what follows: a
     second call has nothing to do, and documents go with the next reports. Mails that an SMTP server took are theirs.
+
+    Raises:
+        PermanentError: something of them is on legal hold; nothing was deleted.
     """
+    found = _erase(subscriber_id, db=db, storage=storage, maildir=maildir)
+    if found is None:
+        return None
+    erased, mails, left = found
+    return Forgotten(erased=erased, mails=mails, documents_left=left, scrubbed=scrub(db))
+
+
+def forget_all(subscriber_ids: Sequence[UUID], *, db: Engine, storage: ReportStorage, maildir: Path) -> Iterator[float]:
+    """Forget several, one after the other; for each that was there the seconds it took. The bytes that their keys leave
+    behind are scrubbed once, at the end. Whoever came on hold meanwhile is left out."""
+    scrubs = False
+    for one in subscriber_ids:
+        began = time.monotonic()
+        try:
+            done = _erase(one, db=db, storage=storage, maildir=maildir)
+        except PermanentError:
+            continue
+        if done is not None:
+            scrubs = True
+            yield time.monotonic() - began
+    if scrubs:
+        scrub(db)
+
+
+def _erase(subscriber_id: UUID, *, db: Engine, storage: ReportStorage, maildir: Path) -> tuple[Erased, int, int] | None:
     with db.begin() as connection:
+        if owners_held(connection, [subscriber_id]):
+            raise PermanentError(
+                f"something of {subscriber_id} is on legal hold, so nothing was deleted. `cleanup hold list` shows it; "
+                "release it first, or refuse the request with that reason (GDPR art. 17(3), LGPD art. 16)."
+            )
         erased = subscribers.forget(connection, subscriber_id)
     if erased is None:
         return None
     mails = MaildirTransport(maildir).delete(erased.messages)
-    left = retention.delete_documents(db, storage, erased.documents)
-    return Forgotten(erased=erased, mails=mails, documents_left=left, scrubbed=scrub(db))
+    return erased, mails, retention.delete_documents(db, storage, erased.documents)

@@ -29,7 +29,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the database to `revision`. Two at once wait for each other; at the newest already, nothing happens.
 
     Raises:
-        SettingsError: there is no such revision.
+        SettingsError: there is no such revision, or the database is of a later version of the project.
     """
     from alembic import command
 
@@ -39,6 +39,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {DAGSTER_SCHEMA}"))
         config = _alembic(connection)
         _must_be_known(config, revision)
+        _must_not_be_newer(config, connection)
         command.upgrade(config, revision)
 
 
@@ -54,6 +55,19 @@ def downgrade(engine: Engine, revision: str) -> None:
         config = _alembic(connection)
         _must_be_known(config, revision)
         command.downgrade(config, revision)
+
+
+def _must_not_be_newer(config: Config, connection: Connection) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
+    stands_at = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
+    if stands_at is not None and stands_at not in known:
+        raise SettingsError(
+            f"the database is at migration {stands_at}, of a later version of kordant-jobs; this one knows up to "
+            f"{max(known)}. Use that version, or take the database back with it: `db downgrade {max(known)}`."
+        )
 
 
 def _must_be_known(config: Config, revision: str) -> None:

@@ -16,6 +16,7 @@ from kordant_jobs.store.people import tables as people
 from kordant_jobs.store.property import tables as property_
 from kordant_jobs.store.removals import tables as removals
 from kordant_jobs.store.reports import tables as reports
+from kordant_jobs.store.retention import tables as retention
 from kordant_jobs.store.schedules import tables as schedules
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "property_",
     "removals",
     "reports",
+    "retention",
     "schedules",
     "sources",
 ]

@@ -12,6 +12,7 @@ from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres.schema import SCHEMA, metadata
 from kordant_jobs.store import migrate
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.retention.deleting import unindexed_references
 from kordant_jobs_tests.jobs.people import subscribe
 
 
@@ -60,3 +61,17 @@ def test_no_migration_is_written_from_a_database_that_is_behind(db: Engine) -> N
     migrate.downgrade(db, "-1")
     with pytest.raises(SettingsError, match=r"not up to date.*db upgrade"):
         migrate.draft(db, "nothing")
+
+
+def test_a_database_of_a_later_version_is_refused_in_one_line(db: Engine) -> None:
+    with db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.alembic_version SET version_num = '9999'"))
+    with pytest.raises(SettingsError, match=r"at migration 9999, of a later version .* knows up to \d{4}"):
+        migrate.upgrade(db)
+
+
+def test_every_foreign_key_has_an_index(db: Engine) -> None:
+    with db.connect() as connection:
+        assert [
+            fault for table in metadata.sorted_tables for fault in unindexed_references(connection, table.name)
+        ] == []

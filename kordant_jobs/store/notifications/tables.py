@@ -60,6 +60,7 @@ contact_addresses = Table(
     moment("removed_at", nullable=True),
     Column("removed_reason", Text),
     one_of("channel", Channel),
+    Index(None, "subscriber_id"),
     Index(
         "contact_addresses_once",
         "subscriber_id",
@@ -136,6 +137,7 @@ notification_outbox = Table(
     ),
     Index(None, "channel", "due_at", postgresql_where=text("status IN ('queued', 'deferred', 'sending')")),
     Index(None, "subscription_id"),
+    Index(None, "address_id", postgresql_where=text("address_id IS NOT NULL")),
     Index(None, "provider_id", postgresql_where=text("provider_id IS NOT NULL")),
     Index(None, "mail_id", postgresql_where=text("mail_id IS NOT NULL")),
 )

@@ -162,3 +162,21 @@ def forget(connection: Connection, subscriber_id: UUID) -> Erased | None:
         messages=tuple(row.messages),
         documents=tuple(row.documents),
     )
+
+
+_ENDED = """
+SELECT b.id FROM kordant.subscribers b JOIN kordant.subscriptions s ON s.subscriber_id = b.id
+WHERE b.forgotten_at IS NULL GROUP BY b.id
+HAVING bool_and(s.status = 'cancelled') AND max(s.ended_at) < :before ORDER BY b.id
+"""
+
+
+def ended_before(connection: Connection, before: datetime) -> list[UUID]:
+    """Subscribers all of whose subscriptions had ended by then."""
+    return list(connection.execute(sa.text(_ENDED), {"before": before}).scalars())
+
+
+def count_known(connection: Connection) -> int:
+    """How many subscribers there are that were not forgotten."""
+    query = sa.select(sa.func.count()).where(subscribers.c.forgotten_at.is_(None))
+    return connection.execute(query).scalar_one()

@@ -51,6 +51,7 @@ consents = Table(
     moment("withdrawn_at", nullable=True),
     one_of("purpose", Purpose),
     Index("consents_once", "subscriber_id", "purpose", unique=True, postgresql_where=text("withdrawn_at IS NULL")),
+    Index(None, "subscriber_id"),
 )
 
 subscriptions = Table(
@@ -92,6 +93,7 @@ watchlist_items = Table(
         postgresql_where=text("removed_at IS NULL"),
     ),
     Index(None, "subscriber_id"),
+    Index(None, "subscription_id"),
     Index(None, "blind_index"),
     Index(None, "range_index", postgresql_where=text("range_index IS NOT NULL")),
 )

@@ -55,6 +55,7 @@ watched_properties = Table(
         postgresql_where=text("removed_at IS NULL"),
     ),
     Index(None, "subscriber_id"),
+    Index(None, "subscription_id"),
     Index(None, "parcel_index", postgresql_where=text("removed_at IS NULL")),
     Index(None, "county", "created_at", postgresql_where=text("removed_at IS NULL")),
     CheckConstraint("parcel_index IS NOT NULL OR owners_encrypted IS NOT NULL", name="watches_something"),

@@ -155,6 +155,8 @@ removal_requests = Table(
         postgresql_where=text("state <> 'cancelled'"),
     ),
     Index(None, "broker_id", "next_at", postgresql_where=text("next_at IS NOT NULL")),
+    Index(None, "broker_id"),
+    Index(None, "subscriber_id"),
     Index(None, "subscription_id"),
     Index(None, "outside_id", postgresql_where=text("outside_id IS NOT NULL")),
 )
@@ -210,6 +212,7 @@ removal_disclosures = Table(
     Column("legal_ground", Text, nullable=False),
     Column("channel", Text, nullable=False),
     moment("disclosed_at"),
+    Index(None, "request_id"),
     comment="What was disclosed to whom, when and why; written before the message goes out.",
 )
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
+from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.reports.retention import expires_before
@@ -41,7 +42,7 @@ def expire(db: Engine, storage: ReportStorage, *, now: datetime) -> RetentionSum
     A store that does not answer costs nothing: its contents are counted as `kept` and tried by the next call.
     """
     with db.begin() as connection:
-        deleted = sum(connection.execute(statement).rowcount for statement in _over(now))
+        deleted = sum(connection.execute(sa.delete(reports).where(over)).rowcount for over in _over(now))
     with db.connect() as connection:
         keys = list(
             connection.execute(
@@ -65,6 +66,29 @@ def expire(db: Engine, storage: ReportStorage, *, now: datetime) -> RetentionSum
             else:
                 spared += 1
     return RetentionSummary(reports=deleted, contents=contents, kept=len(unnamed) - contents - spared)
+
+
+def count_over(db: Engine, *, now: datetime) -> int:
+    """How many reports `expire` would delete now."""
+    with db.connect() as connection:
+        return sum(
+            connection.execute(sa.select(sa.func.count(reports.c.id)).where(over)).scalar_one() for over in _over(now)
+        )
+
+
+def unnamed(db: Engine, keys: Collection[str]) -> list[str]:
+    """Those of these contents that no report names."""
+    with db.connect() as connection:
+        named = sa.select(reports.c.storage_key).where(reports.c.storage_key.in_(keys))
+        return sorted(set(keys) - set(connection.execute(named).scalars()))
+
+
+def note_left_over(db: Engine, keys: Collection[str], *, now: datetime) -> None:
+    """Note contents as left over, so that `expire` or `delete_documents` takes those that no report names by then."""
+    if keys:
+        rows = [{"storage_key": key, "since_at": now} for key in keys]
+        with db.begin() as connection:
+            connection.execute(insert(report_leftovers).on_conflict_do_nothing(), rows)
 
 
 def delete_documents(db: Engine, storage: ReportStorage, keys: Collection[str]) -> int:
@@ -115,16 +139,14 @@ def _lock(function: str, key: str) -> sa.TextClause:
     return sa.text(f"SELECT {function}(hashtextextended(:name, 0))").bindparams(name=f"kordant:report {key}")
 
 
-def _over(now: datetime) -> list[sa.Delete]:
-    """Statements that delete rows whose time is over: of each tier, and of the forgotten at once."""
-    whose = reports.c.subscription_id == subscriptions.c.id
+def _over(now: datetime) -> list[sa.ColumnElement[bool]]:
+    """Which reports' time is over: of each tier, and of the forgotten at once."""
+    of_subscription = reports.c.subscription_id == subscriptions.c.id
     old = [
-        sa.delete(reports).where(
-            whose, subscriptions.c.tier == tier, reports.c.period_end_on < expires_before(tier, now.date())
+        sa.and_(
+            of_subscription, subscriptions.c.tier == tier, reports.c.period_end_on < expires_before(tier, now.date())
         )
         for tier in Tier
     ]
-    forgotten = sa.delete(reports).where(
-        whose, subscriptions.c.subscriber_id == subscribers.c.id, subscribers.c.forgotten_at.is_not(None)
-    )
-    return [*old, forgotten]
+    is_forgotten = subscribers.c.forgotten_at.is_not(None)
+    return [*old, sa.and_(of_subscription, subscriptions.c.subscriber_id == subscribers.c.id, is_forgotten)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -195,6 +195,9 @@ class Down:
         raise TransientError("down")
 
     def delete(self, key: str) -> None:
+        raise TransientError("down")
+
+    def old_keys(self, before: datetime) -> Iterator[str]:
         raise TransientError("down")
 
 

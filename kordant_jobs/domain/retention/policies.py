@@ -1,0 +1,112 @@
+"""Retention policies: a row a kind, with its legal ground. `DEFAULTS` is what the table holds at first.
+
+Sources: LGPD art. 15 and 16, Marco Civil art. 15, GDPR art. 5(1)(e) and 17(3), CCPA regulations § 7101 (requests are
+recorded for 24 months). The terms are our judgement; a lawyer confirms them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+ZONE = ZoneInfo("America/Sao_Paulo")
+"""Retention is counted in days of this zone, whatever a server's clock shows."""
+
+
+class Action(StrEnum):
+    """What happens to rows whose time is over."""
+
+    DELETE = "delete"
+    SHRED_KEY = "shred_key"
+    """The owner's key goes first, then every row of theirs."""
+    THIN = "thin"
+    """One row a day stays."""
+    KEEP = "keep"
+    """Nothing: the kind is listed so that its ground is on record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The term of one kind. `keep_days` counts from the kind's clock; None with `Action.KEEP` only."""
+
+    kind: str
+    action: Action
+    keep_days: int | None
+    legal_basis: str
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.keep_days is None) != (self.action is Action.KEEP):
+            raise ValueError(f"{self.kind}: a term in days goes with every action but `keep`.")
+
+    @property
+    def term_days(self) -> int:
+        """The term.
+
+        Raises:
+            ValueError: the kind is kept.
+        """
+        if self.keep_days is None:
+            raise ValueError(f"{self.kind} is kept: it has no term.")
+        return self.keep_days
+
+    def cutoff(self, today: date) -> datetime:
+        """The moment before which rows of this kind have served their time; what is kept has none.
+
+        >>> Policy(kind="k", action=Action.DELETE, keep_days=1, legal_basis="b").cutoff(date(2018, 11, 5)).isoformat()
+        '2018-11-04T01:00:00-02:00'
+        """
+        start = datetime.combine(today - timedelta(days=self.term_days), time(), tzinfo=ZONE)
+        return datetime.fromtimestamp(start.timestamp(), ZONE)  # a midnight that the clock skipped is its next hour
+
+
+def _delete(kind: str, days: int, legal_basis: str, note: str = "") -> Policy:
+    return Policy(kind=kind, action=Action.DELETE, keep_days=days, legal_basis=legal_basis, note=note)
+
+
+_PURPOSE = "purpose fulfilled: LGPD art. 15 I, GDPR art. 5(1)(e)"
+_CLAIMS = "defence of claims: GDPR art. 17(3)(e), LGPD art. 7 VI"
+
+DEFAULTS = (
+    Policy(
+        kind="ended_subscribers",
+        action=Action.SHRED_KEY,
+        keep_days=365,
+        legal_basis="end of the contract: LGPD art. 15 III and 16, GDPR art. 17(1)(a)",
+        note="counts from the end of their last subscription",
+    ),
+    _delete("notifications", 400, _PURPOSE, "proof of what was sent, over the longest period of a report"),
+    _delete("scan_verdicts", 730, _PURPOSE, "two yearly periods"),
+    _delete("title_verdicts", 730, _PURPOSE, "two yearly periods"),
+    _delete("broker_replies", 1095, f"CCPA regulations § 7101 (24 months); {_CLAIMS}"),
+    _delete("broker_checks", 1095, f"CCPA regulations § 7101 (24 months); {_CLAIMS}"),
+    _delete("withdrawn_consents", 1825, f"proof of consent: GDPR art. 7(1), LGPD art. 8 § 2; {_CLAIMS}"),
+    _delete("api_replies", 2, _PURPOSE, "answers under an Idempotency-Key are repeated for 24 hours"),
+    _delete("api_tokens", 400, _PURPOSE, "after they ended or were revoked"),
+    _delete("change_sets", 730, _PURPOSE),
+    _delete("schedule_changes", 1825, _CLAIMS),
+    _delete("catalogue_imports", 400, _PURPOSE),
+    _delete("cleanup_plans", 30, _PURPOSE),
+    _delete("cleanup_reports", 1825, "proof of deletion: GDPR art. 5(2), LGPD art. 6 X"),
+    _delete("reports", 0, _PURPOSE, "each tier's own term: 90 days, 1 year, 3 years"),
+    _delete("orphaned_documents", 7, _PURPOSE, "contents in the store that no report names"),
+    _delete(
+        "orphaned_corpus",
+        0,
+        _PURPOSE,
+        "dumps in the corpus that no row names; a dump has its row before its first byte is kept",
+    ),
+    _delete("job_history", 0, "operation: Marco Civil art. 15", "the engine's own terms: KORDANT_KEEP_*"),
+    Policy(
+        kind="audit_log",
+        action=Action.KEEP,
+        keep_days=None,
+        legal_basis="accountability: GDPR art. 5(2), LGPD art. 6 X",
+        note="append-only and chained; ids and closed words only",
+    ),
+)
+"""What holds until somebody sets another term: `kordant-jobs cleanup policy`."""
+
+BY_KIND = {policy.kind: policy for policy in DEFAULTS}

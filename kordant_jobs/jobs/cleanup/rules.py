@@ -1,0 +1,71 @@
+"""When a clean-up stops rather than deletes, and how far a plan may be from what is found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from statistics import median
+
+from kordant_jobs.domain.retention.policies import Action, Policy
+
+PERIOD_DAYS = 7
+"""A clean-up runs weekly."""
+SHARE = 0.05
+"""The share of a table that an unattended run may delete, where the kind's term does not itself ask for more."""
+TIMES_MEDIAN = 3
+PAST_RUNS, PAST_MIN = 8, 3
+SMALL = 1_000
+SMALL_SHREDS = 100
+"""So many rows, or keys, go whatever their share: a share of a small table says nothing."""
+PLAN_LASTS = timedelta(days=1)
+DRIFT = 0.1
+"""A plan is stale when a kind's rows differ from it by more than this share (and by more than `DRIFT_ROWS`)."""
+DRIFT_ROWS = 100
+CLOCK_APART = timedelta(hours=1)
+
+
+def share_allowed(keep_days: int) -> float:
+    """The share of a kind's rows that one weekly run may delete unattended.
+
+    A kind that is kept for `keep_days` holds about `keep_days + 7` days of rows when a run comes, of which the run
+    takes seven; three times that is allowed, and never less than `SHARE`.
+
+    >>> share_allowed(1825)
+    0.05
+    >>> round(share_allowed(30), 2)
+    0.57
+    """
+    return max(SHARE, min(1.0, 3 * PERIOD_DAYS / (keep_days + PERIOD_DAYS)))
+
+
+def why_stopped(policy: Policy, *, rows: int, total: int, past: Sequence[int]) -> str | None:
+    """Why an unattended run leaves a kind alone; None: it does not. `past` are the rows that the last runs deleted,
+    the newest first."""
+    if rows <= (SMALL_SHREDS if policy.action is Action.SHRED_KEY else SMALL):
+        return None
+    usual = list(past[:PAST_RUNS])
+    if len(usual) >= PAST_MIN and rows > TIMES_MEDIAN * max(median(usual), SMALL):
+        return f"{rows:,} rows are more than {TIMES_MEDIAN} times the median of the last {len(usual)} runs"
+    most = share_allowed(policy.term_days)
+    if total and rows / total > most:
+        return f"{rows:,} rows are {rows / total:.0%} of the table; {most:.0%} at most are expected"
+    return None
+
+
+def why_stale(planned_at: datetime, now: datetime, planned: int, found: int) -> str | None:
+    """Why a plan cannot be carried out for a kind any more; None: it can."""
+    if now - planned_at > PLAN_LASTS:
+        return "the plan is older than a day"
+    apart = abs(found - planned)
+    if apart > DRIFT_ROWS and apart > DRIFT * max(planned, 1):
+        return f"{planned:,} rows were planned and {found:,} are found"
+    return None
+
+
+def clock_fault(now: datetime, *, local: datetime, last: datetime | None) -> str | None:
+    """What is wrong with the clock that a run would count by; None: nothing. A wrong one would delete everything."""
+    if abs(now - local) > CLOCK_APART:
+        return f"the database's clock says {now:%Y-%m-%d %H:%M} and this machine's {local:%Y-%m-%d %H:%M} (UTC)"
+    if last is not None and now < last:
+        return f"the last clean-up ran at {last:%Y-%m-%d %H:%M}, which is later than now ({now:%Y-%m-%d %H:%M})"
+    return None

@@ -1,0 +1,260 @@
+"""Plans a clean-up, carries it out kind by kind, and reports what went."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from kordant_jobs.domain.access.audit import Entry
+from kordant_jobs.domain.retention.policies import ZONE, Action, Policy
+from kordant_jobs.errors import KordantError, PermanentError
+from kordant_jobs.jobs.cleanup.elsewhere import ELSEWHERE, Means
+from kordant_jobs.jobs.cleanup.rules import clock_fault, why_stale, why_stopped
+from kordant_jobs.store.audit import log
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.retention import deleting, policies, records
+from kordant_jobs.store.retention.deleting import Batch, Old
+from kordant_jobs.store.retention.kinds import STAYS, TABLES
+from kordant_jobs.store.retention.policies import Standing
+from kordant_jobs.store.retention.records import Plan
+from kordant_jobs.store.tables import metadata
+
+JOB = "cleanup"
+CHUNKS_MAX = 8
+REPORTS_READ = 60
+"""How many reports back the last eight clean-ups of a kind are looked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanupPlan:
+    """What the run will do: some kinds a chunk. `total` counts rows."""
+
+    report_id: UUID
+    clock: datetime
+    chunks: tuple[tuple[str, ...], ...]
+    total: int
+    stopped: tuple[tuple[str, str], ...] = ()
+    unruled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cleaned:
+    """What became of one kind."""
+
+    kind: str
+    deleted: int = 0
+    left: int = 0
+    failed: str | None = None
+
+
+def check_clock(db: Engine) -> datetime:
+    """The database's time, by which everything of this run is counted.
+
+    Raises:
+        PermanentError: it cannot be trusted. Nothing is deleted by a wrong clock.
+    """
+    with db.connect() as connection:
+        now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        last = records.last_clock(connection)
+    if fault := clock_fault(now, local=datetime.now(UTC), last=last):
+        raise PermanentError(f"{fault}: set the clocks right first; nothing was deleted.")
+    return now
+
+
+def chosen_policies(connection: Connection, kinds: Sequence[str]) -> Mapping[str, Standing]:
+    """The policies that delete something, of these kinds or of all.
+
+    Raises:
+        PermanentError: there is no such kind, or it is kept.
+    """
+    standing = policies.load(connection)
+    deletes = {kind: one for kind, one in standing.items() if one.policy.action is not Action.KEEP}
+    if unknown := sorted(set(kinds) - set(deletes)):
+        raise PermanentError(f"{unknown[0]} is no kind that is deleted. Choose from: {', '.join(sorted(deletes))}.")
+    return {kind: deletes[kind] for kind in kinds} if kinds else deletes
+
+
+def make_plan(means: Means, *, kinds: Sequence[str] = (), now: datetime) -> Plan:
+    """Count what every kind would lose, and keep that as a plan."""
+    with means.db.connect() as connection:
+        standing = chosen_policies(connection, kinds)
+        history = records.reports(connection, limit=REPORTS_READ)
+        broken = {
+            kind: deleting.unindexed_references(connection, TABLES[kind].table) for kind in standing if kind in TABLES
+        }
+    figures = {}
+    for kind, one in standing.items():
+        old = count(means, one.policy, now)
+        past = [row.figures[kind]["deleted"] for row in history if kind in row.figures and not row.dry_run]
+        stopped = why_stopped(one.policy, rows=old.rows, total=old.total, past=past)
+        if columns := broken.get(kind):
+            stopped = f"no index on {', '.join(columns)}: every row deleted would read that whole table"
+        elif stopped is None and _is_first_time(one, kind, history):
+            stopped = "its term became shorter: this run only counts it, the next one deletes"
+        figures[kind] = {**_shown(old), "stopped": stopped, "version": one.version, "action": one.policy.action.value}
+    with means.db.begin() as connection:
+        return records.write_plan(connection, clock=now, digest=digest_of(standing, now), figures=figures)
+
+
+def _is_first_time(one: Standing, kind: str, history: Sequence[Any]) -> bool:
+    """Whether somebody made the term shorter since the last report on the kind."""
+    return one.is_shorter and not any(row.figures.get(kind, {}).get("version") == one.version for row in history)
+
+
+def _shown(old: Old) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(old).items()}
+
+
+def digest_of(standing: Mapping[str, Standing], now: datetime) -> bytes:
+    """What identifies a plan: every kind with its cutoff and the statement that deletes it."""
+    today = now.astimezone(ZONE).date()
+    parts = [
+        f"{kind} {one.policy.cutoff(today).isoformat()} "
+        + (deleting.statement_of(TABLES[kind]) if kind in TABLES else "elsewhere")
+        for kind, one in sorted(standing.items())
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).digest()
+
+
+def count(means: Means, policy: Policy, now: datetime) -> Old:
+    """What a deletion of this kind would take now."""
+    cutoff = policy.cutoff(now.astimezone(ZONE).date())
+    if policy.kind in TABLES:
+        with means.db.connect() as connection:
+            return deleting.count(connection, TABLES[policy.kind], cutoff)
+    return ELSEWHERE[policy.kind].count(means, cutoff, now)
+
+
+def plan(means: Means, *, kinds: Sequence[str] = (), plan_id: UUID | None = None, dry_run: bool = False) -> CleanupPlan:
+    """Decide what this run deletes. With `plan_id` that is what somebody looked at, and its guards count as lifted.
+
+    Raises:
+        PermanentError: the clock cannot be trusted; the plan is not there, too old, or not what would happen now.
+    """
+    now = check_clock(means.db)
+    if plan_id is None:
+        made = make_plan(means, kinds=kinds, now=now)
+        stopped = {kind: one["stopped"] for kind, one in made.figures.items() if one["stopped"]}
+    else:
+        made = _planned(means, plan_id, kinds, now)
+        stopped = {}
+    with means.db.begin() as connection:
+        report_id = records.begin(connection, made, dry_run=dry_run)
+        for kind, one in made.figures.items():
+            if dry_run or kind in stopped:
+                shown = {**one, "planned": one["rows"], "deleted": 0, "stopped": stopped.get(kind)}
+                records.note(connection, report_id, kind, shown)
+    cleaned = () if dry_run else tuple(kind for kind in made.figures if kind not in stopped)
+    return CleanupPlan(
+        report_id=report_id,
+        clock=made.clock,
+        chunks=tuple(cleaned[place::CHUNKS_MAX] for place in range(min(CHUNKS_MAX, len(cleaned)))),
+        total=sum(made.figures[kind]["rows"] for kind in cleaned),
+        stopped=tuple(stopped.items()),
+        unruled=unruled_tables(),
+    )
+
+
+def _planned(means: Means, plan_id: UUID, kinds: Sequence[str], now: datetime) -> Plan:
+    with means.db.connect() as connection:
+        found = records.read_plan(connection, plan_id)
+        if found is None:
+            raise PermanentError(f"there is no plan {plan_id}: `kordant-jobs cleanup plan` makes one.")
+        standing = chosen_policies(connection, tuple(found.figures))
+    if digest_of(standing, found.clock) != found.digest:
+        raise PermanentError("a retention policy was changed since the plan was made: plan again.")
+    for kind, figures in found.figures.items():
+        rows = count(means, standing[kind].policy, found.clock).rows
+        if stale := why_stale(found.clock, now, figures["rows"], rows):
+            raise PermanentError(f"{kind}: {stale}. Plan again.")
+    chosen = {kind: found.figures[kind] for kind in found.figures if not kinds or kind in kinds}
+    return Plan(id=found.id, clock=found.clock, digest=found.digest, figures=chosen)
+
+
+def unruled_tables() -> tuple[str, ...]:
+    """Tables that no kind covers and of which nobody said why they stay: they are kept."""
+    ruled = {one.table for one in TABLES.values()} | set(STAYS)
+    return tuple(sorted(table.name for table in metadata.tables.values() if table.name not in ruled))
+
+
+def clean(made: CleanupPlan, kind: str, *, means: Means, progress: Callable[[int, str], None]) -> Cleaned:
+    """Delete one kind; what fails is told and stops no other."""
+    with means.db.connect() as connection:
+        standing = policies.load(connection)[kind]
+    began = datetime.now(UTC)
+    deleted, longest, failed = 0, 0.0, None
+    with _alone(means.db, kind) as is_alone:
+        if not is_alone:
+            failed = "another clean-up is at it"
+        else:
+            try:
+                for batch in _batches(means, standing.policy, made.clock):
+                    deleted, longest = deleted + batch.rows, max(longest, batch.seconds)
+                    progress(batch.rows, kind)
+            except (KordantError, sa.exc.DBAPIError, OSError) as error:
+                failed = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    after = count(means, standing.policy, made.clock)
+    if kind in TABLES and deleted > deleting.VACUUM_ABOVE * (after.total + deleted):
+        deleting.make_free(means.db, TABLES[kind])
+    figures = {
+        **_shown(after),
+        "left": after.rows,
+        "deleted": deleted,
+        "longest_batch_s": round(longest, 3),
+        "seconds": round((datetime.now(UTC) - began) / timedelta(seconds=1), 1),
+        "failed": failed,
+        "version": standing.version,
+        "action": standing.policy.action.value,
+    }
+    with means.db.begin() as connection:
+        figures["planned"] = deleted + after.rows
+        records.note(connection, made.report_id, kind, figures)
+    return Cleaned(kind=kind, deleted=deleted, left=after.rows, failed=failed)
+
+
+def _batches(means: Means, policy: Policy, now: datetime) -> Iterator[Batch]:
+    cutoff = policy.cutoff(now.astimezone(ZONE).date())
+    if policy.kind in TABLES:
+        return deleting.delete(means.db, TABLES[policy.kind], cutoff)
+    return ELSEWHERE[policy.kind].delete(means, cutoff, now)
+
+
+@contextmanager
+def _alone(db: Engine, kind: str) -> Iterator[bool]:
+    """Whether nobody else cleans this kind; holds that until the end. The lock is the session's and frees itself."""
+    name = {"name": f"kordant:cleanup {kind}"}
+    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        taken = connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), name)
+        is_alone = bool(taken.scalar())
+        try:
+            yield is_alone
+        finally:
+            if is_alone:
+                connection.execute(sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), name)
+
+
+def finish(made: CleanupPlan, *, db: Engine, keyring: Keyring) -> None:
+    """Close the report, and write it into the audit log: figures by kind, nothing of a person."""
+    with db.begin() as connection:
+        figures = records.close(connection, made.report_id)
+        log.record(
+            connection,
+            keyring,
+            Entry(
+                actor="service:cleanup",
+                role="service",
+                source="job",
+                action="cleanup",
+                target_kind="cleanup_report",
+                target_id=str(made.report_id),
+                after={kind: {"deleted": one["deleted"], "held": one["held"]} for kind, one in figures.items()},
+            ),
+        )

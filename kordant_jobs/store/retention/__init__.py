@@ -1,0 +1,1 @@
+"""Retention: its policies, legal holds, plans and reports, and how old rows are found and deleted."""

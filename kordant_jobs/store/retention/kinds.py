@@ -1,0 +1,93 @@
+"""Where each kind of data lies: its table, the clock its term counts from, whose a row is.
+
+A kind of the policies whose rows lie in one table is an entry of `TABLES`; a table that belongs to no kind says in
+`STAYS` why its rows stay. A test holds every table to one of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_OF_SUBSCRIPTION = "(SELECT s.subscriber_id FROM kordant.subscriptions s WHERE s.id = t.subscription_id)"
+_OF_REQUEST = "(SELECT r.subscriber_id FROM kordant.removal_requests r WHERE r.id = t.request_id)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableKind:
+    """One kind in one table, which SQL calls `t`. `clock` and `owner` are expressions of a row; `where` bounds the
+    kind to a part of the table. `children` are the tables that point here with the column that does: their rows go
+    first, in the same statement."""
+
+    kind: str
+    table: str
+    clock: str
+    where: str = "true"
+    owner: str = "NULL::uuid"
+    children: tuple[tuple[str, str], ...] = ()
+
+
+TABLES: Mapping[str, TableKind] = {
+    one.kind: one
+    for one in (
+        TableKind(
+            kind="notifications",
+            table="notification_outbox",
+            clock="coalesce(t.sent_at, t.created_at)",
+            where="t.status IN ('sent', 'suppressed', 'failed', 'dead')",
+            owner=_OF_SUBSCRIPTION,
+        ),
+        TableKind(kind="scan_verdicts", table="source_verdicts", clock="t.checked_at", owner=_OF_SUBSCRIPTION),
+        TableKind(kind="title_verdicts", table="property_verdicts", clock="t.checked_at", owner=_OF_SUBSCRIPTION),
+        TableKind(kind="broker_replies", table="removal_replies", clock="t.received_at", owner="t.subscriber_id"),
+        TableKind(kind="broker_checks", table="removal_checks", clock="t.checked_at", owner=_OF_REQUEST),
+        TableKind(kind="withdrawn_consents", table="consents", clock="t.withdrawn_at", owner="t.subscriber_id"),
+        TableKind(kind="api_replies", table="api_replies", clock="t.at"),
+        TableKind(kind="api_tokens", table="api_tokens", clock="coalesce(t.revoked_at, t.expires_at)"),
+        TableKind(kind="change_sets", table="change_sets", clock="coalesce(t.decided_at, t.expires_at)"),
+        TableKind(kind="schedule_changes", table="scheduler_history", clock="t.changed_at"),
+        TableKind(kind="catalogue_imports", table="catalogue_imports", clock="t.checked_at"),
+        TableKind(kind="cleanup_plans", table="cleanup_plans", clock="t.clock"),
+        TableKind(kind="cleanup_reports", table="cleanup_reports", clock="t.clock"),
+    )
+}
+
+_WITH_OWNER = "goes with its subscriber (ended_subscribers, `subscribers forget`)"
+_ENGINE = "the engine's own terms (job_history)"
+_RULES = "how the system works: one row a thing, replaced and not added to"
+_PUBLIC = "public records, needed whole to judge the next one"
+
+STAYS: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "alerted", "alerts", "contact_addresses", "dismissals", "due_slots", "exposure_evidence",
+            "exposures", "notification_hours", "notification_preferences", "property_findings", "removal_disclosures",
+            "removal_events", "removal_messages", "removal_profiles", "removal_references", "removal_requests",
+            "scan_watermarks", "source_checks", "source_evidence", "source_hints", "subscriber_keys", "subscribers",
+            "subscriptions", "watched_name_keys", "watched_properties", "watchlist_items",
+        ),
+        _WITH_OWNER,
+    ),
+    **dict.fromkeys(
+        (
+            "idempotency_keys", "job_attempts", "job_leases", "job_requests", "run_progress", "schedule_starts",
+            "suppressions",
+        ),
+        _ENGINE,
+    ),
+    **dict.fromkeys(
+        (
+            "agent_grants", "breach_lookups", "broker_contact_faults", "broker_domains", "broker_rows",
+            "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses", "job_catalogue",
+            "job_pauses", "keyring_check", "legal_holds", "principals", "rate_buckets", "removal_moves",
+            "retention_policies", "schedule_progress", "scheduler_config", "source_states",
+        ),
+        _RULES,
+    ),
+    **dict.fromkeys(("breaches", "property_instruments", "property_lots", "property_name_keys"), _PUBLIC),
+    "breach_dumps": "what was read, and with which result: verdicts rest on it",
+    "reports": "each tier's own term (reports)",
+    "report_leftovers": "contents that are still to be deleted (reports)",
+    "audit_log": "append-only (audit_log)",
+}  # fmt: skip
+"""Why the rows of the other tables stay."""

@@ -1,0 +1,78 @@
+"""Plans of clean-ups, and reports of what they deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.store.retention.tables import cleanup_plans, cleanup_reports
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a clean-up would delete, by kind, as of `clock`."""
+
+    id: UUID
+    clock: datetime
+    digest: bytes
+    figures: Mapping[str, Mapping[str, Any]]
+
+
+def write_plan(
+    connection: Connection, *, clock: datetime, digest: bytes, figures: Mapping[str, Mapping[str, Any]]
+) -> Plan:
+    """Keep a plan."""
+    plan = Plan(id=uuid7(), clock=clock, digest=digest, figures=figures)
+    connection.execute(sa.insert(cleanup_plans).values(id=plan.id, clock=clock, digest=digest, figures=figures))
+    return plan
+
+
+def read_plan(connection: Connection, plan_id: UUID) -> Plan | None:
+    """A plan that was kept."""
+    row = connection.execute(sa.select(cleanup_plans).where(cleanup_plans.c.id == plan_id)).one_or_none()
+    return None if row is None else Plan(id=row.id, clock=row.clock, digest=bytes(row.digest), figures=row.figures)
+
+
+def begin(connection: Connection, plan: Plan, *, dry_run: bool) -> UUID:
+    """Open the report of a clean-up that carries out `plan`."""
+    report_id: UUID = uuid7()
+    connection.execute(
+        sa.insert(cleanup_reports).values(
+            id=report_id, plan_id=plan.id, clock=plan.clock, dry_run=dry_run, digest=plan.digest, figures={}
+        )
+    )
+    return report_id
+
+
+def note(connection: Connection, report_id: UUID, kind: str, figures: Mapping[str, Any]) -> None:
+    """Write what became of one kind."""
+    column = cleanup_reports.c
+    added = column.figures.op("||")(sa.cast({kind: dict(figures)}, column.figures.type))
+    connection.execute(sa.update(cleanup_reports).where(column.id == report_id).values(figures=added))
+
+
+def close(connection: Connection, report_id: UUID) -> Mapping[str, Mapping[str, Any]]:
+    """End a report; what became of every kind."""
+    ended = sa.update(cleanup_reports).where(cleanup_reports.c.id == report_id).values(ended_at=sa.func.now())
+    figures: Mapping[str, Mapping[str, Any]] = connection.execute(
+        ended.returning(cleanup_reports.c.figures)
+    ).scalar_one()
+    return figures
+
+
+def reports(connection: Connection, *, limit: int) -> Sequence[Any]:
+    """Rows of reports, the newest first."""
+    query = sa.select(cleanup_reports).order_by(cleanup_reports.c.clock.desc(), cleanup_reports.c.id.desc())
+    return connection.execute(query.limit(limit)).all()
+
+
+def last_clock(connection: Connection) -> datetime | None:
+    """The clock of the newest clean-up."""
+    return connection.execute(sa.select(sa.func.max(cleanup_reports.c.clock))).scalar()
