@@ -56,7 +56,6 @@ def test_the_list_reads_like_the_price_list(project: Engine) -> None:
     assert {one["job"] for one in rows if one["state"] == "no such job yet"} == {
         "insights_refresh",
         "bank_sync",
-        "cleanup",
         "voiceprint_batch",
     }
     assert not any(one["enabled"] for one in rows if one["state"] == "no such job yet")

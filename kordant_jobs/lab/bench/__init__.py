@@ -62,6 +62,20 @@ def bench_hometitle(
     raise SystemExit(finish("hometitle", lambda: measure(watched=watched, new=new), as_json=as_json))
 
 
+@bench_app.command("cleanup")
+def bench_cleanup(
+    rows: Annotated[
+        int, typer.Option(min=10_000, help="Rows of the table, about a third of them too old.")
+    ] = 2_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Deleting what has served its time, with a writer beside it. Ours beside picking 5,000 rows and joining by id."""
+    from kordant_jobs.lab.bench.cleanup import measure
+    from kordant_jobs.lab.bench.figures import finish
+
+    raise SystemExit(finish("cleanup", lambda: measure(rows=rows), as_json=as_json))
+
+
 @bench_app.command("dumps")
 def bench_dumps(
     megabytes: Annotated[int, typer.Option(min=1, help="The size of each form.")] = 64,

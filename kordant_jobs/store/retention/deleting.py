@@ -20,7 +20,7 @@ from kordant_jobs.store.retention.kinds import TableKind
 
 AIM_S = 0.2
 """How long a batch should take; the next one is made longer or shorter by it."""
-FIRST_PAGES, PAGES_MAX = 64, 8192
+FIRST_PAGES, PAGES_MAX = 64, 1024
 VACUUM_ABOVE = 0.1
 """The share of a table that was deleted from which on its space is made free at once."""
 
@@ -120,7 +120,7 @@ def delete(
             rows = connection.execute(text, given).rowcount
         took = clock() - began
         yield Batch(rows=rows, seconds=took)
-        first, step = last, int(min(max(step * AIM_S / max(took, 0.001), 1), step * 4, PAGES_MAX))
+        first, step = last, int(min(max(step * AIM_S / max(took, 0.001), 1), step * 2, PAGES_MAX))
 
 
 def make_free(db: Engine, kind: TableKind) -> None:
