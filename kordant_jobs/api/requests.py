@@ -20,10 +20,10 @@ from kordant_jobs.api.schemas import BulkAction, NewRequest, RequestChange
 from kordant_jobs.catalog import BY_NAME, SYSTEM_CRITICAL, enqueue, reach_of
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.domain.access.principals import Role
-from kordant_jobs.engine import Filter, JobRow, Payload, Priority, Request, RequestStatus, leases, operate
+from kordant_jobs.engine import Filter, JobRow, Payload, Priority, Request, RequestStatus, operate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.redaction import redact
-from kordant_jobs.store.access import people
+from kordant_jobs.store.access.bounds import bound_of
 
 OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
 STATUSES: dict[str, tuple[RequestStatus, ...]] = {
@@ -205,10 +205,9 @@ def _payload(row: JobRow, values: dict[str, Any]) -> Payload:
         raise Problem("invalid", "the payload is not what the job takes.", errors=errors[:20]) from None
 
 
-def _placed(call: Call, body: NewRequest) -> tuple[str | None, str | None]:
+def placed(call: Call, tenant: str | None, entity: str | None) -> tuple[str | None, str | None]:
     """The tenant and entity of a new request: a caller that has only one need not name it."""
     mine = call.principal
-    tenant, entity = body.tenant, body.entity_key
     if tenant is None and mine.tenants is not None and len(mine.tenants) == 1:
         (tenant,) = mine.tenants
     if entity is None and mine.entities is not None and len(mine.entities) == 1:
@@ -218,23 +217,15 @@ def _placed(call: Call, body: NewRequest) -> tuple[str | None, str | None]:
     return tenant, entity
 
 
-def _bounded(connection: Connection, call: Call, row: JobRow, priority: Priority, *, charge: bool) -> int | None:
+def bounded(connection: Connection, call: Call, row: JobRow, priority: Priority, *, charge: bool) -> int | None:
     """Hold a caller to the bounds of their role or grant. Returns what is left of an agent's budget."""
     if call.principal.role is Role.SERVICE and priority < HIGHEST_OF_SERVICES:
         raise denied("service.priority_at_most_high")
     if call.principal.role is not Role.AGENT:
         return None
-    grant = people.grants(connection, call.principal.id).get(row.name)
-    if grant is None:
-        raise denied("agent.no_grant_of_job")
-    if priority < grant.max_priority:
-        raise denied("agent.priority_above_grant")
-    if not charge:
-        return grant.requests_per_hour
-    bucket, per_s = f"{call.principal.id}:{row.name}", grant.requests_per_hour / 3600
-    if not leases.take_tokens(connection, bucket, 1, per_s=per_s, burst=grant.requests_per_hour, now=call.now):
-        at = leases.next_token_at(connection, bucket, per_s=per_s, now=call.now)
-        wait_s = max(1, int((at - call.now).total_seconds()) + 1)
+    bound = bound_of(connection, call.principal.id, row.name, priority, charge=charge, now=call.now)
+    if bound.at is not None:
+        wait_s = max(1, int((bound.at - call.now).total_seconds()) + 1)
         raise Problem(
             "budget_exhausted",
             "the agent's requests of this hour are used up; wait for the next.",
@@ -242,19 +233,21 @@ def _bounded(connection: Connection, call: Call, row: JobRow, priority: Priority
             rule="agent.requests_per_hour",
             retry_after_s=wait_s,
         )
-    return grant.requests_per_hour
+    if bound.rule is not None:
+        raise denied(bound.rule)
+    return bound.per_hour
 
 
 def create(connection: Connection, call: Call, body: NewRequest) -> Answer:
     """Queue a request; it runs once this transaction commits."""
     rule = call.permit(Action.TRIGGER)
     row = job_named(body.job)
-    tenant, entity = _placed(call, body)
+    tenant, entity = placed(call, body.tenant, body.entity_key)
     payload = _payload(row, body.payload)
     if not call.principal.reaches(reach_of(payload)):
         raise denied("payload.reaches_beyond_scope")
     priority = priority_of(body.priority, row.priority)
-    left = _bounded(connection, call, row, priority, charge=not body.dry_run)
+    left = bounded(connection, call, row, priority, charge=not body.dry_run)
     if body.dry_run:
         call.record(connection, call.entry("requests.trigger_dry_run", "job", row.name, rule=rule, tenant=tenant))
         return Answer(body={"would": "allow", "job": row.name, "priority": priority.word, "budget_left": left})
@@ -295,7 +288,7 @@ def change(connection: Connection, call: Call, request_id: UUID, body: RequestCh
         raise _wrong_state(before, (RequestStatus.PENDING,))
     priority = None if body.priority is None else priority_of(body.priority, before.priority)
     if priority is not None:
-        _bounded(connection, call, job_named(before.job), priority, charge=False)
+        bounded(connection, call, job_named(before.job), priority, charge=False)
     if priority is not None or body.run_at is not None:
         operate.reprioritise(connection, Filter(ids=(request_id,)), priority=priority, run_at=body.run_at)
     after = operate.find(connection, Filter(ids=(request_id,)))[0]

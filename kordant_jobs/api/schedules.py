@@ -13,14 +13,14 @@ from kordant_jobs.api.calls import Answer, Call
 from kordant_jobs.api.problems import Problem, denied, not_found
 from kordant_jobs.api.requests import job_named
 from kordant_jobs.api.schemas import Approval, Pause, Proposal, ScheduleChange, ScheduleDiff
-from kordant_jobs.domain.access.change_sets import WAITS, ChangeState, digest_of
+from kordant_jobs.domain.access.change_sets import WAITS, ChangeKind, ChangeState, digest_of
 from kordant_jobs.domain.access.policy import SELF_DECISION, Action, Owner
 from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.domain.schedules.rows import StoredRow
 from kordant_jobs.domain.schedules.simulation import simulate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.redaction import redact
-from kordant_jobs.store.access import changes, people
+from kordant_jobs.store.access import changes, people, workflows
 from kordant_jobs.store.access.changes import ChangeSet
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -153,14 +153,15 @@ def diff(connection: Connection, call: Call, key: tuple[str, str], body: Schedul
     )
 
 
-def _change_shown(one: ChangeSet) -> dict[str, Any]:
+def change_shown(one: ChangeSet) -> dict[str, Any]:
+    """A change set as it is answered."""
     body = asdict(one)
     del body["owner"]
-    return {**body, "state": one.state.value, "changes": dict(one.changes)}
+    return {**body, "state": one.state.value, "kind": one.kind.value, "changes": dict(one.changes)}
 
 
 def _change_answer(one: ChangeSet, status: int = 200) -> Answer:
-    return Answer(body=_change_shown(one), status=status, headers={"ETag": f'"{one.digest[:16]}-{one.state}"'})
+    return Answer(body=change_shown(one), status=status, headers={"ETag": f'"{one.digest[:16]}-{one.state}"'})
 
 
 def propose(connection: Connection, call: Call, body: Proposal) -> Answer:
@@ -176,8 +177,9 @@ def propose(connection: Connection, call: Call, body: Proposal) -> Answer:
         call.record(connection, call.entry("changes.propose_dry_run", "schedule", f"{job}/{tier}", rule=rule))
         expires_at = call.now + WAITS
         return Answer(
-            body=_change_shown(
-                ChangeSet(id=UUID(int=0), job=job, tier=tier, base_version=before.version, changes=body.changes,
+            body=change_shown(
+                ChangeSet(id=UUID(int=0), kind=ChangeKind.SCHEDULE, job=job, tier=tier,
+                          base_version=before.version, changes=body.changes,
                           digest=digest_of(f"{job}/{tier}", before.version, body.changes, expires_at),
                           state=ChangeState.PROPOSED, proposed_by=call.principal.id, owner=None,
                           proposed_at=call.now, expires_at=expires_at, decided_by=None, decided_at=None)
@@ -217,7 +219,7 @@ def list_changes(connection: Connection, call: Call) -> Answer:
     changes.expire(connection, now=call.now)
     is_person = call.principal.role in {Role.ADMIN, Role.OPERATOR}
     found = changes.find(connection, proposed_by=None if is_person else call.principal.id, limit=100)
-    return Answer(body={"items": [_change_shown(one) for one in found]})
+    return Answer(body={"items": [change_shown(one) for one in found]})
 
 
 def withdraw(connection: Connection, call: Call, change_id: UUID) -> Answer:
@@ -240,7 +242,8 @@ def _ended(connection: Connection, call: Call, found: ChangeSet, state: ChangeSt
 
 def _decidable(connection: Connection, call: Call, change_id: UUID) -> tuple[ChangeSet, str]:
     found = _change_of(connection, call, change_id, lock=True)
-    rule = call.permit(Action.DECIDE, _owner(call, found))
+    action = Action.DECIDE if found.kind is ChangeKind.SCHEDULE else Action.DECIDE_WORKFLOW
+    rule = call.permit(action, _owner(call, found))
     if call.principal.id in {found.proposed_by, found.owner}:
         raise denied(SELF_DECISION)
     return found, rule
@@ -249,7 +252,10 @@ def _decidable(connection: Connection, call: Call, change_id: UUID) -> tuple[Cha
 def reject(connection: Connection, call: Call, change_id: UUID) -> Answer:
     """Say no to a proposal."""
     found, rule = _decidable(connection, call, change_id)
-    return _ended(connection, call, found, ChangeState.REJECTED, rule)
+    answer = _ended(connection, call, found, ChangeState.REJECTED, rule)
+    if found.kind is ChangeKind.GATE:
+        workflows.wake(connection, UUID(found.tier), now=call.now)
+    return answer
 
 
 def approve(connection: Connection, call: Call, change_id: UUID, body: Approval) -> Answer:
@@ -257,6 +263,13 @@ def approve(connection: Connection, call: Call, change_id: UUID, body: Approval)
     found, rule = _decidable(connection, call, change_id)
     if body.digest != found.digest:
         raise Problem("precondition_failed", "the digest is of another proposal: read it again.")
+    if found.kind is not ChangeKind.SCHEDULE:
+        answer = _ended(connection, call, found, ChangeState.APPLIED, rule)
+        if found.kind is ChangeKind.GATE:
+            workflows.wake(connection, UUID(found.tier), now=call.now)
+        else:
+            workflows.approve(connection, UUID(found.tier))
+        return answer
     row = _row(connection, found.job, found.tier, lock=True)
     if found.state is ChangeState.PROPOSED and row.version != found.base_version:
         return _ended(connection, call, found, ChangeState.CONFLICTED, rule)

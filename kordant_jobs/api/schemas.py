@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from kordant_jobs.domain.access.change_sets import ChangeKind
+from kordant_jobs.domain.access.workflows import ExecutionStatus, StepStatus, WorkflowDefinition, WorkflowState
 from kordant_jobs.engine import Cause, RequestStatus
 from kordant_jobs.redaction import storable
 
@@ -307,9 +309,10 @@ class DiffOut(BaseModel):
 
 
 class ChangeSetOut(BaseModel):
-    """A proposal as it stands."""
+    """A proposal as it stands. Of a workflow `tier` is its id; of a gate, the execution's."""
 
     id: UUID
+    kind: ChangeKind
     job: str
     tier: str
     base_version: int
@@ -372,3 +375,74 @@ class ProblemOut(BaseModel):
     status: int
     code: str
     detail: str
+
+
+class NewWorkflow(Body):
+    """A version of a workflow of the caller's."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,59}$")]
+    definition: WorkflowDefinition
+
+
+class NewExecution(Body):
+    """With what a workflow is carried out, and for whom."""
+
+    inputs: Values = Field(default_factory=dict)
+    tenant: Id | None = None
+    entity_key: Id | None = None
+
+
+class WorkflowOut(BaseModel):
+    """One version of a workflow."""
+
+    id: UUID
+    agent_id: str
+    name: str
+    version: int
+    definition: dict[str, Any]
+    digest: str
+    state: WorkflowState
+    change_id: UUID
+
+
+class WorkflowProposed(BaseModel):
+    """A proposed version, and what a person decides."""
+
+    workflow: WorkflowOut
+    change_set: ChangeSetOut
+
+
+class Workflows(BaseModel):
+    """Workflows, the newest first."""
+
+    items: list[WorkflowOut]
+
+
+class StepOut(BaseModel):
+    """A step that an execution came to."""
+
+    place: int
+    name: str
+    status: StepStatus
+    output: dict[str, Any]
+    request_id: UUID | None
+    change_id: UUID | None
+    rule: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class ExecutionOut(BaseModel):
+    """An execution, step by step."""
+
+    id: UUID
+    workflow_id: UUID
+    agent_id: str
+    started_by: str
+    tenant: str | None
+    entity_key: str | None
+    status: ExecutionStatus
+    reason: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    steps: list[StepOut]

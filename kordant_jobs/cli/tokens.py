@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from kordant_jobs.catalog import job_row
-from kordant_jobs.cli.output import err, out, print_json, print_table
+from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.domain.access.tokens import LONGEST_DAYS
 from kordant_jobs.engine import Priority
+from kordant_jobs.errors import SettingsError
 from kordant_jobs.store.access import people
 
 tokens_app = typer.Typer(help="Tokens of the API: who may ask, for what, until when.", no_args_is_help=True)
@@ -172,3 +173,49 @@ def show_agent(agent: AgentId, as_json: AsJson = False) -> None:
         print_json([dict(zip(("job", "max_priority", "requests_per_hour"), row, strict=True)) for row in rows])
     else:
         print_table(["job", "priority at most", "requests an hour"], rows)
+
+
+@agents_app.command("workflows")
+def list_workflows(
+    agent: Annotated[str | None, typer.Option(help="Only of this agent.")] = None, as_json: AsJson = False
+) -> None:
+    """Workflows that agents have proposed, with their state. A person approves one over the API."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.access import workflows
+
+    with open_session() as session, session.db.connect() as connection:
+        found = workflows.listed(connection, agent_id=agent, limit=1000)
+    if as_json:
+        print_json([{**vars(one), "definition": one.definition.model_dump(mode="json")} for one in found])
+        return
+    rows = [
+        (one.id, one.agent_id, one.name, one.version, one.state, len(one.definition.steps), one.change_id)
+        for one in found
+    ]
+    print_table(["id", "agent", "name", "version", "state", "steps", "change set"], rows)
+
+
+@agents_app.command("execution")
+def show_execution(
+    execution: Annotated[str, typer.Argument(help="The execution, by id.")], as_json: AsJson = False
+) -> None:
+    """How far an execution of a workflow is, step by step."""
+    from kordant_jobs.cli.ids import id_of
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.access import workflows
+    from kordant_jobs.store.access.tables import workflow_executions
+
+    with open_session() as session, session.db.connect() as connection:
+        found = workflows.execution(connection, id_of(connection, workflow_executions.c.id, execution, "execution"))
+        if found is None:
+            raise SettingsError(
+                f"there is no execution {execution}. POST /api/jobs/workflows/…/executions answers its id."
+            )
+        steps = [dict(row._mapping) for row in workflows.steps(connection, found.id)]
+    if as_json:
+        print_json({**vars(found), "steps": steps})
+        return
+    names = ("id", "workflow_id", "agent_id", "status", "reason", "started_at", "ended_at")
+    print_facts({name: getattr(found, name) for name in names if getattr(found, name) is not None})
+    columns = ["place", "name", "status", "output", "request_id", "change_id", "rule"]
+    print_table([name.replace("_", " ") for name in columns], [[step[name] for name in columns] for step in steps])

@@ -22,6 +22,16 @@ class ChangeState(StrEnum):
     CONFLICTED = "conflicted"
 
 
+class ChangeKind(StrEnum):
+    """What a change set is about."""
+
+    SCHEDULE = "schedule_change"
+    WORKFLOW = "workflow"
+    """A version of an agent's workflow."""
+    GATE = "gate"
+    """A step of a workflow that waits for a person."""
+
+
 MOVES: Mapping[ChangeState, frozenset[ChangeState]] = {
     ChangeState.PROPOSED: frozenset(set(ChangeState) - {ChangeState.PROPOSED}),
     **{state: frozenset() for state in ChangeState if state is not ChangeState.PROPOSED},

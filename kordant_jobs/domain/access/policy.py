@@ -26,6 +26,8 @@ class Action(StrEnum):
     PROPOSE = "changes.propose"
     READ_CHANGE = "changes.read"
     DECIDE = "changes.decide"
+    DECIDE_WORKFLOW = "changes.decide_workflow"
+    """A version of an agent's workflow, or a step of one that waits for a person."""
     AUDIT_READ = "audit.read"
 
 
@@ -53,6 +55,7 @@ NEEDS: dict[Action, TokenScope] = {
     Action.PROPOSE: TokenScope.CHANGES_PROPOSE,
     Action.READ_CHANGE: TokenScope.SCHEDULES_READ,
     Action.DECIDE: TokenScope.CHANGES_DECIDE,
+    Action.DECIDE_WORKFLOW: TokenScope.CHANGES_DECIDE,
     Action.AUDIT_READ: TokenScope.AUDIT_READ,
 }
 """The scope that a token needs for each action."""
@@ -116,7 +119,7 @@ RULES: tuple[Rule, ...] = (
     _rule("agent.read_schedules", Role.AGENT, Action.SCHEDULE_READ),
     _rule("agent.propose", Role.AGENT, Action.PROPOSE),
     _rule("agent.read_own_changes", Role.AGENT, Action.READ_CHANGE, owners=_OWN),
-    _rule("agent.never_decide", Role.AGENT, Action.DECIDE, allowed=False),
+    _rule("agent.never_decide", Role.AGENT, Action.DECIDE, Action.DECIDE_WORKFLOW, allowed=False),
     _rule("agent.audit_own", Role.AGENT, Action.AUDIT_READ, owners=_OWN),
     _rule("subscriber.read_own", Role.SUBSCRIBER, Action.READ, owners=_OWN),
 )

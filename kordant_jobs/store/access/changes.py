@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.domain.access.change_sets import WAITS, ChangeState, digest_of
+from kordant_jobs.domain.access.change_sets import WAITS, ChangeKind, ChangeState, digest_of
 from kordant_jobs.store.access.tables import change_sets
 
 
@@ -21,6 +21,7 @@ class ChangeSet:
     """A proposal as it stands."""
 
     id: UUID
+    kind: ChangeKind
     job: str
     tier: str
     base_version: int
@@ -36,7 +37,7 @@ class ChangeSet:
 
 
 def _change_set(row: Mapping[str, Any]) -> ChangeSet:
-    return ChangeSet(**{**row, "state": ChangeState(row["state"])})
+    return ChangeSet(**{**row, "state": ChangeState(row["state"]), "kind": ChangeKind(row["kind"])})
 
 
 def propose(
@@ -49,11 +50,14 @@ def propose(
     by: str,
     owner: str | None,
     now: datetime,
+    kind: ChangeKind = ChangeKind.SCHEDULE,
+    waits: timedelta = WAITS,
 ) -> ChangeSet:
     """A new proposal that waits for a person until it expires."""
-    expires_at = now + WAITS
+    expires_at = now + waits
     values = {
         "id": uuid7(),
+        "kind": kind,
         "job": job,
         "tier": tier,
         "base_version": base_version,

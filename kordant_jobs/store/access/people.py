@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -191,16 +191,35 @@ def verify(connection: Connection, keyring: Keyring, token: Token, *, now: datet
     if any(row[name] is not None for name in ("revoked_at", "disabled_at", "owner_disabled_at")):
         return None
     return Verified(
-        principal=Principal(
-            id=row["principal_id"],
-            role=Role(row["role"]),
-            scopes=frozenset(TokenScope(one) for one in row["scopes"]),
-            tenants=None if row["tenants"] is None else frozenset(row["tenants"]),
-            entities=None if row["entities"] is None else frozenset(row["entities"]),
-            token_id=token.id,
-            on_behalf_of=row["owner"],
+        principal=_principal(
+            {**row, "id": row["principal_id"]}, frozenset(TokenScope(one) for one in row["scopes"]), token_id=token.id
         ),
         expires_at=row["expires_at"],
+    )
+
+
+def principal(connection: Connection, principal_id: str) -> Principal | None:
+    """A principal with every scope of its role, as a job acts in its name; None when it, or its owner, was disabled."""
+    owners = principals.alias()
+    row = connection.execute(
+        sa.select(principals, owners.c.disabled_at.label("owner_disabled_at"))
+        .outerjoin(owners, owners.c.id == principals.c.owner)
+        .where(principals.c.id == principal_id)
+    ).mappings().one_or_none()  # fmt: skip
+    if row is None or row["disabled_at"] is not None or row["owner_disabled_at"] is not None:
+        return None
+    return _principal(dict(row), frozenset(TokenScope), token_id="")
+
+
+def _principal(row: Mapping[str, Any], scopes: frozenset[TokenScope], *, token_id: str) -> Principal:
+    return Principal(
+        id=row["id"],
+        role=Role(row["role"]),
+        scopes=scopes,
+        tenants=None if row["tenants"] is None else frozenset(row["tenants"]),
+        entities=None if row["entities"] is None else frozenset(row["entities"]),
+        token_id=token_id,
+        on_behalf_of=row["owner"],
     )
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, Uuid
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from kordant_jobs.domain.access.change_sets import ChangeState
+from kordant_jobs.domain.access.change_sets import ChangeKind, ChangeState
 from kordant_jobs.domain.access.principals import Role
-from kordant_jobs.postgres.schema import metadata, moment, one_of
+from kordant_jobs.domain.access.workflows import ExecutionStatus, StepStatus, WorkflowState
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
 
 principals = Table(
     "principals",
@@ -51,9 +63,10 @@ change_sets = Table(
     "change_sets",
     metadata,
     Column("id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False, server_default=ChangeKind.SCHEDULE.value),
     Column("job", Text, nullable=False),
-    Column("tier", Text, nullable=False),
-    Column("base_version", Integer, nullable=False),
+    Column("tier", Text, nullable=False, comment="of a workflow its id, of a gate the execution's"),
+    Column("base_version", Integer, nullable=False, comment="of a gate the step's place"),
     Column("changes", JSONB, nullable=False),
     Column("digest", Text, nullable=False),
     Column("state", Text, nullable=False, server_default=ChangeState.PROPOSED.value),
@@ -63,6 +76,7 @@ change_sets = Table(
     moment("expires_at"),
     Column("decided_by", Text),
     moment("decided_at", nullable=True),
+    one_of("kind", ChangeKind),
     one_of("state", ChangeState),
     Index(None, "proposed_by"),
 )
@@ -79,4 +93,61 @@ api_replies = Table(
     moment("at", default_now=True),
     Index(None, "at"),
     comment="What was answered under an Idempotency-Key: the same again for 24 hours.",
+)
+
+workflows = Table(
+    "workflows",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("agent_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("definition", JSONB, nullable=False, comment="typed steps, checked when it was proposed"),
+    Column("digest", Text, nullable=False, comment="what a person approved"),
+    Column("state", Text, nullable=False, server_default=WorkflowState.DRAFT.value),
+    Column("change_id", Uuid, nullable=False),
+    moment("proposed_at", default_now=True),
+    one_of("state", WorkflowState),
+    UniqueConstraint("agent_id", "name", "version"),
+    comment="Workflows of agents, a row a version. Only an approved one is carried out.",
+)
+
+workflow_executions = Table(
+    "workflow_executions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("workflow_id", "workflows"),
+    Column("digest", Text, nullable=False, comment="of the definition that it began with"),
+    Column("agent_id", Text, nullable=False),
+    Column("started_by", Text, nullable=False),
+    Column("tenant", Text),
+    Column("entity_key", Text),
+    Column("inputs", JSONB, nullable=False, comment="ids and plain values"),
+    Column("status", Text, nullable=False, server_default=ExecutionStatus.RUNNING.value),
+    Column("at_step", Integer, nullable=False, server_default="0", comment="the place of the next step"),
+    Column("looks", Integer, nullable=False, server_default="0", comment="how often it looked at what it waits for"),
+    Column("next_request_id", Uuid, comment="the request that takes it on after a wait"),
+    Column("reason", Text, comment="the rule, or a closed word"),
+    moment("started_at", default_now=True),
+    moment("ended_at", nullable=True),
+    one_of("status", ExecutionStatus),
+    Index(None, "workflow_id"),
+    Index(None, "agent_id", "started_at"),
+)
+
+workflow_steps = Table(
+    "workflow_steps",
+    metadata,
+    Column("execution_id", Uuid, ForeignKey(f"{SCHEMA}.workflow_executions.id", ondelete="CASCADE"), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("output", JSONB, nullable=False, server_default="{}"),
+    Column("request_id", Uuid, comment="what a trigger queued"),
+    Column("change_id", Uuid, comment="what a person decides"),
+    Column("rule", Text, comment="what refused it"),
+    moment("started_at", default_now=True),
+    moment("ended_at", nullable=True),
+    one_of("status", StepStatus),
+    comment="A step's row and its effect are one transaction.",
 )

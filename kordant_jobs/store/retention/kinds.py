@@ -45,6 +45,12 @@ TABLES: Mapping[str, TableKind] = {
         TableKind(kind="api_replies", table="api_replies", clock="t.at"),
         TableKind(kind="api_tokens", table="api_tokens", clock="coalesce(t.revoked_at, t.expires_at)"),
         TableKind(kind="change_sets", table="change_sets", clock="coalesce(t.decided_at, t.expires_at)"),
+        TableKind(
+            kind="workflow_executions",
+            table="workflow_executions",
+            clock="t.ended_at",
+            children=(("workflow_steps", "execution_id"),),
+        ),
         TableKind(kind="schedule_changes", table="scheduler_history", clock="t.changed_at"),
         TableKind(kind="catalogue_imports", table="catalogue_imports", clock="t.checked_at"),
         TableKind(kind="cleanup_plans", table="cleanup_plans", clock="t.clock"),
@@ -80,7 +86,7 @@ STAYS: Mapping[str, str] = {
             "agent_grants", "breach_lookups", "broker_contact_faults", "broker_domains", "broker_rows",
             "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses", "job_catalogue",
             "job_pauses", "keyring_check", "legal_holds", "principals", "rate_buckets", "removal_moves",
-            "retention_policies", "schedule_progress", "scheduler_config", "source_states",
+            "retention_policies", "schedule_progress", "scheduler_config", "source_states", "workflows",
         ),
         _RULES,
     ),
@@ -89,5 +95,6 @@ STAYS: Mapping[str, str] = {
     "reports": "each tier's own term (reports)",
     "report_leftovers": "contents that are still to be deleted (reports)",
     "audit_log": "append-only (audit_log)",
+    "workflow_steps": "go with their execution (workflow_executions)",
 }  # fmt: skip
 """Why the rows of the other tables stay."""

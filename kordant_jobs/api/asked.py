@@ -1,0 +1,123 @@
+"""A call as it comes in: its token verified, its quota counted, its operation run in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import Depends, Header, Path, Query
+from fastapi.encoders import jsonable_encoder
+from sqlalchemy import Connection, Engine
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from kordant_jobs.api.calls import Answer, Call
+from kordant_jobs.api.gate import Quotas
+from kordant_jobs.api.problems import MEDIA_TYPE, STATUS, Problem
+from kordant_jobs.store.access import replies
+from kordant_jobs.store.people.keyring import Keyring
+
+PREFIX = "/api/jobs"
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": "A problem (RFC 9457).",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+    }
+    for status in sorted({status for code, status in STATUS.items() if code != "internal"})
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """What the application works on."""
+
+    db: Engine
+    keyring: Keyring
+    ui_url: str | None = None
+    quotas: Quotas | None = None
+
+
+Work = Callable[[Connection, Call], Answer]
+
+
+class Asked:
+    """One call that was let in. `read` and `write` run its operation in a transaction."""
+
+    def __init__(self, backend: Backend, call: Call, operation: str, body: bytes) -> None:
+        self._backend, self.call, self._operation, self._body = backend, call, operation, body
+
+    def read(self, work: Work, *, if_none_match: str | None = None) -> Response:
+        """Answer with what `work` reads."""
+        with self._transaction() as connection:
+            answer = work(connection, self.call)
+        if if_none_match is not None and answer.headers.get("ETag") == if_none_match:
+            return Response(status_code=304, headers=answer.headers)
+        return _response(answer)
+
+    def write(self, work: Work, *, key: str | None) -> Response:
+        """Do `work` once for its Idempotency-Key: the second time the first answer comes again."""
+        if not key:
+            raise Problem("key_missing", "send an Idempotency-Key header: a new one for each thing that you want done.")
+        meant = replies.Key(principal_id=self.call.principal.id, operation=self._operation, key=key, body=self._body)
+        with self._transaction() as connection:
+            known = replies.claim(connection, meant, now=self.call.now)
+            if known is None:
+                answer = work(connection, self.call)
+                replies.finish(connection, meant, answer.status, jsonable_encoder(answer.body))
+                return _response(answer)
+        if not known.same_body:
+            raise Problem("key_reused", "this Idempotency-Key came with another body: use a new one.")
+        return JSONResponse(known.body, known.status, {"Idempotency-Replayed": "true"})
+
+    def change(self, work: Work) -> Response:
+        """Do `work`, which an ETag makes safe to repeat."""
+        with self._transaction() as connection:
+            return _response(work(connection, self.call))
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._backend.db, self.call, self._operation)
+
+
+class _Transaction:
+    """A transaction; a denial in it rolls it back and is written to the audit log in one of its own."""
+
+    def __init__(self, db: Engine, call: Call, operation: str) -> None:
+        self._db, self._call, self._operation = db, call, operation
+        self._begun = db.begin()
+
+    def __enter__(self) -> Connection:
+        return self._begun.__enter__()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._begun.__exit__(kind, error, trace)
+        if isinstance(error, Problem) and "rule" in error.more:
+            with self._db.begin() as connection:
+                self._call.record_denial(connection, self._operation, error.more["rule"])
+
+
+def _response(answer: Answer) -> Response:
+    return JSONResponse(jsonable_encoder(answer.body), answer.status, answer.headers)
+
+
+async def _asked(request: Request) -> Asked:
+    """Let a call in: its token is verified and its quota counted."""
+    backend: Backend = request.app.state.backend
+    principal = await request.app.state.tokens.principal(request.headers.get("authorization"))
+    request.state.quota = request.app.state.quotas.take(principal, request.method)
+    source = "mcp" if request.scope.get("kordant_source") == "mcp" else "api"
+    call = Call(
+        principal=principal, keyring=backend.keyring, now=datetime.now(UTC), source=source, ui_url=backend.ui_url
+    )
+    return Asked(backend, call, f"{request.method} {request.url.path}"[:300], await request.body())
+
+
+In = Annotated[Asked, Depends(_asked)]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200, pattern=r"^[!-~ ]+$")]
+IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=200)]
+IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=200)]
+Name = Annotated[str, Path(max_length=100, pattern=r"^[a-z_.]+$")]
+Tier = Annotated[Literal["basic", "plus", "premium", "all"], Path()]
+Text = Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")]
+Cursor = Annotated[str | None, Query(max_length=100, pattern=r"^[A-Za-z0-9_-]+$")]

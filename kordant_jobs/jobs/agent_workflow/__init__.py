@@ -1,0 +1,1 @@
+"""What agents have planned and a person has approved, a step at a time."""

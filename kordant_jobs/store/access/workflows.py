@@ -1,0 +1,224 @@
+"""Workflows of agents and their executions in Postgres. Whoever takes an execution on holds its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.catalog import enqueue
+from kordant_jobs.catalog.agent_workflow import AgentWorkflow
+from kordant_jobs.domain.access.change_sets import ChangeKind
+from kordant_jobs.domain.access.workflows import ExecutionStatus, StepStatus, WorkflowDefinition, WorkflowState
+from kordant_jobs.engine import Filter, RequestStatus, operate
+from kordant_jobs.store.access import changes
+from kordant_jobs.store.access.changes import ChangeSet
+from kordant_jobs.store.access.tables import workflow_executions, workflow_steps, workflows
+
+JOB = AgentWorkflow.job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workflow:
+    """One version of a workflow."""
+
+    id: UUID
+    agent_id: str
+    name: str
+    version: int
+    definition: WorkflowDefinition
+    digest: str
+    state: WorkflowState
+    change_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """An execution as it stands. `at_step` is the place of its next step."""
+
+    id: UUID
+    workflow_id: UUID
+    digest: str
+    agent_id: str
+    started_by: str
+    tenant: str | None
+    entity_key: str | None
+    inputs: Mapping[str, Any]
+    status: ExecutionStatus
+    at_step: int
+    looks: int
+    next_request_id: UUID | None
+    """The request that takes it on after a wait."""
+    reason: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+def _workflow(row: Mapping[str, Any]) -> Workflow:
+    values = {name: row[name] for name in Workflow.__dataclass_fields__}
+    return Workflow(
+        **{
+            **values,
+            "definition": WorkflowDefinition.model_validate(row["definition"]),
+            "state": WorkflowState(row["state"]),
+        }
+    )
+
+
+def propose(
+    connection: Connection,
+    *,
+    agent_id: str,
+    owner: str | None,
+    name: str,
+    definition: WorkflowDefinition,
+    now: datetime,
+) -> tuple[Workflow, ChangeSet]:
+    """A new version of an agent's workflow, with the change set that a person decides."""
+    connection.execute(
+        sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"workflow {agent_id} {name}"}
+    )
+    mine = sa.and_(workflows.c.agent_id == agent_id, workflows.c.name == name)
+    last = connection.execute(sa.select(sa.func.max(workflows.c.version)).where(mine)).scalar() or 0
+    workflow_id: UUID = uuid7()
+    change = changes.propose(
+        connection,
+        kind=ChangeKind.WORKFLOW,
+        job=JOB,
+        tier=str(workflow_id),
+        base_version=last + 1,
+        changes={"name": name, "digest": definition.digest(), "definition": definition.model_dump(mode="json")},
+        by=agent_id,
+        owner=owner,
+        now=now,
+    )
+    values = {
+        "id": workflow_id,
+        "agent_id": agent_id,
+        "name": name,
+        "version": last + 1,
+        "definition": definition.model_dump(mode="json"),
+        "digest": definition.digest(),
+        "change_id": change.id,
+    }
+    row = connection.execute(sa.insert(workflows).values(values).returning(workflows)).mappings().one()
+    return _workflow(dict(row)), change
+
+
+def get(connection: Connection, workflow_id: UUID) -> Workflow | None:
+    """One version of a workflow."""
+    row = connection.execute(sa.select(workflows).where(workflows.c.id == workflow_id)).mappings().one_or_none()
+    return None if row is None else _workflow(dict(row))
+
+
+def listed(connection: Connection, *, agent_id: str | None, limit: int) -> Sequence[Workflow]:
+    """Workflows, the newest first; of one agent, or all."""
+    query = sa.select(workflows).order_by(workflows.c.id.desc()).limit(limit)
+    if agent_id is not None:
+        query = query.where(workflows.c.agent_id == agent_id)
+    return [_workflow(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def approve(connection: Connection, workflow_id: UUID) -> None:
+    """Let a version be carried out; the versions of the same name before it are retired."""
+    one = connection.execute(sa.select(workflows).where(workflows.c.id == workflow_id).with_for_update()).one()
+    same = sa.and_(workflows.c.agent_id == one.agent_id, workflows.c.name == one.name)
+    older = sa.update(workflows).where(same, workflows.c.version < one.version)
+    connection.execute(older.values(state=WorkflowState.RETIRED))
+    connection.execute(sa.update(workflows).where(workflows.c.id == one.id).values(state=WorkflowState.APPROVED))
+
+
+def begin(
+    connection: Connection,
+    workflow: Workflow,
+    *,
+    inputs: Mapping[str, Any],
+    started_by: str,
+    tenant: str | None,
+    entity_key: str | None,
+) -> UUID:
+    """A new execution, at its first step."""
+    execution_id: UUID = uuid7()
+    connection.execute(
+        sa.insert(workflow_executions).values(
+            id=execution_id,
+            workflow_id=workflow.id,
+            digest=workflow.digest,
+            agent_id=workflow.agent_id,
+            started_by=started_by,
+            tenant=tenant,
+            entity_key=entity_key,
+            inputs=dict(inputs),
+        )
+    )
+    return execution_id
+
+
+def execution(connection: Connection, execution_id: UUID, *, lock: bool = False) -> Execution | None:
+    """An execution as it stands; with `lock` nobody else takes it on meanwhile."""
+    query = sa.select(workflow_executions).where(workflow_executions.c.id == execution_id)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    return None if row is None else Execution(**{**row, "status": ExecutionStatus(row["status"])})
+
+
+def steps(connection: Connection, execution_id: UUID) -> Sequence[Any]:
+    """The steps that it came to, by place."""
+    query = sa.select(workflow_steps).where(workflow_steps.c.execution_id == execution_id)
+    return connection.execute(query.order_by(workflow_steps.c.place)).all()
+
+
+def note(
+    connection: Connection,
+    execution_id: UUID,
+    place: int,
+    name: str,
+    status: StepStatus,
+    *,
+    now: datetime,
+    **facts: Any,
+) -> None:
+    """Write where a step stands."""
+    values = {
+        "name": name,
+        "status": status,
+        "ended_at": None if status is StepStatus.WAITING else now,
+        **facts,
+    }
+    statement = insert(workflow_steps).values(execution_id=execution_id, place=place, started_at=now, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["execution_id", "place"], set_=values))
+
+
+def move(connection: Connection, execution_id: UUID, **values: Any) -> None:
+    """Change what of an execution has changed."""
+    connection.execute(sa.update(workflow_executions).where(workflow_executions.c.id == execution_id).values(values))
+
+
+def look_again(connection: Connection, found: Execution, *, at: datetime) -> None:
+    """Have an execution taken on at a moment, once: what was queued for it and still waits is enough."""
+    if found.next_request_id is not None:
+        waiting = operate.find(connection, Filter(ids=(found.next_request_id,)))
+        if waiting and waiting[0].status is RequestStatus.PENDING:
+            return
+    next_request_id = enqueue(
+        connection,
+        AgentWorkflow(execution_id=found.id),
+        requested_by=found.agent_id,
+        run_at=at,
+        entity_key=found.entity_key,
+        tenant=found.tenant,
+    )
+    move(connection, found.id, looks=found.looks + 1, next_request_id=next_request_id)
+
+
+def wake(connection: Connection, execution_id: UUID, *, now: datetime) -> None:
+    """Have a waiting execution taken on at once: what it waits for has been decided."""
+    found = execution(connection, execution_id, lock=True)
+    if found is not None and found.next_request_id is not None and found.status is ExecutionStatus.RUNNING:
+        operate.reprioritise(connection, Filter(ids=(found.next_request_id,)), run_at=now)
