@@ -153,7 +153,10 @@ def test_every_route_asks_for_a_token(app: Any) -> None:
     for route in router.routes:
         assert isinstance(route, Route)
         path = route.path.removeprefix("/api/jobs").format(
-            job="darkwatch_scan", tier="basic", request_id=uuid4(), change_id=uuid4()
+            job="darkwatch_scan",
+            tier="basic",
+            **dict.fromkeys(("request_id", "change_id", "workflow_id", "execution_id"), uuid4()),
+        )
         )
         for method in route.methods or ():
             assert stranger(method, path, json={}).status_code == 401, route.path
