@@ -157,7 +157,6 @@ def test_every_route_asks_for_a_token(app: Any) -> None:
             tier="basic",
             **dict.fromkeys(("request_id", "change_id", "workflow_id", "execution_id"), uuid4()),
         )
-        )
         for method in route.methods or ():
             assert stranger(method, path, json={}).status_code == 401, route.path
 
