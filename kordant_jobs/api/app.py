@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from ipaddress import ip_address
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,9 +19,11 @@ from starlette.responses import Response
 from kordant_jobs.api import schemas as api
 from kordant_jobs.api.asked import PREFIX, Backend
 from kordant_jobs.api.gate import Gate, Quotas, Tokens
-from kordant_jobs.api.problems import STATUS, Problem
+from kordant_jobs.api.problems import STATUS, Problem, denied
 from kordant_jobs.api.routes import router
 from kordant_jobs.api.watch import Hub
+from kordant_jobs.domain.access.principals import Role
+from kordant_jobs.observability import metrics
 from kordant_jobs.pages.limits import OneLineErrors
 from kordant_jobs.redaction import redact
 
@@ -46,6 +50,17 @@ def _invalid(error: RequestValidationError) -> Problem:
     if is_cursor:
         return Problem("bad_cursor", "this is no cursor of ours: begin without one.", errors=errors)
     return Problem("invalid", "what was sent is not what this takes.", errors=errors)
+
+
+async def _metrics(request: Request) -> Response:
+    """The metrics for Prometheus: on this machine without a token, from elsewhere with one of an admin or operator."""
+    host = request.client.host if request.client else ""
+    if not (host and ip_address(host).is_loopback and "x-forwarded-for" not in request.headers):
+        principal = await request.app.state.tokens.principal(request.headers.get("authorization"))
+        if principal.role not in {Role.ADMIN, Role.OPERATOR}:
+            raise denied("metrics.operators")
+    found = await run_in_threadpool(metrics.render, request.app.state.backend.db)
+    return Response(found, media_type=metrics.CONTENT_TYPE)
 
 
 async def _on_problem(_: Request, error: Any) -> Response:
@@ -93,6 +108,7 @@ def application(
     app.state.hub = Hub(backend.db)
     app.include_router(router)
     app.add_api_route("/livez", lambda: {"alive": True}, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/metrics", _metrics, methods=["GET"], include_in_schema=False)
 
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)

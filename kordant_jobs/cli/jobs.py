@@ -1,10 +1,10 @@
-"""Commands on jobs as a whole: kordant-jobs jobs list | pause | resume."""
+"""Commands on jobs as a whole: kordant-jobs jobs list | history | pause | resume."""
 
 from __future__ import annotations
 
 import getpass
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -44,6 +44,49 @@ def jobs_list(as_json: AsJson = False) -> None:
         ["job", "also called", "priority", "at once", "paused"],
         [(row.name, row.alias, row.priority.word, row.concurrency, reasons.get(row.name)) for row in CATALOG],
     )
+
+
+@jobs_app.command("history")
+def jobs_history(
+    weeks: Annotated[int, typer.Option(min=1, max=57, help="So many weeks, this one included.")] = 4,
+    job: Annotated[str | None, typer.Option("--job", help="Only this job, by name or alias.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attempts by job and week: how many, how many ended well, how long they took, what they cost. Kept for 400 days."""
+    from itertools import groupby
+
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.engine import attempt_counts
+
+    wanted = job_row(job).name if job else None
+    now = datetime.now(UTC)
+    monday = (now - timedelta(days=now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
+    rows = []
+    with open_session() as session, session.db.connect() as connection:
+        for back in range(weeks):
+            since = monday - timedelta(weeks=back)
+            counts = attempt_counts.between(connection, since, since + timedelta(weeks=1))
+            for name, grouped in groupby(counts, lambda one: one.job):
+                some = list(grouped)
+                attempts = sum(one.attempts for one in some)
+                if wanted in (None, name):
+                    rows.append(
+                        {
+                            "week_of": since.date(),
+                            "job": name,
+                            "attempts": attempts,
+                            "ended_well": sum(one.attempts for one in some if one.outcome in {"success", "partial"}),
+                            "p50_ms": attempt_counts.percentile_ms(some, 0.5),
+                            "p95_ms": attempt_counts.percentile_ms(some, 0.95),
+                            "mean_ms": round(sum(one.sum_ms for one in some) / attempts, 1),
+                            "cpu_s": round(sum(one.cpu_s for one in some), 2),
+                        }
+                    )
+    if as_json:
+        print_json(rows)
+        return
+    shown = [[f"{one:,.0f}" if isinstance(one, float) else one for one in row.values()] for row in rows]
+    print_table(["week of", "job", "attempts", "ended well", "p50 ms", "p95 ms", "mean ms", "CPU s"], shown)
 
 
 @jobs_app.command("pause")

@@ -22,6 +22,7 @@ Work on the queue
     Filter, Request     which requests; one as it stands. `RequestStatus` and `Cause` are their words
     leases              slots and rates that hold over all processes, and free themselves when a holder dies
     Listener            wait for a notification of Postgres without polling
+    attempt_counts      attempts in figures: since the beginning, by hour
 Run a system
     System              the jobs, their code and the settings of its processes (`EngineSettings`, `Prunable`)
     main                one process of it: `python -m <app> daemon | warm | code-server`
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
     from kordant_jobs.engine.run_side import database_resource
     from kordant_jobs.engine.runs import HIDDEN
-    from kordant_jobs.engine.store import leases
+    from kordant_jobs.engine.store import attempt_counts, leases
     from kordant_jobs.engine.store.arrivals import Merge
     from kordant_jobs.engine.store.progress import Progress, read_progress
     from kordant_jobs.engine.store.requests import Filter, Request
@@ -79,7 +80,7 @@ _HOME = {
     "run_side": ("database_resource",),
     "runs": ("HIDDEN",),
     "job_shapes": ("Jobs", "Partitions", "Report", "Summary", "one_op_job", "sharded_job"),
-    "store": ("leases",),
+    "store": ("attempt_counts", "leases"),
     "store.arrivals": ("Merge",),
     "store.progress": ("Progress", "read_progress"),
     "store.requests": ("Filter", "Request"),
@@ -87,7 +88,7 @@ _HOME = {
     "wakes": ("WAKES",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = frozenset({"operate", "leases"})
+_MODULES = frozenset({"attempt_counts", "leases", "operate"})
 
 __all__ = [
     "HIDDEN",
@@ -122,6 +123,7 @@ __all__ = [
     "Summary",
     "System",
     "WarmRunLauncher",
+    "attempt_counts",
     "database_resource",
     "enqueue",
     "enqueue_many",

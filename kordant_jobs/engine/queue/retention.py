@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.engine.requests import RequestStatus
-from kordant_jobs.engine.store import history, requests
+from kordant_jobs.engine.store import attempt_counts, history, requests
 from kordant_jobs.engine.store.tables import idempotency_keys
 from kordant_jobs.engine.system import EngineSettings, Prunable
 from kordant_jobs.postgres.schema import DAGSTER_SCHEMA, SCHEMA
@@ -101,6 +101,8 @@ def prune(
         if dry_run:
             return Pruned(counts={kind: rule.count(connection) for kind, rule in rules.items()})
     gone = {kind: sum(_bulks(db, rule, max(1, bulk // rule.weight), go_on)) for kind, rule in rules.items()}
+    with db.begin() as connection:
+        attempt_counts.fold(connection)
     pruned = Pruned(counts=gone)
     if pruned.rows >= TIDY_ABOVE:
         _tidy(db)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -168,6 +170,52 @@ job_attempts = Table(
     one_of("cause", Cause),
     Index(None, "lease_id"),
     Index(None, "run_id"),
+)
+
+
+def _counts() -> list[Column[Any]]:
+    """What is counted of attempts that ended: how many, their wall time, their share of the runs' CPU time."""
+    return [
+        Column("attempts", BigInteger, nullable=False),
+        Column("sum_ms", Double, nullable=False),
+        Column("cpu_s", Double, nullable=False),
+    ]
+
+
+attempt_deltas = Table(
+    "attempt_deltas",
+    metadata,
+    moment("at", default_now=True),
+    Column("job", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("cause", Text, nullable=False, comment="empty: none"),
+    Column("bucket", SmallInteger, nullable=False, comment="of the duration: its place in DURATIONS_MS"),
+    *_counts(),
+    Index(None, "at"),
+    comment="Attempts as they end, by statement; a trigger writes it. Folded into attempt_hours and attempt_totals.",
+)
+
+attempt_hours = Table(
+    "attempt_hours",
+    metadata,
+    Column("hour", DateTime(timezone=True), primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("cause", Text, primary_key=True),
+    Column("bucket", SmallInteger, primary_key=True),
+    *_counts(),
+    comment="Attempts by hour: what is left of history when the rows have gone.",
+)
+
+attempt_totals = Table(
+    "attempt_totals",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("cause", Text, primary_key=True),
+    Column("bucket", SmallInteger, primary_key=True),
+    *_counts(),
+    comment="Attempts since the beginning: counters that only grow.",
 )
 
 idempotency_keys = Table(

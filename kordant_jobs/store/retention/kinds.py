@@ -76,8 +76,8 @@ STAYS: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "idempotency_keys", "job_attempts", "job_leases", "job_requests", "run_progress", "schedule_starts",
-            "suppressions",
+            "attempt_deltas", "attempt_hours", "attempt_totals", "idempotency_keys", "job_attempts", "job_leases",
+            "job_requests", "run_progress", "schedule_starts", "suppressions",
         ),
         _ENGINE,
     ),

@@ -1,0 +1,105 @@
+"""Attempts in figures, by job, outcome, cause and duration: since the beginning, by hour, in the last hours.
+
+A trigger counts them as they end, whichever way they do; `fold` keeps the rows few. So counters outlive the rows that
+they counted, and are the same whichever process is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import accumulate
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+DURATIONS_MS = (10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
+"""Upper bounds of the buckets; one more bucket has none. The trigger's array is the same."""
+KEEP_HOURS_DAYS = 400
+
+_FOLD = sa.text("""
+WITH gone AS MATERIALIZED (
+    DELETE FROM kordant.attempt_deltas WHERE at < date_trunc('hour', now()) RETURNING *
+), hours AS (
+    INSERT INTO kordant.attempt_hours
+    SELECT date_trunc('hour', at), job, outcome, cause, bucket, sum(attempts), sum(sum_ms), sum(cpu_s) FROM gone
+    GROUP BY 1, 2, 3, 4, 5
+    ON CONFLICT (hour, job, outcome, cause, bucket) DO UPDATE SET
+        attempts = attempt_hours.attempts + excluded.attempts, sum_ms = attempt_hours.sum_ms + excluded.sum_ms,
+        cpu_s = attempt_hours.cpu_s + excluded.cpu_s
+), totals AS (
+    INSERT INTO kordant.attempt_totals
+    SELECT job, outcome, cause, bucket, sum(attempts), sum(sum_ms), sum(cpu_s) FROM gone GROUP BY 1, 2, 3, 4
+    ON CONFLICT (job, outcome, cause, bucket) DO UPDATE SET
+        attempts = attempt_totals.attempts + excluded.attempts, sum_ms = attempt_totals.sum_ms + excluded.sum_ms,
+        cpu_s = attempt_totals.cpu_s + excluded.cpu_s
+), old AS (
+    DELETE FROM kordant.attempt_hours WHERE hour < now() - make_interval(days => :days)
+) SELECT count(*) FROM gone
+""")
+
+_TOTALS = sa.text("""
+SELECT job, outcome, cause, bucket, sum(attempts)::bigint AS attempts, sum(sum_ms) AS sum_ms, sum(cpu_s) AS cpu_s
+FROM (SELECT job, outcome, cause, bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_totals
+      UNION ALL SELECT job, outcome, cause, bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_deltas) counted
+GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+""")
+
+_SINCE = sa.text("""
+SELECT job, outcome, cause, bucket, sum(attempts)::bigint AS attempts, sum(sum_ms) AS sum_ms, sum(cpu_s) AS cpu_s
+FROM (SELECT job, outcome, cause, bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_hours
+      WHERE hour >= :since AND hour < :until
+      UNION ALL SELECT job, outcome, cause, bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_deltas
+      WHERE at >= :since AND at < :until) counted
+GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptCount:
+    """Attempts of one job that ended alike, with a duration in one bucket. `cpu_s` is their share of the runs'."""
+
+    job: str
+    outcome: str
+    cause: str
+    bucket: int
+    attempts: int
+    sum_ms: float
+    cpu_s: float
+
+
+def fold(connection: Connection) -> int:
+    """Fold what ended before this hour into hours and totals. Returns how many rows that took away."""
+    count: int = connection.execute(_FOLD, {"days": KEEP_HOURS_DAYS}).scalar_one()
+    return count
+
+
+def totals(connection: Connection) -> Sequence[AttemptCount]:
+    """Since the beginning; no figure of it ever falls."""
+    return [AttemptCount(**row) for row in connection.execute(_TOTALS).mappings()]
+
+
+def between(connection: Connection, since: datetime, until: datetime) -> Sequence[AttemptCount]:
+    """Of a span; to the hour where it lies before this one."""
+    return [AttemptCount(**row) for row in connection.execute(_SINCE, {"since": since, "until": until}).mappings()]
+
+
+def percentile_ms(counts: Sequence[AttemptCount], share: float) -> float | None:
+    """The duration that `share` of these attempts did not pass, by linear interpolation in its bucket; None: no
+    attempt, or it lies above the highest bound.
+
+    >>> one = AttemptCount(job="a", outcome="success", cause="", bucket=2, attempts=10, sum_ms=0, cpu_s=0)
+    >>> percentile_ms([one], 0.5)
+    75.0
+    """
+    by_bucket = [0] * (len(DURATIONS_MS) + 1)
+    for one in counts:
+        by_bucket[one.bucket] += one.attempts
+    running = list(accumulate(by_bucket))
+    wanted = share * running[-1]
+    if not running[-1] or wanted > running[-2]:
+        return None
+    bucket = next(place for place, count in enumerate(running) if count >= wanted)
+    below, low = (running[bucket - 1], DURATIONS_MS[bucket - 1]) if bucket else (0, 0)
+    return low + (DURATIONS_MS[bucket] - low) * (wanted - below) / max(by_bucket[bucket], 1)

@@ -1,0 +1,167 @@
+"""The metrics of `/metrics`, read from Postgres when they are asked for, so that any process answers alike.
+
+Labels are closed words: jobs, priorities, outcomes, causes, sources, channels; never a tenant, a person or an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import accumulate, groupby
+
+import sqlalchemy as sa
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+from sqlalchemy import Connection, Engine
+
+from kordant_jobs.catalog import CATALOG
+from kordant_jobs.engine import Priority, attempt_counts
+
+P = "background_jobs_"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+WINDOWS = {"1h": timedelta(hours=1), "24h": timedelta(days=1)}
+GOOD = frozenset({"success", "partial"})
+COUNTED = GOOD | {"failure", "lost"}
+"""What a success rate counts: an attempt that was cancelled or given back says nothing about the job."""
+
+_QUEUE = """
+SELECT job, priority, count(*) FILTER (WHERE run_at <= now()), count(*) FILTER (WHERE run_at > now()),
+       coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE run_at <= now())), 0)
+FROM kordant.job_requests WHERE status = 'pending' GROUP BY 1, 2 ORDER BY 1, 2
+"""
+_DEAD = """
+SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL GROUP BY 1 ORDER BY 1
+"""
+_RUNNING = "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'running' GROUP BY 1 ORDER BY 1"
+_PAUSED = "SELECT job, 1 FROM kordant.job_pauses ORDER BY 1"
+_OUTBOX = """
+SELECT channel, count(*), coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0)
+FROM kordant.notification_outbox WHERE status IN ('queued', 'deferred', 'sending') GROUP BY 1 ORDER BY 1
+"""
+_SOURCES = """
+SELECT source, CASE WHEN open_until > now() THEN 0 ELSE 1 END,
+       coalesce(extract(epoch FROM last_ok_at), 0) FROM kordant.source_states ORDER BY 1
+"""
+_VERDICTS = """
+SELECT source, verdict, coalesce(reason, ''), count(*) FROM kordant.source_verdicts
+WHERE checked_on >= (now() AT TIME ZONE 'UTC')::date GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+_HEARTBEATS = """
+SELECT daemon_type, extract(epoch FROM max(timestamp)) FROM dagster.daemon_heartbeats GROUP BY 1 ORDER BY 1
+"""
+_OTHERS = """
+SELECT (SELECT coalesce(max(seq), 0) FROM kordant.audit_log),
+       (SELECT coalesce(extract(epoch FROM max(ended_at)), 0) FROM kordant.cleanup_reports WHERE NOT dry_run),
+       (SELECT count(*) FROM kordant.breach_dumps WHERE status = 'quarantined')
+"""
+
+
+def render(db: Engine) -> bytes:
+    """The metrics as Prometheus reads them, from one snapshot; given up after 2 s of one statement."""
+    registry = CollectorRegistry()
+    with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+        connection.execute(sa.text("SET LOCAL statement_timeout = '2s'"))
+        now: datetime = connection.execute(sa.select(sa.func.now())).scalar_one()
+        registry.register(_Once([*_attempts(connection, now), *_queue(connection), *_parts(connection)]))
+    return generate_latest(registry)
+
+
+class _Once(Collector):
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _attempts(connection: Connection, now: datetime) -> Iterator[Metric]:
+    counts = attempt_counts.totals(connection)
+    executions = CounterMetricFamily(f"{P}executions", "attempts that ended", labels=["job_name", "outcome", "cause"])
+    for ended, alike in groupby(counts, lambda one: (one.job, one.outcome, one.cause)):
+        executions.add_metric(list(ended), sum(one.attempts for one in alike))
+    yield executions
+    cpu = CounterMetricFamily(f"{P}cpu_seconds", "CPU time of runs, shared among their requests", labels=["job_name"])
+    for job, of_job in groupby(counts, lambda one: one.job):
+        cpu.add_metric([job], sum(one.cpu_s for one in of_job))
+    yield cpu
+    yield _durations(counts)
+    rate = GaugeMetricFamily(
+        f"{P}execution_success_rate",
+        "background_jobs.execution_success_rate: share of attempts that ended well",
+        labels=["job_name", "window"],
+    )
+    for window, span in WINDOWS.items():
+        recent = [one for one in attempt_counts.between(connection, now - span, now) if one.outcome in COUNTED]
+        for job, grouped in groupby(recent, lambda one: one.job):
+            some = list(grouped)
+            good = sum(one.attempts for one in some if one.outcome in GOOD)
+            rate.add_metric([job, window], good / sum(one.attempts for one in some))
+    yield rate
+
+
+def _durations(counts: Sequence[attempt_counts.AttemptCount]) -> Metric:
+    family = HistogramMetricFamily(
+        f"{P}execution_time_ms",
+        "background_jobs.execution_time_ms: wall time of an attempt",
+        labels=["job_name", "outcome"],
+    )
+    bounds = [*map(str, map(float, attempt_counts.DURATIONS_MS)), "+Inf"]
+    for (job, outcome), grouped in groupby(counts, lambda one: (one.job, one.outcome)):
+        by_bucket, sum_ms = [0] * len(bounds), 0.0
+        for one in grouped:
+            by_bucket[one.bucket] += one.attempts
+            sum_ms += one.sum_ms
+        family.add_metric([job, outcome], list(zip(bounds, accumulate(by_bucket), strict=True)), sum_ms)
+    return family
+
+
+def _queue(connection: Connection) -> Iterator[Metric]:
+    depth = GaugeMetricFamily(
+        f"{P}queue_depth", "background_jobs.queue_depth: requests that are due", labels=["job_name", "priority"]
+    )
+    later = GaugeMetricFamily(f"{P}queue_later", "requests for a later time", labels=["job_name"])
+    oldest = GaugeMetricFamily(
+        f"{P}queue_oldest_seconds", "how long the oldest due request waits", labels=["job_name", "priority"]
+    )
+    waits: dict[str, int] = {row.name: 0 for row in CATALOG}
+    for job, priority, due, not_due, age in connection.execute(sa.text(_QUEUE)):
+        depth.add_metric([job, Priority(priority).word], due)
+        oldest.add_metric([job, Priority(priority).word], float(age))
+        waits[job] = waits.get(job, 0) + not_due
+    for job, count in sorted(waits.items()):
+        later.add_metric([job], count)
+    yield from (depth, later, oldest)
+    yield _gauge(connection, _RUNNING, "running", "requests that run", ["job_name"])
+    yield _gauge(connection, _DEAD, "dead", "dead letters that nobody has seen yet", ["job_name"])
+    yield _gauge(connection, _PAUSED, "paused", "jobs that are paused", ["job_name"])
+
+
+def _gauge(connection: Connection, query: str, name: str, words: str, labels: list[str]) -> Metric:
+    family = GaugeMetricFamily(f"{P}{name}", words, labels=labels)
+    for *values, figure in connection.execute(sa.text(query)):
+        family.add_metric(list(map(str, values)), float(figure))
+    return family
+
+
+def _parts(connection: Connection) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily(f"{P}outbox_waiting", "notifications that wait", labels=["channel"])
+    oldest = GaugeMetricFamily(f"{P}outbox_oldest_seconds", "how long the oldest due one waits", labels=["channel"])
+    for channel, count, age in connection.execute(sa.text(_OUTBOX)):
+        waiting.add_metric([channel], count)
+        oldest.add_metric([channel], float(age))
+    yield from (waiting, oldest)
+    state = GaugeMetricFamily(f"{P}source_state", "1: asked, 0: switched off after failures", labels=["source"])
+    good = GaugeMetricFamily(f"{P}source_ok_timestamp_seconds", "when a source last answered", labels=["source"])
+    for source, is_on, last_ok in connection.execute(sa.text(_SOURCES)):
+        state.add_metric([source], is_on)
+        good.add_metric([source], float(last_ok))
+    yield from (state, good)
+    labels = ["source", "verdict", "reason"]
+    yield _gauge(connection, _VERDICTS, "source_verdicts", "verdicts of today (UTC), by subscription", labels)
+    if connection.execute(sa.text("SELECT to_regclass('dagster.daemon_heartbeats')")).scalar() is not None:
+        yield _gauge(connection, _HEARTBEATS, "heartbeat_timestamp_seconds", "heartbeats of daemons", ["part"])
+    audit, cleaned, quarantined = connection.execute(sa.text(_OTHERS)).one()
+    yield CounterMetricFamily(f"{P}audit_entries", "entries of the audit log", value=audit)
+    yield GaugeMetricFamily(f"{P}cleanup_timestamp_seconds", "when the last clean-up ended", value=float(cleaned))
+    yield GaugeMetricFamily(f"{P}dumps_quarantined", "dumps that wait for a person", value=quarantined)

@@ -1,0 +1,148 @@
+"""What /metrics says is what the tables say: after kills, after folding, after the rows have gone."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Engine
+from typer.testing import CliRunner
+
+from kordant_jobs.catalog import CATALOG, enqueue
+from kordant_jobs.catalog.cleanup import Cleanup
+from kordant_jobs.catalog.notifications_send import NotificationsSend
+from kordant_jobs.cli.jobs import jobs_app
+from kordant_jobs.engine import attempt_counts, operate
+from kordant_jobs.lab.engine import FakeClock, drain
+from kordant_jobs.observability import metrics
+from kordant_jobs_tests.api.conftest import Api, app, callers
+
+__all__ = ["app", "callers"]
+
+
+def read(db: Engine) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample by name and labels."""
+    text = metrics.render(db).decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of(found: Any, name: str, **labels: str) -> float:
+    wanted = set(labels.items())
+    return sum(
+        value for (other, given), value in found.items() if other == f"background_jobs_{name}" and wanted <= given
+    )
+
+
+def work(db: Engine, requests: int, seed: int) -> None:
+    """Requests of two jobs, of which some attempts fail or are lost."""
+    rng, clock = random.Random(seed), FakeClock(datetime.now(UTC) - timedelta(minutes=30))
+    with db.begin() as connection:
+        for number in range(requests):
+            payload = NotificationsSend() if number % 3 else Cleanup()
+            enqueue(connection, payload, requested_by=f"test-{number}", now=clock.now())
+
+    def may_fail(_: Any) -> None:
+        if rng.random() < 0.2:
+            raise ValueError("this one failed")
+
+    drain(db, {"notifications_send": may_fail, "cleanup": may_fail}, clock)
+
+
+def test_counters_are_the_tables_truth(db: Engine) -> None:
+    work(db, 60, seed=1)
+    found = read(db)
+    with db.connect() as connection:
+        rows = connection.execute(
+            sa.text(
+                "SELECT r.job, a.outcome, coalesce(a.cause, ''), count(*), sum(extract(epoch FROM a.ended_at - "
+                "a.started_at) * 1000) FROM kordant.job_attempts a JOIN kordant.job_requests r ON r.id = a.request_id "
+                "WHERE a.outcome IS NOT NULL GROUP BY 1, 2, 3"
+            )
+        ).all()
+    assert {row[1] for row in rows} == {"success", "failure"}
+    for job, outcome, cause, count, ms in rows:
+        assert of(found, "executions_total", job_name=job, outcome=outcome, cause=cause) == count
+        assert of(found, "execution_time_ms_count", job_name=job, outcome=outcome) >= count
+        assert of(found, "execution_time_ms_sum", job_name=job, outcome=outcome) >= float(ms) - 1e-6
+    assert sum(row[3] for row in rows) == of(found, "executions_total")
+    good = sum(row[3] for row in rows if row[0] == "cleanup" and row[1] == "success")
+    every = sum(row[3] for row in rows if row[0] == "cleanup")
+    assert of(found, "execution_success_rate", job_name="cleanup", window="1h") == pytest.approx(good / every)
+
+
+def test_counters_never_fall_when_history_is_folded_or_pruned(db: Engine) -> None:
+    work(db, 30, seed=2)
+    before = read(db)
+    with db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.attempt_deltas SET at = at - interval '2 hours'"))
+        assert attempt_counts.fold(connection) > 0
+        assert attempt_counts.fold(connection) == 0
+    later = datetime.now(UTC) + timedelta(days=400)
+    operate.prune(db, now=later, keep=operate.Keep(done_days=1, dead_days=1, tick_days=1))
+    with db.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM kordant.job_attempts")).scalar_one() == 0
+    after = read(db)
+    for key, value in before.items():
+        if key[0].endswith(("_total", "_count", "_sum", "_bucket")):
+            assert after[key] == pytest.approx(value), key
+    work(db, 30, seed=3)
+    assert of(read(db), "executions_total") > of(before, "executions_total")
+
+
+def test_the_queue_is_told_by_job_and_priority(db: Engine) -> None:
+    now = datetime.now(UTC)
+    with db.begin() as connection:
+        operate.sync_catalogue(connection, CATALOG)
+        for _ in range(3):
+            enqueue(connection, Cleanup(), requested_by="test", run_at=now - timedelta(seconds=90))
+        enqueue(connection, Cleanup(), requested_by="test", run_at=now + timedelta(hours=1))
+    found = read(db)
+    assert of(found, "queue_depth", job_name="cleanup", priority="low") == 3
+    assert of(found, "queue_later", job_name="cleanup") == 1
+    assert 90 <= of(found, "queue_oldest_seconds", job_name="cleanup") < 300
+
+
+def test_labels_are_closed_words_and_few(db: Engine) -> None:
+    work(db, 200, seed=4)  # each request of another caller
+    found = read(db)
+    assert len(found) < 600
+    assert not any("test-" in value for _, labels in found for _, value in labels)
+
+
+def test_who_is_elsewhere_needs_an_operators_token(app: Any, callers: dict[str, Api], db: Engine) -> None:
+    import asyncio
+
+    async def ask(host: str, token: str | None, **headers: str) -> int:
+        transport = httpx.ASGITransport(app=app, client=(host, 1))
+        given = headers | ({"Authorization": f"Bearer {token}"} if token else {})
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:3090") as client:
+            return (await client.get("/metrics", headers=given)).status_code
+
+    assert asyncio.run(ask("127.0.0.1", None)) == 200
+    assert asyncio.run(ask("10.0.0.7", None)) == 401
+    assert asyncio.run(ask("127.0.0.1", None, **{"X-Forwarded-For": "10.0.0.7"})) == 401
+    assert asyncio.run(ask("10.0.0.7", callers["agent"].token)) == 403
+    assert asyncio.run(ask("10.0.0.7", callers["operator"].token)) == 200
+
+
+@pytest.mark.usefixtures("settings")
+def test_weeks_are_shown_with_percentiles_and_cost(db: Engine) -> None:
+    work(db, 30, seed=5)
+    result = CliRunner().invoke(jobs_app, ["history", "--weeks", "2", "--json"])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert {one["job"] for one in rows} == {"cleanup", "notifications_send"}
+    for one in rows:
+        assert 0 < one["ended_well"] <= one["attempts"]
+        assert one["p50_ms"] is not None
+    assert "week of" in CliRunner().invoke(jobs_app, ["history", "--job", "cleanup"]).stdout
