@@ -52,7 +52,7 @@ def jobs_history(
     job: Annotated[str | None, typer.Option("--job", help="Only this job, by name or alias.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Attempts by job and week: how many, how many ended well, how long they took, what they cost. Kept for 400 days."""
+    """Attempts by job and week: how many ended well, how long they took, what they cost. Kept for 400 days."""
     from itertools import groupby
 
     from kordant_jobs.cli.session import open_session

@@ -36,11 +36,9 @@ def read(db: Engine) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-def of(found: Any, name: str, **labels: str) -> float:
+def of(found: dict[tuple[str, frozenset[tuple[str, str]]], float], name: str, **labels: str) -> float:
     wanted = set(labels.items())
-    return sum(
-        value for (other, given), value in found.items() if other == f"background_jobs_{name}" and wanted <= given
-    )
+    return sum(value for (other, own), value in found.items() if other == f"background_jobs_{name}" and wanted <= own)
 
 
 def work(db: Engine, requests: int, seed: int) -> None:
