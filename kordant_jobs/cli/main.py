@@ -58,6 +58,9 @@ GROUPS = {
         where="kordant_jobs.cli.removals:removals_app",
         help="Removal requests to data brokers, and what became of them.",
     ),
+    "doctor": Lazy(
+        where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say what mends it."
+    ),
     "cleanup": Lazy(
         where="kordant_jobs.cli.cleanup:cleanup_app",
         help="Retention: what is deleted when, what was, and what is on hold.",

@@ -36,7 +36,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kordant_jobs.engine.dagster_private import ServerStorage, switched_off
+    from kordant_jobs.engine.dagster_private import DAGSTER_VERSION, ServerStorage, switched_off
     from kordant_jobs.engine.failure import PERMANENT, RETRY_AFTER
     from kordant_jobs.engine.job_shapes import Jobs, Partitions, Report, Summary, one_op_job, sharded_job
     from kordant_jobs.engine.jobs import Backoff, JobRow, PartyRate, RetryPolicy, rate_of_rpm
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.wakes import WAKES
 
 _HOME = {
-    "dagster_private": ("ServerStorage", "switched_off"),
+    "dagster_private": ("DAGSTER_VERSION", "ServerStorage", "switched_off"),
     "failure": ("PERMANENT", "RETRY_AFTER"),
     "jobs": ("Backoff", "JobRow", "PartyRate", "RetryPolicy", "rate_of_rpm"),
     "launcher.compute_logs": ("QuietComputeLogManager",),
@@ -91,6 +91,7 @@ _PLACE = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = frozenset({"attempt_counts", "leases", "operate"})
 
 __all__ = [
+    "DAGSTER_VERSION",
     "HIDDEN",
     "PERMANENT",
     "PRIORITY_TAG",

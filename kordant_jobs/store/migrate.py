@@ -103,6 +103,16 @@ def draft(engine: Engine, what: str) -> Path:
     return Path(made.path)
 
 
+def newest() -> str:
+    """This version's newest migration."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return str(ScriptDirectory.from_config(config).get_current_head())
+
+
 def revision(engine: Engine) -> str | None:
     """The migration that the database stands at, None before the first."""
     from alembic.runtime.migration import MigrationContext

@@ -256,6 +256,21 @@ class Keyring:
             )
         self._index_root = self._unwrap(row.master_key_id, row.wrapped_root, _ROOT)
 
+    def opens(self, master_key_id: str) -> bool:
+        """Whether this is the key with that id, or holds it beside a new one during a rotation."""
+        return master_key_id in self._wrapping
+
+    def adopt(self, connection: Connection) -> None:
+        """Take the database's index root, writing nothing.
+
+        Raises:
+            KeyringError: the key is another one, or the database has none yet.
+        """
+        row = connection.execute(sa.select(keyring_check)).one_or_none()
+        if row is None or not self.opens(row.master_key_id):
+            raise KeyringError("the master key is not the one this database was written with.")
+        self._index_root = self._unwrap(row.master_key_id, row.wrapped_root, _ROOT)
+
     def wrapped_root(self, root: bytes | None = None) -> dict[str, Any]:
         """The row of `keyring_check` that holds the index root (this keyring's own) under the current master key."""
         sealed = _seal(self._wrapping[self.master_key_id], root or self._index_root or b"", _ROOT)

@@ -166,9 +166,10 @@ def test_case_and_surrounding_space_make_no_difference(local: str, domain: str, 
 @given(local=st.text(_ATEXT + ".", max_size=70), domain=st.one_of(domains, st.text("ab1.-_", max_size=12)))
 def test_we_agree_with_email_validator_about_ascii_addresses(local: str, domain: str) -> None:
     """Where we differ on purpose: reserved names, two dashes or '_' in a label, dots in a row or at the local part's
-    end, which occur in real dumps."""
+    end, which occur in real dumps; and a last label that begins with a digit, which no top-level domain does."""
     address = f"{local}@{domain}"
-    assert normalise(EMAIL, address) == _by_email_validator(address)
+    expected = None if domain.rpartition(".")[2][:1].isdigit() else _by_email_validator(address)
+    assert normalise(EMAIL, address) == expected
 
 
 def _by_email_validator(address: str) -> str | None:

@@ -1,0 +1,54 @@
+"""kordant-jobs doctor: what is wrong, how that is known, and the command that mends it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from kordant_jobs.cli.output import bold, out, print_json
+from kordant_jobs.errors import KordantError
+
+
+def doctor(
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only this check; may be given several times.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")] = False,
+) -> None:
+    """Look for what is known to go wrong. Nothing is changed, not even the database's migration.
+
+    Exit code 0: all is well; 1: something to look at; 2: something fails.
+    """
+    from kordant_jobs.cli.stack import running
+    from kordant_jobs.errors import SettingsError
+    from kordant_jobs.observability.checks import CHECKS
+    from kordant_jobs.observability.doctor import Patient, State, examine, exit_code
+    from kordant_jobs.postgres import database
+    from kordant_jobs.settings import load_settings
+    from kordant_jobs.store.server import open_server
+
+    if unknown := sorted(set(only or ()) - set(CHECKS)):
+        raise SettingsError(f"--only {unknown[0]}: there is no such check; choose from {', '.join(CHECKS)}.")
+    settings = load_settings()
+    with ExitStack() as stack:
+        try:
+            db = database.create_engine(stack.enter_context(open_server(settings)).url)
+            stack.callback(db.dispose)
+        except KordantError:
+            db = None
+        patient = Patient(settings=settings, db=db, stack=running(settings.state_dir))
+        results = examine(patient, {name: one for name, one in CHECKS.items() if not only or name in only})
+    if as_json:
+        print_json([asdict(one) for one in results])
+        raise SystemExit(exit_code(results))
+    styles = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red", State.SKIPPED: "dim"}
+    for one in results:
+        said = f"skipped: {one.reason}" if one.state is State.SKIPPED else one.what
+        out.print(bold(f"{one.state.value:<8}", f"{one.id:<13} {said}", style=styles[one.state]))
+        for finding in one.findings:
+            out.print(f"         {finding.fact}: {finding.why}.")
+            out.print(f"         To mend it: {finding.fix}")
+    raise SystemExit(exit_code(results))

@@ -1,0 +1,376 @@
+"""The doctor's checks, by id. A check yields what is wrong and nothing when all is well."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import stat
+from collections.abc import Iterator, Mapping
+from ctypes.util import find_library
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import sqlalchemy as sa
+
+from kordant_jobs.engine import DAGSTER_VERSION
+from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
+from kordant_jobs.store import migrate
+from kordant_jobs.store.audit import log
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.server import open_keyring
+
+DUE_WAITS_S, LEASE_LATE_S, HEARTBEAT_S, IDLE_S = 900, 120, 60, 600
+DISK_FREE_MB, DISK_FREE_SHARE, INODES_SHARE = 1024, 0.05, 0.02
+CLOCK_S = 1.0
+POSTGRES_MIN = 140_000
+AUDIT_ROWS = 100_000
+SEEN_BY = "`kordant-jobs dead list`"
+
+
+def driver(patient: Patient) -> Iterator[Finding]:
+    """The database driver and Dagster are those that this version was made for."""
+    found = tuple(int(part) for part in importlib.metadata.version("sqlalchemy").split(".")[:2])
+    if found >= (2, 1):
+        yield fail(
+            f"SQLAlchemy {'.'.join(map(str, found))} is installed",
+            "from 2.1 on dagster-postgres takes another driver and breaks on NOTIFY",
+            "run the set-up again: `python3 -m kordant_jobs version`",
+        )
+    dagster = importlib.metadata.version("dagster")
+    if dagster != DAGSTER_VERSION and patient.settings.launcher == "warm":
+        yield fail(
+            f"dagster {dagster} is installed, {DAGSTER_VERSION} is wanted",
+            "the warm launcher uses classes that change between versions",
+            "run the set-up again, or set KORDANT_LAUNCHER=stock",
+        )
+
+
+def database(patient: Patient) -> Iterator[Finding]:
+    """The database answers, is new enough, and keeps what it says it kept."""
+    if patient.db is None:
+        yield fail("the database does not answer", "nothing works without it", "see KORDANT_DATABASE_URL, or run `up`")
+        return
+    with patient.connection() as connection:
+        version = int(connection.execute(sa.text("SHOW server_version_num")).scalar_one())
+        settings = {
+            name: connection.execute(sa.text(f"SHOW {name}")).scalar_one()
+            for name in ("fsync", "full_page_writes", "autovacuum")
+        }
+    if version < POSTGRES_MIN:
+        yield fail(f"Postgres {version // 10_000} is older than 14", "statements are used that it lacks", "upgrade it")
+    for name, value in settings.items():
+        if value == "off":
+            what = "tables grow without end" if name == "autovacuum" else "a crash of the machine loses or breaks data"
+            yield warn(f"{name} is off", what, f"ALTER SYSTEM SET {name} = on; then SELECT pg_reload_conf()")
+
+
+def migrations(patient: Patient) -> Iterator[Finding]:
+    """The database is at this version's newest migration."""
+    if patient.db is None:
+        raise Skipped("the database does not answer")
+    stands_at, newest = migrate.revision(patient.db), migrate.newest()
+    if stands_at != newest:
+        yield fail(
+            f"the database is at migration {stands_at or 'none'}, this version's newest is {newest}",
+            "tables that the code speaks of are missing, or are another version's",
+            "`kordant-jobs db upgrade`, or use the version that brought it there",
+        )
+
+
+def master_key(patient: Patient) -> Iterator[Finding]:
+    """The master key is this database's, and its file is for its owner alone."""
+    settings = patient.settings
+    if not settings.key_is_given and settings.key_file.exists() and settings.key_file.stat().st_mode & 0o077:
+        mode = stat.filemode(settings.key_file.stat().st_mode)
+        yield fail(f"{settings.key_file} has the mode {mode}", "others read the key", f"chmod 600 {settings.key_file}")
+    with patient.connection() as connection:
+        if connection.execute(sa.text("SELECT to_regclass('kordant.keyring_check')")).scalar() is None:
+            raise Skipped("the database holds nothing yet")
+        known = connection.execute(sa.text("SELECT master_key_id FROM kordant.keyring_check")).scalar()
+    if known is None:
+        raise Skipped("the database holds nothing yet")
+    ring = open_keyring(settings)
+    if not ring.opens(known):
+        yield fail(
+            f"the master key has the id {ring.master_key_id}, the database wants {known}",
+            "no encrypted column can be read",
+            "set KORDANT_MASTER_KEY or KORDANT_MASTER_KEY_PATH to the key of this database",
+        )
+
+
+def clock(patient: Patient) -> Iterator[Finding]:
+    """This machine's clock and the database's agree."""
+    with patient.connection() as connection:
+        there = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+    apart = abs((there - patient.now).total_seconds())
+    if apart > CLOCK_S + 5:  # the look itself takes its time
+        yield fail(
+            f"the clocks are {apart:,.0f} s apart",
+            "leases, schedules and deletions count by the database's, logs and drops by this machine's",
+            "turn on time synchronisation (chrony, systemd-timesyncd) on both",
+        )
+
+
+def disk(patient: Patient) -> Iterator[Finding]:
+    """There is room where we write."""
+    settings = patient.settings
+    for folder in sorted({settings.state_dir, settings.drop, settings.reports_dir or settings.state_dir}):
+        place = _existing(folder)
+        usage = shutil.disk_usage(place)
+        if usage.free < DISK_FREE_MB * 1e6 or usage.free < usage.total * DISK_FREE_SHARE:
+            yield warn(
+                f"{usage.free / 1e9:.1f} GB are free at {folder}",
+                "Postgres stops on a full disk, and deletions need room before they give any",
+                "free space, or move the folder (see `settings.py` for its variable)",
+            )
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def zones(patient: Patient) -> Iterator[Finding]:
+    """Every time zone that a schedule or a subscription names is known here."""
+    with patient.connection() as connection:
+        query = "SELECT time_zone FROM kordant.scheduler_config UNION SELECT time_zone FROM kordant.subscriptions"
+        names = list(connection.execute(sa.text(query)).scalars())
+    for name in sorted(names):
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            yield fail(
+                f"the time zone {name!r} is unknown here",
+                "what is scheduled in it never starts, or starts at another hour",
+                "install tzdata, or correct the row: `kordant-jobs schedules set …`",
+            )
+
+
+def schedules(patient: Patient) -> Iterator[Finding]:
+    """Every row of the price list can be read, and the due ones were started."""
+    with patient.connection() as connection:
+        for problem in scheduler_config.load(connection).problems:
+            yield fail(problem, "the row is left out: nothing starts by it", "`kordant-jobs schedules set …`")
+    patient.must_run()
+    with patient.connection() as connection:
+        late = connection.execute(
+            sa.text(
+                "SELECT p.job, p.tier, p.until FROM kordant.schedule_progress p JOIN kordant.scheduler_config c "
+                "USING (job, tier) WHERE c.enabled AND c.paused_at IS NULL AND p.until < now() - interval '25 hours' "
+                "AND c.changed_at < now() - interval '25 hours'"
+            )
+        ).all()
+    for job, tier, until in late:
+        yield fail(
+            f"{job}:{tier} was last looked at {until:%Y-%m-%d %H:%M}",
+            "its schedule in Dagster is switched off, or the daemon does not tick",
+            f"`kordant-jobs schedules list`, and switch it on in Dagster's UI: {job}",
+        )
+
+
+def daemon(patient: Patient) -> Iterator[Finding]:
+    """The daemon gives signs of life."""
+    patient.must_run()
+    with patient.connection() as connection:
+        if connection.execute(sa.text("SELECT to_regclass('dagster.daemon_heartbeats')")).scalar() is None:
+            raise Skipped("Dagster has not started yet")
+        silent = connection.execute(
+            sa.text(
+                "SELECT daemon_type, extract(epoch FROM now() - max(timestamp) AT TIME ZONE 'UTC') "
+                "FROM dagster.daemon_heartbeats GROUP BY 1"
+            )
+        ).all()
+    for part, age in silent:
+        if float(age) > HEARTBEAT_S * (15 if part == "KORDANT_RETENTION" else 1):
+            yield fail(
+                f"{part} has been silent for {float(age):,.0f} s",
+                "nothing starts by schedule, sensor or queue",
+                "`kordant-jobs logs daemon`, then end and start `up`",
+            )
+
+
+def queue(patient: Patient) -> Iterator[Finding]:
+    """What is due starts, and slots of the dead are free."""
+    with patient.connection() as connection:
+        waiting = connection.execute(
+            sa.text(
+                "SELECT job, count(*), extract(epoch FROM now() - min(run_at)) FROM kordant.job_requests r "
+                "WHERE status = 'pending' AND run_at <= now() AND NOT EXISTS "
+                "(SELECT FROM kordant.job_pauses p WHERE p.job = r.job) GROUP BY 1 ORDER BY 1"
+            )
+        ).all()
+        late = connection.execute(
+            sa.text("SELECT count(*) FROM kordant.job_leases WHERE expires_at < now() - make_interval(secs => :late)"),
+            {"late": LEASE_LATE_S},
+        ).scalar_one()
+    for job, count, age in waiting:
+        if float(age) > DUE_WAITS_S:
+            yield warn(
+                f"{count:,} requests of {job} are due, the oldest for {float(age) / 60:,.0f} min",
+                "the job is at its limit, or nobody serves the queue",
+                "`kordant-jobs status`; start `up`, or raise the job's concurrency",
+            )
+    if late:
+        yield fail(
+            f"{late} leases have ended and were not taken back",
+            "their slots stay taken, so that jobs wait that could run",
+            "start `up`: the dispatcher takes them back",
+        )
+
+
+def dead_letters(patient: Patient) -> Iterator[Finding]:
+    """No dead letter is unseen."""
+    with patient.connection() as connection:
+        rows = connection.execute(
+            sa.text(
+                "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL "
+                "GROUP BY 1 ORDER BY 1"
+            )
+        ).all()
+    for job, count in rows:
+        yield warn(f"{count:,} dead letters of {job}", "work was given up", f"{SEEN_BY}, then replay or acknowledge")
+
+
+def connections(patient: Patient) -> Iterator[Finding]:
+    """There are connections left, and nobody holds one idle in a transaction."""
+    with patient.connection() as connection:
+        used, most = connection.execute(
+            sa.text("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
+        ).one()
+        idle = connection.execute(
+            sa.text(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND state LIKE 'idle in transaction%' AND state_change < now() - make_interval(secs => :idle)"
+            ),
+            {"idle": IDLE_S},
+        ).scalar_one()
+    if used > 0.8 * most:
+        yield warn(f"{used} of {most} connections are in use", "the next ones are refused", "raise max_connections")
+    if idle:
+        yield warn(
+            f"{idle} connections have been idle in a transaction for over {IDLE_S // 60} min",
+            "nothing that was deleted since can be reclaimed",
+            "end them: SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'",
+        )
+
+
+def indexes(patient: Patient) -> Iterator[Finding]:
+    """Every index is valid."""
+    with patient.connection() as connection:
+        broken = connection.execute(
+            sa.text(
+                "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+                "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('kordant', 'dagster') "
+                "AND NOT (i.indisvalid AND i.indisready) ORDER BY 1"
+            )
+        ).scalars()
+        for name in broken:
+            yield fail(
+                f"the index {name} is not valid", "it is not used, and holds no uniqueness", f"REINDEX INDEX {name}"
+            )
+
+
+def sources(patient: Patient) -> Iterator[Finding]:
+    """No outside source is switched off after failures."""
+    with patient.connection() as connection:
+        off = connection.execute(
+            sa.text("SELECT source, last_reason FROM kordant.source_states WHERE open_until > now() ORDER BY 1")
+        ).all()
+    for source, reason in off:
+        yield warn(
+            f"{source} is switched off after failures ({reason})",
+            "what it knows of is told as unknown until it answers again",
+            f"`kordant-jobs sources list`; look at its key and at its own status page: {source}",
+        )
+
+
+def dumps(patient: Patient) -> Iterator[Finding]:
+    """No dump waits for a person."""
+    with patient.connection() as connection:
+        count = connection.execute(
+            sa.text("SELECT count(*) FROM kordant.breach_dumps WHERE status = 'quarantined'")
+        ).scalar_one()
+    if count:
+        yield warn(
+            f"{count} dumps are quarantined",
+            "nobody is told what stands in them, and verdicts are unknown",
+            "`kordant-jobs dumps list --status quarantined`, then retry or dismiss",
+        )
+
+
+def outbox(patient: Patient) -> Iterator[Finding]:
+    """Notifications go out when they are due."""
+    with patient.connection() as connection:
+        rows = connection.execute(
+            sa.text(
+                "SELECT channel, count(*) FROM kordant.notification_outbox WHERE status IN ('queued', 'sending') "
+                "AND due_at < now() - interval '1 hour' GROUP BY 1 ORDER BY 1"
+            )
+        ).all()
+    for channel, count in rows:
+        yield warn(
+            f"{count:,} notifications by {channel} are over an hour late",
+            "people are not told in time",
+            "`kordant-jobs notifications list`, and whether the channel is paused: `kordant-jobs status`",
+        )
+
+
+def agents(patient: Patient) -> Iterator[Finding]:
+    """No agent works for somebody who was disabled."""
+    with patient.connection() as connection:
+        rows = connection.execute(
+            sa.text(
+                "SELECT a.id, a.owner FROM kordant.principals a JOIN kordant.principals o ON o.id = a.owner "
+                "WHERE a.disabled_at IS NULL AND o.disabled_at IS NOT NULL ORDER BY 1"
+            )
+        ).all()
+    for agent, owner in rows:
+        yield warn(f"{agent} belongs to {owner}, who is disabled", "its tokens are refused", "give it another owner")
+
+
+def audit(patient: Patient) -> Iterator[Finding]:
+    """The audit log is whole."""
+    with patient.connection() as connection:
+        rows = connection.execute(sa.text("SELECT coalesce(max(seq), 0) FROM kordant.audit_log")).scalar_one()
+        if rows > AUDIT_ROWS:
+            raise Skipped(f"{rows:,} rows take longer than a look: `kordant-jobs audit verify`")
+        ring = open_keyring(patient.settings)
+        ring.adopt(connection)
+        verdict = log.check(connection, ring)
+    if not verdict.holds:
+        yield fail(
+            f"row {verdict.seq} of the audit log is wrong ({verdict.kind})",
+            "somebody changed what was recorded",
+            "`kordant-jobs audit verify`, and compare with an anchor or a backup",
+        )
+
+
+def cleanup(patient: Patient) -> Iterator[Finding]:
+    """The weekly clean-up ran, and stopped at nothing."""
+    with patient.connection() as connection:
+        row = connection.execute(
+            sa.text("SELECT clock, figures FROM kordant.cleanup_reports WHERE NOT dry_run ORDER BY clock DESC LIMIT 1")
+        ).one_or_none()
+    if row is None:
+        return
+    if (patient.now - row.clock).days >= 15:
+        yield warn(f"the last clean-up ran on {row.clock:%Y-%m-%d}", "two were missed", "`kordant-jobs cleanup run`")
+    for kind, figures in row.figures.items():
+        if why := figures.get("stopped") or figures.get("failed"):
+            yield warn(f"the clean-up left {kind} alone: {why}", "its rows stay", "`kordant-jobs cleanup plan`")
+
+
+def libraries(patient: Patient) -> Iterator[Finding]:
+    """What reports are drawn with is there."""
+    for name in ("pango-1.0", "pangoft2-1.0", "harfbuzz"):
+        if find_library(name) is None:
+            yield fail(f"the library {name} is missing", "no report can be made", "apt-get install libpangoft2-1.0-0")
+
+
+CHECKS: Mapping[str, Check] = {
+    one.__name__: one
+    for one in (
+        driver, database, migrations, master_key, clock, disk, libraries, zones, schedules, daemon, queue, dead_letters,
+        connections, indexes, sources, dumps, outbox, agents, audit, cleanup,
+    )
+}  # fmt: skip
+"""In the order in which they are shown: what others rest on comes first."""

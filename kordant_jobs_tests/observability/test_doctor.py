@@ -1,0 +1,245 @@
+"""Each check finds the fault that is put in, by its own name, and no other does; a healthy system has none."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from typer.testing import CliRunner
+
+from kordant_jobs.catalog import CATALOG
+from kordant_jobs.cli.main import app
+from kordant_jobs.domain.access.audit import Entry
+from kordant_jobs.engine import operate
+from kordant_jobs.observability import checks
+from kordant_jobs.observability.checks import CHECKS
+from kordant_jobs.observability.doctor import Patient, State, examine, exit_code
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.audit import log
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.triggers import price_list
+from kordant_jobs_tests.jobs.people import subscribe
+
+NEEDS_UP = {"schedules", "daemon"}
+
+
+@pytest.fixture
+def healthy(settings: Settings, db: Engine, keyring: Keyring) -> Patient:
+    """A migrated system with a subscriber, its price list, and an entry in the audit log."""
+    person = subscribe(db, keyring, "ann@example.com")
+    with db.begin() as connection:
+        keyring.check(connection)
+        operate.sync_catalogue(connection, CATALOG)
+        price_list.ensure(connection)
+        entry = Entry(actor="user:a", role="admin", source="cli", action="x", target_kind="s", target_id="1")
+        log.record(connection, keyring, entry)
+    assert person
+    return Patient(settings=settings, db=db, stack={"pid": 1})
+
+
+def wrong(patient: Patient) -> dict[str, str]:
+    """The checks that found something, with the first fact."""
+    return {one.id: one.findings[0].fact for one in examine(patient, CHECKS) if one.state in {State.WARN, State.FAIL}}
+
+
+def test_a_healthy_system_has_no_finding(healthy: Patient) -> None:
+    found = {name: fact for name, fact in wrong(healthy).items() if name not in {"database", "disk"}}
+    assert found == {}  # the tests' server has fsync off, and the machine's disk is its own
+
+
+class Fault(NamedTuple):
+    """What is put in, and what is said of it."""
+
+    check: str
+    sql: str
+    says: str
+
+
+FAULTS = [
+    Fault("migrations", "UPDATE kordant.alembic_version SET version_num = '0003'", "migration 0003"),
+    Fault("master_key", "UPDATE kordant.keyring_check SET master_key_id = 'ffffffffffffffff'", "wants ffffffff"),
+    Fault("zones", "UPDATE kordant.subscriptions SET time_zone = 'Mars/Olympus'", "'Mars/Olympus' is unknown"),
+    Fault(
+        "queue",
+        "INSERT INTO kordant.job_requests (id, job, payload, priority, run_at, turn_at, created_at, requested_by) "
+        "SELECT gen_random_uuid(), 'cleanup', '{}', 3, now() - interval '1 hour', now(), now(), 'test'",
+        "1 requests of cleanup are due, the oldest for 60 min",
+    ),
+    Fault(
+        "queue",
+        "INSERT INTO kordant.job_leases (id, name, holder, taken_at, expires_at) "
+        "SELECT gen_random_uuid(), 'job:x', 'h', now(), now() - interval '10 min'",
+        "1 leases have ended",
+    ),
+    Fault(
+        "dead_letters",
+        "INSERT INTO kordant.job_requests (id, job, payload, priority, run_at, turn_at, created_at, requested_by, "
+        "status, ended_at) SELECT gen_random_uuid(), 'cleanup', '{}', 3, now(), now(), now(), 'test', 'dead', now()",
+        "1 dead letters of cleanup",
+    ),
+    Fault(
+        "sources",
+        "INSERT INTO kordant.source_states (source, open_until, last_reason) "
+        "VALUES ('hibp', now() + interval '1 hour', 'key_refused')",
+        "hibp is switched off after failures (key_refused)",
+    ),
+    Fault(
+        "indexes",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'kordant.job_requests_next_idx'::regclass",
+        "job_requests_next_idx is not valid",
+    ),
+    Fault(
+        "agents",
+        "INSERT INTO kordant.principals (id, role, owner, disabled_at) VALUES ('user:b', 'admin', NULL, now()), "
+        "('agent:c', 'agent', 'user:b', NULL)",
+        "agent:c belongs to user:b",
+    ),
+    Fault(
+        "audit",
+        "ALTER TABLE kordant.audit_log DISABLE TRIGGER USER; "
+        "UPDATE kordant.audit_log SET hash = sha256('x') WHERE seq = 1",
+        "row",
+    ),
+    Fault(
+        "cleanup",
+        "INSERT INTO kordant.cleanup_reports (id, plan_id, clock, dry_run, digest, figures) SELECT gen_random_uuid(), "
+        'gen_random_uuid(), now(), false, \'\', \'{"reports": {"stopped": "too many"}}\'',
+        "left reports alone: too many",
+    ),
+    Fault(
+        "cleanup",
+        "INSERT INTO kordant.cleanup_reports (id, plan_id, clock, dry_run, digest, figures) SELECT gen_random_uuid(), "
+        "gen_random_uuid(), now() - interval '16 days', false, '', '{}'",
+        "the last clean-up ran on",
+    ),
+    Fault(
+        "schedules",
+        "UPDATE kordant.schedule_progress SET until = now() - interval '2 days' WHERE job = 'cleanup'; "
+        "ALTER TABLE kordant.scheduler_config DISABLE TRIGGER USER; "
+        "UPDATE kordant.scheduler_config SET changed_at = now() - interval '9 days' WHERE job = 'cleanup'",
+        "cleanup:all was last looked at",
+    ),
+    Fault(
+        "daemon",
+        "CREATE SCHEMA IF NOT EXISTS dagster; CREATE TABLE dagster.daemon_heartbeats (daemon_type text, timestamp "
+        "timestamp); INSERT INTO dagster.daemon_heartbeats "
+        "VALUES ('SENSOR', now() AT TIME ZONE 'UTC' - interval '5 min')",
+        "SENSOR has been silent",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda one: f"{one.check}: {one.says}"[:60])
+def test_a_fault_is_found_by_its_own_check_and_no_other(healthy: Patient, db: Engine, fault: Fault) -> None:
+    before = set(wrong(healthy))
+    with db.begin() as connection:
+        connection.execute(sa.text(fault.sql))
+    found = wrong(healthy)
+    assert fault.says in found[fault.check]
+    caused = {"master_key": {"audit"}}.get(fault.check, set())  # without the key nothing of the log can be proved
+    assert set(found) - before - caused == {fault.check}
+
+
+def _outbox(db: Engine, keyring: Keyring) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.reports (id, subscription_id, kind, period_start_on, period_end_on, figures, "
+                "figures_sha256, content_sha256, storage_key, pages) SELECT gen_random_uuid(), id, 'weekly', "
+                "'2026-01-01', '2026-01-08', '{}', '', '', 'k', 1 FROM kordant.subscriptions; "
+                "INSERT INTO kordant.notification_outbox (id, report_id, subscription_id, category, channel, due_at) "
+                "SELECT gen_random_uuid(), id, subscription_id, 'report', 'email', now() - interval '2 hours' "
+                "FROM kordant.reports"
+            )
+        )
+
+
+def _quarantined(db: Engine, keyring: Keyring) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.breaches (name, source, title) VALUES ('B', 'dump', 'B'); "
+                "INSERT INTO kordant.breach_dumps (id, content_sha256, file_label, file_key, file_size, file_mtime_ns, "
+                "breach_name, status) VALUES (gen_random_uuid(), 'x', 'f', 'k', 1, 1, 'B', 'quarantined')"
+            )
+        )
+
+
+@pytest.mark.parametrize(("check", "put_in"), [("outbox", _outbox), ("dumps", _quarantined)])
+def test_what_waits_for_a_person_is_named(
+    healthy: Patient, db: Engine, keyring: Keyring, check: str, put_in: Callable[[Engine, Keyring], None]
+) -> None:
+    assert check not in wrong(healthy)
+    put_in(db, keyring)
+    assert check in wrong(healthy)
+
+
+def test_a_connection_that_is_idle_in_a_transaction_is_told(
+    healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "IDLE_S", 0)
+    assert "connections" not in wrong(healthy)
+    with db.connect() as other:
+        other.execute(sa.text("SELECT 1"))
+        assert "idle in a transaction" in wrong(healthy)["connections"]
+
+
+def test_faults_of_this_machine_are_told(healthy: Patient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    real = importlib.metadata.version
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", lambda name: "2.1.3" if name == "sqlalchemy" else real(name))
+        assert "SQLAlchemy 2.1" in wrong(healthy)["driver"]
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.metadata, "version", lambda name: "1.14.0" if name == "dagster" else real(name))
+        assert "dagster 1.14.0" in wrong(healthy)["driver"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "DISK_FREE_MB", 1e12)
+        assert "GB are free" in wrong(healthy)["disk"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "find_library", lambda name: None)
+        assert "pango" in wrong(healthy)["libraries"]
+    late = Patient(**{**vars(healthy), "now": datetime.now(UTC) - timedelta(minutes=3)})
+    assert "clocks are" in wrong(late)["clock"]
+
+
+def test_a_key_file_that_others_read_is_told(healthy: Patient, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("x")
+    path.chmod(0o644)
+    open_to_all = healthy.settings.model_copy(
+        update={"master_key": None, "master_key_path": None, "state_dir": tmp_path}
+    )
+    assert not open_to_all.key_is_given
+    open_to_all.key_file.parent.mkdir(parents=True, exist_ok=True)
+    open_to_all.key_file.write_text("AAAA")
+    open_to_all.key_file.chmod(0o644)
+    found = next(iter(checks.master_key(Patient(settings=open_to_all, db=healthy.db))))
+    assert "-rw-r--r--" in found.fact
+
+
+def test_without_a_database_one_check_fails_and_the_others_are_skipped(healthy: Patient) -> None:
+    results = examine(Patient(settings=healthy.settings, db=None), CHECKS)
+    assert [one.id for one in results if one.state is State.FAIL] == ["database"]
+    assert {one.id for one in results if one.state is State.SKIPPED} >= {"queue", "audit", "master_key", "migrations"}
+    assert exit_code(results) == 2
+
+
+def test_the_command_says_what_to_do_and_ends_with_its_code(healthy: Patient, db: Engine) -> None:
+    with db.begin() as connection:
+        connection.execute(sa.text(FAULTS[3].sql))
+    result = CliRunner().invoke(app, ["doctor", "--only", "queue", "--json"])
+    assert result.exit_code == 1
+    (one,) = json.loads(result.stdout)
+    assert (one["id"], one["state"], one["findings"][0]["state"]) == ("queue", "warn", "warn")
+    words = CliRunner().invoke(app, ["doctor", "--only", "queue"])
+    assert "To mend it:" in words.stdout
+    assert CliRunner().invoke(app, ["doctor", "--only", "zones"]).exit_code == 0
+    unknown: Any = CliRunner().invoke(app, ["doctor", "--only", "nothing"])
+    assert "there is no such check" in str(unknown.exception)
