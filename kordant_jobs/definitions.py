@@ -9,6 +9,7 @@ import dagster as dg
 
 from kordant_jobs.catalog import CATALOG, SCHEDULES
 from kordant_jobs.engine import Jobs
+from kordant_jobs.observability import sensor as operator_alerts
 from kordant_jobs.resources import RESOURCES
 from kordant_jobs.triggers import breaches, sensors
 from kordant_jobs.triggers.keeper import schedule_keeper
@@ -23,7 +24,10 @@ JOBS: tuple[Jobs, ...] = tuple(import_module(f"kordant_jobs.jobs.{row.name}.job"
 SCHEDULED = {row.job for row in SCHEDULES}
 
 SENSORS = [
-    one for module in (sensors, breaches) for one in vars(module).values() if isinstance(one, dg.SensorDefinition)
+    one
+    for module in (sensors, breaches, operator_alerts)
+    for one in vars(module).values()
+    if isinstance(one, dg.SensorDefinition)
 ]
 
 defs = dg.Definitions(

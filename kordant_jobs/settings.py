@@ -140,6 +140,11 @@ class Settings(BaseSettings):
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
     token: SecretStr | None = Field(None, description="The token that `api mcp` asks the API with.")
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="Who is told of operators' alerts: addresses as Apprise takes them (mailto://…, slack://…, "
+        "json://…), with blanks between; unset: nobody, and `alerts list` shows them.",
+    )
     audit_anchor: Path | None = Field(
         None, description="A file on other storage that the API appends the audit log's head to; unset: none."
     )

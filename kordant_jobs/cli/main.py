@@ -61,6 +61,9 @@ GROUPS = {
     "doctor": Lazy(
         where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say what mends it."
     ),
+    "alerts": Lazy(
+        where="kordant_jobs.cli.alerts:alerts_app", help="Alerts of operators: what is wrong, and who is told."
+    ),
     "cleanup": Lazy(
         where="kordant_jobs.cli.cleanup:cleanup_app",
         help="Retention: what is deleted when, what was, and what is on hold.",

@@ -12,6 +12,7 @@ from kordant_jobs.store.audit import tables as audit
 from kordant_jobs.store.darkwatch import source_tables as sources
 from kordant_jobs.store.darkwatch import tables as darkwatch
 from kordant_jobs.store.notifications import tables as notifications
+from kordant_jobs.store.operators import tables as operators
 from kordant_jobs.store.people import tables as people
 from kordant_jobs.store.property import tables as property_
 from kordant_jobs.store.removals import tables as removals
@@ -27,6 +28,7 @@ __all__ = [
     "engine",
     "metadata",
     "notifications",
+    "operators",
     "people",
     "property_",
     "removals",

@@ -86,6 +86,8 @@ DEFAULTS = (
     _delete("api_replies", 2, _PURPOSE, "answers under an Idempotency-Key are repeated for 24 hours"),
     _delete("api_tokens", 400, _PURPOSE, "after they ended or were revoked"),
     _delete("change_sets", 730, _PURPOSE),
+    _delete("operator_alerts", 400, _PURPOSE, "after they ended"),
+    _delete("alert_silences", 400, _PURPOSE, "after they ended"),
     _delete("workflow_executions", 730, _PURPOSE, "after they ended; the audit log keeps what was done"),
     _delete("schedule_changes", 1825, _CLAIMS),
     _delete("catalogue_imports", 400, _PURPOSE),

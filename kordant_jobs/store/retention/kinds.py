@@ -51,6 +51,13 @@ TABLES: Mapping[str, TableKind] = {
             clock="t.ended_at",
             children=(("workflow_steps", "execution_id"),),
         ),
+        TableKind(
+            kind="operator_alerts",
+            table="operator_alerts",
+            clock="t.ended_at",
+            children=(("operator_notices", "alert_id"),),
+        ),
+        TableKind(kind="alert_silences", table="alert_silences", clock="t.until"),
         TableKind(kind="schedule_changes", table="scheduler_history", clock="t.changed_at"),
         TableKind(kind="catalogue_imports", table="catalogue_imports", clock="t.checked_at"),
         TableKind(kind="cleanup_plans", table="cleanup_plans", clock="t.clock"),
@@ -83,7 +90,7 @@ STAYS: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "agent_grants", "breach_lookups", "broker_contact_faults", "broker_domains", "broker_rows",
+            "agent_grants", "alert_rules", "breach_lookups", "broker_contact_faults", "broker_domains", "broker_rows",
             "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses", "job_catalogue",
             "job_pauses", "keyring_check", "legal_holds", "principals", "rate_buckets", "removal_moves",
             "retention_policies", "schedule_progress", "scheduler_config", "source_states", "workflows",
@@ -95,6 +102,7 @@ STAYS: Mapping[str, str] = {
     "reports": "each tier's own term (reports)",
     "report_leftovers": "contents that are still to be deleted (reports)",
     "audit_log": "append-only (audit_log)",
+    "operator_notices": "go with their alert (operator_alerts)",
     "workflow_steps": "go with their execution (workflow_executions)",
 }  # fmt: skip
 """Why the rows of the other tables stay."""

@@ -1,0 +1,203 @@
+"""Rules of alerts as data, and the moves of one alert.
+
+Thresholds of `failure_rate_high` are burn rates of a 99 % objective over two windows (Google's SRE workbook, chapter 5):
+14.4 times over an hour and five minutes, told at once. A rule clears at another value than it fires at, so that it does
+not flap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How much of a hurry it is."""
+
+    PAGE = "page"
+    TICKET = "ticket"
+
+
+class AlertState(StrEnum):
+    """Where an alert stands. PENDING has not lasted long enough to be told."""
+
+    PENDING = "pending"
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Told(StrEnum):
+    """What operators are told of an alert."""
+
+    FIRED = "fired"
+    AGAIN = "again"
+    RESOLVED = "resolved"
+
+
+REPEAT = timedelta(hours=4)
+"""An alert that nobody has acknowledged is told again after that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertRule:
+    """Fires for a subject when its value has been at least `fires_at` for `for_s`, and clears below `clears_at`."""
+
+    name: str
+    severity: Severity
+    fires_at: float
+    clears_at: float
+    for_s: float = 0.0
+    unit: str
+    what: str
+    mend: str
+    """The command to begin with."""
+    enabled: bool = True
+
+
+DEFAULT_RULES = (
+    AlertRule(
+        name="failure_rate_high",
+        severity=Severity.PAGE,
+        fires_at=14.4,
+        clears_at=7.2,
+        unit="times the 1 % that may fail, over an hour and over five minutes (10 attempts or more)",
+        what="attempts of a job fail",
+        mend="kordant-jobs dead list",
+    ),
+    AlertRule(
+        name="failure_rate_slow",
+        severity=Severity.TICKET,
+        fires_at=6.0,
+        clears_at=3.0,
+        unit="times the 1 % that may fail, over six hours and over half an hour (10 attempts or more)",
+        what="attempts of a job fail for hours",
+        mend="kordant-jobs dead list",
+    ),
+    AlertRule(
+        name="queue_backlog",
+        severity=Severity.PAGE,
+        fires_at=900.0,
+        clears_at=450.0,
+        for_s=60.0,
+        unit="seconds until what is due now would have started, at the pace of the last quarter of an hour",
+        what="requests of a job wait",
+        mend="kordant-jobs status",
+    ),
+    AlertRule(
+        name="execution_timeout",
+        severity=Severity.TICKET,
+        fires_at=1.0,
+        clears_at=1.0,
+        unit="attempts of the last hour that were ended for taking too long",
+        what="a job takes longer than it may",
+        mend="kordant-jobs requests list --cause timeout",
+    ),
+    AlertRule(
+        name="job_failure_rate_high",
+        severity=Severity.TICKET,
+        fires_at=0.5,
+        clears_at=0.2,
+        unit="of an agent's requests of the last hour have failed (5 or more)",
+        what="what an agent starts fails",
+        mend="kordant-jobs agents show AGENT",
+    ),
+    AlertRule(
+        name="dead_letters",
+        severity=Severity.TICKET,
+        fires_at=1.0,
+        clears_at=1.0,
+        unit="dead letters that nobody has seen",
+        what="work was given up",
+        mend="kordant-jobs dead list",
+    ),
+    AlertRule(
+        name="source_stale",
+        severity=Severity.TICKET,
+        fires_at=3600.0,
+        clears_at=60.0,
+        unit="seconds since an outside source last answered, while it is switched off",
+        what="an outside source is off",
+        mend="kordant-jobs sources list",
+    ),
+    AlertRule(
+        name="unknown_rising",
+        severity=Severity.TICKET,
+        fires_at=3.0,
+        clears_at=1.5,
+        unit="times the median share of the last week is unknown today (and over 5 %)",
+        what="verdicts are unknown",
+        mend="kordant-jobs sources list",
+    ),
+    AlertRule(
+        name="daemon_silent",
+        severity=Severity.PAGE,
+        fires_at=120.0,
+        clears_at=60.0,
+        unit="seconds since a daemon's last sign of life",
+        what="a daemon is silent",
+        mend="kordant-jobs logs daemon",
+    ),
+    AlertRule(
+        name="cleanup_missed",
+        severity=Severity.PAGE,
+        fires_at=15.0,
+        clears_at=15.0,
+        unit="days since the last clean-up",
+        what="what should be deleted is not",
+        mend="kordant-jobs cleanup history",
+    ),
+    AlertRule(
+        name="outbox_late",
+        severity=Severity.PAGE,
+        fires_at=3600.0,
+        clears_at=600.0,
+        for_s=60.0,
+        unit="seconds that the oldest due notification of a channel waits",
+        what="people are not told in time",
+        mend="kordant-jobs notifications list",
+    ),
+)
+"""What holds until somebody sets another value: `kordant-jobs alerts set`."""
+
+BY_NAME = {rule.name: rule for rule in DEFAULT_RULES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """An alert as it stands. `told_at`: when operators were last told of it."""
+
+    state: AlertState
+    since: datetime
+    told_at: datetime | None = None
+    is_acknowledged: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """What becomes of an alert, and what operators are told."""
+
+    state: AlertState | None
+    """None: there is none (any more), and nobody was told of it."""
+    told: Told | None = None
+
+
+def move(rule: AlertRule, standing: Standing | None, value: float | None, *, now: datetime) -> Move:
+    """What becomes of the alert on a subject whose value is this now; None: the subject has none.
+
+    A value that cannot be had leaves a firing alert firing no longer than one that is low: what is gone does not burn.
+    """
+    is_over = value is not None and value >= rule.fires_at and rule.enabled
+    if standing is None:
+        if not is_over:
+            return Move(state=None)
+        return Move(state=AlertState.PENDING) if rule.for_s else Move(state=AlertState.FIRING, told=Told.FIRED)
+    if standing.state is AlertState.PENDING:
+        if not is_over:
+            return Move(state=None)
+        has_lasted = (now - standing.since).total_seconds() >= rule.for_s
+        return Move(state=AlertState.FIRING, told=Told.FIRED) if has_lasted else Move(state=AlertState.PENDING)
+    if value is None or value < rule.clears_at or not rule.enabled:
+        return Move(state=AlertState.RESOLVED, told=Told.RESOLVED)
+    is_due_again = standing.told_at is not None and now - standing.told_at >= REPEAT and not standing.is_acknowledged
+    return Move(state=AlertState.FIRING, told=Told.AGAIN if is_due_again else None)

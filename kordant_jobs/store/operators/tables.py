@@ -1,0 +1,70 @@
+"""Tables of operators' alerts."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Double, Index, Integer, Table, Text, Uuid, text
+
+from kordant_jobs.domain.operators.alert_rules import AlertState, Severity, Told
+from kordant_jobs.postgres.schema import belongs_to, metadata, moment, one_of
+
+alert_rules = Table(
+    "alert_rules",
+    metadata,
+    Column("rule", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("severity", Text, nullable=False),
+    Column("fires_at", Double, nullable=False),
+    Column("clears_at", Double, nullable=False),
+    Column("for_s", Double, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    moment("changed_at", default_now=True),
+    one_of("severity", Severity),
+    comment="Versions are added and never changed; the newest of a rule holds, else the one that is shipped.",
+)
+
+operator_alerts = Table(
+    "operator_alerts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, nullable=False, comment="a job, source, channel, part or agent; never a person"),
+    Column("state", Text, nullable=False),
+    Column("value", Double, comment="the last one measured"),
+    moment("since"),
+    moment("told_at", nullable=True),
+    moment("ended_at", nullable=True),
+    Column("acknowledged_by", Text),
+    one_of("state", AlertState),
+    Index(
+        "operator_alerts_once", "rule", "subject", unique=True, postgresql_where=text("state IN ('pending', 'firing')")
+    ),
+    Index(None, "since"),
+)
+
+operator_notices = Table(
+    "operator_notices",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("alert_id", "operator_alerts"),
+    Column("told", Text, nullable=False),
+    Column("target", Integer, nullable=False, comment="the place of the address in KORDANT_ALERT_URLS"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    moment("made_at", default_now=True),
+    moment("sent_at", nullable=True),
+    one_of("told", Told),
+    Index(None, "alert_id"),
+    Index(None, "made_at", postgresql_where=text("sent_at IS NULL")),
+    comment="Who is told what: one row a target, so that a target that is down repeats nothing to the others.",
+)
+
+alert_silences = Table(
+    "alert_silences",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("subject", Text, comment="null: any"),
+    Column("reason", Text, nullable=False),
+    Column("silenced_by", Text, nullable=False),
+    moment("until"),
+)

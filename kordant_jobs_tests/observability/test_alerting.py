@@ -1,0 +1,274 @@
+"""Each rule is raised by its cause and told once, ends once; a quiet month raises none; a target that is down is retried."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from typer.testing import CliRunner
+
+from kordant_jobs.cli.alerts import alerts_app
+from kordant_jobs.domain.operators.alert_rules import (
+    BY_NAME,
+    REPEAT,
+    AlertState,
+    Standing,
+    Told,
+    move,
+)
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.observability.alerting import AppriseOperators, evaluate
+from kordant_jobs.store.operators import alerts
+
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+
+@dataclass
+class Heard:
+    """Operators who note what they are told; those in `down` are not reached."""
+
+    targets: int = 1
+    down: set[int] = field(default_factory=set)
+    told: list[tuple[int, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.targets
+
+    def tell(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
+        assert text
+        if place in self.down:
+            return False
+        self.told.append((place, title))
+        return True
+
+
+def attempts(db: Engine, job: str, outcome: str, count: int, *, minutes_ago: float = 1, cause: str = "") -> None:
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.attempt_deltas (at, job, outcome, cause, bucket, attempts, sum_ms, cpu_s) "
+                "VALUES (now() - make_interval(secs => :ago), :job, :outcome, :cause, 3, :count, 10, 1)"
+            ),
+            {"ago": minutes_ago * 60, "job": job, "outcome": outcome, "cause": cause, "count": count},
+        )
+
+
+def run(db: Engine, statement: str) -> None:
+    with db.begin() as connection:
+        connection.execute(sa.text(statement))
+
+
+REQUEST = (
+    "INSERT INTO kordant.job_requests (id, job, payload, priority, run_at, turn_at, created_at, requested_by, status, "
+    "ended_at, acknowledged_at) SELECT gen_random_uuid(), 'cleanup', '{}', 3, now() - interval '20 min', now(), now(), "
+)
+CAUSES = {
+    "queue_backlog": (f"{REQUEST} 'test', 'pending', NULL, NULL", "DELETE FROM kordant.job_requests"),
+    "dead_letters": (
+        f"{REQUEST} 'test', 'dead', now(), NULL",
+        "UPDATE kordant.job_requests SET acknowledged_at = now()",
+    ),
+    "job_failure_rate_high": (
+        f"{REQUEST} 'agent:a', 'dead', now(), now() FROM generate_series(1, 6)",
+        "DELETE FROM kordant.job_requests",
+    ),
+    "source_stale": (
+        "INSERT INTO kordant.source_states (source, open_until, last_ok_at) "
+        "VALUES ('hibp', now() + interval '1 hour', now() - interval '2 hours')",
+        "UPDATE kordant.source_states SET open_until = NULL",
+    ),
+    "cleanup_missed": (
+        "INSERT INTO kordant.cleanup_reports (id, plan_id, clock, dry_run, digest, figures) SELECT gen_random_uuid(), "
+        "gen_random_uuid(), now() - interval '16 days', false, '', '{}'",
+        "UPDATE kordant.cleanup_reports SET clock = now()",
+    ),
+    "daemon_silent": (
+        "CREATE SCHEMA IF NOT EXISTS dagster; CREATE TABLE dagster.daemon_heartbeats (daemon_type text, timestamp "
+        "timestamp); INSERT INTO dagster.daemon_heartbeats VALUES ('SENSOR', now() AT TIME ZONE 'UTC' - interval '5 min')",
+        "UPDATE dagster.daemon_heartbeats SET timestamp = now() AT TIME ZONE 'UTC'",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", CAUSES)
+def test_a_cause_is_told_once_and_so_is_its_end(db: Engine, rule: str) -> None:
+    heard = Heard()
+    run(db, "UPDATE kordant.job_requests SET id = id")
+    run(db, f"INSERT INTO kordant.alert_rules SELECT '{rule}', 1, 'page', {BY_NAME[rule].fires_at}, "
+            f"{BY_NAME[rule].clears_at}, 0, true, 'test'")  # fmt: skip
+    assert evaluate(db, heard).fired == 0
+    run(db, CAUSES[rule][0])
+    for _ in range(3):
+        evaluate(db, heard)
+    fired = [title for _, title in heard.told if f"page: {rule}" in title]
+    assert len(fired) == 1
+    run(db, CAUSES[rule][1])
+    for _ in range(3):
+        evaluate(db, heard)
+    assert len([title for _, title in heard.told if title.startswith(f"resolved: {rule}")]) == 1
+
+
+def test_failures_burn_in_both_windows_or_not_at_all(db: Engine) -> None:
+    heard = Heard()
+    attempts(db, "cleanup", "success", 60, minutes_ago=50)
+    attempts(db, "cleanup", "failure", 30, minutes_ago=30)
+    evaluate(db, heard)
+    assert not [
+        title for _, title in heard.told if "failure_rate_high" in title
+    ]  # it is over: the short window is clean
+    attempts(db, "cleanup", "failure", 5)
+    evaluate(db, heard)
+    assert [title for _, title in heard.told if "failure_rate_high" in title] == ["page: failure_rate_high cleanup"]
+    attempts(db, "cleanup", "success", 5000)
+    evaluate(db, heard)
+    assert heard.told[-1][1] == "resolved: failure_rate_slow cleanup" or "resolved" in heard.told[-1][1]
+
+
+def test_one_failure_in_a_quiet_hour_is_no_rate(db: Engine) -> None:
+    heard = Heard()
+    attempts(db, "cleanup", "failure", 3)
+    evaluate(db, heard)
+    assert heard.told == []
+
+
+def test_a_time_out_is_told(db: Engine) -> None:
+    heard = Heard()
+    attempts(db, "cleanup", "failure", 1, cause="timeout")
+    evaluate(db, heard)
+    assert heard.told == [(0, "ticket: execution_timeout cleanup")]
+
+
+def test_unknown_verdicts_rise_against_their_own_week(db: Engine) -> None:
+    run(db, "INSERT INTO kordant.subscribers (id) SELECT gen_random_uuid() FROM generate_series(1, 100); "
+            "INSERT INTO kordant.subscriptions (id, subscriber_id, tier) SELECT gen_random_uuid(), id, 'premium' FROM "
+            "kordant.subscribers")  # fmt: skip
+    verdict = (
+        "INSERT INTO kordant.source_verdicts (subscription_id, source, checked_on, verdict, reason, exposures, "
+        "new_exposures, covered_until) SELECT id, 'hibp', (now() AT TIME ZONE 'UTC')::date - {day}, CASE WHEN n <= {bad} "
+        "THEN 'unknown' ELSE 'clean' END, CASE WHEN n <= {bad} THEN 'timed_out' END, 0, 0, now() "
+        "FROM (SELECT id, row_number() OVER () AS n FROM kordant.subscriptions) s"
+    )
+    for day in range(1, 7):
+        run(db, verdict.format(day=day, bad=2 + day % 2))
+    run(db, verdict.format(day=0, bad=4))
+    heard = Heard()
+    evaluate(db, heard)
+    assert heard.told == []
+    run(db, "DELETE FROM kordant.source_verdicts WHERE checked_on = (now() AT TIME ZONE 'UTC')::date")
+    run(db, verdict.format(day=0, bad=20))
+    evaluate(db, heard)
+    assert heard.told == [(0, "ticket: unknown_rising hibp")]
+
+
+def test_a_month_of_ordinary_noise_raises_nothing() -> None:
+    rng, rule, standing, told = random.Random(7), BY_NAME["queue_backlog"], None, 0
+    at = NOW
+    for _ in range(30 * 24 * 60):
+        at += timedelta(minutes=1)
+        waits = max(0.0, rng.gauss(30, 40)) if rng.random() > 0.001 else 950.0  # a burst now and then, for a minute
+        made = move(rule, standing, waits, now=at)
+        told += made.told is not None
+        standing = None if made.state in {None, AlertState.RESOLVED} else Standing(
+            state=made.state or AlertState.PENDING, since=at if standing is None else standing.since
+        )  # fmt: skip
+    assert told == 0
+
+
+def test_an_alert_is_told_again_after_four_hours_unless_somebody_is_at_it() -> None:
+    rule = BY_NAME["dead_letters"]
+    firing = Standing(state=AlertState.FIRING, since=NOW, told_at=NOW)
+    assert move(rule, firing, 3, now=NOW + REPEAT - timedelta(seconds=1)).told is None
+    assert move(rule, firing, 3, now=NOW + REPEAT).told is Told.AGAIN
+    seen = Standing(state=AlertState.FIRING, since=NOW, told_at=NOW, is_acknowledged=True)
+    assert move(rule, seen, 3, now=NOW + REPEAT).told is None
+    assert move(rule, seen, 0, now=NOW + REPEAT).told is Told.RESOLVED
+
+
+def test_one_target_that_is_down_repeats_nothing_to_the_others(db: Engine) -> None:
+    heard = Heard(targets=2, down={1})
+    run(db, CAUSES["dead_letters"][0])
+    for _ in range(3):
+        evaluate(db, heard)
+    assert heard.told == [(0, "ticket: dead_letters cleanup")]
+    heard.down.clear()
+    evaluate(db, heard)
+    assert heard.told == [(0, "ticket: dead_letters cleanup"), (1, "ticket: dead_letters cleanup")]
+
+
+def test_what_is_silenced_is_kept_and_told_to_nobody(db: Engine) -> None:
+    heard = Heard()
+    with db.begin() as connection:
+        later = datetime.now(UTC) + timedelta(hours=1)
+        alerts.silence(connection, "dead_letters", "cleanup", reason="known", until=later, by="test")
+    run(db, CAUSES["dead_letters"][0])
+    evaluate(db, heard)
+    assert heard.told == []
+    with db.connect() as connection:
+        assert [row.rule for row in alerts.listed(connection, all_of_them=False, limit=9)] == ["dead_letters"]
+
+
+@pytest.fixture
+def sink() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A web hook that notes what it gets."""
+    got: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"json://127.0.0.1:{server.server_port}/hook", got
+    server.shutdown()
+    server.server_close()
+
+
+def test_operators_are_reached_by_apprise(db: Engine, sink: tuple[str, list[dict[str, Any]]]) -> None:
+    url, got = sink
+    run(db, CAUSES["dead_letters"][0])
+    assert evaluate(db, AppriseOperators([url])).sent == 1
+    assert got[0]["title"] == "ticket: dead_letters cleanup"
+    assert "kordant-jobs dead list" in got[0]["message"]
+    away = AppriseOperators(["json://127.0.0.1:1/"])
+    assert away.tell(0, "t", "x", urgent=True) is False
+    with pytest.raises(SettingsError, match="address 1 is none"):
+        AppriseOperators(["secret-without-scheme"])
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_person_sees_acknowledges_changes_and_silences(
+    db: Engine, monkeypatch: pytest.MonkeyPatch, sink: tuple[str, list[dict[str, Any]]]
+) -> None:
+    def said(*words: str, code: int = 0) -> str:
+        result = CliRunner().invoke(alerts_app, list(words))
+        assert result.exit_code == code, result.output
+        return result.stdout if code == 0 or not result.exception or result.stdout else str(result.exception)
+
+    run(db, CAUSES["dead_letters"][0])
+    assert json.loads(said("check", "--json"))["fired"] == 1
+    (one,) = json.loads(said("list", "--json"))
+    assert (one["rule"], one["subject"], one["state"]) == ("dead_letters", "cleanup", "firing")
+    assert "acknowledged" in said("ack", one["id"])
+    assert "cleanup" in said("list")
+    assert "version 1" in said("set", "dead_letters", "--fires-at", "5", "--clears-at", "2")
+    assert "clears at no more" in said("set", "dead_letters", "--fires-at", "1", code=1)
+    assert "there is no rule" in said("set", "nothing", "--on", code=1)
+    assert "is silent until" in said("silence", "dead_letters", "--hours", "1", "--reason", "known")
+    assert len(json.loads(said("rules", "--json"))) == len(BY_NAME)
+    assert "names nobody" in said("test", code=1)
+    monkeypatch.setenv("KORDANT_ALERT_URLS", sink[0])
+    assert "address 1: sent" in said("test")
