@@ -167,7 +167,7 @@ def alerts_check(as_json: AsJson = False) -> None:
 
 @alerts_app.command("test")
 def alerts_test() -> None:
-    """Send a test notice to every address of KORDANT_ALERT_URLS, and say which took it. Exit code 1 when one did not."""
+    """Send a test notice to every address of KORDANT_ALERT_URLS, and say which took it. Exit code 1: one did not."""
     from kordant_jobs.observability.alerting import open_operators
     from kordant_jobs.settings import load_settings
 

@@ -58,8 +58,8 @@ _SUBJECTS: Mapping[str, sa.TextClause] = {
             SELECT source, greatest(percentile_cont(0.5) WITHIN GROUP (ORDER BY share), 0.01) AS usual FROM days
             WHERE checked_on < (now() AT TIME ZONE 'UTC')::date GROUP BY 1 HAVING count(*) >= 3
         )
-        SELECT d.source, CASE WHEN d.share > 0.05 THEN d.share / p.usual ELSE 0 END FROM days d JOIN past p USING (source)
-        WHERE d.checked_on = (now() AT TIME ZONE 'UTC')::date"""),
+        SELECT d.source, CASE WHEN d.share > 0.05 THEN d.share / p.usual ELSE 0 END
+        FROM days d JOIN past p USING (source) WHERE d.checked_on = (now() AT TIME ZONE 'UTC')::date"""),
     "cleanup_missed": sa.text("""
         SELECT 'cleanup', extract(epoch FROM now() - max(clock))::float8 / 86400 FROM kordant.cleanup_reports
         WHERE NOT dry_run HAVING count(*) > 0"""),
@@ -183,7 +183,7 @@ def evaluate(db: Engine, operators: Operators) -> Evaluated:
             if key[0] not in rules:
                 continue
             value, before = values.get(key), known.get(key)
-            made = move(rules[key[0]], before and before.standing, value, now=now)
+            made = move(rules[key[0]], None if before is None else before.standing, value, now=now)
             is_quiet = (key[0], None) in quiet or key in quiet
             fired += made.told is Told.FIRED
             resolved += made.told is Told.RESOLVED

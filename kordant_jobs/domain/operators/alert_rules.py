@@ -1,8 +1,8 @@
 """Rules of alerts as data, and the moves of one alert.
 
-Thresholds of `failure_rate_high` are burn rates of a 99 % objective over two windows (Google's SRE workbook, chapter 5):
-14.4 times over an hour and five minutes, told at once. A rule clears at another value than it fires at, so that it does
-not flap.
+Thresholds of `failure_rate_high` are burn rates of a 99 % objective over two windows (Google's SRE workbook, chapter
+5): 14.4 times over an hour and five minutes, told at once. A rule clears at another value than it fires at, so that it
+does not flap.
 """
 
 from __future__ import annotations

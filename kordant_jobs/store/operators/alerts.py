@@ -145,7 +145,7 @@ def listed(connection: Connection, *, all_of_them: bool, limit: int) -> Sequence
 
 
 def to_tell(connection: Connection) -> Sequence[Any]:
-    """Notices that were not sent yet, the oldest first, with their alert; those that another sender has are left out."""
+    """Notices that were not sent yet, the oldest first, with their alert; not those that another sender has."""
     notice, alert = operator_notices.c, operator_alerts.c
     query = (
         sa.select(notice.id, notice.told, notice.target, alert.rule, alert.subject, alert.value, alert.since)
