@@ -1,4 +1,4 @@
-"""Each rule is raised by its cause and told once, and so is its end; a quiet month raises none; who is down is retried."""
+"""Each rule is raised by its cause, told once, and so is its end; a quiet month raises none; who is down is retried."""
 
 from __future__ import annotations
 
