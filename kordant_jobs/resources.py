@@ -15,6 +15,7 @@ from kordant_jobs.adapters.messengers import Messengers, open_mail, open_messeng
 from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
+from kordant_jobs.adapters.voice.ears import Ears, open_ears
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.engine import database_resource
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
@@ -114,6 +115,12 @@ def brokers(context: dg.InitResourceContext) -> Outside:
     return open_outside(load_settings(), context.resources.keyring)
 
 
+@dg.resource(description="Models of voices, where `models pull` made them.")
+def ears(_: dg.InitResourceContext) -> Ears:
+    """The models of the settings."""
+    return open_ears(load_settings())
+
+
 @dg.resource(description="The settings (KORDANT_*), frozen.")
 def settings(_: dg.InitResourceContext) -> Settings:
     """The settings of this process."""
@@ -133,5 +140,6 @@ RESOURCES: Mapping[str, Any] = {
     "messengers": messengers,
     "report_storage": report_storage,
     "brokers": brokers,
+    "ears": ears,
     "settings": settings,
 }

@@ -130,6 +130,16 @@ class Settings(BaseSettings):
     )
     drp_agent_id: str = Field("", description="Our id as an authorised agent of the Data Rights Protocol.")
     drp_key_path: Path | None = Field(None, description="Its Ed25519 key: the base64 of the 32-byte seed.")
+    models_dir: Path | None = Field(None, description="Where the models of voices are; `models pull` makes them.")
+    voice_drop_dir: Path | None = Field(
+        None, description="Where clips are dropped to be analysed, in a folder named after the subscription's id."
+    )
+    voice_detector: Path | None = Field(
+        None, description="The manifest of another detector of synthesis; unset: the screen for older synthesis."
+    )
+    voice_keep_sound: bool = Field(
+        False, description="Keep clips, sealed, once they are analysed; else they are deleted at once."
+    )
     counties_dir: Path | None = Field(None, description="Counties of your own, a YAML file each.")
     county_drop_dir: Path | None = Field(None, description="Where counties' files are dropped, a folder a county.")
     socrata_token: SecretStr | None = Field(
@@ -251,6 +261,16 @@ class Settings(BaseSettings):
     def drop(self) -> Path:
         """The drop folder for breach dumps."""
         return self.drop_dir or self.state_dir / "drop"
+
+    @property
+    def models(self) -> Path:
+        """The folder of the models of voices."""
+        return self.models_dir or self.state_dir / "models"
+
+    @property
+    def voice_drop(self) -> Path:
+        """The drop folder for clips."""
+        return self.voice_drop_dir or self.state_dir / "voice_drop"
 
     @property
     def counties(self) -> Path:

@@ -45,7 +45,6 @@ def _coming(job: str, cron: str, time_zone: str = "UTC", *, fold: Fold = Fold.ON
 COMING: tuple[ScheduleRow, ...] = (
     _coming("insights_refresh", "0 2 * * *", "America/Sao_Paulo"),
     _coming("bank_sync", "*/15 * * * *", fold=Fold.TWICE),
-    _coming("voiceprint_batch", "*/30 * * * *", fold=Fold.TWICE),
 )
 """Rows of jobs that are not there yet, disabled. A job takes its rows into its own module when it comes."""
 

@@ -35,6 +35,10 @@ GROUPS = {
     "counties": Lazy(
         where="kordant_jobs.cli.counties:counties_app", help="Counties: whose records are read, how fresh they are."
     ),
+    "voices": Lazy(
+        where="kordant_jobs.cli.voices:voices_app", help="Voices: the family's enrolments, clips and their verdicts."
+    ),
+    "models": Lazy(where="kordant_jobs.cli.models:models_app", help="Models of voices: pulled once, checked."),
     "subscribers": Lazy(
         where="kordant_jobs.cli.rights:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",

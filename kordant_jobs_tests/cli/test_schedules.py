@@ -52,11 +52,11 @@ def test_the_list_reads_like_the_price_list(project: Engine) -> None:
     whole = {one["job"]: (one["cron"], one["time_zone"]) for one in rows if one["tier"] == "all"}
     assert whole["cleanup"] == ("0 3 * * 0", "America/Sao_Paulo")
     assert whole["insights_refresh"][0] == "0 2 * * *"
+    assert whole["voiceprint_batch"][0] == "*/30 * * * *"
     assert whole["bank_sync"] == ("*/15 * * * *", "UTC")
     assert {one["job"] for one in rows if one["state"] == "no such job yet"} == {
         "insights_refresh",
         "bank_sync",
-        "voiceprint_batch",
     }
     assert not any(one["enabled"] for one in rows if one["state"] == "no such job yet")
 

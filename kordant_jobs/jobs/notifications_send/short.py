@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import one_line, subject_of
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
@@ -23,13 +24,16 @@ def _said(words: Wording, parcel: Parcel) -> str:
         return report_subject(words, parcel.report)
     if len(parcel.rows) == 1 and parcel.findings:
         return property_subject(words, parcel.findings[0])
+    if parcel.clips and len(parcel.clips) == len(parcel.rows):
+        return words.voice("subject")
     if len(parcel.rows) == 1:
         return subject_of(words, parcel.alerts[0])
     return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", len(parcel.rows))
 
 
 def _alert_id(parcel: Parcel) -> UUID:
-    return parcel.alerts[0].alert_id if parcel.alerts else parcel.findings[0].alert_id
+    rows: list[LetterRow | PropertyRow | VoiceRow] = [*parcel.alerts, *parcel.findings, *parcel.clips]
+    return rows[0].alert_id
 
 
 def compose_push(parcel: Parcel) -> OutgoingPush:

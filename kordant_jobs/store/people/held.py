@@ -19,7 +19,7 @@ from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers
 
 ENCRYPTED = "_encrypted"
-NOT_SHOWN = frozenset({"wrapped_key", "blind_index", "range_index", "address_index", "figures_sha256"})
+NOT_SHOWN = frozenset({"wrapped_key", "blind_index", "range_index", "address_index", "figures_sha256", "content_key"})
 """Keys, and keyed hashes of what is shown in clear beside them."""
 
 PURPOSES: Mapping[str, tuple[str, str]] = {
@@ -40,6 +40,12 @@ PURPOSES: Mapping[str, tuple[str, str]] = {
     "notification_outbox": ("to send, and to prove what was sent", "our scans, mail servers and push services"),
     "reports": ("to report to you", "our scans"),
     "scan_receipts": ("to prove what was checked", "our scans"),
+    "voice_settings": ("to alert you as you want", "you"),
+    "voice_consents": ("to prove what was agreed to", "you"),
+    "voice_enrolments": ("to compare clips with voices of your family", "clips that you gave"),
+    "analysis_jobs": ("to say something of clips that you gave", "you"),
+    "analysis_sound": ("to analyse it; deleted afterwards", "you"),
+    "voice_analyses": ("to tell you what was said of a clip", "our analysis"),
     "scan_watermarks": ("to scan for what is new only", "our scans"),
     "due_slots": ("to serve you when it is your turn", "your subscription"),
 }
