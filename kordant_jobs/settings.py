@@ -155,6 +155,11 @@ class Settings(BaseSettings):
         description="Who is told of operators' alerts: addresses as Apprise takes them (mailto://…, slack://…, "
         "json://…), with blanks between; unset: nobody, and `alerts list` shows them.",
     )
+    heartbeat_url: SecretStr | None = Field(
+        None,
+        description="An address that `up` asks for once a minute while the daemon and the database are alive: whoever "
+        "serves it raises the alarm when it is asked no more; unset: nobody does.",
+    )
     audit_anchor: Path | None = Field(
         None, description="A file on other storage that the API appends the audit log's head to; unset: none."
     )
