@@ -76,11 +76,11 @@ class Asked:
         with self._transaction() as connection:
             return _response(work(connection, self.call))
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._backend.db, self.call, self._operation)
+    def _transaction(self) -> Transaction:
+        return Transaction(self._backend.db, self.call, self._operation)
 
 
-class _Transaction:
+class Transaction:
     """A transaction; a denial in it rolls it back and is written to the audit log in one of its own."""
 
     def __init__(self, db: Engine, call: Call, operation: str) -> None:

@@ -64,6 +64,7 @@ def serve(db: Engine, keyring: Keyring, *, port: int, ui_url: str | None, anchor
         finally:
             keeper.cancel()
             app.state.hub.close()
+            app.state.changes.close()
             with suppress(asyncio.CancelledError):
                 await keeper
 
