@@ -64,7 +64,7 @@ def jobs(connection: Connection, *, now: datetime) -> Sequence[JobHealth]:
         for query in (standing.RUNNING, standing.DEAD, standing.PAUSED)
     )
     names = [row.name for row in CATALOG]
-    last_good = {job: ended_at for job, ended_at in connection.execute(_LAST_GOOD, {"jobs": names})}
+    last_good = dict(connection.execute(_LAST_GOOD, {"jobs": names}).tuples().all())
     day = attempt_counts.by_job(attempt_counts.between(connection, now - timedelta(days=1), now))
     month = attempt_counts.by_job(attempt_counts.between(connection, now - timedelta(days=BUDGET_DAYS), now))
     ticks = _next_ticks(connection, now)

@@ -1,4 +1,4 @@
-"""How things stand now, as queries that `/metrics` and the console share: what waits, runs, is dead; sources; verdicts."""
+"""How things stand now, as queries that `/metrics` and the console share: what waits, runs and is dead, and sources."""
 
 from __future__ import annotations
 

@@ -7,3 +7,5 @@ words     states and causes in both languages      charts     lines over weeks a
 The other modules hold the pages. Each calls the operations that the API has; what the policy refuses there is refused
 here, and is not offered.
 """
+
+HOME = "/console/"

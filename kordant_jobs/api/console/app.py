@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from kordant_jobs.api.console import dead, health, requests
+from kordant_jobs.api.console import HOME, dead, health, requests
 from kordant_jobs.api.console.live import Changes
-from kordant_jobs.api.console.visit import HOME, PEOPLE, Console, View, Visit, call_of, enter, local_path, serve
+from kordant_jobs.api.console.visit import PEOPLE, Console, View, Visit, call_of, enter, local_path, serve
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.api.watch import events
 from kordant_jobs.domain.access.tokens import read_token

@@ -19,9 +19,7 @@ def show(connection: Connection, visit: Visit) -> Response:
         return visit.go("/console/requests")
     now = visit.who.now
     jobs = job_health.jobs(connection, now=now)
-    firing = [
-        one for one in alerts.listed(connection, all_of_them=False, limit=50) if one.state == AlertState.FIRING
-    ]
+    firing = [one for one in alerts.listed(connection, all_of_them=False, limit=50) if one.state == AlertState.FIRING]
     parts = [
         (part, age_s, "silent" if age_s > heartbeats.allowed_s(part) else "alive")
         for part, age_s in heartbeats.ages_s(connection).items()

@@ -23,6 +23,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from kordant_jobs.api.asked import Backend, Transaction
 from kordant_jobs.api.calls import Call
+from kordant_jobs.api.console import HOME
 from kordant_jobs.api.console import session as sessions
 from kordant_jobs.api.console.words import done_word, word
 from kordant_jobs.api.gate import Quotas, Tokens
@@ -34,7 +35,6 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.pages.html import reader
 from kordant_jobs.wording import Wording, wording
 
-HOME = "/console/"
 SIGN_IN = f"{HOME}sign-in"
 PEOPLE = frozenset({Role.ADMIN, Role.OPERATOR})
 """Who may sign in. What a program or an agent may do, it does over the API; an approval is a person's."""
@@ -257,8 +257,8 @@ async def serve(console: Console, request: Request, view: View, *, open_to_all: 
     if visit.call is None and not open_to_all:
         return visit.go(SIGN_IN, to=_local(request) if request.method == "GET" else None)
     if request.method == "POST" and not _is_ours(visit):
-        return _refused(visit, Problem("forbidden", visit.words.say(
-            "This form came from another page, or its session is over. Open the page again, and repeat it.")))  # fmt: skip
+        detail = visit.words.say("This form came from another page, or its session is over. Open the page again.")
+        return _refused(visit, Problem("forbidden", detail))
     try:
         return await run_in_threadpool(_run, visit, view)
     except Problem as problem:
@@ -290,6 +290,16 @@ def _moment(value: datetime | str | None) -> Markup:
         return Markup("–")
     text = value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
     return Markup('<time datetime="{}Z">{}</time>').format(text[:19], text[:19].replace("T", " "))
+
+
+def _brief(value: datetime | None) -> Markup:
+    """A moment in UTC, to the minute and without its year; the whole of it is its title."""
+    if value is None:
+        return Markup("–")
+    text = value.astimezone(UTC).isoformat()[:19]
+    return Markup('<time datetime="{}Z" title="{}">{}</time>').format(
+        text, text.replace("T", " "), text[5:16].replace("T", " ")
+    )
 
 
 def _span(seconds: float | None) -> str:
@@ -324,4 +334,4 @@ def _percent(words: Wording, share: float | None) -> str:
 _ENVIRONMENT = Environment(
     loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.filters |= {"moment": _moment, "span": _span, "link": urlencode}
+_ENVIRONMENT.filters |= {"moment": _moment, "brief": _brief, "span": _span, "link": urlencode}

@@ -90,8 +90,9 @@ class Decision:
 
 
 _OWN, _SCOPE = frozenset({Owner.OWN}), frozenset({Owner.OWN, Owner.SCOPE})
-_OF_ALL = frozenset({Action.SYSTEM_READ, Action.ALERT_HANDLE, Action.SUBSCRIPTION_READ})
 _BY_SERVICE = frozenset({Action.CANCEL, Action.RETRY, Action.ACKNOWLEDGE, Action.EXPIRE, Action.REPRIORITISE})
+_SCOPED = _BY_SERVICE | {Action.READ, Action.READ_OUTPUT, Action.SYSTEM_READ, Action.ALERT_HANDLE,
+                         Action.SUBSCRIPTION_READ}  # fmt: skip
 
 
 def _rule(rule_id: str, role: Role | None, *actions: Action, owners: frozenset[Owner] | None = None,
@@ -107,7 +108,7 @@ def _rule(rule_id: str, role: Role | None, *actions: Action, owners: frozenset[O
 
 
 RULES: tuple[Rule, ...] = (
-    _rule("scoped.nothing_of_all", None, *_OF_ALL, owners=frozenset({Owner.OTHER}), allowed=False),
+    _rule("others.nothing", None, *_SCOPED, owners=frozenset({Owner.OTHER}), allowed=False),
     _rule("admin.any", Role.ADMIN),
     _rule("operator.no_cancel_critical", Role.OPERATOR, Action.CANCEL, critical=True, allowed=False),
     _rule("operator.no_schedule_write", Role.OPERATOR, Action.SCHEDULE_WRITE, allowed=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ class Reader:
 
     def __init__(self, app: Any, *, language: str = "en") -> None:
         self.app = app
-        self.cookies: dict[str, str] = {}
+        self.cookies = httpx.Cookies()
         self._language = language
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
@@ -37,7 +37,7 @@ class Reader:
             transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=True)
             async with httpx.AsyncClient(transport=transport, base_url=BASE, cookies=self.cookies) as client:
                 answer = await client.request(method, path, headers=headers, **more)
-                self.cookies = dict(client.cookies)
+                self.cookies = client.cookies
                 return answer
 
         return asyncio.run(go())
@@ -61,10 +61,14 @@ class Reader:
         return self.post("/console/sign-in", token=token, to="/console/")
 
 
-def token_of(db: Engine, keyring: Keyring, principal: str, role: Role, scopes: tuple[TokenScope, ...], **more: Any) -> str:
+def token_of(
+    db: Engine, keyring: Keyring, principal: str, role: Role, scopes: tuple[TokenScope, ...], **more: Any
+) -> str:
     with db.begin() as connection:
         people.save_principal(connection, principal, role, by="user:test", **more)
-        return people.create_token(connection, keyring, principal, scopes, days=1, by="user:test", now=datetime.now(UTC))
+        return people.create_token(
+            connection, keyring, principal, scopes, days=1, by="user:test", now=datetime.now(UTC)
+        )
 
 
 READ_ONLY = (TokenScope.JOBS_READ, TokenScope.SCHEDULES_READ, TokenScope.AUDIT_READ)
@@ -93,7 +97,14 @@ def dead(db: Engine) -> Callable[..., list[UUID]]:
 
     def make(count: int, *, job: str = "darkwatch_scan", cause: str = "exception", tenant: str | None = None,
              error: str = "PermanentError: no such list", acknowledged: bool = False) -> list[UUID]:  # fmt: skip
-        values = {"n": count, "job": job, "cause": cause, "tenant": tenant, "error": error, "acknowledged": acknowledged}
+        values = {
+            "n": count,
+            "job": job,
+            "cause": cause,
+            "tenant": tenant,
+            "error": error,
+            "acknowledged": acknowledged,
+        }
         with db.begin() as connection:
             ids = connection.execute(sa.text("""
                 INSERT INTO kordant.job_requests (id, job, payload, status, priority, run_at, turn_at, created_at,
@@ -105,13 +116,8 @@ def dead(db: Engine) -> Callable[..., list[UUID]]:
             connection.execute(sa.text("""
                 INSERT INTO kordant.job_attempts (request_id, attempt, lease_id, worker, started_at, ended_at, outcome,
                                                   cause, error, cpu_s)
-                SELECT id, 4, gen_random_uuid(), 'w', now() - interval '2 seconds', now(), 'failure', :cause, :error, 0.4
+                SELECT id, 4, gen_random_uuid(), 'w', now() - interval '2 s', now(), 'failure', :cause, :error, 0.4
                 FROM unnest(CAST(:ids AS uuid[])) id"""), {**values, "ids": list(ids)})  # fmt: skip
         return list(ids)
 
     return make
-
-
-@pytest.fixture
-def sheets() -> Iterator[None]:
-    yield
