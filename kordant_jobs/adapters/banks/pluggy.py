@@ -124,18 +124,21 @@ class Pluggy:
                 list_of(found, "results"), partial(_account, now=question.now, bank=question.institution)
             )
             failures += tuple(f"account: {one.reason}" for one in bad)
-            reads, cursor = list[AccountRead](), dict[str, Any]()
+            reads, cursor = list[AccountRead](), dict(question.cursor)
             known = {one.provider_id: one for one in question.known}
+            for provider_id in set(known) - {one.provider_id for one, _ in accounts}:
+                reads.append(AccountRead(provider_id=provider_id, failure="account_missing"))
             for account, balances in accounts:
                 since = question.cursor.get(account.provider_id)
                 read, newest = await self._account(
                     server, account, balances, known.get(account.provider_id), since, question.now
                 )
                 reads.append(read)
-                cursor[account.provider_id] = newest or since
+                if newest is not None:
+                    cursor[account.provider_id] = newest
         return ConnectionRead(
             accounts=tuple(reads),
-            cursor={name: value for name, value in cursor.items() if value},
+            cursor=cursor,
             as_of_at=instant_of(item.get("lastUpdatedAt")),
             consent=_consent(item) if item.get("consentExpiresAt") else None,
             failures=failures,

@@ -85,11 +85,12 @@ def day_of(value: Any, *, midnight_is_a_day: bool) -> tuple[date, datetime | Non
         raise BadRow("date_is_no_date")
     text = value.strip()
     try:
-        if len(text) == 10:
-            return checked_day(date.fromisoformat(text)), None
+        day = date.fromisoformat(text) if len(text) == 10 else None
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise BadRow("date_is_no_date") from None
+    if day is not None:
+        return checked_day(day), None
     if not FIRST_DAY.year <= instant.year <= 9000:
         raise BadRow("date_out_of_range")
     if instant.tzinfo is None:

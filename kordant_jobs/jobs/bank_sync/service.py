@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.catalog import LISTENERS, enqueue
 from kordant_jobs.catalog.bank_sync import EVERY_S
-from kordant_jobs.domain.finance.limits import next_due, retry_at
+from kordant_jobs.domain.finance.limits import RATES, Rate, next_due, retry_at
 from kordant_jobs.domain.finance.states import ConnectionStatus, ErrorClass, NoticeKind, Provider, SyncOutcome
 from kordant_jobs.domain.finance.values import ConnectionRead, SeenConsent
 from kordant_jobs.domain.notifications.alerts import Severity
@@ -75,10 +75,11 @@ class ChunkSync:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Connections that are read at the same time, and those of one institution."""
+    """Connections that are read at the same time, those of one institution, and how fast providers are called."""
 
     at_once: int = 48
     each_at_once: int = 8
+    rates: Mapping[Provider, Rate] = field(default_factory=lambda: RATES)
 
 
 def plan_sync(
@@ -142,7 +143,7 @@ class _Reader:
         self._places = asyncio.Semaphore(limits.at_once)
         self._own = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(limits.each_at_once))
         self._down = Counter[str]()
-        self._calls = {provider: ProviderCalls(db, keyring, provider) for provider in Provider}
+        self._calls = {provider: ProviderCalls(db, keyring, provider, limits.rates) for provider in Provider}
         self._done = ChunkSync()
 
     async def all(self, chunk: Sequence[UUID], threads: ThreadPoolExecutor) -> ChunkSync:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.finance.limits import RATES, limit_of
+from kordant_jobs.domain.finance.limits import RATES, Rate, limit_of
 from kordant_jobs.domain.finance.states import ErrorClass, Provider
 from kordant_jobs.domain.finance.values import month_of
 from kordant_jobs.engine import leases
@@ -45,8 +45,11 @@ WHERE provider = :provider AND endpoint = :endpoint AND subject_index = :subject
 class ProviderCalls:
     """The calls of one run to one provider, for one of its connections (`for_connection`)."""
 
-    def __init__(self, db: Engine, keyring: Keyring, provider: Provider) -> None:
+    def __init__(
+        self, db: Engine, keyring: Keyring, provider: Provider, rates: Mapping[Provider, Rate] = RATES
+    ) -> None:
         self._db, self._keyring, self._provider = db, keyring, provider
+        self._rate = rates.get(provider)
         self._tokens = 0
         self.made = 0
 
@@ -60,7 +63,7 @@ class ProviderCalls:
         Raises:
             BankFailed: it takes too long.
         """
-        rate = RATES.get(self._provider)
+        rate = self._rate
         if rate is None:
             return
         waited = 0.0
@@ -82,7 +85,7 @@ class ProviderCalls:
 
     def slow_down(self, seconds: float) -> None:
         """The provider said that it is asked too often: no process asks for so long."""
-        rate = RATES.get(self._provider)
+        rate = self._rate
         self._tokens = 0
         if rate is None:
             return
