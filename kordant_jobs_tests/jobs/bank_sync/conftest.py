@@ -29,12 +29,17 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(scope="session")
-def shared_db(admin_url: str, template: str) -> Iterator[Engine]:
+def shared_url(admin_url: str, template: str) -> Iterator[str]:
     """One database for all of these tests: a copy takes longer than most of them."""
     with copy_of(admin_url, template) as name:
-        engine = database.create_engine(database_at(admin_url, name))
-        yield engine
-        engine.dispose()
+        yield database_at(admin_url, name)
+
+
+@pytest.fixture(scope="session")
+def shared_db(shared_url: str) -> Iterator[Engine]:
+    engine = database.create_engine(shared_url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture
