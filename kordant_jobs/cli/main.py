@@ -64,6 +64,10 @@ GROUPS = {
         where="kordant_jobs.cli.removals:removals_app",
         help="Removal requests to data brokers, and what became of them.",
     ),
+    "receipt": Lazy(
+        where="kordant_jobs.cli.receipt:receipt_app",
+        help="Receipts: signed proof of what was checked for whom, to be verified by anybody.",
+    ),
     "doctor": Lazy(
         where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say what mends it."
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+NOBODY = "NULL::uuid"
 _OF_SUBSCRIPTION = "(SELECT s.subscriber_id FROM kordant.subscriptions s WHERE s.id = t.subscription_id)"
 _OF_CONNECTION = "(SELECT c.entity_id FROM kordant.bank_connections c WHERE c.id = t.connection_id)"
 _OF_ACCOUNT = "(SELECT a.entity_id FROM kordant.bank_accounts a WHERE a.id = t.account_id)"
@@ -36,7 +37,7 @@ class TableKind:
     table: str
     clock: str
     where: str = "true"
-    owner: str = "NULL::uuid"
+    owner: str = NOBODY
     children: tuple[tuple[str, str], ...] = ()
 
 
@@ -90,6 +91,9 @@ TABLES: Mapping[str, TableKind] = {
     )
 }
 
+OWNED = frozenset({kind for kind, one in TABLES.items() if one.owner != NOBODY} | {"reports", "ended_subscribers"})
+"""Kinds whose rows are somebody's."""
+
 _WITH_OWNER = "goes with its subscriber (ended_subscribers, `subscribers forget`)"
 _ENGINE = "the engine's own terms (job_history)"
 _RULES = "how the system works: one row a thing, replaced and not added to"
@@ -101,8 +105,8 @@ STAYS: Mapping[str, str] = {
             "alerted", "alerts", "contact_addresses", "dismissals", "due_slots", "exposure_evidence",
             "exposures", "notification_hours", "notification_preferences", "property_findings", "removal_disclosures",
             "removal_events", "removal_messages", "removal_profiles", "removal_references", "removal_requests",
-            "scan_watermarks", "source_checks", "source_evidence", "source_hints", "subscriber_keys", "subscribers",
-            "subscriptions", "watched_name_keys", "watched_properties", "watchlist_items",
+            "scan_receipts", "scan_watermarks", "source_checks", "source_evidence", "source_hints", "subscriber_keys",
+            "subscribers", "subscriptions", "watched_name_keys", "watched_properties", "watchlist_items",
         ),
         _WITH_OWNER,
     ),

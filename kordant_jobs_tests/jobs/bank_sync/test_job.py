@@ -30,7 +30,7 @@ def run(*words: str, typed: str = "") -> Any:
 
 @pytest.fixture
 def here(
-    bank: SmallBank, shared_url: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, server: FakePluggy
+    bank: SmallBank, database_url: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, server: FakePluggy
 ) -> Settings:
     """Settings for commands on the shared database."""
     import base64
@@ -38,7 +38,7 @@ def here(
     from kordant_jobs_tests.conftest import MASTER_KEY
 
     monkeypatch.setenv("KORDANT_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("KORDANT_DATABASE_URL", shared_url)
+    monkeypatch.setenv("KORDANT_DATABASE_URL", database_url)
     monkeypatch.setenv("KORDANT_MASTER_KEY", base64.b64encode(MASTER_KEY).decode())
     monkeypatch.setenv("KORDANT_PLUGGY_CLIENT_ID", "client")
     monkeypatch.setenv("KORDANT_PLUGGY_CLIENT_SECRET", "secret")
