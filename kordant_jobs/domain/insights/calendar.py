@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from functools import cache
+from typing import NamedTuple
 
 import holidays
 import numpy as np
+import numpy.typing as npt
 from dateutil.easter import easter
 
 FIRST_YEAR, LAST_YEAR = 2000, 2099
@@ -60,3 +62,49 @@ def nth_bank_day(year: int, month: int, nth: int) -> date:
 def _offset(day: date, offset: int, roll: str) -> date:
     found = np.busday_offset(np.datetime64(day), offset, roll=roll, busdaycal=bank_calendar())  # type: ignore[call-overload]
     return found.astype(object)  # type: ignore[no-any-return]
+
+
+class DayTables(NamedTuple):
+    """What the compiled rules look up of a day or a month. Days count from 1970-01-01, months from year 0; a table of
+    days begins at `FIRST_DAY`, one of months at `FIRST_MONTH`."""
+
+    month: npt.NDArray[np.int32]
+    """Of a day: its month."""
+    month_day: npt.NDArray[np.int32]
+    first: npt.NDArray[np.int32]
+    """Of a month: its first day."""
+    length: npt.NDArray[np.int32]
+    after: npt.NDArray[np.int32]
+    """Of a day: the bank day on or after it."""
+    before: npt.NDArray[np.int32]
+    bank_days: npt.NDArray[np.int32]
+    """All bank days."""
+    bank_first: npt.NDArray[np.int32]
+    """Of a month: the place of its first bank day in `bank_days`."""
+
+
+FIRST_DAY = (date(FIRST_YEAR, 1, 1) - date(1970, 1, 1)).days
+FIRST_MONTH = FIRST_YEAR * 12
+
+
+@cache
+def day_tables() -> DayTables:
+    """The tables of 2000 to 2099."""
+    days = np.arange(np.datetime64(f"{FIRST_YEAR}-01-01"), np.datetime64(f"{LAST_YEAR + 1}-01-01"))
+    months = days.astype("datetime64[M]")
+    first = np.arange(np.datetime64(f"{FIRST_YEAR}-01"), np.datetime64(f"{LAST_YEAR + 1}-02"))
+    first_days = first.astype("datetime64[D]").astype(np.int32)
+    calendar = bank_calendar()
+    is_bank = np.is_busday(days, busdaycal=calendar)
+    bank_days = days[is_bank].astype(np.int32)
+    inside = days.astype(np.int32)
+    return DayTables(
+        month=(months.astype(np.int32) + 1970 * 12).astype(np.int32),
+        month_day=((days - months.astype("datetime64[D]")).astype(np.int32) + 1).astype(np.int32),
+        first=first_days[:-1],
+        length=np.diff(first_days).astype(np.int32),
+        after=bank_days[np.minimum(np.searchsorted(bank_days, inside), len(bank_days) - 1)],
+        before=bank_days[np.maximum(np.searchsorted(bank_days, inside, side="right") - 1, 0)],
+        bank_days=bank_days,
+        bank_first=np.searchsorted(bank_days, first_days).astype(np.int32),
+    )

@@ -157,6 +157,9 @@ class _Entity:
         made = Stream(id=len(self.streams), kind=kind, cadence=cadence, category=category)
         self.streams.append(made)
         due = [day for day in (days or (lambda: self.cadence_days(cadence)))() if self.begin <= day <= self.end]
+        if cadence == "monthly" and rng.random() < 0.06:                      # a new due day from then on
+            moves_at, moved = int(rng.integers(4, 14)), timedelta(days=int(rng.integers(-9, 10)))
+            due = [day + moved if number >= moves_at else day for number, day in enumerate(due)]
         if may_end and rng.random() < 0.15:
             due = due[: max(3, int(len(due) * rng.uniform(0.4, 0.9)))]
         if may_end and rng.random() < 0.2:
@@ -166,8 +169,10 @@ class _Entity:
         other = self.style_of("card" if account.startswith("card") else channel, int(rng.integers(1, 5)))
         other_name = f"{name} {rng.choice(['SA', 'LTDA', 'BRASIL', 'PAGAMENTOS'])}" if rng.random() < 0.6 else name
         stopped_rise = False
+        lags = account.startswith("card") and rng.random() < 0.4              # a card whose lines are booked late
+        paused = range(*sorted(int(one) for one in rng.integers(3, 14, size=2))) if rng.random() < 0.05 else range(0)
         for number, day in enumerate(due):
-            if rng.random() < pool.skip_rate:
+            if rng.random() < pool.skip_rate or (number in paused and may_end):
                 continue
             per_year = {"weekly": 52, "fortnightly": 26, "days28": 13}.get(cadence, 12)
             if rises and number and not stopped_rise and rng.random() < pool.rise_rate / per_year:
@@ -184,6 +189,8 @@ class _Entity:
             when = {"forward": on_or_after, "back": on_or_before, "none": lambda one: one}[shift](day)
             if channel == "pix" or (spread and shift == "none"):
                 when += timedelta(days=round(abs(float(rng.normal(0, pool.late_sd)))))
+            if lags:
+                when += timedelta(days=int(rng.choice([0, 1, 2], p=[0.6, 0.3, 0.1])))
             name_now, style_now = (other_name, other) if number >= drift_at else (name, style)
             extra: dict[str, object] = {}
             if fx:
