@@ -409,14 +409,20 @@ class _Entity:
                          names[min(int(rng.exponential(1.0)), len(names) - 1)], category,
                          mcc=mcc if rng.random() < 0.7 else None)  # fmt: skip
         fare = float(rng.choice([22.5, 25.0, 30.0]))     # above the floor of duplicates, often twice a day
-        if rng.random() < 0.4:
+        if rng.random() < 0.2:
             place = made_name(rng, pool, kind="ESTACIONAMENTO")
             for day in self.days(6 / 30):
                 for _ in range(int(rng.choice([1, 2], p=[0.75, 0.25]))):
                     self.pay("card", card, day, fare, place, "transport", mcc=4784)
+        if rng.random() < 0.15:                           # a menu: few prices, often on days that follow each other
+            place, prices = made_name(rng, pool, kind="REST"), rng.choice([22.9, 25.9, 29.9, 34.9], size=2)
+            for day in self.days(9 / 30):
+                self.pay("card", card, day, float(rng.choice(prices)), place, "restaurants", mcc=5812)
         friends = [person(rng, pool) for _ in range(5)]
         for day in self.days(4 / 30):
-            self.pay("pix", "checking", day, budget * 0.04 * float(np.exp(rng.normal(0, 0.9))), str(rng.choice(friends)), "people")
+            sent = budget * 0.04 * float(np.exp(rng.normal(0, 0.9)))
+            sent = max(10.0, round(sent, -1)) if rng.random() < 0.6 else sent
+            self.pay("pix", "checking", day, sent, str(rng.choice(friends)), "people")
         for day in self.days(1.5 / 30):
             self.pay("pix_in", "checking", day, budget * 0.04 * float(np.exp(rng.normal(0, 0.8))), str(rng.choice(friends)), "people")
         for day in self.days(0.8 / 30):
@@ -433,15 +439,15 @@ class _Entity:
         by_payee: dict[object, list[dict[str, object]]] = {}
         for row in plain:
             by_payee.setdefault(row["payee"], []).append(row)
-        for row in self._pick(plain, 0.25 * per_month):
+        for row in self._pick(plain, 0.12 * per_month):
             if -int(str(row["cents"])) >= 2000:                                             # charged twice
                 self._copy(row, days=int(rng.choice([0, 0, 1])), duplicate_of=row["uid"])
         streams = [r for r in self.rows if r["stream"] is not None and self._is_out(r) and -int(str(r["cents"])) >= 2000]
-        for row in self._pick(streams, 0.06 * per_month):
+        for row in self._pick(streams, 0.03 * per_month):
             self._copy(row, days=int(rng.choice([0, 1])), duplicate_of=row["uid"], stream=None)
-        for row in self._pick(plain, 0.08 * per_month):                                      # bought twice
+        for row in self._pick(plain, 0.012 * per_month):                                      # bought twice
             self._copy(row, days=int(rng.choice([0, 1])))
-        for row in self._pick(plain, 0.1 * per_month):                                      # charged twice, reversed
+        for row in self._pick(plain, 0.06 * per_month):                                      # charged twice, reversed
             if -int(str(row["cents"])) >= 2000:
                 twice = self._copy(row, days=0)
                 self._copy(twice, days=int(rng.integers(1, 8)), refund=True)

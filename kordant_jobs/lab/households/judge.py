@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from kordant_jobs.domain.insights.merchants import merchant_name, one_party
+from kordant_jobs.domain.insights.unusual import PAYEE_ROWS
 from kordant_jobs.lab.households.generator import World
 
 PURE, COVERED = 0.8, 0.5
@@ -107,3 +108,48 @@ def score_streams(world: World, rows: pl.DataFrame, table: pl.DataFrame, stream_
     right = matched["said"].n_unique()
     wrong = table.join(matched.select(pl.col("said").alias("stream").cast(pl.UInt32)).unique(), on="stream", how="anti")
     return Score(said=len(table), right=right, planted=len(minimum), found=len(found)), wrong, missed
+
+
+def months_seen(world: World) -> float:
+    """Entity-months of what was seen."""
+    return float(world.entities["months"].sum())
+
+
+def score_rises(world: World, rows: pl.DataFrame, said: pl.DataFrame) -> tuple[Score, pl.DataFrame]:
+    """Rises said against planted ones of which two charges before and one after were seen."""
+    planted = (
+        world.streams.explode("rises").drop_nulls("rises").filter(pl.col("kind") == "expense").select("entity", "stream", pl.col("rises").alias("rise"))
+        .join(rows.filter(pl.col("stream").is_not_null()).select("entity", "stream", "day", "cents"), on=["entity", "stream"])
+        .with_columns(pl.col("rise").to_physical())
+        .group_by("entity", "stream", "rise")
+        .agg((pl.col("day") < pl.col("rise") - 10).sum().alias("before"), (pl.col("day") >= pl.col("rise") - 10).sum().alias("after"))
+        .filter((pl.col("before") >= 2) & (pl.col("after") >= 1))
+    )  # fmt: skip
+    at = said.with_row_index("said").join(rows.select("row", "entity", pl.col("stream").alias("planted")), left_on="first_new", right_on="row")
+    both = at.join(planted, left_on=["entity", "planted"], right_on=["entity", "stream"]).filter((pl.col("day") - pl.col("rise")).abs() <= 12)
+    return (
+        Score(said=len(said), right=both["said"].n_unique(), planted=len(planted), found=both.select("entity", "planted", "rise").n_unique()),
+        at.join(both.select("said").unique(), on="said", how="anti"),
+    )
+
+
+def score_duplicates(world: World, rows: pl.DataFrame, said: pl.DataFrame) -> tuple[Score, pl.DataFrame, pl.DataFrame]:
+    """Duplicates said against planted ones that nobody reversed and of which it may be told."""
+    today = world.as_of.toordinal() - 719163
+    copies = rows.filter(pl.col("duplicate_of").is_not_null()).select("entity", "row", "uid", "duplicate_of", "day", "cents")
+    refunds = rows.filter(pl.col("refund_of").is_not_null()).select("entity", pl.col("refund_of").alias("uid"), pl.col("day").alias("back"))
+    reversed_ = copies.join(refunds, on=["entity", "uid"]).filter(pl.col("back") <= pl.col("day") + 15)
+    planted = copies.filter((pl.col("day") <= today - 3) & (pl.col("cents") <= -2000)).join(reversed_, on="row", how="anti")
+    pairs = planted.join(rows.select("entity", pl.col("uid").alias("duplicate_of"), pl.col("row").alias("original")), on=["entity", "duplicate_of"], how="left")
+    right = said.filter(pl.col("row").is_in(pairs["row"]) | pl.col("twin").is_in(pairs["row"]))
+    found = pairs.filter(pl.col("row").is_in(pl.concat([said["row"], said["twin"]])))
+    return (Score(said=len(said), right=len(right), planted=len(planted), found=len(found)),
+            said.join(right, on="row", how="anti"), pairs.join(found, on="row", how="anti"))  # fmt: skip
+
+
+def score_unusual(rows: pl.DataFrame, said: pl.DataFrame) -> tuple[Score, pl.DataFrame]:
+    """Unusual charges said against planted ones at payees with as many rows as the rule asks for."""
+    counted = rows.filter((pl.col("cents") < 0) & (pl.col("stream_of") < 0)).group_by("entity", "payee").len("n")
+    planted = rows.filter("unusual").join(counted.filter(pl.col("n") >= PAYEE_ROWS), on=["entity", "payee"], how="semi")
+    right = said.filter(pl.col("row").is_in(planted["row"]))
+    return Score(said=len(said), right=len(right), planted=len(planted), found=len(right)), said.join(right, on="row", how="anti")
