@@ -214,6 +214,7 @@ def _category_word(words: Wording, category: Category) -> str:
         Category.VOICE: words.say("your voice"),
         Category.REMOVAL: words.say("data brokers"),
         Category.REPORT: words.say("reports"),
+        Category.FINANCE: words.say("your bank accounts"),
     }[category]
 
 
