@@ -92,6 +92,10 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.hometitle.names_fit:fit_names",
         help="Fit the table of the names score on invented pairs, and measure it on others.",
     ),
+    "judge-insights": Lazy(
+        where="kordant_jobs.lab.households.judge:judge_command",
+        help="Insights on invented accounts against their truth: precision, recall, false alarms.",
+    ),
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
     ),

@@ -1,15 +1,15 @@
 """Days on which Brazilian banks settle.
 
 Public holidays of `holidays`, with Carnival (Monday, Tuesday) and Corpus Christi, which that library has as optional
-only. Compared with ANBIMA's calendar of 2000 to 2099, as bizdays 1.0.19 has it: the same 1,023 weekdays. (bizdays itself
-would hold pandas below 3.)
+only. Compared with ANBIMA's calendar of 2000 to 2099, as bizdays 1.0.19 has it: the same 1,023 weekdays. (bizdays
+itself would hold pandas below 3.)
 """
 
 from __future__ import annotations
 
 from datetime import date, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import holidays
 import numpy as np
@@ -59,9 +59,9 @@ def nth_bank_day(year: int, month: int, nth: int) -> date:
     return _offset(following, nth, "forward")
 
 
-def _offset(day: date, offset: int, roll: str) -> date:
-    found = np.busday_offset(np.datetime64(day), offset, roll=roll, busdaycal=bank_calendar())  # type: ignore[call-overload]
-    return found.astype(object)  # type: ignore[no-any-return]
+def _offset(day: date, offset: int, roll: Literal["forward", "backward"]) -> date:
+    found = np.busday_offset(np.datetime64(day, "D"), offset, roll=roll, busdaycal=bank_calendar())
+    return date(1970, 1, 1) + timedelta(days=int(found.astype(np.int64)))
 
 
 class DayTables(NamedTuple):

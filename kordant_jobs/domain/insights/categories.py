@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import polars as pl
 
+from kordant_jobs.domain.finance.states import TransactionType as T
+
 TYPES = {
-    "FOLHA_PAGAMENTO": "income.salary",
-    "PORTABILIDADE_SALARIO": "income.salary",
-    "PACOTE_TARIFA_SERVICOS": "fees",
-    "TARIFA_SERVICOS_AVULSOS": "fees",
-    "ENCARGOS_JUROS_CHEQUE_ESPECIAL": "interest",
-    "SAQUE": "cash",
-    "DEPOSITO": "income.other",
-    "RENDIMENTO_APLIC_FINANCEIRA": "income.yield",
-    "RESGATE_APLIC_FINANCEIRA": "transfers.own",
-    "TRANSFERENCIA_SALDO_RESERVADO": "transfers.own",
-    "OPERACAO_CREDITO": "loans",
-    "CONVENIO_ARRECADACAO": "utilities",
+    T.PAYROLL.value: "income.salary",
+    T.SALARY_PORTABILITY.value: "income.salary",
+    T.PACKAGE_FEE.value: "fees",
+    T.SINGLE_FEE.value: "fees",
+    T.ANNUAL_FEE.value: "fees",
+    T.TAX.value: "taxes",
+    T.OVERDRAFT_INTEREST.value: "interest",
+    T.INTEREST.value: "interest",
+    T.WITHDRAWAL.value: "cash",
+    T.YIELD.value: "income.yield",
+    T.REDEMPTION.value: "transfers.own",
+    T.RESERVED_BALANCE.value: "transfers.own",
+    T.CREDIT_OPERATION.value: "loans",
+    T.COLLECTION.value: "utilities",
 }
-"""Of a type of Open Finance Brasil."""
 MERCHANT_CODES = (
     (742, 763, "home"), (1500, 1799, "home"), (3000, 3999, "travel"), (4111, 4131, "transport"), (4411, 4582, "travel"),
     (4722, 4722, "travel"), (4784, 4789, "transport"), (4812, 4816, "telecom"), (4899, 4899, "subscriptions"),

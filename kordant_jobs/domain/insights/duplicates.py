@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from kordant_jobs.domain.finance.states import TransactionType as T
+
 CENTS_MIN = 2_000
 APART_DAYS = 1
 REVERSED_DAYS = 15
@@ -13,15 +15,18 @@ USUAL_TIMES, USUAL_SHARE = 4, 0.08
 """An amount that a payee takes so often, or as such a share of its charges, is its price."""
 ROUND_PIX = 1_000
 """Cents: a PIX of whole tens is sent twice on purpose more often than by mistake."""
-NEVER = ("SAQUE", "PACOTE_TARIFA_SERVICOS", "TARIFA_SERVICOS_AVULSOS", "ENCARGOS_JUROS_CHEQUE_ESPECIAL")
+NEVER = tuple(
+    one.value
+    for one in (T.WITHDRAWAL, T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
+)
 
 
 def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     """Possible duplicates: `row`, `twin` (the charge before it), `entity`, `day`, `cents`, `times` (of that amount at
     the payee), `payee_rows`, `in_stream`.
 
-    `rows` has `entity`, `account`, `payee`, `day` (days since 1970), `row`, `cents`, `type`, `stream_of` (-1: none), and
-    is without own transfers, instalments and IOF lines. `as_of` is today in the same count.
+    `rows` has `entity`, `account`, `payee`, `day` (days since 1970), `row`, `cents`, `type`, `stream_of` (-1: none),
+    and is without own transfers, instalments and IOF lines. `as_of` is today in the same count.
     """
     keys = ["entity", "account", "payee", "cents"]
     backs = (
@@ -29,7 +34,7 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
         .select("entity", "account", "payee", (-pl.col("cents")).alias("cents"), pl.col("day").alias("back_day"))
         .unique()
     )
-    is_round_pix = (pl.col("type") == "PIX") & (pl.col("cents") % ROUND_PIX == 0)
+    is_round_pix = (pl.col("type") == T.PIX.value) & (pl.col("cents") % ROUND_PIX == 0)
     out = rows.filter((pl.col("cents") <= -CENTS_MIN) & ~pl.col("type").is_in(NEVER))
     near = (
         out.sort(*keys, "day", "row")

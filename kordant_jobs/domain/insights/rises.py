@@ -34,7 +34,8 @@ def price_rises(rows: pl.DataFrame) -> pl.DataFrame:
         )
         .group_by("level", maintain_order=True)
         .agg(
-            pl.col("stream").first(), pl.len().alias("n"), pl.col("much").last(), pl.col("much").first().alias("opening"),
+            pl.col("stream").first(), pl.len().alias("n"),
+            pl.col("much").last(), pl.col("much").first().alias("opening"),
             pl.col("row").first().alias("first_new"), pl.col("row").last(), pl.col("day").first(),
         )
     )  # fmt: skip

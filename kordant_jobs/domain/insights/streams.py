@@ -1,6 +1,6 @@
 """Recurring streams, in and out, of many entities at once (I2, I3): from rows to cadence, amount, next day, evidence.
 
-Rows that take part are booked, not removed, no own transfers, no instalments, no IOF lines: the caller leaves others out.
+Rows that take part are booked, not removed, no own transfers, instalments or IOF lines: the caller leaves others out.
 """
 
 from __future__ import annotations
@@ -12,23 +12,27 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from kordant_jobs.domain.insights.calendar import FIRST_MONTH, day_tables
+from kordant_jobs.domain.finance.states import TransactionType as T
+from kordant_jobs.domain.insights.calendar import day_tables
+from kordant_jobs.domain.insights.confidence import STREAM_MIN, stream_confidence
 from kordant_jobs.domain.insights.kernels import streams as kernel
 
 PAYMENT_CLASS = {
-    "BOLETO": kernel.BILL,
-    "CONVENIO_ARRECADACAO": kernel.BILL,
-    "OPERACAO_CREDITO": kernel.BILL,
-    "FOLHA_PAGAMENTO": kernel.PAYROLL,
-    "PORTABILIDADE_SALARIO": kernel.PAYROLL,
-    "PACOTE_TARIFA_SERVICOS": kernel.FEE,
-    "TARIFA_SERVICOS_AVULSOS": kernel.FEE,
-    "CARTAO": kernel.CARD,
-    "PIX": kernel.PIX,
-    "TED": kernel.PIX,
-    "TRANSFERENCIA_MESMA_INSTITUICAO": kernel.PIX,
+    T.BOLETO.value: kernel.BILL,
+    T.COLLECTION.value: kernel.BILL,
+    T.CREDIT_OPERATION.value: kernel.BILL,
+    T.PAYROLL.value: kernel.PAYROLL,
+    T.SALARY_PORTABILITY.value: kernel.PAYROLL,
+    T.PACKAGE_FEE.value: kernel.FEE,
+    T.SINGLE_FEE.value: kernel.FEE,
+    T.ANNUAL_FEE.value: kernel.FEE,
+    T.CARD.value: kernel.CARD,
+    T.PURCHASE.value: kernel.CARD,
+    T.PIX.value: kernel.PIX,
+    T.TED.value: kernel.PIX,
+    T.INTERNAL_TRANSFER.value: kernel.PIX,
 }
-"""Of a type of Open Finance Brasil; every other is `OTHER`."""
+"""Every other type is `OTHER`."""
 CADENCES = {
     7: "weekly", 14: "fortnightly", 28: "days28",
     101: "monthly", 102: "bimonthly", 103: "quarterly", 106: "half_yearly", 112: "yearly",
@@ -46,7 +50,17 @@ class Found:
 
 
 def find_streams(rows: pl.DataFrame) -> Found:
-    """The streams of rows with `entity`, `account`, `day` (days since 1970), `cents` (signed), `orig_cents` (null:
+    """The streams that we are sure enough of, with their `confidence`; see `candidates` for the rows."""
+    found = candidates(rows)
+    table = found.table.with_columns(stream_confidence().alias("confidence"))
+    is_kept = (table["confidence"] >= STREAM_MIN).to_numpy()
+    places = np.append(np.where(is_kept, np.cumsum(is_kept) - 1, -1), -1).astype(np.int32)
+    kept = table.filter(is_kept).with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias("stream"))
+    return Found(table=kept, stream_of=places[found.stream_of])
+
+
+def candidates(rows: pl.DataFrame) -> Found:
+    """Likely streams of rows with `entity`, `account`, `day` (days since 1970), `cents` (signed), `orig_cents` (null:
     not in another currency), `payee` (any key), `type`."""
     keyed = rows.select(
         "entity", "account", "payee", "day", (pl.col("cents") > 0).alias("is_in"),
@@ -58,6 +72,12 @@ def find_streams(rows: pl.DataFrame) -> Found:
     days = keyed["day"].cast(pl.Int64).to_numpy()
     cents = keyed["much"].to_numpy()
     owner, table = kernel.find_streams(starts, days, cents, keyed["payment"].to_numpy(), day_tables())
+    blocks = _starts(keyed, ("entity", "account", "is_in"))
+    first_rows = starts[:-1][table[:, kernel.GROUP].astype(np.int64)]
+    kernel.follow_renamed(blocks, np.searchsorted(first_rows, blocks), days, cents, owner, table, day_tables())
+    is_left = table[:, kernel.ROWS] > 0
+    owner = np.append(np.cumsum(is_left) - 1, -1)[owner]
+    table = table[is_left]
     heads = keyed[starts[:-1][table[:, kernel.GROUP].astype(np.int64)].tolist()] if len(table) else keyed[:0]
     columns: dict[str, Any] = {
         "entity": heads["entity"], "account": heads["account"], "payee": heads["payee"], "is_in": heads["is_in"],
@@ -81,6 +101,3 @@ def _starts(frame: pl.DataFrame, keys: tuple[str, ...]) -> Ints:
         return np.zeros(1, np.int64)
     changes = frame.select(pl.any_horizontal(pl.col(key) != pl.col(key).shift() for key in keys).fill_null(True))
     return np.append(np.nonzero(changes.to_series().to_numpy())[0], len(frame)).astype(np.int64)
-
-
-_ = FIRST_MONTH

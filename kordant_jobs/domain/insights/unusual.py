@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
+from kordant_jobs.domain.finance.states import TransactionType as T
+
 PAYEE_ROWS, CATEGORY_ROWS, RECENT = 8, 15, 60
 Z_PAYEE, Z_CATEGORY, Z_ALONE, FLOOR = 3.5, 2.0, 4.0, 0.12
-"""Robust z over log amounts, in units of 1.4826 MAD, which counts as `FLOOR` at least. Judged on invented accounts: both
-at 4 finds half of what these find. `Z_ALONE` counts where the category is unknown or has too few rows."""
-NEVER = ("SAQUE",)
+"""Robust z over log amounts, in units of 1.4826 MAD, which counts as `FLOOR` at least. Judged on invented accounts:
+both at 4 finds half of what these find. `Z_ALONE` counts where the category is unknown or has too few rows."""
+NEVER = (T.WITHDRAWAL.value,)
 """Cash comes in a few sizes: no spread to judge it by."""
 CENTS_MIN = 15_000
 MONTH_MOST = 3
@@ -18,12 +20,12 @@ def unusual(rows: pl.DataFrame) -> pl.DataFrame:
     """Unusual charges: `entity`, `row`, `day`, `cents`, `z` (among the payee's), `usual_cents` (the payee's median),
     `payee_rows`, `rank` in the entity's month.
 
-    `rows` has `entity`, `payee`, `category`, `type`, `day`, `row`, `cents`, `stream_of`, without own transfers, instalments,
-    refunds. Amounts are judged against all others of the payee (the last 60) and of the category.
+    `rows` has `entity`, `payee`, `category`, `type`, `day`, `row`, `cents`, `stream_of`, without own transfers,
+    instalments, refunds. Amounts are judged against all others of the payee (the last 60) and of the category.
     """
-    out = rows.filter(
-        (pl.col("cents") < 0) & (pl.col("stream_of") < 0) & ~pl.col("type").is_in(NEVER)
-    ).with_columns((-pl.col("cents")).cast(pl.Float64).log().alias("log"))
+    out = rows.filter((pl.col("cents") < 0) & (pl.col("stream_of") < 0) & ~pl.col("type").is_in(NEVER)).with_columns(
+        (-pl.col("cents")).cast(pl.Float64).log().alias("log")
+    )
     recent = out.filter(pl.col("day").rank("ordinal", descending=True).over("entity", "payee") <= RECENT)
     payee = _spread(recent, ["entity", "payee"], "payee")
     category = _spread(out.filter(pl.col("category") != "other"), ["entity", "category"], "category")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -64,7 +65,7 @@ class _Entity:
         self.months = months
         self.begin = as_of - timedelta(days=round(months * 30.44))
         self.end = as_of + timedelta(days=FUTURE_DAYS)
-        self.rows: list[dict[str, object]] = []
+        self.rows: list[dict[str, Any]] = []
         self.streams: list[Stream] = []
         self.archetype = str(rng.choice(ARCHETYPES, p=ARCHETYPE_SHARE))
         self.is_firm = self.archetype == "firm"
@@ -95,8 +96,8 @@ class _Entity:
 
     def add(
         self, account: str, day: date, cents: int, line: str, *, type: str, category: str, mcc: int | None = None,  # noqa: A002
-        payee: str = "", **truth: object,
-    ) -> dict[str, object]:  # fmt: skip
+        payee: str = "", **truth: Any,
+    ) -> dict[str, Any]:  # fmt: skip
         row = {
             "entity": self.index, "account": account, "day": day, "cents": cents, "description": line, "type": type,
             "category": category, "mcc": mcc, "payee": payee, "orig_cents": None, "stream": None, "transfer": None,
@@ -111,14 +112,14 @@ class _Entity:
         return styles[place % len(styles)]
 
     def pay(self, channel: str, account: str, day: date, value: float, name: str, category: str, *, style: str = "",
-            mcc: int | None = None, **truth: object) -> dict[str, object]:  # fmt: skip
+            mcc: int | None = None, **truth: Any) -> dict[str, Any]:  # fmt: skip
         """A payment to somebody over a channel."""
         is_card = account.startswith("card")
-        kind = {"card": "CARTAO", "pix": "PIX", "pix_in": "PIX", "boleto": "BOLETO", "debit": "CONVENIO_ARRECADACAO"}
+        kind = {"card": "card", "pix": "pix", "pix_in": "pix", "boleto": "boleto", "debit": "collection"}
         sign = 1 if channel == "pix_in" else -1
         line = self.line(style or self.style_of("card" if is_card else channel), name, day)
         return self.add(
-            account, day, sign * _cents(value), line, type="CARTAO" if is_card else kind[channel], category=category,
+            account, day, sign * _cents(value), line, type="purchase" if is_card else kind[channel], category=category,
             payee=name, mcc=mcc, **truth,
         )  # fmt: skip
 
@@ -157,7 +158,7 @@ class _Entity:
         made = Stream(id=len(self.streams), kind=kind, cadence=cadence, category=category)
         self.streams.append(made)
         due = [day for day in (days or (lambda: self.cadence_days(cadence)))() if self.begin <= day <= self.end]
-        if cadence == "monthly" and rng.random() < 0.06:                      # a new due day from then on
+        if cadence == "monthly" and rng.random() < 0.06:  # a new due day from then on
             moves_at, moved = int(rng.integers(4, 14)), timedelta(days=int(rng.integers(-9, 10)))
             due = [day + moved if number >= moves_at else day for number, day in enumerate(due)]
         if may_end and rng.random() < 0.15:
@@ -167,9 +168,11 @@ class _Entity:
         style = style or self.style_of(channel if not account.startswith("card") else "card", int(rng.integers(0, 4)))
         drift_at = int(rng.integers(3, 12)) if drifts and rng.random() < pool.drift_rate else 10**6
         other = self.style_of("card" if account.startswith("card") else channel, int(rng.integers(1, 5)))
-        other_name = f"{name} {rng.choice(['SA', 'LTDA', 'BRASIL', 'PAGAMENTOS'])}" if rng.random() < 0.6 else name
+        changed = (name, f"{name} {rng.choice(['SA', 'LTDA', 'BRASIL'])}", f"{name} {rng.choice(['DIGITAL', 'ONLINE'])}",
+                   name[: max(5, len(name) - 3)], made_name(rng, pool, kind="GRUPO"))  # fmt: skip
+        other_name = str(rng.choice(changed, p=[0.35, 0.2, 0.2, 0.1, 0.15]))
         stopped_rise = False
-        lags = account.startswith("card") and rng.random() < 0.4              # a card whose lines are booked late
+        lags = account.startswith("card") and rng.random() < 0.4  # a card whose lines are booked late
         paused = range(*sorted(int(one) for one in rng.integers(3, 14, size=2))) if rng.random() < 0.05 else range(0)
         for number, day in enumerate(due):
             if rng.random() < pool.skip_rate or (number in paused and may_end):
@@ -186,13 +189,13 @@ class _Entity:
             amount = value * float(np.exp(rng.normal(0, spread))) if spread else value
             if season:
                 amount *= 1 + season * float(np.cos((day.month - 1) / 12 * 2 * np.pi))
-            when = {"forward": on_or_after, "back": on_or_before, "none": lambda one: one}[shift](day)
+            when = on_or_after(day) if shift == "forward" else on_or_before(day) if shift == "back" else day
             if channel == "pix" or (spread and shift == "none"):
                 when += timedelta(days=round(abs(float(rng.normal(0, pool.late_sd)))))
             if lags:
                 when += timedelta(days=int(rng.choice([0, 1, 2], p=[0.6, 0.3, 0.1])))
             name_now, style_now = (other_name, other) if number >= drift_at else (name, style)
-            extra: dict[str, object] = {}
+            extra: dict[str, Any] = {}
             if fx:
                 rate = 5.2 + 0.5 * float(np.sin(day.toordinal() / 60)) + float(rng.normal(0, 0.05))
                 extra["orig_cents"] = -_cents(amount)
@@ -201,10 +204,8 @@ class _Entity:
                 channel, account, when, amount, name_now, category, style=style_now, mcc=mcc, stream=made.id, **extra
             )
             if fx and account.startswith("card"):
-                iof = -max(1, round(abs(int(str(row["cents"]))) * 0.035))
-                self.add(
-                    account, when, iof, "IOF COMPRA INTERNACIONAL", type="OUTROS", category="fees", iof_of=row["uid"]
-                )
+                iof = -max(1, round(abs(row["cents"]) * 0.035))
+                self.add(account, when, iof, "IOF COMPRA INTERNACIONAL", type="tax", category="fees", iof_of=row["uid"])
         return made
 
     def income(self) -> None:
@@ -215,7 +216,7 @@ class _Entity:
         def wages(day: date, value: float, stream: Stream, name: str = employer) -> None:
             if self.begin <= day <= self.end:
                 self.add(
-                    "checking", day, _cents(value), self.line(style, name, day), type="FOLHA_PAGAMENTO",
+                    "checking", day, _cents(value), self.line(style, name, day), type="payroll",
                     category="income.salary", payee=name, stream=stream.id,
                 )  # fmt: skip
 
@@ -247,7 +248,7 @@ class _Entity:
                     day = on_or_before(first.replace(day=30 if first.month == 11 else 20))
                     extra = self.add(
                         "checking", day, _cents(value * (0.5 if first.month == 11 else 0.42)),
-                        self.line(style, employer, day), type="FOLHA_PAGAMENTO", category="income.salary", payee=employer,
+                        self.line(style, employer, day), type="payroll", category="income.salary", payee=employer,
                     )  # fmt: skip
                     if not self.begin <= day <= self.end:
                         self.rows.remove(extra)
@@ -272,7 +273,7 @@ class _Entity:
                 if day.weekday() < 5:
                     self.add(
                         "checking", on_or_after(day), _cents(self.scale / 18 * float(np.exp(rng.normal(0, 0.45)))),
-                        f"{acquirer} {day:%d%m}", type="TED", category="income.sales", payee=acquirer,
+                        f"{acquirer} {day:%d%m}", type="ted", category="income.sales", payee=acquirer,
                     )  # fmt: skip
             for _ in range(int(rng.integers(1, 4))):
                 self.stream(
@@ -309,7 +310,9 @@ class _Entity:
             )  # fmt: skip
             if by_pix:
                 for day in self.days(0.5 / 30):
-                    self.pay("pix", "checking", day, scale * 0.02 * float(np.exp(rng.normal(0, 0.7))), landlord, "people")
+                    self.pay(
+                        "pix", "checking", day, scale * 0.02 * float(np.exp(rng.normal(0, 0.7))), landlord, "people"
+                    )
         if rng.random() < 0.45:
             self.stream(kind="expense", cadence="monthly", category="housing.condominium", channel="boleto",
                         account="checking", name=made_name(rng, pool, kind="COND ED"), value=scale * 0.08,
@@ -355,13 +358,17 @@ class _Entity:
                         name=self.fee_line, value=float(rng.uniform(15, 60)), style="{NAME}", drifts=False)  # fmt: skip
             for row in self.rows:
                 if row["payee"] == self.fee_line:
-                    row["type"] = "PACOTE_TARIFA_SERVICOS"
+                    row["type"] = "package_fee"
 
     def subscriptions(self) -> None:
         rng, pool = self.rng, self.pool
         known = [str(one) for one in rng.permutation(pool.subscriptions)]
         for number in range(int(rng.integers(2, 6))):
-            name = known[number] if rng.random() < 0.6 else made_name(rng, pool, kind=str(rng.choice(["", "CLUBE", "APP"])))
+            name = (
+                known[number]
+                if rng.random() < 0.6
+                else made_name(rng, pool, kind=str(rng.choice(["", "CLUBE", "APP"])))
+            )
             self.stream(kind="expense", cadence="monthly", category="subscriptions", channel="card",
                         account=self.main_card, name=name, value=float(rng.choice([14.9, 21.9, 27.9, 34.9, 55.9, 99.9])),
                         rises=True, may_end=True, mcc=4899 if rng.random() < 0.5 else None)  # fmt: skip
@@ -384,7 +391,7 @@ class _Entity:
         card = self.main_card
         markets = [made_name(rng, pool, kind=str(rng.choice(["MERCADO", "SUPERM", ""]))) for _ in range(3)]
         weekly = rng.random() < 0.35
-        if weekly:                                      # the trap: the same shop every week, amounts as they come
+        if weekly:  # the trap: the same shop every week, amounts as they come
             offset = int(rng.integers(0, 7))
             day = self.begin + timedelta(days=offset)
             while day <= self.end:
@@ -395,7 +402,14 @@ class _Entity:
         shops: list[tuple[list[str], str, float, float, float, int | None]] = [
             (markets[weekly:], "groceries", 5, 0.05, 0.55, 5411),
             ([made_name(rng, pool, kind="POSTO") for _ in range(2)], "fuel", 3, 0.045, 0.3, 5541),
-            ([made_name(rng, pool, kind=k) for k in ("REST", "BAR", "PIZZARIA", "")], "restaurants", 6, 0.02, 0.5, 5812),
+            (
+                [made_name(rng, pool, kind=k) for k in ("REST", "BAR", "PIZZARIA", "")],
+                "restaurants",
+                6,
+                0.02,
+                0.5,
+                5812,
+            ),
             ([made_name(rng, pool, kind="DROGARIA") for _ in range(2)], "health", 1.5, 0.03, 0.6, 5912),
             ([made_name(rng, pool, kind="LOJA") for _ in range(6)], "shopping", 2, 0.06, 0.8, 5651),
             ([made_name(rng, pool)], "transport", 4, 0.008, 0.35, 4121),
@@ -408,13 +422,13 @@ class _Entity:
                 self.pay("card", card, day, budget * share * weekend * float(np.exp(rng.normal(0, sd))),
                          names[min(int(rng.exponential(1.0)), len(names) - 1)], category,
                          mcc=mcc if rng.random() < 0.7 else None)  # fmt: skip
-        fare = float(rng.choice([22.5, 25.0, 30.0]))     # above the floor of duplicates, often twice a day
+        fare = float(rng.choice([22.5, 25.0, 30.0]))  # above the floor of duplicates, often twice a day
         if rng.random() < 0.2:
             place = made_name(rng, pool, kind="ESTACIONAMENTO")
             for day in self.days(6 / 30):
                 for _ in range(int(rng.choice([1, 2], p=[0.75, 0.25]))):
                     self.pay("card", card, day, fare, place, "transport", mcc=4784)
-        if rng.random() < 0.15:                           # a menu: few prices, often on days that follow each other
+        if rng.random() < 0.15:  # a menu: few prices, often on days that follow each other
             place, prices = made_name(rng, pool, kind="REST"), rng.choice([22.9, 25.9, 29.9, 34.9], size=2)
             for day in self.days(9 / 30):
                 self.pay("card", card, day, float(rng.choice(prices)), place, "restaurants", mcc=5812)
@@ -424,55 +438,76 @@ class _Entity:
             sent = max(10.0, round(sent, -1)) if rng.random() < 0.6 else sent
             self.pay("pix", "checking", day, sent, str(rng.choice(friends)), "people")
         for day in self.days(1.5 / 30):
-            self.pay("pix_in", "checking", day, budget * 0.04 * float(np.exp(rng.normal(0, 0.8))), str(rng.choice(friends)), "people")
+            self.pay(
+                "pix_in",
+                "checking",
+                day,
+                budget * 0.04 * float(np.exp(rng.normal(0, 0.8))),
+                str(rng.choice(friends)),
+                "people",
+            )
         for day in self.days(0.8 / 30):
-            self.add("checking", day, -_cents(float(rng.choice([50, 100, 200]))), "SAQUE 24H", type="SAQUE", category="cash")
+            self.add(
+                "checking",
+                day,
+                -_cents(float(rng.choice([50, 100, 200]))),
+                "SAQUE 24H",
+                type="withdrawal",
+                category="cash",
+            )
         for day in self.days(0.15 / 30):
             self.add("checking", day, -_cents(float(rng.uniform(3, 40))), str(rng.choice(pool.overdraft)),
-                     type="ENCARGOS_JUROS_CHEQUE_ESPECIAL", category="interest")  # fmt: skip
+                     type="overdraft_interest", category="interest")  # fmt: skip
 
     def oddities(self) -> None:
         """Duplicates, refunds, outliers: planted on rows that are there."""
         rng = self.rng
-        plain = [r for r in self.rows if r["stream"] is None and r["type"] in ("CARTAO", "BOLETO", "PIX") and self._is_out(r)]
+        plain = [
+            r
+            for r in self.rows
+            if r["stream"] is None and r["type"] in ("card", "purchase", "boleto", "pix") and self._is_out(r)
+        ]
         per_month = (self.end - self.begin).days / 30
-        by_payee: dict[object, list[dict[str, object]]] = {}
+        by_payee: dict[Any, list[dict[str, Any]]] = {}
         for row in plain:
             by_payee.setdefault(row["payee"], []).append(row)
         for row in self._pick(plain, 0.12 * per_month):
-            if -int(str(row["cents"])) >= 2000:                                             # charged twice
+            if -row["cents"] >= 2000:  # charged twice
                 self._copy(row, days=int(rng.choice([0, 0, 1])), duplicate_of=row["uid"])
-        streams = [r for r in self.rows if r["stream"] is not None and self._is_out(r) and -int(str(r["cents"])) >= 2000]
+        streams = [r for r in self.rows if r["stream"] is not None and self._is_out(r) and -r["cents"] >= 2000]
         for row in self._pick(streams, 0.03 * per_month):
             self._copy(row, days=int(rng.choice([0, 1])), duplicate_of=row["uid"], stream=None)
-        for row in self._pick(plain, 0.012 * per_month):                                      # bought twice
+        for row in self._pick(plain, 0.012 * per_month):  # bought twice
             self._copy(row, days=int(rng.choice([0, 1])))
-        for row in self._pick(plain, 0.06 * per_month):                                      # charged twice, reversed
-            if -int(str(row["cents"])) >= 2000:
+        for row in self._pick(plain, 0.06 * per_month):  # charged twice, reversed
+            if -row["cents"] >= 2000:
                 twice = self._copy(row, days=0)
                 self._copy(twice, days=int(rng.integers(1, 8)), refund=True)
         for row in self._pick(plain, 0.3 * per_month):
             self._copy(row, days=int(rng.integers(2, 40)), refund=True, share=float(rng.choice([1.0, 1.0, 0.5])))
         often = [r for r in plain if len(by_payee[r["payee"]]) >= 14 and r["category"] not in ("people", "supplies")]
         for row in self._pick(often, 0.22 * per_month):
-            usual = float(np.median([-int(str(r["cents"])) for r in by_payee[row["payee"]]]))
+            usual = float(np.median([-r["cents"] for r in by_payee[row["payee"]]]))
             cents = round(max(usual * float(rng.uniform(7, 18)), 18_000))
             row["cents"], row["unusual"] = -cents, True
 
     @staticmethod
-    def _is_out(row: dict[str, object]) -> bool:
-        return int(str(row["cents"])) < 0
+    def _is_out(row: dict[str, Any]) -> bool:
+        return bool(row["cents"] < 0)
 
-    def _pick(self, rows: list[dict[str, object]], mean: float) -> list[dict[str, object]]:
+    def _pick(self, rows: list[dict[str, Any]], mean: float) -> list[dict[str, Any]]:
         count = min(int(self.rng.poisson(mean)), len(rows))
         return [rows[int(n)] for n in self.rng.choice(len(rows), size=count, replace=False)] if count else []
 
-    def _copy(self, row: dict[str, object], *, days: int, refund: bool = False, share: float = 1.0, **truth: object) -> dict[str, object]:
-        day = row["day"] + timedelta(days=days)  # type: ignore[operator]
-        cents = round(int(str(row["cents"])) * share)
+    def _copy(
+        self, row: dict[str, Any], *, days: int, refund: bool = False, share: float = 1.0, **truth: Any
+    ) -> dict[str, Any]:
+        day = row["day"] + timedelta(days=days)
+        cents = round(row["cents"] * share)
         made = {**row, "day": day, "uid": len(self.rows), **truth}
         if refund:
             made |= {"cents": -cents, "refund_of": row["uid"], "duplicate_of": None, "unusual": False, "stream": None,
+                     "type": "reversal",
                      "description": f"ESTORNO {row['description']}"}  # fmt: skip
         self.rows.append(made)
         return made
@@ -494,7 +529,7 @@ class _Entity:
                     shown = f"{line} PARC {number:02d}/{count:02d}"
                 posted = _months_after(day, number - 1)
                 if posted <= self.end:
-                    self.add(self.cards[0], posted, -cents, shown, type="CARTAO", category="shopping", payee=name,
+                    self.add(self.cards[0], posted, -cents, shown, type="purchase", category="shopping", payee=name,
                              plan=plan, no=number, of=count)  # fmt: skip
 
     def _group(self) -> int:
@@ -517,10 +552,10 @@ class _Entity:
                 source, target = ("checking", place) if there else (place, "checking")
                 pair = self._group()
                 later = day + timedelta(days=int(rng.choice([0, 0, 0, 1, 3])))
-                same_owner: dict[str, object] = {"type": "PIX", "category": "transfers.own", "payee": self.owner}
-                self.add(source, day, -cents, self.line(out_line, self.owner, day), **same_owner, transfer=pair)  # type: ignore[arg-type]
-                self.add(target, later, cents, self.line(in_line, self.owner, later), **same_owner, transfer=pair)  # type: ignore[arg-type]
-                if rng.random() < 0.25:                                                      # a decoy of equal amount
+                same_owner: dict[str, Any] = {"type": "pix", "category": "transfers.own", "payee": self.owner}
+                self.add(source, day, -cents, self.line(out_line, self.owner, day), **same_owner, transfer=pair)
+                self.add(target, later, cents, self.line(in_line, self.owner, later), **same_owner, transfer=pair)
+                if rng.random() < 0.25:  # a decoy of equal amount
                     self.pay("pix", source, day, cents / 100, person(rng, pool), "people")
 
     def card_bills(self) -> None:
@@ -529,23 +564,23 @@ class _Entity:
             closing, lag = int(rng.integers(1, 28)), int(rng.integers(7, 11))
             from_line, to_line = pool.card_payment[int(rng.integers(0, len(pool.card_payment)))]
             partly = rng.random() < 0.12
-            open_rows = sorted((r for r in self.rows if r["account"] == card), key=lambda r: r["day"])  # type: ignore[arg-type, return-value]
+            open_rows = sorted((r for r in self.rows if r["account"] == card), key=lambda r: r["day"])
             before, debt = self.begin - timedelta(days=60), 0
             for first in self.month_days(1, 1, 0):
                 closes = on_or_before(first.replace(day=closing))
-                debt += sum(int(str(r["cents"])) for r in open_rows if before < r["day"] <= closes)  # type: ignore[operator]
+                debt += sum(r["cents"] for r in open_rows if before < r["day"] <= closes)
                 before = closes
                 due = on_or_after(closes + timedelta(days=lag))
                 for row in open_rows:
-                    if row.get("cash_day") is None and row["day"] <= closes:  # type: ignore[operator]
+                    if row.get("cash_day") is None and row["day"] <= closes:
                         row["cash_day"] = due
                 if debt >= 0 or not self.begin <= due <= self.end:
                     continue
                 paid = -debt if not partly or rng.random() < 0.8 else -debt // 2
                 pair = self._group()
-                pays: dict[str, object] = {"type": "OUTROS", "category": "transfers.card", "transfer": pair}
-                self.add("checking", due, -paid, from_line, **pays)  # type: ignore[arg-type]
-                self.add(card, due, paid, to_line, **pays)  # type: ignore[arg-type]
+                pays: dict[str, Any] = {"type": "bill_payment", "category": "transfers.card", "transfer": pair}
+                self.add("checking", due, -paid, from_line, **pays)
+                self.add(card, due, paid, to_line, **pays)
                 debt += paid
 
     def make(self) -> _Entity:
@@ -557,10 +592,10 @@ class _Entity:
         self.instalments()
         self.transfers()
         self.card_bills()
-        if self.rng.random() < 0.15 and self.months > 4:                 # an outage: a week that we never saw
+        if self.rng.random() < 0.15 and self.months > 4:  # an outage: a week that we never saw
             gone = self.begin + timedelta(days=int(self.rng.integers(30, self.months * 30)))
             for row in self.rows:
-                row["lost"] = gone <= row["day"] < gone + timedelta(days=7)  # type: ignore[operator]
+                row["lost"] = gone <= row["day"] < gone + timedelta(days=7)
         return self
 
 

@@ -111,7 +111,12 @@ def _fit(days, tables, strict, used):
             if abs(days[i] - last - gaps * period) <= tolerance:
                 held += 1
             last = days[i]
-        if counted < 2 or held < 0.8 * counted or counted < COVERAGE_MIN * periods or n > PER_PERIOD_MAX * (periods + 1):
+        if (
+            counted < 2
+            or held < 0.8 * counted
+            or counted < COVERAGE_MIN * periods
+            or n > PER_PERIOD_MAX * (periods + 1)
+        ):
             continue
         angle = days * (2 * np.pi / period)
         phase = np.arctan2(np.sin(angle).mean(), np.cos(angle).mean())
@@ -119,8 +124,15 @@ def _fit(days, tables, strict, used):
         residual = off.mean()
         if residual > STRICT_RESIDUAL + 0.5:
             continue
-        result = (period, CALENDAR, round(phase * period / (2 * np.pi)) % period, residual, 1 - held / counted,
-                  (counted + 1) / (periods + 1), extra / n)
+        result = (
+            period,
+            CALENDAR,
+            round(phase * period / (2 * np.pi)) % period,
+            residual,
+            1 - held / counted,
+            (counted + 1) / (periods + 1),
+            extra / n,
+        )
         if residual < best_cost:
             best, best_cost = result, residual
     for months in (1, 2, 3, 6):
@@ -151,7 +163,7 @@ def _fit(days, tables, strict, used):
         if periods < COVERAGE_MIN * span or n > PER_PERIOD_MAX * periods + 0.5:
             continue
         best, best_cost = (100 + months, kind, anchor, mean, beyond / n, periods / span, extra / n), mean
-    cadence, kind, anchor, residual, beyond_share, coverage, extra_share = best
+    cadence, kind, anchor, residual, _, _, extra_share = best
     if cadence == 0 or (strict and (residual > STRICT_RESIDUAL or extra_share > 0)):
         return none
     _mark_used(days, tables, cadence, kind, anchor, used)
@@ -257,7 +269,11 @@ def _extend(days, cents, owner, stream, fit, payment, tables):
                 if owner[i] >= 0 or (days[i] - days[edge]) * direction <= 0:
                     continue
                 ratio = cents[i] / cents[edge]
-                if not (0.55 if payment in (BILL, PAYROLL) else 0.8) <= ratio <= (1.8 if payment in (BILL, PAYROLL) else 1.35):
+                if (
+                    not (0.55 if payment in (BILL, PAYROLL) else 0.8)
+                    <= ratio
+                    <= (1.8 if payment in (BILL, PAYROLL) else 1.35)
+                ):
                     continue
                 if fit[0] < 100:
                     periods = round(abs(days[i] - days[edge]) / fit[0])
@@ -282,10 +298,16 @@ def _renote(table, stream, days, cents, owner):
     """Count what the stream has gained."""
     rows = np.nonzero(owner == stream)[0]
     row = table[stream]
-    fit = (int(row[CADENCE]), int(row[ANCHOR_KIND]), int(row[ANCHOR]), row[RESIDUAL], row[BEYOND], row[COVERAGE], row[EXTRA])
-    _note(
-        table, stream, row[GROUP], fit, rows, days, cents, row[STEP], row[FOUND_IN], int(row[CLASS]), row[GROUP_ROWS]
+    fit = (
+        int(row[CADENCE]),
+        int(row[ANCHOR_KIND]),
+        int(row[ANCHOR]),
+        row[RESIDUAL],
+        row[BEYOND],
+        row[COVERAGE],
+        row[EXTRA],
     )
+    _note(table, stream, row[GROUP], fit, rows, days, cents, row[STEP], row[FOUND_IN], int(row[CLASS]), row[GROUP_ROWS])
 
 
 @njit(cache=True)
@@ -419,3 +441,59 @@ def _find_yearly(table, count, group, days, cents, owner, payment):
                 fit = (112, CALENDAR, 1, abs(days[j] - days[i] - 365.0) / 2, 0.0, 1.0, 0.0)
                 _note(table, count, group, fit, rows, days, cents, abs(np.log(cents[j] / cents[i])), WHOLE, payment, n)
                 return
+
+
+@njit(cache=True)
+def _is_due(row, day, tables):
+    """Whether a charge on `day` is one or two periods after the stream's last, near its anchor."""
+    cadence = int(row[CADENCE])
+    apart = day - row[LAST]
+    if cadence < 100:
+        periods = round(apart / cadence)
+        return 1 <= periods <= 2 and abs(apart - periods * cadence) <= 2
+    kind, anchor = int(row[ANCHOR_KIND]), int(row[ANCHOR])
+    month = nearest_month(day, kind, anchor, tables)
+    step = month - nearest_month(int(row[LAST]), kind, anchor, tables)
+    if step <= 0 or step > 2 * (cadence - 100) or step % (cadence - 100):
+        return False
+    return abs(day - target(month, kind, anchor, tables)) <= JOIN_DAYS
+
+
+@njit(cache=True)
+def follow_renamed(blocks, streams_from, days, cents, owner, table, tables):
+    """Give streams what goes on under another payee of the same account: an equal amount, at the right day.
+
+    `blocks` are the places at which (entity, account, direction) begin, `streams_from` the first stream of each block.
+    A stream that was found under the other payee becomes part of the first one: its ROWS are 0 then.
+    """
+    for block in range(len(blocks) - 1):
+        begin, end = blocks[block], blocks[block + 1]
+        for one in range(streams_from[block], streams_from[block + 1]):
+            row = table[one]
+            if row[ROWS] < 3 or row[STEP] > FIXED_STEP or row[CADENCE] == 112:
+                continue
+            while True:
+                found, found_day = -1, 1 << 30
+                for i in range(begin, end):
+                    if days[i] <= row[LAST] or days[i] >= found_day or abs(cents[i] / row[AMOUNT] - 1) > EXACT_RANGE:
+                        continue
+                    other = owner[i]
+                    if other == one or (
+                        other >= 0 and (table[other, FIRST] != days[i] or table[other, CADENCE] != row[CADENCE])
+                    ):
+                        continue
+                    if _is_due(row, days[i], tables):
+                        found, found_day = i, days[i]
+                if found < 0:
+                    break
+                other = owner[found]
+                if other < 0:
+                    owner[found] = one
+                    row[ROWS], row[LAST] = row[ROWS] + 1, days[found]
+                    continue
+                for i in range(begin, end):
+                    if owner[i] == other:
+                        owner[i] = one
+                row[ROWS], row[LAST] = row[ROWS] + table[other, ROWS], table[other, LAST]
+                row[AMOUNT], row[SPREAD] = table[other, AMOUNT], table[other, SPREAD]
+                table[other, ROWS] = 0

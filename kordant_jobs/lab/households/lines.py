@@ -1,4 +1,4 @@
-"""The name of the other party in a Brazilian statement line, and which names of one entity are one party. Pure.
+"""The name of the other party in a Brazilian statement line. Pure.
 
 Lines are read when they are written; afterwards only keys made of these names are kept.
 """
@@ -6,16 +6,11 @@ Lines are read when they are written; afterwards only keys made of these names a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from anyascii import anyascii
-from rapidfuzz import fuzz
 
 _CHANNEL = frozenset(
-    "PIX ENVIADO RECEBIDO ENVIO ENVIADA RECEBIDA RECEBIMENTO TRANSF TRANSFERENCIA PELO PARA POR DE DO DA QR QRS QRCODE "
-    "DINAMICO ESTATICO PAGAMENTO PAGTO PGTO PAG PGT PAGT PAGO PAGA BOLETO TITULO TIT COBRANCA BANCO DEB DEBITO DEBT AUT "
-    "AUTOM AUTOMATICO AUTOR CONTA COMPRA CARTAO CREDITO CRED CR VISA MASTER MASTERCARD ELO MAESTRO TED DOC TEF TBI INT "
-    "INTERNET RSHOP REDE SHOP ESTORNO DEVOLUCAO SALARIO FOLHA PROVENTOS REMUNERACAO LIQ EM NO NA E A O".split()
+    ["PIX", "ENVIADO", "RECEBIDO", "ENVIO", "ENVIADA", "RECEBIDA", "RECEBIMENTO", "TRANSF", "TRANSFERENCIA", "PELO", "PARA", "POR", "DE", "DO", "DA", "QR", "QRS", "QRCODE", "DINAMICO", "ESTATICO", "PAGAMENTO", "PAGTO", "PGTO", "PAG", "PGT", "PAGT", "PAGO", "PAGA", "BOLETO", "TITULO", "TIT", "COBRANCA", "BANCO", "DEB", "DEBITO", "DEBT", "AUT", "AUTOM", "AUTOMATICO", "AUTOR", "CONTA", "COMPRA", "CARTAO", "CREDITO", "CRED", "CR", "VISA", "MASTER", "MASTERCARD", "ELO", "MAESTRO", "TED", "DOC", "TEF", "TBI", "INT", "INTERNET", "RSHOP", "REDE", "SHOP", "ESTORNO", "DEVOLUCAO", "SALARIO", "FOLHA", "PROVENTOS", "REMUNERACAO", "LIQ", "EM", "NO", "NA", "E", "A", "O"]
 )  # fmt: skip
 _ACQUIRERS = re.compile(
     r"^(?:PAG|MP|MERC(?:ADO)?PAGO|EBN|EBANX|DL|EC|IFD|HTM|SUMUP|STONE|TON|CIELO|PICPAY|PP|PAYPAL|ZP|ZOOP|IUGU|PAGARME|"
@@ -33,7 +28,6 @@ _PLACES = (
 )
 _TAIL = re.compile(rf"(?:\s+|-)*(?:\b(?:{_PLACES})\b|\bBRA?\b|\bBRASIL\b)\s*$")
 _FORMS = re.compile(r"\b(?:S\.?/?A|LTDA|EIRELI|EPP|MEI|CIA|COM|WWW|HTTPS?|PAGAMENTOS|SERVICOS DIGITAIS)\b\.?|\.COM\b")
-PREFIX_MIN, CUT_MIN, RATIO_MIN = 5, 12, 90
 
 
 def merchant_name(line: str) -> str:
@@ -61,28 +55,3 @@ def _without_channel(text: str) -> str:
     while words and all(part in _CHANNEL for part in re.findall(r"[A-Z]+", words[0])):
         del words[0]
     return " ".join(words)
-
-
-def one_party(names: Iterable[str]) -> dict[str, str]:
-    """For each name of one entity the name under which its rows count: drifted, cut and misspelt ones become one.
-
-    Two names are one when one begins with the other's whole words (5 letters or more) or with 12 letters of it (lines
-    are cut), or when they are alike by 90 of 100.
-
-    >>> one_party(["NETFLIX", "NETFLIX ENTRETENIMENTO", "LOJA BARU", "LOJA BARUTO"])
-    {'LOJA BARU': 'LOJA BARU', 'LOJA BARUTO': 'LOJA BARUTO', 'NETFLIX': 'NETFLIX', 'NETFLIX ENTRETENIMENTO': 'NETFLIX'}
-    """
-    parties: dict[str, str] = {}
-    heads: list[str] = []
-    for name in sorted(set(names)):
-        found = next((head for head in reversed(heads) if _is_one(head, name)), None)
-        if found is None:
-            heads.append(name)
-        parties[name] = found or name
-    return parties
-
-
-def _is_one(head: str, name: str) -> bool:
-    if name.startswith(head) and len(head) >= PREFIX_MIN:
-        return name[len(head)] == " " or len(head) >= CUT_MIN
-    return abs(len(head) - len(name)) <= 3 and fuzz.ratio(head, name) >= RATIO_MIN
