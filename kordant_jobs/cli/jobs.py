@@ -53,8 +53,6 @@ def jobs_history(
     as_json: AsJson = False,
 ) -> None:
     """Attempts by job and week: how many ended well, how long they took, what they cost. Kept for 400 days."""
-    from itertools import groupby
-
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.engine import attempt_counts
 
@@ -66,8 +64,7 @@ def jobs_history(
         for back in range(weeks):
             since = monday - timedelta(weeks=back)
             counts = attempt_counts.between(connection, since, since + timedelta(weeks=1))
-            for name, grouped in groupby(counts, lambda one: one.job):
-                some = list(grouped)
+            for name, some in attempt_counts.by_job(counts).items():
                 attempts = sum(one.attempts for one in some)
                 if wanted in (None, name):
                     rows.append(
@@ -75,7 +72,7 @@ def jobs_history(
                             "week_of": since.date(),
                             "job": name,
                             "attempts": attempts,
-                            "ended_well": sum(one.attempts for one in some if one.outcome in {"success", "partial"}),
+                            "ended_well": sum(one.attempts for one in some if one.outcome in attempt_counts.GOOD),
                             "p50_ms": attempt_counts.percentile_ms(some, 0.5),
                             "p95_ms": attempt_counts.percentile_ms(some, 0.95),
                             "mean_ms": round(sum(one.sum_ms for one in some) / attempts, 1),

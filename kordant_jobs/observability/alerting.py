@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.domain.operators.alert_rules import AlertRule, Severity, Told, move
 from kordant_jobs.engine import attempt_counts
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.observability import heartbeats
+from kordant_jobs.postgres.locks import session_lock
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.operators import alerts
 
+if TYPE_CHECKING:
+    import apprise
+
+log = logging.getLogger(__name__)
+
 MAY_FAIL = 0.01
 """The share of attempts that may fail: the objective is 99 %."""
-ATTEMPTS_MIN, REQUESTS_MIN = 10, 5
-BAD, COUNTED = frozenset({"failure", "lost"}), frozenset({"success", "partial", "failure", "lost"})
-NOTICE_S = 10.0
+ATTEMPTS_MIN = 10
+"""Attempts in the longer window of a failure rate; a rate of fewer says nothing."""
 
 _BACKLOG = sa.text("""
-SELECT w.job, w.due, w.oldest_s, coalesce(d.done, 0) FROM (
-    SELECT job, count(*) AS due, extract(epoch FROM now() - min(run_at))::float8 AS oldest_s FROM kordant.job_requests r
+SELECT w.job, w.due, w.oldest_s, w.pace_over_s, (
+    SELECT count(*) FROM kordant.job_requests d
+    WHERE d.job = w.job AND d.ended_at > now() - make_interval(secs => w.pace_over_s)
+) FROM (
+    SELECT job, count(*) AS due, extract(epoch FROM now() - min(run_at))::float8 AS oldest_s,
+           least(greatest(extract(epoch FROM now() - min(run_at)), 60), 900)::float8 AS pace_over_s
+    FROM kordant.job_requests r
     WHERE status = 'pending' AND run_at <= now() AND NOT EXISTS (SELECT FROM kordant.job_pauses p WHERE p.job = r.job)
     GROUP BY job
-) w LEFT JOIN (
-    SELECT job, count(*) AS done FROM kordant.job_requests
-    WHERE ended_at > now() - interval '15 min' GROUP BY job
-) d USING (job)
+) w
 """)
+"""What is due, and how many ended since the oldest of it became due: the pace at which it goes away."""
+
 _SUBJECTS: Mapping[str, sa.TextClause] = {
     "job_failure_rate_high": sa.text("""
         SELECT requested_by, count(*) FILTER (WHERE status = 'dead')::float8 / count(*) FROM kordant.job_requests
@@ -64,10 +75,6 @@ _SUBJECTS: Mapping[str, sa.TextClause] = {
         SELECT 'cleanup', extract(epoch FROM now() - max(clock))::float8 / 86400 FROM kordant.cleanup_reports
         WHERE NOT dry_run HAVING count(*) > 0"""),
 }
-_HEARTBEATS = sa.text("""
-SELECT daemon_type, extract(epoch FROM now() AT TIME ZONE 'UTC' - max(timestamp))::float8 FROM dagster.daemon_heartbeats
-WHERE daemon_type <> 'KORDANT_RETENTION' GROUP BY 1
-""")
 
 
 class Operators(Protocol):
@@ -87,10 +94,11 @@ class AppriseOperators:
     is a notice that was not delivered; its text, which may hold the address, goes nowhere."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
+        self._services: list[apprise.NotifyBase] = []
+        if not addresses:
+            return
         import apprise
 
-        self._types = apprise.NotifyType
-        self._services = []
         for place, address in enumerate(addresses, start=1):
             service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
             if service is None:
@@ -104,9 +112,10 @@ class AppriseOperators:
 
     def tell(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
         """See `Operators.tell`."""
-        kind = self._types.FAILURE if urgent else self._types.WARNING
         with suppress(Exception):
-            return bool(self._services[place].notify(body=text, title=title, notify_type=kind))
+            return bool(
+                self._services[place].notify(body=text, title=title, notify_type="failure" if urgent else "warning")
+            )
         return False
 
 
@@ -120,43 +129,73 @@ def open_operators(settings: Settings) -> AppriseOperators:
     return AppriseOperators(urls)
 
 
-def measured(connection: Connection, *, now: datetime) -> Iterator[tuple[str, str, float]]:
-    """Every rule's subjects with their value now."""
-    windows = {span: _bad_shares(connection, now - span, now) for span in _SPANS}
-    for rule, (long, short) in _BURNS.items():
-        for job, share in windows[long].items():
-            yield rule, job, min(share, windows[short].get(job, 0.0)) / MAY_FAIL
-    for job, due, oldest_s, done in connection.execute(_BACKLOG):
-        drains_in_s = due / done * 900 if done else oldest_s
-        yield "queue_backlog", job, max(drains_in_s if due > done else 0.0, oldest_s)
-    hour = attempt_counts.between(connection, now - timedelta(hours=1), now)
-    for job, some in groupby((one for one in hour if one.cause == "timeout"), lambda one: one.job):
-        yield "execution_timeout", job, float(sum(one.attempts for one in some))
-    for rule, query in _SUBJECTS.items():
-        for subject, value in connection.execute(query):
-            yield rule, subject, value
-    if connection.execute(sa.text("SELECT to_regclass('dagster.daemon_heartbeats')")).scalar() is not None:
-        for part, age in connection.execute(_HEARTBEATS):
-            yield "daemon_silent", part, age
-
+Values = Iterator[tuple[str, str, float]]
+"""Rule, subject, value."""
 
 _BURNS = {
     "failure_rate_high": (timedelta(hours=1), timedelta(minutes=5)),
     "failure_rate_slow": (timedelta(hours=6), timedelta(minutes=30)),
 }
-_SPANS = [span for spans in _BURNS.values() for span in spans]
 
 
-def _bad_shares(connection: Connection, since: datetime, until: datetime) -> dict[str, float]:
-    shares = {}
-    counts = [one for one in attempt_counts.between(connection, since, until) if one.outcome in COUNTED]
-    for job, grouped in groupby(counts, lambda one: one.job):
-        some = list(grouped)
-        total = sum(one.attempts for one in some)
-        enough = total >= (ATTEMPTS_MIN if until - since >= timedelta(hours=1) else 1)
-        if enough:
-            shares[job] = sum(one.attempts for one in some if one.outcome in BAD) / total
-    return shares
+def _failures(connection: Connection, now: datetime) -> Values:
+    for rule, (long, short) in _BURNS.items():
+        recently = attempt_counts.by_job(attempt_counts.between(connection, now - short, now))
+        for job, counts in attempt_counts.by_job(attempt_counts.between(connection, now - long, now)).items():
+            good, total = attempt_counts.good_share(counts)
+            good_recently, _ = attempt_counts.good_share(recently.get(job, ()))
+            if total >= ATTEMPTS_MIN:
+                yield rule, job, (1 - max(good, good_recently)) / MAY_FAIL
+
+
+def _timeouts(connection: Connection, now: datetime) -> Values:
+    hour = attempt_counts.between(connection, now - timedelta(hours=1), now)
+    for job, counts in attempt_counts.by_job([one for one in hour if one.cause == "timeout"]).items():
+        yield "execution_timeout", job, float(sum(one.attempts for one in counts))
+
+
+def _backlog(connection: Connection, now: datetime) -> Values:
+    for job, due, oldest_s, pace_over_s, ended in connection.execute(_BACKLOG):
+        yield "queue_backlog", job, max(oldest_s, due * pace_over_s / ended if ended else 0.0)
+
+
+def _heartbeats(connection: Connection, now: datetime) -> Values:
+    for part, age_s in heartbeats.ages_s(connection).items():
+        if part not in heartbeats.SLOW:
+            yield "daemon_silent", part, age_s
+
+
+def _by_query(rule: str) -> Measure:
+    def measure(connection: Connection, now: datetime) -> Values:
+        for subject, value in connection.execute(_SUBJECTS[rule]):
+            yield rule, subject, value
+
+    return measure
+
+
+Measure = Callable[[Connection, datetime], Values]
+MEASURES: Mapping[tuple[str, ...], Measure] = {
+    tuple(_BURNS): _failures,
+    ("execution_timeout",): _timeouts,
+    ("queue_backlog",): _backlog,
+    ("daemon_silent",): _heartbeats,
+    **{(rule,): _by_query(rule) for rule in _SUBJECTS},
+}
+"""What is measured for which rules."""
+
+
+def measured(connection: Connection, *, now: datetime) -> tuple[Mapping[tuple[str, str], float], set[str]]:
+    """Values by rule and subject, and the rules that could not be measured: one that breaks stops no other."""
+    values: dict[tuple[str, str], float] = {}
+    missed: set[str] = set()
+    for rules, measure in MEASURES.items():
+        try:
+            with connection.begin_nested():
+                values |= {(rule, subject): value for rule, subject, value in measure(connection, now)}
+        except DBAPIError as error:
+            log.warning("%s could not be measured: %s", ", ".join(rules), type(error.orig).__name__)
+            missed.update(rules)
+    return values, missed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,15 +216,15 @@ def evaluate(db: Engine, operators: Operators) -> Evaluated:
         connection.execute(sa.text("SET LOCAL statement_timeout = '10s'"))
         now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
         rules, known = alerts.rules(connection), alerts.open_alerts(connection)
-        values = {(rule, subject): value for rule, subject, value in measured(connection, now=now)}
+        values, missed = measured(connection, now=now)
         quiet = alerts.silenced(connection, now=now)
         for key in sorted(set(values) | set(known)):
-            if key[0] not in rules:
+            if key[0] not in rules or key[0] in missed:
                 continue
             value, before = values.get(key), known.get(key)
             made = move(rules[key[0]], None if before is None else before.standing, value, now=now)
             is_quiet = (key[0], None) in quiet or key in quiet
-            fired += made.told is Told.FIRED
+            fired += made.told is Told.FIRED and not is_quiet
             resolved += made.told is Told.RESOLVED
             alerts.write(connection, key, before, made, value=value, targets=len(operators), silenced=is_quiet, now=now)
     sent, failed = _tell(db, operators, rules)
@@ -193,20 +232,23 @@ def evaluate(db: Engine, operators: Operators) -> Evaluated:
 
 
 def _tell(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> tuple[int, int]:
-    """Send what waits, a transaction each. One that is killed between sending and its commit is sent again."""
-    with db.connect() as connection:
-        waiting = [row.id for row in alerts.to_tell(connection)]
+    """Send what waits, outside any transaction; while another process does so, nothing. Killed between sending and
+    noting it, a notice is sent again."""
     sent = failed = 0
-    for notice_id in waiting:
-        with db.begin() as connection:
-            row = next((one for one in alerts.to_tell(connection) if one.id == notice_id), None)
-            if row is None or row.rule not in rules or row.target >= len(operators):
-                continue
-            rule = rules[row.rule]
-            title, text = words_of(rule, row.subject, Told(row.told), row.value)
-            urgent = rule.severity is Severity.PAGE and row.told != Told.RESOLVED
-            was_sent = operators.tell(row.target, title, text, urgent=urgent)
-            alerts.note_try(connection, notice_id, was_sent=was_sent)
+    with session_lock(db, "kordant:operator notices", wait=False) as is_alone:
+        if not is_alone:
+            return 0, 0
+        with db.connect() as connection:
+            waiting = alerts.to_tell(connection)
+        for one in waiting:
+            rule = rules.get(one.rule)
+            was_sent = False
+            if rule is not None and one.target < len(operators):
+                title, text = words_of(rule, one.subject, Told(one.told), one.value)
+                urgent = rule.severity is Severity.PAGE and one.told != Told.RESOLVED
+                was_sent = operators.tell(one.target, title, text, urgent=urgent)
+            with db.begin() as connection:
+                alerts.note_try(connection, one.id, was_sent=was_sent)
             sent, failed = sent + was_sent, failed + (not was_sent)
     return sent, failed
 

@@ -7,20 +7,25 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from ctypes.util import find_library
+from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import sqlalchemy as sa
 
+from kordant_jobs.domain.schedules.simulation import looks
 from kordant_jobs.engine import DAGSTER_VERSION
+from kordant_jobs.observability import heartbeats
 from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
 from kordant_jobs.store import migrate
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.store.server import open_keyring
 
-DUE_WAITS_S, LEASE_LATE_S, HEARTBEAT_S, IDLE_S = 900, 120, 60, 600
-DISK_FREE_MB, DISK_FREE_SHARE, INODES_SHARE = 1024, 0.05, 0.02
+DUE_WAITS_S, LEASE_LATE_S, IDLE_S = 900, 120, 600
+LOOKED_AT_WITHIN = timedelta(hours=1)
+DISK_FREE_MB, DISK_FREE_SHARE = 1024, 0.05
 CLOCK_S = 1.0
 POSTGRES_MIN = 140_000
 AUDIT_ROWS = 100_000
@@ -100,10 +105,10 @@ def master_key(patient: Patient) -> Iterator[Finding]:
 
 def clock(patient: Patient) -> Iterator[Finding]:
     """This machine's clock and the database's agree."""
-    with patient.connection() as connection:
-        there = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
-    apart = abs((there - patient.now).total_seconds())
-    if apart > CLOCK_S + 5:  # the look itself takes its time
+    began = patient.clock()
+    [[there]] = patient.rows("SELECT clock_timestamp()")
+    apart = max((began - there).total_seconds(), (there - patient.clock()).total_seconds())
+    if apart > CLOCK_S:
         yield fail(
             f"the clocks are {apart:,.0f} s apart",
             "leases, schedules and deletions count by the database's, logs and drops by this machine's",
@@ -121,7 +126,7 @@ def disk(patient: Patient) -> Iterator[Finding]:
             yield warn(
                 f"{usage.free / 1e9:.1f} GB are free at {folder}",
                 "Postgres stops on a full disk, and deletions need room before they give any",
-                "free space, or move the folder (see `settings.py` for its variable)",
+                "free space, or move it: KORDANT_STATE_DIR, KORDANT_DROP_DIR, KORDANT_REPORTS_DIR",
             )
 
 
@@ -131,10 +136,10 @@ def _existing(folder: Path) -> Path:
 
 def zones(patient: Patient) -> Iterator[Finding]:
     """Every time zone that a schedule or a subscription names is known here."""
-    with patient.connection() as connection:
-        query = "SELECT time_zone FROM kordant.scheduler_config UNION SELECT time_zone FROM kordant.subscriptions"
-        names = list(connection.execute(sa.text(query)).scalars())
-    for name in sorted(names):
+    query = (
+        "SELECT time_zone FROM kordant.scheduler_config UNION SELECT time_zone FROM kordant.subscriptions ORDER BY 1"
+    )
+    for [name] in patient.rows(query):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError):
@@ -148,41 +153,34 @@ def zones(patient: Patient) -> Iterator[Finding]:
 def schedules(patient: Patient) -> Iterator[Finding]:
     """Every row of the price list can be read, and the due ones were started."""
     with patient.connection() as connection:
-        for problem in scheduler_config.load(connection).problems:
-            yield fail(problem, "the row is left out: nothing starts by it", "`kordant-jobs schedules set …`")
+        loaded, progress = scheduler_config.load(connection), schedule_progress.read(connection)
+    for problem in loaded.problems:
+        yield fail(problem, "the row is left out: nothing starts by it", "`kordant-jobs schedules set …`")
     patient.must_run()
-    with patient.connection() as connection:
-        late = connection.execute(
-            sa.text(
-                "SELECT p.job, p.tier, p.until FROM kordant.schedule_progress p JOIN kordant.scheduler_config c "
-                "USING (job, tier) WHERE c.enabled AND c.paused_at IS NULL AND p.until < now() - interval '25 hours' "
-                "AND c.changed_at < now() - interval '25 hours'"
+    now = patient.clock()
+    for stored in loaded.rows:
+        looked_at = progress.get(stored.row.key)
+        if looked_at is None or stored.resting(now) or stored.changed_at > now - LOOKED_AT_WITHIN:
+            continue
+        if looks(stored.row, looked_at.until, now - LOOKED_AT_WITHIN):
+            yield fail(
+                f"{stored.row.name} was last looked at {looked_at.until:%Y-%m-%d %H:%M}, and has ticked since",
+                "its schedule in Dagster is switched off, or the daemon does not tick",
+                "`kordant-jobs schedules list`, and switch it on in Dagster's UI",
             )
-        ).all()
-    for job, tier, until in late:
-        yield fail(
-            f"{job}:{tier} was last looked at {until:%Y-%m-%d %H:%M}",
-            "its schedule in Dagster is switched off, or the daemon does not tick",
-            f"`kordant-jobs schedules list`, and switch it on in Dagster's UI: {job}",
-        )
 
 
 def daemon(patient: Patient) -> Iterator[Finding]:
     """The daemon gives signs of life."""
     patient.must_run()
     with patient.connection() as connection:
-        if connection.execute(sa.text("SELECT to_regclass('dagster.daemon_heartbeats')")).scalar() is None:
-            raise Skipped("Dagster has not started yet")
-        silent = connection.execute(
-            sa.text(
-                "SELECT daemon_type, extract(epoch FROM now() - max(timestamp) AT TIME ZONE 'UTC') "
-                "FROM dagster.daemon_heartbeats GROUP BY 1"
-            )
-        ).all()
-    for part, age in silent:
-        if float(age) > HEARTBEAT_S * (15 if part == "KORDANT_RETENTION" else 1):
+        ages = heartbeats.ages_s(connection)
+    if not ages:
+        raise Skipped("Dagster has not started yet")
+    for part, age_s in ages.items():
+        if age_s > heartbeats.allowed_s(part):
             yield fail(
-                f"{part} has been silent for {float(age):,.0f} s",
+                f"{part} has been silent for {age_s:,.0f} s",
                 "nothing starts by schedule, sensor or queue",
                 "`kordant-jobs logs daemon`, then end and start `up`",
             )
@@ -190,25 +188,20 @@ def daemon(patient: Patient) -> Iterator[Finding]:
 
 def queue(patient: Patient) -> Iterator[Finding]:
     """What is due starts, and slots of the dead are free."""
-    with patient.connection() as connection:
-        waiting = connection.execute(
-            sa.text(
-                "SELECT job, count(*), extract(epoch FROM now() - min(run_at)) FROM kordant.job_requests r "
-                "WHERE status = 'pending' AND run_at <= now() AND NOT EXISTS "
-                "(SELECT FROM kordant.job_pauses p WHERE p.job = r.job) GROUP BY 1 ORDER BY 1"
-            )
-        ).all()
-        late = connection.execute(
-            sa.text("SELECT count(*) FROM kordant.job_leases WHERE expires_at < now() - make_interval(secs => :late)"),
-            {"late": LEASE_LATE_S},
-        ).scalar_one()
-    for job, count, age in waiting:
-        if float(age) > DUE_WAITS_S:
+    waiting = patient.rows(
+        "SELECT job, count(*), extract(epoch FROM now() - min(run_at))::float8 FROM kordant.job_requests r "
+        "WHERE status = 'pending' AND run_at <= now() AND NOT EXISTS "
+        "(SELECT FROM kordant.job_pauses p WHERE p.job = r.job) GROUP BY 1 ORDER BY 1"
+    )
+    for job, count, age_s in waiting:
+        if age_s > DUE_WAITS_S:
             yield warn(
-                f"{count:,} requests of {job} are due, the oldest for {float(age) / 60:,.0f} min",
+                f"{count:,} requests of {job} are due, the oldest for {age_s / 60:,.0f} min",
                 "the job is at its limit, or nobody serves the queue",
                 "`kordant-jobs status`; start `up`, or raise the job's concurrency",
             )
+    ended = "SELECT count(*) FROM kordant.job_leases WHERE expires_at < now() - make_interval(secs => :late)"
+    [[late]] = patient.rows(ended, late=LEASE_LATE_S)
     if late:
         yield fail(
             f"{late} leases have ended and were not taken back",
@@ -219,30 +212,22 @@ def queue(patient: Patient) -> Iterator[Finding]:
 
 def dead_letters(patient: Patient) -> Iterator[Finding]:
     """No dead letter is unseen."""
-    with patient.connection() as connection:
-        rows = connection.execute(
-            sa.text(
-                "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL "
-                "GROUP BY 1 ORDER BY 1"
-            )
-        ).all()
+    rows = patient.rows(
+        "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL "
+        "GROUP BY 1 ORDER BY 1"
+    )
     for job, count in rows:
         yield warn(f"{count:,} dead letters of {job}", "work was given up", f"{SEEN_BY}, then replay or acknowledge")
 
 
 def connections(patient: Patient) -> Iterator[Finding]:
     """There are connections left, and nobody holds one idle in a transaction."""
-    with patient.connection() as connection:
-        used, most = connection.execute(
-            sa.text("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
-        ).one()
-        idle = connection.execute(
-            sa.text(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND state LIKE 'idle in transaction%' AND state_change < now() - make_interval(secs => :idle)"
-            ),
-            {"idle": IDLE_S},
-        ).scalar_one()
+    [[used, most]] = patient.rows("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
+    [[idle]] = patient.rows(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state LIKE 'idle in transaction%' AND state_change < now() - make_interval(secs => :idle)",
+        idle=IDLE_S,
+    )
     if used > 0.8 * most:
         yield warn(f"{used} of {most} connections are in use", "the next ones are refused", "raise max_connections")
     if idle:
@@ -255,40 +240,30 @@ def connections(patient: Patient) -> Iterator[Finding]:
 
 def indexes(patient: Patient) -> Iterator[Finding]:
     """Every index is valid."""
-    with patient.connection() as connection:
-        broken = connection.execute(
-            sa.text(
-                "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
-                "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('kordant', 'dagster') "
-                "AND NOT (i.indisvalid AND i.indisready) ORDER BY 1"
-            )
-        ).scalars()
-        for name in broken:
-            yield fail(
-                f"the index {name} is not valid", "it is not used, and holds no uniqueness", f"REINDEX INDEX {name}"
-            )
+    broken = patient.rows(
+        "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('kordant', 'dagster') "
+        "AND NOT (i.indisvalid AND i.indisready) ORDER BY 1"
+    )
+    for [name] in broken:
+        why = "it is not used, and holds no uniqueness"
+        yield fail(f"the index {name} is not valid", why, f"REINDEX INDEX {name}")
 
 
 def sources(patient: Patient) -> Iterator[Finding]:
     """No outside source is switched off after failures."""
-    with patient.connection() as connection:
-        off = connection.execute(
-            sa.text("SELECT source, last_reason FROM kordant.source_states WHERE open_until > now() ORDER BY 1")
-        ).all()
+    off = patient.rows("SELECT source, last_reason FROM kordant.source_states WHERE open_until > now() ORDER BY 1")
     for source, reason in off:
         yield warn(
             f"{source} is switched off after failures ({reason})",
             "what it knows of is told as unknown until it answers again",
-            f"`kordant-jobs sources list`; look at its key and at its own status page: {source}",
+            "`kordant-jobs sources list`; look at its key, and at the source's own status page",
         )
 
 
 def dumps(patient: Patient) -> Iterator[Finding]:
     """No dump waits for a person."""
-    with patient.connection() as connection:
-        count = connection.execute(
-            sa.text("SELECT count(*) FROM kordant.breach_dumps WHERE status = 'quarantined'")
-        ).scalar_one()
+    [[count]] = patient.rows("SELECT count(*) FROM kordant.breach_dumps WHERE status = 'quarantined'")
     if count:
         yield warn(
             f"{count} dumps are quarantined",
@@ -299,13 +274,10 @@ def dumps(patient: Patient) -> Iterator[Finding]:
 
 def outbox(patient: Patient) -> Iterator[Finding]:
     """Notifications go out when they are due."""
-    with patient.connection() as connection:
-        rows = connection.execute(
-            sa.text(
-                "SELECT channel, count(*) FROM kordant.notification_outbox WHERE status IN ('queued', 'sending') "
-                "AND due_at < now() - interval '1 hour' GROUP BY 1 ORDER BY 1"
-            )
-        ).all()
+    rows = patient.rows(
+        "SELECT channel, count(*) FROM kordant.notification_outbox WHERE status IN ('queued', 'sending') "
+        "AND due_at < now() - interval '1 hour' GROUP BY 1 ORDER BY 1"
+    )
     for channel, count in rows:
         yield warn(
             f"{count:,} notifications by {channel} are over an hour late",
@@ -316,13 +288,10 @@ def outbox(patient: Patient) -> Iterator[Finding]:
 
 def agents(patient: Patient) -> Iterator[Finding]:
     """No agent works for somebody who was disabled."""
-    with patient.connection() as connection:
-        rows = connection.execute(
-            sa.text(
-                "SELECT a.id, a.owner FROM kordant.principals a JOIN kordant.principals o ON o.id = a.owner "
-                "WHERE a.disabled_at IS NULL AND o.disabled_at IS NOT NULL ORDER BY 1"
-            )
-        ).all()
+    rows = patient.rows(
+        "SELECT a.id, a.owner FROM kordant.principals a JOIN kordant.principals o ON o.id = a.owner "
+        "WHERE a.disabled_at IS NULL AND o.disabled_at IS NOT NULL ORDER BY 1"
+    )
     for agent, owner in rows:
         yield warn(f"{agent} belongs to {owner}, who is disabled", "its tokens are refused", "give it another owner")
 
@@ -346,17 +315,15 @@ def audit(patient: Patient) -> Iterator[Finding]:
 
 def cleanup(patient: Patient) -> Iterator[Finding]:
     """The weekly clean-up ran, and stopped at nothing."""
-    with patient.connection() as connection:
-        row = connection.execute(
-            sa.text("SELECT clock, figures FROM kordant.cleanup_reports WHERE NOT dry_run ORDER BY clock DESC LIMIT 1")
-        ).one_or_none()
-    if row is None:
-        return
-    if (patient.now - row.clock).days >= 15:
-        yield warn(f"the last clean-up ran on {row.clock:%Y-%m-%d}", "two were missed", "`kordant-jobs cleanup run`")
-    for kind, figures in row.figures.items():
-        if why := figures.get("stopped") or figures.get("failed"):
-            yield warn(f"the clean-up left {kind} alone: {why}", "its rows stay", "`kordant-jobs cleanup plan`")
+    rows = patient.rows(
+        "SELECT clock, figures FROM kordant.cleanup_reports WHERE NOT dry_run ORDER BY clock DESC LIMIT 1"
+    )
+    for at, kinds in rows:
+        if (patient.clock() - at).days >= 15:
+            yield warn(f"the last clean-up ran on {at:%Y-%m-%d}", "two were missed", "`kordant-jobs cleanup run`")
+        for kind, figures in kinds.items():
+            if why := figures.get("stopped") or figures.get("failed"):
+                yield warn(f"the clean-up left {kind} alone: {why}", "its rows stay", "`kordant-jobs cleanup plan`")
 
 
 def libraries(patient: Patient) -> Iterator[Finding]:

@@ -6,9 +6,9 @@ reason, and one that breaks is a failure of its own and stops no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -60,7 +60,8 @@ class Patient:
     settings: Settings
     db: Engine | None
     stack: Mapping[str, Any] | None = None
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    """This machine's."""
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -74,6 +75,15 @@ class Patient:
         with self.db.connect() as connection, connection.begin():
             connection.execute(sa.text("SET LOCAL statement_timeout = '5s'"))
             yield connection
+
+    def rows(self, query: str, **given: Any) -> Sequence[sa.Row[Any]]:
+        """What a query finds.
+
+        Raises:
+            Skipped: there is no database.
+        """
+        with self.connection() as connection:
+            return connection.execute(sa.text(query), given).all()
 
     def must_run(self) -> None:
         """End a check of what only runs with `up`.

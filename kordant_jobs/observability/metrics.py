@@ -17,13 +17,11 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import Priority, attempt_counts
+from kordant_jobs.observability import heartbeats
 
 P = "background_jobs_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 WINDOWS = {"1h": timedelta(hours=1), "24h": timedelta(days=1)}
-GOOD = frozenset({"success", "partial"})
-COUNTED = GOOD | {"failure", "lost"}
-"""What a success rate counts: an attempt that was cancelled or given back says nothing about the job."""
 
 _QUEUE = """
 SELECT job, priority, count(*) FILTER (WHERE run_at <= now()), count(*) FILTER (WHERE run_at > now()),
@@ -47,9 +45,6 @@ _VERDICTS = """
 SELECT source, verdict, coalesce(reason, ''), count(*) FROM kordant.source_verdicts
 WHERE checked_on >= (now() AT TIME ZONE 'UTC')::date GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
-_HEARTBEATS = """
-SELECT daemon_type, extract(epoch FROM max(timestamp)) FROM dagster.daemon_heartbeats GROUP BY 1 ORDER BY 1
-"""
 _OTHERS = """
 SELECT (SELECT coalesce(max(seq), 0) FROM kordant.audit_log),
        (SELECT coalesce(extract(epoch FROM max(ended_at)), 0) FROM kordant.cleanup_reports WHERE NOT dry_run),
@@ -63,7 +58,7 @@ def render(db: Engine) -> bytes:
     with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
         connection.execute(sa.text("SET LOCAL statement_timeout = '2s'"))
         now: datetime = connection.execute(sa.select(sa.func.now())).scalar_one()
-        registry.register(_Once([*_attempts(connection, now), *_queue(connection), *_parts(connection)]))
+        registry.register(_Once([*_attempts(connection, now), *_queue(connection), *_parts(connection, now)]))
     return generate_latest(registry)
 
 
@@ -82,7 +77,7 @@ def _attempts(connection: Connection, now: datetime) -> Iterator[Metric]:
         executions.add_metric(list(ended), sum(one.attempts for one in alike))
     yield executions
     cpu = CounterMetricFamily(f"{P}cpu_seconds", "CPU time of runs, shared among their requests", labels=["job_name"])
-    for job, of_job in groupby(counts, lambda one: one.job):
+    for job, of_job in attempt_counts.by_job(counts).items():
         cpu.add_metric([job], sum(one.cpu_s for one in of_job))
     yield cpu
     yield _durations(counts)
@@ -92,11 +87,10 @@ def _attempts(connection: Connection, now: datetime) -> Iterator[Metric]:
         labels=["job_name", "window"],
     )
     for window, span in WINDOWS.items():
-        recent = [one for one in attempt_counts.between(connection, now - span, now) if one.outcome in COUNTED]
-        for job, grouped in groupby(recent, lambda one: one.job):
-            some = list(grouped)
-            good = sum(one.attempts for one in some if one.outcome in GOOD)
-            rate.add_metric([job, window], good / sum(one.attempts for one in some))
+        for job, recent in attempt_counts.by_job(attempt_counts.between(connection, now - span, now)).items():
+            share, total = attempt_counts.good_share(recent)
+            if total:
+                rate.add_metric([job, window], share)
     yield rate
 
 
@@ -144,7 +138,7 @@ def _gauge(connection: Connection, query: str, name: str, words: str, labels: li
     return family
 
 
-def _parts(connection: Connection) -> Iterator[Metric]:
+def _parts(connection: Connection, now: datetime) -> Iterator[Metric]:
     waiting = GaugeMetricFamily(f"{P}outbox_waiting", "notifications that wait", labels=["channel"])
     oldest = GaugeMetricFamily(f"{P}outbox_oldest_seconds", "how long the oldest due one waits", labels=["channel"])
     for channel, count, age in connection.execute(sa.text(_OUTBOX)):
@@ -159,8 +153,10 @@ def _parts(connection: Connection) -> Iterator[Metric]:
     yield from (state, good)
     labels = ["source", "verdict", "reason"]
     yield _gauge(connection, _VERDICTS, "source_verdicts", "verdicts of today (UTC), by subscription", labels)
-    if connection.execute(sa.text("SELECT to_regclass('dagster.daemon_heartbeats')")).scalar() is not None:
-        yield _gauge(connection, _HEARTBEATS, "heartbeat_timestamp_seconds", "heartbeats of daemons", ["part"])
+    beats = GaugeMetricFamily(f"{P}heartbeat_timestamp_seconds", "heartbeats of daemons", labels=["part"])
+    for part, age_s in heartbeats.ages_s(connection).items():
+        beats.add_metric([part], now.timestamp() - age_s)
+    yield beats
     audit, cleaned, quarantined = connection.execute(sa.text(_OTHERS)).one()
     yield CounterMetricFamily(f"{P}audit_entries", "entries of the audit log", value=audit)
     yield GaugeMetricFamily(f"{P}cleanup_timestamp_seconds", "when the last clean-up ended", value=float(cleaned))

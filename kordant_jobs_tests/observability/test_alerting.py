@@ -26,7 +26,7 @@ from kordant_jobs.domain.operators.alert_rules import (
     move,
 )
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.observability.alerting import AppriseOperators, evaluate
+from kordant_jobs.observability.alerting import AppriseOperators, evaluate, measured
 from kordant_jobs.store.operators import alerts
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -92,9 +92,9 @@ CAUSES = {
         "UPDATE kordant.cleanup_reports SET clock = now()",
     ),
     "daemon_silent": (
-        "CREATE SCHEMA IF NOT EXISTS dagster; CREATE TABLE dagster.daemon_heartbeats (daemon_type text, timestamp "
-        "timestamp); INSERT INTO dagster.daemon_heartbeats "
-        "VALUES ('SENSOR', now() AT TIME ZONE 'UTC' - interval '5 min')",
+        "CREATE SCHEMA IF NOT EXISTS dagster; CREATE TABLE dagster.daemon_heartbeats (daemon_type text, daemon_id "
+        "text, timestamp timestamp); INSERT INTO dagster.daemon_heartbeats "
+        "VALUES ('SENSOR', 'a', now() AT TIME ZONE 'UTC' - interval '5 min')",
         "UPDATE dagster.daemon_heartbeats SET timestamp = now() AT TIME ZONE 'UTC'",
     ),
 }
@@ -213,6 +213,59 @@ def test_what_is_silenced_is_kept_and_told_to_nobody(db: Engine) -> None:
     assert heard.told == []
     with db.connect() as connection:
         assert [row.rule for row in alerts.listed(connection, all_of_them=False, limit=9)] == ["dead_letters"]
+
+
+def test_what_began_in_silence_is_told_when_the_silence_ends(db: Engine) -> None:
+    heard = Heard()
+    with db.begin() as connection:
+        later = datetime.now(UTC) + timedelta(hours=1)
+        alerts.silence(connection, "dead_letters", None, reason="known", until=later, by="test")
+    run(db, CAUSES["dead_letters"][0])
+    evaluate(db, heard)
+    assert heard.told == []
+    run(db, "UPDATE kordant.alert_silences SET until = now() - interval '1 s'")
+    evaluate(db, heard)
+    evaluate(db, heard)
+    assert heard.told == [(0, "ticket: dead_letters cleanup")]
+
+
+def test_a_burst_that_goes_away_quickly_is_no_backlog(db: Engine) -> None:
+    due = REQUEST.replace("20 min", "1 min")
+    run(db, f"{due} 'test', 'pending', NULL, NULL FROM generate_series(1, 200)")
+    run(db, f"{due} 'test', 'completed', now() - interval '1 s', NULL FROM generate_series(1, 90)")
+    with db.connect() as connection:
+        values, _ = measured(connection, now=datetime.now(UTC))
+    assert 100 < values["queue_backlog", "cleanup"] < 180  # 200 at 90 a minute are gone in 133 s
+    assert evaluate(db, Heard()).fired == 0
+
+
+def test_a_rule_that_cannot_be_measured_stops_no_other_and_ends_no_alert(db: Engine) -> None:
+    heard = Heard()
+    zero = f"1, 'page', {BY_NAME['source_stale'].fires_at}, {BY_NAME['source_stale'].clears_at}, 0, true, 'test'"
+    run(db, f"INSERT INTO kordant.alert_rules SELECT 'source_stale', {zero}")
+    run(db, CAUSES["source_stale"][0])
+    evaluate(db, heard)
+    run(db, "ALTER TABLE kordant.source_states RENAME TO lost")
+    run(db, CAUSES["dead_letters"][0])
+    evaluate(db, heard)
+    assert [title for _, title in heard.told] == ["page: source_stale hibp", "ticket: dead_letters cleanup"]
+
+
+def test_nobody_is_told_within_a_transaction_or_twice_at_once(db: Engine) -> None:
+    open_ones, heard = [], Heard()
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in trans%'"
+
+    class Slow(Heard):
+        def tell(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
+            with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                open_ones.append(connection.execute(sa.text(count)).scalar_one())
+            assert evaluate(db, heard).sent == 0  # somebody else, meanwhile
+            return super().tell(place, title, text, urgent=urgent)
+
+    run(db, CAUSES["dead_letters"][0])
+    slow = Slow()
+    evaluate(db, slow)
+    assert (slow.told, heard.told, open_ones) == ([(0, "ticket: dead_letters cleanup")], [], [0])
 
 
 @pytest.fixture

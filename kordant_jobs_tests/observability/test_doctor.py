@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -121,16 +122,17 @@ FAULTS = [
     ),
     Fault(
         "schedules",
-        "UPDATE kordant.schedule_progress SET until = now() - interval '2 days' WHERE job = 'cleanup'; "
+        "UPDATE kordant.schedule_progress SET until = now() - interval '9 days' WHERE job = 'cleanup'; "
         "ALTER TABLE kordant.scheduler_config DISABLE TRIGGER USER; "
-        "UPDATE kordant.scheduler_config SET changed_at = now() - interval '9 days' WHERE job = 'cleanup'",
-        "cleanup:all was last looked at",
+        "UPDATE kordant.scheduler_config SET changed_at = now() - interval '20 days' WHERE job = 'cleanup'",
+        "and has ticked since",
     ),
     Fault(
         "daemon",
-        "CREATE SCHEMA IF NOT EXISTS dagster; CREATE TABLE dagster.daemon_heartbeats (daemon_type text, timestamp "
-        "timestamp); INSERT INTO dagster.daemon_heartbeats "
-        "VALUES ('SENSOR', now() AT TIME ZONE 'UTC' - interval '5 min')",
+        "CREATE SCHEMA IF NOT EXISTS dagster; CREATE TABLE dagster.daemon_heartbeats (daemon_type text, daemon_id "
+        "text, timestamp timestamp); INSERT INTO dagster.daemon_heartbeats "
+        "VALUES ('SENSOR', 'a', now() AT TIME ZONE 'UTC' - interval '5 min'), "
+        "('KORDANT_RETENTION', 'a', now() AT TIME ZONE 'UTC' - interval '10 min')",
         "SENSOR has been silent",
     ),
 ]
@@ -205,8 +207,9 @@ def test_faults_of_this_machine_are_told(healthy: Patient, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(checks, "find_library", lambda name: None)
         assert "pango" in wrong(healthy)["libraries"]
-    late = Patient(**{**vars(healthy), "now": datetime.now(UTC) - timedelta(minutes=3)})
-    assert "clocks are" in wrong(late)["clock"]
+    early = replace(healthy, clock=lambda: datetime.now(UTC) - timedelta(minutes=3))
+    late = replace(healthy, clock=lambda: datetime.now(UTC) + timedelta(minutes=3))
+    assert wrong(early)["clock"] == wrong(late)["clock"] == "the clocks are 180 s apart"
 
 
 def test_a_key_file_that_others_read_is_told(healthy: Patient, tmp_path: Path) -> None:
@@ -243,3 +246,31 @@ def test_the_command_says_what_to_do_and_ends_with_its_code(healthy: Patient, db
     assert CliRunner().invoke(app, ["doctor", "--only", "zones"]).exit_code == 0
     unknown: Any = CliRunner().invoke(app, ["doctor", "--only", "nothing"])
     assert "there is no such check" in str(unknown.exception)
+
+
+def test_a_weekly_row_is_well_until_its_next_tick(healthy: Patient, db: Engine) -> None:
+    tick = datetime(2026, 11, 22, 6, tzinfo=UTC)  # a Sunday, 03:00 in São Paulo
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "ALTER TABLE kordant.scheduler_config DISABLE TRIGGER USER; "
+                "UPDATE kordant.scheduler_config SET changed_at = '2026-11-01' WHERE job = 'cleanup'; "
+            )
+        )
+        looked_at = "UPDATE kordant.schedule_progress SET until = :at WHERE job = 'cleanup'"
+        connection.execute(sa.text(looked_at), {"at": tick})
+    assert "schedules" not in wrong(replace(healthy, clock=lambda: tick + timedelta(days=6)))
+    assert "schedules" in wrong(replace(healthy, clock=lambda: tick + timedelta(days=7, hours=2)))
+
+
+def test_daemons_of_a_process_that_was_replaced_are_no_concern(healthy: Patient, db: Engine) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "CREATE SCHEMA IF NOT EXISTS dagster; CREATE TABLE dagster.daemon_heartbeats (daemon_type text, "
+                "daemon_id text, timestamp timestamp); INSERT INTO dagster.daemon_heartbeats VALUES "
+                "('QUEUED_RUN_COORDINATOR', 'old', now() AT TIME ZONE 'UTC' - interval '1 day'), "
+                "('SENSOR', 'new', now() AT TIME ZONE 'UTC')"
+            )
+        )
+    assert "daemon" not in wrong(healthy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -82,7 +83,8 @@ def test_counters_never_fall_when_history_is_folded_or_pruned(db: Engine) -> Non
     work(db, 30, seed=2)
     before = read(db)
     with db.begin() as connection:
-        connection.execute(sa.text("UPDATE kordant.attempt_deltas SET at = at - interval '2 hours'"))
+        assert attempt_counts.fold(connection) == 0  # the last hours are kept exact
+        connection.execute(sa.text("UPDATE kordant.attempt_deltas SET at = at - interval '9 hours'"))
         assert attempt_counts.fold(connection) > 0
         assert attempt_counts.fold(connection) == 0
     later = datetime.now(UTC) + timedelta(days=400)
@@ -95,6 +97,34 @@ def test_counters_never_fall_when_history_is_folded_or_pruned(db: Engine) -> Non
             assert after[key] == pytest.approx(value), key
     work(db, 30, seed=3)
     assert of(read(db), "executions_total") > of(before, "executions_total")
+
+
+def test_what_was_counted_is_the_same_after_folding(db: Engine) -> None:
+    work(db, 40, seed=6)
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.attempt_deltas SELECT at - make_interval(mins => 47 * n), job, outcome, cause, "
+                "bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_deltas, generate_series(1, 40) n"
+            )
+        )
+    now = datetime.now(UTC)
+
+    def counted() -> list[list[attempt_counts.AttemptCount]]:
+        with db.connect() as connection:
+            spans = [attempt_counts.between(connection, now - timedelta(hours=hours), now) for hours in (1, 6, 24)]
+        return [
+            [replace(one, sum_ms=round(one.sum_ms, 3), cpu_s=round(one.cpu_s, 6)) for one in span] for span in spans
+        ]
+
+    before = counted()
+    whole = len(before[-1])
+    with db.begin() as connection:
+        assert attempt_counts.fold(connection) > 0
+    assert counted()[:2] == before[:2]
+    assert len(counted()[-1]) == whole
+    for past, present in zip(before[-1], counted()[-1], strict=True):
+        assert present.attempts >= past.attempts  # a span of a day begins with its hour once that is folded
 
 
 def test_the_queue_is_told_by_job_and_priority(db: Engine) -> None:

@@ -80,7 +80,7 @@ DEFAULT_RULES = (
         fires_at=900.0,
         clears_at=450.0,
         for_s=60.0,
-        unit="seconds until what is due now would have started, at the pace of the last quarter of an hour",
+        unit="seconds that the oldest due request waits, or until what is due has gone at the pace of late",
         what="requests of a job wait",
         mend="kordant-jobs status",
     ),
@@ -199,5 +199,8 @@ def move(rule: AlertRule, standing: Standing | None, value: float | None, *, now
         return Move(state=AlertState.FIRING, told=Told.FIRED) if has_lasted else Move(state=AlertState.PENDING)
     if value is None or value < rule.clears_at or not rule.enabled:
         return Move(state=AlertState.RESOLVED, told=Told.RESOLVED)
-    is_due_again = standing.told_at is not None and now - standing.told_at >= REPEAT and not standing.is_acknowledged
-    return Move(state=AlertState.FIRING, told=Told.AGAIN if is_due_again else None)
+    if standing.is_acknowledged:
+        return Move(state=AlertState.FIRING)
+    if standing.told_at is None:  # it began while it was silenced
+        return Move(state=AlertState.FIRING, told=Told.FIRED)
+    return Move(state=AlertState.FIRING, told=Told.AGAIN if now - standing.told_at >= REPEAT else None)

@@ -80,7 +80,9 @@ def use(pid: int, *, exact_above_mb: float) -> TreeUse:
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL to a process and its descendants. The root goes last, so that they stay findable through it."""
+    """SIGKILL to a process and its descendants. The root goes last, so that they stay findable through it; it is
+    stopped first, so that it does not go on, and end well, because a child of it is gone."""
+    signal_to(pid, signal.SIGSTOP)
     for _ in range(100):  # what is forked while we kill is found in the next round
         below = [member for member in descendants(pid) if start_ticks(member) is not None]
         for member in below:

@@ -6,21 +6,28 @@ they counted, and are the same whichever process is asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from kordant_jobs.engine.requests import Outcome
+
 DURATIONS_MS = (10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
 """Upper bounds of the buckets; one more bucket has none. The trigger's array is the same."""
+EXACT_HOURS = 6
+"""Spans that begin in the last six hours are counted to the moment; what is older, to the hour."""
 KEEP_HOURS_DAYS = 400
+GOOD = frozenset({Outcome.SUCCESS, Outcome.PARTIAL})
+COUNTED = GOOD | {Outcome.FAILURE, Outcome.LOST}
+"""What a share of good ones is of: an attempt that was cancelled or given back says nothing about its job."""
 
 _FOLD = sa.text("""
 WITH gone AS MATERIALIZED (
-    DELETE FROM kordant.attempt_deltas WHERE at < date_trunc('hour', now()) RETURNING *
+    DELETE FROM kordant.attempt_deltas WHERE at < date_trunc('hour', now()) - make_interval(hours => :exact) RETURNING *
 ), hours AS (
     INSERT INTO kordant.attempt_hours
     SELECT date_trunc('hour', at), job, outcome, cause, bucket, sum(attempts), sum(sum_ms), sum(cpu_s) FROM gone
@@ -49,11 +56,28 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 _SINCE = sa.text("""
 SELECT job, outcome, cause, bucket, sum(attempts)::bigint AS attempts, sum(sum_ms) AS sum_ms, sum(cpu_s) AS cpu_s
 FROM (SELECT job, outcome, cause, bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_hours
-      WHERE hour >= :since AND hour < :until
+      WHERE hour >= date_trunc('hour', cast(:since AS timestamptz)) AND hour < :until
       UNION ALL SELECT job, outcome, cause, bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_deltas
       WHERE at >= :since AND at < :until) counted
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """)
+
+
+def good_share(counts: Sequence[AttemptCount]) -> tuple[float, int]:
+    """The share of attempts that ended well, of those that say something about their job, and how many those are.
+
+    >>> one = AttemptCount(job="a", outcome="success", cause="", bucket=0, attempts=3, sum_ms=0, cpu_s=0)
+    >>> good_share([one, AttemptCount(job="a", outcome="lost", cause="", bucket=0, attempts=1, sum_ms=0, cpu_s=0)])
+    (0.75, 4)
+    """
+    total = sum(one.attempts for one in counts if one.outcome in COUNTED)
+    good = sum(one.attempts for one in counts if one.outcome in GOOD)
+    return (good / total if total else 1.0, total)
+
+
+def by_job(counts: Sequence[AttemptCount]) -> Mapping[str, Sequence[AttemptCount]]:
+    """Counts, which come in the order of their jobs, by job."""
+    return {job: list(some) for job, some in groupby(counts, lambda one: one.job)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +94,8 @@ class AttemptCount:
 
 
 def fold(connection: Connection) -> int:
-    """Fold what ended before this hour into hours and totals. Returns how many rows that took away."""
-    count: int = connection.execute(_FOLD, {"days": KEEP_HOURS_DAYS}).scalar_one()
+    """Fold what ended more than `EXACT_HOURS` before this hour. Returns how many rows that took away."""
+    count: int = connection.execute(_FOLD, {"days": KEEP_HOURS_DAYS, "exact": EXACT_HOURS}).scalar_one()
     return count
 
 
@@ -81,7 +105,7 @@ def totals(connection: Connection) -> Sequence[AttemptCount]:
 
 
 def between(connection: Connection, since: datetime, until: datetime) -> Sequence[AttemptCount]:
-    """Of a span; to the hour where it lies before this one."""
+    """Of a span; one that begins more than `EXACT_HOURS` ago begins with its hour."""
     return [AttemptCount(**row) for row in connection.execute(_SINCE, {"since": since, "until": until}).mappings()]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +17,7 @@ from kordant_jobs.domain.retention.policies import ZONE, Action, Policy
 from kordant_jobs.errors import KordantError, PermanentError
 from kordant_jobs.jobs.cleanup.elsewhere import ELSEWHERE, Means
 from kordant_jobs.jobs.cleanup.rules import clock_fault, why_stale, why_stopped
+from kordant_jobs.postgres.locks import session_lock
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.retention import deleting, policies, records
@@ -191,7 +191,7 @@ def clean(made: CleanupPlan, kind: str, *, means: Means, progress: Callable[[int
         standing = policies.load(connection)[kind]
     began = datetime.now(UTC)
     deleted, longest, failed = 0, 0.0, None
-    with _alone(means.db, kind) as is_alone:
+    with session_lock(means.db, f"kordant:cleanup {kind}", wait=False) as is_alone:
         if not is_alone:
             failed = "another clean-up is at it"
         else:
@@ -225,20 +225,6 @@ def _batches(means: Means, policy: Policy, now: datetime) -> Iterator[Batch]:
     if policy.kind in TABLES:
         return deleting.delete(means.db, TABLES[policy.kind], cutoff)
     return ELSEWHERE[policy.kind].delete(means, cutoff, now)
-
-
-@contextmanager
-def _alone(db: Engine, kind: str) -> Iterator[bool]:
-    """Whether nobody else cleans this kind; holds that until the end. The lock is the session's and frees itself."""
-    name = {"name": f"kordant:cleanup {kind}"}
-    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        taken = connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), name)
-        is_alone = bool(taken.scalar())
-        try:
-            yield is_alone
-        finally:
-            if is_alone:
-                connection.execute(sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), name)
 
 
 def finish(made: CleanupPlan, *, db: Engine, keyring: Keyring) -> None:

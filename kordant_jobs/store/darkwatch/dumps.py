@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
+from kordant_jobs.postgres.locks import session_lock
 from kordant_jobs.store.darkwatch.tables import breach_dumps
 
 UNREAD = (DumpStatus.REGISTERED, DumpStatus.QUARANTINED)
@@ -221,18 +222,7 @@ def _from(to: DumpStatus) -> list[DumpStatus]:
     return [DumpStatus.PARTIAL] if to is DumpStatus.INGESTED else sorted(MOVABLE)
 
 
-@contextmanager
-def ingesting(db: Engine, dump_id: UUID, *, wait: bool = True) -> Iterator[bool]:
+def ingesting(db: Engine, dump_id: UUID, *, wait: bool = True) -> AbstractContextManager[bool]:
     """Hold the one right to ingest this dump; false when another process has it. With `wait` that one's end is waited
     for. A killed holder's right ends with it."""
-    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        key = {"key": f"kordant_jobs.dump.{dump_id}"}
-        if wait:
-            connection.execute(sa.text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), key)
-        elif not connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))"), key).scalar():
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            connection.execute(sa.text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))"), key)
+    return session_lock(db, f"kordant_jobs.dump.{dump_id}", wait=wait)

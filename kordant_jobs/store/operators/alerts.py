@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +16,8 @@ from kordant_jobs.domain.operators.alert_rules import BY_NAME, AlertRule, AlertS
 from kordant_jobs.store.operators.tables import alert_rules, alert_silences, operator_alerts, operator_notices
 
 OPEN = (AlertState.PENDING, AlertState.FIRING)
-TRIES_MAX = 60
-"""A target that is down for so many evaluations is given up for one notice."""
+TRIED_FOR = timedelta(days=1)
+"""A target that is down for longer is given up for a notice."""
 
 
 def rules(connection: Connection) -> Mapping[str, AlertRule]:
@@ -108,8 +108,8 @@ def write(
         )
     else:
         connection.execute(sa.update(operator_alerts).where(operator_alerts.c.id == alert_id).values(values))
-    was_told = known is None or known.standing.told_at is not None or move.told is Told.FIRED
-    if move.told and not silenced and was_told:
+    was_told = move.told is Told.FIRED or (known is not None and known.standing.told_at is not None)
+    if move.told and was_told and not silenced:
         rows = [{"id": uuid7(), "alert_id": alert_id, "told": move.told, "target": place} for place in range(targets)]
         if rows:
             connection.execute(sa.insert(operator_notices), rows)
@@ -145,14 +145,13 @@ def listed(connection: Connection, *, all_of_them: bool, limit: int) -> Sequence
 
 
 def to_tell(connection: Connection) -> Sequence[Any]:
-    """Notices that were not sent yet, the oldest first, with their alert; not those that another sender has."""
+    """Notices that were not sent yet, the oldest first, with their alert."""
     notice, alert = operator_notices.c, operator_alerts.c
     query = (
         sa.select(notice.id, notice.told, notice.target, alert.rule, alert.subject, alert.value, alert.since)
         .join(operator_alerts, alert.id == notice.alert_id)
-        .where(notice.sent_at.is_(None), notice.tries < TRIES_MAX)
+        .where(notice.sent_at.is_(None), notice.made_at > sa.func.now() - TRIED_FOR)
         .order_by(notice.made_at, notice.id)
-        .with_for_update(skip_locked=True, of=operator_notices)
     )
     return connection.execute(query).all()
 

@@ -8,7 +8,7 @@ update moves behind the place that was reached: the next run meets it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.postgres.schema import SCHEMA
+from kordant_jobs.store.retention.holds import held_sql
 from kordant_jobs.store.retention.kinds import TableKind
 
 AIM_S = 0.2
@@ -23,11 +24,6 @@ AIM_S = 0.2
 FIRST_PAGES, PAGES_MAX = 64, 1024
 VACUUM_ABOVE = 0.1
 """The share of a table that was deleted from which on its space is made free at once."""
-
-_HELD = """EXISTS (SELECT FROM kordant.legal_holds h WHERE h.released_at IS NULL
-  AND (h.until IS NULL OR h.until > now()) AND (h.kind IS NULL OR h.kind = :kind)
-  AND (h.owner_id IS NULL OR h.owner_id = {owner})
-  AND (h.since IS NULL OR {clock} >= h.since) AND (h.before IS NULL OR {clock} < h.before))"""
 
 _COUNT = """
 SELECT count(*) FILTER (WHERE over AND NOT held), count(*) FILTER (WHERE over AND held), count(*),
@@ -81,7 +77,7 @@ class Batch:
 
 def statement_of(kind: TableKind) -> str:
     """The deletion as SQL; what a plan's digest is made of."""
-    held = _HELD.format(owner=kind.owner, clock=kind.clock)
+    held = held_sql(owner=kind.owner, clock=kind.clock)
     children = "".join(
         _CHILD.format(number=number, table=f"{SCHEMA}.{table}", column=column)
         for number, (table, column) in enumerate(kind.children)
@@ -92,7 +88,7 @@ def statement_of(kind: TableKind) -> str:
 
 def count(connection: Connection, kind: TableKind, cutoff: datetime) -> Old:
     """What a deletion would take, and what it would leave."""
-    held = _HELD.format(owner=kind.owner, clock=kind.clock)
+    held = held_sql(owner=kind.owner, clock=kind.clock)
     query = _COUNT.format(table=f"{SCHEMA}.{kind.table}", clock=kind.clock, where=kind.where, held=held)
     row = connection.execute(sa.text(query), {"kind": kind.kind, "cutoff": cutoff}).one()
     return Old(rows=row[0], held=row[1], total=row[2], bytes=int(row[3]), oldest=row[4], newest=row[5])
@@ -105,7 +101,7 @@ def unindexed_references(connection: Connection, table: str) -> list[str]:
 
 def delete(
     db: Engine, kind: TableKind, cutoff: datetime, *, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Delete what is older than `cutoff`, a batch at a time. Safe to break off and to repeat."""
     text = sa.text(statement_of(kind))
     with db.connect() as connection:

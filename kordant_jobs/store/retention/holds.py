@@ -1,9 +1,8 @@
-"""Place, list and release legal holds. Deletions look at them in their own statement (see `deleting`)."""
+"""Place, list and release legal holds. Every deletion looks at them in its own statement (`held_sql`)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +10,23 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.retention.holds import Hold
+from kordant_jobs.store.retention.kinds import OWNED
 from kordant_jobs.store.retention.tables import legal_holds
 
 _STANDS = sa.and_(
     legal_holds.c.released_at.is_(None),
     sa.or_(legal_holds.c.until.is_(None), legal_holds.c.until > sa.func.now()),
 )
+
+_HELD = """EXISTS (SELECT FROM kordant.legal_holds h WHERE h.released_at IS NULL
+  AND (h.until IS NULL OR h.until > now()) AND (h.kind IS NULL OR h.kind = :kind)
+  AND (h.owner_id IS NULL OR h.owner_id = {owner})
+  AND (h.since IS NULL OR {clock} >= h.since) AND (h.before IS NULL OR {clock} < h.before))"""
+
+
+def held_sql(*, owner: str, clock: str) -> str:
+    """The condition that a row of the kind `:kind` is on hold; `owner` and `clock` are SQL expressions of the row."""
+    return _HELD.format(owner=owner, clock=clock)
 
 
 def place(connection: Connection, hold: Hold) -> None:
@@ -41,11 +51,12 @@ def listed(connection: Connection, *, all_of_them: bool) -> Sequence[Any]:
     return connection.execute(query if all_of_them else query.where(_STANDS)).all()
 
 
-def owners_held(connection: Connection, owner_ids: Collection[UUID], *, now: datetime | None = None) -> set[UUID]:
+def owners_held(connection: Connection, owner_ids: Collection[UUID]) -> set[UUID]:
     """Those of these subscribers or entities of whom something is on hold: none of them may be forgotten.
 
-    A hold of a kind or of a range that names no owner holds everybody.
+    A hold that names no owner holds everybody, unless it is of a kind whose rows belong to nobody.
     """
-    named = sa.select(legal_holds.c.owner_id).where(_STANDS)
+    of_people = sa.or_(legal_holds.c.kind.is_(None), legal_holds.c.kind.in_(OWNED))
+    named = sa.select(legal_holds.c.owner_id).where(_STANDS, of_people)
     found = set(connection.execute(named).scalars())
     return set(owner_ids) if None in found else set(owner_ids) & found

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+NOBODY = "NULL::uuid"
 _OF_SUBSCRIPTION = "(SELECT s.subscriber_id FROM kordant.subscriptions s WHERE s.id = t.subscription_id)"
 _OF_CONNECTION = "(SELECT c.entity_id FROM kordant.bank_connections c WHERE c.id = t.connection_id)"
 _OF_ACCOUNT = "(SELECT a.entity_id FROM kordant.bank_accounts a WHERE a.id = t.account_id)"
@@ -36,7 +37,7 @@ class TableKind:
     table: str
     clock: str
     where: str = "true"
-    owner: str = "NULL::uuid"
+    owner: str = NOBODY
     children: tuple[tuple[str, str], ...] = ()
 
 
@@ -89,6 +90,9 @@ TABLES: Mapping[str, TableKind] = {
         TableKind(kind="cleanup_reports", table="cleanup_reports", clock="t.clock"),
     )
 }
+
+OWNED = frozenset({kind for kind, one in TABLES.items() if one.owner != NOBODY} | {"reports", "ended_subscribers"})
+"""Kinds whose rows are somebody's."""
 
 _WITH_OWNER = "goes with its subscriber (ended_subscribers, `subscribers forget`)"
 _ENGINE = "the engine's own terms (job_history)"

@@ -20,6 +20,7 @@ from kordant_jobs.domain.retention.policies import BY_KIND, Action
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.cleanup import rules, service
 from kordant_jobs.jobs.cleanup.elsewhere import ELSEWHERE, Means
+from kordant_jobs.postgres.locks import session_lock
 from kordant_jobs.privacy.forget import forget
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
@@ -169,7 +170,7 @@ def test_broken_off_between_two_batches_the_next_run_ends_the_same(
     kept = 150  # of today, yesterday and the day before
     begun = deleting.delete(db, TABLES["api_replies"], BY_KIND["api_replies"].cutoff(NOW.date()))
     assert next(begun).rows > 0
-    begun.close()  # type: ignore[attr-defined]
+    begun.close()
     assert kept < _count(db, "api_replies") < 500
     done = _run(means, "api_replies")["api_replies"]
     assert done.left == 0
@@ -243,7 +244,7 @@ def test_nothing_is_deleted_by_a_clock_that_went_back(means: Means, db: Engine) 
 def test_two_at_once_do_not_clean_the_same_kind(means: Means, db: Engine, keyring: Keyring) -> None:
     _verdicts(db, subscribe(db, keyring, "ann@example.com"), 800)
     made = service.plan(means, kinds=("scan_verdicts",))
-    with service._alone(db, "scan_verdicts") as is_alone:
+    with session_lock(db, "kordant:cleanup scan_verdicts", wait=False) as is_alone:
         assert is_alone
         done = service.clean(made, "scan_verdicts", means=means, progress=lambda *_: None)
     assert "another clean-up" in str(done.failed)
@@ -288,12 +289,22 @@ def test_a_subscriber_goes_a_year_after_the_end_and_not_while_on_hold(
 def test_who_is_on_hold_cannot_be_forgotten(means: Means, db: Engine, keyring: Keyring) -> None:
     person = subscribe(db, keyring, "ann@example.com")
     hold = _hold(db, owner_id=person.subscriber_id)
-    told = {"db": db, "storage": means.report_storage, "maildir": means.maildir}
+
+    def gone(person: Person) -> bool:
+        found = forget(person.subscriber_id, db=db, storage=means.report_storage, maildir=means.maildir)
+        return found is not None
+
     with pytest.raises(PermanentError, match="legal hold"):
-        forget(person.subscriber_id, **told)  # type: ignore[arg-type]
+        gone(person)
     with db.begin() as connection:
         holds.release(connection, hold, by="test")
-    assert forget(person.subscriber_id, **told) is not None  # type: ignore[arg-type]
+    _hold(db, kind="catalogue_imports")  # rows of nobody
+    of_a_kind = _hold(db, kind="notifications")
+    with pytest.raises(PermanentError, match="legal hold"):
+        gone(person)
+    with db.begin() as connection:
+        holds.release(connection, of_a_kind, by="test")
+    assert gone(person)
 
 
 def test_contents_that_no_report_names_go_after_a_week(means: Means, db: Engine, tmp_path: Path) -> None:

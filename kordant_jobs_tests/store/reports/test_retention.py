@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.report_storage import LocalReportStorage
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.reports.retention import KEEP_DAYS
+from kordant_jobs.domain.retention.holds import Hold
 from kordant_jobs.errors import TransientError
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
@@ -21,6 +22,7 @@ from kordant_jobs.store.people.tables import subscriptions
 from kordant_jobs.store.reports import reports as store_reports
 from kordant_jobs.store.reports.retention import GRACE, RetentionSummary, expire, spare
 from kordant_jobs.store.reports.tables import report_leftovers, reports
+from kordant_jobs.store.retention import holds
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
 END = date(2026, 7, 1)
@@ -189,3 +191,19 @@ def test_a_content_that_a_run_is_about_to_name_again_stays(db: Engine, keyring: 
     spare(db, key)
     assert expire(db, storage, now=datetime.now(UTC)) == RetentionSummary(reports=0, contents=0, kept=0)
     assert storage.get(key) == b"the same"
+
+
+def test_a_report_on_hold_outlives_its_term(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    storage = LocalReportStorage(tmp_path)
+    held, other = person(db, keyring), person(db, keyring)
+    keep(db, held.subscription_id, storage.put(b"%PDF held"))
+    keep(db, other.subscription_id, storage.put(b"%PDF other"))
+    hold = Hold(id=uuid4(), reason="court order 1", placed_by="test", owner_id=held.subscriber_id)
+    with db.begin() as connection:
+        holds.place(connection, hold)
+    over = datetime.combine(END, datetime.min.time(), UTC) + timedelta(days=KEEP_DAYS[Tier.PLUS] + 1)
+    assert expire(db, storage, now=over).reports == 1
+    assert count(db) == 1
+    with db.begin() as connection:
+        holds.release(connection, hold.id, by="test")
+    assert expire(db, storage, now=over).reports == 1

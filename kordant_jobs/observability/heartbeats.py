@@ -1,0 +1,31 @@
+"""Signs of life of Dagster's daemons, as they write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+SILENT_AFTER_S = 120.0
+SLOW = {"KORDANT_RETENTION": 900.0}
+"""Daemons that give no sign while they work for long."""
+
+_THERE = sa.text("SELECT to_regclass('dagster.daemon_heartbeats') IS NOT NULL")
+_AGES = sa.text("""
+SELECT daemon_type, extract(epoch FROM now() AT TIME ZONE 'UTC' - timestamp)::float8 FROM dagster.daemon_heartbeats
+WHERE daemon_id = (SELECT daemon_id FROM dagster.daemon_heartbeats ORDER BY timestamp DESC LIMIT 1) ORDER BY 1
+""")
+
+
+def ages_s(connection: Connection) -> Mapping[str, float]:
+    """How long ago each daemon of the newest daemon process gave a sign, in seconds. Of processes before it nothing is
+    said: they may have run daemons that this one does not. Empty before Dagster's first start."""
+    if not connection.execute(_THERE).scalar():
+        return {}
+    return {row[0]: row[1] for row in connection.execute(_AGES)}
+
+
+def allowed_s(part: str) -> float:
+    """From how many seconds on a daemon is silent."""
+    return SLOW.get(part, SILENT_AFTER_S)
