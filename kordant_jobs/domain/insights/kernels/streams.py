@@ -35,6 +35,22 @@ YEAR_MIN, YEAR_MAX, YEAR_AMOUNT = 350, 380, 0.15
 
 
 @njit(cache=True)
+def _median(values):
+    """The median of floats (one compiled sort instead of NumPy's general one)."""
+    ordered = np.sort(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+@njit(cache=True)
+def _steps(values):
+    """Differences between neighbours."""
+    steps = np.empty(len(values) - 1)
+    for i in range(len(steps)):
+        steps[i] = values[i + 1] - values[i]
+    return steps
+
+
+@njit(cache=True)
 def target(month, kind, anchor, tables):
     """The day of an anchor in a month."""
     at = month - FIRST_MONTH
@@ -94,7 +110,7 @@ def _fit(days, tables, strict, used):
     """
     n = len(days)
     none = (0, 0, 0, 0.0, 0.0, 0.0, 0.0)
-    gap = np.median(np.diff(days).astype(np.float64))
+    gap = _median(_steps(days))
     best, best_cost = none, 1e9
     for period in (7, 14, 28):
         tolerance = 1 if period == 7 else 2
@@ -158,7 +174,7 @@ def _fit(days, tables, strict, used):
                 periods += 1
             last_month = month
         span = (last_month - first_month) // months + 1
-        if np.median(offs) > RESIDUAL_MAX or beyond > BEYOND_MAX * n or aligned < 0.9 * n:
+        if _median(offs) > RESIDUAL_MAX or beyond > BEYOND_MAX * n or aligned < 0.9 * n:
             continue
         if periods < COVERAGE_MIN * span or n > PER_PERIOD_MAX * periods + 0.5:
             continue
@@ -199,9 +215,10 @@ def _amounts_repeat(cents, payment, cadence, residual, found_in):
     """Whether amounts are those of a stream, and their median step."""
     n = len(cents)
     logs = np.log(cents.astype(np.float64))
-    step = np.median(np.abs(np.diff(logs)))
+    steps = np.abs(_steps(logs))
+    step = _median(steps)
     if n == 3:
-        worst = np.abs(np.diff(logs)).max()
+        worst = steps.max()
         if payment in (BILL, PAYROLL):
             return worst <= 0.5 and residual <= 2.0, step
         return step <= 0.03 and residual <= 2.5, step
@@ -210,7 +227,7 @@ def _amounts_repeat(cents, payment, cadence, residual, found_in):
     if cadence < 100:
         return False, step
     if payment in (BILL, PAYROLL, FEE):
-        middle = np.median(logs)
+        middle = _median(logs)
         off = (np.abs(np.exp(logs - middle) - 1) > BILL_OFF).sum()
         return off <= BILL_OFF_MAX * n and (n > 4 or residual <= 2.0), step
     return step <= STEADY_STEP and residual <= STEADY_RESIDUAL and n >= 5 and found_in == WHOLE, step
@@ -228,8 +245,8 @@ def _note(table, at, group, fit, rows, days, cents, step, found_in, payment, gro
     recent = np.empty(min(n, 6))
     for i in range(len(recent)):
         recent[i] = cents[rows[n - len(recent) + i]]
-    row[AMOUNT] = np.median(recent)
-    row[SPREAD] = np.median(np.abs(recent - row[AMOUNT])) / max(row[AMOUNT], 1.0)
+    row[AMOUNT] = _median(recent)
+    row[SPREAD] = _median(np.abs(recent - row[AMOUNT])) / max(row[AMOUNT], 1.0)
 
 
 @njit(cache=True)
