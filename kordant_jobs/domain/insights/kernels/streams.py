@@ -514,3 +514,19 @@ def follow_renamed(blocks, streams_from, days, cents, owner, table, tables):
                 row[ROWS], row[LAST] = row[ROWS] + table[other, ROWS], table[other, LAST]
                 row[AMOUNT], row[SPREAD] = table[other, AMOUNT], table[other, SPREAD]
                 table[other, ROWS] = 0
+
+
+@njit(cache=True)
+def next_days(anchors, tables):
+    """The day on which each stream is expected after its last. `anchors` has CADENCE, ANCHOR_KIND, ANCHOR, LAST."""
+    found = np.empty(len(anchors), np.int64)
+    for i in range(len(anchors)):
+        cadence, kind, anchor, last = anchors[i]
+        if cadence < 100:
+            found[i] = last + cadence
+        elif cadence == 112:
+            found[i] = last + 365
+        else:
+            month = nearest_month(last, kind, anchor, tables) + cadence - 100
+            found[i] = target(month, kind, anchor, tables)
+    return found
