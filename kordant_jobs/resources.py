@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from kordant_jobs.adapters.banks.registry import Banks, open_banks
 from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus, open_corpus
 from kordant_jobs.adapters.counties import Counties, open_counties
@@ -114,6 +115,12 @@ def brokers(context: dg.InitResourceContext) -> Outside:
     return open_outside(load_settings(), context.resources.keyring)
 
 
+@dg.resource(description="Providers of bank data: Pluggy (KORDANT_PLUGGY_*), banks' own servers (KORDANT_OFB_BANKS).")
+def banks(_: dg.InitResourceContext) -> Banks:
+    """The providers of the settings."""
+    return open_banks(load_settings())
+
+
 @dg.resource(description="The settings (KORDANT_*), frozen.")
 def settings(_: dg.InitResourceContext) -> Settings:
     """The settings of this process."""
@@ -133,5 +140,6 @@ RESOURCES: Mapping[str, Any] = {
     "messengers": messengers,
     "report_storage": report_storage,
     "brokers": brokers,
+    "banks": banks,
     "settings": settings,
 }

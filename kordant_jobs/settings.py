@@ -136,6 +136,19 @@ class Settings(BaseSettings):
         None, description="Application token of Socrata servers; unset: the pool that all without one share."
     )
 
+    pluggy_client_id: str | None = Field(None, description="Client of Pluggy, with its secret: bank data by Pluggy.")
+    pluggy_client_secret: SecretStr | None = Field(None, description="Its secret.")
+    pluggy_url: str = Field("https://api.pluggy.ai", description="Where Pluggy is.")
+    pluggy_webhook_secret: SecretStr | None = Field(
+        None, description="What Pluggy's webhooks carry in the header x-kordant-secret; unset: none is taken."
+    )
+    ofb_banks: Path | None = Field(
+        None, description="Banks' own Open Finance Brasil servers, with our certificates: a YAML file (docs/banks.md)."
+    )
+    bank_drop_dir: Path | None = Field(None, description="Where OFX and CNAB files are dropped, a folder an entity.")
+    banks_at_once: int = Field(48, ge=1, le=512, description="Connections that one run reads at the same time.")
+    bank_each_at_once: int = Field(8, ge=1, le=128, description="Of one institution, as many at the same time.")
+
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
@@ -261,6 +274,11 @@ class Settings(BaseSettings):
     def county_drop(self) -> Path:
         """The drop folder for counties' files."""
         return self.county_drop_dir or self.state_dir / "county_drop"
+
+    @property
+    def bank_drop(self) -> Path:
+        """The drop folder for banks' files."""
+        return self.bank_drop_dir or self.state_dir / "bank_drop"
 
     @property
     def corpus(self) -> Path:

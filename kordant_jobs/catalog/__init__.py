@@ -28,6 +28,12 @@ CATALOG: tuple[JobRow, ...] = tuple(module.ROW for module in _MODULES)
 
 BY_NAME = {row.name: row for row in CATALOG}
 
+LISTENERS: Mapping[str, tuple[JobRow, ...]] = {
+    topic: tuple(module.ROW for module in _MODULES if topic in getattr(module, "TOPICS", ()))
+    for topic in {topic for module in _MODULES for topic in getattr(module, "TOPICS", ())}
+}
+"""By topic of an event, the jobs that start by it: their modules name it in `TOPICS`."""
+
 enqueue = partial(engine.enqueue, catalog=BY_NAME)
 """Queue a request of one of these jobs, in the caller's transaction."""
 enqueue_named = partial(engine.enqueue_named, catalog=BY_NAME)
@@ -44,7 +50,6 @@ def _coming(job: str, cron: str, time_zone: str = "UTC", *, fold: Fold = Fold.ON
 
 COMING: tuple[ScheduleRow, ...] = (
     _coming("insights_refresh", "0 2 * * *", "America/Sao_Paulo"),
-    _coming("bank_sync", "*/15 * * * *", fold=Fold.TWICE),
     _coming("voiceprint_batch", "*/30 * * * *", fold=Fold.TWICE),
 )
 """Rows of jobs that are not there yet, disabled. A job takes its rows into its own module when it comes."""

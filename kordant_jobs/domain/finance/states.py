@@ -178,6 +178,21 @@ class SyncOutcome(StrEnum):
     FAILED = "failed"
 
 
+class ErrorClass(StrEnum):
+    """What a failed read asks of us."""
+
+    TRANSIENT = "transient"
+    """Again after 1, 5, 15 minutes, then when it is next due: time-out, 5xx, 429, 423, 529, reset."""
+    BUSY = "busy"
+    """The provider is at work on it: it was not an attempt."""
+    USER = "user"
+    """Not again until its owner acts: log-in, second factor, consent."""
+    PERMANENT = "permanent"
+    """Not again until somebody looks: 400, 404, 410, an answer that cannot be understood."""
+    OURS = "ours"
+    """Our own credentials or settings."""
+
+
 class ChangeReason(StrEnum):
     """Why a transaction changed."""
 

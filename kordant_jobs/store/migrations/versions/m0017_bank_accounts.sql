@@ -44,8 +44,7 @@ CREATE TABLE kordant.bank_connections (
     item_index BYTEA NOT NULL,
     status TEXT DEFAULT 'active' NOT NULL,
     status_reason TEXT,
-    cursor JSONB DEFAULT '{}' NOT NULL,
-    watermark_at TIMESTAMP WITH TIME ZONE,
+    cursor_encrypted BYTEA,
     next_due_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     due_reason TEXT DEFAULT 'new' NOT NULL,
     last_attempt_at TIMESTAMP WITH TIME ZONE,
@@ -70,7 +69,7 @@ CREATE UNIQUE INDEX bank_connections_once ON kordant.bank_connections (provider,
 COMMENT ON COLUMN kordant.bank_connections.institution IS 'the provider''s id of the bank, or its CNPJ';
 COMMENT ON COLUMN kordant.bank_connections.item_encrypted IS 'the provider''s id: item, link, or the bank''s consent';
 COMMENT ON COLUMN kordant.bank_connections.status_reason IS 'a code';
-COMMENT ON COLUMN kordant.bank_connections.cursor IS 'what the last committed read goes on from';
+COMMENT ON COLUMN kordant.bank_connections.cursor_encrypted IS 'JSON: where the last committed read ended';
 COMMENT ON COLUMN kordant.bank_connections.due_reason IS 'a code: why it is due when it is';
 COMMENT ON COLUMN kordant.bank_connections.leased_by IS 'the sync run that reads it';
 CREATE TABLE kordant.bank_consents (
