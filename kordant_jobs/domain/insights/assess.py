@@ -28,26 +28,26 @@ from kordant_jobs.domain.insights.unusual import unusual
 EPOCH = date(1970, 1, 1).toordinal()
 EVIDENCE_MOST = 60
 MONTH_DAYS = 30.44
-ROWS_SCHEMA = {
+ROWS_SCHEMA = pl.Schema({
     "entity": pl.Int32, "account": pl.Int32, "id": pl.String, "day": pl.Int32, "cents": pl.Int64,
     "orig_cents": pl.Int64, "payee": pl.String, "type": pl.String, "mcc": pl.Int32, "category": pl.String,
     "state": pl.String, "no": pl.Int16, "of": pl.Int16, "plan": pl.String, "is_own": pl.Boolean,
     "is_candidate": pl.Boolean, "is_refund": pl.Boolean, "is_iof": pl.Boolean, "cash_day": pl.Int32,
-}  # fmt: skip
+})  # fmt: skip
 """A transaction that is not removed: `cents` positive towards the holder, `orig_cents` in the currency it was billed
 in when that is another, `payee` any key, `cash_day` the due day of its card bill. Days count from 1970-01-01."""
-ACCOUNTS_SCHEMA = {
+ACCOUNTS_SCHEMA = pl.Schema({
     "entity": pl.Int32, "account": pl.Int32, "account_id": pl.String, "kind": pl.String, "group": pl.String,
     "balance": pl.Int64, "balance_day": pl.Int32, "limit": pl.Int64, "used": pl.Int64,
-}  # fmt: skip
+})  # fmt: skip
 """An account with what the bank said last, in cents; `group` is shared by cards of one limit."""
-INSIGHT_SCHEMA = {
-    "entity": pl.Int32, "kind": pl.String, "key": pl.String, "facts": pl.String, "material": pl.String,
-    "evidence": pl.List(pl.String), "confidence": pl.Float64, "unknown": pl.String, "day": pl.Int32,
-}  # fmt: skip
-FEE_TYPES = (
-    T.PACKAGE_FEE.value, T.SINGLE_FEE.value, T.ANNUAL_FEE.value, T.OVERDRAFT_INTEREST.value, T.INTEREST.value, T.TAX.value,
-)  # fmt: skip
+INSIGHT_SCHEMA = pl.Schema({
+    "entity": pl.Int32(), "kind": pl.String(), "key": pl.String(), "facts": pl.String(), "material": pl.String(),
+    "evidence": pl.List(pl.String()), "confidence": pl.Float64(), "unknown": pl.String(), "day": pl.Int32(),
+})  # fmt: skip
+FEE_TYPES = tuple(
+    one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
+)
 LIQUID = (AccountKind.CHECKING.value, AccountKind.SAVINGS.value, AccountKind.PREPAID.value)
 
 
@@ -80,14 +80,17 @@ def coarse(column: str | pl.Expr) -> pl.Expr:
     """An amount in steps of a quarter, so that small changes are no news."""
     cents = (pl.col(column) if isinstance(column, str) else column).cast(pl.Float64)
     step = (cents.abs().clip(1.0).log() / np.log(1.25)).round()
-    return (cents.sign() * step).cast(pl.Int64).cast(pl.String)
+    signed: pl.Expr = cents.sign() * step
+    return signed.cast(pl.Int64).cast(pl.String)
 
 
 def assess(books: Books, *, today: date) -> pl.DataFrame:
     """Every insight that holds today."""
     now = today.toordinal() - EPOCH
     rows = books.rows.sort("entity", "day", "id").with_row_index("row").with_columns(category_expression())
-    posted = rows.filter((pl.col("state") == TransactionState.POSTED.value) & ~pl.col("is_own") & (pl.col("day") <= now))
+    posted = rows.filter(
+        (pl.col("state") == TransactionState.POSTED.value) & ~pl.col("is_own") & (pl.col("day") <= now)
+    )
     single = posted.filter(pl.col("no").is_null() & ~pl.col("is_iof"))
     found = find_streams(single)
     single = single.with_columns(pl.Series("stream_of", found.stream_of))
@@ -101,7 +104,9 @@ def assess(books: Books, *, today: date) -> pl.DataFrame:
         _fees(posted),
         _card_use(books.accounts, now=now),
     ]
-    return pl.concat([one.select(INSIGHT_SCHEMA.keys()).cast(INSIGHT_SCHEMA) for one in parts]).sort("entity", "kind", "key")  # type: ignore[arg-type]
+    return pl.concat([one.select(INSIGHT_SCHEMA.keys()).cast(INSIGHT_SCHEMA) for one in parts]).sort(
+        "entity", "kind", "key"
+    )
 
 
 def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
@@ -149,7 +154,8 @@ def _evidence(rows: pl.DataFrame, by: str) -> pl.DataFrame:
 
 def _recurring(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     evidence = _evidence(
-        rows.filter(pl.col("stream_of") >= 0).with_columns(pl.col("stream_of").cast(pl.UInt32).alias("stream")), "stream"
+        rows.filter(pl.col("stream_of") >= 0).with_columns(pl.col("stream_of").cast(pl.UInt32).alias("stream")),
+        "stream",
     )
     amount = pl.col("amount").round().cast(pl.Int64)
     monthly = (pl.col("amount") * MONTH_DAYS / pl.col("period")).round().cast(pl.Int64)
@@ -212,7 +218,8 @@ def _duplicates(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
         .select(
             "entity", pl.lit(Kind.DUPLICATE.value).alias("kind"), pl.col("id").alias("key"),
             pl.struct(
-                money(-pl.col("cents")).alias("amount"), day_text("day").alias("on"), pl.col("type"), pl.col("category"),
+                money(-pl.col("cents")).alias("amount"), day_text("day").alias("on"),
+                pl.col("type"), pl.col("category"),
             ).struct.json_encode().alias("facts"),
             pl.lit("").alias("material"), pl.concat_list("twin_id", "id").alias("evidence"),
             pl.when("in_stream").then(DUPLICATE_IN_STREAM).otherwise(DUPLICATE).alias("confidence"),
@@ -228,7 +235,8 @@ def _unusual(rows: pl.DataFrame) -> pl.DataFrame:
         .select(
             "entity", pl.lit(Kind.UNUSUAL.value).alias("kind"), pl.col("id").alias("key"),
             pl.struct(
-                money(-pl.col("cents")).alias("amount"), money("usual_cents").alias("usual"), day_text("day").alias("on"),
+                money(-pl.col("cents")).alias("amount"), money("usual_cents").alias("usual"),
+                day_text("day").alias("on"),
                 (-pl.col("cents") / pl.col("usual_cents")).round(1).alias("times"), pl.col("payee_rows").alias("of"),
                 pl.col("category"),
             ).struct.json_encode().alias("facts"),

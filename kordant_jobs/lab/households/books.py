@@ -36,9 +36,13 @@ def openings(world: World) -> pl.DataFrame:
 
 def balances(world: World, day: date) -> pl.DataFrame:
     """Balance of each account at the end of a day, true to the cent: `entity`, `account`, `balance`."""
-    moved = world.rows.filter(pl.col("day") <= day).group_by("entity", "account").agg(pl.col("cents").sum().alias("moved"))
-    return openings(world).join(moved, on=["entity", "account"], how="left").select(
-        "entity", "account", "kind", (pl.col("opening") + pl.col("moved").fill_null(0)).alias("balance")
+    moved = (
+        world.rows.filter(pl.col("day") <= day).group_by("entity", "account").agg(pl.col("cents").sum().alias("moved"))
+    )
+    return (
+        openings(world)
+        .join(moved, on=["entity", "account"], how="left")
+        .select("entity", "account", "kind", (pl.col("opening") + pl.col("moved").fill_null(0)).alias("balance"))
     )
 
 
