@@ -58,6 +58,9 @@ GROUPS = {
         where="kordant_jobs.cli.removals:removals_app",
         help="Removal requests to data brokers, and what became of them.",
     ),
+    "insights": Lazy(
+        where="kordant_jobs.cli.insights:insights_app", help="Insights: what the accounts of entities say."
+    ),
     "doctor": Lazy(
         where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say what mends it."
     ),

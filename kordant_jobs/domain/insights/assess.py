@@ -15,7 +15,7 @@ import polars as pl
 
 from kordant_jobs.domain.finance.states import AccountKind, TransactionState
 from kordant_jobs.domain.finance.states import TransactionType as T
-from kordant_jobs.domain.insights.calendar import day_tables
+from kordant_jobs.domain.insights.calendar import FIRST_DAY, day_tables
 from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import category_expression
 from kordant_jobs.domain.insights.duplicates import duplicates
@@ -87,7 +87,12 @@ def coarse(column: str | pl.Expr) -> pl.Expr:
 def assess(books: Books, *, today: date) -> pl.DataFrame:
     """Every insight that holds today."""
     now = today.toordinal() - EPOCH
-    rows = books.rows.sort("entity", "day", "id").with_row_index("row").with_columns(category_expression())
+    rows = (
+        books.rows.filter(pl.col("day").is_between(FIRST_DAY + 366, now + 366 * 6))
+        .sort("entity", "day", "id")
+        .with_row_index("row")
+        .with_columns(category_expression())
+    )
     posted = rows.filter(
         (pl.col("state") == TransactionState.POSTED.value) & ~pl.col("is_own") & (pl.col("day") <= now)
     )
