@@ -87,7 +87,7 @@ def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -
     if not found:
         raise SettingsError(f"there is no insight {insight}; `kordant-jobs insights list` shows what there is.")
     (one,) = found
-    facts = {
+    said = {
         "says": _said(one, locale),
         "entity": one.entity_id,
         "kind": one.kind.value,
@@ -97,13 +97,12 @@ def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -
         "data as of": one.data_as_of,
         "computed at": one.computed_at,
         "resolved at": one.resolved_at,
-        **one.facts,
-        "evidence": ", ".join(map(str, one.evidence)),
     }
     if as_json:
-        print_json(facts)
+        print_json({**said, "facts": one.facts, "evidence": one.evidence})
     else:
-        print_facts(facts)
+        print_facts({**said, **{f"its {name}": value for name, value in one.facts.items()}})
+        print_facts({"evidence": ", ".join(map(str, one.evidence)) or "sums over all rows of its month"})
 
 
 def _decide(insight: str, status: Status) -> None:
