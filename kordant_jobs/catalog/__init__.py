@@ -48,10 +48,7 @@ def _coming(job: str, cron: str, time_zone: str = "UTC", *, fold: Fold = Fold.ON
     return ScheduleRow(job=job, cron=cron, time_zone=time_zone, fold=fold, overlap=Overlap.SKIP, enabled=False)
 
 
-COMING: tuple[ScheduleRow, ...] = (
-    _coming("insights_refresh", "0 2 * * *", "America/Sao_Paulo"),
-    _coming("voiceprint_batch", "*/30 * * * *", fold=Fold.TWICE),
-)
+COMING: tuple[ScheduleRow, ...] = (_coming("voiceprint_batch", "*/30 * * * *", fold=Fold.TWICE),)
 """Rows of jobs that are not there yet, disabled. A job takes its rows into its own module when it comes."""
 
 SCHEDULES: tuple[ScheduleRow, ...] = (

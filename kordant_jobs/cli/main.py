@@ -61,6 +61,10 @@ GROUPS = {
     "insights": Lazy(
         where="kordant_jobs.cli.insights:insights_app", help="Insights: what the accounts of entities say."
     ),
+    "receipt": Lazy(
+        where="kordant_jobs.cli.receipt:receipt_app",
+        help="Receipts: signed proof of what was checked for whom, to be verified by anybody.",
+    ),
     "doctor": Lazy(
         where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say what mends it."
     ),

@@ -43,6 +43,7 @@ PURPOSES: Mapping[str, tuple[str, str]] = {
     "alerts": ("to warn you", "our scans"),
     "notification_outbox": ("to send, and to prove what was sent", "our scans, mail servers and push services"),
     "reports": ("to report to you", "our scans"),
+    "scan_receipts": ("to prove what was checked", "our scans"),
     "scan_watermarks": ("to scan for what is new only", "our scans"),
     "due_slots": ("to serve you when it is your turn", "your subscription"),
     "entities": ("to bring your accounts together", "you"),

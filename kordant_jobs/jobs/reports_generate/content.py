@@ -25,6 +25,7 @@ from kordant_jobs.jobs.reports_generate.changes import (
 )
 from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
 from kordant_jobs.jobs.reports_generate.properties import PropertySection, property_section
+from kordant_jobs.jobs.reports_generate.receipt import ReceiptSection, receipt_section
 from kordant_jobs.jobs.reports_generate.removals import RemovalSection, removal_section
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
 from kordant_jobs.wording import Wording, wording
@@ -124,6 +125,7 @@ class ReportContent:
     history_chart: str
     removals: RemovalSection
     properties: PropertySection
+    receipt: ReceiptSection
     notes: list[str]
     made_on: str
     identifier: bytes
@@ -289,8 +291,8 @@ def _notes(words: Wording, figures: ReportFigures) -> list[str]:
     return notes
 
 
-def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
-    """The words of one report."""
+def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> ReportContent:
+    """The words of one report, with its signed receipt if there is one."""
     words = wording(Locale(figures.locale))
     period = figures.period
     kinds = dict(figures.items)
@@ -329,6 +331,7 @@ def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
         history_chart=charts.history(words, figures) if len(figures.history) > 1 else "",
         removals=removal_section(words, figures.removals),
         properties=property_section(words, figures.properties, opened.parcels),
+        receipt=receipt_section(words, receipt),
         notes=_notes(words, figures),
         made_on=period.end_on.isoformat(),
         identifier=figures.sha256()[:16],

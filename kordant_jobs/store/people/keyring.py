@@ -23,6 +23,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -149,6 +150,11 @@ class Keyring:
     def report_link_key(self) -> bytes:
         """Signs links to reports (see `domain.reports.retention`)."""
         return self._index_key("report-link")
+
+    @cached_property
+    def receipt_key(self) -> Ed25519PrivateKey:
+        """Signs receipts (see `domain.reports.receipts`). It stays when the master key is rotated."""
+        return Ed25519PrivateKey.from_private_bytes(self._index_key("receipt"))
 
     def __repr__(self) -> str:
         return f"Keyring({self.master_key_id})"
