@@ -39,6 +39,12 @@ GROUPS = {
         where="kordant_jobs.cli.rights:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",
     ),
+    "entities": Lazy(
+        where="kordant_jobs.cli.entities:entities_app", help="Households and firms whose bank accounts are read."
+    ),
+    "connections": Lazy(
+        where="kordant_jobs.cli.connections:connections_app", help="Bank connections: state, sync, consents, results."
+    ),
     "reports": Lazy(
         where="kordant_jobs.cli.reports:reports_app", help="PDF reports: which were made, and one of them to look at."
     ),

@@ -339,3 +339,40 @@ def institutions(connection: Connection, connection_ids: Sequence[UUID]) -> dict
     query = listed.where(sa.text("bank_connections.id = ANY(cast(:ids AS uuid[]))"))
     rows = connection.execute(query, {"ids": [str(one) for one in connection_ids]}).all()
     return {row.id: f"{row.provider} {row.institution}" for row in rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """What a provider is told when a connection is to be deleted there."""
+
+    id: UUID
+    provider: Provider
+    institution: str
+    item: str = field(repr=False)
+
+
+def secrets_of(connection: Connection, keyring: Keyring, entity_id: UUID) -> list[Secret]:
+    """The connections of an entity that have not ended, opened."""
+    table = bank_connections.c
+    query = sa.select(table.id, table.provider, table.institution, table.item_encrypted).where(
+        table.entity_id == entity_id, table.status != ConnectionStatus.ENDED
+    )
+    rows = connection.execute(query).all()
+    keys = load_keys(connection, keyring, [entity_id])
+    return [
+        Secret(
+            id=row.id,
+            provider=Provider(row.provider),
+            institution=row.institution,
+            item=keys.open(
+                Sealed(
+                    subscriber_id=entity_id,
+                    column=table.item_encrypted,
+                    row_id=row.id,
+                    sealed=bytes(row.item_encrypted),
+                )
+            ),
+        )
+        for row in rows
+        if entity_id in keys
+    ]

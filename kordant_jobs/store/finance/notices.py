@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.domain.finance.states import NoticeKind
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
+from kordant_jobs.domain.notifications.pending import NoticeRow
+from kordant_jobs.store.notifications import outbox
 
 _TELL = sa.text("""
 INSERT INTO kordant.finance_notices (id, entity_id, connection_id, kind, dedup_key, severity, facts)
@@ -63,3 +66,28 @@ def tell(
     ]
     connection.execute(_QUEUE, {"id": made, "category": Category.FINANCE.value, "too_quiet": quiet})
     return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinanceNoticeRow(NoticeRow):
+    """A notification about an entity's bank data: what kind, and its facts (codes, days, ids)."""
+
+    notice_id: UUID
+    kind: str
+    facts: Mapping[str, Any]
+
+
+_ROWS = f"""
+SELECT {outbox.NOTICE_COLUMNS}, n.severity, n.id AS notice_id, n.kind, n.facts
+FROM kordant.notification_outbox o
+JOIN kordant.finance_notices n ON n.id = o.finance_notice_id
+{outbox.NOTICE_JOINS}
+WHERE o.id = ANY(cast(:ids AS uuid[]))
+ORDER BY o.due_at, o.id
+"""  # noqa: S608 - put together from constants
+
+
+def finance_notices(connection: Connection, ids: Sequence[UUID]) -> list[FinanceNoticeRow]:
+    """What those of the notifications `ids` that are about bank data are made from."""
+    rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
+    return [FinanceNoticeRow(**row._mapping) for row in rows]

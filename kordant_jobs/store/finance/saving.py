@@ -21,7 +21,7 @@ from kordant_jobs.domain.finance.bills import state_of
 from kordant_jobs.domain.finance.states import AccountKind, NoticeKind, Provider
 from kordant_jobs.domain.finance.values import AccountRead, ConnectionRead, SeenAccount, SeenBill, today_in
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.store.finance import connections, notices, upsert
+from kordant_jobs.store.finance import connections, notices, transfers, upsert
 from kordant_jobs.store.finance.connections import Claimed
 from kordant_jobs.store.finance.entities import HOLDER, load_keys
 from kordant_jobs.store.finance.tables import (
@@ -118,6 +118,7 @@ def save(
         )
         connection.execute(mark.values(rekeyed_at=now))
     if saved.touched:
+        transfers.link(connection, claimed.entity_id, saved.touched)
         saved.data_version = bump(connection, claimed.entity_id, ["transactions"], now=now)
     _advance(connection, keys, claimed, read, saved, now=now, due_at=due_at)
     return saved

@@ -289,6 +289,7 @@ transactions = Table(
     Column("mcc", Text),
     Column("counterparty_encrypted", LargeBinary),
     Column("counterparty_index", LargeBinary, comment="of a CPF or CNPJ"),
+    Column("transfer_index", LargeBinary, comment="of the id that both legs of a payment carry"),
     Column("description_encrypted", LargeBinary),
     Column("merchant_key", Text, comment="in clear for firms only; people as a keyed hash, which begins with ~"),
     Column("category_id", Text),

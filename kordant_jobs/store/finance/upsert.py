@@ -37,7 +37,7 @@ from kordant_jobs.store.finance.entities import HOLDER
 from kordant_jobs.store.finance.tables import transactions
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 
-ROW, ROW_CONTENT, MERCHANT = "bank-row", "bank-row-content", "merchant"
+ROW, ROW_CONTENT, MERCHANT, TRANSFER = "bank-row", "bank-row-content", "merchant", "bank-transfer"
 PLANS = UUID("6f0f6c2e-9c0b-4f7e-9a3c-7a54b1d3c0de")
 EXPLICIT_AFTER = timedelta(minutes=30)
 """A deletion that a webhook told of waits for the row that takes its place."""
@@ -357,13 +357,14 @@ def _newcomer(place: int, row: _Row) -> Newcomer:
 _COLUMNS = (
     "id", "account_id", "entity_id", "alias", "state", "booked_on", "occurred_at", "amount", "currency",
     "original_amount", "original_currency", "type", "type_raw", "mcc", "counterparty_encrypted", "counterparty_index",
-    "description_encrypted", "merchant_key", "category_id", "bill_id", "instalment_no", "instalment_of", "purchase_on",
-    "plan_id", "provider_id_encrypted", "content_hash", "extra_hash",
+    "transfer_index", "description_encrypted", "merchant_key", "category_id", "bill_id", "instalment_no",
+    "instalment_of", "purchase_on", "plan_id", "provider_id_encrypted", "content_hash", "extra_hash",
 )  # fmt: skip
-_BINARY = frozenset({"alias", "counterparty_encrypted", "counterparty_index", "description_encrypted",
-                     "provider_id_encrypted", "content_hash", "extra_hash"})  # fmt: skip
-_KEPT_WHEN_ABSENT = ("mcc", "bill_id", "counterparty_encrypted", "counterparty_index", "purchase_on", "plan_id",
-                     "instalment_no", "instalment_of", "merchant_key")  # fmt: skip
+_BINARY = frozenset(name for name in _COLUMNS if isinstance(transactions.c[name].type, sa.LargeBinary))
+_KEPT_WHEN_ABSENT = (
+    "mcc", "bill_id", "transfer_index", "counterparty_encrypted", "counterparty_index", "purchase_on", "plan_id",
+    "instalment_no", "instalment_of", "merchant_key",
+)  # fmt: skip
 """What a provider leaves out later is not wiped."""
 _PLAIN = tuple(
     name
@@ -477,6 +478,7 @@ def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID) -> 
         None if seen.original_amount is None else str(seen.original_amount), seen.original_currency, seen.type.value,
         seen.type_raw, seen.mcc, sealed(table.counterparty_encrypted, seen.counterparty),
         keyring.blind_index(HOLDER, document) if document else None,
+        keyring.blind_index(TRANSFER, seen.transfer_key) if seen.transfer_key else None,
         sealed(table.description_encrypted, seen.description), merchant_key(keyring, row.merchant, document),
         seen.category, row.bill_id and str(row.bill_id), _text(seen.instalment_no), _text(seen.instalment_of),
         seen.purchase_on and seen.purchase_on.isoformat(), str(uuid5(PLANS, plan)) if is_part else None,

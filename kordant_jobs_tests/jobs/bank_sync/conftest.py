@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
@@ -18,32 +17,12 @@ from kordant_jobs.lab.fakes.banks.certificates import Certificates, make
 from kordant_jobs.lab.fakes.banks.ledger import Ledger
 from kordant_jobs.lab.fakes.banks.ofb import FakeOfb
 from kordant_jobs.lab.fakes.banks.pluggy import FakePluggy
-from kordant_jobs.postgres import database
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs_tests.conftest import copy_of, database_at
 
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="session")
-def shared_db(admin_url: str, template: str) -> Iterator[Engine]:
-    """One database for all of these tests: a copy takes longer than most of them."""
-    with copy_of(admin_url, template) as name:
-        engine = database.create_engine(database_at(admin_url, name))
-        yield engine
-        engine.dispose()
-
-
-@pytest.fixture
-def db(shared_db: Engine) -> Engine:
-    """The shared database, empty."""
-    with shared_db.begin() as connection:
-        for table in ("entities", "subscribers", "webhook_events", "provider_budgets", "sync_runs", "job_requests"):
-            connection.execute(sa.text(f"DELETE FROM kordant.{table}"))
-    return shared_db
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from kordant_jobs.lab.fakes.banks.faults import KINDS
 from kordant_jobs.lab.fakes.banks.ledger import Item, TrueBill, reconnected
 from kordant_jobs.lab.fakes.banks.ofb import FakeOfb
 from kordant_jobs.lab.fakes.banks.pluggy import FakePluggy
-from kordant_jobs.store.finance import connections
+from kordant_jobs.store.finance import connections, transfers
 
 SAME = {"lost": 0, "doubled": 0, "difference": Decimal(0)}
 DAY = date(2026, 3, 9)
@@ -363,3 +363,55 @@ def test_one_account_that_waits_for_a_joint_holder_does_not_fail_the_others(ofb:
     other.status = "PENDING_AUTHORISATION"
     assert ofb.sync()["failed"] == 1
     assert [row.amount for row in ofb.rows()] == [Decimal(-1)]
+
+
+def test_an_owner_is_warned_30_7_and_1_days_before_a_consent_ends_once_each(ofb: SmallBank) -> None:
+    ofb.open("checking")
+    ofb.ledger.items["item-1"].expires_at = ofb.ledger.now + timedelta(days=40)
+    warned = [ofb.sync()["warned"]]
+    for _ in range(39):
+        ofb.ledger.move(1)
+        warned.append(ofb.sync(named=False)["warned"])
+    with ofb.db.connect() as connection:
+        query = "SELECT (facts ->> 'days')::int FROM kordant.finance_notices WHERE kind = 'consent_expiring' ORDER BY 1"
+        assert connection.execute(sa.text(query)).scalars().all() == [1, 7, 30]
+
+
+def test_data_that_the_provider_no_longer_refreshes_is_told_once(bank: SmallBank) -> None:
+    bank.open("checking")
+    bank.ledger.items["item-1"].updated_at = bank.ledger.now - timedelta(hours=40)
+    bank.sync()
+    assert [bank.sync()["warned"], bank.sync()["warned"]] == [1, 0]
+
+
+def test_transfers_between_own_accounts_are_marked_and_a_rejected_one_stays_rejected(bank: SmallBank) -> None:
+    one, other = bank.open("checking", "savings")
+    mine, friend = "52998224725", "11144477735"
+    entry(one, "out", "-250.00", DAY, other_document=mine)
+    entry(other, "in", "250.00", DAY + timedelta(days=1), other_document=mine)
+    entry(one, "decoy", "-250.00", DAY, other_document=friend)
+    entry(one, "alone", "-80.00", DAY, other_document=mine)
+    bank.sync()
+    rows = {(row.amount, row.transfer_status) for row in bank.rows()}
+    assert rows == {
+        (Decimal(-250), "own"), (Decimal(250), "own"), (Decimal(-250), None), (Decimal(-80), "one_leg"),
+    }  # fmt: skip
+    (found,) = {row.transfer_id for row in bank.rows() if row.transfer_id}
+    with bank.db.begin() as connection:
+        assert transfers.reject(connection, found)
+        transfers.link(connection, bank.entity_id, [row.id for row in bank.rows()])
+    assert {row.transfer_status for row in bank.rows() if row.transfer_id} == set()
+
+
+def test_a_transfer_whose_leg_is_gone_is_none_any_more(bank: SmallBank) -> None:
+    one, other = bank.open("checking", "card")
+    entry(one, "out", "-250.00", DAY, word="BOLETO")
+    entry(other, "in", "250.00", DAY, description="Pagamento recebido", gone_at=bank.ledger.now + timedelta(hours=1))
+    for n in range(5):
+        entry(other, f"c{n}", f"-{n}1.00", DAY)
+    bank.sync()
+    assert [row.transfer_status for row in bank.rows()].count("own") == 2
+    for _ in range(2):
+        bank.ledger.move(1)
+        bank.sync()
+    assert [row.transfer_status for row in bank.rows()].count("own") == 0

@@ -40,7 +40,7 @@ def money(amount: Decimal) -> dict[str, str]:
 
 
 class FakeOfb(FakeServer):
-    """Shows a ledger. `calls` counts what succeeded, by account, endpoint and month; `refused` what was over a limit."""
+    """Shows a ledger. `calls` counts successes, by account, endpoint and month; `refused` what was over a limit."""
 
     def __init__(
         self,

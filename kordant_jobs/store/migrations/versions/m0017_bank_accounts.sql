@@ -200,6 +200,7 @@ CREATE TABLE kordant.transactions (
     mcc TEXT,
     counterparty_encrypted BYTEA,
     counterparty_index BYTEA,
+    transfer_index BYTEA,
     description_encrypted BYTEA,
     merchant_key TEXT,
     category_id TEXT,
@@ -243,6 +244,7 @@ COMMENT ON COLUMN kordant.transactions.alias IS 'of the provider''s present id, 
 COMMENT ON COLUMN kordant.transactions.authorised_on IS 'the day on which it was first pending';
 COMMENT ON COLUMN kordant.transactions.type_raw IS 'the source''s word, where ours is `other`';
 COMMENT ON COLUMN kordant.transactions.counterparty_index IS 'of a CPF or CNPJ';
+COMMENT ON COLUMN kordant.transactions.transfer_index IS 'of the id that both legs of a payment carry';
 COMMENT ON COLUMN kordant.transactions.merchant_key IS 'in clear for firms only; people as a keyed hash, which begins with ~';
 COMMENT ON COLUMN kordant.transactions.plan_id IS 'the same for all instalments of one purchase';
 COMMENT ON COLUMN kordant.transactions.transfer_id IS 'the row of transfers that this is a leg of';
