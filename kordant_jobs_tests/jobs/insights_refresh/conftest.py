@@ -10,7 +10,8 @@ from kordant_jobs.lab.households.fill import fill
 from kordant_jobs.lab.households.generator import World, generate
 from kordant_jobs.postgres import database
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs_tests.conftest import INDEX_ROOT, MASTER_KEY, copy_of, database_at
+from kordant_jobs_tests.conftest import INDEX_ROOT, MASTER_KEY
+from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
 
