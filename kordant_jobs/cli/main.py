@@ -68,6 +68,9 @@ GROUPS = {
         where="kordant_jobs.cli.removals:removals_app",
         help="Removal requests to data brokers, and what became of them.",
     ),
+    "insights": Lazy(
+        where="kordant_jobs.cli.insights:insights_app", help="Insights: what the accounts of entities say."
+    ),
     "receipt": Lazy(
         where="kordant_jobs.cli.receipt:receipt_app",
         help="Receipts: signed proof of what was checked for whom, to be verified by anybody.",
@@ -105,6 +108,10 @@ LAB_GROUPS = {
     "fit-names": Lazy(
         where="kordant_jobs.lab.hometitle.names_fit:fit_names",
         help="Fit the table of the names score on invented pairs, and measure it on others.",
+    ),
+    "judge-insights": Lazy(
+        where="kordant_jobs.lab.households.judge:judge_command",
+        help="Insights on invented accounts against their truth: precision, recall, false alarms.",
     ),
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"

@@ -101,6 +101,7 @@ DEFAULTS = (
     _delete("bank_consents", 1825, f"proof of consent: LGPD art. 8 § 2 and 16 I; {_CLAIMS}", "after they ended"),
     _delete("quarantined_rows", 30, _PURPOSE, "rows of a bank that could not be understood"),
     _delete("finance_notices", 400, _PURPOSE),
+    _delete("insights", 1825, _PURPOSE, "after they were resolved, or computed last"),
     _delete("webhook_events", 30, _PURPOSE),
     _delete("sync_results", 90, _PURPOSE),
     _delete("sync_runs", 180, _PURPOSE),

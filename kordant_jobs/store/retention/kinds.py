@@ -95,6 +95,9 @@ TABLES: Mapping[str, TableKind] = {
         TableKind(kind="bank_consents", table="bank_consents", clock="t.ended_at", owner="t.entity_id"),
         TableKind(kind="quarantined_rows", table="quarantined_rows", clock="t.created_at", owner="t.entity_id"),
         TableKind(kind="finance_notices", table="finance_notices", clock="t.created_at", owner="t.entity_id"),
+        TableKind(
+            kind="insights", table="insights", clock="coalesce(t.resolved_at, t.computed_at)", owner="t.entity_id"
+        ),
         TableKind(kind="webhook_events", table="webhook_events", clock="t.received_at", owner=_OF_CONNECTION),
         TableKind(kind="sync_results", table="sync_results", clock="t.ended_at", owner=_OF_CONNECTION),
         TableKind(kind="sync_runs", table="sync_runs", clock="t.started_at"),
@@ -136,9 +139,10 @@ STAYS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "agent_grants", "alert_rules", "breach_lookups", "broker_contact_faults", "broker_domains", "broker_rows",
-            "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses", "job_catalogue",
-            "job_pauses", "keyring_check", "legal_holds", "principals", "rate_buckets", "removal_moves",
-            "retention_policies", "schedule_progress", "scheduler_config", "source_states", "workflows",
+            "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses",
+            "forecast_corrections", "job_catalogue", "job_pauses", "keyring_check", "legal_holds", "principals",
+            "rate_buckets", "removal_moves", "retention_policies", "schedule_progress", "scheduler_config",
+            "source_states", "workflows",
         ),
         _RULES,
     ),
