@@ -7,7 +7,7 @@ database, `up` or the whole machine is gone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 import httpx
 import sqlalchemy as sa
@@ -75,10 +75,11 @@ class Pulse:
             self._say("the database answers again")
         self._is_away = False
         now_silent = silent(ages_s)
-        for part in sorted(now_silent - self._silent):
-            self._say(f"{part} of the daemon has been silent for {ages_s[part]:,.0f} s: see `kordant-jobs doctor`")
-        for part in sorted(self._silent - now_silent):
-            self._say(f"{part} of the daemon gives signs again")
+        if began := now_silent - self._silent:
+            longest_s = max(ages_s[part] for part in began)
+            self._say(f"the daemon has been silent for {longest_s:,.0f} s ({_named(began)}): see `kordant-jobs doctor`")
+        if ended := self._silent - now_silent:
+            self._say(f"the daemon gives signs again ({_named(ended)})")
         self._silent = now_silent
         return bool(ages_s) and not now_silent
 
@@ -95,3 +96,7 @@ class Pulse:
         if self._pings_fail:
             self._say("KORDANT_HEARTBEAT_URL takes pings again")
         self._pings_fail = False
+
+
+def _named(parts: Set[str]) -> str:
+    return ", ".join(sorted(parts))

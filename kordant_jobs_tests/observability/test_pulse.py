@@ -62,8 +62,8 @@ def test_silence_and_its_end_are_said_once_each(db: Engine) -> None:
     signs(db, "1 s")
     assert watch.look(db)
     assert [line.partition(":")[0] for line in said] == [
-        "SENSOR of the daemon has been silent for 300 s",
-        "SENSOR of the daemon gives signs again",
+        "the daemon has been silent for 300 s (SENSOR)",
+        "the daemon gives signs again (SENSOR)",
     ]
 
 

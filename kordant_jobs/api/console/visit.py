@@ -170,22 +170,8 @@ class Visit:
             ("", say("Health"), Action.SYSTEM_READ),
             ("requests", say("Requests"), Action.READ),
             ("dead", say("Dead letters"), Action.READ),
-            ("performance", say("Performance"), Action.SYSTEM_READ),
-            ("approvals", say("Approvals"), Action.READ_CHANGE),
-            ("schedules", say("Schedules"), Action.SCHEDULE_READ),
-            ("alerts", say("Alerts"), Action.SYSTEM_READ),
-            ("sources", say("Sources"), Action.SYSTEM_READ),
-            ("subscriptions", say("Subscriptions"), Action.SUBSCRIPTION_READ),
-            ("audit", say("Audit log"), Action.AUDIT_READ),
-            ("doctor", say("Doctor"), Action.SYSTEM_READ),
         )
-        is_own = {Action.AUDIT_READ}
-        return [
-            (f"{HOME}{path}", label)
-            for path, label, action in pages
-            if self.call is not None
-            and (decide(self.call.principal, action, Owner.OWN).allowed if action in is_own else self.may(action))
-        ]
+        return [(f"{HOME}{path}", label) for path, label, action in pages if self.call is not None and self.may(action)]
 
 
 View = Callable[[Connection, Visit], Response]
