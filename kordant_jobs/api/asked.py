@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -37,6 +37,8 @@ class Backend:
     keyring: Keyring
     ui_url: str | None = None
     quotas: Quotas | None = None
+    stack: Callable[[], Mapping[str, Any] | None] = lambda: None
+    """What `up` says of itself, if it runs here; for the doctor."""
 
 
 Work = Callable[[Connection, Call], Answer]

@@ -14,6 +14,7 @@ def serve(port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; none
     """Serve /api/jobs and /mcp on the loopback address until SIGTERM; `up` does this too."""
     from kordant_jobs.api.serve import serve as serve_api
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.cli.stack import running
 
     with open_session() as session:
         settings = session.settings
@@ -23,6 +24,7 @@ def serve(port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; none
             port=port or settings.api_port,
             ui_url=f"http://127.0.0.1:{settings.web_port}",
             anchor=settings.audit_anchor,
+            stack=lambda: running(settings.state_dir),
         )
 
 

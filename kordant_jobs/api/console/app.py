@@ -15,7 +15,18 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from kordant_jobs.api.console import HOME, dead, health, requests
+from kordant_jobs.api.console import (
+    HOME,
+    alerts,
+    approvals,
+    dead,
+    health,
+    performance,
+    requests,
+    schedules,
+    subscriptions,
+    system,
+)
 from kordant_jobs.api.console.live import Changes
 from kordant_jobs.api.console.visit import PEOPLE, Console, View, Visit, call_of, enter, local_path, serve
 from kordant_jobs.api.problems import Problem, not_found
@@ -70,6 +81,17 @@ PAGES: tuple[tuple[str, View, View | None], ...] = (
     ("/requests/{request_id}/{action}", requests.ask, requests.act),
     ("/dead", dead.show, None),
     ("/dead/{action}", dead.ask, dead.act),
+    ("/performance", performance.show, None),
+    ("/approvals", approvals.show_list, None),
+    ("/approvals/{change_id}", approvals.show_one, approvals.act),
+    ("/schedules", schedules.show_list, None),
+    ("/schedules/{job}/{tier}", schedules.show_one, schedules.act),
+    ("/alerts", alerts.show, alerts.act),
+    ("/sources", system.show_sources, None),
+    ("/subscriptions", subscriptions.show_list, None),
+    ("/subscriptions/{subscription_id}", subscriptions.show_one, None),
+    ("/audit", system.show_audit, None),
+    ("/doctor", system.show_doctor, system.examine_now),
 )
 """Every page: its path, what shows it, and what does the form that is on it."""
 

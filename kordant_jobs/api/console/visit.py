@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ from kordant_jobs.api.watch import Hub
 from kordant_jobs.domain.access.policy import Action, Owner, decide
 from kordant_jobs.domain.access.principals import Principal, Role
 from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.observability.doctor import Result
 from kordant_jobs.pages.html import reader
 from kordant_jobs.wording import Wording, wording
 
@@ -59,6 +60,8 @@ class Console:
     tokens: Tokens
     quotas: Quotas
     hub: Hub
+    examined: list[tuple[datetime, Sequence[Result]]] = field(default_factory=list)
+    """What the doctor found last in this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,20 +91,9 @@ class Visit:
         value = self.request.query_params.get(name, "").strip().replace("\x00", "")[:200]
         return value or None
 
-    def permit_of_all(self, action: Action) -> None:
-        """Go on only for a person who may do this to what concerns all tenants.
-
-        Raises:
-            Problem: they may not.
-        """
-        self.who.permit(action, self._of_all())
-
     def may(self, action: Action) -> bool:
         """Whether the reader may do this at all: what they may not is not offered."""
-        return self.call is not None and decide(self.call.principal, action, self._of_all()).allowed
-
-    def _of_all(self) -> Owner:
-        return Owner.SCOPE if self.who.principal.covers(None, None) else Owner.OTHER
+        return self.call is not None and decide(self.call.principal, action, self.call.of_all()).allowed
 
     def page(self, template: str, title: str, *, status: int = 200, **values: Any) -> Response:
         """A page. Values are escaped."""
@@ -170,8 +162,22 @@ class Visit:
             ("", say("Health"), Action.SYSTEM_READ),
             ("requests", say("Requests"), Action.READ),
             ("dead", say("Dead letters"), Action.READ),
+            ("performance", say("Performance"), Action.SYSTEM_READ),
+            ("approvals", say("Approvals"), Action.READ_CHANGE),
+            ("schedules", say("Schedules"), Action.SCHEDULE_READ),
+            ("alerts", say("Alerts"), Action.SYSTEM_READ),
+            ("sources", say("Sources"), Action.SYSTEM_READ),
+            ("subscriptions", say("Subscriptions"), Action.SUBSCRIPTION_READ),
+            ("audit", say("Audit log"), Action.AUDIT_READ),
+            ("doctor", say("Doctor"), Action.SYSTEM_READ),
         )
-        return [(f"{HOME}{path}", label) for path, label, action in pages if self.call is not None and self.may(action)]
+        is_own = {Action.AUDIT_READ}
+        return [
+            (f"{HOME}{path}", label)
+            for path, label, action in pages
+            if self.call is not None
+            and (decide(self.call.principal, action, Owner.OWN).allowed if action in is_own else self.may(action))
+        ]
 
 
 View = Callable[[Connection, Visit], Response]

@@ -16,8 +16,9 @@ from sqlalchemy import Engine
 
 from kordant_jobs.api.console.visit import COOKIE
 from kordant_jobs.domain.access.principals import Role, TokenScope
-from kordant_jobs.store.access import people
+from kordant_jobs.store.access import changes, people
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.schedules import due_slots
 
 BASE = "http://127.0.0.1:3090"
 
@@ -121,3 +122,26 @@ def dead(db: Engine) -> Callable[..., list[UUID]]:
         return list(ids)
 
     return make
+
+
+@pytest.fixture
+def change(db: Engine, app: Any) -> UUID:
+    """A proposal of an agent's that waits for a person."""
+    with db.begin() as connection:
+        made = changes.propose(
+            connection, job="notifications_send", tier="all", base_version=1, changes={"cron": "*/20 * * * *"},
+            by="agent:a", owner="user:owner", now=datetime.now(UTC),
+        )  # fmt: skip
+    return made.id
+
+
+@pytest.fixture
+def subscription(db: Engine, app: Any) -> UUID:
+    """A premium subscription with its places."""
+    with db.begin() as connection:
+        connection.execute(sa.text("INSERT INTO kordant.subscribers (id) VALUES (gen_random_uuid())"))
+        made: UUID = connection.execute(sa.text(
+            "INSERT INTO kordant.subscriptions (id, subscriber_id, tier) SELECT gen_random_uuid(), id, 'premium' "
+            "FROM kordant.subscribers RETURNING id")).scalar_one()  # fmt: skip
+        due_slots.place(connection)
+    return made

@@ -32,6 +32,17 @@ PATHS: dict[str, tuple[str, frozenset[str]]] = {
     "/requests/{request_id}/{action}": ("/requests/{id}/expire", OPERATE),
     "/dead": ("/dead", EVERYBODY),
     "/dead/{action}": ("/dead/replay?job=darkwatch_scan&cause=exception", OPERATE),
+    "/performance": ("/performance", UNSCOPED),
+    "/approvals": ("/approvals", EVERYBODY),
+    "/approvals/{change_id}": ("/approvals/{change}", EVERYBODY),
+    "/schedules": ("/schedules", EVERYBODY),
+    "/schedules/{job}/{tier}": ("/schedules/darkwatch_scan/premium", EVERYBODY),
+    "/alerts": ("/alerts", UNSCOPED),
+    "/sources": ("/sources", UNSCOPED),
+    "/subscriptions": ("/subscriptions?tier=premium", UNSCOPED),
+    "/subscriptions/{subscription_id}": ("/subscriptions/{subscription}", UNSCOPED),
+    "/audit": ("/audit", EVERYBODY),
+    "/doctor": ("/doctor", UNSCOPED),
 }
 """Of each page of the application an address, and who gets it; others are sent on or refused."""
 
@@ -51,11 +62,13 @@ def test_every_page_has_a_line_in_the_table() -> None:
     assert set(PATHS) == {path for path, _, _ in PAGES}
 
 
-def test_each_role_gets_its_pages_and_nobody_else_any(readers: dict[str, Reader], dead: Dead, app: Any) -> None:
+def test_each_role_gets_its_pages_and_nobody_else_any(
+    readers: dict[str, Reader], dead: Dead, app: Any, change: UUID, subscription: UUID
+) -> None:
     (request_id,) = dead(1, tenant="t1")
     wrong = []
     for path, allowed in PATHS.values():
-        url = "/console" + path.replace("{id}", str(request_id))
+        url = "/console" + path.format(id=request_id, change=change, subscription=subscription)
         for role, reader in readers.items():
             answer = reader.get(url)
             if (answer.status_code == 200) != (role in allowed) or answer.status_code >= 500:
@@ -67,17 +80,15 @@ def test_each_role_gets_its_pages_and_nobody_else_any(readers: dict[str, Reader]
 
 
 def test_who_may_only_look_sees_no_button_and_a_form_of_theirs_is_refused(
-    readers: dict[str, Reader], dead: Dead, db: Engine
+    readers: dict[str, Reader], dead: Dead, db: Engine, change: UUID, subscription: UUID
 ) -> None:
     (request_id,) = dead(1)
     reader = readers["reader"]
+    harmless = {"/console/sign-out", "/console/language", "/console/doctor"}
     for path, allowed in PATHS.values():
         if "reader" in allowed:
-            text = reader.get("/console" + path.replace("{id}", str(request_id))).text
-            assert set(re.findall(r'method="post" action="([^"]+)"', text)) == {
-                "/console/sign-out",
-                "/console/language",
-            }
+            text = reader.get("/console" + path.format(id=request_id, change=change, subscription=subscription)).text
+            assert set(re.findall(r'method="post" action="([^"]+)"', text)) <= harmless, path
     on = f"/console/requests/{request_id}"
     for action in ("retry", "acknowledge", "expire"):
         answer = reader.post(f"{on}/{action}", on=on)
