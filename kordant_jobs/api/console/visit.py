@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import psycopg2.errors
 import sqlalchemy as sa
 from babel import numbers
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
@@ -294,6 +295,22 @@ def _brief(value: datetime | None) -> Markup:
     )
 
 
+def _labelled(rows: Markup, heads: Sequence[str]) -> Markup:
+    """Rows of a table, whose cells carry the heads of their columns: narrow windows show those beside each value."""
+    place = 0
+
+    def label(found: re.Match[str]) -> str:
+        nonlocal place
+        if found[1] == "r":
+            place = 0
+            return found[0]
+        place += 1
+        is_whole_row = "colspan" in found[2]
+        return found[0] if is_whole_row else f'<t{found[1]} data-label="{escape(heads[place - 1])}"{found[2]}>'
+
+    return Markup(re.sub(r"<t([rdh])\b([^>]*)>", label, str(rows)))  # noqa: S704 - the rows are a template's
+
+
 def _span(seconds: float | None) -> str:
     """A duration in its two largest units.
 
@@ -326,4 +343,4 @@ def _percent(words: Wording, share: float | None) -> str:
 _ENVIRONMENT = Environment(
     loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_ENVIRONMENT.filters |= {"moment": _moment, "brief": _brief, "span": _span, "link": urlencode}
+_ENVIRONMENT.filters |= {"moment": _moment, "brief": _brief, "span": _span, "link": urlencode, "labelled": _labelled}
