@@ -52,6 +52,8 @@ if (watched && window.EventSource) {
   addEventListener("pagehide", () => stream.close());
 }
 
+document.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Keys can be switched off (WCAG 2.1.4).
 const keys = document.getElementById("keys"), keysSwitch = document.getElementById("keys-switch");
 const areOn = () => localStorage.getItem("kordant-keys") !== "off";
