@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -50,8 +50,14 @@ class JobHealth:
     next_tick_at: datetime | None
 
 
-def jobs(connection: Connection, *, now: datetime) -> Sequence[JobHealth]:
-    """Every job of the catalogue, as it stands."""
+def month(connection: Connection, *, now: datetime) -> Mapping[str, tuple[float, int]]:
+    """By job, the share of attempts that ended well in `BUDGET_DAYS`, and how many there were."""
+    counts = attempt_counts.between(connection, now - timedelta(days=BUDGET_DAYS), now)
+    return {job: attempt_counts.good_share(some) for job, some in attempt_counts.by_job(counts).items()}
+
+
+def jobs(connection: Connection, *, now: datetime, of_month: Mapping[str, tuple[float, int]]) -> Sequence[JobHealth]:
+    """Every job of the catalogue, as it stands; `of_month` as `month` gives it."""
     due: dict[str, int] = defaultdict(int)
     later: dict[str, int] = defaultdict(int)
     oldest: dict[str, float] = defaultdict(float)
@@ -66,7 +72,6 @@ def jobs(connection: Connection, *, now: datetime) -> Sequence[JobHealth]:
     names = [row.name for row in CATALOG]
     last_good = dict(connection.execute(_LAST_GOOD, {"jobs": names}).tuples().all())
     day = attempt_counts.by_job(attempt_counts.between(connection, now - timedelta(days=1), now))
-    month = attempt_counts.by_job(attempt_counts.between(connection, now - timedelta(days=BUDGET_DAYS), now))
     ticks = _next_ticks(connection, now)
     firing = {
         one.subject for one in alerts.listed(connection, all_of_them=False, limit=500) if one.state == AlertState.FIRING
@@ -74,7 +79,7 @@ def jobs(connection: Connection, *, now: datetime) -> Sequence[JobHealth]:
     found = []
     for row in CATALOG:
         good, attempts = attempt_counts.good_share(day.get(row.name, ()))
-        good_of_month, attempts_of_month = attempt_counts.good_share(month.get(row.name, ()))
+        good_of_month, attempts_of_month = of_month.get(row.name, (1.0, 0))
         states = {"paused": row.name in paused, "alert": row.name in firing, "running": row.name in running}
         found.append(
             JobHealth(

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 QUEUE = """
-SELECT job, priority, count(*) FILTER (WHERE run_at <= now()), count(*) FILTER (WHERE run_at > now()),
-       coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE run_at <= now())), 0)
-FROM kordant.job_requests WHERE status = 'pending' GROUP BY 1, 2 ORDER BY 1, 2
+WITH RECURSIVE jobs AS (
+    SELECT min(job) AS job FROM kordant.job_requests WHERE status = 'pending' UNION ALL
+    SELECT (SELECT min(job) FROM kordant.job_requests r WHERE r.status = 'pending' AND r.job > jobs.job) FROM jobs
+    WHERE job IS NOT NULL
+)
+SELECT job, priority, due, later, oldest_s FROM jobs CROSS JOIN generate_series(0, 3) priority CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE run_at <= now()) AS due, count(*) FILTER (WHERE run_at > now()) AS later,
+           coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE run_at <= now())), 0) AS oldest_s
+    FROM kordant.job_requests r WHERE r.job = jobs.job AND r.priority = priority.priority AND r.status = 'pending'
+) waiting WHERE due + later > 0 ORDER BY 1, 2
 """
+"""Along the index of what waits (job, priority, turn_at, run_at), without the rows."""
 DEAD = """
 SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL GROUP BY 1 ORDER BY 1
 """

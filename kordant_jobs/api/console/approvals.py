@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -14,10 +16,13 @@ from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.api.schemas import Approval, ScheduleDiff
 from kordant_jobs.domain.access.change_sets import ChangeKind, ChangeState
 from kordant_jobs.domain.access.policy import Action, Owner, decide
+from kordant_jobs.domain.schedules.cadence import next_tick
 from kordant_jobs.store.access import changes
+from kordant_jobs.store.schedules import config as scheduler_config
 
 HERE = "/console/approvals"
-DAYS = 7
+TICKS, DAYS_MOST = 60, 31
+"""How far a proposal is tried out: about so many ticks of the row, at most so many days."""
 
 
 def show_list(connection: Connection, visit: Visit) -> Response:
@@ -45,15 +50,25 @@ def _may_decide(connection: Connection, visit: Visit, shown: dict[str, Any]) -> 
     return not is_own and decide(principal, action, Owner.SCOPE).allowed
 
 
+def _days(connection: Connection, key: tuple[str, str], now: datetime) -> int:
+    stored = scheduler_config.get(connection, key)
+    first = next_tick(stored.row, now) if stored else None
+    second = next_tick(stored.row, first) if stored and first else None
+    if first is None or second is None:
+        return DAYS_MOST
+    return min(max(ceil((second - first) * TICKS / timedelta(days=1)), 1), DAYS_MOST)
+
+
 def show_one(connection: Connection, visit: Visit) -> Response:
-    """One proposal: old and new values, and what starts in a week with and without it."""
+    """One proposal: old and new values, and what starts with and without it."""
     shown = schedules.read_change(connection, visit.who, _id(visit)).body
-    difference, is_stale = None, False
+    difference, is_stale, days = None, False, 1
     if shown["kind"] == ChangeKind.SCHEDULE and visit.may(Action.SCHEDULE_READ):
         key = (shown["job"], shown["tier"])
         try:
             is_stale = schedules.read(connection, visit.who, *key).body["version"] != shown["base_version"]
-            tried = ScheduleDiff(changes=shown["changes"], days=DAYS)
+            days = _days(connection, key, visit.who.now)
+            tried = ScheduleDiff(changes=shown["changes"], days=days)
             difference = schedules.diff(connection, visit.who, key, tried).body
         except Problem:
             difference = None
@@ -64,7 +79,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
         difference=difference,
         is_stale=is_stale and shown["state"] == ChangeState.PROPOSED,
         may_decide=_may_decide(connection, visit, shown),
-        days=DAYS,
+        days=days,
     )
 
 

@@ -18,7 +18,8 @@ def show(connection: Connection, visit: Visit) -> Response:
     if not visit.may(Action.SYSTEM_READ):
         return visit.go("/console/requests")
     now = visit.who.now
-    jobs = job_health.jobs(connection, now=now)
+    of_month = visit.kept("month", lambda: job_health.month(connection, now=now))
+    jobs = job_health.jobs(connection, now=now, of_month=of_month)
     firing = [one for one in alerts.listed(connection, all_of_them=False, limit=50) if one.state == AlertState.FIRING]
     parts = [
         (part, age_s, "silent" if age_s > heartbeats.allowed_s(part) else "alive")

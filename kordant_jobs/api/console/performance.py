@@ -20,7 +20,8 @@ def show(connection: Connection, visit: Visit) -> Response:
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     say = visit.words.say
     by_job: dict[str, list[history.JobWeek]] = defaultdict(list)
-    for week in history.weekly(connection, weeks=WEEKS, now=visit.who.now):
+    weeks_of_all = visit.kept("weeks", lambda: history.weekly(connection, weeks=WEEKS, now=visit.who.now))
+    for week in weeks_of_all:
         by_job[week.job].append(week)
     drawn = []
     for job, weeks in sorted(by_job.items()):

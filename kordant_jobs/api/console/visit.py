@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ SIGN_IN = f"{HOME}sign-in"
 PEOPLE = frozenset({Role.ADMIN, Role.OPERATOR})
 """Who may sign in. What a program or an agent may do, it does over the API; an approval is a person's."""
 STATEMENT_S = 2
+KEPT_S = 60.0
 COOKIE, FORM_COOKIE, LANGUAGE_COOKIE = "kordant_console", "kordant_console_form", "kordant_console_language"
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -61,6 +63,7 @@ class Console:
     tokens: Tokens
     quotas: Quotas
     hub: Hub
+    kept: dict[str, tuple[float, Any]] = field(default_factory=dict)
     examined: list[tuple[datetime, Sequence[Result]]] = field(default_factory=list)
     """What the doctor found last in this process."""
 
@@ -91,6 +94,13 @@ class Visit:
         """A value of the URL's query; None when it is empty or not there."""
         value = self.request.query_params.get(name, "").strip().replace("\x00", "")[:200]
         return value or None
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gave within the last minute: sums over weeks, which no reader sees change sooner."""
+        known = self.console.kept
+        if name not in known or time.monotonic() > known[name][0]:
+            known[name] = (time.monotonic() + KEPT_S, make())
+        return known[name][1]
 
     def may(self, action: Action) -> bool:
         """Whether the reader may do this at all: what they may not is not offered."""

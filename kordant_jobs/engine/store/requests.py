@@ -170,7 +170,8 @@ def find(
     conditions = where.conditions()
     if after is not None:
         conditions.append(job_requests.c.id < after)
-    if limit is not None and where.ids is None and (where.job or where.statuses):
+    narrow = (where.ids, where.entity_key, where.tenant, where.tenants, where.entities, where.requested_by)
+    if limit is not None and (where.job or where.statuses) and not any(narrow):
         conditions = [job_requests.c.id.in_(_newest(where, conditions, limit))]
     query = (
         sa.select(job_requests, run_progress.c.done, run_progress.c.total, run_progress.c.message)
@@ -183,8 +184,8 @@ def find(
 
 
 def _newest(where: Filter, conditions: Sequence[sa.ColumnElement[bool]], limit: int) -> sa.Select[Any]:
-    """The ids of the newest `limit` of each job and status: each is one walk along the index (job, status, id), so that
-    a page of a rare status takes as long as one of a common one. Jobs are found by leaps along the same index."""
+    """The ids of the newest `limit`, from those of each job and status: each is one walk along the index (job, status,
+    id), so that a page of a rare status takes as long as one of a common one. Jobs are found by leaps along it."""
     column = job_requests.c
     if where.job is None:
         first = sa.select(sa.func.min(column.job).label("job")).cte("jobs", recursive=True)
@@ -204,7 +205,7 @@ def _newest(where: Filter, conditions: Sequence[sa.ColumnElement[bool]], limit: 
         .lateral("newest")
     )
     joined = jobs.join(statuses, sa.true()).join(newest, sa.true())
-    return sa.select(newest.c.id).select_from(joined).correlate(None)
+    return sa.select(newest.c.id).select_from(joined).order_by(newest.c.id.desc()).limit(limit).correlate(None)
 
 
 def ids(connection: Connection, where: Filter) -> list[UUID]:
