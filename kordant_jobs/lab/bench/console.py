@@ -1,7 +1,8 @@
 """How long the console's pages take on the server with a million requests in the table, and how large they are.
 
 Each page is asked through the whole application, its token looked up as in service; times are of the process that
-answers, packing included. The mix: 96 % completed, 2 % waiting, 0.3 % dead, the rest cancelled and given up; two months of attempts by hour.
+answers, packing included. The mix: 96 % completed, 2 % waiting, 0.3 % dead, the rest cancelled and given up; and two
+months of attempts by hour. On a machine that has other work, the fastest of a page says more than its p95.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ def measure(*, requests: int, times: int) -> list[Figure]:
     shown = [Figure(key=f"/{path}"[:60], value=p95[path], unit="ms", goal=None) for path in slowest]
     return [
         Figure(key="page_server_p95_ms", value=p95[slowest[0]], unit="ms", goal=50.0),
+        Figure(key="page_server_fastest_ms", value=max(map(min, took.values())) * 1000, unit="ms", goal=None),
         Figure(key="page_kb", value=(sizes[largest] + own_files) / 1000, unit="kB", goal=60.0),
         *shown,
     ]

@@ -114,11 +114,14 @@ def dead(db: Engine) -> Callable[..., list[UUID]]:
                        4, now() - interval '2 seconds', now(), :cause, :error, :tenant,
                        CASE WHEN :acknowledged THEN now() END, CASE WHEN :acknowledged THEN 'user:x' END
                 FROM generate_series(1, :n) RETURNING id"""), values).scalars().all()  # fmt: skip
+            values["ids"] = list(ids)
             connection.execute(sa.text("""
-                INSERT INTO kordant.job_attempts (request_id, attempt, lease_id, worker, started_at, ended_at, outcome,
-                                                  cause, error, cpu_s)
-                SELECT id, 4, gen_random_uuid(), 'w', now() - interval '2 s', now(), 'failure', :cause, :error, 0.4
-                FROM unnest(CAST(:ids AS uuid[])) id"""), {**values, "ids": list(ids)})  # fmt: skip
+                INSERT INTO kordant.job_attempts (request_id, attempt, lease_id, worker, started_at)
+                SELECT id, 4, gen_random_uuid(), 'w', now() - interval '2 s' FROM unnest(CAST(:ids AS uuid[])) id
+                """), values)  # fmt: skip
+            connection.execute(sa.text("""
+                UPDATE kordant.job_attempts SET ended_at = now(), outcome = 'failure', cause = :cause, error = :error,
+                       cpu_s = 0.4 WHERE request_id = ANY(CAST(:ids AS uuid[]))"""), values)  # fmt: skip
         return list(ids)
 
     return make

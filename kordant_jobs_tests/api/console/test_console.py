@@ -16,9 +16,14 @@ from kordant_jobs.api.console import session as sessions
 from kordant_jobs.api.console.app import PAGES
 from kordant_jobs.api.console.visit import COOKIE
 from kordant_jobs.domain.access.principals import Role, TokenScope
+from kordant_jobs.engine import operate
+from kordant_jobs.observability import health
 from kordant_jobs.store.access import people
 from kordant_jobs.store.audit import log
+from kordant_jobs.store.operators import alerts
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.triggers import price_list
 from kordant_jobs_tests.api.console.conftest import BASE, Reader, token_of
 
 Dead = Callable[..., list[UUID]]
@@ -318,3 +323,136 @@ def test_signing_out_ends_the_session_in_this_browser(readers: dict[str, Reader]
     assert COOKIE not in admin.cookies
     assert actions(db)[:1] == ["console.sign_out"]
     assert admin.get("/console/").status_code == 303
+
+
+def test_a_proposal_is_approved_as_it_was_read_and_never_by_whom_it_belongs_to(
+    readers: dict[str, Reader], change: UUID, db: Engine
+) -> None:
+    path, admin = f"/console/approvals/{change}", readers["admin"]
+    text = admin.get(path).text
+    assert "<del>*/15 * * * *</del>" in text
+    assert "<ins>*/20 * * * *</ins>" in text
+    digest = re.findall(r'name="digest" value="([0-9a-f]{64})"', text)[0]
+    for name in ("operator", "reader", "scoped"):
+        assert "decision" not in readers[name].get(path).text
+        assert readers[name].post(path, on=path, decision="approve", digest=digest).status_code == 403
+    assert admin.post(path, on=path, decision="approve", digest="0" * 64).status_code == 412
+    assert admin.post(path, on=path, decision="approve", digest=digest).headers["location"].endswith("done=approve")
+    with db.connect() as connection:
+        row = scheduler_config.get(connection, ("notifications_send", "all"))
+    assert row is not None
+    assert row.row.cron == "*/20 * * * *"
+    assert admin.post(path, on=path, decision="approve", digest=digest).status_code == 409
+
+
+def test_an_owner_of_the_agent_sees_no_buttons(db: Engine, keyring: Keyring, app: Any, change: UUID) -> None:
+    owner = Reader(app)
+    owner.sign_in(token_of(db, keyring, "user:owner", Role.ADMIN, tuple(TokenScope)))
+    path = f"/console/approvals/{change}"
+    text = owner.get(path).text
+    assert "decision" not in text
+    digest = re.findall(r"<code>([0-9a-f]{64})</code>", text)[0]
+    assert owner.post(path, on=path, decision="approve", digest=digest).status_code == 403
+
+
+def test_a_proposal_whose_row_has_changed_says_so_and_is_not_applied(
+    readers: dict[str, Reader], change: UUID, db: Engine
+) -> None:
+    with db.begin() as connection:
+        price_list.change(connection, ("notifications_send", "all"), {"cron": "*/30 * * * *"}, by="user:x")
+    path, admin = f"/console/approvals/{change}", readers["admin"]
+    text = admin.get(path).text
+    assert "approving it will not apply it" in text
+    digest = re.findall(r'name="digest" value="([0-9a-f]{64})"', text)[0]
+    answer = admin.post(path, on=path, decision="approve", digest=digest)
+    assert "Not applied" in admin.get(answer.headers["location"]).text
+
+
+def test_a_schedule_is_paused_with_a_reason_and_goes_on(readers: dict[str, Reader], db: Engine) -> None:
+    path, operator = "/console/schedules/darkwatch_scan/premium", readers["operator"]
+    assert operator.post(path, on=path, action="pause", reason="  ").status_code == 422
+    assert operator.post(path, on=path, action="pause", reason="x", until="2020-01-01T00:00").status_code == 422
+    answer = operator.post(path, on=path, action="pause", reason="the source moves", until="2190-01-01T00:00")
+    text = operator.get(answer.headers["location"]).text
+    assert "the source moves" in text
+    assert "2190-01-01" in text
+    assert "the source moves" in operator.get("/console/schedules").text
+    assert readers["reader"].post(path, on=path, action="resume").status_code == 403
+    assert operator.post(path, on=path, action="resume").status_code == 303
+    assert operator.post(path, on=path, action="resume").status_code == 409
+    assert {"schedules.pause", "schedules.resume"} <= set(actions(db))
+
+
+def test_an_alert_is_acknowledged_once_and_a_rule_silenced_for_hours(readers: dict[str, Reader], db: Engine) -> None:
+    with db.begin() as connection:
+        alert = connection.execute(
+            sa.text("""
+            INSERT INTO kordant.operator_alerts (id, rule, subject, state, value, since)
+            VALUES (kordant.uuid7(), 'dead_letters', 'darkwatch_scan', 'firing', 3, now()) RETURNING id""")
+        ).scalar_one()
+    path, operator = "/console/alerts", readers["operator"]
+    assert readers["reader"].post(path, on=path, alert=str(alert)).status_code == 403
+    assert readers["scoped"].post(path, on="/console/dead", alert=str(alert)).status_code == 404
+    assert operator.post(path, on=path, alert=str(alert)).status_code == 303
+    assert operator.post(path, on=path, alert=str(alert)).status_code == 409
+    assert "user:operator" in operator.get(path).text
+    silence = {"action": "silence", "rule": "queue_backlog", "subject": "cleanup", "reason": "known"}
+    for hours in ("0", "-1", "1e9", "721", "x", "nan"):
+        assert operator.post(path, on=path, **silence, hours=hours).status_code == 422
+    assert operator.post(path, on=path, **silence, hours="2.5").status_code == 303
+    with db.connect() as connection:
+        quiet = alerts.silenced(connection, now=datetime.now(UTC) + timedelta(hours=2.4))
+        assert quiet == {("queue_backlog", "cleanup")}
+        assert not alerts.silenced(connection, now=datetime.now(UTC) + timedelta(hours=2.6))
+    assert {"alerts.acknowledge", "alerts.silence"} <= set(actions(db))
+
+
+def test_health_says_what_the_tables_say(readers: dict[str, Reader], dead: Dead, db: Engine) -> None:
+    dead(3)
+    dead(2, acknowledged=True)
+    with db.begin() as connection:
+        connection.execute(sa.text("""
+            INSERT INTO kordant.job_requests (id, job, payload, status, priority, run_at, turn_at,
+                                              created_at, requested_by)
+            SELECT kordant.uuid7(), 'cleanup', '{}', 'pending', p, now() + d * interval '1 hour', now(), now(), 'user:x'
+            FROM generate_series(0, 3) p, unnest(ARRAY[-2, -1, 5]) d"""))  # fmt: skip
+        operate.pause(connection, "voiceprint_batch", reason="r", by="user:x", now=datetime.now(UTC))
+        found = {one.job: one for one in health.jobs(connection, now=datetime.now(UTC), of_month={})}
+    cleanup, scan = found["cleanup"], found["darkwatch_scan"]
+    assert (cleanup.due, cleanup.later, cleanup.state) == (8, 4, "ready")
+    assert cleanup.oldest_s is not None
+    assert 7200 <= cleanup.oldest_s < 7300
+    assert (scan.dead, scan.attempts, scan.good_share) == (3, 5, 0.0)
+    assert found["voiceprint_batch"].state == "paused"
+    text = readers["admin"].get("/console/").text
+    assert re.search(r"cleanup</a></th>.*?2 h</td>", text, re.DOTALL)
+
+
+def test_the_doctor_examines_when_asked_and_keeps_what_it_found(readers: dict[str, Reader], settings: Any) -> None:
+    operator = readers["operator"]
+    assert "Nothing was examined yet" in operator.get("/console/doctor").text
+    assert operator.post("/console/doctor", on="/console/doctor").status_code == 303
+    text = readers["reader"].get("/console/doctor").text
+    assert "As found at" in text
+    assert re.search(r"<th[^>]*>database</th>", text)
+    assert readers["scoped"].post("/console/doctor", on="/console/dead").status_code == 404
+
+
+def test_only_who_has_signed_in_is_told_of_changes(readers: dict[str, Reader], app: Any, dead: Dead) -> None:
+    (request_id,) = dead(1, tenant="t9")
+    for path in ("/console/changes", f"/console/requests/{request_id}/events"):
+        assert Reader(app).get(path).status_code == 204
+    assert readers["scoped"].get(f"/console/requests/{request_id}/events").status_code == 204
+    assert "event: end" in readers["admin"].get(f"/console/requests/{request_id}/events").text
+
+
+def test_a_subscription_shows_ids_and_counts_and_nothing_else(
+    readers: dict[str, Reader], subscription: UUID, db: Engine
+) -> None:
+    text = readers["operator"].get(f"/console/subscriptions/{subscription}").text
+    assert str(subscription) in text
+    assert re.search(r"darkwatch_scan</th><td[^>]*><time", text)
+    answer = readers["operator"].get(f"/console/subscriptions?id={subscription}")
+    assert answer.headers["location"] == f"/console/subscriptions/{subscription}"
+    assert readers["operator"].get(f"/console/subscriptions/{uuid4()}").status_code == 404
+    assert str(subscription) not in readers["operator"].get("/console/subscriptions?tier=basic").text
