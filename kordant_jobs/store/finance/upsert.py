@@ -211,7 +211,9 @@ def _stage(connection: Connection, rows: Sequence[_Row]) -> None:
 
 
 _FRESH = """
-SELECT s.place, x.id, x.state, x.booked_on, x.amount, x.removed_by, x.content_hash <> s.content_hash AS is_changed
+SELECT s.place, x.id, x.state, x.booked_on, x.amount, x.removed_by, x.content_hash <> s.content_hash AS is_changed,
+       t.id IS NULL AND EXISTS (SELECT FROM bank_seen o WHERE o.account_id = x.account_id AND o.alias = x.alias)
+           AS is_anothers
 FROM bank_seen s
 LEFT JOIN kordant.transactions t ON t.account_id = s.account_id AND t.alias = s.alias
 LEFT JOIN kordant.transaction_aliases a ON t.id IS NULL AND a.account_id = s.account_id AND a.alias = s.alias
@@ -232,6 +234,9 @@ def _resolve(connection: Connection, keyring: Keyring, rows: Sequence[_Row]) -> 
         if both_posted and found.amount != row.seen.amount and found.booked_on != row.seen.booked_on:
             row.alias = _own_alias(keyring, row)
             row.is_duplicate = True
+            continue
+        if found.is_anothers:  # a former id of a row that is there under its present one: by now it is another row's
+            fresh.append(row)
             continue
         row.id = found.id
         if found.id is not None and found.is_changed:
@@ -267,21 +272,20 @@ def _reason(was: TransactionState, now: TransactionState) -> ChangeReason:
     return ChangeReason.RESTATED
 
 
-_KNOWN = f"""
+_KNOWN = """
 SELECT t.id, t.account_id, t.alias, t.state, t.booked_on, t.amount, t.currency, t.purchase_on, t.instalment_no,
        t.entity_id, t.description_encrypted,
-       w.is_rekey OR t.alias = ANY(cast(:deleted AS bytea[]))
-           OR (t.booked_on BETWEEN w.first_on AND w.last_on AND NOT (
-               CASE WHEN w.is_card THEN t.bill_id IS NOT NULL
-                    ELSE t.type IN ({", ".join(f"'{one.value}'" for one in sorted(FINAL_AT_ONCE))})
-                         OR t.booked_on < w.last_on END)) AS is_restated
+       w.is_rekey OR t.alias = ANY(cast(:deleted AS bytea[])) OR t.missing_since_at IS NOT NULL
+           OR t.booked_on BETWEEN w.first_on AND w.last_on OR (w.is_card AND t.bill_id IS NULL) AS is_restated
 FROM kordant.transactions t
 JOIN unnest(cast(:accounts AS uuid[]), cast(:lows AS date[]), cast(:highs AS date[]), cast(:firsts AS date[]),
             cast(:lasts AS date[]), cast(:cards AS boolean[]), cast(:rekeys AS boolean[]))
      AS w(account_id, low_on, high_on, first_on, last_on, is_card, is_rekey) ON w.account_id = t.account_id
 WHERE t.booked_on BETWEEN w.low_on AND w.high_on AND t.state IN ('scheduled', 'pending', 'posted')
   AND NOT EXISTS (SELECT FROM bank_seen s WHERE s.account_id = t.account_id AND s.alias = t.alias)
-"""  # noqa: S608 - put together from constants
+"""
+"""Rows that a newcomer may be: not among what was read, although it should be (its day was read whole, it was missing
+before, or its id is none that stays)."""
 BACK, FORTH = timedelta(days=16), timedelta(days=2)
 PURCHASE_BACK = timedelta(days=62)
 

@@ -234,7 +234,7 @@ class FakeOfb(FakeServer):
         rows = [
             self._row(account, one, seen)
             for one, seen in account.shown(self.ledger.now)
-            if seen.booked_on.isoformat() >= first
+            if seen.booked_on.isoformat() >= first and (seen.is_posted or not is_card)  # cards list nothing pending
         ]
         rows += self.extra_rows.get(account.id, [])
         return self._counted(account.id, path, rows, query, CARDS if is_card else ACCOUNTS, what)
