@@ -27,6 +27,8 @@ KNOWN = frozenset(files(__package__).joinpath("tables/firms.txt").read_text("utf
 
 def plain(text: str) -> str:
     """Upper case without accents, signs as blanks."""
+    if text.isascii():
+        return SIGNS.sub(" ", text.upper())
     letters = unicodedata.normalize("NFKD", text.upper())
     return SIGNS.sub(" ", "".join(sign for sign in letters if not unicodedata.combining(sign)))
 

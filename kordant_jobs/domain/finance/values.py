@@ -32,7 +32,7 @@ class BadRow(ValueError):
 
 
 def amount_of(value: Any) -> Decimal:
-    """The amount that a JSON number (parsed as Decimal or int) or a text says, rounded to four decimals. Some banks write
+    """The amount that a JSON number (as Decimal or int) or a text says, rounded to four decimals. Some banks write
     a comma before the decimals.
 
     Raises:

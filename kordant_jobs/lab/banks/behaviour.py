@@ -137,7 +137,9 @@ class BankDays:
         self.counts.add("bill closed, every id of its cycle changed")
         closing, bill = at(day, 23), f"{account.id}-{day.isoformat()}"
         mine = [one for one in account.entries if one.bill is None and one.booked_on <= day and one.is_there(closing)]
-        posted = [one for one in mine if (seen := one.shown(closing)) and seen.is_posted]
+        # a row of a closed bill is final: that one vanishes must then be told, so that no such row is in a bill
+        stays = [one for one in mine if one.gone_at is None or one.back_at is not None]
+        posted = [one for one in stays if (seen := one.shown(closing)) and seen.is_posted]
         for one in posted:
             one.bill, one.bill_from = bill, closing
             one.renamed_at.append(closing)

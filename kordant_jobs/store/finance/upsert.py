@@ -79,7 +79,6 @@ class _Row:
     alias: bytes
     content: bytes
     extra: bytes
-    merchant: str
     bill_id: UUID | None
     id: UUID | None = None
     reason: ChangeReason | None = None
@@ -103,10 +102,10 @@ def upsert(
     """Write what was read of these accounts, in the caller's transaction; by account, what became of it."""
     outcomes = {target.account_id: Outcome() for target in targets}
     rows = _rows(keyring, targets, outcomes)
-    _stage(connection, rows)
-    fresh = _resolve(connection, keyring, rows)
-    newcomers = [row for row in fresh if row.id is None and not row.target.is_new]
-    if newcomers:
+    met = [row for row in rows if not row.target.is_new]
+    _stage(connection, met)
+    fresh = [row for row in rows if row.target.is_new] + _resolve(connection, keyring, met)
+    if newcomers := [row for row in fresh if row.id is None and not row.target.is_new]:
         _recognise(connection, keys, newcomers, outcomes)
     _write(connection, keyring, keys, fresh, outcomes, run_id=run_id, now=now)
     for row in rows:
@@ -137,11 +136,12 @@ def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, O
 
 def _names(target: Target) -> list[str]:
     """What each row's alias is the hash of: the provider's id, or what tells the row apart on its day."""
-    prints = [
-        (str(one.booked_on), str(one.amount.normalize()), one.currency, plain(one.description)) for one in target.rows
-    ]
-    without = [n for n, one in enumerate(target.rows) if one.provider_id is None]
-    places = dict(zip(without, ordinals(prints[n] for n in without), strict=True))
+    prints = {
+        n: (str(one.booked_on), str(one.amount.normalize()), one.currency, plain(one.description))
+        for n, one in enumerate(target.rows)
+        if one.provider_id is None
+    }
+    places = dict(zip(prints, ordinals(prints.values()), strict=True))
     return [
         f"{target.provider}|{one.provider_id}"
         if one.provider_id is not None
@@ -160,7 +160,6 @@ def _own_alias(keyring: Keyring, row: _Row) -> bytes:
 
 
 def _row(keyring: Keyring, target: Target, seen: SeenTransaction, alias: bytes) -> _Row:
-    merchant = merchant_of(seen.description, seen.counterparty)
     bill_id = target.bills.get(seen.bill) if seen.bill is not None else None
     content = (
         seen.state, seen.booked_on, seen.occurred_at, seen.amount.normalize(), seen.currency, seen.original_amount,
@@ -174,7 +173,6 @@ def _row(keyring: Keyring, target: Target, seen: SeenTransaction, alias: bytes) 
         alias=alias,
         content=keyring.sign(ROW_CONTENT, "\x1f".join(map(str, content)).encode()),
         extra=keyring.sign(ROW_CONTENT, "\x1f".join(map(str, extra)).encode()),
-        merchant=merchant,
         bill_id=bill_id,
     )
 
@@ -472,10 +470,10 @@ def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID) -> 
     def sealed(column: sa.Column[Any], text: str | None) -> bytes | None:
         return keys.seal(target.entity_id, column, row_id, text) if text else None
 
-    document = seen.counterparty_document
+    document, merchant = seen.counterparty_document, merchant_of(seen.description, seen.counterparty)
     is_part = seen.instalment_of is not None and seen.instalment_of > 1
     whole = round(seen.amount * (seen.instalment_of or 1)) if is_part else None
-    plan = f"{target.account_id}|{row.merchant}|{seen.purchase_on}|{seen.instalment_of}|{whole}"
+    plan = f"{target.account_id}|{merchant}|{seen.purchase_on}|{seen.instalment_of}|{whole}" if is_part else ""
     return (
         str(row_id), str(target.account_id), str(target.entity_id), row.alias, seen.state.value,
         seen.booked_on.isoformat(), seen.occurred_at and seen.occurred_at.isoformat(), str(seen.amount), seen.currency,
@@ -483,7 +481,7 @@ def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID) -> 
         seen.type_raw, seen.mcc, sealed(table.counterparty_encrypted, seen.counterparty),
         keyring.blind_index(HOLDER, document) if document else None,
         keyring.blind_index(TRANSFER, seen.transfer_key) if seen.transfer_key else None,
-        sealed(table.description_encrypted, seen.description), merchant_key(keyring, row.merchant, document),
+        sealed(table.description_encrypted, seen.description), merchant_key(keyring, merchant, document),
         seen.category, row.bill_id and str(row.bill_id), _text(seen.instalment_no), _text(seen.instalment_of),
         seen.purchase_on and seen.purchase_on.isoformat(), str(uuid5(PLANS, plan)) if is_part else None,
         sealed(table.provider_id_encrypted, seen.provider_id) if seen.state in PROVISIONAL else None,
