@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -30,7 +30,7 @@ from kordant_jobs.domain.finance.matching import (
 )
 from kordant_jobs.domain.finance.merchants import is_known_firm, merchant_of, plain
 from kordant_jobs.domain.finance.states import PROVISIONAL, AccountKind, ChangeReason, Provider, TransactionState
-from kordant_jobs.domain.finance.types import FINAL_AT_ONCE
+from kordant_jobs.domain.finance.types import FINAL_AT_ONCE, refined
 from kordant_jobs.domain.finance.values import SeenTransaction, today_in
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.finance.entities import HOLDER
@@ -101,7 +101,7 @@ def upsert(
 ) -> dict[UUID, Outcome]:
     """Write what was read of these accounts, in the caller's transaction; by account, what became of it."""
     outcomes = {target.account_id: Outcome() for target in targets}
-    rows = _rows(keyring, targets, outcomes)
+    rows = _rows(keyring, targets, outcomes, today=today_in(now))
     met = [row for row in rows if not row.target.is_new]
     _stage(connection, met)
     fresh = [row for row in rows if row.target.is_new] + _resolve(connection, keyring, met)
@@ -116,7 +116,7 @@ def upsert(
     return outcomes
 
 
-def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, Outcome]) -> list[_Row]:
+def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, Outcome], *, today: date) -> list[_Row]:
     """The rows with their hashes. Of equal rows under one id the last counts; unlike ones are rows of their own."""
     rows = list[_Row]()
     for target in targets:
@@ -124,7 +124,7 @@ def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, O
         aliases = keyring.blind_indexes(ROW, names)
         by_alias: dict[bytes, _Row] = {}
         for seen, alias in sorted(zip(target.rows, aliases, strict=True), key=lambda one: one[0].booked_on):
-            row = _row(keyring, target, seen, alias)
+            row = _row(keyring, target, _refined(seen, today), alias)
             other = by_alias.get(alias)
             if other is not None and other.content != row.content and _is_disjoint(other.seen, seen):
                 row.alias = _own_alias(keyring, row)
@@ -132,6 +132,16 @@ def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, O
             by_alias[row.alias] = row
         rows += by_alias.values()
     return rows
+
+
+def _refined(seen: SeenTransaction, today: date) -> SeenTransaction:
+    """The row with a more exact type; a pending one of a day to come is scheduled (future instalments)."""
+    kind = refined(seen.type, seen.description)
+    if kind is not seen.type:
+        seen = replace(seen, type=kind)
+    if seen.state is TransactionState.PENDING and seen.booked_on > today:
+        seen = replace(seen, state=TransactionState.SCHEDULED)
+    return seen
 
 
 def _names(target: Target) -> list[str]:
