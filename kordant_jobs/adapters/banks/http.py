@@ -46,7 +46,7 @@ def failure_of(status: int, retry_after_s: float | None) -> BankFailed:
     """The failure that a status means."""
     unknown = ErrorClass.TRANSIENT if status >= 500 else ErrorClass.PERMANENT
     error_class, code = _CLASSES.get(status, (unknown, f"http_{status}"))
-    return BankFailed(error_class, code, retry_after_s=retry_after_s)
+    return BankFailed(error_class, code, retry_after_s=retry_after_s, refused=True)
 
 
 def rows_of(

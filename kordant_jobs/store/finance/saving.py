@@ -317,7 +317,7 @@ def _bills(
             state=(BillState.INSTALMENTED if bill.is_instalmented else BillState.CLOSED).value,
             **values,
         )
-        told = {name: statement.excluded[name] for name in values}
+        told: dict[str, sa.ColumnElement[Any]] = {name: statement.excluded[name] for name in values}
         told |= {name: sa.func.coalesce(told[name], table[name]) for name in ("closed_on", "total", "minimum")}
         changed = sa.or_(*(table[name].is_distinct_from(value) for name, value in told.items()))
         connection.execute(
@@ -353,13 +353,14 @@ DELETED_COUNTS = timedelta(days=30)
 """How long a webhook's deletion is remembered: as long as its row is kept."""
 _DELETED = sa.text("""
 SELECT unnest(removed_aliases) AS alias, received_at FROM kordant.webhook_events
-WHERE connection_id = :id AND received_at > :since AND removed_aliases <> '{}' ORDER BY received_at
+WHERE connection_id IN (SELECT id FROM kordant.bank_connections WHERE entity_id = :entity)
+  AND received_at > :since AND removed_aliases <> '{}' ORDER BY received_at
 """)
 
 
 def _deleted(connection: Connection, claimed: Claimed, *, now: datetime) -> dict[bytes, datetime]:
-    """Aliases that webhooks said are gone, and when they said so."""
-    given = {"id": claimed.id, "since": now - DELETED_COUNTS}
+    """Aliases that webhooks said are gone, and when they said so; also over a connection that ended meanwhile."""
+    given = {"entity": claimed.entity_id, "since": now - DELETED_COUNTS}
     return {bytes(row.alias): row.received_at for row in connection.execute(_DELETED, given).all()}
 
 
