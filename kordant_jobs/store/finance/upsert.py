@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -59,6 +60,16 @@ class Target:
     is_new: bool = False
     is_rekey: bool = False
 
+    @cached_property
+    def account_key(self) -> str:
+        """The account's id as text, made once for all its rows."""
+        return str(self.account_id)
+
+    @cached_property
+    def entity_key(self) -> str:
+        """The entity's id as text."""
+        return str(self.entity_id)
+
 
 @dataclass
 class Outcome:
@@ -70,7 +81,7 @@ class Outcome:
     closes_too_many: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class _Row:
     """A seen row on its way into the ledger."""
 
@@ -120,18 +131,38 @@ def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, O
     """The rows with their hashes. Of equal rows under one id the last counts; unlike ones are rows of their own."""
     rows = list[_Row]()
     for target in targets:
-        names = _names(target)
-        aliases = keyring.blind_indexes(ROW, names)
+        ordered = sorted(zip(target.rows, _names(target), strict=True), key=lambda one: one[0].booked_on)
+        seen_rows = [_refined(seen, today) for seen, _ in ordered]
+        bills = [target.bills.get(seen.bill) if seen.bill is not None else None for seen in seen_rows]
+        aliases = keyring.blind_indexes(ROW, [name for _, name in ordered])
+        contents = keyring.blind_indexes(ROW_CONTENT, map(_content, seen_rows))
+        late = list(map(_late_content, seen_rows, bills))
+        unlike = list(dict.fromkeys(late))  # most rows of an account have none of it
+        extras = dict(zip(unlike, keyring.blind_indexes(ROW_CONTENT, unlike), strict=True))
         by_alias: dict[bytes, _Row] = {}
-        for seen, alias in sorted(zip(target.rows, aliases, strict=True), key=lambda one: one[0].booked_on):
-            row = _row(keyring, target, _refined(seen, today), alias)
+        for seen, alias, content, extra, bill in zip(seen_rows, aliases, contents, late, bills, strict=True):
+            row = _Row(target=target, seen=seen, alias=alias, content=content, extra=extras[extra], bill_id=bill)
             other = by_alias.get(alias)
-            if other is not None and other.content != row.content and _is_disjoint(other.seen, seen):
+            if other is not None and other.content != content and _is_disjoint(other.seen, seen):
                 row.alias = _own_alias(keyring, row)
                 outcomes[target.account_id].counts["id_collision"] += 1
             by_alias[row.alias] = row
         rows += by_alias.values()
     return rows
+
+
+def _content(seen: SeenTransaction) -> str:
+    """What decides and shows a row, as text that is equal when it is."""
+    return (
+        f"{seen.state.value}|{seen.booked_on}|{seen.occurred_at}|{seen.amount.normalize()}|{seen.currency}|"
+        f"{seen.original_amount}|{seen.original_currency}|{seen.type.value}|{seen.counterparty_document}|"
+        f"{seen.instalment_no}|{seen.instalment_of}|{seen.purchase_on}|{seen.description}"
+    )
+
+
+def _late_content(seen: SeenTransaction, bill_id: UUID | None) -> str:
+    """What a provider may say of a row later."""
+    return f"late|{seen.category}|{bill_id}|{seen.mcc}|{seen.counterparty}"
 
 
 def _refined(seen: SeenTransaction, today: date) -> SeenTransaction:
@@ -169,24 +200,6 @@ def _own_alias(keyring: Keyring, row: _Row) -> bytes:
     return keyring.blind_index(ROW, f"{row.alias.hex()}|{row.seen.booked_on}|{row.seen.amount.normalize()}")
 
 
-def _row(keyring: Keyring, target: Target, seen: SeenTransaction, alias: bytes) -> _Row:
-    bill_id = target.bills.get(seen.bill) if seen.bill is not None else None
-    content = (
-        seen.state, seen.booked_on, seen.occurred_at, seen.amount.normalize(), seen.currency, seen.original_amount,
-        seen.original_currency, seen.type, seen.description, seen.counterparty_document, seen.instalment_no,
-        seen.instalment_of, seen.purchase_on,
-    )  # fmt: skip
-    extra = (seen.category, bill_id, seen.counterparty, seen.mcc)
-    return _Row(
-        target=target,
-        seen=seen,
-        alias=alias,
-        content=keyring.sign(ROW_CONTENT, "\x1f".join(map(str, content)).encode()),
-        extra=keyring.sign(ROW_CONTENT, "\x1f".join(map(str, extra)).encode()),
-        bill_id=bill_id,
-    )
-
-
 _SEEN = """
 CREATE TEMP TABLE IF NOT EXISTS bank_seen
     (place int, account_id uuid, alias bytea, content_hash bytea, extra_hash bytea) ON COMMIT DELETE ROWS
@@ -200,7 +213,7 @@ def _stage(connection: Connection, rows: Sequence[_Row]) -> None:
     frame = pl.DataFrame(
         {
             "place": range(len(rows)),
-            "account_id": [str(row.target.account_id) for row in rows],
+            "account_id": [row.target.account_key for row in rows],
             "alias": [row.alias for row in rows],
             "content_hash": [row.content for row in rows],
             "extra_hash": [row.extra for row in rows],
@@ -485,7 +498,7 @@ def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID) -> 
     whole = round(seen.amount * (seen.instalment_of or 1)) if is_part else None
     plan = f"{target.account_id}|{merchant}|{seen.purchase_on}|{seen.instalment_of}|{whole}" if is_part else ""
     return (
-        str(row_id), str(target.account_id), str(target.entity_id), row.alias, seen.state.value,
+        str(row_id), target.account_key, target.entity_key, row.alias, seen.state.value,
         seen.booked_on.isoformat(), seen.occurred_at and seen.occurred_at.isoformat(), str(seen.amount), seen.currency,
         None if seen.original_amount is None else str(seen.original_amount), seen.original_currency, seen.type.value,
         seen.type_raw, seen.mcc, sealed(table.counterparty_encrypted, seen.counterparty),
