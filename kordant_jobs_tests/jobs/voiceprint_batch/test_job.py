@@ -30,11 +30,11 @@ def figures(desk: Desk, settings: Settings) -> dict[str, Any]:
 
 
 def drop(settings: Settings, desk: Desk, name: str, content: bytes) -> None:
-    folder = settings.voice_drop / str(desk.person.subscription_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)
+    settings.voice_drop.mkdir(parents=True, exist_ok=True)
+    path = settings.voice_drop / f"{desk.person.subscription_id}-{name}"
+    path.write_bytes(content)
     settled = time.time() - 60
-    os.utime(folder / name, (settled, settled))
+    os.utime(path, (settled, settled))
 
 
 def test_a_run_takes_in_and_analyses_and_a_second_has_nothing_to_do(

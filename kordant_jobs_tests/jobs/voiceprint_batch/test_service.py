@@ -123,14 +123,13 @@ def test_sound_whose_term_was_over_before_it_was_analysed_is_unknown(desk: Desk)
 
 
 def test_dropped_clips_are_taken_in_and_their_files_go_but_not_those_of_nobody(desk: Desk, tmp_path: Path) -> None:
-    own, nobodys = tmp_path / str(desk.person.subscription_id), tmp_path / str(uuid4())
-    for folder in (own, nobodys, tmp_path / "notes"):
-        folder.mkdir()
-        (folder / "from Maria.wav").write_bytes(spoken_wav(STRANGER, 1))
+    mine = tmp_path / f"{desk.person.subscription_id} from Maria.wav"
+    for path in (mine, tmp_path / f"{uuid4()}.wav", tmp_path / "notes.wav"):
+        path.write_bytes(spoken_wav(STRANGER, 1))
     now = datetime.now(UTC) + timedelta(minutes=1)
     assert service.take_in(tmp_path, db=desk.db, keyring=desk.keyring, now=now) == (1, 1)
-    assert not list(own.iterdir())
-    assert list(nobodys.iterdir())
+    assert not mine.exists()
+    assert len(list(tmp_path.iterdir())) == 2
     [row] = desk.rows("SELECT * FROM kordant.analysis_jobs")
     assert "maria" not in str(tuple(row)).lower()
 
