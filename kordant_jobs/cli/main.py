@@ -88,6 +88,10 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.demo:demo",
         help="Scan 5,000 invented subscribers against 1,000,000 lines of invented dumps, alert them, report to them.",
     ),
+    "voices": Lazy(
+        where="kordant_jobs.lab.voices.evaluate:voices_app",
+        help="Voices: the family's enrolments, clips and their verdicts; `evaluate` on recordings of your own.",
+    ),
     "bench": Lazy(where="kordant_jobs.lab.bench:bench_app", help="Measure what is promised, beside a peer."),
     "fuzz": Lazy(
         where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"

@@ -194,5 +194,5 @@ def show(clip: Annotated[str, typer.Argument(help="The clip, by id.")], as_json:
     print_facts({name: value for name, value in row.items() if name not in {"id", "subscription_id"}})
     if windows:
         out.print("\nscores of the detector by window (high: like human speech)")
-        print_table(["from_s", "score"], [tuple(one) for one in windows])
+        print_table(["from_s", "score", "that alone says"], [tuple(one) for one in windows])
     out.print(wording(Locale.EN).voice("limits"), soft_wrap=True)
