@@ -1,7 +1,7 @@
 """`voices evaluate FOLDER`: how well voices are told apart and older synthesis is noticed, on one's own recordings.
 
-FOLDER holds a folder a speaker, with clips in any form; those named `synthetic-<engine>` hold synthetic voices. Clips of
-one name in several forms (a.g722, a.gsm) are one recording: each is tested, but never against its own enrolment.
+FOLDER holds a folder a speaker, with clips in any form; those named `synthetic-<engine>` hold synthetic voices. Clips
+of one name in several forms (a.g722, a.gsm) are one recording: each is tested, but never against its own enrolment.
 """
 
 from __future__ import annotations
