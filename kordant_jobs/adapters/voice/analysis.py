@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kordant_jobs.adapters.voice.decoding import Samples
-from kordant_jobs.adapters.voice.features import Floats, as_telephone, band_of, filter_banks, speech_spans
+from kordant_jobs.adapters.voice.features import TELEPHONES, Floats, as_telephone, band_of, filter_banks, speech_spans
 from kordant_jobs.adapters.voice.models.files import VoiceModels
 from kordant_jobs.domain.voice.enrolment import EnrolmentClip, mean_voice
 from kordant_jobs.domain.voice.models import RATE
@@ -91,7 +91,9 @@ def enrolment_clip(name: str, samples: Samples, models: VoiceModels) -> Enrolmen
     found = [embed(piece, models) for piece in pieces]
     by_band = {band: mean_voice(found)} if found else {}
     if found and band is Band.WIDE:
-        by_band[Band.PHONE] = mean_voice([embed(as_telephone(piece), models) for piece in pieces])
+        by_band[Band.PHONE] = mean_voice(
+            [embed(as_telephone(piece, kind), models) for piece in pieces for kind in TELEPHONES]
+        )
     voices = len(_voices(pieces, found, band))
     return EnrolmentClip(name=name, speech_s=_length(spans) / RATE, band=band, voices=voices, by_band=by_band)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kordant_jobs.adapters.voice.analysis import EMBEDDED_MAX, SCREENED_MAX, enrolment_clip, measure
-from kordant_jobs.adapters.voice.features import as_telephone, band_of
+from kordant_jobs.adapters.voice.features import TELEPHONES, as_telephone, band_of
 from kordant_jobs.domain.voice.verdicts import Band
 from kordant_jobs_tests.voices import GRANDMOTHER, STRANGER, shared_models, spoken
 
@@ -20,7 +20,7 @@ def test_a_clip_measured_twice_gives_the_same() -> None:
 
 def test_the_band_is_found_in_the_sound() -> None:
     wide = spoken(GRANDMOTHER, 1).astype(np.float32) / np.float32(32768)
-    assert (band_of([wide]), band_of([as_telephone(wide)])) == (Band.WIDE, Band.PHONE)
+    assert (band_of([wide]), band_of([as_telephone(wide, TELEPHONES[1])])) == (Band.WIDE, Band.PHONE)
 
 
 def test_two_people_in_one_clip_are_two_voices() -> None:
@@ -37,7 +37,7 @@ def test_an_enrolled_wide_clip_counts_for_the_telephone_too() -> None:
     assert set(clip.by_band) == {Band.WIDE, Band.PHONE}
     called = enrolment_clip(
         "b",
-        (as_telephone(np.asarray(spoken(GRANDMOTHER, 1) / 32768, np.float32)) * 32767).astype(np.int16),
+        (as_telephone(np.asarray(spoken(GRANDMOTHER, 1) / 32768, np.float32), TELEPHONES[1]) * 32767).astype(np.int16),
         shared_models(),
     )
     assert set(called.by_band) == {Band.PHONE}
