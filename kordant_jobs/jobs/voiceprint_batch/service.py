@@ -20,7 +20,7 @@ from kordant_jobs.adapters.voice.models.files import VoiceModels
 from kordant_jobs.domain.voice.verdicts import ClipStatus, Heard, Match, Reason, Synthesis, Verdict, judge
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import KeyringError, PermanentError, SetupError
-from kordant_jobs.jobs.voiceprint_batch.rules import ATTEMPTS_MAX, CLIPS_MAX, chunked
+from kordant_jobs.jobs.voiceprint_batch.rules import AGAIN, ATTEMPTS_MAX, CLIPS_MAX, chunked
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.voice import analyses, clips, enrolments
 from kordant_jobs.store.voice.clips import Clip
@@ -129,7 +129,7 @@ def _analyse_one(
     else:
         try:
             verdict, heard = _listen(clip, decoder, models, db=db, keyring=keyring)
-            final = verdict.reason is not Reason.DETECTOR_FAILED or clip.attempts >= ATTEMPTS_MAX
+            final = verdict.reason not in AGAIN or clip.attempts >= ATTEMPTS_MAX
         except KeyringError:
             return Analysed(failed=1)  # forgotten meanwhile, or another master key: nothing is said
         except SetupError:
