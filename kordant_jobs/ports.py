@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
+from kordant_jobs.domain.finance.states import AccountKind, ErrorClass, Provider
+from kordant_jobs.domain.finance.values import ConnectionRead, SeenConsent
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.domain.notifications.causes import Cause
 from kordant_jobs.domain.removals.messages import CheckVerdict
@@ -415,5 +418,84 @@ class SynthesisDetector(Protocol):
         Raises:
             SourceUnavailable: it did not answer, or not with a number for each.
             SetupError: its file is missing or is another one.
+        """
+        ...
+
+
+class BankFailed(Exception):
+    """A connection could not be read: what that asks of us, a code, and when to ask again. `consent`: how it ended."""
+
+    def __init__(
+        self,
+        error_class: ErrorClass,
+        code: str,
+        *,
+        retry_after_s: float | None = None,
+        consent: SeenConsent | None = None,
+    ) -> None:
+        super().__init__(f"{error_class.value}: {code}")
+        self.error_class, self.code = error_class, code
+        self.retry_after_s, self.consent = retry_after_s, consent
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownAccount:
+    """What is kept of an account that is read again. `provisional` are ids of rows that are not final."""
+
+    provider_id: str = field(repr=False)
+    kind: AccountKind
+    currency: str
+    provisional: tuple[str, ...] = field(default=(), repr=False)
+    oldest_provisional_on: date | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BankQuestion:
+    """One connection to read. `item` is the provider's id (OFB: consent and refresh token); `cursor` is what the last
+    committed read gave, empty the first time."""
+
+    institution: str
+    item: str = field(repr=False)
+    cursor: Mapping[str, Any]
+    known: tuple[KnownAccount, ...]
+    now: datetime
+    user_is_present: bool = False
+    """Their owner asked for it just now: OFB wants to know, and a part of the limits is kept for it."""
+
+
+class BankCalls(Protocol):
+    """The limits under which a provider is called, which all processes share."""
+
+    def one(self, endpoint: str, subject: str = "") -> AbstractAsyncContextManager[None]:
+        """Within the block one call is made. It is counted against the month's limit of its endpoint and subject (an
+        account) when the block ends well, and given back when it does not.
+
+        Raises:
+            BankFailed: transient, `budget` or `rate`: the limit is reached.
+        """
+        ...
+
+
+class Bank(Protocol):
+    """A provider of bank data."""
+
+    @property
+    def provider(self) -> Provider:
+        """Which one."""
+        ...
+
+    async def read(self, question: BankQuestion, calls: BankCalls) -> ConnectionRead:
+        """Read one connection to its end, each call once.
+
+        Raises:
+            BankFailed: nothing of it could be read.
+        """
+        ...
+
+    async def end(self, item: str, institution: str) -> None:
+        """Delete the connection at the provider; one that is gone already is fine.
+
+        Raises:
+            BankFailed: it could not be deleted: try again.
         """
         ...

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from kordant_jobs.adapters.banks.registry import Banks, open_banks
 from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus, open_corpus
 from kordant_jobs.adapters.counties import Counties, open_counties
@@ -121,6 +122,12 @@ def ears(_: dg.InitResourceContext) -> Ears:
     return open_ears(load_settings())
 
 
+@dg.resource(description="Providers of bank data: Pluggy (KORDANT_PLUGGY_*), banks' own servers (KORDANT_OFB_BANKS).")
+def banks(_: dg.InitResourceContext) -> Banks:
+    """The providers of the settings."""
+    return open_banks(load_settings())
+
+
 @dg.resource(description="The settings (KORDANT_*), frozen.")
 def settings(_: dg.InitResourceContext) -> Settings:
     """The settings of this process."""
@@ -141,5 +148,6 @@ RESOURCES: Mapping[str, Any] = {
     "report_storage": report_storage,
     "brokers": brokers,
     "ears": ears,
+    "banks": banks,
     "settings": settings,
 }

@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kordant_jobs.bootstrap.state import state_dir
+from kordant_jobs.domain.finance.states import Provider
 from kordant_jobs.errors import SettingsError
 
 
@@ -146,6 +147,25 @@ class Settings(BaseSettings):
         None, description="Application token of Socrata servers; unset: the pool that all without one share."
     )
 
+    pluggy_client_id: str | None = Field(None, description="Client of Pluggy, with its secret: bank data by Pluggy.")
+    pluggy_client_secret: SecretStr | None = Field(None, description="Its secret.")
+    pluggy_url: str = Field("https://api.pluggy.ai", description="Where Pluggy is.")
+    pluggy_webhook_secret: SecretStr | None = Field(
+        None, description="What Pluggy's webhooks carry in the header x-kordant-secret; unset: none is taken."
+    )
+    belvo_secret_id: str | None = Field(None, description="Belvo's secret id, with its password: bank data by Belvo.")
+    belvo_secret_password: SecretStr | None = Field(None, description="Its password.")
+    belvo_url: str = Field("https://api.belvo.com", description="Where Belvo is.")
+    belvo_webhook_secret: SecretStr | None = Field(
+        None, description="What Belvo's webhooks carry as a Bearer token; unset: none is taken."
+    )
+    ofb_banks: Path | None = Field(
+        None, description="Banks' own Open Finance Brasil servers, with our certificates: a YAML file (docs/banks.md)."
+    )
+    bank_drop_dir: Path | None = Field(None, description="Where OFX and CNAB files are dropped, a folder an entity.")
+    banks_at_once: int = Field(48, ge=1, le=512, description="Connections that one run reads at the same time.")
+    bank_each_at_once: int = Field(8, ge=1, le=128, description="Of one institution, as many at the same time.")
+
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
@@ -154,6 +174,11 @@ class Settings(BaseSettings):
         None,
         description="Who is told of operators' alerts: addresses as Apprise takes them (mailto://…, slack://…, "
         "json://…), with blanks between; unset: nobody, and `alerts list` shows them.",
+    )
+    heartbeat_url: SecretStr | None = Field(
+        None,
+        description="An address that `up` asks for once a minute while the daemon and the database are alive: whoever "
+        "serves it raises the alarm when it is asked no more; unset: nobody does.",
     )
     audit_anchor: Path | None = Field(
         None, description="A file on other storage that the API appends the audit log's head to; unset: none."
@@ -281,6 +306,17 @@ class Settings(BaseSettings):
     def county_drop(self) -> Path:
         """The drop folder for counties' files."""
         return self.county_drop_dir or self.state_dir / "county_drop"
+
+    @property
+    def bank_secrets(self) -> Mapping[Provider, str]:
+        """What webhooks of providers of bank data prove themselves with, of those that have one."""
+        told = {Provider.PLUGGY: self.pluggy_webhook_secret, Provider.BELVO: self.belvo_webhook_secret}
+        return {name: secret.get_secret_value() for name, secret in told.items() if secret is not None}
+
+    @property
+    def bank_drop(self) -> Path:
+        """The drop folder for banks' files."""
+        return self.bank_drop_dir or self.state_dir / "bank_drop"
 
     @property
     def corpus(self) -> Path:

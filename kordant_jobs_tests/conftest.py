@@ -1,7 +1,7 @@
-"""What most tests stand on: a real Postgres with a fresh migrated database a test, a keyring, settings.
+"""What most tests stand on: a real Postgres with a migrated database that is empty, a keyring, settings.
 
 The server is an embedded one of the test run's own, shared by its workers, or the one that
-KORDANT_DATABASE_URL names; there every test gets a database of its own too and drops it.
+KORDANT_DATABASE_URL names; there databases of the tests' own are made and dropped.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
@@ -24,6 +22,7 @@ from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import migrate
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs_tests.databases import Emptied, copy_of, database_at, run
 
 MASTER_KEY = bytes(range(32))
 INDEX_ROOT = bytes(reversed(range(32)))
@@ -52,47 +51,37 @@ def admin_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield postgres.url("postgres")
 
 
-def _admin(url: str, statement: str) -> None:
-    engine = sa.create_engine(database.normal_url(url), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        connection.execute(sa.text(statement))
-
-
 @pytest.fixture(scope="session")
 def template(admin_url: str) -> Iterator[str]:
     """The name of a migrated database that tests copy."""
     name = f"template_{uuid4().hex}"
-    _admin(admin_url, f"CREATE DATABASE {name}")
+    run(admin_url, f"CREATE DATABASE {name}")
     engine = database.create_engine(database_at(admin_url, name))
     migrate.upgrade(engine)
     with engine.begin() as connection:
         Keyring(MASTER_KEY, index_root=INDEX_ROOT).check(connection)
     engine.dispose()
     yield name
-    _admin(admin_url, f"DROP DATABASE {name}")
+    run(admin_url, f"DROP DATABASE {name}")
 
 
-def database_at(url: str, name: str) -> str:
-    """`url` with another database."""
-    return database.normal_url(url).set(database=name).render_as_string(hide_password=False)
-
-
-@contextmanager
-def copy_of(admin_url: str, template: str) -> Iterator[str]:
-    """The name of a copy of a database, which goes away afterwards."""
-    name = f"test_{uuid4().hex}"
-    _admin(admin_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    try:
-        yield name
-    finally:
-        _admin(admin_url, f"DROP DATABASE {name} WITH (FORCE)")
+@pytest.fixture(scope="session")
+def emptied(admin_url: str, template: str) -> Iterator[Emptied]:
+    """The database that one test after the other gets, emptied."""
+    databases = Emptied(admin_url, template)
+    yield databases
+    databases.drop()
 
 
 @pytest.fixture
-def database_url(admin_url: str, template: str) -> Iterator[str]:
-    """A fresh migrated database of this test's own."""
-    with copy_of(admin_url, template) as name:
-        yield database_at(admin_url, name)
+def database_url(request: pytest.FixtureRequest, admin_url: str, template: str, emptied: Emptied) -> Iterator[str]:
+    """A fresh migrated database; one of its own for a test that starts processes (`long`)."""
+    if request.node.get_closest_marker("long"):
+        with copy_of(admin_url, template) as name:
+            yield database_at(admin_url, name)
+    else:
+        with emptied.lend() as url:
+            yield url
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from kordant_jobs.api import schemas as api
 from kordant_jobs.api.asked import PREFIX, Backend
@@ -23,6 +23,7 @@ from kordant_jobs.api.problems import STATUS, Problem, denied
 from kordant_jobs.api.routes import router
 from kordant_jobs.api.watch import Hub
 from kordant_jobs.domain.access.principals import Role
+from kordant_jobs.domain.reports.receipts import key_set
 from kordant_jobs.observability import metrics
 from kordant_jobs.pages.limits import OneLineErrors
 from kordant_jobs.redaction import redact
@@ -61,6 +62,12 @@ async def _metrics(request: Request) -> Response:
             raise denied("metrics.operators")
     found = await run_in_threadpool(metrics.render, request.app.state.backend.db)
     return Response(found, media_type=metrics.CONTENT_TYPE)
+
+
+async def _keys(request: Request) -> Response:
+    """The public key of receipts, so that whoever is given one can verify it."""
+    key = request.app.state.backend.keyring.receipt_key.public_key()
+    return JSONResponse(key_set([key]), headers={"Cache-Control": "public, max-age=3600"})
 
 
 async def _on_problem(_: Request, error: Any) -> Response:
@@ -109,6 +116,7 @@ def application(
     app.include_router(router)
     app.add_api_route("/livez", lambda: {"alive": True}, methods=["GET"], include_in_schema=False)
     app.add_api_route("/metrics", _metrics, methods=["GET"], include_in_schema=False)
+    app.add_api_route("/.well-known/jwks.json", _keys, methods=["GET"], include_in_schema=False)
 
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)

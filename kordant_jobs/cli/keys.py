@@ -62,7 +62,7 @@ def rotate(as_json: AsJson = False) -> None:
             nonlocal said_at
             if time.monotonic() - said_at > 2:
                 said_at = time.monotonic()
-                err.print(f"{done.subscribers:,} of {left:,} subscribers, {done.values:,} values")
+                err.print(f"{done.subscribers + done.entities:,} of {left:,} keys, {done.values:,} values")
 
         done = rotation.rotate(session.db, keyring, each=tell)
         seconds = time.monotonic() - began
@@ -72,6 +72,7 @@ def rotate(as_json: AsJson = False) -> None:
     facts = {
         "master key": keyring.master_key_id,
         "subscribers": done.subscribers,
+        "entities": done.entities,
         "values": done.values,
         "seconds": round(seconds, 2),
         "old bytes": scrubbed.words,

@@ -43,6 +43,12 @@ GROUPS = {
         where="kordant_jobs.cli.rights:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",
     ),
+    "entities": Lazy(
+        where="kordant_jobs.cli.entities:entities_app", help="Households and firms whose bank accounts are read."
+    ),
+    "connections": Lazy(
+        where="kordant_jobs.cli.connections:connections_app", help="Bank connections: state, sync, consents, results."
+    ),
     "reports": Lazy(
         where="kordant_jobs.cli.reports:reports_app", help="PDF reports: which were made, and one of them to look at."
     ),
@@ -61,6 +67,13 @@ GROUPS = {
     "removals": Lazy(
         where="kordant_jobs.cli.removals:removals_app",
         help="Removal requests to data brokers, and what became of them.",
+    ),
+    "insights": Lazy(
+        where="kordant_jobs.cli.insights:insights_app", help="Insights: what the accounts of entities say."
+    ),
+    "receipt": Lazy(
+        where="kordant_jobs.cli.receipt:receipt_app",
+        help="Receipts: signed proof of what was checked for whom, to be verified by anybody.",
     ),
     "doctor": Lazy(
         where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say what mends it."
@@ -99,6 +112,10 @@ LAB_GROUPS = {
     "fit-names": Lazy(
         where="kordant_jobs.lab.hometitle.names_fit:fit_names",
         help="Fit the table of the names score on invented pairs, and measure it on others.",
+    ),
+    "judge-insights": Lazy(
+        where="kordant_jobs.lab.households.judge:judge_command",
+        help="Insights on invented accounts against their truth: precision, recall, false alarms.",
     ),
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"

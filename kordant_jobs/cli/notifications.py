@@ -243,6 +243,7 @@ def serve(
             report_storage=open_report_storage(settings),
             twilio_token=token.get_secret_value() if token else None,
             webhook_secret=secret.get_secret_value() if secret else None,
+            bank_secrets=settings.bank_secrets,
         )
         # No access log: the links stand for persons, and open reports.
         where = port or settings.public_port

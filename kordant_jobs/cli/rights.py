@@ -50,7 +50,7 @@ def export(
     from dataclasses import asdict
 
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.people.held import held
+    from kordant_jobs.privacy.held import held
 
     with open_session() as session, session.db.connect() as connection:
         subscriber_id = _known(connection, subscriber)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -26,11 +26,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from kordant_jobs.adapters.sms.twilio import signature_of
+from kordant_jobs.domain.finance.states import Provider
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
 from kordant_jobs.domain.notifications.receipts import Receipt
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token
+from kordant_jobs.pages.banks import bank_routes
 from kordant_jobs.pages.html import page, reader
 from kordant_jobs.pages.limits import ERRORS, read_body
 from kordant_jobs.pages.removals import removal_routes
@@ -59,6 +61,7 @@ class Doors:
     report_storage: ReportStorage | None = None
     twilio_token: str | None = field(default=None, repr=False)
     webhook_secret: str | None = field(default=None, repr=False)
+    bank_secrets: Mapping[Provider, str] = field(default_factory=dict, repr=False)
     clock: Callable[[], float] = time.time
 
 
@@ -145,6 +148,7 @@ def application(doors: Doors) -> Starlette:
             Route("/callbacks/twilio/{message}", twilio, methods=["POST"]),
             Route("/callbacks/delivery", delivery, methods=["POST"]),
             Route("/callbacks/bounce", bounce, methods=["POST"]),
+            *bank_routes(doors.db, doors.keyring, doors.bank_secrets),
             *removal_routes(doors.db, doors.keyring, doors.clock, partial(_signed, doors)),
         ],
         middleware=ERRORS,
@@ -214,6 +218,7 @@ def _category_word(words: Wording, category: Category) -> str:
         Category.VOICE: words.say("your voice"),
         Category.REMOVAL: words.say("data brokers"),
         Category.REPORT: words.say("reports"),
+        Category.FINANCE: words.say("your bank accounts"),
     }[category]
 
 

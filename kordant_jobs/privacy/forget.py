@@ -1,7 +1,8 @@
-"""Forgets a subscriber for good: rows, documents, mails, and the bytes that deleting leaves behind."""
+"""Forgets a subscriber or an entity for good: rows, documents, mails, and the bytes that deleting leaves behind."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,14 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.mail.maildir import MaildirTransport
-from kordant_jobs.errors import PermanentError
-from kordant_jobs.ports import ReportStorage
+from kordant_jobs.domain.finance.states import Provider
+from kordant_jobs.errors import PermanentError, TransientError
+from kordant_jobs.ports import BankFailed, ReportStorage
+from kordant_jobs.store.finance import connections, entities
 from kordant_jobs.store.people import subscribers
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.scrub import Scrubbed, scrub
 from kordant_jobs.store.people.subscribers import Erased
 from kordant_jobs.store.reports import retention
@@ -75,3 +80,32 @@ def _erase(subscriber_id: UUID, *, db: Engine, storage: ReportStorage, maildir: 
         return None
     mails = MaildirTransport(maildir).delete(erased.messages)
     return erased, mails, retention.delete_documents(db, storage, erased.documents)
+
+
+def forget_entity(entity_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks) -> dict[str, int] | None:
+    """Delete an entity: first its connections at their providers, so that nothing more is gathered there, then its key
+    and rows. By table, how many rows went; None when there is no such entity.
+
+    Raises:
+        PermanentError: something of it is on legal hold; nothing was deleted.
+        TransientError: a provider did not delete a connection; nothing was deleted here. Try again.
+    """
+    with db.begin() as connection:
+        if owners_held(connection, [entity_id]):
+            raise PermanentError(f"something of {entity_id} is on legal hold, so nothing was deleted.")
+        live = connections.secrets_of(connection, keyring, entity_id)
+    for one in live:
+        bank = banks.on.get(one.provider)
+        if one.provider is Provider.FILE:
+            continue
+        if bank is None:
+            raise TransientError(f"connection {one.id}: {banks.off.get(one.provider, 'its provider is off')}.")
+        try:
+            asyncio.run(bank.end(one.item, one.institution))
+        except BankFailed as failure:
+            raise TransientError(f"connection {one.id} was not deleted at {one.provider}: {failure.code}.") from None
+    with db.begin() as connection:
+        deleted = entities.forget(connection, entity_id)
+    if deleted is not None:
+        scrub(db)
+    return deleted

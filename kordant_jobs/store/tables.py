@@ -11,6 +11,8 @@ from kordant_jobs.store.access import tables as access
 from kordant_jobs.store.audit import tables as audit
 from kordant_jobs.store.darkwatch import source_tables as sources
 from kordant_jobs.store.darkwatch import tables as darkwatch
+from kordant_jobs.store.finance import tables as finance
+from kordant_jobs.store.insights import tables as insights
 from kordant_jobs.store.notifications import tables as notifications
 from kordant_jobs.store.operators import tables as operators
 from kordant_jobs.store.people import tables as people
@@ -27,6 +29,8 @@ __all__ = [
     "audit",
     "darkwatch",
     "engine",
+    "finance",
+    "insights",
     "metadata",
     "notifications",
     "operators",

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -86,6 +87,14 @@ class Wording:
     def number(self, value: int) -> str:
         """A whole number with this language's separators."""
         return _number(value, self._babel)
+
+    def money(self, value: Decimal, currency: str = "BRL") -> str:
+        """An amount with its currency."""
+        return str(numbers.format_currency(value, currency, locale=self._babel))
+
+    def month(self, value: date) -> str:
+        """A month with its year."""
+        return str(dates.format_skeleton("yMMMM", value, locale=self._babel))
 
     def percent(self, share: float) -> str:
         """A share of 1 as whole percent."""

@@ -28,7 +28,7 @@ from kordant_jobs.engine.store.requests import Filter, Request, find
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.lab.engine import FakeClock, InlineRuns, Work
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.conftest import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine import toy_definitions
 from kordant_jobs_tests.engine.toy_app import SYSTEM
 from kordant_jobs_tests.engine.toy_instance import Coordinator
@@ -123,7 +123,7 @@ class Given(InlineRuns):
 
 
 @pytest.fixture(scope="module")
-def template(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def with_dagster(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The migrated database with Dagster's tables in it, which take seconds to make."""
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_bytes((CHECKOUT / "dagster.yaml").read_bytes())
@@ -131,6 +131,13 @@ def template(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFac
         environ.setenv("KORDANT_DAGSTER_URL", database.dagster_url(database_at(admin_url, name)))
         dagster_private.make_tables(home)
         yield name
+
+
+@pytest.fixture
+def database_url(admin_url: str, with_dagster: str) -> Iterator[str]:
+    """A copy of it."""
+    with copy_of(admin_url, with_dagster) as name:
+        yield database_at(admin_url, name)
 
 
 @pytest.fixture

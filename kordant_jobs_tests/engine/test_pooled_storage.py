@@ -15,7 +15,7 @@ from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.dagster_private import PooledEventLogStorage, PooledRunStorage
 from kordant_jobs.engine.dagster_private.warm_up import warm_up
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.conftest import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of, database_at
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
-from kordant_jobs_tests.conftest import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
 from kordant_jobs_tests.engine.toy_app import SYSTEM
 

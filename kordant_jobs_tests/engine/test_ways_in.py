@@ -10,12 +10,12 @@ from uuid import UUID
 
 import pytest
 
-from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli.dagster_home import WORKSPACE
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store import pauses
 from kordant_jobs.engine.store.attempts import Attempt
 from kordant_jobs.engine.store.requests import Request
-from kordant_jobs_tests.conftest import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.system import System, system_on, until
 from kordant_jobs_tests.engine.toy_app import SYSTEM
 
@@ -116,7 +116,7 @@ def test_seven_ways_in_are_one_line_by_priority_one_at_a_time(system: System, tm
 
     switch_schedule(system, on=True)
     backfill(system, ["2026-11-02"])
-    told = system.dagster("job", "launch", "-w", str(CHECKOUT / "workspace.yaml"), "-j", ERRAND)
+    told = system.dagster("job", "launch", "-w", str(Path(system.environ["DAGSTER_HOME"]) / WORKSPACE), "-j", ERRAND)
     assert told.returncode == 0, told.stderr
     repeat(system, done)
     system.execute("INSERT INTO toy_wishes VALUES (-8)")

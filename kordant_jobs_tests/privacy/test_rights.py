@@ -18,9 +18,9 @@ from kordant_jobs.cli.main import app
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.engine import operate
 from kordant_jobs.postgres.schema import metadata
+from kordant_jobs.privacy.held import NOT_SHOWN, held
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.notifications import choices
-from kordant_jobs.store.people.held import NOT_SHOWN, held
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach

@@ -9,10 +9,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs.domain.finance.states import EntityKind
 from kordant_jobs.errors import KeyringError
 from kordant_jobs.privacy import rotation
-from kordant_jobs.privacy.rotation import Rotated, rotate, sealed_columns
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.privacy.owners import KEY_TABLES, sealed_columns
+from kordant_jobs.privacy.rotation import Rotated, rotate
+from kordant_jobs.store.finance import entities
+from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys, owner_column
 from kordant_jobs.store.people.tables import keyring_check, subscriber_keys
 from kordant_jobs_tests.conftest import MASTER_KEY
 from kordant_jobs_tests.jobs.people import subscribe
@@ -22,8 +25,10 @@ NEW_KEY = os.urandom(32)
 
 def _readable(connection: Connection, keyring: Keyring) -> list[str]:
     """Every sealed value of the database in clear, with its column."""
-    owners = list(connection.execute(sa.select(subscriber_keys.c.subscriber_id)).scalars())
-    keys = keyring.load_keys(connection, owners)
+    keys = SubscriberKeys({})
+    for table in KEY_TABLES:
+        owners = list(connection.execute(sa.select(owner_column(table))).scalars())
+        keys |= keyring.load_keys(connection, owners, table=table)
     found = []
     for one in sealed_columns():
         table = one.column.table
@@ -41,13 +46,14 @@ def _people(db: Engine, keyring: Keyring, count: int) -> list[UUID]:
 
 def test_everything_is_readable_under_the_new_key_alone(db: Engine, keyring: Keyring) -> None:
     _people(db, keyring, 3)
-    with db.connect() as connection:
+    with db.begin() as connection:
+        entities.create(connection, keyring, kind=EntityKind.FIRM, name="Padaria Sol")
         before = _readable(connection, keyring)
         wrapped = set(connection.execute(sa.select(subscriber_keys.c.wrapped_key)).scalars())
     moving = Keyring(NEW_KEY, previous=[MASTER_KEY])
     with db.begin() as connection:
         moving.check(connection)
-    assert rotate(db, moving) == Rotated(subscribers=3, values=12)
+    assert rotate(db, moving) == Rotated(subscribers=3, values=13, entities=1)
     new = Keyring(NEW_KEY)
     with db.begin() as connection:
         new.check(connection)

@@ -189,7 +189,8 @@ class Session:
                 if len(body) > self._limits.max_bytes:
                     raise SourceFailed(UnknownReason.TOO_LARGE)
             kind = answer.headers.get("content-type", "").lower()
-            wait_s = retry_after(answer.headers.get("retry-after"), datetime.now(UTC))
+            asked = answer.headers.get("retry-after") or answer.headers.get("ratelimit-reset")
+            wait_s = retry_after(asked, datetime.now(UTC))
             return Reply(status=answer.status_code, content_type=kind, body=bytes(body), retry_after_s=wait_s)
 
 
@@ -204,15 +205,18 @@ def _tls() -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def open_session(limits: HttpLimits, headers: Mapping[str, str]) -> AsyncIterator[Session]:
-    """Connections that end with the block; `headers` go with every request."""
+async def open_session(
+    limits: HttpLimits, headers: Mapping[str, str], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Session]:
+    """Connections that end with the block; `headers` go with every request. `tls` holds a certificate of ours, for
+    servers that want one."""
     import httpx
 
     async with httpx.AsyncClient(
         headers={"user-agent": USER_AGENT, **headers},
         timeout=httpx.Timeout(limits.read_s, connect=limits.connect_s),
         follow_redirects=False,
-        verify=_tls(),
+        verify=tls or _tls(),
         limits=httpx.Limits(max_connections=limits.at_once),
     ) as client:
         yield Session(client, limits)

@@ -18,6 +18,7 @@ class Category(StrEnum):
     VOICE = "voice"
     REMOVAL = "removal"
     REPORT = "report"
+    FINANCE = "finance"
 
 
 class Mode(StrEnum):

@@ -67,6 +67,7 @@ def _delete(kind: str, days: int, legal_basis: str, note: str = "") -> Policy:
 
 
 _PURPOSE = "purpose fulfilled: LGPD art. 15 I, GDPR art. 5(1)(e)"
+_WITHDRAWN = "consent withdrawn: LGPD art. 15 III and 16"
 _CLAIMS = "defence of claims: GDPR art. 17(3)(e), LGPD art. 7 VI"
 
 DEFAULTS = (
@@ -92,6 +93,19 @@ DEFAULTS = (
     _delete("operator_alerts", 400, _PURPOSE, "after they ended"),
     _delete("alert_silences", 400, _PURPOSE, "after they ended"),
     _delete("workflow_executions", 730, _PURPOSE, "after they ended; the audit log keeps what was done"),
+    _delete("closed_accounts", 30, _WITHDRAWN, "no connection reads them any more; with all that hangs on them"),
+    _delete("ended_connections", 30, _WITHDRAWN, "after they were revoked or deleted; their consents stay as proof"),
+    _delete("transactions", 1825, _PURPOSE, "from the day they were booked on"),
+    _delete("card_bills", 1825, _PURPOSE, "from the day they were due on"),
+    _delete("bank_balances", 1825, _PURPOSE),
+    _delete("bank_consents", 1825, f"proof of consent: LGPD art. 8 § 2 and 16 I; {_CLAIMS}", "after they ended"),
+    _delete("quarantined_rows", 30, _PURPOSE, "rows of a bank that could not be understood"),
+    _delete("finance_notices", 400, _PURPOSE),
+    _delete("insights", 1825, _PURPOSE, "after they were resolved, or computed last"),
+    _delete("webhook_events", 30, _PURPOSE),
+    _delete("sync_results", 90, _PURPOSE),
+    _delete("sync_runs", 180, _PURPOSE),
+    _delete("provider_budgets", 400, _PURPOSE, "calls counted in a month"),
     _delete("schedule_changes", 1825, _CLAIMS),
     _delete("catalogue_imports", 400, _PURPOSE),
     _delete("cleanup_plans", 30, _PURPOSE),

@@ -16,10 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.digest import Digest, write_digest
+from kordant_jobs.jobs.notifications_send.finance_letter import write_finance_letter
 from kordant_jobs.jobs.notifications_send.letter import Letter, write_letter
+from kordant_jobs.jobs.notifications_send.news import NewsLetter
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.jobs.notifications_send.property_letter import write_property_letter
-from kordant_jobs.jobs.notifications_send.removal_letter import RemovalLetter, write_removal_letter
+from kordant_jobs.jobs.notifications_send.removal_letter import write_removal_letter
 from kordant_jobs.jobs.notifications_send.report_letter import ReportLetter, ReportLinks, write_report_letter
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.jobs.notifications_send.voice_letter import write_voice_letter
@@ -67,15 +69,15 @@ def _templates() -> Environment:
     )
 
 
-def _written(
-    parcel: Parcel, sender: Sender, now: datetime
-) -> tuple[str, Letter | Digest | ReportLetter | RemovalLetter]:
+def _written(parcel: Parcel, sender: Sender, now: datetime) -> tuple[str, Letter | Digest | ReportLetter | NewsLetter]:
     """Which templates, and what they say."""
     if parcel.report:
         link = sender.reports.link(parcel.report, now) if sender.reports else None
         return "report", write_report_letter(parcel.report, parcel.name, link=link)
     if parcel.removals:
-        return "removal", write_removal_letter(parcel.removals, parcel.name)
+        return "news", write_removal_letter(parcel.removals, parcel.name)
+    if parcel.finances:
+        return "news", write_finance_letter(parcel.finances, parcel.name)
     if parcel.clips and len(parcel.clips) == len(parcel.rows):
         return "letter", write_voice_letter(parcel)
     if parcel.findings and not parcel.alerts and not parcel.clips:

@@ -8,6 +8,7 @@ from uuid import UUID
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Category
 from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow, VoiceRow
+from kordant_jobs.store.finance.notices import FinanceNoticeRow
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.store.reports.notices import Notice, ReportNoticeRow
 
@@ -25,7 +26,7 @@ class Opened:
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
     """One message to one address: `id` is the same in every attempt. There is at least one row: alerts, one report, or
-    news of removal requests."""
+    news of removal requests or of bank accounts."""
 
     id: UUID
     rows: tuple[Notice, ...]
@@ -60,6 +61,11 @@ class Parcel:
     def removals(self) -> tuple[RemovalNoticeRow, ...]:
         """The rows when they are about removal requests."""
         return tuple(row for row in self.rows if isinstance(row, RemovalNoticeRow))
+
+    @property
+    def finances(self) -> tuple[FinanceNoticeRow, ...]:
+        """The rows when they are about bank accounts."""
+        return tuple(row for row in self.rows if isinstance(row, FinanceNoticeRow))
 
     @property
     def address(self) -> str:

@@ -3,45 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.jobs.notifications_send.letter import one_line
+from kordant_jobs.jobs.notifications_send.news import LINES_MAX, NewsLetter, NewsLine
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.wording import Wording, wording
 
-LINES_MAX = 40
-
 YOURS = frozenset({RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY, RemovalState.ESCALATED})
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemovalLine:
-    """One broker: what it is, what to do or what became of it, and the page to open, if any."""
-
-    broker: str
-    text: str
-    page: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemovalLetter:
-    """The parts of a mail about removal requests, all in the subscriber's language, none of it marked up."""
-
-    locale: str
-    subject: str
-    preview: str
-    severity: str
-    greeting: str
-    headline: str
-    yours_title: str
-    yours: list[RemovalLine]
-    others_title: str
-    others: list[RemovalLine]
-    more: str | None
-    footer: list[str]
 
 
 def _text(words: Wording, row: RemovalNoticeRow) -> str:
@@ -70,13 +41,13 @@ def _text(words: Wording, row: RemovalNoticeRow) -> str:
             return words.say("There is news in Kordant.")
 
 
-def write_removal_letter(rows: Sequence[RemovalNoticeRow], name: str) -> RemovalLetter:
+def write_removal_letter(rows: Sequence[RemovalNoticeRow], name: str) -> NewsLetter:
     """The words of one mail about these events. What needed the subscriber and does so no more is left out."""
     words = wording(Locale(rows[0].locale))
     current = [row for row in rows if row.state not in YOURS or row.state_now == row.state] or list(rows)
     newest = {row.request_id: row for row in current}.values()
     lines = [
-        (RemovalLine(broker=one_line(row.broker_name, 80), text=_text(words, row), page=row.page), row.state in YOURS)
+        (NewsLine(about=one_line(row.broker_name, 80), text=_text(words, row), page=row.page), row.state in YOURS)
         for row in newest
     ]
     yours = [line for line, is_yours in lines if is_yours]
@@ -87,7 +58,7 @@ def write_removal_letter(rows: Sequence[RemovalNoticeRow], name: str) -> Removal
         else words.count("News of %(number)s data broker", "News of %(number)s data brokers", len(others))
     )
     left_out = max(0, len(yours) - LINES_MAX) + max(0, len(others) - LINES_MAX)
-    return RemovalLetter(
+    return NewsLetter(
         locale=rows[0].locale,
         subject=headline,
         preview=lines[0][0].text,

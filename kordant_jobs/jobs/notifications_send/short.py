@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.finance_letter import finance_subject
 from kordant_jobs.jobs.notifications_send.letter import one_line, subject_of
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.jobs.notifications_send.property_letter import property_subject
@@ -22,6 +21,8 @@ Web Push take."""
 def _said(words: Wording, parcel: Parcel) -> str:
     if parcel.report:
         return report_subject(words, parcel.report)
+    if parcel.finances:
+        return finance_subject(words, parcel.finances)
     if len(parcel.rows) == 1 and parcel.findings:
         return property_subject(words, parcel.findings[0])
     if parcel.clips and len(parcel.clips) == len(parcel.rows):
@@ -31,9 +32,11 @@ def _said(words: Wording, parcel: Parcel) -> str:
     return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", len(parcel.rows))
 
 
-def _alert_id(parcel: Parcel) -> UUID:
+def _about(parcel: Parcel) -> dict[str, str]:
+    if parcel.finances:
+        return {"notice_id": str(parcel.finances[0].notice_id)}
     rows: list[LetterRow | PropertyRow | VoiceRow] = [*parcel.alerts, *parcel.findings, *parcel.clips]
-    return rows[0].alert_id
+    return {"alert_id": str(rows[0].alert_id)}
 
 
 def compose_push(parcel: Parcel) -> OutgoingPush:
@@ -44,7 +47,7 @@ def compose_push(parcel: Parcel) -> OutgoingPush:
     else:
         advice, about = (
             words.say("Open the app to see what to do."),
-            {"alert_id": str(_alert_id(parcel))},
+            _about(parcel),
         )
     return OutgoingPush(
         id=parcel.id,

@@ -26,6 +26,7 @@ from kordant_jobs.jobs.reports_generate.changes import (
 from kordant_jobs.jobs.reports_generate.clips import ClipSection, clip_section
 from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
 from kordant_jobs.jobs.reports_generate.properties import PropertySection, property_section
+from kordant_jobs.jobs.reports_generate.receipt import ReceiptSection, receipt_section
 from kordant_jobs.jobs.reports_generate.removals import RemovalSection, removal_section
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
 from kordant_jobs.wording import Wording, wording
@@ -127,6 +128,7 @@ class ReportContent:
     removals: RemovalSection
     properties: PropertySection
     clips: ClipSection
+    receipt: ReceiptSection
     notes: list[str]
     made_on: str
     identifier: bytes
@@ -292,8 +294,8 @@ def _notes(words: Wording, figures: ReportFigures) -> list[str]:
     return notes
 
 
-def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
-    """The words of one report."""
+def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> ReportContent:
+    """The words of one report, with its signed receipt if there is one."""
     words = wording(Locale(figures.locale))
     period = figures.period
     kinds = dict(figures.items)
@@ -333,6 +335,7 @@ def write_report(figures: ReportFigures, opened: Opened) -> ReportContent:
         removals=removal_section(words, figures.removals),
         properties=property_section(words, figures.properties, opened.parcels),
         clips=clip_section(words, figures.clips, opened.members),
+        receipt=receipt_section(words, receipt),
         notes=_notes(words, figures),
         made_on=period.end_on.isoformat(),
         identifier=figures.sha256()[:16],

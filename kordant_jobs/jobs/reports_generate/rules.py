@@ -15,7 +15,7 @@ from uuid import UUID
 from kordant_jobs.domain.darkwatch.exposures import Verdict
 from kordant_jobs.domain.notifications.alerts import Severity
 
-EDITION = 3
+EDITION = 4
 """Counts up whenever the report's looks or words change so much that old ones should be made again."""
 
 PERIODS_BACK = 5

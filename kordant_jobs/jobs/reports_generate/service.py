@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog.reports_generate import ROW
 from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.reports.receipts import SourceChecked
 from kordant_jobs.domain.reports.retention import storage_key
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import KeyringError, SetupError, TransientError
@@ -41,7 +42,7 @@ from kordant_jobs.store.property.reporting import PropertyFacts
 from kordant_jobs.store.property.tables import watched_properties
 from kordant_jobs.store.removals import reporting as removal_requests
 from kordant_jobs.store.reports import notices as report_notices
-from kordant_jobs.store.reports import reports
+from kordant_jobs.store.reports import receipts, reports
 from kordant_jobs.store.reports import retention as report_retention
 from kordant_jobs.store.reports.reports import ReportFacts, ReportRow
 from kordant_jobs.store.voice import analyses as clip_analyses
@@ -206,9 +207,11 @@ def _generate_batch(
         else:
             due.append(figures)
     progress.advance(total.unchanged + total.forgotten, "making reports")
+    with db.begin() as connection:
+        lines = receipts.issue(connection, [unsigned(figures) for figures in due], keyring.receipt_key)
     rows: list[ReportRow] = []
     try:
-        for figures, pdf in zip(due, renderers.make(_pages(due, sealed), len(due)), strict=True):
+        for figures, pdf in zip(due, renderers.make(_pages(due, sealed, lines), len(due)), strict=True):
             if pdf is None:
                 total += ReportSummary(failed=1)
             else:
@@ -246,6 +249,25 @@ def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage, db: Engine) -
         content_sha256=hashlib.sha256(pdf.content).digest(),
         storage_key=key,
         pages=pdf.pages,
+    )
+
+
+def unsigned(figures: ReportFigures) -> receipts.Unsigned:
+    """What the receipt in this report says."""
+    return receipts.Unsigned(
+        subscription_id=figures.subscription_id,
+        kind=figures.period.kind,
+        start_on=figures.period.start_on,
+        end_on=figures.period.end_on,
+        figures_sha256=figures.sha256(),
+        verdict=figures.overall,
+        items=len(figures.items),
+        sources=tuple(
+            SourceChecked(
+                source=one.source, verdict=one.verdict, reason=one.reason, days=one.checks, last=one.checked_on
+            )
+            for one in figures.sources
+        ),
     )
 
 
@@ -294,12 +316,14 @@ class _SealedFacts:
         )
 
 
-def _pages(due: Sequence[ReportFigures], sealed: _SealedFacts) -> Iterator[ReportPage | None]:
+def _pages(
+    due: Sequence[ReportFigures], sealed: _SealedFacts, lines: Mapping[UUID, str]
+) -> Iterator[ReportPage | None]:
     """Each report as it will be laid out, None when it cannot be written: one subscriber's trouble stops no other's
     report."""
     for figures in due:
         try:
-            page = page_of(write_report(figures, sealed.open(figures)))
+            page = page_of(write_report(figures, sealed.open(figures), lines[figures.subscription_id]))
         except (SetupError, TransientError, MemoryError):
             raise
         except KeyringError:

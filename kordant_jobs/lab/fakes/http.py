@@ -6,6 +6,7 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,12 +31,15 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What is answered. `hang_up`: nothing; the connection ends after the request was taken."""
+    """What is answered. `hang_up`: nothing; the connection ends after the request was taken. `delay_s`: before the
+    answer; `cut_at`: bytes of the body after which the connection ends."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     hang_up: bool = False
+    delay_s: float = 0.0
+    cut_at: int | None = None
 
     @classmethod
     def of(cls, status: int, value: Any, **headers: str) -> Answer:
@@ -74,6 +78,8 @@ class FakeServer(ABC):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 found = fake.take(Asked(method=self.command, path=self.path, headers=headers, body=body))
+                if found.delay_s:
+                    time.sleep(found.delay_s)
                 if found.hang_up:
                     self.close_connection = True
                     return
@@ -81,7 +87,9 @@ class FakeServer(ABC):
                 for name, value in {**found.headers, "content-length": str(len(found.body))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(found.body)
+                self.wfile.write(found.body[: found.cut_at])
+                if found.cut_at is not None:
+                    self.close_connection = True
 
             def do_GET(self) -> None:
                 self.do_POST()

@@ -45,14 +45,17 @@ WITH due AS (
 ) {_TAKE}
 """  # noqa: S608 - put together from constants
 
+_FAMILY = "num_nonnulls({table}removal_event_id) + 2 * num_nonnulls({table}finance_notice_id)"
+"""Alerts, news of removal requests and news of bank accounts are letters of their own."""
+
 _CLAIM_DIGESTS = f"""
 WITH together AS MATERIALIZED (
-    SELECT subscription_id, address_id, report_id, removal, mail_id, coalesce(mail_id, gen_random_uuid()) AS name
+    SELECT subscription_id, address_id, report_id, family, mail_id, coalesce(mail_id, gen_random_uuid()) AS name
     FROM (
-        SELECT subscription_id, address_id, report_id, removal_event_id IS NOT NULL AS removal, mail_id
+        SELECT subscription_id, address_id, report_id, {_FAMILY.format(table="")} AS family, mail_id
         FROM kordant.notification_outbox
         WHERE channel = :channel AND held_for IS NOT NULL AND (interruptions >= :wary) = :alone AND {_WAITING}
-        GROUP BY subscription_id, address_id, report_id, removal_event_id IS NOT NULL, mail_id
+        GROUP BY subscription_id, address_id, report_id, {_FAMILY.format(table="")}, mail_id
         ORDER BY min(due_at) LIMIT :limit
     ) found
 ), due AS (
@@ -60,7 +63,7 @@ WITH together AS MATERIALIZED (
     FROM kordant.notification_outbox o
     JOIN together t ON o.subscription_id = t.subscription_id AND o.address_id IS NOT DISTINCT FROM t.address_id
                    AND o.mail_id IS NOT DISTINCT FROM t.mail_id AND o.report_id IS NOT DISTINCT FROM t.report_id
-                   AND (o.removal_event_id IS NOT NULL) = t.removal
+                   AND {_FAMILY.format(table="o.")} = t.family
     WHERE o.channel = :channel AND o.held_for IS NOT NULL
       AND (o.mail_id IS NOT NULL OR o.due_at <= clock_timestamp())
       AND {_FREE}

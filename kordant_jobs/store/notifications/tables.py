@@ -81,6 +81,7 @@ notification_outbox = Table(
     belongs_to("alert_id", "alerts", nullable=True),
     belongs_to("report_id", "reports", nullable=True),
     belongs_to("removal_event_id", "removal_events", nullable=True),
+    belongs_to("finance_notice_id", "finance_notices", nullable=True),
     belongs_to("subscription_id", "subscriptions"),
     Column("category", Text, nullable=False, server_default=Category.BREACH.value),
     Column("channel", Text, nullable=False),
@@ -111,7 +112,10 @@ notification_outbox = Table(
     UniqueConstraint("alert_id", "channel", "address_id"),
     UniqueConstraint("report_id", "channel", "address_id"),
     UniqueConstraint("removal_event_id", "channel", "address_id"),
-    CheckConstraint("num_nonnulls(alert_id, report_id, removal_event_id) = 1", name="about_one_thing"),
+    UniqueConstraint("finance_notice_id", "channel", "address_id"),
+    CheckConstraint(
+        "num_nonnulls(alert_id, report_id, removal_event_id, finance_notice_id) = 1", name="about_one_thing"
+    ),
     one_of("category", Category),
     one_of("channel", Channel),
     one_of("status", OutboxStatus),
@@ -133,6 +137,13 @@ notification_outbox = Table(
     Index(
         "notification_outbox_removal_contact_once",
         "removal_event_id",
+        "channel",
+        unique=True,
+        postgresql_where=text("address_id IS NULL"),
+    ),
+    Index(
+        "notification_outbox_finance_contact_once",
+        "finance_notice_id",
         "channel",
         unique=True,
         postgresql_where=text("address_id IS NULL"),

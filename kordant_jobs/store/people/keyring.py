@@ -23,6 +23,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -64,7 +65,8 @@ def place_of(column: sa.Column[Any], row_id: UUID) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Sealed:
-    """One encrypted value with what it is bound to: the subscriber whose key opens it, its column and its row's id."""
+    """One encrypted value with what it is bound to: the owner (subscriber or entity) whose key opens it, its column and
+    its row's id."""
 
     subscriber_id: UUID
     column: sa.Column[Any]
@@ -72,8 +74,14 @@ class Sealed:
     sealed: bytes
 
 
+def owner_column(table: sa.Table) -> sa.Column[Any]:
+    """The column of a table of keys that says whose they are: its primary key."""
+    (column,) = table.primary_key.columns
+    return column
+
+
 class SubscriberKeys:
-    """The opened data keys of some subscribers; lives no longer than the work that needs them."""
+    """The opened data keys of some owners (subscribers or entities); lives no longer than the work that needs them."""
 
     def __init__(self, keys: Mapping[UUID, bytes]) -> None:
         self._keys = keys
@@ -81,13 +89,14 @@ class SubscriberKeys:
     def __contains__(self, subscriber_id: UUID) -> bool:
         return subscriber_id in self._keys
 
+    def __or__(self, others: SubscriberKeys) -> SubscriberKeys:
+        return SubscriberKeys({**self._keys, **others._keys})
+
     def _of(self, subscriber_id: UUID) -> bytes:
         try:
             return self._keys[subscriber_id]
         except KeyError:
-            raise KeyringError(
-                f"the key of subscriber {subscriber_id} was deleted: their data cannot be read any more."
-            ) from None
+            raise KeyringError(f"the key of {subscriber_id} was deleted: their data cannot be read any more.") from None
 
     def seal(self, subscriber_id: UUID, column: sa.Column[Any], row_id: UUID, plaintext: str) -> bytes:
         """Encrypt `plaintext` with this subscriber's key for one column of the row `row_id`."""
@@ -141,6 +150,11 @@ class Keyring:
     def report_link_key(self) -> bytes:
         """Signs links to reports (see `domain.reports.retention`)."""
         return self._index_key("report-link")
+
+    @cached_property
+    def receipt_key(self) -> Ed25519PrivateKey:
+        """Signs receipts (see `domain.reports.receipts`). It stays when the master key is rotated."""
+        return Ed25519PrivateKey.from_private_bytes(self._index_key("receipt"))
 
     def __repr__(self) -> str:
         return f"Keyring({self.master_key_id})"
@@ -196,23 +210,31 @@ class Keyring:
         """
         return _open(self._records_key, sealed, place_of(column, row_id)).decode()
 
-    def create_keys(self, connection: Connection, subscriber_ids: Sequence[UUID]) -> SubscriberKeys:
-        """Make and store a data key for each subscriber; one that has a key already keeps it."""
-        if subscriber_ids:
-            rows = [self.wrapped(subscriber_id, secrets.token_bytes(KEY_BYTES)) for subscriber_id in subscriber_ids]
-            statement = insert(subscriber_keys).on_conflict_do_nothing()
-            connection.execute(statement, rows)
-        return self.load_keys(connection, subscriber_ids)
+    def create_keys(
+        self, connection: Connection, owner_ids: Sequence[UUID], *, table: sa.Table = subscriber_keys
+    ) -> SubscriberKeys:
+        """Make and store a data key for each owner; one that has a key already keeps it."""
+        if owner_ids:
+            owner = owner_column(table).name
+            rows = [{owner: one, **self.wrapped(one, secrets.token_bytes(KEY_BYTES))} for one in owner_ids]
+            connection.execute(insert(table).on_conflict_do_nothing(), rows)
+        return self.load_keys(connection, owner_ids, table=table)
 
-    def wrapped(self, subscriber_id: UUID, data_key: bytes) -> dict[str, Any]:
-        """The row of `subscriber_keys` that holds this data key."""
-        sealed = _seal(self._wrapping[self.master_key_id], data_key, subscriber_id.bytes)
-        return {"subscriber_id": subscriber_id, "wrapped_key": sealed, "master_key_id": self.master_key_id}
+    def wrapped(self, owner_id: UUID, data_key: bytes) -> dict[str, Any]:
+        """The columns of a table of keys that hold this data key of `owner_id`."""
+        sealed = _seal(self._wrapping[self.master_key_id], data_key, owner_id.bytes)
+        return {"wrapped_key": sealed, "master_key_id": self.master_key_id}
 
     def load_keys(
-        self, connection: Connection, subscriber_ids: Sequence[UUID], *, for_writing: bool = False
+        self,
+        connection: Connection,
+        owner_ids: Sequence[UUID],
+        *,
+        table: sa.Table = subscriber_keys,
+        for_writing: bool = False,
     ) -> SubscriberKeys:
-        """Open the data keys of these subscribers; who has none any more is simply not in the result.
+        """Open the data keys of these owners: subscribers, or those whose keys `table` holds. An owner whose key was
+        deleted is not in the result.
 
         `for_writing`: nobody changes these keys before the transaction ends, so that what is sealed with them opens
         afterwards.
@@ -220,14 +242,12 @@ class Keyring:
         Raises:
             KeyringError: a key was wrapped with another master key.
         """
-        table = subscriber_keys.c
-        query = sa.select(subscriber_keys).where(table.subscriber_id.in_(list(subscriber_ids)))
+        owner = owner_column(table)
+        query = sa.select(owner.label("owner_id"), table.c.master_key_id, table.c.wrapped_key)
+        query = query.where(owner.in_(list(owner_ids)))
         rows = connection.execute(query.with_for_update(read=True) if for_writing else query)
         return SubscriberKeys(
-            {
-                row.subscriber_id: self._unwrap(row.master_key_id, row.wrapped_key, row.subscriber_id.bytes)
-                for row in rows
-            }
+            {row.owner_id: self._unwrap(row.master_key_id, row.wrapped_key, row.owner_id.bytes) for row in rows}
         )
 
     def _unwrap(self, master_key_id: str, sealed: bytes, bound_to: bytes) -> bytes:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-TABLES = ("subscriber_keys", "keyring_check")
+TABLES = ("subscriber_keys", "entity_keys", "keyring_check")
 """Where wrapped keys are. Ciphertexts without their key say nothing."""
 ROUNDS = 2
 """The log's segments before the checkpoint before the last one are what a server deletes."""

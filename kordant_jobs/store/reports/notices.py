@@ -15,6 +15,7 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
 from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.store.finance.notices import FinanceNoticeRow, finance_notices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.property import notices as property_notices
 from kordant_jobs.store.removals.notices import RemovalNoticeRow, removal_notices
@@ -83,12 +84,13 @@ def queue(connection: Connection, report_ids: Sequence[UUID], *, tiers: Sequence
     return int(connection.execute(sa.text(_QUEUE), values).rowcount)
 
 
-Notice = LetterRow | PropertyRow | VoiceRow | ReportNoticeRow | RemovalNoticeRow
+Notice = LetterRow | PropertyRow | VoiceRow | ReportNoticeRow | RemovalNoticeRow | FinanceNoticeRow
 """A notification with what its text is made from, whatever it is about."""
 
 
 def notices(connection: Connection, ids: Sequence[UUID]) -> list[Notice]:
-    """What the notifications `ids` are made from: alerts, reports, removal requests, each the longest due first."""
+    """What the notifications `ids` are made from: alerts, reports, news of removal requests and of bank accounts, each
+    the longest due first."""
     found: list[Notice] = [*outbox.letters(connection, ids)]
     if len(found) < len(set(ids)):
         found += property_notices.notices(connection, ids)
@@ -99,4 +101,6 @@ def notices(connection: Connection, ids: Sequence[UUID]) -> list[Notice]:
         found += removal_notices(connection, ids)
     if len(found) < len(set(ids)):
         found += voice_notices.notices(connection, ids)
+    if len(found) < len(set(ids)):
+        found += finance_notices(connection, ids)
     return found

@@ -26,6 +26,25 @@ reports = Table(
     Index(None, "period_end_on"),
 )
 
+scan_receipts = Table(
+    "scan_receipts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscription_id", "subscriptions"),
+    Column("number", Integer, nullable=False, comment="from 1 for each subscription"),
+    Column("kind", Text, nullable=False),
+    Column("period_start_on", Date, nullable=False),
+    Column("period_end_on", Date, nullable=False, comment="the first day that is no more covered"),
+    Column("figures_sha256", LargeBinary, nullable=False, comment="of the report that it stands in"),
+    Column("receipt", Text, nullable=False, comment="the signed line: ids, days, counts and verdicts"),
+    moment("made_at", default_now=True),
+    UniqueConstraint("subscription_id", "number"),
+    UniqueConstraint(
+        "subscription_id", "kind", "period_start_on", "period_end_on", "figures_sha256", name="scan_receipts_once"
+    ),
+    comment="Added to and never changed: each names the one before.",
+)
+
 report_leftovers = Table(
     "report_leftovers",
     metadata,

@@ -11,6 +11,19 @@ from dataclasses import dataclass
 
 NOBODY = "NULL::uuid"
 _OF_SUBSCRIPTION = "(SELECT s.subscriber_id FROM kordant.subscriptions s WHERE s.id = t.subscription_id)"
+_OF_CONNECTION = "(SELECT c.entity_id FROM kordant.bank_connections c WHERE c.id = t.connection_id)"
+_OF_ACCOUNT = "(SELECT a.entity_id FROM kordant.bank_accounts a WHERE a.id = t.account_id)"
+_LAST_LINK = (
+    "coalesce((SELECT max(coalesce(l.ended_at, 'infinity')) FROM kordant.account_links l WHERE l.account_id = t.id), "
+    "t.created_at)"
+)
+
+
+def _day(column: str) -> str:
+    """When a calendar day began, in the zone that bank days are of."""
+    return f"(t.{column}::timestamp AT TIME ZONE 'America/Sao_Paulo')"
+
+
 _OF_REQUEST = "(SELECT r.subscriber_id FROM kordant.removal_requests r WHERE r.id = t.request_id)"
 
 
@@ -74,6 +87,21 @@ TABLES: Mapping[str, TableKind] = {
             children=(("operator_notices", "alert_id"),),
         ),
         TableKind(kind="alert_silences", table="alert_silences", clock="t.until"),
+        TableKind(kind="closed_accounts", table="bank_accounts", clock=_LAST_LINK, owner="t.entity_id"),
+        TableKind(kind="ended_connections", table="bank_connections", clock="t.ended_at", owner="t.entity_id"),
+        TableKind(kind="transactions", table="transactions", clock=_day("booked_on"), owner="t.entity_id"),
+        TableKind(kind="card_bills", table="card_bills", clock=_day("due_on"), owner="t.entity_id"),
+        TableKind(kind="bank_balances", table="bank_balances", clock="t.as_of_at", owner=_OF_ACCOUNT),
+        TableKind(kind="bank_consents", table="bank_consents", clock="t.ended_at", owner="t.entity_id"),
+        TableKind(kind="quarantined_rows", table="quarantined_rows", clock="t.created_at", owner="t.entity_id"),
+        TableKind(kind="finance_notices", table="finance_notices", clock="t.created_at", owner="t.entity_id"),
+        TableKind(
+            kind="insights", table="insights", clock="coalesce(t.resolved_at, t.computed_at)", owner="t.entity_id"
+        ),
+        TableKind(kind="webhook_events", table="webhook_events", clock="t.received_at", owner=_OF_CONNECTION),
+        TableKind(kind="sync_results", table="sync_results", clock="t.ended_at", owner=_OF_CONNECTION),
+        TableKind(kind="sync_runs", table="sync_runs", clock="t.started_at"),
+        TableKind(kind="provider_budgets", table="provider_budgets", clock=_day("month_on")),
         TableKind(kind="schedule_changes", table="scheduler_history", clock="t.changed_at"),
         TableKind(kind="catalogue_imports", table="catalogue_imports", clock="t.checked_at"),
         TableKind(kind="cleanup_plans", table="cleanup_plans", clock="t.clock"),
@@ -95,8 +123,8 @@ STAYS: Mapping[str, str] = {
             "alerted", "alerts", "contact_addresses", "dismissals", "due_slots", "exposure_evidence",
             "exposures", "notification_hours", "notification_preferences", "property_findings", "removal_disclosures",
             "removal_events", "removal_messages", "removal_profiles", "removal_references", "removal_requests",
-            "scan_watermarks", "source_checks", "source_evidence", "source_hints", "subscriber_keys", "subscribers",
-            "subscriptions", "watched_name_keys", "watched_properties", "watchlist_items",
+            "scan_receipts", "scan_watermarks", "source_checks", "source_evidence", "source_hints", "subscriber_keys",
+            "subscribers", "subscriptions", "watched_name_keys", "watched_properties", "watchlist_items",
             "voice_enrolments", "voice_settings",
         ),
         _WITH_OWNER,
@@ -111,13 +139,21 @@ STAYS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "agent_grants", "alert_rules", "breach_lookups", "broker_contact_faults", "broker_domains", "broker_rows",
-            "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses", "job_catalogue",
-            "job_pauses", "keyring_check", "legal_holds", "principals", "rate_buckets", "removal_moves",
-            "retention_policies", "schedule_progress", "scheduler_config", "source_states", "workflows",
+            "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses",
+            "forecast_corrections", "job_catalogue", "job_pauses", "keyring_check", "legal_holds", "principals",
+            "rate_buckets", "removal_moves", "retention_policies", "schedule_progress", "scheduler_config",
+            "source_states", "workflows",
         ),
         _RULES,
     ),
     **dict.fromkeys(("breaches", "property_instruments", "property_lots", "property_name_keys"), _PUBLIC),
+    **dict.fromkeys(
+        ("entities", "entity_keys", "entity_versions", "account_links"),
+        "go with their entity (`entities forget`), or with its account (closed_accounts)",
+    ),
+    **dict.fromkeys(
+        ("transfers", "transaction_aliases", "transaction_versions"), "go with their transaction (transactions)"
+    ),
     "breach_dumps": "what was read, and with which result: verdicts rest on it",
     "reports": "each tier's own term (reports)",
     "report_leftovers": "contents that are still to be deleted (reports)",

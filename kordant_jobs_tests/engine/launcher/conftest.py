@@ -25,7 +25,7 @@ from kordant_jobs.engine.launcher.starter import WarmWatcher
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.errors import TransientError
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.conftest import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.launcher.app import SYSTEM
 
 MODULE = SYSTEM.definitions

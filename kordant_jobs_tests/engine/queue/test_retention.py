@@ -17,7 +17,7 @@ from kordant_jobs.engine.queue.retention import Keep, Pruned, prune
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.lab.engine import FakeClock, drain, statuses
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.conftest import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.queue.test_operate import ROWS, fail
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy
 
@@ -27,13 +27,20 @@ COUNTED = ("runs", "run_tags", "event_logs", "job_ticks")
 
 
 @pytest.fixture(scope="module")
-def template(admin_url: str, template: str) -> Iterator[str]:
+def with_dagster(admin_url: str, template: str) -> Iterator[str]:
     """The migrated database with Dagster's tables in it as well, which take seconds to make."""
     with copy_of(admin_url, template) as name:
         url = database.dagster_url(database_at(admin_url, name))
         for storage in (PostgresRunStorage, PostgresEventLogStorage, PostgresScheduleStorage):
             storage(url, should_autocreate_tables=True)._engine.dispose()
         yield name
+
+
+@pytest.fixture
+def database_url(admin_url: str, with_dagster: str) -> Iterator[str]:
+    """A copy of it."""
+    with copy_of(admin_url, with_dagster) as name:
+        yield database_at(admin_url, name)
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from kordant_jobs.adapters.voice.decoding import Decoder
 from kordant_jobs.errors import PermanentError, SettingsError
 from kordant_jobs.jobs.voiceprint_batch import service
 from kordant_jobs.jobs.voiceprint_batch.rules import ATTEMPTS_MAX
+from kordant_jobs.privacy.held import held
 from kordant_jobs.store.people import subscribers
-from kordant_jobs.store.people.held import held
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.retention import deleting
 from kordant_jobs.store.retention.kinds import TABLES

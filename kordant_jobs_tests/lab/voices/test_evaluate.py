@@ -24,7 +24,7 @@ from kordant_jobs_tests.voices import shared_models
 
 PROMPTS = Path("/usr/share/asterisk/sounds")
 SPEAKERS = ("en_US_f_Allison", "es_MX_f_Allison", "fr_CA_f_June", "it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU")
-CLIPS, LONGEST = 6, 60_000
+CLIPS, LONGEST = 5, 44_000
 SENTENCE = "Hello, it is me. I have had an accident, and I need your help before the bank closes today."
 
 needs_prompts = pytest.mark.skipif(
@@ -35,7 +35,7 @@ needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="esp
 
 
 def prompts(folder: Path, *endings: str, clips: int = CLIPS) -> None:
-    """The longest prompts that all speakers have, up to 7 s."""
+    """The longest prompts that all speakers have, up to 5.5 s."""
     for speaker in SPEAKERS:
         (folder / speaker).mkdir()
         sized = [(path.stat().st_size, path) for path in (PROMPTS / speaker).glob("*.g722")]
@@ -60,10 +60,10 @@ def test_real_voices_are_told_apart_within_a_band_and_from_wide_to_gsm(tmp_path:
 @needs_prompts
 @needs_espeak
 def test_old_synthesis_scores_below_real_speech(tmp_path: Path) -> None:
-    prompts(tmp_path, "g722", clips=2)
+    prompts(tmp_path, "g722", clips=1)
     made = tmp_path / f"{SYNTHETIC}espeak"
     made.mkdir()
-    for voice in ("en-us", "en-gb", "en-us+f3", "de", "es"):
+    for voice in ("en-us", "en-us+f3", "es"):
         command = ["espeak-ng", "-v", voice, "-w", str(made / f"{voice}.wav"), SENTENCE]
         subprocess.run(command, check=True, capture_output=True)
     models = shared_models()

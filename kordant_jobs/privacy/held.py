@@ -1,5 +1,5 @@
-"""Everything that is held of a subscriber, for them: every row that hangs on theirs, opened, with why it is kept and
-where it came from.
+"""Everything that is held of a subscriber or an entity, for them: every row that hangs on theirs, opened, with why it
+is kept and where it came from.
 
 Which tables those are is read from the foreign keys, as in `forget`: a table that comes later is part of it.
 """
@@ -7,7 +7,7 @@ Which tables those are is read from the foreign keys, as in `forget`: a table th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,12 +15,16 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.postgres.schema import SCHEMA, metadata
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.privacy.owners import ENCRYPTED, KEY_TABLES, owner_of
+from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys, owner_column
 from kordant_jobs.store.people.tables import subscribers
 
-ENCRYPTED = "_encrypted"
-NOT_SHOWN = frozenset({"wrapped_key", "blind_index", "range_index", "address_index", "figures_sha256", "content_key"})
-"""Keys, and keyed hashes of what is shown in clear beside them."""
+NOT_SHOWN = frozenset(
+    {"wrapped_key", "blind_index", "range_index", "address_index", "figures_sha256", "alias", "removed_aliases"}
+    | {"holder_index", "item_index", "identity_index", "provider_account_index", "bill_index", "counterparty_index"}
+    | {"row_index", "event_key", "content_hash", "extra_hash", "content_key"}
+)
+"""Keys, and keyed hashes of what is shown in clear beside them or is not kept."""
 
 PURPOSES: Mapping[str, tuple[str, str]] = {
     "subscribers": ("to address you in mails and reports", "you"),
@@ -39,6 +43,7 @@ PURPOSES: Mapping[str, tuple[str, str]] = {
     "alerts": ("to warn you", "our scans"),
     "notification_outbox": ("to send, and to prove what was sent", "our scans, mail servers and push services"),
     "reports": ("to report to you", "our scans"),
+    "scan_receipts": ("to prove what was checked", "our scans"),
     "voice_settings": ("to alert you as you want", "you"),
     "voice_consents": ("to prove what was agreed to", "you"),
     "voice_enrolments": ("to compare clips with voices of your family", "clips that you gave"),
@@ -47,6 +52,14 @@ PURPOSES: Mapping[str, tuple[str, str]] = {
     "voice_analyses": ("to tell you what was said of a clip", "our analysis"),
     "scan_watermarks": ("to scan for what is new only", "our scans"),
     "due_slots": ("to serve you when it is your turn", "your subscription"),
+    "entities": ("to bring your accounts together", "you"),
+    "entity_keys": ("to encrypt what is held of it; its bytes are not shown", "made by us"),
+    "bank_connections": ("to read your accounts, as you agreed", "you and your bank"),
+    "bank_consents": ("to prove what you agreed to", "your bank"),
+    "bank_accounts": ("to show your accounts", "your bank"),
+    "bank_balances": ("to show and forecast your balance", "your bank"),
+    "transactions": ("to show what you spend and receive", "your bank"),
+    "card_bills": ("to show your card bills", "your bank"),
 }
 """Of each table: why its rows are kept, and where they came from. Of others the comment of the table is shown."""
 
@@ -68,9 +81,9 @@ def _keys_of(table: sa.Table) -> Iterator[tuple[sa.Column[Any], sa.Column[Any]]]
             yield key.parent, key.column
 
 
-def _owned() -> list[sa.Table]:
-    """The tables whose rows hang on a subscriber's, each after those that it hangs on."""
-    found = [subscribers]
+def _owned(root: sa.Table) -> list[sa.Table]:
+    """The tables whose rows hang on a row of `root`, each after those that it hangs on."""
+    found = [root]
     grown = True
     while grown:
         grown = False
@@ -81,33 +94,37 @@ def _owned() -> list[sa.Table]:
     return found
 
 
-def held(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> list[Held]:
-    """What is held of a subscriber, by table. Nothing when there is none, or they were forgotten."""
-    keys = keyring.load_keys(connection, [subscriber_id])
-    if subscriber_id not in keys:
-        return []
+def held(connection: Connection, keyring: Keyring, owner_id: UUID, *, root: sa.Table = subscribers) -> list[Held]:
+    """What is held of a subscriber or, with `root=entities`, of an entity, by table. Nothing when there is none, or
+    they were forgotten."""
+    keys = SubscriberKeys({})
     chosen: dict[sa.Table, sa.Subquery] = {}
     answer = []
-    for table in _owned():
-        mine = sa.select(table).where(subscribers.c.id == subscriber_id) if table is subscribers else None
+    for table in _owned(root):
+        mine = sa.select(table).where(root.c.id == owner_id) if table is root else None
         if mine is None:
             ways = [own.in_(sa.select(chosen[n.table].c[n.name])) for own, n in _keys_of(table) if n.table in chosen]
             mine = sa.select(table).where(sa.or_(*ways))
         chosen[table] = mine.subquery()
-        rows = tuple(_opened(table, row, subscriber_id, keys) for row in connection.execute(mine).mappings())
+        found = connection.execute(mine).mappings().all()
+        if table in KEY_TABLES:
+            keys |= keyring.load_keys(connection, [row[owner_column(table).name] for row in found], table=table)
         purpose, source = PURPOSES.get(table.name, (table.comment or f"for {table.name.replace('_', ' ')}", "us"))
-        if rows:
-            answer.append(Held(table=f"{SCHEMA}.{table.name}", purpose=purpose, source=source, rows=rows))
-    return answer
+        if found:
+            answer.append((Held(table=f"{SCHEMA}.{table.name}", purpose=purpose, source=source, rows=()), table, found))
+    if owner_id not in keys:
+        return []
+    return [replace(one, rows=tuple(_opened(table, row, keys) for row in found)) for one, table, found in answer]
 
 
-def _opened(table: sa.Table, row: Any, subscriber_id: UUID, keys: SubscriberKeys) -> dict[str, Any]:
+def _opened(table: sa.Table, row: Any, keys: SubscriberKeys) -> dict[str, Any]:
     """A row with its ciphertexts opened, under the column's name without `_encrypted`."""
     shown: dict[str, Any] = {}
     for column in table.columns:
         value = row[column.name]
         if column.name.endswith(ENCRYPTED):
-            sealed = value and Sealed(subscriber_id=subscriber_id, column=column, row_id=row["id"], sealed=bytes(value))
+            owner = row[owner_of(table).name]
+            sealed = value and Sealed(subscriber_id=owner, column=column, row_id=row["id"], sealed=bytes(value))
             shown[column.name.removesuffix(ENCRYPTED)] = sealed and keys.open(sealed)
         elif column.name not in NOT_SHOWN:
             shown[column.name] = bytes(value).hex() if isinstance(value, bytes | memoryview) else value

@@ -1,0 +1,144 @@
+"""Calls of a bank provider: each within its limits, bounded in time and size; an answer is JSON with Decimal numbers.
+
+A status that is no success is a `BankFailed`, by the table below; an answer that is none of the contract's is one, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from kordant_jobs.adapters.sources.http import HttpLimits, Reply, Session, SourceFailed
+from kordant_jobs.domain.darkwatch.exposures import UnknownReason
+from kordant_jobs.domain.finance.states import ErrorClass
+from kordant_jobs.domain.finance.values import BadRow, BadSeen
+from kordant_jobs.ports import BankCalls, BankFailed
+
+LIMITS = HttpLimits(read_s=20.0, total_s=45.0, max_bytes=64 << 20, at_once=4)
+PAGES_MAX = 2_000
+"""Of one list: a million rows in pages of 500. More is a server that goes round in circles."""
+_ALL = frozenset(range(200, 600))
+
+_CLASSES = {
+    400: (ErrorClass.PERMANENT, "bad_request"),
+    401: (ErrorClass.OURS, "unauthorised"),
+    403: (ErrorClass.USER, "forbidden"),
+    404: (ErrorClass.PERMANENT, "not_found"),
+    408: (ErrorClass.TRANSIENT, "timed_out"),
+    409: (ErrorClass.TRANSIENT, "conflict"),
+    410: (ErrorClass.PERMANENT, "gone"),
+    422: (ErrorClass.PERMANENT, "unprocessable"),
+    423: (ErrorClass.TRANSIENT, "locked"),
+    428: (ErrorClass.USER, "mfa_needed"),
+    429: (ErrorClass.TRANSIENT, "rate_limited"),
+    529: (ErrorClass.TRANSIENT, "overloaded"),
+}
+"""By status; any other 5xx is transient, anything else permanent."""
+
+T = TypeVar("T")
+
+
+def failure_of(status: int, retry_after_s: float | None) -> BankFailed:
+    """The failure that a status means."""
+    unknown = ErrorClass.TRANSIENT if status >= 500 else ErrorClass.PERMANENT
+    error_class, code = _CLASSES.get(status, (unknown, f"http_{status}"))
+    return BankFailed(error_class, code, retry_after_s=retry_after_s)
+
+
+def rows_of(
+    found: Iterable[Any], read: Callable[[Mapping[str, Any]], T | None]
+) -> tuple[tuple[T, ...], tuple[BadSeen, ...]]:
+    """What `read` makes of each row, and the rows that it cannot understand, each with its reason."""
+    good, bad = list[T](), list[BadSeen]()
+    for raw in found:
+        try:
+            if not isinstance(raw, Mapping):
+                raise BadRow("row_is_no_object")
+            made = read(raw)
+        except BadRow as why:
+            bad.append(BadSeen(reason=str(why), raw=raw if isinstance(raw, Mapping) else {"value": str(raw)}))
+        else:
+            if made is not None:
+                good.append(made)
+    return tuple(good), tuple(bad)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """One provider's server during one read. `headers` makes what goes with each request."""
+
+    session: Session
+    base_url: str
+    calls: BankCalls
+    headers: Callable[[], Mapping[str, str]]
+    check: Callable[[Reply, Mapping[str, str]], None] = lambda reply, sent: None
+    """Raises BankFailed for an answer that breaks a rule of the provider's own."""
+
+    async def ask(
+        self,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        endpoint: str,
+        subject: str = "",
+        method: str = "GET",
+        body: object = None,
+        accepted: frozenset[int] = frozenset({200}),
+    ) -> dict[str, Any]:
+        """The object that answers.
+
+        Raises:
+            BankFailed: there is none.
+        """
+        async with self.calls.one(endpoint, subject):
+            sent = dict(self.headers())
+            try:
+                reply = await self.session.send(
+                    method, self.base_url + path, params=params, headers=sent, json=body, usable=_ALL
+                )
+            except SourceFailed as failure:
+                lasts = failure.reason in {UnknownReason.REDIRECTED, UnknownReason.TOO_LARGE}
+                kind = ErrorClass.PERMANENT if lasts else ErrorClass.TRANSIENT
+                raise BankFailed(kind, failure.reason.value, retry_after_s=failure.retry_after_s) from None
+            if reply.status not in accepted:
+                raise failure_of(reply.status, reply.retry_after_s)
+            self.check(reply, sent)
+            return object_of(reply)
+
+
+def object_of(reply: Reply) -> dict[str, Any]:
+    """The JSON object of an answer; an empty one where there is no content.
+
+    Raises:
+        BankFailed: it is none.
+    """
+    if reply.status == 204:
+        return {}
+    try:
+        value = json.loads(reply.body, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise BankFailed(ErrorClass.TRANSIENT, "unreadable")
+    return value
+
+
+def list_of(value: Mapping[str, Any], name: str) -> list[Any]:
+    """The list `name` of an answer.
+
+    Raises:
+        BankFailed: it has none: an empty list is said as one.
+    """
+    found = value.get(name)
+    if not isinstance(found, list):
+        raise BankFailed(ErrorClass.PERMANENT, "unreadable")
+    return found
+
+
+def part_of(value: Any, name: str) -> Mapping[str, Any]:
+    """The object `name` within an object; empty when there is none."""
+    found = value.get(name) if isinstance(value, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

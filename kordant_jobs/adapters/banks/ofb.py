@@ -1,0 +1,577 @@
+"""Open Finance Brasil servers: accounts 2.4 and credit cards 2.3 over mTLS, with the consent and its resources first.
+
+Its signs: amounts have none, `creditDebitType` gives the direction. A bill's total is what is owed. `transactionId` is
+final by the tables of `domain.finance.types.is_final`, of a card once its bill is closed. Version 1 of both interfaces
+(dates without time, bare numbers, a textual `chargeIdentificator`) is read as well.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, list_of, part_of, rows_of
+from kordant_jobs.adapters.sources.http import HttpLimits, Session, SourceFailed, open_session
+from kordant_jobs.domain.finance.states import (
+    AccountKind,
+    BalanceKind,
+    ConsentEnd,
+    ErrorClass,
+    Provider,
+    TransactionState,
+    TransactionType,
+)
+from kordant_jobs.domain.finance.types import ACCOUNT_TYPES, CARD_TYPES, is_final, type_of
+from kordant_jobs.domain.finance.values import (
+    AccountRead,
+    BadRow,
+    BadSeen,
+    ConnectionRead,
+    SeenAccount,
+    SeenBalance,
+    SeenBill,
+    SeenConsent,
+    SeenTransaction,
+    amount_of,
+    card_identity,
+    currency_of,
+    day_of,
+    deposit_identity,
+    document_of,
+    id_of,
+    instant_of,
+    text_of,
+    today_in,
+    whole_of,
+)
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.ports import BankCalls, BankFailed, BankQuestion, KnownAccount
+
+ACCOUNTS, CARDS, CONSENTS, RESOURCES = (
+    "/open-banking/accounts/v2",
+    "/open-banking/credit-cards-accounts/v2",
+    "/open-banking/consents/v3",
+    "/open-banking/resources/v3",
+)
+RECENT = timedelta(days=6)
+"""transactions-current reaches from D-6 to today."""
+HISTORY = timedelta(days=364)
+LIST_EVERY = timedelta(days=8)
+"""Lists of accounts may be read four times a month."""
+PAGE_SIZE = "1000"
+
+STATES = {
+    "TRANSACAO_EFETIVADA": TransactionState.POSTED,
+    "LANCAMENTO_FUTURO": TransactionState.SCHEDULED,
+    "TRANSACAO_PROCESSANDO": TransactionState.PENDING,
+}
+KINDS = {
+    "CONTA_DEPOSITO_A_VISTA": AccountKind.CHECKING,
+    "CONTA_POUPANCA": AccountKind.SAVINGS,
+    "CONTA_PAGAMENTO_PRE_PAGA": AccountKind.PREPAID,
+}
+BALANCES = (
+    ("availableAmount", BalanceKind.AVAILABLE),
+    ("blockedAmount", BalanceKind.BLOCKED),
+    ("automaticallyInvestedAmount", BalanceKind.AUTO_INVESTED),
+    ("reservedAmount", BalanceKind.RESERVED),
+)
+
+
+class BankDescription(BaseModel):
+    """A bank's server: a YAML list of these is KORDANT_OFB_BANKS. Paths are of PEM files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    institution: str
+    base_url: str
+    token_url: str
+    client_id: str
+    certificate: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+
+
+def read_banks(path: Path | None) -> dict[str, BankDescription]:
+    """The banks of a file, by institution; none without a file.
+
+    Raises:
+        SettingsError: it is not such a file.
+    """
+    if path is None:
+        return {}
+    try:
+        listed = yaml.safe_load(path.read_text("utf-8"))
+        banks = [BankDescription.model_validate(one) for one in listed]
+    except (OSError, TypeError, yaml.YAMLError, ValidationError) as error:
+        raise SettingsError(
+            f"KORDANT_OFB_BANKS is no list of banks ({type(error).__name__}): see docs/banks.md."
+        ) from None
+    return {one.institution: one for one in banks}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What a connection's secret holds: the consent, the token that reads under it, and whose it is (limits count by
+    CPF or CNPJ)."""
+
+    consent: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+
+    @classmethod
+    def of(cls, item: str) -> Grant:
+        """The grant of a connection's secret.
+
+        Raises:
+            BankFailed: it is none.
+        """
+        try:
+            value = json.loads(item)
+            return cls(consent=str(value["consent"]), refresh_token=str(value["refresh_token"]))
+        except (ValueError, TypeError, KeyError):
+            raise BankFailed(ErrorClass.OURS, "no_grant") from None
+
+
+class OpenFinance:
+    """A client of banks' own servers."""
+
+    provider = Provider.OFB
+
+    def __init__(self, banks: Mapping[str, BankDescription], *, limits: HttpLimits = LIMITS) -> None:
+        self._banks, self._limits = banks, limits
+        self._tls: dict[str, ssl.SSLContext] = {}
+
+    async def read(self, question: BankQuestion, calls: BankCalls) -> ConnectionRead:
+        """Read what a consent allows. See `ports.Bank`."""
+        bank, grant = self._bank(question.institution), Grant.of(question.item)
+        async with open_session(self._limits, {}, tls=self._context(bank)) as session:
+            token = await self._token(session, bank, grant)
+            reading = _Reading(_server(session, bank, token, calls, question), question)
+            consent = await reading.consent(grant.consent)
+            return await reading.all(consent)
+
+    async def end(self, item: str, institution: str) -> None:
+        """Delete a consent. See `ports.Bank`."""
+        bank, grant = self._bank(institution), Grant.of(item)
+        async with open_session(self._limits, {}, tls=self._context(bank)) as session:
+            token = await self._token(session, bank, grant)
+            reply = await session.send(
+                "DELETE",
+                f"{bank.base_url}{CONSENTS}/consents/{grant.consent}",
+                headers={"authorization": f"Bearer {token}", "x-fapi-interaction-id": str(uuid4())},
+                usable=frozenset({204, 404, 422}),
+            )
+            if reply.status == 422:
+                raise BankFailed(ErrorClass.TRANSIENT, "consent_not_deleted")
+
+    def _bank(self, institution: str) -> BankDescription:
+        if institution not in self._banks:
+            raise BankFailed(ErrorClass.OURS, "bank_not_described")
+        return self._banks[institution]
+
+    def _context(self, bank: BankDescription) -> ssl.SSLContext | None:
+        if bank.certificate is None:
+            return None
+        if bank.institution not in self._tls:
+            context = ssl.create_default_context(cafile=str(bank.ca) if bank.ca else None)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            try:
+                context.load_cert_chain(str(bank.certificate), str(bank.key) if bank.key else None)
+            except (OSError, ssl.SSLError):
+                raise BankFailed(ErrorClass.OURS, "no_certificate") from None
+            self._tls[bank.institution] = context
+        return self._tls[bank.institution]
+
+    async def _token(self, session: Session, bank: BankDescription, grant: Grant) -> str:
+        form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token, "client_id": bank.client_id}
+        try:
+            reply = await session.send("POST", bank.token_url, form=form, usable=frozenset({200, 400, 401}))
+        except SourceFailed as failure:
+            raise BankFailed(ErrorClass.TRANSIENT, failure.reason.value, retry_after_s=failure.retry_after_s) from None
+        try:
+            answer = json.loads(reply.body)
+        except ValueError:
+            answer = None
+        token = answer.get("access_token") if isinstance(answer, dict) else None
+        if reply.status != 200:  # RFC 6749 § 5.2: the grant is invalid, expired or revoked
+            error = answer.get("error") if isinstance(answer, dict) else None
+            is_users = error == "invalid_grant"
+            raise BankFailed(ErrorClass.USER if is_users else ErrorClass.OURS, "grant_invalid" if is_users else "token")
+        if not isinstance(token, str) or not token:
+            raise BankFailed(ErrorClass.TRANSIENT, "unreadable")
+        return token
+
+
+def _server(session: Session, bank: BankDescription, token: str, calls: BankCalls, question: BankQuestion) -> Server:
+    def headers() -> Mapping[str, str]:
+        present = {"x-fapi-customer-ip-address": "0.0.0.0"} if question.user_is_present else {}  # noqa: S104
+        return {"authorization": f"Bearer {token}", "x-fapi-interaction-id": str(uuid4()), **present}
+
+    return Server(session=session, base_url=bank.base_url.rstrip("/"), calls=calls, headers=headers)
+
+
+class _Reading:
+    """One pass over what a consent allows."""
+
+    def __init__(self, server: Server, question: BankQuestion) -> None:
+        self._server, self._question = server, question
+        self._today = today_in(question.now)
+        self._failures = list[str]()
+
+    async def consent(self, consent_id: str) -> SeenConsent:
+        """The consent, when it holds.
+
+        Raises:
+            BankFailed: it does not (yet, or any more).
+        """
+        answer = await self._server.ask(f"{CONSENTS}/consents/{consent_id}", endpoint="consents")
+        found = part_of(answer, "data")
+        ended = None
+        if found.get("status") == "REJECTED":
+            word = text_of(part_of(part_of(found, "rejection"), "reason").get("code"), 60).lower()
+            ended = ConsentEnd(word) if word in set(ConsentEnd) else ConsentEnd.OTHER
+        consent = SeenConsent(
+            provider_id=consent_id,
+            permissions=tuple(text_of(one, 80) for one in found.get("permissions") or ()),
+            granted_at=instant_of(found.get("creationDateTime")),
+            expires_at=instant_of(found.get("expirationDateTime")),
+            ended=ended,
+        )
+        if ended is not None:
+            raise BankFailed(ErrorClass.USER, ended.value, consent=consent)
+        if found.get("status") != "AUTHORISED":
+            raise BankFailed(ErrorClass.USER, "consent_pending")
+        return consent
+
+    async def all(self, consent: SeenConsent) -> ConnectionRead:
+        """Every account that is available; one that is not is a failure of its own."""
+        cursor = dict(self._question.cursor)
+        if cursor.get("resources_on") != self._today.isoformat():
+            resources = _objects(await self._pages(f"{RESOURCES}/resources", endpoint="resources"))
+            cursor["resources"] = {str(one.get("resourceId")): text_of(one.get("status")).lower() for one in resources}
+            cursor["resources_on"] = self._today.isoformat()
+        statuses: dict[str, str] = cursor["resources"]
+        known = {one.provider_id: one for one in self._question.known}
+        listed_on = cursor.get("listed_on")
+        new = set(statuses) - set(known) - set(cursor.get("unlisted", ()))
+        accounts: dict[str, SeenAccount] = {}
+        if new or not listed_on or date.fromisoformat(listed_on) <= self._today - LIST_EVERY:
+            accounts = await self._list()
+            cursor["listed_on"] = self._today.isoformat()
+            cursor["unlisted"] = sorted(set(statuses) - set(accounts))  # products of other kinds: loans, investments
+        reads = []
+        for provider_id in {**accounts, **known}:
+            account, before = accounts.get(provider_id), known.get(provider_id)
+            status = statuses.get(provider_id, "unavailable" if statuses else "available")
+            read = await self._account(provider_id, account, before, status, cursor)
+            reads.append(read)
+        return ConnectionRead(
+            accounts=tuple(reads),
+            cursor=cursor,
+            as_of_at=self._question.now,
+            consent=consent,
+            failures=tuple(self._failures),
+        )
+
+    async def _list(self) -> dict[str, SeenAccount]:
+        raw = await self._pages(f"{ACCOUNTS}/accounts", endpoint="accounts")
+        deposits, bad = rows_of(raw, _deposit_account)
+        cards = list[SeenAccount]()
+        for row in _objects(await self._pages(f"{CARDS}/accounts", endpoint="card-accounts")):
+            provider_id = id_of(row.get("creditCardAccountId"))
+            if provider_id is None:
+                bad += (BadSeen(reason="no_account_id", raw=row),)
+                continue
+            try:
+                detail = await self._server.ask(
+                    f"{CARDS}/accounts/{provider_id}", endpoint="card-account", subject=provider_id
+                )
+                cards.append(_card_account(row, part_of(detail, "data")))
+            except BankFailed as failure:
+                self._failures.append(f"card: {failure.code}")
+        self._failures += [f"account: {one.reason}" for one in bad]
+        return {one.provider_id: one for one in (*deposits, *cards)}
+
+    async def _account(
+        self,
+        provider_id: str,
+        account: SeenAccount | None,
+        known: KnownAccount | None,
+        status: str,
+        cursor: dict[str, Any],
+    ) -> AccountRead:
+        kind = account.kind if account else known.kind if known else AccountKind.CHECKING
+        if status != "available":
+            return AccountRead(provider_id=provider_id, account=account, failure=status)
+        try:
+            made = await (self._card if kind is AccountKind.CARD else self._deposit)(provider_id, known, cursor)
+        except BankFailed as failure:
+            return AccountRead(provider_id=provider_id, account=account, failure=failure.code)
+        cursor[provider_id] = self._today.isoformat()
+        return AccountRead(provider_id=provider_id, account=account, **made)
+
+    def _window(self, known: KnownAccount | None, last: Any) -> tuple[date, bool]:
+        """The first day to read, and whether that needs the historic list (four times a month)."""
+        if known is None or not isinstance(last, str):
+            return self._today - HISTORY, True
+        recent = self._today - RECENT
+        begin = min(date.fromisoformat(last), known.oldest_provisional_on or self._today)
+        return (recent, False) if begin >= recent else (max(begin - RECENT, self._today - HISTORY), True)
+
+    async def _rows(self, base: str, prefix: str, known: KnownAccount | None, last: Any) -> tuple[list[Any], date]:
+        begin, is_historic = self._window(known, last)
+        name = "transactions" if is_historic else "transactions-current"
+        dates = ("fromBookingDate", "toBookingDate") if prefix == "" else ("fromTransactionDate", "toTransactionDate")
+        asked = dict(zip(dates, (begin.isoformat(), self._today.isoformat()), strict=True))
+        return await self._pages(f"{base}/{name}", asked, endpoint=f"{prefix}{name}", subject=base), begin
+
+    async def _deposit(self, provider_id: str, known: KnownAccount | None, cursor: Mapping[str, Any]) -> dict[str, Any]:
+        base = f"{ACCOUNTS}/accounts/{provider_id}"
+        balances = await self._server.ask(f"{base}/balances", endpoint="balances", subject=provider_id)
+        raw, begin = await self._rows(base, "", known, cursor.get(provider_id))
+        rows, bad = rows_of(raw, partial(deposit_transaction, today=self._today))
+        made = tuple(balances_of(part_of(balances, "data"), self._question.now))
+        return {"transactions": rows, "bad": bad, "balances": made, "covers": (begin, self._today)}
+
+    async def _card(self, provider_id: str, known: KnownAccount | None, cursor: dict[str, Any]) -> dict[str, Any]:
+        base = f"{CARDS}/accounts/{provider_id}"
+        limits = await self._pages(f"{base}/limits", endpoint="card-limits", subject=provider_id)
+        raw_bills = list[Any]()
+        if (mark := f"bills {provider_id}") not in cursor or cursor[mark] != self._today.isoformat():
+            raw_bills = await self._pages(f"{base}/bills", endpoint="bills", subject=provider_id)
+            cursor[mark] = self._today.isoformat()
+        bills, bad_bills = rows_of(raw_bills, bill)
+        raw, begin = await self._rows(base, "card-", known, cursor.get(provider_id))
+        closed = frozenset(one.provider_id for one in bills)
+        rows, bad = rows_of(raw, partial(card_transaction, closed=closed))
+        balances = tuple(limits_of(_objects(limits), self._question.now))
+        return {
+            "transactions": rows,
+            "bad": bad + bad_bills,
+            "bills": bills,
+            "balances": balances,
+            "covers": (begin, self._today),
+        }
+
+    async def _pages(
+        self, path: str, params: Mapping[str, str] | None = None, *, endpoint: str, subject: str = ""
+    ) -> list[Any]:
+        """Every page. `links.next` must lead to the same list, and never back; its pagination-key goes with it, so that
+        pages do not count against the limit."""
+        found, seen = list[Any](), set[str]()
+        asked = {**(params or {}), "page-size": PAGE_SIZE}
+        for number in range(PAGES_MAX):
+            counted = endpoint if number == 0 else f"{endpoint}-page"
+            answer = await self._server.ask(path, asked, endpoint=counted, subject=subject)
+            found += list_of(answer, "data")
+            following = part_of(answer, "links").get("next")
+            if not following:
+                return found
+            parts = urlsplit(str(following))
+            own = urlsplit(self._server.base_url)
+            if (parts.netloc and parts.netloc != own.netloc) or not parts.path.endswith(path) or following in seen:
+                raise BankFailed(ErrorClass.PERMANENT, "pages_lead_astray")
+            seen.add(following)
+            asked = {**asked, **dict(parse_qsl(parts.query))}
+        raise BankFailed(ErrorClass.PERMANENT, "too_many_pages")
+
+
+def _objects(rows: list[Any]) -> list[Mapping[str, Any]]:
+    return [row for row in rows if isinstance(row, Mapping)]
+
+
+def _deposit_account(row: Mapping[str, Any]) -> SeenAccount:
+    provider_id = id_of(row.get("accountId"))
+    if provider_id is None:
+        raise BadRow("no_account_id")
+    kind = KINDS.get(str(row.get("type")), AccountKind.CHECKING)
+    number = text_of(row.get("number"), 20) + text_of(row.get("checkDigit"), 2)
+    bank, branch = text_of(row.get("compeCode"), 3), text_of(row.get("branchCode"), 4)
+    return SeenAccount(
+        provider_id=provider_id,
+        kind=kind,
+        currency=currency_of(row.get("currency")),
+        institution=text_of(row.get("companyCnpj"), 14),
+        identity=deposit_identity(bank, branch, number, kind),
+        number=f"{bank}/{branch}/{number}",
+        name=text_of(row.get("brandName"), 80),
+    )
+
+
+def _card_account(row: Mapping[str, Any], detail: Mapping[str, Any]) -> SeenAccount:
+    methods = detail.get("paymentMethod")
+    listed = methods if isinstance(methods, list) else [methods]
+    numbers = [text_of(one.get("identificationNumber"), 100) for one in listed if isinstance(one, Mapping)]
+    institution, name = text_of(row.get("companyCnpj"), 14), text_of(row.get("name"), 50)
+    return SeenAccount(
+        provider_id=str(row["creditCardAccountId"]),
+        kind=AccountKind.CARD,
+        currency="BRL",
+        institution=institution,
+        identity=card_identity(institution, name, text_of(row.get("creditCardNetwork"), 20), "".join(numbers[:1])),
+        number=", ".join(number[-4:] for number in numbers),
+        name=name,
+    )
+
+
+def _money(value: Any) -> tuple[Any, str]:
+    """Amount and currency of OFB's object for both."""
+    if not isinstance(value, Mapping):
+        raise BadRow("no_amount")
+    return amount_of(value.get("amount")), currency_of(value.get("currency"))
+
+
+def balances_of(data: Mapping[str, Any], now: datetime) -> list[SeenBalance]:
+    """The balances of a deposit account."""
+    as_of = instant_of(data.get("updateDateTime")) or now
+    found = []
+    for name, kind in BALANCES:
+        if isinstance(data.get(name), Mapping):
+            amount, currency = _money(data[name])
+            found.append(SeenBalance(kind=kind, amount=amount, currency=currency, as_of_at=as_of))
+    if found and found[0].kind is BalanceKind.AVAILABLE:
+        blocked = sum((one.amount for one in found if one.kind is BalanceKind.BLOCKED), start=found[0].amount * 0)
+        whole = found[0].amount + blocked
+        found.append(SeenBalance(kind=BalanceKind.CURRENT, amount=whole, currency=found[0].currency, as_of_at=as_of))
+    return found
+
+
+def limits_of(rows: list[Mapping[str, Any]], now: datetime) -> list[SeenBalance]:
+    """Limit and use of a card: of the line over everything, the largest where there are several."""
+    whole = [one for one in rows if one.get("creditLineLimitType") == "LIMITE_CREDITO_TOTAL"] or rows
+    found = []
+    for kind, name in ((BalanceKind.LIMIT, "limitAmount"), (BalanceKind.USED, "usedAmount")):
+        told = [_money(one[name]) for one in whole if isinstance(one.get(name), Mapping)]
+        if told:
+            amount, currency = max(told)
+            found.append(SeenBalance(kind=kind, amount=amount, currency=currency, as_of_at=now))
+    return found
+
+
+def deposit_transaction(row: Mapping[str, Any], *, today: date) -> SeenTransaction:
+    """A row of a deposit account, of either version.
+
+    Raises:
+        BadRow: it cannot be understood.
+    """
+    amount, currency = _money(row.get("transactionAmount", row))
+    if amount < 0:
+        raise BadRow("amount_has_a_sign")
+    day, instant = day_of(row.get("transactionDateTime") or row.get("transactionDate"), midnight_is_a_day=True)
+    kind, raw = type_of(row.get("type"), ACCOUNT_TYPES)
+    state = STATES.get(str(row.get("completedAuthorisedPaymentType")))
+    if state is None:
+        raise BadRow("no_state")
+    return SeenTransaction(
+        provider_id=id_of(row.get("transactionId")),
+        state=state,
+        booked_on=day,
+        occurred_at=instant,
+        amount=amount * _direction(row),
+        currency=currency,
+        type=kind,
+        type_raw=raw,
+        description=text_of(row.get("transactionName")),
+        counterparty_document=document_of(row.get("partieCnpjCpf")),
+        is_final=state is TransactionState.POSTED and is_final(kind, day, today),
+    )
+
+
+def _direction(row: Mapping[str, Any]) -> int:
+    try:
+        return {"CREDITO": 1, "DEBITO": -1}[str(row.get("creditDebitType"))]
+    except KeyError:
+        raise BadRow("no_direction") from None
+
+
+def card_transaction(row: Mapping[str, Any], *, closed: frozenset[str]) -> SeenTransaction:
+    """A row of a card, of either version; `closed` are the bills that are closed, whose rows' ids are final.
+
+    Raises:
+        BadRow: it cannot be understood.
+    """
+    amount, currency = _money(row.get("brazilianAmount"))
+    original, original_currency = _money(row["amount"]) if isinstance(row.get("amount"), Mapping) else (None, None)
+    if amount < 0:
+        raise BadRow("amount_has_a_sign")
+    purchase, instant = day_of(row.get("transactionDateTime") or row.get("transactionDate"), midnight_is_a_day=True)
+    posted = row.get("billPostDate")
+    kind, raw = type_of(row.get("transactionType"), CARD_TYPES)
+    name, told = text_of(row.get("transactionName")), row.get("chargeIdentificator")
+    direction = _direction(row)
+    if kind is TransactionType.PURCHASE and direction > 0 and "FATURA" in f"{name} {raw}".upper():
+        kind = TransactionType.BILL_PAYMENT
+    charges = whole_of(row.get("chargeNumber"), 1, 999)
+    number = whole_of(told, 1, 999)  # version 1 has a text of the bank's there: the merchant
+    shop = text_of(told, 100) if number is None else ""
+    foreign = original_currency not in {None, currency}
+    bill_id = id_of(row.get("billId"))
+    return SeenTransaction(
+        provider_id=id_of(row.get("transactionId")),
+        state=TransactionState.POSTED,
+        booked_on=day_of(posted, midnight_is_a_day=True)[0] if posted else purchase,
+        occurred_at=instant,
+        amount=amount * direction,
+        currency=currency,
+        original_amount=original * direction if foreign and original is not None else None,
+        original_currency=original_currency if foreign else None,
+        type=kind,
+        type_raw=raw,
+        description=f"{name} {shop}".strip() if shop else name,
+        mcc=str(row["payeeMCC"]).zfill(4)[:4] if whole_of(row.get("payeeMCC"), 1, 9999) else None,
+        bill=bill_id,
+        instalment_no=number if charges and number and number <= charges else None,
+        instalment_of=charges if charges and number and number <= charges else None,
+        purchase_on=purchase,
+        is_final=bill_id is not None and bill_id in closed,
+    )
+
+
+def bill(row: Mapping[str, Any]) -> SeenBill:
+    """A closed bill.
+
+    Raises:
+        BadRow: it cannot be understood.
+    """
+    provider_id = id_of(row.get("billId"))
+    if provider_id is None:
+        raise BadRow("no_bill_id")
+    total, currency = _money(row.get("billTotalAmount"))
+    least = row.get("billMinimumAmount")
+    return SeenBill(
+        provider_id=provider_id,
+        due_on=day_of(row.get("dueDate"), midnight_is_a_day=True)[0],
+        closed_on=None,
+        total=total,
+        minimum=_money(least)[0] if isinstance(least, Mapping) else None,
+        currency=currency,
+        charges=tuple(
+            (text_of(one.get("type"), 60), amount_of(one.get("amount")))
+            for one in row.get("financeCharges") or ()
+            if isinstance(one, Mapping)
+        ),
+        payments=tuple(
+            (
+                day_of(one.get("paymentDate"), midnight_is_a_day=True)[0],
+                text_of(one.get("valueType"), 60),
+                amount_of(one.get("amount")),
+            )
+            for one in row.get("payments") or ()
+            if isinstance(one, Mapping)
+        ),
+        is_instalmented=any(
+            isinstance(one, Mapping) and one.get("valueType") == "VALOR_PAGAMENTO_FATURA_PARCELADO"
+            for one in row.get("payments") or ()
+        ),
+    )

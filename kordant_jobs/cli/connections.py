@@ -1,0 +1,162 @@
+"""Commands on bank connections: kordant-jobs connections add | list | show | sync | pause | resume | end | runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from sqlalchemy import Connection
+
+from kordant_jobs.cli.entities import AsJson, entity_id_of
+from kordant_jobs.cli.ids import id_of
+from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.typed import read_line
+from kordant_jobs.cli.words import one_of
+from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
+from kordant_jobs.errors import SettingsError
+
+connections_app = typer.Typer(help="Bank connections: state, sync, consents, results.", no_args_is_help=True)
+ConnectionId = Annotated[str, typer.Argument(help="The connection's id.")]
+LIST = "`kordant-jobs connections list`"
+
+
+def _id(connection: Connection, text: str) -> UUID:
+    from kordant_jobs.store.finance.tables import bank_connections
+
+    return id_of(connection, bank_connections.c.id, text, "connection", LIST)
+
+
+@connections_app.command()
+def add(
+    entity: Annotated[str, typer.Argument(help="The entity's id.")],
+    provider: Annotated[str, typer.Argument(help="pluggy, ofb, belvo or file.")],
+    institution: Annotated[str, typer.Argument(help="The bank: the provider's id of it, or its CNPJ.")],
+    as_json: AsJson = False,
+) -> None:
+    """Add a connection that its owner agreed to. The provider's id is asked for or read from standard input: an item, a
+    link, or (ofb) JSON with consent and refresh_token."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.finance import connections
+
+    chosen = one_of(Provider, provider, "provider")
+    item = read_line("item", hidden=True)
+    with open_session() as session, session.db.begin() as connection:
+        made = connections.create(
+            connection,
+            session.keyring,
+            entity_id=entity_id_of(connection, entity),
+            provider=chosen,
+            institution=institution,
+            item=item,
+            now=datetime.now(UTC),
+        )
+    print_json({"id": made}) if as_json else out.print(f"{made}: due at once")
+
+
+@connections_app.command("list")
+def list_connections(
+    entity: Annotated[str | None, typer.Option(help="Only of this entity.")] = None,
+    status: Annotated[str | None, typer.Option(help=", ".join(ConnectionStatus) + ".")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Connections, those that are due first, with what became of the last read."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.finance import reading
+
+    wanted = one_of(ConnectionStatus, status, "--status") if status else None
+    with open_session() as session, session.db.connect() as connection:
+        chosen = entity_id_of(connection, entity) if entity else None
+        found = reading.connections(connection, entity_id=chosen, status=wanted, limit=limit)
+    columns = ["id", "provider", "institution", "status", "next_due_at", "due_reason", "last_outcome", "last_code"]
+    print_json(found) if as_json else print_table(columns, [[one[name] for name in columns] for one in found])
+
+
+@connections_app.command()
+def show(connection: ConnectionId, as_json: AsJson = False) -> None:
+    """A connection: its state, its consent, and what became of its last reads."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.finance import reading
+
+    with open_session() as session, session.db.connect() as database:
+        connection_id = _id(database, connection)
+        found = reading.connections(database, connection_id=connection_id)
+        last = reading.results(database, connection_id)
+    if not found:
+        raise SettingsError(f"there is no connection {connection_id}. {LIST} lists them.")
+    if as_json:
+        print_json({**found[0], "results": last})
+        return
+    print_facts({name: value for name, value in found[0].items() if value is not None})
+    columns = ["ended_at", "outcome", "error_class", "error_code", "counts", "duration_ms"]
+    print_table(columns, [[one[name] for name in columns] for one in last], title="\nresults")
+
+
+@connections_app.command()
+def sync(
+    connections: Annotated[list[str] | None, typer.Argument(help="Which; none: those that are due.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a sync; `up` starts it at once."""
+    from kordant_jobs.catalog import enqueue
+    from kordant_jobs.catalog.bank_sync import BankSync
+    from kordant_jobs.cli.session import open_session
+
+    with open_session() as session, session.db.begin() as database:
+        ids = tuple(_id(database, one) for one in connections or ())
+        payload = BankSync(connection_ids=ids, also_due=not ids, user_is_present=bool(ids))
+        request = enqueue(database, payload, requested_by="cli")
+    print_json({"request_id": request}) if as_json else out.print(f"queued as {request}")
+
+
+def _move(text: str, status: ConnectionStatus, as_json: bool) -> None:
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.finance import connections
+
+    with open_session() as session, session.db.begin() as database:
+        connection_id = _id(database, text)
+        moved = connections.set_status(database, connection_id, status, reason="operator", now=datetime.now(UTC))
+    if not moved:
+        raise SettingsError(f"{connection_id} cannot become {status.value}: `connections show` says how it stands.")
+    facts: dict[str, Any] = {"id": connection_id, "status": status.value}
+    print_json(facts) if as_json else out.print(f"{connection_id}: {status.value}")
+
+
+@connections_app.command()
+def pause(connection: ConnectionId, as_json: AsJson = False) -> None:
+    """Ask nothing of a connection until it is resumed."""
+    _move(connection, ConnectionStatus.PAUSED, as_json)
+
+
+@connections_app.command()
+def resume(connection: ConnectionId, as_json: AsJson = False) -> None:
+    """Read a connection again: it was paused, or its owner has acted."""
+    _move(connection, ConnectionStatus.ACTIVE, as_json)
+
+
+@connections_app.command()
+def end(
+    connection: ConnectionId,
+    yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End a connection for good, at its owner's wish: a new consent makes a new one."""
+    if not yes:
+        typer.confirm(f"End connection {connection} for good?", abort=True)
+    _move(connection, ConnectionStatus.ENDED, as_json)
+
+
+@connections_app.command()
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 20, as_json: AsJson = False
+) -> None:
+    """The last runs of bank_sync: {successful, failed, total}, and what was deferred."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.store.finance import reading
+
+    with open_session() as session, session.db.connect() as database:
+        found = reading.runs(database, limit=limit)
+    columns = ["started_at", "ended_at", "successful", "failed", "total", "active", "deferred"]
+    print_json(found) if as_json else print_table(columns, [[one[name] for name in columns] for one in found])

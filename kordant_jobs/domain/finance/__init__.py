@@ -1,0 +1,1 @@
+"""Nouns of bank accounts: connections, accounts, transactions, bills, transfers. Pure."""

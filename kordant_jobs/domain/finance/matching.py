@@ -1,0 +1,182 @@
+"""Which row of an account a newly seen one is: a pending one that posted, one that the bank restated under another id,
+or one that came over a connection before. Pure.
+
+A bank's id is no identity: it changes when a row posts, when a bill closes, and when an owner connects again.
+Sources of the figures: Plaid's documentation (1 to 5 business days, up to 14), sure#602 (8 days exact, 3 days +30 %).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from kordant_jobs.domain.finance.merchants import likeness
+from kordant_jobs.domain.finance.states import PROVISIONAL, TransactionState
+
+POSTS_WITHIN = timedelta(days=8)
+LEAD = 0.2
+"""How much more alike the best candidate must be than the next one."""
+SAME = 0.95
+TIP = Decimal("1.3")
+TIP_WITHIN = timedelta(days=3)
+TIP_LIKENESS = 0.8
+DRIFT = timedelta(days=1)
+"""A restated row moves by a day at most."""
+EXPIRES_AFTER = timedelta(days=14)
+CLOSED_AT_ONCE_SHARE, CLOSED_AT_ONCE = 0.2, 50
+MISSING_FOR = timedelta(hours=6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Newcomer:
+    """A row whose id is not known at its account; `place` is its place in what was read."""
+
+    place: int
+    state: TransactionState
+    booked_on: date
+    amount: Decimal
+    currency: str
+    description: str = field(repr=False)
+    purchase_on: date | None = None
+    instalment_no: int | None = None
+    replaces: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A row that is kept and was not seen under its id. `is_restated`: its id is not final, was deleted explicitly, or
+    is of a connection that ended, so that it may come under another one."""
+
+    id: UUID
+    alias: bytes
+    state: TransactionState
+    booked_on: date
+    amount: Decimal
+    currency: str
+    description: str = field(repr=False)
+    purchase_on: date | None = None
+    instalment_no: int | None = None
+    is_restated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matches:
+    """Which newcomer is which known row; places of those that may be one of several, and of those that are likely one
+    with another amount (a tip, a hotel): neither is merged."""
+
+    claims: dict[int, UUID]
+    ambiguous: frozenset[int] = frozenset()
+    suggested: frozenset[int] = frozenset()
+
+
+def match(newcomers: Sequence[Newcomer], known: Sequence[Known]) -> Matches:
+    """Match each newcomer with one known row of the same account at most, and each known row once."""
+    left, free, claims = dict.fromkeys(newcomers), dict.fromkeys(known), dict[int, UUID]()
+
+    def claim(new: Newcomer, old: Known) -> None:
+        claims[new.place] = old.id
+        del left[new]
+        del free[old]
+
+    by_alias = {one.alias: one for one in known}
+    for new in newcomers:
+        old = by_alias.get(new.replaces) if new.replaces is not None else None
+        if old in free and old is not None:
+            claim(new, old)
+    for fits in (_is_same_day, _is_same):  # the same day first, so that a neighbour takes nobody's place
+        _pair(list(left), [one for one in free if one.is_restated], fits, claim, is_sure=True)
+    waiting = [one for one in free if one.state in PROVISIONAL]
+    ambiguous = _pair(list(left), waiting, _may_be_posted, claim, is_sure=False)
+    suggested = frozenset(new.place for new in left if any(_may_be_tipped(new, old) for old in free))
+    return Matches(claims=claims, ambiguous=frozenset(ambiguous), suggested=suggested)
+
+
+def _pair(
+    newcomers: Sequence[Newcomer],
+    known: Sequence[Known],
+    fits: Callable[[Newcomer, Known], bool],
+    claim: Callable[[Newcomer, Known], None],
+    *,
+    is_sure: bool,
+) -> set[int]:
+    """Pair those that fit, the most alike first. `is_sure`: each newcomer is one of them, so any of equals will do.
+    Returns the places of newcomers between whose candidates nothing decides."""
+    by_amount = defaultdict[tuple[Decimal, str], list[Known]](list)
+    for old in known:
+        by_amount[(old.amount, old.currency)].append(old)
+    rivals = defaultdict[int, list[tuple[float, Known]]](list)
+    chances = []
+    for new in newcomers:
+        for old in by_amount[(new.amount, new.currency)]:
+            if fits(new, old):
+                score = likeness(new.description, old.description)
+                rivals[new.place].append((score, old))
+                chances.append((-score, abs(new.booked_on - old.booked_on), new.place, new, old))
+    chances.sort(key=lambda one: one[:3])
+    taken_new, taken_old, ambiguous = set[int](), set[UUID](), set[int]()
+    for score, _, place, new, old in chances:
+        if place in taken_new or place in ambiguous or old.id in taken_old:
+            continue
+        close = [other for rival, other in rivals[place] if other.id not in taken_old and -score - rival < LEAD]
+        if not is_sure and any(likeness(other.description, old.description) < SAME for other in close):
+            ambiguous.add(place)  # unlike ones, and neither is ahead: which of them it is, nobody knows
+            continue
+        claim(new, old)
+        taken_new.add(place)
+        taken_old.add(old.id)
+    return ambiguous
+
+
+def _is_same(new: Newcomer, old: Known, drift: timedelta = DRIFT) -> bool:
+    """Whether it may be the row under another id: of a purchase in instalments, the same one of them."""
+    if new.instalment_no is not None and old.instalment_no is not None and new.instalment_no != old.instalment_no:
+        return False
+    near = abs(new.booked_on - old.booked_on) <= drift
+    bought = new.purchase_on is not None and new.purchase_on == old.purchase_on
+    return (near or bought) and (
+        new.state is old.state or (new.state is TransactionState.POSTED and old.state in PROVISIONAL)
+    )
+
+
+def _is_same_day(new: Newcomer, old: Known) -> bool:
+    return _is_same(new, old, timedelta(0)) and new.booked_on == old.booked_on
+
+
+def _may_be_posted(new: Newcomer, old: Known) -> bool:
+    waits = timedelta(0) <= new.booked_on - old.booked_on <= POSTS_WITHIN
+    moves = old.state is TransactionState.SCHEDULED and new.state is TransactionState.PENDING
+    return waits and (new.state is TransactionState.POSTED or moves)
+
+
+def _may_be_tipped(new: Newcomer, old: Known) -> bool:
+    if old.state not in PROVISIONAL or new.state is not TransactionState.POSTED or (new.amount < 0) != (old.amount < 0):
+        return False
+    grown = abs(old.amount) < abs(new.amount) <= abs(old.amount) * TIP
+    soon = timedelta(0) <= new.booked_on - old.booked_on <= TIP_WITHIN
+    return grown and soon and likeness(new.description, old.description) >= TIP_LIKENESS
+
+
+def closes_too_many(closing: int, rows: int) -> bool:
+    """Whether so many rows of an account vanish at once that the read is to blame, not the bank.
+
+    >>> closes_too_many(2, 5), closes_too_many(1, 4), closes_too_many(51, 10_000), closes_too_many(3, 100)
+    (True, False, True, False)
+    """
+    return closing > CLOSED_AT_ONCE or (closing > 1 and closing > rows * CLOSED_AT_ONCE_SHARE)
+
+
+def ordinals(keys: Iterable[tuple[object, ...]]) -> list[int]:
+    """Of each key, how many equal ones came before it: tells equal rows of a day apart.
+
+    >>> ordinals([("a",), ("b",), ("a",)])
+    [0, 0, 1]
+    """
+    seen, found = defaultdict[tuple[object, ...], int](int), []
+    for key in keys:
+        found.append(seen[key])
+        seen[key] += 1
+    return found

@@ -1,0 +1,216 @@
+"""The closed sets of bank data: who says it, what it is, and where it stands. Pure.
+
+Sources: Open Finance Brasil (accounts 2.4.2, credit cards 2.3, consents 3.3.1, resources 3.1), Pluggy's item lifecycle,
+Belvo's links.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Provider(StrEnum):
+    """Who gives us a bank's data."""
+
+    PLUGGY = "pluggy"
+    OFB = "ofb"
+    """A bank's own Open Finance Brasil server, over mTLS."""
+    BELVO = "belvo"
+    FILE = "file"
+    """OFX and CNAB files from the drop folder."""
+
+
+class EntityKind(StrEnum):
+    """Whose accounts they are."""
+
+    HOUSEHOLD = "household"
+    FIRM = "firm"
+
+
+class ConnectionStatus(StrEnum):
+    """Whether a connection can be read."""
+
+    ACTIVE = "active"
+    NEEDS_USER = "needs_user"
+    """Nothing is asked until its owner acts: log-in, second factor, a new consent."""
+    PAUSED = "paused"
+    ENDED = "ended"
+    """Revoked, deleted or closed for good; its retention clock runs."""
+
+
+CONNECTION_MOVES: dict[ConnectionStatus, frozenset[ConnectionStatus]] = {
+    ConnectionStatus.ACTIVE: frozenset({ConnectionStatus.NEEDS_USER, ConnectionStatus.PAUSED, ConnectionStatus.ENDED}),
+    ConnectionStatus.NEEDS_USER: frozenset({ConnectionStatus.ACTIVE, ConnectionStatus.PAUSED, ConnectionStatus.ENDED}),
+    ConnectionStatus.PAUSED: frozenset({ConnectionStatus.ACTIVE, ConnectionStatus.ENDED}),
+    ConnectionStatus.ENDED: frozenset(),
+}
+"""No read brings an ended connection back: a new consent is a new connection."""
+
+
+class ConsentStatus(StrEnum):
+    """Where a consent stands (consents 3.3.1; Belvo says expired where OFB says rejected)."""
+
+    AWAITING_AUTHORISATION = "awaiting_authorisation"
+    AUTHORISED = "authorised"
+    REJECTED = "rejected"
+
+
+class ConsentEnd(StrEnum):
+    """Why a consent ended (consents 3.3.1, rejection reasons)."""
+
+    CONSENT_EXPIRED = "consent_expired"
+    CUSTOMER_MANUALLY_REJECTED = "customer_manually_rejected"
+    CUSTOMER_MANUALLY_REVOKED = "customer_manually_revoked"
+    CONSENT_MAX_DATE_REACHED = "consent_max_date_reached"
+    CONSENT_TECHNICAL_ISSUE = "consent_technical_issue"
+    INTERNAL_SECURITY_REASON = "internal_security_reason"
+    OTHER = "other"
+
+
+class AccountKind(StrEnum):
+    """What an account is."""
+
+    CHECKING = "checking"
+    SAVINGS = "savings"
+    PREPAID = "prepaid"
+    CARD = "card"
+    INVESTMENT = "investment"
+    LOAN = "loan"
+
+
+class BalanceKind(StrEnum):
+    """What a balance counts. Debt of a card is negative."""
+
+    CURRENT = "current"
+    AVAILABLE = "available"
+    BLOCKED = "blocked"
+    AUTO_INVESTED = "auto_invested"
+    RESERVED = "reserved"
+    LIMIT = "limit"
+    USED = "used"
+
+
+class TransactionState(StrEnum):
+    """How final a transaction is. Only `posted` counts in booked totals."""
+
+    SCHEDULED = "scheduled"
+    PENDING = "pending"
+    POSTED = "posted"
+    EXPIRED = "expired"
+    """Pending that never posted."""
+    REMOVED = "removed"
+
+
+PROVISIONAL = frozenset({TransactionState.SCHEDULED, TransactionState.PENDING})
+
+
+class TransactionType(StrEnum):
+    """What moved the money: every word of the sources has a place here, what is new is `other`."""
+
+    PIX = "pix"
+    TED = "ted"
+    DOC = "doc"
+    INTERNAL_TRANSFER = "internal_transfer"
+    BOLETO = "boleto"
+    COLLECTION = "collection"
+    """Convênio de arrecadação: utilities and taxes."""
+    PACKAGE_FEE = "package_fee"
+    SINGLE_FEE = "single_fee"
+    PAYROLL = "payroll"
+    SALARY_PORTABILITY = "salary_portability"
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    CARD = "card"
+    OVERDRAFT_INTEREST = "overdraft_interest"
+    YIELD = "yield"
+    REDEMPTION = "redemption"
+    CREDIT_OPERATION = "credit_operation"
+    RESERVED_BALANCE = "reserved_balance"
+    """Into or out of a reserve of one's own ('caixinha')."""
+    PURCHASE = "purchase"
+    BILL_PAYMENT = "bill_payment"
+    REVERSAL = "reversal"
+    INTEREST = "interest"
+    TAX = "tax"
+    """IOF among them."""
+    ANNUAL_FEE = "annual_fee"
+    OTHER = "other"
+
+
+class TransferStatus(StrEnum):
+    """Whether a transaction moves money between accounts of one owner."""
+
+    OWN = "own"
+    """Both legs are known: `transfer_id`."""
+    ONE_LEG = "one_leg"
+    """Its counterparty is the owner; the other account is not connected."""
+    CANDIDATE = "candidate"
+    """It may be: more than one other leg fits, or none well enough."""
+
+
+class CategorySource(StrEnum):
+    """Who says what a transaction was for, the strongest first."""
+
+    USER = "user"
+    RULE = "rule"
+    PROVIDER = "provider"
+    MCC = "mcc"
+    DICTIONARY = "dictionary"
+    MODEL = "model"
+
+
+class BillState(StrEnum):
+    """Where a card bill stands."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    PARTLY_PAID = "partly_paid"
+    PAID = "paid"
+    OVERDUE = "overdue"
+    INSTALMENTED = "instalmented"
+
+
+class SyncOutcome(StrEnum):
+    """What became of reading one connection. `partial` counts as failed; what was read is kept."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    FAILED = "failed"
+
+
+class ErrorClass(StrEnum):
+    """What a failed read asks of us."""
+
+    TRANSIENT = "transient"
+    """Again after 1, 5, 15 minutes, then when it is next due: time-out, 5xx, 429, 423, 529, reset."""
+    BUSY = "busy"
+    """The provider is at work on it: it was not an attempt."""
+    USER = "user"
+    """Not again until its owner acts: log-in, second factor, consent."""
+    PERMANENT = "permanent"
+    """Not again until somebody looks: 400, 404, 410, an answer that cannot be understood."""
+    OURS = "ours"
+    """Our own credentials or settings."""
+
+
+class ChangeReason(StrEnum):
+    """Why a transaction changed."""
+
+    POSTED = "posted"
+    RESTATED = "restated"
+    REKEYED = "rekeyed"
+    REMOVED = "removed"
+    REVIVED = "revived"
+    EXPIRED = "expired"
+    USER = "user"
+
+
+class NoticeKind(StrEnum):
+    """What the owner of bank data is told."""
+
+    NEEDS_USER = "needs_user"
+    CONSENT_EXPIRING = "consent_expiring"
+    CONSENT_ENDED = "consent_ended"
+    STALE = "stale"
+    QUARANTINE = "quarantine"
+    INSIGHT = "insight"

@@ -1,0 +1,64 @@
+"""The sources' words for what moved the money, and ours. Pure. What is new at a source is `other`, its word kept.
+
+Sources: OFB accounts 2.4.2 and 2.5.0, credit cards 2.3.1 (EnumTransactionTypes, EnumCreditCardTransactionType).
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from kordant_jobs.domain.finance.states import TransactionType as T
+
+ACCOUNT_TYPES = {
+    "PIX": T.PIX,
+    "TED": T.TED,
+    "DOC": T.DOC,
+    "TRANSFERENCIA_MESMA_INSTITUICAO": T.INTERNAL_TRANSFER,
+    "BOLETO": T.BOLETO,
+    "CONVENIO_ARRECADACAO": T.COLLECTION,
+    "PACOTE_TARIFA_SERVICOS": T.PACKAGE_FEE,
+    "TARIFA_SERVICOS_AVULSOS": T.SINGLE_FEE,
+    "FOLHA_PAGAMENTO": T.PAYROLL,
+    "PORTABILIDADE_SALARIO": T.SALARY_PORTABILITY,
+    "DEPOSITO": T.DEPOSIT,
+    "SAQUE": T.WITHDRAWAL,
+    "CARTAO": T.CARD,
+    "ENCARGOS_JUROS_CHEQUE_ESPECIAL": T.OVERDRAFT_INTEREST,
+    "RENDIMENTO_APLIC_FINANCEIRA": T.YIELD,
+    "RESGATE_APLIC_FINANCEIRA": T.REDEMPTION,
+    "OPERACAO_CREDITO": T.CREDIT_OPERATION,
+    "TRANSFERENCIA_SALDO_RESERVADO": T.RESERVED_BALANCE,
+    "OUTROS": T.OTHER,
+}
+CARD_TYPES = {
+    "PAGAMENTO": T.PURCHASE,
+    "TARIFA": T.SINGLE_FEE,
+    "OPERACOES_CREDITO_CONTRATADAS_CARTAO": T.CREDIT_OPERATION,
+    "ESTORNO": T.REVERSAL,
+    "CASHBACK": T.REVERSAL,
+    "PAGAMENTO_FATURA": T.BILL_PAYMENT,
+    "OUTROS": T.OTHER,
+}
+
+FINAL_AT_ONCE = frozenset({T.TED, T.PIX, T.INTERNAL_TRANSFER, T.SINGLE_FEE, T.PAYROLL})
+"""OFB accounts 2.4.2: of these types a row's id stays from the day itself, of all others from the next day on."""
+
+
+def is_final(kind: T, booked_on: date, today: date) -> bool:
+    """Whether the id of a deposit account's row stays from now on.
+
+    >>> is_final(T.CARD, date(2026, 3, 1), date(2026, 3, 1)), is_final(T.CARD, date(2026, 3, 1), date(2026, 3, 2))
+    (False, True)
+    """
+    return kind in FINAL_AT_ONCE or booked_on <= today - timedelta(days=1)
+
+
+def type_of(word: object, table: dict[str, T]) -> tuple[T, str | None]:
+    """Our type for a source's word, and the word itself where we have none for it.
+
+    >>> type_of("PIX_AUTOMATICO", ACCOUNT_TYPES)
+    (<TransactionType.OTHER: 'other'>, 'PIX_AUTOMATICO')
+    """
+    text = word.strip()[:60] if isinstance(word, str) else ""
+    known = table.get(text)
+    return (known, None) if known is not None else (T.OTHER, text or None)

@@ -1,0 +1,69 @@
+"""Webhooks of Pluggy and Belvo, from their JSON to a sync that is asked for. None has a signature: a shared secret in a
+header is all that authenticates them, so that nothing they say is believed but that something is new."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from kordant_jobs.catalog import enqueue
+from kordant_jobs.catalog.bank_sync import BankSync
+from kordant_jobs.domain.finance.states import Provider
+from kordant_jobs.domain.finance.values import id_of
+from kordant_jobs.engine import Merge
+from kordant_jobs.store.finance import webhooks
+from kordant_jobs.store.finance.webhooks import Webhook
+from kordant_jobs.store.people.keyring import Keyring
+
+USER_ACTED = frozenset({"item/updated", "item/login_succeeded", "item/created"})
+DELETED_MOST = 10_000
+THROTTLE_S = 5.0
+
+
+class NoWebhook(ValueError):
+    """It is no webhook of this provider."""
+
+
+def read_webhook(provider: Provider, body: bytes) -> Webhook:
+    """What a body tells.
+
+    Raises:
+        NoWebhook: nothing that a provider sends.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise NoWebhook("no JSON") from None
+    if not isinstance(value, Mapping):
+        raise NoWebhook("no object")
+    names = ("webhook_id", "webhook_code", "link_id") if provider is Provider.BELVO else ("eventId", "event", "itemId")
+    event_id, event, item = (id_of(value.get(name)) for name in names)
+    if event_id is None or event is None or item is None:
+        raise NoWebhook(f"no {', '.join(names)}")
+    rows: Any = value.get("transactionIds") if event == "transactions/deleted" else ()
+    deleted = [one for one in map(id_of, rows if isinstance(rows, list) else ()) if one is not None]
+    return Webhook(
+        event_id=event_id,
+        event=event,
+        item=item,
+        deleted=deleted[:DELETED_MOST],
+        user_acted=event in USER_ACTED,
+    )
+
+
+def take_webhook(connection: Connection, keyring: Keyring, provider: Provider, body: bytes, *, now: datetime) -> bool:
+    """Keep a webhook in the caller's transaction and ask for a sync; many at once are one. False: it is no news.
+
+    Raises:
+        NoWebhook: it is none.
+    """
+    told = read_webhook(provider, body)
+    if not webhooks.take(connection, keyring, provider, told, now=now):
+        return False
+    merge = Merge(key="bank_sync webhooks", throttle_s=THROTTLE_S)
+    enqueue(connection, BankSync(), requested_by=f"webhook:{provider}", merge=merge)
+    return True

@@ -1,0 +1,63 @@
+"""bank_sync in Dagster: plan (who is due) → read in chunks of connections → summarise."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.banks.registry import Banks
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.catalog.bank_sync import BankSync
+from kordant_jobs.engine import Report, Summary, sharded_job
+from kordant_jobs.jobs.bank_sync import service
+from kordant_jobs.jobs.bank_sync.service import JOB, ChunkSync, Limits, SyncPlan
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.people.keyring import Keyring
+
+
+def plan(payload: BankSync, report: Report, db: Engine, now: datetime) -> SyncPlan:
+    """Judge every connection: due, or deferred for a reason."""
+    made = service.plan_sync(
+        named=payload.connection_ids,
+        also_due=payload.also_due,
+        user_is_present=payload.user_is_present,
+        db=db,
+        now=now,
+    )
+    report.show({"active": made.active, "due": made.total, "owners warned": made.warned, **dict(made.deferred)})
+    return made
+
+
+def read(
+    plan: SyncPlan,
+    chunk: tuple[UUID, ...],
+    report: Report,
+    db: Engine,
+    keyring: Keyring,
+    banks: Banks,
+    settings: Settings,
+) -> ChunkSync:
+    """Read a chunk's connections, many at the same time."""
+    done = service.read_chunk(
+        plan,
+        chunk,
+        db=db,
+        keyring=keyring,
+        banks=banks.on,
+        limits=Limits(at_once=settings.banks_at_once, each_at_once=settings.bank_each_at_once),
+        advance=report.progress.advance,
+    )
+    report.show({**done.outcomes, **{f"deferred: {name}": number for name, number in done.deferred.items()}})
+    return done
+
+
+def summarise(plan: SyncPlan, results: list[ChunkSync], db: Engine, now: datetime) -> Summary:
+    """{successful, failed, total}, and what changed."""
+    figures = service.finish(plan, results, db=db, now=now)
+    return Summary(figures, items_failed=figures["failed"])
+
+
+JOBS = sharded_job(BY_NAME[JOB], service="finance", plan=plan, work=read, finish=summarise)
+"""The tick that plans, and reads what is due."""

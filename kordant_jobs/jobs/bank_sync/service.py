@@ -1,0 +1,335 @@
+"""Load, decide, save: connections that are due are read, each to its end or not at all, many at the same time.
+
+A read holds no transaction; what it brought is written in one, with the cursor. A bank that hangs has a few places only
+and a deadline, so that it delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.catalog import LISTENERS, enqueue
+from kordant_jobs.catalog.bank_sync import EVERY_S
+from kordant_jobs.domain.finance.limits import RATES, Rate, next_due, retry_at
+from kordant_jobs.domain.finance.states import ConnectionStatus, ErrorClass, NoticeKind, Provider, SyncOutcome
+from kordant_jobs.domain.finance.values import ConnectionRead, SeenConsent
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.engine import Merge
+from kordant_jobs.errors import KordantError
+from kordant_jobs.ports import Bank, BankFailed, BankQuestion
+from kordant_jobs.store.finance import connections, notices, runs, saving
+from kordant_jobs.store.finance.calls import ProviderCalls
+from kordant_jobs.store.finance.connections import Claimed, LeaseLost
+from kordant_jobs.store.finance.entities import load_keys
+from kordant_jobs.store.finance.runs import SyncResult
+from kordant_jobs.store.people.keyring import Keyring
+
+log = logging.getLogger(__name__)
+
+JOB = "bank_sync"
+CHUNK = 2_000
+READ_MOST_S = 120.0
+"""A read that takes longer is broken off."""
+DATABASE_THREADS = 4
+DOWN_AFTER, DOWN_FOR_S = 5, 600
+"""Failures of one institution in a row, in one run, from which on its other connections are put off."""
+ENDS_AFTER_NOT_FOUND = 3
+FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError, DBAPIError)
+DEFERRED = {"budget": "budget", "rate": "rate", "updating": "not_due"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncPlan:
+    """What one run reads: ids only."""
+
+    run_id: UUID
+    chunks: tuple[tuple[UUID, ...], ...]
+    total: int
+    active: int
+    deferred: tuple[tuple[str, int], ...]
+    user_is_present: bool
+    warned: int = 0
+
+
+@dataclass
+class ChunkSync:
+    """What became of a chunk's connections."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    deferred: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Connections that are read at the same time, those of one institution, and how fast providers are called."""
+
+    at_once: int = 48
+    each_at_once: int = 8
+    rates: Mapping[Provider, Rate] = field(default_factory=lambda: RATES)
+
+
+def plan_sync(
+    *,
+    named: Sequence[UUID] = (),
+    also_due: bool = True,
+    user_is_present: bool = False,
+    db: Engine,
+    now: datetime,
+) -> SyncPlan:
+    """Judge every connection: due, or deferred for a reason; and tell owners of consents that end and of stale data."""
+    run_id = uuid7()
+    with db.begin() as connection:
+        warned = runs.warn_of_consents(connection, now=now) + runs.warn_of_stale(connection, now=now)
+        within = timedelta(seconds=EVERY_S)
+        planned = connections.plan(connection, now=now, within=within, named=named, also_due=also_due)
+        runs.begin(connection, run_id, planned, now=now)
+    due = planned.due
+    return SyncPlan(
+        run_id=run_id,
+        chunks=tuple(due[start : start + CHUNK] for start in range(0, len(due), CHUNK)),
+        total=len(due),
+        active=planned.active,
+        deferred=tuple(sorted(planned.deferred.items())),
+        user_is_present=user_is_present,
+        warned=warned,
+    )
+
+
+def read_chunk(
+    plan: SyncPlan,
+    chunk: Sequence[UUID],
+    *,
+    db: Engine,
+    keyring: Keyring,
+    banks: Mapping[Provider, Bank],
+    limits: Limits,
+    advance: Callable[[int, str], None],
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> ChunkSync:
+    """Read a chunk's connections, many at the same time. Safe to repeat: a read that was written is not due again."""
+    reader = _Reader(plan, db=db, keyring=keyring, banks=banks, limits=limits, advance=advance, clock=clock)
+    with ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="bank-sync") as threads:
+        return asyncio.run(reader.all(chunk, threads))
+
+
+class _Reader:
+    def __init__(
+        self,
+        plan: SyncPlan,
+        *,
+        db: Engine,
+        keyring: Keyring,
+        banks: Mapping[Provider, Bank],
+        limits: Limits,
+        advance: Callable[[int, str], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._plan, self._db, self._keyring, self._banks = plan, db, keyring, banks
+        self._advance, self._clock = advance, clock
+        self._places = asyncio.Semaphore(limits.at_once)
+        self._own = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(limits.each_at_once))
+        self._down = Counter[str]()
+        self._calls = {provider: ProviderCalls(db, keyring, provider, limits.rates) for provider in Provider}
+        self._done = ChunkSync()
+
+    async def all(self, chunk: Sequence[UUID], threads: ThreadPoolExecutor) -> ChunkSync:
+        """Read every one; what goes wrong with one stops no other."""
+        asyncio.get_running_loop().set_default_executor(threads)
+        banks = await asyncio.to_thread(_institutions, self._db, chunk)
+        async with asyncio.TaskGroup() as tasks:
+            for one in chunk:
+                tasks.create_task(self._turn(one, banks.get(one, "")))
+        self._done.calls = sum(one.made for one in self._calls.values())
+        return self._done
+
+    async def _turn(self, connection_id: UUID, institution: str) -> None:
+        async with self._own[institution], self._places:
+            outcome = await self._one(connection_id, institution)
+            if outcome is not None:
+                self._done.outcomes[outcome.value] += 1
+            self._advance(1, "reading")
+
+    async def _one(self, connection_id: UUID, institution: str) -> SyncOutcome | None:
+        """Read one connection; None: it was deferred."""
+        claimed = await asyncio.to_thread(self._claim, connection_id)
+        if claimed is None:
+            self._done.deferred["lease_held"] += 1
+            return None
+        began = time.monotonic()
+        try:
+            if self._down[institution] >= DOWN_AFTER:
+                raise BankFailed(ErrorClass.BUSY, "institution_down", retry_after_s=DOWN_FOR_S)
+            return await self._read(claimed, began)
+        except BankFailed as failure:
+            if failure.error_class is ErrorClass.TRANSIENT:
+                self._down[institution] += 1
+            return await asyncio.to_thread(self._fail, claimed, failure, began)
+        except LeaseLost:
+            self._done.deferred["lease_held"] += 1
+            return None
+        except saving.TooManyBad:
+            bad = BankFailed(ErrorClass.PERMANENT, "too_many_bad_rows")
+            return await asyncio.to_thread(self._fail, claimed, bad, began)
+        except (KordantError, OperationalError):
+            raise
+        except FAULTS as error:  # of ours, over one bank's answer: the others are read
+            log.warning("connection %s could not be read: %s", connection_id, type(error).__name__)
+            fault = BankFailed(ErrorClass.PERMANENT, f"internal_{type(error).__name__}"[:60])
+            return await asyncio.to_thread(self._fail, claimed, fault, began)
+
+    def _claim(self, connection_id: UUID) -> Claimed | None:
+        with self._db.begin() as connection:
+            return connections.claim(connection, self._keyring, connection_id, now=self._clock())
+
+    async def _read(self, claimed: Claimed, began: float) -> SyncOutcome:
+        bank = self._banks.get(claimed.provider)
+        if bank is None:
+            raise BankFailed(ErrorClass.OURS, "provider_off")
+        now = self._clock()
+        present = self._plan.user_is_present
+        calls = self._calls[claimed.provider].for_connection(now=now, user_is_present=present)
+        question = BankQuestion(
+            institution=claimed.institution,
+            item=claimed.item,
+            cursor=claimed.cursor,
+            known=claimed.known,
+            now=now,
+            user_is_present=present,
+        )
+        try:
+            async with asyncio.timeout(READ_MOST_S):
+                read = await bank.read(question, calls)
+        except TimeoutError:
+            raise BankFailed(ErrorClass.TRANSIENT, "timed_out") from None
+        self._down[claimed.institution] = 0
+        remaining = calls.least_remaining()
+        try:
+            return await asyncio.to_thread(self._save, claimed, read, remaining, began)
+        except IntegrityError:  # a row came meanwhile that was not there when it was looked for
+            return await asyncio.to_thread(self._save, claimed, read, remaining, began)
+
+    def _save(self, claimed: Claimed, read: ConnectionRead, remaining: int | None, began: float) -> SyncOutcome:
+        now, spread = self._clock(), spread_of(claimed.id)
+        failures = [*read.failures, *(one.failure for one in read.accounts if one.failure is not None)]
+        due_at = (
+            retry_at(ErrorClass.TRANSIENT, claimed.failures + 1, now, spread=spread, after_s=None)
+            if failures
+            else next_due(claimed.provider, now, spread=spread, remaining=remaining)
+        )
+        with self._db.begin() as connection:
+            saved = saving.save(
+                connection, self._keyring, claimed, read, run_id=self._plan.run_id, now=now, due_at=due_at
+            )
+            outcome = SyncOutcome.PARTIAL if saved.failures else SyncOutcome.COMPLETE
+            result = SyncResult(
+                connection_id=claimed.id,
+                outcome=outcome,
+                error_class=ErrorClass.TRANSIENT if saved.failures else None,
+                error_code=saved.failures[0] if saved.failures else None,
+                counts=dict(saved.counts),
+                data_as_of=read.as_of_at,
+                duration_ms=_elapsed_ms(began),
+            )
+            runs.note(connection, self._plan.run_id, result, now=now)
+            if saved.data_version is not None:
+                for row in LISTENERS.get("sync.completed", ()):
+                    payload = row.payload.checked({"entity_ids": [str(claimed.entity_id)]})
+                    merge = Merge(key=f"sync {claimed.entity_id}", debounce_s=60, at_most_s=600)
+                    enqueue(connection, payload, requested_by="bank_sync", merge=merge)
+        self._done.rows += saved.counts
+        return outcome
+
+    def _fail(self, claimed: Claimed, failure: BankFailed, began: float) -> SyncOutcome | None:
+        """Write why a connection was not read, and when it is due again. None: it was deferred, not tried."""
+        now, spread = self._clock(), spread_of(claimed.id)
+        is_deferred = failure.error_class is ErrorClass.BUSY
+        due_at = retry_at(failure.error_class, claimed.failures + 1, now, spread=spread, after_s=failure.retry_after_s)
+        with self._db.begin() as connection:
+            try:
+                connections.hold(connection, claimed)
+            except LeaseLost:
+                self._done.deferred["lease_held"] += 1
+                return None
+            connections.put_off(connection, claimed, due_at=due_at, reason=failure.code, failed=not is_deferred)
+            if is_deferred:
+                self._done.deferred[DEFERRED.get(failure.code, "not_due")] += 1
+                return None
+            if failure.error_class is ErrorClass.USER:
+                self._needs_user(connection, claimed, failure, now=now)
+            elif failure.code == "not_found" and claimed.failures + 1 >= ENDS_AFTER_NOT_FOUND:
+                connections.set_status(connection, claimed.id, ConnectionStatus.ENDED, reason="not_found", now=now)
+            result = SyncResult(
+                connection_id=claimed.id,
+                outcome=SyncOutcome.FAILED,
+                error_class=failure.error_class,
+                error_code=failure.code,
+                duration_ms=_elapsed_ms(began),
+            )
+            runs.note(connection, self._plan.run_id, result, now=now)
+        return SyncOutcome.FAILED
+
+    def _needs_user(self, connection: Connection, claimed: Claimed, failure: BankFailed, *, now: datetime) -> None:
+        """Only its owner can mend it: nothing is asked until they do. A consent that ended ends the connection."""
+        consent: SeenConsent | None = failure.consent
+        ended = consent is not None and consent.ended is not None
+        if consent is not None:
+            keys = load_keys(connection, self._keyring, [claimed.entity_id], for_writing=True)
+            connections.save_consent(connection, keys, claimed, consent, now=now)
+        status = ConnectionStatus.ENDED if ended else ConnectionStatus.NEEDS_USER
+        connections.set_status(connection, claimed.id, status, reason=failure.code, now=now)
+        notices.tell(
+            connection,
+            entity_id=claimed.entity_id,
+            connection_id=claimed.id,
+            kind=NoticeKind.CONSENT_ENDED if ended else NoticeKind.NEEDS_USER,
+            key=f"{'ended' if ended else 'needs_user'} {claimed.id} {failure.code} {now.date()}",
+            severity=Severity.MEDIUM,
+            facts={"reason": failure.code, "institution": claimed.institution, "provider": claimed.provider.value},
+        )
+
+
+def finish(plan: SyncPlan, results: Sequence[ChunkSync], *, db: Engine, now: datetime) -> dict[str, int]:
+    """End the run: {successful, failed, total}, and beside it what was deferred and what changed."""
+    deferred = sum((one.deferred for one in results), Counter[str]())
+    rows = sum((one.rows for one in results), Counter[str]())
+    with db.begin() as connection:
+        successful, failed = runs.end(connection, plan.run_id, deferred, now=now)
+    every = Counter(dict(plan.deferred)) + deferred
+    return {
+        "successful": successful,
+        "failed": failed,
+        "total": successful + failed,
+        "active": plan.active,
+        **{f"deferred_{reason}": number for reason, number in sorted(every.items())},
+        **{f"rows_{name}": number for name, number in sorted(rows.items()) if number},
+        "calls": sum(one.calls for one in results),
+        "warned": plan.warned,
+    }
+
+
+def spread_of(connection_id: UUID) -> float:
+    """A number from 0 to 1 that stays a connection's own."""
+    return (connection_id.int & 0xFFFF) / 0xFFFF
+
+
+def _elapsed_ms(began: float) -> int:
+    return int((time.monotonic() - began) * 1000)
+
+
+def _institutions(db: Engine, chunk: Sequence[UUID]) -> dict[UUID, str]:
+    with db.connect() as connection:
+        return connections.institutions(connection, chunk)

@@ -1,0 +1,1 @@
+"""Entities and what their banks say: connections, accounts, transactions, bills, sync results."""

@@ -1,0 +1,158 @@
+"""Limits under which providers are called, over all processes: a month's budgets and rates, in Postgres.
+
+A call is reserved before it is made, and confirmed when it succeeded; only those count. What a killed process had
+reserved stays reserved until the month ends: too few calls are made then, never too many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.domain.finance.limits import RATES, Rate, limit_of
+from kordant_jobs.domain.finance.states import ErrorClass, Provider
+from kordant_jobs.domain.finance.values import month_of
+from kordant_jobs.engine import leases
+from kordant_jobs.ports import BankFailed
+from kordant_jobs.store.people.keyring import Keyring
+
+SUBJECT = "budget-subject"
+TOKENS_AT_ONCE = 10
+"""Of a rate: fetched together, so that not every call asks Postgres."""
+WAIT_MOST_S = 45.0
+"""How long a call waits for its rate before its connection is put off."""
+
+_RESERVE = sa.text("""
+INSERT INTO kordant.provider_budgets AS b (provider, endpoint, subject_index, month_on, reserved, call_limit)
+VALUES (:provider, :endpoint, :subject, :month, 1, :limit)
+ON CONFLICT (provider, endpoint, subject_index, month_on)
+DO UPDATE SET reserved = b.reserved + 1, call_limit = excluded.call_limit
+WHERE b.used + b.reserved < excluded.call_limit
+RETURNING call_limit - used - reserved
+""")
+_SETTLE = sa.text("""
+UPDATE kordant.provider_budgets SET reserved = greatest(reserved - 1, 0), used = used + :used
+WHERE provider = :provider AND endpoint = :endpoint AND subject_index = :subject AND month_on = :month
+""")
+
+
+class ProviderCalls:
+    """The calls of one run to one provider, for one of its connections (`for_connection`)."""
+
+    def __init__(
+        self, db: Engine, keyring: Keyring, provider: Provider, rates: Mapping[Provider, Rate] = RATES
+    ) -> None:
+        self._db, self._keyring, self._provider = db, keyring, provider
+        self._rate = rates.get(provider)
+        self._tokens = 0
+        self.made = 0
+
+    def for_connection(self, *, now: datetime, user_is_present: bool) -> ConnectionCalls:
+        """The calls of one connection's read."""
+        return ConnectionCalls(self, now=now, user_is_present=user_is_present)
+
+    async def take_token(self) -> None:
+        """Wait for the provider's rate.
+
+        Raises:
+            BankFailed: it takes too long.
+        """
+        rate = self._rate
+        if rate is None:
+            return
+        waited = 0.0
+        while self._tokens < 1:
+            granted = await asyncio.to_thread(self._fetch, rate.per_s, rate.burst)
+            self._tokens += granted
+            if not granted:
+                if waited >= WAIT_MOST_S:
+                    raise BankFailed(ErrorClass.BUSY, "rate", retry_after_s=60)
+                pause = 1 / rate.per_s
+                await asyncio.sleep(pause)
+                waited += pause
+        self._tokens -= 1
+
+    def _fetch(self, per_s: float, burst: int) -> int:
+        with self._db.begin() as connection:
+            party, now = f"bank:{self._provider}", datetime.now(UTC)
+            return leases.take_tokens(connection, party, TOKENS_AT_ONCE, per_s=per_s, burst=burst, now=now)
+
+    def slow_down(self, seconds: float) -> None:
+        """The provider said that it is asked too often: no process asks for so long."""
+        rate = self._rate
+        self._tokens = 0
+        if rate is None:
+            return
+        with self._db.begin() as connection:
+            party, now = f"bank:{self._provider}", datetime.now(UTC)
+            tokens = leases.open_bucket(connection, party, per_s=rate.per_s, burst=rate.burst, now=now)
+            leases.spend(connection, party, tokens + int(min(seconds, 300.0) * rate.per_s))
+
+    def reserve(self, endpoint: str, subject: str, *, now: datetime, user_is_present: bool) -> int | None:
+        """Reserve one call; what is left of the month's limit then, None where there is no limit.
+
+        Raises:
+            BankFailed: the limit is reached.
+        """
+        limit = limit_of(self._provider, endpoint, user_is_present=user_is_present)
+        if limit is None:
+            return None
+        with self._db.begin() as connection:
+            left: int | None = connection.execute(
+                _RESERVE, {**self._place(endpoint, subject, now), "limit": limit}
+            ).scalar()
+        if left is None:
+            raise BankFailed(ErrorClass.BUSY, "budget", retry_after_s=6 * 3600)
+        return left
+
+    def settle(self, endpoint: str, subject: str, *, now: datetime, succeeded: bool) -> None:
+        """A reserved call ended."""
+        with self._db.begin() as connection:
+            connection.execute(_SETTLE, {**self._place(endpoint, subject, now), "used": int(succeeded)})
+
+    def _place(self, endpoint: str, subject: str, now: datetime) -> dict[str, object]:
+        index = self._keyring.blind_index(SUBJECT, subject)
+        return {"provider": self._provider, "endpoint": endpoint, "subject": index, "month": month_of(now)}
+
+
+class ConnectionCalls:
+    """See `ports.BankCalls`. `remaining` is what the scarcest limit still allows this month, by endpoint."""
+
+    def __init__(self, calls: ProviderCalls, *, now: datetime, user_is_present: bool) -> None:
+        self._calls, self._now, self._user_is_present = calls, now, user_is_present
+        self.remaining = defaultdict[str, list[int]](list)
+
+    @asynccontextmanager
+    async def one(self, endpoint: str, subject: str = "") -> AsyncIterator[None]:
+        """One call. See `ports.BankCalls`."""
+        calls, now = self._calls, self._now
+        left = await asyncio.to_thread(calls.reserve, endpoint, subject, now=now, user_is_present=self._user_is_present)
+        if left is not None:
+            self.remaining[endpoint].append(left)
+        succeeded = False
+        try:
+            await calls.take_token()
+            calls.made += 1
+            yield
+            succeeded = True
+        except BankFailed as failure:
+            if failure.code == "rate_limited":
+                await asyncio.to_thread(calls.slow_down, failure.retry_after_s or 10.0)
+            raise
+        finally:
+            if left is not None:
+                await asyncio.to_thread(calls.settle, endpoint, subject, now=now, succeeded=succeeded)
+
+    def least_remaining(self) -> int | None:
+        """Reads that the scarcest limit of those that every read needs still allows this month."""
+        needed = [left for name, found in self.remaining.items() if name in _EVERY_READ for left in found]
+        return min(needed, default=None)
+
+
+_EVERY_READ = frozenset({"balances", "transactions-current", "card-transactions-current", "card-limits"})

@@ -1,0 +1,137 @@
+"""Sync runs and what became of each connection in them; consents that end soon, and data that went stale."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from kordant_jobs.domain.finance.limits import STALE_AFTER, warning_due
+from kordant_jobs.domain.finance.states import ErrorClass, NoticeKind, SyncOutcome
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.store.finance import notices
+from kordant_jobs.store.finance.connections import Planned
+from kordant_jobs.store.finance.tables import bank_connections, bank_consents, sync_results, sync_runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncResult:
+    """What became of one connection in one run."""
+
+    connection_id: UUID
+    outcome: SyncOutcome
+    error_class: ErrorClass | None = None
+    error_code: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    data_as_of: datetime | None = None
+    duration_ms: int = 0
+
+
+def begin(connection: Connection, run_id: UUID, planned: Planned, *, now: datetime) -> None:
+    """Keep what a run is about to do."""
+    row = {
+        "id": run_id,
+        "planned": len(planned.due),
+        "active": planned.active,
+        "deferred": dict(planned.deferred),
+        "started_at": now,
+    }
+    connection.execute(sa.insert(sync_runs), row)
+
+
+def note(connection: Connection, run_id: UUID, result: SyncResult, *, now: datetime) -> None:
+    """Keep what became of a connection; of a repeated attempt the last counts."""
+    values = {
+        "outcome": result.outcome.value,
+        "error_class": result.error_class and result.error_class.value,
+        "error_code": result.error_code,
+        "counts": dict(result.counts),
+        "data_as_of": result.data_as_of,
+        "duration_ms": result.duration_ms,
+        "ended_at": now,
+    }
+    statement = insert(sync_results).values(sync_run_id=run_id, connection_id=result.connection_id, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["sync_run_id", "connection_id"], set_=values))
+
+
+def end(connection: Connection, run_id: UUID, deferred: Mapping[str, int], *, now: datetime) -> tuple[int, int]:
+    """End a run: the connections that were read whole, and those that were not. `deferred` came up while it ran."""
+    counted = sa.text("""
+    UPDATE kordant.sync_runs r SET ended_at = :now, successful = f.good, failed = f.bad,
+        deferred = r.deferred || (SELECT coalesce(jsonb_object_agg(key, coalesce((r.deferred ->> key)::int, 0)
+                                                                        + value::int), '{}')
+                                  FROM jsonb_each_text(cast(:deferred AS jsonb)))
+    FROM (SELECT count(*) FILTER (WHERE outcome = 'complete') AS good,
+                 count(*) FILTER (WHERE outcome <> 'complete') AS bad
+          FROM kordant.sync_results WHERE sync_run_id = :id) f
+    WHERE r.id = :id RETURNING r.successful, r.failed
+    """)
+    given = {"id": run_id, "now": now, "deferred": json.dumps(dict(deferred))}
+    row = connection.execute(counted, given).one()
+    return row.successful, row.failed
+
+
+def warn_of_consents(connection: Connection, *, now: datetime) -> int:
+    """Tell owners of consents that end in 30, 7 and 1 days, once each. Returns how many were told."""
+    table = bank_consents.c
+    soon = (
+        sa.select(table.id, table.entity_id, table.connection_id, table.expires_at, table.told_days)
+        .where(table.ended_at.is_(None), table.expires_at <= now + timedelta(days=30), table.expires_at > now)
+        .with_for_update(skip_locked=True)
+    )
+    told = 0
+    for row in connection.execute(soon).all():
+        days = warning_due(row.expires_at, row.told_days, now)
+        if days is None:
+            continue
+        connection.execute(sa.update(bank_consents).where(table.id == row.id).values(told_days=days))
+        told += notices.tell(
+            connection,
+            entity_id=row.entity_id,
+            connection_id=row.connection_id,
+            kind=NoticeKind.CONSENT_EXPIRING,
+            key=f"expiring {row.id} {row.expires_at.date()} {days}",
+            severity=Severity.MEDIUM if days == 1 else Severity.LOW,
+            facts={"days": days, "expires_at": row.expires_at, **_bank(connection, row.connection_id)},
+        )
+    return told
+
+
+def warn_of_stale(connection: Connection, *, now: datetime) -> int:
+    """Tell owners once of connections whose data the provider has not refreshed for too long."""
+    table = bank_connections.c
+    stale = (
+        sa.update(bank_connections)
+        .where(
+            table.status == "active",
+            table.provider != "file",
+            table.told_stale_at.is_(None),
+            table.provider_data_as_of < now - STALE_AFTER,
+        )
+        .values(told_stale_at=now)
+        .returning(table.id, table.entity_id, table.institution, table.provider_data_as_of)
+    )
+    found = connection.execute(stale).all()
+    for row in found:
+        notices.tell(
+            connection,
+            entity_id=row.entity_id,
+            connection_id=row.id,
+            kind=NoticeKind.STALE,
+            key=f"stale {row.id} {row.provider_data_as_of.date()}",
+            severity=Severity.LOW,
+            facts={"institution": row.institution, "data_as_of": row.provider_data_as_of},
+        )
+    return len(found)
+
+
+def _bank(connection: Connection, connection_id: UUID | None) -> dict[str, str]:
+    table = bank_connections.c
+    name = connection.execute(sa.select(table.institution).where(table.id == connection_id)).scalar()
+    return {"institution": name} if name else {}

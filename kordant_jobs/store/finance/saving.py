@@ -1,0 +1,432 @@
+"""One read of a connection into the database, whole or not at all: accounts, rows, balances, bills, consent, cursor,
+and the entity's new version."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.domain.finance.bills import state_of
+from kordant_jobs.domain.finance.states import AccountKind, NoticeKind, Provider
+from kordant_jobs.domain.finance.values import AccountRead, ConnectionRead, SeenAccount, SeenBill, today_in
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.store.finance import connections, notices, transfers, upsert
+from kordant_jobs.store.finance.connections import Claimed
+from kordant_jobs.store.finance.entities import HOLDER, load_keys
+from kordant_jobs.store.finance.tables import (
+    account_links,
+    bank_accounts,
+    bank_balances,
+    bank_connections,
+    card_bills,
+    quarantined_rows,
+)
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
+
+IDENTITY, LINK, BILL, BAD = "account-identity", "account-link", "card-bill", "bad-row"
+BAD_MOST = 0.05
+"""The share of rows that cannot be understood from which on nothing of a read is kept."""
+
+
+class TooManyBad(Exception):
+    """So many rows could not be understood that the read is not trusted."""
+
+
+@dataclass
+class Saved:
+    """What a read changed. `touched` are the transactions that are new or not what they were."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    created: list[UUID] = field(default_factory=list)
+    touched: list[UUID] = field(default_factory=list)
+    account_ids: list[UUID] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    is_first: bool = False
+    data_version: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Link:
+    account_id: UUID
+    kind: AccountKind
+    is_primary: bool
+    is_new_account: bool
+    is_rekey: bool
+    id: UUID
+
+
+def save(
+    connection: Connection,
+    keyring: Keyring,
+    claimed: Claimed,
+    read: ConnectionRead,
+    *,
+    run_id: UUID | None,
+    now: datetime,
+    due_at: datetime,
+) -> Saved:
+    """Write a read, in the caller's transaction, and give the lease back.
+
+    Raises:
+        LeaseLost: the connection is read elsewhere by now, or ended meanwhile.
+        TooManyBad: nothing of it may be kept.
+    """
+    connections.hold(connection, claimed)
+    keys = load_keys(connection, keyring, [claimed.entity_id], for_writing=True)
+    saved = Saved(failures=[*read.failures], is_first=not claimed.cursor)
+    _quarantine(connection, keyring, keys, claimed, read, saved)
+    if read.consent is not None:
+        connections.save_consent(connection, keys, claimed, read.consent, now=now)
+    deleted = _deleted(connection, claimed, now=now)
+    targets = []
+    for one in read.accounts:
+        if one.failure is not None:
+            saved.failures.append(one.failure)
+        link = _link(connection, keyring, keys, claimed, one, now=now, saved=saved)
+        if link is None:
+            continue
+        _balances(connection, link.account_id, one)
+        if not link.is_primary:
+            continue
+        saved.account_ids.append(link.account_id)
+        bills = _bills(connection, keyring, claimed, link, one, now=now)
+        targets.append(_target(claimed, link, one, bills, deleted))
+    outcomes = upsert.upsert(connection, keyring, keys, targets, run_id=run_id, now=now)
+    for target in targets:
+        outcome = outcomes[target.account_id]
+        saved.counts += outcome.counts
+        saved.created += outcome.new_ids
+        saved.touched += outcome.new_ids + outcome.changed_ids
+        if outcome.closes_too_many:
+            saved.failures.append("vanished_rows")
+            _tell_quarantine(connection, claimed, "vanished_rows", now=now)
+    rekeyed = [one.account_id for one in targets if one.is_rekey]
+    if rekeyed:
+        mark = sa.update(account_links).where(
+            account_links.c.connection_id == claimed.id, account_links.c.account_id.in_(rekeyed)
+        )
+        connection.execute(mark.values(rekeyed_at=now))
+    if saved.touched:
+        transfers.link(connection, claimed.entity_id, saved.touched)
+        saved.data_version = bump(connection, claimed.entity_id, ["transactions"], now=now)
+    _advance(connection, keys, claimed, read, saved, now=now, due_at=due_at)
+    return saved
+
+
+def _quarantine(
+    connection: Connection,
+    keyring: Keyring,
+    keys: SubscriberKeys,
+    claimed: Claimed,
+    read: ConnectionRead,
+    saved: Saved,
+) -> None:
+    """Keep rows that could not be understood, sealed, each once.
+
+    Raises:
+        TooManyBad: they are more than a few.
+    """
+    bad = [row for one in read.accounts for row in one.bad]
+    good = sum(len(one.transactions) for one in read.accounts)
+    if bad and len(bad) > max(1, BAD_MOST * (good + len(bad))):
+        raise TooManyBad
+    for row in bad:
+        raw = json.dumps(row.raw, default=str, sort_keys=True)[:20_000]
+        made = uuid7()
+        sealed = keys.seal(claimed.entity_id, quarantined_rows.c.raw_encrypted, made, raw)
+        connection.execute(
+            insert(quarantined_rows)
+            .values(
+                id=made,
+                entity_id=claimed.entity_id,
+                connection_id=claimed.id,
+                row_index=keyring.sign(BAD, raw.encode()),
+                reason=row.reason,
+                raw_encrypted=sealed,
+            )
+            .on_conflict_do_nothing()
+        )
+        saved.counts["quarantined"] += 1
+
+
+def _tell_quarantine(connection: Connection, claimed: Claimed, reason: str, *, now: datetime) -> None:
+    notices.tell(
+        connection,
+        entity_id=claimed.entity_id,
+        connection_id=claimed.id,
+        kind=NoticeKind.QUARANTINE,
+        key=f"quarantine {claimed.id} {today_in(now)}",
+        severity=Severity.LOW,
+        facts={"reason": reason, "institution": claimed.institution},
+    )
+
+
+_FIND_LINK = sa.text("""
+SELECT l.id, l.account_id, l.is_primary, l.rekeyed_at, l.resource_status, a.kind,
+       EXISTS (SELECT FROM kordant.account_links o WHERE o.account_id = l.account_id AND o.id <> l.id
+               AND o.began_at < l.began_at) AS had_another
+FROM kordant.account_links l JOIN kordant.bank_accounts a ON a.id = l.account_id
+WHERE l.connection_id = :connection AND l.provider_account_index = :index AND l.ended_at IS NULL
+""")
+
+
+def _link(
+    connection: Connection,
+    keyring: Keyring,
+    keys: SubscriberKeys,
+    claimed: Claimed,
+    read: AccountRead,
+    *,
+    now: datetime,
+    saved: Saved,
+) -> _Link | None:
+    """The link of an account that was read: the one that is there, or a new one to the account that it is. None when it
+    cannot be told which account that is: then nothing of it is imported."""
+    index = keyring.blind_index(LINK, f"{claimed.provider}|{read.provider_id}")
+    found = connection.execute(_FIND_LINK, {"connection": claimed.id, "index": index}).one_or_none()
+    if found is not None:
+        status = read.account.status if read.account else (read.failure or "available")
+        if found.resource_status != status:
+            at = account_links.c.id == found.id
+            connection.execute(sa.update(account_links).where(at).values(resource_status=status))
+        return _Link(
+            account_id=found.account_id,
+            kind=AccountKind(found.kind),
+            is_primary=found.is_primary,
+            is_new_account=False,
+            is_rekey=found.had_another and found.rekeyed_at is None,
+            id=found.id,
+        )
+    if read.account is None:
+        return None
+    return _new_link(connection, keyring, keys, claimed, read.account, index, now=now, saved=saved)
+
+
+def _new_link(
+    connection: Connection,
+    keyring: Keyring,
+    keys: SubscriberKeys,
+    claimed: Claimed,
+    account: SeenAccount,
+    index: bytes,
+    *,
+    now: datetime,
+    saved: Saved,
+) -> _Link | None:
+    told = account.identity or f"{claimed.provider}|{claimed.institution}|{account.provider_id}"
+    identity = keyring.blind_index(IDENTITY, told)
+    table, entity_id = bank_accounts.c, claimed.entity_id
+    same = sa.select(table.id, table.kind).where(table.entity_id == entity_id, table.identity_index == identity)
+    existing = connection.execute(same).one_or_none()
+    live = account_links.c
+    if existing is not None:
+        others = connection.execute(
+            sa.select(live.connection_id, live.is_primary).where(
+                live.account_id == existing.id, live.ended_at.is_(None)
+            )
+        ).all()
+        if any(one.connection_id == claimed.id for one in others):  # two cards with the same last digits
+            saved.failures.append("ambiguous_account")
+            _tell_quarantine(connection, claimed, "ambiguous_account", now=now)
+            return None
+        account_id, is_primary = existing.id, not any(one.is_primary for one in others)
+    else:
+        account_id, is_primary = uuid7(), True
+        connection.execute(
+            sa.insert(bank_accounts),
+            {
+                "id": account_id,
+                "entity_id": entity_id,
+                "kind": account.kind.value,
+                "currency": account.currency,
+                "institution": account.institution,
+                "identity_index": identity,
+                "number_encrypted": keys.seal(entity_id, table.number_encrypted, account_id, account.number),
+                "name_encrypted": keys.seal(entity_id, table.name_encrypted, account_id, account.name),
+                "holder_index": keyring.blind_index(HOLDER, account.holder) if account.holder else None,
+            },
+        )
+    link_id = uuid7()
+    sealed = keys.seal(entity_id, live.provider_account_encrypted, link_id, account.provider_id)
+    connection.execute(
+        sa.insert(account_links),
+        {
+            "id": link_id,
+            "entity_id": entity_id,
+            "account_id": account_id,
+            "connection_id": claimed.id,
+            "provider_account_encrypted": sealed,
+            "provider_account_index": index,
+            "is_primary": is_primary,
+            "resource_status": account.status,
+            "began_at": now,
+        },
+    )
+    return _Link(
+        account_id=account_id,
+        kind=account.kind,
+        is_primary=is_primary,
+        is_new_account=existing is None,
+        is_rekey=existing is not None,
+        id=link_id,
+    )
+
+
+def _balances(connection: Connection, account_id: UUID, read: AccountRead) -> None:
+    rows = [
+        {
+            "account_id": account_id,
+            "kind": one.kind.value,
+            "as_of_at": one.as_of_at,
+            "amount": one.amount,
+            "currency": one.currency,
+        }
+        for one in read.balances
+    ]
+    if rows:
+        connection.execute(insert(bank_balances).on_conflict_do_nothing(), rows)
+
+
+def _bills(
+    connection: Connection, keyring: Keyring, claimed: Claimed, link: _Link, read: AccountRead, *, now: datetime
+) -> dict[str, UUID]:
+    """Write the bills that were read; by the provider's id, ours of every bill that is named."""
+    named = {one.provider_id for one in read.bills} | {row.bill for row in read.transactions if row.bill is not None}
+    indexes = {name: keyring.blind_index(BILL, f"{claimed.provider}|{name}") for name in named}
+    table = card_bills.c
+    for bill in read.bills:
+        values = _bill_values(bill, now=now)
+        statement = insert(card_bills).values(
+            id=uuid7(),
+            entity_id=claimed.entity_id,
+            account_id=link.account_id,
+            bill_index=indexes[bill.provider_id],
+            first_seen_at=now,
+            **values,
+        )
+        changed = sa.or_(
+            *(table[name].is_distinct_from(statement.excluded[name]) for name in values if name != "updated_at")
+        )
+        kept = {name: statement.excluded[name] for name in values} | {
+            "closed_on": sa.func.coalesce(statement.excluded.closed_on, table.closed_on),
+            "total": sa.func.coalesce(statement.excluded.total, table.total),
+        }
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["account_id", "bill_index"], set_=kept, where=changed)
+        )
+    if not indexes:
+        return {}
+    rows = connection.execute(
+        sa.select(table.id, table.bill_index).where(
+            table.account_id == link.account_id, table.bill_index.in_(list(indexes.values()))
+        )
+    ).all()
+    ours = {bytes(row.bill_index): row.id for row in rows}
+    return {name: ours[index] for name, index in indexes.items() if index in ours}
+
+
+def _bill_values(bill: SeenBill, *, now: datetime) -> dict[str, Any]:
+    paid = sum((amount for _, _, amount in bill.payments), start=Decimal(0))
+    state = state_of(
+        total=bill.total, paid=paid, due_on=bill.due_on, today=today_in(now), is_instalmented=bill.is_instalmented
+    )
+    return {
+        "due_on": bill.due_on,
+        "closed_on": bill.closed_on,
+        "total": bill.total,
+        "minimum": bill.minimum,
+        "currency": bill.currency,
+        "state": state.value,
+        "charges": [[kind, str(amount)] for kind, amount in bill.charges],
+        "payments": [[day.isoformat(), kind, str(amount)] for day, kind, amount in bill.payments],
+        "updated_at": now,
+    }
+
+
+DELETED_COUNTS = timedelta(days=30)
+"""How long a webhook's deletion is remembered: as long as its row is kept."""
+_DELETED = sa.text("""
+SELECT unnest(removed_aliases) AS alias, received_at FROM kordant.webhook_events
+WHERE connection_id = :id AND received_at > :since AND removed_aliases <> '{}' ORDER BY received_at
+""")
+
+
+def _deleted(connection: Connection, claimed: Claimed, *, now: datetime) -> dict[bytes, datetime]:
+    """Aliases that webhooks said are gone, and when they said so."""
+    given = {"id": claimed.id, "since": now - DELETED_COUNTS}
+    return {bytes(row.alias): row.received_at for row in connection.execute(_DELETED, given).all()}
+
+
+def _target(
+    claimed: Claimed, link: _Link, read: AccountRead, bills: Mapping[str, UUID], deleted: Mapping[bytes, datetime]
+) -> upsert.Target:
+    return upsert.Target(
+        account_id=link.account_id,
+        entity_id=claimed.entity_id,
+        kind=link.kind,
+        provider=claimed.provider,
+        rows=read.transactions,
+        covers=read.covers if read.failure is None else None,
+        deleted=deleted,
+        bills=bills,
+        is_new=link.is_new_account,
+        is_rekey=link.is_rekey,
+    )
+
+
+def bump(connection: Connection, entity_id: UUID, inputs: Sequence[str], *, now: datetime) -> int:
+    """A new version of an entity's data, in which these kinds of input changed. Returns it."""
+    given = {"id": entity_id, "now": now, "inputs": list(inputs)}
+    statement = sa.text("""
+    INSERT INTO kordant.entity_versions AS v (entity_id, data_version, inputs, changed_at)
+    VALUES (:id, 1, (SELECT jsonb_object_agg(one, 1) FROM unnest(cast(:inputs AS text[])) one), :now)
+    ON CONFLICT (entity_id) DO UPDATE SET data_version = v.data_version + 1, changed_at = :now,
+        inputs = v.inputs || (SELECT jsonb_object_agg(one, v.data_version + 1)
+                              FROM unnest(cast(:inputs AS text[])) one)
+    RETURNING data_version
+    """)
+    version: int = connection.execute(statement, given).scalar_one()
+    return version
+
+
+def _advance(
+    connection: Connection,
+    keys: SubscriberKeys,
+    claimed: Claimed,
+    read: ConnectionRead,
+    saved: Saved,
+    *,
+    now: datetime,
+    due_at: datetime,
+) -> None:
+    table = bank_connections.c
+    is_whole = not saved.failures
+    cursor = json.dumps(dict(read.cursor), sort_keys=True)
+    connection.execute(
+        sa.update(bank_connections)
+        .where(table.id == claimed.id)
+        .values(
+            cursor_encrypted=keys.seal(claimed.entity_id, table.cursor_encrypted, claimed.id, cursor),
+            provider_data_as_of=sa.func.coalesce(read.as_of_at, table.provider_data_as_of),
+            last_complete_at=now if is_whole else table.last_complete_at,
+            consecutive_failures=0 if is_whole else table.consecutive_failures + 1,
+            # a webhook that came while it was read made it due: it stays so
+            next_due_at=sa.case((table.next_due_at > table.last_attempt_at, table.next_due_at), else_=due_at)
+            if claimed.provider is not Provider.FILE
+            else due_at,
+            due_reason=sa.case((table.next_due_at > table.last_attempt_at, table.due_reason), else_="target"),
+            leased_by=None,
+            leased_until=None,
+        )
+    )

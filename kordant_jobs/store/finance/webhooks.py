@@ -1,0 +1,60 @@
+"""Webhooks of providers: kept once, and their connection made due. What they say is a hint: the state is read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
+from kordant_jobs.store.finance import connections
+from kordant_jobs.store.finance.upsert import alias_of
+from kordant_jobs.store.people.keyring import Keyring
+
+EVENT = "bank-webhook"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """What a provider told: of which connection, which rows it deleted, and whether its owner has acted."""
+
+    event_id: str
+    event: str
+    item: str
+    deleted: Sequence[str] = ()
+    user_acted: bool = False
+
+
+_KEEP = sa.text("""
+WITH ours AS (
+    SELECT id FROM kordant.bank_connections
+    WHERE provider = :provider AND item_index = :item AND status <> 'ended'
+)
+INSERT INTO kordant.webhook_events (id, provider, event_key, event, connection_id, removed_aliases, received_at)
+VALUES (:id, :provider, :key, :event, (SELECT id FROM ours), cast(:aliases AS bytea[]), :now)
+ON CONFLICT (provider, event_key) DO NOTHING RETURNING connection_id
+""")
+
+
+def take(connection: Connection, keyring: Keyring, provider: Provider, told: Webhook, *, now: datetime) -> bool:
+    """Keep a webhook in the caller's transaction, and make its connection due. False: it is no news (it came before, or
+    is of no connection of ours)."""
+    given = {
+        "id": uuid7(),
+        "provider": provider.value,
+        "key": keyring.blind_index(EVENT, f"{provider}|{told.event_id}"),
+        "event": told.event[:60],
+        "item": connections.item_index(keyring, provider, told.item),
+        "aliases": [alias_of(keyring, provider, one) for one in told.deleted],
+        "now": now,
+    }
+    row = connection.execute(_KEEP, given).one_or_none()
+    if row is None or row.connection_id is None:
+        return False
+    if told.user_acted:
+        connections.set_status(connection, row.connection_id, ConnectionStatus.ACTIVE, reason=told.event, now=now)
+    return connections.make_due(connection, [row.connection_id], now=now, reason="webhook") > 0

@@ -1,0 +1,98 @@
+"""Receipts: signed when a report is made, kept in a chain a subscription, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import Connection
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.domain.reports.receipts import Receipt, SourceChecked, fingerprint, sign
+from kordant_jobs.store.reports.tables import scan_receipts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsigned:
+    """What a receipt is to say. `figures_sha256` stands for it: for the same figures there is one receipt."""
+
+    subscription_id: UUID
+    kind: str
+    start_on: date
+    end_on: date
+    figures_sha256: bytes
+    verdict: str
+    items: int
+    sources: tuple[SourceChecked, ...]
+
+
+_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:receipts ' || cast(:id AS text), 0))")
+_LAST = (
+    sa.select(scan_receipts.c.subscription_id, scan_receipts.c.number, scan_receipts.c.receipt)
+    .distinct(scan_receipts.c.subscription_id)
+    .order_by(scan_receipts.c.subscription_id, scan_receipts.c.number.desc())
+)
+
+
+def issue(connection: Connection, wanted: Sequence[Unsigned], key: Ed25519PrivateKey) -> dict[UUID, str]:
+    """The signed receipts by subscription, at most one for each: those that were issued before, and new ones, each
+    naming the subscription's last. Two at once wait for each other."""
+    ids = sorted({one.subscription_id for one in wanted})
+    for own in ids:
+        connection.execute(_LOCK, {"id": str(own)})
+    now = int(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+    table = scan_receipts.c
+    known = {
+        (row.subscription_id, row.kind, row.period_start_on, row.period_end_on, bytes(row.figures_sha256)): row.receipt
+        for row in connection.execute(sa.select(scan_receipts).where(table.subscription_id.in_(ids)))
+    }
+    last = {
+        row.subscription_id: (row.number, row.receipt)
+        for row in connection.execute(_LAST.where(table.subscription_id.in_(ids)))
+    }
+    issued: dict[UUID, str] = {}
+    rows = []
+    for one in wanted:
+        own = one.subscription_id
+        if line := known.get((own, one.kind, one.start_on, one.end_on, one.figures_sha256)):
+            issued[own] = line
+            continue
+        number, before = last.get(own, (0, ""))
+        receipt = Receipt(
+            iat=now,
+            sub=own,
+            number=number + 1,
+            previous=fingerprint(before) if before else "",
+            period=one.kind,
+            since=one.start_on,
+            until=one.end_on,
+            verdict=one.verdict,
+            items=one.items,
+            sources=one.sources,
+        )
+        issued[own] = sign(receipt, key)
+        rows.append(
+            {
+                "id": uuid7(),
+                "subscription_id": own,
+                "number": number + 1,
+                "kind": one.kind,
+                "period_start_on": one.start_on,
+                "period_end_on": one.end_on,
+                "figures_sha256": one.figures_sha256,
+                "receipt": issued[own],
+            }
+        )
+    if rows:
+        connection.execute(sa.insert(scan_receipts), rows)
+    return issued
+
+
+def of_subscription(connection: Connection, subscription_id: UUID) -> Sequence[str]:
+    """Its receipts, the first first."""
+    query = sa.select(scan_receipts.c.receipt).where(scan_receipts.c.subscription_id == subscription_id)
+    return list(connection.execute(query.order_by(scan_receipts.c.number)).scalars())
