@@ -35,6 +35,10 @@ GROUPS = {
     "counties": Lazy(
         where="kordant_jobs.cli.counties:counties_app", help="Counties: whose records are read, how fresh they are."
     ),
+    "voices": Lazy(
+        where="kordant_jobs.cli.voices:voices_app", help="Voices: the family's enrolments, clips and their verdicts."
+    ),
+    "models": Lazy(where="kordant_jobs.cli.models:models_app", help="Models of voices: pulled once, checked."),
     "subscribers": Lazy(
         where="kordant_jobs.cli.rights:subscribers_app",
         help="Subscribers: make one, change what they pay for, forget one.",
@@ -63,6 +67,9 @@ GROUPS = {
     "removals": Lazy(
         where="kordant_jobs.cli.removals:removals_app",
         help="Removal requests to data brokers, and what became of them.",
+    ),
+    "insights": Lazy(
+        where="kordant_jobs.cli.insights:insights_app", help="Insights: what the accounts of entities say."
     ),
     "receipt": Lazy(
         where="kordant_jobs.cli.receipt:receipt_app",
@@ -94,6 +101,10 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.demo:demo",
         help="Scan 5,000 invented subscribers against 1,000,000 lines of invented dumps, alert them, report to them.",
     ),
+    "voices": Lazy(
+        where="kordant_jobs.lab.voices.evaluate:voices_app",
+        help="Voices: the family's enrolments, clips and their verdicts; `evaluate` on recordings of your own.",
+    ),
     "bench": Lazy(where="kordant_jobs.lab.bench:bench_app", help="Measure what is promised, beside a peer."),
     "fuzz": Lazy(
         where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"
@@ -101,6 +112,10 @@ LAB_GROUPS = {
     "fit-names": Lazy(
         where="kordant_jobs.lab.hometitle.names_fit:fit_names",
         help="Fit the table of the names score on invented pairs, and measure it on others.",
+    ),
+    "judge-insights": Lazy(
+        where="kordant_jobs.lab.households.judge:judge_command",
+        help="Insights on invented accounts against their truth: precision, recall, false alarms.",
     ),
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"

@@ -12,6 +12,7 @@ from kordant_jobs.store.audit import tables as audit
 from kordant_jobs.store.darkwatch import source_tables as sources
 from kordant_jobs.store.darkwatch import tables as darkwatch
 from kordant_jobs.store.finance import tables as finance
+from kordant_jobs.store.insights import tables as insights
 from kordant_jobs.store.notifications import tables as notifications
 from kordant_jobs.store.operators import tables as operators
 from kordant_jobs.store.people import tables as people
@@ -20,6 +21,7 @@ from kordant_jobs.store.removals import tables as removals
 from kordant_jobs.store.reports import tables as reports
 from kordant_jobs.store.retention import tables as retention
 from kordant_jobs.store.schedules import tables as schedules
+from kordant_jobs.store.voice import tables as voice
 
 __all__ = [
     "SCHEMA",
@@ -28,6 +30,7 @@ __all__ = [
     "darkwatch",
     "engine",
     "finance",
+    "insights",
     "metadata",
     "notifications",
     "operators",
@@ -38,4 +41,5 @@ __all__ = [
     "retention",
     "schedules",
     "sources",
+    "voice",
 ]

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -87,6 +88,14 @@ class Wording:
         """A whole number with this language's separators."""
         return _number(value, self._babel)
 
+    def money(self, value: Decimal, currency: str = "BRL") -> str:
+        """An amount with its currency."""
+        return str(numbers.format_currency(value, currency, locale=self._babel))
+
+    def month(self, value: date) -> str:
+        """A month with its year."""
+        return str(dates.format_skeleton("yMMMM", value, locale=self._babel))
+
     def percent(self, share: float) -> str:
         """A share of 1 as whole percent."""
         return str(numbers.format_percent(share, locale=self._babel))
@@ -128,6 +137,22 @@ class Wording:
             for one in _property()["advice"]
             if event in one["events"] and severity in one["severities"]
         ]
+
+    def voice(self, code: str, **values: object) -> str:
+        """What is said of a clip, by its place in `voice.toml`: `match.consistent`."""
+        found: Any = _voice()
+        for part in code.split("."):
+            found = found[part]
+        return str(found[self.locale]) % values if values else str(found[self.locale])
+
+    def voice_actions(self) -> list[str]:
+        """What to do about a clip that one is told of, the most urgent first."""
+        return [one[self.locale] for one in _voice()["advice"]]
+
+
+@lru_cache(maxsize=1)
+def _voice() -> dict[str, Any]:
+    return tomllib.loads(HERE.joinpath("voice.toml").read_text("utf-8"))
 
 
 @lru_cache(maxsize=1)

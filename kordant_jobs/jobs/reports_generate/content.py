@@ -23,6 +23,7 @@ from kordant_jobs.jobs.reports_generate.changes import (
     trend,
     trend_figure,
 )
+from kordant_jobs.jobs.reports_generate.clips import ClipSection, clip_section
 from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
 from kordant_jobs.jobs.reports_generate.properties import PropertySection, property_section
 from kordant_jobs.jobs.reports_generate.receipt import ReceiptSection, receipt_section
@@ -45,11 +46,12 @@ TITLE_MAX = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What was decrypted for one report: the name, each watched identifier by its item, each parcel by its watch."""
+    """What was decrypted for one report: the name, identifiers by item, parcels by watch, members by analysis."""
 
     name: str = field(repr=False)
     identifiers: Mapping[UUID, str] = field(repr=False)
     parcels: Mapping[UUID, str] = field(repr=False, default_factory=dict)
+    members: Mapping[UUID, str] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,7 @@ class ReportContent:
     history_chart: str
     removals: RemovalSection
     properties: PropertySection
+    clips: ClipSection
     receipt: ReceiptSection
     notes: list[str]
     made_on: str
@@ -331,6 +334,7 @@ def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> R
         history_chart=charts.history(words, figures) if len(figures.history) > 1 else "",
         removals=removal_section(words, figures.removals),
         properties=property_section(words, figures.properties, opened.parcels),
+        clips=clip_section(words, figures.clips, opened.members),
         receipt=receipt_section(words, receipt),
         notes=_notes(words, figures),
         made_on=period.end_on.isoformat(),

@@ -180,6 +180,23 @@ class PropertyLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClipLine:
+    """What is said of one clip, as a report shows it; the member's name stays sealed."""
+
+    analysis_id: UUID
+    received_on: date
+    status: str
+    reason: str | None
+    match: str | None
+    synthesis: str | None
+    band: str | None
+    voices: int
+    is_whole: bool
+    windows: tuple[str, ...]
+    """What each window alone says, from the beginning of the clip to its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportFigures:
     """Everything that a report shows, but for what stays sealed (the name and the identifiers)."""
 
@@ -196,6 +213,7 @@ class ReportFigures:
     items_removed: int = 0
     removals: tuple[RemovalLine, ...] = ()
     properties: tuple[PropertyLine, ...] = ()
+    clips: tuple[ClipLine, ...] = ()
 
     @property
     def first_period(self) -> bool:
@@ -224,6 +242,8 @@ class ReportFigures:
             del shown["removals"]
         if not self.properties:
             del shown["properties"]
+        if not self.clips:
+            del shown["clips"]
         text = json.dumps([EDITION, shown], sort_keys=True, default=str, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
 

@@ -25,6 +25,7 @@ from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage
 from kordant_jobs.jobs.reports_generate.pool import Renderers
 from kordant_jobs.jobs.reports_generate.renderer import page_of
 from kordant_jobs.jobs.reports_generate.rules import (
+    ClipLine,
     Period,
     PropertyDocument,
     PropertyLine,
@@ -44,6 +45,9 @@ from kordant_jobs.store.reports import notices as report_notices
 from kordant_jobs.store.reports import receipts, reports
 from kordant_jobs.store.reports import retention as report_retention
 from kordant_jobs.store.reports.reports import ReportFacts, ReportRow
+from kordant_jobs.store.voice import analyses as clip_analyses
+from kordant_jobs.store.voice.analyses import ClipFacts
+from kordant_jobs.store.voice.tables import voice_consents
 
 JOB = "reports_generate"
 TIERS = tuple(Tier(one) for one in ROW.partitions)
@@ -186,14 +190,16 @@ def _generate_batch(
         )
         known = reports.known_figures(connection, batch, kind=period.kind, start=period.start_on, end=period.end_on)
         asked = removal_requests.lines(connection, batch)
+        heard = clip_analyses.facts(connection, batch, start=period.start_on, end=period.end_on)
         watched = property_reporting.facts(connection, batch, start=period.start_on, end=period.end_on)
         keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
     removals = {own: [RemovalLine(**line) for line in found] for own, found in asked.items()}
     properties = {own: [property_line(line) for line in found] for own, found in watched.watches.items()}
-    sealed = _SealedFacts(facts, watched, keys)
+    clips = {own: [ClipLine(**line) for line in found] for own, found in heard.clips.items()}
+    sealed = _SealedFacts(facts, watched, heard, keys)
     total = ReportSummary(subscriptions=len(facts.people))
     due: list[ReportFigures] = []
-    for figures in figures_of(facts, period, removals, properties):
+    for figures in figures_of(facts, period, removals, properties, clips):
         if not force and known.get(figures.subscription_id) == figures.sha256():
             total += ReportSummary(unchanged=1)
         elif not sealed.readable(figures.subscription_id):
@@ -274,8 +280,9 @@ def property_line(line: Mapping[str, Any]) -> PropertyLine:
 class _SealedFacts:
     """Opens what one report needs of the batch's encrypted values, at the moment it is made."""
 
-    def __init__(self, facts: ReportFacts, watched: PropertyFacts, keys: SubscriberKeys) -> None:
+    def __init__(self, facts: ReportFacts, watched: PropertyFacts, heard: ClipFacts, keys: SubscriberKeys) -> None:
         self._keys = keys
+        self._members = heard.sealed
         self._parcels = watched.sealed
         self._people = {row["subscription_id"]: row for row in facts.people.to_dict("records")}
         self._items = {row["id"]: row["identifier_encrypted"] for row in facts.items.to_dict("records")}
@@ -291,6 +298,7 @@ class _SealedFacts:
             value = Sealed(subscriber_id=owner, column=column, row_id=row_id, sealed=bytes(sealed))
             return self._keys.open(value)
 
+        person_of = voice_consents.c.person_encrypted
         identifier, parcel = watchlist_items.c.identifier_encrypted, watched_properties.c.parcel_encrypted
         return Opened(
             name=opened(subscribers.c.name_encrypted, owner, name) if name is not None else "",
@@ -299,6 +307,11 @@ class _SealedFacts:
                 line.watch_id: opened(parcel, line.watch_id, self._parcels[line.watch_id])
                 for line in figures.properties
                 if line.has_parcel
+            },
+            members={
+                line.analysis_id: opened(person_of, *self._members[line.analysis_id])
+                for line in figures.clips
+                if line.analysis_id in self._members
             },
         )
 

@@ -79,6 +79,19 @@ def bench_finance(
     raise SystemExit(finish("finance", lambda: measure(**given), as_json=as_json))
 
 
+@bench_app.command("voiceprint")
+def bench_voiceprint(
+    clips: Annotated[int, typer.Option(min=24, help="How many clips; 10,000 show that memory stays flat.")] = 240,
+    screen: Annotated[bool, typer.Option("--screen/--no-screen", help="With the detector, which costs most.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Clips a second of a core beside the bare ONNX sessions, and memory over many clips."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.voiceprint import measure
+
+    raise SystemExit(finish("voiceprint", lambda: measure(clips=clips, screen=screen), as_json=as_json))
+
+
 @bench_app.command("cleanup")
 def bench_cleanup(
     rows: Annotated[

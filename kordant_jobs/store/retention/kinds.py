@@ -53,6 +53,21 @@ TABLES: Mapping[str, TableKind] = {
         ),
         TableKind(kind="scan_verdicts", table="source_verdicts", clock="t.checked_at", owner=_OF_SUBSCRIPTION),
         TableKind(kind="title_verdicts", table="property_verdicts", clock="t.checked_at", owner=_OF_SUBSCRIPTION),
+        TableKind(
+            kind="voice_analyses",
+            table="analysis_jobs",
+            clock="coalesce(t.analysed_at, t.created_at)",
+            owner="t.subscriber_id",
+            children=(("analysis_sound", "job_id"), ("voice_analyses", "job_id")),
+        ),
+        TableKind(kind="voice_sound", table="analysis_sound", clock="t.created_at", owner="t.subscriber_id"),
+        TableKind(
+            kind="withdrawn_voice_consents",
+            table="voice_consents",
+            clock="t.withdrawn_at",
+            owner="t.subscriber_id",
+            children=(("voice_enrolments", "consent_id"),),
+        ),
         TableKind(kind="broker_replies", table="removal_replies", clock="t.received_at", owner="t.subscriber_id"),
         TableKind(kind="broker_checks", table="removal_checks", clock="t.checked_at", owner=_OF_REQUEST),
         TableKind(kind="withdrawn_consents", table="consents", clock="t.withdrawn_at", owner="t.subscriber_id"),
@@ -80,6 +95,9 @@ TABLES: Mapping[str, TableKind] = {
         TableKind(kind="bank_consents", table="bank_consents", clock="t.ended_at", owner="t.entity_id"),
         TableKind(kind="quarantined_rows", table="quarantined_rows", clock="t.created_at", owner="t.entity_id"),
         TableKind(kind="finance_notices", table="finance_notices", clock="t.created_at", owner="t.entity_id"),
+        TableKind(
+            kind="insights", table="insights", clock="coalesce(t.resolved_at, t.computed_at)", owner="t.entity_id"
+        ),
         TableKind(kind="webhook_events", table="webhook_events", clock="t.received_at", owner=_OF_CONNECTION),
         TableKind(kind="sync_results", table="sync_results", clock="t.ended_at", owner=_OF_CONNECTION),
         TableKind(kind="sync_runs", table="sync_runs", clock="t.started_at"),
@@ -107,6 +125,7 @@ STAYS: Mapping[str, str] = {
             "removal_events", "removal_messages", "removal_profiles", "removal_references", "removal_requests",
             "scan_receipts", "scan_watermarks", "source_checks", "source_evidence", "source_hints", "subscriber_keys",
             "subscribers", "subscriptions", "watched_name_keys", "watched_properties", "watchlist_items",
+            "voice_enrolments", "voice_settings",
         ),
         _WITH_OWNER,
     ),
@@ -120,9 +139,10 @@ STAYS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "agent_grants", "alert_rules", "breach_lookups", "broker_contact_faults", "broker_domains", "broker_rows",
-            "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses", "job_catalogue",
-            "job_pauses", "keyring_check", "legal_holds", "principals", "rate_buckets", "removal_moves",
-            "retention_policies", "schedule_progress", "scheduler_config", "source_states", "workflows",
+            "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses",
+            "forecast_corrections", "job_catalogue", "job_pauses", "keyring_check", "legal_holds", "principals",
+            "rate_buckets", "removal_moves", "retention_policies", "schedule_progress", "scheduler_config",
+            "source_states", "workflows",
         ),
         _RULES,
     ),
@@ -138,6 +158,7 @@ STAYS: Mapping[str, str] = {
     "reports": "each tier's own term (reports)",
     "report_leftovers": "contents that are still to be deleted (reports)",
     "audit_log": "append-only (audit_log)",
+    "voice_analyses": "go with their clip (voice_analyses)",
     "operator_notices": "go with their alert (operator_alerts)",
     "workflow_steps": "go with their execution (workflow_executions)",
 }  # fmt: skip

@@ -1,0 +1,54 @@
+"""insights_refresh in the catalogue: what a request carries, its limits, and when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from kordant_jobs.domain.schedules.cron import Fold
+from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
+from kordant_jobs.engine import JobRow, MergeRule, Payload
+
+
+def all_or_some(values: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+    """None named means all, whatever others name.
+
+    >>> all_or_some([("b",), ("a", "b")]), all_or_some([("a",), ()])
+    (('a', 'b'), ())
+    """
+    return tuple(sorted({one for value in values for one in value})) if all(values) else ()
+
+
+class InsightsRefresh(Payload):
+    """Bring the insights of entities up to date with their data and with today."""
+
+    job: ClassVar[str] = "insights_refresh"
+    merging: ClassVar[Mapping[str, MergeRule]] = {"entity_ids": all_or_some, "force": max}
+
+    entity_ids: tuple[UUID, ...] = Field((), description="Only these, if they are stale; none named: all stale ones.")
+    force: bool = Field(False, description="Those that are not stale, too.")
+
+
+ROW = JobRow(
+    name="insights_refresh",
+    alias="insights.refresh",
+    purpose="what accounts say: cash flow, recurring payments and income, price rises, duplicates, forecasts; alerts",
+    started_by="daily at 02:00 in São Paulo; a sync that changed something, a minute later; by hand",
+    payload=InsightsRefresh,
+    timeout_s=3600,
+    cpu_s=3600,
+    memory_mb=2048,
+    concurrency=1,
+    batch_size=1_000,
+    preload=("kordant_jobs.domain.insights.assess",),
+)
+
+TOPICS = ("sync.completed",)
+"""Events that start it: a sync names the entities whose data it changed."""
+
+SCHEDULES = (
+    ScheduleRow(job=ROW.name, cron="0 2 * * *", time_zone="America/Sao_Paulo", fold=Fold.ONCE, overlap=Overlap.SKIP),
+)

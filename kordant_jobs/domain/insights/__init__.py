@@ -1,0 +1,1 @@
+"""What the accounts of a household or small firm say: streams, price rises, duplicates, cash flow, forecast. Pure."""

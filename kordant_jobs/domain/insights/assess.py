@@ -1,0 +1,340 @@
+"""All insights of many entities from their rows, balances and bills, as one frame. Pure: `today` is an argument.
+
+The frame has `entity`, `kind`, `key` (the same from night to night), `facts` (JSON; money and days as text), `material`
+(what makes it news when it changes: amounts in coarse steps), `evidence` (ids of transactions), `confidence`, `unknown`
+(why it cannot be said, or null) and `day` (what it is about, days since 1970, or null).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from kordant_jobs.domain.finance.states import AccountKind, TransactionState
+from kordant_jobs.domain.finance.states import TransactionType as T
+from kordant_jobs.domain.insights.calendar import FIRST_DAY, day_tables
+from kordant_jobs.domain.insights.cashflow import cash_flow
+from kordant_jobs.domain.insights.categories import category_expression
+from kordant_jobs.domain.insights.duplicates import duplicates
+from kordant_jobs.domain.insights.insight import Kind, Unknown
+from kordant_jobs.domain.insights.kernels import streams as kernel
+from kordant_jobs.domain.insights.rises import price_rises
+from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
+from kordant_jobs.domain.insights.unusual import unusual
+
+EPOCH = date(1970, 1, 1).toordinal()
+EVIDENCE_MOST = 60
+MONTH_DAYS = 30.44
+ROWS_SCHEMA = pl.Schema({
+    "entity": pl.Int32, "account": pl.Int32, "id": pl.String, "day": pl.Int32, "cents": pl.Int64,
+    "orig_cents": pl.Int64, "payee": pl.String, "type": pl.String, "mcc": pl.Int32, "category": pl.String,
+    "state": pl.String, "no": pl.Int16, "of": pl.Int16, "plan": pl.String, "is_own": pl.Boolean,
+    "is_candidate": pl.Boolean, "is_refund": pl.Boolean, "is_iof": pl.Boolean, "cash_day": pl.Int32,
+})  # fmt: skip
+"""A transaction that is not removed: `cents` positive towards the holder, `orig_cents` in the currency it was billed
+in when that is another, `payee` any key, `cash_day` the due day of its card bill. Days count from 1970-01-01."""
+ACCOUNTS_SCHEMA = pl.Schema({
+    "entity": pl.Int32, "account": pl.Int32, "account_id": pl.String, "kind": pl.String, "group": pl.String,
+    "balance": pl.Int64, "balance_day": pl.Int32, "limit": pl.Int64, "used": pl.Int64,
+})  # fmt: skip
+"""An account with what the bank said last, in cents; `group` is shared by cards of one limit."""
+INSIGHT_SCHEMA = pl.Schema({
+    "entity": pl.Int32(), "kind": pl.String(), "key": pl.String(), "facts": pl.String(), "material": pl.String(),
+    "evidence": pl.List(pl.String()), "confidence": pl.Float64(), "unknown": pl.String(), "day": pl.Int32(),
+})  # fmt: skip
+FEE_TYPES = tuple(
+    one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
+)
+LIQUID = (AccountKind.CHECKING.value, AccountKind.SAVINGS.value, AccountKind.PREPAID.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Books:
+    """What is known of some entities: `rows` by `ROWS_SCHEMA`, `accounts` by `ACCOUNTS_SCHEMA`."""
+
+    rows: pl.DataFrame
+    accounts: pl.DataFrame
+
+
+def money(column: str | pl.Expr) -> pl.Expr:
+    """Cents as a decimal text.
+
+    >>> pl.DataFrame({"a": [-1203, 5]}).select(money("a"))["a"].to_list()
+    ['-12.03', '0.05']
+    """
+    cents = (pl.col(column) if isinstance(column, str) else column).cast(pl.Int64)
+    sign = pl.when(cents < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    whole, rest = cents.abs() // 100, (cents.abs() % 100).cast(pl.String).str.zfill(2)
+    return pl.concat_str(sign, whole.cast(pl.String), pl.lit("."), rest)
+
+
+def day_text(column: str) -> pl.Expr:
+    """A day as ISO text."""
+    return pl.from_epoch(pl.col(column), time_unit="d").dt.to_string("%Y-%m-%d")
+
+
+def coarse(column: str | pl.Expr) -> pl.Expr:
+    """An amount in steps of a quarter, so that small changes are no news."""
+    cents = (pl.col(column) if isinstance(column, str) else column).cast(pl.Float64)
+    step = (cents.abs().clip(1.0).log() / np.log(1.25)).round()
+    signed: pl.Expr = cents.sign() * step
+    return signed.cast(pl.Int64).cast(pl.String)
+
+
+def assess(books: Books, *, today: date) -> pl.DataFrame:
+    """Every insight that holds today."""
+    now = today.toordinal() - EPOCH
+    rows = (
+        books.rows.filter(pl.col("day").is_between(FIRST_DAY + 366, now + 366 * 6))
+        .sort("entity", "day", "id")
+        .with_row_index("row")
+        .with_columns(category_expression())
+    )
+    posted = rows.filter(
+        (pl.col("state") == TransactionState.POSTED.value) & ~pl.col("is_own") & (pl.col("day") <= now)
+    )
+    single = posted.filter(pl.col("no").is_null() & ~pl.col("is_iof"))
+    found = find_streams(single)
+    single = single.with_columns(pl.Series("stream_of", found.stream_of))
+    streams = with_state(found, single, books.accounts, now=now)
+    parts = [
+        _cash_flow(posted, now=now),
+        _recurring(streams, single),
+        _price_rises(streams, single),
+        _duplicates(single, now=now),
+        _unusual(single),
+        _fees(posted),
+        _card_use(books.accounts, now=now),
+    ]
+    return pl.concat([one.select(INSIGHT_SCHEMA.keys()).cast(INSIGHT_SCHEMA) for one in parts]).sort(
+        "entity", "kind", "key"
+    )
+
+
+def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
+    """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, its `key`, and
+    `category`."""
+    table = found.table
+    category = (
+        rows.filter(pl.col("stream_of") >= 0)
+        .group_by(pl.col("stream_of").cast(pl.UInt32).alias("stream"))
+        .agg(pl.col("category").mode().sort().first())
+    )
+    anchors = table.select("cadence", "anchor_kind", "anchor", "last").cast(pl.Int64).to_numpy()
+    period = pl.when(pl.col("cadence") < 100).then(pl.col("cadence")).otherwise((pl.col("cadence") - 100) * MONTH_DAYS)
+    late = now - pl.col("last")
+    bill = pl.col("class").is_in([kernel.BILL, kernel.PIX])
+    return (
+        table.with_columns(
+            pl.Series("next", kernel.next_days(np.ascontiguousarray(anchors), day_tables()), dtype=pl.Int64),
+            period.cast(pl.Float64).alias("period"),
+        )
+        .filter(late <= 2.5 * pl.col("period") + 10)
+        .join(category, on="stream", how="left")
+        .join(accounts.select("account", "account_id"), on="account", how="left")
+        .sort("stream")
+        .with_columns(
+            pl.when(late > 1.5 * pl.col("period") + 5).then(pl.lit("overdue"))
+            .when((pl.col("rows") < 4) & (pl.col("cadence") != 112)).then(pl.lit("early"))
+            .otherwise(pl.lit("mature")).alias("status"),
+            pl.when("is_in").then(pl.lit("income"))
+            .when(pl.col("class") == kernel.FEE).then(pl.lit("fee"))
+            .when(pl.col("category") == "loans").then(pl.lit("debt"))
+            .when(bill).then(pl.lit("bill")).otherwise(pl.lit("subscription")).alias("sort"),
+            pl.col("cadence").replace_strict(CADENCES, return_dtype=pl.String).alias("cadence_name"),
+            pl.concat_str(
+                "account_id", "payee", pl.when("is_in").then(pl.lit("in")).otherwise(pl.lit("out")), "cadence",
+                pl.col("first").rank("ordinal").over("account", "payee", "is_in", "cadence"), separator="/",
+            ).alias("key"),
+        )
+    )  # fmt: skip
+
+
+def _evidence(rows: pl.DataFrame, by: str) -> pl.DataFrame:
+    return rows.sort("day", "row").group_by(by).agg(pl.col("id").tail(EVIDENCE_MOST).alias("evidence"))
+
+
+def _recurring(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    evidence = _evidence(
+        rows.filter(pl.col("stream_of") >= 0).with_columns(pl.col("stream_of").cast(pl.UInt32).alias("stream")),
+        "stream",
+    )
+    amount = pl.col("amount").round().cast(pl.Int64)
+    monthly = (pl.col("amount") * MONTH_DAYS / pl.col("period")).round().cast(pl.Int64)
+    is_salary = (pl.col("class") == kernel.PAYROLL) | (pl.col("category") == "income.salary")
+    return streams.join(evidence, on="stream").select(
+        "entity", "key", "evidence", "confidence",
+        pl.when("is_in").then(pl.lit(Kind.INCOME.value)).otherwise(pl.lit(Kind.RECURRING.value)).alias("kind"),
+        pl.struct(
+            pl.col("sort"), pl.col("status"), pl.col("cadence_name").alias("cadence"), money(amount).alias("amount"),
+            pl.col("spread").round(3), money(monthly).alias("a_month"), day_text("next").alias("next_on"),
+            day_text("last").alias("last_on"), day_text("first").alias("first_on"), pl.col("rows").alias("times"),
+            pl.col("category"), (pl.col("is_in") & is_salary).alias("is_salary"),
+        ).struct.json_encode().alias("facts"),
+        pl.concat_str("status", "cadence", coarse("amount"), separator="|").alias("material"),
+        pl.lit(None, dtype=pl.String).alias("unknown"), pl.col("last").alias("day"),
+    )  # fmt: skip
+
+
+RISE_CONFIRMED, RISE_ONCE = 0.98, 0.93
+"""How often a rise was one on invented accounts for tuning, with two charges at the new price and with one."""
+
+
+def _price_rises(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    of_streams = rows.filter(pl.col("stream_of") >= 0).with_columns(pl.col("stream_of").cast(pl.UInt32).alias("stream"))
+    rises = price_rises(of_streams)
+    rises = rises.filter(pl.col("day") == pl.col("day").max().over("stream"))
+    ids = rows.select("row", "id")
+    per_year = 365.25 / pl.col("period")
+    return (
+        rises.join(streams.select("stream", "entity", "key", "cadence_name", "period", "category"), on="stream")
+        .join(ids.rename({"row": "last_old", "id": "old_id"}), on="last_old")
+        .join(ids.rename({"row": "first_new", "id": "new_id"}), on="first_new")
+        .select(
+            "entity", pl.lit(Kind.PRICE_RISE.value).alias("kind"), pl.col("new_id").alias("key"),
+            pl.struct(
+                money("old_cents").alias("old"), money("new_cents").alias("new"), day_text("day").alias("since"),
+                pl.col("cadence_name").alias("cadence"), pl.col("category"), pl.col("key").alias("stream"),
+                money(((pl.col("new_cents") - pl.col("old_cents")) * per_year).round()).alias("a_year"),
+                pl.col("new_rows").alias("charges"),
+            ).struct.json_encode().alias("facts"),
+            pl.lit("").alias("material"),
+            pl.concat_list("old_id", "new_id").alias("evidence"),
+            pl.when(pl.col("new_rows") >= 2).then(RISE_CONFIRMED).otherwise(RISE_ONCE).alias("confidence"),
+            pl.lit(None, dtype=pl.String).alias("unknown"), "day",
+        )
+    )  # fmt: skip
+
+
+DUPLICATE_IN_STREAM, DUPLICATE = 0.95, 0.91
+UNUSUAL_FAR, UNUSUAL_NEAR, FAR = 0.93, 0.7, 6.0
+"""As above; `FAR` is the z from which a charge is far off."""
+
+
+def _duplicates(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
+    ids = rows.select("row", "id")
+    return (
+        duplicates(rows, as_of=now)
+        .join(ids, on="row").join(ids.rename({"row": "twin", "id": "twin_id"}), on="twin")
+        .join(rows.select("row", "category"), on="row")
+        .select(
+            "entity", pl.lit(Kind.DUPLICATE.value).alias("kind"), pl.col("id").alias("key"),
+            pl.struct(
+                money(-pl.col("cents")).alias("amount"), day_text("day").alias("on"),
+                pl.col("type"), pl.col("category"),
+            ).struct.json_encode().alias("facts"),
+            pl.lit("").alias("material"), pl.concat_list("twin_id", "id").alias("evidence"),
+            pl.when("in_stream").then(DUPLICATE_IN_STREAM).otherwise(DUPLICATE).alias("confidence"),
+            pl.lit(None, dtype=pl.String).alias("unknown"), "day",
+        )
+    )  # fmt: skip
+
+
+def _unusual(rows: pl.DataFrame) -> pl.DataFrame:
+    return (
+        unusual(rows.filter(~pl.col("is_refund")))
+        .join(rows.select("row", "id", "category"), on="row")
+        .select(
+            "entity", pl.lit(Kind.UNUSUAL.value).alias("kind"), pl.col("id").alias("key"),
+            pl.struct(
+                money(-pl.col("cents")).alias("amount"), money("usual_cents").alias("usual"),
+                day_text("day").alias("on"),
+                (-pl.col("cents") / pl.col("usual_cents")).round(1).alias("times"), pl.col("payee_rows").alias("of"),
+                pl.col("category"),
+            ).struct.json_encode().alias("facts"),
+            pl.lit("").alias("material"), pl.concat_list("id").alias("evidence"),
+            pl.when(pl.col("z") >= FAR).then(UNUSUAL_FAR).otherwise(UNUSUAL_NEAR).alias("confidence"),
+            pl.lit(None, dtype=pl.String).alias("unknown"), "day",
+        )
+    )  # fmt: skip
+
+
+def _cash_flow(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
+    """A month a row. Of the month that is under way only what came so far; sums are exact, so the confidence is 1."""
+    this_month = pl.from_epoch(pl.lit(now), time_unit="d").dt.truncate("1mo")
+    by = cash_flow(rows)
+    paid = cash_flow(rows, day="cash_day").group_by("entity", "month").agg(pl.col("outflow").sum().alias("card_bills"))
+    unsure = (
+        rows.filter("is_candidate")
+        .group_by("entity", pl.from_epoch(pl.col("day"), time_unit="d").dt.truncate("1mo").alias("month"))
+        .agg(pl.col("cents").abs().sum().alias("unsure"))
+    )
+    return (
+        by.group_by("entity", "month")
+        .agg(
+            pl.col("inflow", "outflow", "net").sum(), pl.col("count").sum(),
+            pl.struct(
+                pl.col("category"), money("inflow").alias("in"), money("outflow").alias("out"), pl.col("count"),
+            ).sort_by("category").alias("categories"),
+        )
+        .join(paid, on=["entity", "month"], how="left").join(unsure, on=["entity", "month"], how="left")
+        .with_columns(pl.col("card_bills", "unsure").fill_null(0), (pl.col("month") == this_month).alias("is_partial"))
+        .select(
+            "entity", pl.lit(Kind.CASH_FLOW.value).alias("kind"), pl.col("month").dt.to_string("%Y-%m").alias("key"),
+            pl.struct(
+                pl.col("month").dt.to_string("%Y-%m").alias("month"), money("inflow").alias("in"),
+                money("outflow").alias("out"), money("net").alias("net"), pl.col("count"), pl.col("is_partial"),
+                money("card_bills").alias("card_bills"), money("unsure").alias("unsure"), pl.col("categories"),
+            ).struct.json_encode().alias("facts"),
+            pl.when("is_partial").then(pl.lit("partial")).otherwise(
+                pl.concat_str(coarse("inflow"), coarse("outflow"), separator="|")
+            ).alias("material"),
+            pl.lit([], dtype=pl.List(pl.String)).alias("evidence"), pl.lit(1.0).alias("confidence"),
+            pl.lit(None, dtype=pl.String).alias("unknown"), pl.lit(None, dtype=pl.Int32).alias("day"),
+        )
+    )  # fmt: skip
+
+
+def _fees(rows: pl.DataFrame) -> pl.DataFrame:
+    """Fees, interest and their taxes of a month (I9)."""
+    month = pl.from_epoch(pl.col("day"), time_unit="d").dt.truncate("1mo").alias("month")
+    return (
+        rows.filter(pl.col("type").is_in(FEE_TYPES) & (pl.col("cents") < 0))
+        .sort("day", "row").group_by("entity", month, "type", maintain_order=True)
+        .agg((-pl.col("cents").sum()).alias("paid"), pl.col("id"))
+        .group_by("entity", "month")
+        .agg(
+            pl.col("paid").sum(), pl.struct(pl.col("type"), money("paid").alias("paid")).sort_by("type").alias("types"),
+            pl.col("id").list.explode(keep_nulls=False, empty_as_null=False).head(EVIDENCE_MOST).alias("evidence"),
+        )
+        .select(
+            "entity", pl.lit(Kind.FEES.value).alias("kind"), pl.col("month").dt.to_string("%Y-%m").alias("key"),
+            pl.struct(
+                pl.col("month").dt.to_string("%Y-%m").alias("month"), money("paid").alias("paid"), pl.col("types"),
+            ).struct.json_encode().alias("facts"),
+            coarse("paid").alias("material"), "evidence", pl.lit(1.0).alias("confidence"),
+            pl.lit(None, dtype=pl.String).alias("unknown"), pl.lit(None, dtype=pl.Int32).alias("day"),
+        )
+    )  # fmt: skip
+
+
+USE_STEPS = (0.3, 0.5, 0.8, 1.0)
+"""Shares of a limit at which the use of cards is news."""
+
+
+def _card_use(accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
+    """How much of their limit cards use (I10), once for cards that share one."""
+    cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value).with_columns(
+        pl.coalesce("group", "account_id").alias("key")
+    )
+    share = pl.col("used") / pl.col("limit")
+    reached = pl.sum_horizontal([(share >= step).cast(pl.Int64) for step in USE_STEPS])
+    is_known = pl.col("limit").is_not_null() & (pl.col("limit") > 0) & pl.col("used").is_not_null()
+    return (
+        cards.group_by("entity", "key").agg(pl.col("limit").max(), pl.col("used").max(), pl.len().alias("cards"))
+        .with_columns(is_known.alias("is_known"))
+        .select(
+            "entity", pl.lit(Kind.CARD_USE.value).alias("kind"), "key",
+            pl.struct(
+                money(pl.col("limit").fill_null(0)).alias("limit"), money(pl.col("used").fill_null(0)).alias("used"),
+                pl.when("is_known").then(share.round(3)).otherwise(None).alias("share"), pl.col("cards"),
+            ).struct.json_encode().alias("facts"),
+            reached.cast(pl.String).fill_null("unknown").alias("material"),
+            pl.lit([], dtype=pl.List(pl.String)).alias("evidence"), pl.lit(1.0).alias("confidence"),
+            pl.when("is_known").then(None).otherwise(pl.lit(Unknown.NO_LIMIT.value)).alias("unknown"),
+            pl.lit(None, dtype=pl.Int32).alias("day"),
+        )
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""Days on which Brazilian banks settle.
+
+Public holidays of `holidays`, with Carnival (Monday, Tuesday) and Corpus Christi, which that library has as optional
+only. Compared with ANBIMA's calendar of 2000 to 2099, as bizdays 1.0.19 has it: the same 1,023 weekdays. (bizdays
+itself would hold pandas below 3.)
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from functools import cache
+from typing import Literal, NamedTuple
+
+import holidays
+import numpy as np
+import numpy.typing as npt
+from dateutil.easter import easter
+
+FIRST_YEAR, LAST_YEAR = 2000, 2099
+_FROM_EASTER = (-48, -47, 60)
+
+
+@cache
+def bank_calendar() -> np.busdaycalendar:
+    """Bank days of 2000 to 2099, for `numpy.busday_offset` and its like."""
+    years = range(FIRST_YEAR, LAST_YEAR + 1)
+    days = set(holidays.country_holidays("BR", years=years))
+    days |= {easter(year) + timedelta(days=shift) for year in years for shift in _FROM_EASTER}
+    return np.busdaycalendar(holidays=sorted(days))
+
+
+def on_or_after(day: date) -> date:
+    """The bank day on which a bill that is due on `day` is paid.
+
+    >>> on_or_after(date(2026, 2, 14))          # a Saturday before Carnival
+    datetime.date(2026, 2, 18)
+    """
+    return _offset(day, 0, "forward")
+
+
+def on_or_before(day: date) -> date:
+    """The bank day on which wages that are due on `day` come.
+
+    >>> on_or_before(date(2026, 11, 22))        # a Sunday after the holiday of 20 November
+    datetime.date(2026, 11, 19)
+    """
+    return _offset(day, 0, "backward")
+
+
+def nth_bank_day(year: int, month: int, nth: int) -> date:
+    """The nth bank day of a month, or with -1 its last.
+
+    >>> nth_bank_day(2026, 1, 5), nth_bank_day(2026, 1, -1)
+    (datetime.date(2026, 1, 8), datetime.date(2026, 1, 30))
+    """
+    if nth > 0:
+        return _offset(date(year, month, 1), nth - 1, "forward")
+    following = date(year + month // 12, month % 12 + 1, 1)
+    return _offset(following, nth, "forward")
+
+
+def _offset(day: date, offset: int, roll: Literal["forward", "backward"]) -> date:
+    found = np.busday_offset(np.datetime64(day, "D"), offset, roll=roll, busdaycal=bank_calendar())
+    return date(1970, 1, 1) + timedelta(days=int(found.astype(np.int64)))
+
+
+class DayTables(NamedTuple):
+    """What the compiled rules look up of a day or a month. Days count from 1970-01-01, months from year 0; a table of
+    days begins at `FIRST_DAY`, one of months at `FIRST_MONTH`."""
+
+    month: npt.NDArray[np.int32]
+    """Of a day: its month."""
+    month_day: npt.NDArray[np.int32]
+    first: npt.NDArray[np.int32]
+    """Of a month: its first day."""
+    length: npt.NDArray[np.int32]
+    after: npt.NDArray[np.int32]
+    """Of a day: the bank day on or after it."""
+    before: npt.NDArray[np.int32]
+    bank_days: npt.NDArray[np.int32]
+    """All bank days."""
+    bank_first: npt.NDArray[np.int32]
+    """Of a month: the place of its first bank day in `bank_days`."""
+
+
+FIRST_DAY = (date(FIRST_YEAR, 1, 1) - date(1970, 1, 1)).days
+FIRST_MONTH = FIRST_YEAR * 12
+
+
+@cache
+def day_tables() -> DayTables:
+    """The tables of 2000 to 2099."""
+    days = np.arange(np.datetime64(f"{FIRST_YEAR}-01-01"), np.datetime64(f"{LAST_YEAR + 1}-01-01"))
+    months = days.astype("datetime64[M]")
+    first = np.arange(np.datetime64(f"{FIRST_YEAR}-01"), np.datetime64(f"{LAST_YEAR + 1}-02"))
+    first_days = first.astype("datetime64[D]").astype(np.int32)
+    calendar = bank_calendar()
+    is_bank = np.is_busday(days, busdaycal=calendar)
+    bank_days = days[is_bank].astype(np.int32)
+    inside = days.astype(np.int32)
+    return DayTables(
+        month=(months.astype(np.int32) + 1970 * 12).astype(np.int32),
+        month_day=((days - months.astype("datetime64[D]")).astype(np.int32) + 1).astype(np.int32),
+        first=first_days[:-1],
+        length=np.diff(first_days).astype(np.int32),
+        after=bank_days[np.minimum(np.searchsorted(bank_days, inside), len(bank_days) - 1)],
+        before=bank_days[np.maximum(np.searchsorted(bank_days, inside, side="right") - 1, 0)],
+        bank_days=bank_days,
+        bank_first=np.searchsorted(bank_days, first_days).astype(np.int32),
+    )

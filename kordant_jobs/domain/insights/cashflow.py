@@ -1,0 +1,26 @@
+"""What came in and went out, by month and category (I1). Pure."""
+
+from __future__ import annotations
+
+import polars as pl
+
+
+def cash_flow(rows: pl.DataFrame, *, day: str = "day") -> pl.DataFrame:
+    """By `entity`, `month` (its first day) and `category`: `inflow`, `outflow` (positive), `net` in cents, `count`.
+
+    `rows` has `entity`, `day`, `cents`, `category` and `is_refund`, without own transfers. `day` names the column that
+    counts: the day of purchase, or `cash_day` on which a card's bill takes the money. A refund lowers the outflow of
+    its category.
+    """
+    is_in = (pl.col("cents") > 0) & ~pl.col("is_refund")
+    return (
+        rows.filter(pl.col(day).is_not_null())
+        .group_by("entity", pl.from_epoch(pl.col(day), time_unit="d").dt.truncate("1mo").alias("month"), "category")
+        .agg(
+            pl.col("cents").filter(is_in).sum().alias("inflow"),
+            (-pl.col("cents").filter(~is_in).sum()).alias("outflow"),
+            pl.col("cents").sum().alias("net"),
+            pl.len().alias("count"),
+        )
+        .sort("entity", "month", "category")
+    )

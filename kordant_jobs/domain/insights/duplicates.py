@@ -1,0 +1,67 @@
+"""Charges that were possibly made twice (I5). Pure."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from kordant_jobs.domain.finance.states import TransactionType as T
+
+CENTS_MIN = 2_000
+APART_DAYS = 1
+REVERSED_DAYS = 15
+WAIT_DAYS = 3
+"""Banks reverse themselves within it: before, nothing is said."""
+USUAL_TIMES, USUAL_SHARE = 4, 0.08
+"""An amount that a payee takes so often, or as such a share of its charges, is its price."""
+ROUND_PIX = 1_000
+"""Cents: a PIX of whole tens is sent twice on purpose more often than by mistake."""
+NEVER = tuple(
+    one.value
+    for one in (T.WITHDRAWAL, T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
+)
+
+
+def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
+    """Possible duplicates: `row`, `twin` (the charge before it), `entity`, `day`, `cents`, `times` (of that amount at
+    the payee), `payee_rows`, `in_stream`.
+
+    `rows` has `entity`, `account`, `payee`, `day` (days since 1970), `row`, `cents`, `type`, `stream_of` (-1: none),
+    and is without own transfers, instalments and IOF lines. `as_of` is today in the same count.
+    """
+    keys = ["entity", "account", "payee", "cents"]
+    backs = (
+        rows.filter(pl.col("cents") > 0)
+        .select("entity", "account", "payee", (-pl.col("cents")).alias("cents"), pl.col("day").alias("back_day"))
+        .unique()
+    )
+    is_round_pix = (pl.col("type") == T.PIX.value) & (pl.col("cents") % ROUND_PIX == 0)
+    out = rows.filter((pl.col("cents") <= -CENTS_MIN) & ~pl.col("type").is_in(NEVER))
+    near = (
+        out.sort(*keys, "day", "row")
+        .with_columns(
+            pl.len().over(keys).alias("times"),
+            pl.len().over("entity", "account", "payee").alias("payee_rows"),
+            (pl.col("day") - pl.col("day").shift().over(keys)).alias("apart"),
+            pl.col("row").shift().over(keys).alias("twin"),
+            pl.col("stream_of").shift().over(keys).alias("twin_stream"),
+        )
+        .filter(pl.col("apart") <= APART_DAYS)
+        .with_columns(pl.len().over(keys).alias("pairs"))
+    )
+    in_stream = (pl.col("stream_of") >= 0) != (pl.col("twin_stream") >= 0)
+    unlike_price = (pl.col("times") < USUAL_TIMES) | (pl.col("times") < USUAL_SHARE * pl.col("payee_rows"))
+    both_streams = (pl.col("stream_of") >= 0) & (pl.col("twin_stream") >= 0)
+    said = near.filter(
+        (pl.col("pairs") == 1)
+        & (in_stream | (unlike_price & ~both_streams & ~is_round_pix))
+        & (pl.col("day") <= as_of - WAIT_DAYS)
+    )
+    reversed_ = (
+        said.select("row", *keys, "day").join(backs, on=keys)
+        .filter(pl.col("back_day").is_between(pl.col("day") - APART_DAYS, pl.col("day") + REVERSED_DAYS))
+    )  # fmt: skip
+    return (
+        said.join(reversed_, on="row", how="anti")
+        .select("entity", "row", "twin", "day", "cents", "times", "payee_rows", in_stream.alias("in_stream"), "type")
+        .sort("entity", "day", "row")
+    )

@@ -1,0 +1,61 @@
+"""What an insight is: its kinds, where it stands with its reader, and when it is news again. Pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+ALGORITHM = 1
+"""Counted up when rules change: every entity is refreshed then."""
+
+
+class Kind(StrEnum):
+    """What is said."""
+
+    CASH_FLOW = "cash_flow"
+    """Of one month: what came in and went out, by category."""
+    INCOME = "income"
+    RECURRING = "recurring"
+    PRICE_RISE = "price_rise"
+    DUPLICATE = "duplicate"
+    UNUSUAL = "unusual"
+    FEES = "fees"
+    """Of one month."""
+    FORECAST = "forecast"
+    RUNWAY = "runway"
+    CARD_USE = "card_use"
+
+
+class Status(StrEnum):
+    """Where an insight stands. It is open while new, seen or dismissed."""
+
+    NEW = "new"
+    SEEN = "seen"
+    DISMISSED = "dismissed"
+    """Its reader does not want it; it comes back when it has changed materially."""
+    RESOLVED = "resolved"
+    """It does not hold any more."""
+
+
+OPEN = (Status.NEW, Status.SEEN, Status.DISMISSED)
+STATUS_MOVES: dict[Status, frozenset[Status]] = {
+    Status.NEW: frozenset({Status.SEEN, Status.DISMISSED, Status.RESOLVED}),
+    Status.SEEN: frozenset({Status.NEW, Status.DISMISSED, Status.RESOLVED}),
+    Status.DISMISSED: frozenset({Status.NEW, Status.RESOLVED}),
+    Status.RESOLVED: frozenset(),
+}
+"""From seen and dismissed only a material change leads back to new; a resolved one that holds again is another row."""
+
+
+class Unknown(StrEnum):
+    """Why something cannot be said."""
+
+    SHORT_HISTORY = "short_history"
+    NO_BALANCE = "no_balance"
+    OLD_BALANCE = "old_balance"
+    NO_LIMIT = "no_limit"
+
+
+ALERTED = frozenset({Kind.PRICE_RISE, Kind.DUPLICATE, Kind.UNUSUAL})
+"""Kinds of which the owner is told when they are about the last `ALERT_DAYS`; a forecast, when it falls below zero."""
+ALERT_DAYS = 14
+"""A first connection brings a year of history: what is older is shown, not told."""

@@ -1,0 +1,103 @@
+"""Recurring streams, in and out, of many entities at once (I2, I3): from rows to cadence, amount, next day, evidence.
+
+Rows that take part are booked, not removed, no own transfers, instalments or IOF lines: the caller leaves others out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from kordant_jobs.domain.finance.states import TransactionType as T
+from kordant_jobs.domain.insights.calendar import day_tables
+from kordant_jobs.domain.insights.confidence import STREAM_MIN, stream_confidence
+from kordant_jobs.domain.insights.kernels import streams as kernel
+
+PAYMENT_CLASS = {
+    T.BOLETO.value: kernel.BILL,
+    T.COLLECTION.value: kernel.BILL,
+    T.CREDIT_OPERATION.value: kernel.BILL,
+    T.PAYROLL.value: kernel.PAYROLL,
+    T.SALARY_PORTABILITY.value: kernel.PAYROLL,
+    T.PACKAGE_FEE.value: kernel.FEE,
+    T.SINGLE_FEE.value: kernel.FEE,
+    T.ANNUAL_FEE.value: kernel.FEE,
+    T.CARD.value: kernel.CARD,
+    T.PURCHASE.value: kernel.CARD,
+    T.PIX.value: kernel.PIX,
+    T.TED.value: kernel.PIX,
+    T.INTERNAL_TRANSFER.value: kernel.PIX,
+}
+"""Every other type is `OTHER`."""
+CADENCES = {
+    7: "weekly", 14: "fortnightly", 28: "days28",
+    101: "monthly", 102: "bimonthly", 103: "quarterly", 106: "half_yearly", 112: "yearly",
+}  # fmt: skip
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Streams of a frame: `table` a row a stream, `stream_of` the stream of each row of the frame or -1."""
+
+    table: pl.DataFrame
+    stream_of: npt.NDArray[np.int32]
+
+
+def find_streams(rows: pl.DataFrame) -> Found:
+    """The streams that we are sure enough of, with their `confidence`; see `candidates` for the rows."""
+    found = candidates(rows)
+    table = found.table.with_columns(stream_confidence().alias("confidence"))
+    is_kept = (table["confidence"] >= STREAM_MIN).to_numpy()
+    places = np.append(np.where(is_kept, np.cumsum(is_kept) - 1, -1), -1).astype(np.int32)
+    kept = table.filter(is_kept).with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).alias("stream"))
+    return Found(table=kept, stream_of=places[found.stream_of])
+
+
+def candidates(rows: pl.DataFrame) -> Found:
+    """Likely streams of rows with `entity`, `account`, `day` (days since 1970), `cents` (signed), `orig_cents` (null:
+    not in another currency), `payee` (any key), `type`."""
+    keyed = rows.select(
+        "entity", "account", "payee", "day", (pl.col("cents") > 0).alias("is_in"),
+        pl.coalesce("orig_cents", "cents").abs().alias("much"),
+        pl.col("type").replace_strict(PAYMENT_CLASS, default=kernel.OTHER, return_dtype=pl.Int64).alias("payment"),
+        pl.int_range(pl.len()).alias("row"),
+    ).sort("entity", "account", "is_in", "payee", "day", "row")  # fmt: skip
+    starts = _starts(keyed, ("entity", "account", "is_in", "payee"))
+    days = keyed["day"].cast(pl.Int64).to_numpy()
+    cents = keyed["much"].to_numpy()
+    owner, table = kernel.find_streams(starts, days, cents, keyed["payment"].to_numpy(), day_tables())
+    blocks = _starts(keyed, ("entity", "account", "is_in"))
+    first_rows = starts[:-1][table[:, kernel.GROUP].astype(np.int64)]
+    kernel.follow_renamed(blocks, np.searchsorted(first_rows, blocks), days, cents, owner, table, day_tables())
+    is_left = table[:, kernel.ROWS] > 0
+    owner = np.append(np.cumsum(is_left) - 1, -1)[owner]
+    table = table[is_left]
+    heads = keyed[starts[:-1][table[:, kernel.GROUP].astype(np.int64)].tolist()] if len(table) else keyed[:0]
+    columns: dict[str, Any] = {
+        "entity": heads["entity"], "account": heads["account"], "payee": heads["payee"], "is_in": heads["is_in"],
+    }  # fmt: skip
+    for name in (
+        "CADENCE", "ANCHOR_KIND", "ANCHOR", "ROWS", "FIRST", "LAST", "RESIDUAL", "BEYOND", "COVERAGE", "EXTRA", "STEP",
+        "FOUND_IN", "CLASS", "AMOUNT", "SPREAD", "GROUP_ROWS",
+    ):  # fmt: skip
+        whole = name not in ("RESIDUAL", "BEYOND", "COVERAGE", "EXTRA", "STEP", "AMOUNT", "SPREAD")
+        values = table[:, getattr(kernel, name)]
+        columns[name.lower()] = values.astype(np.int64) if whole else values
+    stream_of = np.full(len(rows), -1, np.int32)
+    stream_of[keyed["row"].to_numpy()] = owner
+    found = pl.DataFrame(columns).with_row_index("stream")
+    return Found(table=found, stream_of=stream_of)
+
+
+def _starts(frame: pl.DataFrame, keys: tuple[str, ...]) -> Ints:
+    """Places at which a sorted frame's groups begin, with its height at the end."""
+    if not len(frame):
+        return np.zeros(1, np.int64)
+    changes = frame.select(pl.any_horizontal(pl.col(key) != pl.col(key).shift() for key in keys).fill_null(True))
+    return np.append(np.nonzero(changes.to_series().to_numpy())[0], len(frame)).astype(np.int64)

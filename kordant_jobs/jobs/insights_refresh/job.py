@@ -1,0 +1,46 @@
+"""insights_refresh in Dagster: plan (which are stale) → refresh in chunks of entities → summarise."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.catalog.insights_refresh import InsightsRefresh
+from kordant_jobs.engine import Report, Summary, sharded_job
+from kordant_jobs.jobs.insights_refresh import service
+from kordant_jobs.jobs.insights_refresh.service import JOB, Refreshed, RefreshPlan
+
+
+def plan(payload: InsightsRefresh, report: Report, db: Engine, now: datetime) -> RefreshPlan:
+    """Share out the entities whose data, or day, changed since their refresh."""
+    made = service.plan(named=payload.entity_ids, force=payload.force, db=db, now=now)
+    report.show({"entities": made.total})
+    return made
+
+
+def refresh(plan: RefreshPlan, chunk: tuple[UUID, UUID], report: Report, db: Engine) -> Refreshed:
+    """Assess the chunk's entities together, write what changed."""
+    done = service.refresh(plan, chunk, db=db, progress=report.progress.advance)
+    for one in done.failed:
+        report.warn(f"entity {one} could not be refreshed: its books cannot be assessed. It stays stale.")
+    report.show({"entities": done.entities, "new": done.new, "changed": done.changed, "resolved": done.resolved})
+    return done
+
+
+def summarise(results: list[Refreshed]) -> Summary:
+    """The refresh in figures."""
+    figures = {
+        "entities": sum(one.entities for one in results),
+        "new": sum(one.new for one in results),
+        "changed": sum(one.changed for one in results),
+        "resolved": sum(one.resolved for one in results),
+        "told": sum(one.told for one in results),
+    }
+    return Summary(figures, items_failed=sum(len(one.failed) for one in results))
+
+
+JOBS = sharded_job(BY_NAME[JOB], service="insights", plan=plan, work=refresh, finish=summarise)
+"""The nightly refresh, and the one after a sync."""

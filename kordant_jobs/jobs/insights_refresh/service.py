@@ -1,0 +1,140 @@
+"""Load the books of stale entities, assess them together, save what changed. Each batch is durable by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.domain.finance.states import NoticeKind
+from kordant_jobs.domain.finance.values import ZONE
+from kordant_jobs.domain.insights.assess import assess
+from kordant_jobs.domain.insights.insight import ALERT_DAYS
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.errors import KordantError
+from kordant_jobs.store.finance import notices
+from kordant_jobs.store.insights import books, saving
+from kordant_jobs.store.insights.saving import Saved
+
+JOB = "insights_refresh"
+CHUNKS_MAX = 16
+BATCH = 1_000
+"""Entities a transaction: some 100,000 rows, 100 MB."""
+Progress = Callable[[int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefreshPlan:
+    """Which entities are refreshed as of when. A chunk is a range of ids, both ends included."""
+
+    now: datetime
+    chunks: tuple[tuple[UUID, UUID], ...]
+    total: int
+    named: tuple[UUID, ...] = ()
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """What became of a chunk."""
+
+    entities: int = 0
+    new: int = 0
+    changed: int = 0
+    resolved: int = 0
+    told: int = 0
+    failed: tuple[UUID, ...] = ()
+
+
+def _day_began(now: datetime) -> datetime:
+    return datetime.combine(now.astimezone(ZONE).date(), time(), ZONE).astimezone(UTC)
+
+
+def _due(db: Engine, plan: RefreshPlan) -> list[UUID]:
+    named = list(plan.named) or None
+    with db.connect() as connection:
+        if plan.force:
+            return saving.all_entities(connection, ids=named)
+        return saving.stale(connection, day_began=_day_began(plan.now), ids=named)
+
+
+def plan(*, named: Sequence[UUID], force: bool, db: Engine, now: datetime) -> RefreshPlan:
+    """Share the stale entities out. What another run has refreshed by then is skipped when its chunk comes."""
+    made = RefreshPlan(now=now, chunks=(), total=0, named=tuple(named), force=force)
+    due = _due(db, made)
+    size = max(BATCH, -(-len(due) // CHUNKS_MAX))
+    parts = [due[start : start + size] for start in range(0, len(due), size)]
+    return RefreshPlan(
+        now=now,
+        chunks=tuple((part[0], part[-1]) for part in parts),
+        total=len(due),
+        named=tuple(named),
+        force=force,
+    )
+
+
+def refresh(
+    made: RefreshPlan, chunk: tuple[UUID, UUID], *, db: Engine, progress: Progress, batch: int = BATCH
+) -> Refreshed:
+    """Refresh the entities of a chunk that are still stale. Safe to repeat, and killed anywhere it goes on at the first
+    batch that was not committed. An entity whose books cannot be assessed stops no other: it stays stale."""
+    due = [one for one in _due(db, made) if chunk[0] <= one <= chunk[1]]
+    done = Refreshed()
+    for start in range(0, len(due), batch):
+        for result in _refresh_some(due[start : start + batch], db=db, now=made.now):
+            done = Refreshed(
+                entities=done.entities + result.entities,
+                new=done.new + result.new,
+                changed=done.changed + result.changed,
+                resolved=done.resolved + result.resolved,
+                told=done.told + result.told,
+                failed=done.failed + result.failed,
+            )
+        progress(len(due[start : start + batch]), JOB)
+    return done
+
+
+def _refresh_some(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Iterator[Refreshed]:
+    """Together; when that fails, in halves, down to the one that is to blame."""
+    try:
+        yield _refresh_together(ids, db=db, now=now)
+    except (KordantError, sa.exc.OperationalError):
+        raise
+    except Exception:  # noqa: BLE001 - whatever one entity's books bring about must not stop the others
+        if len(ids) == 1:
+            yield Refreshed(failed=tuple(ids))
+            return
+        middle = len(ids) // 2
+        yield from _refresh_some(ids[:middle], db=db, now=now)
+        yield from _refresh_some(ids[middle:], db=db, now=now)
+
+
+def _refresh_together(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Refreshed:
+    today = now.astimezone(ZONE).date()
+    with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+        loaded = books.load(connection, ids)
+    assessed = assess(loaded.books, today=today)
+    told_from = today - timedelta(days=ALERT_DAYS)
+    with db.begin() as connection:
+        saved = saving.save(connection, loaded, assessed, as_of=today, told_from=told_from, now=now)
+        told = _tell(connection, saved)
+    return Refreshed(entities=len(loaded.ids), new=saved.new, changed=saved.changed, resolved=saved.resolved, told=told)
+
+
+def _tell(connection: sa.Connection, saved: Saved) -> int:
+    return sum(
+        notices.tell(
+            connection,
+            entity_id=UUID(one["entity_id"]),
+            connection_id=None,
+            kind=NoticeKind.INSIGHT,
+            key=f"{one['kind']} {one['key']}",
+            severity=Severity.MEDIUM,
+            facts={"insight_id": one["id"], "kind": one["kind"]},
+        )
+        for one in saved.told
+    )

@@ -1,0 +1,1 @@
+"""Insights: the rows they are made from, and the rows they are."""

@@ -1,0 +1,132 @@
+"""What became of insights, written for many entities in one transaction: new, changed, resolved, dismissed no more."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.domain.insights.insight import ALERTED, ALGORITHM
+from kordant_jobs.postgres.bulk import write_frame
+from kordant_jobs.store.insights.books import Loaded
+
+_STAGE = sa.text("""
+CREATE TEMP TABLE IF NOT EXISTS insights_stage (
+    entity_id uuid, kind text, dedup_key text, facts text, evidence text, confidence float, unknown_reason text,
+    about_on date, data_version integer, material_hash bytea
+) ON COMMIT DELETE ROWS
+""")
+_MERGE = sa.text("""
+WITH merged AS (
+    INSERT INTO kordant.insights AS i (entity_id, kind, dedup_key, facts, evidence, confidence, unknown_reason,
+        about_on, data_version, data_as_of, algorithm_version, material_hash)
+    SELECT entity_id, kind, dedup_key, cast(facts AS jsonb), cast(evidence AS uuid[]), confidence, unknown_reason,
+           about_on, data_version, :as_of, :algorithm, material_hash
+    FROM insights_stage ORDER BY entity_id, kind, dedup_key
+    ON CONFLICT (entity_id, kind, dedup_key) WHERE status <> 'resolved' DO UPDATE SET
+        facts = excluded.facts, evidence = excluded.evidence, confidence = excluded.confidence,
+        unknown_reason = excluded.unknown_reason, about_on = excluded.about_on, data_version = excluded.data_version,
+        data_as_of = excluded.data_as_of, algorithm_version = excluded.algorithm_version,
+        material_hash = excluded.material_hash, computed_at = now(),
+        status = CASE WHEN i.material_hash <> excluded.material_hash THEN 'new' ELSE i.status END
+    WHERE i.data_version <= excluded.data_version
+      AND (i.facts, i.evidence, i.confidence, i.unknown_reason, i.material_hash)
+          IS DISTINCT FROM (excluded.facts, excluded.evidence, excluded.confidence, excluded.unknown_reason,
+                            excluded.material_hash)
+    RETURNING i.id, i.entity_id, i.kind, i.dedup_key, i.about_on, i.facts, i.status, (xmax = 0) AS is_first
+)
+SELECT count(*) FILTER (WHERE is_first) AS new, count(*) FILTER (WHERE NOT is_first) AS changed,
+       coalesce(jsonb_agg(jsonb_build_object('id', id, 'entity_id', entity_id, 'kind', kind, 'key', dedup_key,
+           'about_on', about_on, 'facts', facts))
+           FILTER (WHERE is_first AND about_on >= :told_from AND kind = ANY(:alerted)), '[]') AS told
+FROM merged
+""")
+_RESOLVE = sa.text("""
+UPDATE kordant.insights i SET status = 'resolved', resolved_at = now()
+WHERE i.entity_id = ANY(:ids) AND i.status <> 'resolved'
+  AND NOT EXISTS (SELECT FROM insights_stage s
+                  WHERE s.entity_id = i.entity_id AND s.kind = i.kind AND s.dedup_key = i.dedup_key)
+""")
+_REFRESHED = sa.text("""
+UPDATE kordant.entity_versions v SET refreshed_version = greatest(v.refreshed_version, d.version), refreshed_at = :now
+FROM unnest(cast(:ids AS uuid[]), cast(:versions AS bigint[])) AS d(id, version) WHERE v.entity_id = d.id
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What was written. `told` are new insights of kinds that owners are told of."""
+
+    new: int = 0
+    changed: int = 0
+    resolved: int = 0
+    told: tuple[Mapping[str, Any], ...] = ()
+
+
+def save(
+    connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, as_of: date, told_from: date, now: datetime
+) -> Saved:
+    """Write all insights of the loaded entities, and that they are refreshed up to the version that was read.
+
+    Unchanged ones are not written. Safe to repeat: an open insight is one by entity, kind and key.
+    """
+    connection.execute(_STAGE)
+    write_frame(connection, _staged(loaded, assessed), "insights_stage")
+    connection.execute(sa.text("ANALYZE insights_stage"))
+    alerted = sorted(kind.value for kind in ALERTED)
+    given = {"as_of": as_of, "algorithm": ALGORITHM, "told_from": told_from, "alerted": alerted}
+    merged = connection.execute(_MERGE, given).one()
+    ids = list(loaded.ids)
+    resolved = connection.execute(_RESOLVE, {"ids": ids}).rowcount
+    connection.execute(_REFRESHED, {"ids": ids, "versions": list(loaded.versions), "now": now})
+    return Saved(new=merged.new, changed=merged.changed, resolved=resolved, told=tuple(merged.told))
+
+
+def _staged(loaded: Loaded, assessed: pl.DataFrame) -> pl.DataFrame:
+    entities = pl.Series([str(one) for one in loaded.ids])
+    versions = pl.Series(loaded.versions, dtype=pl.Int64)
+    places = assessed["entity"].cast(pl.UInt32)
+    return assessed.select(
+        entities.gather(places).alias("entity_id"), "kind", pl.col("key").alias("dedup_key"), "facts",
+        pl.concat_str(pl.lit("{"), pl.col("evidence").list.join(","), pl.lit("}")).alias("evidence"), "confidence",
+        pl.col("unknown").alias("unknown_reason"),
+        pl.from_epoch("day", time_unit="d").alias("about_on"), versions.gather(places).alias("data_version"),
+        pl.concat_str("kind", "material", pl.col("unknown").fill_null(""), separator="|")
+        .map_elements(_hash, return_dtype=pl.Binary).alias("material_hash"),
+    )  # fmt: skip
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+
+
+def stale(connection: Connection, *, day_began: datetime, ids: Sequence[UUID] | None = None) -> list[UUID]:
+    """Entities, or those of `ids`, whose data changed since their refresh, or which were not refreshed since the day
+    began: forecasts and overdue payments change by time alone."""
+    found = connection.execute(_STALE, {"began": day_began, "ids": None if ids is None else list(ids)})
+    return list(found.scalars())
+
+
+_STALE = sa.text("""
+SELECT v.entity_id FROM kordant.entity_versions v JOIN kordant.entities e ON e.id = v.entity_id
+WHERE e.forgotten_at IS NULL AND (cast(:ids AS uuid[]) IS NULL OR v.entity_id = ANY(:ids))
+  AND (v.data_version > v.refreshed_version
+       OR (v.data_version > 0 AND (v.refreshed_at IS NULL OR v.refreshed_at < :began)))
+ORDER BY v.entity_id
+""")
+_ALL = sa.text("""
+SELECT e.id FROM kordant.entities e
+WHERE e.forgotten_at IS NULL AND (cast(:ids AS uuid[]) IS NULL OR e.id = ANY(:ids)) ORDER BY e.id
+""")
+
+
+def all_entities(connection: Connection, *, ids: Sequence[UUID] | None = None) -> list[UUID]:
+    """Entities, or those of `ids`, that were not forgotten."""
+    return list(connection.execute(_ALL, {"ids": None if ids is None else list(ids)}).scalars())

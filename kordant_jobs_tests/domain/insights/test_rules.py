@@ -1,0 +1,186 @@
+"""Rules of insights on rows that are written out: what is a stream, a rise, a duplicate, unusual, and what is not."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from kordant_jobs.domain.insights.calendar import nth_bank_day
+from kordant_jobs.domain.insights.cashflow import cash_flow
+from kordant_jobs.domain.insights.duplicates import duplicates
+from kordant_jobs.domain.insights.rises import price_rises
+from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
+from kordant_jobs.domain.insights.unusual import unusual
+
+EPOCH = date(1970, 1, 1)
+MONTHS = [date(2025 + (n // 12), n % 12 + 1, 10) for n in range(12)]
+
+
+def frame(rows: list[tuple[date, int]], **fixed: Any) -> pl.DataFrame:
+    """Rows of one payee: day and cents."""
+    columns: dict[str, Any] = {
+        "entity": 0, "account": "a", "payee": "NETFLIX", "type": "card", "category": "other", "orig_cents": None,
+        "is_refund": False, **fixed,
+    }  # fmt: skip
+    made = pl.DataFrame({"day": [(day - EPOCH).days for day, _ in rows], "cents": [cents for _, cents in rows]})
+    return made.with_columns(
+        pl.col("day").cast(pl.Int32),
+        *(pl.lit(value, dtype=pl.Int64 if value is None else None).alias(name) for name, value in columns.items()),
+    ).with_row_index("row")
+
+
+def numbered(*frames: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([one.drop("row") for one in frames]).with_row_index("row")
+
+
+def cadences(found: Found) -> list[str]:
+    return sorted(CADENCES[one] for one in found.table["cadence"])
+
+
+def every(days: int, times: int) -> list[date]:
+    return [date(2025, 1, 3) + timedelta(days=days * n) for n in range(times)]
+
+
+@pytest.mark.parametrize(
+    ("days", "cadence"),
+    [
+        (every(7, 20), "weekly"),
+        (every(14, 14), "fortnightly"),
+        (every(28, 12), "days28"),
+        (MONTHS, "monthly"),
+        (MONTHS[::2], "bimonthly"),
+        ([date(2025, 1, 31), date(2025, 2, 28), date(2025, 3, 31), date(2025, 4, 30), date(2025, 5, 31)], "monthly"),
+        ([nth_bank_day(2025, month, 5) for month in range(1, 10)], "monthly"),
+    ],
+)
+def test_a_fixed_charge_has_its_cadence(days: list[date], cadence: str) -> None:
+    found = find_streams(frame([(day, -3990) for day in days]))
+    assert cadences(found) == [cadence]
+    assert found.table["rows"].to_list() == [len(days)]
+
+
+def test_charges_of_all_amounts_on_any_days_are_no_stream() -> None:
+    spread = [(date(2025, 1, 1) + timedelta(days=n * n % 360), -1000 - 977 * (n * 7 % 13)) for n in range(40)]
+    assert not len(find_streams(frame(spread)).table)
+
+
+def test_a_subscription_is_found_among_purchases_of_one_shop() -> None:
+    bought = [(date(2025, 1, 1) + timedelta(days=11 * n + n % 3), -(2500 + 1733 * (n * 5 % 17))) for n in range(30)]
+    found = find_streams(frame([*bought, *((day, -1490) for day in MONTHS)], type="purchase"))
+    assert cadences(found) == ["monthly"]
+    assert found.table["amount"].to_list() == [1490]
+    assert (found.stream_of[:30] == -1).all()
+
+
+def test_weekly_groceries_are_no_subscription() -> None:
+    amounts = [18_250, 9_900, 23_410, 14_020, 31_870, 12_640, 20_300, 8_700, 27_150, 16_060, 11_480, 24_990]
+    assert not len(
+        find_streams(frame(list(zip(every(7, 12), [-one for one in amounts], strict=True)), type="purchase")).table
+    )
+
+
+def test_a_stream_goes_on_under_another_name() -> None:
+    rows = numbered(
+        frame([(day, -3990) for day in MONTHS[:7]]),
+        frame([(day, -3990) for day in MONTHS[7:]], payee="NFLX ENTRETENIMENTO"),
+    )
+    found = find_streams(rows)
+    assert found.table["rows"].to_list() == [12]
+
+
+def test_streams_of_one_entity_do_not_depend_on_others_beside_it() -> None:
+    alone = find_streams(frame([(day, -3990) for day in MONTHS]))
+    beside = find_streams(
+        numbered(frame([(day, -3990) for day in MONTHS], entity=1), frame([(day, -750) for day in every(7, 30)]))
+    )
+    assert alone.table.drop("stream", "entity").equals(
+        beside.table.filter(pl.col("entity") == 1).drop("stream", "entity")
+    )
+
+
+def rises_of(amounts: list[int], **fixed: Any) -> pl.DataFrame:
+    rows = frame(list(zip(MONTHS, [-one for one in amounts], strict=False)), **fixed).with_columns(
+        pl.lit(0).alias("stream")
+    )
+    return price_rises(rows)
+
+
+def test_a_price_rise_names_the_last_old_and_the_first_new_charge() -> None:
+    (rise,) = rises_of([3990, 3990, 3990, 4490, 4490]).to_dicts()
+    assert (rise["old_cents"], rise["new_cents"], rise["last_old"], rise["first_new"]) == (3990, 4490, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "why"),
+    [
+        ([3990, 3990, 3990, 4050, 4050], "under 3 %"),
+        ([990, 990, 990, 1035, 1035], "under 0.50"),
+        ([4490, 4490, 3990, 3990], "a fall"),
+        ([3990, 4490, 4490], "one old charge"),
+        ([11200, 9800, 13100, 12500, 14900, 15800], "priced by use"),
+        ([3990, 3990, 7990, 3990, 3990], "one odd charge between"),
+    ],
+)
+def test_no_price_rise(amounts: list[int], why: str) -> None:
+    assert not len(rises_of(amounts)), why
+
+
+def test_a_rise_of_the_dollar_is_no_price_rise() -> None:
+    rows = frame([(day, -5000 - 300 * n) for n, day in enumerate(MONTHS)])
+    assert not len(
+        price_rises(rows.with_columns(pl.lit(-1000, dtype=pl.Int64).alias("orig_cents"), pl.lit(0).alias("stream")))
+    )
+
+
+DAY = date(2025, 6, 10)
+TODAY = (date(2025, 7, 1) - EPOCH).days
+
+
+def doubled(rows: pl.DataFrame, as_of: int = TODAY) -> list[int]:
+    return duplicates(rows.with_columns(pl.lit(-1, dtype=pl.Int32).alias("stream_of")), as_of=as_of)["row"].to_list()
+
+
+def test_the_same_charge_twice_in_a_day_is_possibly_a_duplicate() -> None:
+    assert doubled(frame([(DAY, -8743), (DAY, -8743)])) == [1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (frame([(DAY, -1250), (DAY, -1250)]), "under 20.00"),
+        (frame([(DAY, -8743), (DAY + timedelta(days=2), -8743)]), "two days apart"),
+        (frame([(DAY, -8743), (DAY, -8743), (DAY + timedelta(days=4), 8743)]), "reversed"),
+        (frame([(DAY, -10_000), (DAY, -10_000)], type="withdrawal"), "cash"),
+        (frame([(DAY, -5_000), (DAY, -5_000)], type="pix"), "a round PIX"),
+        (frame([(DAY - timedelta(days=30 * n), -2500) for n in range(5)] + [(DAY, -2500)]), "the price of that place"),
+    ],
+)
+def test_no_duplicate(rows: pl.DataFrame, why: str) -> None:
+    assert doubled(rows) == [], why
+
+
+def test_a_duplicate_is_told_after_three_days_only() -> None:
+    rows = frame([(DAY, -8743), (DAY, -8743)])
+    assert doubled(rows, as_of=(DAY - EPOCH).days + 2) == []
+    assert doubled(rows, as_of=(DAY - EPOCH).days + 3) == [1]
+
+
+def test_an_amount_far_beyond_a_payees_others_is_unusual() -> None:
+    usual = [(date(2025, 1, 1) + timedelta(days=5 * n), -(4000 + 350 * (n * 3 % 7))) for n in range(20)]
+    rows = frame([*usual, (DAY, -60_000)]).with_columns(pl.lit(-1).alias("stream_of"))
+    assert unusual(rows)["row"].to_list() == [20]
+    assert not len(unusual(rows.filter(pl.col("row") >= 14))), "too few to judge by"
+
+
+def test_cash_flow_nets_refunds_in_their_category() -> None:
+    rows = numbered(
+        frame([(DAY, -10_000), (DAY, 500_000)], category="shopping"),
+        frame([(DAY, 4_000)], category="shopping", is_refund=True),
+    )
+    (month,) = cash_flow(rows).to_dicts()
+    assert (month["month"], month["inflow"], month["outflow"], month["net"], month["count"]) == (
+        date(2025, 6, 1), 500_000, 6_000, 494_000, 3,
+    )  # fmt: skip
