@@ -29,16 +29,17 @@ from kordant_jobs.domain.finance.matching import (
     match,
     ordinals,
 )
-from kordant_jobs.domain.finance.merchants import is_known_firm, merchant_of, plain
+from kordant_jobs.domain.finance.merchants import merchant_of, plain
 from kordant_jobs.domain.finance.states import PROVISIONAL, AccountKind, ChangeReason, Provider, TransactionState
 from kordant_jobs.domain.finance.types import FINAL_AT_ONCE, refined
 from kordant_jobs.domain.finance.values import SeenTransaction, today_in
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.finance.entities import HOLDER
+from kordant_jobs.store.finance.merchants import keys_of as merchants_of_entities
 from kordant_jobs.store.finance.tables import transactions
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 
-ROW, ROW_CONTENT, MERCHANT, TRANSFER = "bank-row", "bank-row-content", "merchant", "bank-transfer"
+ROW, ROW_CONTENT, TRANSFER = "bank-row", "bank-row-content", "bank-transfer"
 PLANS = UUID("6f0f6c2e-9c0b-4f7e-9a3c-7a54b1d3c0de")
 EXPLICIT_AFTER = timedelta(minutes=30)
 """A deletion that a webhook told of waits for the row that takes its place."""
@@ -449,8 +450,13 @@ def _write(
 ) -> None:
     if not fresh:
         return
+    named = [(row, merchant_of(row.seen.description, row.seen.counterparty)) for row in fresh]
+    by_entity = defaultdict[UUID, set[str]](set)
+    for row, name in named:
+        by_entity[row.target.entity_id].add(name)
+    merchants = merchants_of_entities(connection, keyring, keys, by_entity)
     values = []
-    for row in fresh:
+    for row, name in named:
         outcome, is_known = outcomes[row.target.account_id], row.id is not None
         if row.id is None:
             row.id = uuid7()
@@ -459,7 +465,8 @@ def _write(
         elif row.reason is not None:
             outcome.counts[_COUNTED[row.reason]] += 1
             outcome.changed_ids.append(row.id)
-        values.append((*_values(keyring, keys, row, row.id), is_known, row.reason and row.reason.value))
+        merchant = _firm(row.seen) or merchants.get((row.target.entity_id, name))
+        values.append((*_values(keyring, keys, row, row.id, merchant), is_known, row.reason and row.reason.value))
     names = [*_COLUMNS, "is_known", "reason"]
     schema = {name: pl.Binary if name in _BINARY else pl.Boolean if name == "is_known" else pl.String for name in names}
     connection.execute(sa.text(_ROWS))
@@ -478,22 +485,19 @@ _COUNTED = {
 }
 
 
-def merchant_key(keyring: Keyring, merchant: str, document: str | None) -> str | None:
-    """What rows of one merchant share: a firm's number or a well-known name in clear, any other as a keyed hash."""
-    if document is not None and len(document) == 14:
-        return document
-    if not merchant or is_known_firm(merchant):
-        return merchant or None
-    return "~" + keyring.blind_index(MERCHANT, merchant).hex()
+def _firm(seen: SeenTransaction) -> str | None:
+    """A firm's number (CNPJ), which is nobody's secret."""
+    document = seen.counterparty_document
+    return document if document is not None and len(document) == 14 else None
 
 
-def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID) -> tuple[Any, ...]:
+def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID, merchant: str | None) -> tuple[Any, ...]:
     seen, target, table = row.seen, row.target, transactions.c
 
     def sealed(column: sa.Column[Any], text: str | None) -> bytes | None:
         return keys.seal(target.entity_id, column, row_id, text) if text else None
 
-    document, merchant = seen.counterparty_document, merchant_of(seen.description, seen.counterparty)
+    document = seen.counterparty_document
     is_part = seen.instalment_of is not None and seen.instalment_of > 1
     whole = round(seen.amount * (seen.instalment_of or 1)) if is_part else None
     plan = f"{target.account_id}|{merchant}|{seen.purchase_on}|{seen.instalment_of}|{whole}" if is_part else ""
@@ -504,7 +508,7 @@ def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID) -> 
         seen.type_raw, seen.mcc, sealed(table.counterparty_encrypted, seen.counterparty),
         keyring.blind_index(HOLDER, document) if document else None,
         keyring.blind_index(TRANSFER, seen.transfer_key) if seen.transfer_key else None,
-        sealed(table.description_encrypted, seen.description), merchant_key(keyring, merchant, document),
+        sealed(table.description_encrypted, seen.description), merchant,
         seen.category, row.bill_id and str(row.bill_id), _text(seen.instalment_no), _text(seen.instalment_of),
         seen.purchase_on and seen.purchase_on.isoformat(), str(uuid5(PLANS, plan)) if is_part else None,
         sealed(table.provider_id_encrypted, seen.provider_id) if seen.state in PROVISIONAL else None,

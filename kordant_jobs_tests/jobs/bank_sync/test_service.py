@@ -476,3 +476,19 @@ def test_the_servers_time_zone_changes_no_day(bank: SmallBank, monkeypatch: pyte
     monkeypatch.undo()
     time.tzset()
     assert [row.booked_on for row in bank.rows()] == [date(2026, 3, 1)]
+
+
+def test_descriptions_that_drift_are_one_merchants_and_a_persons_name_is_no_key(bank: SmallBank) -> None:
+    (account,) = bank.open("checking")
+    texts = ["PAG*PADARIA SOL 01/03", "PADARIA SOL SAO PAULO BR", "PADARIA SOLL", "PIX ENVIADO MARIA DE SOUZA",
+             "NETFLIX.COM 123", "PADARIA LUA"]  # fmt: skip
+    for n, text in enumerate(texts[:2]):
+        entry(account, f"a{n}", "-5.00", DAY - timedelta(days=n), description=text)
+    bank.sync()
+    for n, text in enumerate(texts[2:]):
+        entry(account, f"b{n}", f"-{n + 6}.00", DAY - timedelta(days=n), description=text)
+    bank.sync()
+    keys = [row.merchant_key for row in sorted(bank.rows(), key=lambda row: -row.amount)]
+    assert keys[0] == keys[1] == keys[2]
+    assert len(set(keys)) == 4
+    assert [key for key in keys if not key.startswith("~")] == ["NETFLIX COM"]
