@@ -19,6 +19,7 @@ from kordant_jobs.domain.insights.calendar import FIRST_DAY, day_tables
 from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import category_expression
 from kordant_jobs.domain.insights.duplicates import duplicates
+from kordant_jobs.domain.insights.forecast import Corrections
 from kordant_jobs.domain.insights.insight import Kind, Unknown
 from kordant_jobs.domain.insights.kernels import streams as kernel
 from kordant_jobs.domain.insights.rises import price_rises
@@ -48,7 +49,6 @@ INSIGHT_SCHEMA = pl.Schema({
 FEE_TYPES = tuple(
     one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
 )
-LIQUID = (AccountKind.CHECKING.value, AccountKind.SAVINGS.value, AccountKind.PREPAID.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,22 +84,50 @@ def coarse(column: str | pl.Expr) -> pl.Expr:
     return signed.cast(pl.Int64).cast(pl.String)
 
 
-def assess(books: Books, *, today: date) -> pl.DataFrame:
-    """Every insight that holds today."""
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """Books with their streams: all rows by entity and day with `row` and `stream_of` (-1: in none, null: no part in
+    streams), and the streams that have not ended."""
+
+    rows: pl.DataFrame
+    streams: pl.DataFrame
+    accounts: pl.DataFrame
+    now: int
+
+    @property
+    def posted(self) -> pl.DataFrame:
+        """Rows that are booked and no own transfers."""
+        return self.rows.filter(_posted(self.now))
+
+
+def _posted(now: int) -> pl.Expr:
+    return (pl.col("state") == TransactionState.POSTED.value) & ~pl.col("is_own") & (pl.col("day") <= now)
+
+
+def read(books: Books, *, today: date) -> Read:
+    """Find the streams of books as they stand at the end of `today`."""
     now = today.toordinal() - EPOCH
     rows = (
         books.rows.filter(pl.col("day").is_between(FIRST_DAY + 366, now + 366 * 6))
-        .sort("entity", "day", "id")
-        .with_row_index("row")
-        .with_columns(category_expression())
-    )
-    posted = rows.filter(
-        (pl.col("state") == TransactionState.POSTED.value) & ~pl.col("is_own") & (pl.col("day") <= now)
-    )
-    single = posted.filter(pl.col("no").is_null() & ~pl.col("is_iof"))
+        .sort("entity", "day", "id").with_row_index("row").with_columns(category_expression())
+    )  # fmt: skip
+    single = rows.filter(_posted(now) & pl.col("no").is_null() & ~pl.col("is_iof"))
     found = find_streams(single)
     single = single.with_columns(pl.Series("stream_of", found.stream_of))
     streams = with_state(found, single, books.accounts, now=now)
+    return Read(
+        rows=rows.join(single.select("row", "stream_of"), on="row", how="left", maintain_order="left"),
+        streams=streams,
+        accounts=books.accounts,
+        now=now,
+    )
+
+
+def assess(books: Books, *, today: date, corrections: Corrections | None = None) -> pl.DataFrame:
+    """Every insight that holds today. Without `corrections` there are no forecasts."""
+    found = read(books, today=today)
+    now, posted, streams = found.now, found.posted, found.streams
+    single = posted.filter(pl.col("stream_of").is_not_null())
     parts = [
         _cash_flow(posted, now=now),
         _recurring(streams, single),
@@ -119,10 +147,10 @@ def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now:
     `category`."""
     table = found.table
     category = (
-        rows.filter(pl.col("stream_of") >= 0)
-        .group_by(pl.col("stream_of").cast(pl.UInt32).alias("stream"))
-        .agg(pl.col("category").mode().sort().first())
-    )
+        rows.filter(pl.col("stream_of") >= 0).sort("day", "row")
+        .group_by(pl.col("stream_of").cast(pl.UInt32).alias("stream"), maintain_order=True)
+        .agg(pl.col("category").mode().sort().first(), pl.col("cents").last().alias("last_cents"))
+    )  # fmt: skip
     anchors = table.select("cadence", "anchor_kind", "anchor", "last").cast(pl.Int64).to_numpy()
     period = pl.when(pl.col("cadence") < 100).then(pl.col("cadence")).otherwise((pl.col("cadence") - 100) * MONTH_DAYS)
     late = now - pl.col("last")
