@@ -93,7 +93,7 @@ def _entities(
     said = liquid.group_by("entity").agg(
         pl.col("balance").sum(), pl.col("balance").is_null().any().alias("is_unsaid"), pl.col("balance_day").min()
     )
-    return (
+    classed: pl.DataFrame = (
         accounts.select("entity").unique().sort("entity")
         .join(income, on="entity", how="left").join(begun, on="entity", how="left").join(said, on="entity", how="left")
         .select(
@@ -106,6 +106,7 @@ def _entities(
             .alias("unknown"),
         )
     )  # fmt: skip
+    return classed
 
 
 def _expected(streams: pl.DataFrame, *, now: int) -> pl.DataFrame:
@@ -116,10 +117,11 @@ def _expected(streams: pl.DataFrame, *, now: int) -> pl.DataFrame:
     amount = pl.when(pl.col("step") <= kernel.FIXED_STEP).then(pl.col("last_cents").abs()).otherwise(pl.col("amount"))
     missed = (1 - pl.col("coverage")).clip(0.02, 0.3)
     sd = pl.col("spread") * SPREAD_TO_SD
-    return streams.select(
+    amounts: pl.DataFrame = streams.select(
         "entity", "account", (sign * amount).cast(pl.Float64).alias("cents"),
         (amount.cast(pl.Float64) ** 2 * (sd**2 + missed * (1 - missed))).alias("variance"),
-    )[places.tolist()].with_columns(pl.Series("day", days, dtype=pl.Int64))  # fmt: skip
+    )[places.tolist()]  # fmt: skip
+    return amounts.with_columns(pl.Series("day", days, dtype=pl.Int64))
 
 
 def _announced(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
@@ -180,8 +182,7 @@ def _bills(rows: pl.DataFrame, expected: pl.DataFrame, accounts: pl.DataFrame, *
         .sort("account", "cash_day")
         .group_by("account", maintain_order=True)
         .agg(
-            pl.col("cash_day").last().alias("due"), pl.col("cents").last().alias("closed"),
-            pl.from_epoch("cash_day", time_unit="d").dt.day().mode().min().alias("month_day"),
+            pl.col("cash_day").cast(pl.Int64).alias("dues"), pl.col("cents").last().alias("closed"),
             (pl.col("cash_day") - pl.col("day")).filter(pl.col("cash_day") <= now + LAG_DAYS).min().alias("lag"),
         )
     )  # fmt: skip
@@ -202,10 +203,11 @@ def _bills(rows: pl.DataFrame, expected: pl.DataFrame, accounts: pl.DataFrame, *
         .join(cards.select("account", "card"), on="account").sort("card", "day")
     )  # fmt: skip
     starts = np.searchsorted(known["card"].to_numpy(), np.arange(len(cards) + 1))
-    facts = cards.select("due", "month_day", "lag", "closed", "since").cast(pl.Int64).to_numpy()
+    facts = cards.select("lag", "closed", "since").cast(pl.Int64).to_numpy()
+    dues_from = np.append(0, np.cumsum(cards["dues"].list.len().to_numpy())).astype(np.int64)
     which, days, cents, unseen = paths.bills(
-        np.ascontiguousarray(facts), rates["mean"].to_numpy(), starts, known["day"].to_numpy(), known["cents"].to_numpy(),
-        now, HORIZON, day_tables(),
+        np.ascontiguousarray(facts), dues_from, cards["dues"].explode().to_numpy(), rates["mean"].to_numpy(), starts,
+        known["day"].to_numpy(), known["cents"].to_numpy(), now, HORIZON, day_tables(),
     )  # fmt: skip
     spent = rates["variance"].to_numpy()[which] * np.maximum(unseen, 0.0)
     return pl.DataFrame(
@@ -225,7 +227,8 @@ def _instalments(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
         last.with_columns(pl.int_ranges(1, pl.col("of") - pl.col("no") + 1).alias("step")).explode("step")
         .select(
             "account",
-            pl.from_epoch("day", time_unit="d").dt.offset_by(pl.format("{}mo", "step")).to_physical().cast(pl.Int64).alias("day"),
+            pl.from_epoch("day", time_unit="d").dt.offset_by(pl.format("{}mo", "step"))
+            .to_physical().cast(pl.Int64).alias("day"),
             pl.col("cents").cast(pl.Float64),
         )
         .filter(pl.col("day") > now)
@@ -272,8 +275,10 @@ def quantiles(made: Paths, known: Corrections, horizon: int) -> Floats:
 def below_zero(made: Paths, known: Corrections, horizon: int) -> Floats:
     """The greatest probability, over the days of the horizon, that the balance is below zero on it."""
     worst = np.zeros(len(made.entities))
-    for place, name in enumerate(made.entities["class"]):
+    classes = made.entities["class"].to_numpy()
+    for name in CLASSES:
         if (score := known.get((name, horizon))) is not None:
-            limit = -made.mean[place, 1 : horizon + 1] / made.scale[place, 1 : horizon + 1]
-            worst[place] = np.interp(limit, score, LEVELS, left=0.0, right=1.0).max()
+            mine = classes == name
+            limit = -made.mean[mine, 1 : horizon + 1] / made.scale[mine, 1 : horizon + 1]
+            worst[mine] = np.interp(limit.max(axis=1, initial=-np.inf), score, LEVELS, left=0.0, right=1.0)
     return worst

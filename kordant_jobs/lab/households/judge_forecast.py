@@ -24,7 +24,7 @@ from kordant_jobs.domain.insights.forecast import (
 from kordant_jobs.lab.households.books import balances, books_of
 from kordant_jobs.lab.households.generator import World
 
-HORIZON, ORIGINS = 30, (30, 60, 90)
+HORIZON, ORIGINS = 30, (30,)
 """Days ahead, and how long before the world's day the past forecasts are made that correct the one of that day."""
 Floats = npt.NDArray[np.float64]
 

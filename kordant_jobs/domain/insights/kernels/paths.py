@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kordant_jobs.domain.insights.calendar import FIRST_DAY
-from kordant_jobs.domain.insights.kernels.streams import FORWARD, nearest_month, target
+from kordant_jobs.domain.insights.kernels.streams import fit_months, nearest_month, target
 
 LATE_DAYS = 5
 """What is late by no more is expected tomorrow; what is later, at its next time."""
+DUES = 12
+"""Bills that say on which day of the month the next ones are due."""
 
 
 @njit(cache=True)
@@ -45,27 +46,30 @@ def occurrences(streams, now, horizon, tables):
 
 
 @njit(cache=True)
-def bills(cards, rates, known_from, known_days, known_cents, now, horizon, tables):
+def bills(cards, dues_from, dues, rates, known_from, known_days, known_cents, now, horizon, tables):
     """(card, day, cents, days of spending not seen yet) of every bill due within the horizon.
 
-    `cards` has the due day of the last closed bill, the day of the month on which bills are due, the days between
-    closing and due day, the cents of that bill, the cents since it closed; `rates` the mean cents a day. `known_*` are
-    expected single rows of each card by day.
+    `cards` has the days between closing and due day, the cents of the last closed bill, the cents since it closed;
+    `dues` the due days of each card's closed bills; `rates` the mean cents a day. `known_*` are expected single rows of
+    each card by day.
     """
     room = len(cards) * (horizon // 28 + 3)
     which, when = np.empty(room, np.int64), np.empty(room, np.int64)
     cents, unseen = np.empty(room), np.empty(room)
     count = 0
     for card in range(len(cards)):
-        due, month_day, lag, closed, since = cards[card]
-        month = tables.month[due - FIRST_DAY]
+        lag, closed, since = cards[card]
+        past = dues[dues_from[card] : dues_from[card + 1]]
+        due = past[len(past) - 1]
+        kind, anchor, _ = fit_months(past[max(0, len(past) - DUES) :], tables, False)
+        month = nearest_month(due, kind, anchor, tables)
         if due > now:
             which[count], when[count], cents[count], unseen[count] = card, due, closed, 0.0
             count += 1
         seen_until, rest, place = now, float(since), known_from[card]
         while True:
             month += 1
-            due = target(month, FORWARD, month_day, tables)
+            due = target(month, kind, anchor, tables)
             if due <= now:
                 continue
             if due > now + horizon:
