@@ -1,22 +1,33 @@
-"""`bench insights`: the whole catalogue over many entities, beside plain pandas an entity at a time, in the same call."""
+"""`bench insights`: the whole catalogue over many entities, beside plain pandas, an entity at a time, in one call."""
 
 from __future__ import annotations
 
 import resource
 import time
-from datetime import date
+from datetime import date, datetime
+from datetime import time as time_of_day
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
 
+from kordant_jobs.domain.finance.values import ZONE
 from kordant_jobs.domain.insights.assess import Books, assess
 from kordant_jobs.domain.insights.backtest import backtest
 from kordant_jobs.domain.insights.categories import category_expression
 from kordant_jobs.domain.insights.forecast import Corrections, corrections
+from kordant_jobs.jobs.insights_refresh import service
 from kordant_jobs.lab.bench.figures import Figure
 from kordant_jobs.lab.households.books import books_of
 from kordant_jobs.lab.households.generator import generate
+from kordant_jobs.postgres import database
+from kordant_jobs.postgres.bulk import write_frame
+from kordant_jobs.postgres.embedded import EmbeddedPostgres
+from kordant_jobs.store import migrate
 
 ROWS_AN_ENTITY = 100
 SEED_ENTITIES, MONTHS = 500, 6
@@ -39,7 +50,7 @@ def many_books(entities: int, *, first: int = 0) -> tuple[Books, date]:
 
 def _tiled(books: Books, entities: int, first: int) -> Books:
     copies = -(-entities // SEED_ENTITIES)
-    accounts = int(books.accounts["account"].max() or 0) + 1  # type: ignore[call-overload]
+    accounts = len(books.accounts)
 
     def again(frame: pl.DataFrame) -> pl.DataFrame:
         return pl.concat(
@@ -54,7 +65,9 @@ def _tiled(books: Books, entities: int, first: int) -> Books:
 
 def by_pandas(books: Books) -> int:
     """What somebody writes first: pandas, an entity at a time; the easier half of the catalogue. Returns findings."""
-    rows = books.rows.with_columns(category_expression()).filter(~pl.col("is_own")).to_pandas()
+    rows = pd.DataFrame(
+        books.rows.with_columns(category_expression()).filter(~pl.col("is_own")).to_dict(as_series=False)
+    )
     rows["month"] = (pd.to_datetime("1970-01-01") + pd.to_timedelta(rows["day"], unit="D")).dt.to_period("M")
     findings = 0
     for _, mine in rows.groupby("entity"):
@@ -72,6 +85,100 @@ def by_pandas(books: Books) -> int:
             twice = ordered["cents"].eq(ordered["cents"].shift()) & ordered["day"].diff().le(1)
             findings += int(twice.sum())
     return findings
+
+
+def _ids(kind: int, column: str | pl.Expr) -> pl.Expr:
+    """An id made from a number."""
+    number = (pl.col(column) if isinstance(column, str) else column).cast(pl.String).str.zfill(12)
+    return pl.concat_str(pl.lit(f"0000000{kind}-0000-4000-8000-"), number)
+
+
+def fill_many(connection: Connection, books: Books, today: date) -> None:
+    """Write tiled books into the tables of banks, without anything sealed."""
+    rows, accounts = books.rows, books.accounts
+    entities = accounts.select(_ids(1, "entity").alias("id")).unique()
+    key = pl.lit(b"1234567890123456").alias
+    write_frame(connection, entities.with_columns(pl.lit("household").alias("kind")), "kordant.entities")
+    write_frame(
+        connection,
+        entities.select(pl.col("id").alias("entity_id"), pl.lit(1).alias("data_version")),
+        "kordant.entity_versions",
+    )
+    write_frame(
+        connection,
+        accounts.select(
+            _ids(2, "account").alias("id"), _ids(1, "entity").alias("entity_id"), "kind",
+            pl.lit("BRL").alias("currency"),
+            pl.lit("bench").alias("institution"), _ids(2, "account").cast(pl.Binary).alias("identity_index"),
+        ),
+        "kordant.bank_accounts",
+    )  # fmt: skip
+    write_frame(
+        connection,
+        accounts.select(
+            _ids(2, "account").alias("account_id"), pl.lit("current").alias("kind"),
+            pl.lit(datetime.combine(today, time_of_day(23), ZONE)).alias("as_of_at"),
+            (pl.col("balance") / 100).alias("amount"), pl.lit("BRL").alias("currency"),
+        ),
+        "kordant.bank_balances",
+    )  # fmt: skip
+    number = pl.col("account").cast(pl.Int64) * 10_000 + pl.int_range(pl.len()).over("account")
+    write_frame(
+        connection,
+        rows.select(
+            _ids(3, number).alias("id"), _ids(2, "account").alias("account_id"), _ids(1, "entity").alias("entity_id"),
+            _ids(3, number).cast(pl.Binary).alias("alias"), "state",
+            pl.from_epoch("day", time_unit="d").alias("booked_on"), (pl.col("cents") / 100).alias("amount"),
+            pl.lit("BRL").alias("currency"), "type", pl.col("mcc").cast(pl.String),
+            pl.col("payee").alias("merchant_key"), pl.col("no").alias("instalment_no"),
+            pl.col("of").alias("instalment_of"),
+            pl.when("is_own").then(pl.lit("own")).alias("transfer_status"), key("content_hash"), key("extra_hash"),
+        ),
+        "kordant.transactions",
+    )  # fmt: skip
+
+
+def measure_stored(entities: int) -> list[Figure]:
+    """The same over real tables: read by COPY, assessed, written; then again for the hundredth that changed."""
+    with TemporaryDirectory(prefix="kordant-bench-") as folder, EmbeddedPostgres(Path(folder) / "postgres") as postgres:
+        db = database.create_engine(postgres.url("postgres"))
+        migrate.upgrade(db)
+        today = many_books(10)[1]
+        for first in range(0, entities, SHARD):
+            with db.begin() as connection:
+                fill_many(connection, _numbered(min(SHARD, entities - first), first), today)
+        with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(sa.text("VACUUM ANALYZE kordant.transactions, kordant.bank_accounts"))
+        now = datetime.combine(today, time_of_day(12), ZONE)
+        full, rows = _refresh(db, now)
+        with db.begin() as connection:
+            connection.execute(
+                sa.text("UPDATE kordant.entity_versions SET data_version = 2 WHERE entity_id::text LIKE '%00'")
+            )
+        some, again = _refresh(db, now)
+        db.dispose()
+    return [
+        Figure(key="stored_1e5_s", value=full / entities * 1e5, unit="s", goal=180),
+        Figure(key="stored_entities", value=rows, unit="entities", goal=None),
+        Figure(key="stale_1_percent_1e5_s", value=some / entities * 1e5, unit="s", goal=5),
+        Figure(key="stale_entities", value=again, unit="entities", goal=None),
+    ]
+
+
+def _numbered(entities: int, first: int) -> Books:
+    books, _ = many_books(entities, first=first)
+    shift = first * 10
+    return Books(
+        rows=books.rows.with_columns(pl.col("account") + shift),
+        accounts=books.accounts.with_columns(pl.col("account") + shift),
+    )
+
+
+def _refresh(db: Engine, now: datetime) -> tuple[float, int]:
+    at = time.perf_counter()
+    plan = service.plan(named=(), force=False, db=db, now=now)
+    done = [service.refresh(plan, chunk, db=db, progress=lambda count, what: None) for chunk in plan.chunks]
+    return time.perf_counter() - at, sum(one.entities for one in done)
 
 
 def measure(entities: int) -> list[Figure]:
