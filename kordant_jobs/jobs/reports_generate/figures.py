@@ -17,6 +17,7 @@ from kordant_jobs.jobs.reports_generate.rules import (
     CloseReason,
     ExposureLine,
     HistoryBar,
+    MoneyLine,
     Period,
     PropertyLine,
     RemovalLine,
@@ -38,6 +39,7 @@ def figures_of(
     period: Period,
     removals: Mapping[UUID, Sequence[RemovalLine]] = MappingProxyType({}),
     properties: Mapping[UUID, Sequence[PropertyLine]] = MappingProxyType({}),
+    money: Mapping[UUID, Sequence[MoneyLine]] = MappingProxyType({}),
 ) -> Iterator[ReportFigures]:
     """The figures of each subscription in `facts`, by id."""
     periods = [period]
@@ -70,6 +72,7 @@ def figures_of(
             items_removed=int(person["items_removed"]),
             removals=tuple(removals.get(own, ())),
             properties=tuple(properties.get(own, ())),
+            money=tuple(money.get(own, ())),
         )
 
 
