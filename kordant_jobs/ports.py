@@ -10,6 +10,9 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.finance.states import AccountKind, ErrorClass, Provider
@@ -17,6 +20,7 @@ from kordant_jobs.domain.finance.values import ConnectionRead, SeenConsent
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.domain.notifications.causes import Cause
 from kordant_jobs.domain.removals.messages import CheckVerdict
+from kordant_jobs.domain.voice.models import Manifest
 
 
 class BreachCatalogue(Protocol):
@@ -403,8 +407,24 @@ class RightsAgent(Protocol):
         ...
 
 
+class SynthesisDetector(Protocol):
+    """A model that scores windows of sound for signs of synthesis; high is like human speech."""
+
+    manifest: Manifest
+
+    def scores(self, windows: NDArray[np.float32]) -> Sequence[float]:
+        """A finite score for each of `windows`, [count, `manifest.window_samples`] at 16 kHz in -1 … 1.
+
+        Raises:
+            SourceUnavailable: it did not answer, or not with a number for each.
+            SetupError: its file is missing or is another one.
+        """
+        ...
+
+
 class BankFailed(Exception):
-    """A connection could not be read: what that asks of us, a code, and when to ask again. `consent`: how it ended."""
+    """A connection could not be read: what that asks of us, a code, and when to ask again. `consent`: how it ended;
+    `refused`: the server answered that it did nothing, so that the call counts against no limit."""
 
     def __init__(
         self,
@@ -413,8 +433,10 @@ class BankFailed(Exception):
         *,
         retry_after_s: float | None = None,
         consent: SeenConsent | None = None,
+        refused: bool = False,
     ) -> None:
         super().__init__(f"{error_class.value}: {code}")
+        self.refused = refused
         self.error_class, self.code = error_class, code
         self.retry_after_s, self.consent = retry_after_s, consent
 

@@ -16,6 +16,7 @@ from kordant_jobs.adapters.messengers import Messengers, open_mail, open_messeng
 from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
+from kordant_jobs.adapters.voice.ears import Ears, open_ears
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.engine import database_resource
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
@@ -115,6 +116,12 @@ def brokers(context: dg.InitResourceContext) -> Outside:
     return open_outside(load_settings(), context.resources.keyring)
 
 
+@dg.resource(description="Models of voices, where `models pull` made them.")
+def ears(_: dg.InitResourceContext) -> Ears:
+    """The models of the settings."""
+    return open_ears(load_settings())
+
+
 @dg.resource(description="Providers of bank data: Pluggy (KORDANT_PLUGGY_*), banks' own servers (KORDANT_OFB_BANKS).")
 def banks(_: dg.InitResourceContext) -> Banks:
     """The providers of the settings."""
@@ -140,6 +147,7 @@ RESOURCES: Mapping[str, Any] = {
     "messengers": messengers,
     "report_storage": report_storage,
     "brokers": brokers,
+    "ears": ears,
     "banks": banks,
     "settings": settings,
 }

@@ -131,6 +131,16 @@ class Settings(BaseSettings):
     )
     drp_agent_id: str = Field("", description="Our id as an authorised agent of the Data Rights Protocol.")
     drp_key_path: Path | None = Field(None, description="Its Ed25519 key: the base64 of the 32-byte seed.")
+    models_dir: Path | None = Field(None, description="Where the models of voices are; `models pull` makes them.")
+    voice_drop_dir: Path | None = Field(
+        None, description="Where clips are dropped: files whose names begin with the subscription's id."
+    )
+    voice_detector: Path | None = Field(
+        None, description="The manifest of another detector of synthesis; unset: the screen for older synthesis."
+    )
+    voice_keep_sound: bool = Field(
+        False, description="Keep clips, sealed, once they are analysed; else they are deleted at once."
+    )
     counties_dir: Path | None = Field(None, description="Counties of your own, a YAML file each.")
     county_drop_dir: Path | None = Field(None, description="Where counties' files are dropped, a folder a county.")
     socrata_token: SecretStr | None = Field(
@@ -164,6 +174,11 @@ class Settings(BaseSettings):
         None,
         description="Who is told of operators' alerts: addresses as Apprise takes them (mailto://…, slack://…, "
         "json://…), with blanks between; unset: nobody, and `alerts list` shows them.",
+    )
+    heartbeat_url: SecretStr | None = Field(
+        None,
+        description="An address that `up` asks for once a minute while the daemon and the database are alive: whoever "
+        "serves it raises the alarm when it is asked no more; unset: nobody does.",
     )
     audit_anchor: Path | None = Field(
         None, description="A file on other storage that the API appends the audit log's head to; unset: none."
@@ -271,6 +286,16 @@ class Settings(BaseSettings):
     def drop(self) -> Path:
         """The drop folder for breach dumps."""
         return self.drop_dir or self.state_dir / "drop"
+
+    @property
+    def models(self) -> Path:
+        """The folder of the models of voices."""
+        return self.models_dir or self.state_dir / "models"
+
+    @property
+    def voice_drop(self) -> Path:
+        """The drop folder for clips."""
+        return self.voice_drop_dir or self.state_dir / "voice_drop"
 
     @property
     def counties(self) -> Path:

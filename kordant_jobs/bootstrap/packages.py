@@ -81,6 +81,33 @@ def install(job: Installation) -> None:
     )
 
 
+def fetch(job: Installation, target: Path, *, platform: tuple[str, str], version: str) -> None:
+    """Unpack the wheels that the lock names into a folder, whatever machine they are for: not to be run, but for what
+    lies in them. `platform` is what pip and what uv call it.
+
+    Raises:
+        BootstrapError: they cannot be had; the log has the details.
+    """
+    pip = _pip(job)
+    options = pip_config.parse(_configuration(pip, job))
+    wanted = ["--target", str(target), "--only-binary=:all:", "--python-version", version, "-r", str(job.lock)]
+    with tempfile.TemporaryDirectory(prefix="kordant-uv-") as scratch:
+        for uv in _uvs(job, pip, Path(scratch)):
+            for trust in pip_config.uv_trust(options, job.environ):
+                command = [
+                    str(uv), "pip", "install", "--require-hashes", "--no-deps", "--no-progress",
+                    "--python-platform", platform[1], *pip_config.uv_arguments(options), *wanted,
+                ]  # fmt: skip
+                if job.run("fetching with uv", command, **pip_config.uv_environment(options, job.environ), **trust):
+                    return
+    if pip and job.run("fetching with pip", [*pip, *_INSTALL, "--platform", platform[0], *wanted], **_PLAIN_PIP):
+        return
+    raise BootstrapError(
+        f"{job.lock.name} could not be fetched ({_last_words(job.log)}): check the network and pip's index settings"
+        f" and run this again; the whole story is in {job.log}"
+    )
+
+
 _INSTALL = ["install", "--require-hashes", "--no-deps", "--no-input", "--quiet"]
 
 _PLAIN_PIP = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}

@@ -12,6 +12,8 @@ from kordant_jobs.bootstrap.steps import BootstrapError, say
 
 DEVELOPMENT = frozenset({"test", "bench", "fuzz", "chaos", "chaos-notifications", "soak"})
 """Commands that need the development packages: test runners, peers of benches, fuzzers, fakes."""
+VOICE = frozenset({"models"})
+"""Commands whose first use adds the packages of voices."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -22,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     try:
         state = state_dir(os.environ)
-        environment = venv.ensure(CHECKOUT, state, os.environ, development=needs_development(arguments))
+        environment = venv.ensure(CHECKOUT, state, os.environ, needed(arguments))
     except (BootstrapError, OSError) as error:
         say(str(error))
         raise SystemExit(1) from None
@@ -36,11 +38,13 @@ def main(arguments: Sequence[str]) -> None:
     os.execve(python, [python, "-P", "-m", "kordant_jobs.cli", *arguments], environ)
 
 
-def needs_development(arguments: Sequence[str]) -> bool:
-    """Whether a command line is that of a developer.
+def needed(arguments: Sequence[str]) -> venv.PackageSet:
+    """The packages that a command line needs.
 
-    >>> needs_development(["bench", "engine"]), needs_development(["demo", "--seed", "2"])
-    (True, False)
+    >>> [needed(words.split()).name for words in ("bench engine", "models pull", "demo --seed 2")]
+    ['DEVELOPMENT', 'VOICE', 'RUNNING']
     """
     command = next((word for word in arguments if not word.startswith("-")), None)
-    return command in DEVELOPMENT
+    if command in DEVELOPMENT:
+        return venv.PackageSet.DEVELOPMENT
+    return venv.PackageSet.VOICE if command in VOICE else venv.PackageSet.RUNNING

@@ -2,7 +2,8 @@
 
 It is `.venv` of the checkout, or `venv` of the state folder where the checkout cannot be written. A stamp in
 it, written last, says what it was made from; without a fitting stamp it is made from nothing. Nothing else may
-be kept in it. It holds what running needs; the development packages are added by the first command that needs them.
+be kept in it. It holds what running needs; the packages of voices and of development are added by the first command
+that needs them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,17 @@ from kordant_jobs.bootstrap.steps import BootstrapError, fresh_log, run_step, sa
 
 STAMP = "kordant-setup.json"
 LOCK = "kordant-setup.lock"
-RUNNING_LOCK, DEVELOPMENT_LOCK = "requirements.lock", "requirements-dev.lock"
-SETUP = 3
+
+
+class PackageSet(StrEnum):
+    """The sets of packages, by their lock files. Each holds those before it."""
+
+    RUNNING = "requirements.lock"
+    VOICE = "requirements-voice.lock"
+    DEVELOPMENT = "requirements-dev.lock"
+
+
+SETUP = 4
 """Raised by hand when this module makes environments that older ones do not equal."""
 
 
@@ -38,9 +49,9 @@ class Made:
 
     setup: int
     checkout: str
-    requirements_sha256: str
-    development_sha256: str | None
-    """None: without the development packages."""
+    package_set: str
+    locks_sha256: dict[str, str]
+    """Of the lock files of this set and of those that it holds."""
     python: str
     version: str
     platform: str
@@ -59,7 +70,7 @@ class Environment:
         return self.folder / "bin" / "python"
 
 
-def ready(folder: Path, checkout: Path, *, development: bool = False) -> Environment | None:
+def ready(folder: Path, checkout: Path, needs: PackageSet = PackageSet.RUNNING) -> Environment | None:
     """The environment in `folder` when it is whole and of today's lock files, else None. Milliseconds.
 
     The Python that asks does not matter, only the one that the environment was made from: it must still be
@@ -70,20 +81,19 @@ def ready(folder: Path, checkout: Path, *, development: bool = False) -> Environ
         made = Made(**stamp["made"])
         libraries = pango.Libraries(**stamp["pango"])
         python = os.path.realpath(folder / "bin" / "python", strict=True)
-        fits = [
-            _wanted(checkout, python=python, version=made.version, development=extra)
-            for extra in ((True,) if development else (True, False))
-        ]
+        fits = [_wanted(checkout, python=python, version=made.version, packages=one) for one in _that_hold(needs)]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return Environment(folder=folder, pango=libraries) if made in fits else None
 
 
-def ensure(checkout: Path, state: Path, environ: Mapping[str, str], *, development: bool = False) -> Environment:
-    """The environment of `checkout`, made first when it is not there or no longer fits.
+def ensure(
+    checkout: Path, state: Path, environ: Mapping[str, str], needs: PackageSet = PackageSet.RUNNING
+) -> Environment:
+    """The environment of `checkout` with what `needs` names, made first when it is not there or no longer fits.
 
-    Two starts at once: the second says that it waits, and then finds the work done. `development` adds the packages
-    of tests, benches and fuzzing; those of running stay as they are meanwhile, so that `up` goes on.
+    Two starts at once: the second says that it waits, and then finds the work done. Packages are added to those of
+    running, which stay as they are meanwhile, so that `up` goes on. Those of voices come back when it is made again.
 
     Raises:
         BootstrapError: it cannot be made; the text says what to do.
@@ -95,7 +105,7 @@ def ensure(checkout: Path, state: Path, environ: Mapping[str, str], *, developme
             " or set KORDANT_STATE_DIR to a folder without it"
         )
     for folder in folders:
-        if found := ready(folder, checkout, development=development):
+        if found := ready(folder, checkout, needs):
             return _with_pango(found)
     folder = next(folder for folder in folders if _writable(folder) or folder == folders[-1])
     if folder.is_symlink():
@@ -103,13 +113,15 @@ def ensure(checkout: Path, state: Path, environ: Mapping[str, str], *, developme
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         with lock.held(folder / LOCK, on_wait=lambda: say("another start sets up; waiting for it")) as held:
-            if found := ready(folder, checkout, development=development):
+            if found := ready(folder, checkout, needs):
                 return found
+            if needs is PackageSet.RUNNING and _had_voice(folder):
+                needs = PackageSet.VOICE
             setup = _Setup(
                 folder=folder, checkout=checkout, state=state, environ=_own_environ(environ, state), lock=held
             )
             found = ready(folder, checkout) or setup.make()
-            return setup.add_development(found) if development else found
+            return found if needs is PackageSet.RUNNING else setup.add(needs, found)
     except OSError as error:
         raise BootstrapError(
             f"cannot make {folder} ({error.strerror or error}): look at its rights and the disk, try again"
@@ -146,25 +158,26 @@ class _Setup:
                 f"{base} cannot make a virtual environment: install its venv module"
                 f" (Debian, Ubuntu: apt-get install python3-venv) and run this again; details are in {log}"
             )
-        job = self._install(RUNNING_LOCK, log)
+        job = self._install(PackageSet.RUNNING, log)
         _name_the_checkout(self.folder, self.checkout)
         self._compile(job, [str(self.python), "-m", "kordant_jobs.adapters.corpus.compiled"])
         libraries = pango.provide(self.python, self.state, self.environ, log)
         return self._stamped(libraries, started)
 
-    def add_development(self, environment: Environment) -> Environment:
-        """The environment with the development packages beside those of running."""
+    def add(self, more: PackageSet, environment: Environment) -> Environment:
+        """The environment with more packages beside those of running."""
         started = time.monotonic()
-        log = fresh_log(self.state / "logs", "setup-development.log")
-        say("adding the packages of tests, benches and fuzzing (first use)")
-        self._compile(self._install(DEVELOPMENT_LOCK, log))
+        log = fresh_log(self.state / "logs", f"setup-{more.name.lower()}.log")
+        what = "voices" if more is PackageSet.VOICE else "tests, benches and fuzzing"
+        say(f"adding the packages of {what} (first use)")
+        self._compile(self._install(more, log))
         _name_the_checkout(self.folder, self.checkout)
-        return self._stamped(environment.pango, started, development=True)
+        return self._stamped(environment.pango, started, more)
 
     def _install(self, lock_name: str, log: Path) -> packages.Installation:
         job = packages.Installation(
             lock=self.checkout / lock_name,
-            tools=self.checkout / DEVELOPMENT_LOCK,
+            tools=self.checkout / PackageSet.DEVELOPMENT,
             python=self.python,
             log=log,
             environ=self.environ,
@@ -180,12 +193,14 @@ class _Setup:
         with ThreadPoolExecutor(len(commands)) as threads:
             list(threads.map(lambda command: job.run("compiling", command), commands))
 
-    def _stamped(self, libraries: pango.Libraries, started: float, *, development: bool = False) -> Environment:
+    def _stamped(
+        self, libraries: pango.Libraries, started: float, holds: PackageSet = PackageSet.RUNNING
+    ) -> Environment:
         made = _wanted(
             self.checkout,
             python=os.path.realpath(self.python),
             version=sys.version.split()[0],
-            development=development,
+            packages=holds,
         )
         environment = Environment(folder=self.folder, pango=libraries)
         _write_stamp(environment, made)
@@ -201,12 +216,30 @@ def _own_environ(environ: Mapping[str, str], state: Path) -> Mapping[str, str]:
     return own
 
 
-def _wanted(checkout: Path, *, python: str, version: str, development: bool) -> Made:
+def _that_hold(packages: PackageSet) -> list[PackageSet]:
+    """The sets that hold this one, itself among them, the fullest first.
+
+    >>> [one.name for one in _that_hold(PackageSet.VOICE)]
+    ['DEVELOPMENT', 'VOICE']
+    """
+    return list(reversed(list(PackageSet)[list(PackageSet).index(packages) :]))
+
+
+def _had_voice(folder: Path) -> bool:
+    """Whether the environment that is made again had the packages of voices."""
+    try:
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        return bool(stamp["made"]["package_set"] == PackageSet.VOICE)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _wanted(checkout: Path, *, python: str, version: str, packages: PackageSet) -> Made:
     return Made(
         setup=SETUP,
         checkout=os.fsdecode(checkout).encode("unicode_escape", "replace").decode("ascii"),
-        requirements_sha256=_sha256(checkout / RUNNING_LOCK),
-        development_sha256=_sha256(checkout / DEVELOPMENT_LOCK) if development else None,
+        package_set=packages.value,
+        locks_sha256={one.value: _sha256(checkout / one) for one in PackageSet if packages in _that_hold(one)},
         python=python.encode("unicode_escape", "replace").decode("ascii"),
         version=version,
         platform=sysconfig.get_platform(),

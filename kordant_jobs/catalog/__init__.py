@@ -14,8 +14,7 @@ from importlib import import_module
 
 from kordant_jobs import engine
 from kordant_jobs.domain.darkwatch.exposures import Source
-from kordant_jobs.domain.schedules.cron import Fold
-from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
+from kordant_jobs.domain.schedules.rows import ScheduleRow
 from kordant_jobs.engine import JobRow, PartyRate, Payload, rate_of_rpm
 
 _MODULES = [
@@ -44,17 +43,7 @@ job_row = partial(engine.job_row, catalog=BY_NAME)
 """The row of a job by its name or alias."""
 
 
-def _coming(job: str, cron: str, time_zone: str = "UTC", *, fold: Fold = Fold.ONCE) -> ScheduleRow:
-    return ScheduleRow(job=job, cron=cron, time_zone=time_zone, fold=fold, overlap=Overlap.SKIP, enabled=False)
-
-
-COMING: tuple[ScheduleRow, ...] = (_coming("voiceprint_batch", "*/30 * * * *", fold=Fold.TWICE),)
-"""Rows of jobs that are not there yet, disabled. A job takes its rows into its own module when it comes."""
-
-SCHEDULES: tuple[ScheduleRow, ...] = (
-    *(row for module in _MODULES for row in getattr(module, "SCHEDULES", ())),
-    *(row for row in COMING if row.job not in BY_NAME),
-)
+SCHEDULES: tuple[ScheduleRow, ...] = tuple(row for module in _MODULES for row in getattr(module, "SCHEDULES", ()))
 """The price list, and what runs by the clock for everybody."""
 
 PARTIES: Mapping[str, PartyRate] = {}

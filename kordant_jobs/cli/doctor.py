@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kordant_jobs.cli.output import bold, out, print_json
 from kordant_jobs.errors import KordantError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kordant_jobs.observability.doctor import Result
+    from kordant_jobs.settings import Settings
 
 
 def doctor(
@@ -22,17 +29,29 @@ def doctor(
 
     Exit code 0: all is well; 1: something to look at; 2: something fails.
     """
-    from kordant_jobs.cli.stack import running
     from kordant_jobs.errors import SettingsError
     from kordant_jobs.observability.checks import CHECKS
-    from kordant_jobs.observability.doctor import Patient, State, examine, exit_code
-    from kordant_jobs.postgres import database
+    from kordant_jobs.observability.doctor import exit_code
     from kordant_jobs.settings import load_settings
-    from kordant_jobs.store.server import open_server
 
     if unknown := sorted(set(only or ()) - set(CHECKS)):
         raise SettingsError(f"--only {unknown[0]}: there is no such check; choose from {', '.join(CHECKS)}.")
-    settings = load_settings()
+    results = look(load_settings(), only)
+    if as_json:
+        print_json([asdict(one) for one in results])
+    else:
+        show(results, out)
+    raise SystemExit(exit_code(results))
+
+
+def look(settings: Settings, only: Collection[str] | None = None) -> Sequence[Result]:
+    """What the checks find, all of them unless `only` names some."""
+    from kordant_jobs.cli.stack import running
+    from kordant_jobs.observability.checks import CHECKS
+    from kordant_jobs.observability.doctor import Patient, examine
+    from kordant_jobs.postgres import database
+    from kordant_jobs.store.server import open_server
+
     with ExitStack() as stack:
         try:
             db = database.create_engine(stack.enter_context(open_server(settings)).url)
@@ -40,15 +59,25 @@ def doctor(
         except KordantError:
             db = None
         patient = Patient(settings=settings, db=db, stack=running(settings.state_dir))
-        results = examine(patient, {name: one for name, one in CHECKS.items() if not only or name in only})
-    if as_json:
-        print_json([asdict(one) for one in results])
-        raise SystemExit(exit_code(results))
+        return examine(patient, {name: one for name, one in CHECKS.items() if not only or name in only})
+
+
+def show(results: Sequence[Result], console: Console) -> None:
+    """Print what was found."""
+    from kordant_jobs.observability.doctor import State
+
     styles = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red", State.SKIPPED: "dim"}
     for one in results:
         said = f"skipped: {one.reason}" if one.state is State.SKIPPED else one.what
-        out.print(bold(f"{one.state.value:<8}", f"{one.id:<13} {said}", style=styles[one.state]))
+        console.print(bold(f"{one.state.value:<8}", f"{one.id:<13} {said}", style=styles[one.state]))
         for finding in one.findings:
-            out.print(f"         {finding.fact}: {finding.why}.")
-            out.print(f"         To mend it: {finding.fix}")
-    raise SystemExit(exit_code(results))
+            console.print(f"         {finding.fact}: {finding.why}.")
+            console.print(f"         To mend it: {finding.fix}")
+
+
+def show_findings(settings: Settings, console: Console) -> None:
+    """Print what is wrong, if something is: for a command that has failed."""
+    found = [one for one in look(settings) if one.findings]
+    if found:
+        console.print("what the doctor finds:")
+        show(found, console)

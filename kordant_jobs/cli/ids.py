@@ -15,6 +15,18 @@ SHOWN = 5
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 
 
+def as_uuid(text: str) -> UUID:
+    """A whole id.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise SettingsError(f"{text!r} is no id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
+
+
 def id_of(connection: Connection, column: sa.Column[Any], text: str, what: str, hint: str = "") -> UUID:
     """The id that was typed, of a row whose id is in `column`; a whole one is not looked for.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kordant_jobs.app import SYSTEM
@@ -33,6 +33,8 @@ class StackConfig:
     system: System = SYSTEM
     ui_read_only: bool = False
     """Whether Dagster's UI may only look."""
+    heartbeat_url: str | None = field(default=None, repr=False)
+    """What is asked for once a minute while the daemon is alive."""
 
     @property
     def warm(self) -> bool:

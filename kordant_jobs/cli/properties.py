@@ -5,24 +5,17 @@ from __future__ import annotations
 import getpass
 import sys
 from typing import Annotated
-from uuid import UUID
 
 import sqlalchemy as sa
 import typer
 
+from kordant_jobs.cli.ids import as_uuid
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
 from kordant_jobs.errors import SettingsError
 
 properties_app = typer.Typer(help="Watched parcels and owners, and what was recorded on them.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Id = Annotated[str, typer.Argument(help="Its id.")]
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
 
 
 def _given(prompt: str) -> list[str]:
@@ -94,7 +87,7 @@ def add(
         made = []
         if not dry_run:
             with session.db.begin() as connection:
-                made = watches.add(connection, session.keyring, _uuid(subscription), wanted)
+                made = watches.add(connection, session.keyring, as_uuid(subscription), wanted)
     if as_json:
         print_json({"valid": len(wanted), "added": [str(one) for one in made], "dry_run": dry_run})
     else:
@@ -111,7 +104,7 @@ def list_properties(
     from kordant_jobs.store.property import watches
 
     with open_session() as session, session.db.begin() as connection:
-        found = watches.load(connection, session.keyring, subscription_id=_uuid(subscription))
+        found = watches.load(connection, session.keyring, subscription_id=as_uuid(subscription))
         counts = dict(
             connection.execute(
                 sa.text("SELECT watch_id, count(*) FROM kordant.property_findings WHERE is_told GROUP BY 1")
@@ -142,7 +135,7 @@ def remove(watch: Id) -> None:
     from kordant_jobs.store.property import watches
 
     with open_session() as session, session.db.begin() as connection:
-        if not watches.remove(connection, _uuid(watch)):
+        if not watches.remove(connection, as_uuid(watch)):
             raise SettingsError(f"{watch} is not watched; `kordant-jobs properties list` shows what is.")
     out.print("no longer watched")
 
@@ -166,8 +159,8 @@ def show(watch: Id, as_json: AsJson = False) -> None:
         WHERE f.watch_id = :id ORDER BY i.recorded_on NULLS FIRST, i.key
     """
     with open_session() as session, session.db.connect() as connection:
-        still_open = reporting.open_charges(connection, [_uuid(watch)]).get(_uuid(watch), [])
-        rows = [dict(row._mapping) for row in connection.execute(sa.text(query), {"id": _uuid(watch)})]
+        still_open = reporting.open_charges(connection, [as_uuid(watch)]).get(as_uuid(watch), [])
+        rows = [dict(row._mapping) for row in connection.execute(sa.text(query), {"id": as_uuid(watch)})]
     for row in rows:
         row["link"] = recorder_page(row.pop("recorder_url"), key=row["key"], number=row["number"])
     if as_json:
@@ -199,6 +192,6 @@ def not_me(finding: Id) -> None:
     from kordant_jobs.store.property import matching
 
     with open_session() as session, session.db.begin() as connection:
-        if not matching.not_me(connection, _uuid(finding), said_by=f"cli:{getpass.getuser()}"):
+        if not matching.not_me(connection, as_uuid(finding), said_by=f"cli:{getpass.getuser()}"):
             raise SettingsError(f"there is no finding {finding}; `kordant-jobs properties show` shows them.")
     out.print("noted")

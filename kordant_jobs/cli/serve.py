@@ -9,10 +9,12 @@ from types import FrameType
 
 from kordant_jobs.adapters import messengers
 from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli.doctor import show_findings
 from kordant_jobs.cli.output import bold, err, out, print_facts
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.cli.stack import Stack
+from kordant_jobs.errors import KordantError
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings, load_settings, unknown_settings
 
@@ -35,12 +37,17 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
     messengers.check(load_settings())
     for name, near in unknown_settings(os.environ).items():
         err.print(f"{name} is no setting{f'; do you mean {near}?' if near else '.'}")
-    with open_session(load_settings()) as session:
-        say_key_was_made(session)
-        with stack_of(session, port, ui_read_only=ui_read_only) as stack:
-            _say_where(session, stack)
-            stack.wait(stop)
-            err.print("stopping …")
+    settings = load_settings()
+    try:
+        with open_session(settings) as session:
+            say_key_was_made(session)
+            with stack_of(session, port, ui_read_only=ui_read_only) as stack:
+                _say_where(session, stack)
+                stack.wait(stop)
+                err.print("stopping …")
+    except KordantError:
+        show_findings(settings, err)
+        raise
     err.print("stopped; nothing is left running")
 
 
@@ -55,6 +62,7 @@ def stack_of(session: Session, port: int | None = None, *, ui_read_only: bool = 
             public_port=session.settings.public_port if session.settings.public_url else None,
             api_port=session.settings.api_port,
             ui_read_only=ui_read_only,
+            heartbeat_url=heartbeat.get_secret_value() if (heartbeat := session.settings.heartbeat_url) else None,
         )
     )
 

@@ -30,6 +30,7 @@ from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.readiness import HOST
 from kordant_jobs.engine import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
+from kordant_jobs.observability.pulse import Pulse
 from kordant_jobs.settings import secret_variables
 from kordant_jobs.triggers import reloader
 
@@ -85,6 +86,7 @@ class Stack:
     _socket: Path | None = None
     _scratch: str | None = None
     _reloader: reloader.ScheduleReloader | None = None
+    _pulse: Pulse | None = None
 
     def __post_init__(self) -> None:
         self._claim = Claim(self.config.state_dir / UP_CLAIM)
@@ -161,6 +163,9 @@ class Stack:
             if url:
                 self._reloader = reloader.ScheduleReloader(url, self.config.state_dir, self.graphql_url, self.say)
                 self._reloader.start()
+        if url and self.config.daemon:
+            self._pulse = Pulse(url, self.config.heartbeat_url, self.say)
+            self._pulse.start()
         self._claim.say({"urls": self.urls, "code_server": str(self._socket)})
 
     def stop(self, grace_s: float = GRACE_S) -> None:
@@ -169,6 +174,9 @@ class Stack:
         What stands by goes first, so that it takes nothing over. At most `grace_s` each, and a few seconds more where
         something must be killed.
         """
+        if self._pulse is not None:
+            self._pulse.close()
+            self._pulse = None
         if self._reloader is not None:
             self._reloader.close()
             self._reloader = None

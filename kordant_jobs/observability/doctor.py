@@ -129,7 +129,7 @@ def _made(name: str, check: Check, patient: Patient) -> Result:
     return Result(id=name, what=what, state=worst, findings=found)
 
 
-def exit_code(results: list[Result]) -> int:
+def exit_code(results: Sequence[Result]) -> int:
     """0: well, 1: warnings, 2: something fails."""
     states = {one.state for one in results}
     return 2 if State.FAIL in states else 1 if State.WARN in states else 0

@@ -22,7 +22,7 @@ from kordant_jobs.store.people.tables import subscribers
 NOT_SHOWN = frozenset(
     {"wrapped_key", "blind_index", "range_index", "address_index", "figures_sha256", "alias", "removed_aliases"}
     | {"holder_index", "item_index", "identity_index", "provider_account_index", "bill_index", "counterparty_index"}
-    | {"row_index", "event_key", "content_hash", "extra_hash"}
+    | {"row_index", "event_key", "content_hash", "extra_hash", "content_key"}
 )
 """Keys, and keyed hashes of what is shown in clear beside them or is not kept."""
 
@@ -44,6 +44,12 @@ PURPOSES: Mapping[str, tuple[str, str]] = {
     "notification_outbox": ("to send, and to prove what was sent", "our scans, mail servers and push services"),
     "reports": ("to report to you", "our scans"),
     "scan_receipts": ("to prove what was checked", "our scans"),
+    "voice_settings": ("to alert you as you want", "you"),
+    "voice_consents": ("to prove what was agreed to", "you"),
+    "voice_enrolments": ("to compare clips with voices of your family", "clips that you gave"),
+    "analysis_jobs": ("to say something of clips that you gave", "you"),
+    "analysis_sound": ("to analyse it; deleted afterwards", "you"),
+    "voice_analyses": ("to tell you what was said of a clip", "our analysis"),
     "scan_watermarks": ("to scan for what is new only", "our scans"),
     "due_slots": ("to serve you when it is your turn", "your subscription"),
     "entities": ("to bring your accounts together", "you"),

@@ -21,6 +21,7 @@ from kordant_jobs.store.removals import tables as removals
 from kordant_jobs.store.reports import tables as reports
 from kordant_jobs.store.retention import tables as retention
 from kordant_jobs.store.schedules import tables as schedules
+from kordant_jobs.store.voice import tables as voice
 
 __all__ = [
     "SCHEMA",
@@ -40,4 +41,5 @@ __all__ = [
     "retention",
     "schedules",
     "sources",
+    "voice",
 ]

@@ -138,6 +138,22 @@ class Wording:
             if event in one["events"] and severity in one["severities"]
         ]
 
+    def voice(self, code: str, **values: object) -> str:
+        """What is said of a clip, by its place in `voice.toml`: `match.consistent`."""
+        found: Any = _voice()
+        for part in code.split("."):
+            found = found[part]
+        return str(found[self.locale]) % values if values else str(found[self.locale])
+
+    def voice_actions(self) -> list[str]:
+        """What to do about a clip that one is told of, the most urgent first."""
+        return [one[self.locale] for one in _voice()["advice"]]
+
+
+@lru_cache(maxsize=1)
+def _voice() -> dict[str, Any]:
+    return tomllib.loads(HERE.joinpath("voice.toml").read_text("utf-8"))
+
 
 @lru_cache(maxsize=1)
 def _property() -> dict[str, Any]:

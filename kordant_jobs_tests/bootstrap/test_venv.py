@@ -19,7 +19,7 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout that locks no package, in a path that a shell and a .pth file have trouble with."""
     folder = tmp_path / "kordant jobs ü'$x"
     folder.mkdir()
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-voice.lock", "requirements-dev.lock"):
         (folder / name).write_text("# nothing\n", encoding="utf-8")
     return folder
 
@@ -37,7 +37,9 @@ def made(checkout: Path) -> Path:
     folder = checkout / ".venv"
     (folder / "bin").mkdir(parents=True)
     (folder / "bin" / "python").symlink_to(Path(sys.executable).resolve())
-    wanted = venv._wanted(checkout, python=os.path.realpath(sys.executable), version="3.11.0", development=False)
+    wanted = venv._wanted(
+        checkout, python=os.path.realpath(sys.executable), version="3.11.0", packages=venv.PackageSet.RUNNING
+    )
     venv._write_stamp(venv.Environment(folder=folder, pango=pango.Libraries(found=True)), wanted)
     return folder
 
@@ -122,7 +124,7 @@ def test_of_two_starts_at_once_one_sets_up_and_the_other_waits(
 def test_a_path_that_no_environment_can_lie_in_is_said(tmp_path: Path, bare: dict[str, str]) -> None:
     checkout = tmp_path / "a:b"
     checkout.mkdir()
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-voice.lock", "requirements-dev.lock"):
         (checkout / name).touch()
     with pytest.raises(steps.BootstrapError, match="KORDANT_STATE_DIR"):
         venv.ensure(checkout, checkout / ".state", bare)
@@ -134,7 +136,7 @@ def test_what_a_link_leads_to_is_never_emptied(tmp_path: Path, bare: dict[str, s
     (theirs / "kept").touch()
     checkout = tmp_path / "checkout"
     checkout.mkdir()
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-voice.lock", "requirements-dev.lock"):
         (checkout / name).touch()
     (checkout / ".venv").symlink_to(theirs)
     with pytest.raises(steps.BootstrapError, match="is a link"):
@@ -165,11 +167,11 @@ def test_development_packages_are_added_to_an_environment_that_is_ready_without_
     environment = venv.ensure(checkout, tmp_path / "state", bare)
     kept = environment.folder / "lib" / "kept"
     kept.mkdir()
-    assert venv.ready(environment.folder, checkout, development=True) is None
-    venv.ensure(checkout, tmp_path / "state", bare, development=True)
+    assert venv.ready(environment.folder, checkout, venv.PackageSet.DEVELOPMENT) is None
+    venv.ensure(checkout, tmp_path / "state", bare, venv.PackageSet.DEVELOPMENT)
     assert kept.exists()
     assert "adding the packages of tests" in capfd.readouterr().err
-    assert venv.ready(environment.folder, checkout, development=True)
+    assert venv.ready(environment.folder, checkout, venv.PackageSet.DEVELOPMENT)
     assert venv.ready(environment.folder, checkout)  # and it still serves those who only run
 
     (checkout / "requirements-dev.lock").write_text("six==1\n", encoding="utf-8")
@@ -182,10 +184,10 @@ def _pins(name: str) -> set[str]:
 
 
 def test_the_development_lock_pins_the_same_versions_as_the_one_of_running() -> None:
-    assert _pins("requirements.lock") < _pins("requirements-dev.lock")
+    assert _pins("requirements.lock") < _pins("requirements-voice.lock") < _pins("requirements-dev.lock")
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-voice.lock", "requirements-dev.lock"])
 def test_a_lock_names_no_host(name: str) -> None:
     assert "://" not in (CHECKOUT / name).read_text(encoding="utf-8")
 

@@ -108,7 +108,7 @@ def test_preferences_are_shown_and_set(person: Person) -> None:
         "digest_weekday": 5,
     }
     assert said("preferences", who, "--quiet", "none")["hours"]["quiet_from"] is None
-    assert len(said("preferences", who, "--mode", "off")["chosen"]) == 25
+    assert len(said("preferences", who, "--mode", "off")["chosen"]) == 30
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,24 @@ class PropertyRow(NoticeRow):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VoiceRow(NoticeRow):
+    """A notification of a clip; the name of the member whose voice it is like is still sealed."""
+
+    alert_id: UUID
+    why: list[dict[str, Any]]
+    alerted_at: datetime
+    received_at: datetime
+    status: str
+    match: str | None
+    synthesis: str | None
+    band: str | None
+    voices: int
+    is_whole: bool
+    consent_id: UUID | None
+    person_encrypted: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mark:
     """What becomes of a claimed notification.
 

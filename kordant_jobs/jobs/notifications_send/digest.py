@@ -9,7 +9,7 @@ from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.domain.identifiers import IdentifierKind, shown
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
-from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow
+from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import (
     kind_word,
@@ -20,6 +20,7 @@ from kordant_jobs.jobs.notifications_send.letter import (
 )
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.jobs.notifications_send.property_letter import detail_of, property_facts
+from kordant_jobs.jobs.notifications_send.voice_letter import voice_facts
 from kordant_jobs.wording import Wording, wording
 
 GROUPS_MAX = 25
@@ -58,12 +59,12 @@ class Digest:
 def write_digest(parcel: Parcel) -> Digest:
     """The words of several alerts in one mail. Identifiers are masked in it."""
     words = wording(Locale(parcel.first.locale))
-    groups = [*_property_groups(words, parcel), *_groups(words, parcel)]
+    groups = [*_clip_groups(words, parcel), *_property_groups(words, parcel), *_groups(words, parcel)]
     count = len(parcel.alerts) + len(parcel.findings)
     classes = [name for row in parcel.alerts for name in row.data_classes]
     kinds = {row.secret for row in parcel.alerts}
     secret = next((kind for kind in (SecretKind.CLEAR, SecretKind.HASHED) if kind in kinds), SecretKind.NONE)
-    actions = words.actions(classes, secret)
+    actions = [*(words.voice_actions() if parcel.clips else ()), *words.actions(classes, secret)]
     footer = [
         words.say("You get this mail because Kordant watches this for you."),
         words.say("We never ask for a password, and this mail has no link that you need to open."),
@@ -94,7 +95,7 @@ def write_digest(parcel: Parcel) -> Digest:
 
 def _subject(words: Wording, parcel: Parcel, count: int) -> str:
     """Counts only, unless all is about one breach: the names of several stay inside."""
-    if len({row.breach_name for row in parcel.alerts}) == 1 and not parcel.findings:
+    if len({row.breach_name for row in parcel.alerts}) == 1 and not parcel.findings and not parcel.clips:
         return subject_of(words, parcel.alerts[0])
     match parcel.first.held_for:
         case Held.DAILY:
@@ -143,6 +144,21 @@ def _property_groups(words: Wording, parcel: Parcel) -> list[Group]:
         )
         for row, one in zip(parcel.rows, parcel.opened, strict=True)
         if isinstance(row, PropertyRow)
+    ]
+
+
+def _clip_groups(words: Wording, parcel: Parcel) -> list[Group]:
+    """Clips of voices among alerts of other kinds, a group each."""
+    return [
+        Group(
+            title=words.voice("subject"),
+            severity=Severity(row.severity),
+            severity_word=severity_word(words, Severity(row.severity)),
+            facts=voice_facts(words, row, one.identifier),
+            identifiers=[],
+        )
+        for row, one in zip(parcel.rows, parcel.opened, strict=True)
+        if isinstance(row, VoiceRow)
     ]
 
 

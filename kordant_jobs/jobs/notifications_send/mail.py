@@ -24,6 +24,7 @@ from kordant_jobs.jobs.notifications_send.property_letter import write_property_
 from kordant_jobs.jobs.notifications_send.removal_letter import write_removal_letter
 from kordant_jobs.jobs.notifications_send.report_letter import ReportLetter, ReportLinks, write_report_letter
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
+from kordant_jobs.jobs.notifications_send.voice_letter import write_voice_letter
 from kordant_jobs.ports import OutgoingMail
 from kordant_jobs.wording import wording
 
@@ -77,7 +78,9 @@ def _written(parcel: Parcel, sender: Sender, now: datetime) -> tuple[str, Letter
         return "news", write_removal_letter(parcel.removals, parcel.name)
     if parcel.finances:
         return "news", write_finance_letter(parcel.finances, parcel.name)
-    if parcel.findings and not parcel.alerts:
+    if parcel.clips and len(parcel.clips) == len(parcel.rows):
+        return "letter", write_voice_letter(parcel)
+    if parcel.findings and not parcel.alerts and not parcel.clips:
         return "letter", write_property_letter(parcel)
     if len(parcel.rows) == 1:
         return "letter", write_letter(parcel.alerts[0], parcel.opened[0])

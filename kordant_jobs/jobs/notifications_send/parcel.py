@@ -7,7 +7,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Category
-from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow
+from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow, VoiceRow
 from kordant_jobs.store.finance.notices import FinanceNoticeRow
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.store.reports.notices import Notice, ReportNoticeRow
@@ -46,6 +46,11 @@ class Parcel:
     def findings(self) -> tuple[PropertyRow, ...]:
         """The rows that are about parcels."""
         return tuple(row for row in self.rows if isinstance(row, PropertyRow))
+
+    @property
+    def clips(self) -> tuple[VoiceRow, ...]:
+        """The rows that are about clips of voices."""
+        return tuple(row for row in self.rows if isinstance(row, VoiceRow))
 
     @property
     def report(self) -> ReportNoticeRow | None:

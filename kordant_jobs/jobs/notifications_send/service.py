@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, PropertyRow
+from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, PropertyRow, VoiceRow
 from kordant_jobs.domain.property.parcels import masked_parcel
 from kordant_jobs.engine import Progress, leases
 from kordant_jobs.errors import KeyringError, SettingsError, SourceUnavailable
@@ -37,6 +37,7 @@ from kordant_jobs.store.property import notices as property_notices
 from kordant_jobs.store.property.tables import watched_properties
 from kordant_jobs.store.reports import notices as report_notices
 from kordant_jobs.store.reports.notices import Notice
+from kordant_jobs.store.voice.tables import voice_consents
 
 JOB = "notifications_send"
 
@@ -260,6 +261,8 @@ def opened(row: Notice, keys: SubscriberKeys, keyring: Keyring | None = None) ->
 
     item = watchlist_items.c.identifier_encrypted
     identifier = plain(item, row.item_id, row.identifier_encrypted) if isinstance(row, LetterRow) else ""
+    if isinstance(row, VoiceRow) and row.consent_id is not None:
+        identifier = plain(voice_consents.c.person_encrypted, row.consent_id, row.person_encrypted)
     if isinstance(row, PropertyRow) and keyring is not None:
         parcel = plain(watched_properties.c.parcel_encrypted, row.watch_id, row.parcel_encrypted)
         givers, takers = property_notices.parties(keyring, row.instrument_id, row.parties_encrypted)

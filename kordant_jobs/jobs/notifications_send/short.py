@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.finance_letter import finance_subject
 from kordant_jobs.jobs.notifications_send.letter import one_line, subject_of
@@ -24,6 +25,8 @@ def _said(words: Wording, parcel: Parcel) -> str:
         return finance_subject(words, parcel.finances)
     if len(parcel.rows) == 1 and parcel.findings:
         return property_subject(words, parcel.findings[0])
+    if parcel.clips and len(parcel.clips) == len(parcel.rows):
+        return words.voice("subject")
     if len(parcel.rows) == 1:
         return subject_of(words, parcel.alerts[0])
     return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", len(parcel.rows))
@@ -32,7 +35,8 @@ def _said(words: Wording, parcel: Parcel) -> str:
 def _about(parcel: Parcel) -> dict[str, str]:
     if parcel.finances:
         return {"notice_id": str(parcel.finances[0].notice_id)}
-    return {"alert_id": str(parcel.alerts[0].alert_id if parcel.alerts else parcel.findings[0].alert_id)}
+    rows: list[LetterRow | PropertyRow | VoiceRow] = [*parcel.alerts, *parcel.findings, *parcel.clips]
+    return {"alert_id": str(rows[0].alert_id)}
 
 
 def compose_push(parcel: Parcel) -> OutgoingPush:

@@ -13,6 +13,7 @@ from kordant_jobs.domain.darkwatch.exposures import Source, Verdict
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.jobs.reports_generate.rules import (
     PERIODS_BACK,
+    ClipLine,
     ClosedLine,
     CloseReason,
     ExposureLine,
@@ -40,6 +41,7 @@ def figures_of(
     removals: Mapping[UUID, Sequence[RemovalLine]] = MappingProxyType({}),
     properties: Mapping[UUID, Sequence[PropertyLine]] = MappingProxyType({}),
     money: Mapping[UUID, Sequence[MoneyLine]] = MappingProxyType({}),
+    clips: Mapping[UUID, Sequence[ClipLine]] = MappingProxyType({}),
 ) -> Iterator[ReportFigures]:
     """The figures of each subscription in `facts`, by id."""
     periods = [period]
@@ -73,6 +75,7 @@ def figures_of(
             removals=tuple(removals.get(own, ())),
             properties=tuple(properties.get(own, ())),
             money=tuple(money.get(own, ())),
+            clips=tuple(clips.get(own, ())),
         )
 
 

@@ -193,6 +193,23 @@ class MoneyLine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClipLine:
+    """What is said of one clip, as a report shows it; the member's name stays sealed."""
+
+    analysis_id: UUID
+    received_on: date
+    status: str
+    reason: str | None
+    match: str | None
+    synthesis: str | None
+    band: str | None
+    voices: int
+    is_whole: bool
+    windows: tuple[str, ...]
+    """What each window alone says, from the beginning of the clip to its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportFigures:
     """Everything that a report shows, but for what stays sealed (the name and the identifiers)."""
 
@@ -210,6 +227,7 @@ class ReportFigures:
     removals: tuple[RemovalLine, ...] = ()
     properties: tuple[PropertyLine, ...] = ()
     money: tuple[MoneyLine, ...] = ()
+    clips: tuple[ClipLine, ...] = ()
 
     @property
     def first_period(self) -> bool:
@@ -240,6 +258,8 @@ class ReportFigures:
             del shown["properties"]
         if not self.money:
             del shown["money"]
+        if not self.clips:
+            del shown["clips"]
         text = json.dumps([EDITION, shown], sort_keys=True, default=str, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
 

@@ -62,6 +62,36 @@ def bench_hometitle(
     raise SystemExit(finish("hometitle", lambda: measure(watched=watched, new=new), as_json=as_json))
 
 
+@bench_app.command("finance")
+def bench_finance(
+    rows: Annotated[int, typer.Option(min=20_000, help="Transactions in the ledger.")] = 1_000_000,
+    planned: Annotated[int, typer.Option(min=1_000, help="Connections that one statement judges.")] = 10_000,
+    synced: Annotated[
+        int, typer.Option(min=0, help="Connections read from a provider without limits; 0: none.")
+    ] = 2_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Bank rows into the ledger (90 % unchanged, 5 % changed, 5 % new) beside row by row; connections planned, read."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.finance import measure
+
+    given = {"rows": rows, "planned": planned, "synced": synced}
+    raise SystemExit(finish("finance", lambda: measure(**given), as_json=as_json))
+
+
+@bench_app.command("voiceprint")
+def bench_voiceprint(
+    clips: Annotated[int, typer.Option(min=24, help="How many clips; 10,000 show that memory stays flat.")] = 240,
+    screen: Annotated[bool, typer.Option("--screen/--no-screen", help="With the detector, which costs most.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Clips a second of a core beside the bare ONNX sessions, and memory over many clips."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.voiceprint import measure
+
+    raise SystemExit(finish("voiceprint", lambda: measure(clips=clips, screen=screen), as_json=as_json))
+
+
 @bench_app.command("cleanup")
 def bench_cleanup(
     rows: Annotated[

@@ -31,6 +31,7 @@ alerts = Table(
     belongs_to("subscription_id", "subscriptions"),
     belongs_to("exposure_id", "exposures", nullable=True),
     belongs_to("finding_id", "property_findings", nullable=True),
+    belongs_to("analysis_id", "voice_analyses", nullable=True),
     Column("severity", Text, nullable=False),
     Column("why", JSONB, nullable=False, comment="reasons by code and id; never an identifier"),
     Column(
@@ -43,7 +44,8 @@ alerts = Table(
     moment("created_at", default_now=True),
     UniqueConstraint("exposure_id"),
     UniqueConstraint("finding_id", "severity"),
-    CheckConstraint("num_nonnulls(exposure_id, finding_id) = 1", name="about_one_thing"),
+    UniqueConstraint("analysis_id"),
+    CheckConstraint("num_nonnulls(exposure_id, finding_id, analysis_id) = 1", name="about_one_thing"),
     one_of("severity", Severity),
     Index(None, "subscription_id", "created_at"),
 )

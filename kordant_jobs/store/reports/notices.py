@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
-from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow, PropertyRow
+from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.store.finance.notices import FinanceNoticeRow, finance_notices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.property import notices as property_notices
 from kordant_jobs.store.removals.notices import RemovalNoticeRow, removal_notices
+from kordant_jobs.store.voice import notices as voice_notices
 
 SEVERITY = Severity.LOW
 """A report is no alarm: it waits for quiet hours to end, and comes by no channel that interrupts."""
@@ -83,7 +84,7 @@ def queue(connection: Connection, report_ids: Sequence[UUID], *, tiers: Sequence
     return int(connection.execute(sa.text(_QUEUE), values).rowcount)
 
 
-Notice = LetterRow | PropertyRow | ReportNoticeRow | RemovalNoticeRow | FinanceNoticeRow
+Notice = LetterRow | PropertyRow | VoiceRow | ReportNoticeRow | RemovalNoticeRow | FinanceNoticeRow
 """A notification with what its text is made from, whatever it is about."""
 
 
@@ -98,6 +99,8 @@ def notices(connection: Connection, ids: Sequence[UUID]) -> list[Notice]:
         found += [ReportNoticeRow(**row._mapping) for row in connection.execute(sa.text(_ROWS), values)]
     if len(found) < len(set(ids)):
         found += removal_notices(connection, ids)
+    if len(found) < len(set(ids)):
+        found += voice_notices.notices(connection, ids)
     if len(found) < len(set(ids)):
         found += finance_notices(connection, ids)
     return found

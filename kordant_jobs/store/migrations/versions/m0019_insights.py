@@ -1,4 +1,4 @@
-"""Insights of entities, and what forecasts are corrected by. `m0018_insights.sql` makes the tables."""
+"""Insights of entities, and what forecasts are corrected by. `m0019_insights.sql` makes the tables."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0018"
-down_revision = "0017"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 

@@ -1,4 +1,4 @@
-"""Entities and what their banks say; a notification may be about that. `m0017_bank_accounts.sql` makes the tables."""
+"""Entities and what their banks say; a notification may be about that. `m0018_bank_accounts.sql` makes the tables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from alembic import op
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 

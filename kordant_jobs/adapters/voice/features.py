@@ -1,0 +1,111 @@
+"""Sound into what the models take: filter banks, speech, the band, and a telephone's version of a voice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kordant_jobs.domain.voice.models import RATE
+from kordant_jobs.domain.voice.verdicts import Band
+
+FRAME, HOP, FFT, BINS = 400, 160, 512, 80
+"""Kaldi's filter banks at 16 kHz: 25 ms every 10 ms."""
+Floats = NDArray[np.float32]
+
+WIDE_SHARE = 1e-3
+"""From this share of speech energy above 4 kHz on a recording is wide: telephone speech that was sampled again at
+16 kHz has below 1e-4, read speech at 16 kHz 1e-2."""
+
+
+@lru_cache(maxsize=1)
+def _kaldi() -> tuple[Floats, Floats]:
+    """Povey's window and the mel weights, [400] and [257, 80]."""
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / (FRAME - 1))) ** 0.85
+
+    def mel(hertz: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+
+    edges = np.linspace(mel(20.0), mel(RATE / 2), BINS + 2)
+    places = mel(np.arange(FFT // 2 + 1) * RATE / FFT)[:, None]
+    rise = (places - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    fall = (edges[2:] - places) / (edges[2:] - edges[1:-1])
+    weights = np.maximum(0.0, np.minimum(rise, fall))
+    weights[-1] = 0.0
+    return window.astype(np.float32), weights.astype(np.float32)
+
+
+def filter_banks(sound: Floats) -> Floats:
+    """Log mel energies [frames, 80] of sound in -1 … 1, as Kaldi makes them without dither; not yet centred.
+
+    The embedding of a clip differs by less than 1e-5 from that with kaldi-native-fbank's.
+    """
+    window, weights = _kaldi()
+    frames = np.lib.stride_tricks.sliding_window_view(sound, FRAME)[::HOP]
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
+    power = np.abs(np.fft.rfft((frames - 0.97 * before) * window, FFT)) ** 2
+    energies: Floats = np.log(np.maximum(power.astype(np.float32) @ weights, np.float32(1.1920929e-07)))
+    return energies
+
+
+def speech_spans(probabilities: Floats, frame: int, *, threshold: float = 0.5) -> list[tuple[int, int]]:
+    """Where speech is, as samples [begin, end): pauses under 0.13 s are bridged, sounds under 0.26 s left out.
+
+    >>> speech_spans(np.array([0, 0, *[0.9] * 10, 0, *[0.9] * 10, 0, 0, 0, 0, 0, 0.9], np.float32), 512)
+    [(1024, 11776)]
+    """
+    is_speech = np.concatenate([[False], probabilities >= threshold, [False]])
+    edges = np.flatnonzero(is_speech[1:] != is_speech[:-1]).reshape(-1, 2)
+    if not len(edges):
+        return []
+    apart = np.flatnonzero(edges[1:, 0] - edges[:-1, 1] > 4)
+    begins = edges[np.concatenate([[0], apart + 1]), 0]
+    ends = edges[np.concatenate([apart, [len(edges) - 1]]), 1]
+    return [(int(b) * frame, int(e) * frame) for b, e in zip(begins, ends, strict=True) if e - b >= 8]
+
+
+def band_of(speech: Sequence[Floats]) -> Band:
+    """The band that a recording keeps, from its speech: what a file says of its rate proves nothing."""
+    frames = [one[: len(one) // FFT * FFT].reshape(-1, FFT) for one in speech]
+    if not frames:
+        return Band.PHONE
+    power = (np.abs(np.fft.rfft(np.concatenate(frames)[:2000] * np.hanning(FFT), axis=1)) ** 2).sum(axis=0)
+    above = power[FFT * 4200 // RATE :].sum()
+    return Band.WIDE if above >= WIDE_SHARE * max(float(power.sum()), 1e-12) else Band.PHONE
+
+
+@dataclass(frozen=True)
+class Telephone:
+    """What a telephone leaves of a voice: the band between two edges in Hz, and whether G.711 codes it."""
+
+    low_hz: float
+    high_hz: float
+    is_coded: bool
+
+
+TELEPHONES = (Telephone(0, 3900, is_coded=False), Telephone(250, 3600, is_coded=True))
+"""A clean line and a plain old one: the mean of both is near recordings of either kind. Enrolled from wide clips, of
+real GSM and 8 kHz prompts none of the same speaker was below 0.65 and of others none above 0.72; with the old line
+alone (300 to 3,400 Hz) half of the same were below 0.62."""
+
+
+def as_telephone(sound: Floats, kind: Telephone) -> Floats:
+    """The sound as a telephone carries it, sampled at 8 kHz and again at 16 kHz."""
+    size = len(sound) // 2 * 2
+    spectrum = np.fft.rfft(sound[:size])
+    hertz = np.arange(len(spectrum)) * RATE / max(size, 1)
+    spectrum *= 1 / (1 + np.exp(np.clip((hertz - kind.high_hz) / 60, -50, 50)))
+    if kind.low_hz:
+        spectrum *= 1 / (1 + np.exp(np.clip((kind.low_hz - hertz) / 30, -50, 50)))
+    heard = np.clip(np.fft.irfft(spectrum[: size // 4 + 1], size // 2) / 2, -1, 1)
+    if kind.is_coded:
+        loud = np.round(np.sign(heard) * np.log1p(255 * np.abs(heard)) / np.log(256) * 127) / 127
+        heard = np.sign(loud) * (256 ** np.abs(loud) - 1) / 255
+    again = np.zeros(size // 2 + 1, complex)
+    narrow = np.fft.rfft(heard)
+    again[: len(narrow)] = narrow
+    return np.asarray(np.fft.irfft(again, size) * 2, np.float32)

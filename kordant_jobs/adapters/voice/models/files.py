@@ -1,0 +1,105 @@
+"""Model files on disk, opened: one ONNX session a model, with one thread, so that clips a core is what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from kordant_jobs.adapters.voice.detectors import HttpDetector, OnnxDetector, open_session
+from kordant_jobs.domain.voice.models import Manifest, ModelKind
+from kordant_jobs.errors import SetupError
+from kordant_jobs.ports import SynthesisDetector
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+SPEECH_ID, SPEAKER_ID, SCREEN_ID = "silero-vad", "campplus", "aasist"
+PACKAGES = ("onnxruntime", "av")
+_MANIFEST = TypeAdapter(Manifest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoiceModels:
+    """The models of one folder; sessions are opened when first used, and kept."""
+
+    folder: Path
+    speech_manifest: Manifest
+    speaker_manifest: Manifest
+    detector_manifest: Manifest | None
+    detector_folder: Path
+
+    @cached_property
+    def speech(self) -> onnxruntime.InferenceSession:
+        """Finds speech: frames [n, 576] and its state → probabilities [n] and its state."""
+        return open_session(self.folder, self.speech_manifest)
+
+    @cached_property
+    def speaker(self) -> onnxruntime.InferenceSession:
+        """Features [batch, frames, 80] → embeddings [batch, 192]."""
+        return open_session(self.folder, self.speaker_manifest)
+
+    @cached_property
+    def detector(self) -> SynthesisDetector | None:
+        """The screen; None: there is none."""
+        manifest = self.detector_manifest
+        if manifest is None:
+            return None
+        return HttpDetector(manifest) if manifest.url else OnnxDetector(self.detector_folder, manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in a file.
+
+    Raises:
+        SetupError: it is not there, or is no manifest.
+    """
+    try:
+        return _MANIFEST.validate_json(path.read_bytes())
+    except OSError:
+        raise SetupError(f"there is no model {path.stem} in {path.parent}: run `kordant-jobs models pull`.") from None
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise SetupError(
+            f"{path} is no manifest of a model: {where or 'it'} is wrong ({len(error.errors())} faults)."
+        ) from None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a manifest beside its model."""
+    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"
+    (folder / f"{manifest.id}.json").write_text(text, encoding="utf-8")
+
+
+def open_models(folder: Path, detector: Path | None = None) -> VoiceModels:
+    """The models in `folder`. `detector`: the manifest of another screen than the one that is shipped.
+
+    Raises:
+        SetupError: a model or a package is missing, or a manifest is wrong; the text says what to do.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SetupError(f"the packages of voices are missing ({', '.join(missing)}): run `kordant-jobs models pull`.")
+    path = detector or folder / f"{SCREEN_ID}.json"
+    screen = read_manifest(path)
+    if screen.kind is not ModelKind.DETECTOR:
+        raise SetupError(f"{path} is the manifest of a {screen.kind} model: KORDANT_VOICE_DETECTOR takes a detector's.")
+    return VoiceModels(
+        folder=folder,
+        speech_manifest=read_manifest(folder / f"{SPEECH_ID}.json"),
+        speaker_manifest=read_manifest(folder / f"{SPEAKER_ID}.json"),
+        detector_manifest=screen,
+        detector_folder=path.parent,
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

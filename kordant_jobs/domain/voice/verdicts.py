@@ -1,0 +1,238 @@
+"""The verdict on a clip: which words there are, and the rules that lead to them. Pure.
+
+No word says that a voice is a person's, or that a clip was made by a machine. A copy of a voice passes the comparison
+(25 of 25 vocoder copies did), and the screen finds older synthesis only, so neither is evidence of a live human.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from statistics import median
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+Embedding = NDArray[np.float32]
+"""A voice as a vector of unit length."""
+
+
+class Band(StrEnum):
+    """How much of the voice a recording keeps: up to 8 kHz, or a telephone's 4 kHz."""
+
+    WIDE = "wide"
+    PHONE = "phone"
+
+
+class Match(StrEnum):
+    """How a voice compares with the family's enrolments."""
+
+    CONSISTENT = "consistent"
+    INCONCLUSIVE = "inconclusive"
+    NOT_CONSISTENT = "not_consistent"
+
+
+class Synthesis(StrEnum):
+    """What the screen for older synthesis found."""
+
+    SIGNS = "signs_of_synthesis"
+    INCONCLUSIVE = "inconclusive"
+    NO_SIGNS = "no_signs_found"
+
+
+class ClipStatus(StrEnum):
+    """Whether anything can be said of a clip."""
+
+    OK = "ok"
+    INSUFFICIENT_SPEECH = "insufficient_speech"
+    UNDECODABLE = "undecodable"
+    UNKNOWN = "unknown"
+
+
+class Reason(StrEnum):
+    """Why nothing, or not all, can be said."""
+
+    MODEL_MISSING = "model_missing"
+    SOUND_GONE = "sound_gone"
+    """Its sound was deleted, by retention, before it was analysed."""
+    DETECTOR_FAILED = "detector_failed"
+    ANALYSIS_FAILED = "analysis_failed"
+    NOT_SOUND = "not_sound"
+    NO_SOUND_STREAM = "no_sound_stream"
+    TOO_LARGE = "too_large"
+    DECODER_CRASHED = "decoder_crashed"
+    DECODER_TIMED_OUT = "decoder_timed_out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchThresholds:
+    """Cosine scores of one band from which on a voice is consistent, and below which it is not."""
+
+    consistent: float
+    not_consistent: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenThresholds:
+    """Scores of a detector (high: like human speech) up to which there are signs, and from which on there are none."""
+
+    signs: float
+    no_signs: float
+
+
+MARGIN = 0.10
+"""By how much the best member must lead the second, and short clips must be above the threshold."""
+SPEECH_MIN_S, SPEECH_ENOUGH_S = 2.0, 4.0
+"""Below the first nothing is said; below the second a match is at most inconclusive unless it is far above."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voice:
+    """One voice of a clip: seconds of speech, and its embedding."""
+
+    speech_s: float
+    embedding: Embedding = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScreenWindow:
+    """A window that a detector scored: where it begins, in seconds, and its score."""
+
+    start_s: float
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What was measured of a clip. `voices`: the one with most speech first; without speech there is none."""
+
+    seconds: float
+    speech_s: float
+    band: Band
+    voices: tuple[Voice, ...]
+    windows: tuple[ScreenWindow, ...] = ()
+    is_whole: bool = True
+    """False: the file broke off, or is longer than what is analysed."""
+    detector_failed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enrolled:
+    """A family member's voice in each band; None: no clip of theirs was of that band."""
+
+    id: UUID
+    by_band: Mapping[Band, Embedding] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """The best member for a clip's voices. `margin` None: there is one member."""
+
+    match: Match
+    member: UUID
+    score: float
+    margin: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What is said of a clip. `compared` None: nobody is enrolled. `synthesis` None: no detector scored it."""
+
+    status: ClipStatus
+    reason: Reason | None = None
+    compared: Compared | None = None
+    synthesis: Synthesis | None = None
+    screen_score: float | None = None
+    windows: tuple[tuple[float, float, Synthesis], ...] = ()
+    """Of each window where it begins, in seconds, its score, and what that alone says."""
+
+
+def compare(
+    voices: Sequence[Voice], band: Band, members: Sequence[Enrolled], thresholds: Mapping[Band, MatchThresholds]
+) -> Compared | None:
+    """The member that one of the voices is most like. A clip of several voices is judged by its best one.
+
+    A member without clips of the clip's band is compared across bands, which allows no more than *inconclusive*; so
+    does a model without thresholds.
+    """
+    order = [Match.CONSISTENT, Match.INCONCLUSIVE, Match.NOT_CONSISTENT]
+    if not members:
+        return None
+    found = [_compare_one(voice, band, members, thresholds) for voice in voices if voice.speech_s >= SPEECH_MIN_S]
+    return min(found, key=lambda one: (order.index(one.match), -one.score), default=None)
+
+
+def _compare_one(
+    voice: Voice, band: Band, members: Sequence[Enrolled], thresholds: Mapping[Band, MatchThresholds]
+) -> Compared:
+    scores = {one.id: float(voice.embedding @ _centroid(one, band)) for one in members}
+    ranked = sorted(members, key=lambda one: -scores[one.id])
+    best = ranked[0]
+    score = scores[best.id]
+    margin = score - scores[ranked[1].id] if len(ranked) > 1 else None
+    limits = thresholds.get(band)
+    across = band not in best.by_band
+    if limits is None:
+        match = Match.INCONCLUSIVE
+    elif score < limits.not_consistent:
+        match = Match.INCONCLUSIVE if across else Match.NOT_CONSISTENT
+    else:
+        needed = limits.consistent + (MARGIN if voice.speech_s < SPEECH_ENOUGH_S else 0)
+        leads = margin is None or margin >= MARGIN
+        match = Match.CONSISTENT if score >= needed and leads and not across else Match.INCONCLUSIVE
+    return Compared(match=match, member=best.id, score=score, margin=margin)
+
+
+def _centroid(member: Enrolled, band: Band) -> Embedding:
+    return member.by_band[band] if band in member.by_band else next(iter(member.by_band.values()))
+
+
+def screened(windows: Sequence[ScreenWindow], thresholds: ScreenThresholds | None) -> tuple[Synthesis, float] | None:
+    """What the scores of a clip's windows say, and their median; None: no window was scored. A detector without
+    thresholds is uncalibrated: it is never more than inconclusive.
+
+    >>> windows = [ScreenWindow(start_s=float(n), score=score) for n, score in enumerate((-6.0, -5.0, 3.0))]
+    >>> screened(windows, ScreenThresholds(signs=-4.0, no_signs=1.0))[0].value, screened(windows, None)[0].value
+    ('signs_of_synthesis', 'inconclusive')
+    """
+    if not windows:
+        return None
+    middle = float(median(one.score for one in windows))
+    return _word_of(middle, thresholds), middle
+
+
+def _word_of(score: float, thresholds: ScreenThresholds | None) -> Synthesis:
+    if thresholds is None or thresholds.signs < score < thresholds.no_signs:
+        return Synthesis.INCONCLUSIVE
+    return Synthesis.SIGNS if score <= thresholds.signs else Synthesis.NO_SIGNS
+
+
+def judge(
+    heard: Heard,
+    members: Sequence[Enrolled],
+    matching: Mapping[Band, MatchThresholds],
+    screening: Mapping[Band, ScreenThresholds],
+) -> Verdict:
+    """The verdict on what was heard."""
+    if heard.speech_s < SPEECH_MIN_S:
+        return Verdict(status=ClipStatus.INSUFFICIENT_SPEECH)
+    compared = compare(heard.voices, heard.band, members, matching)
+    limits = screening.get(heard.band)
+    found = screened(heard.windows, limits)
+    return Verdict(
+        status=ClipStatus.OK,
+        reason=Reason.DETECTOR_FAILED if heard.detector_failed else None,
+        compared=compared,
+        synthesis=found[0] if found else None,
+        screen_score=found[1] if found else None,
+        windows=tuple((one.start_s, one.score, _word_of(one.score, limits)) for one in heard.windows),
+    )
+
+
+def is_alert(verdict: Verdict, *, always: bool) -> bool:
+    """Whether the subscriber is told: when a voice is consistent with a member's and there are signs of synthesis, and
+    of every verdict when they asked for it."""
+    both = verdict.compared is not None and verdict.compared.match is Match.CONSISTENT
+    return always or (both and verdict.synthesis is Synthesis.SIGNS)

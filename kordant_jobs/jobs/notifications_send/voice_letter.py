@@ -1,0 +1,64 @@
+"""The words of mails about clips of voices: what was found, what that cannot show, and what to do. Pure."""
+
+from __future__ import annotations
+
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.notifications.pending import VoiceRow
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.letter import Letter, one_line, severity_word
+from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.voices import clip_result, person_word
+
+ROWS_MAX = 25
+"""Clips that one mail tells of one by one."""
+
+
+def voice_facts(words: Wording, row: VoiceRow, person: str) -> list[tuple[str, str]]:
+    """When the clip came, what it is like, what the screen found. `person`: the member's name, opened."""
+    return [
+        (words.say("Severity"), severity_word(words, Severity(row.severity))),
+        (words.voice("labels.received"), words.moment(row.received_at, row.time_zone)),
+        *clip_result(words, row, person),
+    ]
+
+
+def write_voice_letter(parcel: Parcel) -> Letter:
+    """The words of one or several clips in one mail, the most urgent first."""
+    words = wording(Locale(parcel.first.locale))
+    order = list(Severity)
+    pairs = [(row, one) for row, one in zip(parcel.rows, parcel.opened, strict=True) if isinstance(row, VoiceRow)]
+    pairs.sort(key=lambda pair: -order.index(Severity(pair[0].severity)))
+    shown = pairs[:ROWS_MAX]
+    facts = [fact for row, one in shown for fact in voice_facts(words, row, one.identifier)]
+    reasons = list(dict.fromkeys(said for row, one in shown for said in _reasons(words, row, one.identifier)))
+    first = pairs[0][0]
+    return Letter(
+        locale=parcel.first.locale,
+        subject=words.voice("subject"),
+        preview=words.voice_actions()[0],
+        severity=first.severity,
+        severity_word=severity_word(words, Severity(first.severity)),
+        greeting=words.say("Hello %(name)s,", name=one_line(parcel.name, 120))
+        if parcel.name.strip()
+        else words.say("Hello,"),
+        headline=reasons[0] if first.severity == Severity.HIGH else words.voice("subject"),
+        facts=[*facts, (words.voice("labels.limits"), words.voice("limits"))],
+        reasons_title=words.voice("labels.reasons"),
+        reasons=reasons,
+        actions_title=words.say("What to do now"),
+        actions=words.voice_actions(),
+        footer=[
+            words.say("You get this mail because Kordant watches this for you."),
+            words.say("We never ask for a password, and this mail has no link that you need to open."),
+        ],
+    )
+
+
+def _reasons(words: Wording, row: VoiceRow, person: str) -> list[str]:
+    codes = [reason["code"] for reason in row.why]
+    return [
+        words.voice(f"reasons.{code}", person=person_word(words, person))
+        for code in codes
+        if code in {"voice_like_a_member_with_signs", "every_clip_wanted"}  # a later version may know more
+    ]

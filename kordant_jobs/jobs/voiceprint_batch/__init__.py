@@ -1,0 +1,1 @@
+"""voiceprint_batch: clips of voices against the family's enrolled ones."""

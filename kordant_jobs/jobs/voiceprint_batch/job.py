@@ -1,0 +1,65 @@
+"""voiceprint_batch in Dagster: plan (take in what was dropped) → analyse in chunks → summarise."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.voice.ears import Ears
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.catalog.voiceprint_batch import VoiceprintBatch
+from kordant_jobs.engine import Report, Summary, sharded_job
+from kordant_jobs.jobs.voiceprint_batch import service
+from kordant_jobs.jobs.voiceprint_batch.service import JOB, Analysed, VoicePlan
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.people.keyring import Keyring
+
+
+def plan(
+    payload: VoiceprintBatch,
+    report: Report,
+    now: datetime,
+    db: Engine,
+    keyring: Keyring,
+    ears: Ears,
+    settings: Settings,
+) -> VoicePlan:
+    """Take in what was dropped, and share out the clips that wait."""
+    drop = settings.voice_drop if payload.read_drops else None
+    made = service.plan(payload.subscription_ids, drop=drop, db=db, keyring=keyring, ears=ears, now=now)
+    if ears.models is None and made.total:
+        report.warn(f"{ears.problem} Until then verdicts are unknown; the clips wait.")
+    if made.refused:
+        report.warn(f"{made.refused} dropped clips were refused (no such subscription, or too large) and stay there.")
+    report.show({"taken in": made.taken_in, "refused": made.refused, "clips": made.total})
+    return made
+
+
+def analyse(
+    chunk: tuple[UUID, ...], report: Report, db: Engine, keyring: Keyring, ears: Ears, settings: Settings
+) -> Analysed:
+    """Say what can be said of these clips."""
+    done = service.analyse(
+        chunk, db=db, keyring=keyring, ears=ears, keep_sound=settings.voice_keep_sound, progress=report.progress
+    )
+    for kind in sorted(set(done.problems)):
+        report.warn(f"{done.problems.count(kind)} clips could not be analysed ({kind}); they are tried again.")
+    report.show(_figures(done))
+    return done
+
+
+def summarise(plan: VoicePlan, results: list[Analysed]) -> Summary:
+    """The run in figures."""
+    whole = sum(results, Analysed())
+    return Summary({**_figures(whole), "taken_in": plan.taken_in}, items_failed=whole.failed)
+
+
+def _figures(done: Analysed) -> dict[str, int]:
+    return {name: value for name, value in asdict(done).items() if isinstance(value, int)}
+
+
+JOBS = sharded_job(BY_NAME[JOB], service="voice", plan=plan, work=analyse, finish=summarise)
+"""The one job: it has no partitions, since a clip is analysed once."""

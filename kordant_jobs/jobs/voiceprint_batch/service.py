@@ -1,0 +1,190 @@
+"""Load, decide, save: takes dropped clips in, measures each, and writes what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.voice.analysis import measure
+from kordant_jobs.adapters.voice.decoding import Decoder, Undecodable
+from kordant_jobs.adapters.voice.drop_folder import dropped_clips, ending_of
+from kordant_jobs.adapters.voice.ears import Ears
+from kordant_jobs.adapters.voice.models.files import VoiceModels
+from kordant_jobs.domain.voice.verdicts import ClipStatus, Heard, Match, Reason, Synthesis, Verdict, judge
+from kordant_jobs.engine import Progress
+from kordant_jobs.errors import KeyringError, PermanentError, SetupError
+from kordant_jobs.jobs.voiceprint_batch.rules import AGAIN, ATTEMPTS_MAX, CLIPS_MAX, chunked
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.voice import analyses, clips, enrolments
+from kordant_jobs.store.voice.clips import Clip
+
+JOB = "voiceprint_batch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoicePlan:
+    """The clips that one run analyses: ids only."""
+
+    chunks: tuple[tuple[UUID, ...], ...]
+    total: int
+    taken_in: int
+    refused: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysed:
+    """What one chunk gave. `failed`: something of ours went wrong with them; they are tried again, at most three
+    times."""
+
+    clips: int = 0
+    consistent: int = 0
+    signs_of_synthesis: int = 0
+    insufficient_speech: int = 0
+    undecodable: int = 0
+    unknown: int = 0
+    alerts: int = 0
+    failed: int = 0
+    problems: tuple[str, ...] = ()
+    """The kinds of those failures; their texts could hold what was in a file."""
+
+    def __add__(self, other: Analysed) -> Analysed:
+        return Analysed(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
+
+
+def plan(
+    subscription_ids: Sequence[UUID] | None,
+    *,
+    drop: Path | None,
+    db: Engine,
+    keyring: Keyring,
+    ears: Ears,
+    now: datetime,
+) -> VoicePlan:
+    """Take in what was dropped (`drop` None: nothing), then share out the clips that wait."""
+    taken, refused = take_in(drop, db=db, keyring=keyring, now=now) if drop is not None else (0, 0)
+    with db.connect() as connection:
+        waiting = clips.pending(
+            connection, has_models=ears.models is not None, subscription_ids=subscription_ids, limit=CLIPS_MAX
+        )
+    return VoicePlan(chunks=chunked(waiting), total=len(waiting), taken_in=taken, refused=refused)
+
+
+def take_in(drop: Path, *, db: Engine, keyring: Keyring, now: datetime) -> tuple[int, int]:
+    """Take in dropped clips, each sealed before its file is removed; how many, and how many were refused and stay. Safe
+    to repeat: the same file is one clip."""
+    taken = refused = 0
+    for subscription_id, file in dropped_clips(drop, settled_at=now):
+        try:
+            with file.path.open("rb") as content, db.begin() as connection:
+                clips.add(connection, keyring, subscription_id, content, ending=ending_of(file.name))
+        except FileNotFoundError:
+            continue  # another run took it
+        except (PermanentError, OSError):
+            refused += 1
+            continue
+        with suppress(OSError):
+            file.path.unlink(missing_ok=True)
+        taken += 1
+    return taken, refused
+
+
+def analyse(
+    clip_ids: Sequence[UUID],
+    *,
+    db: Engine,
+    keyring: Keyring,
+    ears: Ears,
+    keep_sound: bool = False,
+    progress: Progress | None = None,
+) -> Analysed:
+    """Say what can be said of these clips, each in a transaction of its own. Safe to repeat: what was said stays."""
+    total = Analysed()
+    with Decoder() as decoder:
+        for clip_id in clip_ids:
+            total += _analyse_one(clip_id, decoder, db=db, keyring=keyring, models=ears.models, keep_sound=keep_sound)
+            if progress is not None:
+                progress.advance(1, "listening")
+    return total
+
+
+def _analyse_one(
+    clip_id: UUID, decoder: Decoder, *, db: Engine, keyring: Keyring, models: VoiceModels | None, keep_sound: bool
+) -> Analysed:
+    with db.begin() as connection:  # the attempt counts even if this process does not survive it
+        clip = clips.begin(connection, clip_id)
+    if clip is None:
+        return Analysed()
+    final, heard, problems = True, None, tuple[str, ...]()
+    if models is None:
+        verdict, final = _unknown(Reason.MODEL_MISSING), False
+    elif clip.attempts > ATTEMPTS_MAX:
+        verdict = _unknown(Reason.ANALYSIS_FAILED)
+    else:
+        try:
+            verdict, heard = _listen(clip, decoder, models, db=db, keyring=keyring)
+            final = verdict.reason not in AGAIN or clip.attempts >= ATTEMPTS_MAX
+        except KeyringError:
+            return Analysed(failed=1)  # forgotten meanwhile, or another master key: nothing is said
+        except SetupError:
+            verdict, final = _unknown(Reason.MODEL_MISSING), False
+        except Exception as error:  # noqa: BLE001 - counted as failed; one clip stops no other
+            verdict, problems = _unknown(Reason.ANALYSIS_FAILED), (type(error).__name__,)
+            final = clip.attempts >= ATTEMPTS_MAX
+    with db.begin() as connection:
+        written, told = analyses.save(
+            connection,
+            clip,
+            verdict,
+            heard,
+            speaker_model=models.speaker_manifest.tag if models else None,
+            detector=models.detector_manifest.tag if models and models.detector_manifest else None,
+            is_final=final,
+            keep_sound=keep_sound,
+        )
+    if not written:
+        return Analysed()
+    match = verdict.compared.match if verdict.compared else None
+    return Analysed(
+        clips=1,
+        consistent=match is Match.CONSISTENT,
+        signs_of_synthesis=verdict.synthesis is Synthesis.SIGNS,
+        insufficient_speech=verdict.status is ClipStatus.INSUFFICIENT_SPEECH,
+        undecodable=verdict.status is ClipStatus.UNDECODABLE,
+        unknown=verdict.status is ClipStatus.UNKNOWN,
+        alerts=told,
+        failed=len(problems),
+        problems=problems,
+    )
+
+
+def _unknown(reason: Reason) -> Verdict:
+    return Verdict(status=ClipStatus.UNKNOWN, reason=reason)
+
+
+def _listen(
+    clip: Clip, decoder: Decoder, models: VoiceModels, *, db: Engine, keyring: Keyring
+) -> tuple[Verdict, Heard | None]:
+    with db.connect() as connection:
+        members, _ = enrolments.of_subscriber(
+            connection, keyring, clip.subscriber_id, model=models.speaker_manifest.tag
+        )
+    pieces = clips.sound(db, keyring, clip)
+    first = next(pieces, None)
+    if first is None:
+        return _unknown(Reason.SOUND_GONE), None
+    try:
+        decoded = decoder.decode(chain([first], pieces), clip.ending)
+    except Undecodable as error:
+        return Verdict(status=ClipStatus.UNDECODABLE, reason=error.reason), None
+    heard = measure(decoded.samples, models, is_whole=decoded.is_whole)
+    manifest = models.detector_manifest
+    screening = manifest.screen_thresholds if manifest else {}
+    verdict = judge(heard, members, models.speaker_manifest.match_thresholds, screening)
+    return verdict, heard

@@ -1,0 +1,102 @@
+"""The dead man's switch: watches the daemon from the process of `up`, outside it, and says when it falls silent.
+
+While all is well it pings KORDANT_HEARTBEAT_URL, so that a service elsewhere misses the pings when the daemon, the
+database, `up` or the whole machine is gone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Set
+
+import httpx
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from kordant_jobs.observability import heartbeats
+from kordant_jobs.postgres import database
+
+LOOK_S = 20.0
+PING_S = 60.0
+PING_TIMEOUT_S = 10.0
+
+
+def silent(ages_s: Mapping[str, float]) -> set[str]:
+    """The daemons that gave no sign for longer than they may.
+
+    >>> sorted(silent({"SENSOR": 500.0, "SCHEDULER": 5.0}))
+    ['SENSOR']
+    """
+    return {part for part, age_s in ages_s.items() if age_s > heartbeats.allowed_s(part)}
+
+
+class Pulse:
+    """A thread that looks until `close`. It never ends anything: `up` starts parts again that end."""
+
+    def __init__(self, url: str, heartbeat_url: str | None, say: Callable[[str], None]) -> None:
+        self._url, self._heartbeat_url, self._say = url, heartbeat_url, say
+        self._stop = threading.Event()
+        self._silent: set[str] = set()
+        self._is_away = self._pings_fail = False
+        self._thread = threading.Thread(target=self._run, name="kordant-pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop."""
+        self._stop.set()
+        self._thread.join(PING_TIMEOUT_S + 5)
+
+    def _run(self) -> None:
+        db = database.create_engine(self._url, pool_size=1)
+        pinged_s = PING_S
+        while not self._stop.is_set():
+            is_well = self.look(db)
+            pinged_s += LOOK_S
+            if is_well and self._heartbeat_url and pinged_s >= PING_S:
+                pinged_s = 0.0
+                self.ping(self._heartbeat_url)
+            self._stop.wait(LOOK_S)
+        db.dispose()
+
+    def look(self, db: sa.Engine) -> bool:
+        """Whether the daemon and the database are alive; a change is said once."""
+        try:
+            with db.connect() as connection:
+                ages_s = heartbeats.ages_s(connection)
+        except SQLAlchemyError as error:
+            if not self._is_away:
+                self._say(f"the database does not answer ({type(error).__name__}): nothing can start until it does")
+            self._is_away = True
+            return False
+        if self._is_away:
+            self._say("the database answers again")
+        self._is_away = False
+        now_silent = silent(ages_s)
+        if began := now_silent - self._silent:
+            longest_s = max(ages_s[part] for part in began)
+            self._say(f"the daemon has been silent for {longest_s:,.0f} s ({_named(began)}): see `kordant-jobs doctor`")
+        if ended := self._silent - now_silent:
+            self._say(f"the daemon gives signs again ({_named(ended)})")
+        self._silent = now_silent
+        return bool(ages_s) and not now_silent
+
+    def ping(self, url: str) -> None:
+        """Tell whoever waits for it that all is well. A failure is said once; the address, which may be secret, is
+        not."""
+        try:
+            httpx.get(url, timeout=PING_TIMEOUT_S, follow_redirects=False).raise_for_status()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            if not self._pings_fail:
+                self._say(f"KORDANT_HEARTBEAT_URL does not take the ping ({type(error).__name__})")
+            self._pings_fail = True
+            return
+        if self._pings_fail:
+            self._say("KORDANT_HEARTBEAT_URL takes pings again")
+        self._pings_fail = False
+
+
+def _named(parts: Set[str]) -> str:
+    return ", ".join(sorted(parts))

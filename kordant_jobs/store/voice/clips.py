@@ -1,0 +1,160 @@
+"""Clips: taken in sealed, given out piece by piece, and deleted when something is said of them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.errors import KeyringError, PermanentError, SettingsError
+from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.voice.tables import analysis_jobs, analysis_sound
+
+PIECE = 1 << 20
+BYTES_MAX = 512 << 20
+"""A larger file is refused: an hour of stereo at CD quality has 635 MB, as FLAC 350."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A clip to analyse."""
+
+    id: UUID
+    subscription_id: UUID
+    subscriber_id: UUID
+    ending: str
+    attempts: int
+
+
+def add(
+    connection: Connection,
+    keyring: Keyring,
+    subscription_id: UUID,
+    file: BinaryIO,
+    *,
+    ending: str,
+    bytes_max: int = BYTES_MAX,
+) -> UUID:
+    """Take in a clip for a subscription, sealed under its subscriber's key. The same file again is the same row.
+
+    Raises:
+        SettingsError: there is no such subscription.
+        KeyringError: the subscriber was forgotten.
+        PermanentError: the file is larger than what is analysed, or empty.
+    """
+    owner = connection.execute(
+        sa.text("SELECT subscriber_id FROM kordant.subscriptions WHERE id = :id"), {"id": subscription_id}
+    ).scalar()
+    if owner is None:
+        raise SettingsError(f"there is no subscription {subscription_id}: `kordant-jobs subscribers` makes one.")
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:id))"), {"id": f"voice {subscription_id}"})
+    keys = keyring.load_keys(connection, [owner], for_writing=True)
+    if owner not in keys:
+        raise KeyringError(f"the subscriber of {subscription_id} was forgotten: nothing is taken in for them.")
+    job_id, digest, size, place = uuid7(), hashlib.sha256(), 0, 0
+    row = {
+        "id": job_id, "subscription_id": subscription_id, "subscriber_id": owner, "ending": ending,
+        "content_key": job_id.bytes, "bytes": 0,
+    }  # fmt: skip
+    savepoint = connection.begin_nested()
+    connection.execute(sa.insert(analysis_jobs).values(row))
+    while (piece := file.read(PIECE)) or place == 0:  # an empty file has a piece, too
+        size += len(piece)
+        if size > bytes_max:
+            raise PermanentError(f"a clip has over {bytes_max >> 20} MiB: cut out the part that matters.")
+        digest.update(piece)
+        piece_id = uuid7()
+        text = base64.b64encode(piece).decode()
+        sealed = keys.seal(owner, analysis_sound.c.content_encrypted, piece_id, text)
+        connection.execute(
+            sa.insert(analysis_sound).values(
+                id=piece_id, job_id=job_id, subscriber_id=owner, piece=place, content_encrypted=sealed
+            )
+        )
+        place += 1
+    content_key = keyring.sign("voice-clip", subscription_id.bytes + digest.digest())
+    known = connection.execute(
+        sa.select(analysis_jobs.c.id).where(
+            analysis_jobs.c.subscription_id == subscription_id, analysis_jobs.c.content_key == content_key
+        )
+    ).scalar()
+    if known is not None:
+        savepoint.rollback()
+        return UUID(str(known))
+    values = {"content_key": content_key, "bytes": size}
+    connection.execute(sa.update(analysis_jobs).where(analysis_jobs.c.id == job_id).values(values))
+    savepoint.commit()
+    connection.execute(sa.text("SELECT pg_notify('kordant_events', 'voice')"))
+    return job_id
+
+
+_WAITS = """
+FROM kordant.analysis_jobs j JOIN kordant.subscriptions s ON s.id = j.subscription_id AND s.status = 'active'
+WHERE j.analysed_at IS NULL
+  AND (:has_models OR NOT EXISTS (SELECT FROM kordant.voice_analyses a WHERE a.job_id = j.id))
+"""
+"""Clips that wait. Of one for which the models were missing that is said already; it waits on for them."""
+
+
+def pending(
+    connection: Connection, *, has_models: bool, subscription_ids: Sequence[UUID] | None = None, limit: int
+) -> list[UUID]:
+    """Clips to analyse, the oldest first; of active subscriptions only."""
+    chosen = "" if subscription_ids is None else "AND j.subscription_id = ANY(cast(:ids AS uuid[]))"
+    query = f"SELECT j.id {_WAITS} {chosen} ORDER BY j.created_at, j.id LIMIT :limit"
+    values = {"ids": [str(one) for one in subscription_ids or ()], "limit": limit, "has_models": has_models}
+    return list(connection.execute(sa.text(query), values).scalars())
+
+
+def begin(connection: Connection, job_id: UUID) -> Clip | None:
+    """Count an attempt at a clip; None when something was said of it meanwhile, or it is gone."""
+    row = connection.execute(
+        sa.update(analysis_jobs)
+        .where(analysis_jobs.c.id == job_id, analysis_jobs.c.analysed_at.is_(None))
+        .values(attempts=analysis_jobs.c.attempts + 1)
+        .returning(
+            analysis_jobs.c.id,
+            analysis_jobs.c.subscription_id,
+            analysis_jobs.c.subscriber_id,
+            analysis_jobs.c.ending,
+            analysis_jobs.c.attempts,
+        )
+    ).first()
+    return None if row is None else Clip(**row._mapping)
+
+
+def sound(db: Engine, keyring: Keyring, clip: Clip) -> Iterator[bytes]:
+    """The file of a clip, in pieces; nothing when it was deleted. The connection is given back after the last one.
+
+    Raises:
+        KeyringError: its subscriber was forgotten, or it was sealed with another key.
+    """
+    table = analysis_sound.c
+    with db.connect() as connection:
+        keys = keyring.load_keys(connection, [clip.subscriber_id])
+        pieces = connection.execute(sa.select(table.id).where(table.job_id == clip.id).order_by(table.piece)).scalars()
+        for piece_id in pieces.all():
+            sealed = connection.execute(sa.select(table.content_encrypted).where(table.id == piece_id)).scalar_one()
+            column = analysis_sound.c.content_encrypted
+            value = Sealed(subscriber_id=clip.subscriber_id, column=column, row_id=piece_id, sealed=bytes(sealed))
+            yield base64.b64decode(keys.open(value))
+
+
+def waiting(
+    connection: Connection, tiers: Sequence[str], *, has_models: bool, dropped: Sequence[UUID] = ()
+) -> list[UUID]:
+    """Active subscriptions of these tiers that have clips to analyse, or for which files were `dropped`."""
+    query = f"""
+        SELECT j.subscription_id {_WAITS} AND s.tier = ANY(:tiers)
+        UNION SELECT id FROM kordant.subscriptions
+        WHERE id = ANY(cast(:dropped AS uuid[])) AND status = 'active' AND tier = ANY(:tiers) LIMIT 1000
+    """  # noqa: S608 - put together from constants
+    values = {"tiers": list(tiers), "has_models": has_models, "dropped": [str(one) for one in dropped]}
+    return list(connection.execute(sa.text(query), values).scalars())

@@ -1,0 +1,172 @@
+"""Enrolled voices and the consents they rest on: kept, opened, removed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from uuid import UUID
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
+
+from kordant_jobs.domain.voice.enrolment import CONSENT_TEXT
+from kordant_jobs.domain.voice.verdicts import Band, Embedding, Enrolled
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.voice.tables import voice_consents, voice_enrolments, voice_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """Who agreed to what, in clear: this value goes nowhere but into `add`."""
+
+    person: str = field(repr=False)
+    given_by: str = field(repr=False)
+    given_on: date
+    recorded_by: str
+    text_version: str = CONSENT_TEXT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """An enrolment as it is shown to whom it belongs."""
+
+    id: UUID
+    person: str = field(repr=False)
+    model: str
+    bands: tuple[Band, ...]
+    clips: int
+    speech_s: float
+    consent_on: date
+    consent_text: str
+    created_at: datetime
+
+
+def add(
+    connection: Connection,
+    keyring: Keyring,
+    subscriber_id: UUID,
+    consent: Consent,
+    centroids: Mapping[Band, Embedding],
+    *,
+    model: str,
+    clips: int,
+    speech_s: float,
+) -> UUID:
+    """Keep an enrolment with the consent it rests on.
+
+    Raises:
+        SettingsError: there is no such subscriber.
+    """
+    keys = keyring.load_keys(connection, [subscriber_id], for_writing=True)
+    if subscriber_id not in keys:
+        raise SettingsError(f"there is no subscriber {subscriber_id}: `kordant-jobs subscribers list` shows them.")
+    consent_id, enrolment_id = uuid7(), uuid7()
+    columns = voice_consents.c
+    connection.execute(
+        sa.insert(voice_consents).values(
+            id=consent_id,
+            subscriber_id=subscriber_id,
+            person_encrypted=keys.seal(subscriber_id, columns.person_encrypted, consent_id, consent.person),
+            given_by_encrypted=keys.seal(subscriber_id, columns.given_by_encrypted, consent_id, consent.given_by),
+            given_on=consent.given_on,
+            text_version=consent.text_version,
+            recorded_by=consent.recorded_by,
+        )
+    )
+    packed = {band: base64.b64encode(one.astype("<f4").tobytes()).decode() for band, one in centroids.items()}
+    sealed = keys.seal(subscriber_id, voice_enrolments.c.embeddings_encrypted, enrolment_id, json.dumps(packed))
+    connection.execute(
+        sa.insert(voice_enrolments).values(
+            id=enrolment_id,
+            subscriber_id=subscriber_id,
+            consent_id=consent_id,
+            model=model,
+            embeddings_encrypted=sealed,
+            clips=clips,
+            speech_s=speech_s,
+        )
+    )
+    return enrolment_id
+
+
+def of_subscriber(
+    connection: Connection, keyring: Keyring, subscriber_id: UUID, *, model: str
+) -> tuple[list[Enrolled], int]:
+    """The family's voices under one model, and how many there are under others, which cannot be compared."""
+    keys = keyring.load_keys(connection, [subscriber_id])
+    table = voice_enrolments
+    rows = connection.execute(sa.select(table).where(table.c.subscriber_id == subscriber_id).order_by(table.c.id)).all()
+    mine = [row for row in rows if row.model == model and subscriber_id in keys]
+    found = []
+    for row in mine:
+        column = table.c.embeddings_encrypted
+        value = Sealed(
+            subscriber_id=subscriber_id, column=column, row_id=row.id, sealed=bytes(row.embeddings_encrypted)
+        )
+        found.append(Enrolled(id=row.id, by_band=_unpacked(keys.open(value))))
+    return found, len(rows) - len(mine)
+
+
+def _unpacked(text: str) -> dict[Band, Embedding]:
+    return {
+        Band(band): np.frombuffer(base64.b64decode(packed), "<f4").astype(np.float32)
+        for band, packed in json.loads(text).items()
+    }
+
+
+def listed(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> list[Listed]:
+    """The family's enrolments, the oldest first."""
+    keys = keyring.load_keys(connection, [subscriber_id])
+    query = (
+        sa.select(voice_enrolments, voice_consents.c.person_encrypted, voice_consents.c.given_on,
+                  voice_consents.c.text_version)
+        .join(voice_consents, voice_consents.c.id == voice_enrolments.c.consent_id)
+        .where(voice_enrolments.c.subscriber_id == subscriber_id)
+        .order_by(voice_enrolments.c.created_at)
+    )  # fmt: skip
+    found = []
+    for row in connection.execute(query).all() if subscriber_id in keys else ():
+
+        def opened(column: sa.Column[bytes], row_id: UUID, sealed: bytes) -> str:
+            value = Sealed(subscriber_id=subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed))
+            return keys.open(value)
+
+        packed = opened(voice_enrolments.c.embeddings_encrypted, row.id, row.embeddings_encrypted)
+        found.append(
+            Listed(
+                id=row.id,
+                person=opened(voice_consents.c.person_encrypted, row.consent_id, row.person_encrypted),
+                model=row.model,
+                bands=tuple(_unpacked(packed)),
+                clips=row.clips,
+                speech_s=row.speech_s,
+                consent_on=row.given_on,
+                consent_text=row.text_version,
+                created_at=row.created_at,
+            )
+        )
+    return found
+
+
+def remove(connection: Connection, enrolment_ids: Sequence[UUID]) -> int:
+    """Delete enrolments for good and mark their consents withdrawn. Returns how many there were."""
+    ids = list(enrolment_ids)
+    gone = connection.execute(
+        sa.delete(voice_enrolments).where(voice_enrolments.c.id.in_(ids)).returning(voice_enrolments.c.consent_id)
+    ).scalars()
+    withdrawn = sa.update(voice_consents).where(voice_consents.c.id.in_(list(gone)))
+    return connection.execute(withdrawn.values(withdrawn_at=sa.func.now())).rowcount
+
+
+def always_alert(connection: Connection, subscriber_id: UUID, wanted: bool) -> None:
+    """Note whether a subscriber wants to be told of every clip."""
+    statement = insert(voice_settings).values(subscriber_id=subscriber_id, always_alert=wanted)
+    changed = {"always_alert": statement.excluded.always_alert}
+    connection.execute(statement.on_conflict_do_update(index_elements=["subscriber_id"], set_=changed))

@@ -1,0 +1,136 @@
+"""Tables of voices. Sound, embeddings and names are sealed under the subscriber's own key: with it they are gone."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, Match, Reason, Synthesis
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+
+voice_settings = Table(
+    "voice_settings",
+    metadata,
+    Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
+    Column("always_alert", Boolean, nullable=False, server_default=text("false")),
+    comment="What a subscriber chose: to be told of every clip.",
+)
+
+voice_consents = Table(
+    "voice_consents",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscriber_id", "subscribers"),
+    Column("person_encrypted", LargeBinary, nullable=False, comment="whose voice it is, as the subscriber calls them"),
+    Column("given_by_encrypted", LargeBinary, nullable=False, comment="who agreed: the person, or who may for them"),
+    Column("given_on", Date, nullable=False),
+    Column("text_version", Text, nullable=False),
+    Column("recorded_by", Text, nullable=False),
+    moment("recorded_at", default_now=True),
+    moment("withdrawn_at", nullable=True),
+    Index(None, "subscriber_id"),
+    comment="Consents to process a voice, which is biometric data. Withdrawn ones are kept as a proof.",
+)
+
+voice_enrolments = Table(
+    "voice_enrolments",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscriber_id", "subscribers"),
+    belongs_to("consent_id", "voice_consents"),
+    Column("model", Text, nullable=False, comment="id and hash: embeddings of another model are never compared"),
+    Column("embeddings_encrypted", LargeBinary, nullable=False, comment="JSON: a band, then its numbers in base64"),
+    Column("clips", Integer, nullable=False),
+    Column("speech_s", Float, nullable=False),
+    moment("created_at", default_now=True),
+    UniqueConstraint("consent_id", "model"),
+    Index(None, "subscriber_id"),
+    comment="Voices of a subscriber's family.",
+)
+
+analysis_jobs = Table(
+    "analysis_jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("subscription_id", "subscriptions"),
+    belongs_to("subscriber_id", "subscribers"),
+    Column("content_key", LargeBinary, nullable=False, comment="keyed hash of the file: the same clip is one row"),
+    Column("ending", Text, nullable=False, comment="of its name, where it is a known one; else empty"),
+    Column("bytes", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    moment("created_at", default_now=True),
+    moment("analysed_at", nullable=True),
+    UniqueConstraint("subscription_id", "content_key"),
+    Index(None, "subscriber_id"),
+    Index(None, "created_at", postgresql_where=text("analysed_at IS NULL")),
+    comment="Clips to analyse, and those that were.",
+)
+
+analysis_sound = Table(
+    "analysis_sound",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("job_id", "analysis_jobs"),
+    belongs_to("subscriber_id", "subscribers"),
+    Column("piece", Integer, nullable=False, comment="which, from 0"),
+    Column("content_encrypted", LargeBinary, nullable=False, comment="base64 of up to 1 MiB of the file"),
+    moment("created_at", default_now=True),
+    UniqueConstraint("job_id", "piece"),
+    Index(None, "subscriber_id"),
+    comment="The files of clips, in pieces: until they are analysed, or longer where the operator keeps them.",
+)
+
+voice_analyses = Table(
+    "voice_analyses",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    belongs_to("job_id", "analysis_jobs"),
+    belongs_to("subscription_id", "subscriptions"),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("match", Text, comment="null: nobody is enrolled, or nothing can be said"),
+    Column(
+        "enrolment_id",
+        Uuid,
+        ForeignKey(f"{SCHEMA}.voice_enrolments.id", ondelete="SET NULL"),
+        comment="the member it is most like",
+    ),
+    Column("score", Float),
+    Column("margin", Float, comment="by how much the best member leads the second"),
+    Column("synthesis", Text),
+    Column("screen_score", Float, comment="the median of the windows'"),
+    Column("windows", JSONB, nullable=False, comment="pairs: where a window begins, in seconds, and its score"),
+    Column("band", Text),
+    Column("seconds", Float),
+    Column("speech_s", Float),
+    Column("voices", Integer, nullable=False, server_default="0"),
+    Column("is_whole", Boolean, nullable=False, server_default=text("true")),
+    Column("speaker_model", Text),
+    Column("detector", Text),
+    moment("analysed_at", default_now=True),
+    UniqueConstraint("job_id"),
+    Index(None, "subscription_id", "analysed_at"),
+    Index(None, "enrolment_id", postgresql_where=text("enrolment_id IS NOT NULL")),
+    CheckConstraint("status <> 'unknown' OR reason IS NOT NULL", name="unknown_has_a_reason"),
+    one_of("status", ClipStatus),
+    one_of("reason", Reason),
+    one_of("match", Match),
+    one_of("synthesis", Synthesis),
+    one_of("band", Band),
+    comment="What was said of a clip: scores and closed words, no sound and no embedding.",
+)

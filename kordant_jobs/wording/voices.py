@@ -1,0 +1,68 @@
+"""What is said of a clip, for mails and reports alike. Nothing here reassures, whatever the verdict."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, Reason
+from kordant_jobs.wording import Wording
+
+PERSON_MAX = 60
+
+
+class SaidOfClip(Protocol):
+    """The facts that the words depend on, as a row or a line of figures has them."""
+
+    @property
+    def status(self) -> str:
+        """A `ClipStatus`."""
+        ...
+
+    @property
+    def match(self) -> str | None:
+        """A `Match`; None: nobody is enrolled."""
+        ...
+
+    @property
+    def synthesis(self) -> str | None:
+        """A `Synthesis`; None: no detector scored it."""
+        ...
+
+    @property
+    def band(self) -> str | None:
+        """A `Band`."""
+        ...
+
+    @property
+    def voices(self) -> int:
+        """How many there are in it."""
+        ...
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it was analysed."""
+        ...
+
+
+def person_word(words: Wording, name: str) -> str:
+    """A member's name on one line, or words that stand for it."""
+    return " ".join(name.split())[:PERSON_MAX] or words.voice("labels.somebody")
+
+
+def clip_result(words: Wording, said: SaidOfClip, person: str, *, reason: str | None = None) -> list[tuple[str, str]]:
+    """A line a question, each with its label. `person`: the opened name of the member it is most like."""
+    if said.status != ClipStatus.OK:
+        code = Reason.MODEL_MISSING.value if reason == Reason.MODEL_MISSING else said.status
+        return [(words.voice("labels.result"), words.voice(f"status.{code}"))]
+    match, synthesis = said.match or "not_compared", said.synthesis or "not_screened"
+    named = {"person": person_word(words, person)} if match == "consistent" else {}
+    lines = [
+        (words.voice("labels.voice"), words.voice(f"match.{match}", **named)),
+        (words.voice("labels.synthesis"), words.voice(f"synthesis.{synthesis}")),
+    ]
+    notes = [
+        words.voice("notes.several_voices", number=words.number(said.voices)) if said.voices > 1 else "",
+        words.voice("notes.phone") if said.band == Band.PHONE else "",
+        "" if said.is_whole else words.voice("notes.not_whole"),
+    ]
+    return lines + [(words.voice("labels.note"), note) for note in notes if note]

@@ -1,0 +1,155 @@
+"""Whatever a file holds, its decoding ends with sound or with a clear reason, and the next file is decoded."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from kordant_jobs.adapters.voice.decoding import SECONDS_MAX, Decoder, Undecodable
+from kordant_jobs.domain.voice.models import RATE
+from kordant_jobs.domain.voice.verdicts import Reason
+from kordant_jobs_tests.voices import spoken_wav
+
+ODD = Path(os.environ.get("KORDANT_VOICE_SAMPLES", "/nonexistent"))
+WAV = spoken_wav(0, 1)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Decoder]:
+    with Decoder() as one:
+        yield one
+
+
+def encoded(container: str, codec: str, *, rate: int = RATE, layout: str = "mono", bits: str = "s16") -> bytes:
+    """The spoken clip in another form."""
+    file = io.BytesIO()
+    with av.open(io.BytesIO(WAV), "r") as given, av.open(file, "w", format=container) as made:
+        stream = made.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = layout
+        resampler = av.AudioResampler(format=stream.codec_context.format or bits, layout=layout, rate=rate)
+        fifo = av.AudioFifo()
+        for frame in given.decode(audio=0):
+            for one in resampler.resample(frame):
+                one.pts = None
+                fifo.write(one)
+        size = stream.codec_context.frame_size or 1024
+        while part := fifo.read(size, partial=True):
+            made.mux(stream.encode(part))
+        made.mux(stream.encode(None))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "rate", "layout", "ending"),
+    [
+        ("flac", "flac", 16_000, "mono", "flac"),
+        ("mp3", "mp3", 44_100, "stereo", "mp3"),
+        ("ipod", "aac", 48_000, "stereo", "m4a"),
+        ("ogg", "libopus", 48_000, "mono", "opus"),
+        ("g722", "g722", 16_000, "mono", "g722"),
+        ("matroska", "flac", 48_000, "7.1", "mkv"),
+        ("wav", "pcm_s16le", 192_000, "mono", "wav"),
+        ("wav", "pcm_mulaw", 8_000, "mono", "wav"),
+    ],
+)
+def test_usual_forms_become_16_khz_mono(
+    decoder: Decoder, container: str, codec: str, rate: int, layout: str, ending: str
+) -> None:
+    found = decoder.decode([encoded(container, codec, rate=rate, layout=layout)], ending)
+    assert found.is_whole
+    assert found.seconds == pytest.approx(4.1, abs=0.2)
+    assert found.samples.dtype == np.int16
+    assert int(np.abs(found.samples.astype(np.int32)).max()) > 3_000
+
+
+def huge_header() -> bytes:
+    """A WAV whose header says 4 GB of 64 channels at 384 kHz."""
+    head = struct.pack("<HHIIHH", 1, 64, 384_000, 384_000 * 128, 128, 16)
+    return b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<I", 16) + head + b"data\xff\xff\xff\xff" + bytes(256)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", Reason.NOT_SOUND),
+        (b"\xff\xfb\x90", Reason.NOT_SOUND),
+        (b"Dear Grandma, this is a letter.\n" * 50, Reason.NOT_SOUND),
+        (WAV[:44], Reason.NO_SOUND_STREAM),
+        (b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n", Reason.NOT_SOUND),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", Reason.NOT_SOUND),
+    ],
+)
+def test_what_holds_no_sound_has_a_reason_and_a_list_of_files_is_not_followed(
+    decoder: Decoder, content: bytes, reason: Reason
+) -> None:
+    with pytest.raises(Undecodable) as caught:
+        decoder.decode([content])
+    assert caught.value.reason is reason
+
+
+def test_a_file_that_broke_off_gives_what_came_before(decoder: Decoder) -> None:
+    whole = encoded("flac", "flac")
+    found = decoder.decode([whole[: len(whole) // 2]])
+    assert 0.5 < found.seconds < 4.0
+    mp3 = encoded("mp3", "mp3", rate=44_100, layout="stereo")
+    assert decoder.decode([mp3[: len(mp3) // 2]]).seconds > 1.0
+
+
+def test_headers_that_promise_gigabytes_cost_nothing(decoder: Decoder) -> None:
+    try:
+        assert decoder.decode([huge_header()]).seconds < 1
+    except Undecodable as error:
+        assert error.reason in {Reason.TOO_LARGE, Reason.NOT_SOUND, Reason.NO_SOUND_STREAM}  # noqa: PT017
+
+
+def test_of_three_hours_the_first_is_decoded(decoder: Decoder) -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="flac") as made:
+        stream = made.add_stream("flac", rate=8_000)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = "mono"
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4_608), np.int16), format="s16", layout="mono")
+        silence.sample_rate = 8_000
+        for _ in range(3 * 3_600 * 8_000 // 4_608):
+            silence.pts = None
+            made.mux(stream.encode(silence))
+        made.mux(stream.encode(None))
+    assert len(file.getvalue()) < 3 << 20  # a bomb: 170 MB of samples in two
+    found = decoder.decode([file.getvalue()])
+    assert (found.is_whole, found.seconds) == (False, SECONDS_MAX)
+
+
+def test_a_decoder_that_was_killed_is_replaced() -> None:
+    with Decoder() as decoder:
+        assert decoder.decode([WAV]).seconds > 4
+        assert decoder._helper is not None
+        decoder._helper.kill()
+        decoder._helper.wait()
+        with pytest.raises(Undecodable) as caught:
+            decoder.decode([WAV])
+        assert caught.value.reason is Reason.DECODER_CRASHED
+        assert decoder.decode([WAV]).seconds > 4
+
+
+@pytest.mark.skipif(not ODD.is_dir(), reason="KORDANT_VOICE_SAMPLES names no folder with odd files")
+def test_odd_files_each_end_with_sound_or_a_reason(decoder: Decoder) -> None:
+    said = {}
+    for path in sorted((ODD / "odd-files").iterdir()):
+        try:
+            found = decoder.decode([path.read_bytes()], path.suffix[1:])
+            said[path.name] = f"{found.seconds:.2f}"
+        except Undecodable as error:
+            said[path.name] = error.reason.value
+    assert said["music-metadata--asf--CWE-835.wma"] == said["music-metadata--aiff--CWE-835-01.aiff"] == "not_sound"
+    assert said["tinytag--there_is_no_such_ext.bogus"] == "not_sound"
+    assert said["music-metadata--wav--odd-list-type.wav"] == "no_sound_stream"
+    assert float(said["music-metadata--wav--mpeglayer3.wav"]) == pytest.approx(0.13, abs=0.01)
+    assert len(said) > 15

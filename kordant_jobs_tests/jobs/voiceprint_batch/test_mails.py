@@ -1,0 +1,100 @@
+"""What a subscriber reads of a clip: the result, what it cannot show, what to do; no name where screens are locked."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.domain.voice.verdicts import (
+    Band,
+    ClipStatus,
+    Compared,
+    Heard,
+    Match,
+    Synthesis,
+    Verdict,
+    Voice,
+)
+from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.preview import preview
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.voice import analyses, clips, enrolments
+from kordant_jobs_tests.jobs.voiceprint_batch.desk import PERSON, Desk, desk_of
+from kordant_jobs_tests.wording.test_voice_words import NEVER
+
+SENDER = Sender(header="Kordant <alerts@kordant.example>")
+
+
+def told(desk: Desk, number: int, verdict: Verdict) -> Any:
+    """The mail about a clip of which this is said."""
+    clip_id = desk.give(bytes([number]))
+    nobody = Voice(speech_s=5.0, embedding=np.zeros(192, np.float32))
+    heard = Heard(seconds=9.0, speech_s=5.0, band=Band.PHONE, voices=(nobody, nobody), is_whole=False)
+    with desk.db.begin() as connection:
+        clip = clips.begin(connection, clip_id)
+        assert clip is not None
+        analyses.save(connection, clip, verdict, heard, speaker_model="m", detector="d")
+        notice = connection.execute(
+            sa.text(
+                "SELECT o.id FROM kordant.notification_outbox o JOIN kordant.alerts a ON a.id = o.alert_id "
+                "JOIN kordant.voice_analyses v ON v.id = a.analysis_id WHERE v.job_id = :id"
+            ),
+            {"id": clip_id},
+        ).scalar_one()
+        return preview(connection, desk.keyring, [notice], sender=SENDER)
+
+
+@pytest.mark.parametrize("locale", ["en", "pt-BR"])
+def test_no_verdict_gets_a_reassuring_mail_not_even_a_copy_that_matches_without_signs(
+    db: Engine, keyring: Keyring, locale: str
+) -> None:
+    desk = desk_of(db, keyring, locale=locale, name="Ann")
+    member = desk.enrol()
+    with db.begin() as connection:
+        enrolments.always_alert(connection, desk.person.subscriber_id, True)
+    verdicts = [Verdict(status=status) for status in ClipStatus if status is not ClipStatus.UNKNOWN]
+    verdicts += [
+        Verdict(
+            status=ClipStatus.OK,
+            compared=match and Compared(match=match, member=member, score=0.9, margin=None),
+            synthesis=synthesis,
+        )
+        for match in (None, *Match)
+        for synthesis in (None, *Synthesis)
+    ]
+    for number, verdict in enumerate(verdicts):
+        subject, texts = told(desk, number, verdict)
+        text = " ".join(texts["text/plain"].split())
+        assert PERSON not in subject
+        assert not re.search(NEVER[locale], text, re.IGNORECASE), text
+        is_match = verdict.compared is not None and verdict.compared.match is Match.CONSISTENT
+        assert (PERSON in text) is is_match
+        assert ("voice pass it" in text) or ("vozes passam" in text) or ("voz passam" in text)
+        if is_match:
+            assert ("a copy of that voice would be" in text) or ("uma cópia dessa voz também" in text)
+        assert ("number that you have known" in text) or ("número que você já conhece" in text)
+
+
+def test_the_high_alert_says_both_and_what_to_do(db: Engine, keyring: Keyring) -> None:
+    desk = desk_of(db, keyring)
+    member = desk.enrol()
+    compared = Compared(match=Match.CONSISTENT, member=member, score=0.9, margin=None)
+    verdict = Verdict(status=ClipStatus.OK, compared=compared, synthesis=Synthesis.SIGNS)
+    subject, texts = told(desk, 1, verdict)
+    assert subject == "Voice alert: a clip that you gave us was analysed"
+    text = texts["text/plain"]
+    for words in (
+        f"like that of {PERSON}",
+        "Hang up",
+        "family word",
+        "several voices in it (2)",
+        "telephone",
+        "a part",
+    ):
+        assert words in text, words
+    assert f"like that of {PERSON}" in texts["text/html"]

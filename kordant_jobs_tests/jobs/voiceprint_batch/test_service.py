@@ -1,0 +1,196 @@
+"""Clips on a real database: each gets its row, once; what fails stops no other; nothing of a voice lies open."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.voice.decoding import Decoder
+from kordant_jobs.errors import PermanentError, SettingsError
+from kordant_jobs.jobs.voiceprint_batch import service
+from kordant_jobs.jobs.voiceprint_batch.rules import ATTEMPTS_MAX
+from kordant_jobs.privacy.held import held
+from kordant_jobs.store.people import subscribers
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.retention import deleting
+from kordant_jobs.store.retention.kinds import TABLES
+from kordant_jobs.store.voice import clips, enrolments
+from kordant_jobs_tests.jobs.people import subscribe
+from kordant_jobs_tests.jobs.voiceprint_batch.desk import PERSON, Desk, desk_of
+from kordant_jobs_tests.voices import GRANDMOTHER, STRANGER, shared_models, spoken_wav
+
+
+@pytest.fixture
+def desk(db: Engine, keyring: Keyring) -> Desk:
+    shared_models()
+    return desk_of(db, keyring)
+
+
+def test_clips_of_a_member_of_a_stranger_and_of_no_use_each_get_their_row(desk: Desk) -> None:
+    enrolment = desk.enrol()
+    ours, strangers = desk.give(spoken_wav(GRANDMOTHER, 1)), desk.give(spoken_wav(STRANGER, 1))
+    letter, empty = desk.give(b"Dear Grandma\n" * 9), desk.give(b"")
+    done = desk.run()
+    assert (done.clips, done.undecodable, done.failed) == (4, 2, 0)
+    row = desk.said(ours)
+    assert (row.status, row.match, row.enrolment_id) == ("ok", "consistent", enrolment)
+    assert row.synthesis == "signs_of_synthesis"  # it is one of the 1990s' kind
+    assert row.score > 0.65
+    assert row.windows
+    assert desk.said(strangers).match == "not_consistent"
+    assert {desk.said(one).status for one in (letter, empty)} == {"undecodable"}
+    assert desk.rows("SELECT count(*) AS n FROM kordant.analysis_sound")[0].n == 0
+    assert desk.run().clips == 0
+
+
+def test_the_same_clip_twice_is_one_row_and_says_the_same(desk: Desk) -> None:
+    first, second = desk.give(spoken_wav(STRANGER, 1)), desk.give(spoken_wav(STRANGER, 1))
+    assert first == second
+    assert desk.rows("SELECT count(*) AS n FROM kordant.analysis_jobs")[0].n == 1
+    desk.run()
+    again = desk.give(spoken_wav(STRANGER, 1))
+    assert (again, desk.run().clips) == (first, 0)
+    other = subscribe(desk.db, desk.keyring)
+    theirs = desk.give(spoken_wav(STRANGER, 1), person=other)
+    desk.run()
+    mine, same = desk.said(first), desk.said(theirs)
+    assert (mine.screen_score, mine.windows) == (same.screen_score, same.windows)
+    [keys] = desk.rows("SELECT count(DISTINCT content_key) AS n FROM kordant.analysis_jobs")
+    assert keys.n == 2  # nobody sees that two subscribers got the same clip
+
+
+def test_an_alert_is_for_both_together_or_for_every_clip_when_wanted_and_only_once(desk: Desk) -> None:
+    desk.enrol()
+    desk.give(spoken_wav(GRANDMOTHER, 1))
+    desk.give(spoken_wav(STRANGER, 1))
+    assert desk.run().alerts == 1
+    [alert] = desk.rows("SELECT severity, why FROM kordant.alerts")
+    assert (alert.severity, alert.why) == ("high", [{"code": "voice_like_a_member_with_signs"}])
+    assert desk.rows("SELECT category FROM kordant.notification_outbox")[0].category == "voice"
+    with desk.db.begin() as connection:
+        enrolments.always_alert(connection, desk.person.subscriber_id, True)
+    desk.give(spoken_wav(STRANGER, 2))
+    assert (desk.run().alerts, desk.run().alerts) == (1, 0)
+    assert {row.severity for row in desk.rows("SELECT severity FROM kordant.alerts")} == {"high", "medium"}
+
+
+def test_where_models_are_missing_the_verdict_is_unknown_and_the_clip_waits_for_them(desk: Desk) -> None:
+    desk.deaf = True
+    clip = desk.give(spoken_wav(GRANDMOTHER, 1))
+    assert (desk.run().unknown, desk.run().clips) == (1, 0)
+    assert (desk.said(clip).status, desk.said(clip).reason) == ("unknown", "model_missing")
+    with desk.db.connect() as connection:
+        assert clips.waiting(connection, ["premium"], has_models=False) == []
+        assert clips.waiting(connection, ["premium"], has_models=True) == [desk.person.subscription_id]
+    desk.deaf = False
+    assert desk.run().clips == 1
+    assert (desk.said(clip).status, desk.said(clip).reason, desk.said(clip).match) == ("ok", None, None)
+
+
+def test_an_enrolment_of_another_model_is_never_compared(desk: Desk) -> None:
+    desk.enrol()
+    with desk.db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.voice_enrolments SET model = 'campplus@another'"))
+    clip = desk.give(spoken_wav(GRANDMOTHER, 1))
+    desk.run()
+    assert (desk.said(clip).match, desk.said(clip).score) == (None, None)
+
+
+def test_a_clip_that_ends_its_process_is_given_up_after_three_attempts(desk: Desk) -> None:
+    clip = desk.give(spoken_wav(GRANDMOTHER, 1))
+    for _ in range(ATTEMPTS_MAX):
+        with desk.db.begin() as connection:
+            clips.begin(connection, clip)  # and here the process is killed
+    assert desk.run().unknown == 1
+    assert (desk.said(clip).status, desk.said(clip).reason) == ("unknown", "analysis_failed")
+    assert desk.run().clips == 0
+
+
+def test_sound_whose_term_was_over_before_it_was_analysed_is_unknown(desk: Desk) -> None:
+    clip = desk.give(spoken_wav(GRANDMOTHER, 1))
+    list(deleting.delete(desk.db, TABLES["voice_sound"], datetime.now(UTC) + timedelta(days=1)))
+    desk.run()
+    assert (desk.said(clip).status, desk.said(clip).reason) == ("unknown", "sound_gone")
+    list(deleting.delete(desk.db, TABLES["voice_analyses"], datetime.now(UTC) + timedelta(days=1)))
+    assert desk.rows("SELECT 1 FROM kordant.voice_analyses UNION ALL SELECT 1 FROM kordant.analysis_jobs") == []
+
+
+def test_dropped_clips_are_taken_in_and_their_files_go_but_not_those_of_nobody(desk: Desk, tmp_path: Path) -> None:
+    mine = tmp_path / f"{desk.person.subscription_id} from Maria.wav"
+    for path in (mine, tmp_path / f"{uuid4()}.wav", tmp_path / "notes.wav"):
+        path.write_bytes(spoken_wav(STRANGER, 1))
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    assert service.take_in(tmp_path, db=desk.db, keyring=desk.keyring, now=now) == (1, 1)
+    assert not mine.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+    [row] = desk.rows("SELECT * FROM kordant.analysis_jobs")
+    assert "maria" not in str(tuple(row)).lower()
+
+
+def everything(desk: Desk) -> str:
+    """All rows of all our tables, as text."""
+    found = []
+    with desk.db.connect() as connection:
+        names = connection.execute(sa.text("SELECT tablename FROM pg_tables WHERE schemaname = 'kordant'")).scalars()
+        raw: Any = connection.connection.driver_connection
+        for name in names.all():
+            buffer = io.StringIO()
+            with raw.cursor() as cursor:
+                cursor.copy_expert(f"COPY kordant.{name} TO STDOUT", buffer)
+            found.append(buffer.getvalue())
+    return "\n".join(found)
+
+
+def test_names_sound_and_embeddings_are_sealed_exported_opened_and_forgotten(desk: Desk) -> None:
+    desk.enrol()
+    desk.give(spoken_wav(GRANDMOTHER, 1))
+    kept = everything(desk)
+    for secret in (PERSON.encode(), PERSON.encode("utf-8").hex().encode(), b"RIFF".hex().encode(), b"UklGR"):
+        assert secret.decode() not in kept
+    with desk.db.connect() as connection:
+        shown = {one.table: one for one in held(connection, desk.keyring, desk.person.subscriber_id)}
+    assert shown["kordant.voice_consents"].rows[0]["person"] == PERSON
+    assert shown["kordant.analysis_sound"].rows[0]["content"].startswith("UklGR")  # base64 of RIFF
+    assert "wide" in shown["kordant.voice_enrolments"].rows[0]["embeddings"]
+    desk.run(keep_sound=True)
+    assert desk.rows("SELECT count(*) AS n FROM kordant.analysis_sound")[0].n == 1
+    with desk.db.begin() as connection:
+        assert subscribers.forget(connection, desk.person.subscriber_id) is not None
+    for table in ("voice_consents", "voice_enrolments", "analysis_jobs", "analysis_sound", "voice_analyses", "alerts"):
+        assert desk.rows(f"SELECT 1 FROM kordant.{table}") == [], table
+
+
+def test_a_voice_that_is_removed_is_gone_and_its_consent_is_kept_as_withdrawn(desk: Desk) -> None:
+    enrolment = desk.enrol()
+    clip = desk.give(spoken_wav(GRANDMOTHER, 1))
+    desk.run()
+    with desk.db.begin() as connection:
+        assert enrolments.remove(connection, [enrolment]) == 1
+        assert enrolments.remove(connection, [enrolment]) == 0
+    assert desk.rows("SELECT 1 FROM kordant.voice_enrolments") == []
+    assert desk.rows("SELECT withdrawn_at FROM kordant.voice_consents")[0].withdrawn_at is not None
+    assert desk.said(clip).enrolment_id is None
+
+
+def test_a_clip_for_nobody_or_too_large_is_refused(desk: Desk) -> None:
+    with desk.db.begin() as connection, pytest.raises(SettingsError, match="no subscription"):
+        clips.add(connection, desk.keyring, uuid4(), io.BytesIO(b"x"), ending="")
+
+    file, owner = io.BytesIO(bytes(3 << 20)), desk.person.subscription_id
+    with desk.db.begin() as connection, pytest.raises(PermanentError, match="over 2 MiB"):
+        clips.add(connection, desk.keyring, owner, file, ending="", bytes_max=2 << 20)
+
+
+def test_the_decoder_is_closed_with_the_chunk(desk: Desk) -> None:
+    with Decoder() as decoder:
+        decoder.decode([spoken_wav(STRANGER, 1)])
+        helper = decoder._helper
+    assert helper is not None
+    assert helper.poll() is not None
