@@ -38,7 +38,7 @@ KNOWN = frozenset(TABLES.joinpath("firms.txt").read_text("utf-8").split())
 def plain(text: str) -> str:
     """Upper case without accents, signs as blanks."""
     if text.isascii():
-        return SIGNS.sub(" ", text.upper())
+        return _SIGNS.sub(" ", text.upper())
     letters = unicodedata.normalize("NFKD", text.upper())
     return _SIGNS.sub(" ", "".join(sign for sign in letters if not unicodedata.combining(sign)))
 
