@@ -181,3 +181,19 @@ def soak_command(
     from kordant_jobs.lab.bench.soak import measure
 
     raise SystemExit(finish("soak", lambda: measure(runs), as_json=as_json))
+
+
+@bench_app.command("insights")
+def bench_insights(
+    entities: Annotated[int, typer.Option(min=500, help="Entities, with 100 rows each.")] = 100_000,
+    stored: Annotated[int, typer.Option(min=0, help="Entities in real tables; 0: none.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """The whole catalogue of insights over many entities beside plain pandas, in memory and over real tables."""
+    from kordant_jobs.lab.bench.figures import Figure, finish
+    from kordant_jobs.lab.bench.insights import measure, measure_stored
+
+    def both() -> list[Figure]:
+        return measure(entities) + (measure_stored(stored) if stored else [])
+
+    raise SystemExit(finish("insights", both, as_json=as_json))
