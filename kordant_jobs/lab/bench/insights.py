@@ -21,7 +21,7 @@ from kordant_jobs.domain.insights.backtest import backtest
 from kordant_jobs.domain.insights.categories import category_expression
 from kordant_jobs.domain.insights.forecast import Corrections, corrections
 from kordant_jobs.jobs.insights_refresh import service
-from kordant_jobs.lab.bench.figures import Figure
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.lab.households.books import books_of
 from kordant_jobs.lab.households.generator import generate
 from kordant_jobs.postgres import database

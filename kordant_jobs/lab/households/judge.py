@@ -18,7 +18,7 @@ from kordant_jobs.domain.insights.duplicates import duplicates
 from kordant_jobs.domain.insights.rises import price_rises
 from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
 from kordant_jobs.domain.insights.unusual import PAYEE_ROWS, unusual
-from kordant_jobs.lab.bench.figures import Figure, finish
+from kordant_jobs.lab.figures import Figure, finish
 from kordant_jobs.lab.households.generator import World, generate
 from kordant_jobs.lab.households.judge_forecast import judge_forecast
 from kordant_jobs.lab.households.written import EPOCH, as_written
