@@ -69,14 +69,22 @@ def bench_finance(
     synced: Annotated[
         int, typer.Option(min=0, help="Connections read from a provider without limits; 0: none.")
     ] = 2_000,
+    refreshed: Annotated[int, typer.Option(min=0, help="Entities whose insights are refreshed; 0: none.")] = 100_000,
+    stored: Annotated[int, typer.Option(min=0, help="Entities refreshed in real tables; 0: none.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Bank rows into the ledger (90 % unchanged, 5 % changed, 5 % new) beside row by row; connections planned, read."""
+    """Bank rows into the ledger (90 % unchanged, 5 % changed, 5 % new) beside row by row; connections planned, read;
+    insights refreshed beside plain pandas, in memory and in real tables."""
+    from kordant_jobs.lab.bench import insights
     from kordant_jobs.lab.bench.finance import measure
-    from kordant_jobs.lab.figures import finish
+    from kordant_jobs.lab.figures import Figure, finish
 
-    given = {"rows": rows, "planned": planned, "synced": synced}
-    raise SystemExit(finish("finance", lambda: measure(**given), as_json=as_json))
+    def whole() -> list[Figure]:
+        figures = list(measure(rows=rows, planned=planned, synced=synced))
+        figures += insights.measure(refreshed) if refreshed else []
+        return figures + (insights.measure_stored(stored) if stored else [])
+
+    raise SystemExit(finish("finance", whole, as_json=as_json))
 
 
 @bench_app.command("voiceprint")
@@ -181,19 +189,3 @@ def soak_command(
     from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("soak", lambda: measure(runs), as_json=as_json))
-
-
-@bench_app.command("insights")
-def bench_insights(
-    entities: Annotated[int, typer.Option(min=500, help="Entities, with 100 rows each.")] = 100_000,
-    stored: Annotated[int, typer.Option(min=0, help="Entities in real tables; 0: none.")] = 10_000,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
-) -> None:
-    """The whole catalogue of insights over many entities beside plain pandas, in memory and over real tables."""
-    from kordant_jobs.lab.bench.insights import measure, measure_stored
-    from kordant_jobs.lab.figures import Figure, finish
-
-    def both() -> list[Figure]:
-        return measure(entities) + (measure_stored(stored) if stored else [])
-
-    raise SystemExit(finish("insights", both, as_json=as_json))
