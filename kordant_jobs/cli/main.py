@@ -120,6 +120,13 @@ LAB_GROUPS = {
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
     ),
+    "simulate-banks": Lazy(
+        where="kordant_jobs.lab.banks.simulation:simulate_banks",
+        help="Weeks of bank sync with kills and every behaviour of the contract, judged by the banks' own ledgers.",
+    ),
+    "read-ofb-mass": Lazy(
+        where="kordant_jobs.lab.banks.mass:read_mass", help="Read the official test mass of Open Finance Brasil."
+    ),
     "simulate-removals": Lazy(
         where="kordant_jobs.lab.removals.simulation:simulate_command",
         help="Months of removal requests with simulated brokers on real servers, judged by their own ledgers.",

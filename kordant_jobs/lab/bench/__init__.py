@@ -62,6 +62,23 @@ def bench_hometitle(
     raise SystemExit(finish("hometitle", lambda: measure(watched=watched, new=new), as_json=as_json))
 
 
+@bench_app.command("finance")
+def bench_finance(
+    rows: Annotated[int, typer.Option(min=20_000, help="Transactions in the ledger.")] = 1_000_000,
+    planned: Annotated[int, typer.Option(min=1_000, help="Connections that one statement judges.")] = 10_000,
+    synced: Annotated[
+        int, typer.Option(min=0, help="Connections read from a provider without limits; 0: none.")
+    ] = 2_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Bank rows into the ledger (90 % unchanged, 5 % changed, 5 % new) beside row by row; connections planned, read."""
+    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.bench.finance import measure
+
+    given = {"rows": rows, "planned": planned, "synced": synced}
+    raise SystemExit(finish("finance", lambda: measure(**given), as_json=as_json))
+
+
 @bench_app.command("voiceprint")
 def bench_voiceprint(
     clips: Annotated[int, typer.Option(min=24, help="How many clips; 10,000 show that memory stays flat.")] = 240,
@@ -164,3 +181,19 @@ def soak_command(
     from kordant_jobs.lab.bench.soak import measure
 
     raise SystemExit(finish("soak", lambda: measure(runs), as_json=as_json))
+
+
+@bench_app.command("insights")
+def bench_insights(
+    entities: Annotated[int, typer.Option(min=500, help="Entities, with 100 rows each.")] = 100_000,
+    stored: Annotated[int, typer.Option(min=0, help="Entities in real tables; 0: none.")] = 10_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """The whole catalogue of insights over many entities beside plain pandas, in memory and over real tables."""
+    from kordant_jobs.lab.bench.figures import Figure, finish
+    from kordant_jobs.lab.bench.insights import measure, measure_stored
+
+    def both() -> list[Figure]:
+        return measure(entities) + (measure_stored(stored) if stored else [])
+
+    raise SystemExit(finish("insights", both, as_json=as_json))

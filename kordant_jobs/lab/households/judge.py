@@ -7,7 +7,6 @@ the lines, salaries found.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import Annotated, Literal
 
 import polars as pl
@@ -21,9 +20,9 @@ from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
 from kordant_jobs.domain.insights.unusual import PAYEE_ROWS, unusual
 from kordant_jobs.lab.bench.figures import Figure, finish
 from kordant_jobs.lab.households.generator import World, generate
-from kordant_jobs.lab.households.lines import merchant_name
+from kordant_jobs.lab.households.judge_forecast import judge_forecast
+from kordant_jobs.lab.households.written import EPOCH, as_written
 
-EPOCH = date(1970, 1, 1).toordinal()
 PURE, COVERED = 0.8, 0.5
 
 
@@ -49,42 +48,6 @@ class Score:
     def __add__(self, other: Score) -> Score:
         return Score(said=self.said + other.said, right=self.right + other.right,
                      planted=self.planted + other.planted, found=self.found + other.found)  # fmt: skip
-
-
-def as_written(world: World) -> pl.DataFrame:
-    """The rows seen, as a sync would have written them: payees by their lines, transfers and refunds paired."""
-    rows = world.seen.with_row_index("row")
-    lines = rows["description"].unique()
-    names = dict(zip(lines, map(merchant_name, lines), strict=True))
-    rows = rows.with_columns(pl.col("description").replace_strict(names).alias("name"))
-    owners = dict(world.entities.select("entity", "owner").iter_rows())
-    rows = rows.with_columns(pl.col("entity").replace_strict(owners).alias("owner"))
-    return rows.with_columns(paired(rows).alias("is_own"))
-
-
-def paired(rows: pl.DataFrame) -> pl.Series:
-    """Which rows are legs of own transfers: equal amounts with opposite signs on two accounts of an entity, -1 to +4
-    days apart, whose lines name the holder or say so. (The sync's own rule takes this place.)"""
-    owner = pl.col("owner").map_elements(merchant_name, return_dtype=pl.Utf8)
-    said = (
-        pl.col("description")
-        .str.to_uppercase()
-        .str.contains("ENTRE CONTAS|MESMA TITULARIDADE|FATURA|CARTAO DE CREDITO|PAG CARTAO")
-    )
-    marked = rows.with_columns(((pl.col("name") == owner) | said).alias("own"))
-    pairs = (
-        marked.filter((pl.col("cents") < 0) & pl.col("own"))
-        .join(marked.filter(pl.col("cents") > 0), on="entity", suffix="_in")
-        .filter((pl.col("cents") == -pl.col("cents_in")) & (pl.col("account") != pl.col("account_in")))
-        .with_columns((pl.col("day_in") - pl.col("day")).dt.total_days().alias("apart"))
-        .filter(pl.col("apart").is_between(-1, 4))
-        .sort(pl.col("own_in").not_(), pl.col("apart").abs(), "row", "row_in")
-    )
-    used: set[int] = set()
-    for out, into in pairs.select("row", "row_in").iter_rows():
-        if out not in used and into not in used:
-            used |= {out, into}
-    return rows["row"].is_in(list(used))
 
 
 def streams_frame(rows: pl.DataFrame) -> pl.DataFrame:
@@ -264,7 +227,7 @@ def judge(seed: int, entities: int = 150) -> dict[str, float]:
         "^bank.*", "monthly"
     )
     flow = score_cash_flow(world, written)
-    return {
+    return judge_forecast(world, written) | {
         "recurring_precision": streams.score.precision, "recurring_recall": streams.score.recall,
         "cadence_right": _share(named),
         "calibration_error": calibration_error(found.table["confidence"], ~found.table["stream"].is_in(streams.wrong["stream"].to_list())),
@@ -294,6 +257,13 @@ GOALS: dict[str, tuple[float | None, float | None, Literal["max", "min"]]] = {
     "unusual_false_per_entity_month": (0.1, 0.05, "max"),
     "transfers_precision": (0.99, 0.998, "min"),
     "transfers_recall": (0.97, 0.99, "min"),
+    "forecast_error_to_again": (0.65, 0.5, "max"),
+    "forecast_pinball_to_again": (0.65, 0.5, "max"),
+    "forecast_error_to_drift": (None, None, "max"),
+    "forecast_pinball_to_drift": (None, None, "max"),
+    "forecast_inside_80": (0.76, 0.78, "min"),
+    "forecast_inside_95": (0.93, 0.94, "min"),
+    "forecast_pairs": (None, None, "min"),
     "cash_flow_months_right": (None, None, "min"),
     "categories_right": (None, None, "min"),
 }

@@ -29,7 +29,7 @@ RESIDUAL_MAX, BEYOND_DAYS, BEYOND_MAX, COVERAGE_MIN, PER_PERIOD_MAX = 3.0, 6, 0.
 STRICT_RESIDUAL = 1.5
 FIXED_STEP, STEADY_STEP, STEADY_RESIDUAL = 0.08, 0.35, 2.0
 BILL_OFF, BILL_OFF_MAX = 0.5, 0.45
-EXACT_RANGE, CHAIN_STEP = 0.004, 0.06
+EXACT_RANGE, INCOME_RANGE, CHAIN_STEP = 0.004, 0.1, 0.06
 JOIN_PERIODS, JOIN_DAYS = 2.3, 4
 YEAR_MIN, YEAR_MAX, YEAR_AMOUNT = 350, 380, 0.15
 
@@ -79,7 +79,7 @@ def nearest_month(day, kind, anchor, tables):
 
 
 @njit(cache=True)
-def _fit_months(days, tables, with_bank_days):
+def fit_months(days, tables, with_bank_days):
     """The anchor with the least mean distance: (kind, anchor, mean)."""
     best_kind, best_anchor, best_mean = CALENDAR, 1, 1e9
     seen = np.zeros(32, np.bool_)
@@ -154,7 +154,7 @@ def _fit(days, tables, strict, used):
     for months in (1, 2, 3, 6):
         if gap < 28 * months - 6 or gap > 31 * months + 6 or (months > 1 and n < 3):
             continue
-        kind, anchor, mean = _fit_months(days, tables, months == 1)
+        kind, anchor, mean = fit_months(days, tables, months == 1)
         if mean >= best_cost or mean > 4.0:
             continue
         beyond, last_month, first_month, periods, extra, aligned = 0, -1, 0, 0, 0, 0
@@ -477,10 +477,11 @@ def _is_due(row, day, tables):
 
 
 @njit(cache=True)
-def follow_renamed(blocks, streams_from, days, cents, owner, table, tables):
-    """Give streams what goes on under another payee of the same account: an equal amount, at the right day.
+def follow_renamed(blocks, apart, streams_from, days, cents, owner, table, tables):
+    """Give streams what goes on under another payee of the same account: nearly the same amount, at the right day.
 
-    `blocks` are the places at which (entity, account, direction) begin, `streams_from` the first stream of each block.
+    `apart` is how far amounts may differ in a block, as a share: income, of which there is little, may vary. `blocks`
+    are the places at which (entity, account, direction) begin, `streams_from` the first stream of each block.
     A stream that was found under the other payee becomes part of the first one: its ROWS are 0 then.
     """
     for block in range(len(blocks) - 1):
@@ -492,7 +493,7 @@ def follow_renamed(blocks, streams_from, days, cents, owner, table, tables):
             while True:
                 found, found_day = -1, 1 << 30
                 for i in range(begin, end):
-                    if days[i] <= row[LAST] or days[i] >= found_day or abs(cents[i] / row[AMOUNT] - 1) > EXACT_RANGE:
+                    if days[i] <= row[LAST] or days[i] >= found_day or abs(cents[i] / row[AMOUNT] - 1) > apart[block]:
                         continue
                     other = owner[i]
                     if other == one or (
