@@ -15,6 +15,7 @@ from uuid import UUID
 from kordant_jobs.domain.darkwatch.exposures import Verdict
 from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.voice.verdicts import SaidOfClip
 
 EDITION = 4
 """Counts up whenever the report's looks or words change so much that old ones should be made again."""
@@ -193,18 +194,12 @@ class MoneyLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipLine:
+class ClipLine(SaidOfClip):
     """What is said of one clip, as a report shows it; the member's name stays sealed."""
 
     analysis_id: UUID
     received_on: date
-    status: str
     reason: str | None
-    match: str | None
-    synthesis: str | None
-    band: str | None
-    voices: int
-    is_whole: bool
     windows: tuple[str, ...]
     """What each window alone says, from the beginning of the clip to its end."""
 
