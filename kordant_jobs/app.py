@@ -42,7 +42,7 @@ def engine_settings() -> EngineSettings:
         keep_failed_days=found.keep_failed_days,
         keep_tick_days=found.keep_tick_days,
         prune_every_s=found.prune_every_s,
-        watched_folder=found.drop,
+        watched_folders=(found.drop, found.voice_drop),
     )
 
 

@@ -423,7 +423,8 @@ class SynthesisDetector(Protocol):
 
 
 class BankFailed(Exception):
-    """A connection could not be read: what that asks of us, a code, and when to ask again. `consent`: how it ended."""
+    """A connection could not be read: what that asks of us, a code, and when to ask again. `consent`: how it ended;
+    `refused`: the server answered that it did nothing, so that the call counts against no limit."""
 
     def __init__(
         self,
@@ -432,8 +433,10 @@ class BankFailed(Exception):
         *,
         retry_after_s: float | None = None,
         consent: SeenConsent | None = None,
+        refused: bool = False,
     ) -> None:
         super().__init__(f"{error_class.value}: {code}")
+        self.refused = refused
         self.error_class, self.code = error_class, code
         self.retry_after_s, self.consent = retry_after_s, consent
 

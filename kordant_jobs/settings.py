@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     drp_key_path: Path | None = Field(None, description="Its Ed25519 key: the base64 of the 32-byte seed.")
     models_dir: Path | None = Field(None, description="Where the models of voices are; `models pull` makes them.")
     voice_drop_dir: Path | None = Field(
-        None, description="Where clips are dropped to be analysed, in a folder named after the subscription's id."
+        None, description="Where clips are dropped: files whose names begin with the subscription's id."
     )
     voice_detector: Path | None = Field(
         None, description="The manifest of another detector of synthesis; unset: the screen for older synthesis."

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cron import Fold
 from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
 from kordant_jobs.engine import JobRow, Payload
@@ -33,6 +34,9 @@ ROW = JobRow(
     concurrency=2,
     key_concurrency=1,
 )
+
+REALTIME = (Tier.PREMIUM,)
+"""Whose clips are analysed as they come. No row of the price list says it: a clip is no slot of a subscription's."""
 
 SCHEDULES = (ScheduleRow(job=ROW.name, cron="*/30 * * * *", fold=Fold.TWICE, overlap=Overlap.SKIP),)
 """Half-hourly for the tiers without real time, and as a net below it."""

@@ -104,6 +104,10 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.demo:demo",
         help="Scan 5,000 invented subscribers against 1,000,000 lines of invented dumps, alert them, report to them.",
     ),
+    "voices": Lazy(
+        where="kordant_jobs.lab.voices.evaluate:voices_app",
+        help="Voices: the family's enrolments, clips and their verdicts; `evaluate` on recordings of your own.",
+    ),
     "bench": Lazy(where="kordant_jobs.lab.bench:bench_app", help="Measure what is promised, beside a peer."),
     "fuzz": Lazy(
         where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"
@@ -113,11 +117,18 @@ LAB_GROUPS = {
         help="Fit the table of the names score on invented pairs, and measure it on others.",
     ),
     "judge-insights": Lazy(
-        where="kordant_jobs.lab.households.judge:judge_command",
+        where="kordant_jobs.lab.bench.judge_insights:judge_command",
         help="Insights on invented accounts against their truth: precision, recall, false alarms.",
     ),
     "soak": Lazy(
         where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
+    ),
+    "simulate-banks": Lazy(
+        where="kordant_jobs.lab.banks.simulation:simulate_banks",
+        help="Weeks of bank sync with kills and every behaviour of the contract, judged by the banks' own ledgers.",
+    ),
+    "read-ofb-mass": Lazy(
+        where="kordant_jobs.lab.banks.mass:read_mass", help="Read the official test mass of Open Finance Brasil."
     ),
     "simulate-removals": Lazy(
         where="kordant_jobs.lab.removals.simulation:simulate_command",

@@ -86,23 +86,11 @@ def list_voices(subscriber: Subscriber, as_json: AsJson = False) -> None:
     from kordant_jobs.store.voice import enrolments
 
     with open_session() as session, session.db.connect() as connection:
-        found = enrolments.listed(connection, session.keyring, as_uuid(subscriber))
-    rows = [
-        {
-            "enrolment": str(one.id),
-            "person": one.person,
-            "clips": one.clips,
-            "speech_s": round(one.speech_s, 1),
-            "bands": ", ".join(one.bands),
-            "consent": f"{one.consent_on.isoformat()}, text {one.consent_text}",
-            "model": one.model,
-        }
-        for one in found
-    ]
+        rows = enrolments.listed(connection, session.keyring, as_uuid(subscriber))
     if as_json:
         print_json(rows)
     else:
-        heads = ["enrolment", "person", "clips", "speech_s", "bands", "consent", "model"]
+        heads = ["enrolment", "person", "clips", "speech_s", "consent", "model"]
         print_table(heads, [tuple(row.values()) for row in rows])
 
 
@@ -194,5 +182,5 @@ def show(clip: Annotated[str, typer.Argument(help="The clip, by id.")], as_json:
     print_facts({name: value for name, value in row.items() if name not in {"id", "subscription_id"}})
     if windows:
         out.print("\nscores of the detector by window (high: like human speech)")
-        print_table(["from_s", "score"], [tuple(one) for one in windows])
+        print_table(["from_s", "score", "that alone says"], [tuple(one) for one in windows])
     out.print(wording(Locale.EN).voice("limits"), soft_wrap=True)

@@ -37,8 +37,8 @@ class EngineSettings:
     keep_failed_days: float = 90.0
     keep_tick_days: float = 2.0
     prune_every_s: float = 600.0
-    watched_folder: Path | None = None
-    """Files that settle in it wake the sensors."""
+    watched_folders: tuple[Path, ...] = ()
+    """Files that settle in them wake the sensors."""
 
 
 @dataclass(frozen=True, kw_only=True)

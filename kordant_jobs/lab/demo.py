@@ -31,6 +31,7 @@ from kordant_jobs.jobs.darkwatch_scan.drops import label_of, register_file
 from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
 from kordant_jobs.lab.hometitle.small_county import compare_frauds, publish_news, watch_small_county
 from kordant_jobs.lab.removals.handful import play_handful, removal_states
+from kordant_jobs.lab.voices.family import give_clips, said_of_clips
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.dump_files import DumpSet, write_dumps
 from kordant_jobs.lab.world.population import Population, make_population
@@ -88,6 +89,7 @@ def run_demo(*, seed: int, subscribers: int, lines: int, reports: int | None, ke
         KordantError: what was found is not what was planted, or a run failed.
     """
     stages = Stages()
+    os.environ.setdefault("KORDANT_MODELS_DIR", str(load_settings().models))  # not the demo's own, which it deletes
     state = use_demo_state()
     with stages.timed("start"):
         if not keep:
@@ -198,6 +200,15 @@ def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages,
             play_handful(session.db, session.keyring, [UUID(one) for one in (chosen or _sample(session, 3))[:3]])
     with stages.timed("watch a county"):
         _watch_a_county(session, graphql_url, bar, [UUID(one) for one in (chosen or _sample(session, 3))[:3]])
+    with stages.timed("listen to clips"):
+        if not said_of_clips(session.db):
+            give_clips(
+                session.db,
+                session.keyring,
+                session.settings,
+                [UUID(one) for one in (chosen or _sample(session, 3))[:1]],
+            )
+        run_job("voiceprint_batch", graphql_url=graphql_url, db=session.db, bar=bar)
     today = datetime.now(UTC).date()
     days = {"period_start_on": today - timedelta(days=7), "period_end_on": today + timedelta(days=1)}
     wanted = ReportsGenerate.model_validate(
@@ -305,6 +316,7 @@ def _summary(
         "mails": sum(1 for _ in (settings.mails / "new").glob("*")) if (settings.mails / "new").is_dir() else 0,
         "removal_requests": removal_states(session.db),
         "title_frauds": compare_frauds(session.db),
+        "clips": said_of_clips(session.db),
         "reports": count("reports"),
         "new_reports": count("reports") - count("reports", before),
         "seconds": {name: round(value, 2) for name, value in stages.seconds.items()},
@@ -328,6 +340,7 @@ def _print(summary: dict[str, Any], session: Session) -> None:
             ("mails", f"{summary['mails']:,}"),
             ("removal requests", ", ".join(f"{state} {n}" for state, n in summary["removal_requests"].items())),
             ("title frauds found = planted", f"{titles['found']} = {titles['planted']} on {titles['watched']} parcels"),
+            ("clips of voices", ", ".join(f"{said} {n}" for said, n in summary["clips"].items())),
             ("reports", f"{summary['reports']:,} ({summary['new_reports']:,} new)"),
             *((f"seconds to {name}", f"{value:.1f}") for name, value in summary["seconds"].items()),
         ],

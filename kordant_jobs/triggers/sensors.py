@@ -15,9 +15,12 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.adapters.messengers import channels_on
+from kordant_jobs.adapters.voice.drop_folder import dropped_clips, facts_of
+from kordant_jobs.adapters.voice.models.files import Ears
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.hometitle_scan import HometitleScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
+from kordant_jobs.catalog.voiceprint_batch import REALTIME, VoiceprintBatch
 from kordant_jobs.engine import WAKES, operate
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
 from kordant_jobs.jobs.hometitle_scan.rules.freshness import next_to_ask
@@ -26,6 +29,7 @@ from kordant_jobs.store.darkwatch import new_data
 from kordant_jobs.store.notifications.outbox import due
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property import matching
+from kordant_jobs.store.voice import clips
 
 POLL_S = 60
 """A net for what nobody notified (a notification whose time has come, a breach that became known by the clock): what
@@ -147,6 +151,36 @@ def property_sensor(
     if said is not None and said != known[county]:
         return _title_scan(HometitleScan(tiers=tiers), "new_records", cursor=after)
     return dg.SensorResult(skip_reason=f"{county} has nothing new", cursor=after.text())
+
+
+@dg.sensor(
+    job_name=VoiceprintBatch.job,
+    minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
+    tags=WOKEN,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="A clip that was given or dropped: analysed at once for tiers with real time.",
+)
+def voice_sensor(
+    context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], ears: dg.ResourceParam[Ears]
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for one run for the real-time subscriptions with clips. For files that a run refused not again."""
+    files = list(dropped_clips(load_settings().voice_drop, settled_at=datetime.now(UTC)))
+    with db.connect() as connection:
+        owners = {owner for owner, _ in files}
+        tiers, has_models = [tier.value for tier in REALTIME], ears.models is not None
+        given = clips.waiting(connection, tiers, has_models=has_models)
+        waiting = clips.waiting(connection, tiers, has_models=has_models, dropped=list(owners))
+        asked_before = operate.under_way(connection, job=VoiceprintBatch.job)
+    if not waiting:
+        return dg.SkipReason("no clip waits")
+    if asked_before:
+        return dg.SkipReason("a run is under way or waiting; its end wakes this sensor")
+    config = VoiceprintBatch(subscription_ids=tuple(sorted(waiting)))
+    run_key = None if given else facts_of(files)
+    tags = {"kordant/trigger": "clip"}
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=run_key, run_config=config.run_config([config]), tags=tags)]
+    )
 
 
 @dg.sensor(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -45,7 +46,7 @@ def failure_of(status: int, retry_after_s: float | None) -> BankFailed:
     """The failure that a status means."""
     unknown = ErrorClass.TRANSIENT if status >= 500 else ErrorClass.PERMANENT
     error_class, code = _CLASSES.get(status, (unknown, f"http_{status}"))
-    return BankFailed(error_class, code, retry_after_s=retry_after_s)
+    return BankFailed(error_class, code, retry_after_s=retry_after_s, refused=True)
 
 
 def rows_of(
@@ -64,6 +65,14 @@ def rows_of(
             if made is not None:
                 good.append(made)
     return tuple(good), tuple(bad)
+
+
+class Unlimited:
+    """Calls under no limit: what ends a connection is never put off."""
+
+    def one(self, endpoint: str, subject: str = "") -> AbstractAsyncContextManager[None]:
+        """One call. See `ports.BankCalls`."""
+        return nullcontext()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, list_of, part_of, rows_of
+from kordant_jobs.adapters.banks.windows import Windows
 from kordant_jobs.adapters.sources.http import HttpLimits, Session, SourceFailed, open_session
 from kordant_jobs.domain.finance.states import (
     AccountKind,
@@ -66,7 +67,6 @@ ACCOUNTS, CARDS, CONSENTS, RESOURCES = (
 )
 RECENT = timedelta(days=6)
 """transactions-current reaches from D-6 to today."""
-HISTORY = timedelta(days=364)
 LIST_EVERY = timedelta(days=8)
 """Lists of accounts may be read four times a month."""
 PAGE_SIZE = "1000"
@@ -267,9 +267,14 @@ class _Reading:
         new = set(statuses) - set(known) - set(cursor.get("unlisted", ()))
         accounts: dict[str, SeenAccount] = {}
         if new or not listed_on or date.fromisoformat(listed_on) <= self._today - LIST_EVERY:
-            accounts = await self._list()
-            cursor["listed_on"] = self._today.isoformat()
-            cursor["unlisted"] = sorted(set(statuses) - set(accounts))  # products of other kinds: loans, investments
+            try:
+                accounts = await self._list()
+            except BankFailed as failure:
+                if failure.code != "budget" or not known:
+                    raise
+            else:
+                cursor["listed_on"] = self._today.isoformat()
+                cursor["unlisted"] = sorted(set(statuses) - set(accounts))  # of other kinds: loans, investments
         reads = []
         for provider_id in {**accounts, **known}:
             account, before = accounts.get(provider_id), known.get(provider_id)
@@ -318,28 +323,25 @@ class _Reading:
             made = await (self._card if kind is AccountKind.CARD else self._deposit)(provider_id, known, cursor)
         except BankFailed as failure:
             return AccountRead(provider_id=provider_id, account=account, failure=failure.code)
-        cursor[provider_id] = self._today.isoformat()
         return AccountRead(provider_id=provider_id, account=account, **made)
 
-    def _window(self, known: KnownAccount | None, last: Any) -> tuple[date, bool]:
-        """The first day to read, and whether that needs the historic list (four times a month)."""
-        if known is None or not isinstance(last, str):
-            return self._today - HISTORY, True
-        recent = self._today - RECENT
-        begin = min(date.fromisoformat(last), known.oldest_provisional_on or self._today)
-        return (recent, False) if begin >= recent else (max(begin - RECENT, self._today - HISTORY), True)
+    async def _rows(
+        self, base: str, prefix: str, known: KnownAccount | None, cursor: dict[str, Any], provider_id: str
+    ) -> tuple[list[Any], date]:
+        dates = ("fromTransactionDate", "toTransactionDate") if prefix else ("fromBookingDate", "toBookingDate")
 
-    async def _rows(self, base: str, prefix: str, known: KnownAccount | None, last: Any) -> tuple[list[Any], date]:
-        begin, is_historic = self._window(known, last)
-        name = "transactions" if is_historic else "transactions-current"
-        dates = ("fromBookingDate", "toBookingDate") if prefix == "" else ("fromTransactionDate", "toTransactionDate")
-        asked = dict(zip(dates, (begin.isoformat(), self._today.isoformat()), strict=True))
-        return await self._pages(f"{base}/{name}", asked, endpoint=f"{prefix}{name}", subject=base), begin
+        async def fetch(begin: date, is_historic: bool) -> list[Any]:
+            name = "transactions" if is_historic else "transactions-current"
+            asked = dict(zip(dates, (begin.isoformat(), self._today.isoformat()), strict=True))
+            return await self._pages(f"{base}/{name}", asked, endpoint=f"{prefix}{name}", subject=base)
 
-    async def _deposit(self, provider_id: str, known: KnownAccount | None, cursor: Mapping[str, Any]) -> dict[str, Any]:
+        windows = Windows(provider_id=provider_id, known=known, cursor=cursor, today=self._today, recent=RECENT)
+        return await windows.read(fetch)
+
+    async def _deposit(self, provider_id: str, known: KnownAccount | None, cursor: dict[str, Any]) -> dict[str, Any]:
         base = f"{ACCOUNTS}/accounts/{provider_id}"
         balances = await self._server.ask(f"{base}/balances", endpoint="balances", subject=provider_id)
-        raw, begin = await self._rows(base, "", known, cursor.get(provider_id))
+        raw, begin = await self._rows(base, "", known, cursor, provider_id)
         rows, bad = rows_of(raw, partial(deposit_transaction, today=self._today))
         made = tuple(balances_of(part_of(balances, "data"), self._question.now))
         return {"transactions": rows, "bad": bad, "balances": made, "covers": (begin, self._today)}
@@ -352,7 +354,7 @@ class _Reading:
             raw_bills = await self._pages(f"{base}/bills", endpoint="bills", subject=provider_id)
             cursor[mark] = self._today.isoformat()
         bills, bad_bills = rows_of(raw_bills, bill)
-        raw, begin = await self._rows(base, "card-", known, cursor.get(provider_id))
+        raw, begin = await self._rows(base, "card-", known, cursor, provider_id)
         closed = frozenset(one.provider_id for one in bills)
         rows, bad = rows_of(raw, partial(card_transaction, closed=closed))
         balances = tuple(limits_of(_objects(limits), self._question.now))

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic import SecretStr
 
-from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, list_of, part_of, rows_of
+from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, list_of, part_of, rows_of
 from kordant_jobs.adapters.sources.http import HttpLimits, Session, open_session
 from kordant_jobs.domain.finance.states import (
     AccountKind,
@@ -147,7 +147,7 @@ class Pluggy:
     async def end(self, item: str, institution: str) -> None:
         """Delete an item. See `ports.Bank`."""
         async with open_session(self._limits, {}) as session:
-            server = self._server(session, _Unlimited())
+            server = self._server(session, Unlimited())
             gone = frozenset({200, 204, 404})
             await self._ask(server, f"/items/{item}", endpoint="items", method="DELETE", accepted=gone)
 
@@ -242,14 +242,6 @@ class Pluggy:
                 raise BankFailed(ErrorClass.PERMANENT, "pages_repeat")
             cursors.add(after)
         raise BankFailed(ErrorClass.PERMANENT, "too_many_pages")
-
-
-class _Unlimited:
-    def one(self, endpoint: str, subject: str = "") -> Any:
-        """No limit: what ends a connection is never put off."""
-        from contextlib import nullcontext
-
-        return nullcontext()
 
 
 def id_of_key(value: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kordant_jobs.adapters.banks.belvo import Belvo
 from kordant_jobs.adapters.banks.ofb import OpenFinance, read_banks
 from kordant_jobs.adapters.banks.pluggy import Pluggy
 from kordant_jobs.domain.finance.states import Provider
@@ -38,4 +39,10 @@ def open_banks(settings: Settings) -> Banks:
         on[Provider.OFB] = OpenFinance(banks)
     else:
         off[Provider.OFB] = "no bank is described: set KORDANT_OFB_BANKS"
+    if settings.belvo_secret_id and settings.belvo_secret_password is not None:
+        on[Provider.BELVO] = Belvo(
+            settings.belvo_secret_id, settings.belvo_secret_password, base_url=settings.belvo_url
+        )
+    else:
+        off[Provider.BELVO] = "no secret: set KORDANT_BELVO_SECRET_ID and KORDANT_BELVO_SECRET_PASSWORD"
     return Banks(on=on, off=off)

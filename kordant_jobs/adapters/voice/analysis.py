@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kordant_jobs.adapters.voice.decoding import Samples
-from kordant_jobs.adapters.voice.features import Floats, as_telephone, band_of, filter_banks, speech_spans
+from kordant_jobs.adapters.voice.features import TELEPHONES, Floats, as_telephone, band_of, filter_banks, speech_spans
 from kordant_jobs.adapters.voice.models.files import VoiceModels
 from kordant_jobs.domain.voice.enrolment import EnrolmentClip, mean_voice
 from kordant_jobs.domain.voice.models import RATE
@@ -91,7 +91,9 @@ def enrolment_clip(name: str, samples: Samples, models: VoiceModels) -> Enrolmen
     found = [embed(piece, models) for piece in pieces]
     by_band = {band: mean_voice(found)} if found else {}
     if found and band is Band.WIDE:
-        by_band[Band.PHONE] = mean_voice([embed(as_telephone(piece), models) for piece in pieces])
+        by_band[Band.PHONE] = mean_voice(
+            [embed(as_telephone(piece, kind), models) for piece in pieces for kind in TELEPHONES]
+        )
     voices = len(_voices(pieces, found, band))
     return EnrolmentClip(name=name, speech_s=_length(spans) / RATE, band=band, voices=voices, by_band=by_band)
 
@@ -173,11 +175,15 @@ def _screen(samples: Samples, spans: Sequence[tuple[int, int]], models: VoiceMod
         return ()
     size, hop = detector.manifest.window_samples, detector.manifest.hop_samples
     starts = list(range(0, max(len(samples) - size, 0) + 1, hop))
-    is_speech = np.zeros(len(samples) + 1, np.int32)
+    is_speech = np.zeros(len(samples) // SPEECH_FRAME + 2, bool)
     for begin, end in spans:
-        is_speech[begin + 1 : end + 1] = 1
-    until = np.cumsum(is_speech)
-    shares = [(until[min(start + size, len(samples))] - until[start]) / min(size, len(samples)) for start in starts]
+        is_speech[begin // SPEECH_FRAME + 1 : end // SPEECH_FRAME + 1] = True
+    until = np.cumsum(is_speech, dtype=np.int32) * SPEECH_FRAME
+    shares = [
+        (until[min(start + size, len(samples)) // SPEECH_FRAME] - until[start // SPEECH_FRAME])
+        / min(size, len(samples))
+        for start in starts
+    ]
     spoken = [start for start, part in zip(starts, shares, strict=True) if part >= SCREEN_SPEECH_MIN]
     spoken = spoken or [starts[int(np.argmax(shares))]]
     chosen = [spoken[place] for place in _spread(len(spoken), SCREENED_MAX)]

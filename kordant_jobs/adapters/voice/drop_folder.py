@@ -1,4 +1,4 @@
-"""Clips that were dropped: a folder a subscription, named after its id. Lists them; what becomes of them is a job's."""
+"""Clips that were dropped: files `<id of the subscription>…`. Lists them; what becomes of them is a job's."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from uuid import UUID
 from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
 from kordant_jobs.adapters.voice.decoding import ENDINGS
 
+ID_LENGTH = 36
+
 
 def dropped_clips(folder: Path, *, settled_at: datetime | None = None) -> Iterator[tuple[UUID, DroppedFile]]:
-    """The files of every folder that is named after an id, with that id."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for own in sorted(folder.iterdir()):
+    """The files whose names begin with an id, with that id. Others stay: whose they are cannot be known."""
+    for file in dropped_files(folder, settled_at=settled_at):
         try:
-            subscription_id = UUID(own.name)
+            yield UUID(file.name[:ID_LENGTH]), file
         except ValueError:
             continue
-        if own.is_dir() and not own.is_symlink():
-            yield from ((subscription_id, file) for file in dropped_files(own, settled_at=settled_at))
 
 
 def facts_of(files: list[tuple[UUID, DroppedFile]]) -> str:

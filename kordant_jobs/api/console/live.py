@@ -38,6 +38,7 @@ class Changes:
     """Reads the mark twice a second while somebody watches."""
 
     db: Engine
+    _last: tuple[Any, ...] = ()
     _version: int = 0
     _watchers: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,17 +55,17 @@ class Changes:
             self._task.cancel()
 
     async def _poll(self) -> None:
-        last = await run_in_threadpool(self.read)
         while self._watchers:
             await asyncio.sleep(EVERY_S)
-            if (now := await run_in_threadpool(self.read)) != last:
-                last = now
+            if (now := await run_in_threadpool(self.read)) != self._last:
+                self._last = now
                 self._version += 1
                 self._changed.set()
                 self._changed = asyncio.Event()
 
     def stream(self) -> Response:
-        """Server-sent events: `changed`, each time.
+        """Server-sent events: `watching` once every change from now on is told, so that the page looks again for what
+        came between it and the stream; then `changed`, each time.
 
         Raises:
             Problem: there are too many watchers.
@@ -77,10 +78,11 @@ class Changes:
         self._watchers += 1
         try:
             if self._task is None or self._task.done():
+                self._last = await run_in_threadpool(self.read)
                 self._task = asyncio.create_task(self._poll())
             loop = asyncio.get_running_loop()
             ends_at, seen = loop.time() + LASTS_S, self._version
-            yield ": watching\n\n"
+            yield "event: watching\ndata: 0\n\n"
             while loop.time() < ends_at:
                 if seen == self._version:
                     try:

@@ -27,7 +27,7 @@ MONTHLY: Mapping[Provider, Mapping[str, int]] = {
         "card-limits": 240,
         "bills": 30,
     },
-    Provider.BELVO: {"accounts": 4, "transactions": 4, "transactions-current": 240},
+    Provider.BELVO: {"transactions": 4, "transactions-current": 240},
 }
 """Calls a calendar month in Sao Paulo, of one endpoint and account. An endpoint that is not here has no such limit."""
 

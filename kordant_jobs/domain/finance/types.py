@@ -40,6 +40,7 @@ CARD_TYPES = {
     "OUTROS": T.OTHER,
 }
 
+VAGUE = frozenset({T.OTHER, T.PURCHASE, T.SINGLE_FEE, T.CREDIT_OPERATION})
 FINAL_AT_ONCE = frozenset({T.TED, T.PIX, T.INTERNAL_TRANSFER, T.SINGLE_FEE, T.PAYROLL})
 """OFB accounts 2.4.2: of these types a row's id stays from the day itself, of all others from the next day on."""
 
@@ -51,6 +52,15 @@ def is_final(kind: T, booked_on: date, today: date) -> bool:
     (False, True)
     """
     return kind in FINAL_AT_ONCE or booked_on <= today - timedelta(days=1)
+
+
+def refined(kind: T, description: str) -> T:
+    """The type that a description makes more exact: an IOF line is a tax, whatever its source calls it.
+
+    >>> refined(T.PURCHASE, "IOF COMPRA INTERNACIONAL").value, refined(T.PIX, "PIX IOF BAR").value
+    ('tax', 'pix')
+    """
+    return T.TAX if kind in VAGUE and description[:30].upper().split()[:1] == ["IOF"] else kind
 
 
 def type_of(word: object, table: dict[str, T]) -> tuple[T, str | None]:

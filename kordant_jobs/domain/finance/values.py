@@ -22,6 +22,7 @@ FUTURE_DAYS = 5 * 366
 """The longest series of instalments that a bank shows ahead."""
 AMOUNT_BELOW = Decimal(10) ** 15
 """OFB's amounts have 15 digits before the point at most."""
+_COMMA = re.compile(r"-?\d+,\d{2,4}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _NO_IDS = frozenset({"", "0", "null", "none", "undefined"})
 
@@ -31,14 +32,17 @@ class BadRow(ValueError):
 
 
 def amount_of(value: Any) -> Decimal:
-    """The amount that a JSON number (parsed as Decimal or int) or a text says, with at most four decimals.
+    """The amount that a JSON number (as Decimal or int) or a text says, rounded to four decimals. Some banks write
+    a comma before the decimals.
 
     Raises:
-        BadRow: it is no number, more than 15 digits, or finer than a ten-thousandth.
+        BadRow: it is no number, or has more than 15 digits before the point.
 
-    >>> amount_of("1000.0400"), amount_of(Decimal("0.1")) + amount_of("0.2")
-    (Decimal('1000.0400'), Decimal('0.3'))
+    >>> amount_of("1000.0400"), amount_of(Decimal("0.1")) + amount_of("0.2"), amount_of("12000,0000")
+    (Decimal('1000.0400'), Decimal('0.3'), Decimal('12000.0000'))
     """
+    if isinstance(value, str) and _COMMA.fullmatch(value.strip()):
+        value = value.replace(",", ".")
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         raise BadRow("amount_is_no_number")
     try:
@@ -49,9 +53,7 @@ def amount_of(value: Any) -> Decimal:
         raise BadRow("amount_is_no_number")
     if abs(amount) >= AMOUNT_BELOW:
         raise BadRow("amount_out_of_range")
-    if amount != round(amount, 4):
-        raise BadRow("amount_too_fine")
-    return amount
+    return amount if amount == round(amount, 4) else round(amount, 4)
 
 
 def currency_of(value: Any) -> str:

@@ -137,6 +137,19 @@ class Compared:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaidOfClip:
+    """What mails and reports say of a clip, as it is kept: closed words. `match` None: nobody is enrolled; `synthesis`
+    None: no detector scored it."""
+
+    status: str
+    match: str | None
+    synthesis: str | None
+    band: str | None
+    voices: int
+    is_whole: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What is said of a clip. `compared` None: nobody is enrolled. `synthesis` None: no detector scored it."""
 
@@ -145,6 +158,8 @@ class Verdict:
     compared: Compared | None = None
     synthesis: Synthesis | None = None
     screen_score: float | None = None
+    windows: tuple[tuple[float, float, Synthesis], ...] = ()
+    """Of each window where it begins, in seconds, its score, and what that alone says."""
 
 
 def compare(
@@ -198,9 +213,13 @@ def screened(windows: Sequence[ScreenWindow], thresholds: ScreenThresholds | Non
     if not windows:
         return None
     middle = float(median(one.score for one in windows))
-    if thresholds is None or thresholds.signs < middle < thresholds.no_signs:
-        return Synthesis.INCONCLUSIVE, middle
-    return Synthesis.SIGNS if middle <= thresholds.signs else Synthesis.NO_SIGNS, middle
+    return _word_of(middle, thresholds), middle
+
+
+def _word_of(score: float, thresholds: ScreenThresholds | None) -> Synthesis:
+    if thresholds is None or thresholds.signs < score < thresholds.no_signs:
+        return Synthesis.INCONCLUSIVE
+    return Synthesis.SIGNS if score <= thresholds.signs else Synthesis.NO_SIGNS
 
 
 def judge(
@@ -213,13 +232,15 @@ def judge(
     if heard.speech_s < SPEECH_MIN_S:
         return Verdict(status=ClipStatus.INSUFFICIENT_SPEECH)
     compared = compare(heard.voices, heard.band, members, matching)
-    found = screened(heard.windows, screening.get(heard.band))
+    limits = screening.get(heard.band)
+    found = screened(heard.windows, limits)
     return Verdict(
         status=ClipStatus.OK,
         reason=Reason.DETECTOR_FAILED if heard.detector_failed else None,
         compared=compared,
         synthesis=found[0] if found else None,
         screen_score=found[1] if found else None,
+        windows=tuple((one.start_s, one.score, _word_of(one.score, limits)) for one in heard.windows),
     )
 
 

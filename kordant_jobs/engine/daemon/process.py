@@ -61,7 +61,7 @@ def _lead(system: System, instance: DagsterInstance, workspace: str, leader: Lea
             BACKFILLS: FastBackfillDaemon.event.wake,
         },
     )
-    if folder := system.settings().watched_folder:
+    for folder in system.settings().watched_folders:
         watch_drops(folder, FastSensorDaemon.event.wake, stop)
     own: list[DagsterDaemon] = [RetentionDaemon(system), DispatchDaemon(system)]
     try:

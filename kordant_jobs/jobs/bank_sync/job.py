@@ -11,14 +11,19 @@ from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.bank_sync import BankSync
 from kordant_jobs.engine import Report, Summary, sharded_job
-from kordant_jobs.jobs.bank_sync import service
+from kordant_jobs.jobs.bank_sync import files, service
 from kordant_jobs.jobs.bank_sync.service import JOB, ChunkSync, Limits, SyncPlan
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
 
 
-def plan(payload: BankSync, report: Report, db: Engine, now: datetime) -> SyncPlan:
-    """Judge every connection: due, or deferred for a reason."""
+def plan(
+    payload: BankSync, report: Report, db: Engine, keyring: Keyring, settings: Settings, now: datetime
+) -> SyncPlan:
+    """Read banks' files that were dropped, then judge every connection: due, or deferred for a reason."""
+    taken = files.take_files(settings.bank_drop, db=db, keyring=keyring, now=now)
+    for name, why in taken.refused:
+        report.warn(f"{name} was not read and is kept as *.refused: {why}")
     made = service.plan_sync(
         named=payload.connection_ids,
         also_due=payload.also_due,
@@ -26,7 +31,16 @@ def plan(payload: BankSync, report: Report, db: Engine, now: datetime) -> SyncPl
         db=db,
         now=now,
     )
-    report.show({"active": made.active, "due": made.total, "owners warned": made.warned, **dict(made.deferred)})
+    report.show(
+        {
+            "files": taken.files,
+            "rows of files": taken.rows,
+            "active": made.active,
+            "due": made.total,
+            "owners warned": made.warned,
+            **dict(made.deferred),
+        }
+    )
     return made
 
 

@@ -46,7 +46,10 @@ DATABASE_THREADS = 4
 DOWN_AFTER, DOWN_FOR_S = 5, 600
 """Failures of one institution in a row, in one run, from which on its other connections are put off."""
 ENDS_AFTER_NOT_FOUND = 3
-FAULTS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError, DBAPIError)
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, OSError, RuntimeError, TypeError,
+    ValueError, DBAPIError,
+)  # fmt: skip
 DEFERRED = {"budget": "budget", "rate": "rate", "updating": "not_due"}
 
 

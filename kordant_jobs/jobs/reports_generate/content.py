@@ -23,7 +23,9 @@ from kordant_jobs.jobs.reports_generate.changes import (
     trend,
     trend_figure,
 )
+from kordant_jobs.jobs.reports_generate.clips import ClipSection, clip_section
 from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
+from kordant_jobs.jobs.reports_generate.money import MoneySection, money_section
 from kordant_jobs.jobs.reports_generate.properties import PropertySection, property_section
 from kordant_jobs.jobs.reports_generate.receipt import ReceiptSection, receipt_section
 from kordant_jobs.jobs.reports_generate.removals import RemovalSection, removal_section
@@ -45,11 +47,14 @@ TITLE_MAX = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What was decrypted for one report: the name, each watched identifier by its item, each parcel by its watch."""
+    """What was decrypted for one report: the name, identifiers by item, parcels by watch, payees' lines by transaction,
+    members by analysis."""
 
     name: str = field(repr=False)
     identifiers: Mapping[UUID, str] = field(repr=False)
     parcels: Mapping[UUID, str] = field(repr=False, default_factory=dict)
+    payees: Mapping[UUID, str] = field(repr=False, default_factory=dict)
+    members: Mapping[UUID, str] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +130,8 @@ class ReportContent:
     history_chart: str
     removals: RemovalSection
     properties: PropertySection
+    money: MoneySection
+    clips: ClipSection
     receipt: ReceiptSection
     notes: list[str]
     made_on: str
@@ -331,6 +338,8 @@ def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> R
         history_chart=charts.history(words, figures) if len(figures.history) > 1 else "",
         removals=removal_section(words, figures.removals),
         properties=property_section(words, figures.properties, opened.parcels),
+        money=money_section(words, figures.money, opened.payees),
+        clips=clip_section(words, figures.clips, opened.members),
         receipt=receipt_section(words, receipt),
         notes=_notes(words, figures),
         made_on=period.end_on.isoformat(),

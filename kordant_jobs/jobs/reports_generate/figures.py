@@ -13,10 +13,12 @@ from kordant_jobs.domain.darkwatch.exposures import Source, Verdict
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.jobs.reports_generate.rules import (
     PERIODS_BACK,
+    ClipLine,
     ClosedLine,
     CloseReason,
     ExposureLine,
     HistoryBar,
+    MoneyLine,
     Period,
     PropertyLine,
     RemovalLine,
@@ -38,6 +40,8 @@ def figures_of(
     period: Period,
     removals: Mapping[UUID, Sequence[RemovalLine]] = MappingProxyType({}),
     properties: Mapping[UUID, Sequence[PropertyLine]] = MappingProxyType({}),
+    money: Mapping[UUID, Sequence[MoneyLine]] = MappingProxyType({}),
+    clips: Mapping[UUID, Sequence[ClipLine]] = MappingProxyType({}),
 ) -> Iterator[ReportFigures]:
     """The figures of each subscription in `facts`, by id."""
     periods = [period]
@@ -70,6 +74,8 @@ def figures_of(
             items_removed=int(person["items_removed"]),
             removals=tuple(removals.get(own, ())),
             properties=tuple(properties.get(own, ())),
+            money=tuple(money.get(own, ())),
+            clips=tuple(clips.get(own, ())),
         )
 
 

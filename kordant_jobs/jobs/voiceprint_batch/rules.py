@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from kordant_jobs.domain.voice.verdicts import Reason
+
 CLIPS_MAX = 2_000
 """Clips of one run, about 20 minutes of a core; the next run takes the others."""
 CHUNKS_MAX, CHUNK_MIN = 8, 10
 ATTEMPTS_MAX = 3
 """Runs that may begin with a clip: one that ends its process, or whose detector does not answer, is given up then."""
+
+AGAIN = frozenset({Reason.DETECTOR_FAILED, Reason.DECODER_CRASHED})
+"""Reasons that may pass: said at once, and tried again."""
 
 
 def chunked(clips: Sequence[UUID]) -> tuple[tuple[UUID, ...], ...]:

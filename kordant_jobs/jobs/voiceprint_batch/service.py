@@ -15,12 +15,11 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.voice.analysis import measure
 from kordant_jobs.adapters.voice.decoding import Decoder, Undecodable
 from kordant_jobs.adapters.voice.drop_folder import dropped_clips, ending_of
-from kordant_jobs.adapters.voice.ears import Ears
-from kordant_jobs.adapters.voice.models.files import VoiceModels
+from kordant_jobs.adapters.voice.models.files import Ears, VoiceModels
 from kordant_jobs.domain.voice.verdicts import ClipStatus, Heard, Match, Reason, Synthesis, Verdict, judge
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import KeyringError, PermanentError, SetupError
-from kordant_jobs.jobs.voiceprint_batch.rules import ATTEMPTS_MAX, CLIPS_MAX, chunked
+from kordant_jobs.jobs.voiceprint_batch.rules import AGAIN, ATTEMPTS_MAX, CLIPS_MAX, chunked
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.voice import analyses, clips, enrolments
 from kordant_jobs.store.voice.clips import Clip
@@ -129,7 +128,7 @@ def _analyse_one(
     else:
         try:
             verdict, heard = _listen(clip, decoder, models, db=db, keyring=keyring)
-            final = verdict.reason is not Reason.DETECTOR_FAILED or clip.attempts >= ATTEMPTS_MAX
+            final = verdict.reason not in AGAIN or clip.attempts >= ATTEMPTS_MAX
         except KeyringError:
             return Analysed(failed=1)  # forgotten meanwhile, or another master key: nothing is said
         except SetupError:
@@ -172,9 +171,7 @@ def _listen(
     clip: Clip, decoder: Decoder, models: VoiceModels, *, db: Engine, keyring: Keyring
 ) -> tuple[Verdict, Heard | None]:
     with db.connect() as connection:
-        members, _ = enrolments.of_subscriber(
-            connection, keyring, clip.subscriber_id, model=models.speaker_manifest.tag
-        )
+        members = enrolments.of_subscriber(connection, keyring, clip.subscriber_id, model=models.speaker_manifest.tag)
     pieces = clips.sound(db, keyring, clip)
     first = next(pieces, None)
     if first is None:

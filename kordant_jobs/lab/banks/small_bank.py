@@ -35,6 +35,8 @@ class SmallBank:
     entity_id: UUID = field(default_factory=lambda: UUID(int=0))
     connection_ids: dict[str, UUID] = field(default_factory=dict)
     document: str = "52998224725"
+    wrong: list[str] = field(default_factory=list)
+    """What `compare` found, a line a row: for whoever looks into it."""
     secret_of: Callable[[str], str] = lambda item: item
     """What a connection's secret is, given the id of its item or consent."""
 
@@ -119,6 +121,9 @@ class SmallBank:
                 for _, seen in account.shown(self.ledger.now)
                 if seen.is_posted
             )
+            keys = {(seen.booked_on, seen.amount): one.key for one, seen in account.shown(self.ledger.now)}
+            for word, rows in (("lost", true - mine), ("doubled", mine - true)):
+                self.wrong += [f"{word} {account.id} {day} {amount} {keys.get((day, amount))}" for day, amount in rows]
             lost += sum((true - mine).values())
             doubled += sum((mine - true).values())
             difference += abs(

@@ -1,7 +1,8 @@
 """Limits under which providers are called, over all processes: a month's budgets and rates, in Postgres.
 
-A call is reserved before it is made, and confirmed when it succeeded; only those count. What a killed process had
-reserved stays reserved until the month ends: too few calls are made then, never too many.
+A call is reserved before it is made and given back when the server refused it: only calls that succeeded count. Where
+it is not known whether it did (a reset, an answer cut off), it counts; what a killed process had reserved stays so
+until the month ends. Too few calls are made then, never too many.
 """
 
 from __future__ import annotations
@@ -111,10 +112,10 @@ class ProviderCalls:
             raise BankFailed(ErrorClass.BUSY, "budget", retry_after_s=6 * 3600)
         return left
 
-    def settle(self, endpoint: str, subject: str, *, now: datetime, succeeded: bool) -> None:
-        """A reserved call ended."""
+    def settle(self, endpoint: str, subject: str, *, now: datetime, counts: bool) -> None:
+        """A reserved call ended, and counts or does not."""
         with self._db.begin() as connection:
-            connection.execute(_SETTLE, {**self._place(endpoint, subject, now), "used": int(succeeded)})
+            connection.execute(_SETTLE, {**self._place(endpoint, subject, now), "used": int(counts)})
 
     def _place(self, endpoint: str, subject: str, now: datetime) -> dict[str, object]:
         index = self._keyring.blind_index(SUBJECT, subject)
@@ -135,19 +136,23 @@ class ConnectionCalls:
         left = await asyncio.to_thread(calls.reserve, endpoint, subject, now=now, user_is_present=self._user_is_present)
         if left is not None:
             self.remaining[endpoint].append(left)
-        succeeded = False
+        counts = True
         try:
-            await calls.take_token()
+            try:
+                await calls.take_token()
+            except BankFailed:
+                counts = False
+                raise
             calls.made += 1
             yield
-            succeeded = True
         except BankFailed as failure:
+            counts = counts and not failure.refused
             if failure.code == "rate_limited":
                 await asyncio.to_thread(calls.slow_down, failure.retry_after_s or 10.0)
             raise
         finally:
             if left is not None:
-                await asyncio.to_thread(calls.settle, endpoint, subject, now=now, succeeded=succeeded)
+                await asyncio.to_thread(calls.settle, endpoint, subject, now=now, counts=counts)
 
     def least_remaining(self) -> int | None:
         """Reads that the scarcest limit of those that every read needs still allows this month."""

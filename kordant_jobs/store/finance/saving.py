@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +16,10 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.domain.finance.bills import state_of
-from kordant_jobs.domain.finance.states import AccountKind, NoticeKind, Provider
+from kordant_jobs.domain.finance.states import AccountKind, BillState, NoticeKind, Provider
 from kordant_jobs.domain.finance.values import AccountRead, ConnectionRead, SeenAccount, SeenBill, today_in
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.store.finance import connections, notices, transfers, upsert
+from kordant_jobs.store.finance import connections, links, notices, transfers, upsert
 from kordant_jobs.store.finance.connections import Claimed
 from kordant_jobs.store.finance.entities import HOLDER, load_keys
 from kordant_jobs.store.finance.tables import (
@@ -117,6 +115,8 @@ def save(
             account_links.c.connection_id == claimed.id, account_links.c.account_id.in_(rekeyed)
         )
         connection.execute(mark.values(rekeyed_at=now))
+    cards = [one.account_id for one in targets if one.kind is AccountKind.CARD]
+    links.link(connection, cards, saved.touched, today=today_in(now), now=now)
     if saved.touched:
         transfers.link(connection, claimed.entity_id, saved.touched)
         saved.data_version = bump(connection, claimed.entity_id, ["transactions"], now=now)
@@ -306,24 +306,24 @@ def _bills(
     indexes = {name: keyring.blind_index(BILL, f"{claimed.provider}|{name}") for name in named}
     table = card_bills.c
     for bill in read.bills:
-        values = _bill_values(bill, now=now)
+        values = _bill_values(bill)
         statement = insert(card_bills).values(
             id=uuid7(),
             entity_id=claimed.entity_id,
             account_id=link.account_id,
             bill_index=indexes[bill.provider_id],
             first_seen_at=now,
+            updated_at=now,
+            state=(BillState.INSTALMENTED if bill.is_instalmented else BillState.CLOSED).value,
             **values,
         )
-        changed = sa.or_(
-            *(table[name].is_distinct_from(statement.excluded[name]) for name in values if name != "updated_at")
-        )
-        kept = {name: statement.excluded[name] for name in values} | {
-            "closed_on": sa.func.coalesce(statement.excluded.closed_on, table.closed_on),
-            "total": sa.func.coalesce(statement.excluded.total, table.total),
-        }
+        told: dict[str, sa.ColumnElement[Any]] = {name: statement.excluded[name] for name in values}
+        told |= {name: sa.func.coalesce(told[name], table[name]) for name in ("closed_on", "total", "minimum")}
+        changed = sa.or_(*(table[name].is_distinct_from(value) for name, value in told.items()))
         connection.execute(
-            statement.on_conflict_do_update(index_elements=["account_id", "bill_index"], set_=kept, where=changed)
+            statement.on_conflict_do_update(
+                index_elements=["account_id", "bill_index"], set_={**told, "updated_at": now}, where=changed
+            )
         )
     if not indexes:
         return {}
@@ -336,21 +336,16 @@ def _bills(
     return {name: ours[index] for name, index in indexes.items() if index in ours}
 
 
-def _bill_values(bill: SeenBill, *, now: datetime) -> dict[str, Any]:
-    paid = sum((amount for _, _, amount in bill.payments), start=Decimal(0))
-    state = state_of(
-        total=bill.total, paid=paid, due_on=bill.due_on, today=today_in(now), is_instalmented=bill.is_instalmented
-    )
+def _bill_values(bill: SeenBill) -> dict[str, Any]:
+    """What the bank says of a bill; its state follows from rows and payments (`links`)."""
     return {
         "due_on": bill.due_on,
         "closed_on": bill.closed_on,
         "total": bill.total,
         "minimum": bill.minimum,
         "currency": bill.currency,
-        "state": state.value,
         "charges": [[kind, str(amount)] for kind, amount in bill.charges],
         "payments": [[day.isoformat(), kind, str(amount)] for day, kind, amount in bill.payments],
-        "updated_at": now,
     }
 
 
@@ -358,13 +353,14 @@ DELETED_COUNTS = timedelta(days=30)
 """How long a webhook's deletion is remembered: as long as its row is kept."""
 _DELETED = sa.text("""
 SELECT unnest(removed_aliases) AS alias, received_at FROM kordant.webhook_events
-WHERE connection_id = :id AND received_at > :since AND removed_aliases <> '{}' ORDER BY received_at
+WHERE connection_id IN (SELECT id FROM kordant.bank_connections WHERE entity_id = :entity)
+  AND received_at > :since AND removed_aliases <> '{}' ORDER BY received_at
 """)
 
 
 def _deleted(connection: Connection, claimed: Claimed, *, now: datetime) -> dict[bytes, datetime]:
-    """Aliases that webhooks said are gone, and when they said so."""
-    given = {"id": claimed.id, "since": now - DELETED_COUNTS}
+    """Aliases that webhooks said are gone, and when they said so; also over a connection that ended meanwhile."""
+    given = {"entity": claimed.entity_id, "since": now - DELETED_COUNTS}
     return {bytes(row.alias): row.received_at for row in connection.execute(_DELETED, given).all()}
 
 

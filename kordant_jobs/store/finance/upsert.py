@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -28,16 +29,17 @@ from kordant_jobs.domain.finance.matching import (
     match,
     ordinals,
 )
-from kordant_jobs.domain.finance.merchants import is_known_firm, merchant_of, plain
+from kordant_jobs.domain.finance.merchants import merchant_of, plain
 from kordant_jobs.domain.finance.states import PROVISIONAL, AccountKind, ChangeReason, Provider, TransactionState
-from kordant_jobs.domain.finance.types import FINAL_AT_ONCE
+from kordant_jobs.domain.finance.types import FINAL_AT_ONCE, refined
 from kordant_jobs.domain.finance.values import SeenTransaction, today_in
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.finance.entities import HOLDER
+from kordant_jobs.store.finance.merchants import keys_of as merchants_of_entities
 from kordant_jobs.store.finance.tables import transactions
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 
-ROW, ROW_CONTENT, MERCHANT, TRANSFER = "bank-row", "bank-row-content", "merchant", "bank-transfer"
+ROW, ROW_CONTENT, TRANSFER = "bank-row", "bank-row-content", "bank-transfer"
 PLANS = UUID("6f0f6c2e-9c0b-4f7e-9a3c-7a54b1d3c0de")
 EXPLICIT_AFTER = timedelta(minutes=30)
 """A deletion that a webhook told of waits for the row that takes its place."""
@@ -59,6 +61,16 @@ class Target:
     is_new: bool = False
     is_rekey: bool = False
 
+    @cached_property
+    def account_key(self) -> str:
+        """The account's id as text, made once for all its rows."""
+        return str(self.account_id)
+
+    @cached_property
+    def entity_key(self) -> str:
+        """The entity's id as text."""
+        return str(self.entity_id)
+
 
 @dataclass
 class Outcome:
@@ -70,7 +82,7 @@ class Outcome:
     closes_too_many: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class _Row:
     """A seen row on its way into the ledger."""
 
@@ -79,7 +91,6 @@ class _Row:
     alias: bytes
     content: bytes
     extra: bytes
-    merchant: str
     bill_id: UUID | None
     id: UUID | None = None
     reason: ChangeReason | None = None
@@ -102,11 +113,11 @@ def upsert(
 ) -> dict[UUID, Outcome]:
     """Write what was read of these accounts, in the caller's transaction; by account, what became of it."""
     outcomes = {target.account_id: Outcome() for target in targets}
-    rows = _rows(keyring, targets, outcomes)
-    _stage(connection, rows)
-    fresh = _resolve(connection, keyring, rows)
-    newcomers = [row for row in fresh if row.id is None and not row.target.is_new]
-    if newcomers:
+    rows = _rows(keyring, targets, outcomes, today=today_in(now))
+    met = [row for row in rows if not row.target.is_new]
+    _stage(connection, met)
+    fresh = [row for row in rows if row.target.is_new] + _resolve(connection, keyring, met)
+    if newcomers := [row for row in fresh if row.id is None and not row.target.is_new]:
         _recognise(connection, keys, newcomers, outcomes)
     _write(connection, keyring, keys, fresh, outcomes, run_id=run_id, now=now)
     for row in rows:
@@ -117,17 +128,23 @@ def upsert(
     return outcomes
 
 
-def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, Outcome]) -> list[_Row]:
+def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, Outcome], *, today: date) -> list[_Row]:
     """The rows with their hashes. Of equal rows under one id the last counts; unlike ones are rows of their own."""
     rows = list[_Row]()
     for target in targets:
-        names = _names(target)
-        aliases = keyring.blind_indexes(ROW, names)
+        ordered = sorted(zip(target.rows, _names(target), strict=True), key=lambda one: one[0].booked_on)
+        seen_rows = [_refined(seen, today) for seen, _ in ordered]
+        bills = [target.bills.get(seen.bill) if seen.bill is not None else None for seen in seen_rows]
+        aliases = keyring.blind_indexes(ROW, [name for _, name in ordered])
+        contents = keyring.blind_indexes(ROW_CONTENT, map(_content, seen_rows))
+        late = list(map(_late_content, seen_rows, bills))
+        unlike = list(dict.fromkeys(late))  # most rows of an account have none of it
+        extras = dict(zip(unlike, keyring.blind_indexes(ROW_CONTENT, unlike), strict=True))
         by_alias: dict[bytes, _Row] = {}
-        for seen, alias in sorted(zip(target.rows, aliases, strict=True), key=lambda one: one[0].booked_on):
-            row = _row(keyring, target, seen, alias)
+        for seen, alias, content, extra, bill in zip(seen_rows, aliases, contents, late, bills, strict=True):
+            row = _Row(target=target, seen=seen, alias=alias, content=content, extra=extras[extra], bill_id=bill)
             other = by_alias.get(alias)
-            if other is not None and other.content != row.content and _is_disjoint(other.seen, seen):
+            if other is not None and other.content != content and _is_disjoint(other.seen, seen):
                 row.alias = _own_alias(keyring, row)
                 outcomes[target.account_id].counts["id_collision"] += 1
             by_alias[row.alias] = row
@@ -135,13 +152,38 @@ def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, O
     return rows
 
 
+def _content(seen: SeenTransaction) -> str:
+    """What decides and shows a row, as text that is equal when it is."""
+    return (
+        f"{seen.state.value}|{seen.booked_on}|{seen.occurred_at}|{seen.amount.normalize()}|{seen.currency}|"
+        f"{seen.original_amount}|{seen.original_currency}|{seen.type.value}|{seen.counterparty_document}|"
+        f"{seen.instalment_no}|{seen.instalment_of}|{seen.purchase_on}|{seen.description}"
+    )
+
+
+def _late_content(seen: SeenTransaction, bill_id: UUID | None) -> str:
+    """What a provider may say of a row later."""
+    return f"late|{seen.category}|{bill_id}|{seen.mcc}|{seen.counterparty}"
+
+
+def _refined(seen: SeenTransaction, today: date) -> SeenTransaction:
+    """The row with a more exact type; a pending one of a day to come is scheduled (future instalments)."""
+    kind = refined(seen.type, seen.description)
+    if kind is not seen.type:
+        seen = replace(seen, type=kind)
+    if seen.state is TransactionState.PENDING and seen.booked_on > today:
+        seen = replace(seen, state=TransactionState.SCHEDULED)
+    return seen
+
+
 def _names(target: Target) -> list[str]:
     """What each row's alias is the hash of: the provider's id, or what tells the row apart on its day."""
-    prints = [
-        (str(one.booked_on), str(one.amount.normalize()), one.currency, plain(one.description)) for one in target.rows
-    ]
-    without = [n for n, one in enumerate(target.rows) if one.provider_id is None]
-    places = dict(zip(without, ordinals(prints[n] for n in without), strict=True))
+    prints = {
+        n: (str(one.booked_on), str(one.amount.normalize()), one.currency, plain(one.description))
+        for n, one in enumerate(target.rows)
+        if one.provider_id is None
+    }
+    places = dict(zip(prints, ordinals(prints.values()), strict=True))
     return [
         f"{target.provider}|{one.provider_id}"
         if one.provider_id is not None
@@ -159,26 +201,6 @@ def _own_alias(keyring: Keyring, row: _Row) -> bytes:
     return keyring.blind_index(ROW, f"{row.alias.hex()}|{row.seen.booked_on}|{row.seen.amount.normalize()}")
 
 
-def _row(keyring: Keyring, target: Target, seen: SeenTransaction, alias: bytes) -> _Row:
-    merchant = merchant_of(seen.description, seen.counterparty)
-    bill_id = target.bills.get(seen.bill) if seen.bill is not None else None
-    content = (
-        seen.state, seen.booked_on, seen.occurred_at, seen.amount.normalize(), seen.currency, seen.original_amount,
-        seen.original_currency, seen.type, seen.description, seen.counterparty_document, seen.instalment_no,
-        seen.instalment_of, seen.purchase_on,
-    )  # fmt: skip
-    extra = (seen.category, bill_id, seen.counterparty, seen.mcc)
-    return _Row(
-        target=target,
-        seen=seen,
-        alias=alias,
-        content=keyring.sign(ROW_CONTENT, "\x1f".join(map(str, content)).encode()),
-        extra=keyring.sign(ROW_CONTENT, "\x1f".join(map(str, extra)).encode()),
-        merchant=merchant,
-        bill_id=bill_id,
-    )
-
-
 _SEEN = """
 CREATE TEMP TABLE IF NOT EXISTS bank_seen
     (place int, account_id uuid, alias bytea, content_hash bytea, extra_hash bytea) ON COMMIT DELETE ROWS
@@ -192,7 +214,7 @@ def _stage(connection: Connection, rows: Sequence[_Row]) -> None:
     frame = pl.DataFrame(
         {
             "place": range(len(rows)),
-            "account_id": [str(row.target.account_id) for row in rows],
+            "account_id": [row.target.account_key for row in rows],
             "alias": [row.alias for row in rows],
             "content_hash": [row.content for row in rows],
             "extra_hash": [row.extra for row in rows],
@@ -211,7 +233,9 @@ def _stage(connection: Connection, rows: Sequence[_Row]) -> None:
 
 
 _FRESH = """
-SELECT s.place, x.id, x.state, x.booked_on, x.amount, x.removed_by, x.content_hash <> s.content_hash AS is_changed
+SELECT s.place, x.id, x.state, x.booked_on, x.amount, x.removed_by, x.content_hash <> s.content_hash AS is_changed,
+       t.id IS NULL AND EXISTS (SELECT FROM bank_seen o WHERE o.account_id = x.account_id AND o.alias = x.alias)
+           AS is_anothers
 FROM bank_seen s
 LEFT JOIN kordant.transactions t ON t.account_id = s.account_id AND t.alias = s.alias
 LEFT JOIN kordant.transaction_aliases a ON t.id IS NULL AND a.account_id = s.account_id AND a.alias = s.alias
@@ -232,6 +256,9 @@ def _resolve(connection: Connection, keyring: Keyring, rows: Sequence[_Row]) -> 
         if both_posted and found.amount != row.seen.amount and found.booked_on != row.seen.booked_on:
             row.alias = _own_alias(keyring, row)
             row.is_duplicate = True
+            continue
+        if found.is_anothers:  # a former id of a row that is there under its present one: by now it is another row's
+            fresh.append(row)
             continue
         row.id = found.id
         if found.id is not None and found.is_changed:
@@ -267,21 +294,20 @@ def _reason(was: TransactionState, now: TransactionState) -> ChangeReason:
     return ChangeReason.RESTATED
 
 
-_KNOWN = f"""
+_KNOWN = """
 SELECT t.id, t.account_id, t.alias, t.state, t.booked_on, t.amount, t.currency, t.purchase_on, t.instalment_no,
        t.entity_id, t.description_encrypted,
-       w.is_rekey OR t.alias = ANY(cast(:deleted AS bytea[]))
-           OR (t.booked_on BETWEEN w.first_on AND w.last_on AND NOT (
-               CASE WHEN w.is_card THEN t.bill_id IS NOT NULL
-                    ELSE t.type IN ({", ".join(f"'{one.value}'" for one in sorted(FINAL_AT_ONCE))})
-                         OR t.booked_on < w.last_on END)) AS is_restated
+       w.is_rekey OR t.alias = ANY(cast(:deleted AS bytea[])) OR t.missing_since_at IS NOT NULL
+           OR t.booked_on BETWEEN w.first_on AND w.last_on OR (w.is_card AND t.bill_id IS NULL) AS is_restated
 FROM kordant.transactions t
 JOIN unnest(cast(:accounts AS uuid[]), cast(:lows AS date[]), cast(:highs AS date[]), cast(:firsts AS date[]),
             cast(:lasts AS date[]), cast(:cards AS boolean[]), cast(:rekeys AS boolean[]))
      AS w(account_id, low_on, high_on, first_on, last_on, is_card, is_rekey) ON w.account_id = t.account_id
 WHERE t.booked_on BETWEEN w.low_on AND w.high_on AND t.state IN ('scheduled', 'pending', 'posted')
   AND NOT EXISTS (SELECT FROM bank_seen s WHERE s.account_id = t.account_id AND s.alias = t.alias)
-"""  # noqa: S608 - put together from constants
+"""
+"""Rows that a newcomer may be: not among what was read, although it should be (its day was read whole, it was missing
+before, or its id is none that stays)."""
 BACK, FORTH = timedelta(days=16), timedelta(days=2)
 PURCHASE_BACK = timedelta(days=62)
 
@@ -424,8 +450,13 @@ def _write(
 ) -> None:
     if not fresh:
         return
+    named = [(row, merchant_of(row.seen.description, row.seen.counterparty)) for row in fresh]
+    by_entity = defaultdict[UUID, set[str]](set)
+    for row, name in named:
+        by_entity[row.target.entity_id].add(name)
+    merchants = merchants_of_entities(connection, keyring, keys, by_entity)
     values = []
-    for row in fresh:
+    for row, name in named:
         outcome, is_known = outcomes[row.target.account_id], row.id is not None
         if row.id is None:
             row.id = uuid7()
@@ -434,7 +465,8 @@ def _write(
         elif row.reason is not None:
             outcome.counts[_COUNTED[row.reason]] += 1
             outcome.changed_ids.append(row.id)
-        values.append((*_values(keyring, keys, row, row.id), is_known, row.reason and row.reason.value))
+        merchant = _firm(row.seen) or merchants.get((row.target.entity_id, name))
+        values.append((*_values(keyring, keys, row, row.id, merchant), is_known, row.reason and row.reason.value))
     names = [*_COLUMNS, "is_known", "reason"]
     schema = {name: pl.Binary if name in _BINARY else pl.Boolean if name == "is_known" else pl.String for name in names}
     connection.execute(sa.text(_ROWS))
@@ -453,16 +485,13 @@ _COUNTED = {
 }
 
 
-def merchant_key(keyring: Keyring, merchant: str, document: str | None) -> str | None:
-    """What rows of one merchant share: a firm's number or a well-known name in clear, any other as a keyed hash."""
-    if document is not None and len(document) == 14:
-        return document
-    if not merchant or is_known_firm(merchant):
-        return merchant or None
-    return "~" + keyring.blind_index(MERCHANT, merchant).hex()
+def _firm(seen: SeenTransaction) -> str | None:
+    """A firm's number (CNPJ), which is nobody's secret."""
+    document = seen.counterparty_document
+    return document if document is not None and len(document) == 14 else None
 
 
-def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID) -> tuple[Any, ...]:
+def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID, merchant: str | None) -> tuple[Any, ...]:
     seen, target, table = row.seen, row.target, transactions.c
 
     def sealed(column: sa.Column[Any], text: str | None) -> bytes | None:
@@ -471,15 +500,15 @@ def _values(keyring: Keyring, keys: SubscriberKeys, row: _Row, row_id: UUID) -> 
     document = seen.counterparty_document
     is_part = seen.instalment_of is not None and seen.instalment_of > 1
     whole = round(seen.amount * (seen.instalment_of or 1)) if is_part else None
-    plan = f"{target.account_id}|{row.merchant}|{seen.purchase_on}|{seen.instalment_of}|{whole}"
+    plan = f"{target.account_id}|{merchant}|{seen.purchase_on}|{seen.instalment_of}|{whole}" if is_part else ""
     return (
-        str(row_id), str(target.account_id), str(target.entity_id), row.alias, seen.state.value,
+        str(row_id), target.account_key, target.entity_key, row.alias, seen.state.value,
         seen.booked_on.isoformat(), seen.occurred_at and seen.occurred_at.isoformat(), str(seen.amount), seen.currency,
         None if seen.original_amount is None else str(seen.original_amount), seen.original_currency, seen.type.value,
         seen.type_raw, seen.mcc, sealed(table.counterparty_encrypted, seen.counterparty),
         keyring.blind_index(HOLDER, document) if document else None,
         keyring.blind_index(TRANSFER, seen.transfer_key) if seen.transfer_key else None,
-        sealed(table.description_encrypted, seen.description), merchant_key(keyring, row.merchant, document),
+        sealed(table.description_encrypted, seen.description), merchant,
         seen.category, row.bill_id and str(row.bill_id), _text(seen.instalment_no), _text(seen.instalment_of),
         seen.purchase_on and seen.purchase_on.isoformat(), str(uuid5(PLANS, plan)) if is_part else None,
         sealed(table.provider_id_encrypted, seen.provider_id) if seen.state in PROVISIONAL else None,

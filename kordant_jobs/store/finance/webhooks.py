@@ -32,7 +32,7 @@ class Webhook:
 _KEEP = sa.text("""
 WITH ours AS (
     SELECT id FROM kordant.bank_connections
-    WHERE provider = :provider AND item_index = :item AND status <> 'ended'
+    WHERE provider = :provider AND item_index = :item ORDER BY (status <> 'ended') DESC, created_at DESC LIMIT 1
 )
 INSERT INTO kordant.webhook_events (id, provider, event_key, event, connection_id, removed_aliases, received_at)
 VALUES (:id, :provider, :key, :event, (SELECT id FROM ours), cast(:aliases AS bytea[]), :now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -57,7 +58,7 @@ def save(
         "margin": compared.margin if compared else None,
         "synthesis": verdict.synthesis,
         "screen_score": verdict.screen_score,
-        "windows": [[round(one.start_s, 2), round(one.score, 3)] for one in heard.windows] if heard else [],
+        "windows": [[round(start, 2), round(score, 3), word.value] for start, score, word in verdict.windows],
         "band": heard.band if heard and heard.voices else None,
         "seconds": heard.seconds if heard else None,
         "speech_s": heard.speech_s if heard else None,
@@ -99,13 +100,13 @@ def _standing(connection: Connection, enrolment_id: UUID) -> UUID | None:
 
 
 _LINES = """
-SELECT a.subscription_id, a.status, a.reason, a.match, a.synthesis, a.windows, a.band, a.seconds, a.speech_s, a.voices,
-       a.is_whole, a.detector, e.consent_id, c.person_encrypted, c.subscriber_id,
-       cast(j.created_at AT TIME ZONE s.time_zone AS date) AS received_on
+SELECT a.subscription_id, a.id AS analysis_id, a.status, a.reason, a.match, a.synthesis, a.band, a.voices, a.is_whole,
+       a.windows, cast(j.created_at AT TIME ZONE s.time_zone AS date) AS received_on, c.id AS consent_id,
+       c.person_encrypted
 FROM kordant.voice_analyses a
 JOIN kordant.analysis_jobs j ON j.id = a.job_id
 JOIN kordant.subscriptions s ON s.id = a.subscription_id
-LEFT JOIN kordant.voice_enrolments e ON e.id = a.enrolment_id
+LEFT JOIN kordant.voice_enrolments e ON e.id = a.enrolment_id AND a.match = 'consistent'
 LEFT JOIN kordant.voice_consents c ON c.id = e.consent_id
 WHERE a.subscription_id = ANY(cast(:ids AS uuid[]))
   AND j.created_at >= cast(:start AS date)::timestamp AT TIME ZONE 'UTC'
@@ -114,13 +115,26 @@ ORDER BY j.created_at DESC, a.id
 """
 
 
-def lines(connection: Connection, subscription_ids: Sequence[UUID], *, start: date, end: date) -> dict[UUID, list[Any]]:
-    """What was said of the clips that came in `start` ≤ day < `end`, the newest first, by subscription. The member's
-    name is still sealed."""
-    found: dict[UUID, list[Any]] = {}
+@dataclass(frozen=True, kw_only=True)
+class ClipFacts:
+    """What reports show of clips: by subscription a row a clip, the newest first, and by analysis the sealed name of
+    the member it is consistent with, under its consent's id."""
+
+    clips: dict[UUID, list[dict[str, Any]]]
+    sealed: dict[UUID, tuple[UUID, bytes]] = field(repr=False)
+
+
+def facts(connection: Connection, subscription_ids: Sequence[UUID], *, start: date, end: date) -> ClipFacts:
+    """What was said of the clips of these subscriptions that came in `start` ≤ day < `end`."""
+    found = ClipFacts(clips={}, sealed={})
     values = {"ids": [str(one) for one in subscription_ids], "start": start, "end": end}
     for row in connection.execute(sa.text(_LINES), values):
-        found.setdefault(row.subscription_id, []).append(row)
+        shown = dict(row._mapping)
+        consent_id, sealed = shown.pop("consent_id"), shown.pop("person_encrypted")
+        if consent_id is not None:
+            found.sealed[row.analysis_id] = (consent_id, bytes(sealed))
+        shown["windows"] = tuple(word for _, _, word in shown["windows"])
+        found.clips.setdefault(shown.pop("subscription_id"), []).append(shown)
     return found
 
 

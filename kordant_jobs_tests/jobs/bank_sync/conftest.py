@@ -10,9 +10,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.banks.belvo import Belvo
 from kordant_jobs.adapters.banks.ofb import BankDescription, OpenFinance
 from kordant_jobs.adapters.banks.pluggy import Pluggy
 from kordant_jobs.lab.banks.small_bank import NOON, SmallBank
+from kordant_jobs.lab.fakes.banks.belvo import FakeBelvo
 from kordant_jobs.lab.fakes.banks.certificates import Certificates, make
 from kordant_jobs.lab.fakes.banks.ledger import Ledger
 from kordant_jobs.lab.fakes.banks.ofb import FakeOfb
@@ -62,7 +64,15 @@ def grant(item: str) -> str:
     return json.dumps({"consent": item, "refresh_token": f"refresh-{item}"})
 
 
-@pytest.fixture(params=["pluggy", "ofb"])
+@pytest.fixture
+def belvo(db: Engine, keyring: Keyring) -> Iterator[SmallBank]:
+    """A small bank at Belvo."""
+    with FakeBelvo(Ledger(now=NOON)) as fake:
+        client = Belvo("id", SecretStr("password"), base_url=fake.url)
+        yield SmallBank(db=db, keyring=keyring, bank=client, ledger=fake.ledger)
+
+
+@pytest.fixture(params=["pluggy", "ofb", "belvo"])
 def any_bank(request: Any) -> Any:
     """A small bank at each provider in turn."""
     return request.getfixturevalue("bank" if request.param == "pluggy" else request.param)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
-from kordant_jobs.domain.finance.states import ConnectionStatus
+from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
 from kordant_jobs.lab.banks.small_bank import SmallBank, entry
 from kordant_jobs.lab.fakes.banks.faults import KINDS
 from kordant_jobs.lab.fakes.banks.ledger import Item, TrueBill, reconnected
@@ -94,7 +95,8 @@ def test_a_bill_that_closes_changes_every_id_and_no_row(any_bank: SmallBank) -> 
     assert figures["rows_changed"] == 5
     assert "rows_new" not in figures
     assert {row.id: row.amount for row in bank.rows()} == before
-    assert all(row.bill_id is not None for row in bank.rows())
+    shows_bills = bank.bank.provider is not Provider.BELVO
+    assert all((row.bill_id is not None) is shows_bills for row in bank.rows())
     assert bank.compare() == SAME
 
 
@@ -415,3 +417,78 @@ def test_a_transfer_whose_leg_is_gone_is_none_any_more(bank: SmallBank) -> None:
         bank.ledger.move(1)
         bank.sync()
     assert [row.transfer_status for row in bank.rows()].count("own") == 0
+
+
+def test_a_refund_finds_its_purchase_and_only_that_of_its_merchant(ofb: SmallBank) -> None:
+    (card,) = ofb.open("card")
+    entry(card, "a", "-80.00", DAY - timedelta(days=9), description="LOJA AZUL")
+    entry(card, "b", "-80.00", DAY - timedelta(days=8), description="LOJA VERDE")
+    entry(card, "c", "80.00", DAY, description="LOJA AZUL")
+    ofb.sync()
+    rows = {(row.amount, row.booked_on): row for row in ofb.rows()}
+    refund = rows[Decimal(80), DAY]
+    assert refund.refund_of == rows[Decimal(-80), DAY - timedelta(days=9)].id
+
+
+def test_what_a_bill_does_not_explain_is_named_and_its_payments_settle_it(bank: SmallBank) -> None:
+    (card,) = bank.open("card")
+    closed = bank.ledger.now - timedelta(days=2)
+    for n in range(1, 4):
+        entry(card, f"c{n}", f"-{n}0.00", DAY - timedelta(days=n), bill="bill-1")
+    card.bills.append(
+        TrueBill(id="bill-1", due_on=DAY + timedelta(days=9), closed_at=closed, total=Decimal("63.38"),
+                 charges=[("IOF", Decimal(3))])
+    )  # fmt: skip
+    bank.sync()
+
+    def bill() -> tuple[Decimal, str]:
+        with bank.db.connect() as connection:
+            return tuple(connection.execute(sa.text("SELECT unexplained, state FROM kordant.card_bills")).one())
+
+    assert bill() == (Decimal("0.3800"), "closed")
+    entry(card, "p1", "40.00", bank.ledger.today, description="Pagamento recebido", appears_at=bank.ledger.now)
+    bank.sync()
+    assert bill() == (Decimal("0.3800"), "partly_paid")
+    entry(card, "p2", "23.38", bank.ledger.today, description="Pagamento recebido", appears_at=bank.ledger.now)
+    bank.sync()
+    assert bill() == (Decimal("0.3800"), "paid")
+
+
+def test_instalments_to_come_are_scheduled_and_in_no_total(bank: SmallBank) -> None:
+    (card,) = bank.open("card")
+    for n in range(1, 4):
+        day = DAY + timedelta(days=30 * (n - 1))
+        entry(card, f"c{n}", "-33.33", day, appears_at=bank.ledger.now, instalment=(n, 3), purchase_on=DAY,
+              posts_at=bank.ledger.now + timedelta(days=30 * (n - 1)), description="LOJA X")  # fmt: skip
+    bank.sync()
+    assert [row.state for row in bank.rows(state=None)].count("scheduled") == 2
+    assert len({row.plan_id for row in bank.rows(state=None)}) == 1
+    assert bank.compare() == SAME
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "UTC", "America/Noronha"])
+def test_the_servers_time_zone_changes_no_day(bank: SmallBank, monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    (account,) = bank.open("checking")
+    entry(account, "a", "-5.00", date(2026, 3, 1))
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    bank.sync()
+    monkeypatch.undo()
+    time.tzset()
+    assert [row.booked_on for row in bank.rows()] == [date(2026, 3, 1)]
+
+
+def test_descriptions_that_drift_are_one_merchants_and_a_persons_name_is_no_key(bank: SmallBank) -> None:
+    (account,) = bank.open("checking")
+    texts = ["PAG*PADARIA SOL 01/03", "PADARIA SOL SAO PAULO BR", "PADARIA SOLL", "PIX ENVIADO MARIA DE SOUZA",
+             "NETFLIX.COM 123", "PADARIA LUA"]  # fmt: skip
+    for n, text in enumerate(texts[:2]):
+        entry(account, f"a{n}", "-5.00", DAY - timedelta(days=n), description=text)
+    bank.sync()
+    for n, text in enumerate(texts[2:]):
+        entry(account, f"b{n}", f"-{n + 6}.00", DAY - timedelta(days=n), description=text)
+    bank.sync()
+    keys = [row.merchant_key for row in sorted(bank.rows(), key=lambda row: -row.amount)]
+    assert keys[0] == keys[1] == keys[2]
+    assert len(set(keys)) == 4
+    assert [key for key in keys if not key.startswith("~")] == ["NETFLIX"]

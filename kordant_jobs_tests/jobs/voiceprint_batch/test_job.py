@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from kordant_jobs.adapters.voice.ears import Ears
+from kordant_jobs.adapters.voice.models.files import Ears
 from kordant_jobs.cli.main import app
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.voiceprint_batch.job import JOBS
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.voiceprint_batch.desk import PERSON, Desk, desk_of
-from kordant_jobs_tests.voices import GRANDMOTHER, STRANGER, models_folder, spoken_wav
+from kordant_jobs_tests.voices import GRANDMOTHER, models_folder, spoken_wav
 
 
 def figures(desk: Desk, settings: Settings) -> dict[str, Any]:
@@ -30,11 +30,11 @@ def figures(desk: Desk, settings: Settings) -> dict[str, Any]:
 
 
 def drop(settings: Settings, desk: Desk, name: str, content: bytes) -> None:
-    folder = settings.voice_drop / str(desk.person.subscription_id)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)
+    settings.voice_drop.mkdir(parents=True, exist_ok=True)
+    path = settings.voice_drop / f"{desk.person.subscription_id}-{name}"
+    path.write_bytes(content)
     settled = time.time() - 60
-    os.utime(folder / name, (settled, settled))
+    os.utime(path, (settled, settled))
 
 
 def test_a_run_takes_in_and_analyses_and_a_second_has_nothing_to_do(
@@ -67,12 +67,8 @@ def test_a_family_member_is_enrolled_listed_and_removed_by_commands(
     owner, names = str(desk.person.subscriber_id), f"{PERSON}\n{PERSON} herself\n"
     for number in (11, 12, 13):
         (folder / f"{number}.wav").write_bytes(spoken_wav(GRANDMOTHER, number, 11.0))
-    (folder / "uncle.wav").write_bytes(spoken_wav(STRANGER, 1))
-    with pytest.raises(KordantError, match=r"uncle\.wav is not like"):
-        run("voices", "enrol", owner, str(folder), typed=names)
     with pytest.raises(KordantError, match="a line is needed"):
         run("voices", "enrol", owner, str(folder), typed=f"{PERSON}\n")
-    (folder / "uncle.wav").unlink()
     made = run("voices", "enrol", owner, str(folder), "--given-on", "2026-11-18", typed=names)
     [row] = run("voices", "list", owner)
     assert (row["enrolment"], row["person"], row["clips"]) == (made["enrolment"], PERSON, 3)

@@ -59,6 +59,7 @@ class FakeOfb(FakeServer):
         )
         self.calls = Counter[tuple[str, str, date]]()
         self.refused = 0
+        self._counting: tuple[str, str, date] | None = None
         self.limits = MONTHLY[Provider.OFB]
         self.loop_next = False
         self.astray_next = False
@@ -97,7 +98,11 @@ class FakeOfb(FakeServer):
         answer = Answer(
             status=made.status, body=made.body, headers={**made.headers, "x-fapi-interaction-id": interaction}
         )
-        return self.faults.on(asked, answer, self.ledger.now)
+        found = self.faults.on(asked, answer, self.ledger.now)
+        if self._counting is not None and found.status == 200:
+            self.calls[self._counting] += 1  # only what succeeds counts, whether the answer arrives or not
+        self._counting = None
+        return found
 
     def _token(self, form: Mapping[str, str]) -> Answer:
         for item in self.ledger.items.values():
@@ -146,7 +151,7 @@ class FakeOfb(FakeServer):
             if limit is not None and self.calls[key] >= limit:
                 self.refused += 1
                 return error(429, "TOO_MANY_REQUESTS")
-            self.calls[key] += 1
+            self._counting = key
         return self._page(path, rows, query)
 
     def _consent(self, item: Item, method: str) -> Answer:
@@ -234,7 +239,7 @@ class FakeOfb(FakeServer):
         rows = [
             self._row(account, one, seen)
             for one, seen in account.shown(self.ledger.now)
-            if seen.booked_on.isoformat() >= first
+            if seen.booked_on.isoformat() >= first and (seen.is_posted or not is_card)  # cards list nothing pending
         ]
         rows += self.extra_rows.get(account.id, [])
         return self._counted(account.id, path, rows, query, CARDS if is_card else ACCOUNTS, what)

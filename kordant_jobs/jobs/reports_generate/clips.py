@@ -1,0 +1,84 @@
+"""The report's section on clips of voices: what is said of each, and a picture of its windows over time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from markupsafe import Markup, escape
+
+from kordant_jobs.domain.voice.verdicts import Synthesis
+from kordant_jobs.jobs.reports_generate.rules import ClipLine
+from kordant_jobs.wording import Wording
+from kordant_jobs.wording.voices import clip_result
+
+ROWS_MAX = 40
+"""Clips in one report; the others are counted."""
+BAR_WIDTH, BAR_HEIGHT = 96, 14
+SHADES = {Synthesis.SIGNS: ("#7a0f24", 14), Synthesis.INCONCLUSIVE: ("#d39b3a", 8), Synthesis.NO_SIGNS: ("#b9c2cd", 3)}
+"""Colour and height of a window's bar: it reads in black and white, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRow:
+    """One clip; `lines` are labels with texts, `picture` is an SVG or empty."""
+
+    received: str
+    lines: list[tuple[str, str]]
+    picture: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSection:
+    """The section; `rows` is empty where no clip came."""
+
+    title: str
+    limits: str
+    heads: tuple[str, str, str]
+    rows: list[ClipRow]
+    more: str
+    actions: list[str]
+
+
+def clip_section(words: Wording, lines: Sequence[ClipLine], members: Mapping[UUID, str]) -> ClipSection:
+    """The section of one report. `members`: the opened name of the member that a clip is consistent with."""
+    left_out = len(lines) - ROWS_MAX
+    return ClipSection(
+        title=words.voice("labels.clips"),
+        limits=words.voice("limits"),
+        heads=(words.voice("labels.received"), words.voice("labels.result"), words.voice("labels.over_time")),
+        rows=[
+            ClipRow(
+                received=words.day(line.received_on, "medium"),
+                lines=clip_result(words, line, members.get(line.analysis_id, ""), reason=line.reason),
+                picture=_picture(words, line.windows),
+            )
+            for line in lines[:ROWS_MAX]
+        ],
+        more=words.voice("labels.more", number=words.number(left_out)) if left_out > 0 else "",
+        actions=words.voice_actions(),
+    )
+
+
+def _picture(words: Wording, windows: Sequence[str]) -> str:
+    """A bar a window, high where there are signs of older synthesis."""
+    if not windows:
+        return ""
+    step = BAR_WIDTH / len(windows)
+    bars = [
+        f'<rect x="{place * step:.1f}" y="{BAR_HEIGHT - height}" width="{max(step - 1, 1):.1f}" height="{height}" '
+        f'fill="{colour}"/>'
+        for place, window in enumerate(windows)
+        for colour, height in (SHADES[Synthesis(window)],)
+    ]
+    title = words.voice(
+        "labels.picture",
+        signs=words.number(windows.count(Synthesis.SIGNS)),
+        unclear=words.number(windows.count(Synthesis.INCONCLUSIVE)),
+        number=words.number(len(windows)),
+    )
+    return Markup(  # noqa: S704 - every value in it is a number or was escaped
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{BAR_WIDTH}pt" height="{BAR_HEIGHT}pt" '
+        f'viewBox="0 0 {BAR_WIDTH} {BAR_HEIGHT}" role="img"><title>{escape(title)}</title>{"".join(bars)}</svg>'
+    )

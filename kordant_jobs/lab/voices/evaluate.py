@@ -1,0 +1,192 @@
+"""`voices evaluate FOLDER`: how well voices are told apart and older synthesis is noticed, on one's own recordings.
+
+FOLDER holds a folder a speaker, with clips in any form; those named `synthetic-<engine>` hold synthetic voices. Clips
+of one name in several forms (a.g722, a.gsm) are one recording: each is tested, but never against its own enrolment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.progress import track
+
+from kordant_jobs.adapters.drop_folder import dropped_files
+from kordant_jobs.adapters.voice.analysis import enrolment_clip, measure
+from kordant_jobs.adapters.voice.decoding import Decoder, Undecodable
+from kordant_jobs.adapters.voice.models.files import VoiceModels, open_models
+from kordant_jobs.cli.output import err, out, print_json, print_table
+from kordant_jobs.cli.voices import voices_app
+from kordant_jobs.domain.voice.enrolment import CLIPS_MIN, EnrolmentClip, centroids
+from kordant_jobs.domain.voice.verdicts import Band, Embedding, screened
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.lab.voices.metrics import Scores, as_norm, auc, equal_error_rate, interval, min_dcf, rates
+from kordant_jobs.settings import load_settings
+
+SYNTHETIC = "synthetic-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A clip of a speaker or an engine: which recording, in which form, its voice, and the screen's score."""
+
+    speaker: str
+    recording: str
+    codec: str
+    clip: EnrolmentClip
+    screen: float | None
+
+
+@dataclass
+class Trials:
+    """Scores of one condition: of the same speaker, and of others; `_normed` by AS-norm."""
+
+    same: list[float] = field(default_factory=list)
+    other: list[float] = field(default_factory=list)
+    same_normed: list[float] = field(default_factory=list)
+    other_normed: list[float] = field(default_factory=list)
+
+
+def measure_folder(folder: Path, models: VoiceModels, *, screen: bool) -> list[Measured]:
+    """Every clip below the folder that holds speech; the others are left out and said."""
+    files = [(one.name, file.path) for one in sorted(folder.iterdir()) if one.is_dir() for file in dropped_files(one)]
+    found = []
+    with Decoder() as decoder:
+        for speaker, path in track(files, "listening", console=err, transient=True):
+            try:
+                samples = decoder.decode([path.read_bytes()], path.suffix[1:]).samples
+            except Undecodable as error:
+                err.print(f"left out: {path.name} ({error.reason})")
+                continue
+            clip = enrolment_clip(path.name, samples, models)
+            if not clip.by_band or clip.speech_s < 2:
+                continue
+            score = screened(measure(samples, models).windows, None) if screen else None
+            codec = f"{path.suffix[1:]} ({clip.band})"
+            found.append(
+                Measured(
+                    speaker=speaker, recording=path.stem, codec=codec, clip=clip, screen=score[1] if score else None
+                )
+            )
+    return found
+
+
+def compare_all(found: Sequence[Measured], *, enrol_codec: str | None, clips: int) -> dict[str, Trials]:
+    """Trials by condition: each speaker's first clips of one form are enrolled, all other recordings are tested."""
+    real = [one for one in found if not one.speaker.startswith(SYNTHETIC)]
+    speakers = sorted({one.speaker for one in real})
+    enrolled: dict[str, Mapping[Band, Embedding]] = {}
+    taken: dict[str, set[str]] = {}
+    for speaker in speakers:
+        own = [one for one in real if one.speaker == speaker and (not enrol_codec or one.codec.startswith(enrol_codec))]
+        first = sorted(own, key=lambda one: one.recording)[:clips]
+        if len(first) == clips:
+            enrolled[speaker] = centroids([one.clip for one in first])
+            taken[speaker] = {one.recording for one in first}
+    trials: dict[str, Trials] = {}
+    for one in real:
+        for speaker, by_band in enrolled.items():
+            if one.recording in taken[speaker]:
+                continue
+            for band in by_band:
+                name = f"{enrol_codec or 'any'} [{band} centroid] → {one.codec}"
+                _try(trials.setdefault(name, Trials()), one, speaker, by_band[band], real)
+    return {name: one for name, one in trials.items() if one.same and one.other}
+
+
+def _try(trials: Trials, one: Measured, speaker: str, centroid: Embedding, real: Sequence[Measured]) -> None:
+    voice = one.clip.by_band[one.clip.band]
+    score = float(voice @ centroid)
+    cohort = [
+        it.clip.by_band[it.clip.band]
+        for it in real
+        if it.speaker not in {one.speaker, speaker} and it.codec == one.codec
+    ]
+    normed = (
+        as_norm(score, [float(it @ centroid) for it in cohort], [float(it @ voice) for it in cohort]) if cohort else 0
+    )
+    is_same = one.speaker == speaker
+    (trials.same if is_same else trials.other).append(score)
+    (trials.same_normed if is_same else trials.other_normed).append(normed)
+
+
+def match_figures(trials: Mapping[str, Trials], models: VoiceModels) -> list[dict[str, Any]]:
+    """A row a condition."""
+    rows = []
+    for name, one in sorted(trials.items()):
+        same, other = np.array(one.same), np.array(one.other)
+        band = Band.PHONE if "(phone)" in name else Band.WIDE
+        limits = models.speaker_manifest.match_thresholds.get(band)
+        low, high = interval(equal_error_rate, same, other)
+        rows.append(
+            {
+                "condition": name, "same": len(same), "other": len(other), "eer": equal_error_rate(same, other),
+                "eer_low": low, "eer_high": high, "min_dcf": min_dcf(same, other),
+                "eer_as_norm": equal_error_rate(np.array(one.same_normed), np.array(one.other_normed)),
+                **({"fmr": rates(same, other, limits.consistent)[0], "fnmr": rates(same, other, limits.consistent)[1],
+                    "same_below_lower": rates(same, other, limits.not_consistent)[1]} if limits else {}),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def screen_figures(found: Sequence[Measured], models: VoiceModels) -> list[dict[str, Any]]:
+    """A row an engine and band: how its synthetic clips score beside the real ones of that band."""
+    manifest = models.detector_manifest
+    rows = []
+    for band in Band:
+        mine = [one for one in found if one.clip.band is band and one.screen is not None]
+        real: Scores = np.array([one.screen for one in mine if not one.speaker.startswith(SYNTHETIC)], float)
+        limits = manifest.screen_thresholds.get(band) if manifest else None
+        for engine in sorted({one.speaker for one in mine if one.speaker.startswith(SYNTHETIC)}):
+            made: Scores = np.array([one.screen for one in mine if one.speaker == engine], float)
+            if not len(real):
+                continue
+            low, high = interval(auc, real, made)
+            rows.append(
+                {
+                    "engine": engine.removeprefix(SYNTHETIC), "band": band.value, "real": len(real), "made": len(made),
+                    "auc": auc(real, made), "auc_low": low, "auc_high": high,
+                    **({"found": float((made <= limits.signs).mean()),
+                        "false_alarms": float((real <= limits.signs).mean()),
+                        "made_without_signs": float((made >= limits.no_signs).mean())} if limits else {}),
+                }
+            )  # fmt: skip
+    return rows
+
+
+@voices_app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="A folder a speaker; `synthetic-ENGINE` for synthetic voices.")],
+    enrol: Annotated[str | None, typer.Option(help="Enrol from clips of this form only, as `g722`.")] = None,
+    clips: Annotated[int, typer.Option(min=1, help="Clips that make an enrolment.")] = CLIPS_MIN,
+    screen: Annotated[bool, typer.Option("--screen/--no-screen", help="Run the detector, too.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")] = False,
+) -> None:
+    """Measure on your own recordings: EER, FMR and FNMR at the thresholds, minDCF, AUC, by form and engine, with 95 %
+    intervals. AS-norm is shown beside the plain scores; verdicts use the plain ones."""
+    if not folder.is_dir():
+        raise SettingsError(f"{folder} is no folder; put the clips of each speaker into one of its own below it.")
+    settings = load_settings()
+    models = open_models(settings.models, settings.voice_detector)
+    found = measure_folder(folder, models, screen=screen)
+    matches = match_figures(compare_all(found, enrol_codec=enrol, clips=clips), models)
+    screens = screen_figures(found, models)
+    if as_json:
+        print_json({"match": matches, "screen": screens})
+        return
+    for rows in (matches, screens):
+        if rows:
+            shown = partial(_shown, rows)
+            print_table(list(rows[0]), [shown(row) for row in rows])
+            out.print()
+
+
+def _shown(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> tuple[Any, ...]:
+    values = (row.get(name, "") for name in rows[0])
+    return tuple(f"{value:.4f}" if isinstance(value, float) else value for value in values)

@@ -1,0 +1,106 @@
+"""Statements are read as banks write them; what is none is told apart."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from kordant_jobs.adapters.banks.files import NoStatement, read_statements
+from kordant_jobs.domain.finance.states import AccountKind, TransactionType
+
+SGML = """
+OFXHEADER:100
+ENCODING:USASCII
+
+<OFX><BANKMSGSRSV1><STMTTRNRS><STMTRS><CURDEF>BRL
+<BANKACCTFROM><BANKID>0237<BRANCHID>1234<ACCTID>34545-1<ACCTTYPE>{kind}</BANKACCTFROM>
+<BANKTRANLIST><DTSTART>20260301<DTEND>20260331
+<STMTTRN><TRNTYPE>DEBIT<DTPOSTED>{day}<TRNAMT>{amount}<FITID>{id}<MEMO>{memo}
+</STMTTRN>
+</BANKTRANLIST><LEDGERBAL><BALAMT>1.234,56<DTASOF>20260331120000[-3:BRT]</LEDGERBAL></STMTRS></STMTTRNRS></OFX>
+"""
+
+
+def ofx(**more: str) -> bytes:
+    fields = {"kind": "CHECKING", "day": "20260310", "amount": "-5.00", "id": "1", "memo": "X", **more}
+    return SGML.format(**fields).encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [("-530,86", "-530.86"), ("1.234,56", "1234.56"), ("1,234.56", "1234.56"), ("+ 3.00", "3.00"), ("10", "10")],
+)
+def test_amounts_are_read_as_banks_write_them(written: str, amount: str) -> None:
+    (statement,) = read_statements(ofx(amount=written))
+    assert [row.amount for row in statement.read.transactions] == [Decimal(amount)]
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("20260310", date(2026, 3, 10)),
+        ("20260310120000[-3:BRT]", date(2026, 3, 10)),
+        ("20260310015900[0:GMT]", date(2026, 3, 9)),
+        ("20260310120000.000[-3:BRT]", date(2026, 3, 10)),
+        ("20260310235959", date(2026, 3, 10)),
+    ],
+)
+def test_a_day_is_the_one_in_sao_paulo(written: str, day: date) -> None:
+    (statement,) = read_statements(ofx(day=written))
+    assert statement.read.transactions[0].booked_on == day
+
+
+@pytest.mark.parametrize("more", [{"day": "00000000"}, {"amount": "abc"}, {"amount": ""}, {"day": "20261345"}])
+def test_a_row_that_cannot_be_read_is_told_and_the_statement_is_read(more: dict[str, str]) -> None:
+    (statement,) = read_statements(ofx(**more))
+    assert (len(statement.read.transactions), len(statement.read.bad)) == (0, 1)
+
+
+def test_what_a_statement_says_of_its_account() -> None:
+    (statement,) = read_statements(ofx(kind="SAVINGS", memo="PIX ENVIADO Pão &amp; Cia"))
+    account = statement.read.account
+    assert account is not None
+    assert (account.kind, account.identity) == (AccountKind.SAVINGS, "savings|237|1234|345451")
+    row = statement.read.transactions[0]
+    assert (row.type, row.description, row.provider_id) == (TransactionType.PIX, "PIX ENVIADO Pão & Cia", "1")
+    assert [one.amount for one in statement.read.balances] == [Decimal("1234.56")]
+    assert statement.read.covers is None, "a file says nothing of what it leaves out"
+
+
+def test_latin_1_that_says_it_is_ascii_is_read() -> None:
+    (statement,) = read_statements(ofx(memo="PADARIA SÃO JOÃO").decode().encode("cp1252"))
+    assert statement.read.transactions[0].description == "PADARIA SÃO JOÃO"
+
+
+def _cnab_line(number: int, day: str, cents: int, direction: str, text: str) -> str:
+    head = f"0010001300{number:03}E   2225634100001834980111053331579829200679900000272671109"
+    fixed = f"{head}{'FIRM':<30}      DPV0110460689000000000000S{day}{day}{cents:018}{direction}2080006"
+    return f"{fixed}{text:<25}ID{number}".ljust(240)
+
+
+def test_a_statement_in_cnab_240_is_read_to_the_cent() -> None:
+    lines = ["00100000".ljust(240), _cnab_line(1, "14122022", 179371, "C", "ANTONIO"),
+             _cnab_line(2, "12122022", 5, "D", "MARIA"), _cnab_line(3, "99999999", 5, "D", "X")]  # fmt: skip
+    (statement,) = read_statements("\r\n".join(lines).encode())
+    assert [(row.booked_on, row.amount) for row in statement.read.transactions] == [
+        (date(2022, 12, 14), Decimal("1793.71")), (date(2022, 12, 12), Decimal("-0.05")),
+    ]  # fmt: skip
+    assert [bad.reason for bad in statement.read.bad] == ["date_is_no_date"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "neither"),
+        (b"hello", "neither"),
+        (b"<OFX></OFX>", "without a statement"),
+        (b"<OFX><INVSTMTRS></INVSTMTRS></OFX>", "investments"),
+        (b"0" * 400, "CNAB 400"),
+        (("00100000".ljust(240) + "\n" + "0010001300001T".ljust(240)).encode(), "it has T"),
+    ],
+)
+def test_what_is_no_statement_is_refused_with_what_it_is(content: bytes, says: str) -> None:
+    with pytest.raises(NoStatement, match=says):
+        read_statements(content)

@@ -1,0 +1,96 @@
+"""The report's section on clips: what is said of each, over time, and never that all is well."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine
+
+from kordant_jobs.adapters.report_storage import LocalReportStorage
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.engine.store.progress import Progress
+from kordant_jobs.jobs.reports_generate import service as reports_service
+from kordant_jobs.jobs.reports_generate.clips import ROWS_MAX, clip_section
+from kordant_jobs.jobs.reports_generate.content import write_report
+from kordant_jobs.jobs.reports_generate.renderer import page_of
+from kordant_jobs.jobs.reports_generate.rules import ClipLine, Period, ReportKind
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.wording import wording
+from kordant_jobs_tests.jobs.reports_generate.samples import OPENED, figures
+from kordant_jobs_tests.jobs.voiceprint_batch.desk import PERSON, desk_of
+from kordant_jobs_tests.voices import GRANDMOTHER, spoken_wav
+from kordant_jobs_tests.wording.test_voice_words import NEVER
+
+ANALYSIS = UUID(int=900)
+TODAY = datetime.now(UTC).date()
+PERIOD = Period(kind=ReportKind.ON_DEMAND, start_on=TODAY - timedelta(days=6), end_on=TODAY + timedelta(days=1))
+LINE = ClipLine(
+    analysis_id=ANALYSIS,
+    received_on=date(2026, 11, 20),
+    status="ok",
+    reason=None,
+    match="consistent",
+    synthesis="signs_of_synthesis",
+    band="wide",
+    voices=1,
+    is_whole=True,
+    windows=("signs_of_synthesis", "inconclusive", "no_signs_found", "signs_of_synthesis"),
+)
+
+
+@pytest.mark.parametrize("locale", list(Locale))
+def test_a_row_says_what_it_is_like_and_its_picture_can_be_read_aloud(locale: Locale) -> None:
+    section = clip_section(wording(locale), [LINE], {ANALYSIS: PERSON})
+    [row] = section.rows
+    said = " ".join(text for _, text in row.lines)
+    assert PERSON in said
+    assert row.picture.count("<rect") == 4
+    title = re.search("<title>(.*)</title>", row.picture)
+    assert title
+    assert "2 of 4" in title[1] or "2 de 4" in title[1]
+    for text in (said, section.limits, title[1], *section.actions, *section.heads):
+        assert not re.search(NEVER[locale], text, re.IGNORECASE), text
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (replace(LINE, status="unknown", reason="model_missing"), "waits to be analysed"),
+        (replace(LINE, status="unknown", reason="analysis_failed"), "Not known"),
+        (replace(LINE, status="undecodable", reason="not_sound"), "no sound that we can read"),
+        (replace(LINE, status="insufficient_speech"), "too little speech"),
+        (replace(LINE, match=None, synthesis=None), "not compared"),
+        (replace(LINE, voices=3), "several voices in it (3)"),
+    ],
+)
+def test_every_kind_of_result_has_its_words(line: ClipLine, words: str) -> None:
+    [row] = clip_section(wording(Locale.EN), [line], {}).rows
+    assert words in " ".join(text for _, text in row.lines)
+
+
+def test_many_clips_are_counted_and_a_report_without_clips_keeps_its_hash() -> None:
+    section = clip_section(wording(Locale.EN), [LINE] * (ROWS_MAX + 2), {})
+    assert (len(section.rows), section.more) == (ROWS_MAX, "And 2 more.")
+    plain = figures()
+    assert replace(plain, clips=(LINE,)).sha256() != plain.sha256()
+    assert replace(plain, clips=()).sha256() == plain.sha256()
+    page = page_of(write_report(replace(plain, clips=(LINE,)), replace(OPENED, members={ANALYSIS: PERSON})))
+    assert PERSON in page.html
+    assert "No analysis of sound can tell who is speaking" in page.html
+
+
+def test_the_database_gives_the_clips_of_the_period(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+    desk = desk_of(db, keyring)
+    desk.enrol()
+    desk.give(spoken_wav(GRANDMOTHER, 1))
+    desk.run()
+    made = reports_service.generate(
+        [desk.person.subscription_id], PERIOD, db=db, keyring=keyring, storage=LocalReportStorage(tmp_path / "pdf"),
+        progress=Progress(db, "run"),
+    )  # fmt: skip
+    assert made.made == 1

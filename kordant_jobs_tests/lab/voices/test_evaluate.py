@@ -1,0 +1,84 @@
+"""What is promised of real voices and of old synthesis, on Debian's asterisk prompts and espeak-ng.
+
+Left out where those are not installed; `.ci/run` installs them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kordant_jobs.lab.voices.evaluate import (
+    SYNTHETIC,
+    compare_all,
+    match_figures,
+    measure_folder,
+    screen_figures,
+)
+from kordant_jobs.lab.voices.metrics import as_norm, equal_error_rate, interval, min_dcf, rates
+from kordant_jobs_tests.voices import shared_models
+
+PROMPTS = Path("/usr/share/asterisk/sounds")
+SPEAKERS = ("en_US_f_Allison", "es_MX_f_Allison", "fr_CA_f_June", "it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU")
+CLIPS, LONGEST = 5, 44_000
+SENTENCE = "Hello, it is me. I have had an accident, and I need your help before the bank closes today."
+
+needs_prompts = pytest.mark.skipif(
+    not all((PROMPTS / one / "agent-newlocation.g722").is_file() for one in SPEAKERS),
+    reason="Debian's asterisk-core-sounds-*-g722 and -gsm (en, es, fr, it, ru) are not installed",
+)
+needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+
+
+def prompts(folder: Path, *endings: str, clips: int = CLIPS) -> None:
+    """The longest prompts that all speakers have, up to 5.5 s."""
+    for speaker in SPEAKERS:
+        (folder / speaker).mkdir()
+        sized = [(path.stat().st_size, path) for path in (PROMPTS / speaker).glob("*.g722")]
+        for _, path in sorted(one for one in sized if one[0] <= LONGEST)[-clips:]:
+            for ending in endings:
+                shutil.copy(path.with_suffix(f".{ending}"), folder / speaker)
+
+
+@needs_prompts
+def test_real_voices_are_told_apart_within_a_band_and_from_wide_to_gsm(tmp_path: Path) -> None:
+    prompts(tmp_path, "g722", "gsm")
+    models = shared_models()
+    found = measure_folder(tmp_path, models, screen=False)
+    rows = {row["condition"]: row for row in match_figures(compare_all(found, enrol_codec="g722", clips=3), models)}
+    assert rows["g722 [wide centroid] → g722 (wide)"]["eer"] <= 0.01
+    across = rows["g722 [phone centroid] → gsm (phone)"]
+    assert across["eer"] <= 0.04
+    assert across["fmr"] <= 0.01
+    assert across["same_below_lower"] <= 0.10
+
+
+@needs_prompts
+@needs_espeak
+def test_old_synthesis_scores_below_real_speech(tmp_path: Path) -> None:
+    prompts(tmp_path, "g722", clips=1)
+    made = tmp_path / f"{SYNTHETIC}espeak"
+    made.mkdir()
+    for voice in ("en-us", "en-us+f3", "es"):
+        command = ["espeak-ng", "-v", voice, "-w", str(made / f"{voice}.wav"), SENTENCE]
+        subprocess.run(command, check=True, capture_output=True)
+    models = shared_models()
+    [row] = screen_figures(measure_folder(tmp_path, models, screen=True), models)
+    assert (row["engine"], row["band"]) == ("espeak", "wide")
+    assert row["auc"] >= 0.9
+
+
+def test_figures_of_invented_scores_are_right() -> None:
+    chance = np.random.default_rng(1)
+    same, other = chance.normal(2, 1, 4000), chance.normal(0, 1, 4000)
+    assert equal_error_rate(same, other) == pytest.approx(0.1587, abs=0.02)  # Φ(-1)
+    low, high = interval(equal_error_rate, same[:200], other[:200])
+    assert low < 0.1587 < high
+    assert rates(same, other, 1.0) == pytest.approx((0.1587, 0.1587), abs=0.02)
+    assert min_dcf(same + 9, other) == 0
+    assert min_dcf(other, other) <= 1
+    assert as_norm(0.5, [0.0, 0.1], [0.0, 0.1]) > as_norm(0.5, [0.4, 0.5], [0.4, 0.5])
