@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from kordant_jobs.api.problems import Problem
 from kordant_jobs.api.watch import EVERY_S, PING_S, STREAMS
+
+log = logging.getLogger(__name__)
 
 LASTS_S = 600.0
 """After that the browser asks again, and shows its cookie again."""
@@ -57,7 +61,12 @@ class Changes:
     async def _poll(self) -> None:
         while self._watchers:
             await asyncio.sleep(EVERY_S)
-            if (now := await run_in_threadpool(self.read)) != self._last:
+            try:
+                now = await run_in_threadpool(self.read)
+            except DBAPIError as error:
+                log.warning("changes could not be read: %s", type(error.orig).__name__)
+                continue
+            if now != self._last:
                 self._last = now
                 self._version += 1
                 self._changed.set()
