@@ -30,6 +30,8 @@ STRICT_RESIDUAL = 1.5
 FIXED_STEP, STEADY_STEP, STEADY_RESIDUAL = 0.08, 0.35, 2.0
 BILL_OFF, BILL_OFF_MAX = 0.5, 0.45
 EXACT_RANGE, INCOME_RANGE, CHAIN_STEP = 0.004, 0.1, 0.06
+WAGES_RANGE = 0.3
+"""|ln| from the median beyond which a payroll row is something else."""
 JOIN_PERIODS, JOIN_DAYS = 2.3, 4
 YEAR_MIN, YEAR_MAX, YEAR_AMOUNT = 350, 380, 0.15
 
@@ -256,6 +258,12 @@ def _try_rows(rows, n, days, cents, payment, tables, strict, found_in):
     fit = (0, 0, 0, 0.0, 0.0, 0.0, 0.0)
     if n < 3:
         return fit, 0.0, some[:0]
+    if payment == PAYROLL and found_in == WHOLE:  # a thirteenth salary is no second one
+        logs = np.log(cents[some].astype(np.float64))
+        some = some[np.abs(logs - _median(logs)) <= WAGES_RANGE]
+        n = len(some)
+        if n < 3:
+            return fit, 0.0, some[:0]
     when = days[some]
     if when[n - 1] - when[0] < 12:
         return fit, 0.0, some[:0]
@@ -286,11 +294,7 @@ def _extend(days, cents, owner, stream, fit, payment, tables):
                 if owner[i] >= 0 or (days[i] - days[edge]) * direction <= 0:
                     continue
                 ratio = cents[i] / cents[edge]
-                if (
-                    not (0.55 if payment in (BILL, PAYROLL) else 0.8)
-                    <= ratio
-                    <= (1.8 if payment in (BILL, PAYROLL) else 1.35)
-                ):
+                if not (0.55 if payment == BILL else 0.8) <= ratio <= (1.8 if payment == BILL else 1.35):
                     continue
                 if fit[0] < 100:
                     periods = round(abs(days[i] - days[edge]) / fit[0])
