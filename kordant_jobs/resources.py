@@ -16,7 +16,7 @@ from kordant_jobs.adapters.messengers import Messengers, open_mail, open_messeng
 from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
-from kordant_jobs.adapters.voice.ears import Ears, open_ears
+from kordant_jobs.adapters.voice.models.files import Ears, open_ears
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.engine import database_resource
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
@@ -119,7 +119,8 @@ def brokers(context: dg.InitResourceContext) -> Outside:
 @dg.resource(description="Models of voices, where `models pull` made them.")
 def ears(_: dg.InitResourceContext) -> Ears:
     """The models of the settings."""
-    return open_ears(load_settings())
+    loaded = load_settings()
+    return open_ears(loaded.models, loaded.voice_detector)
 
 
 @dg.resource(description="Providers of bank data: Pluggy (KORDANT_PLUGGY_*), banks' own servers (KORDANT_OFB_BANKS).")

@@ -114,7 +114,7 @@ LAB_GROUPS = {
         help="Fit the table of the names score on invented pairs, and measure it on others.",
     ),
     "judge-insights": Lazy(
-        where="kordant_jobs.lab.households.judge:judge_command",
+        where="kordant_jobs.lab.bench.judge_insights:judge_command",
         help="Insights on invented accounts against their truth: precision, recall, false alarms.",
     ),
     "soak": Lazy(

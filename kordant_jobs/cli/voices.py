@@ -86,23 +86,11 @@ def list_voices(subscriber: Subscriber, as_json: AsJson = False) -> None:
     from kordant_jobs.store.voice import enrolments
 
     with open_session() as session, session.db.connect() as connection:
-        found = enrolments.listed(connection, session.keyring, as_uuid(subscriber))
-    rows = [
-        {
-            "enrolment": str(one.id),
-            "person": one.person,
-            "clips": one.clips,
-            "speech_s": round(one.speech_s, 1),
-            "bands": ", ".join(one.bands),
-            "consent": f"{one.consent_on.isoformat()}, text {one.consent_text}",
-            "model": one.model,
-        }
-        for one in found
-    ]
+        rows = enrolments.listed(connection, session.keyring, as_uuid(subscriber))
     if as_json:
         print_json(rows)
     else:
-        heads = ["enrolment", "person", "clips", "speech_s", "bands", "consent", "model"]
+        heads = ["enrolment", "person", "clips", "speech_s", "consent", "model"]
         print_table(heads, [tuple(row.values()) for row in rows])
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.adapters.messengers import channels_on
 from kordant_jobs.adapters.voice.drop_folder import dropped_clips, facts_of
-from kordant_jobs.adapters.voice.ears import Ears
+from kordant_jobs.adapters.voice.models.files import Ears
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.hometitle_scan import HometitleScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend

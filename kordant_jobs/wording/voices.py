@@ -2,46 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, Reason
+from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, Reason, SaidOfClip
 from kordant_jobs.wording import Wording
 
 PERSON_MAX = 60
-
-
-class SaidOfClip(Protocol):
-    """The facts that the words depend on, as a row or a line of figures has them."""
-
-    @property
-    def status(self) -> str:
-        """A `ClipStatus`."""
-        ...
-
-    @property
-    def match(self) -> str | None:
-        """A `Match`; None: nobody is enrolled."""
-        ...
-
-    @property
-    def synthesis(self) -> str | None:
-        """A `Synthesis`; None: no detector scored it."""
-        ...
-
-    @property
-    def band(self) -> str | None:
-        """A `Band`."""
-        ...
-
-    @property
-    def voices(self) -> int:
-        """How many there are in it."""
-        ...
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all of it was analysed."""
-        ...
 
 
 def person_word(words: Wording, name: str) -> str:

@@ -11,7 +11,7 @@ import dagster as dg
 from dagster._serdes import serialize_value
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.voice.ears import Ears
+from kordant_jobs.adapters.voice.models.files import Ears
 from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.voiceprint_batch import VoiceprintBatch
 from kordant_jobs.definitions import defs

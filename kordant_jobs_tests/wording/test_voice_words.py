@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.voice.verdicts import ClipStatus, Match, Synthesis
 from kordant_jobs.wording import wording
@@ -66,3 +67,22 @@ def test_a_match_says_that_a_copy_would_match_and_no_signs_that_todays_programs_
     assert "cópia dessa voz também" in portuguese.voice("match.consistent", person="Ana")
     assert "today's programs show none" in english.voice("synthesis.no_signs_found")
     assert "programas atuais também não" in portuguese.voice("synthesis.no_signs_found")
+
+
+CLAIM = re.compile(
+    r"\b(detect|recogni[sz]|notic|spot|catch|expos)\w*\s+(all |any |every |most )?"
+    r"(deepfake|clone|modern|ai[- ]generated|today's (voice|cop))",
+    re.IGNORECASE,
+)
+
+
+def test_no_file_of_the_project_claims_that_modern_copies_are_noticed() -> None:
+    assert CLAIM.search("It detects deepfakes.")
+    read = 0
+    for folder, pattern in (("kordant_jobs", "**/*.py"), ("kordant_jobs/wording", "**/*.*o*"), ("docs", "**/*.md")):
+        for path in [*(CHECKOUT / folder).glob(pattern), CHECKOUT / "README.md"]:
+            found = CLAIM.search(path.read_text("utf-8"))
+            assert found is None, f"{path.name}: {found}"
+            read += 1
+    assert read > 500
+    assert "not today's" in (CHECKOUT / "README.md").read_text("utf-8")

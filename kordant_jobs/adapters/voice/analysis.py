@@ -175,11 +175,15 @@ def _screen(samples: Samples, spans: Sequence[tuple[int, int]], models: VoiceMod
         return ()
     size, hop = detector.manifest.window_samples, detector.manifest.hop_samples
     starts = list(range(0, max(len(samples) - size, 0) + 1, hop))
-    is_speech = np.zeros(len(samples) + 1, np.int32)
+    is_speech = np.zeros(len(samples) // SPEECH_FRAME + 2, bool)
     for begin, end in spans:
-        is_speech[begin + 1 : end + 1] = 1
-    until = np.cumsum(is_speech)
-    shares = [(until[min(start + size, len(samples))] - until[start]) / min(size, len(samples)) for start in starts]
+        is_speech[begin // SPEECH_FRAME + 1 : end // SPEECH_FRAME + 1] = True
+    until = np.cumsum(is_speech, dtype=np.int32) * SPEECH_FRAME
+    shares = [
+        (until[min(start + size, len(samples)) // SPEECH_FRAME] - until[start // SPEECH_FRAME])
+        / min(size, len(samples))
+        for start in starts
+    ]
     spoken = [start for start, part in zip(starts, shares, strict=True) if part >= SCREEN_SPEECH_MIN]
     spoken = spoken or [starts[int(np.argmax(shares))]]
     chosen = [spoken[place] for place in _spread(len(spoken), SCREENED_MAX)]

@@ -7,31 +7,41 @@ import unicodedata
 from functools import lru_cache
 from importlib.resources import files
 
+from anyascii import anyascii
 from rapidfuzz import fuzz
 
-CHANNELS = re.compile(
-    r"^(?:(?:PIX|TED|DOC|TEF|TRANSF(?:ERENCIA)?|PGTO|PAGTO|PAG(?:AMENTO)?|COMPRA|DEB(?:ITO)?|CRED(?:ITO)?|AUT(?:OMATICO)?|"
-    r"ENVIAD[OA]|RECEBID[OA]|BOLETO|CARTAO|ELETRON(?:ICO)?|QR|CODE|DINAMICO|ESTATICO|PARA|DE|EM|NO|A|O|C|REM|DES|VISA|"
-    r"MASTER(?:CARD)?|ELO|ONLINE|INTERNET|CONTA|TIT|TITULO|COBRANCA|INT|APP|MOBILE|CEL)\b[\s:.-]*)+"
+TABLES = files(__package__).joinpath("tables")
+_CHANNEL = frozenset(TABLES.joinpath("channels.txt").read_text("utf-8").split())
+"""Words at the beginning of a line that say how money moved, not to whom."""
+_ACQUIRERS = re.compile(
+    r"^(?:PAG|MP|MERC(?:ADO)?PAGO|EBN|EBANX|DL|EC|IFD|HTM|SUMUP|STONE|TON|CIELO|PICPAY|PP|PAYPAL|ZP|ZOOP|IUGU|PAGARME|"
+    r"PAGSEGURO|PG|ASAAS|VINDI|STRIPE|SHPP|INFINITEPAY|CLOUDWALK)\s*\*\s*"
 )
-ACQUIRERS = re.compile(
-    r"^(?:PAG(?:SEGURO)?|MP|MERCPAGO|MERCADOPAGO|EBN|DL|PP|PAYPAL|IFD|STONE|CIELO|SUMUP|EC|ZP|PG) ?\* ?"
+_MARKS = re.compile(
+    r"(?:\bPARC(?:ELA)?\.?\s*)?(?<!\d)\d{1,2}\s*/\s*\d{1,2}(?:/\d{2,4})?\b|(?<!\d)\d{2}[.-]\d{2}(?:[.-]\d{2,4})?\b|"
+    r"\b[A-Z]*\d[\dX.*-]*\d[A-Z\d]*\b|\d{2,}"
 )
-DATES = re.compile(r"\b\d{1,2}[/.-]\d{1,2}(?:[/.-]\d{2,4})?\b")
-NUMBERS = re.compile(r"\S*\d{2,}\S*")
-SIGNS = re.compile(r"[^A-Z0-9&* ]+")
-TAILS = re.compile(r"\s+(?:BR|BRA|BRASIL|SAO PAULO|RIO DE JANEIRO|CURITIBA|BELO HORIZONTE|SP|RJ|MG|PR|RS|SC|BA|DF)$")
+_GLUED = re.compile(r"([A-Z])(\d{2}/\d{2})")
+_SIGNS = re.compile(r"[^A-Z0-9&* ]+")
+_PLACES = (
+    "SAO PAULO|RIO DE JANEIRO|BELO HORIZON(?:TE)?|PORTO ALEGRE|CURITIBA|RECIFE|SALVADOR|FORTALEZA|BRASILIA|MANAUS|"
+    "BELEM|GOIANIA|CAMPINAS|OSASCO|GUARULHOS|SANTO ANDRE|BARUERI|SANTOS|NITEROI|FLORIANOPOLIS|VITORIA|NATAL|"
+    "MACEIO|JOINVILLE|SAO BERNARDO|UBERLANDIA|RIBEIRAO PRETO|SOROCABA|LONDRINA|CUIABA|CAMPO GRANDE|"
+    "JOAO PESSOA|ARACAJU|TERESINA|SAO LUIS"
+)
+_TAIL = re.compile(rf"(?:\s+|-)*(?:\b(?:{_PLACES})\b|\bBRA?\b|\bBRASIL\b)\s*$")
+_FORMS = re.compile(r"\b(?:S\.?/?A|LTDA|EIRELI|EPP|MEI|CIA|COM|WWW|HTTPS?|PAGAMENTOS|SERVICOS DIGITAIS)\b\.?|\.COM\b")
 
-KNOWN = frozenset(files(__package__).joinpath("tables/firms.txt").read_text("utf-8").split())
+KNOWN = frozenset(TABLES.joinpath("firms.txt").read_text("utf-8").split())
 """Firms whose names are shown in clear. Every other name may be a person's, and is kept as a keyed hash."""
 
 
 def plain(text: str) -> str:
     """Upper case without accents, signs as blanks."""
     if text.isascii():
-        return SIGNS.sub(" ", text.upper())
+        return _SIGNS.sub(" ", text.upper())
     letters = unicodedata.normalize("NFKD", text.upper())
-    return SIGNS.sub(" ", "".join(sign for sign in letters if not unicodedata.combining(sign)))
+    return _SIGNS.sub(" ", "".join(sign for sign in letters if not unicodedata.combining(sign)))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -40,17 +50,18 @@ def merchant_of(description: str, counterparty: str = "") -> str:
 
     >>> merchant_of("PAG*Padaria Sol 03/11 SAO PAULO BR"), merchant_of("PIX ENVIADO 12/03 Maria de Souza 99812")
     ('PADARIA SOL', 'MARIA DE SOUZA')
+    >>> merchant_of("DEB AUT ENEL SP 123456"), merchant_of("RSHOP-LOJA BARU-03/05"), merchant_of("Pagamento 12/03")
+    ('ENEL SP', 'LOJA BARU', '')
     """
-    text = DATES.sub(" ", (counterparty or description).upper())
-    text = " ".join(plain(text).split())
-    text = ACQUIRERS.sub("", text)
-    text = CHANNELS.sub("", text)
-    text = ACQUIRERS.sub("", text)
-    text = " ".join(NUMBERS.sub(" ", text).replace("*", " ").split())
+    text = _GLUED.sub(r"\1 \2", anyascii(counterparty or description).upper())
+    words = _MARKS.sub(" ", text).replace("-", " ").split()
+    while words and all(part in _CHANNEL for part in re.findall(r"[A-Z]+", words[0])):
+        del words[0]
+    text = _FORMS.sub(" ", _ACQUIRERS.sub("", " ".join(words)))
     before = None
     while before != text:
-        before, text = text, TAILS.sub("", text)
-    return text[:60]
+        before, text = text, _TAIL.sub("", text).strip(" -.*/:,")
+    return " ".join(re.findall(r"[A-Z0-9&+']+", text))[:60]
 
 
 def is_known_firm(merchant: str) -> bool:

@@ -19,6 +19,7 @@ from kordant_jobs.domain.insights.calendar import FIRST_DAY, day_tables
 from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import category_expression
 from kordant_jobs.domain.insights.duplicates import duplicates
+from kordant_jobs.domain.insights.forecast import HORIZONS, Corrections, Paths, below_zero, project, quantiles
 from kordant_jobs.domain.insights.insight import Kind, Unknown
 from kordant_jobs.domain.insights.kernels import streams as kernel
 from kordant_jobs.domain.insights.rises import price_rises
@@ -48,7 +49,6 @@ INSIGHT_SCHEMA = pl.Schema({
 FEE_TYPES = tuple(
     one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
 )
-LIQUID = (AccountKind.CHECKING.value, AccountKind.SAVINGS.value, AccountKind.PREPAID.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,22 +84,50 @@ def coarse(column: str | pl.Expr) -> pl.Expr:
     return signed.cast(pl.Int64).cast(pl.String)
 
 
-def assess(books: Books, *, today: date) -> pl.DataFrame:
-    """Every insight that holds today."""
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """Books with their streams: all rows by entity and day with `row` and `stream_of` (-1: in none, null: no part in
+    streams), and the streams that have not ended."""
+
+    rows: pl.DataFrame
+    streams: pl.DataFrame
+    accounts: pl.DataFrame
+    now: int
+
+    @property
+    def posted(self) -> pl.DataFrame:
+        """Rows that are booked and no own transfers."""
+        return self.rows.filter(_posted(self.now))
+
+
+def _posted(now: int) -> pl.Expr:
+    return (pl.col("state") == TransactionState.POSTED.value) & ~pl.col("is_own") & (pl.col("day") <= now)
+
+
+def read(books: Books, *, today: date) -> Read:
+    """Find the streams of books as they stand at the end of `today`."""
     now = today.toordinal() - EPOCH
     rows = (
         books.rows.filter(pl.col("day").is_between(FIRST_DAY + 366, now + 366 * 6))
-        .sort("entity", "day", "id")
-        .with_row_index("row")
-        .with_columns(category_expression())
-    )
-    posted = rows.filter(
-        (pl.col("state") == TransactionState.POSTED.value) & ~pl.col("is_own") & (pl.col("day") <= now)
-    )
-    single = posted.filter(pl.col("no").is_null() & ~pl.col("is_iof"))
+        .sort("entity", "day", "id").with_row_index("row").with_columns(category_expression())
+    )  # fmt: skip
+    single = rows.filter(_posted(now) & pl.col("no").is_null() & ~pl.col("is_iof"))
     found = find_streams(single)
     single = single.with_columns(pl.Series("stream_of", found.stream_of))
     streams = with_state(found, single, books.accounts, now=now)
+    return Read(
+        rows=rows.join(single.select("row", "stream_of"), on="row", how="left", maintain_order="left"),
+        streams=streams,
+        accounts=books.accounts,
+        now=now,
+    )
+
+
+def assess(books: Books, *, today: date, corrections: Corrections | None = None) -> pl.DataFrame:
+    """Every insight that holds today. Without `corrections` there are no forecasts."""
+    found = read(books, today=today)
+    now, posted, streams = found.now, found.posted, found.streams
+    single = posted.filter(pl.col("stream_of").is_not_null())
     parts = [
         _cash_flow(posted, now=now),
         _recurring(streams, single),
@@ -109,6 +137,11 @@ def assess(books: Books, *, today: date) -> pl.DataFrame:
         _fees(posted),
         _card_use(books.accounts, now=now),
     ]
+    if corrections is not None:
+        made = project(found.rows, streams, books.accounts, now=now)
+        last = streams.sort("stream").group_by("entity").agg(pl.col("last_id").head(EVIDENCE_MOST).alias("evidence"))
+        parts += [*(_forecast(made, corrections, last, horizon, now=now) for horizon in HORIZONS)]
+        parts.append(_runway(made, posted, now=now))
     return pl.concat([one.select(INSIGHT_SCHEMA.keys()).cast(INSIGHT_SCHEMA) for one in parts]).sort(
         "entity", "kind", "key"
     )
@@ -119,10 +152,13 @@ def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now:
     `category`."""
     table = found.table
     category = (
-        rows.filter(pl.col("stream_of") >= 0)
-        .group_by(pl.col("stream_of").cast(pl.UInt32).alias("stream"))
-        .agg(pl.col("category").mode().sort().first())
-    )
+        rows.filter(pl.col("stream_of") >= 0).sort("day", "row")
+        .group_by(pl.col("stream_of").cast(pl.UInt32).alias("stream"), maintain_order=True)
+        .agg(
+            pl.col("category").mode().sort().first(), pl.col("cents").last().alias("last_cents"),
+            pl.col("id").last().alias("last_id"),
+        )
+    )  # fmt: skip
     anchors = table.select("cadence", "anchor_kind", "anchor", "last").cast(pl.Int64).to_numpy()
     period = pl.when(pl.col("cadence") < 100).then(pl.col("cadence")).otherwise((pl.col("cadence") - 100) * MONTH_DAYS)
     late = now - pl.col("last")
@@ -337,4 +373,85 @@ def _card_use(accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
             pl.when("is_known").then(None).otherwise(pl.lit(Unknown.NO_LIMIT.value)).alias("unknown"),
             pl.lit(None, dtype=pl.Int32).alias("day"),
         )
+    )  # fmt: skip
+
+
+BELOW_ZERO_NEWS = 0.5
+"""The probability from which an owner is told that a balance may fall below zero."""
+
+
+def _forecast(made: Paths, corrections: Corrections, last: pl.DataFrame, horizon: int, *, now: int) -> pl.DataFrame:
+    """The balance of liquid accounts some days ahead, its intervals, its lowest day (I7)."""
+    said = quantiles(made, corrections, horizon)
+    path = made.mean[:, 1 : horizon + 1]
+    lowest = path.argmin(axis=1)
+    names = ("low_95", "low_80", "low_50", "middle", "high_50", "high_80", "high_95")
+    has_none = np.isnan(said[:, 0])
+    table = made.entities.join(last, on="entity", how="left", maintain_order="left").with_columns(
+        *(pl.Series(name, said[:, place].round()).fill_nan(None) for place, name in enumerate(names)),
+        pl.Series("lowest", path.min(axis=1).round()),
+        pl.Series("lowest_day", lowest + now + 1, dtype=pl.Int32),
+        pl.Series("below_zero", below_zero(made, corrections, horizon).round(3)),
+        pl.when(pl.Series(has_none)).then(pl.coalesce("unknown", pl.lit(Unknown.SHORT_HISTORY.value)))
+        .otherwise("unknown").alias("unknown"),
+    )  # fmt: skip
+    is_news = pl.col("unknown").is_null() & (pl.col("below_zero") >= BELOW_ZERO_NEWS)
+    facts = pl.struct(
+        pl.lit(horizon).alias("days"), money("balance").alias("balance"),
+        *(money(name).alias(name) for name in names), money("lowest").alias("lowest"),
+        day_text("lowest_day").alias("lowest_on"), "below_zero", "class",
+    ).struct.json_encode()  # fmt: skip
+    whole = table.select(
+        "entity", pl.lit(Kind.FORECAST.value).alias("kind"), pl.lit(f"{horizon}").alias("key"), facts.alias("facts"),
+        pl.when(is_news).then(pl.lit("below zero")).otherwise(pl.lit("")).alias("material"),
+        pl.col("evidence").fill_null([]), pl.lit(0.8).alias("confidence"), "unknown",
+        pl.lit(None, dtype=pl.Int32).alias("day"),
+    )  # fmt: skip
+    if horizon != HORIZONS[0]:
+        return whole
+    news = table.filter(is_news).select(
+        "entity", pl.lit(Kind.FORECAST.value).alias("kind"), pl.lit("below zero").alias("key"), facts.alias("facts"),
+        pl.lit("").alias("material"), pl.col("evidence").fill_null([]), pl.col("below_zero").alias("confidence"),
+        "unknown", pl.col("lowest_day").alias("day"),
+    )  # fmt: skip
+    return pl.concat([whole, news])
+
+
+RUNWAY_MONTHS = 3
+
+
+def _runway(made: Paths, rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
+    """How long the money lasts at the median net flow of the last three full months, of entities without wages (I8)."""
+    this_month = np.datetime64(now, "D").astype("datetime64[M]")
+    begins = [
+        int((this_month - back).astype("datetime64[D]").astype(np.int64)) for back in range(RUNWAY_MONTHS, -1, -1)
+    ]
+    first = rows.group_by("entity").agg(pl.col("day").min().alias("first"))
+    net = (
+        rows.filter(pl.col("day").is_between(begins[0], begins[-1] - 1))
+        .group_by("entity", pl.from_epoch("day", time_unit="d").dt.truncate("1mo").alias("month"))
+        .agg(pl.col("cents").sum())
+        .group_by("entity")
+        .agg(pl.col("cents").median().alias("net"), pl.col("cents").min().alias("worst"), pl.len().alias("months_seen"))
+    )  # fmt: skip
+    table = (
+        made.entities.filter(pl.col("class") != "salaried")
+        .join(net, on="entity", how="left").join(first, on="entity", how="left")
+        .with_columns(
+            pl.when(pl.col("unknown").is_not_null()).then("unknown")
+            .when((pl.col("months_seen") == RUNWAY_MONTHS) & (pl.col("first") <= begins[0] + 7)).then(None)
+            .otherwise(pl.lit(Unknown.SHORT_HISTORY.value)).alias("unknown"),
+            pl.when(pl.col("net") < 0).then((-pl.col("balance") / pl.col("net")).clip(0.0).round(1)).alias("months"),
+            pl.when(pl.col("worst") < 0).then((-pl.col("balance") / pl.col("worst")).clip(0.0).round(1))
+            .alias("at_worst"),
+        )
+    )  # fmt: skip
+    return table.select(
+        "entity", pl.lit(Kind.RUNWAY.value).alias("kind"), pl.lit("runway").alias("key"),
+        pl.struct(
+            "months", "at_worst", money("net").alias("net"), money("balance").alias("balance"),
+        ).struct.json_encode().alias("facts"),
+        pl.col("months").clip(0, 24).round(0).cast(pl.String).fill_null("").alias("material"),
+        pl.lit([], dtype=pl.List(pl.String)).alias("evidence"), pl.lit(0.8).alias("confidence"), "unknown",
+        pl.lit(None, dtype=pl.Int32).alias("day"),
     )  # fmt: skip

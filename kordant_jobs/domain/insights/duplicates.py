@@ -36,18 +36,17 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     )
     is_round_pix = (pl.col("type") == T.PIX.value) & (pl.col("cents") % ROUND_PIX == 0)
     out = rows.filter((pl.col("cents") <= -CENTS_MIN) & ~pl.col("type").is_in(NEVER))
-    near = (
-        out.sort(*keys, "day", "row")
-        .with_columns(
-            pl.len().over(keys).alias("times"),
-            pl.len().over("entity", "account", "payee").alias("payee_rows"),
-            (pl.col("day") - pl.col("day").shift().over(keys)).alias("apart"),
-            pl.col("row").shift().over(keys).alias("twin"),
-            pl.col("stream_of").shift().over(keys).alias("twin_stream"),
-        )
-        .filter(pl.col("apart") <= APART_DAYS)
-        .with_columns(pl.len().over(keys).alias("pairs"))
-    )
+    ordered = out.select(*keys, "day", "row", "type", "stream_of").sort(*keys, "day", "row")
+    is_same = pl.all_horizontal(*(pl.col(key) == pl.col(key).shift() for key in keys))
+    pairs = ordered.with_columns(
+        pl.when(is_same).then(pl.col("day") - pl.col("day").shift()).alias("apart"),
+        pl.col("row").shift().alias("twin"),
+        pl.col("stream_of").shift().alias("twin_stream"),
+    ).filter(pl.col("apart") <= APART_DAYS)
+    touched = pairs.select(keys).unique()
+    times = ordered.join(touched, on=keys, how="semi").group_by(keys).agg(pl.len().alias("times"))
+    payees = ordered.join(touched, on=keys[:3], how="semi").group_by(keys[:3]).agg(pl.len().alias("payee_rows"))
+    near = pairs.join(times, on=keys).join(payees, on=keys[:3]).with_columns(pl.len().over(keys).alias("pairs"))
     in_stream = (pl.col("stream_of") >= 0) != (pl.col("twin_stream") >= 0)
     unlike_price = (pl.col("times") < USUAL_TIMES) | (pl.col("times") < USUAL_SHARE * pl.col("payee_rows"))
     both_streams = (pl.col("stream_of") >= 0) & (pl.col("twin_stream") >= 0)

@@ -55,7 +55,8 @@ class Unknown(StrEnum):
     NO_LIMIT = "no_limit"
 
 
-ALERTED = frozenset({Kind.PRICE_RISE, Kind.DUPLICATE, Kind.UNUSUAL})
-"""Kinds of which the owner is told when they are about the last `ALERT_DAYS`; a forecast, when it falls below zero."""
+ALERTED = frozenset({Kind.PRICE_RISE, Kind.DUPLICATE, Kind.UNUSUAL, Kind.FORECAST})
+"""Kinds of which the owner is told when they are about the last `ALERT_DAYS` or a day to come; of forecasts only the
+one that a balance may fall below zero is about a day."""
 ALERT_DAYS = 14
 """A first connection brings a year of history: what is older is shown, not told."""

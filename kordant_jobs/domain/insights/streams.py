@@ -74,7 +74,9 @@ def candidates(rows: pl.DataFrame) -> Found:
     owner, table = kernel.find_streams(starts, days, cents, keyed["payment"].to_numpy(), day_tables())
     blocks = _starts(keyed, ("entity", "account", "is_in"))
     first_rows = starts[:-1][table[:, kernel.GROUP].astype(np.int64)]
-    kernel.follow_renamed(blocks, np.searchsorted(first_rows, blocks), days, cents, owner, table, day_tables())
+    is_in = keyed["is_in"].to_numpy()[np.minimum(blocks[:-1], max(len(keyed) - 1, 0))] if len(keyed) else np.zeros(0)
+    apart = np.where(is_in, kernel.INCOME_RANGE, kernel.EXACT_RANGE)
+    kernel.follow_renamed(blocks, apart, np.searchsorted(first_rows, blocks), days, cents, owner, table, day_tables())
     is_left = table[:, kernel.ROWS] > 0
     owner = np.append(np.cumsum(is_left) - 1, -1)[owner]
     table = table[is_left]

@@ -26,10 +26,15 @@ def unusual(rows: pl.DataFrame) -> pl.DataFrame:
     out = rows.filter((pl.col("cents") < 0) & (pl.col("stream_of") < 0) & ~pl.col("type").is_in(NEVER)).with_columns(
         (-pl.col("cents")).cast(pl.Float64).log().alias("log")
     )
-    recent = out.filter(pl.col("day").rank("ordinal", descending=True).over("entity", "payee") <= RECENT)
-    payee = _spread(recent, ["entity", "payee"], "payee")
-    category = _spread(out.filter(pl.col("category") != "other"), ["entity", "category"], "category")
-    large = out.filter(pl.col("cents") <= -CENTS_MIN)
+    counted = out.group_by("entity", "payee").len("rows")
+    large = out.filter(pl.col("cents") <= -CENTS_MIN).join(
+        counted.filter(pl.col("rows") >= PAYEE_ROWS).drop("rows"), on=["entity", "payee"], how="semi"
+    )
+    of_payee = out.join(large.select("entity", "payee").unique(), on=["entity", "payee"], how="semi")
+    of_category = out.join(large.select("entity", "category").unique(), on=["entity", "category"], how="semi")
+    is_recent = pl.col("day").rank("ordinal", descending=True).over("entity", "payee") <= RECENT
+    payee = _spread(of_payee.filter(is_recent), ["entity", "payee"], "payee")
+    category = _spread(of_category.filter(pl.col("category") != "other"), ["entity", "category"], "category")
     return (
         large.join(payee.filter(pl.col("payee_rows") >= PAYEE_ROWS), on=["entity", "payee"])
         .join(category.filter(pl.col("category_rows") >= CATEGORY_ROWS), on=["entity", "category"], how="left")

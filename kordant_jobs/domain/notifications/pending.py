@@ -10,6 +10,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
 from kordant_jobs.domain.notifications.choices import Held, Mode
+from kordant_jobs.domain.voice.verdicts import SaidOfClip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,19 +114,13 @@ class PropertyRow(NoticeRow):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoiceRow(NoticeRow):
+class VoiceRow(NoticeRow, SaidOfClip):
     """A notification of a clip; the name of the member whose voice it is like is still sealed."""
 
     alert_id: UUID
     why: list[dict[str, Any]]
     alerted_at: datetime
     received_at: datetime
-    status: str
-    match: str | None
-    synthesis: str | None
-    band: str | None
-    voices: int
-    is_whole: bool
     consent_id: UUID | None
     person_encrypted: bytes | None
 

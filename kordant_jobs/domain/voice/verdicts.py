@@ -137,6 +137,19 @@ class Compared:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SaidOfClip:
+    """What mails and reports say of a clip, as it is kept: closed words. `match` None: nobody is enrolled; `synthesis`
+    None: no detector scored it."""
+
+    status: str
+    match: str | None
+    synthesis: str | None
+    band: str | None
+    voices: int
+    is_whole: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What is said of a clip. `compared` None: nobody is enrolled. `synthesis` None: no detector scored it."""
 

@@ -17,6 +17,8 @@ from kordant_jobs.jobs.insights_refresh.service import JOB, Refreshed, RefreshPl
 def plan(payload: InsightsRefresh, report: Report, db: Engine, now: datetime) -> RefreshPlan:
     """Share out the entities whose data, or day, changed since their refresh."""
     made = service.plan(named=payload.entity_ids, force=payload.force, db=db, now=now)
+    if made.uncorrected:
+        report.warn(f"past forecasts could not be judged ({made.uncorrected}): intervals stay as they were.")
     report.show({"entities": made.total})
     return made
 

@@ -13,11 +13,13 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.finance.states import NoticeKind
 from kordant_jobs.domain.finance.values import ZONE
 from kordant_jobs.domain.insights.assess import assess
+from kordant_jobs.domain.insights.backtest import backtest
+from kordant_jobs.domain.insights.forecast import corrections
 from kordant_jobs.domain.insights.insight import ALERT_DAYS
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.errors import KordantError
 from kordant_jobs.store.finance import notices
-from kordant_jobs.store.insights import books, saving
+from kordant_jobs.store.insights import books, correcting, saving
 from kordant_jobs.store.insights.saving import Saved
 
 JOB = "insights_refresh"
@@ -36,6 +38,8 @@ class RefreshPlan:
     total: int
     named: tuple[UUID, ...] = ()
     force: bool = False
+    uncorrected: str | None = None
+    """Why forecasts keep older corrections, or none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,7 @@ def _due(db: Engine, plan: RefreshPlan) -> list[UUID]:
 
 def plan(*, named: Sequence[UUID], force: bool, db: Engine, now: datetime) -> RefreshPlan:
     """Share the stale entities out. What another run has refreshed by then is skipped when its chunk comes."""
+    uncorrected = correct(db=db, now=now)
     made = RefreshPlan(now=now, chunks=(), total=0, named=tuple(named), force=force)
     due = _due(db, made)
     size = max(BATCH, -(-len(due) // CHUNKS_MAX))
@@ -74,7 +79,26 @@ def plan(*, named: Sequence[UUID], force: bool, db: Engine, now: datetime) -> Re
         total=len(due),
         named=tuple(named),
         force=force,
+        uncorrected=uncorrected,
     )
+
+
+def correct(*, db: Engine, now: datetime) -> str | None:
+    """Once a week, learn from a sample of entities how far forecasts were off. Returns why that failed, when it did:
+    the corrections of the week before stay."""
+    try:
+        with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+            if not correcting.are_old(connection, now):
+                return None
+            loaded = books.load(connection, correcting.sample(connection))
+        past = backtest(loaded.books, today=now.astimezone(ZONE).date())
+    except (KordantError, sa.exc.OperationalError):
+        raise
+    except Exception as error:  # noqa: BLE001 - as in `_refresh_some`: one entity's books must not stop the others
+        return type(error).__name__
+    with db.begin() as connection:
+        correcting.save(connection, corrections(past), pairs=max(map(len, past.values())), now=now)
+    return None
 
 
 def refresh(
@@ -117,7 +141,8 @@ def _refresh_together(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Refr
     today = now.astimezone(ZONE).date()
     with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
         loaded = books.load(connection, ids)
-    assessed = assess(loaded.books, today=today)
+        known = correcting.load(connection)
+    assessed = assess(loaded.books, today=today, corrections=known)
     told_from = today - timedelta(days=ALERT_DAYS)
     with db.begin() as connection:
         saved = saving.save(connection, loaded, assessed, as_of=today, told_from=told_from, now=now)

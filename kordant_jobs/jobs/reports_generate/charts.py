@@ -3,6 +3,10 @@ black and white: bars carry their number, and shades go from dark to light."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+
 from markupsafe import Markup, escape
 
 from kordant_jobs.domain.notifications.alerts import Severity
@@ -86,6 +90,29 @@ def history(words: Wording, figures: ReportFigures) -> str:
         parts.append(_text(middle, base - height - 4, words.number(bar.found), anchor="middle", weight=700))
         parts.append(_text(middle, base + 11, label, anchor="middle", fill=SOFT))
     title = words.say("Exposures first seen, by period. %(counts)s.", counts=", ".join(spoken))
+    return _svg(title, 88, "".join(parts))
+
+
+def cash_flow(words: Wording, months: Sequence[tuple[date, Decimal, Decimal]]) -> str:
+    """What came in (pale) and went out (dark) by month, the oldest at the left, in whole units of the currency."""
+    most = max(Decimal(1), *(max(came, went) for _, came, went in months))
+    step, base, room = WIDTH / len(months), 74.0, 56.0
+    width = min(step * 0.34, 24)
+    parts, spoken = [f'<line x1="0" y1="{base}" x2="{WIDTH}" y2="{base}" stroke="{SOFT}" stroke-width="0.6"/>'], []
+    for place, (month, came, went) in enumerate(months):
+        middle = step * (place + 0.5)
+        for left, amount, shade in ((middle - width, came, PALE), (middle, went, ACCENT)):
+            height = float(room * float(max(amount, Decimal()) / most))
+            place_of = f'x="{left:.1f}" y="{base - height:.1f}"'
+            parts.append(f'<rect {place_of} width="{width:.1f}" height="{height:.1f}" fill="{shade}"/>')
+        label = words.day(month, "MMM yy")
+        parts.append(_text(middle, base + 11, label, anchor="middle", fill=SOFT))
+        spoken.append(
+            words.say(
+                "%(month)s in %(came)s, out %(went)s", month=label, came=words.money(came), went=words.money(went)
+            )
+        )
+    title = words.say("What came in (pale) and went out (dark), by month. %(months)s.", months="; ".join(spoken))
     return _svg(title, 88, "".join(parts))
 
 

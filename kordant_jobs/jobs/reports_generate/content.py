@@ -25,6 +25,7 @@ from kordant_jobs.jobs.reports_generate.changes import (
 )
 from kordant_jobs.jobs.reports_generate.clips import ClipSection, clip_section
 from kordant_jobs.jobs.reports_generate.figures import NOT_CHECKED
+from kordant_jobs.jobs.reports_generate.money import MoneySection, money_section
 from kordant_jobs.jobs.reports_generate.properties import PropertySection, property_section
 from kordant_jobs.jobs.reports_generate.receipt import ReceiptSection, receipt_section
 from kordant_jobs.jobs.reports_generate.removals import RemovalSection, removal_section
@@ -46,11 +47,13 @@ TITLE_MAX = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What was decrypted for one report: the name, identifiers by item, parcels by watch, members by analysis."""
+    """What was decrypted for one report: the name, identifiers by item, parcels by watch, payees' lines by transaction,
+    members by analysis."""
 
     name: str = field(repr=False)
     identifiers: Mapping[UUID, str] = field(repr=False)
     parcels: Mapping[UUID, str] = field(repr=False, default_factory=dict)
+    payees: Mapping[UUID, str] = field(repr=False, default_factory=dict)
     members: Mapping[UUID, str] = field(repr=False, default_factory=dict)
 
 
@@ -127,6 +130,7 @@ class ReportContent:
     history_chart: str
     removals: RemovalSection
     properties: PropertySection
+    money: MoneySection
     clips: ClipSection
     receipt: ReceiptSection
     notes: list[str]
@@ -334,6 +338,7 @@ def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> R
         history_chart=charts.history(words, figures) if len(figures.history) > 1 else "",
         removals=removal_section(words, figures.removals),
         properties=property_section(words, figures.properties, opened.parcels),
+        money=money_section(words, figures.money, opened.payees),
         clips=clip_section(words, figures.clips, opened.members),
         receipt=receipt_section(words, receipt),
         notes=_notes(words, figures),

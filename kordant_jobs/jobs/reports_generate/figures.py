@@ -18,6 +18,7 @@ from kordant_jobs.jobs.reports_generate.rules import (
     CloseReason,
     ExposureLine,
     HistoryBar,
+    MoneyLine,
     Period,
     PropertyLine,
     RemovalLine,
@@ -39,6 +40,7 @@ def figures_of(
     period: Period,
     removals: Mapping[UUID, Sequence[RemovalLine]] = MappingProxyType({}),
     properties: Mapping[UUID, Sequence[PropertyLine]] = MappingProxyType({}),
+    money: Mapping[UUID, Sequence[MoneyLine]] = MappingProxyType({}),
     clips: Mapping[UUID, Sequence[ClipLine]] = MappingProxyType({}),
 ) -> Iterator[ReportFigures]:
     """The figures of each subscription in `facts`, by id."""
@@ -72,6 +74,7 @@ def figures_of(
             items_removed=int(person["items_removed"]),
             removals=tuple(removals.get(own, ())),
             properties=tuple(properties.get(own, ())),
+            money=tuple(money.get(own, ())),
             clips=tuple(clips.get(own, ())),
         )
 

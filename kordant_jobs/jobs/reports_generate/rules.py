@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from kordant_jobs.domain.darkwatch.exposures import Verdict
+from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.voice.verdicts import SaidOfClip
 
 EDITION = 4
 """Counts up whenever the report's looks or words change so much that old ones should be made again."""
@@ -180,18 +182,24 @@ class PropertyLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipLine:
+class MoneyLine:
+    """One insight of an entity's accounts; the payee's line stays sealed."""
+
+    entity_id: UUID
+    kind: Kind
+    facts: Mapping[str, Any]
+    unknown_reason: str | None
+    line_id: UUID | None
+    """The transaction that says who the payee is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipLine(SaidOfClip):
     """What is said of one clip, as a report shows it; the member's name stays sealed."""
 
     analysis_id: UUID
     received_on: date
-    status: str
     reason: str | None
-    match: str | None
-    synthesis: str | None
-    band: str | None
-    voices: int
-    is_whole: bool
     windows: tuple[str, ...]
     """What each window alone says, from the beginning of the clip to its end."""
 
@@ -213,6 +221,7 @@ class ReportFigures:
     items_removed: int = 0
     removals: tuple[RemovalLine, ...] = ()
     properties: tuple[PropertyLine, ...] = ()
+    money: tuple[MoneyLine, ...] = ()
     clips: tuple[ClipLine, ...] = ()
 
     @property
@@ -242,6 +251,8 @@ class ReportFigures:
             del shown["removals"]
         if not self.properties:
             del shown["properties"]
+        if not self.money:
+            del shown["money"]
         if not self.clips:
             del shown["clips"]
         text = json.dumps([EDITION, shown], sort_keys=True, default=str, separators=(",", ":"))

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog.reports_generate import ROW
+from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.reports.receipts import SourceChecked
 from kordant_jobs.domain.reports.retention import storage_key
@@ -26,6 +27,7 @@ from kordant_jobs.jobs.reports_generate.pool import Renderers
 from kordant_jobs.jobs.reports_generate.renderer import page_of
 from kordant_jobs.jobs.reports_generate.rules import (
     ClipLine,
+    MoneyLine,
     Period,
     PropertyDocument,
     PropertyLine,
@@ -35,6 +37,8 @@ from kordant_jobs.jobs.reports_generate.rules import (
     period_before,
 )
 from kordant_jobs.ports import ReportStorage
+from kordant_jobs.store.insights import reporting as money_reporting
+from kordant_jobs.store.insights.reporting import MoneyFacts
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items
 from kordant_jobs.store.property import reporting as property_reporting
@@ -192,14 +196,19 @@ def _generate_batch(
         asked = removal_requests.lines(connection, batch)
         heard = clip_analyses.facts(connection, batch, start=period.start_on, end=period.end_on)
         watched = property_reporting.facts(connection, batch, start=period.start_on, end=period.end_on)
+        accounts = money_reporting.facts(connection, keyring, batch, start=period.start_on, end=period.end_on)
         keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
     removals = {own: [RemovalLine(**line) for line in found] for own, found in asked.items()}
     properties = {own: [property_line(line) for line in found] for own, found in watched.watches.items()}
+    money = {
+        own: [MoneyLine(**{**line, "kind": Kind(line["kind"])}) for line in found]
+        for own, found in accounts.lines.items()
+    }
     clips = {own: [ClipLine(**line) for line in found] for own, found in heard.clips.items()}
-    sealed = _SealedFacts(facts, watched, heard, keys)
+    sealed = _SealedFacts(facts, watched, accounts, heard, keys)
     total = ReportSummary(subscriptions=len(facts.people))
     due: list[ReportFigures] = []
-    for figures in figures_of(facts, period, removals, properties, clips):
+    for figures in figures_of(facts, period, removals, properties, money, clips):
         if not force and known.get(figures.subscription_id) == figures.sha256():
             total += ReportSummary(unchanged=1)
         elif not sealed.readable(figures.subscription_id):
@@ -280,8 +289,10 @@ def property_line(line: Mapping[str, Any]) -> PropertyLine:
 class _SealedFacts:
     """Opens what one report needs of the batch's encrypted values, at the moment it is made."""
 
-    def __init__(self, facts: ReportFacts, watched: PropertyFacts, heard: ClipFacts, keys: SubscriberKeys) -> None:
-        self._keys = keys
+    def __init__(
+        self, facts: ReportFacts, watched: PropertyFacts, accounts: MoneyFacts, heard: ClipFacts, keys: SubscriberKeys
+    ) -> None:
+        self._keys, self._accounts = keys, accounts
         self._members = heard.sealed
         self._parcels = watched.sealed
         self._people = {row["subscription_id"]: row for row in facts.people.to_dict("records")}
@@ -307,6 +318,11 @@ class _SealedFacts:
                 line.watch_id: opened(parcel, line.watch_id, self._parcels[line.watch_id])
                 for line in figures.properties
                 if line.has_parcel
+            },
+            payees={
+                line.line_id: said
+                for line in figures.money
+                if line.line_id is not None and (said := self._accounts.payee_line(line.line_id))
             },
             members={
                 line.analysis_id: opened(person_of, *self._members[line.analysis_id])

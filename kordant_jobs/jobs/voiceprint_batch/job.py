@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.voice.ears import Ears
+from kordant_jobs.adapters.voice.models.files import Ears
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.voiceprint_batch import VoiceprintBatch
 from kordant_jobs.engine import Report, Summary, sharded_job

@@ -15,8 +15,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.voice.analysis import measure
 from kordant_jobs.adapters.voice.decoding import Decoder, Undecodable
 from kordant_jobs.adapters.voice.drop_folder import dropped_clips, ending_of
-from kordant_jobs.adapters.voice.ears import Ears
-from kordant_jobs.adapters.voice.models.files import VoiceModels
+from kordant_jobs.adapters.voice.models.files import Ears, VoiceModels
 from kordant_jobs.domain.voice.verdicts import ClipStatus, Heard, Match, Reason, Synthesis, Verdict, judge
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import KeyringError, PermanentError, SetupError
@@ -172,9 +171,7 @@ def _listen(
     clip: Clip, decoder: Decoder, models: VoiceModels, *, db: Engine, keyring: Keyring
 ) -> tuple[Verdict, Heard | None]:
     with db.connect() as connection:
-        members, _ = enrolments.of_subscriber(
-            connection, keyring, clip.subscriber_id, model=models.speaker_manifest.tag
-        )
+        members = enrolments.of_subscriber(connection, keyring, clip.subscriber_id, model=models.speaker_manifest.tag)
     pieces = clips.sound(db, keyring, clip)
     first = next(pieces, None)
     if first is None:

@@ -16,7 +16,7 @@ import typer
 from kordant_jobs.adapters.banks.http import list_of, part_of, rows_of
 from kordant_jobs.adapters.banks.ofb import balances_of, bill, card_transaction, deposit_transaction, limits_of
 from kordant_jobs.domain.finance.values import BadSeen, today_in
-from kordant_jobs.lab.bench.figures import Figure, finish
+from kordant_jobs.lab.figures import Figure, finish
 from kordant_jobs.ports import BankFailed
 
 NOW = datetime.now(UTC)

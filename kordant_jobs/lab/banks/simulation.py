@@ -25,13 +25,13 @@ from kordant_jobs.domain.finance.states import ConnectionStatus, EntityKind, Pro
 from kordant_jobs.jobs.bank_sync.hooks import take_webhook
 from kordant_jobs.lab.banks.behaviour import BankDays, Counts
 from kordant_jobs.lab.banks.small_bank import SmallBank
-from kordant_jobs.lab.bench.figures import Figure, finish
 from kordant_jobs.lab.fakes.banks.belvo import FakeBelvo
 from kordant_jobs.lab.fakes.banks.certificates import make
 from kordant_jobs.lab.fakes.banks.faults import Faults
 from kordant_jobs.lab.fakes.banks.ledger import Item, Ledger, reconnected
 from kordant_jobs.lab.fakes.banks.ofb import FakeOfb
 from kordant_jobs.lab.fakes.banks.pluggy import FakePluggy
+from kordant_jobs.lab.figures import Figure, finish
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate

@@ -31,7 +31,7 @@ def bench_engine(
     """From a committed request to the op's body; 100 queued runs; CPU a run; 10,000 coalesced; a critical one behind
     1,000; idle cost; memory. Ours beside stock Dagster."""
     from kordant_jobs.lab.bench.engine import Load, measure
-    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.figures import finish
 
     load = Load(events=events, runs=runs, coalesced=coalesced, backlog=backlog)
     raise SystemExit(finish("engine", lambda: measure(load, peer=peer), as_json=as_json))
@@ -43,8 +43,8 @@ def bench_notifications(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """From alerts that wait to mails on a server with a ledger. Ours beside a plain smtplib loop."""
-    from kordant_jobs.lab.bench.figures import finish
     from kordant_jobs.lab.bench.notifications import measure
+    from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("notifications", lambda: measure(mails=mails), as_json=as_json))
 
@@ -56,8 +56,8 @@ def bench_hometitle(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """A day's instruments joined with all watched parcels of a county. Ours beside the same join in plain pandas."""
-    from kordant_jobs.lab.bench.figures import finish
     from kordant_jobs.lab.bench.hometitle import measure
+    from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("hometitle", lambda: measure(watched=watched, new=new), as_json=as_json))
 
@@ -69,14 +69,22 @@ def bench_finance(
     synced: Annotated[
         int, typer.Option(min=0, help="Connections read from a provider without limits; 0: none.")
     ] = 2_000,
+    refreshed: Annotated[int, typer.Option(min=0, help="Entities whose insights are refreshed; 0: none.")] = 100_000,
+    stored: Annotated[int, typer.Option(min=0, help="Entities refreshed in real tables; 0: none.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Bank rows into the ledger (90 % unchanged, 5 % changed, 5 % new) beside row by row; connections planned, read."""
-    from kordant_jobs.lab.bench.figures import finish
+    """Bank rows into the ledger (90 % unchanged, 5 % changed, 5 % new) beside row by row; connections planned, read;
+    insights refreshed beside plain pandas, in memory and in real tables."""
+    from kordant_jobs.lab.bench import insights
     from kordant_jobs.lab.bench.finance import measure
+    from kordant_jobs.lab.figures import Figure, finish
 
-    given = {"rows": rows, "planned": planned, "synced": synced}
-    raise SystemExit(finish("finance", lambda: measure(**given), as_json=as_json))
+    def whole() -> list[Figure]:
+        figures = list(measure(rows=rows, planned=planned, synced=synced))
+        figures += insights.measure(refreshed) if refreshed else []
+        return figures + (insights.measure_stored(stored) if stored else [])
+
+    raise SystemExit(finish("finance", whole, as_json=as_json))
 
 
 @bench_app.command("voiceprint")
@@ -86,8 +94,8 @@ def bench_voiceprint(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Clips a second of a core beside the bare ONNX sessions, and memory over many clips."""
-    from kordant_jobs.lab.bench.figures import finish
     from kordant_jobs.lab.bench.voiceprint import measure
+    from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("voiceprint", lambda: measure(clips=clips, screen=screen), as_json=as_json))
 
@@ -101,7 +109,7 @@ def bench_cleanup(
 ) -> None:
     """Deleting what has served its time, with a writer beside it. Ours beside picking 5,000 rows and joining by id."""
     from kordant_jobs.lab.bench.cleanup import measure
-    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("cleanup", lambda: measure(rows=rows), as_json=as_json))
 
@@ -113,7 +121,7 @@ def bench_dumps(
 ) -> None:
     """Reading dumps in every form, swept and understood, against ripgrep's pass for addresses over the same file."""
     from kordant_jobs.lab.bench.dumps import measure
-    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("dumps", lambda: measure(megabytes), as_json=as_json))
 
@@ -126,7 +134,7 @@ def bench_darkwatch(
     """A dump against watched identifiers, look-ups in the corpus, ingestion, and a new dump to its alerts. Ours beside
     DuckDB. Goals are judged at full scale only."""
     from kordant_jobs.lab.bench.darkwatch import SCALES, measure
-    from kordant_jobs.lab.bench.figures import finish
+    from kordant_jobs.lab.figures import finish
 
     if scale not in SCALES:
         raise typer.BadParameter(f"choose one of {', '.join(SCALES)}", param_hint="--scale")
@@ -141,8 +149,8 @@ def bench_reports(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """From figures to stored PDFs, a core and two processes. Ours beside WeasyPrint on the same HTML."""
-    from kordant_jobs.lab.bench.figures import finish
     from kordant_jobs.lab.bench.reports import measure
+    from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("reports", lambda: measure(reports=reports), as_json=as_json))
 
@@ -153,8 +161,8 @@ def bench_removebrokers(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Open removal requests decided and saved in sets, beside a loop that decides and saves one by one."""
-    from kordant_jobs.lab.bench.figures import finish
     from kordant_jobs.lab.bench.removebrokers import measure
+    from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("removebrokers", lambda: measure(requests), as_json=as_json))
 
@@ -166,8 +174,8 @@ def bench_schedules(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """A tick's time for 100,000 subscriptions, with its query plan; how late runs start, idle and behind a backlog."""
-    from kordant_jobs.lab.bench.figures import finish
     from kordant_jobs.lab.bench.schedules import measure
+    from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("schedules", lambda: measure(minutes=minutes, million=million), as_json=as_json))
 
@@ -177,7 +185,7 @@ def soak_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Thousands of runs with history kept for seconds: does anything grow? Exit code 0: no, 1: yes, 2: it broke off."""
-    from kordant_jobs.lab.bench.figures import finish
     from kordant_jobs.lab.bench.soak import measure
+    from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("soak", lambda: measure(runs), as_json=as_json))

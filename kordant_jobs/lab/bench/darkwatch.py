@@ -19,7 +19,7 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.output import err
 from kordant_jobs.errors import KordantError
 from kordant_jobs.lab.bench.darkwatch_data import Made, make
-from kordant_jobs.lab.bench.figures import Figure
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.settings import load_settings
 
 DUCKDB, OUR_CLEAN = "DuckDB", "ours, clean"

@@ -19,8 +19,8 @@ from rich.status import Status
 
 from kordant_jobs.cli.output import err
 from kordant_jobs.engine.requests import Priority
-from kordant_jobs.lab.bench.figures import Figure
 from kordant_jobs.lab.bench.site import OurSite, Site, StockSite, site, wait_until
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 
 PEER = "Dagster, tuned"

@@ -30,10 +30,10 @@ from kordant_jobs.domain.finance.states import AccountKind, EntityKind, Provider
 from kordant_jobs.domain.finance.values import SeenTransaction
 from kordant_jobs.jobs.bank_sync import service
 from kordant_jobs.jobs.bank_sync.service import Limits
-from kordant_jobs.lab.bench.figures import Figure
 from kordant_jobs.lab.fakes.banks.faults import Faults
 from kordant_jobs.lab.fakes.banks.ledger import Item, Ledger, TrueAccount
 from kordant_jobs.lab.fakes.banks.pluggy import FakePluggy
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate

@@ -24,7 +24,7 @@ from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.mail import compose
 from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
-from kordant_jobs.lab.bench.figures import Figure
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.lab.world.mail import SENDER, World
 from kordant_jobs.lab.world.mail import world as open_world
 from kordant_jobs.ports import OutgoingMail

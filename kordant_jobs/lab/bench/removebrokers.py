@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.removals.brokers import BrokerRow, ListSource
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.removebrokers_process import rules, service
-from kordant_jobs.lab.bench.figures import Figure
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate

@@ -38,7 +38,7 @@ from kordant_jobs.jobs.reports_generate.rules import (
     ReportKind,
     SourceLine,
 )
-from kordant_jobs.lab.bench.figures import Figure
+from kordant_jobs.lab.figures import Figure
 
 JUNE = Period(kind=ReportKind.MONTHLY, start_on=date(2026, 6, 1), end_on=date(2026, 7, 1))
 BAR_STARTS = [date(2026, month, 1) for month in range(1, 8)]

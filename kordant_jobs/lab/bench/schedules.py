@@ -32,7 +32,7 @@ from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.enqueue import Item
 from kordant_jobs.engine.queue.given import SCHEDULE_TAG
 from kordant_jobs.errors import TransientError
-from kordant_jobs.lab.bench.figures import Figure
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import load_settings

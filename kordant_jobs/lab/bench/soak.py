@@ -18,8 +18,8 @@ from pathlib import Path
 from rich.status import Status
 
 from kordant_jobs.cli.output import err
-from kordant_jobs.lab.bench.figures import Figure
 from kordant_jobs.lab.bench.site import OurSite, site, wait_until
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 
 KEEP_S = 20.0

@@ -16,7 +16,7 @@ from kordant_jobs.adapters.voice.analysis import measure as listen
 from kordant_jobs.adapters.voice.decoding import Decoder
 from kordant_jobs.adapters.voice.detectors import OnnxDetector, open_session
 from kordant_jobs.adapters.voice.models.files import VoiceModels, open_models
-from kordant_jobs.lab.bench.figures import Figure
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.lab.voices.speaking import InventedVoice, as_wav, speak
 from kordant_jobs.settings import load_settings
 

@@ -17,9 +17,9 @@ from sqlalchemy.exc import DBAPIError
 from kordant_jobs.cli.output import err, print_table
 from kordant_jobs.cli.runs import progress_bar
 from kordant_jobs.errors import DatabaseUnavailable, TransientError
-from kordant_jobs.lab.bench.figures import Figure, finish
 from kordant_jobs.lab.chaos.faults import FAULTS, sequence
 from kordant_jobs.lab.chaos.site import Books, Site, site
+from kordant_jobs.lab.figures import Figure, finish
 
 REQUESTS, AFTER = 7, 2
 """Requests a fault, and how many of them come right after it; the others are under way when it strikes."""

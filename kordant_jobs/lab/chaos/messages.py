@@ -25,9 +25,9 @@ from kordant_jobs.domain.notifications.choices import Category
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.notifications_send import service
-from kordant_jobs.lab.bench.figures import Figure
 from kordant_jobs.lab.chaos.message_services import CHANNELS, Services, services
 from kordant_jobs.lab.chaos.strike import BY_THE_CLOCK, FREE, LATEST_S, killed
+from kordant_jobs.lab.figures import Figure
 from kordant_jobs.lab.world.mail import World
 from kordant_jobs.lab.world.mail import world as open_world
 from kordant_jobs.postgres import database

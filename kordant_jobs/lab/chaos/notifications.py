@@ -20,9 +20,9 @@ from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
-from kordant_jobs.lab.bench.figures import Figure, finish
 from kordant_jobs.lab.chaos import messages
 from kordant_jobs.lab.chaos.strike import BY_THE_CLOCK, FREE, LATEST_S, killed
+from kordant_jobs.lab.figures import Figure, finish
 from kordant_jobs.lab.world.mail import SENDER, World
 from kordant_jobs.lab.world.mail import world as open_world
 from kordant_jobs.postgres import database

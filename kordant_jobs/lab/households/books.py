@@ -8,7 +8,7 @@ import polars as pl
 
 from kordant_jobs.domain.insights.assess import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books
 from kordant_jobs.lab.households.generator import World
-from kordant_jobs.lab.households.judge import EPOCH, as_written
+from kordant_jobs.lab.households.written import EPOCH, as_written
 
 OPENING_SHARE = 0.6
 """Opening balance of an account, as a share of the entity's spending of a month."""
@@ -56,8 +56,9 @@ def books_of(world: World, *, as_of: date | None = None, written: pl.DataFrame |
         pl.concat_str("entity", pl.lit("-"), pl.col("uid").cast(pl.String).str.zfill(6)).alias("id"),
         pl.col("day").to_physical(), "cents", "orig_cents", pl.col("name").alias("payee"), "type", "mcc",
         pl.lit(None, dtype=pl.String).alias("category"), "state", "no", "of", pl.col("plan").cast(pl.String), "is_own",
-        pl.lit(False).alias("is_candidate"), (pl.col("type") == "reversal").alias("is_refund"),
-        pl.col("iof_of").is_not_null().alias("is_iof"), pl.col("cash_day").to_physical(),
+        "is_candidate", (pl.col("type") == "reversal").alias("is_refund"),
+        pl.col("iof_of").is_not_null().alias("is_iof"),
+        pl.when(pl.col("closes_on") <= day).then(pl.col("cash_day")).to_physical().alias("cash_day"),
     ).cast(ROWS_SCHEMA)  # fmt: skip
     is_card = pl.col("kind") == "card"
     accounts = (

@@ -15,7 +15,7 @@ from kordant_jobs.domain.finance.states import EntityKind
 from kordant_jobs.domain.finance.values import ZONE
 from kordant_jobs.lab.households.books import account_codes, balances
 from kordant_jobs.lab.households.generator import World
-from kordant_jobs.lab.households.judge import as_written
+from kordant_jobs.lab.households.written import as_written
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.finance import entities, tables
 from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
@@ -76,7 +76,7 @@ def fill(
     written = as_written(world).filter(pl.col("day") <= day)
     if with_lines:
         written = _sealed(written, world, entities.load_keys(connection, keyring, made))
-    write_rows(connection, keyring, world, accounts, written)
+    write_rows(connection, keyring, world, accounts, written, day)
     connection.execute(
         sa.text(
             "UPDATE kordant.entity_versions SET data_version = data_version + 1, changed_at = now() "
@@ -115,7 +115,7 @@ def _decimal(column: str) -> pl.Expr:
 
 
 def write_rows(
-    connection: Connection, keyring: Keyring, world: World, accounts: pl.DataFrame, written: pl.DataFrame
+    connection: Connection, keyring: Keyring, world: World, accounts: pl.DataFrame, written: pl.DataFrame, day: date
 ) -> None:
     """Append rows of a world. Payees are kept as keyed hashes, as a sync keeps what is no known firm."""
     names = written["name"].unique()
@@ -128,7 +128,7 @@ def write_rows(
             _ids("bill", world, "entity", "account", "cash_day").alias("bill_id"),
             pl.col("account").str.starts_with("card").alias("is_card"),
         )
-        .with_columns(pl.when("is_card").then("bill_id").otherwise(None).alias("bill_id"))
+        .with_columns(pl.when(pl.col("is_card") & (pl.col("closes_on") <= day)).then("bill_id").alias("bill_id"))
     )
     write_frame(connection, _bills(rows), "kordant.card_bills")
     origin = _ids("row", world, "entity", "refund_of")

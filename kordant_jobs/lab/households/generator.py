@@ -573,7 +573,7 @@ class _Entity:
                 due = on_or_after(closes + timedelta(days=lag))
                 for row in open_rows:
                     if row.get("cash_day") is None and row["day"] <= closes:
-                        row["cash_day"] = due
+                        row["cash_day"], row["closes_on"] = due, closes
                 if debt >= 0 or not self.begin <= due <= self.end:
                     continue
                 paid = -debt if not partly or rng.random() < 0.8 else -debt // 2
@@ -624,7 +624,7 @@ def generate(seed: int, *, entities: int = 150, months: int | None = None) -> Wo
             "type": pl.Utf8, "category": pl.Utf8, "mcc": pl.Int32, "payee": pl.Utf8, "orig_cents": pl.Int64,
             "stream": pl.Int32, "transfer": pl.Int32, "refund_of": pl.Int32, "duplicate_of": pl.Int32,
             "unusual": pl.Boolean, "plan": pl.Int32, "no": pl.Int32, "of": pl.Int32, "iof_of": pl.Int32,
-            "state": pl.Utf8, "uid": pl.Int32, "cash_day": pl.Date,
+            "state": pl.Utf8, "uid": pl.Int32, "cash_day": pl.Date, "closes_on": pl.Date,
         },
     ).filter(pl.col("day") >= pl.date(2000, 1, 1)).sort("entity", "day", "uid", maintain_order=True)  # fmt: skip
     streams = pl.DataFrame(

@@ -1,4 +1,4 @@
-"""`kordant-jobs judge-insights`: figures of the insights on invented accounts against their truth.
+"""Figures of the insights on invented accounts against their truth.
 
 Nothing of the truth is given to the rules: transfers are paired by lines and amounts, payees and categories read from
 the lines, salaries found.
@@ -7,11 +7,8 @@ the lines, salaries found.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
-from typing import Annotated, Literal
 
 import polars as pl
-import typer
 
 from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import category_expression
@@ -19,11 +16,10 @@ from kordant_jobs.domain.insights.duplicates import duplicates
 from kordant_jobs.domain.insights.rises import price_rises
 from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
 from kordant_jobs.domain.insights.unusual import PAYEE_ROWS, unusual
-from kordant_jobs.lab.bench.figures import Figure, finish
 from kordant_jobs.lab.households.generator import World, generate
-from kordant_jobs.lab.households.lines import merchant_name
+from kordant_jobs.lab.households.judge_forecast import judge_forecast
+from kordant_jobs.lab.households.written import EPOCH, as_written
 
-EPOCH = date(1970, 1, 1).toordinal()
 PURE, COVERED = 0.8, 0.5
 
 
@@ -49,42 +45,6 @@ class Score:
     def __add__(self, other: Score) -> Score:
         return Score(said=self.said + other.said, right=self.right + other.right,
                      planted=self.planted + other.planted, found=self.found + other.found)  # fmt: skip
-
-
-def as_written(world: World) -> pl.DataFrame:
-    """The rows seen, as a sync would have written them: payees by their lines, transfers and refunds paired."""
-    rows = world.seen.with_row_index("row")
-    lines = rows["description"].unique()
-    names = dict(zip(lines, map(merchant_name, lines), strict=True))
-    rows = rows.with_columns(pl.col("description").replace_strict(names).alias("name"))
-    owners = dict(world.entities.select("entity", "owner").iter_rows())
-    rows = rows.with_columns(pl.col("entity").replace_strict(owners).alias("owner"))
-    return rows.with_columns(paired(rows).alias("is_own"))
-
-
-def paired(rows: pl.DataFrame) -> pl.Series:
-    """Which rows are legs of own transfers: equal amounts with opposite signs on two accounts of an entity, -1 to +4
-    days apart, whose lines name the holder or say so. (The sync's own rule takes this place.)"""
-    owner = pl.col("owner").map_elements(merchant_name, return_dtype=pl.Utf8)
-    said = (
-        pl.col("description")
-        .str.to_uppercase()
-        .str.contains("ENTRE CONTAS|MESMA TITULARIDADE|FATURA|CARTAO DE CREDITO|PAG CARTAO")
-    )
-    marked = rows.with_columns(((pl.col("name") == owner) | said).alias("own"))
-    pairs = (
-        marked.filter((pl.col("cents") < 0) & pl.col("own"))
-        .join(marked.filter(pl.col("cents") > 0), on="entity", suffix="_in")
-        .filter((pl.col("cents") == -pl.col("cents_in")) & (pl.col("account") != pl.col("account_in")))
-        .with_columns((pl.col("day_in") - pl.col("day")).dt.total_days().alias("apart"))
-        .filter(pl.col("apart").is_between(-1, 4))
-        .sort(pl.col("own_in").not_(), pl.col("apart").abs(), "row", "row_in")
-    )
-    used: set[int] = set()
-    for out, into in pairs.select("row", "row_in").iter_rows():
-        if out not in used and into not in used:
-            used |= {out, into}
-    return rows["row"].is_in(list(used))
 
 
 def streams_frame(rows: pl.DataFrame) -> pl.DataFrame:
@@ -264,7 +224,7 @@ def judge(seed: int, entities: int = 150) -> dict[str, float]:
         "^bank.*", "monthly"
     )
     flow = score_cash_flow(world, written)
-    return {
+    return judge_forecast(world, written) | {
         "recurring_precision": streams.score.precision, "recurring_recall": streams.score.recall,
         "cadence_right": _share(named),
         "calibration_error": calibration_error(found.table["confidence"], ~found.table["stream"].is_in(streams.wrong["stream"].to_list())),
@@ -277,58 +237,3 @@ def judge(seed: int, entities: int = 150) -> dict[str, float]:
         "cash_flow_months_right": flow.recall,
         "categories_right": _share(rows["category"] == rows["true_category"]),
     }  # fmt: skip
-
-
-GOALS: dict[str, tuple[float | None, float | None, Literal["max", "min"]]] = {
-    "recurring_precision": (0.95, 0.97, "min"),
-    "recurring_recall": (0.9, 0.96, "min"),
-    "cadence_right": (0.98, 0.995, "min"),
-    "calibration_error": (0.08, 0.05, "max"),
-    "price_rise_precision": (0.93, 0.95, "min"),
-    "price_rise_recall": (0.6, 0.85, "min"),
-    "duplicates_precision": (0.9, 0.95, "min"),
-    "duplicates_recall": (0.85, 0.92, "min"),
-    "duplicate_alerts_per_entity_month": (0.2, 0.15, "max"),
-    "unusual_precision": (None, None, "min"),
-    "unusual_recall": (0.7, 0.8, "min"),
-    "unusual_false_per_entity_month": (0.1, 0.05, "max"),
-    "transfers_precision": (0.99, 0.998, "min"),
-    "transfers_recall": (0.97, 0.99, "min"),
-    "cash_flow_months_right": (None, None, "min"),
-    "categories_right": (None, None, "min"),
-}
-"""Floor and goal of each figure (contract of the finance jobs, 3.3), and which side of it is better."""
-
-
-def judge_command(
-    seeds: Annotated[int, typer.Option(min=1, help="How many worlds.")] = 10,
-    first: Annotated[
-        int, typer.Option(help="The first seed; under 1000 they are those that rules were tuned on.")
-    ] = 2001,
-    entities: Annotated[int, typer.Option(min=10, help="Entities of a world.")] = 150,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
-) -> None:
-    """Judge the insights on invented accounts whose names, styles and parameters no rule has seen. The figure is the mean
-    over the seeds; exit code 0 when every floor is held."""
-
-    def measure() -> list[Figure]:
-        worlds = [judge(seed, entities) for seed in range(first, first + seeds)]
-        figures = []
-        for key, (floor, goal, direction) in GOALS.items():
-            values = [one[key] for one in worlds]
-            mean = sum(values) / len(values)
-            worst = min(values) if direction == "min" else max(values)
-            figures.append(
-                Figure(
-                    key=key,
-                    value=mean,
-                    unit="",
-                    goal=floor,
-                    direction=direction,
-                    peer=f"goal {goal}, worst seed",
-                    peer_value=worst,
-                )
-            )
-        return figures
-
-    raise SystemExit(finish("insights", measure, as_json=as_json))

@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 from kordant_jobs.cli.output import err
 from kordant_jobs.domain.removals.brokers import BrokerRow, ListSource
 from kordant_jobs.jobs.removebrokers_process import service
-from kordant_jobs.lab.bench.figures import Figure, finish
+from kordant_jobs.lab.figures import Figure, finish
 from kordant_jobs.lab.removals.behaviour import SCRIPTS, behaviours
 from kordant_jobs.lab.removals.one_run import Site, killed_run, signing_key
 from kordant_jobs.lab.removals.servers import BrokerWorld, SimBroker

@@ -6,7 +6,8 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -18,7 +19,7 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.domain.voice.enrolment import CONSENT_TEXT
 from kordant_jobs.domain.voice.verdicts import Band, Embedding, Enrolled
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.voice.tables import voice_consents, voice_enrolments, voice_settings
 
 
@@ -31,21 +32,6 @@ class Consent:
     given_on: date
     recorded_by: str
     text_version: str = CONSENT_TEXT
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    """An enrolment as it is shown to whom it belongs."""
-
-    id: UUID
-    person: str = field(repr=False)
-    model: str
-    bands: tuple[Band, ...]
-    clips: int
-    speech_s: float
-    consent_on: date
-    consent_text: str
-    created_at: datetime
 
 
 def add(
@@ -96,22 +82,21 @@ def add(
     return enrolment_id
 
 
-def of_subscriber(
-    connection: Connection, keyring: Keyring, subscriber_id: UUID, *, model: str
-) -> tuple[list[Enrolled], int]:
-    """The family's voices under one model, and how many there are under others, which cannot be compared."""
-    keys = keyring.load_keys(connection, [subscriber_id])
+def of_subscriber(connection: Connection, keyring: Keyring, subscriber_id: UUID, *, model: str) -> list[Enrolled]:
+    """The family's voices under one model; those under others cannot be compared."""
     table = voice_enrolments
-    rows = connection.execute(sa.select(table).where(table.c.subscriber_id == subscriber_id).order_by(table.c.id)).all()
-    mine = [row for row in rows if row.model == model and subscriber_id in keys]
-    found = []
-    for row in mine:
-        column = table.c.embeddings_encrypted
-        value = Sealed(
-            subscriber_id=subscriber_id, column=column, row_id=row.id, sealed=bytes(row.embeddings_encrypted)
-        )
-        found.append(Enrolled(id=row.id, by_band=_unpacked(keys.open(value))))
-    return found, len(rows) - len(mine)
+    keys = keyring.load_keys(connection, [subscriber_id])
+    query = sa.select(table).where(table.c.subscriber_id == subscriber_id, table.c.model == model).order_by(table.c.id)
+    rows = connection.execute(query).all() if subscriber_id in keys else []
+    column = table.c.embeddings_encrypted
+    return [
+        Enrolled(id=row.id, by_band=_unpacked(_opened(keys, subscriber_id, column, row.id, row.embeddings_encrypted)))
+        for row in rows
+    ]
+
+
+def _opened(keys: SubscriberKeys, owner: UUID, column: sa.Column[bytes], row_id: UUID, sealed: bytes) -> str:
+    return keys.open(Sealed(subscriber_id=owner, column=column, row_id=row_id, sealed=bytes(sealed)))
 
 
 def _unpacked(text: str) -> dict[Band, Embedding]:
@@ -121,38 +106,27 @@ def _unpacked(text: str) -> dict[Band, Embedding]:
     }
 
 
-def listed(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> list[Listed]:
-    """The family's enrolments, the oldest first."""
-    keys = keyring.load_keys(connection, [subscriber_id])
+def listed(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> list[dict[str, Any]]:
+    """The family's enrolments as they are shown to whom they belong, the oldest first: enrolment, person, clips,
+    speech_s, consent and model."""
+    keys, consents = keyring.load_keys(connection, [subscriber_id]), voice_consents.c
     query = (
-        sa.select(voice_enrolments, voice_consents.c.person_encrypted, voice_consents.c.given_on,
-                  voice_consents.c.text_version)
-        .join(voice_consents, voice_consents.c.id == voice_enrolments.c.consent_id)
+        sa.select(voice_enrolments, consents.person_encrypted, consents.given_on, consents.text_version)
+        .join(voice_consents, consents.id == voice_enrolments.c.consent_id)
         .where(voice_enrolments.c.subscriber_id == subscriber_id)
         .order_by(voice_enrolments.c.created_at)
-    )  # fmt: skip
-    found = []
-    for row in connection.execute(query).all() if subscriber_id in keys else ():
-
-        def opened(column: sa.Column[bytes], row_id: UUID, sealed: bytes) -> str:
-            value = Sealed(subscriber_id=subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed))
-            return keys.open(value)
-
-        packed = opened(voice_enrolments.c.embeddings_encrypted, row.id, row.embeddings_encrypted)
-        found.append(
-            Listed(
-                id=row.id,
-                person=opened(voice_consents.c.person_encrypted, row.consent_id, row.person_encrypted),
-                model=row.model,
-                bands=tuple(_unpacked(packed)),
-                clips=row.clips,
-                speech_s=row.speech_s,
-                consent_on=row.given_on,
-                consent_text=row.text_version,
-                created_at=row.created_at,
-            )
-        )
-    return found
+    )
+    return [
+        {
+            "enrolment": str(row.id),
+            "person": _opened(keys, subscriber_id, consents.person_encrypted, row.consent_id, row.person_encrypted),
+            "clips": row.clips,
+            "speech_s": round(row.speech_s, 1),
+            "consent": f"{row.given_on.isoformat()}, text {row.text_version}",
+            "model": row.model,
+        }
+        for row in (connection.execute(query).all() if subscriber_id in keys else ())
+    ]
 
 
 def remove(connection: Connection, enrolment_ids: Sequence[UUID]) -> int:

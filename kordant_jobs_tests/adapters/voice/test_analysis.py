@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from kordant_jobs.adapters.voice.analysis import EMBEDDED_MAX, SCREENED_MAX, enrolment_clip, measure
+import numpy as np
+from numpy.typing import NDArray
+
+from kordant_jobs.adapters.voice.analysis import EMBEDDED_MAX, SCREENED_MAX, _pieces, _screen, enrolment_clip, measure
 from kordant_jobs.adapters.voice.features import TELEPHONES, as_telephone, band_of
+from kordant_jobs.adapters.voice.models.pull import MANIFESTS
 from kordant_jobs.domain.voice.verdicts import Band
 from kordant_jobs_tests.voices import GRANDMOTHER, STRANGER, shared_models, spoken
 
@@ -45,5 +49,26 @@ def test_an_enrolled_wide_clip_counts_for_the_telephone_too() -> None:
     assert alike[Band.PHONE] > max(alike[Band.WIDE], 0.62)
 
 
-def test_what_a_long_clip_costs_is_bounded() -> None:
-    assert (EMBEDDED_MAX, SCREENED_MAX) == (60, 30)
+class Counting:
+    """A detector that notes how many windows it was given."""
+
+    manifest = MANIFESTS["aasist"]
+    given = 0
+
+    def scores(self, windows: NDArray[np.float32]) -> list[float]:
+        self.given = len(windows)
+        return [float(np.abs(window).max()) for window in windows]
+
+
+def test_of_an_hour_so_many_windows_are_screened_and_all_of_them_hold_speech() -> None:
+    samples = np.zeros(3_600 * 16_000, np.int16)
+    spans = [(at, at + 102_400) for at in range(0, len(samples) - 102_400, 512_000)]
+    for begin, end in spans:
+        samples[begin:end] = 9_000
+    models = replace(shared_models())
+    counting = models.__dict__["detector"] = Counting()
+    windows = _screen(samples, spans, models)
+    assert counting.given == len(windows) == SCREENED_MAX
+    assert min(window.score for window in windows) > 0
+    assert windows[-1].start_s > 3_000
+    assert len(_pieces(samples, spans)) == EMBEDDED_MAX

@@ -33,13 +33,16 @@ def test_a_model_gives_the_vectors_that_its_authors_code_gave(model: str) -> Non
 
 
 def test_another_file_than_the_manifest_describes_is_not_opened(tmp_path: Path) -> None:
-    for name in ("aasist.json", "campplus.json", "silero-vad.json"):
-        shutil.copy(models_folder() / name, tmp_path / name)
+    for path in [*models_folder().glob("*.json"), *models_folder().glob("*.onnx")]:
+        shutil.copy(path, tmp_path)
     (tmp_path / "aasist.onnx").write_bytes(b"another")
     detector = open_models(tmp_path).detector
     assert detector is not None
     with pytest.raises(SetupError, match="not the file"):
         detector.scores(np.zeros((1, 64_600), np.float32))
+    (tmp_path / "aasist.onnx").unlink()
+    with pytest.raises(SetupError, match="missing"):
+        open_models(tmp_path)
 
 
 def test_without_models_the_text_says_what_to_do(tmp_path: Path) -> None:

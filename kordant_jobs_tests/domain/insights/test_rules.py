@@ -8,9 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from kordant_jobs.domain.insights.assess import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, read
+from kordant_jobs.domain.insights.backtest import rewind
 from kordant_jobs.domain.insights.calendar import nth_bank_day
 from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.duplicates import duplicates
+from kordant_jobs.domain.insights.forecast import LEVELS, corrections, project
 from kordant_jobs.domain.insights.rises import price_rises
 from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
 from kordant_jobs.domain.insights.unusual import unusual
@@ -184,3 +187,64 @@ def test_cash_flow_nets_refunds_in_their_category() -> None:
     assert (month["month"], month["inflow"], month["outflow"], month["net"], month["count"]) == (
         date(2025, 6, 1), 500_000, 6_000, 494_000, 3,
     )  # fmt: skip
+
+
+def test_a_thirteenth_salary_is_no_second_one_and_moves_no_payday() -> None:
+    paid = [(nth_bank_day(2025, month, 5), 500_000) for month in range(3, 12)]
+    paid += [(date(2025, 11, 28), 250_000)]
+    found = find_streams(frame(paid, type="payroll"))
+    (salary,) = found.table.to_dicts()
+    assert (salary["rows"], salary["last"]) == (9, (date(2025, 11, 7) - EPOCH).days)
+    assert found.stream_of[-1] == -1
+
+
+def test_a_forecast_counts_on_pay_rent_and_the_card_bill_on_their_days() -> None:
+    today = date(2025, 11, 3)
+    days = [date(2025, month, 10) for month in range(3, 11)]
+    rows = numbered(
+        frame([(day, 600_000) for day in days], type="payroll", payee="EMPRESA"),
+        frame([(day, -200_000) for day in days], type="boleto", payee="IMOBILIARIA"),
+        frame([(date(2025, 10, 20), -50_000)], account="card", type="purchase", payee="LOJA"),
+    ).with_columns(pl.when(pl.col("account") == "card").then((date(2025, 11, 5) - EPOCH).days).alias("cash_day"))
+    codes = {"a": 0, "card": 1}
+    books = Books(
+        rows=rows.select(
+            "entity", pl.col("account").replace_strict(codes), pl.col("row").cast(pl.String).alias("id"), "day",
+            "cents", "orig_cents", "payee", "type", pl.lit(None).alias("mcc"), pl.lit(None).alias("category"),
+            pl.lit("posted").alias("state"), *(pl.lit(None).alias(name) for name in ("no", "of", "plan")),
+            *(pl.lit(False).alias(name) for name in ("is_own", "is_candidate", "is_refund", "is_iof")), "cash_day",
+        ).cast(ROWS_SCHEMA),
+        accounts=pl.DataFrame(
+            [
+                (0, 0, "a", "checking", None, 100_000, (today - EPOCH).days, None, None),
+                (0, 1, "c", "card", *[None] * 5),
+            ],
+            schema=ACCOUNTS_SCHEMA, orient="row",
+        ),
+    )  # fmt: skip
+    found = read(books, today=today)
+    made = project(found.rows, found.streams, found.accounts, now=found.now)
+    assert made.entities["unknown"].to_list() == [None]
+    balances = [round(float(made.mean[0, day])) for day in (0, 1, 2, 6, 7)]
+    assert balances == [100_000, 100_000, 50_000, 50_000, 450_000], "the bill on the 5th, pay and rent on the 10th"
+
+
+def test_intervals_of_a_class_hold_as_often_as_past_errors_say() -> None:
+    past = pl.DataFrame({"class": "salaried", "score": [float(one) for one in range(-100, 101)]})
+    known = corrections({30: past})["salaried", 30]
+    assert known[LEVELS.index(0.5)] == 0.0
+    inside = past.filter(pl.col("score").is_between(known[1], known[5]))
+    assert 0.8 <= len(inside) / len(past) <= 0.83
+    assert corrections({30: past.head(10)}) == {}, "too few"
+
+
+def test_books_are_rewound_to_what_was_known_then() -> None:
+    rows = frame([(DAY, -100), (DAY + timedelta(days=9), -40)])
+    books = Books(
+        rows=rows.with_columns(pl.lit("posted").alias("state"), (pl.col("day") + 30).alias("cash_day")),
+        accounts=pl.DataFrame({"account": ["a"], "balance": [1_000], "balance_day": [(DAY - EPOCH).days + 9]}),
+    )
+    before = rewind(books, DAY)
+    assert before.rows["cents"].to_list() == [-100]
+    assert before.rows["cash_day"].to_list() == [None]
+    assert before.accounts.select("balance", "balance_day").row(0) == (1_040, (DAY - EPOCH).days)

@@ -56,7 +56,7 @@ def change(db: Engine, query: str, **given: Any) -> None:
 
 def test_what_is_found_in_the_tables_is_what_the_rules_find_in_the_books(db: Engine, world: World) -> None:
     done = refresh(db, now_of(world))
-    expected = assess(books_of(world), today=world.as_of)
+    expected = assess(books_of(world), today=world.as_of, corrections={})
     by_kind = dict(rows(db, "SELECT kind, count(*) FROM kordant.insights GROUP BY 1"))
     assert by_kind == dict(expected["kind"].value_counts().iter_rows())
     assert done.entities == 5

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.voice.analysis import enrolment_clip
-from kordant_jobs.adapters.voice.ears import Ears
+from kordant_jobs.adapters.voice.models.files import Ears
 from kordant_jobs.domain.voice.enrolment import EnrolmentClip, centroids
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.voiceprint_batch import service

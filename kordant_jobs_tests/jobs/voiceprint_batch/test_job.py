@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from kordant_jobs.adapters.voice.ears import Ears
+from kordant_jobs.adapters.voice.models.files import Ears
 from kordant_jobs.cli.main import app
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.voiceprint_batch.job import JOBS

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -16,6 +17,7 @@ from kordant_jobs.adapters.voice.decoding import Decoder
 from kordant_jobs.errors import PermanentError, SettingsError
 from kordant_jobs.jobs.voiceprint_batch import service
 from kordant_jobs.jobs.voiceprint_batch.rules import ATTEMPTS_MAX
+from kordant_jobs.lab.voices.speaking import InventedVoice, as_wav, speak
 from kordant_jobs.privacy.held import held
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
@@ -48,6 +50,32 @@ def test_clips_of_a_member_of_a_stranger_and_of_no_use_each_get_their_row(desk: 
     assert {desk.said(one).status for one in (letter, empty)} == {"undecodable"}
     assert desk.rows("SELECT count(*) AS n FROM kordant.analysis_sound")[0].n == 0
     assert desk.run().clips == 0
+
+
+def test_whatever_comes_has_a_clear_status_and_the_batch_goes_on(desk: Desk) -> None:
+    chance, at = np.random.default_rng(1), np.arange(64_000)
+    chord = sum(np.sin(at * step) for step in (0.1, 0.126, 0.15)) / 4
+    no_speech = {
+        "silence": np.zeros(64_000),
+        "noise": chance.standard_normal(64_000) / 5,
+        "tone": np.sin(at * 0.2) / 2,
+        "chord": chord * np.sin(at / 4_000) ** 2,
+        "half a second": speak(InventedVoice.of(GRANDMOTHER), 0.5, 1),
+    }
+    quiet = {name: desk.give(as_wav(np.asarray(sound, np.float32))) for name, sound in no_speech.items()}
+    whole = spoken_wav(GRANDMOTHER, 1)
+    broken = {
+        "cut": desk.give(whole[:30_000]),
+        "header": desk.give(whole[:44]),
+        "three bytes": desk.give(b"\xff\xfb\x90"),
+    }
+    good = desk.give(whole)
+    assert desk.run().failed == 0
+    assert {name: desk.said(clip).status for name, clip in quiet.items()} == dict.fromkeys(quiet, "insufficient_speech")
+    assert {name: desk.said(clip).status for name, clip in broken.items()} == {
+        "cut": "insufficient_speech", "header": "undecodable", "three bytes": "undecodable"
+    }  # fmt: skip
+    assert desk.said(good).status == "ok"
 
 
 def test_the_same_clip_twice_is_one_row_and_says_the_same(desk: Desk) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from kordant_jobs.errors import TransientError
 from kordant_jobs.lab.bench.engine import Load, Measured, figures
-from kordant_jobs.lab.bench.figures import Figure, finish
 from kordant_jobs.lab.bench.soak import Look
 from kordant_jobs.lab.bench.soak import figures as soak_figures
+from kordant_jobs.lab.figures import Figure, finish
 
 LOAD = Load(events=100, runs=100, coalesced=10_000, backlog=1_000)
 KEYS = {

@@ -90,13 +90,33 @@ def open_models(folder: Path, detector: Path | None = None) -> VoiceModels:
     screen = read_manifest(path)
     if screen.kind is not ModelKind.DETECTOR:
         raise SetupError(f"{path} is the manifest of a {screen.kind} model: KORDANT_VOICE_DETECTOR takes a detector's.")
+    speech, speaker = read_manifest(folder / f"{SPEECH_ID}.json"), read_manifest(folder / f"{SPEAKER_ID}.json")
+    for one, place in ((speech, folder), (speaker, folder), (screen, path.parent)):
+        if one.file and not (place / one.file).is_file():
+            raise SetupError(f"{place / one.file} is missing: run `kordant-jobs models pull`.")
     return VoiceModels(
         folder=folder,
-        speech_manifest=read_manifest(folder / f"{SPEECH_ID}.json"),
-        speaker_manifest=read_manifest(folder / f"{SPEAKER_ID}.json"),
+        speech_manifest=speech,
+        speaker_manifest=speaker,
         detector_manifest=screen,
         detector_folder=path.parent,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ears:
+    """What a run hears with: the models, None where they are missing; `problem` then says what to do."""
+
+    models: VoiceModels | None
+    problem: str = ""
+
+
+def open_ears(folder: Path, detector: Path | None = None) -> Ears:
+    """The models in `folder`, or why there are none. Files are opened when first used."""
+    try:
+        return Ears(models=open_models(folder, detector))
+    except SetupError as error:
+        return Ears(models=None, problem=str(error))
 
 
 def sha256_of(path: Path) -> str:

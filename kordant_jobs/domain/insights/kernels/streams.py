@@ -29,7 +29,9 @@ RESIDUAL_MAX, BEYOND_DAYS, BEYOND_MAX, COVERAGE_MIN, PER_PERIOD_MAX = 3.0, 6, 0.
 STRICT_RESIDUAL = 1.5
 FIXED_STEP, STEADY_STEP, STEADY_RESIDUAL = 0.08, 0.35, 2.0
 BILL_OFF, BILL_OFF_MAX = 0.5, 0.45
-EXACT_RANGE, CHAIN_STEP = 0.004, 0.06
+EXACT_RANGE, INCOME_RANGE, CHAIN_STEP = 0.004, 0.1, 0.06
+WAGES_RANGE = 0.3
+"""|ln| from the median beyond which a payroll row is something else."""
 JOIN_PERIODS, JOIN_DAYS = 2.3, 4
 YEAR_MIN, YEAR_MAX, YEAR_AMOUNT = 350, 380, 0.15
 
@@ -79,7 +81,7 @@ def nearest_month(day, kind, anchor, tables):
 
 
 @njit(cache=True)
-def _fit_months(days, tables, with_bank_days):
+def fit_months(days, tables, with_bank_days):
     """The anchor with the least mean distance: (kind, anchor, mean)."""
     best_kind, best_anchor, best_mean = CALENDAR, 1, 1e9
     seen = np.zeros(32, np.bool_)
@@ -154,7 +156,7 @@ def _fit(days, tables, strict, used):
     for months in (1, 2, 3, 6):
         if gap < 28 * months - 6 or gap > 31 * months + 6 or (months > 1 and n < 3):
             continue
-        kind, anchor, mean = _fit_months(days, tables, months == 1)
+        kind, anchor, mean = fit_months(days, tables, months == 1)
         if mean >= best_cost or mean > 4.0:
             continue
         beyond, last_month, first_month, periods, extra, aligned = 0, -1, 0, 0, 0, 0
@@ -256,6 +258,12 @@ def _try_rows(rows, n, days, cents, payment, tables, strict, found_in):
     fit = (0, 0, 0, 0.0, 0.0, 0.0, 0.0)
     if n < 3:
         return fit, 0.0, some[:0]
+    if payment == PAYROLL and found_in == WHOLE:  # a thirteenth salary is no second one
+        logs = np.log(cents[some].astype(np.float64))
+        some = some[np.abs(logs - _median(logs)) <= WAGES_RANGE]
+        n = len(some)
+        if n < 3:
+            return fit, 0.0, some[:0]
     when = days[some]
     if when[n - 1] - when[0] < 12:
         return fit, 0.0, some[:0]
@@ -286,11 +294,7 @@ def _extend(days, cents, owner, stream, fit, payment, tables):
                 if owner[i] >= 0 or (days[i] - days[edge]) * direction <= 0:
                     continue
                 ratio = cents[i] / cents[edge]
-                if (
-                    not (0.55 if payment in (BILL, PAYROLL) else 0.8)
-                    <= ratio
-                    <= (1.8 if payment in (BILL, PAYROLL) else 1.35)
-                ):
+                if not (0.55 if payment == BILL else 0.8) <= ratio <= (1.8 if payment == BILL else 1.35):
                     continue
                 if fit[0] < 100:
                     periods = round(abs(days[i] - days[edge]) / fit[0])
@@ -477,10 +481,11 @@ def _is_due(row, day, tables):
 
 
 @njit(cache=True)
-def follow_renamed(blocks, streams_from, days, cents, owner, table, tables):
-    """Give streams what goes on under another payee of the same account: an equal amount, at the right day.
+def follow_renamed(blocks, apart, streams_from, days, cents, owner, table, tables):
+    """Give streams what goes on under another payee of the same account: nearly the same amount, at the right day.
 
-    `blocks` are the places at which (entity, account, direction) begin, `streams_from` the first stream of each block.
+    `apart` is how far amounts may differ in a block, as a share: income, of which there is little, may vary. `blocks`
+    are the places at which (entity, account, direction) begin, `streams_from` the first stream of each block.
     A stream that was found under the other payee becomes part of the first one: its ROWS are 0 then.
     """
     for block in range(len(blocks) - 1):
@@ -492,7 +497,7 @@ def follow_renamed(blocks, streams_from, days, cents, owner, table, tables):
             while True:
                 found, found_day = -1, 1 << 30
                 for i in range(begin, end):
-                    if days[i] <= row[LAST] or days[i] >= found_day or abs(cents[i] / row[AMOUNT] - 1) > EXACT_RANGE:
+                    if days[i] <= row[LAST] or days[i] >= found_day or abs(cents[i] / row[AMOUNT] - 1) > apart[block]:
                         continue
                     other = owner[i]
                     if other == one or (

@@ -1,0 +1,50 @@
+"""How far past forecasts were off: books as they stood some days ago, projected, against the balance of today. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+import polars as pl
+
+from kordant_jobs.domain.finance.states import TransactionState
+from kordant_jobs.domain.insights.assess import EPOCH, Books, read
+from kordant_jobs.domain.insights.forecast import HORIZONS, LAG_DAYS, LIQUID, project, scores
+
+
+def rewind(books: Books, day: date) -> Books:
+    """The books as they stood at the end of `day`, as far as that can be told: rows of later days are gone, balances
+    are without them, bills that were not closed yet are unknown."""
+    then = day.toordinal() - EPOCH
+    is_posted = pl.col("state") == TransactionState.POSTED.value
+    since = (
+        books.rows.filter(is_posted & (pl.col("day") > then))
+        .group_by("account")
+        .agg(pl.col("cents").sum().alias("since"))
+    )
+    is_closed = pl.col("cash_day") <= then + LAG_DAYS
+    return Books(
+        rows=books.rows.filter(is_posted & (pl.col("day") <= then)).with_columns(
+            pl.when(is_closed).then("cash_day").alias("cash_day")
+        ),
+        accounts=books.accounts.join(since, on="account", how="left", maintain_order="left")
+        .with_columns(
+            pl.col("balance") - pl.col("since").fill_null(0),
+            (pl.col("balance_day") - pl.col("balance_day").max() + then).alias("balance_day"),
+        )
+        .drop("since"),
+    )
+
+
+def backtest(books: Books, *, today: date) -> Mapping[int, pl.DataFrame]:
+    """By horizon the errors that forecasts of so many days ago have today, in units of their scale."""
+    made: dict[int, pl.DataFrame] = {}
+    known = pl.col("kind").is_in(LIQUID)
+    now = books.accounts.filter(known).group_by("entity").agg(pl.col("balance").sum())
+    for horizon in HORIZONS:
+        origin = today - timedelta(days=horizon)
+        found = read(rewind(books, origin), today=origin)
+        paths = project(found.rows, found.streams, found.accounts, now=found.now)
+        actual = paths.entities.select("entity").join(now, on="entity", how="left", maintain_order="left")
+        made[horizon] = scores(paths, actual["balance"].cast(pl.Float64).to_numpy(), horizon)
+    return made

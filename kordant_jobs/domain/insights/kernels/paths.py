@@ -1,0 +1,85 @@
+"""On which days of the horizon streams and card bills move money, for all streams and cards of many entities."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from kordant_jobs.domain.insights.kernels.streams import fit_months, nearest_month, target
+
+LATE_DAYS = 5
+"""What is late by no more is expected tomorrow; what is later, at its next time."""
+DUES = 12
+"""Bills that say on which day of the month the next ones are due."""
+
+
+@njit(cache=True)
+def occurrences(streams, now, horizon, tables):
+    """(place of the stream, day) of every time a stream is expected after `now`. `streams` has cadence, kind of anchor,
+    anchor, last day."""
+    room = len(streams) * (horizon // 7 + 2)
+    places, days = np.empty(room, np.int64), np.empty(room, np.int64)
+    count = 0
+    for place in range(len(streams)):
+        cadence, kind, anchor, last = streams[place]
+        month, day, first = 0, last, True
+        if cadence > 100:
+            month = nearest_month(last, kind, anchor, tables)
+        while True:
+            if cadence < 100:
+                day += cadence
+            elif cadence == 112:
+                day += 365
+            else:
+                month += cadence - 100
+                day = target(month, kind, anchor, tables)
+            when = day
+            if first and day <= now and now - day <= LATE_DAYS:
+                when = now + 1
+            first = False
+            if when > now + horizon:
+                break
+            if when > now:
+                places[count], days[count] = place, when
+                count += 1
+    return places[:count], days[:count]
+
+
+@njit(cache=True)
+def bills(cards, dues_from, dues, rates, known_from, known_days, known_cents, now, horizon, tables):
+    """(card, day, cents, days of spending not seen yet) of every bill due within the horizon.
+
+    `cards` has the days between closing and due day, the cents of the last closed bill, the cents since it closed;
+    `dues` the due days of each card's closed bills; `rates` the mean cents a day. `known_*` are expected single rows of
+    each card by day.
+    """
+    room = len(cards) * (horizon // 28 + 3)
+    which, when = np.empty(room, np.int64), np.empty(room, np.int64)
+    cents, unseen = np.empty(room), np.empty(room)
+    count = 0
+    for card in range(len(cards)):
+        lag, closed, since = cards[card]
+        past = dues[dues_from[card] : dues_from[card + 1]]
+        due = past[len(past) - 1]
+        kind, anchor, _ = fit_months(past[max(0, len(past) - DUES) :], tables, False)
+        month = nearest_month(due, kind, anchor, tables)
+        if due > now:
+            which[count], when[count], cents[count], unseen[count] = card, due, closed, 0.0
+            count += 1
+        seen_until, rest, place = now, float(since), known_from[card]
+        while True:
+            month += 1
+            due = target(month, kind, anchor, tables)
+            if due <= now:
+                continue
+            if due > now + horizon:
+                break
+            closes = max(due - lag, seen_until)
+            amount = rest + rates[card] * (closes - seen_until)
+            while place < known_from[card + 1] and known_days[place] <= closes:
+                amount += known_cents[place]
+                place += 1
+            which[count], when[count], cents[count], unseen[count] = card, due, amount, closes - seen_until
+            count += 1
+            seen_until, rest = closes, 0.0
+    return which[:count], when[:count], cents[:count], unseen[:count]

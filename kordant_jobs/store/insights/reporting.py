@@ -1,0 +1,62 @@
+"""What a report says of accounts: open insights of a subscription's entities, payees' lines still sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from kordant_jobs.store.finance import entities
+from kordant_jobs.store.finance.tables import transactions
+from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+
+_LINES = sa.text("""
+SELECT e.subscription_id, i.entity_id, i.kind, i.facts, i.unknown_reason, t.id AS line_id, t.description_encrypted
+FROM kordant.insights i
+JOIN kordant.entities e ON e.id = i.entity_id
+LEFT JOIN kordant.transactions t ON t.id = i.evidence[array_upper(i.evidence, 1)]
+WHERE e.subscription_id = ANY(:ids) AND i.status IN ('new', 'seen')
+  AND (i.kind NOT IN ('cash_flow', 'fees') OR i.dedup_key <= to_char(cast(:end AS date), 'YYYY-MM'))
+  AND (i.about_on IS NULL OR i.kind IN ('recurring', 'income', 'forecast') OR i.about_on BETWEEN :start AND :end)
+ORDER BY i.entity_id, i.kind, i.dedup_key
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoneyFacts:
+    """By subscription its lines, and what opens the payee of a line."""
+
+    lines: Mapping[UUID, Sequence[Mapping[str, Any]]]
+    sealed: Mapping[UUID, Sealed]
+    keys: SubscriberKeys
+
+    def payee_line(self, line_id: UUID) -> str | None:
+        """The statement line with this id, opened; None where none is kept."""
+        found = self.sealed.get(line_id)
+        return self.keys.open(found) if found is not None and found.subscriber_id in self.keys else None
+
+
+def facts(
+    connection: Connection, keyring: Keyring, subscription_ids: Sequence[UUID], *, start: date, end: date
+) -> MoneyFacts:
+    """Insights that reports of a period show: sums of months up to its end, what repeats, forecasts, and what happened
+    within it."""
+    given = {"ids": list(subscription_ids), "start": start, "end": end}
+    rows = [dict(row) for row in connection.execute(_LINES, given).mappings()]
+    lines: dict[UUID, list[Mapping[str, Any]]] = {}
+    sealed: dict[UUID, Sealed] = {}
+    for row in rows:
+        ciphertext, line_id = row.pop("description_encrypted"), row["line_id"]
+        if ciphertext is not None:
+            place = transactions.c.description_encrypted
+            sealed[line_id] = Sealed(
+                subscriber_id=row["entity_id"], column=place, row_id=line_id, sealed=bytes(ciphertext)
+            )
+        lines.setdefault(row.pop("subscription_id"), []).append(row)
+    keys = entities.load_keys(connection, keyring, sorted({row["entity_id"] for row in rows}))
+    return MoneyFacts(lines=lines, sealed=sealed, keys=keys)
