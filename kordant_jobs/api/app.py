@@ -18,6 +18,9 @@ from starlette.responses import JSONResponse, Response
 
 from kordant_jobs.api import schemas as api
 from kordant_jobs.api.asked import PREFIX, Backend
+from kordant_jobs.api.console.app import application as console_application
+from kordant_jobs.api.console.live import Changes
+from kordant_jobs.api.console.visit import Console
 from kordant_jobs.api.gate import Gate, Quotas, Tokens
 from kordant_jobs.api.problems import STATUS, Problem, denied
 from kordant_jobs.api.routes import router
@@ -118,6 +121,9 @@ def application(
     app.add_api_route("/metrics", _metrics, methods=["GET"], include_in_schema=False)
     app.add_api_route("/.well-known/jwks.json", _keys, methods=["GET"], include_in_schema=False)
 
+    app.state.changes = Changes(backend.db)
+    console = Console(backend=backend, tokens=app.state.tokens, quotas=app.state.quotas, hub=app.state.hub)
+    app.mount("/console", console_application(console, app.state.changes))
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)

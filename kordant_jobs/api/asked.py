@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -37,6 +37,8 @@ class Backend:
     keyring: Keyring
     ui_url: str | None = None
     quotas: Quotas | None = None
+    stack: Callable[[], Mapping[str, Any] | None] = lambda: None
+    """What `up` says of itself, if it runs here; for the doctor."""
 
 
 Work = Callable[[Connection, Call], Answer]
@@ -76,11 +78,11 @@ class Asked:
         with self._transaction() as connection:
             return _response(work(connection, self.call))
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._backend.db, self.call, self._operation)
+    def _transaction(self) -> Transaction:
+        return Transaction(self._backend.db, self.call, self._operation)
 
 
-class _Transaction:
+class Transaction:
     """A transaction; a denial in it rolls it back and is written to the audit log in one of its own."""
 
     def __init__(self, db: Engine, call: Call, operation: str) -> None:

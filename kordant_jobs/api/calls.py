@@ -41,6 +41,10 @@ class Call:
         is_hidden = owner is Owner.OTHER and not decision.rule.startswith("scope.")
         raise not_found() if is_hidden else denied(decision.rule)
 
+    def of_all(self) -> Owner:
+        """Whose the things of all tenants together are, seen from the caller."""
+        return Owner.SCOPE if self.principal.covers(None, None) else Owner.OTHER
+
     def permit_on(self, action: Action, request: Request) -> str:
         """As `permit`, of a request."""
         owner = owner_of(self.principal, by=request.requested_by, tenant=request.tenant, entity=request.entity_key)

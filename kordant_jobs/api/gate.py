@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -54,21 +54,36 @@ class Tokens:
         if token is None:
             raise _unknown()
         mark = self.keyring.sign("api-token-cache", text.encode())
+        return await self._remembered(
+            mark, lambda connection, now: people.verify(connection, self.keyring, token, now=now)
+        )
+
+    async def holder(self, token_id: str) -> Principal:
+        """Who holds the token with this id, which was verified before.
+
+        Raises:
+            Problem: 401, once it has ended.
+        """
+        mark = b"held:" + token_id.encode()
+        return await self._remembered(mark, lambda connection, now: people.holder(connection, token_id, now=now))
+
+    async def _remembered(self, mark: bytes, look: Callable[[Connection, datetime], Verified | None]) -> Principal:
         remembered = self._known.get(mark)
         now = datetime.now(UTC)
         if remembered and time.monotonic() < remembered[0] and remembered[1].expires_at > now:
             return remembered[1].principal
-        verified = await run_in_threadpool(self._verify, token, now)
+
+        def ask() -> Verified | None:
+            with self.db.connect() as connection:
+                return look(connection, now)
+
+        verified = await run_in_threadpool(ask)
         if verified is None:
             raise _unknown()
         self._known[mark] = (time.monotonic() + REMEMBERED_S, verified)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return verified.principal
-
-    def _verify(self, token: Any, now: datetime) -> Verified | None:
-        with self.db.connect() as connection:
-            return people.verify(connection, self.keyring, token, now=now)
 
 
 def _unknown() -> Problem:
@@ -139,10 +154,9 @@ class Gate:
             if message["type"] == "http.response.start":
                 quota = scope.get("state", {}).get("quota", {})
                 extra = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **quota}
-                headers = [
-                    *message["headers"],
-                    *((name.lower().encode(), value.encode()) for name, value in extra.items()),
-                ]
+                own = {bytes(name).lower() for name, _ in message["headers"]}
+                named = [(name.lower().encode(), value.encode()) for name, value in extra.items()]
+                headers = [*message["headers"], *((name, value) for name, value in named if name not in own)]
                 message = {**message, "headers": headers}
             await send(message)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -52,7 +53,15 @@ async def _keep_for_ever(db: Engine, keyring: Keyring, anchor: Path | None) -> N
         await asyncio.sleep(KEEP_S)
 
 
-def serve(db: Engine, keyring: Keyring, *, port: int, ui_url: str | None, anchor: Path | None) -> None:
+def serve(
+    db: Engine,
+    keyring: Keyring,
+    *,
+    port: int,
+    ui_url: str | None,
+    anchor: Path | None,
+    stack: Callable[[], Mapping[str, Any] | None],
+) -> None:
     """Serve until SIGTERM or Ctrl-C; open streams are closed then."""
 
     @asynccontextmanager
@@ -64,10 +73,11 @@ def serve(db: Engine, keyring: Keyring, *, port: int, ui_url: str | None, anchor
         finally:
             keeper.cancel()
             app.state.hub.close()
+            app.state.changes.close()
             with suppress(asyncio.CancelledError):
                 await keeper
 
-    app = application(Backend(db=db, keyring=keyring, ui_url=ui_url), lifespan=lifespan)
+    app = application(Backend(db=db, keyring=keyring, ui_url=ui_url, stack=stack), lifespan=lifespan)
     tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}")
     uvicorn.run(
         beside(app, tools.streamable_http_app(stateless_http=True, json_response=True)),

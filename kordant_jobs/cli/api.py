@@ -1,4 +1,4 @@
-"""Commands on the API: kordant-jobs api serve | openapi."""
+"""Commands on the API and the console that it serves: kordant-jobs api serve | openapi | mcp, kordant-jobs console."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def serve(port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; none
     """Serve /api/jobs and /mcp on the loopback address until SIGTERM; `up` does this too."""
     from kordant_jobs.api.serve import serve as serve_api
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.cli.stack import running
 
     with open_session() as session:
         settings = session.settings
@@ -23,6 +24,7 @@ def serve(port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; none
             port=port or settings.api_port,
             ui_url=f"http://127.0.0.1:{settings.web_port}",
             anchor=settings.audit_anchor,
+            stack=lambda: running(settings.state_dir),
         )
 
 
@@ -50,3 +52,24 @@ def mcp(
     if token is None:
         raise SettingsError("KORDANT_TOKEN is unset: give the agent's token, from `kordant-jobs tokens create`.")
     stdio_tools(url, token.get_secret_value()).run("stdio")
+
+
+def console() -> None:
+    """Where the operator's console is, and how to sign in."""
+    from kordant_jobs.api.console import HOME
+    from kordant_jobs.cli.output import out, print_facts
+    from kordant_jobs.cli.stack import running
+    from kordant_jobs.settings import load_settings
+
+    settings = load_settings()
+    urls = (running(settings.state_dir) or {}).get("urls", {})
+    is_up = "API" in urls
+    address = urls["API"].removesuffix("/api/jobs") if is_up else f"http://127.0.0.1:{settings.api_port}"
+    print_facts({"console": address + HOME, "served": "yes" if is_up else "no: `kordant-jobs up`, or `api serve`"})
+    out.print("Sign in with a token of an admin or operator. To make one that is good for a day:")
+    out.print("  kordant-jobs tokens create user:ID --role operator --days 1", highlight=False)
+    out.print("One that may only look:")
+    out.print(
+        "  kordant-jobs tokens create user:ID --role operator --days 1 --scope jobs:read --scope schedules:read",
+        highlight=False,
+    )

@@ -21,13 +21,13 @@ from kordant_jobs.cli.schedules import (
     Zone,
     changes_of,
     moment_of,
-    next_tick,
     opened,
     schedules_app,
     what_changed,
 )
 from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.people.tiers import Tier as TierName
+from kordant_jobs.domain.schedules.cadence import next_tick
 from kordant_jobs.domain.schedules.cron import checked_zone
 from kordant_jobs.domain.schedules.rows import ScheduleRow, StoredRow
 from kordant_jobs.domain.schedules.simulation import Outage, Planned, load_per_hour, simulate

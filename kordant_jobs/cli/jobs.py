@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -54,31 +54,12 @@ def jobs_history(
 ) -> None:
     """Attempts by job and week: how many ended well, how long they took, what they cost. Kept for 400 days."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.engine import attempt_counts
+    from kordant_jobs.observability import history
 
     wanted = job_row(job).name if job else None
-    now = datetime.now(UTC)
-    monday = (now - timedelta(days=now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
-    rows = []
     with open_session() as session, session.db.connect() as connection:
-        for back in range(weeks):
-            since = monday - timedelta(weeks=back)
-            counts = attempt_counts.between(connection, since, since + timedelta(weeks=1))
-            for name, some in attempt_counts.by_job(counts).items():
-                attempts = sum(one.attempts for one in some)
-                if wanted in (None, name):
-                    rows.append(
-                        {
-                            "week_of": since.date(),
-                            "job": name,
-                            "attempts": attempts,
-                            "ended_well": sum(one.attempts for one in some if one.outcome in attempt_counts.GOOD),
-                            "p50_ms": attempt_counts.percentile_ms(some, 0.5),
-                            "p95_ms": attempt_counts.percentile_ms(some, 0.95),
-                            "mean_ms": round(sum(one.sum_ms for one in some) / attempts, 1),
-                            "cpu_s": round(sum(one.cpu_s for one in some), 2),
-                        }
-                    )
+        found = history.weekly(connection, weeks=weeks, now=datetime.now(UTC), job=wanted)
+    rows = [asdict(one) for one in found]
     if as_json:
         print_json(rows)
         return

@@ -86,6 +86,9 @@ GROUPS = {
         help="Retention: what is deleted when, what was, and what is on hold.",
     ),
     "api": Lazy(where="kordant_jobs.cli.api:api_app", help="/api/jobs over HTTP, by itself, and its OpenAPI file."),
+    "console": Lazy(
+        where="kordant_jobs.cli.api:console", help="The operator's console: where it is, and how to sign in."
+    ),
     "tokens": Lazy(where="kordant_jobs.cli.tokens:tokens_app", help="Tokens of the API: who may ask, for what."),
     "agents": Lazy(where="kordant_jobs.cli.tokens:agents_app", help="Agents: which jobs each may start."),
     "audit": Lazy(where="kordant_jobs.cli.audit:audit_app", help="The audit log: who did what; verify, export."),

@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
-from kordant_jobs.domain.schedules.cron import checked_zone, next_after
+from kordant_jobs.domain.schedules.cadence import next_tick
+from kordant_jobs.domain.schedules.cron import checked_zone
 from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StoredRow
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -71,11 +72,6 @@ def _state(stored: StoredRow, now: datetime) -> str:
     if stored.row.job not in BY_NAME:
         return "no such job yet"
     return stored.resting(now) or "on"
-
-
-def next_tick(row: ScheduleRow, now: datetime) -> datetime | None:
-    """The row's first tick after `now`."""
-    return next_after(row.cron, row.time_zone, now, gap=row.gap, fold=row.fold)
 
 
 @schedules_app.command("list")

@@ -8,6 +8,7 @@ import threading
 from types import FrameType
 
 from kordant_jobs.adapters import messengers
+from kordant_jobs.api.console import HOME
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.doctor import show_findings
 from kordant_jobs.cli.output import bold, err, out, print_facts
@@ -84,6 +85,7 @@ def _say_where(session: Session, stack: Stack) -> None:
     print_facts(
         {
             **{name if name == "API" else f"{name} UI": url for name, url in stack.urls.items()},
+            **({"console": stack.urls["API"].replace("/api/jobs", HOME)} if "API" in stack.urls else {}),
             "database": session.server.shown,
             **_database_files(session),
             "drop folder": session.settings.drop,

@@ -23,7 +23,6 @@ from kordant_jobs.domain.notifications.addresses import BadAddress, check_addres
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus
 from kordant_jobs.domain.people.tiers import Tier
-from kordant_jobs.domain.schedules.cadence import next_due
 from kordant_jobs.domain.schedules.cron import checked_zone
 from kordant_jobs.errors import SettingsError
 
@@ -52,24 +51,17 @@ def served(connection: Connection, subscription_id: UUID) -> dict[str, Any]:
         SettingsError: there is none of this id.
     """
     from kordant_jobs.store.people import subscriptions
-    from kordant_jobs.store.schedules import config as scheduler_config
-    from kordant_jobs.store.schedules import due_slots
+    from kordant_jobs.triggers import price_list
 
     found = subscriptions.get(connection, subscription_id)
     if found is None:
         raise SettingsError(f"there is no subscription {subscription_id}.")
-    rows = {one.row.key: one for one in scheduler_config.load(connection).rows}
-    now = datetime.now(UTC)
-    due = {}
-    for slot in due_slots.of_subscription(connection, subscription_id):
-        stored = rows.get((slot.job, slot.tier))
-        due[slot.job] = stored and next_due(stored.row, slot.anchor, slot.slot, now)
     return {
         "subscription": found.id,
         "subscriber": found.subscriber_id,
         "tier": found.tier.value,
         "status": found.status.value,
-        "next_due": due,
+        "next_due": price_list.next_services(connection, subscription_id, now=datetime.now(UTC)),
     }
 
 

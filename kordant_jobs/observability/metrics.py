@@ -17,33 +17,15 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import Priority, attempt_counts
-from kordant_jobs.observability import heartbeats
+from kordant_jobs.observability import heartbeats, standing
 
 P = "background_jobs_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 WINDOWS = {"1h": timedelta(hours=1), "24h": timedelta(days=1)}
 
-_QUEUE = """
-SELECT job, priority, count(*) FILTER (WHERE run_at <= now()), count(*) FILTER (WHERE run_at > now()),
-       coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE run_at <= now())), 0)
-FROM kordant.job_requests WHERE status = 'pending' GROUP BY 1, 2 ORDER BY 1, 2
-"""
-_DEAD = """
-SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL GROUP BY 1 ORDER BY 1
-"""
-_RUNNING = "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'running' GROUP BY 1 ORDER BY 1"
-_PAUSED = "SELECT job, 1 FROM kordant.job_pauses ORDER BY 1"
 _OUTBOX = """
 SELECT channel, count(*), coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0)
 FROM kordant.notification_outbox WHERE status IN ('queued', 'deferred', 'sending') GROUP BY 1 ORDER BY 1
-"""
-_SOURCES = """
-SELECT source, CASE WHEN open_until > now() THEN 0 ELSE 1 END,
-       coalesce(extract(epoch FROM last_ok_at), 0) FROM kordant.source_states ORDER BY 1
-"""
-_VERDICTS = """
-SELECT source, verdict, coalesce(reason, ''), count(*) FROM kordant.source_verdicts
-WHERE checked_on >= (now() AT TIME ZONE 'UTC')::date GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
 _OTHERS = """
 SELECT (SELECT coalesce(max(seq), 0) FROM kordant.audit_log),
@@ -119,16 +101,16 @@ def _queue(connection: Connection) -> Iterator[Metric]:
         f"{P}queue_oldest_seconds", "how long the oldest due request waits", labels=["job_name", "priority"]
     )
     waits: dict[str, int] = {row.name: 0 for row in CATALOG}
-    for job, priority, due, not_due, age in connection.execute(sa.text(_QUEUE)):
+    for job, priority, due, not_due, age in connection.execute(sa.text(standing.QUEUE)):
         depth.add_metric([job, Priority(priority).word], due)
         oldest.add_metric([job, Priority(priority).word], float(age))
         waits[job] = waits.get(job, 0) + not_due
     for job, count in sorted(waits.items()):
         later.add_metric([job], count)
     yield from (depth, later, oldest)
-    yield _gauge(connection, _RUNNING, "running", "requests that run", ["job_name"])
-    yield _gauge(connection, _DEAD, "dead", "dead letters that nobody has seen yet", ["job_name"])
-    yield _gauge(connection, _PAUSED, "paused", "jobs that are paused", ["job_name"])
+    yield _gauge(connection, standing.RUNNING, "running", "requests that run", ["job_name"])
+    yield _gauge(connection, standing.DEAD, "dead", "dead letters that nobody has seen yet", ["job_name"])
+    yield _gauge(connection, standing.PAUSED, "paused", "jobs that are paused", ["job_name"])
 
 
 def _gauge(connection: Connection, query: str, name: str, words: str, labels: list[str]) -> Metric:
@@ -147,12 +129,12 @@ def _parts(connection: Connection, now: datetime) -> Iterator[Metric]:
     yield from (waiting, oldest)
     state = GaugeMetricFamily(f"{P}source_state", "1: asked, 0: switched off after failures", labels=["source"])
     good = GaugeMetricFamily(f"{P}source_ok_timestamp_seconds", "when a source last answered", labels=["source"])
-    for source, is_on, last_ok in connection.execute(sa.text(_SOURCES)):
+    for source, is_on, last_ok in connection.execute(sa.text(standing.SOURCES)):
         state.add_metric([source], is_on)
         good.add_metric([source], float(last_ok))
     yield from (state, good)
     labels = ["source", "verdict", "reason"]
-    yield _gauge(connection, _VERDICTS, "source_verdicts", "verdicts of today (UTC), by subscription", labels)
+    yield _gauge(connection, standing.VERDICTS, "source_verdicts", "verdicts of today (UTC), by subscription", labels)
     beats = GaugeMetricFamily(f"{P}heartbeat_timestamp_seconds", "heartbeats of daemons", labels=["part"])
     for part, age_s in heartbeats.ages_s(connection).items():
         beats.add_metric([part], now.timestamp() - age_s)

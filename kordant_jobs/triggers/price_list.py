@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME, SCHEDULES
-from kordant_jobs.domain.schedules.cadence import fresh_progress
+from kordant_jobs.domain.schedules.cadence import fresh_progress, next_due
 from kordant_jobs.domain.schedules.rows import COLUMNS, EVERYBODY, Cadence, Pause, ScheduleRow, StoredRow, row_from
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -129,3 +130,13 @@ def resume(connection: Connection, key: Key, *, by: str, now: datetime | None = 
     if before.pause.holds(moment):
         schedule_progress.save(connection, key, fresh_progress(before.row, moment))
     return current(connection, key)
+
+
+def next_services(connection: Connection, subscription_id: UUID, *, now: datetime) -> dict[str, datetime | None]:
+    """By job, when it serves a subscription next; None: its row does not say."""
+    rows = {one.row.key: one for one in scheduler_config.load(connection).rows}
+    due = {}
+    for slot in due_slots.of_subscription(connection, subscription_id):
+        stored = rows.get((slot.job, slot.tier))
+        due[slot.job] = next_due(stored.row, slot.anchor, slot.slot, now) if stored else None
+    return due

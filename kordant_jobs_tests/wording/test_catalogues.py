@@ -9,7 +9,7 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from kordant_jobs import jobs, pages, wording
+from kordant_jobs import api, jobs, pages, wording
 from kordant_jobs.domain.people.subscriptions import Locale
 
 
@@ -25,7 +25,7 @@ def test_every_text_is_translated_and_no_translation_is_left_over(locale: Locale
             translated.add(message.id if isinstance(message.id, str) else message.id[0])
     found = [
         one
-        for package in (jobs, pages, wording)
+        for package in (api, jobs, pages, wording)
         for one in extract_from_dir(
             str(files(package)),
             method_map=[("**.py", "python"), ("**.html", "jinja2"), ("**.txt", "jinja2")],

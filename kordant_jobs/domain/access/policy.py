@@ -29,6 +29,10 @@ class Action(StrEnum):
     DECIDE_WORKFLOW = "changes.decide_workflow"
     """A version of an agent's workflow, or a step of one that waits for a person."""
     AUDIT_READ = "audit.read"
+    SYSTEM_READ = "system.read"
+    """Figures of all tenants together: health, history, alerts, sources, the doctor."""
+    ALERT_HANDLE = "alerts.handle"
+    SUBSCRIPTION_READ = "subscriptions.read"
 
 
 class Owner(StrEnum):
@@ -57,6 +61,9 @@ NEEDS: dict[Action, TokenScope] = {
     Action.DECIDE: TokenScope.CHANGES_DECIDE,
     Action.DECIDE_WORKFLOW: TokenScope.CHANGES_DECIDE,
     Action.AUDIT_READ: TokenScope.AUDIT_READ,
+    Action.SYSTEM_READ: TokenScope.JOBS_READ,
+    Action.ALERT_HANDLE: TokenScope.JOBS_OPERATE,
+    Action.SUBSCRIPTION_READ: TokenScope.JOBS_READ,
 }
 """The scope that a token needs for each action."""
 
@@ -84,6 +91,8 @@ class Decision:
 
 _OWN, _SCOPE = frozenset({Owner.OWN}), frozenset({Owner.OWN, Owner.SCOPE})
 _BY_SERVICE = frozenset({Action.CANCEL, Action.RETRY, Action.ACKNOWLEDGE, Action.EXPIRE, Action.REPRIORITISE})
+_SCOPED = _BY_SERVICE | {Action.READ, Action.READ_OUTPUT, Action.SYSTEM_READ, Action.ALERT_HANDLE,
+                         Action.SUBSCRIPTION_READ}  # fmt: skip
 
 
 def _rule(rule_id: str, role: Role | None, *actions: Action, owners: frozenset[Owner] | None = None,
@@ -99,6 +108,7 @@ def _rule(rule_id: str, role: Role | None, *actions: Action, owners: frozenset[O
 
 
 RULES: tuple[Rule, ...] = (
+    _rule("others.nothing", None, *_SCOPED, owners=frozenset({Owner.OTHER}), allowed=False),
     _rule("admin.any", Role.ADMIN),
     _rule("operator.no_cancel_critical", Role.OPERATOR, Action.CANCEL, critical=True, allowed=False),
     _rule("operator.no_schedule_write", Role.OPERATOR, Action.SCHEDULE_WRITE, allowed=False),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
-from kordant_jobs.domain.schedules.cron import occurrences, ticks_on, zone_of
+from kordant_jobs.domain.schedules.cron import next_after, occurrences, ticks_on, zone_of
 from kordant_jobs.domain.schedules.rows import Anchor, Cadence, CatchUp, Overlap, ScheduleRow
 
 SLOTS = 1 << 30
@@ -161,6 +161,11 @@ def next_due(row: ScheduleRow, anchor: int, slot: int, after: datetime) -> datet
                     break
         on += _A_DAY
     return None
+
+
+def next_tick(row: ScheduleRow, now: datetime) -> datetime | None:
+    """The row's first tick after `now`."""
+    return next_after(row.cron, row.time_zone, now, gap=row.gap, fold=row.fold)
 
 
 def fresh_progress(row: ScheduleRow, now: datetime) -> Progress:

@@ -15,7 +15,16 @@ from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store import attempts, requests
 from kordant_jobs.engine.store.attempts import Attempt
 from kordant_jobs.engine.store.pauses import JobPause, pause, paused, resume
-from kordant_jobs.engine.store.requests import Filter, Request, find, sync_catalogue, under_way
+from kordant_jobs.engine.store.requests import (
+    DeadGroup,
+    Filter,
+    Request,
+    dead_groups,
+    estimate,
+    find,
+    sync_catalogue,
+    under_way,
+)
 from kordant_jobs.engine.store.tables import job_requests
 from kordant_jobs.errors import PermanentError
 
@@ -54,7 +63,7 @@ def _chosen(
     dry_run: bool,
 ) -> list[UUID]:
     narrowed = replace(where, statuses=statuses)
-    return [one.id for one in requests.find(connection, narrowed)] if dry_run else act(narrowed)
+    return requests.ids(connection, narrowed) if dry_run else act(narrowed)
 
 
 def replay(connection: Connection, where: Filter, *, now: datetime, dry_run: bool = False) -> list[UUID]:
@@ -105,11 +114,14 @@ def reprioritise(
 __all__ = [
     "REQUEST_ID",
     "DatabaseClock",
+    "DeadGroup",
     "Inspection",
     "JobPause",
     "Keep",
     "acknowledge",
     "cancel",
+    "dead_groups",
+    "estimate",
     "expire",
     "find",
     "inspect",

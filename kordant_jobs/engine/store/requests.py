@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,7 +11,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+from sqlalchemy.ext.compiler import compiles
 
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
@@ -165,16 +167,103 @@ def find(
     connection: Connection, where: Filter, *, limit: int | None = None, after: UUID | None = None
 ) -> list[Request]:
     """The requests meant, newest first; `after` is the id at which the last page ended."""
+    conditions = where.conditions()
+    if after is not None:
+        conditions.append(job_requests.c.id < after)
+    narrow = (where.ids, where.entity_key, where.tenant, where.tenants, where.entities, where.requested_by)
+    if limit is not None and (where.job or where.statuses) and not any(narrow):
+        conditions = [job_requests.c.id.in_(_newest(where, conditions, limit))]
     query = (
         sa.select(job_requests, run_progress.c.done, run_progress.c.total, run_progress.c.message)
         .outerjoin(run_progress, run_progress.c.run_id == job_requests.c.run_id)
-        .where(*where.conditions())
+        .where(*conditions)
         .order_by(job_requests.c.id.desc())
         .limit(limit)
     )
-    if after is not None:
-        query = query.where(job_requests.c.id < after)
     return [_request(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _newest(where: Filter, conditions: Sequence[sa.ColumnElement[bool]], limit: int) -> sa.Select[Any]:
+    """The ids of the newest `limit`, from those of each job and status: each is one walk along the index (job, status,
+    id), so that a page of a rare status takes as long as one of a common one. Jobs are found by leaps along it."""
+    column = job_requests.c
+    if where.job is None:
+        first = sa.select(sa.func.min(column.job).label("job")).cte("jobs", recursive=True)
+        next_job = sa.select(sa.func.min(column.job)).where(column.job > first.c.job).scalar_subquery()
+        jobs: sa.FromClause = first.union_all(sa.select(next_job).where(first.c.job.is_not(None)))
+    else:
+        jobs = sa.values(sa.column("job", sa.Text), name="jobs").data([(where.job,)])
+    statuses = sa.values(sa.column("status", sa.Text), name="statuses").data(
+        [(one.value,) for one in where.statuses or RequestStatus]
+    )
+    newest = (
+        sa.select(column.id)
+        .where(column.job == jobs.c.job, column.status == statuses.c.status, *conditions)
+        .order_by(column.id.desc())
+        .limit(limit)
+        .correlate(jobs, statuses)
+        .lateral("newest")
+    )
+    joined = jobs.join(statuses, sa.true()).join(newest, sa.true())
+    return sa.select(newest.c.id).select_from(joined).order_by(newest.c.id.desc()).limit(limit).correlate(None)
+
+
+def ids(connection: Connection, where: Filter) -> list[UUID]:
+    """The ids of the requests meant, newest first."""
+    query = sa.select(job_requests.c.id).where(*where.conditions()).order_by(job_requests.c.id.desc())
+    return list(connection.execute(query).scalars())
+
+
+class _Explained(sa.Executable, sa.ClauseElement):
+    """EXPLAIN of a query, with its values as the query binds them."""
+
+    inherit_cache = False
+
+    def __init__(self, query: sa.Select[Any]) -> None:
+        self.query = query
+
+
+@compiles(_Explained)
+def _explained(element: _Explained, compiler: Any, **options: Any) -> str:
+    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.query, **options)}"
+
+
+def estimate(connection: Connection, where: Filter) -> int:
+    """About how many requests are meant, by the planner's statistics: a count of a million would take seconds."""
+    plan = connection.execute(_Explained(sa.select(job_requests.c.id).where(*where.conditions()))).scalar_one()
+    return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadGroup:
+    """Dead requests of one job with one cause. `error`: of the one that ended last."""
+
+    job: str
+    cause: Cause | None
+    count: int
+    unseen: int
+    first_at: datetime
+    last_at: datetime
+    error: str | None
+
+
+def dead_groups(connection: Connection, where: Filter) -> list[DeadGroup]:
+    """The dead ones of the requests meant, by job and cause, the most unseen first."""
+    column = job_requests.c
+    unseen = sa.func.count().filter(column.acknowledged_at.is_(None))
+    last = sa.func.array_agg(aggregate_order_by(column.error, column.ended_at.desc()), type_=sa.ARRAY(sa.Text))
+    query = (
+        sa.select(column.job, column.cause, sa.func.count(), unseen, sa.func.min(column.ended_at),
+                  sa.func.max(column.ended_at), last[1])
+        .where(*where.conditions(), column.status == RequestStatus.DEAD)
+        .group_by(column.job, column.cause)
+        .order_by(unseen.desc(), column.job, column.cause)
+    )  # fmt: skip
+    return [
+        DeadGroup(job=job, cause=Cause(cause) if cause else None, count=count, unseen=new, first_at=first_at,
+                  last_at=last_at, error=error)
+        for job, cause, count, new, first_at, last_at, error in connection.execute(query)
+    ]  # fmt: skip
 
 
 def get(connection: Connection, request_id: UUID) -> Request | None:

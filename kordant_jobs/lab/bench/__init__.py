@@ -114,6 +114,19 @@ def bench_cleanup(
     raise SystemExit(finish("cleanup", lambda: measure(rows=rows), as_json=as_json))
 
 
+@bench_app.command("console")
+def bench_console(
+    requests: Annotated[int, typer.Option(min=1000, help="Requests in the table.")] = 1_000_000,
+    times: Annotated[int, typer.Option(min=20, help="How often each page is asked.")] = 40,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Every page of the console with a million requests in the table: time on the server, and packed size."""
+    from kordant_jobs.lab.bench.console import measure
+    from kordant_jobs.lab.figures import finish
+
+    raise SystemExit(finish("console", lambda: measure(requests=requests, times=times), as_json=as_json))
+
+
 @bench_app.command("dumps")
 def bench_dumps(
     megabytes: Annotated[int, typer.Option(min=1, help="The size of each form.")] = 64,

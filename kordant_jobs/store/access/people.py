@@ -177,25 +177,36 @@ def verify(connection: Connection, keyring: Keyring, token: Token, *, now: datet
 
     An unknown id costs the same work as a wrong secret.
     """
+    row = _token_row(connection, token.id)
+    stored = bytes(16) if row is None else bytes(row["secret_hash"])
+    is_right = hmac.compare_digest(stored, keyring.sign(PURPOSE, token.secret.encode()))
+    return _verified(row, now) if is_right else None
+
+
+def holder(connection: Connection, token_id: str, *, now: datetime) -> Verified | None:
+    """Whose token has this id, for one whose secret was verified before; None once it has ended, as in `verify`."""
+    return _verified(_token_row(connection, token_id), now)
+
+
+def _token_row(connection: Connection, token_id: str) -> Mapping[str, Any] | None:
     owners = principals.alias()
     row = connection.execute(
         sa.select(api_tokens, principals, owners.c.disabled_at.label("owner_disabled_at"))
         .join(principals, principals.c.id == api_tokens.c.principal_id)
         .outerjoin(owners, owners.c.id == principals.c.owner)
-        .where(api_tokens.c.id == token.id)
+        .where(api_tokens.c.id == token_id)
     ).mappings().one_or_none()  # fmt: skip
-    stored = bytes(16) if row is None else bytes(row["secret_hash"])
-    is_right = hmac.compare_digest(stored, keyring.sign(PURPOSE, token.secret.encode()))
-    if row is None or not is_right or row["expires_at"] <= now:
+    return None if row is None else {**row, "token_id": token_id}
+
+
+def _verified(row: Mapping[str, Any] | None, now: datetime) -> Verified | None:
+    if row is None or row["expires_at"] <= now:
         return None
     if any(row[name] is not None for name in ("revoked_at", "disabled_at", "owner_disabled_at")):
         return None
-    return Verified(
-        principal=_principal(
-            {**row, "id": row["principal_id"]}, frozenset(TokenScope(one) for one in row["scopes"]), token_id=token.id
-        ),
-        expires_at=row["expires_at"],
-    )
+    scopes = frozenset(TokenScope(one) for one in row["scopes"])
+    holds = _principal({**row, "id": row["principal_id"]}, scopes, token_id=row["token_id"])
+    return Verified(principal=holds, expires_at=row["expires_at"])
 
 
 def principal(connection: Connection, principal_id: str) -> Principal | None:

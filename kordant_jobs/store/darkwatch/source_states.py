@@ -59,7 +59,15 @@ def state_of(connection: Connection, source: Source, *, lock: bool = False) -> S
     """How a source stands; made when it has no row yet."""
     connection.execute(insert(source_states).values(source=source).on_conflict_do_nothing())
     query = sa.select(source_states).where(source_states.c.source == source)
-    row = connection.execute(query.with_for_update() if lock else query).one()
+    return _state(connection.execute(query.with_for_update() if lock else query).one())
+
+
+def known(connection: Connection) -> list[SourceState]:
+    """Every source that was asked before, by name."""
+    return [_state(row) for row in connection.execute(sa.select(source_states).order_by(source_states.c.source))]
+
+
+def _state(row: sa.Row[Any]) -> SourceState:
     return SourceState(
         source=Source(row.source),
         failures=row.failures,

@@ -36,6 +36,35 @@ def get(connection: Connection, subscription_id: UUID, *, lock: bool = False) ->
     return None if one is None else _subscription(one)
 
 
+def find(
+    connection: Connection,
+    *,
+    tier: Tier | None = None,
+    status: SubscriptionStatus | None = None,
+    after: UUID | None = None,
+    limit: int,
+) -> list[Subscription]:
+    """Subscriptions by falling id; `after` is the id at which the last page ended."""
+    query = sa.select(subscriptions).order_by(subscriptions.c.id.desc()).limit(limit)
+    wanted = {subscriptions.c.tier: tier, subscriptions.c.status: status}
+    query = query.where(*(column == value for column, value in wanted.items() if value is not None))
+    if after is not None:
+        query = query.where(subscriptions.c.id < after)
+    return [_subscription(one) for one in connection.execute(query)]
+
+
+def watched_kinds(connection: Connection, subscription_id: UUID) -> dict[str, int]:
+    """How many identifiers of each kind a subscription has watched now."""
+    items = watchlist_items.c
+    query = (
+        sa.select(items.kind, sa.func.count())
+        .where(items.subscription_id == subscription_id, items.removed_at.is_(None))
+        .group_by(items.kind)
+        .order_by(items.kind)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
 def watching(connection: Connection, indexes: Sequence[bytes]) -> list[tuple[Subscription, bytes]]:
     """The subscriptions that watch one of these blind indexes, with the index."""
     items = watchlist_items.c

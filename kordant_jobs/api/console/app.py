@@ -1,0 +1,145 @@
+"""The console as an application below /console/: its routes, signing in and out, its two files."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import Connection
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from kordant_jobs.api.console import (
+    HOME,
+    alerts,
+    approvals,
+    dead,
+    health,
+    performance,
+    requests,
+    schedules,
+    subscriptions,
+    system,
+)
+from kordant_jobs.api.console.live import Changes
+from kordant_jobs.api.console.visit import PEOPLE, Console, View, Visit, call_of, enter, local_path, serve
+from kordant_jobs.api.problems import Problem, not_found
+from kordant_jobs.api.watch import events
+from kordant_jobs.domain.access.tokens import read_token
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.store.access import people
+
+STATIC = Path(__file__).with_name("static")
+FILES = {"console.css": "text/css", "console.js": "text/javascript"}
+WATCHED_S = 300.0
+
+
+def _ask_to_sign_in(_: Connection, visit: Visit) -> Response:
+    if visit.call is not None:
+        return visit.go(HOME)
+    return visit.page("sign_in.html", visit.words.say("Sign in"), to=local_path(visit.asked("to")), is_wrong=False)
+
+
+def _sign_in(connection: Connection, visit: Visit) -> Response:
+    """Begin a session for a person's token. Whatever is wrong with it, the answer is the same."""
+    keyring, to = visit.console.backend.keyring, local_path(visit.form.get("to"))
+    token = read_token(visit.form.get("token", "").strip())
+    now = datetime.now(UTC)
+    verified = None if token is None else people.verify(connection, keyring, token, now=now)
+    if token is None or verified is None or verified.principal.role not in PEOPLE:
+        return visit.page("sign_in.html", visit.words.say("Sign in"), status=401, to=to, is_wrong=True)
+    call = call_of(visit.console, verified.principal, now)
+    call.record(connection, call.entry("console.sign_in", "console", "console"))
+    return visit.sign_in(token.id, to)
+
+
+def _sign_out(connection: Connection, visit: Visit) -> Response:
+    visit.who.record(connection, visit.who.entry("console.sign_out", "console", "console"))
+    return visit.sign_out()
+
+
+def _speak(_: Connection, visit: Visit) -> Response:
+    wanted = visit.form.get("language")
+    locale = Locale(wanted) if wanted in set(Locale) else visit.words.locale
+    return visit.speak(locale, local_path(visit.form.get("to")))
+
+
+def _nothing_here(_: Connection, visit: Visit) -> Response:
+    raise not_found()
+
+
+PAGES: tuple[tuple[str, View, View | None], ...] = (
+    ("/", health.show, None),
+    ("/requests", requests.show_list, None),
+    ("/requests/{request_id}", requests.show_one, None),
+    ("/requests/{request_id}/{action}", requests.ask, requests.act),
+    ("/dead", dead.show, None),
+    ("/dead/{action}", dead.ask, dead.act),
+    ("/performance", performance.show, None),
+    ("/approvals", approvals.show_list, None),
+    ("/approvals/{change_id}", approvals.show_one, approvals.act),
+    ("/schedules", schedules.show_list, None),
+    ("/schedules/{job}/{tier}", schedules.show_one, schedules.act),
+    ("/alerts", alerts.show, alerts.act),
+    ("/sources", system.show_sources, None),
+    ("/subscriptions", subscriptions.show_list, None),
+    ("/subscriptions/{subscription_id}", subscriptions.show_one, None),
+    ("/audit", system.show_audit, None),
+    ("/doctor", system.show_doctor, system.examine_now),
+)
+"""Every page: its path, what shows it, and what does the form that is on it."""
+
+
+def _file(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in FILES:
+        return Response(status_code=404)
+    return FileResponse(STATIC / name, media_type=FILES[name], headers={"Cache-Control": "no-cache"})
+
+
+def application(console: Console, changes: Changes) -> Starlette:
+    """The application; it stands at /console."""
+
+    def by(view: View, form: View | None = None, *, open_to_all: bool = False) -> Callable[..., Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            chosen = form if form is not None and request.method == "POST" else view
+            return await serve(console, request, chosen, open_to_all=open_to_all)
+
+        return endpoint
+
+    async def watch(request: Request) -> Response:
+        visit = await enter(console, request)
+        return changes.stream() if visit.call is not None else Response(status_code=204)
+
+    async def watch_one(request: Request) -> Response:
+        visit = await enter(console, request)
+        if visit.call is None:
+            return Response(status_code=204)
+        try:
+            request_id = UUID(request.path_params["request_id"])
+            return await events(console.hub, visit.call, request_id, timeout_s=WATCHED_S)
+        except (ValueError, Problem):
+            return Response(status_code=204)
+
+    return Starlette(
+        routes=[
+            Route("/static/{name}", _file),
+            Route("/sign-in", by(_ask_to_sign_in, _sign_in, open_to_all=True), methods=["GET", "POST"]),
+            Route("/sign-out", by(_nothing_here, _sign_out), methods=["POST"]),
+            Route("/language", by(_nothing_here, _speak, open_to_all=True), methods=["POST"]),
+            Route("/changes", watch),
+            Route("/requests/{request_id}/events", watch_one),
+            *(
+                Route(path, by(view, form), methods=["GET"] if form is None else ["GET", "POST"])
+                for path, view, form in PAGES
+            ),
+            Route("/{rest:path}", by(_nothing_here)),
+        ],
+        middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
+    )

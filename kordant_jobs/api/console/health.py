@@ -1,0 +1,31 @@
+"""background_jobs_health: a line a job, alerts, and the parts of the system."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from kordant_jobs.api.console.visit import Visit
+from kordant_jobs.domain.access.policy import Action
+from kordant_jobs.domain.operators.alert_rules import AlertState
+from kordant_jobs.observability import health as job_health
+from kordant_jobs.observability import heartbeats
+from kordant_jobs.store.operators import alerts
+
+
+def show(connection: Connection, visit: Visit) -> Response:
+    """The first page."""
+    if not visit.may(Action.SYSTEM_READ):
+        return visit.go("/console/requests")
+    now = visit.who.now
+    of_month = visit.kept("month", lambda: job_health.month(connection, now=now))
+    jobs = job_health.jobs(connection, now=now, of_month=of_month)
+    firing = [one for one in alerts.listed(connection, all_of_them=False, limit=50) if one.state == AlertState.FIRING]
+    parts = [
+        (part, age_s, "silent" if age_s > heartbeats.allowed_s(part) else "alive")
+        for part, age_s in heartbeats.ages_s(connection).items()
+    ]
+    return visit.page(
+        "health.html", visit.words.say("Health of background jobs"), jobs=jobs, firing=firing, parts_=parts,
+        rules=alerts.rules(connection), days=job_health.BUDGET_DAYS,
+    )  # fmt: skip

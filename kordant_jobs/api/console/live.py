@@ -1,0 +1,94 @@
+"""Tells open pages that something has changed: one small query for all of a process, and no connection a page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from kordant_jobs.api.problems import Problem
+from kordant_jobs.api.watch import EVERY_S, PING_S, STREAMS
+
+LASTS_S = 600.0
+"""After that the browser asks again, and shows its cookie again."""
+
+_MARK = sa.text("""
+SELECT (SELECT id FROM kordant.job_requests ORDER BY id DESC LIMIT 1),
+       (SELECT max(ended_at) FROM kordant.job_requests),
+       (SELECT array_agg(lease_id ORDER BY lease_id) FROM kordant.job_requests WHERE status = 'running'),
+       (SELECT min(run_at) FROM kordant.job_requests WHERE status = 'pending'),
+       (SELECT count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL),
+       (SELECT array_agg((id, state, acknowledged_by) ORDER BY id)::text FROM kordant.operator_alerts
+        WHERE state <> 'resolved'),
+       (SELECT array_agg(job ORDER BY job) FROM kordant.job_pauses),
+       (SELECT max(changed_at) FROM kordant.scheduler_config),
+       (SELECT array_agg(id ORDER BY id) FROM kordant.change_sets WHERE state = 'proposed')
+""")
+"""What differs when one of the lists does: each part is read along an index or from a small table."""
+
+
+@dataclass
+class Changes:
+    """Reads the mark twice a second while somebody watches."""
+
+    db: Engine
+    _version: int = 0
+    _watchers: int = 0
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
+
+    def read(self) -> tuple[Any, ...]:
+        """The mark as it stands."""
+        with self.db.connect() as connection:
+            return tuple(connection.execute(_MARK).one())
+
+    def close(self) -> None:
+        """Stop asking the database."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _poll(self) -> None:
+        last = await run_in_threadpool(self.read)
+        while self._watchers:
+            await asyncio.sleep(EVERY_S)
+            if (now := await run_in_threadpool(self.read)) != last:
+                last = now
+                self._version += 1
+                self._changed.set()
+                self._changed = asyncio.Event()
+
+    def stream(self) -> Response:
+        """Server-sent events: `changed`, each time.
+
+        Raises:
+            Problem: there are too many watchers.
+        """
+        if self._watchers >= STREAMS:
+            raise Problem("busy", "too many pages are open: reload this one instead.", headers={"Retry-After": "30"})
+        return StreamingResponse(self._events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    async def _events(self) -> AsyncIterator[str]:
+        self._watchers += 1
+        try:
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._poll())
+            loop = asyncio.get_running_loop()
+            ends_at, seen = loop.time() + LASTS_S, self._version
+            yield ": watching\n\n"
+            while loop.time() < ends_at:
+                if seen == self._version:
+                    try:
+                        await asyncio.wait_for(self._changed.wait(), PING_S)
+                    except TimeoutError:
+                        yield ": ping\n\n"
+                        continue
+                seen = self._version
+                yield f"event: changed\ndata: {seen}\n\n"
+        finally:
+            self._watchers -= 1

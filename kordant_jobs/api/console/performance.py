@@ -1,0 +1,37 @@
+"""background_jobs_performance: how long each job took, how often it failed and what it cost, week by week."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from kordant_jobs.api.console import charts
+from kordant_jobs.api.console.visit import Visit
+from kordant_jobs.domain.access.policy import Action
+from kordant_jobs.observability import history
+
+WEEKS = 8
+
+
+def show(connection: Connection, visit: Visit) -> Response:
+    """A chart and a table a job."""
+    visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
+    say = visit.words.say
+    by_job: dict[str, list[history.JobWeek]] = defaultdict(list)
+    weeks_of_all = visit.kept("weeks", lambda: history.weekly(connection, weeks=WEEKS, now=visit.who.now))
+    for week in weeks_of_all:
+        by_job[week.job].append(week)
+    drawn = []
+    for job, weeks in sorted(by_job.items()):
+        oldest_first = weeks[::-1]
+        summary = say("Duration of %(job)s by week: p50 solid, p95 dashed; the table below has the numbers.", job=job)
+        chart = charts.lines(
+            [str(one.week_of) for one in oldest_first],
+            [one.p50_ms for one in oldest_first],
+            [one.p95_ms for one in oldest_first],
+            summary=summary,
+        )
+        drawn.append((job, chart, weeks))
+    return visit.page("performance.html", say("Performance of background jobs"), jobs=drawn, weeks=WEEKS)

@@ -1,0 +1,127 @@
+"""Requests: the list by what the URL says, one request with its attempts, and what can be done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from kordant_jobs.api import requests
+from kordant_jobs.api.console.visit import Visit
+from kordant_jobs.api.problems import Problem, not_found
+from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.domain.access.policy import Action
+from kordant_jobs.engine import Cause, Filter, Request, RequestStatus, operate
+
+PAGE = 50
+HERE = "/console/requests"
+ACTIONS = {one.value.removeprefix("requests."): one for one in requests.TAKES}
+ASKED_FIRST = frozenset({Action.CANCEL, Action.EXPIRE})
+"""What cannot be taken back is asked once more."""
+_STATES = {state.value: (state,) for state in RequestStatus}
+
+
+def _filter(visit: Visit) -> tuple[dict[str, str | None], Filter]:
+    """What the URL asks for, and as a filter. A word that is none is an error that says which there are."""
+    names = ("job", "state", "cause", "by", "tenant", "entity")
+    asked = {name: visit.asked(name) for name in names}
+    for name, known in (("state", set(RequestStatus)), ("cause", set(Cause)), ("job", set(BY_NAME))):
+        if asked[name] is not None and asked[name] not in known:
+            raise Problem("invalid", visit.words.say(
+                "The filter %(name)s takes one of: %(known)s.", name=name, known=", ".join(sorted(known))))  # fmt: skip
+    if asked["cause"] and not asked["state"]:
+        asked["state"] = RequestStatus.DEAD.value
+    return asked, Filter(
+        job=asked["job"],
+        statuses=_STATES.get(asked["state"] or ""),
+        cause=Cause(asked["cause"]) if asked["cause"] else None,
+        requested_by=asked["by"],
+        tenant=asked["tenant"],
+        entity_key=asked["entity"],
+    )
+
+
+def show_list(connection: Connection, visit: Visit) -> Response:
+    """A page of requests, the newest first."""
+    asked, where = _filter(visit)
+    cursor = visit.asked("cursor")
+    body = requests.list_requests(connection, visit.who, where, limit=PAGE, cursor=cursor).body
+    is_all = cursor is None and body["next_cursor"] is None
+    count = len(body["items"]) if is_all else operate.estimate(connection, requests.scoped(visit.who, where))
+    return visit.page(
+        "requests.html",
+        visit.words.say("Requests"),
+        items=body["items"],
+        next_cursor=body["next_cursor"],
+        asked=asked,
+        filters={name: value for name, value in asked.items() if value},
+        is_first=cursor is None,
+        is_all=is_all,
+        count=count,
+        jobs=sorted(BY_NAME),
+        states=list(RequestStatus),
+        causes=list(Cause),
+    )
+
+
+def _found(connection: Connection, visit: Visit) -> tuple[dict[str, Any], Request]:
+    """The request of the path, as the API shows it and as it stands."""
+    try:
+        request_id = UUID(visit.request.path_params["request_id"])
+    except ValueError:
+        raise not_found() from None
+    shown = requests.read(connection, visit.who, request_id).body
+    return shown, operate.find(connection, Filter(ids=(request_id,)))[0]
+
+
+def _allowed(visit: Visit, request: Request) -> list[tuple[str, Action]]:
+    """What the reader may do to a request as it stands."""
+    return [
+        (name, action)
+        for name, action in ACTIONS.items()
+        if request.status in requests.TAKES[action]
+        and visit.who.may(action, request)
+        and not (action is Action.ACKNOWLEDGE and request.acknowledged_at)
+    ]
+
+
+def show_one(connection: Connection, visit: Visit) -> Response:
+    """One request's life. Its payload is shown when asked for, which the audit log records."""
+    shown, request = _found(connection, visit)
+    may_read = visit.who.may(Action.READ_OUTPUT, request)
+    is_revealed = may_read and visit.asked("show") == "payload"
+    attempts = operate.inspect(connection, request.id).attempts
+    if is_revealed:
+        visit.who.record(connection, visit.who.entry("requests.read_payload", "request", str(request.id)))
+    return visit.page(
+        "request.html",
+        visit.words.say("Request of %(job)s", job=request.job),
+        one=shown,
+        request_=request,
+        attempts=attempts,
+        may_read=may_read,
+        payload=dict(request.payload) if is_revealed else None,
+        actions=_allowed(visit, request),
+        asked_first=ASKED_FIRST,
+    )
+
+
+def ask(connection: Connection, visit: Visit) -> Response:
+    """The question before an action that cannot be taken back."""
+    shown, request = _found(connection, visit)
+    name = visit.request.path_params["action"]
+    if name not in dict(_allowed(visit, request)):
+        return visit.go(f"{HERE}/{request.id}")
+    return visit.page("ask.html", visit.words.say("Are you sure?"), one=shown, name=name)
+
+
+def act(connection: Connection, visit: Visit) -> Response:
+    """Do it, as the API does."""
+    action = ACTIONS.get(visit.request.path_params["action"])
+    if action is None:
+        raise not_found()
+    _, request = _found(connection, visit)
+    requests.act(connection, visit.who, request.id, action)
+    return visit.go(f"{HERE}/{request.id}", done=visit.request.path_params["action"])

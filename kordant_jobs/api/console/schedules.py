@@ -1,0 +1,72 @@
+"""Schedules: the price list with its next ticks, one row with its history, pausing and resuming."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from kordant_jobs.api import schedules
+from kordant_jobs.api.console.visit import Visit
+from kordant_jobs.api.problems import Problem
+from kordant_jobs.api.schemas import Pause
+from kordant_jobs.domain.access.policy import Action
+from kordant_jobs.domain.schedules.cadence import next_tick
+from kordant_jobs.domain.schedules.rows import ScheduleRow
+from kordant_jobs.store.schedules import config as scheduler_config
+
+HERE = "/console/schedules"
+TICKS, VERSIONS = 5, 20
+
+
+def _ticks(row: ScheduleRow, after: datetime, count: int) -> list[datetime]:
+    found: list[datetime] = []
+    while len(found) < count and (at := next_tick(row, found[-1] if found else after)) is not None:
+        found.append(at)
+    return found
+
+
+def show_list(connection: Connection, visit: Visit) -> Response:
+    """The price list."""
+    visit.who.permit(Action.SCHEDULE_READ)
+    now, loaded = visit.who.now, scheduler_config.load(connection)
+    rows = [(one, one.resting(now), next(iter(_ticks(one.row, now, 1)), None)) for one in loaded.rows]
+    return visit.page("schedules.html", visit.words.say("Schedules"), rows=rows, problems=loaded.problems)
+
+
+def _key(visit: Visit) -> tuple[str, str]:
+    return visit.request.path_params["job"], visit.request.path_params["tier"]
+
+
+def show_one(connection: Connection, visit: Visit) -> Response:
+    """One row: what it says, when it ticks next, and who changed it when."""
+    key = _key(visit)
+    shown = schedules.read(connection, visit.who, *key).body
+    stored = scheduler_config.get(connection, (shown["job"], shown["tier"]))
+    versions = scheduler_config.history(connection, (shown["job"], shown["tier"]), limit=VERSIONS)
+    return visit.page(
+        "schedule.html",
+        visit.words.say("Schedule %(name)s", name=shown["name"]),
+        one=shown,
+        is_paused=bool(stored and stored.pause),
+        ticks=_ticks(stored.row, visit.who.now, TICKS) if stored and not shown["paused"] else [],
+        versions=versions,
+    )
+
+
+def act(connection: Connection, visit: Visit) -> Response:
+    """Pause a row, or have it go on."""
+    key = _key(visit)
+    if visit.form.get("action") == "resume":
+        schedules.resume(connection, visit.who, key)
+        return visit.go(f"{HERE}/{'/'.join(key)}", done="resume")
+    reason, until = visit.form.get("reason", "").strip(), visit.form.get("until", "").strip()
+    try:
+        end = datetime.fromisoformat(until).replace(tzinfo=UTC) if until else None
+        body = Pause(reason=reason, until=end)
+    except ValueError:
+        detail = visit.words.say("A pause has a reason, and an end in the future or none. Nothing was done.")
+        raise Problem("invalid", detail) from None
+    schedules.pause(connection, visit.who, key, body)
+    return visit.go(f"{HERE}/{'/'.join(key)}", done="pause")

@@ -1,0 +1,77 @@
+// Keeps an open page true, and moves along rows by keys. Without it every page works by links, forms and reloading.
+"use strict";
+
+const watched = document.body.dataset.watch;
+const question = document.body.dataset.ask;
+let isBusy = false;
+let isDue = false;
+
+function nameOf(element) {
+  return element && element !== document.body ? element.id || element.getAttribute("href") || "" : "";
+}
+
+async function refresh() {
+  if (isBusy) { isDue = true; return; }
+  isBusy = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    if (!answer.ok || answer.redirected) { location.reload(); return; }
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const now = document.getElementById("live"), then = page.getElementById("live");
+    if (!now || !then || now.innerHTML === then.innerHTML) return;
+    const focused = now.contains(document.activeElement) ? nameOf(document.activeElement) : "";
+    const scrolled = [...now.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
+    now.replaceChildren(...then.childNodes);
+    [...now.querySelectorAll(".scroll")].forEach((one, place) => { one.scrollLeft = scrolled[place] || 0; });
+    if (focused) [...now.querySelectorAll("a, button, input")].find((one) => nameOf(one) === focused)?.focus();
+    if (page.body.dataset.watch !== watched) stream?.close();
+  } finally {
+    isBusy = false;
+    setTimeout(() => { if (isDue) { isDue = false; refresh(); } }, 500);
+  }
+}
+
+function offer() {
+  const news = document.getElementById("news");
+  if (news.firstChild) return;
+  const link = document.createElement("a");
+  link.href = location.href;
+  link.textContent = question;
+  news.append(link);
+}
+
+let stream;
+if (watched && window.EventSource) {
+  stream = new EventSource(watched);
+  const react = question ? offer : refresh;
+  let isFirst = true;
+  stream.addEventListener("changed", react);
+  stream.addEventListener("snapshot", () => { if (isFirst) isFirst = false; else refresh(); });
+  stream.addEventListener("state", react);
+  stream.addEventListener("end", () => { stream.close(); refresh(); });
+  addEventListener("pagehide", () => stream.close());
+}
+
+document.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+// Keys can be switched off (WCAG 2.1.4).
+const keys = document.getElementById("keys"), keysSwitch = document.getElementById("keys-switch");
+const areOn = () => localStorage.getItem("kordant-keys") !== "off";
+keys.hidden = false;
+keysSwitch.setAttribute("aria-pressed", areOn());
+keysSwitch.addEventListener("click", () => {
+  localStorage.setItem("kordant-keys", areOn() ? "off" : "on");
+  keysSwitch.setAttribute("aria-pressed", areOn());
+});
+addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, select, textarea");
+  if (isTyping || !areOn() || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "/") {
+    const filter = document.getElementById("first-filter");
+    if (filter) { event.preventDefault(); filter.focus(); }
+  } else if (event.key === "j" || event.key === "k") {
+    const rows = [...document.querySelectorAll("tbody th[scope=row] a")];
+    const place = rows.indexOf(document.activeElement) + (event.key === "j" ? 1 : -1);
+    rows[Math.min(Math.max(place, 0), rows.length - 1)]?.focus();
+  }
+});

@@ -1,0 +1,356 @@
+"""A visit to the console: who is there, in which language, and how a page is written and refused."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import psycopg2.errors
+import sqlalchemy as sa
+from babel import numbers
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from kordant_jobs.api.asked import Backend, Transaction
+from kordant_jobs.api.calls import Call
+from kordant_jobs.api.console import HOME
+from kordant_jobs.api.console import session as sessions
+from kordant_jobs.api.console.words import done_word, word
+from kordant_jobs.api.gate import Quotas, Tokens
+from kordant_jobs.api.problems import Problem
+from kordant_jobs.api.watch import Hub
+from kordant_jobs.domain.access.policy import Action, Owner, decide
+from kordant_jobs.domain.access.principals import Principal, Role
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.observability.doctor import Result
+from kordant_jobs.pages.html import reader
+from kordant_jobs.wording import Wording, wording
+
+SIGN_IN = f"{HOME}sign-in"
+PEOPLE = frozenset({Role.ADMIN, Role.OPERATOR})
+"""Who may sign in. What a program or an agent may do, it does over the API; an approval is a person's."""
+STATEMENT_S = 2
+KEPT_S = 60.0
+COOKIE, FORM_COOKIE, LANGUAGE_COOKIE = "kordant_console", "kordant_console_form", "kordant_console_language"
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store, private",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Console:
+    """What the pages work with. `hub` gives the streams of requests."""
+
+    backend: Backend
+    tokens: Tokens
+    quotas: Quotas
+    hub: Hub
+    kept: dict[str, tuple[float, Any]] = field(default_factory=dict)
+    examined: list[tuple[datetime, Sequence[Result]]] = field(default_factory=list)
+    """What the doctor found last in this process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """One call of a page. `key` is the cookie that its forms are bound to."""
+
+    console: Console
+    request: Request
+    call: Call | None
+    words: Wording
+    key: str
+    form: Mapping[str, str]
+
+    @property
+    def who(self) -> Call:
+        """The call of whoever has signed in.
+
+        Raises:
+            Problem: nobody has.
+        """
+        if self.call is None:
+            raise Problem("unauthenticated", "sign in first.")
+        return self.call
+
+    def asked(self, name: str) -> str | None:
+        """A value of the URL's query; None when it is empty or not there."""
+        value = self.request.query_params.get(name, "").strip().replace("\x00", "")[:200]
+        return value or None
+
+    def kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gave within the last minute: sums over weeks, which no reader sees change sooner."""
+        known = self.console.kept
+        if name not in known or time.monotonic() > known[name][0]:
+            known[name] = (time.monotonic() + KEPT_S, make())
+        return known[name][1]
+
+    def may(self, action: Action) -> bool:
+        """Whether the reader may do this at all: what they may not is not offered."""
+        return self.call is not None and decide(self.call.principal, action, self.call.of_all()).allowed
+
+    def page(self, template: str, title: str, *, status: int = 200, **values: Any) -> Response:
+        """A page. Values are escaped."""
+        words = self.words
+        done = self.asked("done")
+        count = self.asked("count")
+        notice = done_word(words, done) if done else ""
+        if notice and count and count.isdecimal():
+            notice += f" {words.count('%(number)s request', '%(number)s requests', int(count))}."
+        text = _ENVIRONMENT.get_template(template).render(
+            **values,
+            title=title,
+            notice=notice,
+            locale=words.locale,
+            other=next(one for one in Locale if one is not words.locale),
+            say=words.say,
+            number=words.number,
+            count_of=lambda number: words.count("%(number)s request", "%(number)s requests", number),
+            percent=partial(_percent, words),
+            word=partial(word, words),
+            may=self.may,
+            Action=Action,
+            principal=self.call.principal if self.call else None,
+            form_code=sessions.form_code(self.console.backend.keyring, self.key),
+            navigation=self._navigation(),
+            here=self.request.url.path,
+            whole_url=_local(self.request),
+        )
+        answer = HTMLResponse(text, status, HEADERS)
+        if self.call is None:
+            self._set(answer, FORM_COOKIE, self.key)
+        return answer
+
+    def go(self, path: str, **query: Any) -> Response:
+        """Send the browser to a page of the console, after a form was done."""
+        words = {name: value for name, value in query.items() if value is not None}
+        return RedirectResponse(f"{path}?{urlencode(words)}" if words else path, 303, HEADERS)
+
+    def sign_in(self, token_id: str, path: str) -> Response:
+        """Begin a session, and go to a page."""
+        keyring = self.console.backend.keyring
+        session = sessions.begin(token_id, now=datetime.now(UTC))
+        answer = self.go(path)
+        self._set(answer, COOKIE, sessions.seal(keyring, session), max_age=int(sessions.LASTS.total_seconds()))
+        return answer
+
+    def speak(self, locale: Locale, path: str) -> Response:
+        """Keep the reader's language, and go back."""
+        answer = self.go(path)
+        self._set(answer, LANGUAGE_COOKIE, locale.value, max_age=400 * 86_400)
+        return answer
+
+    def sign_out(self) -> Response:
+        """End the session in this browser."""
+        answer = self.go(SIGN_IN)
+        answer.delete_cookie(COOKIE, path=HOME.rstrip("/"))
+        return answer
+
+    def _set(self, answer: Response, name: str, value: str, *, max_age: int | None = None) -> None:
+        answer.set_cookie(name, value, max_age=max_age, path=HOME.rstrip("/"), httponly=True, samesite="strict",
+                          secure=self.request.url.scheme == "https")  # fmt: skip
+
+    def _navigation(self) -> Sequence[tuple[str, str]]:
+        say = self.words.say
+        pages = (
+            ("", say("Health"), Action.SYSTEM_READ),
+            ("requests", say("Requests"), Action.READ),
+            ("dead", say("Dead letters"), Action.READ),
+            ("performance", say("Performance"), Action.SYSTEM_READ),
+            ("approvals", say("Approvals"), Action.READ_CHANGE),
+            ("schedules", say("Schedules"), Action.SCHEDULE_READ),
+            ("alerts", say("Alerts"), Action.SYSTEM_READ),
+            ("sources", say("Sources"), Action.SYSTEM_READ),
+            ("subscriptions", say("Subscriptions"), Action.SUBSCRIPTION_READ),
+            ("audit", say("Audit log"), Action.AUDIT_READ),
+            ("doctor", say("Doctor"), Action.SYSTEM_READ),
+        )
+        is_own = {Action.AUDIT_READ}
+        return [
+            (f"{HOME}{path}", label)
+            for path, label, action in pages
+            if self.call is not None
+            and (decide(self.call.principal, action, Owner.OWN).allowed if action in is_own else self.may(action))
+        ]
+
+
+View = Callable[[Connection, Visit], Response]
+
+
+def _local(request: Request) -> str:
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+def local_path(text: str | None) -> str:
+    """A path of the console that somebody gave us to go to; its first page for anything else.
+
+    >>> local_path("/console/dead?job=a"), local_path("//evil.example/console/"), local_path("/console/../api")
+    ('/console/dead?job=a', '/console/', '/console/')
+    """
+    found = urlsplit(text or "")
+    is_ours = not (found.scheme or found.netloc) and found.path.startswith(HOME)
+    return text if text and is_ours and not {"\\", "..", "\n", "\r"} & {*text, ".." if ".." in text else ""} else HOME
+
+
+def call_of(console: Console, principal: Principal, now: datetime) -> Call:
+    """A call in somebody's name."""
+    backend = console.backend
+    return Call(principal=principal, keyring=backend.keyring, now=now, source="console", ui_url=backend.ui_url)
+
+
+async def enter(console: Console, request: Request) -> Visit:
+    """Who comes: by their cookie, whose token is looked up again. A call of nobody is one without a principal.
+
+    Raises:
+        Problem: too many calls in a minute.
+    """
+    backend, now = console.backend, datetime.now(UTC)
+    cookie = request.cookies.get(COOKIE, "")
+    session = sessions.opened(backend.keyring, cookie, now=now) if cookie else None
+    call = None
+    if session is not None:
+        try:
+            principal = await console.tokens.holder(session.token_id)
+        except Problem:
+            principal = None
+        if principal is not None and principal.role in PEOPLE:
+            request.state.quota = console.quotas.take(principal, request.method)
+            call = call_of(console, principal, now)
+    language = request.cookies.get(LANGUAGE_COOKIE)
+    locale = Locale(language) if language in set(Locale) else reader(request.headers.get("accept-language", ""))
+    form: dict[str, str] = {}
+    if request.method == "POST":
+        form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
+    key = cookie if call else request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(16)
+    return Visit(console=console, request=request, call=call, words=wording(locale), key=key, form=form)
+
+
+def _is_ours(visit: Visit) -> bool:
+    """Whether a form was sent by a page of this console's, in this browser."""
+    headers = visit.request.headers
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+        return False
+    if site is not None and site not in {"same-origin", "none"}:
+        return False
+    return sessions.is_form_code(visit.console.backend.keyring, visit.key, visit.form.get("form_code", ""))
+
+
+async def serve(console: Console, request: Request, view: View, *, open_to_all: bool = False) -> Response:
+    """Answer one call: sign-in first, the form's code, one transaction, and a page for whatever goes wrong."""
+    visit = await enter(console, request)
+    if visit.call is None and not open_to_all:
+        return visit.go(SIGN_IN, to=_local(request) if request.method == "GET" else None)
+    if request.method == "POST" and not _is_ours(visit):
+        detail = visit.words.say("This form came from another page, or its session is over. Open the page again.")
+        return _refused(visit, Problem("forbidden", detail))
+    try:
+        return await run_in_threadpool(_run, visit, view)
+    except Problem as problem:
+        return _refused(visit, problem)
+    except DBAPIError as error:
+        if not isinstance(error.orig, psycopg2.errors.QueryCanceled):
+            raise
+        return visit.page("narrow.html", visit.words.say("Too much to look through"), status=503)
+
+
+def _run(visit: Visit, view: View) -> Response:
+    db = visit.console.backend.db
+    operation = f"{visit.request.method} {visit.request.url.path}"[:300]
+    begun = Transaction(db, visit.call, operation) if visit.call else db.begin()
+    with begun as connection:
+        connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_S}s'"))
+        return view(connection, visit)
+
+
+def _refused(visit: Visit, problem: Problem) -> Response:
+    answer = visit.page("problem.html", visit.words.say("This was not done"), status=problem.status, problem=problem)
+    answer.headers.update(problem.headers)
+    return answer
+
+
+def _moment(value: datetime | str | None) -> Markup:
+    """A moment in UTC, to the second."""
+    if value is None:
+        return Markup("–")
+    text = value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+    return Markup('<time datetime="{}Z">{}</time>').format(text[:19], text[:19].replace("T", " "))
+
+
+def _brief(value: datetime | None) -> Markup:
+    """A moment in UTC, to the minute and without its year; the whole of it is its title."""
+    if value is None:
+        return Markup("–")
+    text = value.astimezone(UTC).isoformat()[:19]
+    return Markup('<time datetime="{}Z" title="{}">{}</time>').format(
+        text, text.replace("T", " "), text[5:16].replace("T", " ")
+    )
+
+
+def _labelled(rows: Markup, heads: Sequence[str]) -> Markup:
+    """Rows of a table, whose cells carry the heads of their columns: narrow windows show those beside each value."""
+    place = 0
+
+    def label(found: re.Match[str]) -> str:
+        nonlocal place
+        if found[1] == "r":
+            place = 0
+            return found[0]
+        place += 1
+        is_whole_row = "colspan" in found[2]
+        return found[0] if is_whole_row else f'<t{found[1]} data-label="{escape(heads[place - 1])}"{found[2]}>'
+
+    return Markup(re.sub(r"<t([rdh])\b([^>]*)>", label, str(rows)))  # noqa: S704 - the rows are a template's
+
+
+def _span(seconds: float | None) -> str:
+    """A duration in its two largest units.
+
+    >>> _span(0.25), _span(59), _span(3700), _span(200_000), _span(None)
+    ('250 ms', '59 s', '1 h 1 min', '2 d 7 h', '–')
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    for unit, size, lower, step in (("d", 86_400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            rest = int(seconds % size // step)
+            return f"{int(seconds // size)} {unit}" + (f" {rest} {lower}" if rest else "")
+    return ""
+
+
+def _percent(words: Wording, share: float | None) -> str:
+    """A share of 1; rounded so that what is not all is not said to be all."""
+    if share is None:
+        return "–"
+    if share in {0.0, 1.0}:
+        return words.percent(share)
+    nearly = min(max(share * 100, 0.1), 99.9)
+    return f"{numbers.format_decimal(nearly, '0.0', locale=words.locale.replace('-', '_'))} %"
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+_ENVIRONMENT.filters |= {"moment": _moment, "brief": _brief, "span": _span, "link": urlencode, "labelled": _labelled}

@@ -1,0 +1,30 @@
+"""How things stand now, as queries that `/metrics` and the console share: what waits, runs and is dead, and sources."""
+
+from __future__ import annotations
+
+QUEUE = """
+WITH RECURSIVE jobs AS (
+    SELECT min(job) AS job FROM kordant.job_requests WHERE status = 'pending' UNION ALL
+    SELECT (SELECT min(job) FROM kordant.job_requests r WHERE r.status = 'pending' AND r.job > jobs.job) FROM jobs
+    WHERE job IS NOT NULL
+)
+SELECT job, priority, due, later, oldest_s FROM jobs CROSS JOIN generate_series(0, 3) priority CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE run_at <= now()) AS due, count(*) FILTER (WHERE run_at > now()) AS later,
+           coalesce(extract(epoch FROM now() - min(run_at) FILTER (WHERE run_at <= now())), 0) AS oldest_s
+    FROM kordant.job_requests r WHERE r.job = jobs.job AND r.priority = priority.priority AND r.status = 'pending'
+) waiting WHERE due + later > 0 ORDER BY 1, 2
+"""
+"""Along the index of what waits (job, priority, turn_at, run_at), without the rows."""
+DEAD = """
+SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL GROUP BY 1 ORDER BY 1
+"""
+RUNNING = "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'running' GROUP BY 1 ORDER BY 1"
+PAUSED = "SELECT job, 1 FROM kordant.job_pauses ORDER BY 1"
+SOURCES = """
+SELECT source, CASE WHEN open_until > now() THEN 0 ELSE 1 END,
+       coalesce(extract(epoch FROM last_ok_at), 0) FROM kordant.source_states ORDER BY 1
+"""
+VERDICTS = """
+SELECT source, verdict, coalesce(reason, ''), count(*) FROM kordant.source_verdicts
+WHERE checked_on >= (now() AT TIME ZONE 'UTC')::date GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
