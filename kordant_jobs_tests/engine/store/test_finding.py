@@ -24,7 +24,8 @@ def fill(db: Engine) -> None:
         rows.append(
             {
                 "job": chance.choice(JOBS), "status": status, "tenant": chance.choice(TENANTS),
-                "by": chance.choice(CALLERS), "cause": chance.choice(list(Cause)) if status is RequestStatus.DEAD else None,
+                "by": chance.choice(CALLERS),
+                "cause": chance.choice(list(Cause)) if status is RequestStatus.DEAD else None,
                 "error": f"list {chance.randrange(5)}" if status is RequestStatus.DEAD else None,
             }
         )  # fmt: skip
