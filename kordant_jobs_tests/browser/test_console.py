@@ -21,7 +21,7 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.browser.conftest import CHROMIUM
 from kordant_jobs_tests.browser.console_world import fill, served
 from kordant_jobs_tests.conftest import INDEX_ROOT, MASTER_KEY
-from kordant_jobs_tests.databases import Emptied
+from kordant_jobs_tests.databases import copy_of, database_at
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,11 +43,11 @@ WIDTHS = {"wide": 1280, "narrow": 320}
 
 
 @pytest.fixture(scope="module")
-def console(emptied: Emptied) -> Iterator[tuple[str, str, Engine]]:
-    """Where it is, a token, and its database."""
+def console(admin_url: str, template: str) -> Iterator[tuple[str, str, Engine]]:
+    """Where it is, a token, and its database, which is its own: it lives longer than a test."""
     keyring = Keyring(MASTER_KEY, index_root=INDEX_ROOT)
-    with emptied.lend() as url:
-        db = database.create_engine(url)
+    with copy_of(admin_url, template) as name:
+        db = database.create_engine(database_at(admin_url, name))
         token = fill(db, keyring)
         with served(db, keyring) as address:
             yield address, token, db

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from kordant_jobs.api.problems import Problem
 from kordant_jobs.api.watch import EVERY_S, PING_S, STREAMS
+
+log = logging.getLogger(__name__)
 
 LASTS_S = 600.0
 """After that the browser asks again, and shows its cookie again."""
@@ -38,6 +42,7 @@ class Changes:
     """Reads the mark twice a second while somebody watches."""
 
     db: Engine
+    _last: tuple[Any, ...] = ()
     _version: int = 0
     _watchers: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,17 +59,22 @@ class Changes:
             self._task.cancel()
 
     async def _poll(self) -> None:
-        last = await run_in_threadpool(self.read)
         while self._watchers:
             await asyncio.sleep(EVERY_S)
-            if (now := await run_in_threadpool(self.read)) != last:
-                last = now
+            try:
+                now = await run_in_threadpool(self.read)
+            except DBAPIError as error:
+                log.warning("changes could not be read: %s", type(error.orig).__name__)
+                continue
+            if now != self._last:
+                self._last = now
                 self._version += 1
                 self._changed.set()
                 self._changed = asyncio.Event()
 
     def stream(self) -> Response:
-        """Server-sent events: `changed`, each time.
+        """Server-sent events: `watching` once every change from now on is told, so that the page looks again for what
+        came between it and the stream; then `changed`, each time.
 
         Raises:
             Problem: there are too many watchers.
@@ -77,10 +87,11 @@ class Changes:
         self._watchers += 1
         try:
             if self._task is None or self._task.done():
+                self._last = await run_in_threadpool(self.read)
                 self._task = asyncio.create_task(self._poll())
             loop = asyncio.get_running_loop()
             ends_at, seen = loop.time() + LASTS_S, self._version
-            yield ": watching\n\n"
+            yield "event: watching\ndata: 0\n\n"
             while loop.time() < ends_at:
                 if seen == self._version:
                     try:

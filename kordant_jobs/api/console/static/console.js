@@ -10,25 +10,29 @@ function nameOf(element) {
   return element && element !== document.body ? element.id || element.getAttribute("href") || "" : "";
 }
 
-async function refresh() {
+// Ask for this page again; what has changed is put in its place, or where rows would move under the reader, offered.
+async function look() {
   if (isBusy) { isDue = true; return; }
   isBusy = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    const answer = await fetch(location.href, { credentials: "same-origin" });
     if (!answer.ok || answer.redirected) { location.reload(); return; }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const now = document.getElementById("live"), then = page.getElementById("live");
-    if (!now || !then || now.innerHTML === then.innerHTML) return;
-    const focused = now.contains(document.activeElement) ? nameOf(document.activeElement) : "";
-    const scrolled = [...now.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
-    now.replaceChildren(...then.childNodes);
-    [...now.querySelectorAll(".scroll")].forEach((one, place) => { one.scrollLeft = scrolled[place] || 0; });
-    if (focused) [...now.querySelectorAll("a, button, input")].find((one) => nameOf(one) === focused)?.focus();
-    if (page.body.dataset.watch !== watched) stream?.close();
+    if (now && then && now.innerHTML !== then.innerHTML) (question ? offer : replace)(now, then);
+    if (page.body.dataset.watch !== watched) stream.close();
   } finally {
     isBusy = false;
-    setTimeout(() => { if (isDue) { isDue = false; refresh(); } }, 500);
+    setTimeout(() => { if (isDue) { isDue = false; look(); } }, 500);
   }
+}
+
+function replace(now, then) {
+  const focused = now.contains(document.activeElement) ? nameOf(document.activeElement) : "";
+  const scrolled = [...now.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
+  now.replaceChildren(...then.childNodes);
+  [...now.querySelectorAll(".scroll")].forEach((one, place) => { one.scrollLeft = scrolled[place] || 0; });
+  if (focused) [...now.querySelectorAll("a, button, input")].find((one) => nameOf(one) === focused)?.focus();
 }
 
 function offer() {
@@ -43,12 +47,8 @@ function offer() {
 let stream;
 if (watched && window.EventSource) {
   stream = new EventSource(watched);
-  const react = question ? offer : refresh;
-  let isFirst = true;
-  stream.addEventListener("changed", react);
-  stream.addEventListener("snapshot", () => { if (isFirst) isFirst = false; else refresh(); });
-  stream.addEventListener("state", react);
-  stream.addEventListener("end", () => { stream.close(); refresh(); });
+  for (const name of ["watching", "changed", "snapshot", "state"]) stream.addEventListener(name, look);
+  stream.addEventListener("end", () => { stream.close(); look(); });
   addEventListener("pagehide", () => stream.close());
 }
 
