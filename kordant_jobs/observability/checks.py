@@ -272,6 +272,28 @@ def dumps(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def voices(patient: Patient) -> Iterator[Finding]:
+    """No clip waits for models or for its turn."""
+    [[missing, late]] = patient.rows(
+        "SELECT count(*) FILTER (WHERE a.reason = 'model_missing'), count(*) FILTER (WHERE a.id IS NULL AND "
+        "j.created_at < now() - interval '2 hours') FROM kordant.analysis_jobs j JOIN kordant.subscriptions s "
+        "ON s.id = j.subscription_id AND s.status = 'active' LEFT JOIN kordant.voice_analyses a ON a.job_id = j.id "
+        "WHERE j.analysed_at IS NULL"
+    )
+    if missing:
+        yield warn(
+            f"{missing:,} clips of voices wait for models",
+            "their verdict is unknown until then, and their sound is deleted after its term",
+            "`kordant-jobs models pull`",
+        )
+    if late:
+        yield warn(
+            f"{late:,} clips of voices have waited for over two hours",
+            "people are not told in time",
+            "`kordant-jobs enqueue voiceprint_batch`; `kordant-jobs requests list` says what becomes of it",
+        )
+
+
 def outbox(patient: Patient) -> Iterator[Finding]:
     """Notifications go out when they are due."""
     rows = patient.rows(
@@ -337,7 +359,7 @@ CHECKS: Mapping[str, Check] = {
     one.__name__: one
     for one in (
         driver, database, migrations, master_key, clock, disk, libraries, zones, schedules, daemon, queue, dead_letters,
-        connections, indexes, sources, dumps, outbox, agents, audit, cleanup,
+        connections, indexes, sources, dumps, voices, outbox, agents, audit, cleanup,
     )
 }  # fmt: skip
 """In the order in which they are shown: what others rest on comes first."""

@@ -174,7 +174,18 @@ def _quarantined(db: Engine, keyring: Keyring) -> None:
         )
 
 
-@pytest.mark.parametrize(("check", "put_in"), [("outbox", _outbox), ("dumps", _quarantined)])
+def _clip(db: Engine, keyring: Keyring) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.analysis_jobs (id, subscription_id, subscriber_id, content_key, ending, bytes, "
+                "created_at) SELECT gen_random_uuid(), id, subscriber_id, 'k', 'wav', 9, now() - interval '3 hours' "
+                "FROM kordant.subscriptions"
+            )
+        )
+
+
+@pytest.mark.parametrize(("check", "put_in"), [("outbox", _outbox), ("dumps", _quarantined), ("voices", _clip)])
 def test_what_waits_for_a_person_is_named(
     healthy: Patient, db: Engine, keyring: Keyring, check: str, put_in: Callable[[Engine, Keyring], None]
 ) -> None:

@@ -113,8 +113,3 @@ def warning_due(expires_at: datetime, told_days: int | None, now: datetime) -> i
     if left <= timedelta(0) or not reached or (told_days is not None and told_days <= reached[0]):
         return None
     return reached[0]
-
-
-def is_stale(as_of_at: datetime | None, now: datetime) -> bool:
-    """Whether the provider's own data is too old, whatever its last answer said."""
-    return as_of_at is not None and now - as_of_at > STALE_AFTER

@@ -7,6 +7,7 @@ Sources of the figures: Plaid's documentation (1 to 5 business days, up to 14), 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -106,12 +107,20 @@ def _pair(
     """Pair those that fit, the most alike first. `is_sure`: each newcomer is one of them, so any of equals will do.
     Returns the places of newcomers between whose candidates nothing decides."""
     by_amount = defaultdict[tuple[Decimal, str], list[Known]](list)
-    for old in known:
+    by_purchase = defaultdict[tuple[Decimal, str, date], list[Known]](list)
+    for old in sorted(known, key=lambda one: one.booked_on):
         by_amount[(old.amount, old.currency)].append(old)
+        if old.purchase_on is not None:
+            by_purchase[(old.amount, old.currency, old.purchase_on)].append(old)
+    back, forth = (DRIFT, DRIFT) if is_sure else (POSTS_WITHIN, timedelta(0))
     rivals = defaultdict[int, list[tuple[float, Known]]](list)
     chances = []
     for new in newcomers:
-        for old in by_amount[(new.amount, new.currency)]:
+        same = by_amount[(new.amount, new.currency)]
+        first = bisect_left(same, new.booked_on - back, key=lambda one: one.booked_on)
+        last = bisect_right(same, new.booked_on + forth, key=lambda one: one.booked_on)
+        bought = by_purchase[(new.amount, new.currency, new.purchase_on)] if is_sure and new.purchase_on else []
+        for old in dict.fromkeys((*same[first:last], *bought)):
             if fits(new, old):
                 score = likeness(new.description, old.description)
                 rivals[new.place].append((score, old))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from importlib.resources import files
 
 from anyascii import anyascii
@@ -43,6 +44,7 @@ def plain(text: str) -> str:
     return _SIGNS.sub(" ", "".join(sign for sign in letters if not unicodedata.combining(sign)))
 
 
+@lru_cache(maxsize=1 << 16)
 def merchant_of(description: str, counterparty: str = "") -> str:
     """What stays the same over a merchant's descriptions; empty when nothing does.
 

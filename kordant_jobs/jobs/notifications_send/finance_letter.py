@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from kordant_jobs.domain.finance.states import ConsentEnd, NoticeKind
+from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import one_line
@@ -47,6 +48,18 @@ def _ended(words: Wording, reason: str) -> str:
     }.get(ConsentEnd(reason), words.say("The consent has ended. Give a new one to go on."))
 
 
+def _insight(words: Wording, kind: str) -> str:
+    """What an insight is about, without its amounts: those are shown in Kordant."""
+    return {
+        Kind.PRICE_RISE.value: words.say(
+            "Something that you pay for regularly has become dearer. See by how much in Kordant."
+        ),
+        Kind.DUPLICATE.value: words.say("You may have been charged twice. Look at both charges in Kordant."),
+        Kind.UNUSUAL.value: words.say("A charge is far above what you usually pay there. See it in Kordant."),
+        Kind.FORECAST.value: words.say("Your balance may fall below zero within 30 days. See why in Kordant."),
+    }.get(kind, words.say("There is news in Kordant."))
+
+
 def _text(words: Wording, row: FinanceNoticeRow) -> str:
     reason = str(row.facts.get("reason", ""))
     match NoticeKind(row.kind):
@@ -64,8 +77,12 @@ def _text(words: Wording, row: FinanceNoticeRow) -> str:
             return words.say("Its data has not been refreshed since %(day)s. What we show may be out of date.", day=day)
         case NoticeKind.QUARANTINE:
             return words.say("What it sent does not fit what we know. We left your data as it was, and look into it.")
-        case _:
-            return words.say("There is news in Kordant.")
+        case NoticeKind.INSIGHT:
+            return _insight(words, str(row.facts.get("kind", "")))
+
+
+def _about(words: Wording, row: FinanceNoticeRow) -> str:
+    return words.say("Your accounts") if NoticeKind(row.kind) is NoticeKind.INSIGHT else words.say("Your bank")
 
 
 def finance_subject(words: Wording, rows: Sequence[FinanceNoticeRow]) -> str:
@@ -82,7 +99,7 @@ def write_finance_letter(rows: Sequence[FinanceNoticeRow], name: str) -> NewsLet
     lines = [
         (
             NewsLine(
-                about=one_line(str(row.facts.get("institution") or words.say("Your bank")), 80), text=_text(words, row)
+                about=one_line(str(row.facts.get("institution") or _about(words, row)), 80), text=_text(words, row)
             ),
             NoticeKind(row.kind) in YOURS,
         )

@@ -6,6 +6,7 @@ import resource
 import time
 from datetime import date, datetime
 from datetime import time as time_of_day
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,8 +37,13 @@ PEER_ENTITIES = 300
 
 
 def many_books(entities: int, *, first: int = 0) -> tuple[Books, date]:
-    """Books of entities numbered from `first`: 500 made ones again and again, each with about 100 rows of six months.
-    What repeats is kept whole; of the rest so many rows as fit."""
+    """Books of entities numbered from `first`: 500 made ones again and again, about 100 rows of six months each."""
+    made, today = _made_once()
+    return _tiled(made, entities, first), today
+
+
+@cache
+def _made_once() -> tuple[Books, date]:
     world = generate(1, entities=SEED_ENTITIES, months=MONTHS)
     books = books_of(world)
     chance = pl.col("id").hash(7) / 2**64
@@ -45,7 +51,7 @@ def many_books(entities: int, *, first: int = 0) -> tuple[Books, date]:
     kept = (
         kept.filter(pl.int_range(pl.len()).over("entity") < ROWS_AN_ENTITY).drop("chance").sort("entity", "day", "id")
     )
-    return _tiled(Books(rows=kept, accounts=books.accounts), entities, first), world.as_of
+    return Books(rows=kept, accounts=books.accounts), world.as_of
 
 
 def _tiled(books: Books, entities: int, first: int) -> Books:

@@ -21,12 +21,12 @@ def fill(db: Engine) -> None:
     rows = []
     for _ in range(400):
         status = chance.choice(states)
-        is_dead = status is RequestStatus.DEAD
         rows.append(
             {
                 "job": chance.choice(JOBS), "status": status, "tenant": chance.choice(TENANTS),
-                "by": chance.choice(CALLERS), "cause": chance.choice(list(Cause)) if is_dead else None,
-                "error": f"list {chance.randrange(5)}" if is_dead else None,
+                "by": chance.choice(CALLERS),
+                "cause": chance.choice(list(Cause)) if status is RequestStatus.DEAD else None,
+                "error": f"list {chance.randrange(5)}" if status is RequestStatus.DEAD else None,
             }
         )  # fmt: skip
     with db.begin() as connection:

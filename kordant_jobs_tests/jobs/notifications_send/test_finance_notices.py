@@ -26,6 +26,8 @@ CASES = [
     (NoticeKind.CONSENT_EXPIRING, {"expires_at": str(SOON)}, "1 de abril de 2026"),
     (NoticeKind.STALE, {"data_as_of": str(SOON)}, "1 de abril de 2026"),
     (NoticeKind.QUARANTINE, {}, "não combina"),
+    (NoticeKind.INSIGHT, {"kind": "duplicate"}, "cobrado duas vezes"),
+    (NoticeKind.INSIGHT, {"kind": "forecast"}, "saldo pode ficar negativo"),
     *((NoticeKind.CONSENT_ENDED, {"reason": reason.value}, "onsentimento") for reason in ConsentEnd),
 ]
 

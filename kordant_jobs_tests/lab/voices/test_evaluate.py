@@ -24,7 +24,7 @@ from kordant_jobs_tests.voices import shared_models
 
 PROMPTS = Path("/usr/share/asterisk/sounds")
 SPEAKERS = ("en_US_f_Allison", "es_MX_f_Allison", "fr_CA_f_June", "it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU")
-CLIPS, LONGEST = 5, 44_000
+CLIPS, ENROLLED, LONGEST = 5, 3, 44_000
 SENTENCE = "Hello, it is me. I have had an accident, and I need your help before the bank closes today."
 
 needs_prompts = pytest.mark.skipif(
@@ -34,22 +34,25 @@ needs_prompts = pytest.mark.skipif(
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 
 
-def prompts(folder: Path, *endings: str, clips: int = CLIPS) -> None:
-    """The longest prompts that all speakers have, up to 5.5 s."""
+def prompts(folder: Path, *, clips: int = CLIPS) -> None:
+    """The longest prompts of each speaker, up to 5.5 s; of those that are not enrolled also the GSM form."""
     for speaker in SPEAKERS:
         (folder / speaker).mkdir()
         sized = [(path.stat().st_size, path) for path in (PROMPTS / speaker).glob("*.g722")]
         for _, path in sorted(one for one in sized if one[0] <= LONGEST)[-clips:]:
-            for ending in endings:
-                shutil.copy(path.with_suffix(f".{ending}"), folder / speaker)
+            shutil.copy(path, folder / speaker)
+        for path in sorted((folder / speaker).iterdir())[ENROLLED:]:
+            shutil.copy((PROMPTS / speaker / path.name).with_suffix(".gsm"), folder / speaker)
 
 
 @needs_prompts
 def test_real_voices_are_told_apart_within_a_band_and_from_wide_to_gsm(tmp_path: Path) -> None:
-    prompts(tmp_path, "g722", "gsm")
+    prompts(tmp_path)
     models = shared_models()
     found = measure_folder(tmp_path, models, screen=False)
-    rows = {row["condition"]: row for row in match_figures(compare_all(found, enrol_codec="g722", clips=3), models)}
+    rows = {
+        row["condition"]: row for row in match_figures(compare_all(found, enrol_codec="g722", clips=ENROLLED), models)
+    }
     assert rows["g722 [wide centroid] → g722 (wide)"]["eer"] <= 0.01
     across = rows["g722 [phone centroid] → gsm (phone)"]
     assert across["eer"] <= 0.04
@@ -60,7 +63,7 @@ def test_real_voices_are_told_apart_within_a_band_and_from_wide_to_gsm(tmp_path:
 @needs_prompts
 @needs_espeak
 def test_old_synthesis_scores_below_real_speech(tmp_path: Path) -> None:
-    prompts(tmp_path, "g722", clips=1)
+    prompts(tmp_path, clips=1)
     made = tmp_path / f"{SYNTHETIC}espeak"
     made.mkdir()
     for voice in ("en-us", "en-us+f3", "es"):
