@@ -18,6 +18,7 @@ from kordant_jobs.observability.alerting import ATTEMPTS_MIN, MAY_FAIL
 from kordant_jobs.observability.metrics import P
 
 _BAD = f'{P}executions_total{{outcome=~"failure|lost"}}'
+_CLEANED = f"{P}cleanup_timestamp_seconds"
 _ALL = f'{P}executions_total{{outcome=~"success|partial|failure|lost"}}'
 
 
@@ -37,7 +38,7 @@ EXPRESSIONS: Mapping[str, str] = {
     "dead_letters": f"sum by (job_name) ({P}dead) >= {{at}}",
     "source_stale": f"((time() - {P}source_ok_timestamp_seconds) and on (source) ({P}source_state == 0)) >= {{at}}",
     "daemon_silent": f'time() - {P}heartbeat_timestamp_seconds{{part!~"{"|".join(heartbeats.SLOW)}"}} >= {{at}}',
-    "cleanup_missed": f"((time() - {P}cleanup_timestamp_seconds) / 86400 and {P}cleanup_timestamp_seconds > 0) >= {{at}}",
+    "cleanup_missed": f"((time() - {_CLEANED}) / 86400 and {_CLEANED} > 0) >= {{at}}",
     "outbox_late": f"{P}outbox_oldest_seconds >= {{at}}",
 }
 """By rule, its condition; `{at}` is the value it fires at. Queue and outbox: by the age of the oldest alone."""
