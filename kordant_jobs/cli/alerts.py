@@ -1,10 +1,11 @@
-"""Commands on operators' alerts: kordant-jobs alerts list | rules | set | ack | silence | check | test"""
+"""Commands on operators' alerts: kordant-jobs alerts list | rules | set | ack | silence | check | test | export"""
 
 from __future__ import annotations
 
 import getpass
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -181,3 +182,16 @@ def alerts_test() -> None:
     for place, was_sent in enumerate(took, start=1):
         out.print(f"address {place}: {'sent' if was_sent else 'NOT delivered'}")
     raise SystemExit(0 if all(took) else 1)
+
+
+@alerts_app.command("export")
+def alerts_export(
+    to: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path("docs/observability"),
+) -> None:
+    """Write the shipped rules for Prometheus, and the two dashboards for Grafana."""
+    from kordant_jobs.observability.exported import files
+
+    to.mkdir(parents=True, exist_ok=True)
+    for name, text in files().items():
+        (to / name).write_text(text, encoding="utf-8")
+        out.print(str(to / name))
