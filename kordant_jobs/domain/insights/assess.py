@@ -62,7 +62,7 @@ class Books:
 def money(column: str | pl.Expr) -> pl.Expr:
     """Cents as a decimal text.
 
-    >>> pl.DataFrame({"a": [-1203, 5]}).select(money("a"))["a"].to_list()
+    >>> pl.DataFrame({"a": [-1203, 5]}).select(money("a")).to_series().to_list()
     ['-12.03', '0.05']
     """
     cents = (pl.col(column) if isinstance(column, str) else column).cast(pl.Int64)

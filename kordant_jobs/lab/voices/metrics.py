@@ -14,8 +14,8 @@ DRAWS = 500
 def equal_error_rate(same: Scores, other: Scores) -> float:
     """Where as many of the same are below a threshold as of others are not.
 
-    >>> equal_error_rate(np.array([0.9, 0.8, 0.4]), np.array([0.1, 0.2, 0.5]))
-    0.3333333333333333
+    >>> round(equal_error_rate(np.array([0.9, 0.8, 0.4]), np.array([0.1, 0.2, 0.5])), 4)
+    0.3333
     """
     limits = np.unique(np.concatenate([same, other]))
     missed = np.searchsorted(np.sort(same), limits, side="left") / len(same)
