@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.finance.states import ConnectionStatus, EntityKind, Provider
 from kordant_jobs.jobs.bank_sync.hooks import take_webhook
 from kordant_jobs.lab.banks.behaviour import BankDays, Counts
-from kordant_jobs.lab.banks.small_bank import SmallBank
+from kordant_jobs.lab.banks.small_bank import compare
 from kordant_jobs.lab.fakes.banks.belvo import FakeBelvo
 from kordant_jobs.lab.fakes.banks.certificates import make
 from kordant_jobs.lab.fakes.banks.faults import Faults
@@ -305,12 +305,11 @@ def _revoke(world: World) -> list[UUID]:
 def _judge(world: World, revoked: Sequence[UUID]) -> None:
     books = world.books
     for name, bank in world.banks.items():
-        small = SmallBank(db=world.db, keyring=world.keyring, bank=_Named(name), ledger=bank.ledger)
-        found = small.compare()
+        found, wrong = compare(world.db, world.keyring, name, bank.ledger)
         books.lost += found["lost"]
         books.doubled += found["doubled"]
         books.difference += found["difference"]
-        books.wrong += [f"{name} {one}" for one in small.wrong]
+        books.wrong += [f"{name} {one}" for one in wrong]
         for kind, number in bank.counts.of.items():
             books.played.of[kind] = books.played.of.get(kind, 0) + number
     books.refused = world.servers[Provider.OFB].refused
@@ -321,21 +320,6 @@ def _judge(world: World, revoked: Sequence[UUID]) -> None:
         """
         given = {"ids": [str(one) for one in revoked], "at": BEGIN + timedelta(days=REVOKES_ON, hours=1)}
         books.after_revoked = connection.execute(sa.text(late), given).scalar_one()
-
-
-@dataclass(frozen=True)
-class _Named:
-    """What `SmallBank.compare` needs of a provider: its name."""
-
-    provider: Provider
-
-    async def read(self, question: Any, calls: Any) -> Any:
-        """Not asked for."""
-        raise NotImplementedError
-
-    async def end(self, item: str, institution: str) -> None:
-        """Not asked for."""
-        raise NotImplementedError
 
 
 def measure(*, seed: int, households: int, days: int, kills: int, faults: float) -> list[Figure]:

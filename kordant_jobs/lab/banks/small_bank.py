@@ -98,39 +98,46 @@ class SmallBank:
             return list(connection.execute(sa.text(query), {"state": state}).all())
 
     def compare(self) -> dict[str, Any]:
-        """Our ledger against the truth: by account the difference of booked totals, rows lost and doubled."""
-        with self.db.connect() as connection:
-            found = connection.execute(
-                sa.text("""
-                SELECT t.account_id, t.booked_on, t.amount FROM kordant.transactions t WHERE t.state = 'posted'
-                """)
-            ).all()
-            links = connection.execute(
-                sa.text("""
-                SELECT l.account_id, l.provider_account_index FROM kordant.account_links l
-                WHERE l.ended_at IS NULL
-                """)
-            ).all()
-        ours = {bytes(row.provider_account_index): row.account_id for row in links}
-        lost, doubled, difference = 0, 0, Decimal(0)
-        for account in self.ledger.accounts.values():
-            index = self.keyring.blind_index("account-link", f"{self.bank.provider}|{account.id}")
-            mine = Counter((row.booked_on, row.amount) for row in found if row.account_id == ours.get(index))
-            true = Counter[tuple[date, Decimal]](
-                (seen.booked_on, seen.amount.quantize(Decimal("0.0001")))
-                for _, seen in account.shown(self.ledger.now)
-                if seen.is_posted
-            )
-            keys = {(seen.booked_on, seen.amount): one.key for one, seen in account.shown(self.ledger.now)}
-            for word, rows in (("lost", true - mine), ("doubled", mine - true)):
-                self.wrong += [f"{word} {account.id} {day} {amount} {keys.get((day, amount))}" for day, amount in rows]
-            lost += sum((true - mine).values())
-            doubled += sum((mine - true).values())
-            difference += abs(
-                sum((amount * number for (_, amount), number in mine.items()), Decimal(0))
-                - sum((amount * number for (_, amount), number in true.items()), Decimal(0))
-            )
-        return {"lost": lost, "doubled": doubled, "difference": difference}
+        """Our ledger against the truth. See `compare`."""
+        found, self.wrong = compare(self.db, self.keyring, self.bank.provider, self.ledger)
+        return found
+
+
+def compare(db: Engine, keyring: Keyring, provider: Provider, ledger: Ledger) -> tuple[dict[str, Any], list[str]]:
+    """Our rows of one provider against the truth: rows lost and doubled, the difference of booked totals; and a line
+    for each row that is wrong."""
+    with db.connect() as connection:
+        found = connection.execute(
+            sa.text("""
+            SELECT t.account_id, t.booked_on, t.amount FROM kordant.transactions t WHERE t.state = 'posted'
+            """)
+        ).all()
+        links = connection.execute(
+            sa.text("""
+            SELECT l.account_id, l.provider_account_index FROM kordant.account_links l
+            WHERE l.ended_at IS NULL
+            """)
+        ).all()
+    ours = {bytes(row.provider_account_index): row.account_id for row in links}
+    lost, doubled, difference, wrong = 0, 0, Decimal(0), list[str]()
+    for account in ledger.accounts.values():
+        index = keyring.blind_index("account-link", f"{provider}|{account.id}")
+        mine = Counter((row.booked_on, row.amount) for row in found if row.account_id == ours.get(index))
+        true = Counter[tuple[date, Decimal]](
+            (seen.booked_on, seen.amount.quantize(Decimal("0.0001")))
+            for _, seen in account.shown(ledger.now)
+            if seen.is_posted
+        )
+        keys = {(seen.booked_on, seen.amount): one.key for one, seen in account.shown(ledger.now)}
+        for word, rows in (("lost", true - mine), ("doubled", mine - true)):
+            wrong += [f"{word} {account.id} {day} {amount} {keys.get((day, amount))}" for day, amount in rows]
+        lost += sum((true - mine).values())
+        doubled += sum((mine - true).values())
+        difference += abs(
+            sum((amount * number for (_, amount), number in mine.items()), Decimal(0))
+            - sum((amount * number for (_, amount), number in true.items()), Decimal(0))
+        )
+    return {"lost": lost, "doubled": doubled, "difference": difference}, wrong
 
 
 def entry(account: TrueAccount, key: str, amount: str, booked_on: date, **more: Any) -> Entry:
