@@ -462,8 +462,6 @@ class BankQuestion:
     cursor: Mapping[str, Any]
     known: tuple[KnownAccount, ...]
     now: datetime
-    user_is_present: bool = False
-    """Their owner asked for it just now: OFB wants to know, and a part of the limits is kept for it."""
 
 
 class BankCalls(Protocol):

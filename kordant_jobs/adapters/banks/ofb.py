@@ -157,7 +157,7 @@ class OpenFinance:
         bank, grant = self._bank(question.institution), Grant.of(question.item)
         async with open_session(self._limits, {}, tls=self._context(bank)) as session:
             token = await self._token(session, bank, grant)
-            reading = _Reading(_server(session, bank, token, calls, question), question)
+            reading = _Reading(_server(session, bank, token, calls), question)
             consent = await reading.consent(grant.consent)
             return await reading.all(consent)
 
@@ -213,10 +213,10 @@ class OpenFinance:
         return token
 
 
-def _server(session: Session, bank: BankDescription, token: str, calls: BankCalls, question: BankQuestion) -> Server:
+def _server(session: Session, bank: BankDescription, token: str, calls: BankCalls) -> Server:
     def headers() -> Mapping[str, str]:
-        present = {"x-fapi-customer-ip-address": "0.0.0.0"} if question.user_is_present else {}  # noqa: S104
-        return {"authorization": f"Bearer {token}", "x-fapi-interaction-id": str(uuid4()), **present}
+        # x-fapi-customer-ip-address would be the owner's own address, which we do not have: it is not made up
+        return {"authorization": f"Bearer {token}", "x-fapi-interaction-id": str(uuid4())}
 
     return Server(session=session, base_url=bank.base_url.rstrip("/"), calls=calls, headers=headers)
 

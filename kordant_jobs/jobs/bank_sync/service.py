@@ -211,7 +211,6 @@ class _Reader:
             cursor=claimed.cursor,
             known=claimed.known,
             now=now,
-            user_is_present=present,
         )
         try:
             async with asyncio.timeout(READ_MOST_S):
