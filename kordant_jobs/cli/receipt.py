@@ -42,7 +42,11 @@ def list_receipts(
         keys = _keys_of(session.keyring)
     if to is not None:
         to.write_text("".join(f"{line}\n" for line in lines))
-    found = receipts.verify_chain(lines, keys)
+    try:
+        found = receipts.verify_chain(lines, keys)
+    except receipts.ReceiptRefused as refusal:
+        err.print(f"what is kept does not hold: {refusal}")
+        raise typer.Exit(EXIT_FAILED) from None
     if as_json:
         print_json([{**_shown(line, one), "receipt": line} for line, one in zip(lines, found, strict=True)])
         return
@@ -84,7 +88,7 @@ def verify(
         if as_json:
             print_json({"holds": False, "why": str(refusal)})
         else:
-            err.print(f"refused: {refusal}", markup=False)
+            err.print(f"refused: {refusal}")
         raise typer.Exit(EXIT_FAILED) from None
     if as_json:
         print_json({"holds": True, "receipts": [_shown(line, one) for line, one in zip(lines, found, strict=True)]})
@@ -93,12 +97,11 @@ def verify(
         out.print(
             f"holds: receipt {one.number} of subscription {one.sub}, {one.since} to {one.until} (not covered): "
             f"{one.verdict}; {one.items} identifiers; signed {one.issued_at:%Y-%m-%d %H:%M %Z}",
-            markup=False,
         )
         for source in one.sources:
             because = f" ({source.reason})" if source.reason else ""
-            out.print(f"  {source.source}: {source.verdict}{because}, asked on {source.days} days", markup=False)
-        out.print(f"  fingerprint {receipts.in_groups(receipts.fingerprint(line))}", markup=False)
+            out.print(f"  {source.source}: {source.verdict}{because}, asked on {source.days} days")
+        out.print(f"  fingerprint {receipts.in_groups(receipts.fingerprint(line))}")
 
 
 @receipt_app.command()
