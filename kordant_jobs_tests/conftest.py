@@ -75,9 +75,8 @@ def emptied(admin_url: str, template: str) -> Iterator[Emptied]:
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest, admin_url: str, template: str, emptied: Emptied) -> Iterator[str]:
-    """A fresh migrated database; one of its own for a test that starts processes (`long`), and for those of the engine:
-    a dispatcher of the test before, which still ends, must not find the next one's requests."""
-    if request.node.get_closest_marker("long") or "kordant_jobs_tests/engine/" in request.node.nodeid:
+    """A fresh migrated database; one of its own for a test that starts processes (`long`)."""
+    if request.node.get_closest_marker("long"):
         with copy_of(admin_url, template) as name:
             yield database_at(admin_url, name)
     else:
