@@ -89,7 +89,8 @@ class Worker:
     def tick(self, now: datetime, *, kill_after_s: float | None = None) -> dict[str, int] | None:
         """One tick; None: it was killed in the middle."""
         process = self._running()
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - asked for
+        assert process.stdin is not None  # noqa: S101 - asked for
+        assert process.stdout is not None  # noqa: S101 - asked for
         process.stdin.write(now.isoformat() + "\n")
         process.stdin.flush()
         if kill_after_s is not None:

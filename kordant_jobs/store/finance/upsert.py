@@ -433,7 +433,7 @@ WITH changed AS (
 SELECT (SELECT count(*) FROM changed) AS changed, (SELECT count(*) FROM made) AS made
 """  # noqa: S608 - put together from constants
 _ROWS = (
-    f"CREATE TEMP TABLE IF NOT EXISTS bank_rows ON COMMIT DELETE ROWS AS SELECT {_LISTED}, true AS is_known, "  # noqa: S608
+    f"CREATE TEMP TABLE IF NOT EXISTS bank_rows ON COMMIT DELETE ROWS AS SELECT {_LISTED}, true AS is_known, "  # noqa: S608 - put together from constants
     "''::text AS reason FROM kordant.transactions WITH NO DATA"
 )
 
