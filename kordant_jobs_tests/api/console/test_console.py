@@ -178,13 +178,14 @@ def test_no_form_counts_that_another_page_sent(readers: dict[str, Reader], dead:
 
 
 def test_what_others_wrote_is_text_and_headers_keep_scripts_out(readers: dict[str, Reader], dead: Dead) -> None:
-    bad = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+    bad = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe"
     (request_id,) = dead(1, error=bad, tenant=bad)
     pages = [f"/requests/{request_id}", "/dead", "/dead/replay?job=darkwatch_scan&cause=exception"]
     for path in [*pages, "/requests?by=" + bad, "/dead?job=" + bad, "/requests?job=" + bad, "/" + bad]:
         answer = readers["admin"].get("/console" + path)
         assert "<script>alert" not in answer.text
         assert "<img src=x" not in answer.text
+        assert "\u202e" not in answer.text
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
