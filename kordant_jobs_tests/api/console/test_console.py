@@ -520,3 +520,20 @@ def test_only_looking_has_a_limit_of_time_and_the_doctor_holds_no_transaction(
     assert answer.status_code == 303
     assert not any("statement_timeout" in one for one in statements)
     assert open_ones == [0]
+
+
+def test_a_week_without_attempts_is_a_gap_of_the_line(
+    readers: dict[str, Reader], app: Any, dead: Dead, db: Engine
+) -> None:
+    dead(1)
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.attempt_deltas SELECT at - make_interval(weeks => n), job, outcome, cause, "
+                "bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_deltas, generate_series(3, 4) n"
+            )
+        )
+    page = readers["admin"].get("/console/performance").text
+    assert page.count('class="first dot"') == 3
+    (line,) = re.findall(r'<path class="first" d="([^"]+)"', page)
+    assert (line.count("M"), line.count("L")) == (2, 1)
