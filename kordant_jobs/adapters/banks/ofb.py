@@ -123,8 +123,7 @@ def read_banks(path: Path | None) -> dict[str, BankDescription]:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What a connection's secret holds: the consent, the token that reads under it, and whose it is (limits count by
-    CPF or CNPJ)."""
+    """What a connection's secret holds: the consent, and the token that reads under it."""
 
     consent: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -268,7 +267,7 @@ class _Reading:
         accounts: dict[str, SeenAccount] = {}
         if new or not listed_on or date.fromisoformat(listed_on) <= self._today - LIST_EVERY:
             try:
-                accounts = await self._list()
+                accounts = await self._list(consent.provider_id)
             except BankFailed as failure:
                 if failure.code != "budget" or not known:
                     raise
@@ -289,11 +288,13 @@ class _Reading:
             failures=tuple(self._failures),
         )
 
-    async def _list(self) -> dict[str, SeenAccount]:
-        raw = await self._pages(f"{ACCOUNTS}/accounts", endpoint="accounts")
+    async def _list(self, consent_id: str) -> dict[str, SeenAccount]:
+        """The accounts of a consent; the calls of each consent count by themselves."""
+        raw = await self._pages(f"{ACCOUNTS}/accounts", endpoint="accounts", subject=consent_id)
         deposits, bad = rows_of(raw, _deposit_account)
         cards = list[SeenAccount]()
-        for row in _objects(await self._pages(f"{CARDS}/accounts", endpoint="card-accounts")):
+        listed = await self._pages(f"{CARDS}/accounts", endpoint="card-accounts", subject=consent_id)
+        for row in _objects(listed):
             provider_id = id_of(row.get("creditCardAccountId"))
             if provider_id is None:
                 bad += (BadSeen(reason="no_account_id", raw=row),)

@@ -335,6 +335,13 @@ def test_no_call_goes_over_a_months_limit(ofb: SmallBank, ofb_server: FakeOfb) -
     assert ofb.sync(user_is_present=True)["successful"] == 1, "a part is kept for a user's own"
 
 
+def test_each_consent_has_lists_of_its_own_in_a_month(ofb: SmallBank, ofb_server: FakeOfb) -> None:
+    for n in range(5):
+        ofb.open("checking", "card", item=f"item-{n}")
+    assert ofb.sync()["successful"] == 5
+    assert ofb_server.refused == 0
+
+
 def test_nine_days_of_silence_take_one_historic_read(ofb: SmallBank, ofb_server: FakeOfb) -> None:
     (account,) = ofb.open("checking")
     for n in range(20):
