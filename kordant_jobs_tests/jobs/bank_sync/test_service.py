@@ -167,6 +167,55 @@ def test_connecting_again_gives_every_row_its_old_place(any_bank: SmallBank) -> 
     assert bank.compare() == SAME
 
 
+def test_an_account_connected_again_before_the_old_connection_ended_is_read_over_the_new_one(
+    any_bank: SmallBank,
+) -> None:
+    bank = any_bank
+    (account,) = bank.open("checking")
+    for n in range(20):
+        entry(account, f"a{n}", f"-{n}.00", DAY - timedelta(days=n))
+    bank.sync()
+    before = {row.id for row in bank.rows()}
+    with bank.db.begin() as connection:
+        (old,) = bank.connection_ids.values()
+        connections.set_status(connection, old, ConnectionStatus.NEEDS_USER, reason="login", now=bank.ledger.now)
+    reconnected(bank.ledger, "item-1", Item(id="item-2"))
+    bank.connect("item-2")
+    bank.ledger.move(hours=1)
+    figures = bank.sync()
+    assert (figures["successful"], figures.get("rows_new", 0)) == (1, 0)
+    assert {row.id for row in bank.rows()} == before
+    entry(account, "new", "-33.00", bank.ledger.today, appears_at=bank.ledger.now)
+    bank.sync()
+    assert bank.compare() == SAME
+
+
+@pytest.mark.parametrize("status", [ConnectionStatus.NEEDS_USER, ConnectionStatus.PAUSED, ConnectionStatus.ENDED])
+def test_a_second_connection_takes_over_when_the_first_is_read_no_more(
+    any_bank: SmallBank, status: ConnectionStatus
+) -> None:
+    bank = any_bank
+    (account,) = bank.open("checking")
+    entry(account, "known", "-5.00", DAY - timedelta(days=40))
+    bank.sync()
+    before = {row.id for row in bank.rows()}
+    reconnected(bank.ledger, "item-1", Item(id="item-2"))
+    bank.connect("item-2")
+    late = bank.ledger.now + timedelta(minutes=30)
+    entry(account, "late", "-77.00", DAY - timedelta(days=41), appears_at=late)
+    bank.ledger.move(hours=1)
+    bank.sync()
+    assert {row.id for row in bank.rows()} == before, "over the second connection nothing is counted"
+    with bank.db.begin() as connection:
+        connections.set_status(connection, bank.connection_ids["item-1"], status, reason="x", now=bank.ledger.now)
+    for _ in range(2):
+        bank.ledger.move(1)
+        bank.sync()
+    assert bank.compare() == SAME
+    assert len(bank.rows()) == 2
+    assert before < {row.id for row in bank.rows()}
+
+
 def test_two_equal_fares_of_a_day_without_ids_stay_two(bank: SmallBank, server: FakePluggy) -> None:
     (account,) = bank.open("checking")
     row = {"id": " ", "date": "2026-03-09T03:00:00.000Z", "description": "METRO", "amount": -5, "type": "DEBIT",
