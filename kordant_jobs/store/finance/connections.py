@@ -267,10 +267,17 @@ def make_due(connection: Connection, connection_ids: Sequence[UUID], *, now: dat
 
 
 def set_status(
-    connection: Connection, connection_id: UUID, status: ConnectionStatus, *, reason: str, now: datetime
+    connection: Connection,
+    connection_id: UUID,
+    status: ConnectionStatus,
+    *,
+    reason: str,
+    now: datetime,
+    only_from: ConnectionStatus | None = None,
 ) -> bool:
-    """Move a connection, if its state may go there. An ended one ends its links and open consent, too."""
-    before = [one.value for one, after in CONNECTION_MOVES.items() if status in after]
+    """Move a connection, if its state may go there (`only_from`: and is this one). An ended one ends its links and open
+    consent, too."""
+    before = [one.value for one, after in CONNECTION_MOVES.items() if status in after and only_from in {None, one}]
     table = bank_connections.c
     ends = status is ConnectionStatus.ENDED
     moved = connection.execute(
