@@ -542,9 +542,23 @@ def test_descriptions_that_drift_are_one_merchants_and_a_persons_name_is_no_key(
         entry(account, f"a{n}", "-5.00", DAY - timedelta(days=n), description=text)
     bank.sync()
     for n, text in enumerate(texts[2:]):
-        entry(account, f"b{n}", f"-{n + 6}.00", DAY - timedelta(days=n), description=text)
+        entry(account, f"b{n}", f"-{n + 6}.00", DAY - timedelta(days=n), description=text, word="CARTAO")
     bank.sync()
     keys = [row.merchant_key for row in sorted(bank.rows(), key=lambda row: -row.amount)]
     assert keys[0] == keys[1] == keys[2]
     assert len(set(keys)) == 4
     assert [key for key in keys if not key.startswith("~")] == ["NETFLIX"]
+
+
+def test_no_word_of_a_persons_name_is_a_key_in_clear(bank: SmallBank) -> None:
+    (account,) = bank.open("checking")
+    texts = ["PIX ENVIADO CLARO MENDES", "PIX ENVIADO UBER ALVES", "MARIA PACHECO", "RAIA LIMA", "TIM NUNES",
+             "NETFLIX JOANA PRADO", "UBER *TRIP", "UBER TRIP JOANA", "SHELL POSTO ALVES"]  # fmt: skip
+    for n, text in enumerate(texts):
+        word = "PIX" if "PIX" in text else "CARTAO"
+        entry(account, f"a{n}", f"-{n + 1}.00", DAY - timedelta(days=n), description=text, word=word)
+    bank.sync()
+    keys = [row.merchant_key for row in sorted(bank.rows(), key=lambda row: -row.amount)]
+    assert {key.partition("~")[0].strip() for key in keys} == {"", "NETFLIX", "UBER TRIP", "SHELL"}
+    assert all(key.startswith("~") for key in keys[:5])
+    assert keys[6] == keys[7], "of one firm and alike"
