@@ -21,7 +21,7 @@ from uuid import uuid4
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, list_of, part_of, rows_of
+from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, list_of, part_of, rows_of
 from kordant_jobs.adapters.banks.windows import Windows
 from kordant_jobs.adapters.sources.http import HttpLimits, Session, SourceFailed, open_session
 from kordant_jobs.domain.finance.states import (
@@ -70,6 +70,7 @@ RECENT = timedelta(days=6)
 LIST_EVERY = timedelta(days=8)
 """Lists of accounts may be read four times a month."""
 PAGE_SIZE = "1000"
+GRANT_INVALID = "grant_invalid"
 
 STATES = {
     "TRANSACAO_EFETIVADA": TransactionState.POSTED,
@@ -164,15 +165,15 @@ class OpenFinance:
         """Delete a consent. See `ports.Bank`."""
         bank, grant = self._bank(institution), Grant.of(item)
         async with open_session(self._limits, {}, tls=self._context(bank)) as session:
-            token = await self._token(session, bank, grant)
-            reply = await session.send(
-                "DELETE",
-                f"{bank.base_url}{CONSENTS}/consents/{grant.consent}",
-                headers={"authorization": f"Bearer {token}", "x-fapi-interaction-id": str(uuid4())},
-                usable=frozenset({204, 404, 422}),
-            )
-            if reply.status == 422:
-                raise BankFailed(ErrorClass.TRANSIENT, "consent_not_deleted")
+            try:
+                token = await self._token(session, bank, grant)
+            except BankFailed as failure:
+                if failure.code != GRANT_INVALID:
+                    raise
+                return  # its owner revoked it, or it expired: nothing is read with it any more
+            server = _server(session, bank, token, Unlimited())
+            path = f"{CONSENTS}/consents/{grant.consent}"
+            await server.ask(path, endpoint="consents", method="DELETE", accepted=frozenset({200, 204, 404}))
 
     def _bank(self, institution: str) -> BankDescription:
         if institution not in self._banks:
@@ -206,7 +207,7 @@ class OpenFinance:
         if reply.status != 200:  # RFC 6749 § 5.2: the grant is invalid, expired or revoked
             error = answer.get("error") if isinstance(answer, dict) else None
             is_users = error == "invalid_grant"
-            raise BankFailed(ErrorClass.USER if is_users else ErrorClass.OURS, "grant_invalid" if is_users else "token")
+            raise BankFailed(ErrorClass.USER if is_users else ErrorClass.OURS, GRANT_INVALID if is_users else "token")
         if not isinstance(token, str) or not token:
             raise BankFailed(ErrorClass.TRANSIENT, "unreadable")
         return token

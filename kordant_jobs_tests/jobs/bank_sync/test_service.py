@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import date, timedelta
 from decimal import Decimal
@@ -367,6 +368,18 @@ def test_a_rejected_consent_ends_the_connection_and_its_owner_is_told_why(ofb: S
         ended = connection.execute(sa.text("SELECT end_reason FROM kordant.bank_consents")).scalar_one()
     word = "other" if reason == "SOMETHING_NEW" else reason.lower()
     assert (status, tuple(told), ended) == ("ended", ("consent_ended", word), word)
+
+
+@pytest.mark.parametrize(("refresh_token", "status"), [("refresh-item-1", "REJECTED"), ("", "AUTHORISED")])
+def test_ending_a_consent_is_safe_to_repeat_also_when_its_owner_has_revoked_it(
+    ofb: SmallBank, refresh_token: str, status: str
+) -> None:
+    ofb.open("checking")
+    item = ofb.ledger.items["item-1"]
+    item.refresh_token = refresh_token  # none: the bank answers `invalid_grant`
+    for _ in range(2):
+        asyncio.run(ofb.bank.end(ofb.secret_of("item-1"), "201"))
+    assert item.consent_status == status
 
 
 def test_no_call_goes_over_a_months_limit(ofb: SmallBank, ofb_server: FakeOfb) -> None:
