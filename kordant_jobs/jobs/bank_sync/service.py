@@ -22,7 +22,7 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.catalog import LISTENERS, enqueue
 from kordant_jobs.catalog.bank_sync import EVERY_S
-from kordant_jobs.domain.finance.limits import RATES, Rate, next_due, retry_at
+from kordant_jobs.domain.finance.limits import RATES, RETRIES, Rate, next_due, retry_at
 from kordant_jobs.domain.finance.states import ConnectionStatus, ErrorClass, NoticeKind, Provider, SyncOutcome
 from kordant_jobs.domain.finance.values import ConnectionRead, SeenConsent
 from kordant_jobs.domain.notifications.alerts import Severity
@@ -226,12 +226,10 @@ class _Reader:
 
     def _save(self, claimed: Claimed, read: ConnectionRead, remaining: int | None, began: float) -> SyncOutcome:
         now, spread = self._clock(), spread_of(claimed.id)
-        failures = [*read.failures, *(one.failure for one in read.accounts if one.failure is not None)]
-        due_at = (
-            retry_at(ErrorClass.TRANSIENT, claimed.failures + 1, now, spread=spread, after_s=None)
-            if failures
-            else next_due(claimed.provider, now, spread=spread, remaining=remaining)
-        )
+        is_whole = not read.failures and all(one.failure is None for one in read.accounts)
+        due_at = next_due(claimed.provider, now, spread=spread, remaining=remaining)
+        if not is_whole and claimed.failures < len(RETRIES):  # what fails for longer costs calls no more often
+            due_at = retry_at(ErrorClass.TRANSIENT, claimed.failures + 1, now, spread=spread, after_s=None)
         with self._db.begin() as connection:
             saved = saving.save(
                 connection, self._keyring, claimed, read, run_id=self._plan.run_id, now=now, due_at=due_at

@@ -432,8 +432,16 @@ def test_one_account_that_waits_for_a_joint_holder_does_not_fail_the_others(ofb:
     entry(one, "a", "-1.00", DAY)
     entry(other, "b", "-2.00", DAY)
     other.status = "PENDING_AUTHORISATION"
-    assert ofb.sync()["failed"] == 1
+    waits = []
+    for _ in range(5):
+        assert ofb.sync()["failed"] == 1
+        with ofb.db.connect() as connection:
+            due_at = connection.execute(sa.text("SELECT next_due_at FROM kordant.bank_connections")).scalar_one()
+        waits.append(due_at - ofb.ledger.now)
+        ofb.ledger.now = due_at
     assert [row.amount for row in ofb.rows()] == [Decimal(-1)]
+    assert max(waits[:3]) < timedelta(minutes=20)
+    assert min(waits[3:]) > timedelta(hours=3), "it fails for longer: its calls of the month are spread as any other's"
 
 
 def test_an_owner_is_warned_30_7_and_1_days_before_a_consent_ends_once_each(ofb: SmallBank) -> None:
