@@ -23,7 +23,14 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.catalog import LISTENERS, enqueue
 from kordant_jobs.catalog.bank_sync import EVERY_S
 from kordant_jobs.domain.finance.limits import RATES, RETRIES, Rate, next_due, retry_at
-from kordant_jobs.domain.finance.states import ConnectionStatus, ErrorClass, NoticeKind, Provider, SyncOutcome
+from kordant_jobs.domain.finance.states import (
+    ConnectionStatus,
+    ConsentEnd,
+    ErrorClass,
+    NoticeKind,
+    Provider,
+    SyncOutcome,
+)
 from kordant_jobs.domain.finance.values import ConnectionRead, SeenConsent
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.engine import Merge
@@ -46,6 +53,7 @@ DATABASE_THREADS = 4
 DOWN_AFTER, DOWN_FOR_S = 5, 600
 """Failures of one institution in a row, in one run, from which on its other connections are put off."""
 ENDS_AFTER_NOT_FOUND = 3
+NOT_FOUND = "not_found"
 FAULTS = (
     ArithmeticError, AssertionError, AttributeError, LookupError, NameError, OSError, RuntimeError, TypeError,
     ValueError, DBAPIError,
@@ -270,8 +278,6 @@ class _Reader:
                 return None
             if failure.error_class is ErrorClass.USER:
                 self._needs_user(connection, claimed, failure, now=now)
-            elif failure.code == "not_found" and claimed.failures + 1 >= ENDS_AFTER_NOT_FOUND:
-                connections.set_status(connection, claimed.id, ConnectionStatus.ENDED, reason="not_found", now=now)
             result = SyncResult(
                 connection_id=claimed.id,
                 outcome=SyncOutcome.FAILED,
@@ -280,7 +286,17 @@ class _Reader:
                 duration_ms=_elapsed_ms(began),
             )
             runs.note(connection, self._plan.run_id, result, now=now)
+            if failure.code == NOT_FOUND:
+                self._may_be_gone(connection, claimed, now=now)
         return SyncOutcome.FAILED
+
+    def _may_be_gone(self, connection: Connection, claimed: Claimed, *, now: datetime) -> None:
+        """Its provider does not know it: after the third time in a row it has ended."""
+        if runs.last_failed_with(connection, claimed.id, NOT_FOUND) >= ENDS_AFTER_NOT_FOUND:
+            why = ConsentEnd.OTHER
+            ended = ConnectionStatus.ENDED
+            connections.set_status(connection, claimed.id, ended, reason=NOT_FOUND, now=now, consent_end=why)
+            self._tell(connection, claimed, NoticeKind.CONSENT_ENDED, why.value, now=now)
 
     def _needs_user(self, connection: Connection, claimed: Claimed, failure: BankFailed, *, now: datetime) -> None:
         """Only its owner can mend it: nothing is asked until they do. A consent that ended ends the connection."""
@@ -291,14 +307,18 @@ class _Reader:
             connections.save_consent(connection, keys, claimed, consent, now=now)
         status = ConnectionStatus.ENDED if ended else ConnectionStatus.NEEDS_USER
         connections.set_status(connection, claimed.id, status, reason=failure.code, now=now)
+        kind = NoticeKind.CONSENT_ENDED if ended else NoticeKind.NEEDS_USER
+        self._tell(connection, claimed, kind, failure.code, now=now)
+
+    def _tell(self, connection: Connection, claimed: Claimed, kind: NoticeKind, reason: str, *, now: datetime) -> None:
         notices.tell(
             connection,
             entity_id=claimed.entity_id,
             connection_id=claimed.id,
-            kind=NoticeKind.CONSENT_ENDED if ended else NoticeKind.NEEDS_USER,
-            key=f"{'ended' if ended else 'needs_user'} {claimed.id} {failure.code} {now.date()}",
+            kind=kind,
+            key=f"{kind.value} {claimed.id} {reason} {now.date()}",
             severity=Severity.MEDIUM,
-            facts={"reason": failure.code, "institution": claimed.institution, "provider": claimed.provider.value},
+            facts={"reason": reason, "institution": claimed.institution, "provider": claimed.provider.value},
         )
 
 

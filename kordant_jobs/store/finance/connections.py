@@ -274,9 +274,10 @@ def set_status(
     reason: str,
     now: datetime,
     only_from: ConnectionStatus | None = None,
+    consent_end: ConsentEnd = ConsentEnd.CUSTOMER_MANUALLY_REVOKED,
 ) -> bool:
-    """Move a connection, if its state may go there (`only_from`: and is this one). An ended one ends its links and open
-    consent, too."""
+    """Move a connection, if its state may go there (`only_from`: and is this one). An ended one ends its links, and its
+    open consent for the reason `consent_end`."""
     before = [one.value for one, after in CONNECTION_MOVES.items() if status in after and only_from in {None, one}]
     table = bank_connections.c
     ends = status is ConnectionStatus.ENDED
@@ -297,7 +298,7 @@ def set_status(
             account_links.c.connection_id == connection_id, account_links.c.ended_at.is_(None)
         )
         connection.execute(links.values(ended_at=now))
-        end_consent(connection, connection_id, ConsentEnd.CUSTOMER_MANUALLY_REVOKED, now=now)
+        end_consent(connection, connection_id, consent_end, now=now)
     return bool(moved)
 
 

@@ -370,6 +370,35 @@ def test_a_rejected_consent_ends_the_connection_and_its_owner_is_told_why(ofb: S
     assert (status, tuple(told), ended) == ("ended", ("consent_ended", word), word)
 
 
+def test_a_connection_that_its_provider_does_not_know_ends_after_the_third_time_in_a_row(bank: SmallBank) -> None:
+    bank.open("checking")
+    item, how_often = bank.ledger.items["item-1"], []
+
+    def failed(number: int) -> str:
+        for _ in range(number):
+            bank.ledger.move(hours=7)
+            assert bank.sync()["failed"] == 1
+        with bank.db.connect() as connection:
+            query = "SELECT status, (SELECT count(*) FROM kordant.finance_notices) FROM kordant.bank_connections"
+            status, notices = connection.execute(sa.text(query)).one()
+        how_often.append(notices)
+        return str(status)
+
+    item.status = "SOMETHING_NEW"
+    assert failed(4) == "active"
+    item.is_deleted = True
+    assert failed(2) == "active", "the failures before were others"
+    item.is_deleted = False
+    assert failed(1) == "active"
+    item.is_deleted = True
+    assert failed(2) == "active"
+    assert failed(1) == "ended"
+    assert how_often == [0, 0, 0, 0, 1]
+    with bank.db.connect() as connection:
+        told = connection.execute(sa.text("SELECT kind, facts ->> 'reason' FROM kordant.finance_notices")).one()
+    assert tuple(told) == ("consent_ended", "other")
+
+
 @pytest.mark.parametrize(("refresh_token", "status"), [("refresh-item-1", "REJECTED"), ("", "AUTHORISED")])
 def test_ending_a_consent_is_safe_to_repeat_also_when_its_owner_has_revoked_it(
     ofb: SmallBank, refresh_token: str, status: str
