@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
+from kordant_jobs.jobs.bank_sync.service import Limits
 from kordant_jobs.lab.banks.small_bank import SmallBank, entry
 from kordant_jobs.lab.fakes.banks.faults import KINDS
 from kordant_jobs.lab.fakes.banks.ledger import Item, TrueBill, reconnected
@@ -321,6 +322,19 @@ def test_one_dead_bank_stops_no_other(bank: SmallBank, server: FakePluggy) -> No
     bank.ledger.items["item-3"].status = "SOMETHING_NEW"
     figures = bank.sync()
     assert (figures["successful"], figures["failed"], figures["total"]) == (4, 1, 5)
+
+
+def test_only_failures_in_a_row_put_an_institution_off(bank: SmallBank) -> None:
+    bank.limits = Limits(at_once=1, rates={})
+    for n in range(9):
+        bank.open("checking", item=f"item-{n}")
+        if n != 4:
+            bank.ledger.items[f"item-{n}"].status = "SOMETHING_NEW"
+    figures = bank.sync()
+    assert (figures["successful"], figures["failed"], figures["total"]) == (1, 8, 9)
+    bank.ledger.items["item-4"].status = "SOMETHING_NEW"
+    figures = bank.sync()
+    assert (figures["failed"], figures["deferred_not_due"]) == (5, 4)
 
 
 @pytest.mark.parametrize(
