@@ -87,11 +87,11 @@ def _price_rise(words: Wording, facts: Facts, who: str) -> str:
     return words.say(
         "%(who)s went from %(old)s to %(new)s (+%(share)s) on %(day)s: %(year)s more a year.",
         who=who,
-        old=words.money(old),
-        new=words.money(new),
+        old=words.money(old, facts["currency"]),
+        new=words.money(new, facts["currency"]),
         share=words.percent(float(new / old - 1)),
         day=_day(words, facts, "since"),
-        year=_money(words, facts, "a_year"),
+        year=words.money(Decimal(facts["a_year"]), facts["currency"]),
     )
 
 

@@ -28,15 +28,17 @@ from kordant_jobs.domain.insights.unusual import unusual
 
 EPOCH = date(1970, 1, 1).toordinal()
 EVIDENCE_MOST = 60
+HOME_CURRENCY = "BRL"
 MONTH_DAYS = 30.44
 ROWS_SCHEMA = pl.Schema({
     "entity": pl.Int32, "account": pl.Int32, "id": pl.String, "day": pl.Int32, "cents": pl.Int64,
-    "orig_cents": pl.Int64, "payee": pl.String, "type": pl.String, "mcc": pl.Int32, "category": pl.String,
-    "state": pl.String, "no": pl.Int16, "of": pl.Int16, "plan": pl.String, "is_own": pl.Boolean,
+    "orig_cents": pl.Int64, "orig_currency": pl.String, "payee": pl.String, "type": pl.String, "mcc": pl.Int32,
+    "category": pl.String, "state": pl.String, "no": pl.Int16, "of": pl.Int16, "plan": pl.String, "is_own": pl.Boolean,
     "is_candidate": pl.Boolean, "is_refund": pl.Boolean, "is_iof": pl.Boolean, "cash_day": pl.Int32,
 })  # fmt: skip
-"""A transaction that is not removed: `cents` positive towards the holder, `orig_cents` in the currency it was billed
-in when that is another, `payee` any key, `cash_day` the due day of its card bill. Days count from 1970-01-01."""
+"""A transaction that is not removed: `cents` of BRL positive towards the holder, `orig_cents` and `orig_currency` where
+it was billed in another currency, `payee` any key, `cash_day` the due day of its card bill. Days count from 1970-01-01.
+"""
 ACCOUNTS_SCHEMA = pl.Schema({
     "entity": pl.Int32, "account": pl.Int32, "account_id": pl.String, "kind": pl.String, "group": pl.String,
     "balance": pl.Int64, "balance_day": pl.Int32, "limit": pl.Int64, "used": pl.Int64,
@@ -149,14 +151,15 @@ def assess(books: Books, *, today: date, corrections: Corrections | None = None)
 
 def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
     """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, its `key`, and
-    `category`."""
-    table = found.table
+    `category`. `amount` is the median of the last rows in cents of BRL, whatever currency the stream is billed in."""
+    table = found.table.drop("amount")
     category = (
         rows.filter(pl.col("stream_of") >= 0).sort("day", "row")
         .group_by(pl.col("stream_of").cast(pl.UInt32).alias("stream"), maintain_order=True)
         .agg(
             pl.col("category").mode().sort().first(), pl.col("cents").last().alias("last_cents"),
             pl.col("id").last().alias("last_id"),
+            pl.col("cents").tail(kernel.RECENT_ROWS).abs().median().alias("amount"),
         )
     )  # fmt: skip
     anchors = table.select("cadence", "anchor_kind", "anchor", "last").cast(pl.Int64).to_numpy()
@@ -232,7 +235,8 @@ def _price_rises(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         .select(
             "entity", pl.lit(Kind.PRICE_RISE.value).alias("kind"), pl.col("new_id").alias("key"),
             pl.struct(
-                money("old_cents").alias("old"), money("new_cents").alias("new"), day_text("day").alias("since"),
+                money("old_cents").alias("old"), money("new_cents").alias("new"),
+                pl.col("currency").fill_null(HOME_CURRENCY), day_text("day").alias("since"),
                 pl.col("cadence_name").alias("cadence"), pl.col("category"), pl.col("key").alias("stream"),
                 money(((pl.col("new_cents") - pl.col("old_cents")) * per_year).round()).alias("a_year"),
                 pl.col("new_rows").alias("charges"),
