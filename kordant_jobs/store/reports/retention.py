@@ -19,10 +19,6 @@ from kordant_jobs.store.people.tables import subscribers, subscriptions
 from kordant_jobs.store.reports.tables import report_leftovers, reports
 from kordant_jobs.store.retention.holds import held_sql
 
-_NOT_HELD = sa.text(
-    "NOT " + held_sql(owner="kordant.subscriptions.subscriber_id", clock="kordant.reports.created_at")
-).bindparams(kind="reports")
-
 GRACE = timedelta(hours=1)
 """A content is left for so long after its row went or it was spared: by then a run that makes the same report again
 has written its row."""
@@ -146,7 +142,10 @@ def _lock(function: str, key: str) -> sa.TextClause:
 
 def _over(now: datetime) -> list[sa.ColumnElement[bool]]:
     """Which reports' time is over: of each tier, and of the forgotten at once. Those on legal hold stay."""
-    of_subscription = sa.and_(reports.c.subscription_id == subscriptions.c.id, _NOT_HELD)
+    held = held_sql(
+        "reports", "reports", owner="kordant.subscriptions.subscriber_id", clock="kordant.reports.created_at"
+    )
+    of_subscription = sa.and_(reports.c.subscription_id == subscriptions.c.id, sa.text(f"NOT {held}"))
     old = [
         sa.and_(
             of_subscription, subscriptions.c.tier == tier, reports.c.period_end_on < expires_before(tier, now.date())

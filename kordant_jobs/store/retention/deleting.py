@@ -77,7 +77,7 @@ class Batch:
 
 def statement_of(kind: TableKind) -> str:
     """The deletion as SQL; what a plan's digest is made of."""
-    held = held_sql(owner=kind.owner, clock=kind.clock)
+    held = held_sql(kind.kind, kind.table, owner=kind.owner, clock=kind.clock)
     children = "".join(
         _CHILD.format(number=number, table=f"{SCHEMA}.{table}", column=column)
         for number, (table, column) in enumerate(kind.children)
@@ -88,9 +88,9 @@ def statement_of(kind: TableKind) -> str:
 
 def count(connection: Connection, kind: TableKind, cutoff: datetime) -> Old:
     """What a deletion would take, and what it would leave."""
-    held = held_sql(owner=kind.owner, clock=kind.clock)
+    held = held_sql(kind.kind, kind.table, owner=kind.owner, clock=kind.clock)
     query = _COUNT.format(table=f"{SCHEMA}.{kind.table}", clock=kind.clock, where=kind.where, held=held)
-    row = connection.execute(sa.text(query), {"kind": kind.kind, "cutoff": cutoff}).one()
+    row = connection.execute(sa.text(query), {"cutoff": cutoff}).one()
     return Old(rows=row[0], held=row[1], total=row[2], bytes=int(row[3]), oldest=row[4], newest=row[5])
 
 
@@ -109,7 +109,7 @@ def delete(
     first, step = 0, FIRST_PAGES
     while first < pages:
         last = min(first + step, pages)
-        given = {"first": f"({first},0)", "last": f"({last},0)", "cutoff": cutoff, "kind": kind.kind}
+        given = {"first": f"({first},0)", "last": f"({last},0)", "cutoff": cutoff}
         began = clock()
         with db.begin() as connection:
             connection.execute(sa.text("SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '10s'"))

@@ -26,7 +26,7 @@ from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.retention import deleting, holds, policies, records
 from kordant_jobs.store.retention.deleting import Batch
-from kordant_jobs.store.retention.kinds import TABLES
+from kordant_jobs.store.retention.kinds import TABLES, taken_along
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
 NOW = datetime.now(UTC)
@@ -130,6 +130,50 @@ def test_a_hold_keeps_its_owner_its_kind_or_its_range_until_it_is_released(
         with db.begin() as connection:
             assert holds.release(connection, hold, by="test")
     assert _run(means, "scan_verdicts")["scan_verdicts"].deleted == 3
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [
+        ("closed_accounts", "transactions"),
+        ("ended_connections", "sync_results"),
+        ("voice_analyses", "voice_sound"),
+        ("reports", "notifications"),
+    ],
+)
+def test_a_kind_on_hold_keeps_what_would_take_it_along(
+    means: Means, db: Engine, keyring: Keyring, parent: str, child: str
+) -> None:
+    table = TABLES[parent].table if parent in TABLES else parent
+    assert child in taken_along(table)
+    held = f"SELECT {holds.held_sql(parent, table, owner='NULL::uuid', clock='now()')}"
+    with db.connect() as connection:
+        assert connection.execute(sa.text(held)).scalar() is False
+    of_the_child = _hold(db, kind=child, before=NOW - timedelta(days=9999))
+    with db.connect() as connection:
+        assert connection.execute(sa.text(held)).scalar() is True
+    with db.begin() as connection:
+        holds.release(connection, of_the_child, by="test")
+    _hold(db, kind="api_replies")
+    with db.connect() as connection:
+        assert connection.execute(sa.text(held)).scalar() is False
+
+
+def test_a_hold_on_the_sound_of_clips_keeps_their_analyses(means: Means, db: Engine, keyring: Keyring) -> None:
+    person = subscribe(db, keyring, "ann@example.com")
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.analysis_jobs (id, subscription_id, subscriber_id, content_key, bytes, ending, "
+                "created_at, analysed_at) VALUES (gen_random_uuid(), :s, :p, 'x', 1, 'wav', :at, :at)"
+            ),
+            {"s": person.subscription_id, "p": person.subscriber_id, "at": NOW - timedelta(days=4000)},
+        )
+    hold = _hold(db, kind="voice_sound")
+    assert _run(means, "voice_analyses")["voice_analyses"].deleted == 0
+    with db.begin() as connection:
+        holds.release(connection, hold, by="test")
+    assert _run(means, "voice_analyses")["voice_analyses"].deleted == 1
 
 
 def test_a_hold_that_comes_after_the_plan_is_heeded(means: Means, db: Engine, keyring: Keyring) -> None:
