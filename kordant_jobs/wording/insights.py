@@ -27,6 +27,7 @@ def _why(words: Wording, reason: Unknown) -> str:
         Unknown.NO_BALANCE: words.say("no bank said a balance"),
         Unknown.OLD_BALANCE: words.say("the last balance is too old"),
         Unknown.NO_LIMIT: words.say("the bank does not say the limit of the card"),
+        Unknown.NO_BILLS: words.say("the bills of a card are not known"),
     }[reason]
 
 

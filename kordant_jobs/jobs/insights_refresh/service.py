@@ -97,7 +97,7 @@ def correct(*, db: Engine, now: datetime) -> str | None:
     except Exception as error:  # noqa: BLE001 - as in `_refresh_some`: one entity's books must not stop the others
         return type(error).__name__
     with db.begin() as connection:
-        correcting.save(connection, corrections(past), pairs=max(map(len, past.values())), now=now)
+        correcting.save(connection, corrections(past), now=now)
     return None
 
 
@@ -145,7 +145,7 @@ def _refresh_together(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Refr
     assessed = assess(loaded.books, today=today, corrections=known)
     told_from = today - timedelta(days=ALERT_DAYS)
     with db.begin() as connection:
-        saved = saving.save(connection, loaded, assessed, as_of=today, told_from=told_from, now=now)
+        saved = saving.save(connection, loaded, assessed, told_from=told_from, now=now)
         told = _tell(connection, saved)
     return Refreshed(entities=len(loaded.ids), new=saved.new, changed=saved.changed, resolved=saved.resolved, told=told)
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.finance.values import ZONE
 from kordant_jobs.domain.insights.assess import assess
-from kordant_jobs.domain.insights.insight import Kind, Status
+from kordant_jobs.domain.insights.insight import ALGORITHM, Kind, Status
 from kordant_jobs.jobs.insights_refresh import service
 from kordant_jobs.jobs.insights_refresh.service import Refreshed
 from kordant_jobs.lab.households.books import books_of
@@ -71,7 +71,18 @@ def test_a_second_refresh_writes_nothing_and_only_what_changed_is_stale(db: Engi
     one = entity_id(world, 2)
     rows(db, "UPDATE kordant.entity_versions SET data_version = 9 WHERE entity_id = :id", id=one)
     assert refresh(db, now_of(world)).entities == 1
+    rows(db, "UPDATE kordant.entity_versions SET refreshed_algorithm = :old WHERE entity_id = :id", id=one, old=ALGORITHM - 1)
+    assert refresh(db, now_of(world)).entities == 1, "other rules"
+    assert refresh(db, now_of(world)) == Refreshed()
     assert refresh(db, now_of(world) + timedelta(days=1)).entities == 5, "a new day"
+
+
+def test_an_insight_that_still_holds_says_when_it_was_checked_last(db: Engine, keyring: Keyring, world: World) -> None:
+    later = now_of(world) + timedelta(hours=1)
+    refresh(db, now_of(world))
+    assert refresh(db, later, force=True).changed == 0
+    with db.connect() as connection:
+        assert {one.checked_at for one in reading.find(connection, keyring)} == {later}
 
 
 def test_batches_of_any_size_find_the_same(db: Engine, world: World) -> None:
@@ -122,7 +133,7 @@ def test_a_change_that_lands_during_a_refresh_leaves_the_entity_stale(db: Engine
     change(db, "UPDATE kordant.transactions SET amount = amount - 1 WHERE entity_id = :id", id=one)
     with db.begin() as connection:
         found = assess(loaded.books, today=world.as_of)
-        saving.save(connection, loaded, found, as_of=world.as_of, told_from=world.as_of, now=now)
+        saving.save(connection, loaded, found, told_from=world.as_of, now=now)
     with db.connect() as connection:
         assert one in saving.stale(connection, day_began=now - timedelta(hours=12))
 
