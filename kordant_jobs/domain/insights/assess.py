@@ -442,7 +442,7 @@ def _runway(made: Paths, rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
         made.entities.filter(pl.col("class") != "salaried")
         .join(net, on="entity", how="left").join(first, on="entity", how="left")
         .with_columns(
-            pl.when(pl.col("unknown").is_not_null()).then("unknown")
+            pl.when(pl.col("unknown") != Unknown.NO_BILLS.value).then("unknown")
             .when((pl.col("months_seen") == RUNWAY_MONTHS) & (pl.col("first") <= begins[0] + 7)).then(None)
             .otherwise(pl.lit(Unknown.SHORT_HISTORY.value)).alias("unknown"),
             pl.when(pl.col("net") < 0).then((-pl.col("balance") / pl.col("net")).clip(0.0).round(1)).alias("months"),

@@ -283,6 +283,18 @@ def test_a_forecast_counts_on_pay_rent_and_the_card_bill_on_their_days() -> None
     assert balances == [100_000, 100_000, 50_000, 50_000, 450_000], "the bill on the 5th, pay and rent on the 10th"
 
 
+def test_a_card_that_was_used_and_has_no_bill_makes_the_forecast_unknown_and_not_the_runway() -> None:
+    today = date(2025, 11, 3)
+    spent = [(date(2025, month, 10), -200_000) for month in range(3, 11)]
+    rows = numbered(
+        frame(spent, type="boleto", payee="IMOBILIARIA"),
+        frame([(date(2025, 10, 20), -50_000)], account="card", type="purchase", payee="LOJA"),
+    )
+    said = assess(books_of(rows, balance=500_000, today=today), today=today, corrections={})
+    unknown = dict(said.filter(pl.col("kind").is_in(["forecast", "runway"])).select("key", "unknown").iter_rows())
+    assert unknown == {"30": "no_bills", "90": "no_bills", "runway": None}
+
+
 def test_intervals_of_a_class_hold_as_often_as_past_errors_say() -> None:
     past = pl.DataFrame({"class": "salaried", "score": [float(one) for one in range(-100, 101)]})
     known = corrections({30: past})["salaried", 30]
