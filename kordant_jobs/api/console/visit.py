@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import psycopg2.errors
 import sqlalchemy as sa
@@ -191,7 +191,8 @@ class Visit:
         ]
 
 
-View = Callable[[Connection, Visit], Response]
+View = Callable[[Connection, Visit], Response | Callable[[], Response]]
+"""What answers a call, within its transaction; or gives what makes the answer once that is over."""
 
 
 def _local(request: Request) -> str:
@@ -205,9 +206,9 @@ def local_path(text: str | None) -> str:
     >>> local_path("/console/dead?job=a"), local_path("//evil.example/console/"), local_path("/console/../api")
     ('/console/dead?job=a', '/console/', '/console/')
     """
-    found = urlsplit(text or "")
-    is_ours = not (found.scheme or found.netloc) and found.path.startswith(HOME)
-    return text if text and is_ours and not {"\\", "..", "\n", "\r"} & {*text, ".." if ".." in text else ""} else HOME
+    text = text or ""
+    is_path = text.startswith(HOME) and not any(bad in text for bad in ("\\", "..", "\r", "\n"))
+    return text if is_path else HOME
 
 
 def call_of(console: Console, principal: Principal, now: datetime) -> Call:
@@ -247,7 +248,7 @@ def _is_ours(visit: Visit) -> bool:
     """Whether a form was sent by a page of this console's, in this browser."""
     headers = visit.request.headers
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
         return False
     if site is not None and site not in {"same-origin", "none"}:
         return False
@@ -277,8 +278,10 @@ def _run(visit: Visit, view: View) -> Response:
     operation = f"{visit.request.method} {visit.request.url.path}"[:300]
     begun = Transaction(db, visit.call, operation) if visit.call else db.begin()
     with begun as connection:
-        connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_S}s'"))
-        return view(connection, visit)
+        if visit.request.method == "GET":  # a form does as much as was asked for, however long that takes
+            connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_S}s'"))
+        answer = view(connection, visit)
+    return answer if isinstance(answer, Response) else answer()
 
 
 def _refused(visit: Visit, problem: Problem) -> Response:
