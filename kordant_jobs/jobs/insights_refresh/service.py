@@ -151,13 +151,14 @@ def _refresh_together(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Refr
 
 
 def _tell(connection: sa.Connection, saved: Saved) -> int:
+    """Tell owners of what is new. Keys have the month: a balance may fall below zero again in another one."""
     return sum(
         notices.tell(
             connection,
             entity_id=UUID(one["entity_id"]),
             connection_id=None,
             kind=NoticeKind.INSIGHT,
-            key=f"{one['kind']} {one['key']}",
+            key=f"{one['kind']} {one['key']} {one['about_on'][:7]}",
             severity=Severity.MEDIUM,
             facts={"insight_id": one["id"], "kind": one["kind"]},
         )

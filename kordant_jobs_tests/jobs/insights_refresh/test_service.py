@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.finance.values import ZONE
-from kordant_jobs.domain.insights.assess import assess
+from kordant_jobs.domain.insights.assess import INSIGHT_SCHEMA, assess
 from kordant_jobs.domain.insights.insight import ALGORITHM, Kind, Status
 from kordant_jobs.jobs.insights_refresh import service
 from kordant_jobs.jobs.insights_refresh.service import Refreshed
@@ -189,6 +190,20 @@ def test_the_owner_is_told_of_recent_duplicates_and_rises_once(db: Engine, world
     assert rows(db, queued) == before
     mine = "SELECT count(*) FROM kordant.finance_notices WHERE kind = 'insight' AND entity_id = :id"
     assert before == rows(db, mine, id=entity_id(world, 0)), "only the entity with a subscription is told"
+
+
+def test_a_balance_that_may_fall_below_zero_is_told_again_in_another_month(db: Engine, world: World) -> None:
+    one, told = entity_id(world, 0), []
+    with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+        loaded = books.load(connection, [one])
+    for day in (date(2025, 9, 20), date(2025, 9, 25), None, date(2025, 9, 28), None, date(2025, 11, 3)):
+        low = {"entity": 0, "kind": "forecast", "key": "below zero", "facts": "{}", "material": "", "evidence": [],
+               "confidence": 0.7, "unknown": None, "day": day and (day - date(1970, 1, 1)).days}  # fmt: skip
+        with db.begin() as connection:
+            found = pl.DataFrame([low] if day else [], schema=INSIGHT_SCHEMA)
+            saved = saving.save(connection, loaded, found, told_from=world.as_of, now=now_of(world))
+            told.append(service._tell(connection, saved))
+    assert told == [1, 0, 0, 0, 0, 1]
 
 
 def test_a_person_reads_the_payee_which_the_tables_do_not_hold_in_clear(
