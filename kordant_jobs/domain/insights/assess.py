@@ -151,7 +151,7 @@ def assess(books: Books, *, today: date, corrections: Corrections | None = None)
 
 def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
     """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, its `key`, and
-    `category`. `amount` is the median of the last rows in cents of BRL, whatever currency the stream is billed in."""
+    `category`. The key counts those that have ended, too, so that it stays when another one ends. `amount` is the median of the last rows in cents of BRL, whatever currency the stream is billed in."""
     table = found.table.drop("amount")
     category = (
         rows.filter(pl.col("stream_of") >= 0).sort("day", "row")
@@ -170,6 +170,7 @@ def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now:
         table.with_columns(
             pl.Series("next", kernel.next_days(np.ascontiguousarray(anchors), day_tables()), dtype=pl.Int64),
             period.cast(pl.Float64).alias("period"),
+            pl.col("first").rank("ordinal").over("account", "payee", "is_in", "cadence").alias("place"),
         )
         .filter(late <= 2.5 * pl.col("period") + 10)
         .join(category, on="stream", how="left")
@@ -185,8 +186,8 @@ def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now:
             .when(bill).then(pl.lit("bill")).otherwise(pl.lit("subscription")).alias("sort"),
             pl.col("cadence").replace_strict(CADENCES, return_dtype=pl.String).alias("cadence_name"),
             pl.concat_str(
-                "account_id", "payee", pl.when("is_in").then(pl.lit("in")).otherwise(pl.lit("out")), "cadence",
-                pl.col("first").rank("ordinal").over("account", "payee", "is_in", "cadence"), separator="/",
+                "account_id", "payee", pl.when("is_in").then(pl.lit("in")).otherwise(pl.lit("out")), "cadence", "place",
+                separator="/",
             ).alias("key"),
         )
     )  # fmt: skip

@@ -208,6 +208,18 @@ def test_a_forecast_counts_on_a_subscription_in_dollars_at_its_price_in_reais() 
     assert round(float(made.mean[0, 31] - made.mean[0, 30])) == -6549
 
 
+def test_a_stream_keeps_its_key_when_another_of_the_payee_ends() -> None:
+    first = [(day, -2_000) for day in MONTHS[:6]]
+    second = [(day + timedelta(days=12), -9_000) for day in MONTHS[2:]]
+    rows = frame(sorted(first + second))
+    keys = []
+    for today in (MONTHS[6], MONTHS[11]):
+        found = read(books_of(rows, balance=100_000, today=today), today=today)
+        keys.append(dict(found.streams.select("amount", "key").iter_rows()))
+    assert list(keys[1]) == [9_000.0]
+    assert keys[0][9_000.0] == keys[1][9_000.0] != keys[0][2_000.0]
+
+
 DAY = date(2025, 6, 10)
 TODAY = (date(2025, 7, 1) - EPOCH).days
 
