@@ -150,8 +150,11 @@ def assess(books: Books, *, today: date, corrections: Corrections | None = None)
 
 
 def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, its `key`, and
-    `category`. The key counts those that have ended, too, so that it stays when another one ends. `amount` is the median of the last rows in cents of BRL, whatever currency the stream is billed in."""
+    """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, `category` and `key`.
+
+    The key counts those that have ended, too, so that it stays when another one ends. `amount` is the median of the
+    last rows in cents of BRL, whatever currency the stream is billed in.
+    """
     table = found.table.drop("amount")
     category = (
         rows.filter(pl.col("stream_of") >= 0).sort("day", "row")

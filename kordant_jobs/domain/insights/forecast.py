@@ -91,14 +91,18 @@ def _entities(
     )
     begun = rows.group_by("entity").agg(pl.col("day").min().alias("first"))
     cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value).join(
-        _on_cards(rows, accounts, now=now).group_by("account").agg(
+        _on_cards(rows, accounts, now=now)
+        .group_by("account")
+        .agg(
             (pl.col("day").max() > now - HISTORY_DAYS).alias("is_used"),
             pl.col("cash_day").is_not_null().any().alias("has_bills"),
         ),
-        on="account", how="left",
+        on="account",
+        how="left",
     )
     unbilled = cards.group_by("entity").agg(
-        (~pl.col("has_bills").fill_null(False) & (pl.col("is_used").fill_null(False) | (pl.col("used") > 0))).any()
+        (~pl.col("has_bills").fill_null(False) & (pl.col("is_used").fill_null(False) | (pl.col("used") > 0)))
+        .any()
         .alias("is_unbilled")
     )
     said = liquid.group_by("entity").agg(

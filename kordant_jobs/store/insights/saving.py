@@ -70,9 +70,7 @@ class Saved:
     told: tuple[Mapping[str, Any], ...] = ()
 
 
-def save(
-    connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, told_from: date, now: datetime
-) -> Saved:
+def save(connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, told_from: date, now: datetime) -> Saved:
     """Write all insights of the loaded entities, and that they are refreshed up to the version that was read.
 
     Unchanged ones are not written. Safe to repeat: an open insight is one by entity, kind and key.
@@ -108,28 +106,41 @@ def _hash(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
-def stale(connection: Connection, *, day_began: datetime, ids: Sequence[UUID] | None = None) -> list[UUID]:
-    """Entities, or those of `ids`, whose data or rules changed since their refresh, or which were not refreshed since
-    the day began: forecasts and overdue payments change by time alone."""
-    given = {"began": day_began, "algorithm": ALGORITHM, "ids": None if ids is None else list(ids)}
-    found = connection.execute(_STALE, given)
-    return list(found.scalars())
+def stale(
+    connection: Connection,
+    *,
+    day_began: datetime,
+    ids: Sequence[UUID] | None = None,
+    between: tuple[UUID, UUID] | None = None,
+) -> list[UUID]:
+    """Entities by id, or those of `ids` and `between` two ids (both included), whose data or rules changed since their
+    refresh, or which were not refreshed since the day began: forecasts and overdue payments change by time alone."""
+    given = {"began": day_began, "algorithm": ALGORITHM, **_chosen(ids, between)}
+    return list(connection.execute(_STALE, given).scalars())
 
 
-_STALE = sa.text("""
+def _chosen(ids: Sequence[UUID] | None, between: tuple[UUID, UUID] | None) -> dict[str, Any]:
+    low, high = between or (None, None)
+    return {"ids": None if ids is None else list(ids), "low": low, "high": high}
+
+
+_CHOSEN = """
+e.forgotten_at IS NULL AND (cast(:ids AS uuid[]) IS NULL OR e.id = ANY(:ids))
+  AND (cast(:low AS uuid) IS NULL OR e.id BETWEEN :low AND :high)
+"""
+_STALE = sa.text(f"""
 SELECT v.entity_id FROM kordant.entity_versions v JOIN kordant.entities e ON e.id = v.entity_id
-WHERE e.forgotten_at IS NULL AND (cast(:ids AS uuid[]) IS NULL OR v.entity_id = ANY(:ids))
+WHERE {_CHOSEN}
   AND (v.data_version > v.refreshed_version
        OR (v.data_version > 0
            AND (v.refreshed_at IS NULL OR v.refreshed_at < :began OR v.refreshed_algorithm <> :algorithm)))
 ORDER BY v.entity_id
-""")
-_ALL = sa.text("""
-SELECT e.id FROM kordant.entities e
-WHERE e.forgotten_at IS NULL AND (cast(:ids AS uuid[]) IS NULL OR e.id = ANY(:ids)) ORDER BY e.id
-""")
+""")  # noqa: S608 - put together from constants
+_ALL = sa.text(f"SELECT e.id FROM kordant.entities e WHERE {_CHOSEN} ORDER BY e.id")  # noqa: S608 - as above
 
 
-def all_entities(connection: Connection, *, ids: Sequence[UUID] | None = None) -> list[UUID]:
-    """Entities, or those of `ids`, that were not forgotten."""
-    return list(connection.execute(_ALL, {"ids": None if ids is None else list(ids)}).scalars())
+def all_entities(
+    connection: Connection, *, ids: Sequence[UUID] | None = None, between: tuple[UUID, UUID] | None = None
+) -> list[UUID]:
+    """Entities, chosen as in `stale`, that were not forgotten."""
+    return list(connection.execute(_ALL, _chosen(ids, between)).scalars())

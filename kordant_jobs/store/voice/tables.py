@@ -75,9 +75,7 @@ analysis_jobs = Table(
     Column("bytes", Integer, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     moment("created_at", default_now=True),
-    Column(
-        "held_until_at", DateTime(timezone=True), comment="not analysed before, after something went wrong"
-    ),
+    Column("held_until_at", DateTime(timezone=True), comment="not analysed before, after something went wrong"),
     moment("analysed_at", nullable=True),
     UniqueConstraint("subscription_id", "content_key"),
     Index(None, "subscriber_id"),
@@ -118,7 +116,12 @@ voice_analyses = Table(
     Column("margin", Float, comment="by how much the best member leads the second"),
     Column("synthesis", Text),
     Column("screen_score", Float, comment="the median of the windows'"),
-    Column("windows", JSONB, nullable=False, comment="of each window where it begins, in seconds, its score, and what that alone says"),
+    Column(
+        "windows",
+        JSONB,
+        nullable=False,
+        comment="of each window where it begins, in seconds, its score, and what that alone says",
+    ),
     Column("band", Text),
     Column("seconds", Float),
     Column("speech_s", Float),

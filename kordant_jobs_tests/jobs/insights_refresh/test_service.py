@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from kordant_jobs.domain.finance.values import ZONE
 from kordant_jobs.domain.insights.assess import INSIGHT_SCHEMA, assess
 from kordant_jobs.domain.insights.insight import ALGORITHM, Kind, Status
 from kordant_jobs.jobs.insights_refresh import service
-from kordant_jobs.jobs.insights_refresh.service import Refreshed
+from kordant_jobs.jobs.insights_refresh.service import Failure, Refreshed
 from kordant_jobs.lab.households.books import books_of
 from kordant_jobs.lab.households.fill import entity_id
 from kordant_jobs.lab.households.generator import World
@@ -72,7 +73,12 @@ def test_a_second_refresh_writes_nothing_and_only_what_changed_is_stale(db: Engi
     one = entity_id(world, 2)
     rows(db, "UPDATE kordant.entity_versions SET data_version = 9 WHERE entity_id = :id", id=one)
     assert refresh(db, now_of(world)).entities == 1
-    rows(db, "UPDATE kordant.entity_versions SET refreshed_algorithm = :old WHERE entity_id = :id", id=one, old=ALGORITHM - 1)
+    rows(
+        db,
+        "UPDATE kordant.entity_versions SET refreshed_algorithm = :old WHERE entity_id = :id",
+        id=one,
+        old=ALGORITHM - 1,
+    )
     assert refresh(db, now_of(world)).entities == 1, "other rules"
     assert refresh(db, now_of(world)) == Refreshed()
     assert refresh(db, now_of(world) + timedelta(days=1)).entities == 5, "a new day"
@@ -157,9 +163,20 @@ def test_one_entity_with_impossible_books_stops_no_other(db: Engine, world: Worl
     bad = entity_id(world, 3)
     change(db, "UPDATE kordant.transactions SET amount = 'NaN' WHERE entity_id = :id", id=bad)
     done = refresh(db, now_of(world))
-    assert (done.entities, done.failed) == (4, (bad,))
+    assert done.entities == 4
+    assert done.failed == (Failure(entity_id=bad, error="FeatureNotSupported"),)
     with db.connect() as connection:
         assert saving.stale(connection, day_began=now_of(world) - timedelta(hours=12)) == [bad]
+
+
+def test_a_chunk_refreshes_the_entities_of_its_range_only(db: Engine, world: World) -> None:
+    ids = sorted(entity_id(world, number) for number in range(5))
+    for force in (False, True):
+        plan = replace(service.plan(named=(), force=force, db=db, now=now_of(world)), chunks=((ids[1], ids[3]),))
+        assert service.refresh(plan, plan.chunks[0], db=db, progress=nothing).entities == 3
+    with db.connect() as connection:
+        left = saving.stale(connection, day_began=now_of(world) - timedelta(hours=12))
+        assert left == [ids[0], ids[4]]
 
 
 def test_rows_of_impossible_days_are_left_out(db: Engine, world: World) -> None:
