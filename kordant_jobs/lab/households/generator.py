@@ -485,7 +485,11 @@ class _Entity:
                 self._copy(twice, days=int(rng.integers(1, 8)), refund=True)
         for row in self._pick(plain, 0.3 * per_month):
             self._copy(row, days=int(rng.integers(2, 40)), refund=True, share=float(rng.choice([1.0, 1.0, 0.5])))
-        often = [r for r in plain if len(by_payee[r["payee"]]) >= 14 and r["category"] not in ("people", "supplies")]
+        copied = {r[of] for r in self.rows for of in ("duplicate_of", "refund_of")}
+        often = [
+            r for r in plain
+            if len(by_payee[r["payee"]]) >= 14 and r["category"] not in ("people", "supplies") and r["uid"] not in copied
+        ]  # fmt: skip
         for row in self._pick(often, 0.22 * per_month):
             usual = float(np.median([-r["cents"] for r in by_payee[row["payee"]]]))
             cents = round(max(usual * float(rng.uniform(7, 18)), 18_000))

@@ -239,12 +239,25 @@ def test_the_same_charge_twice_in_a_day_is_possibly_a_duplicate() -> None:
         (frame([(DAY, -8743), (DAY + timedelta(days=2), -8743)]), "two days apart"),
         (frame([(DAY, -8743), (DAY, -8743), (DAY + timedelta(days=4), 8743)]), "reversed"),
         (frame([(DAY, -10_000), (DAY, -10_000)], type="withdrawal"), "cash"),
-        (frame([(DAY, -5_000), (DAY, -5_000)], type="pix"), "a round PIX"),
+        (
+            numbered(
+                frame([(DAY, -5_000), (DAY, -5_000)], type="pix"), frame([(DAY, -5_000)], type="pix", payee="ANA SOUZA")
+            ),
+            "a round PIX that others get, too",
+        ),
+        (frame([(DAY, -5_130), (DAY, -5_130)], type="package_fee"), "a fee"),
         (frame([(DAY - timedelta(days=30 * n), -2500) for n in range(5)] + [(DAY, -2500)]), "the price of that place"),
     ],
 )
 def test_no_duplicate(rows: pl.DataFrame, why: str) -> None:
     assert doubled(rows) == [], why
+
+
+def test_a_round_pix_that_no_one_else_gets_and_a_fee_beside_its_stream_are_possibly_duplicates() -> None:
+    assert doubled(frame([(DAY, -113_000), (DAY, -113_000)], type="pix")) == [1]
+    fees = frame([(date(2025, month, 10), -5_130) for month in range(1, 7)] + [(DAY, -5_130)], type="package_fee")
+    in_stream = fees.with_columns(pl.when(pl.col("row") < 6).then(0).otherwise(-1).cast(pl.Int32).alias("stream_of"))
+    assert duplicates(in_stream, as_of=TODAY)["row"].to_list() == [6]
 
 
 def test_a_duplicate_is_told_after_three_days_only() -> None:
