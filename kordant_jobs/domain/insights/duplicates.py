@@ -15,9 +15,7 @@ USUAL_TIMES, USUAL_SHARE = 4, 0.08
 """An amount that a payee takes so often, or as such a share of its charges, is its price."""
 ROUND_PIX = 1_000
 """Cents: a PIX of whole tens that goes to others, too, is sent twice on purpose nearly as often as by mistake."""
-FEES = tuple(
-    one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
-)
+FEES = tuple(one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX))
 """Banks charge these as often as there is cause: only one more of a stream is told."""
 
 
