@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from kordant_jobs.domain.finance.states import TransactionType as T
+from kordant_jobs.domain.insights.categories import FEE_TYPES
 
 CENTS_MIN = 2_000
 APART_DAYS = 1
@@ -15,8 +16,6 @@ USUAL_TIMES, USUAL_SHARE = 4, 0.08
 """An amount that a payee takes so often, or as such a share of its charges, is its price."""
 ROUND_PIX = 1_000
 """Cents: a PIX of whole tens that goes to others, too, is sent twice on purpose nearly as often as by mistake."""
-FEES = tuple(one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX))
-"""Banks charge these as often as there is cause: only one more of a stream is told."""
 
 
 def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
@@ -24,7 +23,8 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     the payee), `payee_rows`, `in_stream`.
 
     `rows` has `entity`, `account`, `payee`, `day` (days since 1970), `row`, `cents`, `type`, `stream_of` (-1: none),
-    and is without own transfers, instalments and IOF lines. `as_of` is today in the same count.
+    and is without own transfers, instalments and IOF lines. `as_of` is today in the same count. Banks charge fees as
+    often as there is cause: of them only one more beside a stream is said.
     """
     keys = ["entity", "account", "payee", "cents"]
     backs = (
@@ -56,7 +56,7 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     both_streams = (pl.col("stream_of") >= 0) & (pl.col("twin_stream") >= 0)
     said = near.filter(
         (pl.col("pairs") == 1)
-        & (in_stream | (unlike_price & ~both_streams & ~pl.col("is_usual_pix") & ~pl.col("type").is_in(FEES)))
+        & (in_stream | (unlike_price & ~both_streams & ~pl.col("is_usual_pix") & ~pl.col("type").is_in(FEE_TYPES)))
         & (pl.col("day") <= as_of - WAIT_DAYS)
     )
     reversed_ = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from kordant_jobs.domain.finance.states import TransactionType as T
+from kordant_jobs.domain.insights.calendar import month_of
 
 PAYEE_ROWS, CATEGORY_ROWS, RECENT = 8, 15, 60
 Z_PAYEE, Z_CATEGORY, Z_ALONE, FLOOR = 3.5, 2.0, 4.0, 0.12
@@ -49,7 +50,7 @@ def unusual(rows: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.col("payee_z").alias("z"))
         .with_columns(
             pl.col("z").rank("ordinal", descending=True)
-            .over("entity", pl.from_epoch("day", time_unit="d").dt.truncate("1mo")).alias("rank")
+            .over("entity", month_of("day")).alias("rank")
         )
         .filter(pl.col("rank") <= MONTH_MOST)
         .select(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from dateutil.relativedelta import relativedelta
 
 from kordant_jobs.domain.insights.calendar import nth_bank_day, on_or_after, on_or_before
 from kordant_jobs.lab.households.pools import Pool, made_name, person, pool_of
@@ -531,7 +532,7 @@ class _Entity:
                 shown = line if shape == "full" else f"{line} {number}/{count}"
                 if shape == "at_once":
                     shown = f"{line} PARC {number:02d}/{count:02d}"
-                posted = _months_after(day, number - 1)
+                posted = day + relativedelta(months=number - 1)
                 if posted <= self.end:
                     self.add(self.cards[0], posted, -cents, shown, type="purchase", category="shopping", payee=name,
                              plan=plan, no=number, of=count)  # fmt: skip
@@ -601,11 +602,6 @@ class _Entity:
             for row in self.rows:
                 row["lost"] = gone <= row["day"] < gone + timedelta(days=7)
         return self
-
-
-def _months_after(day: date, months: int) -> date:
-    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
 def as_of_of(seed: int) -> date:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from kordant_jobs.domain.insights.calendar import days_of
 from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import category_expression
 from kordant_jobs.domain.insights.duplicates import duplicates
@@ -18,7 +19,7 @@ from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
 from kordant_jobs.domain.insights.unusual import PAYEE_ROWS, unusual
 from kordant_jobs.lab.households.generator import World, generate
 from kordant_jobs.lab.households.judge_forecast import judge_forecast
-from kordant_jobs.lab.households.written import EPOCH, as_written
+from kordant_jobs.lab.households.written import as_written
 
 PURE, COVERED = 0.8, 0.5
 
@@ -131,7 +132,7 @@ def score_rises(world: World, rows: pl.DataFrame, said: pl.DataFrame) -> Judged:
 
 def score_duplicates(world: World, rows: pl.DataFrame, said: pl.DataFrame) -> Judged:
     """Duplicates said against planted ones that nobody reversed and of which it may be told."""
-    today = world.as_of.toordinal() - EPOCH
+    today = days_of(world.as_of)
     copies = rows.filter(pl.col("duplicate_of").is_not_null()).select(
         "entity", "row", "uid", "duplicate_of", "day", "cents"
     )
@@ -202,7 +203,7 @@ def judge(seed: int, entities: int = 150) -> dict[str, float]:
     """Figures of one seed."""
     world = generate(seed, entities=entities)
     written = as_written(world)
-    months, today = months_seen(world), world.as_of.toordinal() - EPOCH
+    months, today = months_seen(world), days_of(world.as_of)
     rows = streams_frame(written)
     found = find_streams(rows)
     streams = score_streams(world, rows, found)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from kordant_jobs.domain.insights.assess import read
+from kordant_jobs.domain.insights.books import read
 from kordant_jobs.domain.insights.forecast import (
     LEVELS,
     Paths,
