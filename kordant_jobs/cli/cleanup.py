@@ -44,6 +44,7 @@ def cleanup_plan(kinds: Kinds = None, as_json: AsJson = False) -> None:
 
     The plan can be carried out for a day: `cleanup run --plan ID`.
     """
+    from kordant_jobs.adapters.banks.registry import open_banks
     from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
@@ -52,7 +53,8 @@ def cleanup_plan(kinds: Kinds = None, as_json: AsJson = False) -> None:
 
     with open_session() as session:
         settings = session.settings
-        means = means_of(settings, session.db, open_report_storage(settings), open_corpus(settings))
+        storage, corpus = open_report_storage(settings), open_corpus(settings)
+        means = means_of(settings, session.db, session.keyring, open_banks(settings), storage, corpus)
         made = service.make_plan(means, kinds=kinds or (), now=service.check_clock(session.db))
     unruled = service.unruled_tables()
     if as_json:

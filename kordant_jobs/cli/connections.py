@@ -142,9 +142,17 @@ def end(
     yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """End a connection for good, at its owner's wish: a new consent makes a new one."""
+    """End a connection for good, at its owner's wish and at its provider, too: a new consent makes a new one."""
+    from kordant_jobs.adapters.banks.registry import open_banks
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.privacy.providers import end_at_provider
+
     if not yes:
         typer.confirm(f"End connection {connection} for good?", abort=True)
+    with open_session() as session:
+        with session.db.connect() as database:
+            connection_id = _id(database, connection)
+        end_at_provider(connection_id, db=session.db, keyring=session.keyring, banks=open_banks(session.settings))
     _move(connection, ConnectionStatus.ENDED, as_json)
 
 

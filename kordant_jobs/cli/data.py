@@ -357,7 +357,9 @@ def subscribers_forget(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete all that is kept of a subscriber, for good: identifiers, exposures, alerts, mails, reports, keys."""
+    """Delete all that is kept of a subscriber, for good: identifiers, exposures, alerts, mails, reports, keys; their
+    bank connections at the providers, too."""
+    from kordant_jobs.adapters.banks.registry import open_banks
     from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.forget import forget
@@ -369,7 +371,14 @@ def subscribers_forget(
         if not yes and not typer.confirm(f"Delete everything that is kept of {subscriber_id}, for good"):
             raise typer.Exit(1)
         settings = session.settings
-        done = forget(subscriber_id, db=session.db, storage=open_report_storage(settings), maildir=settings.mails)
+        done = forget(
+            subscriber_id,
+            db=session.db,
+            keyring=session.keyring,
+            banks=open_banks(settings),
+            storage=open_report_storage(settings),
+            maildir=settings.mails,
+        )
         if done is None:
             raise SettingsError(f"there is no subscriber {subscriber_id}, or they were forgotten before.")
     documents = len(done.erased.documents) - done.documents_left

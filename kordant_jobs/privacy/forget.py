@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.mail.maildir import MaildirTransport
-from kordant_jobs.domain.finance.states import Provider
 from kordant_jobs.errors import PermanentError, TransientError
-from kordant_jobs.ports import BankFailed, ReportStorage
-from kordant_jobs.store.finance import connections, entities
+from kordant_jobs.ports import ReportStorage
+from kordant_jobs.privacy.providers import end_at_provider
+from kordant_jobs.store.finance import entities
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.scrub import Scrubbed, scrub
 from kordant_jobs.store.people.subscribers import Erased
 from kordant_jobs.store.reports import retention
 from kordant_jobs.store.retention.holds import owners_held
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,31 +37,45 @@ class Forgotten:
     scrubbed: Scrubbed
 
 
-def forget(subscriber_id: UUID, *, db: Engine, storage: ReportStorage, maildir: Path) -> Forgotten | None:
-    """Delete everything that is kept of a subscriber. None when there is no such subscriber.
+def forget(
+    subscriber_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks, storage: ReportStorage, maildir: Path
+) -> Forgotten | None:
+    """Delete everything that is kept of a subscriber: first their bank connections at their providers, so that nothing
+    more is gathered there. None when there is no such subscriber.
 
     The rows go in one transaction; from then on nothing of them can be read, also after a crash in what follows: a
     second call has nothing to do, and documents go with the next reports. Mails that an SMTP server took are theirs.
 
     Raises:
         PermanentError: something of them is on legal hold; nothing was deleted.
+        TransientError: a provider did not delete a connection; nothing was deleted here. Try again.
     """
-    found = _erase(subscriber_id, db=db, storage=storage, maildir=maildir)
+    found = _erase(subscriber_id, db=db, keyring=keyring, banks=banks, storage=storage, maildir=maildir)
     if found is None:
         return None
     erased, mails, left = found
     return Forgotten(erased=erased, mails=mails, documents_left=left, scrubbed=scrub(db))
 
 
-def forget_all(subscriber_ids: Sequence[UUID], *, db: Engine, storage: ReportStorage, maildir: Path) -> Iterator[float]:
+def forget_all(
+    subscriber_ids: Sequence[UUID],
+    *,
+    db: Engine,
+    keyring: Keyring,
+    banks: Banks,
+    storage: ReportStorage,
+    maildir: Path,
+) -> Iterator[float]:
     """Forget several, one after the other; for each that was there the seconds it took. The bytes that their keys leave
-    behind are scrubbed once, at the end. Whoever came on hold meanwhile is left out."""
+    behind are scrubbed once, at the end. Left out, until the next time, are those who came on hold meanwhile and those
+    of whom a provider did not delete a connection."""
     scrubs = False
     for one in subscriber_ids:
         began = time.monotonic()
         try:
-            done = _erase(one, db=db, storage=storage, maildir=maildir)
-        except PermanentError:
+            done = _erase(one, db=db, keyring=keyring, banks=banks, storage=storage, maildir=maildir)
+        except (PermanentError, TransientError) as why:
+            log.warning("%s was not forgotten: %s", one, why)
             continue
         if done is not None:
             scrubs = True
@@ -68,13 +84,14 @@ def forget_all(subscriber_ids: Sequence[UUID], *, db: Engine, storage: ReportSto
         scrub(db)
 
 
-def _erase(subscriber_id: UUID, *, db: Engine, storage: ReportStorage, maildir: Path) -> tuple[Erased, int, int] | None:
+def _erase(
+    subscriber_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks, storage: ReportStorage, maildir: Path
+) -> tuple[Erased, int, int] | None:
+    with db.connect() as connection:
+        _refuse_held(connection, subscriber_id)
+    end_at_provider(subscriber_id, db=db, keyring=keyring, banks=banks)
     with db.begin() as connection:
-        if owners_held(connection, [subscriber_id]):
-            raise PermanentError(
-                f"something of {subscriber_id} is on legal hold, so nothing was deleted. `cleanup hold list` shows it; "
-                "release it first, or refuse the request with that reason (GDPR art. 17(3), LGPD art. 16)."
-            )
+        _refuse_held(connection, subscriber_id)
         erased = subscribers.forget(connection, subscriber_id)
     if erased is None:
         return None
@@ -83,29 +100,27 @@ def _erase(subscriber_id: UUID, *, db: Engine, storage: ReportStorage, maildir: 
 
 
 def forget_entity(entity_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks) -> dict[str, int] | None:
-    """Delete an entity: first its connections at their providers, so that nothing more is gathered there, then its key
-    and rows. By table, how many rows went; None when there is no such entity.
+    """Delete an entity: first its connections at their providers, then its key and rows. By table, how many rows went;
+    None when there is no such entity.
 
     Raises:
         PermanentError: something of it is on legal hold; nothing was deleted.
         TransientError: a provider did not delete a connection; nothing was deleted here. Try again.
     """
+    with db.connect() as connection:
+        _refuse_held(connection, entity_id)
+    end_at_provider(entity_id, db=db, keyring=keyring, banks=banks)
     with db.begin() as connection:
-        if owners_held(connection, [entity_id]):
-            raise PermanentError(f"something of {entity_id} is on legal hold, so nothing was deleted.")
-        live = connections.secrets_of(connection, keyring, entity_id)
-    for one in live:
-        bank = banks.on.get(one.provider)
-        if one.provider is Provider.FILE:
-            continue
-        if bank is None:
-            raise TransientError(f"connection {one.id}: {banks.off.get(one.provider, 'its provider is off')}.")
-        try:
-            asyncio.run(bank.end(one.item, one.institution))
-        except BankFailed as failure:
-            raise TransientError(f"connection {one.id} was not deleted at {one.provider}: {failure.code}.") from None
-    with db.begin() as connection:
+        _refuse_held(connection, entity_id)
         deleted = entities.forget(connection, entity_id)
     if deleted is not None:
         scrub(db)
     return deleted
+
+
+def _refuse_held(connection: Connection, owner_id: UUID) -> None:
+    if owners_held(connection, [owner_id]):
+        raise PermanentError(
+            f"something of {owner_id} is on legal hold, so nothing was deleted. `cleanup hold list` shows it; "
+            "release it first, or refuse the request with that reason (GDPR art. 17(3), LGPD art. 16)."
+        )

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.mail.maildir import MaildirTransport
 from kordant_jobs.adapters.report_storage import LocalReportStorage
 from kordant_jobs.ports import OutgoingMail
@@ -36,14 +37,25 @@ class World:
     """A server of its own with one subscriber, who has a report and a mail."""
 
     db: Engine
+    keyring: Keyring
     data_dir: Path
     person: Person
     storage: LocalReportStorage
     maildir: Path
     mail_id: UUID
 
+    def try_to_forget(self) -> Forgotten | None:
+        return forget(
+            self.person.subscriber_id,
+            db=self.db,
+            keyring=self.keyring,
+            banks=Banks(),
+            storage=self.storage,
+            maildir=self.maildir,
+        )
+
     def forget(self) -> Forgotten:
-        found = forget(self.person.subscriber_id, db=self.db, storage=self.storage, maildir=self.maildir)
+        found = self.try_to_forget()
         assert found is not None
         return found
 
@@ -94,7 +106,15 @@ def world(tmp_path: Path) -> Iterator[World]:
         list(MaildirTransport(maildir).deliver([mail, other]))
         facts = postgres.status()
         assert facts.data_dir is not None
-        yield World(db=db, data_dir=facts.data_dir, person=person, storage=storage, maildir=maildir, mail_id=mail_id)
+        yield World(
+            db=db,
+            keyring=keyring,
+            data_dir=facts.data_dir,
+            person=person,
+            storage=storage,
+            maildir=maildir,
+            mail_id=mail_id,
+        )
         db.dispose()
 
 
@@ -125,4 +145,4 @@ def test_documents_and_mails_go_at_once_and_others_stay(world: World) -> None:
 
 def test_a_second_time_there_is_nobody(world: World) -> None:
     world.forget()
-    assert forget(world.person.subscriber_id, db=world.db, storage=world.storage, maildir=world.maildir) is None
+    assert world.try_to_forget() is None

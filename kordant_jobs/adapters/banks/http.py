@@ -97,7 +97,7 @@ class Server:
         body: object = None,
         accepted: frozenset[int] = frozenset({200}),
     ) -> dict[str, Any]:
-        """The object that answers.
+        """The object that answers; what a deletion is answered with is not read.
 
         Raises:
             BankFailed: there is none.
@@ -115,7 +115,7 @@ class Server:
             if reply.status not in accepted:
                 raise failure_of(reply.status, reply.retry_after_s)
             self.check(reply, sent)
-            return object_of(reply)
+            return object_of(reply) if method != "DELETE" else {}
 
 
 def object_of(reply: Reply) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from uuid import uuid4
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, list_of, part_of, rows_of
+from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, list_of, part_of, rows_of
 from kordant_jobs.adapters.banks.windows import Windows
 from kordant_jobs.adapters.sources.http import HttpLimits, Session, SourceFailed, open_session
 from kordant_jobs.domain.finance.states import (
@@ -70,6 +70,7 @@ RECENT = timedelta(days=6)
 LIST_EVERY = timedelta(days=8)
 """Lists of accounts may be read four times a month."""
 PAGE_SIZE = "1000"
+GRANT_INVALID = "grant_invalid"
 
 STATES = {
     "TRANSACAO_EFETIVADA": TransactionState.POSTED,
@@ -123,8 +124,7 @@ def read_banks(path: Path | None) -> dict[str, BankDescription]:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What a connection's secret holds: the consent, the token that reads under it, and whose it is (limits count by
-    CPF or CNPJ)."""
+    """What a connection's secret holds: the consent, and the token that reads under it."""
 
     consent: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -165,15 +165,15 @@ class OpenFinance:
         """Delete a consent. See `ports.Bank`."""
         bank, grant = self._bank(institution), Grant.of(item)
         async with open_session(self._limits, {}, tls=self._context(bank)) as session:
-            token = await self._token(session, bank, grant)
-            reply = await session.send(
-                "DELETE",
-                f"{bank.base_url}{CONSENTS}/consents/{grant.consent}",
-                headers={"authorization": f"Bearer {token}", "x-fapi-interaction-id": str(uuid4())},
-                usable=frozenset({204, 404, 422}),
-            )
-            if reply.status == 422:
-                raise BankFailed(ErrorClass.TRANSIENT, "consent_not_deleted")
+            try:
+                token = await self._token(session, bank, grant)
+            except BankFailed as failure:
+                if failure.code != GRANT_INVALID:
+                    raise
+                return  # its owner revoked it, or it expired: nothing is read with it any more
+            server = _server(session, bank, token, Unlimited())
+            path = f"{CONSENTS}/consents/{grant.consent}"
+            await server.ask(path, endpoint="consents", method="DELETE", accepted=frozenset({200, 204, 404}))
 
     def _bank(self, institution: str) -> BankDescription:
         if institution not in self._banks:
@@ -207,7 +207,7 @@ class OpenFinance:
         if reply.status != 200:  # RFC 6749 § 5.2: the grant is invalid, expired or revoked
             error = answer.get("error") if isinstance(answer, dict) else None
             is_users = error == "invalid_grant"
-            raise BankFailed(ErrorClass.USER if is_users else ErrorClass.OURS, "grant_invalid" if is_users else "token")
+            raise BankFailed(ErrorClass.USER if is_users else ErrorClass.OURS, GRANT_INVALID if is_users else "token")
         if not isinstance(token, str) or not token:
             raise BankFailed(ErrorClass.TRANSIENT, "unreadable")
         return token
@@ -268,7 +268,7 @@ class _Reading:
         accounts: dict[str, SeenAccount] = {}
         if new or not listed_on or date.fromisoformat(listed_on) <= self._today - LIST_EVERY:
             try:
-                accounts = await self._list()
+                accounts = await self._list(consent.provider_id)
             except BankFailed as failure:
                 if failure.code != "budget" or not known:
                     raise
@@ -289,11 +289,13 @@ class _Reading:
             failures=tuple(self._failures),
         )
 
-    async def _list(self) -> dict[str, SeenAccount]:
-        raw = await self._pages(f"{ACCOUNTS}/accounts", endpoint="accounts")
+    async def _list(self, consent_id: str) -> dict[str, SeenAccount]:
+        """The accounts of a consent; the calls of each consent count by themselves."""
+        raw = await self._pages(f"{ACCOUNTS}/accounts", endpoint="accounts", subject=consent_id)
         deposits, bad = rows_of(raw, _deposit_account)
         cards = list[SeenAccount]()
-        for row in _objects(await self._pages(f"{CARDS}/accounts", endpoint="card-accounts")):
+        listed = await self._pages(f"{CARDS}/accounts", endpoint="card-accounts", subject=consent_id)
+        for row in _objects(listed):
             provider_id = id_of(row.get("creditCardAccountId"))
             if provider_id is None:
                 bad += (BadSeen(reason="no_account_id", raw=row),)

@@ -117,7 +117,8 @@ class Pluggy:
             server = self._server(session, calls)
             item = await self._ask(server, f"/items/{question.item}", endpoint="items")
             if instant_of(item.get("consentExpiresAt")) and _is_over(item, question.now):
-                raise BankFailed(ErrorClass.USER, "consent_ended", consent=_consent(item, ConsentEnd.CONSENT_EXPIRED))
+                expired = ConsentEnd.CONSENT_EXPIRED
+                raise BankFailed(ErrorClass.USER, expired.value, consent=_consent(item, expired))
             failures = check_item(item)
             found = await self._ask(server, "/accounts", {"itemId": question.item}, endpoint="accounts")
             accounts, bad = rows_of(

@@ -10,6 +10,8 @@ from importlib.resources import files
 from anyascii import anyascii
 from rapidfuzz import fuzz
 
+from kordant_jobs.domain.finance.states import TransactionType
+
 TABLES = files(__package__).joinpath("tables")
 _CHANNEL = frozenset(TABLES.joinpath("channels.txt").read_text("utf-8").split())
 """Words at the beginning of a line that say how money moved, not to whom."""
@@ -32,8 +34,12 @@ _PLACES = (
 _TAIL = re.compile(rf"(?:\s+|-)*(?:\b(?:{_PLACES})\b|\bBRA?\b|\bBRASIL\b)\s*$")
 _FORMS = re.compile(r"\b(?:S\.?/?A|LTDA|EIRELI|EPP|MEI|CIA|COM|WWW|HTTPS?|PAGAMENTOS|SERVICOS DIGITAIS)\b\.?|\.COM\b")
 
-KNOWN = frozenset(TABLES.joinpath("firms.txt").read_text("utf-8").split())
-"""Firms whose names are shown in clear. Every other name may be a person's, and is kept as a keyed hash."""
+KNOWN = frozenset(TABLES.joinpath("firms.txt").read_text("utf-8").splitlines())
+"""Firms whose names are kept in clear: none whose first words are also a person's name (CLARO, RAIA, TIM) stands here
+by that name alone. Every other name may be a person's, and is kept as a keyed hash."""
+_KNOWN_WORDS = max(len(name.split()) for name in KNOWN)
+_MOVES = frozenset({TransactionType.PIX, TransactionType.TED, TransactionType.DOC, TransactionType.INTERNAL_TRANSFER})
+_MOVED = re.compile(r"\b(?:PIX|TED|DOC|TEF|TBI|TRANSF\w*)\b")
 
 
 def plain(text: str) -> str:
@@ -64,9 +70,26 @@ def merchant_of(description: str, counterparty: str = "") -> str:
     return " ".join(re.findall(r"[A-Z0-9&+']+", text))[:60]
 
 
-def is_known_firm(merchant: str) -> bool:
-    """Whether the name is one of a firm that everybody knows."""
-    return bool(KNOWN.intersection(merchant.split()[:2]))
+def known_firm(merchant: str) -> tuple[str, str]:
+    """The firm that everybody knows with which a name begins, and the rest of the name, which may be anybody's.
+
+    >>> known_firm("UBER TRIP HELP"), known_firm("NETFLIX MARIA SILVA"), known_firm("RAIA LIMA")
+    (('UBER TRIP', 'HELP'), ('NETFLIX', 'MARIA SILVA'), ('', 'RAIA LIMA'))
+    """
+    words = merchant.split()
+    for length in range(min(_KNOWN_WORDS, len(words)), 0, -1):
+        if (name := " ".join(words[:length])) in KNOWN:
+            return name, " ".join(words[length:])
+    return "", merchant
+
+
+def goes_to_a_person(kind: TransactionType, description: str) -> bool:
+    """Whether the row moves money as people do among themselves, so that no part of its name may stand in clear.
+
+    >>> goes_to_a_person(TransactionType.OTHER, "Pix enviado Shell"), goes_to_a_person(TransactionType.CARD, "UBER")
+    (True, False)
+    """
+    return kind in _MOVES or _MOVED.search(description[:60].upper()) is not None
 
 
 def likeness(one: str, other: str) -> float:

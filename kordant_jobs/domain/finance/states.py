@@ -182,7 +182,8 @@ class ErrorClass(StrEnum):
     """What a failed read asks of us."""
 
     TRANSIENT = "transient"
-    """Again after 1, 5, 15 minutes, then when it is next due: time-out, 5xx, 429, 423, 529, reset."""
+    """Again after 1, 5, 15 minutes, then every hour: time-out, 5xx, 429, 423, 529, reset. Where only a part failed: as
+    if none had, after the third time."""
     BUSY = "busy"
     """The provider is at work on it: it was not an attempt."""
     USER = "user"

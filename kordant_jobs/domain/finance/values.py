@@ -6,8 +6,8 @@ Adapters make these; nothing after them knows how a provider writes signs, days 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -301,11 +301,22 @@ class SeenConsent:
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionRead:
-    """What one pass over a connection read. `cursor` is where the next one goes on; `as_of_at` how fresh the provider's
-    own data is. `failure` of the whole is an exception, that of a product stands here or at its account."""
+    """What one pass over a connection read. `cursor` is where the next one goes on: what ends with an account's id is
+    about that one; `as_of_at` how fresh the provider's own data is. `failure` of the whole is an exception, that of a
+    product stands here or at its account."""
 
     accounts: tuple[AccountRead, ...]
     cursor: Mapping[str, Any]
     as_of_at: datetime | None = None
     consent: SeenConsent | None = None
     failures: tuple[str, ...] = ()
+
+    def without(self, provider_ids: Sequence[str]) -> ConnectionRead:
+        """The same without what the cursor says of these accounts, so that the next read of them is like the first.
+
+        >>> read = ConnectionRead(accounts=(), cursor={"a": "2026-03-01", "history a": "2026-03-01", "b": "2026-03-01"})
+        >>> read.without(["a"]).cursor
+        {'b': '2026-03-01'}
+        """
+        about = {one for name in provider_ids for one in self.cursor if one == name or one.endswith(f" {name}")}
+        return replace(self, cursor={name: value for name, value in self.cursor.items() if name not in about})

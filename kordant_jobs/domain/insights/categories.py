@@ -52,8 +52,8 @@ KNOWN_MERCHANTS = {
     **dict.fromkeys(("VIVO", "CLARO", "TIM", "TIM CELULAR", "OI", "OI FIBRA", "NEXTEL", "ALGAR"), "telecom"),
     **dict.fromkeys(("ENEL", "ENEL SP", "CPFL PAULISTA", "LIGHT", "CEMIG", "COELBA", "SABESP", "COPASA", "CEDAE",
                      "SANEPAR", "EMBASA", "COMGAS"), "utilities"),
-    **dict.fromkeys(("UBER", "99 TECNOLOGIA", "99APP"), "transport"),
-    **dict.fromkeys(("IFOOD", "RAPPI"), "restaurants"),
+    **dict.fromkeys(("UBER", "UBER TRIP", "99 TECNOLOGIA", "99APP"), "transport"),
+    **dict.fromkeys(("IFOOD", "RAPPI", "UBER EATS"), "restaurants"),
     **dict.fromkeys(("SMARTFIT", "BLUEFIT", "WELLHUB", "GYMPASS"), "fitness"),
     **dict.fromkeys(("MERCADOLIVRE", "AMAZON", "AMAZON BR", "SHOPEE", "MAGALU"), "shopping"),
 }  # fmt: skip
@@ -62,11 +62,12 @@ KNOWN_MERCHANTS = {
 
 def category_expression(*, payee: str = "payee") -> pl.Expr:
     """The category of rows with `category` (as it stands on the row, null: none), `type`, `mcc`, `cents` and a payee
-    that is a known merchant's name or any other key."""
+    that is a known merchant's name (perhaps with a keyed hash of what followed it behind `~`) or any other key."""
     codes = pl.lit(None, dtype=pl.Utf8)
     for low, high, name in MERCHANT_CODES:
         codes = pl.when(pl.col("mcc").is_between(low, high)).then(pl.lit(name)).otherwise(codes)
-    known = pl.col(payee).cast(pl.Utf8).replace_strict(KNOWN_MERCHANTS, default=None, return_dtype=pl.Utf8)
+    firm = pl.col(payee).cast(pl.Utf8).str.split(" ~").list.first()
+    known = firm.replace_strict(KNOWN_MERCHANTS, default=None, return_dtype=pl.Utf8)
     typed = pl.col("type").replace_strict(TYPES, default=None, return_dtype=pl.Utf8)
     rest = pl.when(pl.col("cents") > 0).then(pl.lit("income.other")).otherwise(pl.lit("other"))
     return pl.coalesce("category", codes, known, typed, rest)

@@ -1,61 +1,86 @@
 """Banks' files from the drop folder: a folder an entity, named by its id. What was read is removed; what is no
-statement stays beside it as *.refused. A file may be dropped twice: its rows are there once."""
+statement stays beside it as *.refused; what cannot be read just now waits. A file may be dropped twice: its rows are
+there once."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from kordant_jobs.adapters.banks.files import NoStatement, Statement, read_statements
 from kordant_jobs.domain.finance.limits import next_due
 from kordant_jobs.domain.finance.states import Provider
-from kordant_jobs.domain.finance.values import ConnectionRead
-from kordant_jobs.errors import PermanentError
+from kordant_jobs.domain.finance.values import BadRow, ConnectionRead
+from kordant_jobs.errors import KeyringError, PermanentError, TransientError
 from kordant_jobs.store.finance import connections, saving
 from kordant_jobs.store.people.keyring import Keyring
 
 REFUSED = ".refused"
 BYTES_MAX = 64 << 20
+UNREADABLE = (
+    NoStatement, PermanentError, saving.TooManyBad, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
+    DataError, IntegrityError,
+)  # fmt: skip
+"""What a file's content may be to blame for: that file is refused, the others are read."""
 
 
 @dataclass
 class Taken:
-    """Files that were read, their new rows, and those that were refused: by a keyed hash of the name, and why."""
+    """Files that were read, their new rows; those that were refused, and those that wait for the next run: each by a
+    keyed hash of its name, and why."""
 
     files: int = 0
     rows: int = 0
     refused: list[tuple[str, str]] = field(default_factory=list)
+    waiting: list[tuple[str, str]] = field(default_factory=list)
 
 
 def take_files(folder: Path, *, db: Engine, keyring: Keyring, now: datetime) -> Taken:
     """Read every file that waits. One that cannot be read stops no other."""
     taken = Taken()
-    if not folder.is_dir():
-        return taken
-    for own in sorted(folder.iterdir()):
+    for path, entity_id in _dropped(folder):
+        name = keyring.file_key(path.name).hex()
+        try:
+            taken.rows += _take(path, entity_id, db=db, keyring=keyring, now=now)
+            path.unlink()
+            taken.files += 1
+        except (TransientError, OSError) as why:
+            taken.waiting.append((name, str(why) if isinstance(why, TransientError) else type(why).__name__))
+        except KeyringError:
+            raise  # no file is to blame
+        except UNREADABLE as why:
+            is_ours = isinstance(why, NoStatement | BadRow | PermanentError)  # their texts hold nothing of the file
+            taken.refused.append((name, str(why) if is_ours else type(why).__name__))
+            with suppress(OSError):  # it is refused again then
+                path.rename(path.with_name(path.name + REFUSED))
+    return taken
+
+
+def _dropped(folder: Path) -> Iterator[tuple[Path, UUID]]:
+    """The files that wait, and whose they are. A folder that cannot be listed has none."""
+    for own in _listed(folder):
         try:
             entity_id = UUID(own.name)
         except ValueError:
             continue
-        for path in sorted(own.iterdir()):
-            if path.suffix == REFUSED or not path.is_file() or path.name.startswith("."):
-                continue
-            try:
-                taken.rows += _take(path, entity_id, db=db, keyring=keyring, now=now)
-            except (NoStatement, PermanentError, saving.TooManyBad, IntegrityError) as why:
-                path.rename(path.with_name(path.name + REFUSED))
-                reason = str(why) if isinstance(why, NoStatement | PermanentError) else type(why).__name__
-                taken.refused.append((keyring.file_key(path.name).hex(), reason))
-            else:
-                path.unlink()
-                taken.files += 1
-    return taken
+        for path in _listed(own):
+            if path.suffix != REFUSED and path.is_file() and not path.name.startswith("."):
+                yield path, entity_id
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _take(path: Path, entity_id: UUID, *, db: Engine, keyring: Keyring, now: datetime) -> int:
@@ -63,7 +88,8 @@ def _take(path: Path, entity_id: UUID, *, db: Engine, keyring: Keyring, now: dat
 
     Raises:
         NoStatement: it is none.
-        PermanentError: there is no such entity, or its account is read elsewhere just now.
+        PermanentError: there is no such entity.
+        TransientError: its connection is paused, or a file of the same bank is read elsewhere just now.
         TooManyBad: too many of its rows could not be understood.
     """
     if path.stat().st_size > BYTES_MAX:
@@ -85,7 +111,7 @@ def _take(path: Path, entity_id: UUID, *, db: Engine, keyring: Keyring, now: dat
             )
             claimed = connections.claim(connection, keyring, made, now=now)
             if claimed is None:
-                raise PermanentError("its connection is paused, or read elsewhere.")
+                raise TransientError("its connection is paused, or read elsewhere.")
             moments = [one.as_of_at for one in statements if one.as_of_at is not None]
             read = ConnectionRead(
                 accounts=tuple(one.read for one in statements), cursor={}, as_of_at=max(moments, default=None)

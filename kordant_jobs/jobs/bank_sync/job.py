@@ -24,6 +24,8 @@ def plan(
     taken = files.take_files(settings.bank_drop, db=db, keyring=keyring, now=now)
     for name, why in taken.refused:
         report.warn(f"{name} was not read and is kept as *.refused: {why}")
+    for name, why in taken.waiting:
+        report.warn(f"{name} waits for the next run: {why}")
     made = service.plan_sync(
         named=payload.connection_ids,
         also_due=payload.also_due,

@@ -22,8 +22,15 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.catalog import LISTENERS, enqueue
 from kordant_jobs.catalog.bank_sync import EVERY_S
-from kordant_jobs.domain.finance.limits import RATES, Rate, next_due, retry_at
-from kordant_jobs.domain.finance.states import ConnectionStatus, ErrorClass, NoticeKind, Provider, SyncOutcome
+from kordant_jobs.domain.finance.limits import RATES, RETRIES, Rate, next_due, retry_at
+from kordant_jobs.domain.finance.states import (
+    ConnectionStatus,
+    ConsentEnd,
+    ErrorClass,
+    NoticeKind,
+    Provider,
+    SyncOutcome,
+)
 from kordant_jobs.domain.finance.values import ConnectionRead, SeenConsent
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.engine import Merge
@@ -46,6 +53,7 @@ DATABASE_THREADS = 4
 DOWN_AFTER, DOWN_FOR_S = 5, 600
 """Failures of one institution in a row, in one run, from which on its other connections are put off."""
 ENDS_AFTER_NOT_FOUND = 3
+NOT_FOUND = "not_found"
 FAULTS = (
     ArithmeticError, AssertionError, AttributeError, LookupError, NameError, OSError, RuntimeError, TypeError,
     ValueError, DBAPIError,
@@ -129,7 +137,21 @@ def read_chunk(
         return asyncio.run(reader.all(chunk, threads))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Turn:
+    """What became of one connection: its outcome, or why it was deferred; `rows` by what happened to them."""
+
+    outcome: SyncOutcome | None = None
+    deferred: str | None = None
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+
+LEASE_HELD = _Turn(deferred="lease_held")
+
+
 class _Reader:
+    """Reads of one chunk. Counters are changed in the event loop only, never in the threads that ask Postgres."""
+
     def __init__(
         self,
         plan: SyncPlan,
@@ -161,17 +183,20 @@ class _Reader:
 
     async def _turn(self, connection_id: UUID, institution: str) -> None:
         async with self._own[institution], self._places:
-            outcome = await self._one(connection_id, institution)
-            if outcome is not None:
-                self._done.outcomes[outcome.value] += 1
+            turn = await self._one(connection_id, institution)
+            if turn.outcome is not None:
+                self._done.outcomes[turn.outcome.value] += 1
+            if turn.outcome in {SyncOutcome.COMPLETE, SyncOutcome.PARTIAL}:
+                self._down[institution] = 0
+            if turn.deferred is not None:
+                self._done.deferred[turn.deferred] += 1
+            self._done.rows.update(turn.rows)
             self._advance(1, "reading")
 
-    async def _one(self, connection_id: UUID, institution: str) -> SyncOutcome | None:
-        """Read one connection; None: it was deferred."""
+    async def _one(self, connection_id: UUID, institution: str) -> _Turn:
         claimed = await asyncio.to_thread(self._claim, connection_id)
         if claimed is None:
-            self._done.deferred["lease_held"] += 1
-            return None
+            return LEASE_HELD
         began = time.monotonic()
         try:
             if self._down[institution] >= DOWN_AFTER:
@@ -182,8 +207,7 @@ class _Reader:
                 self._down[institution] += 1
             return await asyncio.to_thread(self._fail, claimed, failure, began)
         except LeaseLost:
-            self._done.deferred["lease_held"] += 1
-            return None
+            return LEASE_HELD
         except saving.TooManyBad:
             bad = BankFailed(ErrorClass.PERMANENT, "too_many_bad_rows")
             return await asyncio.to_thread(self._fail, claimed, bad, began)
@@ -198,7 +222,7 @@ class _Reader:
         with self._db.begin() as connection:
             return connections.claim(connection, self._keyring, connection_id, now=self._clock())
 
-    async def _read(self, claimed: Claimed, began: float) -> SyncOutcome:
+    async def _read(self, claimed: Claimed, began: float) -> _Turn:
         bank = self._banks.get(claimed.provider)
         if bank is None:
             raise BankFailed(ErrorClass.OURS, "provider_off")
@@ -217,21 +241,18 @@ class _Reader:
                 read = await bank.read(question, calls)
         except TimeoutError:
             raise BankFailed(ErrorClass.TRANSIENT, "timed_out") from None
-        self._down[claimed.institution] = 0
         remaining = calls.least_remaining()
         try:
             return await asyncio.to_thread(self._save, claimed, read, remaining, began)
         except IntegrityError:  # a row came meanwhile that was not there when it was looked for
             return await asyncio.to_thread(self._save, claimed, read, remaining, began)
 
-    def _save(self, claimed: Claimed, read: ConnectionRead, remaining: int | None, began: float) -> SyncOutcome:
+    def _save(self, claimed: Claimed, read: ConnectionRead, remaining: int | None, began: float) -> _Turn:
         now, spread = self._clock(), spread_of(claimed.id)
-        failures = [*read.failures, *(one.failure for one in read.accounts if one.failure is not None)]
-        due_at = (
-            retry_at(ErrorClass.TRANSIENT, claimed.failures + 1, now, spread=spread, after_s=None)
-            if failures
-            else next_due(claimed.provider, now, spread=spread, remaining=remaining)
-        )
+        is_whole = not read.failures and all(one.failure is None for one in read.accounts)
+        due_at = next_due(claimed.provider, now, spread=spread, remaining=remaining)
+        if not is_whole and claimed.failures < len(RETRIES):  # what fails for longer costs calls no more often
+            due_at = retry_at(ErrorClass.TRANSIENT, claimed.failures + 1, now, spread=spread, after_s=None)
         with self._db.begin() as connection:
             saved = saving.save(
                 connection, self._keyring, claimed, read, run_id=self._plan.run_id, now=now, due_at=due_at
@@ -252,11 +273,10 @@ class _Reader:
                     payload = row.payload.checked({"entity_ids": [str(claimed.entity_id)]})
                     merge = Merge(key=f"sync {claimed.entity_id}", debounce_s=60, at_most_s=600)
                     enqueue(connection, payload, requested_by="bank_sync", merge=merge)
-        self._done.rows += saved.counts
-        return outcome
+        return _Turn(outcome=outcome, rows=saved.counts)
 
-    def _fail(self, claimed: Claimed, failure: BankFailed, began: float) -> SyncOutcome | None:
-        """Write why a connection was not read, and when it is due again. None: it was deferred, not tried."""
+    def _fail(self, claimed: Claimed, failure: BankFailed, began: float) -> _Turn:
+        """Write why a connection was not read, and when it is due again. A busy one was deferred, not tried."""
         now, spread = self._clock(), spread_of(claimed.id)
         is_deferred = failure.error_class is ErrorClass.BUSY
         due_at = retry_at(failure.error_class, claimed.failures + 1, now, spread=spread, after_s=failure.retry_after_s)
@@ -264,16 +284,12 @@ class _Reader:
             try:
                 connections.hold(connection, claimed)
             except LeaseLost:
-                self._done.deferred["lease_held"] += 1
-                return None
+                return LEASE_HELD
             connections.put_off(connection, claimed, due_at=due_at, reason=failure.code, failed=not is_deferred)
             if is_deferred:
-                self._done.deferred[DEFERRED.get(failure.code, "not_due")] += 1
-                return None
+                return _Turn(deferred=DEFERRED.get(failure.code, "not_due"))
             if failure.error_class is ErrorClass.USER:
                 self._needs_user(connection, claimed, failure, now=now)
-            elif failure.code == "not_found" and claimed.failures + 1 >= ENDS_AFTER_NOT_FOUND:
-                connections.set_status(connection, claimed.id, ConnectionStatus.ENDED, reason="not_found", now=now)
             result = SyncResult(
                 connection_id=claimed.id,
                 outcome=SyncOutcome.FAILED,
@@ -282,7 +298,17 @@ class _Reader:
                 duration_ms=_elapsed_ms(began),
             )
             runs.note(connection, self._plan.run_id, result, now=now)
-        return SyncOutcome.FAILED
+            if failure.code == NOT_FOUND:
+                self._may_be_gone(connection, claimed, now=now)
+        return _Turn(outcome=SyncOutcome.FAILED)
+
+    def _may_be_gone(self, connection: Connection, claimed: Claimed, *, now: datetime) -> None:
+        """Its provider does not know it: after the third time in a row it has ended."""
+        if runs.last_failed_with(connection, claimed.id, NOT_FOUND) >= ENDS_AFTER_NOT_FOUND:
+            why = ConsentEnd.OTHER
+            ended = ConnectionStatus.ENDED
+            connections.set_status(connection, claimed.id, ended, reason=NOT_FOUND, now=now, consent_end=why)
+            self._tell(connection, claimed, NoticeKind.CONSENT_ENDED, why.value, now=now)
 
     def _needs_user(self, connection: Connection, claimed: Claimed, failure: BankFailed, *, now: datetime) -> None:
         """Only its owner can mend it: nothing is asked until they do. A consent that ended ends the connection."""
@@ -293,14 +319,18 @@ class _Reader:
             connections.save_consent(connection, keys, claimed, consent, now=now)
         status = ConnectionStatus.ENDED if ended else ConnectionStatus.NEEDS_USER
         connections.set_status(connection, claimed.id, status, reason=failure.code, now=now)
+        kind = NoticeKind.CONSENT_ENDED if ended else NoticeKind.NEEDS_USER
+        self._tell(connection, claimed, kind, failure.code, now=now)
+
+    def _tell(self, connection: Connection, claimed: Claimed, kind: NoticeKind, reason: str, *, now: datetime) -> None:
         notices.tell(
             connection,
             entity_id=claimed.entity_id,
             connection_id=claimed.id,
-            kind=NoticeKind.CONSENT_ENDED if ended else NoticeKind.NEEDS_USER,
-            key=f"{'ended' if ended else 'needs_user'} {claimed.id} {failure.code} {now.date()}",
+            kind=kind,
+            key=f"{kind.value} {claimed.id} {reason} {now.date()}",
             severity=Severity.MEDIUM,
-            facts={"reason": failure.code, "institution": claimed.institution, "provider": claimed.provider.value},
+            facts={"reason": reason, "institution": claimed.institution, "provider": claimed.provider.value},
         )
 
 

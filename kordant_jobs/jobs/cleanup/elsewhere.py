@@ -12,6 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.engine import operate
@@ -19,6 +20,7 @@ from kordant_jobs.ports import ReportStorage
 from kordant_jobs.privacy.forget import forget_all
 from kordant_jobs.store.darkwatch.tables import breach_dumps
 from kordant_jobs.store.people import subscribers
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports import retention as reports
 from kordant_jobs.store.retention.deleting import Batch, Old
 from kordant_jobs.store.retention.holds import owners_held
@@ -29,6 +31,8 @@ class Means:
     """What a clean-up works on."""
 
     db: Engine
+    keyring: Keyring
+    banks: Banks
     report_storage: ReportStorage
     corpus: Corpus
     maildir: Path
@@ -60,7 +64,14 @@ def _count_ended(means: Means, cutoff: datetime, now: datetime) -> Old:
 def _delete_ended(means: Means, cutoff: datetime, now: datetime) -> Iterator[Batch]:
     found, held = _ended(means, cutoff)
     chosen = [one for one in found if one not in held]
-    for seconds in forget_all(chosen, db=means.db, storage=means.report_storage, maildir=means.maildir):
+    for seconds in forget_all(
+        chosen,
+        db=means.db,
+        keyring=means.keyring,
+        banks=means.banks,
+        storage=means.report_storage,
+        maildir=means.maildir,
+    ):
         yield Batch(rows=1, seconds=seconds)
 
 

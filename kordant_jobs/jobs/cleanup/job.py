@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.cleanup import Cleanup
@@ -16,10 +17,14 @@ from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
 
 
-def means_of(settings: Settings, db: Engine, report_storage: ReportStorage, corpus: Corpus) -> Means:
+def means_of(
+    settings: Settings, db: Engine, keyring: Keyring, banks: Banks, report_storage: ReportStorage, corpus: Corpus
+) -> Means:
     """What a clean-up works on, by the settings."""
     return Means(
         db=db,
+        keyring=keyring,
+        banks=banks,
         report_storage=report_storage,
         corpus=corpus,
         maildir=settings.mails,
@@ -28,11 +33,18 @@ def means_of(settings: Settings, db: Engine, report_storage: ReportStorage, corp
 
 
 def plan(
-    payload: Cleanup, report: Report, db: Engine, report_storage: ReportStorage, corpus: Corpus, settings: Settings
+    payload: Cleanup,
+    report: Report,
+    db: Engine,
+    keyring: Keyring,
+    banks: Banks,
+    report_storage: ReportStorage,
+    corpus: Corpus,
+    settings: Settings,
 ) -> CleanupPlan:
     """Count what every kind would lose; a kind with unlikely figures waits for somebody to look."""
     made = service.plan(
-        means_of(settings, db, report_storage, corpus),
+        means_of(settings, db, keyring, banks, report_storage, corpus),
         kinds=payload.kinds,
         plan_id=payload.plan_id,
         dry_run=payload.dry_run,
@@ -51,12 +63,14 @@ def clean(
     chunk: tuple[str, ...],
     report: Report,
     db: Engine,
+    keyring: Keyring,
+    banks: Banks,
     report_storage: ReportStorage,
     corpus: Corpus,
     settings: Settings,
 ) -> list[Cleaned]:
     """Delete some kinds in short batches."""
-    means = means_of(settings, db, report_storage, corpus)
+    means = means_of(settings, db, keyring, banks, report_storage, corpus)
     cleaned = [service.clean(plan, kind, means=means, progress=report.progress.advance) for kind in chunk]
     for one in cleaned:
         if one.failed:

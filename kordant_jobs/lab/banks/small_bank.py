@@ -37,6 +37,7 @@ class SmallBank:
     document: str = "52998224725"
     wrong: list[str] = field(default_factory=list)
     """What `compare` found, a line a row: for whoever looks into it."""
+    limits: Limits = field(default_factory=lambda: Limits(rates={}))
     secret_of: Callable[[str], str] = lambda item: item
     """What a connection's secret is, given the id of its item or consent."""
 
@@ -83,7 +84,7 @@ class SmallBank:
                 db=self.db,
                 keyring=self.keyring,
                 banks=banks,
-                limits=Limits(rates={}),
+                limits=self.limits,
                 advance=lambda number, words: None,
                 clock=lambda: self.ledger.now,
             )

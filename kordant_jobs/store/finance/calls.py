@@ -84,10 +84,13 @@ class ProviderCalls:
             party, now = f"bank:{self._provider}", datetime.now(UTC)
             return leases.take_tokens(connection, party, TOKENS_AT_ONCE, per_s=per_s, burst=burst, now=now)
 
+    def drop_tokens(self) -> None:
+        """Ask Postgres before the next call. In the event loop only, as `take_token`."""
+        self._tokens = 0
+
     def slow_down(self, seconds: float) -> None:
         """The provider said that it is asked too often: no process asks for so long."""
         rate = self._rate
-        self._tokens = 0
         if rate is None:
             return
         with self._db.begin() as connection:
@@ -148,6 +151,7 @@ class ConnectionCalls:
         except BankFailed as failure:
             counts = counts and not failure.refused
             if failure.code == "rate_limited":
+                calls.drop_tokens()
                 await asyncio.to_thread(calls.slow_down, failure.retry_after_s or 10.0)
             raise
         finally:

@@ -267,10 +267,18 @@ def make_due(connection: Connection, connection_ids: Sequence[UUID], *, now: dat
 
 
 def set_status(
-    connection: Connection, connection_id: UUID, status: ConnectionStatus, *, reason: str, now: datetime
+    connection: Connection,
+    connection_id: UUID,
+    status: ConnectionStatus,
+    *,
+    reason: str,
+    now: datetime,
+    only_from: ConnectionStatus | None = None,
+    consent_end: ConsentEnd = ConsentEnd.CUSTOMER_MANUALLY_REVOKED,
 ) -> bool:
-    """Move a connection, if its state may go there. An ended one ends its links and open consent, too."""
-    before = [one.value for one, after in CONNECTION_MOVES.items() if status in after]
+    """Move a connection, if its state may go there (`only_from`: and is this one). An ended one ends its links, and its
+    open consent for the reason `consent_end`."""
+    before = [one.value for one, after in CONNECTION_MOVES.items() if status in after and only_from in {None, one}]
     table = bank_connections.c
     ends = status is ConnectionStatus.ENDED
     moved = connection.execute(
@@ -290,7 +298,7 @@ def set_status(
             account_links.c.connection_id == connection_id, account_links.c.ended_at.is_(None)
         )
         connection.execute(links.values(ended_at=now))
-        end_consent(connection, connection_id, ConsentEnd.CUSTOMER_MANUALLY_REVOKED, now=now)
+        end_consent(connection, connection_id, consent_end, now=now)
     return bool(moved)
 
 
@@ -351,28 +359,31 @@ class Secret:
     item: str = field(repr=False)
 
 
-def secrets_of(connection: Connection, keyring: Keyring, entity_id: UUID) -> list[Secret]:
-    """The connections of an entity that have not ended, opened."""
-    table = bank_connections.c
-    query = sa.select(table.id, table.provider, table.institution, table.item_encrypted).where(
-        table.entity_id == entity_id, table.status != ConnectionStatus.ENDED
-    )
-    rows = connection.execute(query).all()
-    keys = load_keys(connection, keyring, [entity_id])
+_LIVE = sa.text("""
+SELECT c.id, c.entity_id, c.provider, c.institution, c.item_encrypted FROM kordant.bank_connections c
+WHERE c.status <> 'ended' AND (c.id = :id OR c.entity_id = :id OR c.entity_id IN (
+    SELECT e.id FROM kordant.entities e JOIN kordant.subscriptions s ON s.id = e.subscription_id
+    WHERE s.subscriber_id = :id))
+ORDER BY c.id
+""")
+
+
+def secrets_of(connection: Connection, keyring: Keyring, owner_id: UUID) -> list[Secret]:
+    """The connections that have not ended of a subscriber or an entity, or the one with this id: opened."""
+    rows = connection.execute(_LIVE, {"id": owner_id}).all()
+    if not rows:
+        return []
+    keys = load_keys(connection, keyring, [row.entity_id for row in rows])
+    column = bank_connections.c.item_encrypted
     return [
         Secret(
             id=row.id,
             provider=Provider(row.provider),
             institution=row.institution,
             item=keys.open(
-                Sealed(
-                    subscriber_id=entity_id,
-                    column=table.item_encrypted,
-                    row_id=row.id,
-                    sealed=bytes(row.item_encrypted),
-                )
+                Sealed(subscriber_id=row.entity_id, column=column, row_id=row.id, sealed=bytes(row.item_encrypted))
             ),
         )
         for row in rows
-        if entity_id in keys
+        if row.entity_id in keys
     ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import sqlalchemy as sa
 from rapidfuzz import fuzz, process
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.finance.merchants import is_known_firm, merchant_of
+from kordant_jobs.domain.finance.merchants import KNOWN, known_firm, merchant_of
 from kordant_jobs.store.finance.tables import transactions
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 
@@ -34,36 +35,55 @@ WHERE a.entity_id = ANY(cast(:entities AS uuid[])) AND t.merchant_key = ANY(cast
 """)
 
 
-def own_key(keyring: Keyring, name: str) -> str:
-    """The key of a name by itself: a firm that everybody knows in clear, any other as a keyed hash."""
-    return name if is_known_firm(name) else "~" + keyring.blind_index(MERCHANT, name).hex()
+@dataclass(frozen=True, kw_only=True)
+class Payee:
+    """A name that is to have a key. `is_person`: it may be a person's, whatever it sounds like."""
+
+    name: str = field(repr=False)
+    is_person: bool = False
+
+
+def own_key(keyring: Keyring, payee: Payee) -> str:
+    """The key of a name by itself: the firm that it begins with, when everybody knows it, in clear; what is left of it,
+    or the whole name, as a keyed hash behind `~`."""
+    firm, rest = ("", payee.name) if payee.is_person else known_firm(payee.name)
+    hashed = "~" + keyring.blind_index(MERCHANT, rest).hex() if rest else ""
+    return f"{firm} {hashed}".strip()
 
 
 def keys_of(
-    connection: Connection, keyring: Keyring, keys: SubscriberKeys, names: Mapping[UUID, Collection[str]]
-) -> dict[tuple[UUID, str], str]:
+    connection: Connection, keyring: Keyring, keys: SubscriberKeys, payees: Mapping[UUID, Collection[Payee]]
+) -> dict[tuple[UUID, Payee], str]:
     """The key of each name of each entity."""
-    found = {(entity, name): own_key(keyring, name) for entity, own in names.items() for name in own if name}
+    found = {(entity, one): own_key(keyring, one) for entity, own in payees.items() for one in own if one.name}
     if not found:
         return found
-    given = {"entities": [str(one) for one in names], "keys": sorted(set(found.values()))}
+    given = {"entities": [str(one) for one in payees], "keys": sorted(set(found.values()))}
     there = {(row.entity_id, row.merchant_key) for row in connection.execute(_THERE, given)}
-    new = defaultdict[UUID, list[str]](list)
-    for (entity, name), key in sorted(found.items()):
+    new = defaultdict[UUID, list[Payee]](list)
+    for (entity, payee), key in sorted(found.items(), key=lambda one: (one[0][0], one[0][1].name, one[1])):
         if (entity, key) not in there:
-            new[entity].append(name)
+            new[entity].append(payee)
     if not new:
         return found
     kept = _kept_names(connection, keys, list(new))
     for entity, own in new.items():
         known = kept[entity]
-        for name in own:
-            alike = _alike(name, known)
+        for payee in own:
+            key = found[entity, payee]
+            rivals = {name: other for name, other in known.items() if _firm_of(other) == _firm_of(key)}
+            alike = _alike(payee.name, rivals)
             if alike is None:
-                known[name] = found[entity, name]
+                known[payee.name] = key
             else:
-                found[entity, name] = known[alike]
+                found[entity, payee] = rivals[alike]
     return found
+
+
+def _firm_of(key: str) -> str:
+    """The firm whose name stands in a key; names of different ones are never taken for each other."""
+    firm = key.partition("~")[0].strip()
+    return firm if firm in KNOWN else ""
 
 
 def _alike(name: str, known: Mapping[str, str]) -> str | None:

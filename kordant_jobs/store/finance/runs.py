@@ -60,6 +60,17 @@ def note(connection: Connection, run_id: UUID, result: SyncResult, *, now: datet
     connection.execute(statement.on_conflict_do_update(index_elements=["sync_run_id", "connection_id"], set_=values))
 
 
+def last_failed_with(connection: Connection, connection_id: UUID, code: str) -> int:
+    """How many of a connection's last attempts failed with this code, one after the other."""
+    query = sa.text("""
+    SELECT count(*) FROM kordant.sync_results r WHERE r.connection_id = :id AND r.error_code = :code
+      AND NOT EXISTS (SELECT FROM kordant.sync_results o WHERE o.connection_id = :id AND o.ended_at > r.ended_at
+                      AND o.error_code IS DISTINCT FROM :code)
+    """)
+    found: int = connection.execute(query, {"id": connection_id, "code": code}).scalar_one()
+    return found
+
+
 def end(connection: Connection, run_id: UUID, deferred: Mapping[str, int], *, now: datetime) -> tuple[int, int]:
     """End a run: the connections that were read whole, and those that were not. `deferred` came up while it ran."""
     counted = sa.text("""

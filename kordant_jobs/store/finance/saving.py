@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.domain.finance.states import AccountKind, BillState, NoticeKind, Provider
+from kordant_jobs.domain.finance.states import AccountKind, BillState, ConnectionStatus, NoticeKind, Provider
 from kordant_jobs.domain.finance.values import AccountRead, ConnectionRead, SeenAccount, SeenBill, today_in
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.store.finance import connections, links, notices, transfers, upsert
@@ -61,7 +61,8 @@ class _Link:
     is_primary: bool
     is_new_account: bool
     is_rekey: bool
-    id: UUID
+    is_promoted: bool
+    """It became primary by this read, which began where its last one ended: the next one reaches back."""
 
 
 def save(
@@ -87,7 +88,7 @@ def save(
     if read.consent is not None:
         connections.save_consent(connection, keys, claimed, read.consent, now=now)
     deleted = _deleted(connection, claimed, now=now)
-    targets = []
+    targets, rekeyed, promoted = list[upsert.Target](), list[UUID](), list[str]()
     for one in read.accounts:
         if one.failure is not None:
             saved.failures.append(one.failure)
@@ -100,6 +101,10 @@ def save(
         saved.account_ids.append(link.account_id)
         bills = _bills(connection, keyring, claimed, link, one, now=now)
         targets.append(_target(claimed, link, one, bills, deleted))
+        if link.is_promoted:
+            promoted.append(one.provider_id)
+        elif link.is_rekey and one.failure is None:
+            rekeyed.append(link.account_id)
     outcomes = upsert.upsert(connection, keyring, keys, targets, run_id=run_id, now=now)
     for target in targets:
         outcome = outcomes[target.account_id]
@@ -109,7 +114,6 @@ def save(
         if outcome.closes_too_many:
             saved.failures.append("vanished_rows")
             _tell_quarantine(connection, claimed, "vanished_rows", now=now)
-    rekeyed = [one.account_id for one in targets if one.is_rekey]
     if rekeyed:
         mark = sa.update(account_links).where(
             account_links.c.connection_id == claimed.id, account_links.c.account_id.in_(rekeyed)
@@ -120,7 +124,7 @@ def save(
     if saved.touched:
         transfers.link(connection, claimed.entity_id, saved.touched)
         saved.data_version = bump(connection, claimed.entity_id, ["transactions"], now=now)
-    _advance(connection, keys, claimed, read, saved, now=now, due_at=due_at)
+    _advance(connection, keys, claimed, read.without(promoted), saved, now=now, due_at=due_at)
     return saved
 
 
@@ -174,8 +178,9 @@ def _tell_quarantine(connection: Connection, claimed: Claimed, reason: str, *, n
 
 _FIND_LINK = sa.text("""
 SELECT l.id, l.account_id, l.is_primary, l.rekeyed_at, l.resource_status, a.kind,
-       EXISTS (SELECT FROM kordant.account_links o WHERE o.account_id = l.account_id AND o.id <> l.id
-               AND o.began_at < l.began_at) AS had_another
+       EXISTS (SELECT FROM kordant.account_links o JOIN kordant.bank_connections c ON c.id = o.connection_id
+               WHERE o.account_id = l.account_id AND o.ended_at IS NULL AND o.is_primary AND c.status = 'active')
+           AS is_read
 FROM kordant.account_links l JOIN kordant.bank_accounts a ON a.id = l.account_id
 WHERE l.connection_id = :connection AND l.provider_account_index = :index AND l.ended_at IS NULL
 """)
@@ -200,17 +205,29 @@ def _link(
         if found.resource_status != status:
             at = account_links.c.id == found.id
             connection.execute(sa.update(account_links).where(at).values(resource_status=status))
+        is_promoted = not found.is_read and (read.failure is None or read.covers is not None)
+        if is_promoted:  # the connection over which it was read needs its owner, is paused, or ended
+            _demote(connection, found.account_id)
+            at = account_links.c.id == found.id
+            connection.execute(sa.update(account_links).where(at).values(is_primary=True, rekeyed_at=None))
         return _Link(
             account_id=found.account_id,
             kind=AccountKind(found.kind),
-            is_primary=found.is_primary,
+            is_primary=found.is_primary or is_promoted,
             is_new_account=False,
-            is_rekey=found.had_another and found.rekeyed_at is None,
-            id=found.id,
+            is_rekey=is_promoted or found.rekeyed_at is None,
+            is_promoted=is_promoted and claimed.provider is not Provider.FILE,
         )
     if read.account is None:
         return None
     return _new_link(connection, keyring, keys, claimed, read.account, index, now=now, saved=saved)
+
+
+def _demote(connection: Connection, account_id: UUID) -> None:
+    """Another link takes the place of the primary one."""
+    live = account_links.c
+    primary = sa.update(account_links).where(live.account_id == account_id, live.ended_at.is_(None), live.is_primary)
+    connection.execute(primary.values(is_primary=False))
 
 
 def _new_link(
@@ -232,15 +249,18 @@ def _new_link(
     live = account_links.c
     if existing is not None:
         others = connection.execute(
-            sa.select(live.connection_id, live.is_primary).where(
-                live.account_id == existing.id, live.ended_at.is_(None)
-            )
+            sa.select(live.connection_id, live.is_primary, bank_connections.c.status)
+            .join(bank_connections, bank_connections.c.id == live.connection_id)
+            .where(live.account_id == existing.id, live.ended_at.is_(None))
         ).all()
         if any(one.connection_id == claimed.id for one in others):  # two cards with the same last digits
             saved.failures.append("ambiguous_account")
             _tell_quarantine(connection, claimed, "ambiguous_account", now=now)
             return None
-        account_id, is_primary = existing.id, not any(one.is_primary for one in others)
+        account_id = existing.id
+        is_primary = not any(one.is_primary and one.status == ConnectionStatus.ACTIVE for one in others)
+        if is_primary:
+            _demote(connection, account_id)
     else:
         account_id, is_primary = uuid7(), True
         connection.execute(
@@ -271,6 +291,7 @@ def _new_link(
             "is_primary": is_primary,
             "resource_status": account.status,
             "began_at": now,
+            "rekeyed_at": now if existing is None else None,
         },
     )
     return _Link(
@@ -279,7 +300,7 @@ def _new_link(
         is_primary=is_primary,
         is_new_account=existing is None,
         is_rekey=existing is not None,
-        id=link_id,
+        is_promoted=False,
     )
 
 

@@ -201,7 +201,7 @@ account_links = Table(
     Column("is_primary", Boolean, nullable=False, comment="others only cross-check: nothing is counted twice"),
     Column("resource_status", Text, nullable=False, server_default="available", comment="as the provider says"),
     moment("began_at", default_now=True),
-    moment("rekeyed_at", nullable=True),
+    moment("rekeyed_at", nullable=True),  # since when the rows of the account have the ids of this link
     moment("ended_at", nullable=True),
     Index(
         "account_links_once",

@@ -29,12 +29,13 @@ from kordant_jobs.domain.finance.matching import (
     match,
     ordinals,
 )
-from kordant_jobs.domain.finance.merchants import merchant_of, plain
+from kordant_jobs.domain.finance.merchants import goes_to_a_person, merchant_of, plain
 from kordant_jobs.domain.finance.states import PROVISIONAL, AccountKind, ChangeReason, Provider, TransactionState
 from kordant_jobs.domain.finance.types import FINAL_AT_ONCE, refined
 from kordant_jobs.domain.finance.values import SeenTransaction, today_in
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.finance.entities import HOLDER
+from kordant_jobs.store.finance.merchants import Payee
 from kordant_jobs.store.finance.merchants import keys_of as merchants_of_entities
 from kordant_jobs.store.finance.tables import transactions
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
@@ -450,13 +451,13 @@ def _write(
 ) -> None:
     if not fresh:
         return
-    named = [(row, merchant_of(row.seen.description, row.seen.counterparty)) for row in fresh]
-    by_entity = defaultdict[UUID, set[str]](set)
-    for row, name in named:
-        by_entity[row.target.entity_id].add(name)
+    named = [(row, _payee(row.seen)) for row in fresh]
+    by_entity = defaultdict[UUID, set[Payee]](set)
+    for row, payee in named:
+        by_entity[row.target.entity_id].add(payee)
     merchants = merchants_of_entities(connection, keyring, keys, by_entity)
     values = []
-    for row, name in named:
+    for row, payee in named:
         outcome, is_known = outcomes[row.target.account_id], row.id is not None
         if row.id is None:
             row.id = uuid7()
@@ -465,7 +466,7 @@ def _write(
         elif row.reason is not None:
             outcome.counts[_COUNTED[row.reason]] += 1
             outcome.changed_ids.append(row.id)
-        merchant = _firm(row.seen) or merchants.get((row.target.entity_id, name))
+        merchant = _firm(row.seen) or merchants.get((row.target.entity_id, payee))
         values.append((*_values(keyring, keys, row, row.id, merchant), is_known, row.reason and row.reason.value))
     names = [*_COLUMNS, "is_known", "reason"]
     schema = {name: pl.Binary if name in _BINARY else pl.Boolean if name == "is_known" else pl.String for name in names}
@@ -483,6 +484,11 @@ _COUNTED = {
     ChangeReason.REKEYED: "rekeyed",
     ChangeReason.REVIVED: "revived",
 }
+
+
+def _payee(seen: SeenTransaction) -> Payee:
+    is_person = goes_to_a_person(seen.type, seen.description)
+    return Payee(name=merchant_of(seen.description, seen.counterparty), is_person=is_person)
 
 
 def _firm(seen: SeenTransaction) -> str | None:

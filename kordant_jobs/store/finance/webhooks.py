@@ -56,5 +56,12 @@ def take(connection: Connection, keyring: Keyring, provider: Provider, told: Web
     if row is None or row.connection_id is None:
         return False
     if told.user_acted:
-        connections.set_status(connection, row.connection_id, ConnectionStatus.ACTIVE, reason=told.event, now=now)
+        connections.set_status(
+            connection,
+            row.connection_id,
+            ConnectionStatus.ACTIVE,
+            reason=told.event,
+            now=now,
+            only_from=ConnectionStatus.NEEDS_USER,  # one that an operator paused stays so
+        )
     return connections.make_due(connection, [row.connection_id], now=now, reason="webhook") > 0

@@ -178,13 +178,14 @@ def test_no_form_counts_that_another_page_sent(readers: dict[str, Reader], dead:
 
 
 def test_what_others_wrote_is_text_and_headers_keep_scripts_out(readers: dict[str, Reader], dead: Dead) -> None:
-    bad = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+    bad = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe"
     (request_id,) = dead(1, error=bad, tenant=bad)
     pages = [f"/requests/{request_id}", "/dead", "/dead/replay?job=darkwatch_scan&cause=exception"]
     for path in [*pages, "/requests?by=" + bad, "/dead?job=" + bad, "/requests?job=" + bad, "/" + bad]:
         answer = readers["admin"].get("/console" + path)
         assert "<script>alert" not in answer.text
         assert "<img src=x" not in answer.text
+        assert "\u202e" not in answer.text
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
@@ -519,3 +520,20 @@ def test_only_looking_has_a_limit_of_time_and_the_doctor_holds_no_transaction(
     assert answer.status_code == 303
     assert not any("statement_timeout" in one for one in statements)
     assert open_ones == [0]
+
+
+def test_a_week_without_attempts_is_a_gap_of_the_line(
+    readers: dict[str, Reader], app: Any, dead: Dead, db: Engine
+) -> None:
+    dead(1)
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.attempt_deltas SELECT at - make_interval(weeks => n), job, outcome, cause, "
+                "bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_deltas, generate_series(3, 4) n"
+            )
+        )
+    page = readers["admin"].get("/console/performance").text
+    assert page.count('class="first dot"') == 3
+    (line,) = re.findall(r'<path class="first" d="([^"]+)"', page)
+    assert (line.count("M"), line.count("L")) == (2, 1)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
+from kordant_jobs.domain.finance.states import ConnectionStatus
 from kordant_jobs.jobs.bank_sync.files import take_files
 from kordant_jobs.lab.banks.small_bank import SmallBank, entry
+from kordant_jobs.store.finance import connections
 from kordant_jobs_tests.adapters.banks.test_files import ofx
 
 
@@ -40,3 +43,42 @@ def test_a_file_for_nobody_is_refused(bank: SmallBank, tmp_path: Path) -> None:
     (own / "a.ofx").write_bytes(ofx())
     (taken,) = take_files(tmp_path, db=bank.db, keyring=bank.keyring, now=bank.ledger.now).refused
     assert "there is no entity" in taken[1]
+
+
+@pytest.fixture
+def own(bank: SmallBank, tmp_path: Path) -> Path:
+    """The folder of an entity."""
+    bank.open("checking")
+    made = tmp_path / str(bank.entity_id)
+    made.mkdir()
+    return made
+
+
+def test_a_file_that_breaks_the_reader_stops_no_other(bank: SmallBank, own: Path) -> None:
+    (own / "a.ofx").write_bytes(ofx().replace(b"<CURDEF>BRL", b"<CURDEF>B1L"))
+    (own / "b.ofx").symlink_to("/proc/self/mem")
+    (own / "c.ofx").write_bytes(ofx())
+    taken = take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now)
+    assert (taken.files, taken.rows) == (1, 1)
+    assert [why for _, why in taken.refused] == ["currency_is_no_code"]
+    assert [why for _, why in taken.waiting] == ["OSError"]
+    assert sorted(path.name for path in own.iterdir()) == ["a.ofx.refused", "b.ofx"]
+
+
+def test_a_file_whose_connection_is_read_elsewhere_waits(bank: SmallBank, own: Path) -> None:
+    (own / "a.ofx").write_bytes(ofx())
+    take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now)
+    with bank.db.begin() as connection:
+        made = connection.execute(
+            sa.text("SELECT id FROM kordant.bank_connections WHERE provider = 'file'")
+        ).scalar_one()
+        assert connections.claim(connection, bank.keyring, made, now=bank.ledger.now) is not None
+    (own / "b.ofx").write_bytes(ofx(id="2", amount="-8.00"))
+    taken = take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now)
+    assert (taken.files, len(taken.refused), len(taken.waiting)) == (0, 0, 1)
+    bank.ledger.move(hours=1)
+    assert take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now).rows == 1
+    with bank.db.begin() as connection:
+        connections.set_status(connection, made, ConnectionStatus.PAUSED, reason="operator", now=bank.ledger.now)
+    (own / "c.ofx").write_bytes(ofx(id="3"))
+    assert len(take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now).waiting) == 1

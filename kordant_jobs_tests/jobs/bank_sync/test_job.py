@@ -17,6 +17,7 @@ from kordant_jobs.cli.main import app
 from kordant_jobs.domain.finance.states import Provider
 from kordant_jobs.jobs.bank_sync.job import JOBS
 from kordant_jobs.lab.banks.small_bank import SmallBank, entry
+from kordant_jobs.lab.fakes.banks.ledger import Item
 from kordant_jobs.lab.fakes.banks.pluggy import FakePluggy
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.people.keyring import Keyring
@@ -83,6 +84,10 @@ def test_an_entity_is_made_connected_synced_shown_and_forgotten(
     run("connections", "resume", added)
     assert run("connections", "list", "--json")[0]["status"] == "active"
     assert "queued as" in run("connections", "sync", added)
+    bank.ledger.add_item(Item(id="item-8", institution="201"))
+    other = run("connections", "add", made, "pluggy", "201", "--json", typed="item-8\n")["id"]
+    assert run("connections", "end", other, "--yes", "--json")["status"] == "ended"
+    assert bank.ledger.items["item-8"].is_deleted
     assert run("entities", "forget", made, "--yes", "--json")["bank_accounts"] == 2
     assert bank.ledger.items["item-9"].is_deleted
     assert "(forgotten)" in run("entities", "list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import date, timedelta
 from decimal import Decimal
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
+from kordant_jobs.jobs.bank_sync.service import Limits
 from kordant_jobs.lab.banks.small_bank import SmallBank, entry
 from kordant_jobs.lab.fakes.banks.faults import KINDS
 from kordant_jobs.lab.fakes.banks.ledger import Item, TrueBill, reconnected
@@ -167,6 +169,55 @@ def test_connecting_again_gives_every_row_its_old_place(any_bank: SmallBank) -> 
     assert bank.compare() == SAME
 
 
+def test_an_account_connected_again_before_the_old_connection_ended_is_read_over_the_new_one(
+    any_bank: SmallBank,
+) -> None:
+    bank = any_bank
+    (account,) = bank.open("checking")
+    for n in range(20):
+        entry(account, f"a{n}", f"-{n}.00", DAY - timedelta(days=n))
+    bank.sync()
+    before = {row.id for row in bank.rows()}
+    with bank.db.begin() as connection:
+        (old,) = bank.connection_ids.values()
+        connections.set_status(connection, old, ConnectionStatus.NEEDS_USER, reason="login", now=bank.ledger.now)
+    reconnected(bank.ledger, "item-1", Item(id="item-2"))
+    bank.connect("item-2")
+    bank.ledger.move(hours=1)
+    figures = bank.sync()
+    assert (figures["successful"], figures.get("rows_new", 0)) == (1, 0)
+    assert {row.id for row in bank.rows()} == before
+    entry(account, "new", "-33.00", bank.ledger.today, appears_at=bank.ledger.now)
+    bank.sync()
+    assert bank.compare() == SAME
+
+
+@pytest.mark.parametrize("status", [ConnectionStatus.NEEDS_USER, ConnectionStatus.PAUSED, ConnectionStatus.ENDED])
+def test_a_second_connection_takes_over_when_the_first_is_read_no_more(
+    any_bank: SmallBank, status: ConnectionStatus
+) -> None:
+    bank = any_bank
+    (account,) = bank.open("checking")
+    entry(account, "known", "-5.00", DAY - timedelta(days=40))
+    bank.sync()
+    before = {row.id for row in bank.rows()}
+    reconnected(bank.ledger, "item-1", Item(id="item-2"))
+    bank.connect("item-2")
+    late = bank.ledger.now + timedelta(minutes=30)
+    entry(account, "late", "-77.00", DAY - timedelta(days=41), appears_at=late)
+    bank.ledger.move(hours=1)
+    bank.sync()
+    assert {row.id for row in bank.rows()} == before, "over the second connection nothing is counted"
+    with bank.db.begin() as connection:
+        connections.set_status(connection, bank.connection_ids["item-1"], status, reason="x", now=bank.ledger.now)
+    for _ in range(2):
+        bank.ledger.move(1)
+        bank.sync()
+    assert bank.compare() == SAME
+    assert len(bank.rows()) == 2
+    assert before < {row.id for row in bank.rows()}
+
+
 def test_two_equal_fares_of_a_day_without_ids_stay_two(bank: SmallBank, server: FakePluggy) -> None:
     (account,) = bank.open("checking")
     row = {"id": " ", "date": "2026-03-09T03:00:00.000Z", "description": "METRO", "amount": -5, "type": "DEBIT",
@@ -273,6 +324,19 @@ def test_one_dead_bank_stops_no_other(bank: SmallBank, server: FakePluggy) -> No
     assert (figures["successful"], figures["failed"], figures["total"]) == (4, 1, 5)
 
 
+def test_only_failures_in_a_row_put_an_institution_off(bank: SmallBank) -> None:
+    bank.limits = Limits(at_once=1, rates={})
+    for n in range(9):
+        bank.open("checking", item=f"item-{n}")
+        if n != 4:
+            bank.ledger.items[f"item-{n}"].status = "SOMETHING_NEW"
+    figures = bank.sync()
+    assert (figures["successful"], figures["failed"], figures["total"]) == (1, 8, 9)
+    bank.ledger.items["item-4"].status = "SOMETHING_NEW"
+    figures = bank.sync()
+    assert (figures["failed"], figures["deferred_not_due"]) == (5, 4)
+
+
 @pytest.mark.parametrize(
     ("status", "execution", "calls"), [("LOGIN_ERROR", "INVALID_CREDENTIALS", 0), ("WAITING_USER_INPUT", "", 0)]
 )
@@ -320,6 +384,47 @@ def test_a_rejected_consent_ends_the_connection_and_its_owner_is_told_why(ofb: S
     assert (status, tuple(told), ended) == ("ended", ("consent_ended", word), word)
 
 
+def test_a_connection_that_its_provider_does_not_know_ends_after_the_third_time_in_a_row(bank: SmallBank) -> None:
+    bank.open("checking")
+    item, how_often = bank.ledger.items["item-1"], []
+
+    def failed(number: int) -> str:
+        for _ in range(number):
+            bank.ledger.move(hours=7)
+            assert bank.sync()["failed"] == 1
+        with bank.db.connect() as connection:
+            query = "SELECT status, (SELECT count(*) FROM kordant.finance_notices) FROM kordant.bank_connections"
+            status, notices = connection.execute(sa.text(query)).one()
+        how_often.append(notices)
+        return str(status)
+
+    item.status = "SOMETHING_NEW"
+    assert failed(4) == "active"
+    item.is_deleted = True
+    assert failed(2) == "active", "the failures before were others"
+    item.is_deleted = False
+    assert failed(1) == "active"
+    item.is_deleted = True
+    assert failed(2) == "active"
+    assert failed(1) == "ended"
+    assert how_often == [0, 0, 0, 0, 1]
+    with bank.db.connect() as connection:
+        told = connection.execute(sa.text("SELECT kind, facts ->> 'reason' FROM kordant.finance_notices")).one()
+    assert tuple(told) == ("consent_ended", "other")
+
+
+@pytest.mark.parametrize(("refresh_token", "status"), [("refresh-item-1", "REJECTED"), ("", "AUTHORISED")])
+def test_ending_a_consent_is_safe_to_repeat_also_when_its_owner_has_revoked_it(
+    ofb: SmallBank, refresh_token: str, status: str
+) -> None:
+    ofb.open("checking")
+    item = ofb.ledger.items["item-1"]
+    item.refresh_token = refresh_token  # none: the bank answers `invalid_grant`
+    for _ in range(2):
+        asyncio.run(ofb.bank.end(ofb.secret_of("item-1"), "201"))
+    assert item.consent_status == status
+
+
 def test_no_call_goes_over_a_months_limit(ofb: SmallBank, ofb_server: FakeOfb) -> None:
     account, card = ofb.open("checking", "card")
     for n in range(10):
@@ -333,6 +438,13 @@ def test_no_call_goes_over_a_months_limit(ofb: SmallBank, ofb_server: FakeOfb) -
     assert figures["failed"] == 1
     assert ofb_server.refused == 0
     assert ofb.sync(user_is_present=True)["successful"] == 1, "a part is kept for a user's own"
+
+
+def test_each_consent_has_lists_of_its_own_in_a_month(ofb: SmallBank, ofb_server: FakeOfb) -> None:
+    for n in range(5):
+        ofb.open("checking", "card", item=f"item-{n}")
+    assert ofb.sync()["successful"] == 5
+    assert ofb_server.refused == 0
 
 
 def test_nine_days_of_silence_take_one_historic_read(ofb: SmallBank, ofb_server: FakeOfb) -> None:
@@ -363,8 +475,16 @@ def test_one_account_that_waits_for_a_joint_holder_does_not_fail_the_others(ofb:
     entry(one, "a", "-1.00", DAY)
     entry(other, "b", "-2.00", DAY)
     other.status = "PENDING_AUTHORISATION"
-    assert ofb.sync()["failed"] == 1
+    waits = []
+    for _ in range(5):
+        assert ofb.sync()["failed"] == 1
+        with ofb.db.connect() as connection:
+            due_at = connection.execute(sa.text("SELECT next_due_at FROM kordant.bank_connections")).scalar_one()
+        waits.append(due_at - ofb.ledger.now)
+        ofb.ledger.now = due_at
     assert [row.amount for row in ofb.rows()] == [Decimal(-1)]
+    assert max(waits[:3]) < timedelta(minutes=20)
+    assert min(waits[3:]) > timedelta(hours=3), "it fails for longer: its calls of the month are spread as any other's"
 
 
 def test_an_owner_is_warned_30_7_and_1_days_before_a_consent_ends_once_each(ofb: SmallBank) -> None:
@@ -486,9 +606,23 @@ def test_descriptions_that_drift_are_one_merchants_and_a_persons_name_is_no_key(
         entry(account, f"a{n}", "-5.00", DAY - timedelta(days=n), description=text)
     bank.sync()
     for n, text in enumerate(texts[2:]):
-        entry(account, f"b{n}", f"-{n + 6}.00", DAY - timedelta(days=n), description=text)
+        entry(account, f"b{n}", f"-{n + 6}.00", DAY - timedelta(days=n), description=text, word="CARTAO")
     bank.sync()
     keys = [row.merchant_key for row in sorted(bank.rows(), key=lambda row: -row.amount)]
     assert keys[0] == keys[1] == keys[2]
     assert len(set(keys)) == 4
     assert [key for key in keys if not key.startswith("~")] == ["NETFLIX"]
+
+
+def test_no_word_of_a_persons_name_is_a_key_in_clear(bank: SmallBank) -> None:
+    (account,) = bank.open("checking")
+    texts = ["PIX ENVIADO CLARO MENDES", "PIX ENVIADO UBER ALVES", "MARIA PACHECO", "RAIA LIMA", "TIM NUNES",
+             "NETFLIX JOANA PRADO", "UBER *TRIP", "UBER TRIP JOANA", "SHELL POSTO ALVES"]  # fmt: skip
+    for n, text in enumerate(texts):
+        word = "PIX" if "PIX" in text else "CARTAO"
+        entry(account, f"a{n}", f"-{n + 1}.00", DAY - timedelta(days=n), description=text, word=word)
+    bank.sync()
+    keys = [row.merchant_key for row in sorted(bank.rows(), key=lambda row: -row.amount)]
+    assert {key.partition("~")[0].strip() for key in keys} == {"", "NETFLIX", "UBER TRIP", "SHELL"}
+    assert all(key.startswith("~") for key in keys[:5])
+    assert keys[6] == keys[7], "of one firm and alike"

@@ -12,10 +12,11 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
-from kordant_jobs.domain.finance.states import Provider
+from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
 from kordant_jobs.jobs.bank_sync.hooks import take_webhook
 from kordant_jobs.lab.banks.small_bank import SmallBank, entry
 from kordant_jobs.pages.app import Doors, application
+from kordant_jobs.store.finance import connections
 
 SECRET = {"x-kordant-secret": "s3cret"}
 SAME = {"lost": 0, "doubled": 0, "difference": Decimal(0)}
@@ -126,3 +127,15 @@ def test_an_owner_who_has_acted_is_read_again(bank: SmallBank) -> None:
     with bank.db.begin() as connection:
         take_webhook(connection, bank.keyring, Provider.PLUGGY, body, now=bank.ledger.now)
     assert bank.sync(named=False)["successful"] == 1
+
+
+def test_a_connection_that_was_paused_stays_paused_whatever_a_webhook_says(bank: SmallBank) -> None:
+    bank.open("checking")
+    now = bank.ledger.now
+    body = json.dumps(told("item/updated")).encode()
+    with bank.db.begin() as connection:
+        (paused,) = bank.connection_ids.values()
+        assert connections.set_status(connection, paused, ConnectionStatus.PAUSED, reason="operator", now=now)
+        assert not take_webhook(connection, bank.keyring, Provider.PLUGGY, body, now=now)
+    figures = bank.sync(named=False)
+    assert (figures["total"], figures["deferred_paused"]) == (0, 1)

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.report_storage import LocalReportStorage
 from kordant_jobs.domain.retention.holds import Hold
@@ -35,9 +36,11 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture
-def means(db: Engine, tmp_path: Path) -> Means:
+def means(db: Engine, keyring: Keyring, tmp_path: Path) -> Means:
     return Means(
         db=db,
+        keyring=keyring,
+        banks=Banks(),
         report_storage=LocalReportStorage(tmp_path / "reports"),
         corpus=Corpus(tmp_path / "corpus"),
         maildir=tmp_path / "mails",
@@ -355,7 +358,14 @@ def test_who_is_on_hold_cannot_be_forgotten(means: Means, db: Engine, keyring: K
     hold = _hold(db, owner_id=person.subscriber_id)
 
     def gone(person: Person) -> bool:
-        found = forget(person.subscriber_id, db=db, storage=means.report_storage, maildir=means.maildir)
+        found = forget(
+            person.subscriber_id,
+            db=db,
+            keyring=keyring,
+            banks=means.banks,
+            storage=means.report_storage,
+            maildir=means.maildir,
+        )
         return found is not None
 
     with pytest.raises(PermanentError, match="legal hold"):
