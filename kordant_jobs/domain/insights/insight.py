@@ -43,7 +43,8 @@ STATUS_MOVES: dict[Status, frozenset[Status]] = {
     Status.DISMISSED: frozenset({Status.NEW, Status.RESOLVED}),
     Status.RESOLVED: frozenset(),
 }
-"""From seen and dismissed only a material change leads back to new; a resolved one that holds again is another row."""
+"""From seen and dismissed a material change, or its reader, leads back to new; a resolved one that holds again is
+another row."""
 
 
 class Unknown(StrEnum):

@@ -49,7 +49,7 @@ def prompts(folder: Path, *, clips: int = CLIPS) -> None:
 def test_real_voices_are_told_apart_within_a_band_and_from_wide_to_gsm(tmp_path: Path) -> None:
     prompts(tmp_path)
     models = shared_models()
-    found = measure_folder(tmp_path, models, screen=False)
+    found = measure_folder(tmp_path, models, is_screened=False)
     rows = {
         row["condition"]: row for row in match_figures(compare_all(found, enrol_codec="g722", clips=ENROLLED), models)
     }
@@ -70,7 +70,7 @@ def test_old_synthesis_scores_below_real_speech(tmp_path: Path) -> None:
         command = ["espeak-ng", "-v", voice, "-w", str(made / f"{voice}.wav"), SENTENCE]
         subprocess.run(command, check=True, capture_output=True)
     models = shared_models()
-    [row] = screen_figures(measure_folder(tmp_path, models, screen=True), models)
+    [row] = screen_figures(measure_folder(tmp_path, models, is_screened=True), models)
     assert (row["engine"], row["band"]) == ("espeak", "wide")
     assert row["auc"] >= 0.9
 
