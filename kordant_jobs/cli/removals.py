@@ -180,7 +180,7 @@ def show(request: Request, as_json: AsJson = False) -> None:
     from kordant_jobs.store.removals import replies, requests
 
     with open_session() as session, session.db.connect() as connection:
-        story = requests.story(connection, asas_uuid(request))
+        story = requests.story(connection, as_uuid(request))
         opened = [replies.opened(connection, session.keyring, one.id) for one in story.replies]
     said = [
         {"received_at": row.received_at, "class": row._mapping["class"], "detail": row.detail, "rule": row.rule,
@@ -222,7 +222,7 @@ def _move(request: str, to: RemovalState, reason: str, **more: Any) -> None:
         try:
             with session.db.begin() as connection:
                 requests.move(
-                    connection, asas_uuid(request), to, reason=reason, actor=_actor(), now=datetime.now(UTC), **more
+                    connection, as_uuid(request), to, reason=reason, actor=_actor(), now=datetime.now(UTC), **more
                 )
         except IntegrityError:
             raise SettingsError(
@@ -238,7 +238,7 @@ def done(request: Request) -> None:
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
-        state = asking.form_done(session.db, asas_uuid(request), actor=_actor(), now=datetime.now(UTC))
+        state = asking.form_done(session.db, as_uuid(request), actor=_actor(), now=datetime.now(UTC))
     out.print(state.value)
 
 
@@ -322,4 +322,4 @@ def complaint(request: Request) -> None:
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
-        out.print(asking.complaint(session.db, session.keyring, asas_uuid(request)), markup=False)
+        out.print(asking.complaint(session.db, session.keyring, as_uuid(request)), markup=False)
