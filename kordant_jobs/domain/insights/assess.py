@@ -69,7 +69,7 @@ def assess(books: Books, *, today: date, corrections: Corrections | None = None)
         _duplicates(single, now=now),
         _unusual(single),
         _fees(posted),
-        _card_use(books.accounts, now=now),
+        _card_use(books.accounts),
     ]
     if corrections is not None:
         made = project(found.rows, streams, books.accounts, now=now)
@@ -244,7 +244,7 @@ USE_STEPS = (0.3, 0.5, 0.8, 1.0)
 """Shares of a limit at which the use of cards is news."""
 
 
-def _card_use(accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
+def _card_use(accounts: pl.DataFrame) -> pl.DataFrame:
     """How much of their limit cards use (I10), once for cards that share one."""
     cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value).with_columns(
         pl.coalesce("group", "account_id").alias("key")

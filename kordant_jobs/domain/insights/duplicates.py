@@ -19,8 +19,8 @@ ROUND_PIX = 1_000
 
 
 def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
-    """Possible duplicates: `row`, `twin` (the charge before it), `entity`, `day`, `cents`, `times` (of that amount at
-    the payee), `payee_rows`, `in_stream`.
+    """Possible duplicates: `row`, `twin` (the charge before it), `entity`, `day`, `cents`, `type`, `in_stream` (whether
+    one of both belongs to a stream).
 
     `rows` has `entity`, `account`, `payee`, `day` (days since 1970), `row`, `cents`, `type`, `stream_of` (-1: none),
     and is without own transfers, instalments and IOF lines. `as_of` is today in the same count. Banks charge fees as
@@ -65,6 +65,6 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     )  # fmt: skip
     return (
         said.join(reversed_, on="row", how="anti")
-        .select("entity", "row", "twin", "day", "cents", "times", "payee_rows", in_stream.alias("in_stream"), "type")
+        .select("entity", "row", "twin", "day", "cents", in_stream.alias("in_stream"), "type")
         .sort("entity", "day", "row")
     )

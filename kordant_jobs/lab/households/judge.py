@@ -173,7 +173,7 @@ def score_unusual(rows: pl.DataFrame, said: pl.DataFrame) -> Judged:
     )
 
 
-def score_cash_flow(world: World, rows: pl.DataFrame) -> Score:
+def score_cash_flow(rows: pl.DataFrame) -> Score:
     """Months of entities whose income and spending are right to the cent, by the truth's own transfers and refunds."""
     physical = pl.col("day").to_physical()
     ours = rows.filter(~pl.col("is_own")).with_columns(physical, (pl.col("type") == "reversal").alias("is_refund"))
@@ -224,7 +224,7 @@ def judge(seed: int, entities: int = 150) -> dict[str, float]:
     named = cadences["cadence"].replace_strict(CADENCES, return_dtype=pl.Utf8) == cadences["true"].str.replace(
         "^bank.*", "monthly"
     )
-    flow = score_cash_flow(world, written)
+    flow = score_cash_flow(written)
     return judge_forecast(world, written) | {
         "recurring_precision": streams.score.precision, "recurring_recall": streams.score.recall,
         "cadence_right": _share(named),
