@@ -138,7 +138,7 @@ def _price_rises(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-DUPLICATE_IN_STREAM, DUPLICATE = 0.95, 0.91
+DUPLICATE_IN_STREAM, DUPLICATE, ROUND_PIX_TWICE = 0.95, 0.91, 0.78
 UNUSUAL_FAR, UNUSUAL_NEAR, FAR = 0.93, 0.7, 6.0
 """As above; `FAR` is the z from which a charge is far off."""
 
@@ -156,7 +156,8 @@ def _duplicates(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
                 pl.col("type"), pl.col("category"),
             ).struct.json_encode().alias("facts"),
             pl.lit("").alias("material"), pl.concat_list("twin_id", "id").alias("evidence"),
-            pl.when("in_stream").then(DUPLICATE_IN_STREAM).otherwise(DUPLICATE).alias("confidence"),
+            pl.when("in_stream").then(DUPLICATE_IN_STREAM)
+            .when("is_round_pix").then(ROUND_PIX_TWICE).otherwise(DUPLICATE).alias("confidence"),
             pl.lit(None, dtype=pl.String).alias("unknown"), "day",
         )
     )  # fmt: skip

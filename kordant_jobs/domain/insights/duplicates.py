@@ -20,7 +20,7 @@ ROUND_PIX = 1_000
 
 def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     """Possible duplicates: `row`, `twin` (the charge before it), `entity`, `day`, `cents`, `type`, `in_stream` (whether
-    one of both belongs to a stream).
+    one of both belongs to a stream), `is_round_pix`.
 
     `rows` has `entity`, `account`, `payee`, `day` (days since 1970), `row`, `cents`, `type`, `stream_of` (-1: none),
     and is without own transfers, instalments and IOF lines. `as_of` is today in the same count. Banks charge fees as
@@ -44,19 +44,22 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     touched = pairs.select(keys).unique()
     times = ordered.join(touched, on=keys, how="semi").group_by(keys).agg(pl.len().alias("times"))
     payees = ordered.join(touched, on=keys[:3], how="semi").group_by(keys[:3]).agg(pl.len().alias("payee_rows"))
-    round_pix = ordered.filter(is_pix & (pl.col("cents") % ROUND_PIX == 0))
-    sent = round_pix.group_by("entity", "cents").agg((pl.col("payee").n_unique() > 1).alias("is_usual_pix"))
+    is_round_pix = is_pix & (pl.col("cents") % ROUND_PIX == 0)
+    sent = (
+        ordered.filter(is_round_pix).group_by("entity", "cents").agg((pl.col("payee").n_unique() > 1).alias("is_usual"))
+    )
     near = (
         pairs.join(times, on=keys).join(payees, on=keys[:3]).with_columns(pl.len().over(keys).alias("pairs"))
         .join(sent, on=["entity", "cents"], how="left")
-        .with_columns((is_pix & pl.col("is_usual_pix").fill_null(False)).alias("is_usual_pix"))
+        .with_columns(is_round_pix.alias("is_round_pix"))
     )  # fmt: skip
+    is_usual_pix = pl.col("is_round_pix") & pl.col("is_usual").fill_null(False)
     in_stream = (pl.col("stream_of") >= 0) != (pl.col("twin_stream") >= 0)
     unlike_price = (pl.col("times") < USUAL_TIMES) | (pl.col("times") < USUAL_SHARE * pl.col("payee_rows"))
     both_streams = (pl.col("stream_of") >= 0) & (pl.col("twin_stream") >= 0)
     said = near.filter(
         (pl.col("pairs") == 1)
-        & (in_stream | (unlike_price & ~both_streams & ~pl.col("is_usual_pix") & ~pl.col("type").is_in(FEE_TYPES)))
+        & (in_stream | (unlike_price & ~both_streams & ~is_usual_pix & ~pl.col("type").is_in(FEE_TYPES)))
         & (pl.col("day") <= as_of - WAIT_DAYS)
     )
     reversed_ = (
@@ -65,6 +68,6 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     )  # fmt: skip
     return (
         said.join(reversed_, on="row", how="anti")
-        .select("entity", "row", "twin", "day", "cents", in_stream.alias("in_stream"), "type")
+        .select("entity", "row", "twin", "day", "cents", "type", in_stream.alias("in_stream"), "is_round_pix")
         .sort("entity", "day", "row")
     )

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from kordant_jobs.domain.insights.assess import assess
+from kordant_jobs.domain.insights.assess import ROUND_PIX_TWICE, assess
 from kordant_jobs.domain.insights.backtest import rewind
 from kordant_jobs.domain.insights.books import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, read
 from kordant_jobs.domain.insights.calendar import nth_bank_day
@@ -255,7 +255,11 @@ def test_no_duplicate(rows: pl.DataFrame, why: str) -> None:
 
 
 def test_a_round_pix_that_no_one_else_gets_and_a_fee_beside_its_stream_are_possibly_duplicates() -> None:
-    assert doubled(frame([(DAY, -113_000), (DAY, -113_000)], type="pix")) == [1]
+    pix = frame([(DAY, -113_000), (DAY, -113_000)], type="pix")
+    assert doubled(pix) == [1]
+    later = DAY + timedelta(days=9)
+    said = assess(books_of(pix, balance=0, today=later), today=later).filter(pl.col("kind") == Kind.DUPLICATE.value)
+    assert said["confidence"].to_list() == [ROUND_PIX_TWICE]
     fees = frame([(date(2025, month, 10), -5_130) for month in range(1, 7)] + [(DAY, -5_130)], type="package_fee")
     in_stream = fees.with_columns(pl.when(pl.col("row") < 6).then(0).otherwise(-1).cast(pl.Int32).alias("stream_of"))
     assert duplicates(in_stream, as_of=TODAY)["row"].to_list() == [6]
