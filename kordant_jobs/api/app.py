@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from ipaddress import ip_address
 from typing import Any
 
+import sqlalchemy.exc
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
@@ -123,11 +124,14 @@ def application(
 
     app.state.changes = Changes(backend.db)
     console = Console(backend=backend, tokens=app.state.tokens, quotas=app.state.quotas, hub=app.state.hub)
-    app.mount("/console", console_application(console, app.state.changes))
-    app.add_exception_handler(Problem, _on_problem)
+    on_error: dict[Any, Any] = {
+        Problem: _on_problem, OperationalError: _on_database, sqlalchemy.exc.TimeoutError: _on_database
+    }  # fmt: skip
+    app.mount("/console", console_application(console, app.state.changes, on_error=on_error))
+    for kind, handler in on_error.items():
+        app.add_exception_handler(kind, handler)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(OperationalError, _on_database)
     app.add_middleware(OneLineErrors)
     app.add_middleware(Gate)
     return app

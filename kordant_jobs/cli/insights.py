@@ -94,8 +94,8 @@ def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -
         "status": one.status.value,
         "confidence": f"{one.confidence:.2f}",
         "unknown": one.unknown_reason,
-        "data as of": one.data_as_of,
-        "computed at": one.computed_at,
+        "checked at": one.checked_at,
+        "changed at": one.computed_at,
         "resolved at": one.resolved_at,
     }
     if as_json:

@@ -311,6 +311,17 @@ def answer(
 
 
 @removals_app.command()
+def letter(request: Request) -> None:
+    """The request in the subscriber's own name, to send to a broker that takes none from an agent."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.removebrokers_process import asking
+
+    with open_session() as session:
+        today = datetime.now(UTC).date()
+        out.print(asking.own_request(session.db, session.keyring, _uuid(request), today=today), markup=False)
+
+
+@removals_app.command()
 def complaint(request: Request) -> None:
     """The drafted complaint to the regulator, with what happened in order, for the subscriber to send."""
     from kordant_jobs.cli.session import open_session

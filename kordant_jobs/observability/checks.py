@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import sqlalchemy as sa
 
+from kordant_jobs.domain.operators.alert_rules import BY_NAME
 from kordant_jobs.domain.schedules.simulation import looks
 from kordant_jobs.engine import DAGSTER_VERSION
-from kordant_jobs.observability import heartbeats
+from kordant_jobs.observability import heartbeats, standing
 from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
 from kordant_jobs.store import migrate
 from kordant_jobs.store.audit import log
@@ -23,7 +24,10 @@ from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.store.server import open_keyring
 
-DUE_WAITS_S, LEASE_LATE_S, IDLE_S = 900, 120, 600
+DUE_WAITS_S, LATE_S, CLEANED_WITHIN_D = (
+    BY_NAME[rule].fires_at for rule in ("queue_backlog", "outbox_late", "cleanup_missed")
+)
+LEASE_LATE_S, IDLE_S = 120, 600
 LOOKED_AT_WITHIN = timedelta(hours=1)
 DISK_FREE_MB, DISK_FREE_SHARE = 1024, 0.05
 CLOCK_S = 1.0
@@ -177,13 +181,12 @@ def daemon(patient: Patient) -> Iterator[Finding]:
         ages = heartbeats.ages_s(connection)
     if not ages:
         raise Skipped("Dagster has not started yet")
-    for part, age_s in ages.items():
-        if age_s > heartbeats.allowed_s(part):
-            yield fail(
-                f"{part} has been silent for {age_s:,.0f} s",
-                "nothing starts by schedule, sensor or queue",
-                "`kordant-jobs logs daemon`, then end and start `up`",
-            )
+    for part in sorted(heartbeats.silent(ages)):
+        yield fail(
+            f"{part} has been silent for {ages[part]:,.0f} s",
+            "nothing starts by schedule, sensor or queue",
+            "`kordant-jobs logs daemon`, then end and start `up`",
+        )
 
 
 def queue(patient: Patient) -> Iterator[Finding]:
@@ -212,11 +215,7 @@ def queue(patient: Patient) -> Iterator[Finding]:
 
 def dead_letters(patient: Patient) -> Iterator[Finding]:
     """No dead letter is unseen."""
-    rows = patient.rows(
-        "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL "
-        "GROUP BY 1 ORDER BY 1"
-    )
-    for job, count in rows:
+    for job, count in patient.rows(standing.DEAD):
         yield warn(f"{count:,} dead letters of {job}", "work was given up", f"{SEEN_BY}, then replay or acknowledge")
 
 
@@ -298,7 +297,8 @@ def outbox(patient: Patient) -> Iterator[Finding]:
     """Notifications go out when they are due."""
     rows = patient.rows(
         "SELECT channel, count(*) FROM kordant.notification_outbox WHERE status IN ('queued', 'sending') "
-        "AND due_at < now() - interval '1 hour' GROUP BY 1 ORDER BY 1"
+        "AND due_at < now() - make_interval(secs => :late) GROUP BY 1 ORDER BY 1",
+        late=LATE_S,
     )
     for channel, count in rows:
         yield warn(
@@ -341,7 +341,7 @@ def cleanup(patient: Patient) -> Iterator[Finding]:
         "SELECT clock, figures FROM kordant.cleanup_reports WHERE NOT dry_run ORDER BY clock DESC LIMIT 1"
     )
     for at, kinds in rows:
-        if (patient.clock() - at).days >= 15:
+        if (patient.clock() - at).days >= CLEANED_WITHIN_D:
             yield warn(f"the last clean-up ran on {at:%Y-%m-%d}", "two were missed", "`kordant-jobs cleanup run`")
         for kind, figures in kinds.items():
             if why := figures.get("stopped") or figures.get("failed"):

@@ -1,7 +1,7 @@
 """The alert rules for Prometheus and the two dashboards for Grafana, made from our rules and metrics.
 
 `docs/observability` holds what `write` makes of the shipped rules; a test compares. Rules whose value no metric has
-(those by agent, backlog by pace, medians of weeks, clean-up of the outbox by channel) are evaluated by us alone.
+(those by agent, medians of weeks) are evaluated by us alone; backlog is exported by the age of the oldest alone.
 """
 
 from __future__ import annotations
@@ -19,29 +19,37 @@ from kordant_jobs.observability.metrics import P
 
 _BAD = f'{P}executions_total{{outcome=~"failure|lost"}}'
 _CLEANED = f"{P}cleanup_timestamp_seconds"
+_ANSWERED = f"{P}source_ok_timestamp_seconds"
 _ALL = f'{P}executions_total{{outcome=~"success|partial|failure|lost"}}'
+
+
+def _grown(counter: str, span: str) -> str:
+    """By how much a counter of ours grew, by job. Not `increase`: that leaves out what a series begins with, so the
+    first failure of a cause. Where nothing was scraped that long ago, it counts from the first value."""
+    first = f"min_over_time({counter}[{span}]) unless on () ({P}audit_entries_total offset {span})"
+    return f"sum by (job_name) ({counter} - ({counter} offset {span} or ({first}) or {counter} * 0))"
 
 
 def _burn(long: str, short: str) -> str:
     def share(span: str) -> str:
-        return f"sum by (job_name) (increase({_BAD}[{span}])) / sum by (job_name) (increase({_ALL}[{span}]))"
+        return f"{_grown(_BAD, span)} / {_grown(_ALL, span)}"
 
-    enough = f"(sum by (job_name) (increase({_ALL}[{long}])) >= {ATTEMPTS_MIN})"
+    enough = f"({_grown(_ALL, long)} >= {ATTEMPTS_MIN})"
     return f"(({share(long)}) / {MAY_FAIL:g} >= {{at}} and ({share(short)}) / {MAY_FAIL:g} >= {{at}}) and {enough}"
 
 
 EXPRESSIONS: Mapping[str, str] = {
     "failure_rate_high": _burn("1h", "5m"),
     "failure_rate_slow": _burn("6h", "30m"),
-    "queue_backlog": f"max by (job_name) ({P}queue_oldest_seconds) >= {{at}}",
-    "execution_timeout": f'sum by (job_name) (increase({P}executions_total{{cause="timeout"}}[1h])) >= {{at}}',
+    "queue_backlog": f"(max by (job_name) ({P}queue_oldest_seconds) unless on (job_name) {P}paused) >= {{at}}",
+    "execution_timeout": _grown(f'{P}executions_total{{cause="timeout"}}', "1h") + " >= {at}",
     "dead_letters": f"sum by (job_name) ({P}dead) >= {{at}}",
-    "source_stale": f"((time() - {P}source_ok_timestamp_seconds) and on (source) ({P}source_state == 0)) >= {{at}}",
+    "source_stale": f"((time() - {_ANSWERED}) and {_ANSWERED} > 0 and on (source) ({P}source_state == 0)) >= {{at}}",
     "daemon_silent": f'time() - {P}heartbeat_timestamp_seconds{{part!~"{"|".join(heartbeats.SLOW)}"}} >= {{at}}',
     "cleanup_missed": f"((time() - {_CLEANED}) / 86400 and {_CLEANED} > 0) >= {{at}}",
     "outbox_late": f"{P}outbox_oldest_seconds >= {{at}}",
 }
-"""By rule, its condition; `{at}` is the value it fires at. Queue and outbox: by the age of the oldest alone."""
+"""By rule, its condition; `{at}` is the value it fires at."""
 
 
 def _rule(rule: AlertRule) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-SILENT_AFTER_S = 120.0
+from kordant_jobs.domain.operators.alert_rules import BY_NAME
+
 SLOW = {"KORDANT_RETENTION": 900.0}
 """Daemons that give no sign while they work for long."""
 
@@ -28,4 +29,13 @@ def ages_s(connection: Connection) -> Mapping[str, float]:
 
 def allowed_s(part: str) -> float:
     """From how many seconds on a daemon is silent."""
-    return SLOW.get(part, SILENT_AFTER_S)
+    return SLOW.get(part, BY_NAME["daemon_silent"].fires_at)
+
+
+def silent(ages_s: Mapping[str, float]) -> set[str]:
+    """The daemons that gave no sign for longer than they may.
+
+    >>> sorted(silent({"SENSOR": 500.0, "SCHEDULER": 5.0, "KORDANT_RETENTION": 500.0}))
+    ['SENSOR']
+    """
+    return {part for part, age_s in ages_s.items() if age_s > allowed_s(part)}

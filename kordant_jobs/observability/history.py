@@ -25,12 +25,16 @@ class JobWeek:
     cpu_s: float
 
 
+def mondays(now: datetime, weeks: int) -> list[datetime]:
+    """The beginnings of so many weeks (UTC), this one's first."""
+    monday = (now - timedelta(days=now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
+    return [monday - timedelta(weeks=back) for back in range(weeks)]
+
+
 def weekly(connection: Connection, *, weeks: int, now: datetime, job: str | None = None) -> Sequence[JobWeek]:
     """So many weeks, this one included, the newest first; of one job, or of all that had attempts."""
-    monday = (now - timedelta(days=now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
     found = []
-    for back in range(weeks):
-        since = monday - timedelta(weeks=back)
+    for since in mondays(now, weeks):
         counts = attempt_counts.between(connection, since, since + timedelta(weeks=1))
         for name, some in attempt_counts.by_job(counts).items():
             attempts = sum(one.attempts for one in some)

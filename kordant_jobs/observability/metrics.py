@@ -24,8 +24,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 WINDOWS = {"1h": timedelta(hours=1), "24h": timedelta(days=1)}
 
 _OUTBOX = """
-SELECT channel, count(*), coalesce(extract(epoch FROM now() - min(due_at) FILTER (WHERE due_at <= now())), 0)
-FROM kordant.notification_outbox WHERE status IN ('queued', 'deferred', 'sending') GROUP BY 1 ORDER BY 1
+SELECT channel, count(*), coalesce(extract(epoch FROM now() - min(due_at) FILTER (
+    WHERE status <> 'deferred' AND due_at <= now() AND NOT EXISTS (
+        SELECT FROM kordant.channel_pauses p WHERE p.channel = o.channel AND p.paused_until > now()))), 0)
+FROM kordant.notification_outbox o WHERE status IN ('queued', 'deferred', 'sending') GROUP BY 1 ORDER BY 1
 """
 _OTHERS = """
 SELECT (SELECT coalesce(max(seq), 0) FROM kordant.audit_log),
@@ -122,7 +124,9 @@ def _gauge(connection: Connection, query: str, name: str, words: str, labels: li
 
 def _parts(connection: Connection, now: datetime) -> Iterator[Metric]:
     waiting = GaugeMetricFamily(f"{P}outbox_waiting", "notifications that wait", labels=["channel"])
-    oldest = GaugeMetricFamily(f"{P}outbox_oldest_seconds", "how long the oldest due one waits", labels=["channel"])
+    oldest = GaugeMetricFamily(
+        f"{P}outbox_oldest_seconds", "how long the oldest due one waits that may go out", labels=["channel"]
+    )
     for channel, count, age in connection.execute(sa.text(_OUTBOX)):
         waiting.add_metric([channel], count)
         oldest.add_metric([channel], float(age))

@@ -7,7 +7,7 @@ database, `up` or the whole machine is gone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Set
 
 import httpx
 import sqlalchemy as sa
@@ -16,24 +16,23 @@ from sqlalchemy.exc import SQLAlchemyError
 from kordant_jobs.observability import heartbeats
 from kordant_jobs.postgres import database
 
-LOOK_S = 20.0
-PING_S = 60.0
 PING_TIMEOUT_S = 10.0
 
 
-def silent(ages_s: Mapping[str, float]) -> set[str]:
-    """The daemons that gave no sign for longer than they may.
-
-    >>> sorted(silent({"SENSOR": 500.0, "SCHEDULER": 5.0}))
-    ['SENSOR']
-    """
-    return {part for part, age_s in ages_s.items() if age_s > heartbeats.allowed_s(part)}
-
-
 class Pulse:
-    """A thread that looks until `close`. It never ends anything: `up` starts parts again that end."""
+    """A thread that looks every `look_s` seconds, and pings every `ping_s`, until `close`. It never ends anything: `up`
+    starts parts again that end."""
 
-    def __init__(self, url: str, heartbeat_url: str | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        url: str,
+        heartbeat_url: str | None,
+        say: Callable[[str], None],
+        *,
+        look_s: float = 20.0,
+        ping_s: float = 60.0,
+    ) -> None:
+        self._look_s, self._ping_s = look_s, ping_s
         self._url, self._heartbeat_url, self._say = url, heartbeat_url, say
         self._stop = threading.Event()
         self._silent: set[str] = set()
@@ -51,14 +50,14 @@ class Pulse:
 
     def _run(self) -> None:
         db = database.create_engine(self._url, pool_size=1)
-        pinged_s = PING_S
+        pinged_s = self._ping_s
         while not self._stop.is_set():
             is_well = self.look(db)
-            pinged_s += LOOK_S
-            if is_well and self._heartbeat_url and pinged_s >= PING_S:
+            pinged_s += self._look_s
+            if is_well and self._heartbeat_url and pinged_s >= self._ping_s:
                 pinged_s = 0.0
                 self.ping(self._heartbeat_url)
-            self._stop.wait(LOOK_S)
+            self._stop.wait(self._look_s)
         db.dispose()
 
     def look(self, db: sa.Engine) -> bool:
@@ -74,7 +73,7 @@ class Pulse:
         if self._is_away:
             self._say("the database answers again")
         self._is_away = False
-        now_silent = silent(ages_s)
+        now_silent = heartbeats.silent(ages_s)
         if began := now_silent - self._silent:
             longest_s = max(ages_s[part] for part in began)
             self._say(f"the daemon has been silent for {longest_s:,.0f} s ({_named(began)}): see `kordant-jobs doctor`")

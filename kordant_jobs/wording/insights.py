@@ -27,6 +27,7 @@ def _why(words: Wording, reason: Unknown) -> str:
         Unknown.NO_BALANCE: words.say("no bank said a balance"),
         Unknown.OLD_BALANCE: words.say("the last balance is too old"),
         Unknown.NO_LIMIT: words.say("the bank does not say the limit of the card"),
+        Unknown.NO_BILLS: words.say("the bills of a card are not known"),
     }[reason]
 
 
@@ -87,11 +88,11 @@ def _price_rise(words: Wording, facts: Facts, who: str) -> str:
     return words.say(
         "%(who)s went from %(old)s to %(new)s (+%(share)s) on %(day)s: %(year)s more a year.",
         who=who,
-        old=words.money(old),
-        new=words.money(new),
+        old=words.money(old, facts["currency"]),
+        new=words.money(new, facts["currency"]),
         share=words.percent(float(new / old - 1)),
         day=_day(words, facts, "since"),
-        year=_money(words, facts, "a_year"),
+        year=words.money(Decimal(facts["a_year"]), facts["currency"]),
     )
 
 

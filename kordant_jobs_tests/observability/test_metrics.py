@@ -22,7 +22,10 @@ from kordant_jobs.cli.jobs import jobs_app
 from kordant_jobs.engine import attempt_counts, operate
 from kordant_jobs.lab.engine import FakeClock, drain
 from kordant_jobs.observability import metrics
+from kordant_jobs.observability.alerting import measured
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.api.conftest import Api, app, callers
+from kordant_jobs_tests.jobs.people import subscribe
 
 __all__ = ["app", "callers"]
 
@@ -174,3 +177,28 @@ def test_weeks_are_shown_with_percentiles_and_cost(db: Engine) -> None:
         assert 0 < one["ended_well"] <= one["attempts"]
         assert one["p50_ms"] is not None
     assert "week of" in CliRunner().invoke(jobs_app, ["history", "--job", "cleanup"]).stdout
+
+
+def test_a_channel_is_late_by_what_may_go_out_alone(db: Engine, keyring: Keyring) -> None:
+    subscribe(db, keyring)
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.reports (id, subscription_id, kind, period_start_on, period_end_on, figures, "
+                "figures_sha256, content_sha256, storage_key, pages) SELECT gen_random_uuid(), id, 'weekly', "
+                "'2026-01-01', '2026-01-08', '{}', '', '', 'k', 1 FROM kordant.subscriptions; "
+                "INSERT INTO kordant.notification_outbox (id, report_id, subscription_id, category, channel, status, "
+                "due_at) SELECT gen_random_uuid(), id, subscription_id, 'report', channel, status, "
+                "now() - interval '2 hours' FROM kordant.reports, "
+                "(VALUES ('email', 'queued'), ('sms', 'deferred'), ('web_push', 'queued')) v(channel, status); "
+                "INSERT INTO kordant.channel_pauses (channel, pauses, paused_until, reason) "
+                "VALUES ('web_push', 1, now() + interval '1 hour', 'away')"
+            )
+        )
+    found = read(db)
+    with db.connect() as connection:
+        late = {key[1] for key in measured(connection, now=datetime.now(UTC))[0] if key[0] == "outbox_late"}
+    assert late == {"email"}
+    by_channel = {one: of(found, "outbox_oldest_seconds", channel=one) for one in ("email", "sms", "web_push")}
+    assert by_channel["email"] >= 7200
+    assert (by_channel["sms"], by_channel["web_push"]) == (0, 0)

@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.observability import pulse
 from kordant_jobs.observability.pulse import Pulse
 from kordant_jobs.postgres import database
 
@@ -81,12 +80,10 @@ def test_it_pings_while_all_is_well_and_not_otherwise(
     db: Engine, database_url: str, asked: tuple[str, list[str], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, got, codes = asked
-    monkeypatch.setattr(pulse, "LOOK_S", 0.02)
-    monkeypatch.setattr(pulse, "PING_S", 0.02)
     said: list[str] = []
     signs(db, "5 min")
     looks = threading.Semaphore(0)
-    watch = Pulse(database_url, url, said.append)
+    watch = Pulse(database_url, url, said.append, look_s=0.02, ping_s=0.02)
     look = watch.look
 
     def counted(engine: Engine) -> bool:

@@ -150,6 +150,15 @@ def _duckduckgo(key: str, raw: Mapping[str, Any]) -> BrokerRow | Skipped:
     )
 
 
+_SHOWN = {
+    "name": "name",
+    "age": "age",
+    "city_state": "addressCityState",
+    "past_places": "addressCityStateList",
+}
+"""What a result shows, and what the recipes call it."""
+
+
 def _search(actions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A search page as our driver takes it: a link with places, and selectors."""
     found: dict[str, Any] = {}
@@ -163,11 +172,9 @@ def _search(actions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             found["result"] = action["selector"]
             if action.get("noResultsSelector"):
                 found["no_results"] = action["noResultsSelector"]
-            for name, part in (("name", "name"), ("age", "age"), ("city_state", "addressCityState")):
-                if part in profile:
+            for name, part in _SHOWN.items():
+                if profile.get(part):
                     found[name] = profile[part].get("selector", "")
-            if "city_state" not in found and "addressCityStateList" in profile:
-                found["city_state"] = profile["addressCityStateList"].get("selector", "")
     return found
 
 

@@ -1,9 +1,9 @@
 """Looks for a person on a people-search site, by its search page as a recipe describes it.
 
 A recipe names the page (`url` with places such as `{first_name}`), `result` (a selector of one result), and within it
-`name`, `age` and `city_state`; `no_results` is what the page shows when there is none. Selectors are CSS, or XPath
-where they begin with `/`, `(` or `./`. Polite: robots.txt is asked and obeyed, a site is asked once in a few seconds,
-and a page that was read is kept for an hour.
+`name`, `age`, `city_state` and `past_places`; `no_results` is what the page shows when there is none. Selectors are
+CSS, or XPath where they begin with `/`, `(` or `./`. Polite: robots.txt is asked and obeyed, a site is asked once in
+a few seconds, and a page that was read is kept for an hour.
 """
 
 from __future__ import annotations
@@ -116,8 +116,13 @@ def judge(content: bytes, recipe: Mapping[str, str], person: Mapping[str, str]) 
     try:
         root = html.document_fromstring(content.decode("utf-8", "replace"))
         results = _select(root, recipe["result"])
-        if any(_is_same(one, recipe, person) for one in results):
+        found = {_is_same(one, recipe, person) for one in results}
+        if True in found:
             return RescanAnswer(verdict=CheckVerdict.LISTED)
+        if None in found:
+            return _unknown("name_and_age_fit_in_another_place")
+        if results and _has_more(root):
+            return _unknown("more_pages")
         if results or (recipe.get("no_results") and _select(root, recipe["no_results"])):
             return RescanAnswer(verdict=CheckVerdict.NOT_LISTED)
     except (ValueError, XPathError, SelectorError, html.etree.ParserError):
@@ -132,6 +137,20 @@ def _select(node: Any, selector: str) -> list[Any]:
     return list(node.cssselect(selector))
 
 
+_MORE = (
+    "//a[@rel='next' or contains(@class, 'next') or contains(translate(@aria-label, 'N', 'n'), 'next')]"
+    "[@href and not(contains(@class, 'disabled'))]",
+    "//a[@href][contains('|next|next page|›|»|>|', "
+    "concat('|', normalize-space(translate(., 'NEXTPAG', 'nextpag')), '|'))]",
+    "//link[@rel='next']",
+)
+
+
+def _has_more(root: Any) -> bool:
+    """Whether results go on at another page, which is not read."""
+    return any(root.xpath(one) for one in _MORE)
+
+
 def _text(node: Any, selector: str | None) -> str:
     if not selector:
         return ""
@@ -143,16 +162,20 @@ def _plain(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", "".join(one for one in folded if not unicodedata.combining(one)))
 
 
-def _is_same(result: Any, recipe: Mapping[str, str], person: Mapping[str, str]) -> bool:
-    """First and last name, and the city or the age where the result shows them: two Ann Smiths are not one."""
+def _is_same(result: Any, recipe: Mapping[str, str], person: Mapping[str, str]) -> bool | None:
+    """First and last name, and the city or the age where the result shows them: two Ann Smiths are not one. None where
+    name and age are the person's and the place is another: people move, and sites know only some places."""
     name = _plain(_text(result, recipe.get("name")) or " ".join(result.itertext()))
     first, last = _plain(person.get("first_name", "")), _plain(person.get("last_name", ""))
     if not first or not last or not (set(first) <= set(name) and set(last) <= set(name)):
         return False
-    places = _plain(_text(result, recipe.get("city_state")))
-    city = _plain(person.get("city", ""))
-    if places and city and not set(city) <= set(places):
-        return False
     ages = [int(one) for one in re.findall(r"\b\d{2,3}\b", _text(result, recipe.get("age")))]
     wanted = person.get("age", "")
-    return not (ages and wanted.isdigit() and all(abs(age - int(wanted)) > AGE_SLACK for age in ages))
+    has_age = bool(ages) and wanted.isdigit()
+    if has_age and all(abs(age - int(wanted)) > AGE_SLACK for age in ages):
+        return False
+    places = [*_plain(_text(result, recipe.get("city_state"))), *_plain(_text(result, recipe.get("past_places")))]
+    city = _plain(person.get("city", ""))
+    if places and city and not set(city) <= set(places):
+        return None if has_age else False
+    return True

@@ -80,7 +80,7 @@ class TableDescription(_Strict):
 
     dataset: str = Field(description="4x4 id, layer path, SQL table, or a pattern of file names")
     watermark: str | None = Field(None, description="column that says when a row was loaded or changed")
-    row_id: str = Field(":id", description="column that orders rows with one watermark")
+    row_id: str | None = Field(None, description="column that tells the rows of one document apart; left out: its own")
     page: Annotated[int, Field(ge=1, le=50_000)] = 50_000
     columns: dict[str, Column]
 
@@ -95,6 +95,11 @@ class TableDescription(_Strict):
             }
             return {**given, "columns": columns}
         return given
+
+    @property
+    def key(self) -> str:
+        """The column that orders the rows of documents."""
+        return self.columns["key"].of[0]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,13 +1,17 @@
-"""Reading tables of counties page by page: what is new or changed since the source's own watermark.
+"""Reading tables of counties in windows: ranges of documents' keys, each read whole in pages as large as allowed.
 
-Pages go by key (watermark, row id) and never by offset, so that rows that move while pages are read are neither lost
-nor counted twice: one that changes gets a later watermark and comes again. Every page is checked to be rows.
+Pages go by key (document, row) and never by offset, so that rows that move while pages are read are neither lost nor
+counted twice. What changes behind the reader has a watermark later than the newest one at the beginning of the read,
+and comes with the next. Every page is checked to be rows.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,19 +22,58 @@ from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 from kordant_jobs.domain.property.addresses import AddressQuery
 
 Row = Mapping[str, Any]
+Place = tuple[str, str]
+"""Where a row stands in its table's order: the document's key, and the row's own id."""
 ADDRESSES_MAX = 200
 """Rows of addresses that are ranked for one question."""
 KEYS_AT_ONCE = 50
 """Keys in one request for the rows of documents: an address should stay below 2 kB."""
 PAGE_LEAST = 500
+_LAST = 1 << 62
+"""No row's id is higher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Which rows of a table: at or after a watermark; of documents after one key and up to another; or of these."""
+
+    since: str | None = None
+    after: str | None = None
+    upto: str | None = None
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The rows of whole documents, by table. `upto`: the key of the last; None: there are no more windows."""
+
+    rows: dict[TableKind, list[Row]]
+    upto: str | None
+
+
+def mark_of(row: Row, table: TableDescription) -> str | None:
+    """The row's watermark as text."""
+    value = row.get(table.watermark) if table.watermark else None
+    return None if value is None else str(value)
+
+
+def key_of(row: Row, table: TableDescription) -> str | None:
+    """The key by which a table's rows are ordered, as text."""
+    value = row.get(table.key)
+    return None if value is None else str(value)
 
 
 class TableReader(ABC):
-    """One county's tables at its server."""
+    """One county's tables at its server. A driver says how rows are asked for; windows and pages are made here."""
+
+    own_id: str = ""
+    """The column that a source gives every row by itself."""
 
     def __init__(self, county: County, server: Server) -> None:
         self.county = county
         self.server = server
+        self.problems: Counter[str] = Counter()
+        """What was not understood of the last read before rows were made of it."""
 
     @abstractmethod
     def freshness(self) -> str:
@@ -41,42 +84,118 @@ class TableReader(ABC):
         """
 
     @abstractmethod
-    def pages(self, kind: TableKind, since: str | None) -> Iterator[list[Row]]:
-        """The rows at or after the watermark `since` (None: all), in pages as large as the source allows.
-
-        Raises:
-            SourceFailed: a page could not be had. What came before is not the whole.
-        """
-
-    @abstractmethod
-    def rows_of(self, kind: TableKind, keys: Sequence[str]) -> list[Row]:
-        """The rows of these documents.
+    def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
+        """The first rows that fit, in this order, and whether there are more.
 
         Raises:
             SourceFailed: they could not be had.
         """
 
-    @abstractmethod
+    def row_id(self, table: TableDescription) -> str:
+        """The column that tells the rows of one document apart."""
+        return table.row_id or self.own_id
+
+    def columns(self, table: TableDescription) -> tuple[str, ...]:
+        """Every column that is asked for."""
+        return tuple(dict.fromkeys([self.row_id(table), *table.names]))
+
+    def literal(self, table: TableDescription, column: str, value: str) -> str:
+        """A value as the source's SQL writes it."""
+        return _quoted(value)
+
+    def newest(self, kind: TableKind) -> str | None:
+        """The newest watermark at the source; None where it has none.
+
+        Raises:
+            SourceFailed: it could not be had.
+        """
+        table = self.county.tables[kind]
+        if table.watermark is None:
+            return None
+        rows, _ = self.query(table, f"{table.watermark} IS NOT NULL", f"{table.watermark} DESC", 1)
+        return mark_of(rows[0], table) if rows else None
+
+    def windows(self, since: Mapping[str, str], after: str | None) -> Iterator[Window]:
+        """The documents of which a row has one of the watermarks `since` or a later one (none given: all), from the
+        key `after` on. There is at least one window.
+
+        Raises:
+            SourceFailed: a page could not be had. What came before is not the whole.
+        """
+        main = self.county.tables[TableKind.INSTRUMENTS]
+        others = [kind for kind in self.county.tables if kind is not TableKind.INSTRUMENTS]
+        held: list[Row] = []
+        for page, more in self.pages(main, Span(since=since.get(TableKind.INSTRUMENTS), after=after)):
+            held += page
+            cut = len(held)
+            if more:  # the last document may go on
+                last = key_of(held[-1], main)
+                while cut and key_of(held[cut - 1], main) == last:
+                    cut -= 1
+                if not cut:
+                    continue
+            ready, held = held[:cut], held[cut:]
+            upto = key_of(ready[-1], main) if more else None
+            found = {TableKind.INSTRUMENTS: ready}
+            for kind in others:
+                span = Span(since=since.get(kind), after=after, upto=upto)
+                found[kind] = [row for rows, _ in self.pages(self.county.tables[kind], span) for row in rows]
+            yield Window(rows=found, upto=upto)
+            after = upto
+
+    def pages(self, table: TableDescription, span: Span) -> Iterator[tuple[list[Row], bool]]:
+        """The rows of a span, ordered by document and row, a page after the other, and whether more follow."""
+        row_id, last = self.row_id(table), None
+        while True:
+            rows, more = self.page(table, span, last)
+            more = more and bool(rows) and key_of(rows[-1], table) is not None  # rows without a key come last
+            yield rows, more
+            if not more:
+                return
+            before, last = last, (str(rows[-1][table.key]), str(rows[-1].get(row_id) or ""))
+            if not last[1] or last == before:  # it sends what it sent: better fail than turn for ever
+                raise SourceFailed(UnknownReason.UNREADABLE)
+
+    def page(self, table: TableDescription, span: Span, last: Place | None) -> tuple[list[Row], bool]:
+        """The rows of a span after the one at `last`."""
+
+        def compared(column: str, sign: str, value: str) -> str:
+            return f"{column} {sign} {self.literal(table, column, value)}"
+
+        key = table.key
+        parts = [f"{key} IN ({', '.join(self.literal(table, key, one) for one in span.keys)})"] if span.keys else []
+        if table.watermark and span.since is not None:
+            parts.append(compared(table.watermark, ">=", span.since))
+        if span.upto is not None:
+            parts.append(compared(key, "<=", span.upto))
+        if last is not None:
+            beyond, same = compared(key, ">", last[0]), compared(key, "=", last[0])
+            parts.append(f"({beyond} OR ({same} AND {compared(self.row_id(table), '>', last[1])}))")
+        elif span.after is not None:
+            parts.append(compared(key, ">", span.after))
+        return self.query(table, " AND ".join(parts), f"{key}, {self.row_id(table)}", table.page)
+
+    def rows_of(self, kind: TableKind, keys: Sequence[str]) -> list[Row]:
+        """All rows of these documents.
+
+        Raises:
+            SourceFailed: they could not be had.
+        """
+        table = self.county.tables[kind]
+        parts = [tuple(keys[start : start + KEYS_AT_ONCE]) for start in range(0, len(keys), KEYS_AT_ONCE)]
+        return [row for part in parts for rows, _ in self.pages(table, Span(keys=part)) for row in rows]
+
     def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
         """Some rows of the county's addresses that the query may mean, and others.
 
         Raises:
             SourceFailed: they could not be had.
         """
-
-
-def address_where(table: AddressTable, query: AddressQuery) -> str:
-    """The condition on the address columns, in SQL that all three understand."""
-    house, *street = table.columns["address"].of
-    column, before = (street[0], "") if street else (house, f"{query.house} ")
-    likes = " OR ".join(f"upper({column}) LIKE {_quoted(f'{before}%{one}%')}" for one in query.streets)
-    return f"{house} = {_quoted(query.house)} AND ({likes})" if street else f"({likes})"
-
-
-def mark_of(row: Row, table: TableDescription) -> str | None:
-    """The row's watermark, as text that orders as the source orders."""
-    value = row.get(table.watermark) if table.watermark else None
-    return None if value is None else str(value)
+        house, *street = table.columns["address"].of
+        column, before = (street[0], "") if street else (house, f"{query.house} ")
+        likes = " OR ".join(f"upper({column}) LIKE {_quoted(f'{before}%{one}%')}" for one in query.streets)
+        where = f"{house} = {_quoted(query.house)} AND ({likes})" if street else f"({likes})"
+        return self.query(table, where, column, ADDRESSES_MAX)[0]
 
 
 def _rows(value: Any, table: TableDescription) -> list[Row]:
@@ -95,6 +214,8 @@ def _quoted(text: str) -> str:
 class Socrata(TableReader):
     """SODA 2.1, or SODA3 where the county says so. Null columns are missing in a row; numbers are strings."""
 
+    own_id = ":id"
+
     def freshness(self) -> str:
         """When the rows of every table were last changed."""
         said = []
@@ -105,57 +226,18 @@ class Socrata(TableReader):
             said.append(f"{table.dataset}={view['rowsUpdatedAt']}")
         return " ".join(said)
 
-    def pages(self, kind: TableKind, since: str | None) -> Iterator[list[Row]]:
-        """See `TableReader`."""
-        table = self.county.tables[kind]
-        last: tuple[str, str] | None = None
-        while True:
-            rows = self._query(table, self._where(table, since, last), table.page)
-            if rows:
-                yield rows
-            if len(rows) < table.page and len(rows) % 1000:
-                return  # a server may allow less than it was asked for, in round numbers
-            if not rows:
-                return
-            last = (mark_of(rows[-1], table) or "", str(rows[-1].get(table.row_id, "")))
-            if not last[1]:
-                raise SourceFailed(UnknownReason.UNREADABLE)
-
-    def _where(self, table: TableDescription, since: str | None, last: tuple[str, str] | None) -> str:
-        mark, row_id = table.watermark, table.row_id
-        parts = []
-        if mark and since:
-            parts.append(f"{mark} >= {_quoted(since)}")
-        if last and mark:
-            at, one = _quoted(last[0]), _quoted(last[1])
-            parts.append(f"({mark} > {at} OR ({mark} = {at} AND {row_id} > {one}))")
-        elif last:
-            parts.append(f"{row_id} > {_quoted(last[1])}")
-        return " AND ".join(parts)
-
-    def _query(self, table: TableDescription, where: str, limit: int) -> list[Row]:
-        order = ", ".join(filter(None, (table.watermark, table.row_id)))
-        columns = ", ".join(dict.fromkeys([table.row_id, *table.names]))
+    def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
+        """See `TableReader`. A server may allow less than it was asked for, in round numbers."""
+        columns = ", ".join(self.columns(table))
         if self.county.driver == "soda3":
             text = f"SELECT {columns}" + (f" WHERE {where}" if where else "") + f" ORDER BY {order} LIMIT {limit}"
             url = f"{self.county.url}/api/v3/views/{table.dataset}/query.json"
-            return _rows(self.server.ask(url, {}, body={"query": text, "includeSynthetic": False}), table)
-        params = {"$select": columns, "$order": order, "$limit": str(limit), **({"$where": where} if where else {})}
-        return _rows(self.server.ask(f"{self.county.url}/resource/{table.dataset}.json", params), table)
-
-    def rows_of(self, kind: TableKind, keys: Sequence[str]) -> list[Row]:
-        """See `TableReader`."""
-        table = self.county.tables[kind]
-        key = table.columns["key"].of[0]
-        found: list[Row] = []
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            wanted = ", ".join(map(_quoted, keys[start : start + KEYS_AT_ONCE]))
-            found += self._query(table, f"{key} in({wanted})", 50_000)
-        return found
-
-    def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
-        """See `TableReader`."""
-        return self._query(table, address_where(table, query), ADDRESSES_MAX)
+            value = self.server.ask(url, {}, body={"query": text, "includeSynthetic": False})
+        else:
+            params = {"$select": columns, "$order": order, "$limit": str(limit), **({"$where": where} if where else {})}
+            value = self.server.ask(f"{self.county.url}/resource/{table.dataset}.json", params)
+        rows = _rows(value, table)
+        return rows, len(rows) >= limit or (bool(rows) and len(rows) % 1000 == 0)
 
 
 class Arcgis(TableReader):
@@ -164,6 +246,7 @@ class Arcgis(TableReader):
     def __init__(self, county: County, server: Server) -> None:
         super().__init__(county, server)
         self._layers: dict[str, dict[str, Any]] = {}
+        self._listed: dict[str, list[tuple[str, int]]] = {}
 
     def _layer(self, table: TableDescription) -> dict[str, Any]:
         if table.dataset not in self._layers:
@@ -174,18 +257,16 @@ class Arcgis(TableReader):
         return self._layers[table.dataset]
 
     def freshness(self) -> str:
-        """When each layer was last edited; of one that does not tell, how many rows it has and its highest id."""
-        self._layers = {}
+        """When each layer was last edited; of one that does not tell, how many rows it has."""
+        self._layers, self._listed = {}, {}
         said = []
-        for kind, table in self.county.tables.items():
-            layer = self._layer(table)
-            edited = (layer.get("editingInfo") or {}).get("lastEditDate")
-            said.append(f"{table.dataset}={edited if edited is not None else self._count(kind)}")
+        for table in self.county.tables.values():
+            edited = (self._layer(table).get("editingInfo") or {}).get("lastEditDate")
+            said.append(f"{table.dataset}={edited if edited is not None else self._count(table)}")
         return " ".join(said)
 
-    def _count(self, kind: TableKind) -> int:
-        value = self._ask(self.county.tables[kind], {"where": "1=1", "returnCountOnly": "true"})
-        count = value.get("count")
+    def _count(self, table: TableDescription) -> int:
+        count = self._ask(table, {"where": "1=1", "returnCountOnly": "true"}).get("count")
         if not isinstance(count, int):  # a server was seen that sends features instead
             raise SourceFailed(UnknownReason.UNREADABLE)
         return count
@@ -198,65 +279,73 @@ class Arcgis(TableReader):
             raise SourceFailed(UnknownReason.UNREADABLE)
         return value
 
-    def pages(self, kind: TableKind, since: str | None) -> Iterator[list[Row]]:
-        """See `TableReader`."""
-        table = self.county.tables[kind]
+    def row_id(self, table: TableDescription) -> str:
+        """See `TableReader`. The layer names it."""
         layer = self._layer(table)
-        paged = bool((layer.get("advancedQueryCapabilities") or {}).get("supportsPagination"))
-        most = min(table.page, int(layer.get("maxRecordCount") or 1000))
-        where = f"{table.watermark} >= {self._moment(since)}" if since and table.watermark else "1=1"
-        if not paged:
-            yield from self._by_ids(table, where, most, self._id_field(layer))
-            return
-        last = -1
-        while True:
-            id_field = self._id_field(layer)
-            after = f"({where}) AND {id_field} > {last}" if last >= 0 else where
-            asked = {"where": after, "outFields": self._fields(table, id_field), "orderByFields": id_field}
-            rows, more = self._features(table, self._ask(table, {**asked, "resultRecordCount": str(most)}))
-            if rows:
-                yield rows
-            if not rows or not (more or len(rows) >= most):
-                return
-            last = self._highest(rows, id_field, last)
-
-    @staticmethod
-    def _highest(rows: Sequence[Row], id_field: str, last: int) -> int:
-        ids = [row[id_field] for row in rows if isinstance(row.get(id_field), int)]
-        if not ids or max(ids) <= last:  # it sends what it sent: better fail than turn for ever
-            raise SourceFailed(UnknownReason.UNREADABLE)
-        return int(max(ids))
-
-    def _by_ids(self, table: TableDescription, where: str, most: int, id_field: str) -> Iterator[list[Row]]:
-        ids = self._ask(table, {"where": where, "returnIdsOnly": "true"}).get("objectIds")
-        if ids is not None and not isinstance(ids, list):
-            raise SourceFailed(UnknownReason.UNREADABLE)
-        ordered = sorted(ids or [])
-        for start in range(0, len(ordered), most):
-            wanted = ",".join(map(str, ordered[start : start + most]))
-            rows, _ = self._features(
-                table, self._ask(table, {"objectIds": wanted, "outFields": self._fields(table, id_field)})
-            )
-            if len(rows) != len(ordered[start : start + most]):
-                raise SourceFailed(UnknownReason.UNREADABLE)
-            yield rows
-
-    @staticmethod
-    def _id_field(layer: Mapping[str, Any]) -> str:
         named = layer.get("objectIdField") or layer.get("objectIdFieldName")
         ids = [one["name"] for one in layer["fields"] if one.get("type") == "esriFieldTypeOID"]
         return str(named or (ids[0] if ids else "OBJECTID"))
 
-    @staticmethod
-    def _fields(table: TableDescription, id_field: str) -> str:
-        return ",".join(dict.fromkeys([id_field, *table.names]))
+    def _is_paged(self, table: TableDescription) -> bool:
+        return bool((self._layer(table).get("advancedQueryCapabilities") or {}).get("supportsPagination"))
 
-    @staticmethod
-    def _moment(mark: str) -> str:
-        """Milliseconds since 1970 as SQL's literal; other watermarks as they are."""
-        if mark.lstrip("-").isdecimal() and len(mark) > 9:
-            return f"TIMESTAMP '{datetime.fromtimestamp(int(mark) / 1000, UTC):%Y-%m-%d %H:%M:%S}'"
-        return mark if mark.isdecimal() else _quoted(mark)
+    def _most(self, table: TableDescription) -> int:
+        return min(table.page, int(self._layer(table).get("maxRecordCount") or 1000))
+
+    def literal(self, table: TableDescription, column: str, value: str) -> str:
+        """As the type of the field wants it; a date, which is milliseconds since 1970, as SQL's literal."""
+        kind = next((one.get("type") for one in self._layer(table)["fields"] if one.get("name") == column), None)
+        if kind == "esriFieldTypeDate" and value.lstrip("-").isdecimal():
+            return f"TIMESTAMP '{datetime.fromtimestamp(int(value) / 1000, UTC):%Y-%m-%d %H:%M:%S}'"
+        return value if kind not in {None, "esriFieldTypeString", "esriFieldTypeDate"} else _quoted(value)
+
+    def newest(self, kind: TableKind) -> str | None:
+        """See `TableReader`. A layer without pagination has no order: it is read whole each time."""
+        return super().newest(kind) if self._is_paged(self.county.tables[kind]) else None
+
+    def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
+        """See `TableReader`."""
+        most = min(limit, self._most(table))
+        asked = {"where": where or "1=1", "outFields": ",".join(self.columns(table)), "orderByFields": order}
+        rows, more = self._features(table, self._ask(table, {**asked, "resultRecordCount": str(most)}))
+        return rows, more or len(rows) >= most
+
+    def page(self, table: TableDescription, span: Span, last: Place | None) -> tuple[list[Row], bool]:
+        """See `TableReader`. Of a layer without pagination the keys are listed first: it gives rows by ids."""
+        if self._is_paged(table):
+            return super().page(table, span, last)
+        most, found = self._most(table), self._keys(table)
+        if span.keys:
+            found = [one for one in found if one[0] in span.keys]
+        if span.upto is not None:
+            found = found[: bisect_right(found, (span.upto, _LAST))]
+        if last is not None or span.after is not None:
+            place = (last[0], int(last[1])) if last else (span.after or "", _LAST)
+            found = found[bisect_right(found, place) :]
+        rows = self._by_ids(table, [number for _, number in found[:most]], self.columns(table))
+        rows.sort(key=lambda row: (str(row.get(table.key)), row[self.row_id(table)]))
+        return rows, len(found) > most
+
+    def _keys(self, table: TableDescription) -> list[tuple[str, int]]:
+        if table.dataset not in self._listed:
+            ids = self._ask(table, {"where": "1=1", "returnIdsOnly": "true"}).get("objectIds")
+            if ids is not None and not isinstance(ids, list):
+                raise SourceFailed(UnknownReason.UNREADABLE)
+            ordered, most, listed = sorted(ids or []), self._most(table), []
+            for start in range(0, len(ordered), most):
+                rows = self._by_ids(table, ordered[start : start + most], (self.row_id(table), table.key))
+                listed += [(str(row.get(table.key)), int(row[self.row_id(table)])) for row in rows]
+            self._listed[table.dataset] = sorted(listed)
+        return self._listed[table.dataset]
+
+    def _by_ids(self, table: TableDescription, ids: Sequence[int], fields: Sequence[str]) -> list[Row]:
+        if not ids:
+            return []
+        asked = {"objectIds": ",".join(map(str, ids)), "outFields": ",".join(fields)}
+        rows, _ = self._features(table, self._ask(table, asked))
+        if len(rows) != len(ids) or not all(isinstance(row.get(self.row_id(table)), int) for row in rows):
+            raise SourceFailed(UnknownReason.UNREADABLE)
+        return rows
 
     @staticmethod
     def _features(table: TableDescription, value: Mapping[str, Any]) -> tuple[list[Row], bool]:
@@ -269,40 +358,25 @@ class Arcgis(TableReader):
         more = value.get("exceededTransferLimit") or (below or {}).get("exceededTransferLimit")
         return rows, bool(more)
 
-    def rows_of(self, kind: TableKind, keys: Sequence[str]) -> list[Row]:
-        """See `TableReader`."""
-        table = self.county.tables[kind]
-        id_field = self._id_field(self._layer(table))
-        found: list[Row] = []
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            wanted = ", ".join(map(_quoted, keys[start : start + KEYS_AT_ONCE]))
-            where = f"{table.columns['key'].of[0]} IN ({wanted})"
-            asked = {"where": where, "outFields": self._fields(table, id_field)}
-            found += self._features(table, self._ask(table, asked))[0]
-        return found
-
-    def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
-        """See `TableReader`."""
-        fields = self._fields(table, self._id_field(self._layer(table)))
-        asked = {"where": address_where(table, query), "outFields": fields, "resultRecordCount": str(ADDRESSES_MAX)}
-        return self._features(table, self._ask(table, asked))[0]
-
 
 class Carto(TableReader):
     """CARTO's SQL interface. It says its time-out as 429 or 400: then the page is halved."""
+
+    own_id = "cartodb_id"
+    _limit: int | None = None
 
     def freshness(self) -> str:
         """The newest watermark and the number of rows of each table."""
         said = []
         for table in self.county.tables.values():
             newest = f"max({table.watermark}) AS newest, count(*) AS rows"
-            [row] = self._rows_of(f"SELECT {newest} FROM {table.dataset}") or [{}]  # noqa: S608 - of the county's file
+            [row] = self._select(f"SELECT {newest} FROM {table.dataset}") or [{}]  # noqa: S608 - of the county's file
             if "rows" not in row:
                 raise SourceFailed(UnknownReason.UNREADABLE)
             said.append(f"{table.dataset}={row.get('newest')}/{row['rows']}")
         return " ".join(said)
 
-    def _rows_of(self, query: str) -> list[Row]:
+    def _select(self, query: str) -> list[Row]:
         long = len(query) > 1500
         value = self.server.ask(f"{self.county.url}/api/v2/sql", {"q": query, "format": "json"}, post=long)
         rows = value.get("rows") if isinstance(value, dict) else None
@@ -310,43 +384,16 @@ class Carto(TableReader):
             raise SourceFailed(UnknownReason.UNREADABLE)
         return rows
 
-    def pages(self, kind: TableKind, since: str | None) -> Iterator[list[Row]]:
+    def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
         """See `TableReader`."""
-        table = self.county.tables[kind]
-        limit, last = table.page, None
-        columns = ", ".join(dict.fromkeys([table.row_id, *table.names]))
+        columns, condition = ", ".join(self.columns(table)), f" WHERE {where}" if where else ""
         while True:
-            parts = [f"{table.watermark} >= {_quoted(since)}"] if since else []
-            if last:
-                parts.append(f"({table.watermark}, {table.row_id}) > ({_quoted(last[0])}, {last[1]})")
-            where = f" WHERE {' AND '.join(parts)}" if parts else ""
-            order = f"{table.watermark}, {table.row_id}"
-            query = f"SELECT {columns} FROM {table.dataset}{where} ORDER BY {order} LIMIT {limit}"  # noqa: S608
+            most = min(limit, self._limit or limit)
+            query = f"SELECT {columns} FROM {table.dataset}{condition} ORDER BY {order} LIMIT {most}"  # noqa: S608 - as above
             try:
-                rows = _rows(self._rows_of(query), table)
+                rows = _rows(self._select(query), table)
+                return rows, len(rows) >= most
             except TooMuchAtOnce:
-                if limit <= PAGE_LEAST:
+                if most <= PAGE_LEAST:
                     raise
-                limit = max(PAGE_LEAST, limit // 2)
-                continue
-            if rows:
-                yield rows
-            if len(rows) < limit:
-                return
-            last = (mark_of(rows[-1], table) or "", int(rows[-1][table.row_id]))
-
-    def rows_of(self, kind: TableKind, keys: Sequence[str]) -> list[Row]:
-        """See `TableReader`."""
-        table = self.county.tables[kind]
-        found: list[Row] = []
-        columns = ", ".join(table.names)
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            wanted = ", ".join(map(_quoted, keys[start : start + KEYS_AT_ONCE]))
-            where = f"{table.columns['key'].of[0]} IN ({wanted})"
-            found += self._rows_of(f"SELECT {columns} FROM {table.dataset} WHERE {where}")  # noqa: S608 - as above
-        return found
-
-    def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
-        """See `TableReader`."""
-        columns, where = ", ".join(table.names), address_where(table, query)
-        return self._rows_of(f"SELECT {columns} FROM {table.dataset} WHERE {where} LIMIT {ADDRESSES_MAX}")  # noqa: S608 - as above
+                self._limit = max(PAGE_LEAST, most // 2)

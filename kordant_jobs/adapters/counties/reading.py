@@ -1,26 +1,20 @@
-"""One read of a county: is anything new, then all that is new or changed, whole documents."""
+"""One read of a county: is anything new, then all that is new or changed, whole documents, a window at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 
 from kordant_jobs.adapters.counties.description import County, TableKind
 from kordant_jobs.adapters.counties.drivers import Row, TableReader, mark_of
-from kordant_jobs.adapters.counties.understand import Understood, cells, keys_in, understand
+from kordant_jobs.adapters.counties.understand import Understood, cell, cells, keys_in, understand
 from kordant_jobs.domain.property.addresses import AddressQuery, Candidate, rank
 from kordant_jobs.domain.property.parcels import normalise_parcel
 
-
-@dataclass(frozen=True, kw_only=True)
-class Read:
-    """What one read gave: documents, the new watermark of each table, requests that it took."""
-
-    understood: Understood
-    watermarks: Mapping[str, str]
-    freshness: str
-    requests: int = 0
+Known = Callable[[set[str]], set[str]]
+CHANGED_MOST = 2_000
+"""When more kept documents of a window have changed, all is read again: fewer requests than one for each 50."""
 
 
 @dataclass
@@ -29,7 +23,6 @@ class CountyReader:
 
     county: County
     tables: TableReader
-    _rows: dict[TableKind, list[Row]] = field(default_factory=dict)
 
     def freshness(self) -> str:
         """What the source says of its own state.
@@ -39,37 +32,57 @@ class CountyReader:
         """
         return self.tables.freshness()
 
-    def read(self, since: Mapping[str, str], *, today: date) -> Read:
-        """All documents of which a row is new or changed since these watermarks. Nothing is given unless all of it
-        came: half a page list would look like silence.
+    def newest(self) -> dict[str, str]:
+        """The newest watermark of each table, to be asked before the first window: the next read begins there.
+
+        Raises:
+            SourceUnavailable: they could not be had.
+        """
+        found = {kind.value: self.tables.newest(kind) for kind in self.county.tables}
+        return {kind: mark for kind, mark in found.items() if mark is not None}
+
+    def read(
+        self, since: Mapping[str, str], *, today: date, after: str | None = None, known: Known = lambda _: set()
+    ) -> Iterator[Understood]:
+        """All documents of which a row is new or changed since these watermarks, whole, in windows; from the key
+        `after` on. `known`: which of some documents are kept already. Only all windows together are an answer: half a
+        list would look like silence.
 
         Raises:
             SourceUnavailable: a part did not come.
         """
-        before, freshness = self.tables.server.requests, self.tables.freshness()
-        marks: dict[str, str] = dict(since)
-        rows: dict[TableKind, list[Row]] = {}
-        for kind, table in self.county.tables.items():
-            rows[kind] = [row for page in self.tables.pages(kind, since.get(kind)) for row in page]
-            newest = max((mark for row in rows[kind] if (mark := mark_of(row, table))), default=None)
-            if newest is not None:
-                marks[kind] = max(newest, marks.get(kind, newest))
-        if since:
-            self._complete(rows)
-        made = understand(self.county, rows, today=today)
-        return Read(
-            understood=made, watermarks=marks, freshness=freshness, requests=self.tables.server.requests - before
-        )
+        for window in self.tables.windows(since, after):
+            if since:
+                changed = known(self._changed(window.rows, since))
+                if len(changed) > CHANGED_MOST:
+                    yield from self.read({}, today=today, after=after)
+                    return
+                self._complete(window.rows, changed)
+            made = understand(self.county, window.rows, today=today)
+            made.upto = after = window.upto
+            if window.upto is None:
+                made.problems.update(self.tables.problems)
+            yield made
 
-    def _complete(self, rows: dict[TableKind, list[Row]]) -> None:
-        """Fetch what belongs to a changed document and did not change itself."""
-        if len(self.county.tables) == 1:
-            return
+    def _changed(self, rows: Mapping[TableKind, list[Row]], since: Mapping[str, str]) -> set[str]:
+        """The documents of which a row is newer than the watermarks, not as new."""
+        return {
+            key
+            for kind, table in self.county.tables.items()
+            for row in rows[kind]
+            if mark_of(row, table) != since.get(kind) and (key := cell(row, table.columns["key"]))
+        }
+
+    def _complete(self, rows: dict[TableKind, list[Row]], changed: set[str]) -> None:
+        """Fetch what belongs to these documents and did not change: of one that is kept already and has changed, all
+        rows; of another the lots or parties, where there are none."""
         keys = {kind: keys_in(self.county, kind, found) for kind, found in rows.items()}
         touched = set().union(*keys.values())
-        for kind in set(rows) - {TableKind.REFERENCES}:
-            if lacking := sorted(touched - keys[kind]):
-                rows[kind] = [*rows[kind], *self.tables.rows_of(kind, lacking)]
+        for kind, table in self.county.tables.items():
+            lacking = touched - keys[kind] if kind is not TableKind.REFERENCES else set()
+            if wanted := sorted(changed | lacking):
+                stay = [row for row in rows[kind] if cell(row, table.columns["key"]) not in changed]
+                rows[kind] = [*stay, *self.tables.rows_of(kind, wanted)]
 
     def candidates(self, query: AddressQuery) -> list[Candidate]:
         """The parcels that an address may mean, by the county's address data; none where it has no such data.
@@ -93,9 +106,13 @@ class CountyReader:
         Raises:
             SourceUnavailable: they did not come.
         """
-        rows = {kind: next(iter(self.tables.pages(kind, None)), [])[:size] for kind in self.county.tables}
-        if len(rows) > 1:
-            keys = sorted(keys_in(self.county, TableKind.INSTRUMENTS, rows[TableKind.INSTRUMENTS]))
-            others = [kind for kind in self.county.tables if kind is not TableKind.INSTRUMENTS]
-            rows |= {kind: self.tables.rows_of(kind, keys) or rows[kind] for kind in others}
+        small = {kind: table.model_copy(update={"page": size + 1}) for kind, table in self.county.tables.items()}
+        self.tables.county = self.county.model_copy(update={"tables": small})
+        window = next(self.tables.windows({}, None))
+        main = self.county.tables[TableKind.INSTRUMENTS].columns["key"]
+        keys = set(list(dict.fromkeys(cell(row, main) for row in window.rows[TableKind.INSTRUMENTS]))[:size])
+        rows = {
+            kind: [row for row in found if cell(row, self.county.tables[kind].columns["key"]) in keys]
+            for kind, found in window.rows.items()
+        }
         return understand(self.county, rows, today=today)

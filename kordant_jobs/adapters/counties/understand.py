@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -32,7 +32,7 @@ class NotUnderstood(StrEnum):
     NO_DOCUMENT = "no_document"
     """Parties or lots of a document that the source does not have (yet)."""
     COLUMN_MISSING = "column_missing"
-    """A column that the county's file names was in no row of a page: renamed or dropped."""
+    """A file lacks a column that the county's description names: renamed or dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +45,13 @@ class Document:
 
 @dataclass
 class Understood:
-    """The documents of some rows, and what was not understood."""
+    """The documents of some rows, and what was not understood. `upto`: see `drivers.Window`."""
 
     documents: list[Document] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     as_of: date | None = None
+    upto: str | None = None
 
 
 def cell(row: Row, column: Column | None) -> str | None:
@@ -125,29 +126,22 @@ def understand(county: County, rows: Mapping[TableKind, Iterable[Row]], *, today
     made = Understood()
     lots, parties, references = _by_key(county, rows, made)
     main = county.tables[TableKind.INSTRUMENTS]
-    seen: set[str] = set()
     grouped: dict[str, list[Row]] = {}
-    present: set[str] = set()
     for row in rows.get(TableKind.INSTRUMENTS, ()):
         made.rows += 1
-        present.update(row)
         key = cell(row, main.columns["key"])
         if key is None:
             made.problems[NotUnderstood.NO_KEY] += 1
             continue
         grouped.setdefault(key, []).append(row)
-    if grouped:
-        missing = [name for name in main.names if name not in present]
-        made.problems.update({f"{NotUnderstood.COLUMN_MISSING} {name}": 1 for name in missing})
     for key, own in grouped.items():
-        seen.add(key)
         document = _document(county, key, own, lots.get(key, []), parties.get(key, []), references.get(key, []), made)
         if document:
             made.documents.append(document)
             on = document.instrument.recorded_on
             if on and on <= today and (made.as_of is None or on > made.as_of):
                 made.as_of = on
-    orphans = (set(lots) | set(parties)) - seen
+    orphans = (set(lots) | set(parties)) - set(grouped)
     if orphans:
         made.problems[NotUnderstood.NO_DOCUMENT] += len(orphans)
     return made
@@ -213,6 +207,9 @@ def _document(
         made.problems[NotUnderstood.NO_CODE] += 1
         return None
     kind = kind_of(code, county.code_table, cell(row, columns.get("label")) or "")
+    percent = _amount(row, columns.get("percent"), made)
+    if kind.event is Event.OWNERSHIP_CHANGE and percent is not None and 0 < percent < 100:
+        kind = replace(kind, event=Event.PARTIAL_TRANSFER)
     if kind.event is Event.UNKNOWN:
         made.problems[f"{NotUnderstood.UNKNOWN_CODE} {code[:24]}"] += 1
     for one in own:
@@ -231,7 +228,7 @@ def _document(
         recorded_on=_day(row, columns.get("recorded_on"), county, made),
         executed_on=_day(row, columns.get("executed_on"), county, made),
         amount=_amount(row, columns.get("amount"), made),
-        percent=_amount(row, columns.get("percent"), made),
+        percent=percent,
         number=cell(row, columns.get("number")) or "",
         parties=tuple(
             dict.fromkeys(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -103,8 +104,8 @@ def _file(request: Request) -> Response:
     return FileResponse(STATIC / name, media_type=FILES[name], headers={"Cache-Control": "no-cache"})
 
 
-def application(console: Console, changes: Changes) -> Starlette:
-    """The application; it stands at /console."""
+def application(console: Console, changes: Changes, *, on_error: Mapping[Any, Any]) -> Starlette:
+    """The application; it stands at /console. `on_error` answers what no page could be made for, by exception."""
 
     def by(view: View, form: View | None = None, *, open_to_all: bool = False) -> Callable[..., Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -142,4 +143,5 @@ def application(console: Console, changes: Changes) -> Starlette:
             Route("/{rest:path}", by(_nothing_here)),
         ],
         middleware=[Middleware(GZipMiddleware, minimum_size=1000)],
+        exception_handlers=on_error,
     )

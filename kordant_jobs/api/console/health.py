@@ -21,10 +21,9 @@ def show(connection: Connection, visit: Visit) -> Response:
     of_month = visit.kept("month", lambda: job_health.month(connection, now=now))
     jobs = job_health.jobs(connection, now=now, of_month=of_month)
     firing = [one for one in alerts.listed(connection, all_of_them=False, limit=50) if one.state == AlertState.FIRING]
-    parts = [
-        (part, age_s, "silent" if age_s > heartbeats.allowed_s(part) else "alive")
-        for part, age_s in heartbeats.ages_s(connection).items()
-    ]
+    ages_s = heartbeats.ages_s(connection)
+    silent = heartbeats.silent(ages_s)
+    parts = [(part, age_s, "silent" if part in silent else "alive") for part, age_s in ages_s.items()]
     return visit.page(
         "health.html", visit.words.say("Health of background jobs"), jobs=jobs, firing=firing, parts_=parts,
         rules=alerts.rules(connection), days=job_health.BUDGET_DAYS,

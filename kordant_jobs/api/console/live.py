@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
@@ -60,17 +60,17 @@ class Changes:
 
     async def _poll(self) -> None:
         while self._watchers:
-            await asyncio.sleep(EVERY_S)
             try:
                 now = await run_in_threadpool(self.read)
-            except DBAPIError as error:
-                log.warning("changes could not be read: %s", type(error.orig).__name__)
-                continue
-            if now != self._last:
-                self._last = now
-                self._version += 1
-                self._changed.set()
-                self._changed = asyncio.Event()
+            except SQLAlchemyError as error:
+                log.warning("changes could not be read: %s", type(error).__name__)
+            else:
+                if now != self._last:
+                    self._last = now
+                    self._version += 1
+                    self._changed.set()
+                    self._changed = asyncio.Event()
+            await asyncio.sleep(EVERY_S)
 
     def stream(self) -> Response:
         """Server-sent events: `watching` once every change from now on is told, so that the page looks again for what
@@ -87,7 +87,6 @@ class Changes:
         self._watchers += 1
         try:
             if self._task is None or self._task.done():
-                self._last = await run_in_threadpool(self.read)
                 self._task = asyncio.create_task(self._poll())
             loop = asyncio.get_running_loop()
             ends_at, seen = loop.time() + LASTS_S, self._version

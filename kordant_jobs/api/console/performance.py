@@ -23,14 +23,15 @@ def show(connection: Connection, visit: Visit) -> Response:
     weeks_of_all = visit.kept("weeks", lambda: history.weekly(connection, weeks=WEEKS, now=visit.who.now))
     for week in weeks_of_all:
         by_job[week.job].append(week)
+    days = [monday.date() for monday in reversed(history.mondays(visit.who.now, WEEKS))]
     drawn = []
     for job, weeks in sorted(by_job.items()):
-        oldest_first = weeks[::-1]
+        of = {one.week_of: one for one in weeks}
         summary = say("Duration of %(job)s by week: p50 solid, p95 dashed; the table below has the numbers.", job=job)
         chart = charts.lines(
-            [str(one.week_of) for one in oldest_first],
-            [one.p50_ms for one in oldest_first],
-            [one.p95_ms for one in oldest_first],
+            [str(day) for day in days],
+            [of[day].p50_ms if day in of else None for day in days],
+            [of[day].p95_ms if day in of else None for day in days],
             summary=summary,
         )
         drawn.append((job, chart, weeks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -63,10 +64,14 @@ def show_doctor(connection: Connection, visit: Visit) -> Response:
     return visit.page("doctor.html", visit.words.say("Doctor"), at=at, results=results)
 
 
-def examine_now(connection: Connection, visit: Visit) -> Response:
-    """Make every check, which takes some seconds, and keep what they find."""
+def examine_now(connection: Connection, visit: Visit) -> Callable[[], Response]:
+    """Make every check, which takes some seconds, and keep what they find; in no transaction."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     backend = visit.console.backend
-    results = examine(Patient(settings=load_settings(), db=backend.db, stack=backend.stack()), CHECKS)
-    visit.console.examined[:] = [(datetime.now(UTC), results)]
-    return visit.go("/console/doctor", done="examined")
+
+    def afterwards() -> Response:
+        results = examine(Patient(settings=load_settings(), db=backend.db, stack=backend.stack()), CHECKS)
+        visit.console.examined[:] = [(datetime.now(UTC), results)]
+        return visit.go("/console/doctor", done="examined")
+
+    return afterwards

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import psycopg2.errors
 import sqlalchemy as sa
-from babel import numbers
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
@@ -27,6 +23,7 @@ from kordant_jobs.api.asked import Backend, Transaction
 from kordant_jobs.api.calls import Call
 from kordant_jobs.api.console import HOME
 from kordant_jobs.api.console import session as sessions
+from kordant_jobs.api.console.filters import ENVIRONMENT, percent
 from kordant_jobs.api.console.words import done_word, word
 from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.problems import Problem
@@ -114,7 +111,7 @@ class Visit:
         notice = done_word(words, done) if done else ""
         if notice and count and count.isdecimal():
             notice += f" {words.count('%(number)s request', '%(number)s requests', int(count))}."
-        text = _ENVIRONMENT.get_template(template).render(
+        text = ENVIRONMENT.get_template(template).render(
             **values,
             title=title,
             notice=notice,
@@ -123,7 +120,7 @@ class Visit:
             say=words.say,
             number=words.number,
             count_of=lambda number: words.count("%(number)s request", "%(number)s requests", number),
-            percent=partial(_percent, words),
+            percent=partial(percent, words),
             word=partial(word, words),
             may=self.may,
             Action=Action,
@@ -191,7 +188,8 @@ class Visit:
         ]
 
 
-View = Callable[[Connection, Visit], Response]
+View = Callable[[Connection, Visit], Response | Callable[[], Response]]
+"""What answers a call, within its transaction; or gives what makes the answer once that is over."""
 
 
 def _local(request: Request) -> str:
@@ -205,9 +203,9 @@ def local_path(text: str | None) -> str:
     >>> local_path("/console/dead?job=a"), local_path("//evil.example/console/"), local_path("/console/../api")
     ('/console/dead?job=a', '/console/', '/console/')
     """
-    found = urlsplit(text or "")
-    is_ours = not (found.scheme or found.netloc) and found.path.startswith(HOME)
-    return text if text and is_ours and not {"\\", "..", "\n", "\r"} & {*text, ".." if ".." in text else ""} else HOME
+    text = text or ""
+    is_path = text.startswith(HOME) and not any(bad in text for bad in ("\\", "..", "\r", "\n"))
+    return text if is_path else HOME
 
 
 def call_of(console: Console, principal: Principal, now: datetime) -> Call:
@@ -247,7 +245,7 @@ def _is_ours(visit: Visit) -> bool:
     """Whether a form was sent by a page of this console's, in this browser."""
     headers = visit.request.headers
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if origin is not None and urlsplit(origin).netloc != headers.get("host"):
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
         return False
     if site is not None and site not in {"same-origin", "none"}:
         return False
@@ -277,80 +275,13 @@ def _run(visit: Visit, view: View) -> Response:
     operation = f"{visit.request.method} {visit.request.url.path}"[:300]
     begun = Transaction(db, visit.call, operation) if visit.call else db.begin()
     with begun as connection:
-        connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_S}s'"))
-        return view(connection, visit)
+        if visit.request.method == "GET":  # a form does as much as was asked for, however long that takes
+            connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_S}s'"))
+        answer = view(connection, visit)
+    return answer if isinstance(answer, Response) else answer()
 
 
 def _refused(visit: Visit, problem: Problem) -> Response:
     answer = visit.page("problem.html", visit.words.say("This was not done"), status=problem.status, problem=problem)
     answer.headers.update(problem.headers)
     return answer
-
-
-def _moment(value: datetime | str | None) -> Markup:
-    """A moment in UTC, to the second."""
-    if value is None:
-        return Markup("–")
-    text = value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
-    return Markup('<time datetime="{}Z">{}</time>').format(text[:19], text[:19].replace("T", " "))
-
-
-def _brief(value: datetime | None) -> Markup:
-    """A moment in UTC, to the minute and without its year; the whole of it is its title."""
-    if value is None:
-        return Markup("–")
-    text = value.astimezone(UTC).isoformat()[:19]
-    return Markup('<time datetime="{}Z" title="{}">{}</time>').format(
-        text, text.replace("T", " "), text[5:16].replace("T", " ")
-    )
-
-
-def _labelled(rows: Markup, heads: Sequence[str]) -> Markup:
-    """Rows of a table, whose cells carry the heads of their columns: narrow windows show those beside each value."""
-    place = 0
-
-    def label(found: re.Match[str]) -> str:
-        nonlocal place
-        if found[1] == "r":
-            place = 0
-            return found[0]
-        place += 1
-        is_whole_row = "colspan" in found[2]
-        return found[0] if is_whole_row else f'<t{found[1]} data-label="{escape(heads[place - 1])}"{found[2]}>'
-
-    return Markup(re.sub(r"<t([rdh])\b([^>]*)>", label, str(rows)))  # noqa: S704 - the rows are a template's
-
-
-def _span(seconds: float | None) -> str:
-    """A duration in its two largest units.
-
-    >>> _span(0.25), _span(59), _span(3700), _span(200_000), _span(None)
-    ('250 ms', '59 s', '1 h 1 min', '2 d 7 h', '–')
-    """
-    if seconds is None:
-        return "–"
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    for unit, size, lower, step in (("d", 86_400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if seconds >= size:
-            rest = int(seconds % size // step)
-            return f"{int(seconds // size)} {unit}" + (f" {rest} {lower}" if rest else "")
-    return ""
-
-
-def _percent(words: Wording, share: float | None) -> str:
-    """A share of 1; rounded so that what is not all is not said to be all."""
-    if share is None:
-        return "–"
-    if share in {0.0, 1.0}:
-        return words.percent(share)
-    nearly = min(max(share * 100, 0.1), 99.9)
-    return f"{numbers.format_decimal(nearly, '0.0', locale=words.locale.replace('-', '_'))} %"
-
-
-_ENVIRONMENT = Environment(
-    loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
-_ENVIRONMENT.filters |= {"moment": _moment, "brief": _brief, "span": _span, "link": urlencode, "labelled": _labelled}

@@ -28,15 +28,17 @@ from kordant_jobs.domain.insights.unusual import unusual
 
 EPOCH = date(1970, 1, 1).toordinal()
 EVIDENCE_MOST = 60
+HOME_CURRENCY = "BRL"
 MONTH_DAYS = 30.44
 ROWS_SCHEMA = pl.Schema({
     "entity": pl.Int32, "account": pl.Int32, "id": pl.String, "day": pl.Int32, "cents": pl.Int64,
-    "orig_cents": pl.Int64, "payee": pl.String, "type": pl.String, "mcc": pl.Int32, "category": pl.String,
-    "state": pl.String, "no": pl.Int16, "of": pl.Int16, "plan": pl.String, "is_own": pl.Boolean,
+    "orig_cents": pl.Int64, "orig_currency": pl.String, "payee": pl.String, "type": pl.String, "mcc": pl.Int32,
+    "category": pl.String, "state": pl.String, "no": pl.Int16, "of": pl.Int16, "plan": pl.String, "is_own": pl.Boolean,
     "is_candidate": pl.Boolean, "is_refund": pl.Boolean, "is_iof": pl.Boolean, "cash_day": pl.Int32,
 })  # fmt: skip
-"""A transaction that is not removed: `cents` positive towards the holder, `orig_cents` in the currency it was billed
-in when that is another, `payee` any key, `cash_day` the due day of its card bill. Days count from 1970-01-01."""
+"""A transaction that is not removed: `cents` of BRL positive towards the holder, `orig_cents` and `orig_currency` where
+it was billed in another currency, `payee` any key, `cash_day` the due day of its card bill. Days count from 1970-01-01.
+"""
 ACCOUNTS_SCHEMA = pl.Schema({
     "entity": pl.Int32, "account": pl.Int32, "account_id": pl.String, "kind": pl.String, "group": pl.String,
     "balance": pl.Int64, "balance_day": pl.Int32, "limit": pl.Int64, "used": pl.Int64,
@@ -148,15 +150,19 @@ def assess(books: Books, *, today: date, corrections: Corrections | None = None)
 
 
 def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, its `key`, and
-    `category`."""
-    table = found.table
+    """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, `category` and `key`.
+
+    The key counts those that have ended, too, so that it stays when another one ends. `amount` is the median of the
+    last rows in cents of BRL, whatever currency the stream is billed in.
+    """
+    table = found.table.drop("amount")
     category = (
         rows.filter(pl.col("stream_of") >= 0).sort("day", "row")
         .group_by(pl.col("stream_of").cast(pl.UInt32).alias("stream"), maintain_order=True)
         .agg(
             pl.col("category").mode().sort().first(), pl.col("cents").last().alias("last_cents"),
             pl.col("id").last().alias("last_id"),
+            pl.col("cents").tail(kernel.RECENT_ROWS).abs().median().alias("amount"),
         )
     )  # fmt: skip
     anchors = table.select("cadence", "anchor_kind", "anchor", "last").cast(pl.Int64).to_numpy()
@@ -167,6 +173,7 @@ def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now:
         table.with_columns(
             pl.Series("next", kernel.next_days(np.ascontiguousarray(anchors), day_tables()), dtype=pl.Int64),
             period.cast(pl.Float64).alias("period"),
+            pl.col("first").rank("ordinal").over("account", "payee", "is_in", "cadence").alias("place"),
         )
         .filter(late <= 2.5 * pl.col("period") + 10)
         .join(category, on="stream", how="left")
@@ -182,8 +189,8 @@ def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now:
             .when(bill).then(pl.lit("bill")).otherwise(pl.lit("subscription")).alias("sort"),
             pl.col("cadence").replace_strict(CADENCES, return_dtype=pl.String).alias("cadence_name"),
             pl.concat_str(
-                "account_id", "payee", pl.when("is_in").then(pl.lit("in")).otherwise(pl.lit("out")), "cadence",
-                pl.col("first").rank("ordinal").over("account", "payee", "is_in", "cadence"), separator="/",
+                "account_id", "payee", pl.when("is_in").then(pl.lit("in")).otherwise(pl.lit("out")), "cadence", "place",
+                separator="/",
             ).alias("key"),
         )
     )  # fmt: skip
@@ -232,7 +239,8 @@ def _price_rises(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         .select(
             "entity", pl.lit(Kind.PRICE_RISE.value).alias("kind"), pl.col("new_id").alias("key"),
             pl.struct(
-                money("old_cents").alias("old"), money("new_cents").alias("new"), day_text("day").alias("since"),
+                money("old_cents").alias("old"), money("new_cents").alias("new"),
+                pl.col("currency").fill_null(HOME_CURRENCY), day_text("day").alias("since"),
                 pl.col("cadence_name").alias("cadence"), pl.col("category"), pl.col("key").alias("stream"),
                 money(((pl.col("new_cents") - pl.col("old_cents")) * per_year).round()).alias("a_year"),
                 pl.col("new_rows").alias("charges"),
@@ -438,7 +446,7 @@ def _runway(made: Paths, rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
         made.entities.filter(pl.col("class") != "salaried")
         .join(net, on="entity", how="left").join(first, on="entity", how="left")
         .with_columns(
-            pl.when(pl.col("unknown").is_not_null()).then("unknown")
+            pl.when(pl.col("unknown") != Unknown.NO_BILLS.value).then("unknown")
             .when((pl.col("months_seen") == RUNWAY_MONTHS) & (pl.col("first") <= begins[0] + 7)).then(None)
             .otherwise(pl.lit(Unknown.SHORT_HISTORY.value)).alias("unknown"),
             pl.when(pl.col("net") < 0).then((-pl.col("balance") / pl.col("net")).clip(0.0).round(1)).alias("months"),

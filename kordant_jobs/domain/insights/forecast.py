@@ -90,12 +90,28 @@ def _entities(
         streams.filter("is_in").group_by("entity").agg((pl.col("class") == kernel.PAYROLL).any().alias("is_salaried"))
     )
     begun = rows.group_by("entity").agg(pl.col("day").min().alias("first"))
+    cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value).join(
+        _on_cards(rows, accounts, now=now)
+        .group_by("account")
+        .agg(
+            (pl.col("day").max() > now - HISTORY_DAYS).alias("is_used"),
+            pl.col("cash_day").is_not_null().any().alias("has_bills"),
+        ),
+        on="account",
+        how="left",
+    )
+    unbilled = cards.group_by("entity").agg(
+        (~pl.col("has_bills").fill_null(False) & (pl.col("is_used").fill_null(False) | (pl.col("used") > 0)))
+        .any()
+        .alias("is_unbilled")
+    )
     said = liquid.group_by("entity").agg(
         pl.col("balance").sum(), pl.col("balance").is_null().any().alias("is_unsaid"), pl.col("balance_day").min()
     )
     classed: pl.DataFrame = (
         accounts.select("entity").unique().sort("entity")
         .join(income, on="entity", how="left").join(begun, on="entity", how="left").join(said, on="entity", how="left")
+        .join(unbilled, on="entity", how="left")
         .select(
             "entity", "balance",
             pl.when("is_salaried").then(pl.lit(CLASSES[0]))
@@ -103,10 +119,19 @@ def _entities(
             pl.when(pl.col("balance_day").is_null() | pl.col("is_unsaid")).then(pl.lit(Unknown.NO_BALANCE.value))
             .when(pl.col("balance_day") < now - BALANCE_AGE_MAX).then(pl.lit(Unknown.OLD_BALANCE.value))
             .when(pl.col("first").fill_null(now) > now - HISTORY_MIN).then(pl.lit(Unknown.SHORT_HISTORY.value))
+            .when("is_unbilled").then(pl.lit(Unknown.NO_BILLS.value))
             .alias("unknown"),
         )
     )  # fmt: skip
     return classed
+
+
+def _on_cards(rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
+    """What was booked on cards, without payments of their bills."""
+    cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value).select("account")
+    return rows.join(cards, on="account", how="semi").filter(
+        ~pl.col("is_own") & (pl.col("state") == TransactionState.POSTED.value) & (pl.col("day") <= now)
+    )
 
 
 def _expected(streams: pl.DataFrame, *, now: int) -> pl.DataFrame:
@@ -174,8 +199,7 @@ def _a_day(recent: pl.DataFrame, rows: pl.DataFrame, by: str, *, now: int) -> pl
 def _bills(rows: pl.DataFrame, expected: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
     """Card bills within the horizon: `entity`, `day`, `cents` (negative), `variance`."""
     owners = accounts.filter(pl.col("kind") == AccountKind.CARD.value).select("account", "entity")
-    bought = rows.join(owners.select("account"), on="account", how="semi").filter(~pl.col("is_own"))
-    posted = bought.filter((pl.col("state") == TransactionState.POSTED.value) & (pl.col("day") <= now))
+    posted = _on_cards(rows, accounts, now=now)
     closed = (
         posted.filter(pl.col("cash_day").is_not_null())
         .group_by("account", "cash_day").agg(pl.col("cents").sum(), pl.col("day").max())

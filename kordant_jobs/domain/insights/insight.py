@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Counted up when rules change: every entity is refreshed then."""
 
 
@@ -53,6 +53,8 @@ class Unknown(StrEnum):
     NO_BALANCE = "no_balance"
     OLD_BALANCE = "old_balance"
     NO_LIMIT = "no_limit"
+    NO_BILLS = "no_bills"
+    """A card was used whose bills no bank gave: when they take the money is not known."""
 
 
 ALERTED = frozenset({Kind.PRICE_RISE, Kind.DUPLICATE, Kind.UNUSUAL, Kind.FORECAST})

@@ -80,7 +80,7 @@ DEFAULT_RULES = (
         fires_at=900.0,
         clears_at=450.0,
         for_s=60.0,
-        unit="seconds that the oldest due request waits, or until what is due has gone at the pace of late",
+        unit="seconds that the oldest due request waits, or until what is due has gone at the pace of the last minutes",
         what="requests of a job wait",
         mend="kordant-jobs status",
     ),

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -65,8 +65,8 @@ class Receipt(_Strict):
 
     @property
     def issued_at(self) -> datetime:
-        """When it was signed."""
-        return datetime.fromtimestamp(self.iat).astimezone()
+        """When it was signed, in UTC."""
+        return datetime.fromtimestamp(self.iat, UTC)
 
 
 def fingerprint(text: str) -> str:
@@ -109,6 +109,9 @@ def verify(text: str, keys: PublicKeys) -> Receipt:
         raise ReceiptRefused("it is no receipt, or its first part was damaged") from None
     if header.get("typ") != TYPE or header.get("alg") != ALGORITHM:
         raise ReceiptRefused(f"it is no receipt: {TYPE} signed by {ALGORITHM} is wanted")
+    signature = text.rpartition(".")[2]
+    if _b64(base64.urlsafe_b64decode(signature + "==")) != signature:  # bits that stand for nothing were set
+        raise ReceiptRefused("its signature does not fit: it was changed after it was signed")
     key = keys.get(str(header.get("kid")))
     if key is None:
         raise ReceiptRefused(f"it names the key {header.get('kid')}, which is not among those given")
@@ -161,7 +164,7 @@ def public_keys_of(document: Mapping[str, Any]) -> PublicKeys:
         except (KeyError, TypeError, ValueError):
             continue
     if not keys:
-        raise ReceiptRefused("the file of keys holds no Ed25519 key: `kordant-jobs receipts key` prints one")
+        raise ReceiptRefused("the file of keys holds no Ed25519 key: `kordant-jobs receipt key` prints one")
     return keys
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.compiler import compiles
 
 from kordant_jobs.engine.jobs import JobRow
@@ -250,19 +250,22 @@ class DeadGroup:
 def dead_groups(connection: Connection, where: Filter) -> list[DeadGroup]:
     """The dead ones of the requests meant, by job and cause, the most unseen first."""
     column = job_requests.c
+    of_group = (column.job, column.cause)
+    dead = (*where.conditions(), column.status == RequestStatus.DEAD)
     unseen = sa.func.count().filter(column.acknowledged_at.is_(None))
-    last = sa.func.array_agg(aggregate_order_by(column.error, column.ended_at.desc()), type_=sa.ARRAY(sa.Text))
-    query = (
-        sa.select(column.job, column.cause, sa.func.count(), unseen, sa.func.min(column.ended_at),
-                  sa.func.max(column.ended_at), last[1])
-        .where(*where.conditions(), column.status == RequestStatus.DEAD)
-        .group_by(column.job, column.cause)
-        .order_by(unseen.desc(), column.job, column.cause)
+    counted = (
+        sa.select(*of_group, sa.func.count(), unseen, sa.func.min(column.ended_at), sa.func.max(column.ended_at))
+        .where(*dead).group_by(*of_group).order_by(unseen.desc(), *of_group)
     )  # fmt: skip
+    newest = (
+        sa.select(*of_group, column.error)
+        .where(*dead).distinct(*of_group).order_by(*of_group, column.ended_at.desc())
+    )  # fmt: skip
+    last = {(job, cause): error for job, cause, error in connection.execute(newest)}
     return [
         DeadGroup(job=job, cause=Cause(cause) if cause else None, count=count, unseen=new, first_at=first_at,
-                  last_at=last_at, error=error)
-        for job, cause, count, new, first_at, last_at, error in connection.execute(query)
+                  last_at=last_at, error=last.get((job, cause)))
+        for job, cause, count, new, first_at, last_at in connection.execute(counted)
     ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Read what is new at the counties that somebody watches → join it with the watc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -16,6 +17,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.adapters.counties.description import Capability, County
+from kordant_jobs.adapters.counties.understand import NotUnderstood
 from kordant_jobs.domain.property.findings import UnknownReason, Verdict
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import SettingsError, SourceUnavailable
@@ -31,6 +33,10 @@ CHUNKS = 16
 BATCH = 2_000
 """Watches whose histories are opened at once."""
 SAVE_BATCH = 20_000
+LOADED_TO = "loaded_to"
+"""Beside the watermarks while a county is read for the first time: the key of the last document that is kept."""
+ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL)
+"""When more than half of a county's rows are, nothing is said of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,31 +152,45 @@ def read_county(
         state = records.states(connection).get(county.id)
     reader = counties.reader(county)
     same_table = state is not None and state.table_version == county.version
-    if state and same_table and state.freshness is not None and reader.freshness() == state.freshness:
+    freshness = reader.freshness()
+    if state and same_table and freshness == state.freshness:
         with db.begin() as connection:
             records.save_state(connection, county.id)
         return records.Saved(), reader.tables.server.requests
-    since = dict(state.watermarks) if state and same_table else {}
-    read = reader.read(since, today=today)
-    documents = [(one.instrument, one.parcels) for one in read.understood.documents]
+    marks = dict(state.watermarks) if state and same_table else {}
+    after = marks.pop(LOADED_TO, None)
+    since, target = ({}, marks) if after else (marks, {**marks, **reader.newest()})
     first = state is None or state.read_at is None
-    saved = records.Saved()
-    for part in batched(documents, SAVE_BATCH):
-        with db.begin() as connection:
-            one = records.save_documents(
-                connection, keyring, county.id, part, order=county.name_order, is_first_load=first
-            )
-        saved = records.Saved(new=saved.new + one.new, changed=saved.changed + one.changed)
+    saved, rows, as_of = records.Saved(), 0, None
+    problems: Counter[str] = Counter()
+
+    def known(keys: set[str]) -> set[str]:
+        with db.connect() as connection:
+            return set(records.ids_of(connection, county.id, keys))
+
+    for part in reader.read(since, today=today, after=after, known=known):
+        rows, as_of = rows + part.rows, max(filter(None, (as_of, part.as_of)), default=None)
+        problems.update(part.problems)
+        for documents in batched(part.documents, SAVE_BATCH):
+            with db.begin() as connection:
+                saved += records.save_documents(
+                    connection, keyring, county.id, [(one.instrument, one.parcels) for one in documents],
+                    order=county.name_order, is_first_load=first,
+                )  # fmt: skip
+        if part.upto and not since:
+            with db.begin() as connection:
+                done = {**target, LOADED_TO: part.upto}
+                records.save_progress(connection, county.id, done, table_version=county.version, as_of=as_of)
     with db.begin() as connection:
         records.save_state(
             connection,
             county.id,
-            watermarks=read.watermarks,
-            freshness=read.freshness,
+            watermarks=target,
+            freshness=None if after else freshness,  # what changed behind a read that was cut off comes next
             table_version=county.version,
-            as_of=read.understood.as_of,
-            rows=read.understood.rows,
-            problems=read.understood.problems,
+            as_of=as_of,
+            rows=rows,
+            problems=problems,
             name=county.name,
             recorder_url=county.recorder_url,
             has_liens=Capability.LIEN in county.capabilities,
@@ -263,4 +283,7 @@ def _why_unknown(
         return UnknownReason.SOURCE_FAILED, state.data_as_of
     if state.data_as_of is None or (today - state.data_as_of).days > counties.by_id[name].latency_days:
         return UnknownReason.STALE, state.data_as_of
+    lost = sum(state.rows_not_understood.get(one, 0) for one in ROW_IS_LOST)
+    if lost * 2 > state.rows or any(one.startswith(NotUnderstood.COLUMN_MISSING) for one in state.rows_not_understood):
+        return UnknownReason.ROWS_NOT_UNDERSTOOD, state.data_as_of
     return None, state.data_as_of

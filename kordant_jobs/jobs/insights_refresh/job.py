@@ -27,21 +27,19 @@ def refresh(plan: RefreshPlan, chunk: tuple[UUID, UUID], report: Report, db: Eng
     """Assess the chunk's entities together, write what changed."""
     done = service.refresh(plan, chunk, db=db, progress=report.progress.advance)
     for one in done.failed:
-        report.warn(f"entity {one} could not be refreshed: its books cannot be assessed. It stays stale.")
-    report.show({"entities": done.entities, "new": done.new, "changed": done.changed, "resolved": done.resolved})
+        report.warn(f"entity {one.entity_id} could not be refreshed ({one.error}). It stays stale.")
+    report.show(_figures(done))
     return done
 
 
 def summarise(results: list[Refreshed]) -> Summary:
     """The refresh in figures."""
-    figures = {
-        "entities": sum(one.entities for one in results),
-        "new": sum(one.new for one in results),
-        "changed": sum(one.changed for one in results),
-        "resolved": sum(one.resolved for one in results),
-        "told": sum(one.told for one in results),
-    }
-    return Summary(figures, items_failed=sum(len(one.failed) for one in results))
+    whole = sum(results, Refreshed())
+    return Summary({**_figures(whole), "told": whole.told}, items_failed=len(whole.failed))
+
+
+def _figures(done: Refreshed) -> dict[str, int]:
+    return {"entities": done.entities, "new": done.new, "changed": done.changed, "resolved": done.resolved}
 
 
 JOBS = sharded_job(BY_NAME[JOB], service="insights", plan=plan, work=refresh, finish=summarise)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, time, timedelta
 from uuid import UUID
 
@@ -43,6 +43,14 @@ class RefreshPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An entity whose books could not be assessed. `error`: its kind; the text could hold what is in the books."""
+
+    entity_id: UUID
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Refreshed:
     """What became of a chunk."""
 
@@ -51,19 +59,22 @@ class Refreshed:
     changed: int = 0
     resolved: int = 0
     told: int = 0
-    failed: tuple[UUID, ...] = ()
+    failed: tuple[Failure, ...] = ()
+
+    def __add__(self, other: Refreshed) -> Refreshed:
+        return Refreshed(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
 
 
 def _day_began(now: datetime) -> datetime:
     return datetime.combine(now.astimezone(ZONE).date(), time(), ZONE).astimezone(UTC)
 
 
-def _due(db: Engine, plan: RefreshPlan) -> list[UUID]:
+def _due(db: Engine, plan: RefreshPlan, *, between: tuple[UUID, UUID] | None = None) -> list[UUID]:
     named = list(plan.named) or None
     with db.connect() as connection:
         if plan.force:
-            return saving.all_entities(connection, ids=named)
-        return saving.stale(connection, day_began=_day_began(plan.now), ids=named)
+            return saving.all_entities(connection, ids=named, between=between)
+        return saving.stale(connection, day_began=_day_began(plan.now), ids=named, between=between)
 
 
 def plan(*, named: Sequence[UUID], force: bool, db: Engine, now: datetime) -> RefreshPlan:
@@ -73,14 +84,8 @@ def plan(*, named: Sequence[UUID], force: bool, db: Engine, now: datetime) -> Re
     due = _due(db, made)
     size = max(BATCH, -(-len(due) // CHUNKS_MAX))
     parts = [due[start : start + size] for start in range(0, len(due), size)]
-    return RefreshPlan(
-        now=now,
-        chunks=tuple((part[0], part[-1]) for part in parts),
-        total=len(due),
-        named=tuple(named),
-        force=force,
-        uncorrected=uncorrected,
-    )
+    chunks = tuple((part[0], part[-1]) for part in parts)
+    return replace(made, chunks=chunks, total=len(due), uncorrected=uncorrected)
 
 
 def correct(*, db: Engine, now: datetime) -> str | None:
@@ -97,7 +102,7 @@ def correct(*, db: Engine, now: datetime) -> str | None:
     except Exception as error:  # noqa: BLE001 - as in `_refresh_some`: one entity's books must not stop the others
         return type(error).__name__
     with db.begin() as connection:
-        correcting.save(connection, corrections(past), pairs=max(map(len, past.values())), now=now)
+        correcting.save(connection, corrections(past), now=now)
     return None
 
 
@@ -106,18 +111,11 @@ def refresh(
 ) -> Refreshed:
     """Refresh the entities of a chunk that are still stale. Safe to repeat, and killed anywhere it goes on at the first
     batch that was not committed. An entity whose books cannot be assessed stops no other: it stays stale."""
-    due = [one for one in _due(db, made) if chunk[0] <= one <= chunk[1]]
+    due = _due(db, made, between=chunk)
     done = Refreshed()
     for start in range(0, len(due), batch):
         for result in _refresh_some(due[start : start + batch], db=db, now=made.now):
-            done = Refreshed(
-                entities=done.entities + result.entities,
-                new=done.new + result.new,
-                changed=done.changed + result.changed,
-                resolved=done.resolved + result.resolved,
-                told=done.told + result.told,
-                failed=done.failed + result.failed,
-            )
+            done += result
         progress(len(due[start : start + batch]), JOB)
     return done
 
@@ -128,9 +126,9 @@ def _refresh_some(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Iterator
         yield _refresh_together(ids, db=db, now=now)
     except (KordantError, sa.exc.OperationalError):
         raise
-    except Exception:  # noqa: BLE001 - whatever one entity's books bring about must not stop the others
+    except Exception as error:  # noqa: BLE001 - whatever one entity's books bring about must not stop the others
         if len(ids) == 1:
-            yield Refreshed(failed=tuple(ids))
+            yield Refreshed(failed=(Failure(entity_id=ids[0], error=type(error).__name__),))
             return
         middle = len(ids) // 2
         yield from _refresh_some(ids[:middle], db=db, now=now)
@@ -145,19 +143,20 @@ def _refresh_together(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Refr
     assessed = assess(loaded.books, today=today, corrections=known)
     told_from = today - timedelta(days=ALERT_DAYS)
     with db.begin() as connection:
-        saved = saving.save(connection, loaded, assessed, as_of=today, told_from=told_from, now=now)
+        saved = saving.save(connection, loaded, assessed, told_from=told_from, now=now)
         told = _tell(connection, saved)
     return Refreshed(entities=len(loaded.ids), new=saved.new, changed=saved.changed, resolved=saved.resolved, told=told)
 
 
 def _tell(connection: sa.Connection, saved: Saved) -> int:
+    """Tell owners of what is new. Keys have the month: a balance may fall below zero again in another one."""
     return sum(
         notices.tell(
             connection,
             entity_id=UUID(one["entity_id"]),
             connection_id=None,
             kind=NoticeKind.INSIGHT,
-            key=f"{one['kind']} {one['key']}",
+            key=f"{one['kind']} {one['key']} {one['about_on'][:7]}",
             severity=Severity.MEDIUM,
             facts={"insight_id": one["id"], "kind": one["kind"]},
         )

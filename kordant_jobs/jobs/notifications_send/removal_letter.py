@@ -22,7 +22,9 @@ def _text(words: Wording, row: RemovalNoticeRow) -> str:
         case RemovalState.NEEDS_USER_ACTION:
             return {
                 "confirmation_link": words.say("It wants you to confirm the request by its link. Open it in Kordant."),
-                "agent_not_accepted": words.say("It takes requests from you only. Kordant has the text ready."),
+                "agent_not_accepted": words.say(
+                    "It takes requests from you only: write to it yourself. Kordant has the text ready."
+                ),
                 "form_may_be_posted": words.say("We may have filled in its form, and got no answer. Please check."),
             }.get(row.reason, words.say("It takes requests by its form only. Kordant shows the steps."))
         case RemovalState.ESCALATED:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import json
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.domain.removals.replies import Reading, ReplyClass
 from kordant_jobs.domain.removals.states import RemovalState, may_move
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.jobs.removebrokers_process import intake, letters, rules_sending
+from kordant_jobs.jobs.removebrokers_process import intake, letters, rules_sending, sending
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions
 from kordant_jobs.store.removals import moves, profiles, replies, requests
@@ -115,24 +116,51 @@ def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, 
         return to
 
 
+def _asked_by(db: Engine, keyring: Keyring, request_id: UUID) -> tuple[requests.Story, Mapping[str, str], Locale]:
+    """A request with what happened, the details that its subscriber gave, and the subscriber's language."""
+    with db.connect() as connection:
+        story = requests.story(connection, request_id)
+        plan = connection.execute(
+            sa.select(subscriptions.c.locale).where(subscriptions.c.id == story.request.subscription_id)
+        ).one()
+        keys = keyring.load_keys(connection, [story.request.subscriber_id])
+        person = profiles.load(connection, keys, [story.request.subscriber_id]).get(story.request.subscriber_id)
+    return story, person.details if person else {}, Locale(plan.locale)
+
+
+def own_request(db: Engine, keyring: Keyring, request_id: UUID, *, today: date) -> str:
+    """The request in the subscriber's own name, for brokers that take none from an agent.
+
+    Raises:
+        PermanentError: there is no such request, or its subscriber gave no details.
+    """
+    story, details, language = _asked_by(db, keyring, request_id)
+    if not details:
+        raise PermanentError(f"removal request {request_id} has no details to name: `kordant-jobs removals permit`.")
+    return letters.write_own_request(
+        broker=story.broker.name,
+        wanted=sending.wanted_of(story.broker),
+        given=details,
+        law=Law(story.request.law),
+        ask=Ask(story.request.ask),
+        language=language,
+        today=today,
+    )
+
+
 def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> str:
     """The complaint about one request, in the subscriber's language, with what happened in order.
 
     Raises:
         PermanentError: there is no such request, it was never sent, or its law names no regulator.
     """
-    with db.connect() as connection:
-        story = requests.story(connection, request_id)
-        request = story.request
-        plan = connection.execute(sa.select(subscriptions).where(subscriptions.c.id == request.subscription_id)).one()
-        keys = keyring.load_keys(connection, [request.subscriber_id])
-        person = profiles.load(connection, keys, [request.subscriber_id]).get(request.subscriber_id)
-    clock = CLOCKS[Law(request.law)]
-    if request.sent_on is None or person is None:
+    story, details, language = _asked_by(db, keyring, request_id)
+    request, clock = story.request, CLOCKS[Law(story.request.law)]
+    if request.sent_on is None or not details:
         raise PermanentError(f"removal request {request_id} was not sent: there is nothing to complain about.")
     if clock.regulator is None:
         raise PermanentError(f"removal request {request_id} rests on no law that an authority watches over.")
-    words = wording(Locale(plan.locale))
+    words = wording(language)
     moved = [one for one in story.events if one.from_state != one.to_state]
     name, address = REGULATORS[clock.regulator]
     return letters.write_complaint(
@@ -145,8 +173,9 @@ def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> str:
             "ground": clock.ground,
             "listed": request.check_says == CheckVerdict.LISTED and request.broker_says is not None,
             "checked_on": request.checked_at and words.day(request.checked_at.date()),
+            "reminded": request.reminders > 0,
             "timeline": [f"{words.day(one.at.date())}: {one.to_state} ({one.reason})" for one in moved],
-            "name": person.details.get("name", ""),
+            "name": details.get("name", ""),
         },
-        language=Locale(plan.locale),
+        language=language,
     )

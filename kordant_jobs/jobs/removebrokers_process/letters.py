@@ -157,6 +157,26 @@ def write_letter(
     )
 
 
+def write_own_request(
+    *, broker: str, wanted: Sequence[str], given: Mapping[str, str], law: Law, ask: Ask, language: Locale, today: date
+) -> str:
+    """The request to a broker in the subscriber's own name, for the subscriber to send."""
+    words = wording(language)
+    labels = _labels(words)
+    return (
+        _templates()
+        .get_template(f"own-request.{language}.txt")
+        .render(
+            broker=broker,
+            ask=ask.value,
+            ground=CLOCKS[law].ground,
+            answer_by=words.day(deadlines(law, ask, today).answer_by_on),
+            details=[(labels[one], given[one]) for one in least(wanted, given)],
+            name=given.get("name", ""),
+        )
+    )
+
+
 def write_complaint(facts: Mapping[str, Any], *, language: Locale) -> str:
     """A complaint that the subscriber can send to the regulator, from facts as the template names them."""
     return _templates().get_template(f"complaint.{language}.txt").render(**facts)

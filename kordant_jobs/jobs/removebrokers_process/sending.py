@@ -125,7 +125,7 @@ def _load(connection: Connection, keyring: Keyring, claimed: list[Outgoing], out
 
 def _letter(work: _Batch, one: Outgoing, outside: Outside) -> Letter:
     row, person = work.brokers[one.broker_id], work.people[one.subscriber_id]
-    wanted = fields_needed(_needs_of(row))
+    wanted = wanted_of(row)
     if one.channel != RemovalChannel.EMAIL:
         used = tuple(name for name in wanted if person.details.get(name))
         return Letter(subject="", body="", fields=used, ground=CLOCKS[Law(one.law)].ground)
@@ -146,10 +146,11 @@ def _letter(work: _Batch, one: Outgoing, outside: Outside) -> Letter:
     )
 
 
-def _needs_of(row: Any) -> Broker:
+def wanted_of(row: Any) -> tuple[str, ...]:
+    """The details that a broker needs to find somebody, from its row of the catalogue."""
     facts = row.facts
     lists = {name: tuple(facts[name]) for name in ("domains", "emails", "regions", "categories", "sources")}
-    return Broker(**{**facts, **lists, "dead_links": tuple(facts["dead_links"])})
+    return fields_needed(Broker(**{**facts, **lists, "dead_links": tuple(facts["dead_links"])}))
 
 
 def _sent(work: _Batch, *, db: Engine, keyring: Keyring, outside: Outside, total: Sent) -> Iterator[tuple[UUID, Fate]]:

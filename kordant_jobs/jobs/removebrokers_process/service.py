@@ -120,13 +120,12 @@ def decide(broker_ids: Sequence[UUID], *, db: Engine, now: datetime, agent: bool
             if frame.is_empty():
                 break
             found += frame.height
-            best = {one: way for one, found_ways in works.items() if (way := due.best(found_ways)) is not None}
             written += moves.apply(
                 connection,
                 rules.decide(frame, now).rename({"state": "from_state"}),
                 now=now,
                 actor=JOB,
-                ways=best,
+                ways={one: (due.best(open_), open_.get(RemovalChannel.EMAIL)) for one, open_ in works.items()},
             )
     return found, written
 

@@ -36,7 +36,7 @@ class RemovalSection:
     more: str
 
 
-def _state(words: Wording, state: RemovalState) -> str:
+def _state(words: Wording, state: RemovalState, *, reminded: bool) -> str:
     return {
         RemovalState.DRAFT: words.say("about to be sent"),
         RemovalState.QUEUED: words.say("about to be sent"),
@@ -52,7 +52,7 @@ def _state(words: Wording, state: RemovalState) -> str:
         RemovalState.EXEMPT: words.say("kept under a law that allows it"),
         RemovalState.CONTACT_MOVED: words.say("the broker's address changed; we look for the new one"),
         RemovalState.BOUNCED: words.say("did not arrive; we try another way"),
-        RemovalState.OVERDUE: words.say("overdue; we sent a reminder"),
+        RemovalState.OVERDUE: words.say("overdue; we remind the broker") if reminded else words.say("overdue"),
         RemovalState.ESCALATED: words.say("overdue; a complaint is ready for you"),
         RemovalState.VERIFIED_REMOVED: words.say("removed, checked by us"),
         RemovalState.RELISTED: words.say("listed again; we ask again"),
@@ -92,7 +92,7 @@ def _row(words: Wording, line: RemovalLine) -> RemovalRow:
         clock = words.say("sent on %(day)s", day=words.day(line.sent_on, "medium"))
     return RemovalRow(
         broker=line.broker[:BROKER_MAX],
-        state=_state(words, state),
+        state=_state(words, state, reminded=line.reminders > 0),
         answers=_answers(words, line),
         clock=clock,
         turn=_turn(words, TURNS[state]),

@@ -150,6 +150,7 @@ class RemovalLine:
     """Whether the broker says that it removed the data."""
     check_says: str | None
     checked_on: date | None
+    reminders: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from kordant_jobs.domain.voice.verdicts import Reason
@@ -11,7 +12,11 @@ CLIPS_MAX = 2_000
 """Clips of one run, about 20 minutes of a core; the next run takes the others."""
 CHUNKS_MAX, CHUNK_MIN = 8, 10
 ATTEMPTS_MAX = 3
-"""Runs that may begin with a clip: one that ends its process, or whose detector does not answer, is given up then."""
+"""Runs that may begin with a clip: one that ends its process, or whose detector does not answer, is given up then. A
+run that fails by a fault of ours (models, keys, database) is none of them."""
+HELD_BACK = timedelta(minutes=10)
+"""How long a clip that could not be analysed is left alone: what failed may need as long, and a sensor asks at once for
+whatever waits."""
 
 AGAIN = frozenset({Reason.DETECTOR_FAILED, Reason.DECODER_CRASHED})
 """Reasons that may pass: said at once, and tried again."""

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.voice.analysis import measure
@@ -18,8 +19,8 @@ from kordant_jobs.adapters.voice.drop_folder import dropped_clips, ending_of
 from kordant_jobs.adapters.voice.models.files import Ears, VoiceModels
 from kordant_jobs.domain.voice.verdicts import ClipStatus, Heard, Match, Reason, Synthesis, Verdict, judge
 from kordant_jobs.engine import Progress
-from kordant_jobs.errors import KeyringError, PermanentError, SetupError
-from kordant_jobs.jobs.voiceprint_batch.rules import AGAIN, ATTEMPTS_MAX, CLIPS_MAX, chunked
+from kordant_jobs.errors import DatabaseUnavailable, KeyringError, PermanentError, SetupError
+from kordant_jobs.jobs.voiceprint_batch.rules import AGAIN, ATTEMPTS_MAX, CLIPS_MAX, HELD_BACK, chunked
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.voice import analyses, clips, enrolments
 from kordant_jobs.store.voice.clips import Clip
@@ -39,8 +40,8 @@ class VoicePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysed:
-    """What one chunk gave. `failed`: something of ours went wrong with them; they are tried again, at most three
-    times."""
+    """What one chunk gave. `failed`: something went wrong with them, and they are tried again; at most three times,
+    unless it was a fault of ours."""
 
     clips: int = 0
     consistent: int = 0
@@ -117,10 +118,10 @@ def _analyse_one(
     clip_id: UUID, decoder: Decoder, *, db: Engine, keyring: Keyring, models: VoiceModels | None, keep_sound: bool
 ) -> Analysed:
     with db.begin() as connection:  # the attempt counts even if this process does not survive it
-        clip = clips.begin(connection, clip_id)
+        clip = clips.begin(connection, clip_id, is_attempt=models is not None)
     if clip is None:
         return Analysed()
-    final, heard, problems = True, None, tuple[str, ...]()
+    final, heard, problems, is_ours = True, None, tuple[str, ...](), False
     if models is None:
         verdict, final = _unknown(Reason.MODEL_MISSING), False
     elif clip.attempts > ATTEMPTS_MAX:
@@ -129,10 +130,13 @@ def _analyse_one(
         try:
             verdict, heard = _listen(clip, decoder, models, db=db, keyring=keyring)
             final = verdict.reason not in AGAIN or clip.attempts >= ATTEMPTS_MAX
-        except KeyringError:
-            return Analysed(failed=1)  # forgotten meanwhile, or another master key: nothing is said
-        except SetupError:
-            verdict, final = _unknown(Reason.MODEL_MISSING), False
+        except (KeyringError, DatabaseUnavailable, sa.exc.OperationalError) as error:
+            with db.begin() as connection:  # another master key, or forgotten meanwhile: nothing is said
+                clips.hold_back(connection, clip_id, HELD_BACK, is_attempt=False)
+            return Analysed(failed=1, problems=(type(error).__name__,))
+        except SetupError as error:
+            verdict, problems = _unknown(Reason.MODEL_MISSING), (type(error).__name__,)
+            final, is_ours = False, True
         except Exception as error:  # noqa: BLE001 - counted as failed; one clip stops no other
             verdict, problems = _unknown(Reason.ANALYSIS_FAILED), (type(error).__name__,)
             final = clip.attempts >= ATTEMPTS_MAX
@@ -147,6 +151,8 @@ def _analyse_one(
             is_final=final,
             keep_sound=keep_sound,
         )
+        if not final and models is not None:
+            clips.hold_back(connection, clip_id, HELD_BACK, is_attempt=not is_ours)
     if not written:
         return Analysed()
     match = verdict.compared.match if verdict.compared else None

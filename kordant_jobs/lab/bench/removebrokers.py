@@ -18,7 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.removals.brokers import BrokerRow, ListSource
+from kordant_jobs.domain.removals.brokers import BrokerRow, ListSource, RemovalChannel
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.removebrokers_process import rules, service
 from kordant_jobs.lab.figures import Figure
@@ -93,8 +93,8 @@ def _loop(db: Engine, brokers: list[UUID], number: int) -> float:
             works = due.ways(connection, [row.broker_id], agent=False)
             frame = due.load(connection, [row.broker_id], NOW, works, only=row.id)
             decided = rules.decide(frame, NOW).rename({"state": "from_state"})
-            way = due.best(works[row.broker_id])
-            moves.apply(connection, decided, now=NOW, actor="loop", ways={row.broker_id: way} if way else {})
+            ways = {one: (due.best(open_), open_.get(RemovalChannel.EMAIL)) for one, open_ in works.items()}
+            moves.apply(connection, decided, now=NOW, actor="loop", ways=ways)
     return (time.perf_counter() - began) / len(chosen)
 
 

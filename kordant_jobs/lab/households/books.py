@@ -54,7 +54,7 @@ def books_of(world: World, *, as_of: date | None = None, written: pl.DataFrame |
     rows = written.filter(pl.col("day") <= day).join(codes.select("entity", "account", "code"), on=["entity", "account"]).select(
         "entity", pl.col("code").alias("account"),
         pl.concat_str("entity", pl.lit("-"), pl.col("uid").cast(pl.String).str.zfill(6)).alias("id"),
-        pl.col("day").to_physical(), "cents", "orig_cents", pl.col("name").alias("payee"), "type", "mcc",
+        pl.col("day").to_physical(), "cents", "orig_cents", "orig_currency", pl.col("name").alias("payee"), "type", "mcc",
         pl.lit(None, dtype=pl.String).alias("category"), "state", "no", "of", pl.col("plan").cast(pl.String), "is_own",
         "is_candidate", (pl.col("type") == "reversal").alias("is_refund"),
         pl.col("iof_of").is_not_null().alias("is_iof"),

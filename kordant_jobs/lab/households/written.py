@@ -19,7 +19,7 @@ EPOCH = date(1970, 1, 1).toordinal()
 
 
 def as_written(world: World) -> pl.DataFrame:
-    """The rows seen, with `row`, `name` (of the payee), `is_own` and `is_candidate`."""
+    """The rows seen, with `row`, `name` (of the payee), `orig_currency`, `is_own` and `is_candidate`."""
     rows = world.seen.with_row_index("row")
     lines = rows["description"].unique()
     names = dict(zip(lines, [merchant_of(line) or plain(line) for line in lines], strict=True))
@@ -27,6 +27,7 @@ def as_written(world: World) -> pl.DataFrame:
     rows = rows.with_columns(
         pl.col("description").replace_strict(names).alias("name"),
         pl.col("entity").replace_strict(owners).alias("owner"),
+        pl.when(pl.col("orig_cents").is_not_null()).then(pl.lit("USD")).alias("orig_currency"),
     )
     own, candidates = _transfers(rows)
     return rows.with_columns(

@@ -95,9 +95,17 @@ entity_versions = Table(
     Column("refreshed_version", BigInteger, nullable=False, server_default="0"),
     Column("inputs", JSONB, nullable=False, server_default="{}", comment="by kind of input: the version it changed in"),
     moment("changed_at", default_now=True),
+    Column(
+        "refreshed_algorithm",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="the version of the rules of its last refresh",
+    ),
     moment("refreshed_at", nullable=True),
     Index(None, "changed_at", postgresql_where=text("data_version > refreshed_version")),
-    comment="An entity's insights are stale while data_version > refreshed_version.",
+    comment="An entity's insights are stale while data_version > refreshed_version, after a change of the rules, and "
+    "on every new day.",
 )
 
 bank_connections = Table(

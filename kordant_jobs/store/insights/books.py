@@ -9,21 +9,19 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.insights.assess import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books
+from kordant_jobs.domain.insights.assess import ACCOUNTS_SCHEMA, HOME_CURRENCY, ROWS_SCHEMA, Books
 from kordant_jobs.postgres.bulk import read_frame
-
-CURRENCY = "BRL"
 
 _ENTITIES = "unnest(cast(:ids AS uuid[])) WITH ORDINALITY AS e(id, number)"
 _ACCOUNTS = f"""
 SELECT e.number - 1 AS entity, row_number() OVER (ORDER BY e.number, a.id) - 1 AS account, a.id AS account_id, a.kind,
        a.credit_group_id, e.id AS entity_id
-FROM {_ENTITIES} JOIN kordant.bank_accounts a ON a.entity_id = e.id AND a.currency = '{CURRENCY}'
+FROM {_ENTITIES} JOIN kordant.bank_accounts a ON a.entity_id = e.id AND a.currency = '{HOME_CURRENCY}'
 """  # noqa: S608 - constants of ours
 _ROWS = sa.text(f"""
 WITH a AS MATERIALIZED ({_ACCOUNTS})
 SELECT a.entity, a.account, t.id, t.booked_on - DATE '1970-01-01', round(t.amount * 100)::bigint,
-       CASE WHEN t.original_currency <> t.currency THEN round(t.original_amount * 100)::bigint END,
+       o.cents, CASE WHEN o.cents IS NOT NULL THEN t.original_currency END,
        coalesce(t.merchant_key, encode(t.counterparty_index, 'hex'), '?' || t.type), t.type,
        CASE WHEN t.mcc ~ '^[0-9]{{1,4}}$' THEN t.mcc::integer END,
        CASE WHEN t.category_source IN ('user', 'rule', 'provider') THEN t.category_id END, t.state, t.instalment_no,
@@ -31,8 +29,11 @@ SELECT a.entity, a.account, t.id, t.booked_on - DATE '1970-01-01', round(t.amoun
        coalesce(t.transfer_status = 'candidate', false), t.refund_of IS NOT NULL OR t.type = 'reversal',
        t.iof_of IS NOT NULL, b.due_on - DATE '1970-01-01'
 FROM a JOIN kordant.transactions t ON t.account_id = a.account_id
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN t.original_currency <> t.currency THEN round(t.original_amount * 100)::bigint END AS cents
+) o
 LEFT JOIN kordant.card_bills b ON b.id = t.bill_id
-WHERE t.state IN ('posted', 'pending', 'scheduled') AND t.currency = '{CURRENCY}'
+WHERE t.state IN ('posted', 'pending', 'scheduled') AND t.currency = '{HOME_CURRENCY}'
 """)  # noqa: S608 - as above
 _SAID = sa.text(f"""
 WITH a AS MATERIALIZED ({_ACCOUNTS})

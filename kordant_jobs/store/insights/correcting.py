@@ -39,11 +39,11 @@ def sample(connection: Connection) -> list[UUID]:
     return list(connection.execute(_SAMPLE, {"limit": SAMPLE}).scalars())
 
 
-def save(connection: Connection, made: Corrections, *, pairs: int, now: datetime) -> None:
+def save(connection: Connection, made: Corrections, *, now: datetime) -> None:
     """Replace the corrections."""
     connection.execute(sa.delete(forecast_corrections))
     rows = [
-        {"class": name, "horizon": horizon, "quantile": level, "score": score, "pairs": pairs, "computed_at": now}
+        {"class": name, "horizon": horizon, "quantile": level, "score": score, "computed_at": now}
         for (name, horizon), found in made.items()
         for level, score in zip(LEVELS, found, strict=True)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +21,8 @@ from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 
 @dataclass(frozen=True, kw_only=True)
 class Insight:
-    """One insight. `line` is the statement line of its last piece of evidence, opened."""
+    """One insight. `line` is the statement line of its last piece of evidence, opened; `checked_at` says when it was
+    last found to hold, or no more."""
 
     id: UUID
     entity_id: UUID
@@ -31,16 +32,18 @@ class Insight:
     evidence: tuple[UUID, ...]
     confidence: float
     unknown_reason: str | None
-    data_as_of: date
+    checked_at: datetime
     computed_at: datetime
     resolved_at: datetime | None
     line: str | None
 
 
 _FOUND = sa.text("""
-SELECT i.id, i.entity_id, i.kind, i.status, i.facts, i.evidence, i.confidence, i.unknown_reason, i.data_as_of,
-       i.computed_at, i.resolved_at, t.id AS row_id, t.description_encrypted
+SELECT i.id, i.entity_id, i.kind, i.status, i.facts, i.evidence, i.confidence, i.unknown_reason,
+       coalesce(i.resolved_at, v.refreshed_at) AS checked_at, i.computed_at, i.resolved_at, t.id AS row_id,
+       t.description_encrypted
 FROM kordant.insights i
+JOIN kordant.entity_versions v ON v.entity_id = i.entity_id
 LEFT JOIN kordant.transactions t ON t.id = i.evidence[array_upper(i.evidence, 1)]
 WHERE (cast(:id AS uuid) IS NULL OR i.id = :id) AND (cast(:entity AS uuid) IS NULL OR i.entity_id = :entity)
   AND i.kind = ANY(:kinds) AND i.status = ANY(:statuses)
@@ -87,7 +90,7 @@ def decide(connection: Connection, insight_id: UUID, status: Status) -> None:
     moved = (
         sa.update(insights)
         .where(insights.c.id == insight_id, insights.c.status.in_(allowed))
-        .values(status=status.value, decided_at=sa.func.now())
+        .values(status=status.value)
     )
     if not connection.execute(moved).rowcount:
         raise PermanentError(f"{insight_id} is no insight that can become {status.value}.")

@@ -15,14 +15,16 @@ from kordant_jobs.store.finance import entities
 from kordant_jobs.store.finance.tables import transactions
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 
+# A forecast about a day repeats, as news, what the one of 30 days says.
 _LINES = sa.text("""
 SELECT e.subscription_id, i.entity_id, i.kind, i.facts, i.unknown_reason, t.id AS line_id, t.description_encrypted
 FROM kordant.insights i
 JOIN kordant.entities e ON e.id = i.entity_id
 LEFT JOIN kordant.transactions t ON t.id = i.evidence[array_upper(i.evidence, 1)]
 WHERE e.subscription_id = ANY(:ids) AND i.status IN ('new', 'seen')
-  AND (i.kind NOT IN ('cash_flow', 'fees') OR i.dedup_key <= to_char(cast(:end AS date), 'YYYY-MM'))
-  AND (i.about_on IS NULL OR i.kind IN ('recurring', 'income', 'forecast') OR i.about_on BETWEEN :start AND :end)
+  AND (i.kind NOT IN ('cash_flow', 'fees') OR i.dedup_key <= to_char(cast(:end AS date) - 1, 'YYYY-MM'))
+  AND (i.about_on IS NULL OR i.kind IN ('recurring', 'income')
+       OR (i.kind <> 'forecast' AND i.about_on >= :start AND i.about_on < :end))
 ORDER BY i.entity_id, i.kind, i.dedup_key
 """)
 
@@ -44,8 +46,8 @@ class MoneyFacts:
 def facts(
     connection: Connection, keyring: Keyring, subscription_ids: Sequence[UUID], *, start: date, end: date
 ) -> MoneyFacts:
-    """Insights that reports of a period show: sums of months up to its end, what repeats, forecasts, and what happened
-    within it."""
+    """Insights that reports of a period show: sums of months up to its last day, what repeats, forecasts, and what
+    happened within it, `start` ≤ day < `end`."""
     given = {"ids": list(subscription_ids), "start": start, "end": end}
     rows = [dict(row) for row in connection.execute(_LINES, given).mappings()]
     lines: dict[UUID, list[Mapping[str, Any]]] = {}

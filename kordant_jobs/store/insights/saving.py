@@ -26,14 +26,13 @@ CREATE TEMP TABLE IF NOT EXISTS insights_stage (
 _MERGE = sa.text("""
 WITH merged AS (
     INSERT INTO kordant.insights AS i (entity_id, kind, dedup_key, facts, evidence, confidence, unknown_reason,
-        about_on, data_version, data_as_of, algorithm_version, material_hash)
+        about_on, data_version, material_hash)
     SELECT entity_id, kind, dedup_key, cast(facts AS jsonb), cast(evidence AS uuid[]), confidence, unknown_reason,
-           about_on, data_version, :as_of, :algorithm, material_hash
+           about_on, data_version, material_hash
     FROM insights_stage ORDER BY entity_id, kind, dedup_key
     ON CONFLICT (entity_id, kind, dedup_key) WHERE status <> 'resolved' DO UPDATE SET
         facts = excluded.facts, evidence = excluded.evidence, confidence = excluded.confidence,
         unknown_reason = excluded.unknown_reason, about_on = excluded.about_on, data_version = excluded.data_version,
-        data_as_of = excluded.data_as_of, algorithm_version = excluded.algorithm_version,
         material_hash = excluded.material_hash, computed_at = now(),
         status = CASE WHEN i.material_hash <> excluded.material_hash THEN 'new' ELSE i.status END
     WHERE i.data_version <= excluded.data_version
@@ -55,7 +54,8 @@ WHERE i.entity_id = ANY(:ids) AND i.status <> 'resolved'
                   WHERE s.entity_id = i.entity_id AND s.kind = i.kind AND s.dedup_key = i.dedup_key)
 """)
 _REFRESHED = sa.text("""
-UPDATE kordant.entity_versions v SET refreshed_version = greatest(v.refreshed_version, d.version), refreshed_at = :now
+UPDATE kordant.entity_versions v SET refreshed_version = greatest(v.refreshed_version, d.version), refreshed_at = :now,
+       refreshed_algorithm = :algorithm
 FROM unnest(cast(:ids AS uuid[]), cast(:versions AS bigint[])) AS d(id, version) WHERE v.entity_id = d.id
 """)
 
@@ -70,9 +70,7 @@ class Saved:
     told: tuple[Mapping[str, Any], ...] = ()
 
 
-def save(
-    connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, as_of: date, told_from: date, now: datetime
-) -> Saved:
+def save(connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, told_from: date, now: datetime) -> Saved:
     """Write all insights of the loaded entities, and that they are refreshed up to the version that was read.
 
     Unchanged ones are not written. Safe to repeat: an open insight is one by entity, kind and key.
@@ -81,11 +79,12 @@ def save(
     write_frame(connection, _staged(loaded, assessed), "insights_stage")
     connection.execute(sa.text("ANALYZE insights_stage"))
     alerted = sorted(kind.value for kind in ALERTED)
-    given = {"as_of": as_of, "algorithm": ALGORITHM, "told_from": told_from, "alerted": alerted}
+    given = {"told_from": told_from, "alerted": alerted}
     merged = connection.execute(_MERGE, given).one()
     ids = list(loaded.ids)
     resolved = connection.execute(_RESOLVE, {"ids": ids}).rowcount
-    connection.execute(_REFRESHED, {"ids": ids, "versions": list(loaded.versions), "now": now})
+    refreshed = {"ids": ids, "versions": list(loaded.versions), "algorithm": ALGORITHM, "now": now}
+    connection.execute(_REFRESHED, refreshed)
     return Saved(new=merged.new, changed=merged.changed, resolved=resolved, told=tuple(merged.told))
 
 
@@ -107,26 +106,41 @@ def _hash(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
-def stale(connection: Connection, *, day_began: datetime, ids: Sequence[UUID] | None = None) -> list[UUID]:
-    """Entities, or those of `ids`, whose data changed since their refresh, or which were not refreshed since the day
-    began: forecasts and overdue payments change by time alone."""
-    found = connection.execute(_STALE, {"began": day_began, "ids": None if ids is None else list(ids)})
-    return list(found.scalars())
+def stale(
+    connection: Connection,
+    *,
+    day_began: datetime,
+    ids: Sequence[UUID] | None = None,
+    between: tuple[UUID, UUID] | None = None,
+) -> list[UUID]:
+    """Entities by id, or those of `ids` and `between` two ids (both included), whose data or rules changed since their
+    refresh, or which were not refreshed since the day began: forecasts and overdue payments change by time alone."""
+    given = {"began": day_began, "algorithm": ALGORITHM, **_chosen(ids, between)}
+    return list(connection.execute(_STALE, given).scalars())
 
 
-_STALE = sa.text("""
+def _chosen(ids: Sequence[UUID] | None, between: tuple[UUID, UUID] | None) -> dict[str, Any]:
+    low, high = between or (None, None)
+    return {"ids": None if ids is None else list(ids), "low": low, "high": high}
+
+
+_CHOSEN = """
+e.forgotten_at IS NULL AND (cast(:ids AS uuid[]) IS NULL OR e.id = ANY(:ids))
+  AND (cast(:low AS uuid) IS NULL OR e.id BETWEEN :low AND :high)
+"""
+_STALE = sa.text(f"""
 SELECT v.entity_id FROM kordant.entity_versions v JOIN kordant.entities e ON e.id = v.entity_id
-WHERE e.forgotten_at IS NULL AND (cast(:ids AS uuid[]) IS NULL OR v.entity_id = ANY(:ids))
+WHERE {_CHOSEN}
   AND (v.data_version > v.refreshed_version
-       OR (v.data_version > 0 AND (v.refreshed_at IS NULL OR v.refreshed_at < :began)))
+       OR (v.data_version > 0
+           AND (v.refreshed_at IS NULL OR v.refreshed_at < :began OR v.refreshed_algorithm <> :algorithm)))
 ORDER BY v.entity_id
-""")
-_ALL = sa.text("""
-SELECT e.id FROM kordant.entities e
-WHERE e.forgotten_at IS NULL AND (cast(:ids AS uuid[]) IS NULL OR e.id = ANY(:ids)) ORDER BY e.id
-""")
+""")  # noqa: S608 - put together from constants
+_ALL = sa.text(f"SELECT e.id FROM kordant.entities e WHERE {_CHOSEN} ORDER BY e.id")  # noqa: S608 - as above
 
 
-def all_entities(connection: Connection, *, ids: Sequence[UUID] | None = None) -> list[UUID]:
-    """Entities, or those of `ids`, that were not forgotten."""
-    return list(connection.execute(_ALL, {"ids": None if ids is None else list(ids)}).scalars())
+def all_entities(
+    connection: Connection, *, ids: Sequence[UUID] | None = None, between: tuple[UUID, UUID] | None = None
+) -> list[UUID]:
+    """Entities, chosen as in `stale`, that were not forgotten."""
+    return list(connection.execute(_ALL, _chosen(ids, between)).scalars())

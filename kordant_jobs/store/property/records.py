@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -36,6 +36,8 @@ class CountyState:
     reason: str | None
     checked_at: datetime | None
     read_at: datetime | None
+    rows: int
+    rows_not_understood: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,9 @@ class Saved:
 
     new: int = 0
     changed: int = 0
+
+    def __add__(self, other: Saved) -> Saved:
+        return Saved(new=self.new + other.new, changed=self.changed + other.changed)
 
 
 def states(connection: Connection) -> dict[str, CountyState]:
@@ -104,6 +109,21 @@ def save_state(
     )
 
 
+def save_progress(
+    connection: Connection, county: str, watermarks: Mapping[str, str], *, table_version: str, as_of: date | None
+) -> None:
+    """Write how far the first read of a county came: it is not read yet, and goes on from there."""
+    connection.execute(
+        sa.text("""
+        INSERT INTO kordant.county_states AS s (county, watermarks, table_version, data_as_of)
+        VALUES (:county, cast(:marks AS jsonb), :version, :as_of)
+        ON CONFLICT (county) DO UPDATE SET watermarks = excluded.watermarks, table_version = excluded.table_version,
+            data_as_of = greatest(excluded.data_as_of, s.data_as_of), freshness = NULL
+        """),
+        {"county": county, "marks": json.dumps(dict(watermarks)), "version": table_version, "as_of": as_of},
+    )
+
+
 def parcel_indexes(keyring: Keyring, county: str, parcels: Sequence[str]) -> list[bytes]:
     """The blind indexes of canonical parcel numbers of one county."""
     return keyring.blind_indexes(PARCEL, (index_text(county, one) for one in parcels))
@@ -129,7 +149,7 @@ def save_documents(
     """Keep documents with their canonical parcel numbers. One that is there and says the same is left alone; a changed
     one is written again, with when."""
     hashes = {one.key: keyring.sign("county-record", _content(one, parcels)) for one, parcels in documents}
-    known = _known(connection, county, list(hashes))
+    known = ids_of(connection, county, hashes)
     fresh = [(one, parcels) for one, parcels in documents if known.get(one.key, (None, b""))[1] != hashes[one.key]]
     if not fresh:
         return Saved()
@@ -163,9 +183,10 @@ def _content(one: Instrument, parcels: Sequence[str]) -> bytes:
     return json.dumps([*map(str, said), parts, one.refers_to, sorted(parcels)]).encode()
 
 
-def _known(connection: Connection, county: str, keys: list[str]) -> dict[str, tuple[UUID, bytes]]:
+def ids_of(connection: Connection, county: str, keys: Iterable[str]) -> dict[str, tuple[UUID, bytes]]:
+    """Those of these documents that are kept: the id and content hash of each."""
     query = "SELECT key, id, content_hash FROM kordant.property_instruments WHERE county = :county AND key = ANY(:keys)"
-    rows = connection.execute(sa.text(query), {"county": county, "keys": keys})
+    rows = connection.execute(sa.text(query), {"county": county, "keys": list(keys)})
     return {row.key: (row.id, bytes(row.content_hash)) for row in rows}
 
 

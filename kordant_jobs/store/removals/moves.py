@@ -46,7 +46,8 @@ CREATE TEMP TABLE IF NOT EXISTS moving (
     sent_on date, confirm_by_on date, answer_by_on date, extended_by_on date, answered boolean, broker_says text,
     outside_id text, channel text, event_id uuid DEFAULT gen_random_uuid()
 ) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS ways (broker_id uuid PRIMARY KEY, channel text, contact text) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE IF NOT EXISTS ways (broker_id uuid PRIMARY KEY, channel text, contact text, email text)
+    ON COMMIT DELETE ROWS;
 DELETE FROM moving;
 DELETE FROM ways
 """
@@ -71,10 +72,13 @@ WHERE m.to_state IS NOT NULL OR m.action <> 'nothing'
 
 _MESSAGES = """
 INSERT INTO kordant.removal_messages (id, request_id, broker_id, kind, channel, contact, created_at, due_at)
-SELECT gen_random_uuid(), m.id, r.broker_id,
-       CASE m.action WHEN 'request' THEN 'request' ELSE 'reminder' END, w.channel, w.contact, :now, :now
+SELECT gen_random_uuid(), m.id, r.broker_id, 'request', w.channel, w.contact, :now, :now
 FROM moving m JOIN kordant.removal_requests r ON r.id = m.id JOIN ways w ON w.broker_id = r.broker_id
-WHERE m.action = 'request' OR (m.action = 'remind' AND w.channel = 'email')
+WHERE m.action = 'request' AND w.channel IS NOT NULL
+UNION ALL
+SELECT gen_random_uuid(), m.id, r.broker_id, 'reminder', 'email', w.email, :now, :now
+FROM moving m JOIN kordant.removal_requests r ON r.id = m.id JOIN ways w ON w.broker_id = r.broker_id
+WHERE m.action = 'remind' AND w.email IS NOT NULL
 """
 
 _UPDATE = """
@@ -90,7 +94,8 @@ UPDATE kordant.removal_requests r SET
     extended_by_on = coalesce(m.extended_by_on, r.extended_by_on),
     attempts = CASE WHEN m.to_state = 'verified_removed' THEN 0
                     ELSE r.attempts + CASE WHEN m.action = 'sent' THEN 1 ELSE 0 END END,
-    reminders = CASE m.action WHEN 'request' THEN 0 WHEN 'remind' THEN r.reminders + 1 ELSE r.reminders END,
+    reminders = CASE m.action WHEN 'request' THEN 0 WHEN 'remind' THEN r.reminders + (
+        SELECT count(w.email) FROM ways w WHERE w.broker_id = r.broker_id) ELSE r.reminders END,
     asked_user = CASE WHEN m.to_state IN ('needs_user_action', 'needs_identity') THEN 1
                       WHEN m.action = 'ask_user' THEN r.asked_user + 1 ELSE r.asked_user END,
     answered = m.action <> 'request' AND (r.answered OR coalesce(m.answered, false)),
@@ -111,10 +116,16 @@ WHERE m.action IN ('ask_user', 'tell_user', 'complain')
 
 
 def apply(
-    connection: Connection, moves: pl.DataFrame, *, now: datetime, actor: str, ways: Mapping[UUID, Way] | None = None
+    connection: Connection,
+    moves: pl.DataFrame,
+    *,
+    now: datetime,
+    actor: str,
+    ways: Mapping[UUID, tuple[Way | None, str | None]] | None = None,
 ) -> int:
-    """Write moves: columns of `MOVE_COLUMNS`, those that are missing are null. `ways` says where a request or reminder
-    to a broker goes. Returns how many were written; what is not in `from_state` any more is left out.
+    """Write moves: columns of `MOVE_COLUMNS`, those that are missing are null. `ways` says where a request to a broker
+    goes, and to which e-mail address a reminder: where there is none, none goes out and none is counted. Returns how
+    many were written; what is not in `from_state` any more is left out.
 
     Raises:
         IntegrityError: a move is none of the table's; the database's trigger says so.
@@ -128,8 +139,9 @@ def apply(
         connection.execute(sa.text(statement))
     write_frame(connection, whole.select(list(MOVE_COLUMNS)), "moving", list(MOVE_COLUMNS))
     if ways:
-        rows = [(str(broker), channel.value, contact) for broker, (channel, contact) in ways.items()]
-        write_frame(connection, pl.DataFrame(rows, ["broker_id", "channel", "contact"], orient="row"), "ways")
+        rows = [(str(broker), *(way or (None, None)), email) for broker, (way, email) in ways.items()]
+        names = dict.fromkeys(("broker_id", "channel", "contact", "email"), pl.String)
+        write_frame(connection, pl.DataFrame(rows, names, orient="row"), "ways")
     if whole.height > ANALYSED_FROM:  # without figures Postgres takes it for a small table, and loops over it
         connection.execute(sa.text("ANALYZE moving"))
     connection.execute(sa.text(_DROP_STALE))

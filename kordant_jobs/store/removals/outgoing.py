@@ -61,7 +61,7 @@ WHERE m.id = taken.id AND r.id = m.request_id
 RETURNING m.id, m.request_id, r.subscriber_id, m.broker_id, m.kind, m.channel, m.contact, m.tries, m.created_at,
           r.state, r.law, r.ask, r.language, r.address_token, r.sent_on, r.outside_id, r.subscription_id,
           (SELECT f.id FROM kordant.removal_messages f WHERE f.request_id = m.request_id AND f.kind = 'request'
-              AND f.status = 'sent' ORDER BY f.created_at DESC LIMIT 1) AS thread_id
+              AND f.channel = 'email' AND f.status = 'sent' ORDER BY f.created_at DESC LIMIT 1) AS thread_id
 """  # noqa: S608 - put together from constants
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 _LINES = """
 SELECT r.subscription_id, b.name AS broker, r.state, r.sent_on,
        CASE r.state WHEN 'extended' THEN r.extended_by_on ELSE r.answer_by_on END AS deadline_on,
-       r.broker_says IN ('done', 'drp_fulfilled') AS says_done, r.check_says,
+       r.broker_says IN ('done', 'drp_fulfilled') AS says_done, r.check_says, r.reminders,
        cast(r.checked_at AT TIME ZONE s.time_zone AS date) AS checked_on
 FROM kordant.removal_requests r
 JOIN kordant.brokers b ON b.id = r.broker_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -30,30 +31,28 @@ class Unsigned:
     sources: tuple[SourceChecked, ...]
 
 
-_LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:receipts ' || cast(:id AS text), 0))")
-_LAST = (
-    sa.select(scan_receipts.c.subscription_id, scan_receipts.c.number, scan_receipts.c.receipt)
-    .distinct(scan_receipts.c.subscription_id)
-    .order_by(scan_receipts.c.subscription_id, scan_receipts.c.number.desc())
-)
+_LOCK = sa.text("""
+SELECT pg_advisory_xact_lock(key) FROM (
+    SELECT hashtextextended('kordant:receipts ' || id, 0) AS key FROM unnest(CAST(:ids AS text[])) id ORDER BY 1
+) keys
+""")
 
 
 def issue(connection: Connection, wanted: Sequence[Unsigned], key: Ed25519PrivateKey) -> dict[UUID, str]:
     """The signed receipts by subscription, at most one for each: those that were issued before, and new ones, each
     naming the subscription's last. Two at once wait for each other."""
     ids = sorted({one.subscription_id for one in wanted})
-    for own in ids:
-        connection.execute(_LOCK, {"id": str(own)})
+    connection.execute(_LOCK, {"ids": [str(own) for own in ids]}).all()
     now = int(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
     table = scan_receipts.c
-    known = {
-        (row.subscription_id, row.kind, row.period_start_on, row.period_end_on, bytes(row.figures_sha256)): row.receipt
-        for row in connection.execute(sa.select(scan_receipts).where(table.subscription_id.in_(ids)))
-    }
-    last = {
-        row.subscription_id: (row.number, row.receipt)
-        for row in connection.execute(_LAST.where(table.subscription_id.in_(ids)))
-    }
+    known: dict[Any, str] = {}
+    last: dict[UUID, tuple[int, str]] = {}
+    for row in connection.execute(
+        sa.select(scan_receipts).where(table.subscription_id.in_(ids)).order_by(table.subscription_id, table.number)
+    ):
+        period = (row.kind, row.period_start_on, row.period_end_on, bytes(row.figures_sha256))
+        known[row.subscription_id, *period] = row.receipt
+        last[row.subscription_id] = (row.number, row.receipt)
     issued: dict[UUID, str] = {}
     rows = []
     for one in wanted:

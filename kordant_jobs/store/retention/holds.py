@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.retention.holds import Hold
-from kordant_jobs.store.retention.kinds import OWNED, taken_along
+from kordant_jobs.store.retention.kinds import OWNED, TAKEN_ALONG
 from kordant_jobs.store.retention.tables import legal_holds
 
 _STANDS = sa.and_(
@@ -27,7 +27,7 @@ _HELD = """EXISTS (SELECT FROM kordant.legal_holds h WHERE h.released_at IS NULL
 def held_sql(kind: str, table: str, *, owner: str, clock: str) -> str:
     """The condition that a row of this kind, in this table, is on hold; `owner` and `clock` are SQL expressions of the
     row. What a deletion takes along by its foreign keys holds it, too, whatever the age of those rows."""
-    along = sorted(taken_along(table))
+    along = TAKEN_ALONG.get(table, ())
     kinds = ", ".join(f"'{one}'" for one in along)
     whatever = f"h.kind IN ({kinds}) OR h.kind IS NULL" if along else "false"
     return _HELD.format(kind=kind, owner=owner, clock=clock, whatever_its_age=whatever)

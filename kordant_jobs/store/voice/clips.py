@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import BinaryIO
 from uuid import UUID
 
@@ -97,10 +98,11 @@ def add(
 
 _WAITS = """
 FROM kordant.analysis_jobs j JOIN kordant.subscriptions s ON s.id = j.subscription_id AND s.status = 'active'
-WHERE j.analysed_at IS NULL
+WHERE j.analysed_at IS NULL AND coalesce(j.held_until_at, '-infinity') <= now()
   AND (:has_models OR NOT EXISTS (SELECT FROM kordant.voice_analyses a WHERE a.job_id = j.id))
 """
-"""Clips that wait. Of one for which the models were missing that is said already; it waits on for them."""
+"""Clips that wait and are not held back. Of one for which the models were missing that is said already; it waits on
+for them."""
 
 
 def pending(
@@ -113,12 +115,12 @@ def pending(
     return list(connection.execute(sa.text(query), values).scalars())
 
 
-def begin(connection: Connection, job_id: UUID) -> Clip | None:
-    """Count an attempt at a clip; None when something was said of it meanwhile, or it is gone."""
+def begin(connection: Connection, job_id: UUID, *, is_attempt: bool = True) -> Clip | None:
+    """The clip, with this attempt at it counted; None when something was said of it meanwhile, or it is gone."""
     row = connection.execute(
         sa.update(analysis_jobs)
         .where(analysis_jobs.c.id == job_id, analysis_jobs.c.analysed_at.is_(None))
-        .values(attempts=analysis_jobs.c.attempts + 1)
+        .values(attempts=analysis_jobs.c.attempts + int(is_attempt))
         .returning(
             analysis_jobs.c.id,
             analysis_jobs.c.subscription_id,
@@ -128,6 +130,16 @@ def begin(connection: Connection, job_id: UUID) -> Clip | None:
         )
     ).first()
     return None if row is None else Clip(**row._mapping)
+
+
+def hold_back(connection: Connection, job_id: UUID, period: timedelta, *, is_attempt: bool) -> None:
+    """Leave a clip alone for a while. `is_attempt` False: what went wrong was no fault of the clip's, and the attempt
+    that `begin` counted is taken back."""
+    connection.execute(
+        sa.update(analysis_jobs)
+        .where(analysis_jobs.c.id == job_id, analysis_jobs.c.analysed_at.is_(None))
+        .values(held_until_at=sa.func.now() + period, attempts=analysis_jobs.c.attempts - int(not is_attempt))
+    )
 
 
 def sound(db: Engine, keyring: Keyring, clip: Clip) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ RECIPE = {
     "name": ".name",
     "age": ".age",
     "city_state": ".//p[@class='city']",
+    "past_places": ".past",
     "no_results": "//p[contains(text(), 'No results')]",
 }
 ANN = {"name": "Ann Smith", "city": "Fresno", "age": "41"}
@@ -55,7 +56,12 @@ def check(site: Site) -> tuple[str, str | None]:
         (CARD.format("Ann B. Smith", 42, "Fresno, CA"), "listed"),
         (CARD.format("SMITH, Ann", 41, "Fresno"), "listed"),
         (CARD.format("Ann Smith", 68, "Fresno, CA"), "not_listed"),
-        (CARD.format("Ann Smith", 41, "Boston, MA"), "not_listed"),
+        (CARD.format("Ann Smith", 41, "Boston, MA"), "unknown"),
+        (CARD.format("Ann Smith", 41, "Boston, MA <i class=past>Used to live in Reno NV, Fresno CA</i>"), "listed"),
+        (CARD.format("Ann Smith", "", "Boston, MA"), "not_listed"),
+        (CARD.format("Ann Smith", 68, "Fresno") + '<a rel="next" href="?page=2">2</a>', "unknown"),
+        (CARD.format("Ann Smith", 68, "Fresno") + '<a href="?page=2">Next</a>', "unknown"),
+        (CARD.format("Ann Smith", 68, "Fresno") + '<a class="next disabled" href="#">2</a>', "not_listed"),
         (CARD.format("Anna Smithson", 41, "Fresno, CA"), "not_listed"),
         ("<p>No results for you</p>", "not_listed"),
         ("<h1>Are you a robot?</h1>", "unknown"),

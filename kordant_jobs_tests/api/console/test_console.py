@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.api.console import session as sessions
+from kordant_jobs.api.console import system
 from kordant_jobs.api.console.app import PAGES
 from kordant_jobs.api.console.visit import COOKIE
+from kordant_jobs.api.problems import Problem
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.engine import operate
 from kordant_jobs.observability import health
@@ -176,13 +178,14 @@ def test_no_form_counts_that_another_page_sent(readers: dict[str, Reader], dead:
 
 
 def test_what_others_wrote_is_text_and_headers_keep_scripts_out(readers: dict[str, Reader], dead: Dead) -> None:
-    bad = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+    bad = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202egnp.exe"
     (request_id,) = dead(1, error=bad, tenant=bad)
     pages = [f"/requests/{request_id}", "/dead", "/dead/replay?job=darkwatch_scan&cause=exception"]
     for path in [*pages, "/requests?by=" + bad, "/dead?job=" + bad, "/requests?job=" + bad, "/" + bad]:
         answer = readers["admin"].get("/console" + path)
         assert "<script>alert" not in answer.text
         assert "<img src=x" not in answer.text
+        assert "\u202e" not in answer.text
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
@@ -456,3 +459,81 @@ def test_a_subscription_shows_ids_and_counts_and_nothing_else(
     assert answer.headers["location"] == f"/console/subscriptions/{subscription}"
     assert readers["operator"].get(f"/console/subscriptions/{uuid4()}").status_code == 404
     assert str(subscription) not in readers["operator"].get("/console/subscriptions?tier=basic").text
+
+
+@pytest.mark.parametrize("to", ["//[", "http://[", "/console/../api", "//evil.example/console/", "/console/\\x"])
+def test_an_address_to_go_to_that_is_none_leads_to_the_first_page(app: Any, to: str) -> None:
+    answer = Reader(app).get("/console/sign-in", params={"to": to})
+    assert answer.status_code == 200
+    assert 'name="to" value="/console/"' in answer.text
+
+
+def test_a_form_from_a_malformed_origin_is_refused(app: Any) -> None:
+    reader = Reader(app)
+    form = {"form_code": reader.code(), "language": "pt-BR"}
+    answer = reader.ask("POST", "/console/language", data=form, headers={"Origin": "http://["})
+    assert answer.status_code == 403
+
+
+def test_too_many_calls_and_a_database_that_is_away_are_answered_as_the_api_does(
+    readers: dict[str, Reader], app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many(*_: Any) -> None:
+        raise Problem("too_many_requests", "wait.", headers={"Retry-After": "7"})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.state.quotas, "take", too_many)
+        answer = readers["admin"].get("/console/")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+
+    def away(*_: Any, **__: Any) -> None:
+        raise sa.exc.TimeoutError("QueuePool limit reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app.state.backend.db, "connect", away)
+        patch.setattr(app.state.backend.db, "begin", away)
+        answer = readers["admin"].get("/console/")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+def test_only_looking_has_a_limit_of_time_and_the_doctor_holds_no_transaction(
+    readers: dict[str, Reader], db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements: list[str] = []
+    open_ones: list[int] = []
+
+    @sa.event.listens_for(db, "before_cursor_execute")
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        statements.append(statement)
+
+    def examined(*_: Any) -> list[Any]:
+        with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+            open_ones.append(connection.execute(sa.text(count)).scalar_one())
+        return []
+
+    monkeypatch.setattr(system, "examine", examined)
+    code = readers["admin"].code("/console/doctor")
+    assert any("SET LOCAL statement_timeout" in one for one in statements)
+    statements.clear()
+    answer = readers["admin"].ask("POST", "/console/doctor", data={"form_code": code})
+    assert answer.status_code == 303
+    assert not any("statement_timeout" in one for one in statements)
+    assert open_ones == [0]
+
+
+def test_a_week_without_attempts_is_a_gap_of_the_line(
+    readers: dict[str, Reader], app: Any, dead: Dead, db: Engine
+) -> None:
+    dead(1)
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.attempt_deltas SELECT at - make_interval(weeks => n), job, outcome, cause, "
+                "bucket, attempts, sum_ms, cpu_s FROM kordant.attempt_deltas, generate_series(3, 4) n"
+            )
+        )
+    page = readers["admin"].get("/console/performance").text
+    assert page.count('class="first dot"') == 3
+    (line,) = re.findall(r'<path class="first" d="([^"]+)"', page)
+    assert (line.count("M"), line.count("L")) == (2, 1)

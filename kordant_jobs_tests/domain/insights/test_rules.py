@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
-from kordant_jobs.domain.insights.assess import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, read
+from kordant_jobs.domain.insights.assess import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, assess, read
 from kordant_jobs.domain.insights.backtest import rewind
 from kordant_jobs.domain.insights.calendar import nth_bank_day
 from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.duplicates import duplicates
 from kordant_jobs.domain.insights.forecast import LEVELS, corrections, project
+from kordant_jobs.domain.insights.insight import Kind
+from kordant_jobs.domain.insights.kernels.streams import FIXED_STEP
 from kordant_jobs.domain.insights.rises import price_rises
 from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
 from kordant_jobs.domain.insights.unusual import unusual
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.wording import wording
+from kordant_jobs.wording.insights import sentence
 
 EPOCH = date(1970, 1, 1)
 MONTHS = [date(2025 + (n // 12), n % 12 + 1, 10) for n in range(12)]
@@ -26,13 +32,39 @@ def frame(rows: list[tuple[date, int]], **fixed: Any) -> pl.DataFrame:
     """Rows of one payee: day and cents."""
     columns: dict[str, Any] = {
         "entity": 0, "account": "a", "payee": "NETFLIX", "type": "card", "category": "other", "orig_cents": None,
-        "is_refund": False, **fixed,
+        "orig_currency": None, "is_refund": False, **fixed,
     }  # fmt: skip
     made = pl.DataFrame({"day": [(day - EPOCH).days for day, _ in rows], "cents": [cents for _, cents in rows]})
     return made.with_columns(
         pl.col("day").cast(pl.Int32),
-        *(pl.lit(value, dtype=pl.Int64 if value is None else None).alias(name) for name, value in columns.items()),
+        *(
+            pl.lit(value, dtype=ROWS_SCHEMA[name] if name.startswith("orig_") else None).alias(name)
+            for name, value in columns.items()
+        ),
     ).with_row_index("row")
+
+
+def books_of(rows: pl.DataFrame, *, balance: int, today: date) -> Books:
+    """Books of one entity with an account `a`, of which the bank said the balance today, and a card `card`."""
+    codes = {"a": 0, "card": 1}
+    if "cash_day" not in rows.columns:
+        rows = rows.with_columns(pl.lit(None).alias("cash_day"))
+    return Books(
+        rows=rows.select(
+            "entity", pl.col("account").replace_strict(codes), pl.col("row").cast(pl.String).alias("id"), "day",
+            "cents", "orig_cents", "orig_currency", "payee", "type", pl.lit(None).alias("mcc"),
+            pl.lit(None).alias("category"), pl.lit("posted").alias("state"),
+            *(pl.lit(None).alias(name) for name in ("no", "of", "plan")),
+            *(pl.lit(False).alias(name) for name in ("is_own", "is_candidate", "is_refund", "is_iof")), "cash_day",
+        ).cast(ROWS_SCHEMA),
+        accounts=pl.DataFrame(
+            [
+                (0, 0, "a", "checking", None, balance, (today - EPOCH).days, None, None),
+                (0, 1, "c", "card", *[None] * 5),
+            ],
+            schema=ACCOUNTS_SCHEMA, orient="row",
+        ),
+    )  # fmt: skip
 
 
 def numbered(*frames: pl.DataFrame) -> pl.DataFrame:
@@ -132,10 +164,60 @@ def test_no_price_rise(amounts: list[int], why: str) -> None:
 
 
 def test_a_rise_of_the_dollar_is_no_price_rise() -> None:
-    rows = frame([(day, -5000 - 300 * n) for n, day in enumerate(MONTHS)])
-    assert not len(
-        price_rises(rows.with_columns(pl.lit(-1000, dtype=pl.Int64).alias("orig_cents"), pl.lit(0).alias("stream")))
+    rows = frame([(day, -5000 - 300 * n) for n, day in enumerate(MONTHS)], orig_cents=-1000, orig_currency="USD")
+    assert not len(price_rises(rows.with_columns(pl.lit(0).alias("stream"))))
+
+
+def test_a_change_of_the_currency_is_no_price_rise() -> None:
+    rows = numbered(
+        frame([(day, -5500) for day in MONTHS[:6]], orig_cents=-1000, orig_currency="USD"),
+        frame([(day, -5500) for day in MONTHS[6:]]),
     )
+    assert not len(price_rises(rows.with_columns(pl.lit(0).alias("stream"))))
+
+
+def in_dollars(cents: list[int], rate: int = 5) -> pl.DataFrame:
+    """Monthly charges in dollars, at a rate that moves a little."""
+    rows = frame([(day, -one * rate - 7 * n) for n, (day, one) in enumerate(zip(MONTHS, cents, strict=False))])
+    charged = pl.Series("orig_cents", [-one for one in cents])
+    return rows.with_columns(charged, pl.lit("USD").alias("orig_currency"))
+
+
+def test_a_subscription_in_dollars_is_told_in_reais_and_its_rise_in_dollars() -> None:
+    rows = in_dollars([1100] * 6 + [1300] * 4)
+    said = assess(books_of(rows, balance=100_000, today=MONTHS[9]), today=MONTHS[9])
+    facts = {one["kind"]: json.loads(one["facts"]) for one in said.iter_rows(named=True)}
+    assert facts["recurring"]["amount"] == "65.46", "of the last six, two at 55 and four at 65 reais"
+    rise = facts["price_rise"]
+    assert (rise["old"], rise["new"], rise["currency"], rise["a_year"]) == ("11.00", "13.00", "USD", "24.00")
+    words = sentence(wording(Locale.EN), Kind.PRICE_RISE, rise)
+    assert "$11.00 to $13.00" in words
+    assert "$24.00 more a year" in words
+    assert "R$" not in words
+
+
+def test_a_forecast_counts_on_a_subscription_in_dollars_at_its_price_in_reais() -> None:
+    varied = [1100, 1400, 1250, 1150, 1450, 1300, 1200, 1400, 1150, 1300]
+    rows = in_dollars(varied).with_columns(pl.lit("boleto").alias("type"))
+    today = MONTHS[9]
+    found = read(books_of(rows, balance=100_000, today=today), today=today)
+    (stream,) = found.streams.to_dicts()
+    assert stream["step"] > FIXED_STEP, "the median is what is expected, not the last charge"
+    made = project(found.rows, found.streams, found.accounts, now=found.now)
+    assert stream["amount"] == 6549.0
+    assert round(float(made.mean[0, 31] - made.mean[0, 30])) == -6549
+
+
+def test_a_stream_keeps_its_key_when_another_of_the_payee_ends() -> None:
+    first = [(day, -2_000) for day in MONTHS[:6]]
+    second = [(day + timedelta(days=12), -9_000) for day in MONTHS[2:]]
+    rows = frame(sorted(first + second))
+    keys = []
+    for today in (MONTHS[6], MONTHS[11]):
+        found = read(books_of(rows, balance=100_000, today=today), today=today)
+        keys.append(dict(found.streams.select("amount", "key").iter_rows()))
+    assert list(keys[1]) == [9_000.0]
+    assert keys[0][9_000.0] == keys[1][9_000.0] != keys[0][2_000.0]
 
 
 DAY = date(2025, 6, 10)
@@ -206,27 +288,23 @@ def test_a_forecast_counts_on_pay_rent_and_the_card_bill_on_their_days() -> None
         frame([(day, -200_000) for day in days], type="boleto", payee="IMOBILIARIA"),
         frame([(date(2025, 10, 20), -50_000)], account="card", type="purchase", payee="LOJA"),
     ).with_columns(pl.when(pl.col("account") == "card").then((date(2025, 11, 5) - EPOCH).days).alias("cash_day"))
-    codes = {"a": 0, "card": 1}
-    books = Books(
-        rows=rows.select(
-            "entity", pl.col("account").replace_strict(codes), pl.col("row").cast(pl.String).alias("id"), "day",
-            "cents", "orig_cents", "payee", "type", pl.lit(None).alias("mcc"), pl.lit(None).alias("category"),
-            pl.lit("posted").alias("state"), *(pl.lit(None).alias(name) for name in ("no", "of", "plan")),
-            *(pl.lit(False).alias(name) for name in ("is_own", "is_candidate", "is_refund", "is_iof")), "cash_day",
-        ).cast(ROWS_SCHEMA),
-        accounts=pl.DataFrame(
-            [
-                (0, 0, "a", "checking", None, 100_000, (today - EPOCH).days, None, None),
-                (0, 1, "c", "card", *[None] * 5),
-            ],
-            schema=ACCOUNTS_SCHEMA, orient="row",
-        ),
-    )  # fmt: skip
-    found = read(books, today=today)
+    found = read(books_of(rows, balance=100_000, today=today), today=today)
     made = project(found.rows, found.streams, found.accounts, now=found.now)
     assert made.entities["unknown"].to_list() == [None]
     balances = [round(float(made.mean[0, day])) for day in (0, 1, 2, 6, 7)]
     assert balances == [100_000, 100_000, 50_000, 50_000, 450_000], "the bill on the 5th, pay and rent on the 10th"
+
+
+def test_a_card_that_was_used_and_has_no_bill_makes_the_forecast_unknown_and_not_the_runway() -> None:
+    today = date(2025, 11, 3)
+    spent = [(date(2025, month, 10), -200_000) for month in range(3, 11)]
+    rows = numbered(
+        frame(spent, type="boleto", payee="IMOBILIARIA"),
+        frame([(date(2025, 10, 20), -50_000)], account="card", type="purchase", payee="LOJA"),
+    )
+    said = assess(books_of(rows, balance=500_000, today=today), today=today, corrections={})
+    unknown = dict(said.filter(pl.col("kind").is_in(["forecast", "runway"])).select("key", "unknown").iter_rows())
+    assert unknown == {"30": "no_bills", "90": "no_bills", "runway": None}
 
 
 def test_intervals_of_a_class_hold_as_often_as_past_errors_say() -> None:

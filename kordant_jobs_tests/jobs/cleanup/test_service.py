@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,8 @@ from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.retention import deleting, holds, policies, records
 from kordant_jobs.store.retention.deleting import Batch
-from kordant_jobs.store.retention.kinds import TABLES, taken_along
+from kordant_jobs.store.retention.kinds import TABLES, TAKEN_ALONG
+from kordant_jobs.store.tables import metadata
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
 NOW = datetime.now(UTC)
@@ -135,6 +137,24 @@ def test_a_hold_keeps_its_owner_its_kind_or_its_range_until_it_is_released(
     assert _run(means, "scan_verdicts")["scan_verdicts"].deleted == 3
 
 
+def test_what_goes_along_is_what_the_foreign_keys_say() -> None:
+    children: dict[str, set[str]] = defaultdict(set)
+    for one in metadata.tables.values():
+        for key in one.foreign_keys:
+            if key.ondelete == "CASCADE":
+                children[key.column.table.name].add(one.name)
+    kinds = {one.table: one.kind for one in TABLES.values()} | {"reports": "reports"}
+    derived: dict[str, tuple[str, ...]] = {}
+    for table in kinds:
+        found, left = {table}, [table]
+        while left:
+            new = children[left.pop()] - found
+            found |= new
+            left += new
+        derived[table] = tuple(sorted(kinds[name] for name in found - {table} if name in kinds))
+    assert {table: along for table, along in derived.items() if along} == dict(TAKEN_ALONG)
+
+
 @pytest.mark.parametrize(
     ("parent", "child"),
     [
@@ -148,7 +168,7 @@ def test_a_kind_on_hold_keeps_what_would_take_it_along(
     means: Means, db: Engine, keyring: Keyring, parent: str, child: str
 ) -> None:
     table = TABLES[parent].table if parent in TABLES else parent
-    assert child in taken_along(table)
+    assert child in TAKEN_ALONG[table]
     held = f"SELECT {holds.held_sql(parent, table, owner='NULL::uuid', clock='now()')}"
     with db.connect() as connection:
         assert connection.execute(sa.text(held)).scalar() is False

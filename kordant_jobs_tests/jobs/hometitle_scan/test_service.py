@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 from uuid import UUID
 
 import pytest
@@ -24,6 +25,7 @@ from kordant_jobs.lab.world.county_files import NAME, description, write_csv
 from kordant_jobs.store.darkwatch.scans import Scope
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property import matching, records, watches
+from kordant_jobs_tests.adapters.counties.test_drivers import serving_four
 from kordant_jobs_tests.jobs.hometitle_scan import killed_scan
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
@@ -216,6 +218,42 @@ def test_a_county_that_cannot_be_read_is_unknown_and_stops_no_other(bench: Bench
     found = dict(bench.rows("SELECT county, verdict FROM kordant.property_verdicts"))
     assert found["silent"] == "unknown"
     assert found[NAME] in {"clean", "found"}
+
+
+def test_a_file_without_a_column_makes_the_county_unknown_until_it_is_mended(bench: Bench) -> None:
+    bench.publish("all", lambda one: True)
+    (bench.folder / "other.csv").write_text("document,kind\n1,DEED\n")
+    bench.watch_lots([0])
+    bench.scan()
+    verdicts = "SELECT verdict, reason FROM kordant.property_verdicts"
+    assert bench.rows(verdicts) == [("unknown", "rows_not_understood")]
+    (bench.folder / "other.csv").unlink()
+    bench.scan()
+    assert bench.rows(verdicts)[0][0] in {"clean", "found"}
+
+
+def test_a_first_read_that_broke_off_is_unknown_and_goes_on_from_there(bench: Bench) -> None:
+    with serving_four(400, page=100) as (fake, reader):
+        described = reader.county.model_copy(update={"latency_days": 4000})
+        bench.counties = Counties({described.id: described}, bench.counties.drop, server=reader.tables.server)
+        bench.watch(watches.NewWatch(county=described.id, parcel="000000001"))
+        pages = iter(range(100))
+
+        def break_off() -> None:
+            fake.traps.errors_first = 10**6 if next(pages) == 14 else 0
+
+        fake.traps.after_page = break_off
+        assert bench.scan().unknown == 1
+        [(kept,)] = bench.rows("SELECT count(*) FROM kordant.property_instruments")
+        assert 0 < kept < 400
+        fake.traps.after_page, fake.traps.errors_first = None, 0
+        asked = len(fake.asked)
+        bench.scan()
+        assert bench.rows("SELECT count(*), count(DISTINCT key) FROM kordant.property_instruments") == [(400, 400)]
+        assert bench.rows("SELECT count(*) FROM kordant.property_instruments WHERE is_first_load") == [(400,)]
+        again = [unquote_plus(one.path) for one in fake.asked[asked:] if "resource/main" in one.path]
+        assert all("IS NOT NULL" in path or "doc > 'D" in path for path in again)  # none from the beginning
+        assert bench.rows("SELECT watermarks -> 'instruments' FROM kordant.county_states") == [("1",)]
 
 
 def test_a_feed_that_stopped_is_unknown_and_named_for_the_operator(bench: Bench) -> None:

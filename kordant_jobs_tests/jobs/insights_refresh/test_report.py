@@ -18,10 +18,31 @@ from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.insights_refresh import service as insights
 from kordant_jobs.jobs.reports_generate import service
 from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind
+from kordant_jobs.lab.households.fill import entity_id
 from kordant_jobs.lab.households.generator import World
+from kordant_jobs.store.insights import reporting
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports.tables import reports
 from kordant_jobs_tests.jobs.people import Person
+
+
+def test_a_report_says_nothing_of_the_day_and_the_month_after_its_period(
+    db: Engine, keyring: Keyring, world: World, filled: tuple[str, Person]
+) -> None:
+    owner, start, end = filled[1].subscription_id, date(2025, 8, 1), date(2025, 9, 1)
+    made = """
+        INSERT INTO kordant.insights (entity_id, kind, dedup_key, facts, confidence, about_on, data_version,
+                                      material_hash)
+        SELECT :entity, kind, key, jsonb_build_object('key', key), 1, cast(about AS date), 1, ''
+        FROM (VALUES ('unusual', '08-31', '2025-08-31'), ('unusual', '09-01', '2025-09-01'),
+                     ('unusual', '08-01', '2025-08-01'), ('unusual', '07-31', '2025-07-31'),
+                     ('fees', '2025-08', NULL), ('fees', '2025-09', NULL),
+                     ('forecast', '30', NULL), ('forecast', 'below zero', '2025-08-20')) AS v (kind, key, about)
+    """
+    with db.begin() as connection:
+        connection.execute(sa.text(made), {"entity": entity_id(world, 0)})
+        found = reporting.facts(connection, keyring, [owner], start=start, end=end)
+    assert [one["facts"]["key"] for one in found.lines[owner]] == ["2025-08", "30", "08-01", "08-31"]
 
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext (poppler-utils) is not installed")

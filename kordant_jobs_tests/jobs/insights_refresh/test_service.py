@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.finance.values import ZONE
-from kordant_jobs.domain.insights.assess import assess
-from kordant_jobs.domain.insights.insight import Kind, Status
+from kordant_jobs.domain.insights.assess import INSIGHT_SCHEMA, assess
+from kordant_jobs.domain.insights.insight import ALGORITHM, Kind, Status
 from kordant_jobs.jobs.insights_refresh import service
-from kordant_jobs.jobs.insights_refresh.service import Refreshed
+from kordant_jobs.jobs.insights_refresh.service import Failure, Refreshed
 from kordant_jobs.lab.households.books import books_of
 from kordant_jobs.lab.households.fill import entity_id
 from kordant_jobs.lab.households.generator import World
@@ -71,7 +73,23 @@ def test_a_second_refresh_writes_nothing_and_only_what_changed_is_stale(db: Engi
     one = entity_id(world, 2)
     rows(db, "UPDATE kordant.entity_versions SET data_version = 9 WHERE entity_id = :id", id=one)
     assert refresh(db, now_of(world)).entities == 1
+    rows(
+        db,
+        "UPDATE kordant.entity_versions SET refreshed_algorithm = :old WHERE entity_id = :id",
+        id=one,
+        old=ALGORITHM - 1,
+    )
+    assert refresh(db, now_of(world)).entities == 1, "other rules"
+    assert refresh(db, now_of(world)) == Refreshed()
     assert refresh(db, now_of(world) + timedelta(days=1)).entities == 5, "a new day"
+
+
+def test_an_insight_that_still_holds_says_when_it_was_checked_last(db: Engine, keyring: Keyring, world: World) -> None:
+    later = now_of(world) + timedelta(hours=1)
+    refresh(db, now_of(world))
+    assert refresh(db, later, force=True).changed == 0
+    with db.connect() as connection:
+        assert {one.checked_at for one in reading.find(connection, keyring)} == {later}
 
 
 def test_batches_of_any_size_find_the_same(db: Engine, world: World) -> None:
@@ -122,7 +140,7 @@ def test_a_change_that_lands_during_a_refresh_leaves_the_entity_stale(db: Engine
     change(db, "UPDATE kordant.transactions SET amount = amount - 1 WHERE entity_id = :id", id=one)
     with db.begin() as connection:
         found = assess(loaded.books, today=world.as_of)
-        saving.save(connection, loaded, found, as_of=world.as_of, told_from=world.as_of, now=now)
+        saving.save(connection, loaded, found, told_from=world.as_of, now=now)
     with db.connect() as connection:
         assert one in saving.stale(connection, day_began=now - timedelta(hours=12))
 
@@ -145,9 +163,20 @@ def test_one_entity_with_impossible_books_stops_no_other(db: Engine, world: Worl
     bad = entity_id(world, 3)
     change(db, "UPDATE kordant.transactions SET amount = 'NaN' WHERE entity_id = :id", id=bad)
     done = refresh(db, now_of(world))
-    assert (done.entities, done.failed) == (4, (bad,))
+    assert done.entities == 4
+    assert done.failed == (Failure(entity_id=bad, error="FeatureNotSupported"),)
     with db.connect() as connection:
         assert saving.stale(connection, day_began=now_of(world) - timedelta(hours=12)) == [bad]
+
+
+def test_a_chunk_refreshes_the_entities_of_its_range_only(db: Engine, world: World) -> None:
+    ids = sorted(entity_id(world, number) for number in range(5))
+    for force in (False, True):
+        plan = replace(service.plan(named=(), force=force, db=db, now=now_of(world)), chunks=((ids[1], ids[3]),))
+        assert service.refresh(plan, plan.chunks[0], db=db, progress=nothing).entities == 3
+    with db.connect() as connection:
+        left = saving.stale(connection, day_began=now_of(world) - timedelta(hours=12))
+        assert left == [ids[0], ids[4]]
 
 
 def test_rows_of_impossible_days_are_left_out(db: Engine, world: World) -> None:
@@ -178,6 +207,20 @@ def test_the_owner_is_told_of_recent_duplicates_and_rises_once(db: Engine, world
     assert rows(db, queued) == before
     mine = "SELECT count(*) FROM kordant.finance_notices WHERE kind = 'insight' AND entity_id = :id"
     assert before == rows(db, mine, id=entity_id(world, 0)), "only the entity with a subscription is told"
+
+
+def test_a_balance_that_may_fall_below_zero_is_told_again_in_another_month(db: Engine, world: World) -> None:
+    one, told = entity_id(world, 0), []
+    with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+        loaded = books.load(connection, [one])
+    for day in (date(2025, 9, 20), date(2025, 9, 25), None, date(2025, 9, 28), None, date(2025, 11, 3)):
+        low = {"entity": 0, "kind": "forecast", "key": "below zero", "facts": "{}", "material": "", "evidence": [],
+               "confidence": 0.7, "unknown": None, "day": day and (day - date(1970, 1, 1)).days}  # fmt: skip
+        with db.begin() as connection:
+            found = pl.DataFrame([low] if day else [], schema=INSIGHT_SCHEMA)
+            saved = saving.save(connection, loaded, found, told_from=world.as_of, now=now_of(world))
+            told.append(service._tell(connection, saved))
+    assert told == [1, 0, 0, 0, 0, 1]
 
 
 def test_a_person_reads_the_payee_which_the_tables_do_not_hold_in_clear(

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from kordant_jobs.domain.removals.brokers import ListSource
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.jobs.removebrokers_process import asking
 from kordant_jobs.ports import RightsError, RightsStatus, WebOutcome
 from kordant_jobs.store.removals import catalogue, requests, rights
 from kordant_jobs_tests.jobs.removals import NOW, add_brokers, add_profiled, ask, broker_row
@@ -190,3 +191,40 @@ def test_a_list_without_a_usable_row_takes_nothing_away(desk: Desk) -> None:
         assert connection.execute(
             sa.text("SELECT id FROM kordant.brokers WHERE retired_at IS NULL")
         ).scalars().all() == list(before.values())
+
+
+@pytest.mark.parametrize("emails", [("privacy@spoken.com",), ()])
+def test_a_broker_asked_by_its_form_is_reminded_by_mail_where_it_has_an_address_and_else_nobody_says_so(
+    desk: Desk, emails: tuple[str, ...]
+) -> None:
+    class Site:
+        def follow(self, url: str, domains: frozenset[str]) -> WebOutcome:
+            raise AssertionError(url)
+
+        def post(self, form: Mapping[str, Any], fields: Mapping[str, str]) -> WebOutcome:
+            return WebOutcome(done=True, code="http 200")
+
+    desk.outside = replace(desk.outside, web=Site())
+    form = {"url": "https://spoken.com/optout", "fields": {"n": "name"}, "success": "thanks"}
+    brokers = add_brokers(desk.db, [broker_row("spoken", emails=emails, recipe={"post": form})])
+    [request] = ask(desk.db, add_profiled(desk.db, desk.keyring), list(brokers.values()))
+    desk.run()
+    for _ in range(62):
+        desk.run(days=1)
+    row = desk.row(request)
+    assert (row.state, row.channel) == ("escalated", "form_post")
+    assert row.reminders == len(desk.sent) == 2 * len(emails)
+    text = asking.complaint(desk.db, desk.keyring, request)
+    assert ("also after a reminder" in text) == bool(emails)
+
+
+def test_who_must_write_itself_gets_the_text_with_the_details_that_the_broker_needs_and_no_other(desk: Desk) -> None:
+    brokers = add_brokers(desk.db, [broker_row("spoken")])
+    person = add_profiled(desk.db, desk.keyring, details={"phone": "+15550100"})
+    [request] = ask(desk.db, person, list(brokers.values()))
+    text = asking.own_request(desk.db, desk.keyring, request, today=desk.now.date())
+    assert text.startswith("To the privacy team of Spoken")
+    assert "Ann Example" in text
+    assert "16 April 2026" in text or "April 16, 2026" in text
+    assert "+1555" not in text
+    assert "agent" not in text

@@ -38,9 +38,12 @@ class Desk:
     keyring: Keyring
     person: Person
     deaf: bool = False
+    given: Ears | None = None
 
     @property
     def ears(self) -> Ears:
+        if self.given is not None:
+            return self.given
         return Ears(models=None, problem="no models") if self.deaf else Ears(models=shared_models())
 
     def enrol(self) -> UUID:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.voice.decoding import Decoder
+from kordant_jobs.adapters.voice.models.files import Ears
 from kordant_jobs.errors import PermanentError, SettingsError
 from kordant_jobs.jobs.voiceprint_batch import service
 from kordant_jobs.jobs.voiceprint_batch.rules import ATTEMPTS_MAX
@@ -139,6 +141,39 @@ def test_a_clip_that_ends_its_process_is_given_up_after_three_attempts(desk: Des
     assert desk.run().unknown == 1
     assert (desk.said(clip).status, desk.said(clip).reason) == ("unknown", "analysis_failed")
     assert desk.run().clips == 0
+
+
+def release(desk: Desk) -> None:
+    """Let the time pass for which clips are held back."""
+    with desk.db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.analysis_jobs SET held_until_at = held_until_at - interval '1 h'"))
+
+
+def test_faults_of_ours_hold_a_clip_back_and_never_use_up_its_attempts(desk: Desk, tmp_path: Path) -> None:
+    clip = desk.give(spoken_wav(GRANDMOTHER, 1))
+    another_key = replace(desk, keyring=Keyring(bytes(32), index_root=bytes(32)))
+    no_file = Ears(models=replace(shared_models(), folder=tmp_path))
+    for broken, kind in ((another_key, "KeyringError"), (replace(desk, given=no_file), "SetupError")):
+        for _ in range(ATTEMPTS_MAX + 1):
+            done = broken.run()
+            assert (done.failed, done.problems) == (1, (kind,))
+            assert desk.run().clips == 0, "held back"
+            release(desk)
+    assert desk.rows("SELECT attempts FROM kordant.analysis_jobs")[0].attempts == 0
+    assert (desk.run().clips, desk.said(clip).status) == (1, "ok")
+
+
+def test_a_clip_that_fails_by_itself_is_held_back_between_its_attempts_and_given_up(desk: Desk) -> None:
+    clip = desk.give(spoken_wav(GRANDMOTHER, 1))
+    broken = replace(shared_models())
+    broken.__dict__["speech"] = None
+    failing = replace(desk, given=Ears(models=broken))
+    for attempt in range(ATTEMPTS_MAX):
+        assert failing.run().failed == 1
+        assert desk.rows("SELECT attempts FROM kordant.analysis_jobs")[0].attempts == attempt + 1
+        assert failing.run().clips == 0
+        release(desk)
+    assert (desk.said(clip).reason, failing.run().clips) == ("analysis_failed", 0)
 
 
 def test_sound_whose_term_was_over_before_it_was_analysed_is_unknown(desk: Desk) -> None:

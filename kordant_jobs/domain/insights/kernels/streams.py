@@ -23,7 +23,9 @@ WHOLE, EXACT, CHAIN = range(3)
 ) = range(17)  # fmt: skip
 COLUMNS = 17
 """Columns of the table of streams. CADENCE: days when under 100, else 100 + months. RESIDUAL: mean days off the anchor.
-STEP: median |ln| of amount to amount before. AMOUNT, SPREAD: median and relative MAD of the last six, cents."""
+STEP: median |ln| of amount to amount before. AMOUNT, SPREAD: median and relative MAD of the last
+`RECENT_ROWS`, in cents of the currency that the stream is billed in."""
+RECENT_ROWS = 6
 
 RESIDUAL_MAX, BEYOND_DAYS, BEYOND_MAX, COVERAGE_MIN, PER_PERIOD_MAX = 3.0, 6, 0.2, 0.7, 1.12
 STRICT_RESIDUAL = 1.5
@@ -244,7 +246,7 @@ def _note(table, at, group, fit, rows, days, cents, step, found_in, payment, gro
     row[ROWS], row[FIRST], row[LAST] = n, days[rows[0]], days[rows[n - 1]]
     row[RESIDUAL], row[BEYOND], row[COVERAGE], row[EXTRA] = fit[3], fit[4], fit[5], fit[6]
     row[STEP], row[FOUND_IN], row[CLASS], row[GROUP_ROWS] = step, found_in, payment, group_rows
-    recent = np.empty(min(n, 6))
+    recent = np.empty(min(n, RECENT_ROWS))
     for i in range(len(recent)):
         recent[i] = cents[rows[n - len(recent) + i]]
     row[AMOUNT] = _median(recent)

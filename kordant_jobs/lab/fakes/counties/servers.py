@@ -13,6 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -76,20 +77,22 @@ class FakeCounty(FakeServer, ABC):
     def reply(self, path: str, query: dict[str, Any]) -> Answer:
         """What this kind of server says."""
 
-    def select(self, dataset: str, where: str, *, ordered: bool, limit: int) -> list[Row]:
-        """The rows, shuffled unless an order was asked for."""
+    def select(self, dataset: str, where: str, *, order: str, limit: int) -> list[Row]:
+        """The rows, shuffled unless an order was asked for. Nulls come last."""
         rows = [row for row in self.tables.rows[dataset] if self._fits(row, where)]
-        if ordered:
-            rows.sort(key=self._order)
-        else:
-            self._rng.shuffle(rows)
+        self._rng.shuffle(rows)
+        for part in reversed(order.split(", ") if order else ()):
+            column, _, direction = part.partition(" ")
+            rows.sort(key=partial(_place, column=column), reverse=direction == "DESC")
         found = rows[: min(limit, self.traps.page_most)]
         if self.traps.after_page:
             self.traps.after_page()
         return found
 
-    def _order(self, row: Row) -> Any:
-        return str(row[self.tables.mark]), row[self.tables.row_id]
+    def lacks(self, dataset: str, columns: str) -> str | None:
+        """A column that was asked for and that no row has ever had."""
+        known = {name for row in self.tables.rows[dataset] for name in row}
+        return next((one for one in columns.split(",") if known and one.strip() not in known), None)
 
     def _fits(self, row: Row, where: str) -> bool:
         return all(self._holds(row, part) for part in _parts(where))
@@ -100,16 +103,16 @@ class FakeCounty(FakeServer, ABC):
             return True
         if part.startswith("(") and " OR " in part:
             return any(self._fits(row, one) for one in re.split(r" OR ", _inside(part)))
-        if part.startswith("(") and not part.startswith("(" + self.tables.mark + ","):
+        if part.startswith("("):
             return self._fits(row, _inside(part))
-        if pair := re.fullmatch(r"\((\S+), (\S+)\) > \('(.*)', (\d+)\)", part):
-            return (str(row[pair[1]]), int(row[pair[2]])) > (pair[3], int(pair[4]))
+        if there := re.fullmatch(r"(\S+) IS NOT NULL", part):
+            return row.get(there[1]) is not None
         if like := re.fullmatch(r"upper\((\S+)\) LIKE '(.*)'", part):
             pattern = ".*".join(map(re.escape, like[2].split("%")))
             return re.fullmatch(pattern, str(row.get(like[1]) or "").upper()) is not None
         if among := re.fullmatch(r"(\S+) ?(?:in|IN) ?\((.*)\)", part):
             return str(row.get(among[1])) in re.findall(r"'([^']*)'", among[2])
-        if compared := re.fullmatch(r"(\S+) (>=|>|=) (?:TIMESTAMP )?'?(.*?)'?", part):
+        if compared := re.fullmatch(r"(\S+) (>=|<=|>|=) (?:TIMESTAMP )?'?(.*?)'?", part):
             return _compared(row.get(compared[1]), compared[2], compared[3])
         raise ValueError(part)
 
@@ -125,6 +128,11 @@ def _parts(where: str) -> Iterable[str]:
     yield where[start:]
 
 
+def _place(row: Row, column: str) -> tuple[bool, Any]:
+    value = row.get(column)
+    return value is None, value if isinstance(value, int | float) else str(value)
+
+
 def _inside(part: str) -> str:
     return part[1:-1] if part.endswith(")") else part
 
@@ -134,7 +142,7 @@ def _compared(value: Any, sign: str, other: str) -> bool:
         return False
     left: Any = value if isinstance(value, int) else str(value)
     right: Any = _number(other) if isinstance(value, int) else other
-    return bool({">=": left >= right, ">": left > right, "=": left == right}[sign])
+    return bool({">=": left >= right, "<=": left <= right, ">": left > right, "=": left == right}[sign])
 
 
 def _number(text: str) -> int:
@@ -155,25 +163,26 @@ class FakeSocrata(FakeCounty):
                 return Answer.of(404, {"code": "dataset.missing", "error": True, "message": "no such dataset"})
             return Answer.of(200, {"id": view[1], "rowsUpdatedAt": self.tables.edited, "columns": []})
         if newer := re.fullmatch(r"/api/v3/views/(\S{9})/query\.json", path):
-            said = re.fullmatch(r"SELECT .*?(?: WHERE (.*))? ORDER BY .* LIMIT (\d+)", str(query.get("query")))
+            text = r"SELECT (.*?)(?: WHERE (.*))? ORDER BY (.*) LIMIT (\d+)"
+            said = re.fullmatch(text, str(query.get("query")))
             if said is None:
                 return Answer.of(400, {"code": "query.compiler.malformed", "error": True, "message": "malformed"})
-            return self._rows(newer[1], said[1] or "", True, int(said[2]))
+            return self._rows(newer[1], said[1], said[2] or "", said[3], int(said[4]))
         plain = re.fullmatch(r"/resource/(\S{9})\.json", path)
         if plain is None or plain[1] not in self.tables.rows:
             return Answer.of(404, {"code": "dataset.missing", "error": True, "message": "no such dataset"})
-        return self._rows(plain[1], query.get("$where", ""), "$order" in query, int(query.get("$limit", 1000)))
+        limit = int(query.get("$limit", 1000))
+        return self._rows(plain[1], query["$select"], query.get("$where", ""), query.get("$order", ""), limit)
 
-    def _rows(self, dataset: str, where: str, ordered: bool, limit: int) -> Answer:
-        rows = self.select(dataset, where, ordered=ordered, limit=limit)
+    def _rows(self, dataset: str, columns: str, where: str, order: str, limit: int) -> Answer:
+        if column := self.lacks(dataset, columns):
+            return Answer.of(400, {"code": "query.soql.no-such-column", "error": True, "message": column})
+        rows = self.select(dataset, where, order=order, limit=limit)
         return Answer.of(200, [{name: str(value) for name, value in row.items() if value is not None} for row in rows])
 
 
 class FakeArcgis(FakeCounty):
     """`/<layer>?f=json` and `/<layer>/query`."""
-
-    def _order(self, row: Row) -> Any:
-        return row[self.tables.row_id]
 
     def reply(self, path: str, query: dict[str, Any]) -> Answer:
         """A layer or features; every error has status 200."""
@@ -201,13 +210,14 @@ class FakeArcgis(FakeCounty):
             return Answer.of(200, {"features": [{"attributes": row} for row in rows]})
         where = query["where"]
         if query.get("returnIdsOnly"):
-            rows = self.select(layer, where, ordered=False, limit=10**9)
             ids = [row[self.tables.row_id] for row in self.tables.rows[layer] if self._fits(row, where)]
             return Answer.of(200, {"objectIdFieldName": self.tables.row_id, "objectIds": ids or None})
         if query.get("returnCountOnly"):
             return Answer.of(200, {"count": len(self.tables.rows[layer])})
+        if self.lacks(layer, query["outFields"]):
+            return Answer.of(200, {"error": {"code": 400, "message": "'outFields' parameter is invalid"}})
         most = min(2000, int(query.get("resultRecordCount", 2000)))
-        rows = self.select(layer, where, ordered="orderByFields" in query, limit=most)
+        rows = self.select(layer, where, order=query.get("orderByFields", "").replace(",  ", ", "), limit=most)
         all_of = sum(self._fits(row, where) for row in self.tables.rows[layer])
         more = {"exceededTransferLimit": True} if all_of > len(rows) else {}
         return Answer.of(200, {"features": [{"attributes": row} for row in rows], **more})
@@ -215,9 +225,6 @@ class FakeArcgis(FakeCounty):
 
 class FakeCarto(FakeCounty):
     """`/api/v2/sql?q=`."""
-
-    def _order(self, row: Row) -> Any:
-        return str(row[self.tables.mark]), int(row[self.tables.row_id])
 
     def reply(self, path: str, query: dict[str, Any]) -> Answer:
         """Rows, an error of its parser, or 429 for a page that takes too long."""
@@ -227,11 +234,13 @@ class FakeCarto(FakeCounty):
         if newest := re.fullmatch(r"SELECT max\((\S+)\) AS newest, count\(\*\) AS rows FROM (\S+)", text):
             marks = [str(row[newest[1]]) for row in self.tables.rows[newest[2]]]
             return Answer.of(200, {"rows": [{"newest": max(marks, default=None), "rows": len(marks)}], "total_rows": 1})
-        said = re.fullmatch(r"SELECT .*? FROM (\S+)(?: WHERE (.*?))?(?: ORDER BY (.*?))?(?: LIMIT (\d+))?", text)
-        if said is None or said[1] not in self.tables.rows:
+        said = re.fullmatch(r"SELECT (.*?) FROM (\S+)(?: WHERE (.*?))?(?: ORDER BY (.*?))?(?: LIMIT (\d+))?", text)
+        if said is None or said[2] not in self.tables.rows:
             return Answer.of(400, {"error": ["syntax error at or near"], "hint": ""})
-        limit = int(said[4] or 10**9)
+        if column := self.lacks(said[2], said[1]):
+            return Answer.of(400, {"error": [f'column "{column}" does not exist'], "hint": ""})
+        limit = int(said[5] or 10**9)
         if self.traps.slow_above is not None and limit > self.traps.slow_above:
             return Answer.of(429, {"error": ["You are over platform's limits: SQL query timeout error."]})
-        rows = self.select(said[1], said[2] or "", ordered=bool(said[3]), limit=limit)
+        rows = self.select(said[2], said[3] or "", order=said[4] or "", limit=limit)
         return Answer.of(200, {"rows": rows, "time": 0.01, "fields": {}, "total_rows": len(rows)})
