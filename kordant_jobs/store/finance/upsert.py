@@ -296,7 +296,7 @@ def _reason(was: TransactionState, now: TransactionState) -> ChangeReason:
 
 
 _KNOWN = """
-SELECT t.id, t.account_id, t.alias, t.state, t.booked_on, t.amount, t.currency, t.purchase_on, t.instalment_no,
+SELECT t.id, t.account_id, t.state, t.booked_on, t.amount, t.currency, t.purchase_on, t.instalment_no,
        t.entity_id, t.description_encrypted,
        w.is_rekey OR t.alias = ANY(cast(:deleted AS bytea[])) OR t.missing_since_at IS NOT NULL
            OR t.booked_on BETWEEN w.first_on AND w.last_on OR (w.is_card AND t.bill_id IS NULL) AS is_restated
@@ -344,7 +344,6 @@ def _recognise(
         known[found.account_id].append(
             Known(
                 id=found.id,
-                alias=bytes(found.alias),
                 state=TransactionState(found.state),
                 booked_on=found.booked_on,
                 amount=found.amount.normalize(),
