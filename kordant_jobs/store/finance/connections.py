@@ -326,7 +326,7 @@ def save_consent(
             },
         )
     else:
-        extended = sa.and_(table.expires_at.is_distinct_from(consent.expires_at), sa.true())
+        extended = table.expires_at.is_distinct_from(consent.expires_at)
         values = {**expires, "told_days": sa.case((extended, None), else_=table.told_days)}
         connection.execute(sa.update(bank_consents).where(table.id == found.id).values(values))
     if consent.ended is not None:
