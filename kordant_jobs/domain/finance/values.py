@@ -1,6 +1,7 @@
-"""What a bank says, as values. Amounts are Decimal and positive towards the holder, days are of Sao Paulo. Pure.
+"""What a bank says, as values. Amounts are Decimal and positive towards the holder, days are of Sao Paulo.
 
-Adapters make these; nothing after them knows how a provider writes signs, days or enums.
+Adapters make these; nothing after them knows how a provider writes signs, days or enums. Pure, but that `checked_day`
+asks the clock how far ahead a day may lie.
 """
 
 from __future__ import annotations
