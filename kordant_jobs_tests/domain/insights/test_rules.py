@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from kordant_jobs.domain.insights.assess import ROUND_PIX_TWICE, assess
-from kordant_jobs.domain.insights.backtest import rewind
+from kordant_jobs.domain.insights.backtest import backtest, rewind
 from kordant_jobs.domain.insights.books import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, read
 from kordant_jobs.domain.insights.calendar import nth_bank_day
 from kordant_jobs.domain.insights.cashflow import cash_flow
@@ -332,6 +332,18 @@ def test_intervals_of_a_class_hold_as_often_as_past_errors_say() -> None:
     inside = past.filter(pl.col("score").is_between(known[1], known[5]))
     assert 0.8 <= len(inside) / len(past) <= 0.83
     assert corrections({30: past.head(10)}) == {}, "too few"
+
+
+def test_past_forecasts_are_judged_by_the_balances_of_three_days() -> None:
+    today = date(2025, 10, 15)
+    days = [date(2025, month, 10) for month in range(1, 11)]
+    rows = numbered(
+        frame([(day, 600_000) for day in days], type="payroll", payee="EMPRESA"),
+        frame([(day, -200_000) for day in days], type="boleto", payee="IMOBILIARIA"),
+    )
+    found = backtest(books_of(rows, balance=5_000_000, today=today), today=today)
+    assert all(abs(score) < 0.5 for score in found[30]["score"]), "pay and rent are where they were expected"
+    assert {horizon: len(one) for horizon, one in found.items()} == {30: 3, 90: 3}
 
 
 def test_books_are_rewound_to_what_was_known_then() -> None:
