@@ -334,6 +334,15 @@ def test_intervals_of_a_class_hold_as_often_as_past_errors_say() -> None:
     assert corrections({30: past.head(10)}) == {}, "too few"
 
 
+def test_a_pix_is_unusual_only_beside_the_other_pix_of_its_sender() -> None:
+    to_ann = [(date(2025, 1, 1) + timedelta(days=9 * n), -(4000 + 350 * (n * 3 % 7))) for n in range(12)]
+    others = [(date(2025, 1, 3) + timedelta(days=7 * n), -(9_000 + 9_000 * (n * 3 % 7))) for n in range(20)]
+    ann = frame([*to_ann, (DAY, -25_000)], type="pix", payee="ANN")
+    rows = numbered(ann, frame(others, type="pix", payee="BOB")).with_columns(pl.lit(-1).alias("stream_of"))
+    assert unusual(rows.filter(pl.col("payee") == "ANN"))["row"].to_list() == [12]
+    assert unusual(rows)["row"].to_list() == []
+
+
 def test_past_forecasts_are_judged_by_the_balances_of_three_days() -> None:
     today = date(2025, 10, 15)
     days = [date(2025, month, 10) for month in range(1, 11)]
