@@ -189,6 +189,7 @@ def test_a_subscription_in_dollars_is_told_in_reais_and_its_rise_in_dollars() ->
     said = assess(books_of(rows, balance=100_000, today=MONTHS[9]), today=MONTHS[9])
     facts = {one["kind"]: json.loads(one["facts"]) for one in said.iter_rows(named=True)}
     assert facts["recurring"]["amount"] == "65.46", "of the last six, two at 55 and four at 65 reais"
+    assert facts["recurring"]["billed_in"] == "USD"
     rise = facts["price_rise"]
     assert (rise["old"], rise["new"], rise["currency"], rise["a_year"]) == ("11.00", "13.00", "USD", "24.00")
     words = sentence(wording(Locale.EN), Kind.PRICE_RISE, rise)
