@@ -468,11 +468,11 @@ class BankCalls(Protocol):
     """The limits under which a provider is called, which all processes share."""
 
     def one(self, endpoint: str, subject: str = "") -> AbstractAsyncContextManager[None]:
-        """Within the block one call is made. It is counted against the month's limit of its endpoint and subject (an
-        account) when the block ends well, and given back when it does not.
+        """Within the block one call is made. It counts against the month's limit of its endpoint and subject (an
+        account, a consent), unless the block ends with a BankFailed that says `refused`: then it is given back.
 
         Raises:
-            BankFailed: transient, `budget` or `rate`: the limit is reached.
+            BankFailed: busy, `budget` or `rate`: the limit is reached, and no call was made.
         """
         ...
 

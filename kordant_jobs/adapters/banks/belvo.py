@@ -197,5 +197,4 @@ def _transaction(row: Mapping[str, Any], *, account: SeenAccount) -> SeenTransac
         description=text_of(row.get("description")),
         counterparty=text_of(merchant.get("name") or merchant.get("merchant_name"), 200),
         category=text_of(row.get("category"), 80) or None,
-        is_final=state is TransactionState.POSTED and not is_card,
     )

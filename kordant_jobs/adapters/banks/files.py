@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from html import unescape
 from typing import Any
@@ -217,7 +217,8 @@ def _transaction(row: Mapping[str, Any], currency: str) -> SeenTransaction:
 
 
 def _cnab(lines: list[str]) -> list[Statement]:
-    """Segment E of CNAB 240, positions counted from 1: account 53 to 71, day 143, amount 151, C or D 169, text 177."""
+    """Segment E of CNAB 240, positions counted from 1: holder 18 to 32, account 53 to 71, name 73, day 143, amount 151,
+    C or D 169, text 177. The file's own day stands in its header, at 144, its time at 152."""
     rows = [line for line in lines if line[7:8] == "3" and line[13:14] == "E"]
     if not rows:
         kinds = sorted({line[13:14] for line in lines if line[7:8] == "3"})
@@ -228,7 +229,7 @@ def _cnab(lines: list[str]) -> list[Statement]:
     for line in rows:
         key = (line[0:3], line[52:57], line[58:72].strip())
         by_account.setdefault(key, []).append({"line": line})
-    found = []
+    found, made_at = [], _cnab_made_at(lines[0])
     for (bank, branch, number), own in by_account.items():
         identity = deposit_identity(bank, branch, number, AccountKind.CHECKING)
         transactions, bad = rows_of(own, _cnab_row)
@@ -239,12 +240,25 @@ def _cnab(lines: list[str]) -> list[Statement]:
             institution=bank,
             identity=identity,
             number=f"{bank}/{branch}/{number}",
-            name=text_of(rows[0][72:102], 40),
-            holder=document_of(rows[0][18:32].lstrip("0").zfill(11)),
+            name=text_of(own[0]["line"][72:102], 40),
+            holder=_cnab_holder(own[0]["line"]),
         )
         read = AccountRead(provider_id=account.provider_id, account=account, transactions=transactions, bad=bad)
-        found.append(Statement(bank=bank, read=read, as_of_at=datetime.now(UTC)))
+        found.append(Statement(bank=bank, read=read, as_of_at=made_at))
     return found
+
+
+def _cnab_holder(line: str) -> str | None:
+    """The CPF (kind 1) or CNPJ (kind 2) of a row's holder."""
+    kind, digits = line[17:18], line[18:32]
+    return document_of({"1": digits[-11:], "2": digits}.get(kind)) if digits.strip("0 ") else None
+
+
+def _cnab_made_at(header: str) -> datetime | None:
+    try:
+        return datetime.strptime(header[143:157], "%d%m%Y%H%M%S").replace(tzinfo=ZONE)
+    except ValueError:
+        return None
 
 
 def _cnab_row(row: Mapping[str, Any]) -> SeenTransaction:

@@ -1,8 +1,8 @@
 """Open Finance Brasil servers: accounts 2.4 and credit cards 2.3 over mTLS, with the consent and its resources first.
 
 Its signs: amounts have none, `creditDebitType` gives the direction. A bill's total is what is owed. `transactionId` is
-final by the tables of `domain.finance.types.is_final`, of a card once its bill is closed. Version 1 of both interfaces
-(dates without time, bare numbers, a textual `chargeIdentificator`) is read as well.
+final at once or from the next day on (`domain.finance.types.FINAL_AT_ONCE`), of a card once its bill is closed.
+Version 1 of both interfaces (dates without time, bare numbers, a textual `chargeIdentificator`) is read as well.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -33,7 +32,7 @@ from kordant_jobs.domain.finance.states import (
     TransactionState,
     TransactionType,
 )
-from kordant_jobs.domain.finance.types import ACCOUNT_TYPES, CARD_TYPES, is_final, type_of
+from kordant_jobs.domain.finance.types import ACCOUNT_TYPES, CARD_TYPES, type_of
 from kordant_jobs.domain.finance.values import (
     AccountRead,
     BadRow,
@@ -344,7 +343,7 @@ class _Reading:
         base = f"{ACCOUNTS}/accounts/{provider_id}"
         balances = await self._server.ask(f"{base}/balances", endpoint="balances", subject=provider_id)
         raw, begin = await self._rows(base, "", known, cursor, provider_id)
-        rows, bad = rows_of(raw, partial(deposit_transaction, today=self._today))
+        rows, bad = rows_of(raw, deposit_transaction)
         made = tuple(balances_of(part_of(balances, "data"), self._question.now))
         return {"transactions": rows, "bad": bad, "balances": made, "covers": (begin, self._today)}
 
@@ -357,8 +356,7 @@ class _Reading:
             cursor[mark] = self._today.isoformat()
         bills, bad_bills = rows_of(raw_bills, bill)
         raw, begin = await self._rows(base, "card-", known, cursor, provider_id)
-        closed = frozenset(one.provider_id for one in bills)
-        rows, bad = rows_of(raw, partial(card_transaction, closed=closed))
+        rows, bad = rows_of(raw, card_transaction)
         balances = tuple(limits_of(_objects(limits), self._question.now))
         return {
             "transactions": rows,
@@ -463,7 +461,7 @@ def limits_of(rows: list[Mapping[str, Any]], now: datetime) -> list[SeenBalance]
     return found
 
 
-def deposit_transaction(row: Mapping[str, Any], *, today: date) -> SeenTransaction:
+def deposit_transaction(row: Mapping[str, Any]) -> SeenTransaction:
     """A row of a deposit account, of either version.
 
     Raises:
@@ -488,7 +486,6 @@ def deposit_transaction(row: Mapping[str, Any], *, today: date) -> SeenTransacti
         type_raw=raw,
         description=text_of(row.get("transactionName")),
         counterparty_document=document_of(row.get("partieCnpjCpf")),
-        is_final=state is TransactionState.POSTED and is_final(kind, day, today),
     )
 
 
@@ -499,8 +496,8 @@ def _direction(row: Mapping[str, Any]) -> int:
         raise BadRow("no_direction") from None
 
 
-def card_transaction(row: Mapping[str, Any], *, closed: frozenset[str]) -> SeenTransaction:
-    """A row of a card, of either version; `closed` are the bills that are closed, whose rows' ids are final.
+def card_transaction(row: Mapping[str, Any]) -> SeenTransaction:
+    """A row of a card, of either version.
 
     Raises:
         BadRow: it cannot be understood.
@@ -520,7 +517,6 @@ def card_transaction(row: Mapping[str, Any], *, closed: frozenset[str]) -> SeenT
     number = whole_of(told, 1, 999)  # version 1 has a text of the bank's there: the merchant
     shop = text_of(told, 100) if number is None else ""
     foreign = original_currency not in {None, currency}
-    bill_id = id_of(row.get("billId"))
     return SeenTransaction(
         provider_id=id_of(row.get("transactionId")),
         state=TransactionState.POSTED,
@@ -534,11 +530,10 @@ def card_transaction(row: Mapping[str, Any], *, closed: frozenset[str]) -> SeenT
         type_raw=raw,
         description=f"{name} {shop}".strip() if shop else name,
         mcc=str(row["payeeMCC"]).zfill(4)[:4] if whole_of(row.get("payeeMCC"), 1, 9999) else None,
-        bill=bill_id,
+        bill=id_of(row.get("billId")),
         instalment_no=number if charges and number and number <= charges else None,
         instalment_of=charges if charges and number and number <= charges else None,
         purchase_on=purchase,
-        is_final=bill_id is not None and bill_id in closed,
     )
 
 

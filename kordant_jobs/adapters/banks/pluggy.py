@@ -194,7 +194,6 @@ class Pluggy:
         about = {"accountId": account.provider_id}
         raw = await self._transactions(server, {**about, "dateFrom": window[0].isoformat()})
         mark = instant_of(since)
-        gone: tuple[str, ...] = ()
         if mark is not None:
             newer = (mark - OVERLAP).strftime("%Y-%m-%dT%H:%M:%S.000Z")
             raw += await self._transactions(server, {**about, "createdAtFrom": newer})
@@ -203,7 +202,6 @@ class Pluggy:
             for start in range(0, len(missing), IDS_MAX):
                 part = missing[start : start + IDS_MAX]
                 raw += await self._transactions(server, {**about, "ids": ",".join(part)})
-            gone = tuple(set(missing) - {str(row.get("id")) for row in raw if isinstance(row, Mapping)})
         rows, bad = rows_of(raw, partial(_transaction, account=account))
         bills: tuple[SeenBill, ...] = ()
         failure = None
@@ -223,7 +221,6 @@ class Pluggy:
             bills=bills,
             bad=bad,
             covers=window,
-            gone=gone,
             failure=failure,
         )
         return read, max(made, default=None, key=lambda one: instant_of(one) or now)
@@ -342,7 +339,6 @@ def _transaction(row: Mapping[str, Any], *, account: SeenAccount) -> SeenTransac
         instalment_of=whole_of(card.get("totalInstallments"), 1, 999),
         purchase_on=day_of(purchase, midnight_is_a_day=True)[0] if purchase else None,
         transfer_key=id_of(payment.get("referenceNumber")),
-        is_final=posted and account.kind is not AccountKind.CARD,
     )
 
 

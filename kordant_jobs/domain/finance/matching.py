@@ -44,7 +44,6 @@ class Newcomer:
     description: str = field(repr=False)
     purchase_on: date | None = None
     instalment_no: int | None = None
-    replaces: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,6 @@ class Known:
     is of a connection that ended, so that it may come under another one."""
 
     id: UUID
-    alias: bytes
     state: TransactionState
     booked_on: date
     amount: Decimal
@@ -83,11 +81,6 @@ def match(newcomers: Sequence[Newcomer], known: Sequence[Known]) -> Matches:
         del left[new]
         del free[old]
 
-    by_alias = {one.alias: one for one in known}
-    for new in newcomers:
-        old = by_alias.get(new.replaces) if new.replaces is not None else None
-        if old in free and old is not None:
-            claim(new, old)
     for fits in (_is_same_day, _is_same):  # the same day first, so that a neighbour takes nobody's place
         _pair(list(left), [one for one in free if one.is_restated], fits, claim, is_sure=True)
     waiting = [one for one in free if one.state in PROVISIONAL]

@@ -5,8 +5,6 @@ Sources: OFB accounts 2.4.2 and 2.5.0, credit cards 2.3.1 (EnumTransactionTypes,
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
 from kordant_jobs.domain.finance.states import TransactionType as T
 
 ACCOUNT_TYPES = {
@@ -43,15 +41,6 @@ CARD_TYPES = {
 VAGUE = frozenset({T.OTHER, T.PURCHASE, T.SINGLE_FEE, T.CREDIT_OPERATION})
 FINAL_AT_ONCE = frozenset({T.TED, T.PIX, T.INTERNAL_TRANSFER, T.SINGLE_FEE, T.PAYROLL})
 """OFB accounts 2.4.2: of these types a row's id stays from the day itself, of all others from the next day on."""
-
-
-def is_final(kind: T, booked_on: date, today: date) -> bool:
-    """Whether the id of a deposit account's row stays from now on.
-
-    >>> is_final(T.CARD, date(2026, 3, 1), date(2026, 3, 1)), is_final(T.CARD, date(2026, 3, 1), date(2026, 3, 2))
-    (False, True)
-    """
-    return kind in FINAL_AT_ONCE or booked_on <= today - timedelta(days=1)
 
 
 def refined(kind: T, description: str) -> T:

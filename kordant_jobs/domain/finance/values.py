@@ -1,6 +1,7 @@
-"""What a bank says, as values. Amounts are Decimal and positive towards the holder, days are of Sao Paulo. Pure.
+"""What a bank says, as values. Amounts are Decimal and positive towards the holder, days are of Sao Paulo.
 
-Adapters make these; nothing after them knows how a provider writes signs, days or enums.
+Adapters make these; nothing after them knows how a provider writes signs, days or enums. Pure, but that `checked_day`
+asks the clock how far ahead a day may lie.
 """
 
 from __future__ import annotations
@@ -199,16 +200,12 @@ class SeenAccount:
     name: str = field(default="", repr=False)
     holder: str | None = field(default=None, repr=False)
     """CPF or CNPJ, digits."""
-    available: bool = True
-    """False: the bank does not let it be read just now (resource status)."""
     status: str = "available"
-    shares_limit: str | None = field(default=None, repr=False)
-    """The same for cards that share one limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenTransaction:
-    """A row of an account. `is_final`: from now on its id alone decides who it is (OFB's tables of immutability)."""
+    """A row of an account."""
 
     provider_id: str | None = field(repr=False)
     state: TransactionState
@@ -231,9 +228,6 @@ class SeenTransaction:
     purchase_on: date | None = None
     transfer_key: str | None = field(default=None, repr=False)
     """An end-to-end id, which both legs of a transfer carry."""
-    replaces: str | None = field(default=None, repr=False)
-    """The provider's own word: the id of the provisional row that this one was."""
-    is_final: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,8 +276,6 @@ class AccountRead:
     bills: tuple[SeenBill, ...] = ()
     bad: tuple[BadSeen, ...] = ()
     covers: tuple[date, date] | None = None
-    gone: tuple[str, ...] = field(default=(), repr=False)
-    """Ids that were asked for and are not there any more."""
     failure: str | None = None
     """A code: why it was not read to its end."""
 

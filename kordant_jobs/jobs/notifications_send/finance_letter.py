@@ -7,10 +7,9 @@ from datetime import datetime
 
 from kordant_jobs.domain.finance.states import ConsentEnd, NoticeKind
 from kordant_jobs.domain.insights.insight import Kind
-from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import one_line
-from kordant_jobs.jobs.notifications_send.news import LINES_MAX, NewsLetter, NewsLine
+from kordant_jobs.jobs.notifications_send.news import NewsLetter, NewsLine, write_news
 from kordant_jobs.store.finance.notices import FinanceNoticeRow
 from kordant_jobs.wording import Wording, wording
 
@@ -82,6 +81,10 @@ def _text(words: Wording, row: FinanceNoticeRow) -> str:
 
 
 def _about(words: Wording, row: FinanceNoticeRow) -> str:
+    """The bank's name, where it has one; most providers have a number for it."""
+    bank = str(row.facts.get("institution") or "")
+    if any(sign.isalpha() for sign in bank):
+        return one_line(bank, 80)
     return words.say("Your accounts") if NoticeKind(row.kind) is NoticeKind.INSIGHT else words.say("Your bank")
 
 
@@ -96,33 +99,13 @@ def finance_subject(words: Wording, rows: Sequence[FinanceNoticeRow]) -> str:
 def write_finance_letter(rows: Sequence[FinanceNoticeRow], name: str) -> NewsLetter:
     """The words of one mail about these notices."""
     words = wording(Locale(rows[0].locale))
-    lines = [
-        (
-            NewsLine(
-                about=one_line(str(row.facts.get("institution") or _about(words, row)), 80), text=_text(words, row)
-            ),
-            NoticeKind(row.kind) in YOURS,
-        )
-        for row in rows
-    ]
-    yours = [line for line, is_yours in lines if is_yours]
-    others = [line for line, is_yours in lines if not is_yours]
-    left_out = max(0, len(yours) - LINES_MAX) + max(0, len(others) - LINES_MAX)
-    headline = finance_subject(words, rows)
-    return NewsLetter(
-        locale=rows[0].locale,
-        subject=headline,
-        preview=lines[0][0].text,
-        severity=(Severity.MEDIUM if yours else Severity.LOW).value,
-        greeting=words.say("Hello %(name)s,", name=one_line(name, 120)) if name.strip() else words.say("Hello,"),
-        headline=headline,
-        yours_title=words.say("Your turn"),
-        yours=yours[:LINES_MAX],
+    return write_news(
+        words,
+        Locale(rows[0].locale),
+        name,
+        [(NewsLine(about=_about(words, row), text=_text(words, row)), NoticeKind(row.kind) in YOURS) for row in rows],
+        subject=finance_subject(words, rows),
         others_title=words.say("What there is to know"),
-        others=others[:LINES_MAX],
-        more=words.count("And one more.", "And %(number)s more.", left_out) if left_out else None,
-        footer=[
-            words.say("You get this mail because you connected bank accounts to Kordant."),
-            words.say("We never ask for a password, and no mail of ours needs one."),
-        ],
+        more=lambda number: words.count("And one more.", "And %(number)s more.", number),
+        why=words.say("You get this mail because you connected bank accounts to Kordant."),
     )

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.letter import one_line
+from kordant_jobs.wording import Wording
 
 LINES_MAX = 40
 
@@ -32,3 +38,35 @@ class NewsLetter:
     others: list[NewsLine]
     more: str | None
     footer: list[str]
+
+
+def write_news(
+    words: Wording,
+    locale: Locale,
+    name: str,
+    lines: Sequence[tuple[NewsLine, bool]],
+    *,
+    subject: str,
+    others_title: str,
+    more: Callable[[int], str],
+    why: str,
+) -> NewsLetter:
+    """The mail with these lines (True: it needs the subscriber). `more` says how many were left out, `why` why the
+    subscriber gets it."""
+    yours = [line for line, is_yours in lines if is_yours]
+    others = [line for line, is_yours in lines if not is_yours]
+    left_out = max(0, len(yours) - LINES_MAX) + max(0, len(others) - LINES_MAX)
+    return NewsLetter(
+        locale=locale.value,
+        subject=subject,
+        preview=lines[0][0].text,
+        severity=(Severity.MEDIUM if yours else Severity.LOW).value,
+        greeting=words.say("Hello %(name)s,", name=one_line(name, 120)) if name.strip() else words.say("Hello,"),
+        headline=subject,
+        yours_title=words.say("Your turn"),
+        yours=yours[:LINES_MAX],
+        others_title=others_title,
+        others=others[:LINES_MAX],
+        more=more(left_out) if left_out else None,
+        footer=[why, words.say("We never ask for a password, and no mail of ours needs one.")],
+    )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.jobs.notifications_send.letter import one_line
-from kordant_jobs.jobs.notifications_send.news import LINES_MAX, NewsLetter, NewsLine
+from kordant_jobs.jobs.notifications_send.news import NewsLetter, NewsLine, write_news
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.wording import Wording, wording
 
@@ -52,28 +51,19 @@ def write_removal_letter(rows: Sequence[RemovalNoticeRow], name: str) -> NewsLet
         (NewsLine(about=one_line(row.broker_name, 80), text=_text(words, row), page=row.page), row.state in YOURS)
         for row in newest
     ]
-    yours = [line for line, is_yours in lines if is_yours]
-    others = [line for line, is_yours in lines if not is_yours]
-    headline = (
-        words.count("%(number)s data broker needs you", "%(number)s data brokers need you", len(yours))
-        if yours
-        else words.count("News of %(number)s data broker", "News of %(number)s data brokers", len(others))
+    needing = sum(is_yours for _, is_yours in lines)
+    subject = (
+        words.count("%(number)s data broker needs you", "%(number)s data brokers need you", needing)
+        if needing
+        else words.count("News of %(number)s data broker", "News of %(number)s data brokers", len(lines))
     )
-    left_out = max(0, len(yours) - LINES_MAX) + max(0, len(others) - LINES_MAX)
-    return NewsLetter(
-        locale=rows[0].locale,
-        subject=headline,
-        preview=lines[0][0].text,
-        severity=(Severity.MEDIUM if yours else Severity.LOW).value,
-        greeting=words.say("Hello %(name)s,", name=one_line(name, 120)) if name.strip() else words.say("Hello,"),
-        headline=headline,
-        yours_title=words.say("Your turn"),
-        yours=yours[:LINES_MAX],
+    return write_news(
+        words,
+        Locale(rows[0].locale),
+        name,
+        lines,
+        subject=subject,
         others_title=words.say("What became of your requests"),
-        others=others[:LINES_MAX],
-        more=words.count("And one more broker.", "And %(number)s more brokers.", left_out) if left_out else None,
-        footer=[
-            words.say("You get this mail because Kordant asks data brokers to delete your data."),
-            words.say("We never ask for a password, and no mail of ours needs one."),
-        ],
+        more=lambda number: words.count("And one more broker.", "And %(number)s more brokers.", number),
+        why=words.say("You get this mail because Kordant asks data brokers to delete your data."),
     )

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ import typer
 
 from kordant_jobs.adapters.banks.http import list_of, part_of, rows_of
 from kordant_jobs.adapters.banks.ofb import balances_of, bill, card_transaction, deposit_transaction, limits_of
-from kordant_jobs.domain.finance.values import BadSeen, today_in
+from kordant_jobs.domain.finance.values import BadSeen
 from kordant_jobs.lab.figures import Figure, finish
 from kordant_jobs.ports import BankFailed
 
@@ -43,12 +42,10 @@ def _object(value: Mapping[str, Any]) -> tuple[int, tuple[BadSeen, ...]]:
     return int("data" in value), ()
 
 
-_CARD = _rows(partial(card_transaction, closed=frozenset()))
+_CARD, _DEPOSIT = _rows(card_transaction), _rows(deposit_transaction)
 READERS: tuple[tuple[str, str, Reader], ...] = (
-    ("accounts/get-accounts-accountid-transactions/", "account transactions",
-     _rows(partial(deposit_transaction, today=today_in(NOW)))),
-    ("accounts/get-accounts-accountid-transactions-current/", "current account transactions",
-     _rows(partial(deposit_transaction, today=today_in(NOW)))),
+    ("accounts/get-accounts-accountid-transactions/", "account transactions", _DEPOSIT),
+    ("accounts/get-accounts-accountid-transactions-current/", "current account transactions", _DEPOSIT),
     ("accounts/get-accounts-accountid-balances/", "balances", _balances),
     ("creditCards/get-accounts-creditcardaccountid-bills/", "bills", _rows(bill)),
     ("creditCards/get-accounts-creditcardaccountid-bills-billId-transactions/", "card rows", _CARD),

@@ -59,7 +59,6 @@ class Books:
     refused: int = 0
     after_revoked: int = 0
     rows: int = 0
-    second_pass_writes: int = 0
     webhooks: int = 0
     wrong: list[str] = field(default_factory=list)
     """Rows that are lost or doubled, to look into."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -74,23 +74,15 @@ class SmallBank:
 
     def sync(self, *, named: bool = True, user_is_present: bool = False) -> dict[str, int]:
         """One tick. `named`: every connection is due."""
-        ids = [one for one in self.connection_ids.values() if named]
-        plan = service.plan_sync(named=ids, user_is_present=user_is_present, db=self.db, now=self.ledger.now)
-        banks: Mapping[Provider, Bank] = {self.bank.provider: self.bank}
-        results = [
-            service.read_chunk(
-                plan,
-                chunk,
-                db=self.db,
-                keyring=self.keyring,
-                banks=banks,
-                limits=self.limits,
-                advance=lambda number, words: None,
-                clock=lambda: self.ledger.now,
-            )
-            for chunk in plan.chunks
-        ]
-        return service.finish(plan, results, db=self.db, now=self.ledger.now)
+        return tick(
+            self.db,
+            self.keyring,
+            {self.bank.provider: self.bank},
+            now=self.ledger.now,
+            named=[one for one in self.connection_ids.values() if named],
+            user_is_present=user_is_present,
+            limits=self.limits,
+        )
 
     def rows(self, *, state: str | None = "posted") -> list[Any]:
         """Our transactions, the oldest first."""
@@ -102,6 +94,34 @@ class SmallBank:
         """Our ledger against the truth. See `compare`."""
         found, self.wrong = compare(self.db, self.keyring, self.bank.provider, self.ledger)
         return found
+
+
+def tick(
+    db: Engine,
+    keyring: Keyring,
+    banks: Mapping[Provider, Bank],
+    *,
+    now: datetime,
+    named: Sequence[UUID] = (),
+    user_is_present: bool = False,
+    limits: Limits,
+) -> dict[str, int]:
+    """One run of bank_sync as if it were `now`, and its figures. `named` connections are due in any case."""
+    plan = service.plan_sync(named=named, user_is_present=user_is_present, db=db, now=now)
+    results = [
+        service.read_chunk(
+            plan,
+            chunk,
+            db=db,
+            keyring=keyring,
+            banks=banks,
+            limits=limits,
+            advance=lambda number, words: None,
+            clock=lambda: now,
+        )
+        for chunk in plan.chunks
+    ]
+    return service.finish(plan, results, db=db, now=now)
 
 
 def compare(db: Engine, keyring: Keyring, provider: Provider, ledger: Ledger) -> tuple[dict[str, Any], list[str]]:

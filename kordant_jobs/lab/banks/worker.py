@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 from pydantic import SecretStr
-from sqlalchemy import Engine
 
 from kordant_jobs.adapters.banks.belvo import Belvo
 from kordant_jobs.adapters.banks.ofb import BankDescription, OpenFinance
 from kordant_jobs.adapters.banks.pluggy import Pluggy
 from kordant_jobs.domain.finance.states import Provider
-from kordant_jobs.jobs.bank_sync import service
 from kordant_jobs.jobs.bank_sync.service import Limits
+from kordant_jobs.lab.banks.small_bank import tick
 from kordant_jobs.ports import Bank
 from kordant_jobs.postgres import database
 from kordant_jobs.store.people.keyring import Keyring
@@ -36,26 +34,8 @@ def main(path: str) -> None:
     }
     print("ready", flush=True)  # noqa: T201 - what the simulation waits for
     for line in sys.stdin:
-        print(json.dumps(sync_at(datetime.fromisoformat(line.strip()), db, keyring, banks)), flush=True)  # noqa: T201
-
-
-def sync_at(now: datetime, db: Engine, keyring: Keyring, banks: Mapping[Provider, Bank]) -> dict[str, int]:
-    """One tick at that time."""
-    plan = service.plan_sync(db=db, now=now)
-    results = [
-        service.read_chunk(
-            plan,
-            chunk,
-            db=db,
-            keyring=keyring,
-            banks=banks,
-            limits=Limits(rates={}),
-            advance=lambda number, words: None,
-            clock=lambda: now,
-        )
-        for chunk in plan.chunks
-    ]
-    return service.finish(plan, results, db=db, now=now)
+        figures = tick(db, keyring, banks, now=datetime.fromisoformat(line.strip()), limits=Limits(rates={}))
+        print(json.dumps(figures), flush=True)  # noqa: T201 - what the simulation waits for
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ ORDER BY p.turn, p.next_due_at, j.id
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """Connections to read now, in order; and how many are not, by reason."""
+    """Connections to read now, in order; how many are not, by reason; and how many can be read at all (`active`)."""
 
     due: tuple[UUID, ...]
     deferred: Mapping[str, int]
@@ -138,7 +138,8 @@ def plan(
             due.append(row.id)
         else:
             deferred[row.deferred] = deferred.get(row.deferred, 0) + 1
-    return Planned(due=tuple(due), deferred=deferred, active=len(rows))
+    idle = deferred.get("paused", 0) + deferred.get("needs_user", 0)
+    return Planned(due=tuple(due), deferred=deferred, active=len(rows) - idle)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ class Claimed:
 
 _CLAIM = sa.text("""
 UPDATE kordant.bank_connections SET leased_by = :lease, leased_until = :until, last_attempt_at = :now
-WHERE id = :id AND status = 'active' AND (leased_until IS NULL OR leased_until <= :now OR leased_by = :lease)
+WHERE id = :id AND status = 'active' AND (leased_until IS NULL OR leased_until <= :now)
 RETURNING entity_id, provider, institution, item_encrypted, cursor_encrypted, consecutive_failures
 """)
 _KNOWN = sa.text("""
@@ -326,7 +327,7 @@ def save_consent(
             },
         )
     else:
-        extended = sa.and_(table.expires_at.is_distinct_from(consent.expires_at), sa.true())
+        extended = table.expires_at.is_distinct_from(consent.expires_at)
         values = {**expires, "told_days": sa.case((extended, None), else_=table.told_days)}
         connection.execute(sa.update(bank_consents).where(table.id == found.id).values(values))
     if consent.ended is not None:

@@ -114,32 +114,31 @@ def warn_of_consents(connection: Connection, *, now: datetime) -> int:
     return told
 
 
+_STALE = sa.text("""
+SELECT id, entity_id, institution, provider_data_as_of, key FROM (
+    SELECT c.*, 'stale ' || c.id || ' ' || (c.provider_data_as_of AT TIME ZONE 'UTC')::date AS key
+    FROM kordant.bank_connections c
+    WHERE c.status = 'active' AND c.provider <> 'file' AND c.provider_data_as_of < :before) s
+WHERE NOT EXISTS (SELECT FROM kordant.finance_notices n WHERE n.entity_id = s.entity_id AND n.dedup_key = s.key)
+""")
+
+
 def warn_of_stale(connection: Connection, *, now: datetime) -> int:
-    """Tell owners once of connections whose data the provider has not refreshed for too long."""
-    table = bank_connections.c
-    stale = (
-        sa.update(bank_connections)
-        .where(
-            table.status == "active",
-            table.provider != "file",
-            table.told_stale_at.is_(None),
-            table.provider_data_as_of < now - STALE_AFTER,
-        )
-        .values(told_stale_at=now)
-        .returning(table.id, table.entity_id, table.institution, table.provider_data_as_of)
-    )
-    found = connection.execute(stale).all()
-    for row in found:
+    """Tell owners of connections whose data the provider has not refreshed for too long: once, and again when it was
+    refreshed meanwhile. Returns how many were told."""
+    found = connection.execute(_STALE, {"before": now - STALE_AFTER}).all()
+    return sum(
         notices.tell(
             connection,
             entity_id=row.entity_id,
             connection_id=row.id,
             kind=NoticeKind.STALE,
-            key=f"stale {row.id} {row.provider_data_as_of.date()}",
+            key=row.key,
             severity=Severity.LOW,
             facts={"institution": row.institution, "data_as_of": row.provider_data_as_of},
         )
-    return len(found)
+        for row in found
+    )
 
 
 def _bank(connection: Connection, connection_id: UUID | None) -> dict[str, str]:

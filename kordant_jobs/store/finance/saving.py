@@ -48,9 +48,7 @@ class Saved:
     counts: Counter[str] = field(default_factory=Counter)
     created: list[UUID] = field(default_factory=list)
     touched: list[UUID] = field(default_factory=list)
-    account_ids: list[UUID] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    is_first: bool = False
     data_version: int | None = None
 
 
@@ -83,7 +81,7 @@ def save(
     """
     connections.hold(connection, claimed)
     keys = load_keys(connection, keyring, [claimed.entity_id], for_writing=True)
-    saved = Saved(failures=[*read.failures], is_first=not claimed.cursor)
+    saved = Saved(failures=[*read.failures])
     _quarantine(connection, keyring, keys, claimed, read, saved)
     if read.consent is not None:
         connections.save_consent(connection, keys, claimed, read.consent, now=now)
@@ -98,7 +96,6 @@ def save(
         _balances(connection, link.account_id, one)
         if not link.is_primary:
             continue
-        saved.account_ids.append(link.account_id)
         bills = _bills(connection, keyring, claimed, link, one, now=now)
         targets.append(_target(claimed, link, one, bills, deleted))
         if link.is_promoted:

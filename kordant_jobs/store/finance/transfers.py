@@ -15,7 +15,7 @@ from kordant_jobs.domain.finance.transfers import DAYS, MOVES, Pair, decide
 _UNDO = """
 WITH gone AS (
     DELETE FROM kordant.transfers t USING kordant.transactions o, kordant.transactions i
-    WHERE o.id = t.out_id AND i.id = t.in_id AND NOT t.is_rejected AND t.entity_id = :entity
+    WHERE o.id = t.out_id AND i.id = t.in_id AND t.entity_id = :entity
       AND (t.out_id = ANY(cast(:ids AS uuid[])) OR t.in_id = ANY(cast(:ids AS uuid[])))
       AND (o.state <> 'posted' OR i.state <> 'posted' OR o.amount <> -i.amount)
     RETURNING t.out_id, t.in_id
@@ -46,7 +46,6 @@ FROM open_rows o
 JOIN open_rows i ON i.amount = -o.amount AND i.currency = o.currency AND i.account_id <> o.account_id
      AND i.booked_on - o.booked_on BETWEEN {DAYS[0]} AND {DAYS[1]}
 WHERE o.amount < 0
-  AND NOT EXISTS (SELECT FROM kordant.transfers r WHERE r.out_id = o.id AND r.in_id = i.id AND r.is_rejected)
 """  # noqa: S608 - put together from constants
 _MARK_OWN = """
 UPDATE kordant.transactions t SET transfer_id = m.transfer_id, transfer_status = 'own'
@@ -88,8 +87,8 @@ def link(connection: Connection, entity_id: UUID, touched: Sequence[UUID]) -> in
     if made:
         connection.execute(
             sa.text("""
-            INSERT INTO kordant.transfers (id, entity_id, out_id, in_id, confidence, decided_by)
-            SELECT id, :entity, out_id, in_id, confidence, 'rule'
+            INSERT INTO kordant.transfers (id, entity_id, out_id, in_id, confidence)
+            SELECT id, :entity, out_id, in_id, confidence
             FROM unnest(cast(:made AS uuid[]), cast(:outs AS uuid[]), cast(:ins AS uuid[]), cast(:scores AS float8[]))
                  AS m(id, out_id, in_id, confidence)
             """),
@@ -108,21 +107,3 @@ def link(connection: Connection, entity_id: UUID, touched: Sequence[UUID]) -> in
         )
     connection.execute(sa.text(_MARK_OTHERS), {**ids, "candidates": [str(one) for one in decided.candidates]})
     return len(made)
-
-
-def reject(connection: Connection, transfer_id: UUID) -> bool:
-    """The user says that it is no transfer: remembered, so that the pair is not found again."""
-    found = connection.execute(
-        sa.text("""
-        UPDATE kordant.transfers SET is_rejected = true, decided_by = 'user'
-        WHERE id = :id AND NOT is_rejected RETURNING out_id, in_id
-        """),
-        {"id": transfer_id},
-    ).one_or_none()
-    if found is None:
-        return False
-    connection.execute(
-        sa.text("UPDATE kordant.transactions SET transfer_id = NULL, transfer_status = NULL WHERE transfer_id = :id"),
-        {"id": transfer_id},
-    )
-    return True

@@ -95,7 +95,6 @@ class _Row:
     bill_id: UUID | None
     id: UUID | None = None
     reason: ChangeReason | None = None
-    is_duplicate: bool = False
 
 
 def alias_of(keyring: Keyring, provider: Provider, provider_id: str) -> bytes:
@@ -248,7 +247,7 @@ WHERE t.id IS NULL OR t.content_hash <> s.content_hash OR t.extra_hash <> s.extr
 
 def _resolve(connection: Connection, keyring: Keyring, rows: Sequence[_Row]) -> list[_Row]:
     """The rows that are not kept as they are, each with the id of the row that it is, if any is known by its alias."""
-    fresh = []
+    fresh, collided = list[_Row](), dict[int, _Row]()
     for found in connection.execute(sa.text(_FRESH)).all():
         row = rows[found.place]
         if found.id is not None and found.removed_by == "user":
@@ -256,7 +255,7 @@ def _resolve(connection: Connection, keyring: Keyring, rows: Sequence[_Row]) -> 
         both_posted = found.state == TransactionState.POSTED and row.seen.state is TransactionState.POSTED
         if both_posted and found.amount != row.seen.amount and found.booked_on != row.seen.booked_on:
             row.alias = _own_alias(keyring, row)
-            row.is_duplicate = True
+            collided[found.place] = row
             continue
         if found.is_anothers:  # a former id of a row that is there under its present one: by now it is another row's
             fresh.append(row)
@@ -268,22 +267,30 @@ def _resolve(connection: Connection, keyring: Keyring, rows: Sequence[_Row]) -> 
         elif found.id is not None and found.state in {"removed", "expired"}:
             row.reason = ChangeReason.REVIVED
         fresh.append(row)
-    return fresh + _resolve_collided(connection, [row for row in rows if row.is_duplicate], rows)
+    return fresh + (_resolve_collided(connection, collided) if collided else [])
 
 
-def _resolve_collided(connection: Connection, collided: Sequence[_Row], rows: Sequence[_Row]) -> list[_Row]:
-    """Rows whose id stands for another row: known under an alias of their own, or new."""
+_RENAME = """
+UPDATE bank_seen s SET alias = c.alias FROM unnest(cast(:places AS int[]), cast(:aliases AS bytea[])) AS c(place, alias)
+WHERE s.place = c.place
+"""
+_COLLIDED = """
+SELECT s.place, t.id FROM bank_seen s
+LEFT JOIN kordant.transactions t ON t.account_id = s.account_id AND t.alias = s.alias
+WHERE s.place = ANY(cast(:places AS int[])) AND t.content_hash IS DISTINCT FROM s.content_hash
+  AND t.removed_by IS DISTINCT FROM 'user'
+"""
+
+
+def _resolve_collided(connection: Connection, collided: Mapping[int, _Row]) -> list[_Row]:
+    """Rows, by place, whose id stands for another row: known under an alias of their own, or new."""
+    given = {"places": list(collided), "aliases": [row.alias for row in collided.values()]}
+    connection.execute(sa.text(_RENAME), given)
     fresh = []
-    for row in collided:
-        place = next(n for n, one in enumerate(rows) if one is row)
-        given = {"alias": row.alias, "place": place, "account": row.target.account_id}
-        connection.execute(sa.text("UPDATE bank_seen SET alias = :alias WHERE place = :place"), given)
-        query = "SELECT id, content_hash FROM kordant.transactions WHERE account_id = :account AND alias = :alias"
-        found = connection.execute(sa.text(query), given).one_or_none()
-        if found is None or bytes(found.content_hash) != row.content:
-            row.id = found.id if found else None
-            row.reason = ChangeReason.RESTATED if found else None
-            fresh.append(row)
+    for found in connection.execute(sa.text(_COLLIDED), given).all():
+        row = collided[found.place]
+        row.id, row.reason = found.id, ChangeReason.RESTATED if found.id is not None else None
+        fresh.append(row)
     return fresh
 
 
@@ -296,7 +303,7 @@ def _reason(was: TransactionState, now: TransactionState) -> ChangeReason:
 
 
 _KNOWN = """
-SELECT t.id, t.account_id, t.alias, t.state, t.booked_on, t.amount, t.currency, t.purchase_on, t.instalment_no,
+SELECT t.id, t.account_id, t.state, t.booked_on, t.amount, t.currency, t.purchase_on, t.instalment_no,
        t.entity_id, t.description_encrypted,
        w.is_rekey OR t.alias = ANY(cast(:deleted AS bytea[])) OR t.missing_since_at IS NOT NULL
            OR t.booked_on BETWEEN w.first_on AND w.last_on OR (w.is_card AND t.bill_id IS NULL) AS is_restated
@@ -344,7 +351,6 @@ def _recognise(
         known[found.account_id].append(
             Known(
                 id=found.id,
-                alias=bytes(found.alias),
                 state=TransactionState(found.state),
                 booked_on=found.booked_on,
                 amount=found.amount.normalize(),

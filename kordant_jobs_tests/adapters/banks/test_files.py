@@ -74,8 +74,11 @@ def test_latin_1_that_says_it_is_ascii_is_read() -> None:
     assert statement.read.transactions[0].description == "PADARIA SÃO JOÃO"
 
 
-def _cnab_line(number: int, day: str, cents: int, direction: str, text: str) -> str:
-    head = f"0010001300{number:03}E   2225634100001834980111053331579829200679900000272671109"
+def _cnab_line(
+    number: int, day: str, cents: int, direction: str, text: str, *, holder: str = "222563410000183",
+    account: str = "00000272671109",
+) -> str:  # fmt: skip
+    head = f"0010001300{number:03}E   {holder}49801110533315798292006799{account}"
     fixed = f"{head}{'FIRM':<30}      DPV0110460689000000000000S{day}{day}{cents:018}{direction}2080006"
     return f"{fixed}{text:<25}ID{number}".ljust(240)
 
@@ -88,6 +91,16 @@ def test_a_statement_in_cnab_240_is_read_to_the_cent() -> None:
         (date(2022, 12, 14), Decimal("1793.71")), (date(2022, 12, 12), Decimal("-0.05")),
     ]  # fmt: skip
     assert [bad.reason for bad in statement.read.bad] == ["date_is_no_date"]
+
+
+def test_each_account_of_a_cnab_file_has_its_own_holder_and_the_files_own_day() -> None:
+    header = f"00100000{'':135}15122022093000".ljust(240)
+    lines = [header, _cnab_line(1, "14122022", 5, "C", "X", holder="200000000000191"),
+             _cnab_line(2, "14122022", 5, "C", "Y", holder="100052998224725", account="00000272671110"),
+             _cnab_line(3, "14122022", 5, "C", "Z", holder="000000000000000", account="00000272671111")]  # fmt: skip
+    found = read_statements("\n".join(lines).encode())
+    assert [one.read.account and one.read.account.holder for one in found] == ["00000000000191", "52998224725", None]
+    assert {one.as_of_at and one.as_of_at.isoformat() for one in found} == {"2022-12-15T09:30:00-03:00"}
 
 
 @pytest.mark.parametrize(

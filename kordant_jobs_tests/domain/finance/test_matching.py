@@ -28,7 +28,6 @@ def old(number: int, amount: str = "-50.00", *, after: int = 0, text: str = "PAD
     fields: dict[str, Any] = {"state": State.PENDING, "currency": "BRL", **more}
     return Known(
         id=UUID(int=number),
-        alias=bytes([number]),
         amount=Decimal(amount),
         booked_on=DAY + timedelta(days=after),
         description=text,
@@ -59,10 +58,6 @@ def test_between_unlike_candidates_of_one_amount_nothing_is_guessed() -> None:
 def test_the_alike_one_is_taken_when_it_is_well_ahead() -> None:
     found = match([new(0, after=1)], [old(1, text="POSTO SHELL 123"), old(2, text="PADARIA SOL LTDA")])
     assert claimed(found) == {0: 2}
-
-
-def test_the_banks_own_link_decides_even_over_another_amount() -> None:
-    assert claimed(match([new(0, "-57.00", replaces=bytes([2]))], [old(1), old(2)])) == {0: 2}
 
 
 def test_a_tip_is_suggested_and_not_merged() -> None:

@@ -138,4 +138,4 @@ def test_a_connection_that_was_paused_stays_paused_whatever_a_webhook_says(bank:
         assert connections.set_status(connection, paused, ConnectionStatus.PAUSED, reason="operator", now=now)
         assert not take_webhook(connection, bank.keyring, Provider.PLUGGY, body, now=now)
     figures = bank.sync(named=False)
-    assert (figures["total"], figures["deferred_paused"]) == (0, 1)
+    assert (figures["total"], figures["active"], figures["deferred_paused"]) == (0, 0, 1)

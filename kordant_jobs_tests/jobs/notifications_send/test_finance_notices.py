@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -47,11 +48,14 @@ def test_every_notice_is_a_letter_and_is_queued_once(db: Engine, keyring: Keyrin
         ids = connection.execute(sa.text("SELECT id FROM kordant.notification_outbox")).scalars().all()
         rows = all_notices(connection, ids)
     assert len(rows) == len(CASES)
-    letter = write_finance_letter([row for row in rows if isinstance(row, notices.FinanceNoticeRow)], "Ann")
+    about_banks = [row for row in rows if isinstance(row, notices.FinanceNoticeRow)]
+    letter = write_finance_letter(about_banks, "Ann")
     texts = {line.about: line.text for line in (*letter.yours, *letter.others)}
     for number, (_, _, words) in enumerate(CASES):
         assert words in texts[f"Banco {number}"]
     assert letter.subject == f"{len(letter.yours)} conexões bancárias precisam de você"
+    numbered = [replace(row, facts={**row.facts, "institution": "201"}) for row in about_banks]
+    assert "201" not in str(write_finance_letter(numbered, "Ann")), "a provider's number of a bank is no name"
     opened = Opened(name="Ann", address="token", identifier="")
     parcel = Parcel(id=rows[0].id, rows=tuple(rows), opened=(opened,) * len(rows))
     assert "Banco" not in compose_push(parcel).body + compose_text(parcel).text

@@ -5,7 +5,6 @@ The servers show it in their own words. What a sync must end with is `Ledger.boo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -195,8 +194,3 @@ def reconnected(ledger: Ledger, old: str, new: Item, *, suffix: str = "x") -> No
             entry.bill = f"{entry.bill}{suffix}" if entry.bill else None
         ledger.accounts[account.id] = account
     ledger.items[old].is_deleted = True
-
-
-def total_of(rows: Iterable[Decimal]) -> Decimal:
-    """The sum."""
-    return sum(rows, start=Decimal(0))
