@@ -22,8 +22,8 @@ from kordant_jobs.domain.property.addresses import AddressQuery, normalise_addre
 
 BYTES_MAX = 16 << 30
 """What one file may unpack to."""
-BYTES_AT_ONCE = 64 << 20
-"""So much of the files is held as rows at once; parsed, it takes about six times as much."""
+BYTES_AT_ONCE = 16 << 20
+"""So much of the files is held at once; with the documents made of it, it takes about fifteen times as much memory."""
 _GZIP_RATIO = 8
 _DAMAGED = (OSError, EOFError, zipfile.BadZipFile, gzip.BadGzipFile, UnicodeDecodeError, csv.Error, RuntimeError)
 
