@@ -100,7 +100,13 @@ def now_of(db: Engine) -> datetime:
 
 
 def plan_scan(
-    scope: scans.Scope, window: Window = SINCE_LAST, *, db: Engine, keyring: Keyring, counties: Counties
+    scope: scans.Scope,
+    window: Window = SINCE_LAST,
+    *,
+    db: Engine,
+    keyring: Keyring,
+    counties: Counties,
+    progress: Progress | None = None,
 ) -> TitlePlan:
     """Read what is new at the watched counties, and share out the watches of which something may be new. A county that
     cannot be read stops no other: what is kept of it is joined, and its verdict is unknown. Of a window that is over
@@ -113,8 +119,9 @@ def plan_scan(
     is_over = window.until is not None and window.until <= until
     for name in watched if not is_over else ():
         try:
+            county = counties.get(name)
             saved, asked = read_county(
-                counties.get(name), db=db, keyring=keyring, counties=counties, today=until.date()
+                county, db=db, keyring=keyring, counties=counties, today=until.date(), progress=progress
             )
             new, requests = new + saved.new + saved.changed, requests + asked
         except (SourceUnavailable, SettingsError) as error:
@@ -141,7 +148,13 @@ def plan_scan(
 
 
 def read_county(
-    county: County, *, db: Engine, keyring: Keyring, counties: Counties, today: date
+    county: County,
+    *,
+    db: Engine,
+    keyring: Keyring,
+    counties: Counties,
+    today: date,
+    progress: Progress | None = None,
 ) -> tuple[records.Saved, int]:
     """Keep what is new at a county since its own watermark. When its freshness says that nothing is, no more is asked.
 
@@ -177,6 +190,8 @@ def read_county(
                     connection, keyring, county.id, [(one.instrument, one.parcels) for one in documents],
                     order=county.name_order, is_first_load=first,
                 )  # fmt: skip
+            if progress:
+                progress.advance(len(documents), f"reading {county.id}")
         if part.upto and not since:
             with db.begin() as connection:
                 done = {**target, LOADED_TO: part.upto}

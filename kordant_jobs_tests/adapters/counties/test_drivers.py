@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from kordant_jobs.adapters.counties.asking import Server
-from kordant_jobs.adapters.counties.description import County, read_county, shipped
+from kordant_jobs.adapters.counties.description import County, TableKind, read_county, shipped
 from kordant_jobs.adapters.counties.files_driver import Files
 from kordant_jobs.adapters.counties.reading import CountyReader
 from kordant_jobs.adapters.counties.registry import Counties
-from kordant_jobs.adapters.counties.understand import Document
+from kordant_jobs.adapters.counties.understand import Document, understand
 from kordant_jobs.adapters.sources.http import HttpLimits
 from kordant_jobs.domain.property.addresses import address_query
 from kordant_jobs.errors import SettingsError, SourceUnavailable
@@ -302,3 +302,22 @@ def test_a_file_that_lacks_a_column_is_named_and_the_others_are_read(tmp_path: P
     [made] = Counties({}, tmp_path).reader(county).read({}, today=TODAY)
     assert [d.parcels for d in made.documents] == [("0001A",), ()]
     assert made.problems["column_missing PARCEL"] == 1
+
+
+@pytest.mark.parametrize(("percent", "event"), [("50", "partial_transfer"), ("100", "ownership_change"), ("0", None)])
+def test_a_deed_over_a_part_is_a_partial_transfer(percent: str, event: str | None) -> None:
+    deed = {"document_id": "1", "doc_type": "DEED", "percent_trans": percent}  # ACRIS writes 0 where it does not know
+    [made] = understand(shipped()["nyc"], {TableKind.INSTRUMENTS: [deed]}, today=TODAY).documents
+    assert made.instrument.event == (event or "ownership_change")
+
+
+@pytest.mark.parametrize("driver", FAKES)
+@pytest.mark.parametrize("traps", [Traps(), Traps(no_pagination=True)])
+def test_a_document_whose_rows_go_over_a_page_comes_whole(driver: str, traps: Traps) -> None:
+    rows = [{**row(n, "2026-04-01"), "doc": f"D{n // 7:06d}"} for n in range(1, 1500)]
+    with serving(driver, rows, traps, page=100) as case:
+        parts = list(case.reader.read({}, today=TODAY))
+        keys = [d.instrument.key for part in parts for d in part.documents]
+        assert len(parts) > 10
+        assert len(keys) == len(set(keys)) == 215
+        assert sum(len(d.parcels) for part in parts for d in part.documents) == 1499
