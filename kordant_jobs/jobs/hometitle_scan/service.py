@@ -35,8 +35,9 @@ BATCH = 2_000
 SAVE_BATCH = 20_000
 LOADED_TO = "loaded_to"
 """Beside the watermarks while a county is read for the first time: the key of the last document that is kept."""
-ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL)
-"""When more than half of a county's rows are, nothing is said of it."""
+FILE_IS_LOST = (NotUnderstood.COLUMN_MISSING.value, NotUnderstood.FILE_DAMAGED.value)
+ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL, NotUnderstood.NO_PARCEL)
+"""When more than half of the rows of a county's last read are, any of them may be about a watched parcel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +300,6 @@ def _why_unknown(
     if state.data_as_of is None or (today - state.data_as_of).days > counties.by_id[name].latency_days:
         return UnknownReason.STALE, state.data_as_of
     lost = sum(state.rows_not_understood.get(one, 0) for one in ROW_IS_LOST)
-    if lost * 2 > state.rows or any(one.startswith(NotUnderstood.COLUMN_MISSING) for one in state.rows_not_understood):
+    if lost * 2 > state.rows or any(one.startswith(FILE_IS_LOST) for one in state.rows_not_understood):
         return UnknownReason.ROWS_NOT_UNDERSTOOD, state.data_as_of
     return None, state.data_as_of

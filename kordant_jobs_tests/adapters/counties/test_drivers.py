@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -302,6 +303,30 @@ def test_a_file_that_lacks_a_column_is_named_and_the_others_are_read(tmp_path: P
     [made] = Counties({}, tmp_path).reader(county).read({}, today=TODAY)
     assert [d.parcels for d in made.documents] == [("0001A",), ()]
     assert made.problems["column_missing PARCEL"] == 1
+
+
+GOOD = b"INSTRUMENT,TYPE,RECORDED,PRICE,PARCEL,FROM,TO\nD1,DE,01-Mar-2026,1,0001A,OLD ANN,NEW BOB\n"
+PACKED = gzip.compress(GOOD + bytes(range(32, 127)) * 50)
+DAMAGED = {
+    "cut.csv.gz": PACKED[:-20],
+    "changed.csv.gz": PACKED[:40] + b"XXXXXXXX" + PACKED[48:],
+    "no.csv.gz": GOOD,
+    "cut.csv.zip": b"PK\x03\x04" + GOOD,
+    "latin.csv": GOOD.replace(b"ANN", b"JOS\xc9"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_said_and_stops_no_other(tmp_path: Path, name: str) -> None:
+    county = shipped()["example-files"]
+    (tmp_path / name).write_bytes(DAMAGED[name])
+    (tmp_path / "whole.csv").write_bytes(GOOD)
+    county = county.model_copy(
+        update={"tables": {k: t.model_copy(update={"dataset": "*"}) for k, t in county.tables.items()}}
+    )
+    [made] = CountyReader(county, Files(county, tmp_path)).read({}, today=TODAY)
+    assert [d.instrument.key for d in made.documents if d.parcels == ("0001A",)] == ["D1"]
+    assert made.problems["file_damaged"] == 1
 
 
 @pytest.mark.parametrize(("percent", "event"), [("50", "partial_transfer"), ("100", "ownership_change"), ("0", None)])
