@@ -47,3 +47,23 @@ def open_websocket(app: Any, path: str, headers: dict[str, str]) -> str:
 
     asyncio.run(app(scope, receive, send))
     return str(sent[0]["type"])
+
+
+def raw_status(app: Any, path: str, query: bytes) -> int:
+    """The status of a call whose query is these bytes, which no client would send."""
+    sent: list[dict[str, Any]] = []
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+             "path": path, "raw_path": path.encode(), "root_path": "", "query_string": query, "headers": [],
+             "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}  # fmt: skip
+
+    async def call() -> None:
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(dict(message))
+
+        await app(scope, receive, send)
+
+    asyncio.run(call())
+    return int(sent[0]["status"])

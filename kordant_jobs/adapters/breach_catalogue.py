@@ -5,7 +5,6 @@ Breach data by Have I Been Pwned is licensed CC BY 4.0; whoever shows it names t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 import nh3
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from kordant_jobs import outside_json
 from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.errors import CatalogueUnreadable, SourceUnavailable
 from kordant_jobs.ports import BreachCatalogue
@@ -97,8 +97,8 @@ def parse_catalogue(content: bytes) -> tuple[list[Breach], int]:
         CatalogueUnreadable: it is not a JSON array of objects, or no entry of it is a breach.
     """
     try:
-        entries = json.loads(content)
-    except (ValueError, RecursionError):
+        entries = outside_json.loads(content)
+    except ValueError:
         raise CatalogueUnreadable(
             "the breach catalogue is not JSON. Give the answer of GET /api/v3/breaches as a file, or its address."
         ) from None

@@ -226,10 +226,10 @@ def _that_hold(packages: PackageSet) -> list[PackageSet]:
 
 
 def _had_voice(folder: Path) -> bool:
-    """Whether the environment that is made again had the packages of voices."""
+    """Whether the environment that is made again had the packages of voices, by themselves or within a fuller set."""
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-        return bool(stamp["made"]["package_set"] == PackageSet.VOICE)
+        return PackageSet(stamp["made"]["package_set"]) in _that_hold(PackageSet.VOICE)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

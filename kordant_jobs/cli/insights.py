@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 
+from kordant_jobs.cli.ids import as_uuid
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
 from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.insights.insight import OPEN, Kind, Status
@@ -19,19 +19,11 @@ InsightId = Annotated[str, typer.Argument(help="The insight, by id.")]
 Language = Annotated[str, typer.Option("--locale", help="en or pt-BR.")]
 
 
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no id; `kordant-jobs insights list` shows them.") from None
-
-
 def _said(insight: Any, locale: str) -> str:
-    from kordant_jobs.domain.finance.merchants import merchant_of
     from kordant_jobs.wording import wording
-    from kordant_jobs.wording.insights import sentence
+    from kordant_jobs.wording.insights import payee_name, sentence
 
-    payee = merchant_of(insight.line).title() if insight.line else None
+    payee = payee_name(insight.line) if insight.line else None
     words = wording(one_of(Locale, locale, "--locale"))
     return sentence(words, insight.kind, insight.facts, payee=payee, unknown=insight.unknown_reason)
 
@@ -54,7 +46,7 @@ def list_insights(
         found = reading.find(
             connection,
             session.keyring,
-            entity_id=_uuid(entity) if entity else None,
+            entity_id=as_uuid(entity) if entity else None,
             kinds=kinds,
             statuses=tuple(Status) if resolved else OPEN,
             limit=limit,
@@ -83,7 +75,7 @@ def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -
     from kordant_jobs.store.insights import reading
 
     with open_session() as session, session.db.connect() as connection:
-        found = reading.find(connection, session.keyring, insight_id=_uuid(insight))
+        found = reading.find(connection, session.keyring, insight_id=as_uuid(insight))
     if not found:
         raise SettingsError(f"there is no insight {insight}; `kordant-jobs insights list` shows what there is.")
     (one,) = found
@@ -110,7 +102,7 @@ def _decide(insight: str, status: Status) -> None:
     from kordant_jobs.store.insights import reading
 
     with open_session() as session, session.db.begin() as connection:
-        reading.decide(connection, _uuid(insight), status)
+        reading.decide(connection, as_uuid(insight), status)
     out.print(f"{insight} is {status.value}")
 
 

@@ -35,16 +35,14 @@ class LazyGroup(TyperGroup):
     lazy: dict[str, Lazy]
     _listing = False
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Its own, then the lazy ones."""
-        return [*super().list_commands(ctx), *self.lazy]
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands.update({name: TyperCommand(name, help=one.help) for name, one in self.lazy.items()})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command; while the help is written just its line."""
-        if cmd_name not in self.lazy:
-            return super().get_command(ctx, cmd_name)
-        one = self.lazy[cmd_name]
-        return TyperCommand(cmd_name, help=one.help) if self._listing else one.load(cmd_name)
+        lazy = None if self._listing else self.lazy.get(cmd_name)
+        return lazy.load(cmd_name) if lazy else super().get_command(ctx, cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The help of the group."""

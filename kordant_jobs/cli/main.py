@@ -116,6 +116,10 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.hometitle.names_fit:fit_names",
         help="Fit the table of the names score on invented pairs, and measure it on others.",
     ),
+    "judge-hometitle": Lazy(
+        where="kordant_jobs.lab.hometitle.judge:judge_command",
+        help="HomeTitle on invented counties against their truth, and on a folder of real rows.",
+    ),
     "judge-insights": Lazy(
         where="kordant_jobs.lab.bench.judge_insights:judge_command",
         help="Insights on invented accounts against their truth: precision, recall, false alarms.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection
 
+from kordant_jobs import outside_json
 from kordant_jobs.catalog import enqueue_named, job_row
 from kordant_jobs.cli.ids import id_of
 from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
@@ -168,7 +168,7 @@ def enqueue(
     from kordant_jobs.cli.session import open_session
 
     try:
-        fields = json.loads(payload)
+        fields = outside_json.loads(payload)
     except ValueError:
         fields = None
     if not isinstance(fields, dict):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kordant_jobs import outside_json
 from kordant_jobs.cli.data import FIND
 from kordant_jobs.cli.ids import id_of
 from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_json, print_table
@@ -131,8 +131,8 @@ def _own_keys() -> receipts.PublicKeys:
 
 def _given_keys(path: Path) -> receipts.PublicKeys:
     try:
-        return receipts.public_keys_of(json.loads(_read(path)))
-    except (json.JSONDecodeError, RecursionError):
+        return receipts.public_keys_of(outside_json.loads(_read(path)))
+    except ValueError:
         raise SettingsError(f"{path} holds no JSON. `kordant-jobs receipt key` prints a set of keys.") from None
     except receipts.ReceiptRefused as refusal:
         raise SettingsError(f"{path}: {refusal}.") from None

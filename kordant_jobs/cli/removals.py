@@ -13,6 +13,7 @@ from uuid import UUID
 import sqlalchemy as sa
 import typer
 
+from kordant_jobs.cli.ids import as_uuid
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
 from kordant_jobs.domain.removals.clocks import Ask, Law, law_of
 from kordant_jobs.domain.removals.replies import ReplyClass
@@ -27,13 +28,6 @@ removals_app = typer.Typer(help="Removal requests to data brokers, and what beca
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Request = Annotated[str, typer.Argument(help="The request, by id.")]
 Subscription = Annotated[str, typer.Argument(help="The subscription, by id.")]
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise SettingsError(f"{text!r} is no id; they look like 0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e.") from None
 
 
 def _actor() -> str:
@@ -60,7 +54,7 @@ def permit(
             details[_field(name, colon)] = value.strip()
     where = _place(country, state)
     with open_session() as session:
-        _permit(session, _uuid(subscription), *where, details)
+        _permit(session, as_uuid(subscription), *where, details)
     law = law_of(*where)
     out.print("permitted; " + ("no privacy law obliges brokers there" if law is Law.VOLUNTARY else f"law: {law}"))
 
@@ -143,7 +137,7 @@ def request(
             if not found:
                 raise SettingsError(f"no broker has the region {region!r}; the lists say us, us-ca, eu, br and others.")
             ids += found
-        made = requests.create(connection, _uuid(subscription), ids, now=datetime.now(UTC), ask=ask)
+        made = requests.create(connection, as_uuid(subscription), ids, now=datetime.now(UTC), ask=ask)
         if dry_run:
             transaction.rollback()
     verb = "would be made" if dry_run else "made"
@@ -162,7 +156,7 @@ def list_requests(
 
     with open_session() as session, session.db.connect() as connection:
         rows = requests.listed(
-            connection, subscription_id=_uuid(subscription) if subscription else None, states=state or None
+            connection, subscription_id=as_uuid(subscription) if subscription else None, states=state or None
         )
     if as_json:
         print_json([{**row._mapping, "turn": TURNS[RemovalState(row.state)]} for row in rows])
@@ -186,7 +180,7 @@ def show(request: Request, as_json: AsJson = False) -> None:
     from kordant_jobs.store.removals import replies, requests
 
     with open_session() as session, session.db.connect() as connection:
-        story = requests.story(connection, _uuid(request))
+        story = requests.story(connection, as_uuid(request))
         opened = [replies.opened(connection, session.keyring, one.id) for one in story.replies]
     said = [
         {"received_at": row.received_at, "class": row._mapping["class"], "detail": row.detail, "rule": row.rule,
@@ -228,7 +222,7 @@ def _move(request: str, to: RemovalState, reason: str, **more: Any) -> None:
         try:
             with session.db.begin() as connection:
                 requests.move(
-                    connection, _uuid(request), to, reason=reason, actor=_actor(), now=datetime.now(UTC), **more
+                    connection, as_uuid(request), to, reason=reason, actor=_actor(), now=datetime.now(UTC), **more
                 )
         except IntegrityError:
             raise SettingsError(
@@ -244,7 +238,7 @@ def done(request: Request) -> None:
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
-        state = asking.form_done(session.db, _uuid(request), actor=_actor(), now=datetime.now(UTC))
+        state = asking.form_done(session.db, as_uuid(request), actor=_actor(), now=datetime.now(UTC))
     out.print(state.value)
 
 
@@ -269,7 +263,7 @@ def disclosures(subscription: Subscription, as_json: AsJson = False) -> None:
     from kordant_jobs.store.removals import requests
 
     with open_session() as session, session.db.connect() as connection:
-        rows = requests.disclosures(connection, _uuid(subscription))
+        rows = requests.disclosures(connection, as_uuid(subscription))
     if as_json:
         print_json([dict(row._mapping) for row in rows])
         return
@@ -306,7 +300,7 @@ def answer(
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
-        state = asking.person_read(session.db, _uuid(reply), meaning, actor=_actor(), now=datetime.now(UTC))
+        state = asking.person_read(session.db, as_uuid(reply), meaning, actor=_actor(), now=datetime.now(UTC))
     out.print(state.value)
 
 
@@ -318,7 +312,7 @@ def letter(request: Request) -> None:
 
     with open_session() as session:
         today = datetime.now(UTC).date()
-        out.print(asking.own_request(session.db, session.keyring, _uuid(request), today=today), markup=False)
+        out.print(asking.own_request(session.db, session.keyring, as_uuid(request), today=today), markup=False)
 
 
 @removals_app.command()
@@ -328,4 +322,4 @@ def complaint(request: Request) -> None:
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
-        out.print(asking.complaint(session.db, session.keyring, _uuid(request)), markup=False)
+        out.print(asking.complaint(session.db, session.keyring, as_uuid(request)), markup=False)

@@ -61,6 +61,10 @@ _SUBJECTS: Mapping[str, sa.TextClause] = {
         WHERE status IN ('queued', 'sending') AND due_at <= now() AND NOT EXISTS
               (SELECT FROM kordant.channel_pauses p WHERE p.channel = o.channel AND p.paused_until > now())
         GROUP BY 1"""),
+    "channel_paused": sa.text("SELECT channel, pauses::float8 FROM kordant.channel_pauses"),
+    "dumps_unread": sa.text("""
+        SELECT status, count(*)::float8 FROM kordant.breach_dumps WHERE status IN ('quarantined', 'partial')
+        GROUP BY 1"""),
     "unknown_rising": sa.text("""
         WITH days AS (
             SELECT source, checked_on, count(*) FILTER (WHERE verdict = 'unknown')::float8 / count(*) AS share

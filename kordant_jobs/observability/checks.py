@@ -262,12 +262,14 @@ def sources(patient: Patient) -> Iterator[Finding]:
 
 def dumps(patient: Patient) -> Iterator[Finding]:
     """No dump waits for a person."""
-    [[count]] = patient.rows("SELECT count(*) FROM kordant.breach_dumps WHERE status = 'quarantined'")
-    if count:
+    waiting = patient.rows(
+        "SELECT status, count(*) FROM kordant.breach_dumps WHERE status IN ('quarantined', 'partial') GROUP BY 1"
+    )
+    for status, count in waiting:
         yield warn(
-            f"{count} dumps are quarantined",
-            "nobody is told what stands in them, and verdicts are unknown",
-            "`kordant-jobs dumps list --status quarantined`, then retry or dismiss",
+            f"{count:,} dumps are {status}",
+            "nobody is told what stands in what was not read, and verdicts are unknown",
+            f"`kordant-jobs dumps list --status {status}`, then retry, accept or dismiss",
         )
 
 
@@ -300,6 +302,10 @@ def outbox(patient: Patient) -> Iterator[Finding]:
         "AND due_at < now() - make_interval(secs => :late) GROUP BY 1 ORDER BY 1",
         late=LATE_S,
     )
+    for channel, reason in patient.rows("SELECT channel, reason FROM kordant.channel_pauses ORDER BY 1"):
+        yield warn(
+            f"{channel} is paused: {reason}", "nothing is sent by it", "mend its settings: `kordant-jobs settings`"
+        )
     for channel, count in rows:
         yield warn(
             f"{count:,} notifications by {channel} are over an hour late",

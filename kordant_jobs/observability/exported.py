@@ -48,6 +48,8 @@ EXPRESSIONS: Mapping[str, str] = {
     "daemon_silent": f'time() - {P}heartbeat_timestamp_seconds{{part!~"{"|".join(heartbeats.SLOW)}"}} >= {{at}}',
     "cleanup_missed": f"((time() - {_CLEANED}) / 86400 and {_CLEANED} > 0) >= {{at}}",
     "outbox_late": f"{P}outbox_oldest_seconds >= {{at}}",
+    "channel_paused": f"{P}channel_pauses >= {{at}}",
+    "dumps_unread": f"({P}dumps_quarantined + {P}dumps_partial) >= {{at}}",
 }
 """By rule, its condition; `{at}` is the value it fires at."""
 

@@ -32,8 +32,10 @@ FROM kordant.notification_outbox o WHERE status IN ('queued', 'deferred', 'sendi
 _OTHERS = """
 SELECT (SELECT coalesce(max(seq), 0) FROM kordant.audit_log),
        (SELECT coalesce(extract(epoch FROM max(ended_at)), 0) FROM kordant.cleanup_reports WHERE NOT dry_run),
-       (SELECT count(*) FROM kordant.breach_dumps WHERE status = 'quarantined')
+       (SELECT count(*) FROM kordant.breach_dumps WHERE status = 'quarantined'),
+       (SELECT count(*) FROM kordant.breach_dumps WHERE status = 'partial')
 """
+_PAUSES = "SELECT channel, pauses FROM kordant.channel_pauses ORDER BY 1"
 
 
 def render(db: Engine) -> bytes:
@@ -143,7 +145,9 @@ def _parts(connection: Connection, now: datetime) -> Iterator[Metric]:
     for part, age_s in heartbeats.ages_s(connection).items():
         beats.add_metric([part], now.timestamp() - age_s)
     yield beats
-    audit, cleaned, quarantined = connection.execute(sa.text(_OTHERS)).one()
+    audit, cleaned, quarantined, partial = connection.execute(sa.text(_OTHERS)).one()
     yield CounterMetricFamily(f"{P}audit_entries", "entries of the audit log", value=audit)
     yield GaugeMetricFamily(f"{P}cleanup_timestamp_seconds", "when the last clean-up ended", value=float(cleaned))
-    yield GaugeMetricFamily(f"{P}dumps_quarantined", "dumps that wait for a person", value=quarantined)
+    yield GaugeMetricFamily(f"{P}dumps_quarantined", "dumps that were not read", value=quarantined)
+    yield GaugeMetricFamily(f"{P}dumps_partial", "dumps that were read in part", value=partial)
+    yield _gauge(connection, _PAUSES, "channel_pauses", "pauses of a channel without a message between", ["channel"])

@@ -44,6 +44,14 @@ async def read_body(request: Request, *, at_most: int, within_s: float = BODY_WI
         return Response(status_code=400)
 
 
+def _is_text(query: bytes) -> bool:
+    try:
+        query.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class OneLineErrors:
     """ASGI middleware: an error is an answer and one line of the log, without a traceback or what the request held."""
 
@@ -51,9 +59,13 @@ class OneLineErrors:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; answer 503 for errors of ours (the database is away), 500 for others."""
+        """Pass the request on; answer 400 to an address that is no text, 503 for errors of ours (the database is away),
+        500 for others."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if not _is_text(scope["query_string"]):
+            await PlainTextResponse("the query is no text", 400)(scope, receive, send)
             return
         begun = False
 

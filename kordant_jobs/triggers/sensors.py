@@ -164,17 +164,16 @@ def voice_sensor(
     context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], ears: dg.ResourceParam[Ears]
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for one run for the real-time subscriptions with clips. For files that a run refused not again."""
-    files = list(dropped_clips(load_settings().voice_drop, settled_at=datetime.now(UTC)))
     with db.connect() as connection:
+        if operate.under_way(connection, job=VoiceprintBatch.job):
+            return dg.SkipReason("a run is under way or waiting; its end wakes this sensor")
+        files = list(dropped_clips(load_settings().voice_drop, settled_at=datetime.now(UTC)))
+        tiers = [tier.value for tier in REALTIME]
+        given = clips.waiting(connection, tiers, has_models=ears.models is not None)
         owners = {owner for owner, _ in files}
-        tiers, has_models = [tier.value for tier in REALTIME], ears.models is not None
-        given = clips.waiting(connection, tiers, has_models=has_models)
-        waiting = clips.waiting(connection, tiers, has_models=has_models, dropped=list(owners))
-        asked_before = operate.under_way(connection, job=VoiceprintBatch.job)
+        waiting = {*given, *(clips.active_of(connection, tiers, list(owners)) if owners else ())}
     if not waiting:
         return dg.SkipReason("no clip waits")
-    if asked_before:
-        return dg.SkipReason("a run is under way or waiting; its end wakes this sensor")
     config = VoiceprintBatch(subscription_ids=tuple(sorted(waiting)))
     run_key = None if given else facts_of(files)
     tags = {"kordant/trigger": "clip"}

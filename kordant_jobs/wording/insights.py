@@ -7,10 +7,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from kordant_jobs.domain.insights.insight import Kind, Unknown
+from kordant_jobs.domain.finance.merchants import merchant_of
+from kordant_jobs.domain.insights.insight import BELOW_ZERO_SAID, Kind, Unknown
 from kordant_jobs.wording import Wording
 
 Facts = Mapping[str, Any]
+PAYEE_MAX = 40
 
 
 def sentence(words: Wording, kind: Kind, facts: Facts, *, payee: str | None = None, unknown: str | None = None) -> str:
@@ -19,6 +21,15 @@ def sentence(words: Wording, kind: Kind, facts: Facts, *, payee: str | None = No
         return words.say("Not known: %(why)s.", why=_why(words, Unknown(unknown)))
     who = payee or words.say("one payee")
     return _SAID[kind](words, facts, who)
+
+
+def payee_name(line: str) -> str:
+    """Who is paid, as people read it, from a statement line.
+
+    >>> payee_name("PAG*PADARIA SOL 03/11 SAO PAULO BR"), payee_name("12/03")
+    ('Padaria Sol', '12/03')
+    """
+    return (merchant_of(line) or line).title()[:PAYEE_MAX]
 
 
 def _why(words: Wording, reason: Unknown) -> str:
@@ -133,7 +144,7 @@ def _forecast(words: Wording, facts: Facts, who: str) -> str:
         "day": _day(words, facts, "lowest_on"),
         "share": words.percent(facts["below_zero"]),
     }
-    if facts["below_zero"] >= 0.2:
+    if facts["below_zero"] >= BELOW_ZERO_SAID:
         return words.say(
             "The balance may fall below zero around %(day)s (probability %(share)s). In %(days)s days it is between "
             "%(low)s and %(high)s in 8 of 10 cases.",

@@ -183,6 +183,19 @@ def _pins(name: str) -> set[str]:
     return {line.split(" ")[0] for line in lines if line[:1].isalnum()}
 
 
+@pytest.mark.parametrize("before", list(venv.PackageSet))
+def test_an_environment_that_had_the_packages_of_voices_is_made_again_with_them(
+    made: Path, before: venv.PackageSet
+) -> None:
+    stamp = json.loads((made / venv.STAMP).read_text(encoding="utf-8"))
+    stamp["made"]["package_set"] = before.value
+    (made / venv.STAMP).write_text(json.dumps(stamp), encoding="utf-8")
+    assert venv._had_voice(made) is (before is not venv.PackageSet.RUNNING)
+    stamp["made"]["package_set"] = "requirements-of-another-age.lock"
+    (made / venv.STAMP).write_text(json.dumps(stamp), encoding="utf-8")
+    assert not venv._had_voice(made)
+
+
 def test_the_development_lock_pins_the_same_versions_as_the_one_of_running() -> None:
     assert _pins("requirements.lock") < _pins("requirements-voice.lock") < _pins("requirements-dev.lock")
 

@@ -145,6 +145,12 @@ def test_a_wrong_word_is_exit_code_2() -> None:
     assert _spawn("fly")[0] == 2
 
 
+def test_a_near_miss_is_helped() -> None:
+    code, _, err = _spawn("requets")
+    assert code == 2
+    assert "Did you mean 'requests'" in err
+
+
 def test_status_as_json_is_one_object(environ: Mapping[str, str], run: Callable[..., Ran]) -> None:
     code, out, err = run("status", "--json", **environ)
     assert (code, err) == (0, "")

@@ -86,6 +86,27 @@ CAUSES = {
         "VALUES ('hibp', now() + interval '1 hour', now() - interval '2 hours')",
         "UPDATE kordant.source_states SET open_until = NULL",
     ),
+    "outbox_late": (
+        "INSERT INTO kordant.subscribers (id) SELECT gen_random_uuid(); INSERT INTO kordant.subscriptions (id, "
+        "subscriber_id, tier) SELECT gen_random_uuid(), id, 'premium' FROM kordant.subscribers; INSERT INTO "
+        "kordant.reports (id, subscription_id, kind, period_start_on, period_end_on, figures, figures_sha256, "
+        "content_sha256, storage_key, pages) SELECT gen_random_uuid(), id, 'weekly', '2026-01-01', '2026-01-08', '{}', "
+        "'', '', 'k', 1 FROM kordant.subscriptions; INSERT INTO kordant.notification_outbox (id, report_id, "
+        "subscription_id, category, channel, due_at) SELECT gen_random_uuid(), id, subscription_id, 'report', 'email', "
+        "now() - interval '2 hours' FROM kordant.reports",
+        "UPDATE kordant.notification_outbox SET status = 'sent', sent_at = now()",
+    ),
+    "channel_paused": (
+        "INSERT INTO kordant.channel_pauses (channel, pauses, paused_until, reason) "
+        "VALUES ('email', 2, now() + interval '1 hour', 'refused'), ('sms', 1, now() + interval '1 hour', 'refused')",
+        "DELETE FROM kordant.channel_pauses",
+    ),
+    "dumps_unread": (
+        "INSERT INTO kordant.breaches (name, source, title) VALUES ('B', 'dump', 'B'); INSERT INTO "
+        "kordant.breach_dumps (id, content_sha256, file_label, file_key, file_size, file_mtime_ns, breach_name, "
+        "status) VALUES (gen_random_uuid(), 'x', 'f', 'k', 1, 1, 'B', 'partial')",
+        "UPDATE kordant.breach_dumps SET status = 'ingested'",
+    ),
     "cleanup_missed": (
         "INSERT INTO kordant.cleanup_reports (id, plan_id, clock, dry_run, digest, figures) SELECT gen_random_uuid(), "
         "gen_random_uuid(), now() - interval '16 days', false, '', '{}'",
@@ -144,6 +165,10 @@ def test_a_time_out_is_told(db: Engine) -> None:
     attempts(db, "cleanup", "failure", 1, cause="timeout")
     evaluate(db, heard)
     assert heard.told == [(0, "ticket: execution_timeout cleanup")]
+    run(db, "UPDATE kordant.attempt_deltas SET at = at - interval '70 minutes'")
+    for _ in range(2):
+        evaluate(db, heard)
+    assert heard.told[1:] == [(0, "resolved: execution_timeout cleanup")]
 
 
 def test_unknown_verdicts_rise_against_their_own_week(db: Engine) -> None:
@@ -166,6 +191,11 @@ def test_unknown_verdicts_rise_against_their_own_week(db: Engine) -> None:
     run(db, verdict.format(day=0, bad=20))
     evaluate(db, heard)
     assert heard.told == [(0, "ticket: unknown_rising hibp")]
+    run(db, "DELETE FROM kordant.source_verdicts WHERE checked_on = (now() AT TIME ZONE 'UTC')::date")
+    run(db, verdict.format(day=0, bad=2))
+    for _ in range(2):
+        evaluate(db, heard)
+    assert heard.told[1:] == [(0, "resolved: unknown_rising hibp")]
 
 
 def test_a_month_of_ordinary_noise_raises_nothing() -> None:

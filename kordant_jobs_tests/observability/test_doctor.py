@@ -185,7 +185,18 @@ def _clip(db: Engine, keyring: Keyring) -> None:
         )
 
 
-@pytest.mark.parametrize(("check", "put_in"), [("outbox", _outbox), ("dumps", _quarantined), ("voices", _clip)])
+def _paused(db: Engine, keyring: Keyring) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO kordant.channel_pauses (channel, pauses, paused_until, reason) "
+                    "VALUES ('sms', 1, now() + interval '1 hour', 'refused')")
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("check", "put_in"),
+    [("outbox", _outbox), ("outbox", _paused), ("dumps", _quarantined), ("voices", _clip)],
+)
 def test_what_waits_for_a_person_is_named(
     healthy: Patient, db: Engine, keyring: Keyring, check: str, put_in: Callable[[Engine, Keyring], None]
 ) -> None:

@@ -23,7 +23,7 @@ from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.pages.app import Doors, application
 from kordant_jobs.pages.limits import ERRORS, read_body
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs_tests.asgi import PUBLIC, Client
+from kordant_jobs_tests.asgi import PUBLIC, Client, raw_status
 
 SECRET = "s"
 
@@ -129,3 +129,10 @@ def test_mutated_callbacks_are_answered_and_change_nothing(
     answered = hostile_requests(client, db, 400, seed=1)
     assert max(answered) < 500, (answered, caplog.text)
     assert set(answered) >= {403, 422}
+
+
+def test_a_query_that_is_no_text_is_refused_and_deep_json_is_no_receipt(db: Engine, keyring: Keyring) -> None:
+    doors = Doors(db=db, keyring=keyring, public_url=PUBLIC, mail_domain="kordant.example", twilio_token="t")
+    assert raw_status(application(doors), f"/callbacks/twilio/{'0' * 32}", b"\xb0") == 400
+    with pytest.raises(receipts.NoReceipt):
+        receipts.read_webhook(b"[" * 100_000)

@@ -5,13 +5,13 @@ A status that is no success is a `BankFailed`, by the table below; an answer tha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from kordant_jobs import outside_json
 from kordant_jobs.adapters.sources.http import HttpLimits, Reply, Session, SourceFailed
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 from kordant_jobs.domain.finance.states import ErrorClass
@@ -127,8 +127,8 @@ def object_of(reply: Reply) -> dict[str, Any]:
     if reply.status == 204:
         return {}
     try:
-        value = json.loads(reply.body, parse_float=Decimal)
-    except (ValueError, RecursionError):
+        value = outside_json.loads(reply.body, parse_float=Decimal)
+    except ValueError:
         value = None
     if not isinstance(value, dict):
         raise BankFailed(ErrorClass.TRANSIENT, "unreadable")

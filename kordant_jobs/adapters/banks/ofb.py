@@ -7,7 +7,6 @@ Version 1 of both interfaces (dates without time, bare numbers, a textual `charg
 
 from __future__ import annotations
 
-import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from uuid import uuid4
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kordant_jobs import outside_json
 from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, list_of, part_of, rows_of
 from kordant_jobs.adapters.banks.windows import Windows
 from kordant_jobs.adapters.sources.http import HttpLimits, Session, SourceFailed, open_session
@@ -136,7 +136,7 @@ class Grant:
             BankFailed: it is none.
         """
         try:
-            value = json.loads(item)
+            value = outside_json.loads(item)
             return cls(consent=str(value["consent"]), refresh_token=str(value["refresh_token"]))
         except (ValueError, TypeError, KeyError):
             raise BankFailed(ErrorClass.OURS, "no_grant") from None
@@ -199,7 +199,7 @@ class OpenFinance:
         except SourceFailed as failure:
             raise BankFailed(ErrorClass.TRANSIENT, failure.reason.value, retry_after_s=failure.retry_after_s) from None
         try:
-            answer = json.loads(reply.body)
+            answer = outside_json.loads(reply.body)
         except ValueError:
             answer = None
         token = answer.get("access_token") if isinstance(answer, dict) else None

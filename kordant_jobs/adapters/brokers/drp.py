@@ -21,6 +21,7 @@ import httpx
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from kordant_jobs import outside_json
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import RightsError, RightsStatus
 
@@ -87,7 +88,7 @@ def open_signed(
     except (InvalidSignature, ValueError, binascii.Error):
         raise Refused("signature") from None
     try:
-        message = json.loads(content)
+        message = outside_json.loads(content)
     except ValueError:
         raise Refused("json") from None
     if not isinstance(message, dict):
@@ -171,7 +172,7 @@ def read_businesses(content: bytes) -> tuple[list[dict[str, Any]], list[tuple[st
         SourceUnavailable: it is no list of businesses.
     """
     try:
-        entries = json.loads(content)
+        entries = outside_json.loads(content)
     except ValueError:
         entries = None
     if not isinstance(entries, list):
@@ -260,7 +261,7 @@ class DrpAgent:
         if status == 404 or (status == 500 and not body.strip()):
             status, body = self._once(method, f"{url}/", headers, message)
         try:
-            raw = json.loads(body) if body.strip() else None
+            raw = outside_json.loads(body) if body.strip() else None
         except ValueError:
             raw = None
         if status == 200:

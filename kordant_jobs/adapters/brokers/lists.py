@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from kordant_jobs import outside_json
 from kordant_jobs.domain.removals.brokers import BrokerRow, ListSource, Skipped, registrable
 from kordant_jobs.errors import CatalogueUnreadable
 
@@ -85,13 +85,13 @@ def _unknown(what: str) -> CatalogueUnreadable:
 def _of_json(text: str) -> Entries:
     lines = [line for line in text.splitlines() if line.strip()]
     try:
-        first = json.loads(lines[0])
+        first = outside_json.loads(lines[0])
     except ValueError:
         first = None
     if isinstance(first, dict) and "slug" in first:
         return ListSource.DATENANFRAGEN, "datenanfragen", (_datenanfragen(line) for line in lines)
     try:
-        whole = json.loads(text)
+        whole = outside_json.loads(text)
     except ValueError:
         raise _unknown("the file") from None
     recipes = list(whole.values()) if isinstance(whole, dict) else []
@@ -102,7 +102,7 @@ def _of_json(text: str) -> Entries:
 
 def _datenanfragen(line: str) -> BrokerRow | Skipped:
     try:
-        raw = json.loads(line)
+        raw = outside_json.loads(line)
         return BrokerRow(
             source=ListSource.DATENANFRAGEN,
             key=raw["slug"],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kordant_jobs import outside_json
 from kordant_jobs.adapters.sources.http import HttpLimits, Reply, SourceFailed, open_session
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 
@@ -78,8 +78,8 @@ def _value_of(reply: Reply) -> Any:
     if reply.status == 200 and (reply.looks_like_a_page or not reply.body):
         raise SourceFailed(UnknownReason.UNREADABLE)
     try:
-        value = json.loads(reply.body)
-    except (ValueError, RecursionError):
+        value = outside_json.loads(reply.body)
+    except ValueError:
         value = None
     if reply.status != 200:
         raise _refusal(reply, value)

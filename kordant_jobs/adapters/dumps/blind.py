@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from kordant_jobs.adapters.dumps import sweep
 from kordant_jobs.adapters.dumps.ledger import Ledger, Segment
 from kordant_jobs.adapters.dumps.model import SITES, BlindBatch, DumpShape
 from kordant_jobs.adapters.dumps.reading import Reading
 from kordant_jobs.adapters.dumps.structure.segments import UNFIT_ROWS
-from kordant_jobs.adapters.dumps.sweep import judged
 from kordant_jobs.adapters.dumps.text import Block
 from kordant_jobs.adapters.dumps.window import MARGIN, Window
 from kordant_jobs.domain.identifiers import IdentifierKind
@@ -30,9 +31,9 @@ class Blinder:
     """Blinds with one key. May be used by several threads."""
 
     def __init__(self, key: BlindingKey) -> None:
-        from kordant_jobs.adapters.kernels import blake2b, lines  # 95 MB and a second, for who blinds
+        from kordant_jobs.adapters.kernels import blake2b, lines, sweep  # 95 MB and a second, for who blinds
 
-        self._lines, self._blake2b = lines, blake2b
+        self._lines, self._blake2b, self._odd = lines, blake2b, sweep.ODD
         self._key = key
         self._states = {str(kind): blake2b.state_behind_key(key.key, kind.encode()) for kind in IdentifierKind}
 
@@ -49,6 +50,24 @@ class Blinder:
         )
         if found < _MOSTLY_PLAIN * lines:
             return None
+        mentions = sweep.judged(window, signs, sign_lines, more)
+        doubtful = np.concatenate(
+            [
+                mentions[2][mentions[3] == self._odd],
+                sweep.other_signs(window, window.stop),
+                sweep.numbers(window, window.stop).lines,
+            ]
+        )
+        if len(doubtful):  # the general way reads what stands in them besides
+            again = np.isin(numbers[:found], doubtful)
+            demoted = int(np.count_nonzero(again))
+            other_starts = np.concatenate([other_starts[:others], starts[:found][again]])
+            other_numbers = np.concatenate([other_numbers[:others], numbers[:found][again]])
+            starts, lengths, numbers = (one[:found][~again] for one in (starts, lengths, numbers))
+            found, others = found - demoted, others + demoted
+            if found < _MOSTLY_PLAIN * lines:
+                return None
+            mentions = [one[~np.isin(mentions[2], doubtful)] for one in mentions]
         codes = np.empty(found, np.uint8)
         self._lines.judge_secrets(text, starts, lengths, found, codes)
         index = np.empty((found, 2), np.uint64)
@@ -61,8 +80,8 @@ class Blinder:
         bad: dict[str, int] = {}
         if not sure.all():
             parts = [(line[sure], index[sure], codes[sure] + np.uint8(1))]
-        if more:
-            mention = self._mentions(window, signs, sign_lines, more, first)
+        if len(mentions[0]):
+            mention = self._mentions(window, mentions, first)
             swept = len(mention[0])
             parts.append(mention)
         if others or not sure.all():
@@ -91,15 +110,12 @@ class Blinder:
         return BlindBatch(line=columns[0], index=columns[1], secret=columns[2], lines=lines, bad_lines=bad), ledger
 
     def _mentions(
-        self, window: Window, signs: npt.NDArray[np.int64], lines: npt.NDArray[np.int64], count: int, first: np.uint64
+        self, window: Window, mentions: Sequence[npt.NDArray[Any]], first: np.uint64
     ) -> tuple[Words, Words, npt.NDArray[np.uint8]]:
         """Addresses behind the one that a line begins with."""
-        starts, ends, numbers, kinds = judged(window, signs, lines, count)
-        plain = (kinds == 1) & (ends - starts <= self._blake2b.MAX_BYTES)
-        spans, sizes = starts[plain].astype(np.int32), (ends - starts)[plain].astype(np.int32)
-        index = np.empty((len(spans), 2), np.uint64)
-        self._blake2b.blind_spans(window.bytes, spans, sizes, len(spans), self._states[IdentifierKind.EMAIL], index)
-        return numbers[plain].astype(np.uint64) + first, index, np.zeros(len(spans), np.uint8)
+        starts, ends, numbers, _ = mentions
+        index = self._spans(window, starts, ends)
+        return numbers.astype(np.uint64) + first, index, np.zeros(len(starts), np.uint8)
 
     def _left(
         self,

@@ -70,7 +70,7 @@ def addresses(window: Window, stop: int) -> Addresses:
     at, line = window.start, 0
     parts = [judged(window, signs, lines, 0)]
     while at < stop:
-        count, line, at = kernel.find_signs(window.bytes, at, stop - at, line, signs, lines)
+        count, line, at = kernel.find_signs(window.bytes, at, stop - at, line, signs, lines, True)
         parts.append(judged(window, signs, lines, count))
     starts, ends, numbers, kinds = (np.concatenate([part[column] for part in parts]) for column in range(4))
     odd = kinds == kernel.ODD
@@ -86,6 +86,18 @@ def addresses(window: Window, stop: int) -> Addresses:
         canonical = {int(places[place]): found for place, found in canonical.items()}
         starts, ends, numbers, odd = starts[kept], ends[kept], numbers[kept], odd[kept]
     return Addresses(starts=starts, ends=ends, lines=numbers, odd=odd, canonical=canonical)
+
+
+def other_signs(window: Window, stop: int) -> Places:
+    """The lines before `stop` in which an '@' is written in another way."""
+    from kordant_jobs.adapters.kernels import sweep as kernel
+
+    signs, lines = np.empty(256, np.int64), np.empty(256, np.int64)
+    at, line, parts = window.start, 0, [np.empty(0, np.int64)]
+    while at < stop:
+        count, line, at = kernel.find_signs(window.bytes, at, stop - at, line, signs, lines, False)
+        parts.append(lines[:count].copy())
+    return np.concatenate(parts)
 
 
 def judged(window: Window, signs: Places, lines: Places, count: int) -> list[npt.NDArray[Any]]:

@@ -213,8 +213,9 @@ def judge_signs(text, signs, lines, count, classes, tops, starts, ends, numbers,
 
 
 @njit(nogil=True, cache=True)
-def find_signs(text, start, size, line, signs, lines):
-    """Go through a text from `start`: each '@', and each other way to write one. Returns how many, and the last line.
+def find_signs(text, start, size, line, signs, lines, plain):
+    """Go through a text from `start`: each '@' (if `plain`), and each other way to write one. Returns how many, and the
+    last line.
 
     `signs` and `lines` may run full: then it ends early, and the third value is where to go on.
     """
@@ -222,7 +223,7 @@ def find_signs(text, start, size, line, signs, lines):
     stop = start + size
     while at < stop:
         newline = equal_at(text, at, np.uint8(10))
-        sign = equal_at(text, at, np.uint8(64))
+        sign = equal_at(text, at, np.uint8(64)) if plain else _ZERO
         other = equal_at(text, at, np.uint8(52)) & equal_at(text, at + 1, np.uint8(48))  # '40'
         if other != _ZERO:
             sure = equal_at(text, at - 1, np.uint8(37)) | equal_at(text, at - 1, np.uint8(61))  # '%', '='

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import jwt
 
+from kordant_jobs import outside_json
 from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain, unreachable
 from kordant_jobs.adapters.push.errors import APNS
 from kordant_jobs.errors import SettingsError
@@ -122,7 +123,7 @@ def _body(message: OutgoingPush) -> bytes:
 
 def _said(response: httpx.Response) -> dict[str, Any]:
     try:
-        found = response.json() if response.content else {}
+        found = outside_json.loads(response.content) if response.content else {}
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -3,7 +3,6 @@ one, though its `tag` makes an Android device show it in the first one's place."
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport import Request, Response
 from google.oauth2 import service_account
 
+from kordant_jobs import outside_json
 from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain, unreachable
 from kordant_jobs.adapters.push.errors import FCM, FCM_QUOTA_WAIT_S
 from kordant_jobs.errors import SettingsError
@@ -30,7 +30,7 @@ def read_service_account(path: Path) -> dict[str, Any]:
         SettingsError: it is not readable, or no such file.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = outside_json.loads(path.read_text("utf-8"))
         if {"client_email", "private_key", "project_id", "token_uri"} <= set(found):
             return dict(found)
     except (OSError, ValueError, TypeError):
@@ -112,7 +112,7 @@ def _body(message: OutgoingPush) -> dict[str, Any]:
 
 def _json(response: httpx.Response) -> dict[str, Any]:
     try:
-        found = response.json()
+        found = outside_json.loads(response.content)
     except ValueError:
         return {}  # a 502 may be HTML
     return found if isinstance(found, dict) else {}

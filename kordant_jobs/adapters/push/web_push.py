@@ -16,6 +16,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from kordant_jobs import outside_json
 from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain
 from kordant_jobs.adapters.push.encryption import point_of, seal
 from kordant_jobs.adapters.push.errors import WEB_PUSH
@@ -42,7 +43,7 @@ def parse_subscription(text: str, *, services: Collection[str], insecure: bool =
     by a name of their own that leads there.
     """
     try:
-        found = json.loads(text)
+        found = outside_json.loads(text)
         keys = {name: _decoded(found["keys"][name]) for name in ("p256dh", "auth")}
         endpoint = str(found["endpoint"])
         ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), keys["p256dh"])

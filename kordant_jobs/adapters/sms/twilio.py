@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from kordant_jobs import outside_json
 from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain, unreachable
 from kordant_jobs.adapters.sms.errors import TWILIO
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingText
@@ -67,7 +68,7 @@ class TwilioTransport:
 
 def _said(response: httpx.Response) -> dict[str, Any]:
     try:
-        found = response.json()
+        found = outside_json.loads(response.content)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

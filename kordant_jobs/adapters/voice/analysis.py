@@ -7,6 +7,7 @@ scores from at most SCREENED_MAX windows, spread evenly.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,26 +34,56 @@ SCREEN_SPEECH_MIN = 0.3
 """The share of speech that a window needs to be screened."""
 
 
-def measure(samples: Samples, models: VoiceModels, *, is_whole: bool = True) -> Heard:
-    """What there is to know of a clip's sound (16 kHz mono).
+@dataclass(frozen=True, kw_only=True)
+class Speech:
+    """The speech of a clip: where it is as samples [begin, end), its pieces, their band and embeddings."""
+
+    spans: Sequence[tuple[int, int]]
+    pieces: Sequence[Floats] = field(repr=False)
+    band: Band
+    embeddings: Sequence[Embedding] = field(repr=False)
+
+    @property
+    def seconds(self) -> float:
+        """How much of it there is."""
+        return _length(self.spans) / RATE
+
+    @property
+    def voices(self) -> list[Voice]:
+        """Its voices, the one with most speech first."""
+        return _voices(self.pieces, self.embeddings, self.band)
+
+
+def listen(samples: Samples, models: VoiceModels) -> Speech:
+    """The speech in a clip's sound (16 kHz mono), embedded.
 
     Raises:
         SetupError: a model's file is missing or is another one.
     """
     spans = find_speech(samples, models)
     pieces = _pieces(samples, spans)
-    band = band_of(pieces)
-    embeddings = [embed(piece, models) for piece in pieces]
+    return Speech(
+        spans=spans, pieces=pieces, band=band_of(pieces), embeddings=[embed(piece, models) for piece in pieces]
+    )
+
+
+def measure(samples: Samples, models: VoiceModels, *, is_whole: bool = True) -> Heard:
+    """What there is to know of a clip's sound (16 kHz mono).
+
+    Raises:
+        SetupError: a model's file is missing or is another one.
+    """
+    speech = listen(samples, models)
     failed, windows = False, tuple[ScreenWindow, ...]()
     try:
-        windows = _screen(samples, spans, models)
+        windows = screen(samples, speech.spans, models)
     except SourceUnavailable:
         failed = True
     return Heard(
         seconds=len(samples) / RATE,
-        speech_s=_length(spans) / RATE,
-        band=band,
-        voices=tuple(_voices(pieces, embeddings, band)),
+        speech_s=speech.seconds,
+        band=speech.band,
+        voices=tuple(speech.voices),
         windows=windows,
         is_whole=is_whole,
         detector_failed=failed,
@@ -84,18 +115,20 @@ def embed(speech: Floats, models: VoiceModels) -> Embedding:
 
 
 def enrolment_clip(name: str, samples: Samples, models: VoiceModels) -> EnrolmentClip:
-    """What an enrolment keeps of a clip: its voice in the clip's band, and as a telephone would carry it."""
-    spans = find_speech(samples, models)
-    pieces = _pieces(samples, spans)
-    band = band_of(pieces)
-    found = [embed(piece, models) for piece in pieces]
-    by_band = {band: mean_voice(found)} if found else {}
-    if found and band is Band.WIDE:
+    """What an enrolment keeps of a clip."""
+    return enrolment_of(name, listen(samples, models), models)
+
+
+def enrolment_of(name: str, speech: Speech, models: VoiceModels) -> EnrolmentClip:
+    """What an enrolment keeps of a clip's speech: its voice in the clip's band, and as a telephone would carry it."""
+    by_band = {speech.band: mean_voice(speech.embeddings)} if speech.embeddings else {}
+    if by_band and speech.band is Band.WIDE:
         by_band[Band.PHONE] = mean_voice(
-            [embed(as_telephone(piece, kind), models) for piece in pieces for kind in TELEPHONES]
+            [embed(as_telephone(piece, kind), models) for piece in speech.pieces for kind in TELEPHONES]
         )
-    voices = len(_voices(pieces, found, band))
-    return EnrolmentClip(name=name, speech_s=_length(spans) / RATE, band=band, voices=voices, by_band=by_band)
+    return EnrolmentClip(
+        name=name, speech_s=speech.seconds, band=speech.band, voices=len(speech.voices), by_band=by_band
+    )
 
 
 def _floats(samples: Samples) -> Floats:
@@ -168,7 +201,7 @@ def _voices(pieces: Sequence[Floats], embeddings: Sequence[Embedding], band: Ban
     return [one for place, one in enumerate(found) if place == 0 or one.speech_s >= VOICE_MIN_S]
 
 
-def _screen(samples: Samples, spans: Sequence[tuple[int, int]], models: VoiceModels) -> tuple[ScreenWindow, ...]:
+def screen(samples: Samples, spans: Sequence[tuple[int, int]], models: VoiceModels) -> tuple[ScreenWindow, ...]:
     """The detector's scores of windows that hold speech; a clip shorter than a window is repeated to fill it."""
     detector = models.detector
     if detector is None or not spans:

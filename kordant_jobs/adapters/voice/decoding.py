@@ -1,7 +1,8 @@
 """Sound files to 16 kHz mono samples, decoded by FFmpeg in a child process with limits that is replaced by none.
 
 A helper process without secrets imports the decoder once and forks for each clip; what a clip does to its child (a
-crash, an endless loop, memory without end) ends that child only. Bytes travel in memory files: nothing touches a disk.
+crash, an endless loop, memory without end) ends that child only. Bytes travel in files without names: in
+memory on Linux, elsewhere in the system's folder for temporary ones.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import httpx
 import numpy as np
 
+from kordant_jobs import outside_json
 from kordant_jobs.adapters.voice.features import Floats
 from kordant_jobs.domain.voice.models import Manifest
 from kordant_jobs.errors import SetupError, SourceUnavailable
@@ -88,7 +89,7 @@ class HttpDetector:
         try:
             answer = self._client.post(self.manifest.url, content=windows.astype("<f4").tobytes(), headers=headers)
             answer.raise_for_status()
-            found = [float(score) for score in answer.json()["scores"]]
+            found = [float(score) for score in outside_json.loads(answer.content)["scores"]]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise SourceUnavailable(
                 f"the detector {self.manifest.id} did not answer ({type(error).__name__})."

@@ -17,7 +17,7 @@ FRAME, HOP, FFT, BINS = 400, 160, 512, 80
 Floats = NDArray[np.float32]
 
 WIDE_SHARE = 1e-3
-"""From this share of speech energy above 4 kHz on a recording is wide: telephone speech that was sampled again at
+"""From this share of speech energy above 4.2 kHz on a recording is wide: telephone speech that was sampled again at
 16 kHz has below 1e-4, read speech at 16 kHz 1e-2."""
 
 
@@ -88,9 +88,8 @@ class Telephone:
 
 
 TELEPHONES = (Telephone(0, 3900, is_coded=False), Telephone(250, 3600, is_coded=True))
-"""A clean line and a plain old one: the mean of both is near recordings of either kind. Enrolled from wide clips, of
-real GSM and 8 kHz prompts none of the same speaker was below 0.65 and of others none above 0.72; with the old line
-alone (300 to 3,400 Hz) half of the same were below 0.62."""
+"""A clean line and a plain old one: the mean of both is near recordings of either kind. Enrolled from wide clips, of 40
+GSM prompts of four speakers none was below 0.62, and of 142 of others none was at 0.75 or above."""
 
 
 def as_telephone(sound: Floats, kind: Telephone) -> Floats:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from sqlalchemy import Connection
 from starlette.responses import Response
 
 from kordant_jobs.api import alerts as operations
-from kordant_jobs.api.console.visit import Visit
-from kordant_jobs.api.problems import not_found
+from kordant_jobs.api.console.visit import Visit, an_id
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.store.operators import alerts
 
@@ -43,9 +40,5 @@ def act(connection: Connection, visit: Visit) -> Response:
             hours=float(hours) if hours.replace(".", "", 1).isdecimal() else 0.0,
         )  # fmt: skip
         return visit.go(HERE, done="silence")
-    try:
-        alert_id = UUID(form.get("alert", ""))
-    except ValueError:
-        raise not_found() from None
-    operations.acknowledge(connection, visit.who, alert_id)
+    operations.acknowledge(connection, visit.who, an_id(form.get("alert", "")))
     return visit.go(HERE, done="acknowledge")

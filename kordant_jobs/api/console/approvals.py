@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from kordant_jobs.api import schedules
-from kordant_jobs.api.console.visit import Visit
+from kordant_jobs.api.console.visit import Visit, an_id
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.api.schemas import Approval, ScheduleDiff
 from kordant_jobs.domain.access.change_sets import ChangeKind, ChangeState
@@ -34,10 +34,7 @@ def show_list(connection: Connection, visit: Visit) -> Response:
 
 
 def _id(visit: Visit) -> UUID:
-    try:
-        return UUID(visit.request.path_params["change_id"])
-    except ValueError:
-        raise not_found() from None
+    return an_id(visit.request.path_params["change_id"])
 
 
 def _may_decide(connection: Connection, visit: Visit, shown: dict[str, Any]) -> bool:

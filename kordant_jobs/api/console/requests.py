@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection
 from starlette.responses import Response
 
 from kordant_jobs.api import requests
-from kordant_jobs.api.console.visit import Visit
+from kordant_jobs.api.console.visit import Visit, an_id
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.access.policy import Action
@@ -68,10 +67,7 @@ def show_list(connection: Connection, visit: Visit) -> Response:
 
 def _found(connection: Connection, visit: Visit) -> tuple[dict[str, Any], Request]:
     """The request of the path, as the API shows it and as it stands."""
-    try:
-        request_id = UUID(visit.request.path_params["request_id"])
-    except ValueError:
-        raise not_found() from None
+    request_id = an_id(visit.request.path_params["request_id"])
     shown = requests.read(connection, visit.who, request_id).body
     return shown, operate.find(connection, Filter(ids=(request_id,)))[0]
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from kordant_jobs.api.console.visit import Visit
+from kordant_jobs.api.console.visit import Visit, an_id
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
@@ -18,18 +16,11 @@ from kordant_jobs.triggers import price_list
 PAGE = 50
 
 
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise not_found() from None
-
-
 def show_list(connection: Connection, visit: Visit) -> Response:
     """A page of subscriptions by id; a whole id in the search leads to its own page."""
     visit.who.permit(Action.SUBSCRIPTION_READ, visit.who.of_all())
     if wanted := visit.asked("id"):
-        return visit.go(f"/console/subscriptions/{_uuid(wanted)}")
+        return visit.go(f"/console/subscriptions/{an_id(wanted)}")
     tier, status, after = visit.asked("tier"), visit.asked("status"), visit.asked("after")
     if (tier and tier not in set(Tier)) or (status and status not in set(SubscriptionStatus)):
         raise Problem("invalid", visit.words.say("There is no such tier or status."))
@@ -37,7 +28,7 @@ def show_list(connection: Connection, visit: Visit) -> Response:
         connection,
         tier=Tier(tier) if tier else None,
         status=SubscriptionStatus(status) if status else None,
-        after=_uuid(after) if after else None,
+        after=an_id(after) if after else None,
         limit=PAGE + 1,
     )
     asked = {name: value for name, value in (("tier", tier), ("status", status)) if value}
@@ -56,7 +47,7 @@ def show_list(connection: Connection, visit: Visit) -> Response:
 def show_one(connection: Connection, visit: Visit) -> Response:
     """One subscription: when each job serves it next, and how many identifiers of each kind are watched."""
     visit.who.permit(Action.SUBSCRIPTION_READ, visit.who.of_all())
-    found = subscriptions.get(connection, _uuid(visit.request.path_params["subscription_id"]))
+    found = subscriptions.get(connection, an_id(visit.request.path_params["subscription_id"]))
     if found is None:
         raise not_found()
     return visit.page(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import psycopg2.errors
 import sqlalchemy as sa
@@ -26,7 +27,7 @@ from kordant_jobs.api.console import session as sessions
 from kordant_jobs.api.console.filters import ENVIRONMENT, percent
 from kordant_jobs.api.console.words import done_word, word
 from kordant_jobs.api.gate import Quotas, Tokens
-from kordant_jobs.api.problems import Problem
+from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.api.watch import Hub
 from kordant_jobs.domain.access.policy import Action, Owner, decide
 from kordant_jobs.domain.access.principals import Principal, Role
@@ -186,6 +187,18 @@ class Visit:
             if self.call is not None
             and (decide(self.call.principal, action, Owner.OWN).allowed if action in is_own else self.may(action))
         ]
+
+
+def an_id(text: str) -> UUID:
+    """An id of a path or a form.
+
+    Raises:
+        Problem: it is none, so there is nothing of that id.
+    """
+    try:
+        return UUID(text)
+    except ValueError:
+        raise not_found() from None
 
 
 View = Callable[[Connection, Visit], Response | Callable[[], Response]]

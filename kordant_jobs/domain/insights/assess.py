@@ -7,58 +7,29 @@ The frame has `entity`, `kind`, `key` (the same from night to night), `facts` (J
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import polars as pl
 
-from kordant_jobs.domain.finance.states import AccountKind, TransactionState
-from kordant_jobs.domain.finance.states import TransactionType as T
-from kordant_jobs.domain.insights.calendar import FIRST_DAY, day_tables
+from kordant_jobs.domain.finance.states import AccountKind
+from kordant_jobs.domain.insights.books import HOME_CURRENCY, Books, read
+from kordant_jobs.domain.insights.calendar import month_of
 from kordant_jobs.domain.insights.cashflow import cash_flow
-from kordant_jobs.domain.insights.categories import category_expression
+from kordant_jobs.domain.insights.categories import FEE_TYPES
 from kordant_jobs.domain.insights.duplicates import duplicates
 from kordant_jobs.domain.insights.forecast import HORIZONS, Corrections, Paths, below_zero, project, quantiles
-from kordant_jobs.domain.insights.insight import Kind, Unknown
-from kordant_jobs.domain.insights.kernels import streams as kernel
+from kordant_jobs.domain.insights.insight import BELOW_ZERO_TOLD, Kind, Unknown
+from kordant_jobs.domain.insights.kernels import anchors as days
+from kordant_jobs.domain.insights.kernels import table as kernel
 from kordant_jobs.domain.insights.rises import price_rises
-from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
 from kordant_jobs.domain.insights.unusual import unusual
 
-EPOCH = date(1970, 1, 1).toordinal()
 EVIDENCE_MOST = 60
-HOME_CURRENCY = "BRL"
-MONTH_DAYS = 30.44
-ROWS_SCHEMA = pl.Schema({
-    "entity": pl.Int32, "account": pl.Int32, "id": pl.String, "day": pl.Int32, "cents": pl.Int64,
-    "orig_cents": pl.Int64, "orig_currency": pl.String, "payee": pl.String, "type": pl.String, "mcc": pl.Int32,
-    "category": pl.String, "state": pl.String, "no": pl.Int16, "of": pl.Int16, "plan": pl.String, "is_own": pl.Boolean,
-    "is_candidate": pl.Boolean, "is_refund": pl.Boolean, "is_iof": pl.Boolean, "cash_day": pl.Int32,
-})  # fmt: skip
-"""A transaction that is not removed: `cents` of BRL positive towards the holder, `orig_cents` and `orig_currency` where
-it was billed in another currency, `payee` any key, `cash_day` the due day of its card bill. Days count from 1970-01-01.
-"""
-ACCOUNTS_SCHEMA = pl.Schema({
-    "entity": pl.Int32, "account": pl.Int32, "account_id": pl.String, "kind": pl.String, "group": pl.String,
-    "balance": pl.Int64, "balance_day": pl.Int32, "limit": pl.Int64, "used": pl.Int64,
-})  # fmt: skip
-"""An account with what the bank said last, in cents; `group` is shared by cards of one limit."""
 INSIGHT_SCHEMA = pl.Schema({
     "entity": pl.Int32(), "kind": pl.String(), "key": pl.String(), "facts": pl.String(), "material": pl.String(),
     "evidence": pl.List(pl.String()), "confidence": pl.Float64(), "unknown": pl.String(), "day": pl.Int32(),
 })  # fmt: skip
-FEE_TYPES = tuple(
-    one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Books:
-    """What is known of some entities: `rows` by `ROWS_SCHEMA`, `accounts` by `ACCOUNTS_SCHEMA`."""
-
-    rows: pl.DataFrame
-    accounts: pl.DataFrame
 
 
 def money(column: str | pl.Expr) -> pl.Expr:
@@ -86,45 +57,6 @@ def coarse(column: str | pl.Expr) -> pl.Expr:
     return signed.cast(pl.Int64).cast(pl.String)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Read:
-    """Books with their streams: all rows by entity and day with `row` and `stream_of` (-1: in none, null: no part in
-    streams), and the streams that have not ended."""
-
-    rows: pl.DataFrame
-    streams: pl.DataFrame
-    accounts: pl.DataFrame
-    now: int
-
-    @property
-    def posted(self) -> pl.DataFrame:
-        """Rows that are booked and no own transfers."""
-        return self.rows.filter(_posted(self.now))
-
-
-def _posted(now: int) -> pl.Expr:
-    return (pl.col("state") == TransactionState.POSTED.value) & ~pl.col("is_own") & (pl.col("day") <= now)
-
-
-def read(books: Books, *, today: date) -> Read:
-    """Find the streams of books as they stand at the end of `today`."""
-    now = today.toordinal() - EPOCH
-    rows = (
-        books.rows.filter(pl.col("day").is_between(FIRST_DAY + 366, now + 366 * 6))
-        .sort("entity", "day", "id").with_row_index("row").with_columns(category_expression())
-    )  # fmt: skip
-    single = rows.filter(_posted(now) & pl.col("no").is_null() & ~pl.col("is_iof"))
-    found = find_streams(single)
-    single = single.with_columns(pl.Series("stream_of", found.stream_of))
-    streams = with_state(found, single, books.accounts, now=now)
-    return Read(
-        rows=rows.join(single.select("row", "stream_of"), on="row", how="left", maintain_order="left"),
-        streams=streams,
-        accounts=books.accounts,
-        now=now,
-    )
-
-
 def assess(books: Books, *, today: date, corrections: Corrections | None = None) -> pl.DataFrame:
     """Every insight that holds today. Without `corrections` there are no forecasts."""
     found = read(books, today=today)
@@ -137,7 +69,7 @@ def assess(books: Books, *, today: date, corrections: Corrections | None = None)
         _duplicates(single, now=now),
         _unusual(single),
         _fees(posted),
-        _card_use(books.accounts, now=now),
+        _card_use(books.accounts),
     ]
     if corrections is not None:
         made = project(found.rows, streams, books.accounts, now=now)
@@ -147,53 +79,6 @@ def assess(books: Books, *, today: date, corrections: Corrections | None = None)
     return pl.concat([one.select(INSIGHT_SCHEMA.keys()).cast(INSIGHT_SCHEMA) for one in parts]).sort(
         "entity", "kind", "key"
     )
-
-
-def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, `category` and `key`.
-
-    The key counts those that have ended, too, so that it stays when another one ends. `amount` is the median of the
-    last rows in cents of BRL, whatever currency the stream is billed in.
-    """
-    table = found.table.drop("amount")
-    category = (
-        rows.filter(pl.col("stream_of") >= 0).sort("day", "row")
-        .group_by(pl.col("stream_of").cast(pl.UInt32).alias("stream"), maintain_order=True)
-        .agg(
-            pl.col("category").mode().sort().first(), pl.col("cents").last().alias("last_cents"),
-            pl.col("id").last().alias("last_id"),
-            pl.col("cents").tail(kernel.RECENT_ROWS).abs().median().alias("amount"),
-        )
-    )  # fmt: skip
-    anchors = table.select("cadence", "anchor_kind", "anchor", "last").cast(pl.Int64).to_numpy()
-    period = pl.when(pl.col("cadence") < 100).then(pl.col("cadence")).otherwise((pl.col("cadence") - 100) * MONTH_DAYS)
-    late = now - pl.col("last")
-    bill = pl.col("class").is_in([kernel.BILL, kernel.PIX])
-    return (
-        table.with_columns(
-            pl.Series("next", kernel.next_days(np.ascontiguousarray(anchors), day_tables()), dtype=pl.Int64),
-            period.cast(pl.Float64).alias("period"),
-            pl.col("first").rank("ordinal").over("account", "payee", "is_in", "cadence").alias("place"),
-        )
-        .filter(late <= 2.5 * pl.col("period") + 10)
-        .join(category, on="stream", how="left")
-        .join(accounts.select("account", "account_id"), on="account", how="left")
-        .sort("stream")
-        .with_columns(
-            pl.when(late > 1.5 * pl.col("period") + 5).then(pl.lit("overdue"))
-            .when((pl.col("rows") < 4) & (pl.col("cadence") != 112)).then(pl.lit("early"))
-            .otherwise(pl.lit("mature")).alias("status"),
-            pl.when("is_in").then(pl.lit("income"))
-            .when(pl.col("class") == kernel.FEE).then(pl.lit("fee"))
-            .when(pl.col("category") == "loans").then(pl.lit("debt"))
-            .when(bill).then(pl.lit("bill")).otherwise(pl.lit("subscription")).alias("sort"),
-            pl.col("cadence").replace_strict(CADENCES, return_dtype=pl.String).alias("cadence_name"),
-            pl.concat_str(
-                "account_id", "payee", pl.when("is_in").then(pl.lit("in")).otherwise(pl.lit("out")), "cadence", "place",
-                separator="/",
-            ).alias("key"),
-        )
-    )  # fmt: skip
 
 
 def _evidence(rows: pl.DataFrame, by: str) -> pl.DataFrame:
@@ -206,7 +91,7 @@ def _recurring(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         "stream",
     )
     amount = pl.col("amount").round().cast(pl.Int64)
-    monthly = (pl.col("amount") * MONTH_DAYS / pl.col("period")).round().cast(pl.Int64)
+    monthly = (pl.col("amount") * days.MONTH_DAYS / pl.col("period")).round().cast(pl.Int64)
     is_salary = (pl.col("class") == kernel.PAYROLL) | (pl.col("category") == "income.salary")
     return streams.join(evidence, on="stream").select(
         "entity", "key", "evidence", "confidence",
@@ -253,7 +138,7 @@ def _price_rises(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-DUPLICATE_IN_STREAM, DUPLICATE = 0.95, 0.91
+DUPLICATE_IN_STREAM, DUPLICATE, ROUND_PIX_TWICE = 0.95, 0.91, 0.78
 UNUSUAL_FAR, UNUSUAL_NEAR, FAR = 0.93, 0.7, 6.0
 """As above; `FAR` is the z from which a charge is far off."""
 
@@ -271,7 +156,8 @@ def _duplicates(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
                 pl.col("type"), pl.col("category"),
             ).struct.json_encode().alias("facts"),
             pl.lit("").alias("material"), pl.concat_list("twin_id", "id").alias("evidence"),
-            pl.when("in_stream").then(DUPLICATE_IN_STREAM).otherwise(DUPLICATE).alias("confidence"),
+            pl.when("in_stream").then(DUPLICATE_IN_STREAM)
+            .when("is_round_pix").then(ROUND_PIX_TWICE).otherwise(DUPLICATE).alias("confidence"),
             pl.lit(None, dtype=pl.String).alias("unknown"), "day",
         )
     )  # fmt: skip
@@ -303,7 +189,7 @@ def _cash_flow(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
     paid = cash_flow(rows, day="cash_day").group_by("entity", "month").agg(pl.col("outflow").sum().alias("card_bills"))
     unsure = (
         rows.filter("is_candidate")
-        .group_by("entity", pl.from_epoch(pl.col("day"), time_unit="d").dt.truncate("1mo").alias("month"))
+        .group_by("entity", month_of("day").alias("month"))
         .agg(pl.col("cents").abs().sum().alias("unsure"))
     )
     return (
@@ -334,7 +220,7 @@ def _cash_flow(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
 
 def _fees(rows: pl.DataFrame) -> pl.DataFrame:
     """Fees, interest and their taxes of a month (I9)."""
-    month = pl.from_epoch(pl.col("day"), time_unit="d").dt.truncate("1mo").alias("month")
+    month = month_of("day").alias("month")
     return (
         rows.filter(pl.col("type").is_in(FEE_TYPES) & (pl.col("cents") < 0))
         .sort("day", "row").group_by("entity", month, "type", maintain_order=True)
@@ -359,7 +245,7 @@ USE_STEPS = (0.3, 0.5, 0.8, 1.0)
 """Shares of a limit at which the use of cards is news."""
 
 
-def _card_use(accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
+def _card_use(accounts: pl.DataFrame) -> pl.DataFrame:
     """How much of their limit cards use (I10), once for cards that share one."""
     cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value).with_columns(
         pl.coalesce("group", "account_id").alias("key")
@@ -384,10 +270,6 @@ def _card_use(accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
     )  # fmt: skip
 
 
-BELOW_ZERO_NEWS = 0.5
-"""The probability from which an owner is told that a balance may fall below zero."""
-
-
 def _forecast(made: Paths, corrections: Corrections, last: pl.DataFrame, horizon: int, *, now: int) -> pl.DataFrame:
     """The balance of liquid accounts some days ahead, its intervals, its lowest day (I7)."""
     said = quantiles(made, corrections, horizon)
@@ -403,7 +285,7 @@ def _forecast(made: Paths, corrections: Corrections, last: pl.DataFrame, horizon
         pl.when(pl.Series(has_none)).then(pl.coalesce("unknown", pl.lit(Unknown.SHORT_HISTORY.value)))
         .otherwise("unknown").alias("unknown"),
     )  # fmt: skip
-    is_news = pl.col("unknown").is_null() & (pl.col("below_zero") >= BELOW_ZERO_NEWS)
+    is_news = pl.col("unknown").is_null() & (pl.col("below_zero") >= BELOW_ZERO_TOLD)
     facts = pl.struct(
         pl.lit(horizon).alias("days"), money("balance").alias("balance"),
         *(money(name).alias(name) for name in names), money("lowest").alias("lowest"),
@@ -437,7 +319,7 @@ def _runway(made: Paths, rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
     first = rows.group_by("entity").agg(pl.col("day").min().alias("first"))
     net = (
         rows.filter(pl.col("day").is_between(begins[0], begins[-1] - 1))
-        .group_by("entity", pl.from_epoch("day", time_unit="d").dt.truncate("1mo").alias("month"))
+        .group_by("entity", month_of("day").alias("month"))
         .agg(pl.col("cents").sum())
         .group_by("entity")
         .agg(pl.col("cents").median().alias("net"), pl.col("cents").min().alias("worst"), pl.len().alias("months_seen"))

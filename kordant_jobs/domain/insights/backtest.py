@@ -8,14 +8,15 @@ from datetime import date, timedelta
 import polars as pl
 
 from kordant_jobs.domain.finance.states import TransactionState
-from kordant_jobs.domain.insights.assess import EPOCH, Books, read
+from kordant_jobs.domain.insights.books import Books, read
+from kordant_jobs.domain.insights.calendar import days_of
 from kordant_jobs.domain.insights.forecast import HORIZONS, LAG_DAYS, LIQUID, project, scores
 
 
 def rewind(books: Books, day: date) -> Books:
     """The books as they stood at the end of `day`, as far as that can be told: rows of later days are gone, balances
     are without them, bills that were not closed yet are unknown."""
-    then = day.toordinal() - EPOCH
+    then = days_of(day)
     is_posted = pl.col("state") == TransactionState.POSTED.value
     since = (
         books.rows.filter(is_posted & (pl.col("day") > then))

@@ -14,8 +14,10 @@ from typing import Literal, NamedTuple
 import holidays
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from dateutil.easter import easter
 
+EPOCH = date(1970, 1, 1)
 FIRST_YEAR, LAST_YEAR = 2000, 2099
 _FROM_EASTER = (-48, -47, 60)
 
@@ -27,6 +29,20 @@ def bank_calendar() -> np.busdaycalendar:
     days = set(holidays.country_holidays("BR", years=years))
     days |= {easter(year) + timedelta(days=shift) for year in years for shift in _FROM_EASTER}
     return np.busdaycalendar(holidays=sorted(days))
+
+
+def days_of(day: date) -> int:
+    """A day as rules count it: days since 1970-01-01.
+
+    >>> days_of(date(1970, 1, 31))
+    30
+    """
+    return (day - EPOCH).days
+
+
+def month_of(day: str) -> pl.Expr:
+    """The first day of the month of a column of counted days."""
+    return pl.from_epoch(pl.col(day), time_unit="d").dt.truncate("1mo")
 
 
 def on_or_after(day: date) -> date:
@@ -61,7 +77,7 @@ def nth_bank_day(year: int, month: int, nth: int) -> date:
 
 def _offset(day: date, offset: int, roll: Literal["forward", "backward"]) -> date:
     found = np.busday_offset(np.datetime64(day, "D"), offset, roll=roll, busdaycal=bank_calendar())
-    return date(1970, 1, 1) + timedelta(days=int(found.astype(np.int64)))
+    return EPOCH + timedelta(days=int(found.astype(np.int64)))
 
 
 class DayTables(NamedTuple):
@@ -83,7 +99,7 @@ class DayTables(NamedTuple):
     """Of a month: the place of its first bank day in `bank_days`."""
 
 
-FIRST_DAY = (date(FIRST_YEAR, 1, 1) - date(1970, 1, 1)).days
+FIRST_DAY = (date(FIRST_YEAR, 1, 1) - EPOCH).days
 FIRST_MONTH = FIRST_YEAR * 12
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from kordant_jobs.domain.insights.calendar import month_of
+
 
 def cash_flow(rows: pl.DataFrame, *, day: str = "day") -> pl.DataFrame:
     """By `entity`, `month` (its first day) and `category`: `inflow`, `outflow` (positive), `net` in cents, `count`.
@@ -15,7 +17,7 @@ def cash_flow(rows: pl.DataFrame, *, day: str = "day") -> pl.DataFrame:
     is_in = (pl.col("cents") > 0) & ~pl.col("is_refund")
     return (
         rows.filter(pl.col(day).is_not_null())
-        .group_by("entity", pl.from_epoch(pl.col(day), time_unit="d").dt.truncate("1mo").alias("month"), "category")
+        .group_by("entity", month_of(day).alias("month"), "category")
         .agg(
             pl.col("cents").filter(is_in).sum().alias("inflow"),
             (-pl.col("cents").filter(~is_in).sum()).alias("outflow"),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from kordant_jobs.domain.insights.kernels import streams as kernel
+from kordant_jobs.domain.insights.kernels import table as kernel
+from kordant_jobs.domain.insights.kernels.anchors import YEARLY
 
 STREAM_MIN = 0.5
 """A stream of which we are less sure is not said."""
@@ -28,7 +29,7 @@ def stream_features() -> dict[str, pl.Expr]:
         "exact": (pl.col("found_in") == kernel.EXACT).cast(pl.Float64),
         "chain": (pl.col("found_in") == kernel.CHAIN).cast(pl.Float64),
         "plain": (pl.col("class") == kernel.OTHER).cast(pl.Float64),
-        "yearly": (pl.col("cadence") == 112).cast(pl.Float64),
+        "yearly": (pl.col("cadence") == YEARLY).cast(pl.Float64),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from kordant_jobs.domain.finance.states import TransactionType as T
+from kordant_jobs.domain.insights.categories import FEE_TYPES
 
 CENTS_MIN = 2_000
 APART_DAYS = 1
@@ -14,19 +15,16 @@ WAIT_DAYS = 3
 USUAL_TIMES, USUAL_SHARE = 4, 0.08
 """An amount that a payee takes so often, or as such a share of its charges, is its price."""
 ROUND_PIX = 1_000
-"""Cents: a PIX of whole tens is sent twice on purpose more often than by mistake."""
-NEVER = tuple(
-    one.value
-    for one in (T.WITHDRAWAL, T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
-)
+"""Cents: a PIX of whole tens that goes to others, too, is sent twice on purpose nearly as often as by mistake."""
 
 
 def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
-    """Possible duplicates: `row`, `twin` (the charge before it), `entity`, `day`, `cents`, `times` (of that amount at
-    the payee), `payee_rows`, `in_stream`.
+    """Possible duplicates: `row`, `twin` (the charge before it), `entity`, `day`, `cents`, `type`, `in_stream` (whether
+    one of both belongs to a stream), `is_round_pix`.
 
     `rows` has `entity`, `account`, `payee`, `day` (days since 1970), `row`, `cents`, `type`, `stream_of` (-1: none),
-    and is without own transfers, instalments and IOF lines. `as_of` is today in the same count.
+    and is without own transfers, instalments and IOF lines. `as_of` is today in the same count. Banks charge fees as
+    often as there is cause: of them only one more beside a stream is said.
     """
     keys = ["entity", "account", "payee", "cents"]
     backs = (
@@ -34,8 +32,8 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
         .select("entity", "account", "payee", (-pl.col("cents")).alias("cents"), pl.col("day").alias("back_day"))
         .unique()
     )
-    is_round_pix = (pl.col("type") == T.PIX.value) & (pl.col("cents") % ROUND_PIX == 0)
-    out = rows.filter((pl.col("cents") <= -CENTS_MIN) & ~pl.col("type").is_in(NEVER))
+    is_pix = pl.col("type") == T.PIX.value
+    out = rows.filter((pl.col("cents") <= -CENTS_MIN) & (pl.col("type") != T.WITHDRAWAL.value))
     ordered = out.select(*keys, "day", "row", "type", "stream_of").sort(*keys, "day", "row")
     is_same = pl.all_horizontal(*(pl.col(key) == pl.col(key).shift() for key in keys))
     pairs = ordered.with_columns(
@@ -46,13 +44,22 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     touched = pairs.select(keys).unique()
     times = ordered.join(touched, on=keys, how="semi").group_by(keys).agg(pl.len().alias("times"))
     payees = ordered.join(touched, on=keys[:3], how="semi").group_by(keys[:3]).agg(pl.len().alias("payee_rows"))
-    near = pairs.join(times, on=keys).join(payees, on=keys[:3]).with_columns(pl.len().over(keys).alias("pairs"))
+    is_round_pix = is_pix & (pl.col("cents") % ROUND_PIX == 0)
+    sent = (
+        ordered.filter(is_round_pix).group_by("entity", "cents").agg((pl.col("payee").n_unique() > 1).alias("is_usual"))
+    )
+    near = (
+        pairs.join(times, on=keys).join(payees, on=keys[:3]).with_columns(pl.len().over(keys).alias("pairs"))
+        .join(sent, on=["entity", "cents"], how="left")
+        .with_columns(is_round_pix.alias("is_round_pix"))
+    )  # fmt: skip
+    is_usual_pix = pl.col("is_round_pix") & pl.col("is_usual").fill_null(False)
     in_stream = (pl.col("stream_of") >= 0) != (pl.col("twin_stream") >= 0)
     unlike_price = (pl.col("times") < USUAL_TIMES) | (pl.col("times") < USUAL_SHARE * pl.col("payee_rows"))
     both_streams = (pl.col("stream_of") >= 0) & (pl.col("twin_stream") >= 0)
     said = near.filter(
         (pl.col("pairs") == 1)
-        & (in_stream | (unlike_price & ~both_streams & ~is_round_pix))
+        & (in_stream | (unlike_price & ~both_streams & ~is_usual_pix & ~pl.col("type").is_in(FEE_TYPES)))
         & (pl.col("day") <= as_of - WAIT_DAYS)
     )
     reversed_ = (
@@ -61,6 +68,6 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     )  # fmt: skip
     return (
         said.join(reversed_, on="row", how="anti")
-        .select("entity", "row", "twin", "day", "cents", "times", "payee_rows", in_stream.alias("in_stream"), "type")
+        .select("entity", "row", "twin", "day", "cents", "type", in_stream.alias("in_stream"), "is_round_pix")
         .sort("entity", "day", "row")
     )

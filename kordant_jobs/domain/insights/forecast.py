@@ -21,7 +21,7 @@ from kordant_jobs.domain.finance.states import TransactionType as T
 from kordant_jobs.domain.insights.calendar import day_tables, on_or_before
 from kordant_jobs.domain.insights.insight import Unknown
 from kordant_jobs.domain.insights.kernels import paths
-from kordant_jobs.domain.insights.kernels import streams as kernel
+from kordant_jobs.domain.insights.kernels import table as kernel
 
 HORIZON, HORIZONS = 90, (30, 90)
 HISTORY_MIN, HISTORY_DAYS = 90, 120

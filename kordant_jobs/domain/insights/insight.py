@@ -43,7 +43,8 @@ STATUS_MOVES: dict[Status, frozenset[Status]] = {
     Status.DISMISSED: frozenset({Status.NEW, Status.RESOLVED}),
     Status.RESOLVED: frozenset(),
 }
-"""From seen and dismissed only a material change leads back to new; a resolved one that holds again is another row."""
+"""From seen and dismissed a material change, or its reader, leads back to new; a resolved one that holds again is
+another row."""
 
 
 class Unknown(StrEnum):
@@ -60,5 +61,7 @@ class Unknown(StrEnum):
 ALERTED = frozenset({Kind.PRICE_RISE, Kind.DUPLICATE, Kind.UNUSUAL, Kind.FORECAST})
 """Kinds of which the owner is told when they are about the last `ALERT_DAYS` or a day to come; of forecasts only the
 one that a balance may fall below zero is about a day."""
+BELOW_ZERO_SAID, BELOW_ZERO_TOLD = 0.2, 0.5
+"""Probabilities that a balance falls below zero, from which a forecast says so, and from which its owner is told."""
 ALERT_DAYS = 14
 """A first connection brings a year of history: what is older is shown, not told."""

@@ -14,8 +14,8 @@ LEVEL_SHARE = 0.7
 
 def price_rises(rows: pl.DataFrame) -> pl.DataFrame:
     """The last rise of each outgoing stream: `stream`, `old_cents`, `new_cents`, `last_old` and `first_new` (rows'
-    `row`), `old_rows`, `new_rows`, `day` of the first charge at the new price, `levels`, `share`, and the `currency` of
-    both prices, null: the account's.
+    `row`), `new_rows`, `day` of the first charge at the new price, and the `currency` of both prices, null: the
+    account's.
 
     `rows` are those of streams, with `stream`, `row`, `day`, `cents`, `orig_cents`, `orig_currency` (a stream billed in
     another currency is compared in that). A new level counts from +3 % and +0.50, after two or more stable charges in
@@ -44,9 +44,7 @@ def price_rises(rows: pl.DataFrame) -> pl.DataFrame:
     whole = pl.col("n").sum().over("stream")
     return (
         levels.with_columns(
-            whole.alias("rows"),
             (pl.col("n").filter(pl.col("n") >= STABLE_ROWS).sum().over("stream") / whole).alias("share"),
-            pl.len().over("stream").alias("levels"),
             (pl.col("level") == pl.col("level").max().over("stream")).alias("is_last"),
         )
         .filter((pl.col("n") >= STABLE_ROWS) | pl.col("is_last"))
@@ -61,8 +59,8 @@ def price_rises(rows: pl.DataFrame) -> pl.DataFrame:
             & (pl.col("share") >= LEVEL_SHARE)
         )
         .select(
-            "stream", "day", "levels", "share", "first_new", pl.col("orig_currency").alias("currency"),
+            "stream", "day", "first_new", pl.col("orig_currency").alias("currency"),
             pl.col("before_much").alias("old_cents"), pl.col("opening").alias("new_cents"),
-            pl.col("before_row").alias("last_old"), pl.col("before_n").alias("old_rows"), pl.col("n").alias("new_rows"),
+            pl.col("before_row").alias("last_old"), pl.col("n").alias("new_rows"),
         )
     )  # fmt: skip

@@ -15,7 +15,9 @@ import polars as pl
 from kordant_jobs.domain.finance.states import TransactionType as T
 from kordant_jobs.domain.insights.calendar import day_tables
 from kordant_jobs.domain.insights.confidence import STREAM_MIN, stream_confidence
-from kordant_jobs.domain.insights.kernels import streams as kernel
+from kordant_jobs.domain.insights.kernels import joining
+from kordant_jobs.domain.insights.kernels import streams as kernels
+from kordant_jobs.domain.insights.kernels import table as kernel
 
 PAYMENT_CLASS = {
     T.BOLETO.value: kernel.BILL,
@@ -71,12 +73,12 @@ def candidates(rows: pl.DataFrame) -> Found:
     starts = _starts(keyed, ("entity", "account", "is_in", "payee"))
     days = keyed["day"].cast(pl.Int64).to_numpy()
     cents = keyed["much"].to_numpy()
-    owner, table = kernel.find_streams(starts, days, cents, keyed["payment"].to_numpy(), day_tables())
+    owner, table = kernels.find_streams(starts, days, cents, keyed["payment"].to_numpy(), day_tables())
     blocks = _starts(keyed, ("entity", "account", "is_in"))
     first_rows = starts[:-1][table[:, kernel.GROUP].astype(np.int64)]
     is_in = keyed["is_in"].to_numpy()[np.minimum(blocks[:-1], max(len(keyed) - 1, 0))] if len(keyed) else np.zeros(0)
-    apart = np.where(is_in, kernel.INCOME_RANGE, kernel.EXACT_RANGE)
-    kernel.follow_renamed(blocks, apart, np.searchsorted(first_rows, blocks), days, cents, owner, table, day_tables())
+    apart = np.where(is_in, joining.INCOME_RANGE, joining.EXACT_RANGE)
+    joining.follow_renamed(blocks, apart, np.searchsorted(first_rows, blocks), days, cents, owner, table, day_tables())
     is_left = table[:, kernel.ROWS] > 0
     owner = np.append(np.cumsum(is_left) - 1, -1)[owner]
     table = table[is_left]
@@ -85,10 +87,10 @@ def candidates(rows: pl.DataFrame) -> Found:
         "entity": heads["entity"], "account": heads["account"], "payee": heads["payee"], "is_in": heads["is_in"],
     }  # fmt: skip
     for name in (
-        "CADENCE", "ANCHOR_KIND", "ANCHOR", "ROWS", "FIRST", "LAST", "RESIDUAL", "BEYOND", "COVERAGE", "EXTRA", "STEP",
-        "FOUND_IN", "CLASS", "AMOUNT", "SPREAD", "GROUP_ROWS",
+        "CADENCE", "ANCHOR_KIND", "ANCHOR", "ROWS", "FIRST", "LAST", "RESIDUAL", "COVERAGE", "STEP", "FOUND_IN",
+        "CLASS", "AMOUNT", "SPREAD", "GROUP_ROWS",
     ):  # fmt: skip
-        whole = name not in ("RESIDUAL", "BEYOND", "COVERAGE", "EXTRA", "STEP", "AMOUNT", "SPREAD")
+        whole = name not in ("RESIDUAL", "COVERAGE", "STEP", "AMOUNT", "SPREAD")
         values = table[:, getattr(kernel, name)]
         columns[name.lower()] = values.astype(np.int64) if whole else values
     stream_of = np.full(len(rows), -1, np.int32)

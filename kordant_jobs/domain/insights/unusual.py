@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from kordant_jobs.domain.finance.states import TransactionType as T
+from kordant_jobs.domain.insights.calendar import month_of
 
 PAYEE_ROWS, CATEGORY_ROWS, RECENT = 8, 15, 60
 Z_PAYEE, Z_CATEGORY, Z_ALONE, FLOOR = 3.5, 2.0, 4.0, 0.12
@@ -18,7 +19,7 @@ MONTH_MOST = 3
 
 def unusual(rows: pl.DataFrame) -> pl.DataFrame:
     """Unusual charges: `entity`, `row`, `day`, `cents`, `z` (among the payee's), `usual_cents` (the payee's median),
-    `payee_rows`, `rank` in the entity's month.
+    `payee_rows`; of a month the `MONTH_MOST` farthest off.
 
     `rows` has `entity`, `payee`, `category`, `type`, `day`, `row`, `cents`, `stream_of`, without own transfers,
     instalments, refunds. Amounts are judged against all others of the payee (the last 60) and of the category.
@@ -46,14 +47,9 @@ def unusual(rows: pl.DataFrame) -> pl.DataFrame:
             ((pl.col("payee_z") >= Z_PAYEE) & (pl.col("category_z") >= Z_CATEGORY))
             | ((pl.col("payee_z") >= Z_ALONE) & pl.col("category_z").is_null())
         )
-        .with_columns(pl.col("payee_z").alias("z"))
-        .with_columns(
-            pl.col("z").rank("ordinal", descending=True)
-            .over("entity", pl.from_epoch("day", time_unit="d").dt.truncate("1mo")).alias("rank")
-        )
-        .filter(pl.col("rank") <= MONTH_MOST)
+        .filter(pl.col("payee_z").rank("ordinal", descending=True).over("entity", month_of("day")) <= MONTH_MOST)
         .select(
-            "entity", "row", "day", "cents", "z", "payee_z", "category_z", "payee_rows", "rank",
+            "entity", "row", "day", "cents", pl.col("payee_z").alias("z"), "payee_rows",
             pl.col("payee_middle").exp().round().cast(pl.Int64).alias("usual_cents"),
         )
         .sort("entity", "day", "row")

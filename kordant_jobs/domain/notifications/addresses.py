@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from urllib.parse import urlsplit
 
 import idna
 from email_validator import EmailNotValidError, validate_email
 
+from kordant_jobs import outside_json
 from kordant_jobs.domain.notifications.alerts import Channel
 
 
@@ -62,10 +62,10 @@ def _check_subscription(text: str) -> None:
     if len(text) > SUBSCRIPTION_MAX:
         raise BadAddress(f"it has more than {SUBSCRIPTION_MAX} characters")
     try:
-        found = json.loads(text)
+        found = outside_json.loads(text)
         endpoint, keys = found["endpoint"], found["keys"]
         lengths = {name: len(_decoded(keys[name])) for name in ("p256dh", "auth")}
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         raise BadAddress("it should be a browser's PushSubscription as JSON, with endpoint and keys") from None
     if lengths != {"p256dh": 65, "auth": 16}:
         raise BadAddress("its keys should have 65 (p256dh) and 16 (auth) bytes")

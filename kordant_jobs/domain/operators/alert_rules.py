@@ -157,6 +157,24 @@ DEFAULT_RULES = (
         what="people are not told in time",
         mend="kordant-jobs notifications list",
     ),
+    AlertRule(
+        name="channel_paused",
+        severity=Severity.PAGE,
+        fires_at=2.0,
+        clears_at=1.0,
+        unit="pauses in a row, without a message that was accepted",
+        what="a channel cannot send: its set-up or its provider is wrong",
+        mend="kordant-jobs status",
+    ),
+    AlertRule(
+        name="dumps_unread",
+        severity=Severity.TICKET,
+        fires_at=1.0,
+        clears_at=1.0,
+        unit="dumps that were not read, or only in part: verdicts are unknown until somebody decides",
+        what="a dump waits for a person",
+        mend="kordant-jobs dumps list",
+    ),
 )
 """What holds until somebody sets another value: `kordant-jobs alerts set`."""
 

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,11 +28,9 @@ from kordant_jobs.domain.property.names import (
     SEPARATE,
     Name,
     NameKind,
-    Order,
     are_nicknames,
     flipped,
     given_shares,
-    parse,
     surname_shares,
 )
 
@@ -101,6 +100,7 @@ def tables() -> tuple[str, Mapping[Question, Weights]]:
 def likeness(one: Name, other: Name, *, among: int | None = None) -> Likeness:
     """How likely they mean the same. `among`: so many people come into question, None: those of one parcel.
 
+    >>> from kordant_jobs.domain.property.names import parse
     >>> likeness(parse("SMITH JOHN Q"), parse("Smith, John Q")).probability > 0.9
     True
     >>> likeness(parse("SMITH JOHN"), parse("ACME PROPERTIES LLC")).probability
@@ -149,10 +149,12 @@ def person_features(one: Name, other: Name, *, among: int | None = None) -> dict
         found["surname"] = 1
     elif _one_letter(one.surname, other.surname):
         found["surname_nearly"] = 1
-    elif one.surname in other.words or other.surname in one.words or _part(one.surname, other.surname):
+    elif one.surname in other.middle or other.surname in one.middle or _part(one.surname, other.surname):
         found["surname_part"] = 1
     elif similar >= 0.88:
         found["surname_resembles"] = 1
+    elif _same_letters(one.surname, other.surname):
+        found["surname_jumbled"] = 1
     else:
         found["surname_differs"] = 1
     share *= surname_shares().get(one.surname, RARE_SHARE)
@@ -169,6 +171,16 @@ def person_features(one: Name, other: Name, *, among: int | None = None) -> dict
 
 def _one_letter(one: str, other: str) -> bool:
     return min(len(one), len(other)) >= 4 and OSA.distance(one, other, score_cutoff=1) <= 1
+
+
+JUMBLED_AT = 0.75
+"""The share of the longer name's letters that a jumbled one still has; 1 pair of census names in 200 has as many."""
+
+
+def _same_letters(one: str, other: str) -> bool:
+    """Whether they are of nearly the same letters, in whatever order."""
+    common = (Counter(one) & Counter(other)).total()
+    return min(len(one), len(other)) >= 3 and common >= JUMBLED_AT * max(len(one), len(other))
 
 
 def _part(one: str, other: str) -> bool:
@@ -188,6 +200,8 @@ def _given(one: str, other: str) -> tuple[str, float]:
         return "given_nickname", given_shares().get(one, RARE_SHARE * 10)
     if one.startswith(other) or other.startswith(one) or JaroWinkler.similarity(one, other) >= 0.9:
         return "given_resembles", given_shares().get(one, RARE_SHARE * 10) * 2
+    if _same_letters(one, other):
+        return "given_jumbled", given_shares().get(one, RARE_SHARE * 10) * 2
     return "given_differs", 1.0
 
 
@@ -315,12 +329,3 @@ def _first(words: Sequence[str]) -> str:
 
 def _numbers(words: Iterable[str]) -> set[str]:
     return {word for word in words if word.isdecimal()}
-
-
-def best(
-    names: Iterable[str], others: Iterable[str], *, order: Order = Order.EITHER, among: int | None = None
-) -> Likeness:
-    """The likeness of the two names, one of each side, that are most alike; 0 when a side is empty."""
-    mine, theirs = [parse(name, order) for name in names], [parse(name, order) for name in others]
-    pairs = [likeness(one, other, among=among) for one in mine for other in theirs]
-    return max(pairs, key=lambda found: found.probability, default=Likeness(probability=0.0))

@@ -3,13 +3,13 @@ header is all that authenticates them, so that nothing they say is believed but 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
+from kordant_jobs import outside_json
 from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.bank_sync import BankSync
 from kordant_jobs.domain.finance.states import Provider
@@ -35,8 +35,8 @@ def read_webhook(provider: Provider, body: bytes) -> Webhook:
         NoWebhook: nothing that a provider sends.
     """
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = outside_json.loads(body)
+    except ValueError:
         raise NoWebhook("no JSON") from None
     if not isinstance(value, Mapping):
         raise NoWebhook("no object")

@@ -19,7 +19,7 @@ from kordant_jobs.jobs.darkwatch_scan.retro import Watch
 from kordant_jobs.store.darkwatch import dumps
 from kordant_jobs.store.people.keyring import Keyring
 
-READERS = 2
+READERS = 3
 """Rises when a dump is cut into other blocks or gives other records: what was begun by others is begun again."""
 ATTEMPTS = 5
 """So often a dump may be begun without an end (killed for its time or memory) before it is set aside."""

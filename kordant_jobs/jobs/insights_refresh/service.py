@@ -145,7 +145,7 @@ def _refresh_together(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Refr
     with db.begin() as connection:
         saved = saving.save(connection, loaded, assessed, told_from=told_from, now=now)
         told = _tell(connection, saved)
-    return Refreshed(entities=len(loaded.ids), new=saved.new, changed=saved.changed, resolved=saved.resolved, told=told)
+    return Refreshed(entities=saved.entities, new=saved.new, changed=saved.changed, resolved=saved.resolved, told=told)
 
 
 def _tell(connection: sa.Connection, saved: Saved) -> int:

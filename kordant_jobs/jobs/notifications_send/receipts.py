@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from kordant_jobs import outside_json
 from kordant_jobs.adapters.http_delivery import Act
 from kordant_jobs.adapters.sms.errors import LATER, TWILIO
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
@@ -92,7 +92,7 @@ def read_webhook(body: bytes) -> Receipt:
         NoReceipt: it is not of this form.
     """
     try:
-        found = json.loads(body)
+        found = outside_json.loads(body)
         state, remedy = _WEBHOOK_STATES[found["status"]]
         return Receipt(
             message_id=UUID(found["message_id"]), state=state, code=f"webhook {found['status']}", remedy=remedy

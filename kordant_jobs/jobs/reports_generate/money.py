@@ -9,14 +9,13 @@ from datetime import date
 from decimal import Decimal
 from uuid import UUID
 
-from kordant_jobs.domain.finance.merchants import merchant_of
 from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.jobs.reports_generate import charts
 from kordant_jobs.jobs.reports_generate.rules import MoneyLine
 from kordant_jobs.wording import Wording
-from kordant_jobs.wording.insights import sentence
+from kordant_jobs.wording.insights import payee_name, sentence
 
-MONTHS_MAX, LINES_MAX, PAYEE_MAX = 6, 40, 40
+MONTHS_MAX, LINES_MAX = 6, 40
 _PARTS: tuple[tuple[str, tuple[Kind, ...]], ...] = (
     ("expected", (Kind.FORECAST, Kind.RUNWAY, Kind.CARD_USE)),
     ("happened", (Kind.PRICE_RISE, Kind.DUPLICATE, Kind.UNUSUAL, Kind.FEES)),
@@ -68,7 +67,7 @@ def _is_shown(line: MoneyLine, lines: Sequence[MoneyLine]) -> bool:
 
 def _said(words: Wording, line: MoneyLine, payees: Mapping[UUID, str]) -> str:
     opened = payees.get(line.line_id) if line.line_id is not None else None
-    payee = (merchant_of(opened) or opened).title()[:PAYEE_MAX] if opened else None
+    payee = payee_name(opened) if opened else None
     return sentence(words, line.kind, line.facts, payee=payee, unknown=line.unknown_reason)
 
 

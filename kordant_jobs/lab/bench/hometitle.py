@@ -1,7 +1,8 @@
-"""The join of a day's instruments with a county's watched parcels: ours in Postgres, the peer in plain pandas.
+"""The fetch of a day's instruments, in requests; and their join with a county's watched parcels: ours in Postgres, the
+peer in plain pandas.
 
-Both begin after the fetch, with everything in Postgres, and end with the watches to compare. The peer reads the same
-tables with `pandas.read_sql` and merges them.
+Both joins begin after the fetch, with everything in Postgres, and end with the watches to compare. The peer reads the
+same tables with `pandas.read_sql` and merges them.
 """
 
 from __future__ import annotations
@@ -9,13 +10,19 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs.adapters.counties.asking import Server
+from kordant_jobs.adapters.counties.description import TableDescription, TableKind, shipped
+from kordant_jobs.adapters.counties.drivers import Place, Row, Span, TableReader
+from kordant_jobs.adapters.counties.reading import CountyReader
 from kordant_jobs.lab.figures import Figure
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
@@ -73,7 +80,61 @@ def measure(*, watched: int, new: int, rounds: int = 2) -> Sequence[Figure]:
         Figure(key="match_1e6_s", value=seconds, unit="s", goal=None, peer="pandas", peer_value=peer_s),
         Figure(key="match_ratio", value=peer_s / seconds, unit="times", goal=5, direction="min"),
         Figure(key="match_peak_mb", value=peak_mb, unit="MB", goal=1024),
+        fetch(new),
     ]
+
+
+class _Source(TableReader):
+    """A county's tables in memory, rows in order, that counts what it is asked."""
+
+    def __init__(self, rows: Mapping[TableKind, list[dict[str, str]]]) -> None:
+        super().__init__(shipped()["nyc"], Server())
+        self.rows = {self.county.tables[kind].dataset: found for kind, found in rows.items()}
+        self.places = {
+            self.county.tables[kind].dataset: [(row["document_id"], row["id"]) for row in found]
+            for kind, found in rows.items()
+        }
+        self.own_id = "id"
+
+    def freshness(self) -> str:
+        """Always the same."""
+        self.server.requests += len(self.rows)
+        return "1"
+
+    def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
+        """The newest mark, which is all that is asked so."""
+        self.server.requests += 1
+        return [{"good_through_date": "1"}], False
+
+    def page(self, table: TableDescription, span: Span, last: Place | None) -> tuple[list[Row], bool]:
+        """As a server would cut it."""
+        self.server.requests += 1
+        places = self.places[table.dataset]
+        start = bisect_right(places, last or (span.after or "", "~"))
+        end = len(places) if span.upto is None else bisect_right(places, (span.upto, "~"))
+        return list(self.rows[table.dataset][start : min(end, start + table.page)]), end - start >= table.page
+
+
+def fetch(new: int) -> Figure:
+    """The requests that one day's documents take, against the fewest that pages of 50,000 rows allow."""
+    each = {TableKind.INSTRUMENTS: 1.0, TableKind.LOTS: 1.2, TableKind.PARTIES: 2.4, TableKind.REFERENCES: 0.5}
+    rows: dict[TableKind, list[dict[str, str]]] = {}
+    for kind, share in each.items():
+        numbers = sorted(f"{int(at / share):08d}" for at in range(int(new * share)))
+        rows[kind] = [
+            {"document_id": key, "id": f"{at:08d}", "doc_type": "EASE", "borough": "3", "block": "1", "lot": "1",
+             "party_type": "1", "name": "A B", "reference_by_doc_id": "1", "good_through_date": "1"}
+            for at, key in enumerate(numbers)
+        ]  # fmt: skip
+    reader = CountyReader(shipped()["nyc"], _Source(rows))
+    reader.freshness()
+    since = dict.fromkeys(reader.newest(), "0")
+    documents = sum(len(part.documents) for part in reader.read(since, today=date(2026, 5, 1)))
+    if documents != new:
+        raise AssertionError(f"{documents} documents came of {new}")
+    fewest = sum(-(-len(found) // reader.county.tables[kind].page) for kind, found in rows.items())
+    return Figure(key="fetch_requests", value=reader.tables.server.requests, unit="", goal=None,
+                  peer="the fewest", peer_value=fewest)  # fmt: skip
 
 
 def _timed(db: Engine, work: Callable[[Connection], int]) -> tuple[float, int]:

@@ -30,6 +30,8 @@ GOALS: dict[str, tuple[float | None, float | None, Literal["max", "min"]]] = {
     "forecast_pinball_to_drift": (None, None, "max"),
     "forecast_inside_80": (0.76, 0.78, "min"),
     "forecast_inside_95": (0.93, 0.94, "min"),
+    "forecast_outside_80": (0.14, 0.18, "min"),
+    "forecast_outside_95": (0.03, 0.04, "min"),
     "forecast_pairs": (None, None, "min"),
     "cash_flow_months_right": (None, None, "min"),
     "categories_right": (None, None, "min"),

@@ -10,8 +10,9 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.codes import kind_of
 from kordant_jobs.domain.property.findings import Finding
 from kordant_jobs.domain.property.instruments import Event, Instrument, Party, role_of
-from kordant_jobs.domain.property.names import Order
+from kordant_jobs.domain.property.names import Order, flipped, keys_of, parse
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
+from kordant_jobs.jobs.hometitle_scan.rules.owners import OWNER_AT, best_of
 from kordant_jobs.lab.world.county import County, Record
 
 
@@ -69,8 +70,18 @@ class Count:
     missed: int = 0
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
     frauds: Counter[str] = field(default_factory=Counter)
+    """Records by the pattern that they are examples of; `frauds_found`: those judged right."""
     frauds_found: Counter[str] = field(default_factory=Counter)
-    examples: list[tuple[str, Record, Finding]] = field(default_factory=list)
+
+    def __add__(self, other: Count) -> Count:
+        return Count(
+            right=self.right + other.right,
+            wrong=self.wrong + other.wrong,
+            missed=self.missed + other.missed,
+            confusion=self.confusion + other.confusion,
+            frauds=self.frauds + other.frauds,
+            frauds_found=self.frauds_found + other.frauds_found,
+        )
 
     @property
     def precision(self) -> float:
@@ -102,9 +113,26 @@ def judge(county: County, watched: Iterable[int]) -> Count:
     return count
 
 
+BENIGN = {
+    "own_trust": "benign-love-and-affection", "own_firm": "benign-love-and-affection",
+    "family": "benign-love-and-affection", "same": "benign-correction", "estate": "benign-divorce-estate",
+    "spouse": "benign-divorce-estate",
+}  # fmt: skip
+"""What resembles a fraud and is none, by the relation of those who take: named as in the advisories' patterns."""
+
+
+def pattern_of(record: Record) -> str:
+    """The pattern that a record is an example of; empty: of none."""
+    truth = record.truth
+    if truth.fraud:
+        return truth.fraud if truth.loud else ""
+    return BENIGN.get(truth.relation, "") if truth.event in {Event.OWNERSHIP_CHANGE, Event.CORRECTION} else ""
+
+
 def _count(count: Count, record: Record, finding: Finding | None) -> None:
-    if record.truth.fraud and record.truth.loud:
-        count.frauds[record.truth.fraud] += 1
+    pattern = pattern_of(record)
+    if pattern:
+        count.frauds[pattern] += 1
     if finding is None:
         count.missed += 1
         return
@@ -116,10 +144,44 @@ def _count(count: Count, record: Record, finding: Finding | None) -> None:
     ) or finding.event is Event.OTHER
     if finding.event is record.truth.event and loudness(finding) == expected(record) and roles_right:
         count.right += 1
-        if record.truth.fraud and record.truth.loud:
-            count.frauds_found[record.truth.fraud] += 1
+        if pattern:
+            count.frauds_found[pattern] += 1
     else:
         count.wrong += 1
         count.missed += 1
         count.confusion[wanted, said] += 1
-        count.examples.append((wanted, record, finding))
+
+
+def judge_owners(county: County, watched: int) -> tuple[Count, list[tuple[float, bool]]]:
+    """Owners watched by their name alone, as they write it: right when a document of theirs is told. Beside the count,
+    of each document that the name's keys bring up the probability and the truth."""
+    on_key: dict[str, list[Record]] = {}
+    of_person: dict[int, list[Record]] = {}
+    for record in county.records:
+        names = [parse(name, Order.SURNAME_FIRST) for name in (*record.givers, *record.takers)]
+        for key in {key for name in names for key in keys_of(name)}:
+            on_key.setdefault(key, []).append(record)
+        for one in {*record.giver_ids, *record.taker_ids}:
+            of_person.setdefault(one, []).append(record)
+    owners = [one for one in county.people.all if not one.body and one.id in of_person]
+    people = sum(not one.body for one in county.people.all)
+    count, likely = Count(), []
+    for owner in county.rng.sample(owners, min(watched, len(owners))):
+        name = parse(owner.full, Order.GIVEN_FIRST)
+        keys = {key for reading in (name, flipped(name)) for key in keys_of(reading)}
+        theirs = {record.key for record in of_person[owner.id]}
+        told = set()
+        for record in {one.key: one for key in keys for one in on_key.get(key, ())}.values():
+            instrument = instrument_of(record)
+            said = best_of(instrument, [name], people=people, order=Order.SURNAME_FIRST)
+            likely.append((said.probability, record.key in theirs))
+            if said.probability >= OWNER_AT:
+                told.add(record.key)
+                if record.key not in theirs:
+                    count.confusion["another's", f"theirs: {' '.join(said.agrees)}"] += 1
+            elif record.key in theirs:
+                count.confusion["theirs", f"another's: {' '.join(said.differs) or 'too frequent a name'}"] += 1
+        count.right += len(told & theirs)
+        count.wrong += len(told - theirs)
+        count.missed += len(theirs - told)
+    return count, likely

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,8 @@ POINTS_MAX = 40
 TOWN = 40_000
 """People of the town whose namesakes are the hard pairs of the question 'by a name alone'."""
 
+NAMESAKES_SHARE = 0.05
+
 Features = dict[str, float]
 
 
@@ -39,18 +42,35 @@ class Pair:
     same: bool
 
 
+JUMBLED_SHARE = 0.02
+"""So many names are keyed so badly that only their letters are left."""
+
+
 def _read(one: Somebody, rng: random.Random, *, noise: float = 1.0) -> Name:
-    return parse(written(one, rng, noise=noise), Order.SURNAME_FIRST)
+    name = parse(written(one, rng, noise=noise), Order.SURNAME_FIRST)
+    if not name.is_person or rng.random() >= 2 * JUMBLED_SHARE:
+        return name
+    if rng.random() < 0.5:
+        return replace(name, surname=_jumbled(name.surname, rng))
+    return replace(name, given=_jumbled(name.given, rng))
+
+
+def _jumbled(text: str, rng: random.Random) -> str:
+    """Its letters in another order, one in six of them lost."""
+    letters = rng.sample(text, len(text) - len(text) // 6)
+    return "".join(letters)
 
 
 def parcel_pairs(seed: int, size: int) -> Iterator[Pair]:
-    """An owner as two clerks write them; or the owner beside a relative or a stranger. Half are the same."""
+    """An owner as two clerks write them; or the owner beside a relative or a stranger, who sometimes has the same given
+    name: so many more than by chance, that it never makes them one. Half are the same."""
     rng = random.Random(seed)  # noqa: S311 - invented people
     people = People(rng)
     for _ in range(size):
         one = people.person()
         draw = rng.random()
-        other = one if draw < 0.5 else people.relative(one) if draw < 0.75 else people.person()
+        stranger = partial(people.person, given=one.given if draw > 1 - NAMESAKES_SHARE else "")
+        other = one if draw < 0.5 else people.relative(one) if draw < 0.75 else stranger()
         mine, theirs = _read(one, rng, noise=2), _read(other, rng, noise=2)
         if mine.given and theirs.given:  # a person called Church is read as a body
             yield Pair(person_features(mine, theirs), other is one)
@@ -179,9 +199,9 @@ def calibration_error(given: Any, same: Any, bins: int = 10) -> float:
 
 def fit_all(seed: int = 1, size: int = 30_000, on: date | None = None) -> dict[str, Any]:
     """All tables, as they are kept."""
-    sizes = {Question.PARCEL: size, Question.ALONE: size // 3, Question.BODY: size // 2}
+    sizes = {Question.PARCEL: size, Question.ALONE: size // 3, Question.BODY: size}
     tables = {question.value: fit(question, seed, sizes[question]) for question in Question}
-    return {"version": f"{on or date(2026, 11, 28):%Y-%m-%d}-seed{seed}-{size}", "tables": tables}
+    return {"version": f"{on or date(2026, 11, 29):%Y-%m-%d}-seed{seed}-{size}", "tables": tables}
 
 
 def write(made: dict[str, Any]) -> None:

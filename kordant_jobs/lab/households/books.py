@@ -6,9 +6,10 @@ from datetime import date
 
 import polars as pl
 
-from kordant_jobs.domain.insights.assess import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books
+from kordant_jobs.domain.insights.books import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books
+from kordant_jobs.domain.insights.calendar import days_of
 from kordant_jobs.lab.households.generator import World
-from kordant_jobs.lab.households.written import EPOCH, as_written
+from kordant_jobs.lab.households.written import as_written
 
 OPENING_SHARE = 0.6
 """Opening balance of an account, as a share of the entity's spending of a month."""
@@ -65,7 +66,7 @@ def books_of(world: World, *, as_of: date | None = None, written: pl.DataFrame |
         codes.join(balances(world, day).drop("kind"), on=["entity", "account"])
         .select(
             "entity", pl.col("code").alias("account"), pl.concat_str("entity", pl.lit(":"), "account").alias("account_id"),
-            "kind", pl.lit(None, dtype=pl.String).alias("group"), "balance", pl.lit(day.toordinal() - EPOCH).alias("balance_day"),
+            "kind", pl.lit(None, dtype=pl.String).alias("group"), "balance", pl.lit(days_of(day)).alias("balance_day"),
             pl.when(is_card).then(pl.lit(800_000)).otherwise(None).alias("limit"),
             pl.when(is_card).then((-pl.col("balance")).clip(0)).otherwise(None).alias("used"),
         ).cast(ACCOUNTS_SCHEMA)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.finance.states import EntityKind
 from kordant_jobs.domain.finance.values import ZONE
+from kordant_jobs.domain.insights.assess import money
 from kordant_jobs.lab.households.books import account_codes, balances
 from kordant_jobs.lab.households.generator import World
 from kordant_jobs.lab.households.written import as_written
@@ -101,17 +102,11 @@ def _write_balances(connection: Connection, world: World, accounts: pl.DataFrame
     write_frame(
         connection,
         said.select(
-            "account_id", "kind", pl.lit(at).alias("as_of_at"), _decimal("balance").alias("amount"),
+            "account_id", "kind", pl.lit(at).alias("as_of_at"), money("balance").alias("amount"),
             pl.lit("BRL").alias("currency"),
         ),
         "kordant.bank_balances",
     )  # fmt: skip
-
-
-def _decimal(column: str) -> pl.Expr:
-    cents = pl.col(column)
-    sign = pl.when(cents < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-    return pl.concat_str(sign, (cents.abs() // 100), pl.lit("."), (cents.abs() % 100).cast(pl.String).str.zfill(2))
 
 
 def write_rows(
@@ -137,8 +132,8 @@ def write_rows(
         connection,
         rows.select(
             "id", "account_id", "entity_id", pl.col("id").str.replace_all("-", "").str.decode("hex").alias("alias"),
-            "state", pl.col("day").alias("booked_on"), _decimal("cents").alias("amount"), pl.lit("BRL").alias("currency"),
-            _decimal("orig_cents").alias("original_amount"),
+            "state", pl.col("day").alias("booked_on"), money("cents").alias("amount"), pl.lit("BRL").alias("currency"),
+            money("orig_cents").alias("original_amount"),
             pl.when(pl.col("orig_cents").is_not_null()).then(pl.lit("USD")).alias("original_currency"), "type",
             pl.col("mcc").cast(pl.String), "merchant_key", "bill_id", pl.col("no").alias("instalment_no"),
             pl.col("of").alias("instalment_of"),
@@ -170,7 +165,7 @@ def _bills(rows: pl.DataFrame) -> pl.DataFrame:
         .select(
             pl.col("bill_id").alias("id"), "entity_id", "account_id",
             pl.col("bill_id").str.replace_all("-", "").str.decode("hex").alias("bill_index"),
-            pl.col("cash_day").alias("due_on"), _decimal("total").alias("total"), pl.lit("BRL").alias("currency"),
+            pl.col("cash_day").alias("due_on"), money("total").alias("total"), pl.lit("BRL").alias("currency"),
             pl.lit("closed").alias("state"),
         )
     )  # fmt: skip

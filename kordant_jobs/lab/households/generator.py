@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from dateutil.relativedelta import relativedelta
 
 from kordant_jobs.domain.insights.calendar import nth_bank_day, on_or_after, on_or_before
 from kordant_jobs.lab.households.pools import Pool, made_name, person, pool_of
@@ -485,7 +486,11 @@ class _Entity:
                 self._copy(twice, days=int(rng.integers(1, 8)), refund=True)
         for row in self._pick(plain, 0.3 * per_month):
             self._copy(row, days=int(rng.integers(2, 40)), refund=True, share=float(rng.choice([1.0, 1.0, 0.5])))
-        often = [r for r in plain if len(by_payee[r["payee"]]) >= 14 and r["category"] not in ("people", "supplies")]
+        copied = {r[of] for r in self.rows for of in ("duplicate_of", "refund_of")}
+        often = [
+            r for r in plain
+            if len(by_payee[r["payee"]]) >= 14 and r["category"] not in ("people", "supplies") and r["uid"] not in copied
+        ]  # fmt: skip
         for row in self._pick(often, 0.22 * per_month):
             usual = float(np.median([-r["cents"] for r in by_payee[row["payee"]]]))
             cents = round(max(usual * float(rng.uniform(7, 18)), 18_000))
@@ -527,7 +532,7 @@ class _Entity:
                 shown = line if shape == "full" else f"{line} {number}/{count}"
                 if shape == "at_once":
                     shown = f"{line} PARC {number:02d}/{count:02d}"
-                posted = _months_after(day, number - 1)
+                posted = day + relativedelta(months=number - 1)
                 if posted <= self.end:
                     self.add(self.cards[0], posted, -cents, shown, type="purchase", category="shopping", payee=name,
                              plan=plan, no=number, of=count)  # fmt: skip
@@ -597,11 +602,6 @@ class _Entity:
             for row in self.rows:
                 row["lost"] = gone <= row["day"] < gone + timedelta(days=7)
         return self
-
-
-def _months_after(day: date, months: int) -> date:
-    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
 def as_of_of(seed: int) -> date:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from kordant_jobs.domain.insights.calendar import days_of
 from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import category_expression
 from kordant_jobs.domain.insights.duplicates import duplicates
@@ -18,7 +19,7 @@ from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
 from kordant_jobs.domain.insights.unusual import PAYEE_ROWS, unusual
 from kordant_jobs.lab.households.generator import World, generate
 from kordant_jobs.lab.households.judge_forecast import judge_forecast
-from kordant_jobs.lab.households.written import EPOCH, as_written
+from kordant_jobs.lab.households.written import as_written
 
 PURE, COVERED = 0.8, 0.5
 
@@ -131,7 +132,7 @@ def score_rises(world: World, rows: pl.DataFrame, said: pl.DataFrame) -> Judged:
 
 def score_duplicates(world: World, rows: pl.DataFrame, said: pl.DataFrame) -> Judged:
     """Duplicates said against planted ones that nobody reversed and of which it may be told."""
-    today = world.as_of.toordinal() - EPOCH
+    today = days_of(world.as_of)
     copies = rows.filter(pl.col("duplicate_of").is_not_null()).select(
         "entity", "row", "uid", "duplicate_of", "day", "cents"
     )
@@ -172,7 +173,7 @@ def score_unusual(rows: pl.DataFrame, said: pl.DataFrame) -> Judged:
     )
 
 
-def score_cash_flow(world: World, rows: pl.DataFrame) -> Score:
+def score_cash_flow(rows: pl.DataFrame) -> Score:
     """Months of entities whose income and spending are right to the cent, by the truth's own transfers and refunds."""
     physical = pl.col("day").to_physical()
     ours = rows.filter(~pl.col("is_own")).with_columns(physical, (pl.col("type") == "reversal").alias("is_refund"))
@@ -202,7 +203,7 @@ def judge(seed: int, entities: int = 150) -> dict[str, float]:
     """Figures of one seed."""
     world = generate(seed, entities=entities)
     written = as_written(world)
-    months, today = months_seen(world), world.as_of.toordinal() - EPOCH
+    months, today = months_seen(world), days_of(world.as_of)
     rows = streams_frame(written)
     found = find_streams(rows)
     streams = score_streams(world, rows, found)
@@ -223,7 +224,7 @@ def judge(seed: int, entities: int = 150) -> dict[str, float]:
     named = cadences["cadence"].replace_strict(CADENCES, return_dtype=pl.Utf8) == cadences["true"].str.replace(
         "^bank.*", "monthly"
     )
-    flow = score_cash_flow(world, written)
+    flow = score_cash_flow(written)
     return judge_forecast(world, written) | {
         "recurring_precision": streams.score.precision, "recurring_recall": streams.score.recall,
         "cadence_right": _share(named),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from kordant_jobs.domain.insights.assess import read
+from kordant_jobs.domain.insights.books import read
 from kordant_jobs.domain.insights.forecast import (
     LEVELS,
     Paths,
@@ -48,7 +48,8 @@ def _pinball(actual: Floats, said: Floats) -> Floats:
 
 
 def judge_forecast(world: World, written: pl.DataFrame) -> dict[str, float]:
-    """Errors relative to the naive forecasts', and how often intervals hold, 30 days ahead."""
+    """Errors relative to the naive forecasts', and how often intervals hold, and do not, 30 days ahead: those that hold
+    more often than they say are too wide."""
     made, actual, naive = {}, {}, {}
     for back in (0, *ORIGINS):
         origin = world.as_of - timedelta(days=back)
@@ -81,6 +82,7 @@ def judge_forecast(world: World, written: pl.DataFrame) -> dict[str, float]:
     for share, low, high in ((80, 1, 5), (95, 0, 6)):
         is_inside = (truth >= said[:, low]) & (truth <= said[:, high])
         figures[f"forecast_inside_{share}"] = float(is_inside[is_judged].mean())
+        figures[f"forecast_outside_{share}"] = 1 - figures[f"forecast_inside_{share}"]
     return figures
 
 

@@ -5,7 +5,6 @@ Nothing of the truth goes in; a PIX says whose document is on the other side, as
 
 from __future__ import annotations
 
-from datetime import date
 from uuid import UUID
 
 import polars as pl
@@ -14,8 +13,6 @@ from kordant_jobs.domain.finance.merchants import merchant_of, plain
 from kordant_jobs.domain.finance.states import TransactionType as T
 from kordant_jobs.domain.finance.transfers import DAYS, MOVES, Pair, decide
 from kordant_jobs.lab.households.generator import World
-
-EPOCH = date(1970, 1, 1).toordinal()
 
 
 def as_written(world: World) -> pl.DataFrame:

@@ -17,13 +17,13 @@ import typer
 from rich.progress import track
 
 from kordant_jobs.adapters.drop_folder import dropped_files
-from kordant_jobs.adapters.voice.analysis import enrolment_clip, measure
+from kordant_jobs.adapters.voice.analysis import enrolment_of, listen, screen
 from kordant_jobs.adapters.voice.decoding import Decoder, Undecodable
 from kordant_jobs.adapters.voice.models.files import VoiceModels, open_models
 from kordant_jobs.cli.output import err, out, print_json, print_table
 from kordant_jobs.cli.voices import voices_app
 from kordant_jobs.domain.voice.enrolment import CLIPS_MIN, EnrolmentClip, centroids
-from kordant_jobs.domain.voice.verdicts import Band, Embedding, screened
+from kordant_jobs.domain.voice.verdicts import SPEECH_MIN_S, Band, Embedding, screened
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.lab.voices.metrics import Scores, as_norm, auc, equal_error_rate, interval, min_dcf, rates
 from kordant_jobs.settings import load_settings
@@ -52,8 +52,8 @@ class Trials:
     other_normed: list[float] = field(default_factory=list)
 
 
-def measure_folder(folder: Path, models: VoiceModels, *, screen: bool) -> list[Measured]:
-    """Every clip below the folder that holds speech; the others are left out and said."""
+def measure_folder(folder: Path, models: VoiceModels, *, is_screened: bool) -> list[Measured]:
+    """Every clip below the folder with enough speech to say something of it; what is no sound is left out and said."""
     files = [(one.name, file.path) for one in sorted(folder.iterdir()) if one.is_dir() for file in dropped_files(one)]
     found = []
     with Decoder() as decoder:
@@ -63,10 +63,11 @@ def measure_folder(folder: Path, models: VoiceModels, *, screen: bool) -> list[M
             except Undecodable as error:
                 err.print(f"left out: {path.name} ({error.reason})")
                 continue
-            clip = enrolment_clip(path.name, samples, models)
-            if not clip.by_band or clip.speech_s < 2:
+            speech = listen(samples, models)
+            clip = enrolment_of(path.name, speech, models)
+            if not clip.by_band or clip.speech_s < SPEECH_MIN_S:
                 continue
-            score = screened(measure(samples, models).windows, None) if screen else None
+            score = screened(screen(samples, speech.spans, models), None) if is_screened else None
             codec = f"{path.suffix[1:]} ({clip.band})"
             found.append(
                 Measured(
@@ -165,7 +166,7 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(help="A folder a speaker; `synthetic-ENGINE` for synthetic voices.")],
     enrol: Annotated[str | None, typer.Option(help="Enrol from clips of this form only, as `g722`.")] = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips that make an enrolment.")] = CLIPS_MIN,
-    screen: Annotated[bool, typer.Option("--screen/--no-screen", help="Run the detector, too.")] = True,
+    is_screened: Annotated[bool, typer.Option("--screen/--no-screen", help="Run the detector, too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")] = False,
 ) -> None:
     """Measure on your own recordings: EER, FMR and FNMR at the thresholds, minDCF, AUC, by form and engine, with 95 %
@@ -174,7 +175,7 @@ def evaluate(
         raise SettingsError(f"{folder} is no folder; put the clips of each speaker into one of its own below it.")
     settings = load_settings()
     models = open_models(settings.models, settings.voice_detector)
-    found = measure_folder(folder, models, screen=screen)
+    found = measure_folder(folder, models, is_screened=is_screened)
     matches = match_figures(compare_all(found, enrol_codec=enrol, clips=clips), models)
     screens = screen_figures(found, models)
     if as_json:

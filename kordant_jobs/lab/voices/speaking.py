@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 16_000
+from kordant_jobs.domain.voice.models import RATE
+
 STEP = 80
 """Samples between two points of pitch, formants and loudness: 5 ms."""
 VOWELS = (

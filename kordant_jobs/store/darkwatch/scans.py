@@ -38,9 +38,12 @@ def choose(connection: Connection, scope: Scope) -> int:
         query = query.where(table.tier.in_(scope.tiers))
     if scope.subscription_ids is not None:
         query = query.where(table.id.in_(scope.subscription_ids))
-    connection.execute(sa.text("CREATE TEMP TABLE scope (subscription_id uuid PRIMARY KEY) ON COMMIT DROP"))
+    connection.execute(sa.text("CREATE TEMP TABLE scope (subscription_id uuid) ON COMMIT DROP"))
     chosen = sa.table("scope", sa.column("subscription_id"))
     done = connection.execute(sa.insert(chosen).from_select(["subscription_id"], query))
+    connection.execute(
+        sa.text("ALTER TABLE scope ADD PRIMARY KEY (subscription_id)")
+    )  # sorted once: a third of the time
     connection.execute(sa.text("ANALYZE scope"))
     return done.rowcount
 

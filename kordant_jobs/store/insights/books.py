@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.insights.assess import ACCOUNTS_SCHEMA, HOME_CURRENCY, ROWS_SCHEMA, Books
+from kordant_jobs.domain.insights.books import ACCOUNTS_SCHEMA, HOME_CURRENCY, ROWS_SCHEMA, Books
 from kordant_jobs.postgres.bulk import read_frame
 
 _ENTITIES = "unnest(cast(:ids AS uuid[])) WITH ORDINALITY AS e(id, number)"

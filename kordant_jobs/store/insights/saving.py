@@ -17,6 +17,14 @@ from kordant_jobs.domain.insights.insight import ALERTED, ALGORITHM
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.insights.books import Loaded
 
+_CLAIM = sa.text("""
+SELECT v.entity_id FROM kordant.entity_versions v
+JOIN unnest(cast(:ids AS uuid[]), cast(:versions AS bigint[])) AS d(id, version) ON d.id = v.entity_id
+WHERE (v.refreshed_version, coalesce(v.refreshed_at, '-infinity')) <= (d.version, :now)
+ORDER BY v.entity_id FOR UPDATE OF v
+""")
+"""Entities that no other refresh has brought beyond these versions, held to the end of the transaction: of two
+refreshes of an entity the later data stands, whichever saves last."""
 _STAGE = sa.text("""
 CREATE TEMP TABLE IF NOT EXISTS insights_stage (
     entity_id uuid, kind text, dedup_key text, facts text, evidence text, confidence float, unknown_reason text,
@@ -35,8 +43,7 @@ WITH merged AS (
         unknown_reason = excluded.unknown_reason, about_on = excluded.about_on, data_version = excluded.data_version,
         material_hash = excluded.material_hash, computed_at = now(),
         status = CASE WHEN i.material_hash <> excluded.material_hash THEN 'new' ELSE i.status END
-    WHERE i.data_version <= excluded.data_version
-      AND (i.facts, i.evidence, i.confidence, i.unknown_reason, i.material_hash)
+    WHERE (i.facts, i.evidence, i.confidence, i.unknown_reason, i.material_hash)
           IS DISTINCT FROM (excluded.facts, excluded.evidence, excluded.confidence, excluded.unknown_reason,
                             excluded.material_hash)
     RETURNING i.id, i.entity_id, i.kind, i.dedup_key, i.about_on, i.facts, i.status, (xmax = 0) AS is_first
@@ -54,16 +61,18 @@ WHERE i.entity_id = ANY(:ids) AND i.status <> 'resolved'
                   WHERE s.entity_id = i.entity_id AND s.kind = i.kind AND s.dedup_key = i.dedup_key)
 """)
 _REFRESHED = sa.text("""
-UPDATE kordant.entity_versions v SET refreshed_version = greatest(v.refreshed_version, d.version), refreshed_at = :now,
-       refreshed_algorithm = :algorithm
-FROM unnest(cast(:ids AS uuid[]), cast(:versions AS bigint[])) AS d(id, version) WHERE v.entity_id = d.id
+UPDATE kordant.entity_versions v
+SET refreshed_version = d.version, refreshed_at = :now, refreshed_algorithm = :algorithm
+FROM unnest(cast(:ids AS uuid[]), cast(:versions AS bigint[])) AS d(id, version)
+WHERE v.entity_id = d.id AND d.id = ANY(:claimed)
 """)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """What was written. `told` are new insights of kinds that owners are told of."""
+    """What was written, of how many entities. `told` are new insights of kinds that owners are told of."""
 
+    entities: int = 0
     new: int = 0
     changed: int = 0
     resolved: int = 0
@@ -71,21 +80,25 @@ class Saved:
 
 
 def save(connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, told_from: date, now: datetime) -> Saved:
-    """Write all insights of the loaded entities, and that they are refreshed up to the version that was read.
+    """Write all insights of the loaded entities, and that they are refreshed up to the version that was read. Entities
+    that were forgotten meanwhile, or refreshed from later data, are left alone.
 
     Unchanged ones are not written. Safe to repeat: an open insight is one by entity, kind and key.
     """
+    read = {"ids": list(loaded.ids), "versions": list(loaded.versions), "now": now}
+    claimed = list(connection.execute(_CLAIM, read).scalars())
     connection.execute(_STAGE)
-    write_frame(connection, _staged(loaded, assessed), "insights_stage")
+    staged = _staged(loaded, assessed).filter(pl.col("entity_id").is_in([str(one) for one in claimed]))
+    write_frame(connection, staged, "insights_stage")
     connection.execute(sa.text("ANALYZE insights_stage"))
     alerted = sorted(kind.value for kind in ALERTED)
     given = {"told_from": told_from, "alerted": alerted}
     merged = connection.execute(_MERGE, given).one()
-    ids = list(loaded.ids)
-    resolved = connection.execute(_RESOLVE, {"ids": ids}).rowcount
-    refreshed = {"ids": ids, "versions": list(loaded.versions), "algorithm": ALGORITHM, "now": now}
-    connection.execute(_REFRESHED, refreshed)
-    return Saved(new=merged.new, changed=merged.changed, resolved=resolved, told=tuple(merged.told))
+    resolved = connection.execute(_RESOLVE, {"ids": claimed}).rowcount
+    connection.execute(_REFRESHED, {**read, "claimed": claimed, "algorithm": ALGORITHM})
+    return Saved(
+        entities=len(claimed), new=merged.new, changed=merged.changed, resolved=resolved, told=tuple(merged.told)
+    )
 
 
 def _staged(loaded: Loaded, assessed: pl.DataFrame) -> pl.DataFrame:

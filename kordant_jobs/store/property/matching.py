@@ -33,6 +33,7 @@ WITH mine AS (
     WHERE county = :county AND changed_at >= (SELECT min(since) FROM mine)
       AND changed_at < coalesce(cast(:until AS timestamptz), 'infinity')
 )
+SELECT id FROM (
 SELECT w.id, w.parcel_index
 FROM fresh JOIN kordant.property_lots l ON l.instrument_id = fresh.id
 JOIN kordant.watched_properties w ON w.parcel_index = l.parcel_index AND w.removed_at IS NULL AND w.county = :county
@@ -52,7 +53,7 @@ SELECT w.id, w.parcel_index
 FROM kordant.watched_properties w JOIN mine USING (subscription_id)
 WHERE w.removed_at IS NULL AND w.county = :county AND w.created_at >= (SELECT min(since) FROM mine)
   AND w.created_at >= mine.since AND w.created_at < coalesce(cast(:until AS timestamptz), 'infinity')
-ORDER BY 2 NULLS LAST, 1
+) found ORDER BY parcel_index NULLS LAST, id
 """
 """From what is new to the watches, never the other way round: a day's documents are few, the watches are many."""
 
@@ -74,6 +75,7 @@ def due(
     """The chosen subscriptions' watches in a county of which something is new or changed, or that are new themselves:
     one join, in the order of their parcels' blind indexes. `since` stands in for each subscription's watermark; what
     became known from `until` on is left out."""
+    connection.execute(sa.text("SET LOCAL work_mem = '64MB'"))  # hashes of all subscriptions fit into it
     values = {"county": county, "overlap": f"{OVERLAP.total_seconds()} seconds", "since": since, "until": until}
     rows = connection.execute(sa.text(_DUE), values)
     return [row.id for row in rows]

@@ -159,14 +159,13 @@ def sound(db: Engine, keyring: Keyring, clip: Clip) -> Iterator[bytes]:
             yield base64.b64decode(keys.open(value))
 
 
-def waiting(
-    connection: Connection, tiers: Sequence[str], *, has_models: bool, dropped: Sequence[UUID] = ()
-) -> list[UUID]:
-    """Active subscriptions of these tiers that have clips to analyse, or for which files were `dropped`."""
-    query = f"""
-        SELECT j.subscription_id {_WAITS} AND s.tier = ANY(:tiers)
-        UNION SELECT id FROM kordant.subscriptions
-        WHERE id = ANY(cast(:dropped AS uuid[])) AND status = 'active' AND tier = ANY(:tiers) LIMIT 1000
-    """  # noqa: S608 - put together from constants
-    values = {"tiers": list(tiers), "has_models": has_models, "dropped": [str(one) for one in dropped]}
-    return list(connection.execute(sa.text(query), values).scalars())
+def waiting(connection: Connection, tiers: Sequence[str], *, has_models: bool) -> list[UUID]:
+    """Active subscriptions of these tiers that have clips to analyse."""
+    query = f"SELECT DISTINCT j.subscription_id {_WAITS} AND s.tier = ANY(:tiers) LIMIT 1000"
+    return list(connection.execute(sa.text(query), {"tiers": list(tiers), "has_models": has_models}).scalars())
+
+
+def active_of(connection: Connection, tiers: Sequence[str], ids: Sequence[UUID]) -> list[UUID]:
+    """Those of these subscriptions that are active and of these tiers."""
+    query = "SELECT id FROM kordant.subscriptions WHERE id = ANY(:ids) AND status = 'active' AND tier = ANY(:tiers)"
+    return list(connection.execute(sa.text(query), {"ids": list(ids), "tiers": list(tiers)}).scalars())

@@ -93,6 +93,21 @@ _secrets = (
             "*" + "AB" * 20,
             "A" * 22 + "==",
             " " * 20,
+            "pw,+12025550143",
+            "+1 (202) 555-0143",
+            "4111111111111111",
+            "4111-1111-1111-1111",
+            "DE89370400440532013000",
+            "529.982.247-25",
+            "078-05-1120",
+            "x bob@mail.example",
+            "x josé@mail.example",
+            "bob%40mail.example",
+            "b&#64;mail.example",
+            "b&#x40;mail.example",
+            "b\\u0040mail.example",
+            "bob=40mail.example",
+            "bob＠mail.example",
         ]
     )
 )

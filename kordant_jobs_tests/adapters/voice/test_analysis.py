@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kordant_jobs.adapters.voice.analysis import EMBEDDED_MAX, SCREENED_MAX, _pieces, _screen, enrolment_clip, measure
+from kordant_jobs.adapters.voice.analysis import EMBEDDED_MAX, SCREENED_MAX, _pieces, enrolment_clip, measure, screen
 from kordant_jobs.adapters.voice.features import TELEPHONES, as_telephone, band_of
 from kordant_jobs.adapters.voice.models.pull import MANIFESTS
 from kordant_jobs.domain.voice.verdicts import Band
@@ -67,7 +67,7 @@ def test_of_an_hour_so_many_windows_are_screened_and_all_of_them_hold_speech() -
         samples[begin:end] = 9_000
     models = replace(shared_models())
     counting = models.__dict__["detector"] = Counting()
-    windows = _screen(samples, spans, models)
+    windows = screen(samples, spans, models)
     assert counting.given == len(windows) == SCREENED_MAX
     assert min(window.score for window in windows) > 0
     assert windows[-1].start_s > 3_000

@@ -20,6 +20,7 @@ from kordant_jobs.adapters.voice.models.files import open_models, read_manifest,
 from kordant_jobs.adapters.voice.models.pull import MANIFESTS, PARITY_MAX, distance, pull_models
 from kordant_jobs.adapters.voice.models.weights import read_checkpoint
 from kordant_jobs.domain.voice.models import Manifest, ModelKind
+from kordant_jobs.domain.voice.verdicts import Band, ScreenWindow, Synthesis, screened
 from kordant_jobs.errors import PermanentError, SetupError, SourceUnavailable
 from kordant_jobs_tests.voices import models_folder, shared_models
 
@@ -128,9 +129,11 @@ def test_a_detector_can_be_another_file_and_without_thresholds_it_is_uncalibrate
     own = replace(shipped, id="mine", file="mine.onnx", screen_thresholds={})
     write_manifest(tmp_path, own)
     found = open_models(models_folder(), tmp_path / "mine.json")
-    assert found.detector_manifest == own
+    assert found.detector_manifest == own != shipped
     assert isinstance(found.detector, OnnxDetector)
-    assert not own.screen_thresholds
+    window = [ScreenWindow(start_s=0.0, score=-20.0)]
+    said = [screened(window, one.screen_thresholds.get(Band.WIDE)) for one in (shipped, found.detector_manifest)]
+    assert said == [(Synthesis.SIGNS, -20.0), (Synthesis.INCONCLUSIVE, -20.0)]
     (tmp_path / "bad.json").write_text(json.dumps({**asdict(own), "window_samples": "many"}), encoding="utf-8")
     with pytest.raises(SetupError, match="window_samples"):
         open_models(models_folder(), tmp_path / "bad.json")

@@ -27,6 +27,7 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.triggers import price_list
 from kordant_jobs_tests.api.console.conftest import BASE, Reader, token_of
+from kordant_jobs_tests.asgi import raw_status
 
 Dead = Callable[..., list[UUID]]
 EVERYBODY = frozenset({"admin", "operator", "reader", "scoped"})
@@ -466,6 +467,11 @@ def test_an_address_to_go_to_that_is_none_leads_to_the_first_page(app: Any, to: 
     answer = Reader(app).get("/console/sign-in", params={"to": to})
     assert answer.status_code == 200
     assert 'name="to" value="/console/"' in answer.text
+
+
+@pytest.mark.parametrize("path", ["/console/", "/console/sign-in"])
+def test_a_query_that_is_no_text_is_refused(app: Any, path: str) -> None:
+    assert raw_status(app, path, b"to=\xb0") == 400
 
 
 def test_a_form_from_a_malformed_origin_is_refused(app: Any) -> None:

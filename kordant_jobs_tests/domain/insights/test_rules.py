@@ -9,14 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from kordant_jobs.domain.insights.assess import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, assess, read
+from kordant_jobs.domain.insights.assess import ROUND_PIX_TWICE, assess
 from kordant_jobs.domain.insights.backtest import rewind
+from kordant_jobs.domain.insights.books import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, read
 from kordant_jobs.domain.insights.calendar import nth_bank_day
 from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.duplicates import duplicates
 from kordant_jobs.domain.insights.forecast import LEVELS, corrections, project
 from kordant_jobs.domain.insights.insight import Kind
-from kordant_jobs.domain.insights.kernels.streams import FIXED_STEP
+from kordant_jobs.domain.insights.kernels.table import FIXED_STEP
 from kordant_jobs.domain.insights.rises import price_rises
 from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
 from kordant_jobs.domain.insights.unusual import unusual
@@ -239,12 +240,29 @@ def test_the_same_charge_twice_in_a_day_is_possibly_a_duplicate() -> None:
         (frame([(DAY, -8743), (DAY + timedelta(days=2), -8743)]), "two days apart"),
         (frame([(DAY, -8743), (DAY, -8743), (DAY + timedelta(days=4), 8743)]), "reversed"),
         (frame([(DAY, -10_000), (DAY, -10_000)], type="withdrawal"), "cash"),
-        (frame([(DAY, -5_000), (DAY, -5_000)], type="pix"), "a round PIX"),
+        (
+            numbered(
+                frame([(DAY, -5_000), (DAY, -5_000)], type="pix"), frame([(DAY, -5_000)], type="pix", payee="ANA SOUZA")
+            ),
+            "a round PIX that others get, too",
+        ),
+        (frame([(DAY, -5_130), (DAY, -5_130)], type="package_fee"), "a fee"),
         (frame([(DAY - timedelta(days=30 * n), -2500) for n in range(5)] + [(DAY, -2500)]), "the price of that place"),
     ],
 )
 def test_no_duplicate(rows: pl.DataFrame, why: str) -> None:
     assert doubled(rows) == [], why
+
+
+def test_a_round_pix_that_no_one_else_gets_and_a_fee_beside_its_stream_are_possibly_duplicates() -> None:
+    pix = frame([(DAY, -113_000), (DAY, -113_000)], type="pix")
+    assert doubled(pix) == [1]
+    later = DAY + timedelta(days=9)
+    said = assess(books_of(pix, balance=0, today=later), today=later).filter(pl.col("kind") == Kind.DUPLICATE.value)
+    assert said["confidence"].to_list() == [ROUND_PIX_TWICE]
+    fees = frame([(date(2025, month, 10), -5_130) for month in range(1, 7)] + [(DAY, -5_130)], type="package_fee")
+    in_stream = fees.with_columns(pl.when(pl.col("row") < 6).then(0).otherwise(-1).cast(pl.Int32).alias("stream_of"))
+    assert duplicates(in_stream, as_of=TODAY)["row"].to_list() == [6]
 
 
 def test_a_duplicate_is_told_after_three_days_only() -> None:

@@ -16,6 +16,7 @@ from kordant_jobs.domain.property.parcels import PARCELS, ParcelKind, mask_parce
     [
         ("HARLOW JANE M", "Harlow, Jane"),
         ("HARLOW JANE MARIE", "HARLOW JANE M ET AL"),
+        ("HARLOW JESSICA", "ORHLAW JESSICA"),
         ("MÜLLER JOSÉ", "MULLER JOSE"),
         ("STATE UNIVERSITY OF THE LAKES", "STATE UNIV OF THE LAKES"),
         ("LAKESIDE UNIVERSITY", "LAKESIDE UNIVERSITYDEPT. OF UROLOGY"),
@@ -31,6 +32,8 @@ def test_spellings_of_one_are_one(one: str, other: str) -> None:
     ("one", "other"),
     [
         ("HARLOW JANE M", "HARLOW PETER"),
+        ("HARLOW JANE", "BENTLEY JANE"),
+        ("BRADSHAW SARAH", "BRADSHAW ANDREW"),
         ("HARLOW JANE M", "HARLOW JANE K"),
         ("LAKESIDE UNIVERSITY", "TEACHERS COLLEGE LAKESIDE UNIVERSITY"),
         ("LAKESIDE UNIVERSITY", "LAKESIDE UNIVERSITYCHAPTER OF THE FRATERNITY"),

@@ -137,6 +137,11 @@ def test_an_ordinary_sale_is_high_and_not_critical() -> None:
     assert (found.severity, found.is_told) == (Severity.HIGH, True)
 
 
+def test_a_sale_for_less_than_is_owed_is_critical() -> None:
+    found = last(MORTGAGE, instrument("DEED", OWNER, STRANGER, on=900, amount=38_000))
+    assert (found.severity, Reason.CHEAP in found.reasons) == (Severity.CRITICAL, True)
+
+
 def test_the_subscribers_own_purchase_is_good_news() -> None:
     bought = instrument("DEED", OWNER, STRANGER, on=900, amount=0)
     assert last(bought, known=(STRANGER,)).reasons == (Reason.YOU_BOUGHT,)

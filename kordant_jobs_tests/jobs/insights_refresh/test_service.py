@@ -23,6 +23,7 @@ from kordant_jobs.lab.households.generator import World
 from kordant_jobs.privacy.held import held
 from kordant_jobs.store.finance import entities, tables
 from kordant_jobs.store.insights import books, reading, saving
+from kordant_jobs.store.insights.saving import Saved
 from kordant_jobs.store.people.keyring import Keyring
 
 
@@ -143,6 +144,33 @@ def test_a_change_that_lands_during_a_refresh_leaves_the_entity_stale(db: Engine
         saving.save(connection, loaded, found, told_from=world.as_of, now=now)
     with db.connect() as connection:
         assert one in saving.stale(connection, day_began=now - timedelta(hours=12))
+
+
+def test_a_refresh_of_older_data_neither_adds_nor_resolves_what_a_later_one_said(db: Engine, world: World) -> None:
+    one, now = entity_id(world, 0), now_of(world)
+    with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+        older = books.load(connection, [one])
+    change(db, "DELETE FROM kordant.transactions WHERE entity_id = :id AND booked_on < '2025-04-01'", id=one)
+    assert refresh(db, now, named=(one,)).new > 0
+    said = "SELECT kind, dedup_key, facts, status FROM kordant.insights WHERE entity_id = :id ORDER BY 1, 2"
+    later = rows(db, said, id=one)
+    with db.begin() as connection:
+        found = assess(older.books, today=world.as_of)
+        saved = saving.save(connection, older, found, told_from=world.as_of, now=now + timedelta(hours=1))
+    assert saved == Saved()
+    assert rows(db, said, id=one) == later
+
+
+def test_nothing_is_said_of_an_entity_that_was_forgotten_during_its_refresh(db: Engine, world: World) -> None:
+    one = entity_id(world, 0)
+    with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
+        loaded = books.load(connection, [one])
+    with db.begin() as connection:
+        entities.forget(connection, one)
+        found = assess(loaded.books, today=world.as_of)
+        saved = saving.save(connection, loaded, found, told_from=world.as_of, now=now_of(world))
+    assert saved == Saved()
+    assert rows(db, "SELECT 1 FROM kordant.insights WHERE entity_id = :id", id=one) == []
 
 
 def test_a_killed_refresh_goes_on_where_it_broke(db: Engine, world: World) -> None:

@@ -87,10 +87,12 @@ def test_a_family_member_is_enrolled_listed_and_removed_by_commands(
 
 
 def test_without_models_a_run_says_what_to_do_and_goes_on(
-    db: Engine, keyring: Keyring, settings: Settings, caplog: pytest.LogCaptureFixture
+    db: Engine, keyring: Keyring, settings: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
     desk = desk_of(db, keyring)
     desk.give(b"RIFF")
-    desk.deaf = True
-    assert desk.ears == Ears(models=None, problem="no models")
+    desk.given = Ears(models=None, problem="run `kordant-jobs models pull`.")
     assert figures(desk, settings)["unknown"] == 1
+    assert "run `kordant-jobs models pull`. Until then verdicts are unknown; the clips wait." in capfd.readouterr().err
+    desk.given = None
+    assert figures(desk, settings)["undecodable"] == 1, "it waited for them"

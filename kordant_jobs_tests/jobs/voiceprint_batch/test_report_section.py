@@ -73,24 +73,28 @@ def test_every_kind_of_result_has_its_words(line: ClipLine, words: str) -> None:
     assert words in " ".join(text for _, text in row.lines)
 
 
-def test_many_clips_are_counted_and_a_report_without_clips_keeps_its_hash() -> None:
+def test_many_clips_are_counted_and_they_are_part_of_what_a_report_shows() -> None:
     section = clip_section(wording(Locale.EN), [LINE] * (ROWS_MAX + 2), {})
     assert (len(section.rows), section.more) == (ROWS_MAX, "And 2 more.")
     plain = figures()
     assert replace(plain, clips=(LINE,)).sha256() != plain.sha256()
-    assert replace(plain, clips=()).sha256() == plain.sha256()
     page = page_of(write_report(replace(plain, clips=(LINE,)), replace(OPENED, members={ANALYSIS: PERSON})))
     assert PERSON in page.html
     assert "No analysis of sound can tell who is speaking" in page.html
 
 
-def test_the_database_gives_the_clips_of_the_period(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_a_report_is_made_again_for_a_clip_of_its_period_only(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     desk = desk_of(db, keyring)
     desk.enrol()
+    later = replace(PERIOD, start_on=PERIOD.end_on, end_on=PERIOD.end_on + timedelta(days=7))
+
+    def made(period: Period) -> int:
+        return reports_service.generate(
+            [desk.person.subscription_id], period, db=db, keyring=keyring, storage=LocalReportStorage(tmp_path / "pdf"),
+            progress=Progress(db, "run"),
+        ).made  # fmt: skip
+
+    assert (made(PERIOD), made(PERIOD), made(later)) == (1, 0, 1)
     desk.give(spoken_wav(GRANDMOTHER, 1))
     desk.run()
-    made = reports_service.generate(
-        [desk.person.subscription_id], PERIOD, db=db, keyring=keyring, storage=LocalReportStorage(tmp_path / "pdf"),
-        progress=Progress(db, "run"),
-    )  # fmt: skip
-    assert made.made == 1
+    assert (made(PERIOD), made(later)) == (1, 0)

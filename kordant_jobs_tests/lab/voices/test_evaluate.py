@@ -23,13 +23,14 @@ from kordant_jobs.lab.voices.metrics import as_norm, equal_error_rate, interval,
 from kordant_jobs_tests.voices import shared_models
 
 PROMPTS = Path("/usr/share/asterisk/sounds")
-SPEAKERS = ("en_US_f_Allison", "es_MX_f_Allison", "fr_CA_f_June", "it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU")
+SPEAKERS = ("en_US_f_Allison", "fr_CA_f_June", "it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU")
+"""Without es_MX_f_Allison, which is the same person's voice as the English one."""
 CLIPS, ENROLLED, LONGEST = 5, 3, 44_000
 SENTENCE = "Hello, it is me. I have had an accident, and I need your help before the bank closes today."
 
 needs_prompts = pytest.mark.skipif(
     not all((PROMPTS / one / "agent-newlocation.g722").is_file() for one in SPEAKERS),
-    reason="Debian's asterisk-core-sounds-*-g722 and -gsm (en, es, fr, it, ru) are not installed",
+    reason="Debian's asterisk-core-sounds-*-g722 and -gsm (en, fr, it, ru) are not installed",
 )
 needs_espeak = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
 
@@ -49,13 +50,13 @@ def prompts(folder: Path, *, clips: int = CLIPS) -> None:
 def test_real_voices_are_told_apart_within_a_band_and_from_wide_to_gsm(tmp_path: Path) -> None:
     prompts(tmp_path)
     models = shared_models()
-    found = measure_folder(tmp_path, models, screen=False)
+    found = measure_folder(tmp_path, models, is_screened=False)
     rows = {
         row["condition"]: row for row in match_figures(compare_all(found, enrol_codec="g722", clips=ENROLLED), models)
     }
     assert rows["g722 [wide centroid] → g722 (wide)"]["eer"] <= 0.01
     across = rows["g722 [phone centroid] → gsm (phone)"]
-    assert across["eer"] <= 0.04
+    assert across["eer"] <= 0.01
     assert across["fmr"] <= 0.01
     assert across["same_below_lower"] <= 0.10
 
@@ -70,7 +71,7 @@ def test_old_synthesis_scores_below_real_speech(tmp_path: Path) -> None:
         command = ["espeak-ng", "-v", voice, "-w", str(made / f"{voice}.wav"), SENTENCE]
         subprocess.run(command, check=True, capture_output=True)
     models = shared_models()
-    [row] = screen_figures(measure_folder(tmp_path, models, screen=True), models)
+    [row] = screen_figures(measure_folder(tmp_path, models, is_screened=True), models)
     assert (row["engine"], row["band"]) == ("espeak", "wide")
     assert row["auc"] >= 0.9
 

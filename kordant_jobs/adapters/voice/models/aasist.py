@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from kordant_jobs.adapters.voice.models.graph import Graph
 from kordant_jobs.adapters.voice.models.weights import Tensors
+from kordant_jobs.domain.voice.models import RATE
 
-SAMPLES, RATE = 64_600, 16_000
+SAMPLES = 64_600
 FILTERS, TAPS = 70, 129
-SPECTRAL, TEMPORAL, POOLED_SPECTRAL, POOLED_TEMPORAL = 23, 29, 11, 20
-"""Nodes of the two graphs, and what is left of them after pooling (half, and 0.7)."""
+POOLED_SPECTRAL, POOLED_TEMPORAL = 11, 20
+"""What pooling leaves of the nodes of the two graphs: half of 23, and 0.7 of 29."""
 TEMPERATURE, PAIR_TEMPERATURE = 2.0, 100.0
 
 

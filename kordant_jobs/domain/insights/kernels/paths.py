@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kordant_jobs.domain.insights.kernels.streams import fit_months, nearest_month, target
+from kordant_jobs.domain.insights.kernels.anchors import day_after, fit_months, nearest_month, target
 
 LATE_DAYS = 5
 """What is late by no more is expected tomorrow; what is later, at its next time."""
@@ -22,21 +22,12 @@ def occurrences(streams, now, horizon, tables):
     count = 0
     for place in range(len(streams)):
         cadence, kind, anchor, last = streams[place]
-        month, day, first = 0, last, True
-        if cadence > 100:
-            month = nearest_month(last, kind, anchor, tables)
+        periods = 0
         while True:
-            if cadence < 100:
-                day += cadence
-            elif cadence == 112:
-                day += 365
-            else:
-                month += cadence - 100
-                day = target(month, kind, anchor, tables)
-            when = day
-            if first and day <= now and now - day <= LATE_DAYS:
+            periods += 1
+            when = day_after(cadence, kind, anchor, last, periods, tables)
+            if periods == 1 and when <= now <= when + LATE_DAYS:
                 when = now + 1
-            first = False
             if when > now + horizon:
                 break
             if when > now:

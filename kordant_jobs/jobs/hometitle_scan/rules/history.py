@@ -28,7 +28,8 @@ LONG_HELD = timedelta(days=3650)
 CORRECTION_WINDOW = timedelta(days=3 * 365)
 _CLOSE = frozenset({Relation.OWN_BODY, Relation.FAMILY})
 CHEAP = Decimal(50_000)
-"""Impostors' prices for land that is free and clear were mostly below it (FBI Newark, Secret Service advisories)."""
+"""Impostors' prices for land that is free and clear were mostly below it (FBI Newark, Secret Service advisories). Of
+other land it counts below what is owed on it."""
 
 
 @dataclass
@@ -164,10 +165,11 @@ def _circumstances(one: Instrument, parcel: _Parcel, order: Order) -> list[Reaso
     if any(name.kind is NameKind.ESTATE and is_same(raw, giver, order) for deed in parcel.deeds for raw in deed.givers
            for name in [parse(raw, order)] for giver in one.givers):  # fmt: skip
         said.append(Reason.GRANTOR_DEAD)
-    if not any(charge.event is Event.MORTGAGE for charge in parcel.charges.values()):
+    owed = [charge.amount or Decimal(0) for charge in parcel.charges.values() if charge.event is Event.MORTGAGE]
+    if not owed:
         said.append(Reason.FREE_AND_CLEAR)
-        if one.amount is not None and NOMINAL_MOST < one.amount < CHEAP:
-            said.append(Reason.CHEAP)
+    if one.amount is not None and NOMINAL_MOST < one.amount < CHEAP and (not owed or one.amount < max(owed)):
+        said.append(Reason.CHEAP)
     return said
 
 

@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.findings import Finding, Reason
 from kordant_jobs.domain.property.instruments import Event, Instrument
-from kordant_jobs.domain.property.likeness import likeness
-from kordant_jobs.domain.property.names import Order, parse
+from kordant_jobs.domain.property.likeness import Likeness, likeness
+from kordant_jobs.domain.property.names import Name, Order, parse
 
 OWNER_AT = 0.5
 """From this calibrated probability on an owner by name alone is told."""
@@ -33,12 +33,8 @@ def find_owner(
     wanted = [parse(name, Order.GIVEN_FIRST) for name in owners]  # as people write themselves
     found = []
     for one in instruments:
-        best = max(
-            (likeness(mine, parse(party.name, order), among=people) for mine in wanted for party in one.parties),
-            key=lambda like: like.probability,
-            default=None,
-        )
-        if best is None or best.probability < OWNER_AT:
+        best = best_of(one, wanted, people=people, order=order)
+        if best.probability < OWNER_AT:
             continue
         found.append(
             Finding(
@@ -51,6 +47,13 @@ def find_owner(
             )
         )
     return found
+
+
+def best_of(one: Instrument, wanted: Iterable[Name], *, people: int, order: Order) -> Likeness:
+    """The likeness of the party that is most like one of the names."""
+    parties = [parse(party.name, order) for party in one.parties]
+    pairs = (likeness(mine, theirs, among=people) for mine in wanted for theirs in parties)
+    return max(pairs, key=lambda found: found.probability, default=Likeness(probability=0.0))
 
 
 def is_news(

@@ -1,0 +1,24 @@
+"""JSON that others wrote: whatever is wrong with it is a ValueError."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def loads(text: str | bytes, **options: Any) -> Any:
+    """The value of a JSON text; `options` as `json.loads` takes them.
+
+    Raises:
+        ValueError: it is no JSON, is in no encoding of JSON, or is nested deeper than Python reads.
+
+    >>> loads(b'{"a": 1}')
+    {'a': 1}
+    >>> loads("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: nested too deep
+    """
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
