@@ -9,7 +9,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -44,6 +44,7 @@ from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ROWS_AN_ACCOUNT = 1_000
 BATCH_ACCOUNTS = 20
+ACCOUNTS_AN_ENTITY = 2
 PEER_ROWS = 3_000
 NEW, CHANGED = 0.05, 0.05
 SHOPS = ("PADARIA SOL", "POSTO SHELL", "METRO", "MERCADO EXTRA", "UBER TRIP", "PIX ENVIADO MARIA DE SOUZA")
@@ -63,10 +64,14 @@ def _world() -> Iterator[tuple[Engine, Keyring]]:
         yield db, keyring
 
 
-def _accounts(db: Engine, keyring: Keyring, number: int) -> tuple[UUID, list[UUID]]:
-    made = [uuid7() for _ in range(number)]
+def _accounts(db: Engine, keyring: Keyring, number: int) -> dict[UUID, UUID]:
+    """Accounts, each with the entity that it is of: two accounts are one household's."""
+    made = {}
     with db.begin() as connection:
-        entity_id = entities.create(connection, keyring, kind=EntityKind.FIRM, name="Bench")
+        for n in range(number):
+            if n % ACCOUNTS_AN_ENTITY == 0:
+                entity_id = entities.create(connection, keyring, kind=EntityKind.HOUSEHOLD, name=f"Bench {n}")
+            made[uuid7()] = entity_id
         connection.execute(
             sa.insert(bank_accounts),
             [
@@ -74,10 +79,10 @@ def _accounts(db: Engine, keyring: Keyring, number: int) -> tuple[UUID, list[UUI
                     "id": one, "entity_id": entity_id, "kind": "checking", "currency": "BRL", "institution": "1",
                     "identity_index": one.bytes,
                 }
-                for one in made
+                for one, entity_id in made.items()
             ],
         )  # fmt: skip
-    return entity_id, made
+    return made
 
 
 def _rows(chance: Random, number: int, start: int = 0) -> list[SeenTransaction]:
@@ -143,7 +148,8 @@ def measure(*, rows: int, planned: int, synced: int) -> list[Figure]:
 
 def _upserts(db: Engine, keyring: Keyring, rows: int) -> list[Figure]:
     chance = Random(1)  # noqa: S311 - no secret
-    entity_id, accounts = _accounts(db, keyring, max(BATCH_ACCOUNTS, rows // ROWS_AN_ACCOUNT))
+    owners = _accounts(db, keyring, max(BATCH_ACCOUNTS, rows // ROWS_AN_ACCOUNT))
+    accounts = list(owners)
     first: dict[UUID, list[SeenTransaction]] = {}
     cpu, wall = 0.0, 0.0
     for start in range(0, len(accounts), BATCH_ACCOUNTS):
@@ -151,7 +157,7 @@ def _upserts(db: Engine, keyring: Keyring, rows: int) -> list[Figure]:
         seen = {one: _rows(chance, ROWS_AN_ACCOUNT) for one in part}
         if start == 0:
             first = seen
-        took, used = _write(db, keyring, entity_id, seen, is_new=True)
+        took, used = _write(db, keyring, owners, seen, is_new=True)
         cpu, wall = cpu + used, wall + took
     total = len(accounts) * ROWS_AN_ACCOUNT
     with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -162,13 +168,13 @@ def _upserts(db: Engine, keyring: Keyring, rows: int) -> list[Figure]:
     current = first
     for _ in range(3):
         current = {one: _next_day(chance, found) for one, found in current.items()}
-        took, used = _write(db, keyring, entity_id, current, is_new=False)
+        took, used = _write(db, keyring, owners, current, is_new=False)
         ours.append(batch / took)
         cpu_ours.append(batch / max(used, 0.01))
-        plain.append(PEER_ROWS / _peer(db, keyring, entity_id, current, chance, together=False))
-        many.append(PEER_ROWS / _peer(db, keyring, entity_id, current, chance, together=True))
+        plain.append(PEER_ROWS / _peer(db, keyring, owners, current, chance, together=False))
+        many.append(PEER_ROWS / _peer(db, keyring, owners, current, chance, together=True))
     before = _wal(db)
-    again, _ = _write(db, keyring, entity_id, current, is_new=False)
+    again, _ = _write(db, keyring, owners, current, is_new=False)
     wal = float(_wal(db) - before)
     mine, theirs, batched = (sorted(found)[1] for found in (ours, plain, many))
     return [
@@ -192,14 +198,19 @@ def _upserts(db: Engine, keyring: Keyring, rows: int) -> list[Figure]:
 
 
 def _write(
-    db: Engine, keyring: Keyring, entity_id: UUID, seen: dict[UUID, list[SeenTransaction]], *, is_new: bool
+    db: Engine,
+    keyring: Keyring,
+    owners: Mapping[UUID, UUID],
+    seen: dict[UUID, list[SeenTransaction]],
+    *,
+    is_new: bool,
 ) -> tuple[float, float]:
     """Seconds, and CPU seconds of the server."""
-    targets = [_target(one, entity_id, found, is_new=is_new) for one, found in seen.items()]
+    targets = [_target(one, owners[one], found, is_new=is_new) for one, found in seen.items()]
     began = time.perf_counter()
     with db.begin() as connection:
         before = _backend_cpu_s(connection)
-        keys = entities.load_keys(connection, keyring, [entity_id])
+        keys = entities.load_keys(connection, keyring, list({owners[one] for one in seen}))
         upsert.upsert(connection, keyring, keys, targets, run_id=None, now=NOW)
         used = _backend_cpu_s(connection) - before
     return time.perf_counter() - began, used
@@ -218,7 +229,7 @@ WHERE transactions.content_hash <> excluded.content_hash
 def _peer(
     db: Engine,
     keyring: Keyring,
-    entity_id: UUID,
+    owners: Mapping[UUID, UUID],
     seen: dict[UUID, list[SeenTransaction]],
     chance: Random,
     *,
@@ -226,6 +237,7 @@ def _peer(
 ) -> float:
     """Seconds for `PEER_ROWS` rows, row by row or in batches of statements; rolled back."""
     account_id, found = next(iter(seen.items()))
+    entity_id = owners[account_id]
     rows = (_next_day(chance, found) * (PEER_ROWS // len(found) + 1))[:PEER_ROWS]
     began = time.perf_counter()
     with db.connect() as connection:

@@ -120,8 +120,6 @@ def upsert(
     if newcomers := [row for row in fresh if row.id is None and not row.target.is_new]:
         _recognise(connection, keys, newcomers, outcomes)
     _write(connection, keyring, keys, fresh, outcomes, run_id=run_id, now=now)
-    for row in rows:
-        outcomes[row.target.account_id].counts["unchanged"] += 1
     for row in fresh:
         outcomes[row.target.account_id].counts["unchanged"] -= 1
     _close(connection, [one for one in targets if not one.is_new], outcomes, run_id=run_id, now=now)
@@ -149,14 +147,15 @@ def _rows(keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, O
                 outcomes[target.account_id].counts["id_collision"] += 1
             by_alias[row.alias] = row
         rows += by_alias.values()
+        outcomes[target.account_id].counts["unchanged"] += len(by_alias)
     return rows
 
 
 def _content(seen: SeenTransaction) -> str:
     """What decides and shows a row, as text that is equal when it is."""
     return (
-        f"{seen.state.value}|{seen.booked_on}|{seen.occurred_at}|{seen.amount.normalize()}|{seen.currency}|"
-        f"{seen.original_amount}|{seen.original_currency}|{seen.type.value}|{seen.counterparty_document}|"
+        f"{seen.state}|{seen.booked_on.isoformat()}|{seen.occurred_at}|{seen.amount.normalize()}|{seen.currency}|"
+        f"{seen.original_amount}|{seen.original_currency}|{seen.type}|{seen.counterparty_document}|"
         f"{seen.instalment_no}|{seen.instalment_of}|{seen.purchase_on}|{seen.description}"
     )
 
