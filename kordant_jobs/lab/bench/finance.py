@@ -37,8 +37,10 @@ from kordant_jobs.lab.figures import Figure
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate
-from kordant_jobs.store.finance import connections, entities, upsert
+from kordant_jobs.store.finance import connections, entities
+from kordant_jobs.store.finance.rows import Target, alias_of
 from kordant_jobs.store.finance.tables import bank_accounts, transactions
+from kordant_jobs.store.finance.upsert import upsert
 from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -101,8 +103,8 @@ def _rows(chance: Random, number: int, start: int = 0) -> list[SeenTransaction]:
     ]
 
 
-def _target(account_id: UUID, entity_id: UUID, rows: Sequence[SeenTransaction], *, is_new: bool) -> upsert.Target:
-    return upsert.Target(
+def _target(account_id: UUID, entity_id: UUID, rows: Sequence[SeenTransaction], *, is_new: bool) -> Target:
+    return Target(
         account_id=account_id,
         entity_id=entity_id,
         kind=AccountKind.CHECKING,
@@ -234,7 +236,7 @@ def _write(
     with db.begin() as connection:
         before = _Spent.until_now(connection)
         keys = entities.load_keys(connection, keyring, list({owners[one] for one in seen}))
-        upsert.upsert(connection, keyring, keys, targets, run_id=None, now=NOW)
+        upsert(connection, keyring, keys, targets, run_id=None, now=NOW)
         used = _Spent.until_now(connection) - before
         began = time.perf_counter()
     return replace(used, wall=used.wall + time.perf_counter() - began)  # with its commit
@@ -284,7 +286,7 @@ def _values(
     made = uuid7()
     content = keyring.sign("bank-row-content", f"{one.booked_on}|{one.amount}|{one.description}".encode())
     return (
-        str(made), str(account_id), str(entity_id), upsert.alias_of(keyring, Provider.PLUGGY, one.provider_id or ""),
+        str(made), str(account_id), str(entity_id), alias_of(keyring, Provider.PLUGGY, one.provider_id or ""),
         one.state.value, one.booked_on, one.amount, one.currency, one.type.value,
         keys.seal(entity_id, transactions.c.description_encrypted, made, one.description), "x", content, content,
     )  # fmt: skip
