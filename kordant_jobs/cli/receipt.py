@@ -131,9 +131,11 @@ def _own_keys() -> receipts.PublicKeys:
 
 def _given_keys(path: Path) -> receipts.PublicKeys:
     try:
-        return receipts.public_keys_of(outside_json.loads(_read(path)))
+        document = outside_json.loads(_read(path))
     except ValueError:
         raise SettingsError(f"{path} holds no JSON. `kordant-jobs receipt key` prints a set of keys.") from None
+    try:
+        return receipts.public_keys_of(document)
     except receipts.ReceiptRefused as refusal:
         raise SettingsError(f"{path}: {refusal}.") from None
 
