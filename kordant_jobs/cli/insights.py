@@ -86,6 +86,7 @@ def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -
         "status": one.status.value,
         "confidence": f"{one.confidence:.2f}",
         "unknown": one.unknown_reason,
+        "said since": one.said_at,
         "checked at": one.checked_at,
         "changed at": one.computed_at,
         "resolved at": one.resolved_at,
@@ -94,7 +95,7 @@ def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -
         print_json({**said, "facts": one.facts, "evidence": one.evidence})
     else:
         print_facts({**said, **{f"its {name}": value for name, value in one.facts.items()}})
-        print_facts({"evidence": ", ".join(map(str, one.evidence)) or "sums over all rows of its month"})
+        print_facts({"evidence": ", ".join(map(str, one.evidence)) or "no single rows, but sums, balances or limits"})
 
 
 def _decide(insight: str, status: Status) -> None:

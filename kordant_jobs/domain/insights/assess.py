@@ -98,7 +98,8 @@ def _recurring(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
         pl.when("is_in").then(pl.lit(Kind.INCOME.value)).otherwise(pl.lit(Kind.RECURRING.value)).alias("kind"),
         pl.struct(
             pl.col("sort"), pl.col("status"), pl.col("cadence_name").alias("cadence"), money(amount).alias("amount"),
-            pl.col("spread").round(3), money(monthly).alias("a_month"), day_text("next").alias("next_on"),
+            pl.col("billed_in"), pl.col("spread").round(3),
+            money(monthly).alias("a_month"), day_text("next").alias("next_on"),
             day_text("last").alias("last_on"), day_text("first").alias("first_on"), pl.col("rows").alias("times"),
             pl.col("category"), (pl.col("is_in") & is_salary).alias("is_salary"),
         ).struct.json_encode().alias("facts"),

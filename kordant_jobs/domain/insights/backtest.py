@@ -37,15 +37,23 @@ def rewind(books: Books, day: date) -> Books:
     )
 
 
+BACK_DAYS = (0, 14, 28)
+"""How long ago the days were whose balances past forecasts are judged by. From one day alone the phase of the month and
+its surprises go into every interval: on 16 invented worlds for tuning, what 80 % should hold held .79 on average and
+.66 at worst, from three .82 and .77."""
+
+
 def backtest(books: Books, *, today: date) -> Mapping[int, pl.DataFrame]:
-    """By horizon the errors that forecasts of so many days ago have today, in units of their scale."""
-    made: dict[int, pl.DataFrame] = {}
-    known = pl.col("kind").is_in(LIQUID)
-    now = books.accounts.filter(known).group_by("entity").agg(pl.col("balance").sum())
-    for horizon in HORIZONS:
-        origin = today - timedelta(days=horizon)
-        found = read(rewind(books, origin), today=origin)
-        paths = project(found.rows, found.streams, found.accounts, now=found.now)
-        actual = paths.entities.select("entity").join(now, on="entity", how="left", maintain_order="left")
-        made[horizon] = scores(paths, actual["balance"].cast(pl.Float64).to_numpy(), horizon)
-    return made
+    """By horizon the errors that forecasts had on the days `BACK_DAYS` ago, in units of their scale."""
+    made: dict[int, list[pl.DataFrame]] = {horizon: [] for horizon in HORIZONS}
+    is_liquid = pl.col("kind").is_in(LIQUID)
+    for back in BACK_DAYS:
+        day = today - timedelta(days=back)
+        came = rewind(books, day).accounts.filter(is_liquid).group_by("entity").agg(pl.col("balance").sum())
+        for horizon in HORIZONS:
+            origin = day - timedelta(days=horizon)
+            found = read(rewind(books, origin), today=origin)
+            paths = project(found.rows, found.streams, found.accounts, now=found.now)
+            actual = paths.entities.select("entity").join(came, on="entity", how="left", maintain_order="left")
+            made[horizon].append(scores(paths, actual["balance"].cast(pl.Float64).to_numpy(), horizon))
+    return {horizon: pl.concat(parts) for horizon, parts in made.items()}

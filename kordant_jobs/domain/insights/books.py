@@ -83,7 +83,7 @@ def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now:
     """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, `category` and `key`.
 
     The key counts those that have ended, too, so that it stays when another one ends. `amount` is the median of the
-    last rows in cents of BRL, whatever currency the stream is billed in.
+    last rows in cents of BRL, whatever currency the stream is billed in (`billed_in`).
     """
     table = found.table.drop("amount")
     category = (
@@ -92,6 +92,7 @@ def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now:
         .agg(
             pl.col("category").mode().sort().first(), pl.col("cents").last().alias("last_cents"),
             pl.col("id").last().alias("last_id"),
+            pl.col("orig_currency").last().fill_null(HOME_CURRENCY).alias("billed_in"),
             pl.col("cents").tail(kernel.RECENT_ROWS).abs().median().alias("amount"),
         )
     )  # fmt: skip

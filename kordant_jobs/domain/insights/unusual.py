@@ -22,10 +22,13 @@ def unusual(rows: pl.DataFrame) -> pl.DataFrame:
     `payee_rows`; of a month the `MONTH_MOST` farthest off.
 
     `rows` has `entity`, `payee`, `category`, `type`, `day`, `row`, `cents`, `stream_of`, without own transfers,
-    instalments, refunds. Amounts are judged against all others of the payee (the last 60) and of the category.
+    instalments, refunds. Amounts are judged against all others of the payee (the last 60) and of the category; a PIX
+    without one against the entity's other such PIX.
     """
+    is_plain_pix = (pl.col("category") == "other") & (pl.col("type") == T.PIX.value)
     out = rows.filter((pl.col("cents") < 0) & (pl.col("stream_of") < 0) & ~pl.col("type").is_in(NEVER)).with_columns(
-        (-pl.col("cents")).cast(pl.Float64).log().alias("log")
+        (-pl.col("cents")).cast(pl.Float64).log().alias("log"),
+        pl.when(is_plain_pix).then("type").otherwise("category").alias("category"),
     )
     counted = out.group_by("entity", "payee").len("rows")
     large = out.filter(pl.col("cents") <= -CENTS_MIN).join(

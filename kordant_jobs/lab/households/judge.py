@@ -148,8 +148,8 @@ def score_duplicates(world: World, rows: pl.DataFrame, said: pl.DataFrame) -> Ju
         on=["entity", "duplicate_of"],
         how="left",
     )
-    right = said.filter(pl.col("row").is_in(pairs["row"]) | pl.col("twin").is_in(pairs["row"]))
-    found = pairs.filter(pl.col("row").is_in(pl.concat([said["row"], said["twin"]])))
+    right = said.filter(pl.col("row").is_in(pairs["row"].implode()) | pl.col("twin").is_in(pairs["row"].implode()))
+    found = pairs.filter(pl.col("row").is_in(pl.concat([said["row"], said["twin"]]).implode()))
     score = Score(said=len(said), right=len(right), planted=len(planted), found=len(found))
     return Judged(
         score=score,
@@ -163,7 +163,7 @@ def score_unusual(rows: pl.DataFrame, said: pl.DataFrame) -> Judged:
     """Unusual charges said against planted ones at payees with as many rows as the rule asks for."""
     counted = rows.filter((pl.col("cents") < 0) & (pl.col("stream_of") < 0)).group_by("entity", "payee").len("n")
     planted = rows.filter("unusual").join(counted.filter(pl.col("n") >= PAYEE_ROWS), on=["entity", "payee"], how="semi")
-    right = said.filter(pl.col("row").is_in(planted["row"]))
+    right = said.filter(pl.col("row").is_in(planted["row"].implode()))
     score = Score(said=len(said), right=len(right), planted=len(planted), found=len(right))
     return Judged(
         score=score,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from kordant_jobs.domain.insights.backtest import BACK_DAYS
 from kordant_jobs.domain.insights.books import read
 from kordant_jobs.domain.insights.forecast import (
     LEVELS,
@@ -24,8 +25,10 @@ from kordant_jobs.domain.insights.forecast import (
 from kordant_jobs.lab.households.books import balances, books_of
 from kordant_jobs.lab.households.generator import World
 
-HORIZON, ORIGINS = 30, (30,)
-"""Days ahead, and how long before the world's day the past forecasts are made that correct the one of that day."""
+HORIZON = 30
+"""Days ahead."""
+ORIGINS = tuple(HORIZON + back for back in BACK_DAYS)
+"""How long before the world's day the past forecasts are made that correct the one of that day."""
 Floats = npt.NDArray[np.float64]
 
 

@@ -22,7 +22,7 @@ from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 @dataclass(frozen=True, kw_only=True)
 class Insight:
     """One insight. `line` is the statement line of its last piece of evidence, opened; `checked_at` says when it was
-    last found to hold, or no more."""
+    last found to hold, or no more, `said_at` when first."""
 
     id: UUID
     entity_id: UUID
@@ -32,6 +32,7 @@ class Insight:
     evidence: tuple[UUID, ...]
     confidence: float
     unknown_reason: str | None
+    said_at: datetime
     checked_at: datetime
     computed_at: datetime
     resolved_at: datetime | None
@@ -40,8 +41,8 @@ class Insight:
 
 _FOUND = sa.text("""
 SELECT i.id, i.entity_id, i.kind, i.status, i.facts, i.evidence, i.confidence, i.unknown_reason,
-       coalesce(i.resolved_at, v.refreshed_at) AS checked_at, i.computed_at, i.resolved_at, t.id AS row_id,
-       t.description_encrypted
+       i.first_computed_at AS said_at, coalesce(i.resolved_at, v.refreshed_at) AS checked_at, i.computed_at,
+       i.resolved_at, t.id AS row_id, t.description_encrypted
 FROM kordant.insights i
 JOIN kordant.entity_versions v ON v.entity_id = i.entity_id
 LEFT JOIN kordant.transactions t ON t.id = i.evidence[array_upper(i.evidence, 1)]

@@ -28,19 +28,19 @@ refreshes of an entity the later data stands, whichever saves last."""
 _STAGE = sa.text("""
 CREATE TEMP TABLE IF NOT EXISTS insights_stage (
     entity_id uuid, kind text, dedup_key text, facts text, evidence text, confidence float, unknown_reason text,
-    about_on date, data_version integer, material_hash bytea
+    about_on date, material_hash bytea
 ) ON COMMIT DELETE ROWS
 """)
 _MERGE = sa.text("""
 WITH merged AS (
     INSERT INTO kordant.insights AS i (entity_id, kind, dedup_key, facts, evidence, confidence, unknown_reason,
-        about_on, data_version, material_hash)
+        about_on, material_hash)
     SELECT entity_id, kind, dedup_key, cast(facts AS jsonb), cast(evidence AS uuid[]), confidence, unknown_reason,
-           about_on, data_version, material_hash
+           about_on, material_hash
     FROM insights_stage ORDER BY entity_id, kind, dedup_key
     ON CONFLICT (entity_id, kind, dedup_key) WHERE status <> 'resolved' DO UPDATE SET
         facts = excluded.facts, evidence = excluded.evidence, confidence = excluded.confidence,
-        unknown_reason = excluded.unknown_reason, about_on = excluded.about_on, data_version = excluded.data_version,
+        unknown_reason = excluded.unknown_reason, about_on = excluded.about_on,
         material_hash = excluded.material_hash, computed_at = now(),
         status = CASE WHEN i.material_hash <> excluded.material_hash THEN 'new' ELSE i.status END
     WHERE (i.facts, i.evidence, i.confidence, i.unknown_reason, i.material_hash)
@@ -103,13 +103,12 @@ def save(connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, told
 
 def _staged(loaded: Loaded, assessed: pl.DataFrame) -> pl.DataFrame:
     entities = pl.Series([str(one) for one in loaded.ids])
-    versions = pl.Series(loaded.versions, dtype=pl.Int64)
-    places = assessed["entity"].cast(pl.UInt32)
     return assessed.select(
-        entities.gather(places).alias("entity_id"), "kind", pl.col("key").alias("dedup_key"), "facts",
+        entities.gather(assessed["entity"].cast(pl.UInt32)).alias("entity_id"), "kind",
+        pl.col("key").alias("dedup_key"), "facts",
         pl.concat_str(pl.lit("{"), pl.col("evidence").list.join(","), pl.lit("}")).alias("evidence"), "confidence",
         pl.col("unknown").alias("unknown_reason"),
-        pl.from_epoch("day", time_unit="d").alias("about_on"), versions.gather(places).alias("data_version"),
+        pl.from_epoch("day", time_unit="d").alias("about_on"),
         pl.concat_str("kind", "material", pl.col("unknown").fill_null(""), separator="|")
         .map_elements(_hash, return_dtype=pl.Binary).alias("material_hash"),
     )  # fmt: skip

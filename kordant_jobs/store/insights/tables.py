@@ -21,7 +21,6 @@ insights = Table(
     Column("confidence", Float, nullable=False),
     Column("unknown_reason", Text, comment="why it cannot be said; null: it can"),
     Column("about_on", Date, comment="the day that it is about; null: none"),
-    Column("data_version", Integer, nullable=False, comment="of the data that it rests on"),
     Column("material_hash", LargeBinary, nullable=False, comment="of its facts in coarse steps: another one is news"),
     moment("first_computed_at", default_now=True),
     moment("computed_at", default_now=True),

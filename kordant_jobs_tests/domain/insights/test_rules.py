@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from kordant_jobs.domain.insights.assess import ROUND_PIX_TWICE, assess
-from kordant_jobs.domain.insights.backtest import rewind
+from kordant_jobs.domain.insights.backtest import backtest, rewind
 from kordant_jobs.domain.insights.books import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, read
 from kordant_jobs.domain.insights.calendar import nth_bank_day
 from kordant_jobs.domain.insights.cashflow import cash_flow
@@ -189,6 +189,7 @@ def test_a_subscription_in_dollars_is_told_in_reais_and_its_rise_in_dollars() ->
     said = assess(books_of(rows, balance=100_000, today=MONTHS[9]), today=MONTHS[9])
     facts = {one["kind"]: json.loads(one["facts"]) for one in said.iter_rows(named=True)}
     assert facts["recurring"]["amount"] == "65.46", "of the last six, two at 55 and four at 65 reais"
+    assert facts["recurring"]["billed_in"] == "USD"
     rise = facts["price_rise"]
     assert (rise["old"], rise["new"], rise["currency"], rise["a_year"]) == ("11.00", "13.00", "USD", "24.00")
     words = sentence(wording(Locale.EN), Kind.PRICE_RISE, rise)
@@ -332,6 +333,27 @@ def test_intervals_of_a_class_hold_as_often_as_past_errors_say() -> None:
     inside = past.filter(pl.col("score").is_between(known[1], known[5]))
     assert 0.8 <= len(inside) / len(past) <= 0.83
     assert corrections({30: past.head(10)}) == {}, "too few"
+
+
+def test_a_pix_is_unusual_only_beside_the_other_pix_of_its_sender() -> None:
+    to_ann = [(date(2025, 1, 1) + timedelta(days=9 * n), -(4000 + 350 * (n * 3 % 7))) for n in range(12)]
+    others = [(date(2025, 1, 3) + timedelta(days=7 * n), -(9_000 + 9_000 * (n * 3 % 7))) for n in range(20)]
+    ann = frame([*to_ann, (DAY, -25_000)], type="pix", payee="ANN")
+    rows = numbered(ann, frame(others, type="pix", payee="BOB")).with_columns(pl.lit(-1).alias("stream_of"))
+    assert unusual(rows.filter(pl.col("payee") == "ANN"))["row"].to_list() == [12]
+    assert unusual(rows)["row"].to_list() == []
+
+
+def test_past_forecasts_are_judged_by_the_balances_of_three_days() -> None:
+    today = date(2025, 10, 15)
+    days = [date(2025, month, 10) for month in range(1, 11)]
+    rows = numbered(
+        frame([(day, 600_000) for day in days], type="payroll", payee="EMPRESA"),
+        frame([(day, -200_000) for day in days], type="boleto", payee="IMOBILIARIA"),
+    )
+    found = backtest(books_of(rows, balance=5_000_000, today=today), today=today)
+    assert all(abs(score) < 0.5 for score in found[30]["score"]), "pay and rent are where they were expected"
+    assert {horizon: len(one) for horizon, one in found.items()} == {30: 3, 90: 3}
 
 
 def test_books_are_rewound_to_what_was_known_then() -> None:

@@ -31,9 +31,8 @@ def test_a_report_says_nothing_of_the_day_and_the_month_after_its_period(
 ) -> None:
     owner, start, end = filled[1].subscription_id, date(2025, 8, 1), date(2025, 9, 1)
     made = """
-        INSERT INTO kordant.insights (entity_id, kind, dedup_key, facts, confidence, about_on, data_version,
-                                      material_hash)
-        SELECT :entity, kind, key, jsonb_build_object('key', key), 1, cast(about AS date), 1, ''
+        INSERT INTO kordant.insights (entity_id, kind, dedup_key, facts, confidence, about_on, material_hash)
+        SELECT :entity, kind, key, jsonb_build_object('key', key), 1, cast(about AS date), ''
         FROM (VALUES ('unusual', '08-31', '2025-08-31'), ('unusual', '09-01', '2025-09-01'),
                      ('unusual', '08-01', '2025-08-01'), ('unusual', '07-31', '2025-07-31'),
                      ('fees', '2025-08', NULL), ('fees', '2025-09', NULL),
