@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from kordant_jobs.adapters.banks.http import list_of, part_of, rows_of
-from kordant_jobs.adapters.banks.ofb import balances_of, bill, card_transaction, deposit_transaction, limits_of
+from kordant_jobs.adapters.banks.ofb_rows import balances_of, bill, card_transaction, deposit_transaction, limits_of
 from kordant_jobs.domain.finance.values import BadSeen
 from kordant_jobs.lab.figures import Figure, finish
 from kordant_jobs.ports import BankFailed

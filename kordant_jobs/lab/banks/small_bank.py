@@ -21,6 +21,8 @@ from kordant_jobs.ports import Bank
 from kordant_jobs.store.finance import connections, entities
 from kordant_jobs.store.people.keyring import Keyring
 
+SAME = {"lost": 0, "doubled": 0, "difference": Decimal(0)}
+"""What `compare` finds where nothing is wrong."""
 NOON = datetime(2026, 3, 10, 15, tzinfo=UTC)
 
 

@@ -22,16 +22,24 @@ PREFIX = 5
 """Letters: a name that begins with another one of at least so many is the same merchant's."""
 
 _KEPT = sa.text("""
-SELECT DISTINCT ON (a.entity_id, t.merchant_key) a.entity_id, t.merchant_key, t.id, t.description_encrypted,
-       t.counterparty_encrypted
-FROM kordant.bank_accounts a JOIN kordant.transactions t ON t.account_id = a.id
-WHERE a.entity_id = ANY(cast(:entities AS uuid[])) AND t.merchant_key IS NOT NULL
-ORDER BY a.entity_id, t.merchant_key, t.first_seen_at
+WITH RECURSIVE keys AS (
+    SELECT e.id AS entity_id, (SELECT min(t.merchant_key) FROM kordant.transactions t WHERE t.entity_id = e.id) AS key
+    FROM unnest(cast(:entities AS uuid[])) AS e(id)
+    UNION ALL
+    SELECT k.entity_id, (SELECT min(t.merchant_key) FROM kordant.transactions t
+                         WHERE t.entity_id = k.entity_id AND t.merchant_key > k.key)
+    FROM keys k WHERE k.key IS NOT NULL
+)
+SELECT k.entity_id, k.key AS merchant_key, r.* FROM keys k
+CROSS JOIN LATERAL (
+    SELECT t.id, t.description_encrypted, t.counterparty_encrypted FROM kordant.transactions t
+    WHERE t.entity_id = k.entity_id AND t.merchant_key = k.key LIMIT 1) r
 """)
+"""One row of each key, found by stepping through the index from key to key."""
 _THERE = sa.text("""
-SELECT DISTINCT a.entity_id, t.merchant_key FROM kordant.bank_accounts a
-JOIN kordant.transactions t ON t.account_id = a.id
-WHERE a.entity_id = ANY(cast(:entities AS uuid[])) AND t.merchant_key = ANY(cast(:keys AS text[]))
+SELECT e.id AS entity_id, e.key AS merchant_key
+FROM unnest(cast(:entities AS uuid[]), cast(:keys AS text[])) AS e(id, key)
+WHERE EXISTS (SELECT FROM kordant.transactions t WHERE t.entity_id = e.id AND t.merchant_key = e.key)
 """)
 
 
@@ -58,7 +66,8 @@ def keys_of(
     found = {(entity, one): own_key(keyring, one) for entity, own in payees.items() for one in own if one.name}
     if not found:
         return found
-    given = {"entities": [str(one) for one in payees], "keys": sorted(set(found.values()))}
+    wanted = {(entity, key) for (entity, _), key in found.items()}
+    given = {"entities": [str(entity) for entity, _ in wanted], "keys": [key for _, key in wanted]}
     there = {(row.entity_id, row.merchant_key) for row in connection.execute(_THERE, given)}
     new = defaultdict[UUID, list[Payee]](list)
     for (entity, payee), key in sorted(found.items(), key=lambda one: (one[0][0], one[0][1].name, one[1])):

@@ -19,9 +19,10 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.domain.finance.states import AccountKind, BillState, ConnectionStatus, NoticeKind, Provider
 from kordant_jobs.domain.finance.values import AccountRead, ConnectionRead, SeenAccount, SeenBill, today_in
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.store.finance import connections, links, notices, transfers, upsert
+from kordant_jobs.store.finance import connections, links, notices, transfers
 from kordant_jobs.store.finance.connections import Claimed
 from kordant_jobs.store.finance.entities import HOLDER, load_keys
+from kordant_jobs.store.finance.rows import Target
 from kordant_jobs.store.finance.tables import (
     account_links,
     bank_accounts,
@@ -30,6 +31,7 @@ from kordant_jobs.store.finance.tables import (
     card_bills,
     quarantined_rows,
 )
+from kordant_jobs.store.finance.upsert import upsert
 from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
 IDENTITY, LINK, BILL, BAD = "account-identity", "account-link", "card-bill", "bad-row"
@@ -86,7 +88,7 @@ def save(
     if read.consent is not None:
         connections.save_consent(connection, keys, claimed, read.consent, now=now)
     deleted = _deleted(connection, claimed, now=now)
-    targets, rekeyed, promoted = list[upsert.Target](), list[UUID](), list[str]()
+    targets, rekeyed, promoted = list[Target](), list[UUID](), list[str]()
     for one in read.accounts:
         if one.failure is not None:
             saved.failures.append(one.failure)
@@ -102,7 +104,7 @@ def save(
             promoted.append(one.provider_id)
         elif link.is_rekey and one.failure is None:
             rekeyed.append(link.account_id)
-    outcomes = upsert.upsert(connection, keyring, keys, targets, run_id=run_id, now=now)
+    outcomes = upsert(connection, keyring, keys, targets, run_id=run_id, now=now)
     for target in targets:
         outcome = outcomes[target.account_id]
         saved.counts += outcome.counts
@@ -384,8 +386,8 @@ def _deleted(connection: Connection, claimed: Claimed, *, now: datetime) -> dict
 
 def _target(
     claimed: Claimed, link: _Link, read: AccountRead, bills: Mapping[str, UUID], deleted: Mapping[bytes, datetime]
-) -> upsert.Target:
-    return upsert.Target(
+) -> Target:
+    return Target(
         account_id=link.account_id,
         entity_id=claimed.entity_id,
         kind=link.kind,

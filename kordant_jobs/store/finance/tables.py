@@ -322,6 +322,7 @@ transactions = Table(
     one_of("transfer_status", TransferStatus),
     UniqueConstraint("account_id", "alias"),
     Index(None, "account_id", "booked_on"),
+    Index(None, "entity_id", "merchant_key"),
     Index(None, "bill_id", postgresql_where=text("bill_id IS NOT NULL")),
     Index(
         "transactions_provisional",

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
 from kordant_jobs.store.finance import connections
-from kordant_jobs.store.finance.upsert import alias_of
+from kordant_jobs.store.finance.rows import alias_of
 from kordant_jobs.store.people.keyring import Keyring
 
 EVENT = "bank-webhook"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,12 +13,11 @@ from starlette.testclient import TestClient
 
 from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
 from kordant_jobs.jobs.bank_sync.hooks import take_webhook
-from kordant_jobs.lab.banks.small_bank import SmallBank, entry
+from kordant_jobs.lab.banks.small_bank import SAME, SmallBank, entry
 from kordant_jobs.pages.app import Doors, application
 from kordant_jobs.store.finance import connections
 
 SECRET = {"x-kordant-secret": "s3cret"}
-SAME = {"lost": 0, "doubled": 0, "difference": Decimal(0)}
 
 
 @pytest.fixture

@@ -1,0 +1,154 @@
+"""Rows that were read, on their way into the ledger, with the keyed hashes that they are known and compared by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from functools import cached_property
+from uuid import UUID
+
+from kordant_jobs.domain.finance.matching import (
+    ordinals,
+)
+from kordant_jobs.domain.finance.merchants import plain
+from kordant_jobs.domain.finance.states import AccountKind, ChangeReason, Provider, TransactionState
+from kordant_jobs.domain.finance.types import refined
+from kordant_jobs.domain.finance.values import SeenTransaction
+from kordant_jobs.store.people.keyring import Keyring
+
+ROW, ROW_CONTENT = "bank-row", "bank-row-content"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Rows that were read of one account. `covers`: days that were read whole; `deleted`: aliases that the provider
+    said are gone, and when it did; `is_rekey`: the account came over another connection before."""
+
+    account_id: UUID
+    entity_id: UUID
+    kind: AccountKind
+    provider: Provider
+    rows: Sequence[SeenTransaction]
+    covers: tuple[date, date] | None = None
+    deleted: Mapping[bytes, datetime] = field(default_factory=dict)
+    bills: Mapping[str, UUID] = field(default_factory=dict)
+    is_new: bool = False
+    is_rekey: bool = False
+
+    @cached_property
+    def account_key(self) -> str:
+        """The account's id as text, made once for all its rows."""
+        return str(self.account_id)
+
+    @cached_property
+    def entity_key(self) -> str:
+        """The entity's id as text."""
+        return str(self.entity_id)
+
+
+@dataclass
+class Outcome:
+    """What became of one account's rows. `closes_too_many`: the read showed so little that nothing was closed."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    new_ids: list[UUID] = field(default_factory=list)
+    changed_ids: list[UUID] = field(default_factory=list)
+    closes_too_many: bool = False
+
+
+@dataclass(slots=True)
+class Row:
+    """A seen row on its way into the ledger."""
+
+    target: Target
+    seen: SeenTransaction
+    alias: bytes
+    content: bytes
+    extra: bytes
+    bill_id: UUID | None
+    id: UUID | None = None
+    reason: ChangeReason | None = None
+
+
+def alias_of(keyring: Keyring, provider: Provider, provider_id: str) -> bytes:
+    """What a provider's id is looked up by."""
+    return keyring.blind_index(ROW, f"{provider}|{provider_id}")
+
+
+def hash_rows(
+    keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, Outcome], *, today: date
+) -> list[Row]:
+    """The rows with their hashes. Of equal rows under one id the last counts; unlike ones are rows of their own."""
+    rows = list[Row]()
+    for target in targets:
+        ordered = sorted(zip(target.rows, _names(target), strict=True), key=lambda one: one[0].booked_on)
+        seen_rows = [_refined(seen, today) for seen, _ in ordered]
+        bills = [target.bills.get(seen.bill) if seen.bill is not None else None for seen in seen_rows]
+        aliases = keyring.blind_indexes(ROW, [name for _, name in ordered])
+        contents = keyring.blind_indexes(ROW_CONTENT, map(_content, seen_rows))
+        late = list(map(_late_content, seen_rows, bills))
+        unlike = list(dict.fromkeys(late))  # most rows of an account have none of it
+        extras = dict(zip(unlike, keyring.blind_indexes(ROW_CONTENT, unlike), strict=True))
+        by_alias: dict[bytes, Row] = {}
+        for seen, alias, content, extra, bill in zip(seen_rows, aliases, contents, late, bills, strict=True):
+            row = Row(target=target, seen=seen, alias=alias, content=content, extra=extras[extra], bill_id=bill)
+            other = by_alias.get(alias)
+            if other is not None and other.content != content and _is_disjoint(other.seen, seen):
+                row.alias = own_alias(keyring, row)
+                outcomes[target.account_id].counts["id_collision"] += 1
+            by_alias[row.alias] = row
+        rows += by_alias.values()
+        outcomes[target.account_id].counts["unchanged"] += len(by_alias)
+    return rows
+
+
+def _content(seen: SeenTransaction) -> str:
+    """What decides and shows a row, as text that is equal when it is."""
+    return (
+        f"{seen.state}|{seen.booked_on.isoformat()}|{seen.occurred_at}|{seen.amount.normalize()}|{seen.currency}|"
+        f"{seen.original_amount}|{seen.original_currency}|{seen.type}|{seen.counterparty_document}|"
+        f"{seen.instalment_no}|{seen.instalment_of}|{seen.purchase_on}|{seen.description}"
+    )
+
+
+def _late_content(seen: SeenTransaction, bill_id: UUID | None) -> str:
+    """What a provider may say of a row later."""
+    return f"late|{seen.category}|{bill_id}|{seen.mcc}|{seen.counterparty}"
+
+
+def _refined(seen: SeenTransaction, today: date) -> SeenTransaction:
+    """The row with a more exact type; a pending one of a day to come is scheduled (future instalments)."""
+    kind = refined(seen.type, seen.description)
+    if kind is not seen.type:
+        seen = replace(seen, type=kind)
+    if seen.state is TransactionState.PENDING and seen.booked_on > today:
+        seen = replace(seen, state=TransactionState.SCHEDULED)
+    return seen
+
+
+def _names(target: Target) -> list[str]:
+    """What each row's alias is the hash of: the provider's id, or what tells the row apart on its day."""
+    prints = {
+        n: (str(one.booked_on), str(one.amount.normalize()), one.currency, plain(one.description))
+        for n, one in enumerate(target.rows)
+        if one.provider_id is None
+    }
+    places = dict(zip(prints, ordinals(prints.values()), strict=True))
+    return [
+        f"{target.provider}|{one.provider_id}"
+        if one.provider_id is not None
+        else "|".join([target.provider, "", *prints[n], str(places[n])])
+        for n, one in enumerate(target.rows)
+    ]
+
+
+def _is_disjoint(one: SeenTransaction, other: SeenTransaction) -> bool:
+    both_posted = one.state is TransactionState.POSTED and other.state is TransactionState.POSTED
+    return both_posted and one.amount != other.amount and one.booked_on != other.booked_on
+
+
+def own_alias(keyring: Keyring, row: Row) -> bytes:
+    """What a row is known by whose id stands for another row, too."""
+    return keyring.blind_index(ROW, f"{row.alias.hex()}|{row.seen.booked_on}|{row.seen.amount.normalize()}")
