@@ -141,6 +141,7 @@ def role_by_name(name: str) -> Role | None:
 
 def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: str) -> tuple[Column, ...]:
     """Columns by header; those it says nothing about by content, but never as password or user name."""
+    rows = _fewer(rows, len(names))
 
     def role(at: int, name: str) -> Role:
         return role_by_name(name) or role_by_content([row[at] for row in rows if at < len(row)], region)
@@ -151,6 +152,7 @@ def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: s
 def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> tuple[Column, ...]:
     """Columns by content alone. The first column of single words behind an identifier is taken for the
     password."""
+    rows = _fewer(rows, count)
     columns = [[row[at] for row in rows if at < len(row)] for at in range(count)]
     roles = [role_by_content(column, region) for column in columns]
     first = next((at for at, role in enumerate(roles) if role in IDENTIFYING), None)
@@ -160,6 +162,16 @@ def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> t
         if at is not None:
             roles[at] = Role.PASSWORD
     return tuple(Column(name="", role=role) for role in roles)
+
+
+_CELLS_JUDGED, _ROWS_JUDGED = 40_000, 20
+_HASH_MIN = 8
+"""No hash has fewer characters."""
+
+
+def _fewer(rows: Sequence[Sequence[str]], columns: int) -> Sequence[Sequence[str]]:
+    """Of wide rows as many as hold enough cells to judge by: each takes a microsecond or ten."""
+    return rows[: max(_ROWS_JUDGED, _CELLS_JUDGED // max(1, columns))]
 
 
 def role_by_content(values: Sequence[str], region: str) -> Role:
@@ -177,6 +189,8 @@ def role_by_content(values: Sequence[str], region: str) -> Role:
             return role
     if _are_phones(held, region):
         return Role.PHONE
+    if max(map(len, held)) < _HASH_MIN:
+        return Role.OTHER
     hashes = pl.select(looks_hashed(pl.lit(pl.Series(held))).sum()).item()
     return Role.HASH if hashes >= MOSTLY * len(held) else Role.OTHER
 

@@ -55,6 +55,8 @@ class Ledger:
     skipped: list[Skipped] = field(default_factory=list)
     skipped_members: int = 0
     undecoded: int = 0
+    given_up: int = 0
+    """Lines that were only swept, since the shape changed too often before them."""
 
     def add(self, segment: Segment) -> None:
         """One more stretch; it is added to the one before when the same reader goes on."""
@@ -108,6 +110,8 @@ class Ledger:
         if self.skipped_members:
             first = self.skipped[0].reason
             reasons.append(f"{self.skipped_members} member{'s' * (self.skipped_members > 1)} not read ({first})")
+        if self.given_up:
+            reasons.append(f"{self.given_up:,} lines only swept, since the shape changes too often before them")
         if self.not_understood > NOT_UNDERSTOOD * self.lines:
             reasons.append(f"{self.not_understood:,} of {self.lines:,} lines not understood")
         if self.only_swept > ONLY_SWEPT * self.records:
@@ -139,6 +143,7 @@ class Ledger:
             skipped=[Skipped(**skipped) for skipped in stored.get("skipped", ())],
             skipped_members=stored.get("skipped_members", 0),
             undecoded=stored.get("undecoded", 0),
+            given_up=stored.get("given_up", 0),
         )
 
 

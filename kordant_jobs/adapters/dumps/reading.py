@@ -94,6 +94,8 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
         reading.found.append(found)
         _account(reading, ledger, part, found, member=member, alone=sum(len(names) for _, names, _, _ in alone))
         end = part.end
+    ledger.given_up += structure.given_up
+    structure.given_up = 0
     reading.end = end
     read = window.bytes[window.start : end]
     reading.ended_lines = int(np.count_nonzero(read == _NEWLINE))
