@@ -17,7 +17,7 @@ import phonenumbers
 import polars as pl
 
 from kordant_jobs.adapters.dumps.model import IDENTIFYING, Column, Role
-from kordant_jobs.adapters.dumps.secrets import looks_hashed
+from kordant_jobs.adapters.dumps.secrets import is_hashed
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
 MOSTLY = 0.5  # of the values of a column, to be taken for something
@@ -95,6 +95,7 @@ _AS_CP1252 = MappingProxyType(
 )
 """Names in Windows-1251 as they look when they are read as Windows-1252, which is what bytes that are no UTF-8 are."""
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
+_NAME_MAX = 128
 _WORLD = 0.7  # of a column's values, to be numbers of the world without their '+'
 _NATIONAL_ID = re.compile(r"\d{3}-\d{2}-\d{4}|\d{3}\.?\d{3}\.?\d{3}-?\d{2}", re.ASCII)
 _CARD = re.compile(r"3[47]\d{2}[ -]?\d{6}[ -]?\d{5}|[2-6]\d{3}(?:[ -]?\d{4}){3}", re.ASCII)
@@ -130,6 +131,8 @@ def role_by_name(name: str) -> Role | None:
     >>> role_by_name("User E-Mail"), role_by_name("password_hash"), role_by_name("city")
     (<Role.EMAIL: 'email'>, <Role.HASH: 'hash'>, None)
     """
+    if len(name) > _NAME_MAX:
+        return None
     word = _WORD.sub("", name).lower()
     folded = "".join(one for one in unicodedata.normalize("NFKD", word) if not unicodedata.combining(one))
     for one in (word, folded):
@@ -165,8 +168,6 @@ def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> t
 
 
 _CELLS_JUDGED, _ROWS_JUDGED = 40_000, 20
-_HASH_MIN = 8
-"""No hash has fewer characters."""
 
 
 def _fewer(rows: Sequence[Sequence[str]], columns: int) -> Sequence[Sequence[str]]:
@@ -189,10 +190,7 @@ def role_by_content(values: Sequence[str], region: str) -> Role:
             return role
     if _are_phones(held, region):
         return Role.PHONE
-    if max(map(len, held)) < _HASH_MIN:
-        return Role.OTHER
-    hashes = pl.select(looks_hashed(pl.lit(pl.Series(held))).sum()).item()
-    return Role.HASH if hashes >= MOSTLY * len(held) else Role.OTHER
+    return Role.HASH if reaches(MOSTLY, held, is_hashed) else Role.OTHER
 
 
 def _is_proved(value: str, kind: IdentifierKind, form: re.Pattern[str]) -> bool:
