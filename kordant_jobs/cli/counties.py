@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ def list_counties(as_json: AsJson = False) -> None:
         with session.db.connect() as connection:
             states = records.states(connection)
     today = datetime.now(UTC).date()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for county in counties.by_id.values():
         state = states.get(county.id)
         as_of = state.data_as_of if state else None
@@ -41,15 +41,23 @@ def list_counties(as_json: AsJson = False) -> None:
                 "data_as_of": as_of and as_of.isoformat(),
                 "state": "never read" if state is None else state.reason or ("stale" if stale else "fresh"),
                 "checked_at": state and state.checked_at and state.checked_at.isoformat(),
+                "rows": state.rows if state else 0,
+                "not_understood": dict(state.rows_not_understood) if state else {},
             }
         )
     if as_json:
         print_json({"counties": rows, "problems": list(counties.problems)})
         return
     print_table(
-        ["county", "driver", "covers", "data as of", "state"],
-        [(row["county"], row["driver"], ", ".join(row["covers"]), row["data_as_of"], row["state"]) for row in rows],  # type: ignore[arg-type]
-    )
+        ["county", "driver", "covers", "data as of", "state", "rows", "not understood"],
+        [
+            (
+                row["county"], row["driver"], ", ".join(row["covers"]), row["data_as_of"], row["state"], row["rows"],
+                ", ".join(f"{number} × {reason}" for reason, number in row["not_understood"].items()),
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
     for problem in counties.problems:
         out.print(f"[red]{problem}[/]")
 

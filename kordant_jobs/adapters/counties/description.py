@@ -36,8 +36,6 @@ class Capability(StrEnum):
 
     DEED = "deed"
     LIEN = "lien"
-    OWNER_ROLL = "owner_roll"
-    MAILING_ADDRESS = "mailing_address"
 
 
 class TableKind(StrEnum):

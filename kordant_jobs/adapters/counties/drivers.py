@@ -307,7 +307,7 @@ class Arcgis(TableReader):
         """See `TableReader`."""
         most = min(limit, self._most(table))
         asked = {"where": where or "1=1", "outFields": ",".join(self.columns(table)), "orderByFields": order}
-        rows, more = self._features(table, self._ask(table, {**asked, "resultRecordCount": str(most)}))
+        rows, more = self.features_of(table, self._ask(table, {**asked, "resultRecordCount": str(most)}))
         return rows, more or len(rows) >= most
 
     def page(self, table: TableDescription, span: Span, last: Place | None) -> tuple[list[Row], bool]:
@@ -342,13 +342,18 @@ class Arcgis(TableReader):
         if not ids:
             return []
         asked = {"objectIds": ",".join(map(str, ids)), "outFields": ",".join(fields)}
-        rows, _ = self._features(table, self._ask(table, asked))
+        rows, _ = self.features_of(table, self._ask(table, asked))
         if len(rows) != len(ids) or not all(isinstance(row.get(self.row_id(table)), int) for row in rows):
             raise SourceFailed(UnknownReason.UNREADABLE)
         return rows
 
     @staticmethod
-    def _features(table: TableDescription, value: Mapping[str, Any]) -> tuple[list[Row], bool]:
+    def features_of(table: TableDescription, value: Mapping[str, Any]) -> tuple[list[Row], bool]:
+        """The rows of an answer, and whether it left some out.
+
+        Raises:
+            SourceFailed: there are none in it.
+        """
         features = value.get("features")
         if not isinstance(features, list):
             raise SourceFailed(UnknownReason.UNREADABLE)

@@ -7,10 +7,10 @@ import fnmatch
 import gzip
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from kordant_jobs.adapters.counties.asking import Server
 from kordant_jobs.adapters.counties.description import AddressTable, County, TableDescription, TableKind
@@ -22,10 +22,11 @@ from kordant_jobs.domain.property.addresses import AddressQuery, normalise_addre
 
 BYTES_MAX = 16 << 30
 """What one file may unpack to."""
-BYTES_AT_ONCE = 64 << 20
-"""So much of the files is held as rows at once; parsed, it takes about six times as much."""
+BYTES_AT_ONCE = 16 << 20
+"""So much of the files is held at once; with the documents made of it, it takes about fifteen times as much memory."""
 _GZIP_RATIO = 8
-_DAMAGED = (OSError, EOFError, zipfile.BadZipFile, gzip.BadGzipFile, UnicodeDecodeError, csv.Error, RuntimeError)
+_DAMAGED = (OSError, EOFError, zipfile.BadZipFile, gzip.BadGzipFile, UnicodeDecodeError, csv.Error, RuntimeError,
+            zlib.error)  # fmt: skip
 
 
 class Files(TableReader):
@@ -56,21 +57,22 @@ class Files(TableReader):
         """All documents of all files: a file has no watermark that could be trusted, and no order. So that no more is
         held than `bytes_at_once` are parsed to, large ones are read several times, a share of the documents each."""
         self.problems.clear()
-        try:
-            size = sum(map(_size, {path for kind in self.county.tables for path in self._files(kind)}))
-            shares = 1 + size // self._bytes_at_once
-            for share in range(shares):
-                rows = {kind: list(self._share(kind, share, shares)) for kind in self.county.tables}
-                yield Window(rows=rows, upto=None if share == shares - 1 else "")
-        except _DAMAGED:
-            raise SourceFailed(UnknownReason.UNREADABLE) from None
+        size = sum(map(_size, {path for kind in self.county.tables for path in self._files(kind)}))
+        shares = 1 + size // self._bytes_at_once
+        for share in range(shares):
+            rows = {kind: list(self._share(kind, share, shares)) for kind in self.county.tables}
+            yield Window(rows=rows, upto=None if share == shares - 1 else "")
 
     def _share(self, kind: TableKind, share: int, shares: int) -> Iterator[Row]:
+        """A damaged file stops no other; what comes before the damage is used, and the county is unknown."""
         key = self.county.tables[kind].key
         for path in self._files(kind):
-            for row in self._rows(path, self.county.tables[kind] if share == 0 else None):
-                if shares == 1 or crc32((row.get(key) or "").encode()) % shares == share:
-                    yield row
+            try:
+                for row in self._rows(path, self.county.tables[kind] if share == 0 else None):
+                    if shares == 1 or zlib.crc32((row.get(key) or "").encode()) % shares == share:
+                        yield row
+            except (*_DAMAGED, SourceFailed):
+                self.problems[NotUnderstood.FILE_DAMAGED] = 1
 
     def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
         """None: `windows` gives every row there is."""
@@ -121,6 +123,9 @@ class Files(TableReader):
 def _size(path: Path) -> int:
     """What a file unpacks to, of one that is gzipped about."""
     if path.suffix.lower() == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            return sum(one.file_size for one in archive.infolist())
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return sum(one.file_size for one in archive.infolist())
+        except _DAMAGED:
+            return 0
     return path.stat().st_size * (_GZIP_RATIO if path.suffix.lower() == ".gz" else 1)

@@ -33,6 +33,7 @@ class NotUnderstood(StrEnum):
     """Parties or lots of a document that the source does not have (yet)."""
     COLUMN_MISSING = "column_missing"
     """A file lacks a column that the county's description names: renamed or dropped."""
+    FILE_DAMAGED = "file_damaged"
 
 
 @dataclass(frozen=True, kw_only=True)

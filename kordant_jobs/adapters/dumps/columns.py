@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -22,12 +23,13 @@ from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 MOSTLY = 0.5  # of the values of a column, to be taken for something
 STRAY = 0.05  # more values than this that are no e-mail make a column of logins
 
+_WORD = re.compile(r"[\W_]+")
 _SYNONYMS = MappingProxyType(
     {
         Role.EMAIL: (
             "email mail emails emailaddress emailaddr emailid useremail usermail mailaddress mailaddr "
             "primaryemail "
-            "contactemail customeremail memberemail accountemail loginemail correo correoelectronico "
+            "contactemail customeremail memberemail accountemail loginemail correo correoelectronico correoelectrónico "
             "courriel "
             "adressemail eposta epost poczta pochta emailadresse indirizzoemail enderecodeemail correio почта"
         ),
@@ -75,7 +77,7 @@ _SYNONYMS = MappingProxyType(
         Role.LAST_NAME: (
             "lastname lname surname familyname secondname nachname sobrenome apellido apellidos nomdefamille фамилия"
         ),
-        Role.SITE: "url urls host hostname site website link loginurl originurl formurl",
+        Role.SITE: "url urls host hostname site website link loginurl originurl formurl сайт",
         Role.BORN: (
             "dob birthdate dateofbirth birthday birth born bdate datadenascimento datanascimento nascimento "
             "fechadenacimiento fechanacimiento geburtsdatum datedenaissance datenaissance"
@@ -83,11 +85,19 @@ _SYNONYMS = MappingProxyType(
     }
 )
 _ROLE_OF = MappingProxyType({name: role for role, names in _SYNONYMS.items() for name in names.split()})
+_CYRILLIC = re.compile(r"[а-яА-Я]")
+_AS_CP1252 = MappingProxyType(
+    {
+        _WORD.sub("", name.encode("cp1251").decode("cp1252", "replace")).lower(): role
+        for name, role in _ROLE_OF.items()
+        if _CYRILLIC.search(name)
+    }
+)
+"""Names in Windows-1251 as they look when they are read as Windows-1252, which is what bytes that are no UTF-8 are."""
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
 _WORLD = 0.7  # of a column's values, to be numbers of the world without their '+'
 _NATIONAL_ID = re.compile(r"\d{3}-\d{2}-\d{4}|\d{3}\.?\d{3}\.?\d{3}-?\d{2}", re.ASCII)
 _CARD = re.compile(r"3[47]\d{2}[ -]?\d{6}[ -]?\d{5}|[2-6]\d{3}(?:[ -]?\d{4}){3}", re.ASCII)
-_WORD = re.compile(r"[\W_]+")
 _TOKEN = re.compile(r"\S{4,128}")
 _NO_PASSWORD = re.compile(r"\d{1,9}|[\d.:/\-]+(?:[T ][\d.:+Z]*)?|true|false|[MFmf]|https?://.*|[A-Z]{2}", re.ASCII)
 
@@ -107,7 +117,10 @@ def known_names() -> dict[str, Role]:
             known.setdefault(prefix + name, role)
     for name, role in _ROLE_OF.items():
         if not name.isascii():
-            known |= {name.upper(): role, name.title(): role}
+            known |= dict.fromkeys((name.upper(), name.title()), role)
+    for name, role in list(known.items()):
+        if _CYRILLIC.search(name):  # its bytes in Windows-1251, which are no UTF-8
+            known[name.encode("cp1251").decode("utf-8", "surrogateescape")] = role
     return known
 
 
@@ -118,10 +131,12 @@ def role_by_name(name: str) -> Role | None:
     (<Role.EMAIL: 'email'>, <Role.HASH: 'hash'>, None)
     """
     word = _WORD.sub("", name).lower()
-    if word in _ROLE_OF:
-        return _ROLE_OF[word]
-    bare = next((word.removeprefix(prefix) for prefix in _PREFIXES if word.startswith(prefix)), word)
-    return _ROLE_OF.get(bare)
+    folded = "".join(one for one in unicodedata.normalize("NFKD", word) if not unicodedata.combining(one))
+    for one in (word, folded):
+        bare = next((one.removeprefix(prefix) for prefix in _PREFIXES if one.startswith(prefix)), one)
+        if role := _ROLE_OF.get(one) or _ROLE_OF.get(bare) or _AS_CP1252.get(one):
+            return role
+    return None
 
 
 def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: str) -> tuple[Column, ...]:
@@ -223,7 +238,7 @@ _LABELS = re.compile(
     r"(?i)^(?:https?|ftp|android|e-?mail|url|host|login|user|username|pass|password|name|from|to|cc|bcc|subject|sender|date"
     r"|received|reply-to|return-path|message-id|content-type)$"
 )
-_CODE = re.compile(r"""[{}\[\]<>"]|^[a-z]:\d+:|://""")
+_CODE = re.compile(r"""[{}\[\]<>"]|^[a-z]:\d+:|://|^\.[\w-]+(?:\.[\w-]+)+$""")
 
 
 def betrays_itself(logins: pl.Series) -> bool:

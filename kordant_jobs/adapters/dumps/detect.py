@@ -58,7 +58,11 @@ def layout_of(lines: Sequence[str], *, shape: DumpShape | None, phone_region: st
     )
 
 
-_LABEL = re.compile(r"""^[\s\-*>"'{(\[]*([A-Za-z][\w .\-/]{0,30}?)(?:;[^:\n]{1,60})?\s*(?:::?|=)(?!//)\s*\S?""")
+_LABEL = re.compile(
+    r"""^[\s\-*>"'{(\[]*([^\W\d_][\w .\-/÷×]{0,30}?)[\])}]?(?:;[^:\n]{1,60})?\s*(?:::?|=>?)(?!//)\s*\S?"""
+)
+_VALUE = re.compile(r"^[^:]{1,40}:\s\s*\S")
+"""A label and its value, which are no two names of columns."""
 _RULE = re.compile(r"^\s*([=\-*_#~])\1{2,}\s*")
 _LABELLED = 0.6
 _SITE = re.compile(
@@ -87,7 +91,9 @@ def looks_labelled(lines: Sequence[str]) -> bool:
 
 
 def _site_login(lines: Sequence[str], region: str, told: bool) -> Layout | None:
-    """A site, a separator, a login, the same separator, a password."""
+    """A site, a separator, a login, the same separator, a password; not below names of columns."""
+    if not told and lines and any(_names_all(lines[0], delimiter) for delimiter in _DELIMITERS):
+        return None
     sites = [line for line in lines if _SITE.match(line)]
     if len(sites) < (MOSTLY if told else _LABELLED) * len(lines) or not sites:
         return None
@@ -100,6 +106,12 @@ def _site_login(lines: Sequence[str], region: str, told: bool) -> Layout | None:
         return None
     columns = tuple(Column(name="", role=role) for role in (Role.SITE, Role.LOGIN, Role.PASSWORD))
     return Layout(shape=DumpShape.SITE_LOGIN, delimiter=best, columns=columns, phone_region=region)
+
+
+def _names_all(line: str, delimiter: str) -> bool:
+    """Whether a line is the names of three columns or more, each with a role: what browsers export."""
+    names = _fields(line, delimiter)
+    return len(names) >= 3 and all(role_by_name(name) is not None or name == "note" for name in names)
 
 
 def _reads_as_login(line: str, separator: str) -> bool:
@@ -131,7 +143,7 @@ def _csv(lines: Sequence[str], region: str, told: bool) -> Layout | None:
         delimiters, first = (found[1],), 1
     for at in range(first, min(len(lines), first + (1 if told else _TITLE_LINES))):
         line = lines[at].strip().lstrip("\ufeff")
-        if line.startswith("--") or "@" in line:
+        if line.startswith("--") or "@" in line or _VALUE.match(line):
             continue
         layout = _under_header(line.lstrip("#").strip(), lines[at + 1 :], delimiters, region, told)
         if layout is not None:

@@ -58,7 +58,7 @@ def names_table(roles: dict[str, int]) -> tuple[npt.NDArray[np.uint64], npt.NDAr
     names = np.zeros(2 << (2 * max(1, len(roles))).bit_length(), np.uint64)
     codes = np.zeros(len(names), np.uint8)
     for name, code in roles.items():
-        data = np.frombuffer(name.encode(), np.uint8)
+        data = np.frombuffer(name.encode("utf-8", "surrogateescape"), np.uint8)
         value = name_hash(data, 0, len(data))
         slot = _slot(names, np.uint64(value))
         names[slot], codes[slot] = value, code
@@ -278,7 +278,7 @@ def _label_end(text, start, end):
         if byte == 58 or (byte == 61 and at > start):
             if text[at + 1] == 47 and text[at + 2] == 47:
                 return -1
-            return at
+            return at + (byte == 61 and text[at + 1] == 62)  # '=', ':' or '=>'
         good = byte >= 128 or 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90
         if byte == 59:  # EMAIL;TYPE=…:
             while at < end:
@@ -286,7 +286,7 @@ def _label_end(text, start, end):
                     return at
                 at += 1
             return -1
-        if not good and byte not in (32, 45, 46, 95, 40, 41, 47, 34, 39, 35):
+        if not good and byte not in (32, 45, 46, 95, 40, 41, 47, 34, 39, 35, 93, 125):
             return -1
     return -1
 

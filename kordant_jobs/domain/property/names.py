@@ -135,7 +135,7 @@ def joined(raw: str) -> str:
     return re.sub(r"\b([A-Z]) ([A-Z]) ([A-Z])$", r"\1\2\3", text) if not re.search(r"\bLLC\b", text) else text
 
 
-@lru_cache(maxsize=262_144)
+@lru_cache(maxsize=65_536)
 def parse(raw: str, order: Order = Order.EITHER) -> Name:
     """The name taken apart; never raises, and the same text always gives the same.
 

@@ -37,7 +37,7 @@ def plan(payload: HometitleScan, report: Report, db: Engine, keyring: Keyring, c
     for problem in counties.problems:
         report.warn(problem)
     window = service.Window(since=payload.known_from, until=payload.known_until)
-    made = service.plan_scan(scope, window, db=db, keyring=keyring, counties=counties)
+    made = service.plan_scan(scope, window, db=db, keyring=keyring, counties=counties, progress=report.progress)
     for county, why in made.failed:
         report.warn(f"{county} could not be read: {why}")
     report.show(

@@ -35,8 +35,9 @@ BATCH = 2_000
 SAVE_BATCH = 20_000
 LOADED_TO = "loaded_to"
 """Beside the watermarks while a county is read for the first time: the key of the last document that is kept."""
-ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL)
-"""When more than half of a county's rows are, nothing is said of it."""
+FILE_IS_LOST = (NotUnderstood.COLUMN_MISSING.value, NotUnderstood.FILE_DAMAGED.value)
+ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL, NotUnderstood.NO_PARCEL)
+"""When more than half of the rows of a county's last read are, any of them may be about a watched parcel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,13 @@ def now_of(db: Engine) -> datetime:
 
 
 def plan_scan(
-    scope: scans.Scope, window: Window = SINCE_LAST, *, db: Engine, keyring: Keyring, counties: Counties
+    scope: scans.Scope,
+    window: Window = SINCE_LAST,
+    *,
+    db: Engine,
+    keyring: Keyring,
+    counties: Counties,
+    progress: Progress | None = None,
 ) -> TitlePlan:
     """Read what is new at the watched counties, and share out the watches of which something may be new. A county that
     cannot be read stops no other: what is kept of it is joined, and its verdict is unknown. Of a window that is over
@@ -113,8 +120,9 @@ def plan_scan(
     is_over = window.until is not None and window.until <= until
     for name in watched if not is_over else ():
         try:
+            county = counties.get(name)
             saved, asked = read_county(
-                counties.get(name), db=db, keyring=keyring, counties=counties, today=until.date()
+                county, db=db, keyring=keyring, counties=counties, today=until.date(), progress=progress
             )
             new, requests = new + saved.new + saved.changed, requests + asked
         except (SourceUnavailable, SettingsError) as error:
@@ -141,7 +149,13 @@ def plan_scan(
 
 
 def read_county(
-    county: County, *, db: Engine, keyring: Keyring, counties: Counties, today: date
+    county: County,
+    *,
+    db: Engine,
+    keyring: Keyring,
+    counties: Counties,
+    today: date,
+    progress: Progress | None = None,
 ) -> tuple[records.Saved, int]:
     """Keep what is new at a county since its own watermark. When its freshness says that nothing is, no more is asked.
 
@@ -177,6 +191,8 @@ def read_county(
                     connection, keyring, county.id, [(one.instrument, one.parcels) for one in documents],
                     order=county.name_order, is_first_load=first,
                 )  # fmt: skip
+            if progress:
+                progress.advance(len(documents), f"reading {county.id}")
         if part.upto and not since:
             with db.begin() as connection:
                 done = {**target, LOADED_TO: part.upto}
@@ -284,6 +300,6 @@ def _why_unknown(
     if state.data_as_of is None or (today - state.data_as_of).days > counties.by_id[name].latency_days:
         return UnknownReason.STALE, state.data_as_of
     lost = sum(state.rows_not_understood.get(one, 0) for one in ROW_IS_LOST)
-    if lost * 2 > state.rows or any(one.startswith(NotUnderstood.COLUMN_MISSING) for one in state.rows_not_understood):
+    if lost * 2 > state.rows or any(one.startswith(FILE_IS_LOST) for one in state.rows_not_understood):
         return UnknownReason.ROWS_NOT_UNDERSTOOD, state.data_as_of
     return None, state.data_as_of

@@ -15,14 +15,19 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from kordant_jobs.adapters.counties.description import Column, County, TableKind, shipped
+from kordant_jobs.adapters.counties.description import Column, County, TableDescription, TableKind, shipped
+from kordant_jobs.adapters.counties.drivers import Arcgis
 from kordant_jobs.adapters.counties.understand import Understood, understand
+from kordant_jobs.adapters.sources.http import SourceFailed
 from kordant_jobs.cli.output import out
+from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 from kordant_jobs.domain.property.codes import kind_of
-from kordant_jobs.domain.property.instruments import TITLE
+from kordant_jobs.domain.property.instruments import TITLE, Event
 from kordant_jobs.domain.property.likeness import likeness
-from kordant_jobs.domain.property.names import Name, NameKind, parse, plain
+from kordant_jobs.domain.property.names import Name, NameKind, Order, parse, plain
+from kordant_jobs.domain.property.parcels import ParcelKind, normalise_parcel
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
+from kordant_jobs.jobs.hometitle_scan.rules.relations import Relation, relation
 from kordant_jobs.lab.figures import Figure, finish
 from kordant_jobs.lab.hometitle.judging import Count, judge, judge_owners
 from kordant_jobs.lab.hometitle.names_fit import calibration_error
@@ -69,10 +74,15 @@ def real(folder: Path) -> Iterator[Figure]:
         county = _acris(tables)
         made = understand(county, {kind: _rows(acris / file) for kind, (file, _) in tables.items()}, today=TODAY)
         yield from _understood(name, made)
+    yield from _search_results(acris / "one-owner-search-results.csv")
     yield from _wide_deed(folder)
+    yield from _arcgis(folder / "hometitle" / "arcgis")
     found = {code: kind_of(code, shipped()["nyc"].code_table).event for code in NO_DEEDS}
     yield Figure(key="no_deeds_taken_for_deeds", value=sum(one in TITLE for one in found.values()), unit="", goal=0)
     yield from _one_owner(folder / "hometitle" / "names" / "one-entity-variants.txt")
+    facts = json.loads((folder / "hometitle" / "philadelphia" / "rtt-facts.json").read_text())["name_overlap_cases"]
+    right = sum(_are_related(*names) == are for *names, are in facts)
+    yield Figure(key="philadelphia_relations", value=right / len(facts), unit="", goal=1.0, direction="min")
     names = folder / "hometitle" / "names"
     febrl = _rows(names / "febrl-dataset1.csv")
     yield _f1("febrl", [(r["surname"], r["given_name"], r["rec_id"].split("-")[1]) for r in febrl])
@@ -138,6 +148,48 @@ def _understood(name: str, made: Understood) -> Iterator[Figure]:
     out.print(f"{name}: {dict(Counter(one.instrument.event.value for one in made.documents))}")
     known = sum(one.instrument.event.value != "unknown" for one in made.documents)
     yield Figure(key=f"{name}_types_known", value=known / len(made.documents), unit="", goal=1.0, direction="min")
+
+
+_BOROUGHS = {"MANHATTAN": 1, "BRONX": 2, "BROOKLYN": 3, "QUEENS": 4}
+
+
+def _search_results(path: Path) -> Iterator[Figure]:
+    """Fifty years of one owner's documents, by the words of their types and the names of boroughs."""
+    rows = _rows(path)
+    types = Counter(row["doc_type"] or "none" for row in rows)
+    unknown = {one: number for one, number in types.items() if kind_of(one, {}).event is Event.UNKNOWN}
+    parcels = [f"{_BOROUGHS.get(row['borough'] or '', 9)}-{row['block']}-{row['lot']}" for row in rows]
+    no_parcel = sum(normalise_parcel(ParcelKind.BBL, one) is None for one in parcels)
+    out.print(f"one owner's documents: types not known {unknown}; {no_parcel} rows without a parcel of ACRIS")
+    known = 1 - sum(unknown.values()) / len(rows)
+    yield Figure(key=f"one_owner_types_known ({len(rows)})", value=known, unit="", goal=1.0, direction="min")
+
+
+def _arcgis(folder: Path) -> Iterator[Figure]:
+    """What real servers answered: each is read as rows, ids, a count or a layer, or refused with a reason. One of them
+    is an error, and one has rows where a count was asked for."""
+    read: Counter[str] = Counter()
+    for path in sorted(folder.glob("*.json")):
+        value = json.loads(path.read_text())
+        asked_for_count = "count-only" in path.name
+        try:
+            if "error" in value or (asked_for_count and not isinstance(value.get("count"), int)):
+                raise SourceFailed(UnknownReason.UNREADABLE)
+            names = tuple(value["features"][0]["attributes"]) if value.get("features") else ()
+            table = TableDescription(dataset="0", columns={"any": Column(of=names)})
+            rows, more = Arcgis.features_of(table, value) if "features" in value else ([], False)
+            kind = f"{len(rows)} rows, {'more' if more else 'the last'}" if "features" in value else min(value)
+        except SourceFailed as failure:
+            kind = f"refused: {failure.reason}"
+        read[kind.split(":")[0]] += 1
+        out.print(f"arcgis: {path.name[:60]}: {kind}")
+    yield Figure(key="arcgis_replies", value=read.total(), unit="", goal=None)
+    yield Figure(key="arcgis_refused", value=read["refused"], unit="", goal=2)
+
+
+def _are_related(givers: str, takers: str) -> bool:
+    order = Order.SURNAME_FIRST
+    return relation(givers.split(";"), takers.split(";"), order) is not Relation.STRANGER
 
 
 def _wide_deed(folder: Path) -> Iterator[Figure]:

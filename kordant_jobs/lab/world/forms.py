@@ -130,6 +130,8 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "csv-comma-in-last": (_lines("{p.number},{p.email},{p.username},{p.phone},{p.password},1 Main St, X", first=f"{HEADER},address\n"), _ALL),
     "csv-formulas": (_lines('{p.number},="{p.email}",{p.username},="{p.phone}",{p.password}', first=f"{HEADER}\n"), _ALL),
     "csv-name-address": (_lines('{p.number},{p.name} <{p.email}>,{p.username},{p.phone},{p.password}', first=f"{HEADER}\n"), _ALL),
+    "csv-chrome": (_lines("shop.example,https://shop.example/login,{p.username},{p.password},{p.email}", first="name,url,username,password,note\n"), {"usernames": True, **_SECRET}),
+    "csv-accents": (_lines("{p.name};{p.email};{p.password}", first="nombre;correo electrónico;contraseña\n"), _SECRET),
     "csv-json-cell": (_lines('{p.number},"{{""email"": ""{p.email}"", ""n"": 1}}"', first="id,profile\n"), {}),
     "delimited-bar": (_sheet("|", csv.QUOTE_MINIMAL), {"phones": True, "secret": None}),
     "delimited-tab": (_sheet("\t", csv.QUOTE_MINIMAL), {"phones": True}),
@@ -161,6 +163,9 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "labels-raccoon": (_lines("SOFT:\tChrome (89)\nHOST:\thttps://shop.example/\nUSER:\t{p.email}\nPASS:\t{p.password}\n"), _SECRET),
     "labels-lumma": (_lines("Soft: Chrome\nHost: https://shop.example/\nLogin: {p.email}\nPassword: {p.password}\n"), _SECRET),
     "labels-vidar": (_lines("browser: Chrome\nprofile: Default\nurl: https://shop.example/\nlogin: {p.username}\npassword: {p.password}\nemail: {p.email}\n"), {"usernames": True, **_SECRET}),
+    "labels-brackets": (_lines("[Website]: https://shop.example/\n[Login]: {p.username}\n[E-Mail]: {p.email}\n[Password]: {p.password}\n"), {"usernames": True, **_SECRET}),
+    "labels-arrows": (_lines("Site => https://shop.example\nUser => {p.email}\nPass => {p.password}\n"), _SECRET),
+    "labels-cyrillic": (_lines("Сайт: https://shop.example\nЛогин: {p.username}\nПочта: {p.email}\nПароль: {p.password}\n"), {"usernames": True, **_SECRET}),
     "labels-one-line": (_lines("Email: {p.email} Pass: {p.password}"), _SECRET),
     "labels-dashes": (_lines("Email: {p.email} - Name: {p.name} - Password: {p.password} - Followers: 3"), _SECRET),
     "vcard": (_lines("BEGIN:VCARD\nVERSION:3.0\nFN:{p.name}\nEMAIL;TYPE=INTERNET:{p.email}\nTEL;TYPE=CELL:{p.phone}\nEND:VCARD"), {"phones": True}),
@@ -218,14 +223,15 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "hive": (_lines("{p.number}\x01{p.email}\x01{p.phone}"), {"phones": True}),
 }  # fmt: skip
 
-_ENCODED = ("csv-comma-minimal", "combo-colon", "json-array-pretty", "sql-mysql", "labels-lumma")
+_ENCODED = ("csv-comma-minimal", "combo-colon", "json-array-pretty", "sql-mysql", "labels-lumma", "labels-cyrillic")
 _ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "utf-16": lambda text: text.encode("utf-16"),
     "utf-16-le-bare": lambda text: text.encode("utf-16-le"),
     "utf-16-be-bare": lambda text: text.encode("utf-16-be"),
     "utf-32": lambda text: text.encode("utf-32"),
     "bom": lambda text: text.encode("utf-8-sig"),
-    "latin-1": lambda text: ("é;ü\n" + text).encode("latin-1"),
+    "latin-1": lambda text: ("é;ü\n" + text).encode("latin-1", "replace"),
+    "windows-1251": lambda text: text.encode("windows-1251"),
     "crlf": lambda text: text.replace("\n", "\r\n").encode(),
     "old-mac": lambda text: text.replace("\n", "\r").encode(),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,11 @@ from typing import Any
 import pytest
 
 from kordant_jobs.adapters.counties.asking import Server
-from kordant_jobs.adapters.counties.description import County, read_county, shipped
+from kordant_jobs.adapters.counties.description import County, TableKind, read_county, shipped
 from kordant_jobs.adapters.counties.files_driver import Files
 from kordant_jobs.adapters.counties.reading import CountyReader
 from kordant_jobs.adapters.counties.registry import Counties
-from kordant_jobs.adapters.counties.understand import Document
+from kordant_jobs.adapters.counties.understand import Document, understand
 from kordant_jobs.adapters.sources.http import HttpLimits
 from kordant_jobs.domain.property.addresses import address_query
 from kordant_jobs.errors import SettingsError, SourceUnavailable
@@ -302,3 +303,46 @@ def test_a_file_that_lacks_a_column_is_named_and_the_others_are_read(tmp_path: P
     [made] = Counties({}, tmp_path).reader(county).read({}, today=TODAY)
     assert [d.parcels for d in made.documents] == [("0001A",), ()]
     assert made.problems["column_missing PARCEL"] == 1
+
+
+GOOD = b"INSTRUMENT,TYPE,RECORDED,PRICE,PARCEL,FROM,TO\nD1,DE,01-Mar-2026,1,0001A,OLD ANN,NEW BOB\n"
+PACKED = gzip.compress(GOOD + bytes(range(32, 127)) * 50)
+DAMAGED = {
+    "cut.csv.gz": PACKED[:-20],
+    "changed.csv.gz": PACKED[:40] + b"XXXXXXXX" + PACKED[48:],
+    "no.csv.gz": GOOD,
+    "cut.csv.zip": b"PK\x03\x04" + GOOD,
+    "latin.csv": GOOD.replace(b"ANN", b"JOS\xc9"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_said_and_stops_no_other(tmp_path: Path, name: str) -> None:
+    county = shipped()["example-files"]
+    (tmp_path / name).write_bytes(DAMAGED[name])
+    (tmp_path / "whole.csv").write_bytes(GOOD)
+    county = county.model_copy(
+        update={"tables": {k: t.model_copy(update={"dataset": "*"}) for k, t in county.tables.items()}}
+    )
+    [made] = CountyReader(county, Files(county, tmp_path)).read({}, today=TODAY)
+    assert [d.instrument.key for d in made.documents if d.parcels == ("0001A",)] == ["D1"]
+    assert made.problems["file_damaged"] == 1
+
+
+@pytest.mark.parametrize(("percent", "event"), [("50", "partial_transfer"), ("100", "ownership_change"), ("0", None)])
+def test_a_deed_over_a_part_is_a_partial_transfer(percent: str, event: str | None) -> None:
+    deed = {"document_id": "1", "doc_type": "DEED", "percent_trans": percent}  # ACRIS writes 0 where it does not know
+    [made] = understand(shipped()["nyc"], {TableKind.INSTRUMENTS: [deed]}, today=TODAY).documents
+    assert made.instrument.event == (event or "ownership_change")
+
+
+@pytest.mark.parametrize("driver", FAKES)
+@pytest.mark.parametrize("traps", [Traps(), Traps(no_pagination=True)])
+def test_a_document_whose_rows_go_over_a_page_comes_whole(driver: str, traps: Traps) -> None:
+    rows = [{**row(n, "2026-04-01"), "doc": f"D{n // 7:06d}"} for n in range(1, 1500)]
+    with serving(driver, rows, traps, page=100) as case:
+        parts = list(case.reader.read({}, today=TODAY))
+        keys = [d.instrument.key for part in parts for d in part.documents]
+        assert len(parts) > 10
+        assert len(keys) == len(set(keys)) == 215
+        assert sum(len(d.parcels) for part in parts for d in part.documents) == 1499

@@ -232,6 +232,20 @@ def test_a_file_without_a_column_makes_the_county_unknown_until_it_is_mended(ben
     assert bench.rows(verdicts)[0][0] in {"clean", "found"}
 
 
+@pytest.mark.parametrize(("with_number", "verdict"), [(1, "unknown"), (3, "clean")])
+def test_a_county_whose_documents_mostly_name_no_parcel_is_never_clean(
+    bench: Bench, with_number: int, verdict: str
+) -> None:
+    bench.folder.mkdir(parents=True)
+    lines = [f"D{n},DEED,2024-01-02,2024-01-01,1,{'3000990001' if n < with_number else ''},A B,C D," for n in range(4)]
+    (bench.folder / "all.csv").write_text(
+        "document,type,recorded,executed,price,parcels,from,to,refers\n" + "\n".join(lines)
+    )
+    bench.watch_lots([0])
+    bench.scan()
+    assert bench.rows("SELECT verdict FROM kordant.property_verdicts") == [(verdict,)]
+
+
 def test_a_first_read_that_broke_off_is_unknown_and_goes_on_from_there(bench: Bench) -> None:
     with serving_four(400, page=100) as (fake, reader):
         described = reader.county.model_copy(update={"latency_days": 4000})
