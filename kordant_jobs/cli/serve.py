@@ -7,9 +7,9 @@ import signal
 import threading
 from types import FrameType
 
-from kordant_jobs.adapters import messengers
 from kordant_jobs.api.console import HOME
 from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli import preflight
 from kordant_jobs.cli.doctor import show_findings
 from kordant_jobs.cli.output import bold, err, out, print_facts
 from kordant_jobs.cli.parts import StackConfig
@@ -35,7 +35,7 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, told_to_stop)
-    messengers.check(load_settings())
+    preflight.check(load_settings())
     for name, near in unknown_settings(os.environ).items():
         err.print(f"{name} is no setting{f'; do you mean {near}?' if near else '.'}")
     settings = load_settings()

@@ -247,21 +247,18 @@ USE_STEPS = (0.3, 0.5, 0.8, 1.0)
 
 
 def _card_use(accounts: pl.DataFrame) -> pl.DataFrame:
-    """How much of their limit cards use (I10), once for cards that share one."""
-    cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value).with_columns(
-        pl.coalesce("group", "account_id").alias("key")
-    )
+    """How much of its limit each card uses (I10). That some share a limit no provider says."""
+    cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value)
     share = pl.col("used") / pl.col("limit")
     reached = pl.sum_horizontal([(share >= step).cast(pl.Int64) for step in USE_STEPS])
     is_known = pl.col("limit").is_not_null() & (pl.col("limit") > 0) & pl.col("used").is_not_null()
     return (
-        cards.group_by("entity", "key").agg(pl.col("limit").max(), pl.col("used").max(), pl.len().alias("cards"))
-        .with_columns(is_known.alias("is_known"))
+        cards.with_columns(is_known.alias("is_known"))
         .select(
-            "entity", pl.lit(Kind.CARD_USE.value).alias("kind"), "key",
+            "entity", pl.lit(Kind.CARD_USE.value).alias("kind"), pl.col("account_id").alias("key"),
             pl.struct(
                 money(pl.col("limit").fill_null(0)).alias("limit"), money(pl.col("used").fill_null(0)).alias("used"),
-                pl.when("is_known").then(share.round(3)).otherwise(None).alias("share"), pl.col("cards"),
+                pl.when("is_known").then(share.round(3)).otherwise(None).alias("share"),
             ).struct.json_encode().alias("facts"),
             reached.cast(pl.String).fill_null("unknown").alias("material"),
             pl.lit([], dtype=pl.List(pl.String)).alias("evidence"), pl.lit(1.0).alias("confidence"),

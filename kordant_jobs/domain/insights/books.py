@@ -26,10 +26,10 @@ ROWS_SCHEMA = pl.Schema({
 it was billed in another currency, `payee` any key, `cash_day` the due day of its card bill. Days count from 1970-01-01.
 """
 ACCOUNTS_SCHEMA = pl.Schema({
-    "entity": pl.Int32, "account": pl.Int32, "account_id": pl.String, "kind": pl.String, "group": pl.String,
+    "entity": pl.Int32, "account": pl.Int32, "account_id": pl.String, "kind": pl.String,
     "balance": pl.Int64, "balance_day": pl.Int32, "limit": pl.Int64, "used": pl.Int64,
 })  # fmt: skip
-"""An account with what the bank said last, in cents; `group` is shared by cards of one limit."""
+"""An account with what the bank said last, in cents."""
 
 
 @dataclass(frozen=True, kw_only=True)

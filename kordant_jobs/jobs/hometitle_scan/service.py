@@ -5,7 +5,6 @@ Read what is new at the counties that somebody watches → join it with the watc
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -16,11 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
-from kordant_jobs.adapters.counties.description import Capability, County
+from kordant_jobs.adapters.counties.description import County
 from kordant_jobs.adapters.counties.understand import NotUnderstood
 from kordant_jobs.domain.property.findings import UnknownReason, Verdict
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import SettingsError, SourceUnavailable
+from kordant_jobs.jobs.hometitle_scan.reading import read_county
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
 from kordant_jobs.jobs.hometitle_scan.rules.owners import find_owner, is_news
 from kordant_jobs.store.darkwatch import scans
@@ -32,9 +32,6 @@ T = TypeVar("T")
 CHUNKS = 16
 BATCH = 2_000
 """Watches whose histories are opened at once."""
-SAVE_BATCH = 20_000
-LOADED_TO = "loaded_to"
-"""Beside the watermarks while a county is read for the first time: the key of the last document that is kept."""
 FILE_IS_LOST = (NotUnderstood.COLUMN_MISSING.value, NotUnderstood.FILE_DAMAGED.value)
 ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL, NotUnderstood.NO_PARCEL)
 """When more than half of the rows of a county's last read are, any of them may be about a watched parcel."""
@@ -146,72 +143,6 @@ def plan_scan(
         chunks=tuple(chunks),
         total=total,
     )
-
-
-def read_county(
-    county: County,
-    *,
-    db: Engine,
-    keyring: Keyring,
-    counties: Counties,
-    today: date,
-    progress: Progress | None = None,
-) -> tuple[records.Saved, int]:
-    """Keep what is new at a county since its own watermark. When its freshness says that nothing is, no more is asked.
-
-    Raises:
-        SourceUnavailable: it could not be read; what is kept of it stays.
-    """
-    with db.connect() as connection:
-        state = records.states(connection).get(county.id)
-    reader = counties.reader(county)
-    same_table = state is not None and state.table_version == county.version
-    freshness = reader.freshness()
-    if state and same_table and freshness == state.freshness:
-        with db.begin() as connection:
-            records.save_state(connection, county.id)
-        return records.Saved(), reader.tables.server.requests
-    marks = dict(state.watermarks) if state and same_table else {}
-    after = marks.pop(LOADED_TO, None)
-    since, target = ({}, marks) if after else (marks, {**marks, **reader.newest()})
-    first = state is None or state.read_at is None
-    saved, rows, as_of = records.Saved(), 0, None
-    problems: Counter[str] = Counter()
-
-    def known(keys: set[str]) -> set[str]:
-        with db.connect() as connection:
-            return set(records.ids_of(connection, county.id, keys))
-
-    for part in reader.read(since, today=today, after=after, known=known):
-        rows, as_of = rows + part.rows, max(filter(None, (as_of, part.as_of)), default=None)
-        problems.update(part.problems)
-        for documents in batched(part.documents, SAVE_BATCH):
-            with db.begin() as connection:
-                saved += records.save_documents(
-                    connection, keyring, county.id, [(one.instrument, one.parcels) for one in documents],
-                    order=county.name_order, is_first_load=first,
-                )  # fmt: skip
-            if progress:
-                progress.advance(len(documents), f"reading {county.id}")
-        if part.upto and not since:
-            with db.begin() as connection:
-                done = {**target, LOADED_TO: part.upto}
-                records.save_progress(connection, county.id, done, table_version=county.version, as_of=as_of)
-    with db.begin() as connection:
-        records.save_state(
-            connection,
-            county.id,
-            watermarks=target,
-            freshness=None if after else freshness,  # what changed behind a read that was cut off comes next
-            table_version=county.version,
-            as_of=as_of,
-            rows=rows,
-            problems=problems,
-            name=county.name,
-            recorder_url=county.recorder_url,
-            has_liens=Capability.LIEN in county.capabilities,
-        )
-    return saved, reader.tables.server.requests
 
 
 def compare(

@@ -184,6 +184,18 @@ def bench_removebrokers(
     raise SystemExit(finish("removebrokers", lambda: measure(requests), as_json=as_json))
 
 
+@bench_app.command("audit")
+def bench_audit(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of the log.")] = 1_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """The audit log verified, chain and codes, beside a bare read and hash of its rows."""
+    from kordant_jobs.lab.bench.audit import measure
+    from kordant_jobs.lab.figures import finish
+
+    raise SystemExit(finish("audit", lambda: measure(rows), as_json=as_json))
+
+
 @bench_app.command("schedules")
 def bench_schedules(
     minutes: Annotated[int, typer.Option(min=0, help="Ticks to wait for, idle and busy each; 0: none.")] = 10,

@@ -33,9 +33,6 @@ def instrument_of(record: Record) -> Instrument:
     )
 
 
-LOUDNESS = ("quiet", "calm", "told", "loud")
-
-
 def loudness(finding: Finding) -> str:
     """Quiet: only listed. Calm: low. Told: medium or high. Loud: critical."""
     if not finding.is_told:

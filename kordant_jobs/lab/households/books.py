@@ -66,7 +66,7 @@ def books_of(world: World, *, as_of: date | None = None, written: pl.DataFrame |
         codes.join(balances(world, day).drop("kind"), on=["entity", "account"])
         .select(
             "entity", pl.col("code").alias("account"), pl.concat_str("entity", pl.lit(":"), "account").alias("account_id"),
-            "kind", pl.lit(None, dtype=pl.String).alias("group"), "balance", pl.lit(days_of(day)).alias("balance_day"),
+            "kind", "balance", pl.lit(days_of(day)).alias("balance_day"),
             pl.when(is_card).then(pl.lit(800_000)).otherwise(None).alias("limit"),
             pl.when(is_card).then((-pl.col("balance")).clip(0)).otherwise(None).alias("used"),
         ).cast(ACCOUNTS_SCHEMA)

@@ -159,8 +159,9 @@ class County:
             self._cash_out,
         )
         step = self._days / max(1, documents * 0.58)
-        frauds = min(frauds, len(self.lots) // 8)
-        strikes = sorted(rng.sample(range(int(self._days * 0.75), self._days - 120), frauds))
+        late = range(int(self._days * 0.75), self._days - 120)
+        frauds = min(frauds, len(self.lots) // 8, len(late))
+        strikes = sorted(rng.sample(late, frauds))
         clock, struck = 0.0, 0
         while clock < self._days - 90:
             clock += step

@@ -180,7 +180,6 @@ bank_accounts = Table(
     Column("number_encrypted", LargeBinary),
     Column("name_encrypted", LargeBinary),
     Column("holder_index", LargeBinary),
-    Column("credit_group_id", Uuid, comment="cards that share one limit and one balance"),
     moment("created_at", default_now=True),
     one_of("kind", AccountKind),
     UniqueConstraint("entity_id", "identity_index"),

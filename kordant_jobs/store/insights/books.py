@@ -15,7 +15,7 @@ from kordant_jobs.postgres.bulk import read_frame
 _ENTITIES = "unnest(cast(:ids AS uuid[])) WITH ORDINALITY AS e(id, number)"
 _ACCOUNTS = f"""
 SELECT e.number - 1 AS entity, row_number() OVER (ORDER BY e.number, a.id) - 1 AS account, a.id AS account_id, a.kind,
-       a.credit_group_id, e.id AS entity_id
+       e.id AS entity_id
 FROM {_ENTITIES} JOIN kordant.bank_accounts a ON a.entity_id = e.id AND a.currency = '{HOME_CURRENCY}'
 """  # noqa: S608 - constants of ours
 _ROWS = sa.text(f"""
@@ -37,7 +37,7 @@ WHERE t.state IN ('posted', 'pending', 'scheduled') AND t.currency = '{HOME_CURR
 """)  # noqa: S608 - as above
 _SAID = sa.text(f"""
 WITH a AS MATERIALIZED ({_ACCOUNTS})
-SELECT a.entity, a.account, a.account_id, a.kind, a.credit_group_id, s.current,
+SELECT a.entity, a.account, a.account_id, a.kind, s.current,
        (s.as_of_at AT TIME ZONE 'America/Sao_Paulo')::date - DATE '1970-01-01', s.limit_, s.used
 FROM a LEFT JOIN LATERAL (
     SELECT max(round(l.amount * 100)::bigint) FILTER (WHERE l.kind = 'current') AS current,

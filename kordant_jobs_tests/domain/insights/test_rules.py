@@ -60,8 +60,8 @@ def books_of(rows: pl.DataFrame, *, balance: int, today: date) -> Books:
         ).cast(ROWS_SCHEMA),
         accounts=pl.DataFrame(
             [
-                (0, 0, "a", "checking", None, balance, (today - EPOCH).days, None, None),
-                (0, 1, "c", "card", *[None] * 5),
+                (0, 0, "a", "checking", balance, (today - EPOCH).days, None, None),
+                (0, 1, "c", "card", *[None] * 4),
             ],
             schema=ACCOUNTS_SCHEMA, orient="row",
         ),

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from kordant_jobs.domain.finance.states import ConnectionStatus
+from kordant_jobs.domain.finance.states import ConnectionStatus, ConsentEnd
 from kordant_jobs.jobs.bank_sync.service import Limits
 from kordant_jobs.lab.banks.small_bank import SAME, SmallBank, entry
 from kordant_jobs.lab.fakes.banks.faults import KINDS
@@ -136,6 +136,17 @@ def test_a_rejected_consent_ends_the_connection_and_its_owner_is_told_why(ofb: S
         ended = connection.execute(sa.text("SELECT end_reason FROM kordant.bank_consents")).scalar_one()
     word = "other" if reason == "SOMETHING_NEW" else reason.lower()
     assert (status, tuple(told), ended) == ("ended", ("consent_ended", word), word)
+
+
+def test_a_consent_that_ran_out_at_a_provider_is_told_as_that(bank: SmallBank) -> None:
+    bank.open("checking")
+    bank.ledger.items["item-1"].expires_at = bank.ledger.now + timedelta(hours=1)
+    bank.sync()
+    bank.ledger.move(1)
+    assert bank.sync()["failed"] == 1
+    with bank.db.connect() as connection:
+        query = "SELECT facts ->> 'reason' FROM kordant.finance_notices WHERE kind = 'consent_ended'"
+        assert connection.execute(sa.text(query)).scalar_one() == ConsentEnd.CONSENT_EXPIRED
 
 
 def test_a_connection_that_its_provider_does_not_know_ends_after_the_third_time_in_a_row(bank: SmallBank) -> None:
