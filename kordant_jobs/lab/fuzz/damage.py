@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
@@ -65,11 +66,11 @@ class Matrix:
     broken: list[str] = field(default_factory=list)
 
 
-def matrix(folder: Path, *, seed: int, line_bytes: int, times: int = 1) -> Matrix:
-    """Damage each form in each way, `times` times, and read it. The giant line is put into texts only."""
+def matrix(folder: Path, *, seed: int, line_bytes: int, times: int = 1, every: int = 1) -> Matrix:
+    """Damage each form (or one in `every`) in each way, `times` times, and read it. Giant lines are put into texts."""
     found, dice = Matrix(), Random(seed)  # noqa: S311 - dice
     path = folder / "dump"
-    for form in forms(people(10)):
+    for form in islice(forms(people(10)), 0, None, every):
         for name, damage in DAMAGES.items():
             if name == "giant line" and not form.content.isascii():
                 continue
