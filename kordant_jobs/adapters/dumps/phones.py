@@ -84,6 +84,8 @@ def phones_in(text: str, region: str, *, world: bool = False) -> list[str]:
     """
     cleaned = _cleaned(text)
     whole = _phone(cleaned, region, world=world)
+    if whole is None and _SCIENTIFIC.match(text.strip()):  # a spreadsheet has taken it for a number: no '+' is left
+        whole = _phone(cleaned, region, world=True)
     if whole is not None:
         return [whole]
     parts = [part for part in _SEVERAL.split(cleaned) if part.strip()]

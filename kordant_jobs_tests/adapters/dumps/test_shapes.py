@@ -276,6 +276,7 @@ def test_bytes_of_another_encoding_between_wide_characters_are_read(
         ("phone,id\n5215512345678,1\n5215512345679,2\n", {"+525512345678", "+525512345679"}),
         ("phone,id\n+52 1 55 1234 5678,1\n+52 55 1234 5679,2\n", {"+525512345678", "+525512345679"}),
         ("phone,id\n4.42E+11,1\n+12025550145,2\n", {"+12025550145"}),
+        ("id,phone\n1,4.42079460958E+11\n2,1.2025550143E+10\n", {"+442079460958", "+12025550143"}),
         ("id,email\n1,ann @mail.example\n2,bob@ mail.example\n", {"ann@mail.example", "bob@mail.example"}),
     ],
 )
