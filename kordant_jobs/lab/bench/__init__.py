@@ -130,12 +130,16 @@ def bench_console(
 @bench_app.command("dumps")
 def bench_dumps(
     megabytes: Annotated[int, typer.Option(min=1, help="The size of each form.")] = 64,
+    worst: Annotated[bool, typer.Option("--worst", help="Each reader's worst input instead, up to that size.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Reading dumps in every form, swept and understood, against ripgrep's pass for addresses over the same file."""
     from kordant_jobs.lab.bench.dumps import measure
+    from kordant_jobs.lab.bench.dumps_worst import measure as measure_worst
     from kordant_jobs.lab.figures import finish
 
+    if worst:
+        raise SystemExit(finish("dumps-worst", lambda: measure_worst(megabytes), as_json=as_json))
     raise SystemExit(finish("dumps", lambda: measure(megabytes), as_json=as_json))
 
 
