@@ -47,21 +47,22 @@ _TYPES = {
 }  # fmt: skip
 _TYPED = ", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in MOVE_COLUMNS)
 
-_FEW = f"SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS given ({_TYPED})"
+_FEW = f"SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS given ({_TYPED})"  # noqa: S608 - from constants
 _MANY = "SELECT * FROM moving_given"
 _TEMPORARY = f"""
 CREATE TEMP TABLE IF NOT EXISTS moving_given ({_TYPED}) ON COMMIT DELETE ROWS;
 DELETE FROM moving_given
-"""
+"""  # noqa: S608 - put together from constants
 """It stays with the connection: making a table in every transaction would bloat Postgres's catalogue."""
 
 FEW = 100
 """Up to so many moves go as one parameter of one statement; more by COPY, with figures for Postgres's planner, which
-would take them for a small table and loop over it. One reply's move takes a third of a table's time."""
+would take them for a small table and loop over it."""
 
 _WRITE = """
 WITH ways AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(cast(:ways AS jsonb)) AS given (broker_id uuid, channel text, contact text, email text)
+    SELECT * FROM jsonb_to_recordset(cast(:ways AS jsonb))
+        AS given (broker_id uuid, channel text, contact text, email text)
 ), moving AS MATERIALIZED (
     SELECT g.*, r.broker_id, r.subscription_id, gen_random_uuid() AS event_id
     FROM ({given}) g JOIN kordant.removal_requests r ON r.id = g.id AND r.state = g.from_state
