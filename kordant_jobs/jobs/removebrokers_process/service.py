@@ -208,7 +208,7 @@ def _follow(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside
         waiting = replies.waiting_links(connection, keyring, broker_ids)
         for row, _ in waiting:
             replies.take_link(connection, row.id, row.request_id)
-        domains = {row.broker_id: catalogue.domains_of(connection, row.broker_id) for row, _ in waiting}
+        domains = catalogue.domains_of(connection, {row.broker_id for row, _ in waiting})
     for row, link in waiting:
         outcome = outside.web.follow(link, domains[row.broker_id])
         with db.begin() as connection:
