@@ -102,6 +102,11 @@ class Dump:
         """The size of the file."""
         return self._meter.packed_total
 
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text unpacked so far."""
+        return self._meter.unpacked
+
     def __enter__(self) -> Self:
         return self
 

@@ -161,7 +161,8 @@ class SqlReader:
         roles = np.array([0 if column.role is Role.OTHER else CODES[column.role] for column in columns], np.uint8)
         self.columns = self.columns or columns
         if known:
-            self._roles[known] = roles
+            if len(self._roles) < _TABLES_MAX:
+                self._roles[known] = roles
         else:
             self._judgements += 1
             self._judged[table] = (times + 1, max(roles, best, key=np.count_nonzero))
@@ -255,7 +256,8 @@ class SqlReader:
         columns = self._copy_columns.get(known or (table,))
         if columns is None:
             columns = self._columns_of_copy(window, at, known)
-            self._copy_columns[known or (table,)] = columns
+            if len(self._copy_columns) < _TABLES_MAX:
+                self._copy_columns[known or (table,)] = columns
         self.columns = self.columns or columns
         return LineReader(
             Layout(shape=DumpShape.SQL_INSERT, delimiter="\t", columns=columns, phone_region=self._region)
