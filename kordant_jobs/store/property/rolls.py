@@ -96,6 +96,14 @@ def save(connection: Connection, keyring: Keyring, rows: Sequence[RollRow]) -> N
         connection.execute(new.values(values).on_conflict_do_update(index_elements=["id"], set_=written))
 
 
+def shown(connection: Connection, watch_id: UUID) -> dict[str, Any] | None:
+    """What may be shown of a watch's entry: when it was read, whether it is on the roll, and since when other owners
+    wait for a document; None where it was not asked for."""
+    query = "SELECT read_at, is_listed, waiting_since FROM kordant.property_rolls WHERE id = :id"
+    row = connection.execute(sa.text(query), {"id": watch_id}).first()
+    return dict(row._mapping) if row else None
+
+
 def waiting(connection: Connection, keyring: Keyring, county: str) -> list[Waiting]:
     """The chosen subscriptions' parcels of a county of which other owners wait for a document."""
     rows = connection.execute(

@@ -18,6 +18,8 @@ from kordant_jobs.adapters.counties.description import read_county
 from kordant_jobs.domain.property.instruments import Event, Instrument, Party, Role
 from kordant_jobs.domain.property.rolls import canonical_mailing, canonical_owners
 from kordant_jobs.jobs.hometitle_scan.rules.roll import is_explained
+from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.preview import preview
 from kordant_jobs.lab.fakes.counties.servers import FakeArcgis, FakeCarto, FakeCounty, FakeSocrata, Tables
 from kordant_jobs.lab.world.county import County
 from kordant_jobs.store.people.keyring import Keyring
@@ -353,3 +355,30 @@ def test_an_owner_beside_the_one_on_record_is_not_explained() -> None:
     since = date(2026, 5, 1)
     history = [_deed("BUYER BEA", since - timedelta(days=10))]
     assert not is_explained(["BUYER BEA", "THIEF THEODORE"], since, history)
+
+
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [
+        ("en", ("Tax bills for the property", "Mailing address now", "call the county's assessor")),
+        ("pt-BR", ("Os impostos do imóvel são enviados a outro endereço", "Endereço de correspondência agora",
+                   "peça seu endereço de volta")),
+    ],
+)  # fmt: skip
+def test_a_mail_shows_the_new_address_and_its_subject_does_not(
+    bench: RollBench, locale: str, words: tuple[str, ...]
+) -> None:
+    bench.person = subscribe(bench.db, bench.keyring, locale=locale)
+    watch(bench, 7)
+    bench.scan()
+    bench.roll[7]["street"] = "PO BOX 99"
+    bench.scan_again()
+    [(notice,)] = bench.rows("SELECT id FROM kordant.notification_outbox")
+    with bench.db.connect() as connection:
+        sender = Sender(header="Kordant <alerts@kordant.example>")
+        subject, texts = preview(connection, bench.keyring, [notice], sender=sender)
+    text = " ".join(texts["text/plain"].split())
+    assert "PO BOX 99 60601" in text
+    assert "PO BOX" not in subject
+    assert all(one in text for one in words)
+    assert "roll-" not in text  # it has no instrument number
