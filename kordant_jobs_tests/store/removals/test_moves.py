@@ -100,4 +100,6 @@ def test_few_moves_and_many_are_written_alike(db: Engine, keyring: Keyring, numb
             FROM kordant.removal_requests r JOIN kordant.removal_events e ON e.id = r.last_event_id
             JOIN kordant.removal_messages m ON m.request_id = r.id JOIN kordant.brokers b ON b.id = m.broker_id
         """
-        assert list(map(tuple, connection.execute(sa.text(query)))) == [("queued", "email", NOW, "1", "draft", "request", True)]
+        assert list(map(tuple, connection.execute(sa.text(query)))) == [
+            ("queued", "email", NOW, "1", "draft", "request", True)
+        ]
