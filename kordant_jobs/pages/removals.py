@@ -59,7 +59,8 @@ def removal_routes(
             text = words.say("It was cut off or changed. Open it from the mail itself, or sign in to Kordant.")
             return page(locale, words.say("This link does not work."), text, status=404)
         if request.method == "GET":  # what scans mails opens links: only the button says it
-            button = f'<form method="post"><button>{escape(words.say("Yes, it is done"))}</button></form>'
+            said = words.say("Yes, it is done")
+            button = f'<form method="post"><button>{escape(said)}</button></form>'
             text = words.say("Did you do what the data broker asked for? Then its time to answer begins.")
             return page(locale, words.say("Your request to a data broker"), text, button)
         try:
