@@ -200,6 +200,7 @@ def test_an_owner_whom_the_subscriber_named_is_no_news(bench: RollBench) -> None
 
 def test_the_newest_year_counts(bench: RollBench) -> None:
     watch(bench, 7)
+    bench.roll.append(bench.roll[7] | {"rowid": 400, "year": "2024", "street": "3 EARLIER CT"})
     bench.scan()
     bench.roll.append(bench.roll[7] | {"rowid": 500, "year": "2026", "street": "1 ELSEWHERE AVE"})
     assert bench.scan_again().new_alerts == 1
