@@ -202,7 +202,7 @@ def test_the_newest_year_counts(bench: RollBench) -> None:
     watch(bench, 7)
     bench.roll.append(bench.roll[7] | {"rowid": 400, "year": "2024", "street": "3 EARLIER CT"})
     bench.scan()
-    bench.roll.append(bench.roll[7] | {"rowid": 500, "year": "2026", "street": "1 ELSEWHERE AVE"})
+    bench.roll.append(bench.roll[7] | {"rowid": 300, "year": "2026", "street": "1 ELSEWHERE AVE"})
     assert bench.scan_again().new_alerts == 1
     bench.roll[7]["street"] = "2 LONG AGO RD"  # of the year before
     assert bench.scan_again().new_alerts == 0
