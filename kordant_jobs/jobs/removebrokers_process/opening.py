@@ -5,6 +5,8 @@ from __future__ import annotations
 from email.utils import parseaddr
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from kordant_jobs.adapters.brokers.bounded import BoundedClient
 from kordant_jobs.adapters.brokers.drp import DrpAgent, read_signing_key
 from kordant_jobs.adapters.brokers.mailbox import ImapInbox, MaildirInbox
@@ -12,11 +14,12 @@ from kordant_jobs.adapters.brokers.search import SearchPages
 from kordant_jobs.adapters.brokers.web import BrokerSites
 from kordant_jobs.adapters.messengers import open_mail, open_signer
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK, token_of
+from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK
 from kordant_jobs.jobs.removebrokers_process.letters import Agent
 from kordant_jobs.jobs.removebrokers_process.outside import Outside
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.removals.links import token_of
 
 
 def agent_of(settings: Settings) -> Agent:
@@ -30,12 +33,11 @@ def open_outside(settings: Settings, keyring: Keyring) -> Outside:
     Raises:
         SettingsError: a setting cannot work.
     """
-    imap = settings.removals_imap_url
     client = BoundedClient()
     return Outside(
         agent=agent_of(settings),
         mail=open_mail(settings),
-        inbox=ImapInbox(imap.get_secret_value()) if imap else MaildirInbox(settings.removals_inbox),
+        inbox=open_inbox(settings),
         web=BrokerSites(client) if settings.removals_web else None,
         rescan=SearchPages(client) if settings.removals_web else None,
         rights=_rights(settings, keyring),
@@ -43,13 +45,34 @@ def open_outside(settings: Settings, keyring: Keyring) -> Outside:
     )
 
 
-def _rights(settings: Settings, keyring: Keyring) -> DrpAgent | None:
+def open_inbox(settings: Settings) -> ImapInbox | MaildirInbox:
+    """Where brokers' replies arrive.
+
+    Raises:
+        SettingsError: the address of the mailbox is none.
+    """
+    imap = settings.removals_imap_url
+    return ImapInbox(imap.get_secret_value()) if imap else MaildirInbox(settings.removals_inbox)
+
+
+def open_key(settings: Settings) -> Ed25519PrivateKey | None:
+    """Our key of the Data Rights Protocol; None: we have no id there.
+
+    Raises:
+        SettingsError: its file is none.
+    """
     if not settings.drp_agent_id or settings.drp_key_path is None:
         return None
     try:
-        key = read_signing_key(settings.drp_key_path.read_text("ascii"))
+        return read_signing_key(settings.drp_key_path.read_text("ascii"))
     except (OSError, UnicodeDecodeError):
         raise SettingsError("KORDANT_DRP_KEY_PATH names no readable key file. Correct the path.") from None
+
+
+def _rights(settings: Settings, keyring: Keyring) -> DrpAgent | None:
+    key = open_key(settings)
+    if key is None:
+        return None
     base = settings.public_url.rstrip("/") if settings.public_url else None
 
     def callback(request_id: UUID) -> str:
