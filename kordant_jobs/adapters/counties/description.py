@@ -63,8 +63,8 @@ Columns = Mapping[str, Column]
 MEANINGS: Mapping[TableKind, tuple[frozenset[str], frozenset[str]]] = {
     TableKind.INSTRUMENTS: (
         frozenset({"key", "code"}),
-        frozenset({"label", "number", "recorded_on", "executed_on", "amount", "percent", "parcel", "givers", "takers",
-                   "refers_to"}),
+        frozenset({"label", "number", "recorded_on", "executed_on", "amount", "percent", "parcel", "address", "givers",
+                   "takers", "refers_to"}),
     ),
     TableKind.LOTS: (frozenset({"key", "parcel"}), frozenset()),
     TableKind.PARTIES: (frozenset({"key", "side", "name"}), frozenset()),
@@ -194,6 +194,12 @@ class County(_Strict):
         if self.driver is not Driver.FILES and not self.url.startswith(("https://", "http://127.0.0.1")):
             raise ValueError("url: it should be https:// and the server's address")
         return self
+
+    @property
+    def matches_addresses(self) -> bool:
+        """Whether a document without a parcel number is matched by its street address, as the owner roll has it."""
+        in_documents = "address" in self.tables[TableKind.INSTRUMENTS].columns
+        return in_documents and self.owner_roll is not None and "address" in self.owner_roll.columns
 
     @property
     def reads_roll_whole(self) -> bool:

@@ -8,7 +8,7 @@ from datetime import date
 
 from kordant_jobs.adapters.counties.description import County, OwnerRoll, TableKind
 from kordant_jobs.adapters.counties.drivers import Row, TableReader, mark_of
-from kordant_jobs.adapters.counties.understand import Understood, cell, cells, keys_in, understand
+from kordant_jobs.adapters.counties.understand import Understood, cell, cells, keys_in, together, understand
 from kordant_jobs.adapters.sources.http import SourceFailed
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 from kordant_jobs.domain.property.addresses import AddressQuery, Candidate, rank
@@ -178,6 +178,4 @@ def _entry(roll: OwnerRoll, rows: Collection[Row]) -> RollEntry:
 
 
 def _said(roll: OwnerRoll, rows: Collection[Row], meaning: str) -> str:
-    column = roll.columns.get(meaning)
-    lines = (" ".join(str(row[name]).strip() for name in column.of if row.get(name)) for row in rows) if column else ()
-    return "; ".join(sorted({one for one in lines if one.strip()}))
+    return "; ".join(sorted(set(filter(None, (together(row, roll.columns.get(meaning)) for row in rows)))))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.adapters.counties.description import County
+from kordant_jobs.domain.property.addresses import place_of
 from kordant_jobs.domain.property.instruments import Event, Instrument, Party, Role
 from kordant_jobs.domain.property.rolls import RollEntry, RollState, canonical_mailing, canonical_owners
 from kordant_jobs.jobs.hometitle_scan.rules.roll import EXPLAINED_WITHIN, advance, is_explained
@@ -60,6 +61,7 @@ def read_roll(
                 _record(connection, keyring, county, changed, now.date())
     with db.begin() as connection:
         scans.choose(connection, scope)
+        rolls.link_addresses(connection, county.id)
         _decide(connection, keyring, county, now.date())
         records.save_roll_reason(connection, county.id, None)
     return reader.tables.server.requests
@@ -89,6 +91,7 @@ def _keep(
             mailing=_hash(keyring, county, parcel, canonical_mailing(entry.mailing)),
         )
         before = known.get(watch.id)
+        place = place_of(entry.address)
         state, moved = advance(before, seen, today=today)
         rows.append(
             rolls.RollRow(
@@ -96,6 +99,7 @@ def _keep(
                 subscriber_id=watch.subscriber_id,
                 is_listed=parcel in entries,
                 state=state,
+                address_index=records.parcel_indexes(keyring, county.id, [place])[0] if place else None,
                 waiting_owners=entry.owners if state.waiting else (),
             )
         )

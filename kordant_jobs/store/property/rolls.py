@@ -28,6 +28,7 @@ class RollRow:
     subscriber_id: UUID
     is_listed: bool
     state: RollState
+    address_index: bytes | None
     waiting_owners: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -64,7 +65,7 @@ def states(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID, Roll
 
 
 def save(connection: Connection, keyring: Keyring, rows: Sequence[RollRow]) -> None:
-    """Keep what the roll said. One whose owners are still those that wait keeps their names as they are."""
+    """Keep what the roll said. The names of owners who wait, and the address, stay where it says none now."""
     if not rows:
         return
     keys = keyring.load_keys(connection, list({one.subscriber_id for one in rows}), for_writing=True)
@@ -77,6 +78,7 @@ def save(connection: Connection, keyring: Keyring, rows: Sequence[RollRow]) -> N
             "is_listed": one.is_listed,
             "owners_hash": one.state.owners,
             "mailing_hash": one.state.mailing,
+            "address_index": one.address_index,
             "waiting_hash": one.state.waiting,
             "waiting_since": one.state.waiting_since,
             "waiting_owners_encrypted": keys.seal(
@@ -92,6 +94,7 @@ def save(connection: Connection, keyring: Keyring, rows: Sequence[RollRow]) -> N
     stay = sa.func.coalesce(new.excluded.waiting_owners_encrypted, column)
     written: dict[str, sa.ColumnElement[Any]] = {one.name: new.excluded[one.name] for one in property_rolls.columns}
     written |= {column.name: sa.case((new.excluded.waiting_hash.is_(None), None), else_=stay)}
+    written |= {"address_index": sa.func.coalesce(new.excluded.address_index, property_rolls.c.address_index)}
     if values:
         connection.execute(new.values(values).on_conflict_do_update(index_elements=["id"], set_=written))
 
@@ -125,6 +128,27 @@ def waiting(connection: Connection, keyring: Keyring, county: str) -> list[Waiti
             names = tuple(text.splitlines())
             found.append(Waiting(watch_id=row.id, state=_state(row), since=row.waiting_since, owners=names))
     return found
+
+
+def link_addresses(connection: Connection, county: str) -> None:
+    """Put documents that name only an address onto the chosen subscriptions' parcels that have it. They count as
+    changed, so that they are compared, whenever the parcel's address became known."""
+    connection.execute(
+        sa.text("""
+        WITH linked AS (
+            INSERT INTO kordant.property_lots (parcel_index, instrument_id)
+            SELECT DISTINCT w.parcel_index, l.instrument_id
+            FROM scope JOIN kordant.watched_properties w USING (subscription_id)
+            JOIN kordant.property_rolls r ON r.id = w.id
+            JOIN kordant.property_lots l ON l.parcel_index = r.address_index
+            WHERE w.county = :county AND w.removed_at IS NULL
+            ON CONFLICT DO NOTHING RETURNING instrument_id
+        )
+        UPDATE kordant.property_instruments SET changed_at = clock_timestamp()
+        WHERE id IN (SELECT instrument_id FROM linked)
+        """),
+        {"county": county},
+    )
 
 
 def settle(connection: Connection, watch_ids: Sequence[UUID]) -> None:

@@ -44,13 +44,14 @@ def roll_row(number: int) -> dict[str, Any]:
         "owner_1": f"SMITH JOHN {chr(65 + number % 26)}",
         "owner_2": None if number % 3 else "SMITH MARY",
         "street": f"{number} N MAIN ST",
+        "site": f"{number} NORTH MAIN STREET",
         "zip": "60601",
     }
 
 
 def deed(number: int, taker: str, day: str) -> dict[str, Any]:
     return {"rowid": number, "loaded": day, "doc": f"D{number}", "kind": "DEED", "day": day, "lot": PARCELS[number],
-            "seller": "SMITH JOHN", "buyer": taker}  # fmt: skip
+            "seller": "SMITH JOHN", "buyer": taker, "place": f"{number} N Main St"}  # fmt: skip
 
 
 @dataclass
@@ -95,9 +96,9 @@ latency_days: 4000
 capabilities: [deed]
 tables:
   instruments: {{dataset: {deeds_at}, watermark: loaded, row_id: rowid,
-    columns: {{key: doc, code: kind, recorded_on: day, parcel: lot, givers: seller, takers: buyer}}}}
+    columns: {{key: doc, code: kind, recorded_on: day, parcel: lot, givers: seller, takers: buyer, address: place}}}}
 owner_roll: {{dataset: {roll_at}, row_id: rowid,
-  columns: {{parcel: pin, year: year, owners: [owner_1, owner_2], mailing: [street, zip]}}}}
+  columns: {{parcel: pin, year: year, owners: [owner_1, owner_2], mailing: [street, zip], address: site}}}}
 """,
             "test",
         )
@@ -199,8 +200,9 @@ def test_an_owner_whom_the_subscriber_named_is_no_news(bench: RollBench) -> None
 
 def test_the_newest_year_counts(bench: RollBench) -> None:
     watch(bench, 7)
+    bench.roll.append(bench.roll[7] | {"rowid": 400, "year": "2024", "street": "3 EARLIER CT"})
     bench.scan()
-    bench.roll.append(bench.roll[7] | {"rowid": 500, "year": "2026", "street": "1 ELSEWHERE AVE"})
+    bench.roll.append(bench.roll[7] | {"rowid": 300, "year": "2026", "street": "1 ELSEWHERE AVE"})
     assert bench.scan_again().new_alerts == 1
     bench.roll[7]["street"] = "2 LONG AGO RD"  # of the year before
     assert bench.scan_again().new_alerts == 0
@@ -382,3 +384,27 @@ def test_a_mail_shows_the_new_address_and_its_subject_does_not(
     assert "PO BOX" not in subject
     assert all(one in text for one in words)
     assert "roll-" not in text  # it has no instrument number
+
+
+def test_a_document_with_an_address_alone_is_matched_by_it(bench: RollBench) -> None:
+    today = datetime.now(UTC).date().isoformat()
+    watch(bench, 7)
+    bench.scan()
+    bench.deeds += [deed(7, "THIEF THEODORE", today) | {"lot": None}, deed(8, "OTHER OTTO", today) | {"lot": None}]
+    bench.fake.tables.edited += 1
+    assert bench.scan().new_alerts == 1
+    assert bench.rows("SELECT rows_not_understood::text FROM kordant.county_states") == [("{}",)]
+    assert bench.scan_again().new_alerts == 0
+    watch(bench, 8)  # what is kept is looked up
+    bench.scan()
+    assert bench.rows("SELECT count(*) FROM kordant.property_findings") == [(2,)]
+
+
+def test_a_document_with_an_address_alone_is_not_understood_where_parcels_have_none(bench: RollBench) -> None:
+    county = bench.counties.by_id["rolled"]
+    bench.counties = Counties({"rolled": county.model_copy(update={"owner_roll": None})}, bench.counties.drop,
+                              server=bench.counties.server)  # fmt: skip
+    bench.deeds[:] = [deed(7, "THIEF THEODORE", datetime.now(UTC).date().isoformat()) | {"lot": None}]
+    watch(bench, 7)
+    bench.scan()
+    assert bench.rows(VERDICT) == [("unknown", "rows_not_understood")]

@@ -40,6 +40,10 @@ def upgrade() -> None:
         ),
         sa.Column("mailing_hash", sa.LargeBinary(), comment="keyed, of the mailing address in one spelling"),
         sa.Column(
+            "address_index", sa.LargeBinary(),
+            comment="blind index that documents with this address alone are kept under",
+        ),
+        sa.Column(
             "waiting_hash", sa.LargeBinary(), comment="of other owners, who wait for a document that explains them"
         ),
         sa.Column("waiting_since", sa.Date()),
@@ -61,6 +65,10 @@ def upgrade() -> None:
         comment="what the county's owner roll says of a watched parcel, as keyed hashes: to see when it changes",
     )  # fmt: skip
     op.create_index(op.f("property_rolls_subscriber_id_idx"), "property_rolls", ["subscriber_id"], schema=SCHEMA)
+    op.create_index(
+        op.f("property_rolls_address_index_idx"), "property_rolls", ["address_index"], schema=SCHEMA,
+        postgresql_where=sa.text("address_index IS NOT NULL"),
+    )  # fmt: skip
     op.create_index(
         op.f("property_rolls_waiting_since_idx"), "property_rolls", ["waiting_since"], schema=SCHEMA,
         postgresql_where=sa.text("waiting_since IS NOT NULL"),
