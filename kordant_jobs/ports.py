@@ -299,12 +299,12 @@ class InboundMail(Protocol):
         """
         ...
 
-    def done(self, key: str) -> None:
-        """A mail was taken: what it says is in the database, sealed, and it goes from the mailbox."""
+    def done(self, keys: Sequence[str]) -> None:
+        """Mails were taken: what they say is in the database, sealed, and they go from the mailbox."""
         ...
 
-    def put_aside(self, key: str) -> None:
-        """A mail belongs to no request: it is kept for an operator, and not read again."""
+    def put_aside(self, keys: Sequence[str]) -> None:
+        """Mails belong to no request: they are kept for an operator, and not read again."""
         ...
 
     def tidy(self, before: datetime) -> int:

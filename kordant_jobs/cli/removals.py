@@ -177,11 +177,15 @@ def list_requests(
 def show(request: Request, as_json: AsJson = False) -> None:
     """One request with all that happened, each move with its evidence; the sentences that decided are opened."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import replies, requests
+    from kordant_jobs.store.removals import links, replies, requests
 
     with open_session() as session, session.db.connect() as connection:
         story = requests.story(connection, as_uuid(request))
         opened = [replies.opened(connection, session.keyring, one.id) for one in story.replies]
+        page = links.page_of(connection, session.keyring, story.request, story.broker.facts)
+    is_asked = story.request.state in {RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY}
+    url = session.settings.public_url
+    done_link = links.done_link(session.keyring, url, story.request.id) if url and is_asked else None
     said = [
         {"received_at": row.received_at, "class": row._mapping["class"], "detail": row.detail, "rule": row.rule,
          "from": row.sender_domain, "matched_by": row.matched_by, "moved": row.moved, "sentence": sentence}
@@ -192,7 +196,8 @@ def show(request: Request, as_json: AsJson = False) -> None:
         "turn": TURNS[RemovalState(story.request.state)], "law": story.request.law, "sent on": story.request.sent_on,
         "answer by": story.request.answer_by_on, "at most by": story.request.extended_by_on,
         "broker says": story.request.broker_says, "our check": story.request.check_says,
-        "page": story.broker.facts["opt_out_url"], "steps": story.broker.facts["recipe"].get("steps"),
+        "page": page, "done link": done_link,
+        "steps": story.broker.facts["recipe"].get("steps"),
     }  # fmt: skip
     if as_json:
         print_json({**facts, "events": [dict(one._mapping) for one in story.events], "replies": said,

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
-from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK, DONE, token_of
+from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK
 from kordant_jobs.pages.app import Doors, application
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.removals import moves, requests
+from kordant_jobs.store.removals.links import DONE, done_link, token_of
 from kordant_jobs_tests.jobs.removals import NOW, add_brokers, add_profiled, ask, broker_row
 
 SECRET = "a secret"
@@ -63,9 +64,29 @@ def test_a_form_that_was_filled_in_starts_the_clock_once(client: TestClient, db:
     url = f"/removals/{request}/done/{token_of(keyring, DONE, request)}"
     assert [client.post(url).text for _ in range(2)] == ["sent", "sent"]
     assert client.post(url.replace("/done/", "/done/0")).status_code == 404
+    assert done_link(keyring, "https://us.example/", request) == f"https://us.example{url}"
     with db.connect() as connection:
         row = requests.get(connection, request)
     assert (row.sent_on, row.channel, row.attempts) == (NOW.date(), "web_form", 1)
+
+
+def test_what_opens_the_link_of_a_mail_says_nothing_and_the_button_behind_it_does(
+    client: TestClient, db: Engine, keyring: Keyring
+) -> None:
+    [request] = ask(db, add_profiled(db, keyring), list(add_brokers(db, [broker_row("spoken")]).values()))
+    url = done_link(keyring, "", request)
+    browser = {"accept": "text/html,*/*", "accept-language": "pt-BR"}
+    assert client.post(url, headers=browser).status_code == 409
+    with db.begin() as connection:
+        one = {"id": str(request), "from_state": "draft", "to_state": "needs_user_action", "reason": "x"}
+        moves.apply(connection, moves.frame_of([one]), now=NOW, actor="test")
+    asked = client.get(url, headers=browser)
+    assert (asked.status_code, "<button>Sim" in asked.text) == (200, True)
+    with db.connect() as connection:
+        assert requests.get(connection, request).state == "needs_user_action"
+    assert "Obrigado" in client.post(url, headers=browser).text
+    with db.connect() as connection:
+        assert requests.get(connection, request).state == "sent"
 
 
 def test_a_reply_that_a_mail_service_posts_needs_our_signature(

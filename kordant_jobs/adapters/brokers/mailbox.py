@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import imaplib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -37,15 +37,17 @@ class MaildirInbox:
                 f"the inbox for replies cannot be read ({type(error).__name__}). Check KORDANT_REMOVALS_INBOX_DIR."
             ) from None
 
-    def done(self, key: str) -> None:
+    def done(self, keys: Sequence[str]) -> None:
         """See `ports.InboundMail`."""
-        (self._folder / "new" / key).unlink(missing_ok=True)
+        for key in keys:
+            (self._folder / "new" / key).unlink(missing_ok=True)
 
-    def put_aside(self, key: str) -> None:
+    def put_aside(self, keys: Sequence[str]) -> None:
         """See `ports.InboundMail`."""
         aside = self._folder / "unmatched"
-        aside.mkdir(mode=0o700, exist_ok=True)
-        (self._folder / "new" / key).replace(aside / key)
+        for key in keys:
+            aside.mkdir(mode=0o700, exist_ok=True)
+            (self._folder / "new" / key).replace(aside / key)
 
     def tidy(self, before: datetime) -> int:
         """See `ports.InboundMail`."""
@@ -100,15 +102,18 @@ class ImapInbox:
                 if content := next((one[1] for one in parts if isinstance(one, tuple)), b""):
                     yield InboundMessage(key=uid, content=content)
 
-    def done(self, key: str) -> None:
+    def done(self, keys: Sequence[str]) -> None:
         """See `ports.InboundMail`."""
-        with self._opened() as box:
-            _checked(box.uid("STORE", key, "+FLAGS", r"(\Deleted)"))
+        self._flag(keys, r"(\Deleted)")
 
-    def put_aside(self, key: str) -> None:
+    def put_aside(self, keys: Sequence[str]) -> None:
         """See `ports.InboundMail`."""
-        with self._opened() as box:
-            _checked(box.uid("STORE", key, "+FLAGS", r"(\Flagged)"))
+        self._flag(keys, r"(\Flagged)")
+
+    def _flag(self, keys: Sequence[str], flag: str) -> None:
+        if keys:
+            with self._opened() as box:
+                _checked(box.uid("STORE", ",".join(keys), "+FLAGS", flag))
 
     def tidy(self, before: datetime) -> int:
         """See `ports.InboundMail`."""

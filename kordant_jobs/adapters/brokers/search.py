@@ -21,6 +21,7 @@ from lxml import html
 from lxml.etree import XPathError
 
 from kordant_jobs.adapters.brokers.bounded import USER_AGENT, BoundedClient, Page
+from kordant_jobs.domain.removals.brokers import places_of
 from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.ports import RescanAnswer, RescanQuestion
 
@@ -51,7 +52,7 @@ class SearchPages:
 
     def check(self, question: RescanQuestion) -> RescanAnswer:
         """Read the search page and look for the person among its results."""
-        person = _places(question.person)
+        person = places_of(question.person)
         try:
             url = question.recipe["url"].format_map({name: quote(value) for name, value in person.items()})
         except (KeyError, ValueError, IndexError):
@@ -103,11 +104,6 @@ class SearchPages:
 
 def _unknown(reason: str) -> RescanAnswer:
     return RescanAnswer(verdict=CheckVerdict.UNKNOWN, reason=reason)
-
-
-def _places(person: Mapping[str, str]) -> dict[str, str]:
-    first, _, last = person.get("name", "").strip().partition(" ")
-    return {**person, "first_name": first, "last_name": last.rpartition(" ")[2] or last}
 
 
 def judge(content: bytes, recipe: Mapping[str, str], person: Mapping[str, str]) -> RescanAnswer:

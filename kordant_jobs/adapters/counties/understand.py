@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from kordant_jobs.adapters.counties.description import Column, County, TableKind
+from kordant_jobs.domain.property.addresses import place_of
 from kordant_jobs.domain.property.codes import kind_of
 from kordant_jobs.domain.property.instruments import Event, Instrument, Party, role_of
 from kordant_jobs.domain.property.parcels import normalise_parcel
@@ -38,7 +39,7 @@ class NotUnderstood(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One document with the canonical numbers of its parcels."""
+    """One document with the canonical numbers of its parcels; see `addresses.place_of` for one without."""
 
     instrument: Instrument
     parcels: tuple[str, ...] = field(repr=False)
@@ -71,6 +72,12 @@ def cells(row: Row, column: Column | None) -> list[str]:
     if text is None or column is None:
         return []
     return [one.strip() for one in text.split(column.split)] if column.split else [text]
+
+
+def together(row: Row, column: Column | None) -> str:
+    """The words of all columns of a meaning, those that say nothing left out."""
+    said = (str(row[name]).strip() for name in (column.of if column else ()) if row.get(name) is not None)
+    return " ".join(filter(None, said))
 
 
 _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:$|[T ])")
@@ -215,6 +222,8 @@ def _document(
         made.problems[f"{NotUnderstood.UNKNOWN_CODE} {code[:24]}"] += 1
     for one in own:
         _add_parcels(county, one, columns.get("parcel"), lots, made)
+    if not lots and county.matches_addresses and (place := place_of(together(row, columns.get("address")))):
+        lots.append(place)
     if not lots:
         made.problems[NotUnderstood.NO_PARCEL] += 1
     named = [(side, name) for side, name in parties]

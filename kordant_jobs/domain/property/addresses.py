@@ -50,6 +50,20 @@ def normalise_address(raw: str) -> str:
     return " ".join(short.get(word, re.sub(r"^(\d+)(ST|ND|RD|TH)$", r"\1", word)) for word in words)
 
 
+AT = "at "
+"""Begins what stands in for the parcel number of a document that names only an address."""
+
+
+def place_of(raw: str) -> str | None:
+    """What stands in for a parcel number where only its street address is known; None for what is no address.
+
+    >>> place_of("12 North Main Street  4B"), place_of("REAR LOT")
+    ('at 12 N MAIN ST 4B', None)
+    """
+    text = normalise_address(raw)
+    return f"{AT}{text}" if text[:1].isdigit() and " " in text else None
+
+
 def address_query(raw: str) -> AddressQuery | None:
     """What to look for; None where the text has no house number followed by a street.
 

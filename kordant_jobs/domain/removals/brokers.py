@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
@@ -92,6 +92,29 @@ def registrable(host: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", text):
         return ""
     return _suffixes().privatesuffix(text) or ""
+
+
+def places_of(details: Mapping[str, str]) -> dict[str, str]:
+    """A person's details, with first and last name of their own.
+
+    >>> places_of({"name": "Ann Maria Example"})["last_name"]
+    'Example'
+    """
+    first, _, last = details.get("name", "").strip().partition(" ")
+    return {**details, "first_name": first, "last_name": last.rpartition(" ")[2] or last}
+
+
+def prefilled(template: str, details: Mapping[str, str]) -> str | None:
+    """The address of a form with the details that its template names, and no others; None where one is missing.
+
+    >>> prefilled("https://b.com/?f={first_name}&c={city}", {"name": "Ann Example", "city": "São Tomé", "phone": "1"})
+    'https://b.com/?f=Ann&c=S%C3%A3o%20Tom%C3%A9'
+    >>> prefilled("https://b.com/opt?c={city}", {"name": "Ann Example"})
+    """
+    given, named = places_of(details), re.findall(r"\{(\w+)\}", template)
+    if not template.startswith("https://") or not all(given.get(name) for name in named):
+        return None
+    return re.sub(r"\{(\w+)\}", lambda found: quote(given[found[1]], safe=""), template)
 
 
 MAIL_HOSTS = frozenset(

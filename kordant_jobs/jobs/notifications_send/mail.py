@@ -10,6 +10,7 @@ from datetime import datetime
 from email.utils import format_datetime, formataddr, parseaddr
 from functools import cached_property, lru_cache
 from typing import Any
+from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -37,13 +38,15 @@ class NoSuchAddress(ValueError):
 class Sender:
     """Who the mails are from, as `Name <address>`; its domain is the one of the Message-IDs.
 
-    `unsubscribe` makes the links that end a category, `reports` those that open a report (None: the mails have none),
+    `unsubscribe` makes the links that end a category, `reports` those that open a report, `removals`
+    those that say that a broker's form is filled in (None: the mails have none),
     `sign` the DKIM signature.
     """
 
     header: str
     unsubscribe: Unsubscribe | None = None
     reports: ReportLinks | None = None
+    removals: Callable[[UUID], str] | None = field(default=None, repr=False)
     sign: Callable[[bytes], bytes] | None = field(default=None, repr=False)
 
     @cached_property
@@ -75,7 +78,12 @@ def _written(parcel: Parcel, sender: Sender, now: datetime) -> tuple[str, Letter
         link = sender.reports.link(parcel.report, now) if sender.reports else None
         return "report", write_report_letter(parcel.report, parcel.name, link=link)
     if parcel.removals:
-        return "news", write_removal_letter(parcel.removals, parcel.name)
+        return "news", write_removal_letter(
+            parcel.removals,
+            parcel.name,
+            pages=[one.identifier for one in parcel.opened],
+            done_link=sender.removals,
+        )
     if parcel.finances:
         return "news", write_finance_letter(parcel.finances, parcel.name)
     if parcel.clips and len(parcel.clips) == len(parcel.rows):

@@ -20,6 +20,9 @@ class NewsLine:
     about: str
     text: str
     page: str = ""
+    done: str = ""
+    """The link that says that it was done, behind `done_word`."""
+    done_word: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

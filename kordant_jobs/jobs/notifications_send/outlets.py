@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from kordant_jobs.adapters.mail.dkim import DkimSigner
@@ -26,6 +27,7 @@ from kordant_jobs.ports import (
 )
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.removals.links import done_link
 
 Message = TypeVar("Message", bound=OutgoingMail | OutgoingPush | OutgoingText)
 
@@ -75,11 +77,12 @@ def text_outlet(transport: TextTransport) -> Outlet[OutgoingText]:
 
 def sender_of(settings: Settings, keyring: Keyring, signer: DkimSigner | None) -> Sender:
     """Who mails are from by the settings, with their signature and their links."""
-    unsubscribe = reports = None
+    unsubscribe = reports = removals = None
     if settings.public_url:
         unsubscribe = Unsubscribe(keyring=keyring, public_url=settings.public_url, mail_to=settings.unsubscribe_mailto)
         reports = ReportLinks(keyring=keyring, public_url=settings.public_url)
-    return Sender(header=settings.mail_from, unsubscribe=unsubscribe, reports=reports, sign=signer)
+        removals = partial(done_link, keyring, settings.public_url)
+    return Sender(header=settings.mail_from, unsubscribe=unsubscribe, reports=reports, removals=removals, sign=signer)
 
 
 def all_outlets(mail: MailTransport, sender: Sender, messengers: Messengers) -> list[Outlet[Any]]:

@@ -16,7 +16,7 @@ from kordant_jobs.store.reports.notices import Notice, ReportNoticeRow
 @dataclass(frozen=True, kw_only=True)
 class Opened:
     """What was decrypted for one notification; it lives no longer than composing takes. `identifier` is empty where the
-    notification is about none."""
+    notification is about none; of a removal request it is the page for the subscriber."""
 
     name: str = field(repr=False)
     address: str = field(repr=False)

@@ -11,10 +11,12 @@ from sqlalchemy import Connection
 
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.notifications_send.mail import Sender, texts_of
-from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.jobs.notifications_send.service import opened
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.store.reports import notices as report_notices
+from kordant_jobs.store.reports.notices import Notice
 
 
 def preview(
@@ -33,9 +35,14 @@ def preview(
             "give notifications of one subscription; `kordant-jobs notifications list` shows their ids."
         )
     keys = keyring.load_keys(connection, [rows[0].subscriber_id])
-    clear = tuple(replace(opened(row, keys, keyring), name="") for row in rows)
+    clear = tuple(_masked(opened(row, keys, keyring), row) for row in rows)
     return texts_of(
         Parcel(id=rows[0].id, rows=tuple(rows), opened=clear),
-        sender=replace(sender, unsubscribe=None, reports=None),
+        sender=replace(sender, unsubscribe=None, reports=None, removals=None),
         now=datetime.now(UTC),
     )
+
+
+def _masked(clear: Opened, row: Notice) -> Opened:
+    """Without what names the subscriber: the page of a removal request may be filled in with their details."""
+    return replace(clear, name="", identifier="" if isinstance(row, RemovalNoticeRow) else clear.identifier)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.states import RemovalState
@@ -11,11 +12,14 @@ from kordant_jobs.jobs.notifications_send.news import NewsLetter, NewsLine, writ
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.wording import Wording, wording
 
-YOURS = frozenset({RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY, RemovalState.ESCALATED})
+ASKED = frozenset({RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY})
+YOURS = ASKED | {RemovalState.ESCALATED}
 
 
-def _text(words: Wording, row: RemovalNoticeRow) -> str:
+def _text(words: Wording, row: RemovalNoticeRow, *, has_page: bool) -> str:
     match RemovalState(row.state):
+        case RemovalState.NEEDS_IDENTITY if has_page and row.verification_encrypted is not None:
+            return words.say("It asks you to prove who you are, on its own page. We send no proof by ourselves.")
         case RemovalState.NEEDS_IDENTITY:
             return words.say("It asks for more proof of who you are. We send none by ourselves: decide in Kordant.")
         case RemovalState.NEEDS_USER_ACTION:
@@ -42,13 +46,31 @@ def _text(words: Wording, row: RemovalNoticeRow) -> str:
             return words.say("There is news in Kordant.")
 
 
-def write_removal_letter(rows: Sequence[RemovalNoticeRow], name: str) -> NewsLetter:
-    """The words of one mail about these events. What needed the subscriber and does so no more is left out."""
+def write_removal_letter(
+    rows: Sequence[RemovalNoticeRow],
+    name: str,
+    *,
+    pages: Sequence[str],
+    done_link: Callable[[UUID], str] | None = None,
+) -> NewsLetter:
+    """The words of one mail about these events. `pages` are those to open, in the order of `rows`; `done_link` makes
+    the address at which the subscriber says that they did what a broker wanted. What needed the subscriber and does so
+    no more is left out."""
     words = wording(Locale(rows[0].locale))
     current = [row for row in rows if row.state not in YOURS or row.state_now == row.state] or list(rows)
     newest = {row.request_id: row for row in current}.values()
+    page_of = {row.id: page for row, page in zip(rows, pages, strict=True)}
     lines = [
-        (NewsLine(about=one_line(row.broker_name, 80), text=_text(words, row), page=row.page), row.state in YOURS)
+        (
+            NewsLine(
+                about=one_line(row.broker_name, 80),
+                text=_text(words, row, has_page=bool(page_of[row.id])),
+                page=page_of[row.id] if row.state in ASKED else "",
+                done=done_link(row.request_id) if done_link and row.state in ASKED else "",
+                done_word=words.say("Done? Say so here"),
+            ),
+            row.state in YOURS,
+        )
         for row in newest
     ]
     needing = sum(is_yours for _, is_yours in lines)

@@ -35,6 +35,7 @@ from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items
 from kordant_jobs.store.property import notices as property_notices
 from kordant_jobs.store.property.tables import watched_properties
+from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.store.reports import notices as report_notices
 from kordant_jobs.store.reports.notices import Notice
 from kordant_jobs.store.voice.tables import voice_consents
@@ -273,11 +274,15 @@ def opened(row: Notice, keys: SubscriberKeys, keyring: Keyring | None = None) ->
         )
         told = {"parcel": parcel and masked_parcel(parcel), "givers": givers, "takers": takers, "before": before}
         identifier = json.dumps(told)
+    name = plain(subscribers.c.name_encrypted, row.subscriber_id, row.name_encrypted)
+    contact = plain(subscribers.c.contact_encrypted, row.subscriber_id, row.contact_encrypted)
+    if isinstance(row, RemovalNoticeRow):
+        identifier = row.page(keys, name, contact)
     return Opened(
-        name=plain(subscribers.c.name_encrypted, row.subscriber_id, row.name_encrypted),
+        name=name,
         address=plain(contact_addresses.c.address_encrypted, row.address_id, row.address_encrypted)
         if row.address_id
-        else plain(subscribers.c.contact_encrypted, row.subscriber_id, row.contact_encrypted),
+        else contact,
         identifier=identifier,
     )
 

@@ -22,6 +22,7 @@ from kordant_jobs.jobs.removebrokers_process import intake, letters, rules_sendi
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions
 from kordant_jobs.store.removals import moves, profiles, replies, requests
+from kordant_jobs.store.removals.links import DONE, token_of
 from kordant_jobs.store.removals.tables import removal_replies, removal_requests
 from kordant_jobs.wording import wording
 
@@ -51,12 +52,6 @@ def form_done(db: Engine, request_id: UUID, *, actor: str, now: datetime) -> Rem
 
 
 CALLBACK = "removal status callback"
-DONE = "removal form done"
-
-
-def token_of(keyring: Keyring, purpose: str, request_id: UUID) -> str:
-    """What makes an address about one request unguessable; each purpose has its own."""
-    return keyring.sign(purpose, request_id.bytes).hex()
 
 
 def _named(keyring: Keyring, purpose: str, request: str, token: str) -> UUID | None:
@@ -83,6 +78,11 @@ def status_called(db: Engine, keyring: Keyring, request: str, token: str) -> boo
             .values(next_at=sa.func.least(table.next_at, sa.func.now()))
         )
     return True
+
+
+def names_a_form(keyring: Keyring, request: str, token: str) -> bool:
+    """Whether an address that says 'done' is ours."""
+    return _named(keyring, DONE, request, token) is not None
 
 
 def done_by_link(db: Engine, keyring: Keyring, request: str, token: str, *, now: datetime) -> RemovalState | None:

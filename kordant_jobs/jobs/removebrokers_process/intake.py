@@ -1,16 +1,17 @@
 """Takes replies in: matched to their request, read by the rules, kept sealed, and the request moves.
 
-Each mail is a transaction of its own: one that cannot be read stops no other. A mail goes from the mailbox only once
+A hundred mails are a transaction: a statement a mail took half of a run. A mail goes from the mailbox only once
 what it says is in the database.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
@@ -18,18 +19,21 @@ from kordant_jobs.adapters.brokers.reply_mail import ReplyMail, read_mail
 from kordant_jobs.domain.removals.brokers import registrable
 from kordant_jobs.domain.removals.replies import REPLY_MOVES, Reading, ReplyClass
 from kordant_jobs.domain.removals.states import RemovalState, may_move
-from kordant_jobs.errors import KeyringError, SourceUnavailable
+from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.removebrokers_process.rules import CHECK_AFTER_DONE, USER_REMINDED_EVERY
 from kordant_jobs.jobs.removebrokers_process.rules_replies import read_reply
-from kordant_jobs.ports import InboundMail
+from kordant_jobs.ports import InboundMail, InboundMessage
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.store.removals import catalogue, moves, replies
-from kordant_jobs.store.removals.replies import Match, NewReply
+from kordant_jobs.store.removals import catalogue, moves, replies, requests
+from kordant_jobs.store.removals.replies import Match, NewReply, Question
 
 ACTOR = "broker"
 LINKS_MOST = 3
 """Confirmation links that one request follows; a broker that sends more gets a person."""
 INTAKE_LIMIT = 20_000
+BATCH = 100
+BATCH_BYTES = 16 << 20
+"""Mails that are taken in together: so many, or so many bytes."""
 UNMATCHED_KEPT = timedelta(days=30)
 """How long a mail of no request waits for an operator. `forget` cannot find it, so it does not stay."""
 
@@ -53,20 +57,35 @@ def take_in(
     total = TakenIn()
     try:
         inbox.tidy(now() - UNMATCHED_KEPT)
-        for message in inbox.messages(limit):
-            taken = take_mail(message.content, db=db, keyring=keyring, now=now())
-            total.read += 1
-            if taken is None:
-                total.unmatched += 1
-                inbox.put_aside(message.key)
-                continue
-            total.repeated += taken.repeated
-            total.moved += taken.moved
-            total.for_a_person += taken.needs_person
-            inbox.done(message.key)
+        for batch in _batches(inbox.messages(limit)):
+            found = take_mails([one.content for one in batch], db=db, keyring=keyring, now=now())
+            of_ours = [one for one in found if one is not None]
+            total.read += len(batch)
+            total.unmatched += len(batch) - len(of_ours)
+            total.repeated += sum(one.repeated for one in of_ours)
+            total.moved += sum(one.moved for one in of_ours)
+            total.for_a_person += sum(one.needs_person for one in of_ours)
+            both = list(zip(batch, found, strict=True))
+            inbox.done([message.key for message, one in both if one is not None])
+            inbox.put_aside([message.key for message, one in both if one is None])
     except SourceUnavailable as error:
         total.problem = str(error)
     return total
+
+
+def _batches(messages: Iterable[InboundMessage]) -> Iterator[list[InboundMessage]]:
+    """Messages in batches of bounded number and size; what was read before the mailbox failed is a batch, too."""
+    batch: list[InboundMessage] = []
+    try:
+        for message in messages:
+            batch.append(message)
+            if len(batch) == BATCH or sum(len(one.content) for one in batch) > BATCH_BYTES:
+                yield batch
+                batch = []
+    except SourceUnavailable:
+        yield batch
+        raise
+    yield batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,80 +97,104 @@ class Taken:
     needs_person: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """A mail with what the rules read in it. `place` is its place among those taken together."""
+
+    place: int
+    key: str = field(repr=False)
+    mail: ReplyMail
+    reading: Reading
+
+    @property
+    def asked(self) -> Question:
+        return Question(
+            place=self.place, tokens=self.mail.tokens, answers=self.mail.answers,
+            case_numbers=self.reading.case_numbers, sender_domain=self.mail.sender_domain,
+        )  # fmt: skip
+
+
 def take_mail(content: bytes, *, db: Engine, keyring: Keyring, now: datetime) -> Taken | None:
     """Take one mail in; None when it belongs to no request."""
+    return take_mails([content], db=db, keyring=keyring, now=now)[0]
+
+
+def take_mails(contents: Sequence[bytes], *, db: Engine, keyring: Keyring, now: datetime) -> list[Taken | None]:
+    """Take mails in, each once; None for those that belong to no request.
+
+    In rounds, a transaction each, of one mail a request: a second one moves the request from where the first left it,
+    and may be known by the case number that the first gave.
+    """
+    found: list[Taken | None] = [None] * len(contents)
+    waiting = [_read(place, content) for place, content in enumerate(contents)]
+    while waiting:
+        with db.begin() as connection:
+            matches = replies.match(connection, keyring, [one.asked for one in waiting])
+            first: dict[UUID, _Read] = {}
+            for one in waiting:
+                if one.place in matches:
+                    first.setdefault(matches[one.place].request_id, one)
+            taken = _taken(connection, keyring, first, matches, now) if first else {}
+        for place, outcome in taken.items():
+            found[place] = outcome
+        waiting = [one for one in waiting if one.place not in taken] if taken else []
+    return found
+
+
+def _read(place: int, content: bytes) -> _Read:
     mail = read_mail(content)
-    key = mail.message_id or hashlib.sha256(content).hexdigest()
     reading = read_reply(mail.subject, mail.text, is_automatic=mail.is_automatic, is_bounce=mail.is_bounce)
-    with db.begin() as connection:
-        found = replies.match(
-            connection,
-            keyring,
-            tokens=mail.tokens,
-            answers=mail.answers,
-            case_numbers=reading.case_numbers,
-            sender_domain=mail.sender_domain,
-        )
-        if found is None:
-            return None
-        key = f"{found.request.id} {key}"
-        if replies.is_known(connection, keyring, key):
-            return Taken(repeated=True)
-        try:
-            return _taken(connection, keyring, found, mail, reading, key, now)
-        except KeyringError:  # forgotten meanwhile: nothing of it is kept
-            return Taken(repeated=True)
+    if mail.is_bounce and not mail.is_hard:
+        reading = Reading(reply_class=ReplyClass.AUTO_REPLY, rule="passing_bounce", case_numbers=reading.case_numbers)
+    return _Read(place=place, key=mail.message_id or hashlib.sha256(content).hexdigest(), mail=mail, reading=reading)
 
 
 def _taken(
-    connection: Connection,
-    keyring: Keyring,
-    found: Match,
-    mail: ReplyMail,
-    reading: Reading,
-    key: str,
-    now: datetime,
-) -> Taken:
-    request = found.request
-    domains = catalogue.domains_of(connection, request.broker_id)
-    link = confirmation_link(reading, domains) if request.links_followed < LINKS_MOST else None
-    if mail.is_bounce and not mail.is_hard:
-        reading = Reading(reply_class=ReplyClass.AUTO_REPLY, rule="passing_bounce", case_numbers=reading.case_numbers)
-    to, reason = where_to(reading, link=link is not None)
-    state = RemovalState(request.state)
-    is_move = to is not None and may_move(state, to)
-    is_answer = reading.reply_class not in {ReplyClass.AUTO_REPLY, ReplyClass.BOUNCED, ReplyClass.UNKNOWN}
-    needs_person = reading.reply_class is ReplyClass.UNKNOWN
-    reply_id = replies.write(
-        connection,
-        keyring,
-        NewReply(
-            match=found,
-            message_key=key,
-            sender_domain=mail.sender_domain,
-            is_own_domain=mail.sender_domain in domains,
-            reading=reading,
-            text=mail.text,
-            link=link,
-            moved=is_move,
-            needs_person=needs_person,
-            received_at=now,
-        ),
-    )
-    if reply_id is None:
-        return Taken(repeated=True)
-    row: dict[str, Any] = {
-        "id": str(request.id), "from_state": state.value, "reason": reason, "action": "answer",
-        "evidence": f'{{"reply_id": "{reply_id}", "class": "{reading.reply_class}", "rule": "{reading.rule}"}}',
-        "next_at": request.next_at, "answered": is_answer,
-        "broker_says": reading.reply_class.value if is_answer else None,
-    }  # fmt: skip
-    if is_move and to is not None:
-        row |= {"to_state": to.value, "next_at": next_look(to, now), "action": told(to)}
-    moves.apply(connection, moves.frame_of([row]), now=now, actor=ACTOR)
-    if is_move and to in {RemovalState.BOUNCED, RemovalState.CONTACT_MOVED}:
-        _note_fault(connection, request, reading, now)
-    return Taken(moved=is_move, needs_person=needs_person)
+    connection: Connection, keyring: Keyring, first: Mapping[UUID, _Read], matches: Mapping[int, Match], now: datetime
+) -> dict[int, Taken]:
+    """Keep one reply of each of these requests and move the requests; by place. One of a subscriber who was forgotten
+    meanwhile counts as repeated: nothing of it is kept."""
+    taken = {one.place: Taken(repeated=True) for one in first.values()}
+    keys = keyring.load_keys(connection, [matches[place].subscriber_id for place in taken], for_writing=True)
+    rows = {row.id: row for row in requests.locked(connection, list(first)) if row.subscriber_id in keys}
+    domains = catalogue.domains_of(connection, {row.broker_id for row in rows.values()})
+    fresh, moved = [], {}
+    for request_id, row in rows.items():
+        one, own = first[request_id], domains[row.broker_id]
+        reading = one.reading
+        link = confirmation_link(reading, own) if row.links_followed < LINKS_MOST else None
+        to, reason = where_to(reading, link=link is not None)
+        state = RemovalState(row.state)
+        if to is not None and not may_move(state, to):
+            to = None
+        reply = NewReply(
+            request_id=request_id, subscriber_id=row.subscriber_id, matched_by=matches[one.place].by,
+            message_key=f"{request_id} {one.key}", sender_domain=one.mail.sender_domain,
+            is_own_domain=one.mail.sender_domain in own, reading=reading, text=one.mail.text, link=link,
+            moved=to is not None, needs_person=reading.reply_class is ReplyClass.UNKNOWN, received_at=now,
+        )  # fmt: skip
+        fresh.append(reply)
+        is_answer = reading.reply_class not in {ReplyClass.AUTO_REPLY, ReplyClass.BOUNCED, ReplyClass.UNKNOWN}
+        move: dict[str, Any] = {
+            "id": str(request_id), "from_state": state.value, "reason": reason, "action": "answer",
+            "evidence": f'{{"reply_id": "{reply.id}", "class": "{reading.reply_class}", "rule": "{reading.rule}"}}',
+            "next_at": row.next_at, "answered": is_answer,
+            "broker_says": reading.reply_class.value if is_answer else None,
+        }  # fmt: skip
+        if to is not None:
+            move |= {"to_state": to.value, "next_at": next_look(to, now), "action": told(to)}
+        moved[reply.id] = move
+    written = replies.write(connection, keyring, keys, fresh)
+    moves.apply(connection, moves.frame_of([moved[one] for one in moved if one in written]), now=now, actor=ACTOR)
+    for reply in fresh:
+        if reply.id in written:
+            taken[first[reply.request_id].place] = Taken(moved=reply.moved, needs_person=reply.needs_person)
+            if moved[reply.id].get("to_state") in _DEAD:
+                _note_fault(connection, rows[reply.request_id], reply.reading, now)
+    return taken
+
+
+_DEAD = frozenset({RemovalState.BOUNCED.value, RemovalState.CONTACT_MOVED.value})
 
 
 def _note_fault(connection: Connection, request: Any, reading: Reading, now: datetime) -> None:

@@ -14,11 +14,12 @@ from kordant_jobs.adapters.brokers.search import SearchPages
 from kordant_jobs.adapters.brokers.web import BrokerSites
 from kordant_jobs.adapters.messengers import open_mail, open_signer
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK, token_of
+from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK
 from kordant_jobs.jobs.removebrokers_process.letters import Agent
 from kordant_jobs.jobs.removebrokers_process.outside import Outside
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.removals.links import token_of
 
 
 def agent_of(settings: Settings) -> Agent:

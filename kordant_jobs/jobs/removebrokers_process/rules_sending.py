@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from kordant_jobs.domain.removals.clocks import Ask, Law, deadlines
@@ -77,16 +78,38 @@ RIGHTS_MOVES: dict[str, RemovalState | None] = {
 """The states of the Data Rights Protocol, as ours."""
 
 
-def of_rights(status: RightsStatus) -> tuple[RemovalState | None, str]:
-    """Our state and its reason for a status of the protocol. One that is not known moves nothing.
+RUNNING = frozenset({"open", "in_progress"})
+
+
+def of_rights(status: RightsStatus, *, answer_by_on: date | None = None) -> tuple[RemovalState | None, str]:
+    """Our state and its reason for a status of the protocol. One that is not known moves nothing. A business that
+    expects to be done only after its last day took the law's extension.
 
     >>> of_rights(RightsStatus(request_id="1", state="denied", reason="no_match"))
     (<RemovalState.NO_MATCH: 'no_match'>, 'no_match')
     """
     if status.state == "denied" and status.reason == "no_match":
         return RemovalState.NO_MATCH, "no_match"
+    if status.state in RUNNING and status.expected_by and answer_by_on and status.expected_by.date() > answer_by_on:
+        return RemovalState.EXTENDED, "drp_extended"
     state = RIGHTS_MOVES.get(status.state)
     return state, status.reason or f"drp_{status.state}"
+
+
+def extended_to(status: RightsStatus, law: Law, ask: Ask, sent_on: date) -> date | None:
+    """The last day of an extension: the one that the business names, at most the one that the law allows (None where it
+    allows no extension)."""
+    at_most = deadlines(law, ask, sent_on).extended_by_on
+    return min(status.expected_by.date(), at_most) if status.expected_by and at_most else None
+
+
+def verification_page(status: RightsStatus) -> str | None:
+    """Where the subscriber proves who they are to the business: an https address, and only while it asks for that.
+
+    >>> verification_page(RightsStatus(request_id="1", state="open", user_verification_url="https://b.com/v"))
+    """
+    page = status.user_verification_url if status.state == "need_user_verification" else None
+    return page if page and re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?([/?][!-~]*)?", page) else None
 
 
 def sent_facts(law: Law, ask: Ask, now: datetime) -> dict[str, Any]:

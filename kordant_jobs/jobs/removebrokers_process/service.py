@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.removals.brokers import RemovalChannel
+from kordant_jobs.domain.removals.clocks import Ask, Law
 from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.domain.removals.states import RemovalState, may_move
 from kordant_jobs.engine import Progress
@@ -26,7 +27,7 @@ from kordant_jobs.jobs.removebrokers_process.intake import TakenIn
 from kordant_jobs.jobs.removebrokers_process.outside import Outside
 from kordant_jobs.ports import RescanAnswer, RescanQuestion, RescanSource, RightsAgent, RightsError, RightsStatus
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.store.removals import catalogue, due, moves, profiles, replies, requests, rights
+from kordant_jobs.store.removals import catalogue, due, links, moves, profiles, replies, requests, rights
 from kordant_jobs.store.removals.tables import brokers, removal_requests
 
 JOB = "removebrokers_process"
@@ -88,7 +89,7 @@ def carry(
 ) -> Carried:
     """Take the requests to these brokers a step further. Safe to repeat: what was done is not due any more."""
     polled = _poll(broker_ids, db=db, keyring=keyring, outside=outside, now=now)
-    links = _follow(broker_ids, db=db, keyring=keyring, outside=outside, now=now)
+    followed = _follow(broker_ids, db=db, keyring=keyring, outside=outside, now=now)
     checked = _check(broker_ids, db=db, keyring=keyring, rescan=outside.rescan, now=now)
     found, moved = decide(broker_ids, db=db, now=now, agent=outside.rights is not None)
     if progress is not None:
@@ -103,7 +104,7 @@ def carry(
         failed=sent.failed,
         possible_copies=sent.copies,
         checked=checked,
-        links=links,
+        links=followed,
         polled=polled,
         problems=(sent.problem,) if sent.problem else (),
     )
@@ -157,7 +158,7 @@ def _poll(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: 
         except (RightsError, SourceUnavailable):
             continue
         with db.begin() as connection:
-            take_status(connection, request.id, status, now=now)
+            take_status(connection, keyring, request.id, status, now=now)
     return len(waiting)
 
 
@@ -183,20 +184,35 @@ def _asking(business: Mapping[str, Any], outside_id: str) -> Callable[[RightsAge
     return lambda agent, token: agent.status(business, token, outside_id)
 
 
-def take_status(connection: sa.Connection, request_id: UUID, status: RightsStatus, *, now: datetime) -> bool:
-    """Take a status that was asked for; whether it moved the request."""
-    request = requests.get(connection, request_id)
-    to, reason = rules_sending.of_rights(status)
+def take_status(
+    connection: sa.Connection, keyring: Keyring, request_id: UUID, status: RightsStatus, *, now: datetime
+) -> bool:
+    """Take a status that was asked for; whether it moved the request. That a late business is still at it stops no
+    complaint."""
+    [request] = requests.locked(connection, [request_id])
+    links.keep_verification(connection, keyring, request, rules_sending.verification_page(status))
+    to, reason = rules_sending.of_rights(status, answer_by_on=request.answer_by_on)
     state = RemovalState(request.state)
-    if to is None or to is state or not may_move(state, to):
+    until = None
+    if to is RemovalState.EXTENDED:
+        until = rules_sending.extended_to(status, Law(request.law), Ask(request.ask), request.sent_on)
+        if until is None or until <= request.answer_by_on or until < now.date():
+            to, reason, until = rules_sending.of_rights(status)[0], f"drp_{status.state}", None
+    stays = to is state and (until is None or until == request.extended_by_on)
+    if to is None or stays or (to is not state and not may_move(state, to)):
+        return False
+    if state in _LATE and status.state in rules_sending.RUNNING and until is None:
         return False
     row: dict[str, Any] = {
-        "id": str(request_id), "from_state": state.value, "to_state": to.value, "reason": reason,
-        "action": intake.told(to), "answered": True, "broker_says": f"drp_{status.state}"[:60],
-        "next_at": intake.next_look(to, now),
+        "id": str(request_id), "from_state": state.value, "to_state": None if to is state else to.value,
+        "reason": reason, "action": intake.told(to), "answered": True, "broker_says": f"drp_{status.state}"[:60],
+        "next_at": intake.next_look(to, now), "extended_by_on": until,
         "evidence": json.dumps({"drp_status": status.state, "drp_reason": status.reason}),
     }  # fmt: skip
     return moves.apply(connection, moves.frame_of([row]), now=now, actor="drp") == 1
+
+
+_LATE = frozenset({RemovalState.OVERDUE, RemovalState.ESCALATED})
 
 
 def _follow(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime) -> int:
@@ -208,7 +224,7 @@ def _follow(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside
         waiting = replies.waiting_links(connection, keyring, broker_ids)
         for row, _ in waiting:
             replies.take_link(connection, row.id, row.request_id)
-        domains = {row.broker_id: catalogue.domains_of(connection, row.broker_id) for row, _ in waiting}
+        domains = catalogue.domains_of(connection, {row.broker_id for row, _ in waiting})
     for row, link in waiting:
         outcome = outside.web.follow(link, domains[row.broker_id])
         with db.begin() as connection:

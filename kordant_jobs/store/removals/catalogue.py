@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -298,14 +298,18 @@ def find(connection: Connection, text: str) -> Any | None:
     return found[0] if len(found) == 1 else None
 
 
-def domains_of(connection: Connection, broker_id: UUID) -> frozenset[str]:
-    """The domains of a broker and of those whose requests it handles: where its confirmation links may lead."""
+def domains_of(connection: Connection, broker_ids: Collection[UUID]) -> dict[UUID, frozenset[str]]:
+    """The domains of brokers and of those whose requests they handle: where their confirmation links may lead."""
     query = (
-        sa.select(broker_domains.c.domain)
+        sa.select(brokers.c.id, brokers.c.handled_by, broker_domains.c.domain)
         .join(brokers, brokers.c.id == broker_domains.c.broker_id)
-        .where(sa.or_(brokers.c.id == broker_id, brokers.c.handled_by == broker_id))
+        .where(sa.or_(brokers.c.id.in_(broker_ids), brokers.c.handled_by.in_(broker_ids)))
     )
-    return frozenset(connection.execute(query).scalars())
+    found: dict[UUID, set[str]] = {one: set() for one in broker_ids}
+    for row in connection.execute(query) if found else ():
+        for owner in {row.id, row.handled_by} & found.keys():
+            found[owner].add(row.domain)
+    return {one: frozenset(domains) for one, domains in found.items()}
 
 
 def note_fault(connection: Connection, broker_id: UUID, contact: str, fault: str, *, now: datetime) -> None:

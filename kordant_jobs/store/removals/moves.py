@@ -5,6 +5,7 @@ All in the caller's transaction and in sets. A request that another process move
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -40,48 +41,51 @@ MOVE_COLUMNS: dict[str, Any] = {
 }
 """A move as it is written. `to_state` null: the request stays. `evidence` is JSON of codes, ids and days."""
 
-_TEMPORARY = """
-CREATE TEMP TABLE IF NOT EXISTS moving (
-    id uuid PRIMARY KEY, from_state text, to_state text, action text, reason text, next_at timestamptz, evidence text,
-    sent_on date, confirm_by_on date, answer_by_on date, extended_by_on date, answered boolean, broker_says text,
-    outside_id text, channel text, event_id uuid DEFAULT gen_random_uuid()
-) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS ways (broker_id uuid PRIMARY KEY, channel text, contact text, email text)
-    ON COMMIT DELETE ROWS;
-DELETE FROM moving;
-DELETE FROM ways
-"""
-"""They stay with the connection: making tables in every transaction would bloat Postgres's catalogue."""
+_TYPES = {
+    "id": "uuid", "next_at": "timestamptz", "sent_on": "date", "confirm_by_on": "date", "answer_by_on": "date",
+    "extended_by_on": "date", "answered": "boolean",
+}  # fmt: skip
+_TYPED = ", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in MOVE_COLUMNS)
 
-ANALYSED_FROM = 100
+_FEW = f"SELECT * FROM jsonb_to_recordset(cast(:moves AS jsonb)) AS given ({_TYPED})"  # noqa: S608 - from constants
+_MANY = "SELECT * FROM moving_given"
+_TEMPORARY = f"""
+CREATE TEMP TABLE IF NOT EXISTS moving_given ({_TYPED}) ON COMMIT DELETE ROWS;
+DELETE FROM moving_given
+"""  # noqa: S608 - put together from constants
+"""It stays with the connection: making a table in every transaction would bloat Postgres's catalogue."""
 
-_DROP_STALE = """
-WITH locked AS MATERIALIZED (
-    SELECT r.id FROM kordant.removal_requests r JOIN moving m ON m.id = r.id AND m.from_state = r.state
+FEW = 100
+"""Up to so many moves go as one parameter of one statement; more by COPY, with figures for Postgres's planner, which
+would take them for a small table and loop over it."""
+
+_WRITE = """
+WITH ways AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(cast(:ways AS jsonb))
+        AS given (broker_id uuid, channel text, contact text, email text)
+), moving AS MATERIALIZED (
+    SELECT g.*, r.broker_id, r.subscription_id, gen_random_uuid() AS event_id
+    FROM ({given}) g JOIN kordant.removal_requests r ON r.id = g.id AND r.state = g.from_state
     ORDER BY r.id FOR UPDATE OF r
-) DELETE FROM moving m WHERE NOT EXISTS (SELECT 1 FROM locked WHERE locked.id = m.id)
-"""
-
-_EVENTS = """
-INSERT INTO kordant.removal_events (id, request_id, from_state, to_state, reason, evidence, actor, at)
-SELECT m.event_id, m.id, m.from_state, coalesce(m.to_state, m.from_state), m.reason,
-       cast(coalesce(m.evidence, '{}') AS jsonb), :actor, :now
-FROM moving m
-WHERE m.to_state IS NOT NULL OR m.action <> 'nothing'
-"""
-
-_MESSAGES = """
-INSERT INTO kordant.removal_messages (id, request_id, broker_id, kind, channel, contact, created_at, due_at)
-SELECT gen_random_uuid(), m.id, r.broker_id, 'request', w.channel, w.contact, :now, :now
-FROM moving m JOIN kordant.removal_requests r ON r.id = m.id JOIN ways w ON w.broker_id = r.broker_id
-WHERE m.action = 'request' AND w.channel IS NOT NULL
-UNION ALL
-SELECT gen_random_uuid(), m.id, r.broker_id, 'reminder', 'email', w.email, :now, :now
-FROM moving m JOIN kordant.removal_requests r ON r.id = m.id JOIN ways w ON w.broker_id = r.broker_id
-WHERE m.action = 'remind' AND w.email IS NOT NULL
-"""
-
-_UPDATE = """
+), events AS (
+    INSERT INTO kordant.removal_events (id, request_id, from_state, to_state, reason, evidence, actor, at)
+    SELECT m.event_id, m.id, m.from_state, coalesce(m.to_state, m.from_state), m.reason,
+           cast(coalesce(m.evidence, '{{}}') AS jsonb), :actor, :now
+    FROM moving m WHERE m.to_state IS NOT NULL OR m.action <> 'nothing'
+), messages AS (
+    INSERT INTO kordant.removal_messages (id, request_id, broker_id, kind, channel, contact, created_at, due_at)
+    SELECT gen_random_uuid(), m.id, m.broker_id, 'request', w.channel, w.contact, :now, :now
+    FROM moving m JOIN ways w ON w.broker_id = m.broker_id
+    WHERE m.action = 'request' AND w.channel IS NOT NULL
+    UNION ALL
+    SELECT gen_random_uuid(), m.id, m.broker_id, 'reminder', 'email', w.email, :now, :now
+    FROM moving m JOIN ways w ON w.broker_id = m.broker_id
+    WHERE m.action = 'remind' AND w.email IS NOT NULL
+), notices AS (
+    INSERT INTO kordant.notification_outbox (id, removal_event_id, subscription_id, category, channel, due_at)
+    SELECT gen_random_uuid(), m.event_id, m.subscription_id, :category, 'email', :now
+    FROM moving m WHERE m.action IN ('ask_user', 'tell_user', 'complain')
+)
 UPDATE kordant.removal_requests r SET
     state = coalesce(m.to_state, r.state),
     reason = CASE WHEN m.to_state IS NULL THEN r.reason ELSE m.reason END,
@@ -94,25 +98,19 @@ UPDATE kordant.removal_requests r SET
     extended_by_on = coalesce(m.extended_by_on, r.extended_by_on),
     attempts = CASE WHEN m.to_state = 'verified_removed' THEN 0
                     ELSE r.attempts + CASE WHEN m.action = 'sent' THEN 1 ELSE 0 END END,
-    reminders = CASE m.action WHEN 'request' THEN 0 WHEN 'remind' THEN r.reminders + (
-        SELECT count(w.email) FROM ways w WHERE w.broker_id = r.broker_id) ELSE r.reminders END,
+    reminders = CASE m.action WHEN 'request' THEN 0
+                    WHEN 'remind' THEN r.reminders + CASE WHEN w.email IS NULL THEN 0 ELSE 1 END
+                    ELSE r.reminders END,
     asked_user = CASE WHEN m.to_state IN ('needs_user_action', 'needs_identity') THEN 1
                       WHEN m.action = 'ask_user' THEN r.asked_user + 1 ELSE r.asked_user END,
     answered = m.action <> 'request' AND (r.answered OR coalesce(m.answered, false)),
     broker_says = coalesce(m.broker_says, r.broker_says),
     outside_id = CASE m.action WHEN 'request' THEN NULL ELSE coalesce(m.outside_id, r.outside_id) END,
-    channel = coalesce(m.channel, CASE m.action WHEN 'request' THEN (
-        SELECT w.channel FROM ways w WHERE w.broker_id = r.broker_id) END, r.channel)
-FROM moving m
+    channel = coalesce(m.channel, CASE m.action WHEN 'request' THEN w.channel END, r.channel)
+FROM moving m LEFT JOIN ways w ON w.broker_id = m.broker_id
 WHERE m.id = r.id
 """
-
-_NOTICES = """
-INSERT INTO kordant.notification_outbox (id, removal_event_id, subscription_id, category, channel, due_at)
-SELECT gen_random_uuid(), m.event_id, r.subscription_id, :category, 'email', :now
-FROM moving m JOIN kordant.removal_requests r ON r.id = m.id
-WHERE m.action IN ('ask_user', 'tell_user', 'complain')
-"""
+"""One statement: Postgres's triggers see the events that it wrote when it ends."""
 
 
 def apply(
@@ -135,21 +133,19 @@ def apply(
     whole = moves.with_columns(
         pl.lit(None, dtype=kind).alias(name) for name, kind in MOVE_COLUMNS.items() if name not in moves.columns
     ).with_columns(pl.col("action").fill_null("nothing"))
+    to = [
+        {"broker_id": broker, "channel": way and way[0], "contact": way and way[1], "email": email}
+        for broker, (way, email) in (ways or {}).items()
+    ]
+    values = {"now": now, "actor": actor, "category": Category.REMOVAL, "ways": json.dumps(to, default=str)}
+    if whole.height <= FEW:
+        values["moves"] = json.dumps(whole.select(list(MOVE_COLUMNS)).to_dicts(), default=str)
+        return int(connection.execute(sa.text(_WRITE.format(given=_FEW)), values).rowcount)
     for statement in _TEMPORARY.split(";"):
         connection.execute(sa.text(statement))
-    write_frame(connection, whole.select(list(MOVE_COLUMNS)), "moving", list(MOVE_COLUMNS))
-    if ways:
-        rows = [(str(broker), *(way or (None, None)), email) for broker, (way, email) in ways.items()]
-        names = dict.fromkeys(("broker_id", "channel", "contact", "email"), pl.String)
-        write_frame(connection, pl.DataFrame(rows, names, orient="row"), "ways")
-    if whole.height > ANALYSED_FROM:  # without figures Postgres takes it for a small table, and loops over it
-        connection.execute(sa.text("ANALYZE moving"))
-    connection.execute(sa.text(_DROP_STALE))
-    connection.execute(sa.text(_EVENTS), {"actor": actor, "now": now})
-    connection.execute(sa.text(_MESSAGES), {"now": now})
-    done = connection.execute(sa.text(_UPDATE), {"now": now}).rowcount
-    connection.execute(sa.text(_NOTICES), {"now": now, "category": Category.REMOVAL})
-    return int(done)
+    write_frame(connection, whole, "moving_given", list(MOVE_COLUMNS))
+    connection.execute(sa.text("ANALYZE moving_given"))
+    return int(connection.execute(sa.text(_WRITE.format(given=_MANY)), values).rowcount)
 
 
 def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:

@@ -169,7 +169,8 @@ def disclose(
         for message_id, (one, fields, ground) in told.items()
     ]  # fmt: skip
     if rows:
-        connection.execute(insert(removal_disclosures).on_conflict_do_nothing(), rows)
+        statement = insert(removal_disclosures).on_conflict_do_nothing()
+        connection.execute(statement.returning(removal_disclosures.c.message_id), rows)  # then it is one statement
 
 
 def request_of_message(connection: Connection, message_id: UUID) -> UUID | None:

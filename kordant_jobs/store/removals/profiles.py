@@ -73,7 +73,7 @@ def load(connection: Connection, keys: SubscriberKeys, subscriber_ids: Sequence[
                 return ""
             return keys.open(Sealed(subscriber_id=of, column=column, row_id=row_id, sealed=bytes(sealed)))
 
-        details = json.loads(plain(removal_profiles.c.details_encrypted, row.id, row.details_encrypted))
+        details = details_of(keys, row.subscriber_id, row.id, row.details_encrypted)
         name = plain(subscribers.c.name_encrypted, row.subscriber_id, row.name_encrypted)
         contact = plain(subscribers.c.contact_encrypted, row.subscriber_id, row.contact_encrypted)
         permission = plain(removal_profiles.c.permission_encrypted, row.id, row.permission_encrypted)
@@ -84,4 +84,13 @@ def load(connection: Connection, keys: SubscriberKeys, subscriber_ids: Sequence[
             details={"name": name, "email": contact, **details},
             permission=base64.b64decode(permission) if permission else None,
         )
+    return found
+
+
+def details_of(keys: SubscriberKeys, subscriber_id: UUID, row_id: UUID, sealed: bytes) -> dict[str, str]:
+    """What a profile's row says, in clear."""
+    column = removal_profiles.c.details_encrypted
+    found: dict[str, str] = json.loads(
+        keys.open(Sealed(subscriber_id=subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed)))
+    )
     return found

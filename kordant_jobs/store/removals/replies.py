@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
 
 from kordant_jobs.domain.removals.replies import Reading
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.removals.tables import (
     removal_messages,
     removal_references,
@@ -25,40 +26,67 @@ REFERENCE = "removal-case"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a mail says of the request that it belongs to; `place` names the mail in the answer."""
+
+    place: int
+    tokens: Sequence[str] = ()
+    answers: Sequence[UUID] = ()
+    case_numbers: Sequence[str] = ()
+    sender_domain: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Match:
     """The request that a mail belongs to, and how that was seen."""
 
-    request: Any
+    request_id: UUID
+    subscriber_id: UUID
     by: str
 
 
-def match(
-    connection: Connection,
-    keyring: Keyring,
-    *,
-    tokens: Sequence[str],
-    answers: Sequence[UUID],
-    case_numbers: Sequence[str],
-    sender_domain: str,
-) -> Match | None:
-    """Find the request by its address, else by the message of ours that is answered, else by the broker's case number
-    (which counts only from the domain that gave it)."""
+def match(connection: Connection, keyring: Keyring, asked: Sequence[Question]) -> dict[int, Match]:
+    """Find the request of each mail by its address, else by the message of ours that is answered, else by the broker's
+    case number (which counts only from the domain that gave it). By place; those of no request are left out."""
     table = removal_requests.c
-    if tokens:
-        query = sa.select(removal_requests).where(table.address_token.in_(tokens))
-        if (row := connection.execute(query).first()) is not None:
-            return Match(request=row, by="address")
-    if answers:
-        query = sa.select(removal_requests).join(removal_messages, removal_messages.c.request_id == table.id)
-        if (row := connection.execute(query.where(removal_messages.c.id.in_(answers))).first()) is not None:
-            return Match(request=row, by="thread")
-    indexes = _indexes(keyring, case_numbers, sender_domain)
-    if indexes:
-        query = sa.select(removal_requests).join(removal_references, removal_references.c.request_id == table.id)
-        rows = connection.execute(query.where(removal_references.c.reference_index.in_(indexes)).distinct()).all()
-        if len(rows) == 1:
-            return Match(request=rows[0], by="case_number")
-    return None
+    columns = (table.id, table.subscriber_id)
+    indexes: dict[int, Sequence[Any]] = {
+        one.place: _indexes(keyring, one.case_numbers, one.sender_domain) for one in asked
+    }
+    ways: list[tuple[str, dict[int, Sequence[Any]], sa.Select[Any]]] = [
+        ("address", {one.place: one.tokens for one in asked}, sa.select(table.address_token, *columns)),
+        (
+            "thread",
+            {one.place: one.answers for one in asked},
+            sa.select(removal_messages.c.id, *columns).join(
+                removal_messages, removal_messages.c.request_id == table.id
+            ),
+        ),
+        (
+            "case_number",
+            indexes,
+            sa.select(removal_references.c.reference_index, *columns).join(
+                removal_references, removal_references.c.request_id == table.id
+            ),
+        ),
+    ]
+    found: dict[int, Match] = {}
+    for by, values, query in ways:
+        left = {place: keys for place, keys in values.items() if keys and place not in found}
+        if not left:
+            continue
+        wanted = {key for keys in left.values() for key in keys}
+        key_column = query.selected_columns[0]
+        named = {_key(row[0]): (row[1], row[2]) for row in connection.execute(query.where(key_column.in_(wanted)))}
+        for place, keys in left.items():
+            owners = list(dict.fromkeys(named[key] for key in keys if key in named))
+            if owners and (by != "case_number" or len(owners) == 1):
+                found[place] = Match(request_id=owners[0][0], subscriber_id=owners[0][1], by=by)
+    return found
+
+
+def _key(value: Any) -> Any:
+    return bytes(value) if isinstance(value, memoryview) else value
 
 
 def _indexes(keyring: Keyring, numbers: Sequence[str], domain: str) -> list[bytes]:
@@ -69,7 +97,10 @@ def _indexes(keyring: Keyring, numbers: Sequence[str], domain: str) -> list[byte
 class NewReply:
     """A reply as it is kept. `link` is one that waits to be followed."""
 
-    match: Match
+    id: UUID = field(default_factory=uuid7)
+    request_id: UUID
+    subscriber_id: UUID
+    matched_by: str
     message_key: str = field(repr=False)
     sender_domain: str
     is_own_domain: bool
@@ -81,53 +112,46 @@ class NewReply:
     received_at: datetime
 
 
-def is_known(connection: Connection, keyring: Keyring, message_key: str) -> bool:
-    """Whether this very mail was taken before."""
-    key = keyring.blind_index("removal-mail", message_key)
-    query = sa.select(removal_replies.c.id).where(removal_replies.c.dedupe_key == key)
-    return connection.execute(query).first() is not None
+def write(connection: Connection, keyring: Keyring, keys: SubscriberKeys, fresh: Sequence[NewReply]) -> set[UUID]:
+    """Keep replies, sealed with their subscribers' keys; the ids of those that were not kept before."""
+    if not fresh:
+        return set()
 
+    def sealed(reply: NewReply, name: str, text: str | None) -> bytes | None:
+        return keys.seal(reply.subscriber_id, removal_replies.c[name], reply.id, text) if text else None
 
-def write(connection: Connection, keyring: Keyring, reply: NewReply) -> UUID | None:
-    """Keep a reply, sealed with its subscriber's key; None when it was kept before.
-
-    Raises:
-        KeyringError: the subscriber was forgotten.
-    """
-    request, row_id = reply.match.request, uuid4()
-    keys = keyring.load_keys(connection, [request.subscriber_id], for_writing=True)
-
-    def sealed(name: str, text: str | None) -> bytes | None:
-        return keys.seal(request.subscriber_id, removal_replies.c[name], row_id, text) if text else None
-
-    statement = insert(removal_replies).values(
-        **{"class": reply.reading.reply_class.value},
-        id=row_id,
-        request_id=request.id,
-        subscriber_id=request.subscriber_id,
-        dedupe_key=keyring.blind_index("removal-mail", reply.message_key),
-        matched_by=reply.match.by,
-        sender_domain=reply.sender_domain,
-        is_own_domain=reply.is_own_domain,
-        detail=reply.reading.detail,
-        rule=reply.reading.rule,
-        sentence_encrypted=sealed("sentence_encrypted", reply.reading.sentence),
-        text_encrypted=sealed("text_encrypted", reply.text),
-        link_encrypted=sealed("link_encrypted", reply.link),
-        moved=reply.moved,
-        needs_person=reply.needs_person,
-        received_at=reply.received_at,
-    )
-    written = connection.execute(statement.on_conflict_do_nothing().returning(removal_replies.c.id)).scalar()
-    if written is None:
-        return None
     rows = [
-        {"reference_index": index, "request_id": request.id}
-        for index in _indexes(keyring, reply.reading.case_numbers, reply.sender_domain)
+        {
+            "id": one.id,
+            "request_id": one.request_id,
+            "subscriber_id": one.subscriber_id,
+            "dedupe_key": keyring.blind_index("removal-mail", one.message_key),
+            "matched_by": one.matched_by,
+            "sender_domain": one.sender_domain,
+            "is_own_domain": one.is_own_domain,
+            "class": one.reading.reply_class.value,
+            "detail": one.reading.detail,
+            "rule": one.reading.rule,
+            "sentence_encrypted": sealed(one, "sentence_encrypted", one.reading.sentence),
+            "text_encrypted": sealed(one, "text_encrypted", one.text),
+            "link_encrypted": sealed(one, "link_encrypted", one.link),
+            "moved": one.moved,
+            "needs_person": one.needs_person,
+            "received_at": one.received_at,
+        }
+        for one in fresh
     ]
-    if rows:
-        connection.execute(insert(removal_references).on_conflict_do_nothing(), rows)
-    return row_id
+    statement = insert(removal_replies).on_conflict_do_nothing().returning(removal_replies.c.id)
+    written = set(connection.execute(statement, rows).scalars())
+    references = [
+        {"reference_index": index, "request_id": one.request_id}
+        for one in fresh
+        if one.id in written
+        for index in _indexes(keyring, one.reading.case_numbers, one.sender_domain)
+    ]
+    if references:
+        connection.execute(insert(removal_references).on_conflict_do_nothing(), references)
+    return written
 
 
 def waiting_links(connection: Connection, keyring: Keyring, broker_ids: Sequence[UUID]) -> list[tuple[Any, str]]:

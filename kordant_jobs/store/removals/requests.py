@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
+from uuid_utils.compat import uuid7
 
 from kordant_jobs.domain.removals.clocks import Ask, law_of
 from kordant_jobs.domain.removals.states import RemovalState
@@ -107,6 +108,13 @@ def get(connection: Connection, request_id: UUID) -> Any:
     return row
 
 
+def locked(connection: Connection, request_ids: Sequence[UUID]) -> list[Any]:
+    """Requests that nobody else moves before the transaction ends."""
+    table = removal_requests.c
+    query = sa.select(removal_requests).where(table.id.in_(request_ids)).order_by(table.id).with_for_update()
+    return list(connection.execute(query))
+
+
 def move(
     connection: Connection,
     request_id: UUID,
@@ -195,13 +203,17 @@ def disclosures(connection: Connection, subscription_id: UUID) -> list[Any]:
 
 
 def write_checks(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
-    """Write what our own checks said: `request_id`, `subscriber_id`, `verdict`, `reason`, `source` each."""
+    """Write what our own checks said: `request_id`, `verdict`, `reason`, `source` each; a request once."""
     if not rows:
         return
-    connection.execute(sa.insert(removal_checks), [{"id": uuid4(), "checked_at": now, **row} for row in rows])
-    table = removal_requests.c
-    update = sa.update(removal_requests).where(table.id == sa.bindparam("of"))
-    connection.execute(
-        update.values(check_says=sa.bindparam("says"), checked_at=now),
-        [{"of": row["request_id"], "says": row["verdict"]} for row in rows],
-    )
+    connection.execute(sa.insert(removal_checks), [{"id": uuid7(), "checked_at": now, **row} for row in rows])
+    values = {
+        "ids": [str(row["request_id"]) for row in rows], "verdicts": [row["verdict"] for row in rows], "now": now,
+    }  # fmt: skip
+    connection.execute(sa.text(_CHECKED), values)
+
+
+_CHECKED = """
+UPDATE kordant.removal_requests r SET check_says = c.verdict, checked_at = :now
+FROM unnest(cast(:ids AS uuid[]), cast(:verdicts AS text[])) AS c (id, verdict) WHERE r.id = c.id
+"""

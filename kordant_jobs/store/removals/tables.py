@@ -127,6 +127,11 @@ removal_requests = Table(
     Column("channel", Text),
     Column("address_token", Text, nullable=False, unique=True, comment="replies come to <local part>+<token>@…"),
     Column("outside_id", Text, comment="what the broker calls it in the Data Rights Protocol"),
+    Column(
+        "verification_encrypted",
+        LargeBinary,
+        comment="the page on which the subscriber proves who they are to the business",
+    ),
     Column("attempts", Integer, nullable=False, server_default="0", comment="requests sent"),
     Column("reminders", Integer, nullable=False, server_default="0", comment="reminders since the last request"),
     Column("asked_user", Integer, nullable=False, server_default="0", comment="how often the subscriber was told"),

@@ -55,7 +55,7 @@ def test_what_was_taken_goes_and_what_belongs_to_no_request_stays_but_is_not_rea
     seen = []
     for one in box.inbox.messages(10):
         seen.append(one.content)
-        (box.inbox.put_aside if one.content == b"second" else box.inbox.done)(one.key)
+        (box.inbox.put_aside if one.content == b"second" else box.inbox.done)([one.key])
     assert seen == [b"first", b"second", b"third"]
     assert list(box.inbox.messages(10)) == []
     assert box.kept() == [b"second"]
@@ -72,7 +72,7 @@ def test_mails_of_no_request_are_deleted_after_their_time_and_no_others(box: Box
     box.put(b"early, aside", EARLY)
     box.put(b"late, aside", LATE)
     for one in list(box.inbox.messages(10)):
-        box.inbox.put_aside(one.key)
+        box.inbox.put_aside([one.key])
     box.put(b"early, not read", EARLY)
     assert box.inbox.tidy(datetime(2026, 2, 1, tzinfo=UTC)) == 1
     assert box.kept() == [b"early, not read", b"late, aside"]
@@ -84,7 +84,7 @@ def test_a_whole_mailbox_is_read_in_one_connection() -> None:
             server.put(b"%d" % number, LATE.date())
         inbox = ImapInbox(server.url)
         for one in inbox.messages(100):
-            inbox.done(one.key)
+            inbox.done([one.key])
         assert (server.logins, server.mails) == (1, {})
 
 
@@ -101,7 +101,7 @@ def test_a_server_that_fails_at_any_command_loses_no_mail(command: str, way: str
 
         def take_all() -> None:
             for one in inbox.messages(10):
-                inbox.put_aside(one.key)
+                inbox.put_aside([one.key])
 
         with pytest.raises(SourceUnavailable, match="read again"):
             take_all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from email import message_from_bytes
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,13 +18,20 @@ from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.removals import moves
+from kordant_jobs.store.removals.links import done_link
 from kordant_jobs_tests.jobs.removals import NOW, add_brokers, add_profiled, ask, broker_row
 
 
 def test_two_events_of_a_day_are_one_mail_that_says_whose_turn_it_is(
     db: Engine, keyring: Keyring, tmp_path: Path
 ) -> None:
-    brokers = add_brokers(db, [broker_row("spoken"), broker_row("other")])
+    brokers = add_brokers(
+        db,
+        [
+            broker_row(key, opt_out_url=f"https://{key}.com/o", recipe={"prefill": f"https://{key}.com/o?n={{name}}"})
+            for key in ("spoken", "other")
+        ],
+    )
     person = add_profiled(db, keyring, contact="ann@mail.example")
     made = ask(db, person, list(brokers.values()))
     rows = [
@@ -38,7 +46,10 @@ def test_two_events_of_a_day_are_one_mail_that_says_whose_turn_it_is(
         row = {"id": str(made[1]), "from_state": before, "to_state": after, "reason": "x", "action": action}
         with db.begin() as connection:
             moves.apply(connection, moves.frame_of([row]), now=NOW, actor="test")
-    outlet = mail_outlet(MaildirTransport(tmp_path), Sender(header="Kordant <alerts@kordant.example>"))
+    outlet = mail_outlet(
+        MaildirTransport(tmp_path),
+        Sender(header="Kordant <alerts@kordant.example>", removals=partial(done_link, keyring, "https://us.example")),
+    )
 
     def send(later: timedelta) -> service.SendSummary:
         with db.begin() as connection:
@@ -58,3 +69,5 @@ def test_two_events_of_a_day_are_one_mail_that_says_whose_turn_it_is(
     assert isinstance(text, bytes)
     assert b"by its form only" in text
     assert b"your data was removed" in text
+    assert text.count(b".com/o?n=Ann%20Example") == 1
+    assert text.count(done_link(keyring, "https://us.example", made[0]).encode()) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,8 @@ from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.removebrokers_process import asking
 from kordant_jobs.ports import RightsError, RightsStatus, WebOutcome
-from kordant_jobs.store.removals import catalogue, requests, rights
+from kordant_jobs.store.removals import catalogue, links, requests, rights
+from kordant_jobs.store.removals.notices import removal_notices
 from kordant_jobs_tests.jobs.removals import NOW, add_brokers, add_profiled, ask, broker_row
 from kordant_jobs_tests.jobs.removebrokers_process.conftest import Desk
 
@@ -27,6 +28,8 @@ class Business:
 
     token: str = "first"
     state: str = "open"
+    expected_by: datetime | None = None
+    page: str | None = None
     is_down: bool = False
     exercised: list[Mapping[str, Any]] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
@@ -45,7 +48,9 @@ class Business:
     def status(self, business: Mapping[str, Any], token: str, outside_id: str) -> RightsStatus:
         self.polls += 1
         self._answer(token)
-        return RightsStatus(request_id=outside_id, state=self.state)
+        return RightsStatus(
+            request_id=outside_id, state=self.state, expected_by=self.expected_by, user_verification_url=self.page
+        )
 
     def revoke(self, business: Mapping[str, Any], token: str, outside_id: str, reason: str) -> RightsStatus:
         self._answer(token)
@@ -87,6 +92,84 @@ def test_a_status_is_asked_for_every_day_and_moves_the_request(desk: Desk, busin
     business.token, business.state = "second", "fulfilled"
     desk.run(days=1)
     assert desk.state(request)[0] == "completed"
+
+
+def page_of(desk: Desk, request: UUID) -> str:
+    with desk.db.connect() as connection:
+        story = requests.story(connection, request)
+        return links.page_of(connection, desk.keyring, story.request, story.broker.facts)
+
+
+def test_where_a_business_wants_the_subscriber_to_prove_who_they_are_is_kept_sealed_and_told(
+    desk: Desk, business: Business
+) -> None:
+    request = asked(desk, drp_business_id="SPOKEN")
+    desk.run()
+    business.state, business.page = "need_user_verification", "javascript:alert(1)"
+    desk.run(days=1)
+    assert (desk.state(request)[0], page_of(desk, request)) == ("needs_identity", "")
+    business.page = "https://id.spoken.com/v?case=ann-77"
+    desk.run(days=14)
+    assert page_of(desk, request) == business.page
+    sealed = desk.row(request).verification_encrypted
+    assert b"ann-77" not in bytes(sealed)
+    with desk.db.connect() as connection:
+        ids = list(connection.execute(sa.text("SELECT id FROM kordant.notification_outbox")).scalars())
+        rows = removal_notices(connection, ids)
+        keys = desk.keyring.load_keys(connection, [rows[0].subscriber_id])
+    assert {one.page(keys, "Ann Example", "ann@mail.example") for one in rows} == {business.page}
+    business.state, business.page = "in_progress", None
+    desk.run(days=14)
+    assert desk.row(request).verification_encrypted is None
+
+
+def test_a_day_that_a_business_moves_is_an_extension_as_far_as_the_law_goes(desk: Desk, business: Business) -> None:
+    request = asked(desk, drp_business_id="SPOKEN")
+    desk.run()
+    row = desk.row(request)
+    business.state, business.expected_by = "in_progress", desk.now + timedelta(days=60)
+    desk.run(days=1)
+    assert desk.row(request).extended_by_on == business.expected_by.date()
+    assert desk.state(request) == ("extended", "drp_extended")
+    business.expected_by = desk.now + timedelta(days=400)
+    desk.run(days=1)
+    assert desk.state(request)[0] == "extended"
+    assert desk.row(request).extended_by_on == row.extended_by_on
+    with desk.db.connect() as connection:
+        moved = [one.to_state for one in requests.story(connection, request).events if one.from_state != one.to_state]
+    assert moved == ["queued", "sent", "extended"]
+
+
+def test_a_business_that_is_always_at_it_is_complained_about_all_the_same(desk: Desk, business: Business) -> None:
+    request = asked(desk, drp_business_id="SPOKEN")
+    business.state = "in_progress"
+    for _ in range(75):
+        desk.run(days=1)
+    assert desk.state(request)[0] == "escalated"
+
+
+def test_a_form_for_a_person_is_linked_filled_in_with_what_its_address_names_and_no_more(desk: Desk) -> None:
+    brokers = add_brokers(
+        desk.db,
+        [
+            broker_row(
+                "spoken", emails=(), opt_out_url="https://spoken.com/optout",
+                recipe={"prefill": "https://spoken.com/optout?f={first_name}&l={last_name}&c={city}"},
+            ),
+            broker_row(
+                "other", emails=(), opt_out_url="https://other.com/optout",
+                recipe={"prefill": "https://other.com/optout?b={birth_date}"},
+            ),
+        ],
+    )  # fmt: skip
+    person = add_profiled(desk.db, desk.keyring, details={"city": "São Paulo", "phone": "+15550100"})
+    made = ask(desk.db, person, list(brokers.values()))
+    desk.run()
+    assert {desk.state(one)[0] for one in made} == {"needs_user_action"}
+    assert {page_of(desk, one) for one in made} == {
+        "https://spoken.com/optout?f=Ann&l=Example&c=S%C3%A3o%20Paulo",
+        "https://other.com/optout",
+    }
 
 
 def test_a_business_that_is_down_is_asked_again_the_next_day(desk: Desk, business: Business) -> None:

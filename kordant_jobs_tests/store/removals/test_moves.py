@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
+from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.states import REMOVAL_MOVES, RemovalState, all_moves
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.removals import moves, requests
@@ -73,3 +76,30 @@ def test_a_request_that_another_process_moved_is_left_as_it_is(db: Engine, keyri
     with db.begin() as connection:
         assert moves.apply(connection, moves.frame_of([stale]), now=NOW, actor="test") == 0
         assert requests.get(connection, request).state == "draft"
+
+
+@pytest.mark.parametrize("number", [moves.FEW, moves.FEW + 1])
+def test_few_moves_and_many_are_written_alike(db: Engine, keyring: Keyring, number: int) -> None:
+    with db.begin() as connection:
+        connection.execute(sa.text("TRUNCATE kordant.subscribers, kordant.brokers CASCADE"))
+    brokers = add_brokers(db, [broker_row(f"b{n}") for n in range(number)])
+    made = ask(db, add_profiled(db, keyring), list(brokers.values()))
+    rows = [
+        {"id": str(one), "from_state": "draft", "to_state": "queued", "reason": "asked", "action": "request",
+         "next_at": NOW, "sent_on": NOW.date(), "evidence": '{"n": 1}'}
+        for one in made
+    ]  # fmt: skip
+    ways: dict[UUID, tuple[moves.Way | None, str | None]] = {
+        one: ((RemovalChannel.EMAIL, f"p@{key}"), None) for key, one in brokers.items()
+    }
+    with db.begin() as connection:
+        assert moves.apply(connection, moves.frame_of(rows), now=NOW, actor="test", ways=ways) == number
+        query = """
+            SELECT DISTINCT r.state, r.channel, r.next_at, e.evidence ->> 'n' AS n, e.from_state, m.kind,
+                   m.contact = 'p@' || b.key AS is_right
+            FROM kordant.removal_requests r JOIN kordant.removal_events e ON e.id = r.last_event_id
+            JOIN kordant.removal_messages m ON m.request_id = r.id JOIN kordant.brokers b ON b.id = m.broker_id
+        """
+        assert list(map(tuple, connection.execute(sa.text(query)))) == [
+            ("queued", "email", NOW, "1", "draft", "request", True)
+        ]
