@@ -112,6 +112,9 @@ LAB_GROUPS = {
     "fuzz": Lazy(
         where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"
     ),
+    "read-cases": Lazy(
+        where="kordant_jobs.lab.cases:read_cases", help="Read a folder of small dumps, each with what it should give."
+    ),
     "fit-names": Lazy(
         where="kordant_jobs.lab.hometitle.names_fit:fit_names",
         help="Fit the table of the names score on invented pairs, and measure it on others.",

@@ -113,7 +113,7 @@ class Blinder:
         self, window: Window, mentions: Sequence[npt.NDArray[Any]], first: np.uint64
     ) -> tuple[Words, Words, npt.NDArray[np.uint8]]:
         """Addresses behind the one that a line begins with."""
-        starts, ends, numbers, _ = mentions
+        starts, ends, numbers = mentions[:3]
         index = self._spans(window, starts, ends)
         return numbers.astype(np.uint64) + first, index, np.zeros(len(starts), np.uint8)
 

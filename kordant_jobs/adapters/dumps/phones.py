@@ -25,7 +25,8 @@ _LABEL = re.compile(r"(?i)^\s*(?:tel|phone|mobile|callto|sms|whatsapp)\s*[:=]\s*
 _EXTENSION = re.compile(
     r"(?i)\s*(?:;\s*(?:ext|phone-context)=.*|,?\s*(?:ext(?:ension)?|x|#|ramal|poste|durchwahl)\.?\s*:?\s*\d{1,8})\s*$"
 )
-_SEVERAL = re.compile(r"\s*(?:[;|\n]|,|/|\bor\b|\band\b)\s*")
+_SEVERAL = re.compile(r"\s*(?:[;|\n]|,|/|\bor\b|\band\b)\s*|\s+(?=\+)")
+_OLD_MEXICAN = re.compile(r"^521(?=\d{10}$)")
 _FLOAT = re.compile(r"^(\d{7,15})\.0$")
 _SCIENTIFIC = re.compile(r"^(\d)[.,](\d{6,14})[eE]\+?(\d{1,2})$")
 
@@ -52,7 +53,7 @@ def phones(values: pl.Series, *, region: str) -> pl.DataFrame:
 
 
 def _is_of_the_world(values: pl.Series, region: str) -> bool:
-    sample = [value.strip().removesuffix(".0") for value in values.head(_SAMPLE).to_list()]
+    sample = [_OLD_MEXICAN.sub("52", value.strip().removesuffix(".0")) for value in values.head(_SAMPLE).to_list()]
     world = sum(_allotted(f"+{value}", None) for value in sample)
     home = sum(_allotted(value, region) for value in sample)
     return world > home and world >= _MOSTLY * len(sample)
@@ -83,6 +84,8 @@ def phones_in(text: str, region: str, *, world: bool = False) -> list[str]:
     """
     cleaned = _cleaned(text)
     whole = _phone(cleaned, region, world=world)
+    if whole is None and _SCIENTIFIC.match(text.strip()):  # a spreadsheet has taken it for a number: no '+' is left
+        whole = _phone(cleaned, region, world=True)
     if whole is not None:
         return [whole]
     parts = [part for part in _SEVERAL.split(cleaned) if part.strip()]
@@ -111,9 +114,9 @@ def _phone(value: str, region: str, *, world: bool) -> str | None:
         dialled = normalise(IdentifierKind.PHONE, f"+{value[2:].lstrip()}")
         if dialled is not None and _allotted(dialled, None):
             return _one_form(dialled)
-    digits = re.sub(r"\D", "", value)
-    if re.match(r"^\+52\s?1\D?\d{2}", value) and len(digits) == 13:
-        value = f"+52{digits[3:]}"
+    digits = _OLD_MEXICAN.sub("52", re.sub(r"\D", "", value))
+    if re.match(r"^\+52\s?1\D?\d{2}", value) and len(digits) == 12:
+        value = f"+{digits}"
     if world and not value.startswith("+") and _allotted(f"+{digits}", None):
         return _one_form(normalise(IdentifierKind.PHONE, f"+{digits}"))
     return _one_form(normalise(IdentifierKind.PHONE, value, phone_region=region))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -32,6 +33,7 @@ _KIND_OF = {
     Role.CARD: IdentifierKind.CARD,
 }
 _PERSON_ROLES = (Role.NAME, Role.FIRST_NAME, Role.LAST_NAME, Role.BORN)
+_AROUND_SIGN = re.compile(r"\s*@\s*")
 _PHONE_LOGIN = r"^[\s]*(?:\+[0-9 ().-]{7,24}|[0-9 ().-]{10,24})$"
 
 
@@ -313,8 +315,12 @@ class Understanding:
 
 
 def whole_address(text: str) -> str | None:
-    """The address that a whole cell is, its quotes and `mailto:` left out."""
-    value = text.strip(" \t\"'<>,;")
+    """The address that a whole cell is, its quotes, `mailto:` and blanks around the '@' left out.
+
+    >>> whole_address(" 'ann @mail.example'"), whole_address("write to ann @mail.example")
+    ('ann@mail.example', None)
+    """
+    value = _AROUND_SIGN.sub("@", text.strip(" \t\"'<>,;"))
     if value.lower().startswith("mailto:"):
         value = value[7:]
     return normalise(IdentifierKind.EMAIL, value)

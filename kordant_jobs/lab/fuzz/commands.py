@@ -88,6 +88,28 @@ def fuzz_scans(
     raise SystemExit(1 if found or ended.returncode else 0)
 
 
+@fuzz_app.command("damage")
+def fuzz_damage(
+    line_mb: Annotated[int, typer.Option(min=1, help="The size of the giant line.")] = 80,
+    times: Annotated[int, typer.Option(min=1, help="So often each damage is done to each form.")] = 1,
+    seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
+) -> None:
+    """Every form of a dump, damaged in every way: nobody is missed who stands in what counts as read.
+
+    Exit code 1 when somebody was, or a reader failed.
+    """
+    from kordant_jobs.lab.fuzz.damage import matrix
+
+    with tempfile.TemporaryDirectory(prefix="kordant-fuzz-") as folder, err.status("reading damaged dumps …"):
+        found = matrix(Path(folder), seed=seed, line_bytes=line_mb << 20, times=times)
+    facts = {**dict(sorted(found.outcomes.items())), "broken": len(found.broken)}
+    print_json(facts) if as_json else print_facts(facts)
+    for one in found.broken[:20]:
+        err.print(one, markup=False)
+    raise SystemExit(1 if found.broken else 0)
+
+
 @fuzz_app.command("outside")
 def fuzz_outside(
     what: Annotated[str, typer.Argument(help="bounces, requests, catalogues or answers.")],

@@ -15,6 +15,7 @@ with atheris.instrument_imports(include=["kordant_jobs.adapters.dumps", "kordant
     from kordant_jobs.adapters.dumps import Blinder, DumpLimits, DumpShape, open_dump
     from kordant_jobs.domain.identifiers.blinding import BlindingKey
     from kordant_jobs.errors import DumpUnreadable
+    from kordant_jobs.lab.world.forms import forms, people
 
 KEY = BlindingKey(key=bytes(32))
 BLINDER = Blinder(KEY)
@@ -64,25 +65,26 @@ def one_input(data: bytes, path: Path) -> None:
             assert KEY.indexes("email", [LAST])[0] in found, "what stands behind damage was not found"  # noqa: S101 - as above
 
 
+_SEEDS = (
+    b"\x01ana@mail.example:pw\n\xe9\xff:x\n",
+    b"\x03bob@x.example;5f4dcc3b5aa765d61d8327deb882cf99\r\n",
+    b"\x04a@b.example,c,d\n",
+    b"\x0cemail,name\nann@mail.example,Ann\n",
+    b"\x00+12025550143:pw\n",
+    b"\x0cname;dob;ssn;iban;card;domain\nAnn Doe;31.01.1980;536-90-4399;GR1601101050000010547023795;"
+    b"4111111111111111;Shop.example\n",
+    b'\x10{"first_name": "Ann", "last_name": "Doe", "birthday": "01/31/1980", "cpf": "390.533.447-05"}\n',
+)
+"""Beside these every form of `lab.world.forms`, whose shape is not told."""
+
+
 def main() -> None:
     """Fuzz until libFuzzer's options say to stop."""
     folder = Path(sys.argv.pop(1))
     seeds = folder / "seeds"
     seeds.mkdir()
-    for number, text in enumerate(
-        (
-            b"\x01ana@mail.example:pw\n\xe9\xff:x\n",
-            b"\x03bob@x.example;5f4dcc3b5aa765d61d8327deb882cf99\r\n",
-            b"\x04a@b.example,c,d\n",
-            b"\x0cemail,name\nann@mail.example,Ann\n",
-            b'\x10{"email": "ann@mail.example", "password": "x"}\n',
-            b"\x14INSERT INTO users (email, pw) VALUES ('ann@mail.example','x'),('b@c.example',NULL);\n",
-            b"\x00+12025550143:pw\n",
-            b"\x0cname;dob;ssn;iban;card;domain\nAnn Doe;31.01.1980;536-90-4399;GR1601101050000010547023795;"
-            b"4111111111111111;Shop.example\n",
-            b'\x10{"first_name": "Ann", "last_name": "Doe", "birthday": "01/31/1980", "cpf": "390.533.447-05"}\n',
-        )
-    ):
+    written = [b"\x00" + form.content for form in forms(people(3))]
+    for number, text in enumerate([*_SEEDS, *written]):
         (seeds / str(number)).write_bytes(text)
     path = folder / "dump"
     atheris.Setup([sys.argv[0], *sys.argv[1:], str(seeds)], lambda data: one_input(data, path))

@@ -111,7 +111,10 @@ class World:
 
     def _judged(self, content: bytes) -> Judged:
         with self.db.connect() as connection:
-            status = connection.execute(sa.text("SELECT status FROM kordant.breach_dumps")).scalar() or "not registered"
+            row = connection.execute(sa.text("SELECT status, reason FROM kordant.breach_dumps")).one_or_none()
+            status, reason = row or ("not registered", None)
+            if str(reason).startswith("A reader failed"):
+                raise AssertionError(reason)
             verdicts = connection.execute(sa.text("SELECT subscription_id, verdict FROM kordant.source_verdicts"))
             clean = {subscription for subscription, verdict in verdicts if verdict == "clean"}
         missed = [one for one in standing(content) if self.subscriptions[one] in clean]

@@ -161,3 +161,14 @@ def test_a_blind_index_is_the_standard_librarys(size: int) -> None:
     got = BLINDER._indexes("username", [value.lower() for value in values])
     wanted = hashlib.blake2b(values[0].lower().encode(), digest_size=16, key=KEY.key, person=b"username").digest()
     assert [row.tobytes() for row in got] == [wanted] * 19
+
+
+def test_an_address_behind_the_password_is_mentioned_either_way(tmp_path: Path) -> None:
+    path = tmp_path / "dump.txt"
+    lines = [f"p{n}@mail.example:secret{n}" for n in range(60)]
+    path.write_text(
+        "\n".join([*lines, "ann@mail.example:pw!cyd@mail.example:x", "eve@mail.example:pw bob@mail.example", ""])
+    )
+    general, compiled = both(path)
+    assert compiled == general
+    assert len(general[0]) == 64

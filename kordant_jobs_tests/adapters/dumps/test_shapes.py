@@ -264,3 +264,23 @@ def test_bytes_of_another_encoding_between_wide_characters_are_read(
     found = {identifier for _, _, identifier, _ in read(path)[0]}
     assert "ann@mail.example" in found
     assert len(found) >= 40
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            'id,phone\n1,"+12025550143\n+442079460958"\n2,+12025550145\n',
+            {"+12025550143", "+442079460958", "+12025550145"},
+        ),
+        ("phone,id\n5215512345678,1\n5215512345679,2\n", {"+525512345678", "+525512345679"}),
+        ("phone,id\n+52 1 55 1234 5678,1\n+52 55 1234 5679,2\n", {"+525512345678", "+525512345679"}),
+        ("phone,id\n4.42E+11,1\n+12025550145,2\n", {"+12025550145"}),
+        ("id,phone\n1,4.42079460958E+11\n2,1.2025550143E+10\n", {"+442079460958", "+12025550143"}),
+        ("id,email\n1,ann @mail.example\n2,bob@ mail.example\n", {"ann@mail.example", "bob@mail.example"}),
+    ],
+)
+def test_cells_are_read_as_people_and_spreadsheets_leave_them(tmp_path: Path, content: str, expected: set[str]) -> None:
+    path = tmp_path / "dump"
+    path.write_text(content)
+    assert {identifier for _, _, identifier, _ in read(path)[0]} == expected
