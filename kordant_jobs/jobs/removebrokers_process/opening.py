@@ -5,6 +5,8 @@ from __future__ import annotations
 from email.utils import parseaddr
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from kordant_jobs.adapters.brokers.bounded import BoundedClient
 from kordant_jobs.adapters.brokers.drp import DrpAgent, read_signing_key
 from kordant_jobs.adapters.brokers.mailbox import ImapInbox, MaildirInbox
@@ -44,13 +46,23 @@ def open_outside(settings: Settings, keyring: Keyring) -> Outside:
     )
 
 
-def _rights(settings: Settings, keyring: Keyring) -> DrpAgent | None:
+def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
+    """Our key as an agent of the Data Rights Protocol; None where none is set up.
+
+    Raises:
+        SettingsError: its file holds no key.
+    """
     if not settings.drp_agent_id or settings.drp_key_path is None:
         return None
     try:
-        key = read_signing_key(settings.drp_key_path.read_text("ascii"))
+        return read_signing_key(settings.drp_key_path.read_text("ascii"))
     except (OSError, UnicodeDecodeError):
         raise SettingsError("KORDANT_DRP_KEY_PATH names no readable key file. Correct the path.") from None
+
+
+def _rights(settings: Settings, keyring: Keyring) -> DrpAgent | None:
+    if (key := signing_key(settings)) is None:
+        return None
     base = settings.public_url.rstrip("/") if settings.public_url else None
 
     def callback(request_id: UUID) -> str:
