@@ -379,6 +379,7 @@ def definitions(call: Call) -> Answer:
                     "started_by": row.started_by,
                     "priority": row.priority.word,
                     "timeout_ms": int(row.timeout_s * 1000),
+                    "sla_ms": None if row.sla_s is None else int(row.sla_s * 1000),
                     "max_retries": row.retries.retries,
                     "retry_backoff": row.retries.backoff.value,
                     "concurrency": row.concurrency,

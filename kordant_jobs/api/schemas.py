@@ -258,6 +258,7 @@ class Definition(BaseModel):
     started_by: str
     priority: PriorityWord
     timeout_ms: int
+    sla_ms: int | None
     max_retries: int
     retry_backoff: str
     concurrency: int

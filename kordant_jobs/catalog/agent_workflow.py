@@ -27,6 +27,7 @@ ROW = JobRow(
     payload=AgentWorkflow,
     priority=Priority.NORMAL,
     timeout_s=300,
+    sla_s=3600,
     cpu_s=120,
     memory_mb=512,
     concurrency=4,

@@ -40,6 +40,7 @@ ROW = JobRow(
     payload=BankSync,
     priority=Priority.NORMAL,
     timeout_s=1800,
+    sla_s=3600,
     cpu_s=1800,
     memory_mb=2048,
     concurrency=1,

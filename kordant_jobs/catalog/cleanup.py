@@ -34,6 +34,7 @@ ROW = JobRow(
     payload=Cleanup,
     priority=Priority.LOW,
     timeout_s=4 * 3600,
+    sla_s=6 * 3600,
     cpu_s=2 * 3600,
     memory_mb=1024,
     concurrency=1,

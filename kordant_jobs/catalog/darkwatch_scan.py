@@ -38,6 +38,7 @@ ROW = JobRow(
     partitions=tuple(Tier),
     payload=DarkwatchScan,
     timeout_s=3600,
+    sla_s=3600,
     cpu_s=7200,
     memory_mb=4096,
     concurrency=2,

@@ -34,6 +34,7 @@ ROW = JobRow(
     partitions=tuple(Tier),
     payload=HometitleScan,
     timeout_s=3600,
+    sla_s=2 * 3600,
     cpu_s=7200,
     memory_mb=4096,
     concurrency=1,

@@ -39,6 +39,7 @@ ROW = JobRow(
     started_by="daily at 02:00 in São Paulo; a sync that changed something, a minute later; by hand",
     payload=InsightsRefresh,
     timeout_s=3600,
+    sla_s=3600,
     cpu_s=3600,
     memory_mb=2048,
     concurrency=1,

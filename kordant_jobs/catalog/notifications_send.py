@@ -31,6 +31,7 @@ ROW = JobRow(
     payload=NotificationsSend,
     priority=Priority.HIGH,
     timeout_s=900,
+    sla_s=900,
     cpu_s=900,
     memory_mb=1024,
     concurrency=2,

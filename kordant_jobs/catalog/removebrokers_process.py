@@ -29,6 +29,7 @@ ROW = JobRow(
     payload=RemovebrokersProcess,
     priority=Priority.NORMAL,
     timeout_s=3000,
+    sla_s=2 * 3600,
     cpu_s=3000,
     memory_mb=2048,
     concurrency=1,

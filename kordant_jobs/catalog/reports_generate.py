@@ -69,6 +69,7 @@ ROW = JobRow(
     payload=ReportsGenerate,
     priority=Priority.LOW,
     timeout_s=7200,
+    sla_s=4 * 3600,
     cpu_s=14_400,
     memory_mb=4096,
     concurrency=1,

@@ -38,6 +38,7 @@ ROW = JobRow(
     payload=SubscriptionChanged,
     priority=Priority.HIGH,
     timeout_s=300,
+    sla_s=300,
     cpu_s=300,
     memory_mb=1024,
     concurrency=1,

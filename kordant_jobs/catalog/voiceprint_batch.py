@@ -29,6 +29,7 @@ ROW = JobRow(
     started_by="a new clip (premium at once); every 30 minutes; by hand",
     payload=VoiceprintBatch,
     timeout_s=3600,
+    sla_s=3600,
     cpu_s=7200,
     memory_mb=2048,
     concurrency=2,

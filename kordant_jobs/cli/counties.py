@@ -37,9 +37,10 @@ def list_counties(as_json: AsJson = False) -> None:
                 "county": county.id,
                 "name": county.name,
                 "driver": county.driver.value,
-                "covers": [one.value for one in county.capabilities],
+                "covers": [one.value for one in county.capabilities] + ["owner_roll"] * bool(county.owner_roll),
                 "data_as_of": as_of and as_of.isoformat(),
                 "state": "never read" if state is None else state.reason or ("stale" if stale else "fresh"),
+                "owner_roll_problem": state and state.roll_reason,
                 "checked_at": state and state.checked_at and state.checked_at.isoformat(),
                 "rows": state.rows if state else 0,
                 "not_understood": dict(state.rows_not_understood) if state else {},
@@ -58,6 +59,9 @@ def list_counties(as_json: AsJson = False) -> None:
             for row in rows
         ],
     )  # fmt: skip
+    for row in rows:
+        if row["owner_roll_problem"]:
+            out.print(f"{row['county']}: its owner roll could not be read: {row['owner_roll_problem']}")
     for problem in counties.problems:
         out.print(f"[red]{problem}[/]")
 
@@ -78,6 +82,8 @@ def check(
     reader = open_counties(load_settings()).reader(county)
     try:
         made = reader.sample(rows, today=datetime.now(UTC).date())
+        wanted = {parcel for one in made.documents for parcel in one.parcels}
+        listed = len(reader.roll(wanted)) if county.owner_roll else None
     except KordantError as error:
         raise KordantError(f"{county.id}: {error} The file itself is valid.") from None
     found = [
@@ -94,10 +100,20 @@ def check(
         for one in made.documents
     ]
     if as_json:
-        print_json({"county": county.id, "rows": made.rows, "documents": found, "not_understood": dict(made.problems)})
+        print_json(
+            {
+                "county": county.id,
+                "rows": made.rows,
+                "documents": found,
+                "not_understood": dict(made.problems),
+                "owner_roll": listed,
+            }
+        )
     else:
         print_table(list(found[0]) if found else ["key"], [tuple(one.values()) for one in found])
         for problem, number in made.problems.most_common():
             out.print(f"not understood: {problem} ({number})")
+        if listed is not None:
+            out.print(f"owner roll: it lists {listed} of their {len(wanted)} parcels")
     if not found:
         raise typer.Exit(EXIT_FAILED)

@@ -142,11 +142,11 @@ def remove(watch: Id) -> None:
 
 @properties_app.command()
 def show(watch: Id, as_json: AsJson = False) -> None:
-    """The evidence on a watched parcel: every document, what it does, how urgent it is and why, and which mortgages and
-    liens are still open. Names are not shown."""
+    """The evidence on a watched parcel: every document and change of the owner roll, what it does, how urgent it is and
+    why, and which mortgages and liens are still open. Names are not shown."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.property.instruments import recorder_page
-    from kordant_jobs.store.property import reporting
+    from kordant_jobs.store.property import reporting, rolls
 
     query = """
         SELECT f.id AS finding, i.key, i.number, i.code, f.event, f.severity, f.is_told, f.is_news, f.reasons,
@@ -159,15 +159,18 @@ def show(watch: Id, as_json: AsJson = False) -> None:
         WHERE f.watch_id = :id ORDER BY i.recorded_on NULLS FIRST, i.key
     """
     with open_session() as session, session.db.connect() as connection:
+        roll = rolls.shown(connection, as_uuid(watch))
         still_open = reporting.open_charges(connection, [as_uuid(watch)]).get(as_uuid(watch), [])
         rows = [dict(row._mapping) for row in connection.execute(sa.text(query), {"id": as_uuid(watch)})]
     for row in rows:
         row["link"] = recorder_page(row.pop("recorder_url"), key=row["key"], number=row["number"])
     if as_json:
-        print_json({"open": still_open, "documents": rows})
+        print_json({"open": still_open, "documents": rows, "owner_roll": roll})
         return
     if rows:
         print_facts({"county": rows[0]["county"], "data as of": rows[0]["data_as_of"]})
+    if roll:
+        print_facts({f"owner roll, {name.replace('_', ' ')}": value for name, value in roll.items()})
     print_table(
         ["finding", "recorded", "document", "event", "severity", "told", "why", "case"],
         [

@@ -317,11 +317,11 @@ def drp_agent(
 ) -> None:
     """Our entry for the Data Rights Protocol's directory of agents, as JSON: businesses verify our requests by it."""
     from kordant_jobs.adapters.brokers.drp import agent_document
-    from kordant_jobs.jobs.removebrokers_process.opening import agent_of, signing_key
+    from kordant_jobs.jobs.removebrokers_process.opening import agent_of, open_key
     from kordant_jobs.settings import load_settings
 
     settings = load_settings()
-    key, us = signing_key(settings), agent_of(settings)
+    key, us = open_key(settings), agent_of(settings)
     if key is None:
         raise SettingsError("set KORDANT_DRP_AGENT_ID and KORDANT_DRP_KEY_PATH: there is no agent yet.")
     web_url = settings.public_url or ""

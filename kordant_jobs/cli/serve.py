@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
 
-from kordant_jobs.adapters import messengers
 from kordant_jobs.api.console import HOME
 from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.cli import preflight
 from kordant_jobs.cli.doctor import show_findings
 from kordant_jobs.cli.output import bold, err, out, print_facts
 from kordant_jobs.cli.parts import StackConfig
@@ -26,6 +27,7 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
     Raises:
         SettingsError: settings that cannot work, all of them named.
     """
+    began = time.monotonic()
     if demo:
         use_demo_state()
     stop = threading.Event()
@@ -35,7 +37,7 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, told_to_stop)
-    messengers.check(load_settings())
+    preflight.check(load_settings())
     for name, near in unknown_settings(os.environ).items():
         err.print(f"{name} is no setting{f'; do you mean {near}?' if near else '.'}")
     settings = load_settings()
@@ -43,7 +45,7 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
         with open_session(settings) as session:
             say_key_was_made(session)
             with stack_of(session, port, ui_read_only=ui_read_only) as stack:
-                _say_where(session, stack)
+                _say_where(session, stack, took_s=time.monotonic() - began)
                 stack.wait(stop)
                 err.print("stopping …")
     except KordantError:
@@ -80,7 +82,7 @@ def say_key_was_made(session: Session) -> None:
         )
 
 
-def _say_where(session: Session, stack: Stack) -> None:
+def _say_where(session: Session, stack: Stack, *, took_s: float) -> None:
     out.print(bold("Kordant jobs is up.", " Ctrl-C stops it."))
     print_facts(
         {
@@ -93,6 +95,7 @@ def _say_where(session: Session, stack: Stack) -> None:
             "reports": session.settings.reports,
             "pages of mails": _pages(session.settings),
             "logs": session.settings.state_dir / "logs",
+            "started in": f"{took_s:.0f} s",
         }
     )
 

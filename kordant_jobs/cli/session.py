@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from sqlalchemy.engine import Engine
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.dagster_home import prepare_dagster_home
+from kordant_jobs.cli.recorded import record
 from kordant_jobs.postgres.database import dagster_url
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.people.keyring import Keyring
@@ -45,7 +47,8 @@ class Session:
 
 @contextmanager
 def open_session(settings: Settings | None = None) -> Iterator[Session]:
-    """Open the project for one command: start or reach Postgres, migrate it, prove the master key.
+    """Open the project for one command: start or reach Postgres, migrate it, prove the master key; and record the
+    command, if it is one that the audit log has.
 
     Raises:
         KordantError: one line that says what is missing.
@@ -54,6 +57,7 @@ def open_session(settings: Settings | None = None) -> Iterator[Session]:
     with open_server(settings) as server:
         db, keyring, key_made = prepare(server, settings)
         try:
+            record(db, keyring, sys.argv[1:])
             yield Session(settings=settings, server=server, db=db, keyring=keyring, key_made=key_made)
         finally:
             db.dispose()

@@ -79,6 +79,8 @@ class JobRow:
     """Requests that may become one run."""
     batch_wait_s: float = 0.0
     """How long the first request of a run waits for others when there are fewer than `batch_size`."""
+    sla_s: float | None = None
+    """How long after it is due a request should have ended; longer is told to operators. None: nothing is promised."""
     party: str | None = None
     """The outside party whose rate (`PARTIES`) each request takes a token of."""
     preload: tuple[str, ...] = ()

@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.operators.alert_rules import AlertRule, Severity, Told, move
 from kordant_jobs.engine import attempt_counts
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.observability import heartbeats
+from kordant_jobs.observability import heartbeats, standing
 from kordant_jobs.postgres.locks import session_lock
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.operators import alerts
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SLAS = {
+    "jobs": [row.name for row in CATALOG if row.sla_s],
+    "slas": [row.sla_s for row in CATALOG if row.sla_s],
+}
+"""What `standing.SLA` asks with."""
 MAY_FAIL = 0.01
 """The share of attempts that may fail: the objective is 99 %."""
 ATTEMPTS_MIN = 10
@@ -163,6 +169,11 @@ def _backlog(connection: Connection, now: datetime) -> Values:
         yield "queue_backlog", job, max(oldest_s, due * pace_over_s / ended if ended else 0.0)
 
 
+def _sla(connection: Connection, now: datetime) -> Values:
+    for job, ratio in connection.execute(sa.text(standing.SLA), SLAS):
+        yield "sla_exceeded", job, ratio
+
+
 def _heartbeats(connection: Connection, now: datetime) -> Values:
     for part, age_s in heartbeats.ages_s(connection).items():
         if part not in heartbeats.SLOW:
@@ -182,6 +193,7 @@ MEASURES: Mapping[tuple[str, ...], Measure] = {
     tuple(_BURNS): _failures,
     ("execution_timeout",): _timeouts,
     ("queue_backlog",): _backlog,
+    ("sla_exceeded",): _sla,
     ("daemon_silent",): _heartbeats,
     **{(rule,): _by_query(rule) for rule in _SUBJECTS},
 }

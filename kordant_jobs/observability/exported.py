@@ -43,6 +43,7 @@ EXPRESSIONS: Mapping[str, str] = {
     "failure_rate_slow": _burn("6h", "30m"),
     "queue_backlog": f"(max by (job_name) ({P}queue_oldest_seconds) unless on (job_name) {P}paused) >= {{at}}",
     "execution_timeout": _grown(f'{P}executions_total{{cause="timeout"}}', "1h") + " >= {at}",
+    "sla_exceeded": f"{P}sla_ratio >= {{at}}",
     "dead_letters": f"sum by (job_name) ({P}dead) >= {{at}}",
     "source_stale": f"((time() - {_ANSWERED}) and {_ANSWERED} > 0 and on (source) ({P}source_state == 0)) >= {{at}}",
     "daemon_silent": f'time() - {P}heartbeat_timestamp_seconds{{part!~"{"|".join(heartbeats.SLOW)}"}} >= {{at}}',

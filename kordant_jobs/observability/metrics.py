@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import Priority, attempt_counts
 from kordant_jobs.observability import heartbeats, standing
+from kordant_jobs.observability.alerting import SLAS
 
 P = "background_jobs_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -112,6 +113,13 @@ def _queue(connection: Connection) -> Iterator[Metric]:
     for job, count in sorted(waits.items()):
         later.add_metric([job], count)
     yield from (depth, later, oldest)
+    sla = GaugeMetricFamily(
+        f"{P}sla_ratio", "time from due to done of the slowest recent request, of what its job allows",
+        labels=["job_name"],
+    )  # fmt: skip
+    for job, ratio in connection.execute(sa.text(standing.SLA), SLAS):
+        sla.add_metric([job], ratio)
+    yield sla
     yield _gauge(connection, standing.RUNNING, "running", "requests that run", ["job_name"])
     yield _gauge(connection, standing.DEAD, "dead", "dead letters that nobody has seen yet", ["job_name"])
     yield _gauge(connection, standing.PAUSED, "paused", "jobs that are paused", ["job_name"])

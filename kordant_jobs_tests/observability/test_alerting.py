@@ -73,6 +73,10 @@ REQUEST = (
 )
 CAUSES = {
     "queue_backlog": (f"{REQUEST} 'test', 'pending', NULL, NULL", "DELETE FROM kordant.job_requests"),
+    "sla_exceeded": (
+        f"{REQUEST.replace('20 min', '7 hours')} 'test', 'completed', now(), NULL",
+        "UPDATE kordant.job_requests SET run_at = now() - interval '5 hours'",
+    ),
     "dead_letters": (
         f"{REQUEST} 'test', 'dead', now(), NULL",
         "UPDATE kordant.job_requests SET acknowledged_at = now()",

@@ -27,6 +27,7 @@ from kordant_jobs.store.people.tables import subscriber_keys
 from kordant_jobs.store.reports.tables import reports
 from kordant_jobs_tests.conftest import INDEX_ROOT, MASTER_KEY
 from kordant_jobs_tests.jobs.people import Person, subscribe
+from kordant_jobs_tests.leaks import dumped, files, forms_of, leaks
 
 WRAPPED_BYTES = 60
 """A nonce, a key and a tag."""
@@ -47,6 +48,7 @@ class World:
 
     db: Engine
     keyring: Keyring
+    postgres: EmbeddedPostgres
     data_dir: Path
     person: Person
     storage: LocalReportStorage
@@ -119,6 +121,7 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(
             db=db,
             keyring=keyring,
+            postgres=postgres,
             data_dir=facts.data_dir,
             person=person,
             storage=storage,
@@ -135,6 +138,22 @@ def test_the_key_is_in_no_file_of_the_server_once_forget_has_ended(world: World)
     done = world.forget()
     assert (done.scrubbed.tables, done.scrubbed.log) == (True, True)
     assert world.key_bytes_found() == 0
+
+
+def test_no_form_of_what_was_forgotten_is_in_a_dump_a_table_or_the_log(world: World) -> None:
+    ids = {str(world.person.subscriber_id), str(world.person.subscription_id)}
+    identifiers = {"ann@example.com", "+12025550123", "12025550123", "ann@mail.example", "Ann Example"}
+    own = [world.keyring.blinding.indexes(kind, [one])[0] for kind, one in
+           (("email", "ann@example.com"), ("phone", "+12025550123"))]  # fmt: skip
+    assert leaks([("pg_dump", dumped(world.postgres, "postgres"))], forms_of(ids)), (
+        "this look would find nothing that is there"
+    )
+    world.forget()
+    places = [("pg_dump", dumped(world.postgres, "postgres")), *files(world.data_dir / "base"),
+              *((file.name, log_bytes(file)) for file in world.data_dir.glob("pg_wal/0*"))]  # fmt: skip
+    assert leaks(places, forms_of(identifiers)) == []
+    assert leaks(places[:1], forms_of({str(world.person.subscription_id)})) == []  # its owner's id stays, with the day
+    assert [index for index in own if index.hex().encode() in places[0][1]] == []  # in files: decision 0027
 
 
 def test_a_deleted_row_alone_leaves_the_key_in_the_servers_files(world: World) -> None:

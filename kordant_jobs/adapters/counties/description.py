@@ -117,6 +117,28 @@ class AddressTable(TableDescription):
         return self
 
 
+class OwnerRoll(TableDescription):
+    """The county's owner roll: a row a parcel (with a column `year`: and year, of which the newest counts), with its
+    owners, where its tax bills go, and perhaps its own address."""
+
+    refresh_days: int = Field(7, ge=1, description="how often each watched parcel is asked for")
+    whole: bool = Field(False, description="its parcels cannot be asked for one by one: all of it is read")
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> OwnerRoll:
+        needed, more = {"parcel"}, {"owners", "mailing", "year", "address"}
+        if needed - set(self.columns) or set(self.columns) - needed - more:
+            raise ValueError("owner_roll: it needs the column `parcel`; it may have owners, mailing, year and address")
+        if not {"owners", "mailing"} & set(self.columns):
+            raise ValueError("owner_roll: it has neither `owners` nor `mailing`; name the columns of one of them")
+        return self
+
+    @property
+    def key(self) -> str:
+        """The column that orders its rows."""
+        return self.columns["parcel"].of[0]
+
+
 class FixedWidth(_Strict):
     """A column of a fixed-width file: from (counted from 1) and to, both included."""
 
@@ -150,6 +172,7 @@ class County(_Strict):
     codes: str | dict[str, CodeDescription] = Field(default_factory=dict, description="a table beside, or the table")
     tables: dict[TableKind, TableDescription]
     addresses: AddressTable | None = Field(None, description="which address belongs to which parcel")
+    owner_roll: OwnerRoll | None = Field(None, description="who owns each parcel, and where its tax bills go")
     fixed_width: tuple[FixedWidth, ...] = ()
     delimiter: str = ","
     encoding: str = "utf-8"
@@ -171,6 +194,12 @@ class County(_Strict):
         if self.driver is not Driver.FILES and not self.url.startswith(("https://", "http://127.0.0.1")):
             raise ValueError("url: it should be https:// and the server's address")
         return self
+
+    @property
+    def reads_roll_whole(self) -> bool:
+        """Whether its owner roll is read whole: it comes as a file, or no single column is the parcel number."""
+        roll = self.owner_roll
+        return roll is not None and (roll.whole or self.driver is Driver.FILES or len(roll.columns["parcel"].of) > 1)
 
     @cached_property
     def code_table(self) -> CodeTable:

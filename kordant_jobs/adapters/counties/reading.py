@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from kordant_jobs.adapters.counties.description import County, TableKind
+from kordant_jobs.adapters.counties.description import County, OwnerRoll, TableKind
 from kordant_jobs.adapters.counties.drivers import Row, TableReader, mark_of
 from kordant_jobs.adapters.counties.understand import Understood, cell, cells, keys_in, understand
+from kordant_jobs.adapters.sources.http import SourceFailed
+from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 from kordant_jobs.domain.property.addresses import AddressQuery, Candidate, rank
 from kordant_jobs.domain.property.parcels import normalise_parcel
+from kordant_jobs.domain.property.rolls import RollEntry, owner_names
 
 Known = Callable[[set[str]], set[str]]
+ROLL_LEAST = 10
+"""Of so many parcels at least half must be on an owner roll; else it is not what it was, and was not read."""
 CHANGED_MOST = 2_000
 """When more kept documents of a window have changed, all is read again: fewer requests than one for each 50."""
 
@@ -100,6 +105,47 @@ class CountyReader:
                 found.append((parcel, " ".join(cells(row, table.columns["address"]))))
         return rank(query, found)
 
+    def roll_freshness(self) -> str:
+        """As `freshness`, of the owner roll.
+
+        Raises:
+            SourceUnavailable: it did not say.
+        """
+        return self._roll_reader().freshness()
+
+    def roll(self, parcels: Collection[str]) -> dict[str, RollEntry]:
+        """What the county's owner roll says of these parcels, of those that it has: their newest year's rows, owners
+        and addresses of several rows put together. Empty where the county has no roll.
+
+        Raises:
+            SourceUnavailable: it could not be read, or lacks most of them.
+        """
+        roll = self.county.owner_roll
+        if roll is None:
+            return {}
+        tables, wanted = self._roll_reader(), set(parcels)
+        kind = TableKind.INSTRUMENTS
+        if self.county.reads_roll_whole:
+            rows: Iterator[Row] = (row for window in tables.windows({}, None) for row in window.rows[kind])
+        else:
+            rows = iter(tables.rows_of(kind, sorted(wanted)))
+        found: dict[str, tuple[str, list[Row]]] = {}
+        for row in rows:
+            parcel = normalise_parcel(self.county.parcel, cell(row, roll.columns["parcel"]) or "")
+            if parcel in wanted:
+                year = cell(row, roll.columns.get("year")) or ""
+                newest, them = found.setdefault(parcel, (year, []))
+                if year >= newest:
+                    found[parcel] = (year, [*(them if year == newest else []), row])
+        if tables.problems or (len(wanted) >= ROLL_LEAST and len(found) * 2 < len(wanted)):
+            raise SourceFailed(UnknownReason.UNREADABLE)
+        return {parcel: _entry(roll, rows) for parcel, (_, rows) in found.items()}
+
+    def _roll_reader(self) -> TableReader:
+        """The same tables, as if the roll were the only one."""
+        self.tables.county = self.county.model_copy(update={"tables": {TableKind.INSTRUMENTS: self.county.owner_roll}})
+        return self.tables
+
     def sample(self, size: int, *, today: date) -> Understood:
         """What it would understand of its first pages, for `counties check`.
 
@@ -116,3 +162,22 @@ class CountyReader:
             for kind, found in window.rows.items()
         }
         return understand(self.county, rows, today=today)
+
+
+def _entry(roll: OwnerRoll, rows: Collection[Row]) -> RollEntry:
+    """What one parcel's rows say together."""
+    owners = roll.columns.get("owners")
+    cells_of = [str(row[name]).strip() for row in rows for name in (owners.of if owners else ()) if row.get(name)]
+    split = owners.split if owners else None
+    names = [part for one in cells_of for part in (one.split(split) if split else [one])]
+    return RollEntry(
+        owners=tuple(dict.fromkeys(name for part in names if part.strip() for name in owner_names(part.strip()))),
+        mailing=_said(roll, rows, "mailing"),
+        address=_said(roll, rows, "address"),
+    )
+
+
+def _said(roll: OwnerRoll, rows: Collection[Row], meaning: str) -> str:
+    column = roll.columns.get(meaning)
+    lines = (" ".join(str(row[name]).strip() for name in column.of if row.get(name)) for row in rows) if column else ()
+    return "; ".join(sorted({one for one in lines if one.strip()}))

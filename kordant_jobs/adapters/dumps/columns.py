@@ -17,7 +17,7 @@ import phonenumbers
 import polars as pl
 
 from kordant_jobs.adapters.dumps.model import IDENTIFYING, Column, Role
-from kordant_jobs.adapters.dumps.secrets import looks_hashed
+from kordant_jobs.adapters.dumps.secrets import is_hashed
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
 MOSTLY = 0.5  # of the values of a column, to be taken for something
@@ -95,6 +95,7 @@ _AS_CP1252 = MappingProxyType(
 )
 """Names in Windows-1251 as they look when they are read as Windows-1252, which is what bytes that are no UTF-8 are."""
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
+_NAME_MAX = 128
 _WORLD = 0.7  # of a column's values, to be numbers of the world without their '+'
 _NATIONAL_ID = re.compile(r"\d{3}-\d{2}-\d{4}|\d{3}\.?\d{3}\.?\d{3}-?\d{2}", re.ASCII)
 _CARD = re.compile(r"3[47]\d{2}[ -]?\d{6}[ -]?\d{5}|[2-6]\d{3}(?:[ -]?\d{4}){3}", re.ASCII)
@@ -130,6 +131,8 @@ def role_by_name(name: str) -> Role | None:
     >>> role_by_name("User E-Mail"), role_by_name("password_hash"), role_by_name("city")
     (<Role.EMAIL: 'email'>, <Role.HASH: 'hash'>, None)
     """
+    if len(name) > _NAME_MAX:
+        return None
     word = _WORD.sub("", name).lower()
     folded = "".join(one for one in unicodedata.normalize("NFKD", word) if not unicodedata.combining(one))
     for one in (word, folded):
@@ -141,6 +144,7 @@ def role_by_name(name: str) -> Role | None:
 
 def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: str) -> tuple[Column, ...]:
     """Columns by header; those it says nothing about by content, but never as password or user name."""
+    rows = _fewer(rows, len(names))
 
     def role(at: int, name: str) -> Role:
         return role_by_name(name) or role_by_content([row[at] for row in rows if at < len(row)], region)
@@ -151,6 +155,7 @@ def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: s
 def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> tuple[Column, ...]:
     """Columns by content alone. The first column of single words behind an identifier is taken for the
     password."""
+    rows = _fewer(rows, count)
     columns = [[row[at] for row in rows if at < len(row)] for at in range(count)]
     roles = [role_by_content(column, region) for column in columns]
     first = next((at for at, role in enumerate(roles) if role in IDENTIFYING), None)
@@ -160,6 +165,14 @@ def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> t
         if at is not None:
             roles[at] = Role.PASSWORD
     return tuple(Column(name="", role=role) for role in roles)
+
+
+_CELLS_JUDGED, _ROWS_JUDGED = 40_000, 20
+
+
+def _fewer(rows: Sequence[Sequence[str]], columns: int) -> Sequence[Sequence[str]]:
+    """Of wide rows as many as hold enough cells to judge by: each takes a microsecond or ten."""
+    return rows[: max(_ROWS_JUDGED, _CELLS_JUDGED // max(1, columns))]
 
 
 def role_by_content(values: Sequence[str], region: str) -> Role:
@@ -177,8 +190,7 @@ def role_by_content(values: Sequence[str], region: str) -> Role:
             return role
     if _are_phones(held, region):
         return Role.PHONE
-    hashes = pl.select(looks_hashed(pl.lit(pl.Series(held))).sum()).item()
-    return Role.HASH if hashes >= MOSTLY * len(held) else Role.OTHER
+    return Role.HASH if reaches(MOSTLY, held, is_hashed) else Role.OTHER
 
 
 def _is_proved(value: str, kind: IdentifierKind, form: re.Pattern[str]) -> bool:

@@ -10,6 +10,9 @@ from kordant_jobs.adapters.dumps.model import DumpShape
 
 NOT_UNDERSTOOD = 0.1
 """A larger share of lines in which a reader found nothing that it looks for makes a dump partly read."""
+NUMBERED = 0.005
+"""So does a larger share of lines that nobody was found in though they hold a number like a phone's: what a person may
+be watched by is missed there, which a tenth of the lines would hide."""
 ONLY_SWEPT = 0.02
 """So does a larger share of identifiers that stand where no reader made sense of the text."""
 SEGMENTS_MAX = 200
@@ -55,6 +58,10 @@ class Ledger:
     skipped: list[Skipped] = field(default_factory=list)
     skipped_members: int = 0
     undecoded: int = 0
+    numbered: int = 0
+    """Lines that were not understood and in which a number like a phone's stands: it may be somebody's."""
+    given_up: int = 0
+    """Lines that were only swept, since the shape changed too often before them."""
 
     def add(self, segment: Segment) -> None:
         """One more stretch; it is added to the one before when the same reader goes on."""
@@ -70,6 +77,14 @@ class Ledger:
                 old.only_swept += segment.only_swept
                 return
         self.segments.append(segment)
+
+    def add_all(self, other: Ledger) -> None:
+        """What another ledger says of a stretch of the same dump."""
+        for segment in other.segments:
+            self.add(segment)
+        self.undecoded += other.undecoded
+        self.numbered += other.numbered
+        self.given_up += other.given_up
 
     def skip(self, member: int, reason: str) -> None:
         """A member that is not read."""
@@ -108,8 +123,12 @@ class Ledger:
         if self.skipped_members:
             first = self.skipped[0].reason
             reasons.append(f"{self.skipped_members} member{'s' * (self.skipped_members > 1)} not read ({first})")
+        if self.given_up:
+            reasons.append(f"{self.given_up:,} lines only swept, since the shape changes too often before them")
         if self.not_understood > NOT_UNDERSTOOD * self.lines:
             reasons.append(f"{self.not_understood:,} of {self.lines:,} lines not understood")
+        if self.numbered > NUMBERED * self.lines:
+            reasons.append(f"{self.numbered:,} lines with numbers in them not understood")
         if self.only_swept > ONLY_SWEPT * self.records:
             reasons.append(f"{self.only_swept:,} of {self.records:,} identifiers only swept")
         return "; ".join(reasons) or None
@@ -139,6 +158,8 @@ class Ledger:
             skipped=[Skipped(**skipped) for skipped in stored.get("skipped", ())],
             skipped_members=stored.get("skipped_members", 0),
             undecoded=stored.get("undecoded", 0),
+            numbered=stored.get("numbered", 0),
+            given_up=stored.get("given_up", 0),
         )
 
 

@@ -102,6 +102,11 @@ class Dump:
         """The size of the file."""
         return self._meter.packed_total
 
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text unpacked so far."""
+        return self._meter.unpacked
+
     def __enter__(self) -> Self:
         return self
 
@@ -233,9 +238,7 @@ class Dump:
                     window = Window.of(block.data, first=block.first, starts_inside=block.starts_inside)
                     yield blinder.blinded(self._read(window, structure, member))
                     return
-                for segment in found[1].segments:
-                    self.ledger.add(segment)
-                self.ledger.undecoded += found[1].undecoded
+                self.ledger.add_all(found[1])
                 yield found[0]
 
             for block in cut:

@@ -94,6 +94,8 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
         reading.found.append(found)
         _account(reading, ledger, part, found, member=member, alone=sum(len(names) for _, names, _, _ in alone))
         end = part.end
+    ledger.given_up += structure.given_up
+    structure.given_up = 0
     reading.end = end
     read = window.bytes[window.start : end]
     reading.ended_lines = int(np.count_nonzero(read == _NEWLINE))
@@ -134,9 +136,12 @@ def _numbers_alone(
 
 def _account(reading: Reading, ledger: Ledger, part: Part, found: Found, *, member: int, alone: int) -> None:
     from kordant_jobs.adapters.kernels.cells import filled_lines
+    from kordant_jobs.adapters.kernels.unread import count_numbered_lines
 
     bad = dict(part.bad)
-    for reason, count in _bad_rows(reading.window, part, found).items():
+    counts, unread = _bad_rows(reading.window, part, found)
+    ledger.numbered += unread
+    for reason, count in counts.items():
         bad[reason] = bad.get(reason, 0) + count
     records = len(found.starts) + sum(len(names) for _, names, _, _ in found.others)
     undecoded = bad.get(BadLine.UNDECODABLE.value, 0)
@@ -162,17 +167,20 @@ def _account(reading: Reading, ledger: Ledger, part: Part, found: Found, *, memb
             )
         )
     if part.reader == DumpShape.TEXT and lines:
+        ledger.numbered += int(count_numbered_lines(reading.window.bytes, part.start, part.end))
         bad[BadLine.NO_IDENTIFIER.value] = bad.get(BadLine.NO_IDENTIFIER.value, 0) + lines
     for reason, count in bad.items():
         reading.bad[reason] = reading.bad.get(reason, 0) + count
 
 
-def _bad_rows(window: Window, part: Part, found: Found) -> Mapping[str, int]:
-    """Rows in which nobody was found though somebody should stand there, by reason."""
+def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, int], int]:
+    """Rows in which nobody was found though somebody should stand there, by reason; and in how many of them a number
+    like a phone's stands."""
     from kordant_jobs.adapters.kernels.cells import has_control
+    from kordant_jobs.adapters.kernels.unread import count_numbered
 
     if not part.rows:
-        return {}
+        return {}, 0
     named = np.zeros(part.rows, bool)
     rows = part.cell_rows[_IDENTIFYING[part.cell_roles]]
     named[rows[rows >= 0]] = True
@@ -184,7 +192,7 @@ def _bad_rows(window: Window, part: Part, found: Found) -> Mapping[str, int]:
     wrong = misfit & ~found.row_found
     missing &= ~wrong
     if not (missing.any() or wrong.any()):
-        return {}
+        return {}, 0
     at = np.flatnonzero(missing)
     ends = part.row_ends if part.row_ends is not None else np.append(part.row_starts[1:], part.end)
     control = np.zeros(len(at), bool)
@@ -195,4 +203,8 @@ def _bad_rows(window: Window, part: Part, found: Found) -> Mapping[str, int]:
         BadLine.NO_IDENTIFIER.value: len(at) - undecodable,
         BadLine.WRONG_COLUMNS.value: int(np.count_nonzero(wrong)),
     }
-    return {reason: count for reason, count in counts.items() if count}
+    rows = np.flatnonzero(missing | wrong)
+    numbered = count_numbered(
+        window.bytes, part.row_starts[rows], np.minimum(ends[rows], part.row_starts[rows] + 4_096)
+    )
+    return {reason: count for reason, count in counts.items() if count}, int(numbered)

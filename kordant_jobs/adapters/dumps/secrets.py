@@ -5,6 +5,8 @@ By form alone: a password that happens to be 32 hex digits counts as a hash. The
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from kordant_jobs.adapters.dumps.model import SECRET_KIND, Role, SecretKind
@@ -23,6 +25,7 @@ _FORMS = (
     r"\{(?:SSHA|SHA|SMD5|MD5|CRYPT|SSHA256|SSHA512|PBKDF2[A-Z0-9-]*)\}\S+",
 )
 _HASHED = rf"""^[\s"']*(?:{"|".join(_FORMS)})["']?(?:[\s:;,|].*)?$"""  # a salt may follow
+_HASHED_TEXT = re.compile(_HASHED)
 _SHORTEST_HASH = 16
 _EMPTY = r"""^[\s"':;,|]*(?:(?i:null|\(null\)|none|n/a|<blank>)|\\N)?[\s"':;,|]*$"""
 
@@ -44,6 +47,15 @@ def as_secret_kind(code: pl.Expr) -> pl.Expr:
     """Codes of `secret_codes` as the Enum of SecretKind; a clear password outranks a hash beside it."""
     worse = pl.Series([SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR], dtype=SECRET_KIND)
     return pl.lit(worse).gather(code)
+
+
+def is_hashed(value: str) -> bool:
+    """As `looks_hashed`, of one value.
+
+    >>> is_hashed("5f4dcc3b5aa765d61d8327deb882cf99"), is_hashed("swordfish")
+    (True, False)
+    """
+    return _HASHED_TEXT.match(value) is not None
 
 
 def looks_hashed(value: pl.Expr) -> pl.Expr:

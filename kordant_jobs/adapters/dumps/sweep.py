@@ -21,8 +21,9 @@ from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
 _SPECIAL = "example test invalid localhost local internal intranet lan corp home localdomain onion"
 """Names that are no public domains and stand behind an '@' in dumps (RFC 6761, and the usual names of inner nets)."""
-_BEFORE, _BEHIND = 240, 320
-_LOCAL = re.compile(r"(?:[^\W_]|[._+%&’'-])+$")
+_KNOWN_MAX = 1 << 16
+_LOCAL = re.compile(r"(?:[^\W_]|[._+%&’'-])+")
+"""Read backwards from the sign."""
 _DOMAIN = re.compile(r"[\w-]+(?:[.。．｡][\w-]+)+")
 _SIGNS = re.compile(r"(?i)@|＠|%40|=40|&#0*64;|&#x0*40;|\\u0040")
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -72,11 +73,21 @@ def addresses(window: Window, stop: int) -> Addresses:
     while at < stop:
         count, line, at = kernel.find_signs(window.bytes, at, stop - at, line, signs, lines, True)
         parts.append(judged(window, signs, lines, count))
-    starts, ends, numbers, kinds = (np.concatenate([part[column] for part in parts]) for column in range(4))
+    starts, ends, numbers, kinds, around = (np.concatenate([part[column] for part in parts]) for column in range(5))
     odd = kinds == kernel.ODD
-    canonical = {}
-    for place in np.flatnonzero(odd).tolist():
-        found = odd_address(window, int(starts[place]), stop)
+    canonical, known = {}, dict[tuple[bytes, bytes], str | None]()
+    for place, (low, sign, behind, high, simple) in zip(
+        np.flatnonzero(odd).tolist(), around[odd].tolist(), strict=True
+    ):
+        if simple:
+            found: str | None = (window.raw[low:sign] + b"@" + window.raw[behind:high]).decode("ascii").lower()
+        else:
+            piece = window.raw[low:sign], window.raw[sign:high]
+            if piece not in known:
+                if len(known) >= _KNOWN_MAX:
+                    known.clear()
+                known[piece] = odd_address(*piece)
+            found = known[piece]
         if found is not None:
             canonical[place] = found
     if odd.any():
@@ -101,34 +112,27 @@ def other_signs(window: Window, stop: int) -> Places:
 
 
 def judged(window: Window, signs: Places, lines: Places, count: int) -> list[npt.NDArray[Any]]:
-    """Starts, ends, lines and kinds of the addresses around `signs`."""
+    """Starts, ends, lines and kinds of the addresses around `signs`, and of odd ones what is around them."""
     from kordant_jobs.adapters.kernels import sweep as kernel
 
     starts, ends, numbers = (np.empty(count, np.int64) for _ in range(3))
-    kinds = np.empty(count, np.uint8)
+    kinds, odd = np.empty(count, np.uint8), np.empty((count, 5), np.int64)
     found = kernel.judge_signs(
-        window.bytes, signs, lines, count, kernel.CLASSES, _tops()[1], starts, ends, numbers, kinds
+        window.bytes, signs, lines, count, kernel.CLASSES, _tops()[1], starts, ends, numbers, kinds, odd
     )
-    return [starts[:found], ends[:found], numbers[:found], kinds[:found]]
+    return [starts[:found], ends[:found], numbers[:found], kinds[:found], odd[:found]]
 
 
-def odd_address(window: Window, at: int, stop: int) -> str | None:
-    """The address around a sign that is not plain ASCII; None when there is none."""
-    at = next((at - back for back in range(5) if _SIGNS.match(window.text(at - back, at + 8))), at)
-    before = window.slice(max(window.start, at - _BEFORE), at)
-    behind = window.slice(at, min(stop, at + _BEHIND))
-    line_start = max(before.rfind(b"\n"), before.rfind(b"\r")) + 1
-    line_end = re.search(rb"(?<!=)\r?\n", behind)
-    start = line_start
-    while not line_start and start < len(before) and 0x80 <= before[start] < 0xC0 and at - _BEFORE > window.start:
-        start += 1
-    left = decoded_part(before[start:])
-    right = decoded_part(behind[: line_end.start()]) if line_end else decoded_part(behind, cut=True)
+def odd_address(before: bytes, behind: bytes) -> str | None:
+    """The address around a sign that `behind` begins with, escapes undone; None when there is none."""
+    while before and 0x80 <= before[0] < 0xC0:  # it begins within a character
+        before = before[1:]
+    left, right = decoded(before), _decoded_start(behind)
     sign = _SIGNS.match(right)
     if sign is None:
         return None
     form = sign[0].lower()
-    local = _LOCAL.search(_plain(left, form).replace("\\'", "'").replace("''", "'"))
+    local = _LOCAL.match(_plain(left, form).replace("\\'", "'").replace("''", "'")[::-1])
     domain = _DOMAIN.match(_plain(right[sign.end() :], form))
     if local is None or domain is None:
         return None
@@ -139,20 +143,19 @@ def odd_address(window: Window, at: int, stop: int) -> str | None:
         top = host.rpartition(".")[2]
         if "." not in host:
             return None
-    name = local[0].lstrip("%&+.-'’").rstrip("'’")
+    name = local[0][::-1].lstrip("%&+.-'’").rstrip("'’")
     return normalise(IdentifierKind.EMAIL, f"{name}@{host}")
 
 
-def decoded_part(data: bytes, *, cut: bool = False) -> str:
-    """The text of a piece of a line; `cut`: it may end within a character."""
-    if cut:
-        for size in range(1, 4):
-            lead = data[-size] if len(data) >= size else 0
-            if lead >= 0xC0:
-                data = data[:-size] if lead >= (0x80, 0xC0, 0xE0, 0xF0)[size] else data
-                break
-            if lead < 0x80:
-                break
+def _decoded_start(data: bytes) -> str:
+    """The text of a piece that may end within a character."""
+    for size in range(1, 4):
+        lead = data[-size] if len(data) >= size else 0
+        if lead >= 0xC0:
+            data = data[:-size] if lead >= (0x80, 0xC0, 0xE0, 0xF0)[size] else data
+            break
+        if lead < 0x80:
+            break
     return decoded(data)
 
 

@@ -86,18 +86,53 @@ def looks_binary(start: bytes) -> bool:
     return (len(start) - len(start.translate(None, _CONTROLS))) * 20 > len(start)
 
 
+_NARROW = re.compile(rb"[\t\r\n\x20-\x7e]{8,}")
+_NARROW_TAIL = re.compile(rb"[\t\r\n\x20-\x7e]{1,4096}\Z")
+_ADDRESS = re.compile(rb"(?i)[\w.%+-](?:@|%40|&#64;|&#x40;|\\u0040)[a-z0-9-]{1,63}\.[a-z0-9]")
+
+
 class _Transcoded:
-    """UTF-16 and UTF-32 as UTF-8."""
+    """UTF-16 and UTF-32 as UTF-8. Stretches of bytes with an address in them are left as they are: somebody put text
+    of another encoding in between, and behind it the wide characters may begin one byte later."""
 
     def __init__(self, reader: Reader, encoding: str) -> None:
         self._reader = reader
+        self._encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)("replace")
+        self._held = b""
 
     def read(self, size: int, /) -> bytes:
         while data := self._reader.read(size):
-            if text := self._decoder.decode(data):
-                return text.encode("utf-8", "replace")
-        return self._decoder.decode(b"", final=True).encode("utf-8", "replace")
+            data = self._held + data
+            tail = _NARROW_TAIL.search(data, max(0, len(data) - 4_096))
+            self._held = tail[0] if tail and len(tail[0]) < len(data) else b""
+            if text := self._text(data[: len(data) - len(self._held)]):
+                return text
+        data, self._held = self._held, b""
+        return self._text(data) + self._decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+    def _text(self, data: bytes) -> bytes:
+        parts, start = [], 0
+        for narrow in _NARROW.finditer(data):
+            if _ADDRESS.search(narrow[0]):
+                parts += [self._decoded(data[start : narrow.start()], final=True), b"\n", narrow[0], b"\n"]
+                start = narrow.end()
+                start += self._ahead(data[start : start + 64])
+        parts.append(self._decoded(data[start:]))
+        return b"".join(parts)
+
+    def _decoded(self, data: bytes, *, final: bool = False) -> bytes:
+        text = self._decoder.decode(data, final=final)
+        if final:
+            self._decoder.reset()
+        return text.encode("utf-8", "replace")
+
+    def _ahead(self, data: bytes) -> int:
+        """How many bytes belong to a character that began in what was left as it is: by where the zeros stand."""
+        width = 4 if "32" in self._encoding else 2
+        low = 0 if self._encoding.endswith("le") else width - 1
+        zeros = [data[at + low :: width].count(0) for at in range(width)]
+        return zeros.index(min(zeros))
 
 
 class _Tidied:

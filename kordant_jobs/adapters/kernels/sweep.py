@@ -1,8 +1,8 @@
 """The sweep: where addresses and numbers stand in a text, whatever its shape. A span is where one is written.
 
-Each '@' is judged by what stands around it. What is plain ASCII and ends in a top-level domain is decided here; what
-is written otherwise (letters outside ASCII, '%40', '&#64;', '\\\\u0040', a full-width '@') is left over as *odd* for
-`adapters.dumps.sweep`, which looks at its surroundings with regular expressions.
+Each '@' is judged by what stands around it. What is plain ASCII and ends in a top-level domain is decided here, however
+its '@' is written ('%40', '&#64;', '\\\\u0040', a full-width '@'); where there are letters outside ASCII or escapes
+besides, it is left over as *odd* for `adapters.dumps.sweep`, which undoes them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ MARGIN = 128
 """Bytes before and behind the text that may be read; before it there must be one that is no letter."""
 LOCAL_MAX, DOMAIN_MAX = 64, 253
 PLAIN, ODD = 1, 2
+FORM_NONE, FORM_PLAIN, FORM_WIDE, FORM_PERCENT, FORM_QUOTED, FORM_ENTITY, FORM_UNICODE = range(7)
+"""Ways in which the '@' of an odd address is written."""
+ODD_BEFORE, ODD_BEHIND = 240, 320
+"""So far around it an odd address may reach, escapes and all. What is around the text stops it."""
 
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 _OTHER, _WORD, _DASH, _DOT, _UNDERSCORE, _EXTRA, _HIGH = range(7)
@@ -181,29 +185,160 @@ def _is_authority(text, start, domain, end):
 
 
 @njit(nogil=True, cache=True)
-def judge_signs(text, signs, lines, count, classes, tops, starts, ends, numbers, kinds):
+def _hex_value(byte):
+    return byte - 48 if byte <= 57 else (byte | 32) - 87
+
+
+@njit(nogil=True, cache=True)
+def _sign_form(text, at):
+    """How the '@' at `at` is written (`FORM_…`), where it begins, and how many bytes it has; FORM_NONE: it is none."""
+    byte, before = text[at], text[at - 1]
+    if byte == 64:
+        return FORM_PLAIN, at, 1
+    if byte == 0xEF:
+        return FORM_WIDE, at, 3
+    if byte == 54:  # '&#64;', found by its '6'
+        return (FORM_ENTITY, at - 2, 5) if text[at - 2] == 38 and text[at + 2] == 59 else (FORM_NONE, at, 1)
+    if before == 37:
+        return FORM_PERCENT, at - 1, 3
+    if before == 61:
+        return FORM_QUOTED, at - 1, 3
+    if before == 48:
+        return (FORM_UNICODE, at - 4, 6) if text[at - 4] == 92 else (FORM_NONE, at, 1)
+    return (FORM_ENTITY, at - 3, 6) if text[at - 3] == 38 and text[at + 2] == 59 else (FORM_NONE, at, 1)
+
+
+@njit(nogil=True, cache=True)
+def _unit(text, at, form, classes):
+    """The character at `at` of a domain that is written in a form: its class, and its bytes. A full stop of another
+    script is a dot; letters outside ASCII, and names of entities, are _HIGH: not known here."""
+    byte = text[at]
+    if byte == 92 and text[at + 1] == 117:  # \\u002e
+        value = 0
+        for place in range(at + 2, at + 6):
+            if not _is_hex(text[place]):
+                return _OTHER, 1
+            value = value * 16 + _hex_value(text[place])
+        return (classes[value] if value < 128 else _HIGH), 6
+    if (byte == 37 and form == FORM_PERCENT) or (byte == 61 and form == FORM_QUOTED):
+        if byte == 61 and (text[at + 1] == 10 or text[at + 1] == 13):
+            return _HIGH, 2
+        if _is_hex(text[at + 1]) and _is_hex(text[at + 2]):
+            value = _hex_value(text[at + 1]) * 16 + _hex_value(text[at + 2])
+            return (classes[value] if value < 128 else _HIGH), 3
+        return _OTHER, 1
+    if byte == 38 and form == FORM_ENTITY:
+        if text[at + 1] == 112:  # &period;
+            return _HIGH, 1
+        if text[at + 1] != 35:
+            return _OTHER, 1
+        is_hex = (text[at + 2] | 32) == 120
+        place, value = at + 2 + is_hex, 0
+        while place < at + 10 and (_is_hex(text[place]) if is_hex else 48 <= text[place] <= 57):
+            value = value * (16 if is_hex else 10) + _hex_value(text[place])
+            place += 1
+        return (classes[value] if value < 128 else _HIGH), place - at + (text[place] == 59)
+    if byte >= 128:
+        second, third = text[at + 1], text[at + 2]
+        if byte == 0xE3 and second == 0x80 and third == 0x82:
+            return _DOT, 3
+        if byte == 0xEF and ((second == 0xBC and third == 0x8E) or (second == 0xBD and third == 0xA1)):
+            return _DOT, 3
+        if byte == 0xEF and second == 0xBC and third == 0xA0:  # a full-width '@'
+            return _OTHER, 3
+        return _HIGH, 1
+    return classes[byte], 1
+
+
+@njit(nogil=True, cache=True)
+def _may_be_local(byte, form, classes):
+    if classes[byte] != _OTHER or byte == 39 or byte == 92:
+        return True
+    if form == FORM_ENTITY:
+        return byte == 35 or byte == 59
+    return form == FORM_QUOTED and (byte == 61 or byte == 10 or byte == 13)
+
+
+@njit(nogil=True, cache=True)
+def _ends_in_sign(text, at):
+    """Whether a sign that is no '@' ends before `at`."""
+    if text[at - 1] == 59:
+        return text[at - 2] == 52 and text[at - 3] == 54 and text[at - 4] == 35
+    if text[at - 1] != 48 or text[at - 2] != 52:
+        return False
+    before = text[at - 3]
+    return before == 37 or before == 61 or (before == 48 and text[at - 4] == 48 and text[at - 5] == 117)
+
+
+@njit(nogil=True, cache=True)
+def _odd_span(text, at, classes, tops):
+    """What may belong to the address around the sign at `at`: begin, where the sign begins and ends, end, and whether
+    all of it is ASCII without escapes, so that it is known to be one. Begin -1: there is none."""
+    form, sign, size = _sign_form(text, at)
+    behind = sign + size
+    if form == FORM_NONE:
+        return -1, sign, behind, behind, False
+    end, dots, simple = behind, 0, True
+    while end - behind < ODD_BEHIND:
+        kind, width = _unit(text, end, form, classes)
+        if kind == _OTHER or kind == _EXTRA:
+            break
+        simple &= width == 1 and kind != _HIGH
+        dots += kind == _DOT or (kind == _HIGH and width > 1) or (kind == _HIGH and text[end] == 38)
+        end += width
+        if text[end - width] == 38 and width == 1:  # the name of an entity: up to its end
+            while end - behind < ODD_BEHIND and text[end] != 59 and classes[text[end]] == _WORD:
+                end += 1
+            end += 1
+    if dots == 0:
+        return -1, sign, behind, behind, False
+    start = sign
+    while sign - start < ODD_BEFORE and _may_be_local(text[start - 1], form, classes):
+        if _ends_in_sign(text, start):
+            break
+        if form == FORM_QUOTED and text[start - 1] == 10 and text[start - 2] != 61:
+            if text[start - 2] != 13 or text[start - 3] != 61:
+                break
+        start -= 1
+        byte = text[start]
+        kind = classes[byte]
+        simple &= kind != _HIGH and kind != _OTHER and byte != 37 and byte != 38
+    if start == sign:
+        return -1, sign, behind, behind, False
+    if not simple:
+        return start, sign, behind, end, False
+    stop = _domain_end(text, behind, classes, tops)
+    while start < sign and text[start] in (43, 45, 46):
+        start += 1
+    if stop <= 0 or start == sign or sign - start > LOCAL_MAX:
+        return -1, sign, behind, behind, False
+    return start, sign, behind, stop, True
+
+
+@njit(nogil=True, cache=True)
+def judge_signs(text, signs, lines, count, classes, tops, starts, ends, numbers, kinds, odd):
     """Judge the '@' at each of `signs`. Returns how many spans there are: `kinds` PLAIN or ODD, `numbers` its line.
 
-    An odd one has its '@' as start and end.
+    An odd one has its sign as start and end, and in `odd` what `_odd_span` says.
     """
     found = 0
     for sign in range(count):
         at = np.int64(signs[sign])
-        if text[at] != 64:
-            starts[found], ends[found], numbers[found], kinds[found] = at, at, lines[sign], ODD
-            found += 1
-            continue
-        end = _domain_end(text, at + 1, classes, tops)
-        if end == 0:
-            continue
-        start = _local_start(text, at, classes)
-        if start == at:
-            if end < 0 or text[at - 1] == 34:  # "Ann B"@host
+        start, end = np.int64(-1), np.int64(-1)
+        if text[at] == 64:
+            end = _domain_end(text, at + 1, classes, tops)
+            if end == 0:
                 continue
-            continue
+            start = _local_start(text, at, classes)
+            if start == at:
+                continue
         if end < 0 or start < 0:
-            starts[found], ends[found], numbers[found], kinds[found] = at, at, lines[sign], ODD
-            found += 1
+            low, place, behind, high, simple = _odd_span(text, at, classes, tops)
+            if low >= 0:
+                starts[found], ends[found], numbers[found], kinds[found] = at, at, lines[sign], ODD
+                odd[found, 0], odd[found, 1], odd[found, 2], odd[found, 3] = low, place, behind, high
+                odd[found, 4] = simple
+                found += 1
             continue
         if text[start - 1] == 64 or _is_authority(text, start, at + 1, end):
             continue

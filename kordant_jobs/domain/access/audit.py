@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import rfc8785
 
@@ -83,8 +83,7 @@ def _plain(values: Mapping[str, Any] | None) -> Any:
     return None if values is None else json.loads(json.dumps(values, default=str))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """A stored entry."""
 
     seq: int
@@ -127,26 +126,27 @@ def verify(
 ) -> Verdict:
     """Check a whole chain in the order in which it is stored, against anchors by `seq`; stops at the first fault."""
     anchors = anchors or {}
-    head, checked = Anchor(seq=0, hash=GENESIS), 0
+    last, before, checked = 0, GENESIS, 0
 
     def broken(seq: int, kind: Break) -> Verdict:
-        return Verdict(checked=checked, head=head, seq=seq, kind=kind)
+        return Verdict(checked=checked, head=Anchor(seq=last, hash=before), seq=seq, kind=kind)
 
     for row in rows:
-        if row.seq != head.seq + 1:
-            return broken(head.seq + 1, Break.GAP if row.seq > head.seq + 1 else Break.REORDERED)
-        if row.prev_hash != head.hash:
-            return broken(row.seq, Break.FORK)
-        if row.hash != link(row.prev_hash, row.seq, row.mac, row.entry):
-            return broken(row.seq, Break.ALTERED)
+        seq, entry, mac, prev_hash, own = row
+        if seq != last + 1:
+            return broken(last + 1, Break.GAP if seq > last + 1 else Break.REORDERED)
+        if prev_hash != before:
+            return broken(seq, Break.FORK)
+        if own != link(prev_hash, seq, mac, entry):
+            return broken(seq, Break.ALTERED)
         if not _is_ours(row, mac_of):
-            return broken(row.seq, Break.FORGED)
-        if anchors.get(row.seq, row.hash) != row.hash:
-            return broken(row.seq, Break.ANCHOR)
-        head, checked = Anchor(seq=row.seq, hash=row.hash), checked + 1
-    if anchors and max(anchors) > head.seq:
-        return broken(head.seq + 1, Break.TRUNCATED)
-    return Verdict(checked=checked, head=head)
+            return broken(seq, Break.FORGED)
+        if anchors and anchors.get(seq, own) != own:
+            return broken(seq, Break.ANCHOR)
+        last, before, checked = seq, own, checked + 1
+    if anchors and max(anchors) > last:
+        return broken(last + 1, Break.TRUNCATED)
+    return Verdict(checked=checked, head=Anchor(seq=last, hash=before))
 
 
 def _is_ours(row: Row, mac_of: Callable[[bytes], bytes]) -> bool:

@@ -94,6 +94,15 @@ DEFAULT_RULES = (
         mend="kordant-jobs requests list --cause timeout",
     ),
     AlertRule(
+        name="sla_exceeded",
+        severity=Severity.TICKET,
+        fires_at=1.0,
+        clears_at=1.0,
+        unit="times as long as it may take from due to done, a request that is open or ended within the hour",
+        what="a job is later than promised",
+        mend="kordant-jobs requests list",
+    ),
+    AlertRule(
         name="job_failure_rate_high",
         severity=Severity.TICKET,
         fires_at=0.5,

@@ -36,6 +36,10 @@ class Reason(StrEnum):
     CLOSES = "closes"
     CORRECTS = "corrects"
     RECORDED_AGAIN = "recorded_again"
+    REDIRECTED = "redirected"
+    """Tax bills and notices go elsewhere now."""
+    NO_DOCUMENT = "no_document"
+    """No recorded document explains it."""
     NAME_AGREES = "name_agrees"
     """An owner watch: the name is likely the watched one."""
 
@@ -74,3 +78,5 @@ class UnknownReason(StrEnum):
     NOT_COVERED = "not_covered"
     """The county has no such records (Cook County publishes no liens)."""
     ROWS_NOT_UNDERSTOOD = "rows_not_understood"
+    ROLL_NOT_READ = "roll_not_read"
+    """The county's owner roll could not be read, or does not list a watched parcel."""

@@ -34,6 +34,10 @@ class Event(StrEnum):
     RELEASE = "release"
     """Closes a mortgage, a lien or a notice of pendency."""
     PARTIAL_RELEASE = "partial_release"
+    MAILING_ADDRESS_CHANGED = "mailing_address_changed"
+    """On the county's owner roll; no document says it."""
+    OWNER_CHANGED_ON_ROLL = "owner_changed_on_roll"
+    """On the county's owner roll, and no recorded document explains it."""
     OTHER = "other"
     """Recorded, and no change of title or debt: leases, easements, declarations, tax forms."""
     UNKNOWN = "unknown"
@@ -77,6 +81,8 @@ _SIDES: Mapping[Event, tuple[Role, Role]] = MappingProxyType(
         Event.CORRECTION: (Role.GRANTOR, Role.GRANTEE),
         Event.NAME_CHANGE: (Role.GRANTOR, Role.GRANTEE),
         Event.CONTRACT: (Role.GRANTOR, Role.GRANTEE),
+        Event.MAILING_ADDRESS_CHANGED: (Role.GRANTOR, Role.GRANTEE),
+        Event.OWNER_CHANGED_ON_ROLL: (Role.GRANTOR, Role.GRANTEE),
         Event.POWER_OF_ATTORNEY: (Role.PRINCIPAL, Role.ATTORNEY),
         Event.POWER_REVOKED: (Role.PRINCIPAL, Role.ATTORNEY),
         Event.MORTGAGE: (Role.BORROWER, Role.LENDER),
@@ -118,6 +124,8 @@ def recorder_page(recorder_url: str, *, key: str, number: str) -> str:
 
 TITLE = frozenset({Event.OWNERSHIP_CHANGE, Event.PARTIAL_TRANSFER, Event.TAX_DEED})
 """Events after which somebody else is, or may be, the owner of record."""
+ROLL = frozenset({Event.MAILING_ADDRESS_CHANGED, Event.OWNER_CHANGED_ON_ROLL})
+"""Events that the owner roll tells and no recorder. Their one party is what the roll says now."""
 CHARGES = frozenset({Event.MORTGAGE, Event.LIEN, Event.LIS_PENDENS})
 """Events that stay open until a release."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.drop_folder import DroppedFile
-from kordant_jobs.adapters.dumps import BlindBatch, Blinder, DumpShape, open_dump
+from kordant_jobs.adapters.dumps import BlindBatch, Blinder, Dump, DumpShape, open_dump
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import DumpUnreadable
@@ -21,8 +23,28 @@ from kordant_jobs.store.people.keyring import Keyring
 
 READERS = 3
 """Rises when a dump is cut into other blocks or gives other records: what was begun by others is begun again."""
-ATTEMPTS = 5
-"""So often a dump may be begun without an end (killed for its time or memory) before it is set aside."""
+ATTEMPTS = 2
+"""So often a dump may be begun and broken off (killed for its time or memory) at one place before it is set aside:
+once may be the machine's fault."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingBudget:
+    """CPU seconds that reading a dump may take, by how much text was read: more is its own fault, and it is set aside.
+
+    The slowest text that is known takes 2 s a MiB (`bench dumps --worst`), usual ones 0.02 s.
+    """
+
+    floor_s: float = 300
+    s_per_mib: float = 8
+
+    def allows(self, cpu_s: float, text_bytes: int) -> bool:
+        """Whether so much text may have taken so long.
+
+        >>> ReadingBudget().allows(290, 0), ReadingBudget().allows(400, 10 << 20), ReadingBudget().allows(400, 1 << 30)
+        (True, False, True)
+        """
+        return cpu_s <= self.floor_s + self.s_per_mib * (text_bytes >> 20)
 
 
 class ReadElsewhere(Exception):
@@ -40,6 +62,7 @@ class Ingestion:
     progress: Progress
     wait: bool = True
     """For another process that reads a dump just now."""
+    budget: ReadingBudget = ReadingBudget()
 
     def ingest(self, dump: dumps.DumpRow, watch: Watch | None = None) -> dumps.Ingested | None:
         """Bring one registered dump into the corpus, or quarantine it. None when another process did so meanwhile.
@@ -83,23 +106,26 @@ class Ingestion:
             begun = dumps.begin(connection, dump.id)
         if begun > ATTEMPTS:
             raise DumpUnreadable(
-                f"Reading it was broken off {ATTEMPTS} times, by its time or memory or with the machine. Look at it "
-                "with `kordant-jobs dumps explain`, then retry it."
+                f"Reading it was broken off {ATTEMPTS} times at one place, by its time or memory or with the "
+                "machine. Look at it with `kordant-jobs dumps explain`, then retry it."
             )
         return self._read(dump, file, watch)
 
     def _read(self, dump: dumps.DumpRow, file: DroppedFile, watch: Watch | None) -> dumps.Ingested:
         told = DumpShape(dump.told_shape) if dump.told_shape else None
-        with (
-            open_dump(file.path, limits=self.box.limits, phone_region=self.box.phone_region, shape=told) as source,
-            self.corpus.write(dump.id, origin=self._origin(dump)) as writer,
-        ):
+        began = time.process_time()
+        with _own_faults():
+            opened = open_dump(file.path, limits=self.box.limits, phone_region=self.box.phone_region, shape=told)
+        with opened as source, self.corpus.write(dump.id, origin=self._origin(dump)) as writer:
             read = 0
-            batches = _own_faults(source.blinded(self._blinder(), skip=writer.done.blocks))
-            for batch in _up_to_damage(batches, watch):
+            for batch in _up_to_damage(self._batches(source, writer.done.blocks, began), watch):
+                is_kept = writer.ends_run(batch)
                 if watch is not None:
-                    watch.look(batch, before_it_counts=writer.ends_run(batch))
+                    watch.look(batch, before_it_counts=is_kept)
                 writer.add(batch)
+                if is_kept:
+                    with self.db.begin() as connection:
+                        dumps.begun_once(connection, dump.id)
                 self.progress.advance(source.bytes_read - read, f"ingesting dump {dump.id}")
                 read = source.bytes_read
             layout = {"shape": str(source.shape), "compression": str(source.compression), "encoding": source.encoding}
@@ -120,6 +146,22 @@ class Ingestion:
                 bad_lines=dict(sorted(found.bad_lines.items())),
             )
 
+    def _batches(self, source: Dump, skip: int, began: float) -> Iterator[BlindBatch]:
+        """The blocks, as long as the budget lasts.
+
+        Raises:
+            DumpUnreadable: the dump cannot be read, made a reader fail, or takes too long.
+        """
+        with _own_faults():
+            for batch in source.blinded(self._blinder(), skip=skip):
+                yield batch
+                used = time.process_time() - began
+                if not self.budget.allows(used, source.text_bytes):
+                    raise DumpUnreadable(
+                        f"Reading it takes too long: {used:,.0f} s for {source.text_bytes >> 20:,} MB of text. "
+                        "`kordant-jobs dumps explain` shows what it looks like."
+                    )
+
     def _blinder(self) -> Blinder:
         return Blinder(self.keyring.blinding)
 
@@ -131,14 +173,15 @@ class Ingestion:
         return json.dumps([*file, *how, self.keyring.master_key_id])
 
 
-def _own_faults(batches: Iterator[BlindBatch]) -> Iterator[BlindBatch]:
-    """The blocks; whatever a dump makes a reader do is that dump's own fault, and no scan's.
+@contextmanager
+def _own_faults() -> Iterator[None]:
+    """Whatever a dump makes a reader do is that dump's own fault, and no scan's.
 
     Raises:
         DumpUnreadable: in place of any other exception, whose text may quote the dump.
     """
     try:
-        yield from batches
+        yield
     except (GeneratorExit, DumpUnreadable):
         raise
     except Exception as error:  # noqa: BLE001 - any

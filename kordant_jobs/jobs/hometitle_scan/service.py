@@ -5,10 +5,10 @@ Read what is new at the counties that somebody watches → join it with the watc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from kordant_jobs.domain.property.findings import UnknownReason, Verdict
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.jobs.hometitle_scan.reading import read_county
+from kordant_jobs.jobs.hometitle_scan.roll import batched, read_roll
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
 from kordant_jobs.jobs.hometitle_scan.rules.owners import find_owner, is_news
 from kordant_jobs.store.darkwatch import scans
@@ -28,7 +29,6 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property import matching, records, watches
 
 JOB = "hometitle_scan"
-T = TypeVar("T")
 CHUNKS = 16
 BATCH = 2_000
 """Watches whose histories are opened at once."""
@@ -85,11 +85,6 @@ class Recorded:
     stale: tuple[str, ...] = field(default=())
 
 
-def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items in parts of `size`."""
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
 def now_of(db: Engine) -> datetime:
     """The database's clock."""
     with db.connect() as connection:
@@ -126,6 +121,13 @@ def plan_scan(
             failed.append((name, str(error)))
             with db.begin() as connection:
                 records.save_state(connection, name, reason=str(error)[:300])
+            continue
+        try:
+            requests += read_roll(county, scope, db=db, keyring=keyring, counties=counties, now=until)
+        except SourceUnavailable as error:
+            failed.append((f"{name} (owner roll)", str(error)))
+            with db.begin() as connection:
+                records.save_roll_reason(connection, name, str(error)[:300])
     with db.begin() as connection:
         scans.choose(connection, scope)
         due = {name: matching.due(connection, name, since=window.since, until=window.until) for name in watched}
@@ -210,7 +212,8 @@ def record(plan: TitlePlan, *, db: Engine, counties: Counties) -> Recorded:
         alerts = matching.save_alerts(connection)
         count = dict.fromkeys(Verdict, 0)
         if plan.window.since is None:
-            count |= matching.save_verdicts(connection, verdicts, until=plan.until)
+            with_roll = [name for name in plan.counties if name in counties.by_id and counties.by_id[name].owner_roll]
+            count |= matching.save_verdicts(connection, verdicts, until=plan.until, with_roll=with_roll)
     return Recorded(
         clean=count[Verdict.CLEAN],
         found=count[Verdict.FOUND],
@@ -233,4 +236,6 @@ def _why_unknown(
     lost = sum(state.rows_not_understood.get(one, 0) for one in ROW_IS_LOST)
     if lost * 2 > state.rows or any(one.startswith(FILE_IS_LOST) for one in state.rows_not_understood):
         return UnknownReason.ROWS_NOT_UNDERSTOOD, state.data_as_of
+    if counties.by_id[name].owner_roll and state.roll_reason is not None:
+        return UnknownReason.ROLL_NOT_READ, state.data_as_of
     return None, state.data_as_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import PropertyRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.domain.property.instruments import recorder_page
+from kordant_jobs.domain.property.instruments import ROLL, Event, recorder_page
 from kordant_jobs.jobs.notifications_send.letter import Letter, one_line, severity_word
 from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.wording import Wording, wording
@@ -45,6 +45,8 @@ def _names(names: Sequence[str]) -> str:
 
 def property_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tuple[str, str]]:
     """Who → who, what, how much, when, where to read it, and the state before."""
+    if row.event in ROLL:
+        return _roll_facts(words, row, detail)
     facts = [
         (words.say("Severity"), severity_word(words, Severity(row.severity))),
         (words.say("What was recorded"), f"{words.property_event(row.event)} ({one_line(row.code, 60)})"),
@@ -63,6 +65,20 @@ def property_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tup
         facts.append((words.say("Owner before"), _names(detail.before)))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
     return facts
+
+
+def _roll_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tuple[str, str]]:
+    """What the owner roll says now, and the owner by the deeds; it has no document and no page of the recorder's."""
+    is_address = row.event == Event.MAILING_ADDRESS_CHANGED
+    facts = [
+        (words.say("Severity"), severity_word(words, Severity(row.severity))),
+        (words.say("What we found"), words.property_event(row.event)),
+        (words.say("Property"), f"{detail.parcel or '–'}, {row.county}"),
+        (words.say("Mailing address now") if is_address else words.say("Owner now"), _names(detail.takers)),
+    ]
+    if detail.before:
+        facts.append((words.say("Owner by the last deed"), _names(detail.before)))
+    return [*facts, (words.say("Found by us"), words.moment(row.alerted_at, row.time_zone))]
 
 
 def write_property_letter(parcel: Parcel) -> Letter:

@@ -33,12 +33,11 @@ def open_outside(settings: Settings, keyring: Keyring) -> Outside:
     Raises:
         SettingsError: a setting cannot work.
     """
-    imap = settings.removals_imap_url
     client = BoundedClient()
     return Outside(
         agent=agent_of(settings),
         mail=open_mail(settings),
-        inbox=ImapInbox(imap.get_secret_value()) if imap else MaildirInbox(settings.removals_inbox),
+        inbox=open_inbox(settings),
         web=BrokerSites(client) if settings.removals_web else None,
         rescan=SearchPages(client) if settings.removals_web else None,
         rights=_rights(settings, keyring),
@@ -46,11 +45,21 @@ def open_outside(settings: Settings, keyring: Keyring) -> Outside:
     )
 
 
-def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
-    """Our key as an agent of the Data Rights Protocol; None where none is set up.
+def open_inbox(settings: Settings) -> ImapInbox | MaildirInbox:
+    """Where brokers' replies arrive.
 
     Raises:
-        SettingsError: its file holds no key.
+        SettingsError: the address of the mailbox is none.
+    """
+    imap = settings.removals_imap_url
+    return ImapInbox(imap.get_secret_value()) if imap else MaildirInbox(settings.removals_inbox)
+
+
+def open_key(settings: Settings) -> Ed25519PrivateKey | None:
+    """Our key of the Data Rights Protocol; None: we have no id there.
+
+    Raises:
+        SettingsError: its file is none.
     """
     if not settings.drp_agent_id or settings.drp_key_path is None:
         return None
@@ -61,7 +70,8 @@ def signing_key(settings: Settings) -> Ed25519PrivateKey | None:
 
 
 def _rights(settings: Settings, keyring: Keyring) -> DrpAgent | None:
-    if (key := signing_key(settings)) is None:
+    key = open_key(settings)
+    if key is None:
         return None
     base = settings.public_url.rstrip("/") if settings.public_url else None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from kordant_jobs.domain.property.findings import UnknownReason, Verdict
+from kordant_jobs.domain.property.instruments import ROLL
 from kordant_jobs.domain.property.parcels import masked_parcel
 from kordant_jobs.jobs.reports_generate.rules import PropertyDocument, PropertyLine
 from kordant_jobs.wording import Wording
@@ -50,6 +51,7 @@ def _state(words: Wording, line: PropertyLine) -> str:
         return {
             UnknownReason.NEVER_READ.value: words.say("Not known: the county's records were not read yet"),
             UnknownReason.STALE.value: words.say("Not known: the county has published nothing for longer than usual"),
+            UnknownReason.ROLL_NOT_READ.value: words.say("Not known: the county's list of owners could not be read"),
             UnknownReason.SOURCE_FAILED.value: words.say("Not known: the county's records could not be read"),
         }.get(line.reason or "", words.say("Not known"))
     if line.events:
@@ -63,7 +65,8 @@ def _document(words: Wording, one: PropertyDocument) -> str:
         parts.append(f"${words.number(int(one.amount))}")
     if one.recorded_on is not None:
         parts.append(words.day(one.recorded_on, "medium"))
-    parts.append(words.say("no. %(number)s", number=one.number[:NUMBER_MAX]))
+    if one.event not in ROLL:
+        parts.append(words.say("no. %(number)s", number=one.number[:NUMBER_MAX]))
     return ", ".join(parts)
 
 

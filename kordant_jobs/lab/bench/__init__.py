@@ -130,12 +130,16 @@ def bench_console(
 @bench_app.command("dumps")
 def bench_dumps(
     megabytes: Annotated[int, typer.Option(min=1, help="The size of each form.")] = 64,
+    worst: Annotated[bool, typer.Option("--worst", help="Each reader's worst input instead, up to that size.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Reading dumps in every form, swept and understood, against ripgrep's pass for addresses over the same file."""
     from kordant_jobs.lab.bench.dumps import measure
+    from kordant_jobs.lab.bench.dumps_worst import measure as measure_worst
     from kordant_jobs.lab.figures import finish
 
+    if worst:
+        raise SystemExit(finish("dumps-worst", lambda: measure_worst(megabytes), as_json=as_json))
     raise SystemExit(finish("dumps", lambda: measure(megabytes), as_json=as_json))
 
 
@@ -178,6 +182,18 @@ def bench_removebrokers(
     from kordant_jobs.lab.figures import finish
 
     raise SystemExit(finish("removebrokers", lambda: measure(requests), as_json=as_json))
+
+
+@bench_app.command("audit")
+def bench_audit(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of the log.")] = 1_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """The audit log verified, chain and codes, beside a bare read and hash of its rows."""
+    from kordant_jobs.lab.bench.audit import measure
+    from kordant_jobs.lab.figures import finish
+
+    raise SystemExit(finish("audit", lambda: measure(rows), as_json=as_json))
 
 
 @bench_app.command("schedules")

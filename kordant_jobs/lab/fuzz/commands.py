@@ -58,6 +58,36 @@ def fuzz_dumps(
     raise SystemExit(1 if ended.returncode else 0)
 
 
+@fuzz_app.command("scans")
+def fuzz_scans(
+    seconds: Annotated[int, typer.Option(min=1, help="For how long.")] = 600,
+    seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
+) -> None:
+    """Whole dumps through the whole scan, on a database of its own: no exception, and nobody clean who stands in one.
+
+    Exit code 1 when something broke; the inputs that did are kept in the state folder.
+    """
+    kept = load_settings().state_dir / "fuzz" / "scans"
+    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (kept / "found.jsonl").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="kordant-fuzz-") as folder, err.status(f"fuzzing for {seconds} s …"):
+        command = [sys.executable, "-m", "kordant_jobs.lab.fuzz.scans_guided", folder, str(kept), f"-seed={seed}"]
+        limits = [f"-max_total_time={seconds}", f"-rss_limit_mb={MEMORY_MB}", "-timeout=60", "-max_len=65536"]
+        ended = subprocess.run(
+            [*command, *limits, "-print_final_stats=1", f"-artifact_prefix={kept}/"],
+            cwd=CHECKOUT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    found = (kept / "found.jsonl").read_text().splitlines() if (kept / "found.jsonl").exists() else []
+    facts = {**_facts(ended.stderr), "broken": len(found), "ended_early": ended.returncode != 0}
+    if ended.returncode:
+        (kept / "last.log").write_text(ended.stderr[-20_000:])
+    print_json(facts) if as_json else print_facts(facts)
+    for one in found[:3]:
+        err.print(one, markup=False)
+    raise SystemExit(1 if found or ended.returncode else 0)
+
+
 @fuzz_app.command("outside")
 def fuzz_outside(
     what: Annotated[str, typer.Argument(help="bounces, requests, catalogues or answers.")],

@@ -29,7 +29,7 @@ from kordant_jobs.domain.property.parcels import ParcelKind, normalise_parcel
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
 from kordant_jobs.jobs.hometitle_scan.rules.relations import Relation, relation
 from kordant_jobs.lab.figures import Figure, finish
-from kordant_jobs.lab.hometitle.judging import Count, judge, judge_owners
+from kordant_jobs.lab.hometitle.judging import Count, judge, judge_owners, judge_roll
 from kordant_jobs.lab.hometitle.names_fit import calibration_error
 from kordant_jobs.lab.world import county as world
 
@@ -43,16 +43,18 @@ Row = dict[str, Any]
 
 def invented(seeds: range, *, lots: int, documents: int, watched: int) -> Iterator[Figure]:
     """The events of watched parcels, and owners watched by name alone, over counties of these seeds."""
-    events, owners = Count(), Count()
+    events, owners, mail, usurped = Count(), Count(), Count(), Count()
     likely: list[tuple[float, bool]] = []
     for seed in seeds:
         county = world.County(seed, lots=lots, documents=documents)
         events += judge(county, range(lots))
         by_name, pairs = judge_owners(county, watched)
         owners += by_name
+        moved, other = judge_roll(county, seed)
+        mail, usurped = mail + moved, usurped + other
         likely += pairs
     given, same = np.array([one for one, _ in likely]), np.array([is_so for _, is_so in likely])
-    for name, count in (("events", events), ("owners", owners)):
+    for name, count in (("events", events), ("owners", owners), ("roll", mail + usurped)):
         for (wanted, said), number in count.confusion.most_common(8):
             out.print(f"{name}: {number} × {wanted} → {said}")
     yield Figure(key="events", value=events.right + events.missed, unit="", goal=None)
@@ -64,6 +66,12 @@ def invented(seeds: range, *, lots: int, documents: int, watched: int) -> Iterat
     yield Figure(key="owners", value=owners.right + owners.missed, unit="", goal=None)
     yield Figure(key="owners_precision", value=owners.precision, unit="", goal=0.95, direction="min")
     yield Figure(key="owners_recall", value=owners.recall, unit="", goal=0.95, direction="min")
+    yield Figure(key="roll_redirected", value=mail.right + mail.missed, unit="", goal=None)
+    yield Figure(key="roll_redirected_precision", value=mail.precision, unit="", goal=0.99, direction="min")
+    yield Figure(key="roll_redirected_recall", value=mail.recall, unit="", goal=0.99, direction="min")
+    yield Figure(key="roll_usurped", value=usurped.right + usurped.missed, unit="", goal=None)
+    yield Figure(key="roll_usurped_precision", value=usurped.precision, unit="", goal=0.9, direction="min")
+    yield Figure(key="roll_usurped_recall", value=usurped.recall, unit="", goal=0.99, direction="min")
     yield Figure(key="owners_calibration_error", value=calibration_error(given, same), unit="", goal=0.03)
 
 

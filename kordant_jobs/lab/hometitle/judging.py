@@ -11,9 +11,12 @@ from kordant_jobs.domain.property.codes import kind_of
 from kordant_jobs.domain.property.findings import Finding
 from kordant_jobs.domain.property.instruments import Event, Instrument, Party, role_of
 from kordant_jobs.domain.property.names import Order, flipped, keys_of, parse
+from kordant_jobs.domain.property.rolls import RollState, canonical_mailing, canonical_owners
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
 from kordant_jobs.jobs.hometitle_scan.rules.owners import OWNER_AT, best_of
+from kordant_jobs.jobs.hometitle_scan.rules.roll import advance, is_explained
 from kordant_jobs.lab.world.county import County, Record
+from kordant_jobs.lab.world.county_roll import roll_changes
 
 
 def instrument_of(record: Record) -> Instrument:
@@ -108,6 +111,33 @@ def judge(county: County, watched: Iterable[int]) -> Count:
                 continue
             _count(count, record, findings.get(key))
     return count
+
+
+def judge_roll(county: County, seed: int) -> tuple[Count, Count]:
+    """A year's change of the owner roll, of every lot: redirected mail, and owners whom no document explains, as they
+    are told after the 60 days; each right, wrong or missed."""
+    on_lot: dict[int, list[Record]] = {}
+    for record in county.records:
+        for lot in record.lots:
+            on_lot.setdefault(lot, []).append(record)
+    mail, owners = Count(), Count()
+    for change in roll_changes(county, seed, range(len(county.lots))):
+        first, second = (
+            RollState(owners=canonical_owners(one.owners).encode(), mailing=canonical_mailing(one.mailing).encode())
+            for one in (change.before, change.after)
+        )
+        state, moved = advance(first, second, today=change.on)
+        told = state.waiting_since is not None and not is_explained(
+            change.after.owners, state.waiting_since, map(instrument_of, on_lot[change.lot])
+        )
+        for count, said, truth in ((mail, moved, change.redirected), (owners, told, change.usurped)):
+            count.right += said and truth
+            count.wrong += said and not truth
+            count.missed += truth and not said
+            if said != truth:
+                what = "; ".join(change.after.owners) if count is owners else change.after.mailing
+                count.confusion["changed" if truth else "spelled otherwise", f"{said}: {what}"] += 1
+    return mail, owners
 
 
 BENIGN = {

@@ -37,18 +37,13 @@ def record(connection: Connection, keyring: Keyring, *entries: Entry) -> None:
 
 def stored_rows(connection: Connection) -> Iterator[Row]:
     """Every row by `seq`, streamed."""
-    column = audit_log.c
-    query = sa.select(column.seq, column.entry, column.mac, column.prev_hash, column.hash).order_by(column.seq)
-    streamed = connection.execution_options(stream_results=True, yield_per=AT_ONCE).execute(query)
-    for part in streamed.partitions():
-        for seq, entry, mac, prev_hash, own_hash in part:
-            yield Row(
-                seq=seq,
-                entry=entry,
-                mac=None if mac is None else bytes(mac),
-                prev_hash=bytes(prev_hash),
-                hash=bytes(own_hash),
-            )
+    connection.execute(sa.text("SELECT"))  # so that there is a transaction, in which the cursor lives
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor(name="audit") as cursor:  # past SQLAlchemy: a quarter of the time
+        cursor.itersize = AT_ONCE
+        cursor.execute("SELECT seq, entry, mac, prev_hash, hash FROM kordant.audit_log ORDER BY seq")
+        for seq, entry, mac, prev_hash, own_hash in cursor:
+            yield Row(seq, entry, None if mac is None else bytes(mac), bytes(prev_hash), bytes(own_hash))
 
 
 def check(connection: Connection, keyring: Keyring, anchors: Mapping[int, bytes] | None = None) -> Verdict:

@@ -199,6 +199,12 @@ def begin(connection: Connection, dump_id: UUID) -> int:
     return begun
 
 
+def begun_once(connection: Connection, dump_id: UUID) -> None:
+    """Note that reading got on, and what it found is kept: earlier attempts count no more."""
+    table = breach_dumps
+    connection.execute(sa.update(table).where(table.c.id == dump_id, table.c.begun > 1).values(begun=1))
+
+
 MOVABLE = frozenset((DumpStatus.QUARANTINED, DumpStatus.PARTIAL))
 
 

@@ -5,7 +5,7 @@ Every function works in the caller's transaction; those that name `scope` after 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -206,31 +206,46 @@ def save_alerts(connection: Connection) -> int:
 
 
 def save_verdicts(
-    connection: Connection, verdicts: Mapping[str, tuple[UnknownReason | None, date | None]], *, until: datetime
+    connection: Connection,
+    verdicts: Mapping[str, tuple[UnknownReason | None, date | None]],
+    *,
+    until: datetime,
+    with_roll: Collection[str] = (),
 ) -> dict[Verdict, int]:
     """Write a verdict a chosen subscription and county, and how far the scan came. `verdicts`: by county why nothing
-    can be said (None: it can), and the newest record. Returns how many there are of each."""
+    can be said (None: it can), and the newest record. `with_roll`: counties whose owner roll must list each watched
+    parcel, or nothing can be said to who watches it. Returns how many there are of each."""
     count = dict.fromkeys(Verdict, 0)
     for county, (reason, as_of) in verdicts.items():
         rows = connection.execute(
             sa.text("""
             INSERT INTO kordant.property_verdicts AS v (subscription_id, county, checked_on, verdict, reason,
                                                         data_as_of, watched, findings)
-            SELECT scope.subscription_id, :county, cast(:until AS timestamptz)::date,
-                   CASE WHEN cast(:reason AS text) IS NOT NULL THEN 'unknown'
-                        WHEN count(f.id) > 0 THEN 'found' ELSE 'clean' END,
-                   :reason, :as_of, count(DISTINCT w.id), count(f.id)
+            SELECT subscription_id, :county, cast(:until AS timestamptz)::date,
+                   CASE WHEN why IS NOT NULL THEN 'unknown' WHEN findings > 0 THEN 'found' ELSE 'clean' END,
+                   why, :as_of, watched, findings
+            FROM (
+            SELECT scope.subscription_id, count(DISTINCT w.id) AS watched, count(f.id) AS findings,
+                   coalesce(cast(:reason AS text), CASE WHEN :has_roll AND bool_or(
+                       w.parcel_index IS NOT NULL AND r.is_listed IS NOT TRUE) THEN 'roll_not_read' END) AS why
             FROM scope JOIN kordant.watched_properties w USING (subscription_id)
+            LEFT JOIN kordant.property_rolls r ON r.id = w.id
             LEFT JOIN kordant.property_findings f ON f.watch_id = w.id AND f.is_told AND f.is_news
                   AND f.dismissed_at IS NULL AND f.first_seen_at >= cast(:until AS timestamptz)::date
             WHERE w.county = :county AND w.removed_at IS NULL
-            GROUP BY 1
+            GROUP BY 1) AS found
             ON CONFLICT (subscription_id, county, checked_on) DO UPDATE SET verdict = excluded.verdict,
                 reason = excluded.reason, data_as_of = excluded.data_as_of, watched = excluded.watched,
                 findings = excluded.findings, checked_at = now()
             RETURNING v.verdict
             """),
-            {"county": county, "until": until, "reason": reason and reason.value, "as_of": as_of},
+            {
+                "county": county,
+                "until": until,
+                "reason": reason and reason.value,
+                "as_of": as_of,
+                "has_roll": county in with_roll,
+            },
         )
         for row in rows:
             count[Verdict(row.verdict)] += 1

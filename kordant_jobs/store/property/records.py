@@ -13,7 +13,7 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.property.instruments import Event, Form, Instrument, Party, Role
+from kordant_jobs.domain.property.instruments import ROLL, Event, Form, Instrument, Party, Role
 from kordant_jobs.domain.property.names import Order, flipped, keys_of, parse
 from kordant_jobs.domain.property.parcels import index_text
 from kordant_jobs.postgres.bulk import write_frame
@@ -38,6 +38,7 @@ class CountyState:
     read_at: datetime | None
     rows: int
     rows_not_understood: Mapping[str, int]
+    roll_reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,33 @@ def save_state(
     )
 
 
+def save_roll_reason(connection: Connection, county: str, reason: str | None) -> None:
+    """Write why a county's owner roll could not be read; None: it could."""
+    connection.execute(
+        sa.text("""
+        INSERT INTO kordant.county_states (county, roll_reason) VALUES (:county, :reason)
+        ON CONFLICT (county) DO UPDATE SET roll_reason = excluded.roll_reason
+        """),
+        {"county": county, "reason": reason},
+    )
+
+
+def roll_changed_at(connection: Connection, county: str, freshness: str) -> datetime:
+    """Since when a county's owner roll says this of itself."""
+    moment: datetime = connection.execute(
+        sa.text("""
+        INSERT INTO kordant.county_states AS s (county, roll_freshness, roll_changed_at)
+        VALUES (:county, :freshness, clock_timestamp())
+        ON CONFLICT (county) DO UPDATE SET roll_freshness = excluded.roll_freshness,
+            roll_changed_at = CASE WHEN s.roll_freshness = excluded.roll_freshness
+                                   THEN s.roll_changed_at ELSE excluded.roll_changed_at END
+        RETURNING roll_changed_at
+        """),
+        {"county": county, "freshness": freshness},
+    ).scalar_one()
+    return moment
+
+
 def save_progress(
     connection: Connection, county: str, watermarks: Mapping[str, str], *, table_version: str, as_of: date | None
 ) -> None:
@@ -163,6 +191,7 @@ def save_documents(
     names = [
         (index, str(ids[one.key]))
         for one, _ in fresh
+        if one.event not in ROLL
         for index in name_indexes(keyring, county, [party.name for party in one.parties], order)
     ]
     for table, column, rows in (("property_lots", "parcel_index", lots), ("property_name_keys", "key_index", names)):

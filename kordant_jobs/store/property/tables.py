@@ -151,6 +151,27 @@ county_states = Table(
     Column("name", Text),
     Column("recorder_url", Text, comment="a page of the recorder's; {key} and {number} are filled in"),
     Column("has_liens", Boolean),
+    Column("roll_freshness", Text, comment="what the owner roll, where it is read whole, last said of itself"),
+    moment("roll_changed_at", nullable=True),
+    Column("roll_reason", Text, comment="why the owner roll could not be read; null: it could"),
+)
+
+property_rolls = Table(
+    "property_rolls",
+    metadata,
+    Column("id", Uuid, ForeignKey(f"{SCHEMA}.watched_properties.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("subscriber_id", "subscribers"),
+    moment("read_at"),
+    Column("is_listed", Boolean, nullable=False, comment="the roll had this parcel when it was last asked"),
+    Column("owners_hash", LargeBinary, comment="keyed, of the owners in one spelling; null: it named none yet"),
+    Column("mailing_hash", LargeBinary, comment="keyed, of the mailing address in one spelling"),
+    Column("waiting_hash", LargeBinary, comment="of other owners, who wait for a document that explains them"),
+    Column("waiting_since", Date),
+    Column("waiting_owners_encrypted", LargeBinary, comment="their names, a line each, until that is decided"),
+    Index(None, "subscriber_id"),
+    Index(None, "waiting_since", postgresql_where=text("waiting_since IS NOT NULL")),
+    CheckConstraint("(waiting_hash IS NULL) = (waiting_since IS NULL)", name="waits_since_a_day"),
+    comment="what the county's owner roll says of a watched parcel, as keyed hashes: to see when it changes",
 )
 
 property_verdicts = Table(

@@ -135,7 +135,8 @@ STAYS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "alerted", "alerts", "contact_addresses", "dismissals", "due_slots", "exposure_evidence",
-            "exposures", "notification_hours", "notification_preferences", "property_findings", "removal_disclosures",
+            "exposures", "notification_hours", "notification_preferences", "property_findings", "property_rolls",
+            "removal_disclosures",
             "removal_events", "removal_messages", "removal_profiles", "removal_references", "removal_requests",
             "scan_receipts", "scan_watermarks", "source_checks", "source_evidence", "source_hints", "subscriber_keys",
             "subscribers", "subscriptions", "watched_name_keys", "watched_properties", "watchlist_items",

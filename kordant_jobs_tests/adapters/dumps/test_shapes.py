@@ -248,3 +248,19 @@ def test_a_blank_line_at_the_end_counts_beside_a_broken_one(tmp_path: Path) -> N
     path = tmp_path / "dump.txt"
     path.write_bytes(b"a@b.cd\nb@b.cd caf\xe9\nc@b.cd\n\n")
     assert read(path)[1] == 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("between", ["\nann@mail.example\n", '"ann%40mail.example"', "|ann&#64;mail.example|x"])
+def test_bytes_of_another_encoding_between_wide_characters_are_read(
+    tmp_path: Path, encoding: str, between: str
+) -> None:
+    persons = people(1, 40)
+    lines = combo(persons).splitlines(keepends=True)
+    halves = ["".join(lines[:20]).encode(encoding), "".join(lines[20:]).encode(encoding.removesuffix("-sig"))]
+    halves[1] = halves[1].removeprefix(b"\xff\xfe\x00\x00" if "32" in encoding else b"\xff\xfe")
+    path = tmp_path / "dump"
+    path.write_bytes(halves[0] + between.encode() + halves[1])
+    found = {identifier for _, _, identifier, _ in read(path)[0]}
+    assert "ann@mail.example" in found
+    assert len(found) >= 40

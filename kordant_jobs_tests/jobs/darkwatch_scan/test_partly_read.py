@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-from kordant_jobs.jobs.darkwatch_scan.ingestion import ATTEMPTS
+from kordant_jobs.engine.store.progress import Progress
+from kordant_jobs.errors import DumpUnreadable
+from kordant_jobs.jobs.darkwatch_scan.ingestion import ATTEMPTS, Ingestion, ReadingBudget
 from kordant_jobs.store.darkwatch import dumps
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
@@ -92,6 +97,36 @@ def test_a_dump_whose_reading_never_ends_is_set_aside(bench: Bench) -> None:
     [(status, reason)] = bench.rows(SHOWN)
     assert status == "quarantined"
     assert "broken off" in reason
+
+
+def test_a_dump_that_takes_longer_than_its_size_allows_is_set_aside_with_the_reason(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("x.txt", "ann@example.com:a\n")
+    [[dump_id]] = bench.plan().chunks
+    progress = Progress(bench.db, "test")
+    progress.start(0, "")
+    ingestion = Ingestion(
+        db=bench.db, keyring=bench.keyring, box=bench.box, corpus=bench.corpus, progress=progress,
+        budget=ReadingBudget(floor_s=0, s_per_mib=0),
+    )  # fmt: skip
+    with bench.db.connect() as connection:
+        [dump] = dumps.load(connection, [dump_id])
+    with pytest.raises(DumpUnreadable):
+        ingestion.ingest(dump)
+    [(status, reason)] = bench.rows(SHOWN)
+    assert status == "quarantined"
+    assert "takes too long" in reason
+
+
+def test_a_dump_that_cannot_even_be_opened_is_set_aside_and_the_scan_goes_on(bench: Bench) -> None:
+    """No such limits can be set; they stand for whatever makes a reader fail before the first block."""
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("x.txt.gz", gzip.compress(b"ann@example.com:a\n"))
+    limits = DumpLimits(max_bytes="many", max_ratio=200)  # type: ignore[arg-type]  # what the test is about
+    broken = replace(bench, box=replace(bench.box, limits=limits))
+    _, recorded = broken.scan()
+    assert (recorded.unknown, recorded.clean) == (1, 0)
+    assert "A reader failed (TypeError)" in bench.rows(SHOWN)[0][1]
 
 
 def test_an_accepted_dump_counts_as_read(bench: Bench) -> None:

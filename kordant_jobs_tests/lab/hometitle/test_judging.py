@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kordant_jobs.domain.property.likeness import Question
-from kordant_jobs.lab.hometitle.judging import judge, judge_owners
+from kordant_jobs.lab.hometitle.judging import judge, judge_owners, judge_roll
 from kordant_jobs.lab.hometitle.names_fit import measure
 from kordant_jobs.lab.world.county import County
 
@@ -24,6 +24,13 @@ def test_owners_are_found_by_name_alone_and_others_are_not_taken_for_them() -> N
     count, likely = judge_owners(County(78, lots=300, documents=2000, frauds=10), 100)
     assert (count.precision >= 0.95, count.recall >= 0.95) == (True, True)
     assert len(likely) > count.right > 100
+
+
+def test_redirected_mail_and_unexplained_owners_are_told_and_other_spellings_are_not() -> None:
+    mail, owners = judge_roll(County(79, lots=600, documents=4000, frauds=20), 79)
+    assert (mail.wrong, mail.missed, owners.missed) == (0, 0, 0)
+    assert owners.precision >= 0.9
+    assert min(mail.right, owners.right) > 30
 
 
 @pytest.mark.parametrize("question", Question)

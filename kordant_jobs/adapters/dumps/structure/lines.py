@@ -11,6 +11,8 @@ from kordant_jobs.adapters.dumps.window import Places, Window, decoded
 _AS_COLUMNS = (Role.SITE, Role.LOGIN, Role.PASSWORD)
 _ROW_BYTES, _CELL_BYTES = 12, 6
 """Room is made for a row and a cell in so many bytes; where there are more, the rest is read next."""
+_AHEAD_MIN = 1 << 18
+"""For so much text room is made at first: the text may go on in another shape soon."""
 
 
 class LineReader:
@@ -21,6 +23,7 @@ class LineReader:
         self.name = str(layout.shape)
         roles = [column.role for column in layout.columns]
         self._roles = np.array([0 if role is Role.OTHER else CODES[role] for role in roles], np.uint8)
+        self._ahead = _AHEAD_MIN
         self._tail = roles[-1] in (Role.PASSWORD, Role.HASH) or layout.shape is DumpShape.PLAIN
         self._any = layout.shape is DumpShape.COMBO and roles[0] is Role.EMAIL
         identifying = [at for at, role in enumerate(roles) if role in IDENTIFYING]
@@ -34,7 +37,7 @@ class LineReader:
         """Rows from `at` on."""
         from kordant_jobs.adapters.kernels import cells as kernel
 
-        size = window.stop - at
+        size = min(window.stop - at, self._ahead)
         rows_room, cells_room = size // _ROW_BYTES + 64, size // _CELL_BYTES + 64 + len(self._roles)
         row_starts, row_lines, row_cells = (np.empty(rows_room, np.int64) for _ in range(3))
         cell_rows, cell_columns, cell_starts, cell_ends = (np.empty(cells_room, np.int64) for _ in range(4))
@@ -52,6 +55,10 @@ class LineReader:
                 window.bytes, at, window.stop, line, delimiter, quote, self._tail, self._roles, window.final, *room
             )
         rows, cells, end, end_line, why = found
+        if why == kernel.FULL:
+            self._ahead *= 4
+        elif end < window.stop:
+            self._ahead = _AHEAD_MIN
         columns = cell_columns[:cells]
         roles = self._codes[columns]
         headers = self._headers(window, row_starts[:rows], end)

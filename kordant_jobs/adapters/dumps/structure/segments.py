@@ -29,6 +29,10 @@ _SQL_WITHIN = 200
 UNFIT_ROWS = 3
 """A reader is left at so many rows in a line in which nobody is found, if the text reads as something else there."""
 _PARTS_AT_ONCE = 512
+_NEWLINE = ord("\n")
+CHANGES_PER_MIB = 400
+"""Where the shape changes more often, the rest of a window is only swept: each change costs as much as a page of text
+(0.5 ms), and no dump is known that needs so many."""
 
 
 class Reader(Protocol):
@@ -65,22 +69,29 @@ class Structure:
         self._last_lines: LineReader | None = None
         self._stay_until = 0
         self._unknown_lines, self._stuck_at = 1, -1
+        self._changes_left = 0
         self.first: Reader | None = None
+        self.given_up = 0
+        """Lines that were only swept since the shape changed too often before them."""
 
     def parts(self, window: Window, fits: Judge) -> Iterator[Part]:
         """The window in parts, in order, without a gap. The last one may end early (`waits`): read on from there."""
         at, line, waiting = window.start, 0, list[Part]()
         self._stay_until, self._stuck_at = 0, -1
+        self._changes_left = max(1, window.size >> 20) * CHANGES_PER_MIB
         if window.starts_inside and self._is_line_reader():
             newline = window.raw.find(b"\n", at, window.stop) + 1
             end = newline or window.stop
             yield _unknown(at, end, line, line + bool(newline))
             at, line = end, line + bool(newline)
         while at < window.stop:
-            if self._reader is None:
-                self._reader = self._chosen(window, at)
-                self.first = self.first or self._reader
-            part = self._next(window, at, line, fits)
+            if not self._changes_left:
+                part = self._rest(window, at, line)
+            else:
+                if self._reader is None:
+                    self._reader = self._chosen(window, at)
+                    self.first = self.first or self._reader
+                part = self._next(window, at, line, fits)
             if waiting and (waiting[-1].reader != part.reader or len(waiting) >= _PARTS_AT_ONCE):
                 yield merged(waiting)
                 waiting = []
@@ -110,6 +121,13 @@ class Structure:
             self._reader = None
             return self._unread(window, at, line)
         return part
+
+    def _rest(self, window: Window, at: int, line: int) -> Part:
+        """All that is left of the window, as text."""
+        end_line = line + int(np.count_nonzero(window.bytes[at : window.stop] == _NEWLINE))
+        self.given_up += end_line - line
+        self._reader = None
+        return _unknown(at, window.stop, line, end_line)
 
     def chosen(self, window: Window) -> Reader | None:
         """The reader of the window's beginning."""
@@ -158,8 +176,14 @@ class Structure:
         return part
 
     def _chosen(self, window: Window, at: int) -> Reader | None:
+        self._changes_left = max(0, self._changes_left - 1)
         if self._fixed is not None and self.first is None:
             return LineReader(self._fixed)
+        if self._map is None and self._told is None and _is_json_line(window, at):
+            return JsonReader()
+        few = _sample(window, at, most=1)
+        if few and self._map is None and self._told is None and self._is_sql(window, at, few[0]):
+            return self._as_sql()
         lines = _sample(window, at)
         if not lines:
             return None
@@ -173,13 +197,18 @@ class Structure:
             return JsonReader()
         if first.lstrip().startswith("<") and _TAG.match(first):
             return None
-        if sql.begins(first.encode()) and any(_has_values(line) for line in lines[:_SQL_WITHIN]):
-            return self._as_sql()
         if self._fixed is not None and self._stays:
             return LineReader(self._fixed)
         if len(lines) < _FEW_LINES and self._last_lines is not None:
             return self._last_lines
         return self._of_text(lines, None)
+
+    def _is_sql(self, window: Window, at: int, first: str) -> bool:
+        """Whether a statement begins here, and values follow within some lines: no more of them are looked at than it
+        takes."""
+        if not sql.begins(first.encode()):
+            return False
+        return _has_values(first) or any(map(_has_values, _sample(window, at, most=_SQL_WITHIN)))
 
     def _of_told(self, lines: list[str]) -> Reader | None:
         match self._told:
@@ -241,13 +270,17 @@ def _alike(one: Reader | None, other: Reader | None) -> bool:
     )
 
 
-def _sample(window: Window, at: int) -> list[str]:
+def _sample(window: Window, at: int, *, most: int = _SAMPLE_LINES) -> list[str]:
     """The first lines that are not blank, up to one that begins as SQL or JSON does where the first does not."""
     from kordant_jobs.adapters.kernels.cells import other_shape
 
     lines, left, stop = list[str](), _SAMPLE_BYTES, window.stop
     first = other_shape(window.bytes, at)
-    while at < stop and left > 0 and len(lines) < _SAMPLE_LINES:
+    while at < stop and left > 0 and len(lines) < most:
+        filled = _filled(window, at)
+        if filled >= stop:
+            break
+        at = max(at, window.raw.rfind(b"\n", at, filled) + 1)
         newline = window.raw.find(b"\n", at, window.stop)
         end = newline if newline >= 0 else window.stop
         if lines and not first and other_shape(window.bytes, at) and not sql.begins(lines[0].encode()):
@@ -259,6 +292,23 @@ def _sample(window: Window, at: int) -> list[str]:
         left -= size + 1
         at = end + 1
     return lines
+
+
+_BLANKS = re.compile(rb"\s*")
+
+
+def _filled(window: Window, at: int) -> int:
+    """The first place that is not blank."""
+    found = _BLANKS.match(window.raw, at, window.stop)
+    return found.end() if found else at
+
+
+def _is_json_line(window: Window, at: int) -> bool:
+    """Whether the next line that is not blank begins as JSON does."""
+    start = _filled(window, at)
+    if window.raw[start : start + 1] not in (b"{", b"["):
+        return False
+    return _begins_json(decoded(window.slice(start, min(window.stop, start + 64))).partition("\n")[0])
 
 
 def _begins_json(line: str) -> bool:

@@ -40,6 +40,8 @@ _NO_COLUMN = frozenset(
 _HEAD_MAX, _CREATE_MAX, _SAMPLE_TUPLES, _COLUMNS_MAX, _LAYOUTS_MAX, _TABLES_MAX = (
     1 << 16, 1 << 18, 200, 4_096, 200, 10_000
 )  # fmt: skip
+_JUDGED_A_TABLE, _JUDGED_MAX = 50, 1_000
+"""Judging what the columns of a statement without names hold takes a millisecond."""
 _ROW_BYTES, _CELL_BYTES, _AHEAD_MIN, _AHEAD_MAX = 6, 4, 1 << 14, 8 << 20
 
 
@@ -57,21 +59,25 @@ class SqlReader:
         self._region = phone_region
         self._created: dict[str, tuple[str, ...]] = {}
         self._roles: dict[tuple[str, ...], npt.NDArray[np.uint8]] = {}
+        self._judged: dict[bytes, tuple[int, npt.NDArray[np.uint8]]] = {}
+        self._judgements = 0
         self._inside: tuple[bytes, npt.NDArray[np.uint8]] | None = None
         self._copy: LineReader | None = None
         self._escapes = False
         self._no_end_before = 0
+        self._copy_columns: dict[tuple[str, ...], tuple[Column, ...]] = {}
+        self._copy_ends_at = (-1, -1)  # looked for from, found at
         self._ahead = _AHEAD_MIN  # for so many bytes room is made: a statement may be short
         self.columns: tuple[Column, ...] = ()
 
     def read(self, window: Window, at: int, line: int) -> Part:
         """What the next statements hold, up to the end of one with values."""
+        if at == window.start:
+            self._no_end_before, self._copy_ends_at = 0, (-1, -1)
         if self._copy is not None:
             return self._copied(window, at, line, self._copy)
         if self._inside is not None:
             return self._tuples(window, at, line, *self._inside)
-        if at == window.start:
-            self._no_end_before = 0
         raw, stop, pos, pos_line = window.raw, window.stop, at, line
         while pos < stop:
             start = _NOT_BLANK.match(raw, pos, stop).end()  # type: ignore[union-attr]
@@ -130,13 +136,20 @@ class SqlReader:
             return self._assigned(window, at, line, found[0], found.end(), end_line)
         listed = tuple(_bare(name) for name in _listed(found[2])) if found[2] else None
         known = listed or self._created.get(_bare(found[1]), ())
-        self._inside = (found[0], self._roles_of(window, found.end(), end_line, known))
+        self._inside = (found[0], self._roles_of(window, found.end(), end_line, known, found[1]))
         return self._passed(at, line, found.end(), end_line)
 
-    def _roles_of(self, window: Window, at: int, line: int, known: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+    def _roles_of(
+        self, window: Window, at: int, line: int, known: tuple[str, ...], table: bytes
+    ) -> npt.NDArray[np.uint8]:
+        """The roles of a statement's columns. Those of a table without names are judged statement by statement, up to
+        some; then the fullest judgement counts."""
         if known and known in self._roles:
             return self._roles[known]
-        if len(self._roles) > _LAYOUTS_MAX:
+        times, best = self._judged.get(table, (0, np.empty(0, np.uint8)))
+        if not known and (times >= _JUDGED_A_TABLE or self._judgements >= _JUDGED_MAX):
+            return best
+        if known and len(self._roles) > _LAYOUTS_MAX:
             columns = tuple(Column(name=name, role=role_by_name(name) or Role.OTHER) for name in known)
         else:
             rows = self._sample(window, at, line, len(known) or 64)
@@ -148,7 +161,11 @@ class SqlReader:
         roles = np.array([0 if column.role is Role.OTHER else CODES[column.role] for column in columns], np.uint8)
         self.columns = self.columns or columns
         if known:
-            self._roles[known] = roles
+            if len(self._roles) < _TABLES_MAX:
+                self._roles[known] = roles
+        else:
+            self._judgements += 1
+            self._judged[table] = (times + 1, max(roles, best, key=np.count_nonzero))
         return roles
 
     def _sample(self, window: Window, at: int, line: int, width: int) -> list[list[str]]:
@@ -236,21 +253,29 @@ class SqlReader:
 
     def _copy_reader(self, window: Window, at: int, table: str, listed: Sequence[str] | None) -> LineReader:
         known = tuple(listed or self._created.get(table, ()))
-        text = decoded(window.slice(at, min(window.stop, at + (1 << 18)))).partition("\n\\.")[0]
-        rows = [line.split("\t") for line in text.split("\n")[:_SAMPLE_TUPLES]]
-        width = len(known) or max(map(len, rows), default=1)
-        if known:
-            columns = named_columns(known, rows, self._region)
-        else:
-            columns = unnamed_columns(rows, min(width, _COLUMNS_MAX), self._region)
+        columns = self._copy_columns.get(known or (table,))
+        if columns is None:
+            columns = self._columns_of_copy(window, at, known)
+            if len(self._copy_columns) < _TABLES_MAX:
+                self._copy_columns[known or (table,)] = columns
         self.columns = self.columns or columns
         return LineReader(
             Layout(shape=DumpShape.SQL_INSERT, delimiter="\t", columns=columns, phone_region=self._region)
         )
 
+    def _columns_of_copy(self, window: Window, at: int, known: tuple[str, ...]) -> tuple[Column, ...]:
+        if len(self._copy_columns) > _LAYOUTS_MAX:
+            return tuple(Column(name=name, role=role_by_name(name) or Role.OTHER) for name in known)
+        text = decoded(window.slice(at, min(window.stop, at + (1 << 18)))).partition("\n\\.")[0]
+        rows = [line.split("\t") for line in text.split("\n")[:_SAMPLE_TUPLES]]
+        if known:
+            return named_columns(known, rows, self._region)
+        width = max(map(len, rows), default=1)
+        return unnamed_columns(rows, min(width, _COLUMNS_MAX), self._region)
+
     def _copied(self, window: Window, at: int, line: int, reader: LineReader) -> Part:
         """Up to the line '\\.'."""
-        end = at if window.raw.startswith(b"\\.", at, window.stop) else window.raw.find(b"\n\\.", at, window.stop) + 1
+        end = at if window.raw.startswith(b"\\.", at, window.stop) else self._end_of_copy(window, at)
         if end and end > at:
             part = reader.read(window.cut(end), at, line)
             return replace(part, leaves=False) if part.end > at or not part.leaves else self._ended(part)
@@ -260,6 +285,14 @@ class SqlReader:
             return self._passed(at, line, newline or window.stop, line + bool(newline))
         part = reader.read(window, at, line)
         return part if not part.leaves else self._ended(part)
+
+    def _end_of_copy(self, window: Window, at: int) -> int:
+        """Where the next line '\\.' begins; 0: nowhere in the window. What was found once is not looked for again."""
+        since, found = self._copy_ends_at
+        if not 0 <= since <= at or 0 < found <= at:
+            found = window.raw.find(b"\n\\.", at, window.stop) + 1
+            self._copy_ends_at = (at, found)
+        return found
 
     def _ended(self, part: Part) -> Part:
         """A statement stands where a row should be: the COPY was cut off."""

@@ -86,9 +86,7 @@ def _judge(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
             return replace(calm, severity=Severity.HIGH if stranger else Severity.LOW, is_told=True, reasons=said)
         case Event.POWER_OF_ATTORNEY:
             return replace(calm, severity=Severity.MEDIUM, is_told=True)
-        case Event.LIEN:
-            return replace(calm, severity=Severity.HIGH, is_told=True)
-        case Event.LIS_PENDENS:
+        case Event.LIEN | Event.LIS_PENDENS:
             return replace(calm, severity=Severity.HIGH, is_told=True)
         case Event.RELEASE | Event.PARTIAL_RELEASE:
             closed = _closed_by(one, parcel, order)
@@ -97,6 +95,9 @@ def _judge(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
             return replace(calm, severity=Severity.MEDIUM, is_told=True)
         case Event.NAME_CHANGE:
             return replace(calm, is_told=True)
+        case Event.MAILING_ADDRESS_CHANGED | Event.OWNER_CHANGED_ON_ROLL:
+            said = (Reason.REDIRECTED if one.event is Event.MAILING_ADDRESS_CHANGED else Reason.NO_DOCUMENT,)
+            return replace(calm, severity=Severity.HIGH, is_told=True, reasons=said)
         case _:
             return calm
 

@@ -1,0 +1,53 @@
+"""What a change on the owner roll means: redirected mail at once, other owners when no document explains them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+
+from kordant_jobs.domain.property.instruments import TITLE, Event, Instrument
+from kordant_jobs.domain.property.rolls import RollState
+from kordant_jobs.jobs.hometitle_scan.rules.history import in_order
+from kordant_jobs.jobs.hometitle_scan.rules.relations import any_same
+
+EXPLAINED_WITHIN = timedelta(days=60)
+"""So long a document is waited for that explains other owners: recorders and assessors index weeks apart."""
+_EXPLAINS = TITLE | {Event.CORRECTION, Event.NAME_CHANGE}
+
+
+def advance(known: RollState | None, seen: RollState, *, today: date) -> tuple[RollState, bool]:
+    """The state after an entry was `seen`, and whether its mailing address is another one. The first entry is what
+    later ones are compared with; what an entry leaves blank changes nothing.
+
+    >>> first, moved = advance(None, RollState(owners=b"A", mailing=b"1"), today=date(2026, 5, 1))
+    >>> after, moved = advance(first, RollState(owners=b"B", mailing=b"2"), today=date(2026, 5, 2))
+    >>> moved, after.mailing, after.owners, after.waiting, after.waiting_since
+    (True, b'2', b'A', b'B', datetime.date(2026, 5, 2))
+    >>> advance(after, RollState(owners=b"A"), today=date(2026, 5, 3))[0].waiting_since is None
+    True
+    """
+    if known is None:
+        return seen, False
+    moved = seen.mailing is not None and seen.mailing != known.mailing
+    state = replace(known, mailing=seen.mailing) if moved else known
+    if seen.owners is None or seen.owners == known.waiting:
+        return state, moved
+    if known.owners is None:
+        return replace(state, owners=seen.owners), moved
+    if seen.owners == known.owners:
+        return replace(state, waiting=None, waiting_since=None), moved
+    return replace(state, waiting=seen.owners, waiting_since=known.waiting_since or today), moved
+
+
+def is_explained(
+    owners: Sequence[str], since: date, instruments: Iterable[Instrument], *, known_owners: Sequence[str] = ()
+) -> bool:
+    """Whether every new owner is one whom the subscriber named, who took title by the last document on record, or who
+    took it by one recorded within 60 days. One of those days that names nobody explains any."""
+    titles = [one for one in in_order(instruments) if one.event in _EXPLAINS]
+    near = [one for one in titles if one.recorded_on and abs(one.recorded_on - since) <= EXPLAINED_WITHIN]
+    if any(not one.takers for one in near):
+        return True
+    takers = [name for one in (*titles[-1:], *near) for name in one.takers]
+    return all(any_same([name], [*known_owners, *takers]) for name in owners)

@@ -1,0 +1,63 @@
+"""Addresses however their '@' is written: what is plain besides is judged by the compiled loop, the rest undone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kordant_jobs.adapters.dumps.sweep import addresses
+from kordant_jobs.adapters.dumps.window import Window
+
+
+def swept(text: str | bytes) -> list[str]:
+    window = Window.of(text if isinstance(text, bytes) else text.encode())
+    found = addresses(window, window.stop)
+    spans = zip(found.starts.tolist(), found.ends.tolist(), strict=True)
+    return [
+        found.canonical[place] if found.odd[place] else window.text(start, end)
+        for place, (start, end) in enumerate(spans)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x=ann%40mail.example%20bob%40mail.example", ["ann@mail.example", "bob@mail.example"]),
+        ("ann%2etwo%40mail%2eexample", ["ann.two@mail.example"]),
+        ("href=&quot;ann&#x40;mail&#46;example&quot;", ["ann@mail.example"]),
+        ("&#97;&#110;n&#64;mail&period;example", ["ann@mail.example"]),
+        ("\\u0061nn\\u0040mail\\u002eexample", ["ann@mail.example"]),
+        ("n\\u003cann\\u0040mail.example\\u003e", ["ann@mail.example"]),
+        ("ａｎｎ＠ｍａｉｌ．ｅｘａｍｐｌｅ", ["ann@mail.example"]),
+        ("ann@例え。jp x", ["ann@xn--r8jz45g.jp"]),
+        ("jörg@bücher.example:x", ["jörg@xn--bcher-kva.example"]),
+        ("jörg@bücher.example".encode("cp1252"), ["jörg@xn--bcher-kva.example"]),
+        ("<ann=40mail.example>", ["ann@mail.example"]),
+        ("ann=40ma=\nil.example x", ["ann@mail.example"]),
+        ("o\\'brien@mail.example", ["o'brien@mail.example"]),
+        ("ann%40bob%40mail.example", ["bob@mail.example"]),
+        ("%40%40%40 a%40 %40mail.example \\\\u0040 &#64; ＠ ann%40localhost ö@ö", []),
+        ("a" * 65 + "%40mail.example", []),
+    ],
+)
+def test_an_address_is_found_however_it_is_written(text: str | bytes, expected: list[str]) -> None:
+    assert swept(text) == expected
+
+
+_signs = st.sampled_from(["@", "%40", "&#64;", "&#x40;", "\\u0040", "＠"])
+_words = st.text("abz09._-", min_size=1, max_size=12)
+_hosts = st.lists(st.text("abz09", min_size=1, max_size=8), min_size=1, max_size=3).map(".".join)
+_around = st.sampled_from([" ", ";", '"', "<", ">", ",", "|", "\n", "(", ":"])
+
+
+@given(before=_around, local=_words, sign=_signs, host=_hosts, behind=_around)
+@settings(max_examples=300)
+def test_what_is_found_behind_another_sign_is_what_is_found_behind_the_plain_one(
+    before: str, local: str, sign: str, host: str, behind: str
+) -> None:
+    plain = swept(f"{before}{local}@{host}.example{behind}")
+    assert swept(f"{before}{local}{sign}{host}.example{behind}") == plain
+    assert all(re.fullmatch(r"[^@]+@[^@]+\.example", found) for found in plain)
