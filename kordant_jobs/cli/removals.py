@@ -309,6 +309,34 @@ def answer(
     out.print(state.value)
 
 
+@removals_app.command("drp-agent")
+def drp_agent(
+    assurance_url: Annotated[
+        str | None, typer.Option("--identity-assurance", help="The page that says how we know who asks.")
+    ] = None,
+) -> None:
+    """Our entry for the Data Rights Protocol's directory of agents, as JSON: businesses verify our requests by it."""
+    from kordant_jobs.adapters.brokers.drp import agent_document
+    from kordant_jobs.jobs.removebrokers_process.opening import agent_of, open_key
+    from kordant_jobs.settings import load_settings
+
+    settings = load_settings()
+    key, us = open_key(settings), agent_of(settings)
+    if key is None:
+        raise SettingsError("set KORDANT_DRP_AGENT_ID and KORDANT_DRP_KEY_PATH: there is no agent yet.")
+    web_url = settings.public_url or ""
+    print_json(
+        agent_document(
+            settings.drp_agent_id,
+            key,
+            name=us.name,
+            web_url=web_url,
+            contact=us.address,
+            assurance_url=assurance_url,
+        )
+    )
+
+
 @removals_app.command()
 def letter(request: Request) -> None:
     """The request in the subscriber's own name, to send to a broker that takes none from an agent."""

@@ -191,6 +191,30 @@ def read_businesses(content: bytes) -> tuple[list[dict[str, Any]], list[tuple[st
     return good, bad
 
 
+def agent_document(
+    agent_id: str, key: Ed25519PrivateKey, *, name: str, web_url: str, contact: str, assurance_url: str | None = None
+) -> dict[str, str]:
+    """Our own entry for the protocol's directory of agents, by which businesses verify what we sign. `assurance_url`
+    names the page that says how we know who asks.
+
+    Raises:
+        SettingsError: a directory takes no such id or address.
+    """
+    if not re.fullmatch(r"[A-Z0-9_]+", agent_id):
+        raise SettingsError("KORDANT_DRP_AGENT_ID is no agent's id. Use capital letters, digits and underscores.")
+    if not web_url.startswith("https://"):
+        raise SettingsError("the directory wants an https address of ours. Set KORDANT_PUBLIC_URL.")
+    return {
+        "id": agent_id,
+        "name": name,
+        "verify_key": base64.b64encode(key.public_key().public_bytes_raw()).decode(),
+        "web_url": web_url,
+        "technical_contact": contact,
+        "business_contact": contact,
+        **({"identity_assurance_url": assurance_url} if assurance_url else {}),
+    }
+
+
 class DrpAgent:
     """See `ports.RightsAgent`. `callback` makes the unguessable address for status callbacks of one request; they are
     not signed, so a callback only says that the status is worth asking for."""

@@ -66,7 +66,7 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """The terms of one law. `regulator` is a key of `REGULATORS`; `country` and `state` say whose holidays count."""
+    """The terms of one law; `country` and `state` say whose holidays count."""
 
     answer: Term
     confirm: Term | None = None
@@ -74,14 +74,13 @@ class Clock:
     opt_out: Term | None = None
     country: str = "US"
     state: str | None = None
-    regulator: str | None = None
     ground: str
     """The article that a letter names."""
 
 
-def _us(state: str | None, regulator: str, ground: str) -> Clock:
+def _us(state: str | None, ground: str) -> Clock:
     days = Term(number=45)
-    return Clock(answer=days, extension=days, state=state, regulator=regulator, ground=ground)
+    return Clock(answer=days, extension=days, state=state, ground=ground)
 
 
 CLOCKS: Mapping[Law, Clock] = {
@@ -91,48 +90,29 @@ CLOCKS: Mapping[Law, Clock] = {
         extension=Term(number=45),
         opt_out=Term(number=15, unit=Unit.BUSINESS_DAYS),
         state="CA",
-        regulator="us-ca",
         ground="California Civil Code §1798.105 and §1798.120",
     ),
     Law.GDPR: Clock(
         answer=Term(number=1, unit=Unit.MONTHS),
         extension=Term(number=2, unit=Unit.MONTHS),
         country="DE",
-        regulator="eu",
         ground="Articles 17 and 21 of Regulation (EU) 2016/679 (GDPR)",
     ),
     Law.UK_GDPR: Clock(
         answer=Term(number=1, unit=Unit.MONTHS),
         extension=Term(number=2, unit=Unit.MONTHS),
         country="GB",
-        regulator="gb",
         ground="Articles 17 and 21 of the UK GDPR",
     ),
-    Law.LGPD: Clock(
-        answer=Term(number=15), country="BR", regulator="br", ground="art. 18, IV e VI, da Lei 13.709/2018 (LGPD)"
-    ),
-    Law.TEXAS: _us("TX", "us-tx", "Texas Business & Commerce Code §541.051"),
-    Law.OREGON: _us("OR", "us-or", "ORS 646A.574 (Oregon Consumer Privacy Act)"),
-    Law.VIRGINIA: _us("VA", "us-va", "Code of Virginia §59.1-577"),
-    Law.COLORADO: _us("CO", "us-co", "Colorado Revised Statutes §6-1-1306"),
-    Law.CONNECTICUT: _us("CT", "us-ct", "Connecticut General Statutes §42-518"),
-    Law.OTHER_STATE: _us(None, "us-ag", "the consumer privacy law of my state"),
+    Law.LGPD: Clock(answer=Term(number=15), country="BR", ground="art. 18, IV e VI, da Lei 13.709/2018 (LGPD)"),
+    Law.TEXAS: _us("TX", "Texas Business & Commerce Code §541.051"),
+    Law.OREGON: _us("OR", "ORS 646A.574 (Oregon Consumer Privacy Act)"),
+    Law.VIRGINIA: _us("VA", "Code of Virginia §59.1-577"),
+    Law.COLORADO: _us("CO", "Colorado Revised Statutes §6-1-1306"),
+    Law.CONNECTICUT: _us("CT", "Connecticut General Statutes §42-518"),
+    Law.OTHER_STATE: _us(None, "the consumer privacy law of my state"),
     Law.VOLUNTARY: Clock(answer=Term(number=45), ground="your privacy policy"),
 }
-
-REGULATORS: Mapping[str, tuple[str, str]] = {
-    "us-ca": ("California Privacy Protection Agency", "https://cppa.ca.gov/webapplications/complaint"),
-    "us-tx": ("Attorney General of Texas", "https://www.texasattorneygeneral.gov/consumer-protection"),
-    "us-or": ("Oregon Department of Justice", "https://justice.oregon.gov/consumercomplaints"),
-    "us-va": ("Attorney General of Virginia", "https://www.oag.state.va.us/consumercomplaintform"),
-    "us-co": ("Attorney General of Colorado", "https://coag.gov/file-complaint"),
-    "us-ct": ("Attorney General of Connecticut", "https://portal.ct.gov/ag"),
-    "us-ag": ("the Attorney General of your state", "https://www.naag.org/find-my-ag"),
-    "eu": ("your data protection authority", "https://www.edpb.europa.eu/about-edpb/about-edpb/members_en"),
-    "gb": ("Information Commissioner's Office", "https://ico.org.uk/make-a-complaint"),
-    "br": ("ANPD, Autoridade Nacional de Proteção de Dados", "https://www.gov.br/anpd/pt-br/canais_atendimento"),
-}
-"""Names and addresses of complaint forms, by the key in `Clock.regulator`."""
 
 EU = frozenset(re.findall("..", "ATBEBGHRCYCZDEDKEEESFIFRGRHUIEITLTLULVMTNLPLPTROSESISKISLINO"))
 """The European Economic Area."""

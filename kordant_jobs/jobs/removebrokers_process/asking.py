@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.domain.removals.clocks import CLOCKS, REGULATORS, Ask, Law
+from kordant_jobs.domain.removals.authorities import authority_of
+from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law
 from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.domain.removals.replies import Reading, ReplyClass
 from kordant_jobs.domain.removals.states import RemovalState, may_move
@@ -23,6 +23,7 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions
 from kordant_jobs.store.removals import moves, profiles, replies, requests
 from kordant_jobs.store.removals.links import DONE, token_of
+from kordant_jobs.store.removals.profiles import Profile
 from kordant_jobs.store.removals.tables import removal_replies, removal_requests
 from kordant_jobs.wording import wording
 
@@ -116,8 +117,8 @@ def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, 
         return to
 
 
-def _asked_by(db: Engine, keyring: Keyring, request_id: UUID) -> tuple[requests.Story, Mapping[str, str], Locale]:
-    """A request with what happened, the details that its subscriber gave, and the subscriber's language."""
+def _asked_by(db: Engine, keyring: Keyring, request_id: UUID) -> tuple[requests.Story, Profile | None, Locale]:
+    """A request with what happened, what its subscriber gave, and the subscriber's language."""
     with db.connect() as connection:
         story = requests.story(connection, request_id)
         plan = connection.execute(
@@ -125,7 +126,7 @@ def _asked_by(db: Engine, keyring: Keyring, request_id: UUID) -> tuple[requests.
         ).one()
         keys = keyring.load_keys(connection, [story.request.subscriber_id])
         person = profiles.load(connection, keys, [story.request.subscriber_id]).get(story.request.subscriber_id)
-    return story, person.details if person else {}, Locale(plan.locale)
+    return story, person, Locale(plan.locale)
 
 
 def own_request(db: Engine, keyring: Keyring, request_id: UUID, *, today: date) -> str:
@@ -134,13 +135,13 @@ def own_request(db: Engine, keyring: Keyring, request_id: UUID, *, today: date) 
     Raises:
         PermanentError: there is no such request, or its subscriber gave no details.
     """
-    story, details, language = _asked_by(db, keyring, request_id)
-    if not details:
+    story, person, language = _asked_by(db, keyring, request_id)
+    if person is None:
         raise PermanentError(f"removal request {request_id} has no details to name: `kordant-jobs removals permit`.")
     return letters.write_own_request(
         broker=story.broker.name,
         wanted=sending.wanted_of(story.broker),
-        given=details,
+        given=person.details,
         law=Law(story.request.law),
         ask=Ask(story.request.ask),
         language=language,
@@ -154,28 +155,28 @@ def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> str:
     Raises:
         PermanentError: there is no such request, it was never sent, or its law names no regulator.
     """
-    story, details, language = _asked_by(db, keyring, request_id)
-    request, clock = story.request, CLOCKS[Law(story.request.law)]
-    if request.sent_on is None or not details:
+    story, person, language = _asked_by(db, keyring, request_id)
+    request, law = story.request, Law(story.request.law)
+    if request.sent_on is None or person is None:
         raise PermanentError(f"removal request {request_id} was not sent: there is nothing to complain about.")
-    if clock.regulator is None:
+    authority = authority_of(law, person.country, person.state)
+    if authority is None:
         raise PermanentError(f"removal request {request_id} rests on no law that an authority watches over.")
     words = wording(language)
     moved = [one for one in story.events if one.from_state != one.to_state]
-    name, address = REGULATORS[clock.regulator]
     return letters.write_complaint(
         {
-            "regulator": f"{name} ({address})",
+            "regulator": f"{authority.name} ({authority.website})",
             "broker": story.broker.name,
             "sent_on": words.day(request.sent_on),
             "answer_by": words.day(request.answer_by_on),
             "ask": request.ask,
-            "ground": clock.ground,
+            "ground": CLOCKS[law].ground,
             "listed": request.check_says == CheckVerdict.LISTED and request.broker_says is not None,
             "checked_on": request.checked_at and words.day(request.checked_at.date()),
             "reminded": request.reminders > 0,
             "timeline": [f"{words.day(one.at.date())}: {one.to_state} ({one.reason})" for one in moved],
-            "name": details.get("name", ""),
+            "name": person.details.get("name", ""),
         },
         language=language,
     )

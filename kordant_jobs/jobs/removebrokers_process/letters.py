@@ -22,7 +22,7 @@ from uuid import UUID
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.domain.removals.clocks import CLOCKS, REGULATORS, Ask, Law, deadlines
+from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law, deadlines
 from kordant_jobs.domain.removals.messages import MessageKind
 from kordant_jobs.wording import Wording, wording
 
@@ -114,13 +114,14 @@ def write_letter(
     reference: str,
     agent: Agent,
     has_permission: bool,
+    authority: str | None = None,
 ) -> Letter:
-    """The request to a broker, or the reminder of one that was sent on a day."""
+    """The request to a broker, or the reminder of one that was sent on a day; that one names the `authority` to which
+    the subscriber may complain."""
     words = wording(language)
     fields, labels = least(wanted, given), _labels(words)
     clock = CLOCKS[law]
     dates = deadlines(law, ask, sent_on or today)
-    regulator = REGULATORS[clock.regulator][0] if clock.regulator else None
     body = (
         _templates()
         .get_template(f"{kind}.{language}.txt")
@@ -135,7 +136,7 @@ def write_letter(
             answer_by=words.day(dates.answer_by_on),
             sent_on=sent_on and words.day(sent_on),
             overdue=today > dates.answer_by_on,
-            regulator=regulator,
+            regulator=authority,
             details=[(labels[one], given[one]) for one in fields],
             name=given.get("name", ""),
             sender=agent.name,

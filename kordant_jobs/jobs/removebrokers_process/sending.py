@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.brokers import drp
 from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.domain.removals.authorities import authority_of
 from kordant_jobs.domain.removals.brokers import Broker, RemovalChannel, fields_needed
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law
 from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
@@ -129,6 +130,7 @@ def _letter(work: _Batch, one: Outgoing, outside: Outside) -> Letter:
     if one.channel != RemovalChannel.EMAIL:
         used = tuple(name for name in wanted if person.details.get(name))
         return Letter(subject="", body="", fields=used, ground=CLOCKS[Law(one.law)].ground)
+    authority = authority_of(Law(one.law), person.country, person.state)
     return letters.write_letter(
         MessageKind(one.kind),
         broker=row.name,
@@ -143,6 +145,7 @@ def _letter(work: _Batch, one: Outgoing, outside: Outside) -> Letter:
         reference=one.address_token[:8].upper(),
         agent=outside.agent,
         has_permission=person.permission is not None,
+        authority=authority.name if authority else None,
     )
 
 

@@ -23,6 +23,7 @@ class RemovalRow:
     state: str
     answers: str
     clock: str
+    next_step: str
     turn: str
 
 
@@ -31,7 +32,7 @@ class RemovalSection:
     """The section; `rows` is empty where nothing was asked for."""
 
     title: str
-    heads: tuple[str, str, str, str]
+    heads: tuple[str, str, str, str, str]
     rows: list[RemovalRow]
     more: str
 
@@ -70,6 +71,33 @@ def _turn(words: Wording, turn: Turn) -> str:
     }[turn]
 
 
+def _next_step(words: Wording, state: RemovalState) -> str:
+    """What comes next, and who does it follows from the turn."""
+    match state:
+        case RemovalState.DRAFT | RemovalState.QUEUED:
+            return words.say("the request goes out")
+        case RemovalState.SENT | RemovalState.ACKNOWLEDGED | RemovalState.IN_PROGRESS | RemovalState.EXTENDED:
+            return words.say("the broker answers; after the deadline we remind it")
+        case RemovalState.NEEDS_USER_ACTION:
+            return words.say("fill in its form or confirm: Kordant has the link")
+        case RemovalState.NEEDS_IDENTITY:
+            return words.say("decide whether you prove who you are")
+        case RemovalState.OVERDUE:
+            return words.say("without an answer, we write a complaint for you")
+        case RemovalState.ESCALATED:
+            return words.say("send the complaint to the authority")
+        case RemovalState.COMPLETED:
+            return words.say("we check that you are gone")
+        case RemovalState.VERIFIED_REMOVED | RemovalState.NO_MATCH:
+            return words.say("we keep checking where we can")
+        case RemovalState.BOUNCED | RemovalState.CONTACT_MOVED:
+            return words.say("we look for another way to reach it")
+        case RemovalState.RELISTED:
+            return words.say("we ask it again")
+        case RemovalState.DENIED | RemovalState.EXEMPT | RemovalState.CANCELLED:
+            return "–"
+
+
 def _answers(words: Wording, line: RemovalLine) -> str:
     """What the broker says and what our own check says, side by side."""
     if line.check_says is None or line.checked_on is None:
@@ -95,6 +123,7 @@ def _row(words: Wording, line: RemovalLine) -> RemovalRow:
         state=_state(words, state, reminded=line.reminders > 0),
         answers=_answers(words, line),
         clock=clock,
+        next_step=_next_step(words, state),
         turn=_turn(words, TURNS[state]),
     )
 
@@ -106,7 +135,13 @@ def removal_section(words: Wording, lines: Sequence[RemovalLine]) -> RemovalSect
     left_out = len(found) - ROWS_MAX
     return RemovalSection(
         title=words.say("Data brokers"),
-        heads=(words.say("Broker"), words.say("State"), words.say("Deadline"), words.say("Whose turn")),
+        heads=(
+            words.say("Broker"),
+            words.say("State"),
+            words.say("Deadline"),
+            words.say("Next step"),
+            words.say("Whose turn"),
+        ),
         rows=[_row(words, line) for line in found[:ROWS_MAX]],
         more=words.count("And one more broker.", "And %(number)s more brokers.", left_out) if left_out > 0 else "",
     )

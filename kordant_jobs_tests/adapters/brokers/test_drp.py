@@ -11,8 +11,16 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from kordant_jobs.adapters.brokers.drp import DrpAgent, Refused, open_signed, read_businesses, read_status, sign
-from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.adapters.brokers.drp import (
+    DrpAgent,
+    Refused,
+    agent_document,
+    open_signed,
+    read_businesses,
+    read_status,
+    sign,
+)
+from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import RightsError
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)
@@ -165,3 +173,15 @@ def test_a_directory_is_read_leniently_and_what_is_left_out_has_its_reason() -> 
     good, bad = read_businesses(json.dumps(entries).encode())
     assert [one["id"] for one in good] == ["ok_staging_001"]
     assert [name for name, _ in bad] == ["NO_HTTPS", "NO_ACTION", "", ""]
+
+
+@pytest.mark.parametrize(("agent_id", "web_url"), [("kordant", "https://us.example"), ("AA", "http://us.example")])
+def test_an_entry_that_a_directory_does_not_take_is_not_written(agent_id: str, web_url: str) -> None:
+    with pytest.raises(SettingsError):
+        agent_document(agent_id, KEY, name="Kordant", web_url=web_url, contact="a@us.example")
+
+
+def test_what_we_publish_is_the_key_that_opens_what_we_sign() -> None:
+    entry = agent_document("AA", KEY, name="Kordant", web_url="https://us.example", contact="a@us.example")
+    assert entry["id"] == "AA"
+    assert opened(sign(KEY, GOOD), verify_key=entry["verify_key"]) == GOOD

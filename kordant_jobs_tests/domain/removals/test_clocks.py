@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kordant_jobs.domain.removals.clocks import CLOCKS, REGULATORS, Ask, Law, add_business_days, add_months, deadlines
+from kordant_jobs.domain.removals.clocks import Ask, Law, add_business_days, add_months, deadlines
 
 DAYS = st.dates(date(2020, 1, 1), date(2035, 12, 31))
 
@@ -55,7 +55,3 @@ def test_business_days_end_on_one_and_are_never_fewer_days_than_counted(start: d
     found = add_business_days(start, days, "US", "CA")
     assert found.weekday() < 5
     assert (found - start).days >= days
-
-
-def test_every_regulator_of_a_law_is_known() -> None:
-    assert {clock.regulator for clock in CLOCKS.values() if clock.regulator} <= set(REGULATORS)

@@ -52,6 +52,7 @@ def test_replies_are_read_as_a_person_reads_them(which: str) -> None:
         "Thank you for asking whether your data has been deleted.",
         "If your data had been deleted, you would know.",
         "Your data has not been deleted.",
+        "Your data will have been removed by the end of the month.",
         "> We have deleted all your data.",
         "Assim que confirmar, seus dados serão excluídos.",
     ],

@@ -1,0 +1,47 @@
+"""The authority that takes a complaint about a data broker, by where the subscriber lives. Pure, but for reading the
+list beside this file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from typing import NamedTuple
+
+from kordant_jobs.domain.removals.clocks import CLOCKS, Law, law_of
+
+
+class Authority(NamedTuple):
+    """A name, and the address where complaints begin."""
+
+    name: str
+    website: str
+
+
+@lru_cache(maxsize=1)
+def authorities() -> Mapping[str, Authority]:
+    """All of them, by ISO 3166 code of a country or of a part of it (`FR`, `DE-BY`, `US-CA`)."""
+    raw = tomllib.loads(files(__package__).joinpath("authorities.toml").read_text("utf-8"))
+    return {place: Authority(*entry) for place, entry in raw.items()}
+
+
+def authority_of(law: Law, country: str, state: str | None) -> Authority | None:
+    """The authority that watches over a law where the subscriber lives: that of their state, else of their country.
+    None where no law obliges the broker. One who moved away since is told how to find it.
+
+    >>> authority_of(Law.GDPR, "DE", "BY").name, authority_of(Law.GDPR, "FR", None).website
+    ('Bayerisches Landesamt für Datenschutzaufsicht', 'https://www.cnil.fr')
+    >>> authority_of(Law.OTHER_STATE, "US", "MN").name, authority_of(Law.CCPA, "FR", None).name
+    ('Attorney General of Minnesota', 'California Privacy Protection Agency')
+    >>> authority_of(Law.GDPR, "US", "CA").name, authority_of(Law.VOLUNTARY, "US", "NY")
+    ('your data protection authority', None)
+    """
+    if law is Law.VOLUNTARY:
+        return None
+    clock, known = CLOCKS[law], authorities()
+    if law not in {Law.GDPR, Law.OTHER_STATE}:  # each of the others is the law of one place
+        country, state = clock.country, clock.state
+    elif law_of(country, state) is not law:
+        country, state = ("EU" if law is Law.GDPR else "US"), None
+    return known.get(f"{country}-{state}") or known[country]

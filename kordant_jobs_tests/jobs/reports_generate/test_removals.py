@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.domain.removals.states import TURNS, RemovalState, Turn
+from kordant_jobs.jobs.reports_generate.removals import removal_section
+from kordant_jobs.jobs.reports_generate.rules import RemovalLine
+from kordant_jobs.wording import wording
+
+
+@pytest.mark.parametrize("locale", list(Locale))
+@pytest.mark.parametrize("state", list(RemovalState))
+def test_each_request_says_its_next_step_unless_it_is_nobodys_turn(locale: Locale, state: RemovalState) -> None:
+    line = RemovalLine(
+        broker="Spoken", state=state.value, sent_on=None, deadline_on=None, says_done=False, check_says=None,
+        checked_on=None, reminders=0,
+    )  # fmt: skip
+    section = removal_section(wording(locale), [line])
+    assert len(section.heads) == 5
+    [row] = section.rows
+    assert (row.next_step != "–") >= (TURNS[state] is not Turn.NOBODY)
