@@ -25,7 +25,8 @@ NOTHING = {
         jobs list|jobs history|requests list|dead list|brokers diff|brokers list|brokers show|doctor|alerts list
         alerts rules|alerts check|cleanup plan|cleanup history|cleanup report|cleanup hold list|cleanup policy list
         tokens list|agents show|agents workflows|agents execution|audit verify|notifications list
-        notifications channels|notifications suppressions|logs|receipt list|receipt verify|receipt key|removals drp-agent""",
+        notifications channels|notifications suppressions|logs|receipt list|receipt verify|receipt key
+        removals drp-agent""",
     "only make files or talk": """up|test|dagster|db migration|models pull|alerts test|alerts export|audit anchor
         api serve|api openapi|api mcp|console|notifications serve|sources webhook|properties resolve|voices evaluate""",
     "are the lab's": """demo|bench audit|bench engine|bench notifications|bench hometitle|bench finance|bench voiceprint
