@@ -74,6 +74,7 @@ def _world(requests: int) -> Iterator[Engine]:
             keyring.check(connection)
             catalogue.import_rows(connection, ListSource.KORDANT, rows, now=NOW)
         with db.begin() as connection:
+            connection.execute(sa.text("SET LOCAL enable_nestloop = off"))  # the new tables have no figures yet
             for statement in _FILL.split(";\n"):
                 connection.execute(sa.text(statement), {"people": max(1, requests // BROKERS), "now": NOW})
         with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
