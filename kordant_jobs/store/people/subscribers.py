@@ -152,7 +152,7 @@ def forget(connection: Connection, subscriber_id: UUID) -> Erased | None:
         return None
     row = connection.execute(sa.text(_ERASED), {"id": subscriber_id}).one()
     for owned in connection.execute(sa.text(_OWNED)).scalars().all():  # what hangs on these goes with them
-        connection.execute(sa.text(f'DELETE FROM kordant."{owned}" WHERE subscriber_id = :id'), {"id": subscriber_id})  # noqa: S608
+        connection.execute(sa.text(f'DELETE FROM kordant."{owned}" WHERE subscriber_id = :id'), {"id": subscriber_id})  # noqa: S608 - names of ours
     emptied = sa.update(subscribers).where(table.id == subscriber_id)
     connection.execute(emptied.values(forgotten_at=sa.func.now(), name_encrypted=None, contact_encrypted=None))
     return Erased(

@@ -196,7 +196,7 @@ def save_documents(
     ]
     for table, column, rows in (("property_lots", "parcel_index", lots), ("property_name_keys", "key_index", names)):
         connection.execute(
-            sa.text(f"DELETE FROM kordant.{table} WHERE instrument_id = ANY(cast(:ids AS uuid[]))"),  # noqa: S608
+            sa.text(f"DELETE FROM kordant.{table} WHERE instrument_id = ANY(cast(:ids AS uuid[]))"),  # noqa: S608 - names of ours
             {"ids": [str(known[one.key][0]) for one, _ in fresh if one.key in known]},
         )
         frame = pl.DataFrame(rows, schema={column: pl.Binary, "instrument_id": pl.String}, orient="row")
@@ -247,13 +247,13 @@ def _upsert(
     schema = {name: pl.Binary if name in {"parties_encrypted", "content_hash"} else pl.String for name in names}
     connection.execute(sa.text("DROP TABLE IF EXISTS incoming"))
     columns = ", ".join(names)
-    made = f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM kordant.property_instruments LIMIT 0"  # noqa: S608
+    made = f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {columns} FROM kordant.property_instruments LIMIT 0"  # noqa: S608 - names of ours
     connection.execute(sa.text(made))
     write_frame(connection, pl.DataFrame(rows, schema=schema, orient="row"), "incoming", names)
     sets = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)
     listed = ", ".join(names)
     statement = (
-        f"INSERT INTO kordant.property_instruments ({listed}, is_first_load, known_at, changed_at) "  # noqa: S608
+        f"INSERT INTO kordant.property_instruments ({listed}, is_first_load, known_at, changed_at) "  # noqa: S608 - names of ours
         f"SELECT {listed}, :first, clock_timestamp(), clock_timestamp() FROM incoming ORDER BY key "
         f"ON CONFLICT (county, key) DO UPDATE SET {sets}, changed_at = excluded.changed_at"
     )

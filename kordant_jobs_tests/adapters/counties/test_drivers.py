@@ -94,7 +94,7 @@ def read_all(case: Case, since: dict[str, str] | None = None) -> list[Document]:
 
 def reader_of(driver: str, url: str, page: int = 1000, limits: HttpLimits = QUICK) -> CountyReader:
     server = Server(limits=replace(limits, total_s=10, read_s=10) if limits is QUICK else limits, pause=lambda _: None)
-    return Counties({}, drop=None, server=server).reader(county(driver, url, page))  # type: ignore[arg-type]
+    return Counties({}, drop=None, server=server).reader(county(driver, url, page))  # type: ignore[arg-type]  # one reader of a union, by the test
 
 
 @pytest.mark.parametrize("driver", FAKES)
@@ -245,7 +245,7 @@ def serving_four(documents: int, page: int) -> Iterator[tuple[FakeSocrata, Count
         "refs-0001": [row for row in rows(1, other=lambda n: f"R{n}") if row["rowid"] % 2 == 0],
     }
     with FakeSocrata(Tables(made, "loaded", "rowid")) as fake:
-        yield fake, Counties({}, drop=None, server=Server(pause=lambda _: None)).reader(four_tables(fake.url, page))  # type: ignore[arg-type]
+        yield fake, Counties({}, drop=None, server=Server(pause=lambda _: None)).reader(four_tables(fake.url, page))  # type: ignore[arg-type]  # one reader of a union, by the test
 
 
 def test_documents_of_four_tables_come_whole_in_windows_and_in_few_requests() -> None:

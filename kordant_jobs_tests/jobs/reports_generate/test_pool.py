@@ -56,7 +56,7 @@ def test_processes_make_the_same_bytes_as_this_one_in_the_order_asked_for(render
 
 
 def test_a_page_that_cannot_be_made_is_none_and_stops_no_other(renderers: Renderers) -> None:
-    broken = replace(CLEAN, html=42)  # type: ignore[arg-type]
+    broken = replace(CLEAN, html=42)  # type: ignore[arg-type]  # what the test is about
     made = list(renderers.make([broken, CLEAN, broken, CLEAN], ENOUGH))
     assert [pdf is None for pdf in made] == [True, False, True, False]
 

@@ -88,7 +88,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     events = ", ".join(f"'{one}'" for one in _ROLL)
     op.execute(f"DELETE FROM kordant.property_instruments WHERE event IN ({events})")  # noqa: S608 - constants
-    op.execute(f"UPDATE kordant.property_verdicts SET reason = 'source_failed' WHERE reason = '{_ROLL_REASON}'")  # noqa: S608
+    op.execute(f"UPDATE kordant.property_verdicts SET reason = 'source_failed' WHERE reason = '{_ROLL_REASON}'")  # noqa: S608 - names of ours
     _allow("property_verdicts", "reason", _REASONS)
     for table in ("property_findings", "property_instruments"):
         _allow(table, "event", _EVENTS)
