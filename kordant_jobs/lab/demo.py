@@ -189,6 +189,7 @@ def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages,
     first_alert = FirstAlert(session)
     with stages.timed("scan"):
         run_job("darkwatch_scan", graphql_url=graphql_url, db=session.db, bar=bar, each=first_alert.look)
+        _wait_for_others(session, "darkwatch_scan")
     with stages.timed("notify"):
         run_job("notifications_send", graphql_url=graphql_url, db=session.db, bar=bar)
         _wait_for_the_outbox(session)
@@ -215,6 +216,7 @@ def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages,
         {"kind": "on_demand", "only_affected": True, "subscription_ids": chosen, **days}
     )
     with stages.timed("report"):
+        _wait_for_others(session, "darkwatch_scan", "hometitle_scan", "voiceprint_batch", "notifications_send")
         run_job(
             "reports_generate",
             graphql_url=graphql_url,
@@ -266,6 +268,22 @@ class FirstAlert:
         if not self._said and (new := self._count() - self._before):
             self._said = True
             err.print(f"first {new} alerts {time.monotonic() - self._began:.1f} s into the scan, while dumps are read")
+
+
+_OPEN = sa.text("""
+SELECT count(*) FROM kordant.job_requests
+WHERE job = ANY(:jobs) AND status IN ('running', 'pending')
+""")
+
+
+def _wait_for_others(session: Session, *jobs: str) -> None:
+    """Sensors may have started runs of these jobs beside ours: what is made next rests on what they find, too."""
+    deadline = time.monotonic() + OUTBOX_WITHIN_S
+    while time.monotonic() < deadline:
+        with session.db.connect() as connection:
+            if not connection.execute(_OPEN, {"jobs": list(jobs)}).scalar():
+                return
+        time.sleep(POLL_S)
 
 
 def _wait_for_the_outbox(session: Session) -> None:

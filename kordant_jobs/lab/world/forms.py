@@ -223,15 +223,14 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "hive": (_lines("{p.number}\x01{p.email}\x01{p.phone}"), {"phones": True}),
 }  # fmt: skip
 
-_ENCODED = ("csv-comma-minimal", "combo-colon", "json-array-pretty", "sql-mysql", "labels-lumma", "labels-cyrillic")
+_ENCODED = ("csv-comma-minimal", "combo-colon", "json-array-pretty", "sql-mysql", "labels-lumma")
 _ENCODINGS: dict[str, Callable[[str], bytes]] = {
     "utf-16": lambda text: text.encode("utf-16"),
     "utf-16-le-bare": lambda text: text.encode("utf-16-le"),
     "utf-16-be-bare": lambda text: text.encode("utf-16-be"),
     "utf-32": lambda text: text.encode("utf-32"),
     "bom": lambda text: text.encode("utf-8-sig"),
-    "latin-1": lambda text: ("é;ü\n" + text).encode("latin-1", "replace"),
-    "windows-1251": lambda text: text.encode("windows-1251"),
+    "latin-1": lambda text: ("é;ü\n" + text).encode("latin-1"),
     "crlf": lambda text: text.replace("\n", "\r\n").encode(),
     "old-mac": lambda text: text.replace("\n", "\r").encode(),
 }
@@ -298,6 +297,9 @@ def forms(persons: Sequence[Someone]) -> Iterator[Form]:
         text, facts = known[name]
         for encoding, encode in _ENCODINGS.items():
             yield form(f"{name}-{encoding}", encode(text), facts)
+    cyrillic, facts = known["labels-cyrillic"]
+    yield form("labels-cyrillic-windows-1251", cyrillic.encode("windows-1251"), facts)
+    yield form("labels-cyrillic-utf-16", cyrillic.encode("utf-16"), facts)
     for name in _PACKED:
         text, facts = known[name]
         for packing, pack in PACKINGS.items():
