@@ -55,7 +55,7 @@ class ReportsGenerate(Payload):
     def days(self) -> tuple[date, date]:
         """The period's first day, and the first day after it."""
         assert self.period_start_on  # noqa: S101 - a payload without days is refused
-        assert self.period_end_on  # noqa: S101
+        assert self.period_end_on  # noqa: S101 - as above
         return self.period_start_on, self.period_end_on
 
 

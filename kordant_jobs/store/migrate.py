@@ -99,7 +99,7 @@ def draft(engine: Engine, what: str) -> Path:
         except CommandError as error:
             raise SettingsError(f"{error} Run `kordant-jobs db upgrade` first.") from None
     assert made is not None  # noqa: S101 - one revision was asked for
-    assert not isinstance(made, list)  # noqa: S101
+    assert not isinstance(made, list)  # noqa: S101 - as above
     return Path(made.path)
 
 

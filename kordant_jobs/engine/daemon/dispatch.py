@@ -25,7 +25,7 @@ class DispatchDaemon(DagsterDaemon):
     """
 
     def __init__(self, system: System) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # Dagster's has no types
         self._system = system
 
     @classmethod

@@ -25,7 +25,7 @@ class RetentionDaemon(DagsterDaemon):
     """Prunes when it starts, and every `prune_every_s` from then on."""
 
     def __init__(self, system: System) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # Dagster's has no types
         self._system = system
 
     @classmethod

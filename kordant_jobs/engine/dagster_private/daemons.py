@@ -74,8 +74,8 @@ def run_daemons(
     Raises:
         TransientError: a daemon's thread has ended.
     """
-    server_watcher.WATCH_INTERVAL = WATCH_S  # type: ignore[assignment]
-    server_watcher.ERROR_RECOVERY_INTERVAL = RECOVERY_S  # type: ignore[assignment]
+    server_watcher.WATCH_INTERVAL = WATCH_S  # type: ignore[assignment]  # a constant of Dagster's
+    server_watcher.ERROR_RECOVERY_INTERVAL = RECOVERY_S  # type: ignore[assignment]  # a constant of Dagster's
     target = WorkspaceFileTarget([workspace])
     with daemon_controller_from_instance(
         instance, workspace_load_target=target, gen_daemons=daemons, log_level="warning"

@@ -34,11 +34,11 @@ class WarmJob(ReconstructableJob):
 
     _loaded: dict[str, Any] = {}  # noqa: RUF012 - one table a process, on purpose
 
-    def get_repository_definition(self) -> Any:  # type: ignore[override]
+    def get_repository_definition(self) -> Any:  # type: ignore[override]  # Dagster's own is typed more widely
         """The repository."""
         return self._loaded.get("") or super().get_repository_definition()
 
-    def get_definition(self) -> Any:  # type: ignore[override]
+    def get_definition(self) -> Any:  # type: ignore[override]  # Dagster's own is typed more widely
         """The job. A selection of its ops is made anew."""
         if not (self.op_selection or self.asset_selection or self.asset_check_selection):
             found = self._loaded.get(self.job_name)

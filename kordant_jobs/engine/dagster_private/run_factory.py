@@ -108,7 +108,7 @@ class RunFactory:
     def _announce(self, run: DagsterRun) -> None:
         """Write the event that says when it was launched; its row says so already."""
         event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_STARTING.value, job_name=run.job_name)
-        entry = EventLogEntry(  # type: ignore[no-untyped-call]
+        entry = EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's has no types
             user_message="",
             level=logging.INFO,
             job_name=run.job_name,

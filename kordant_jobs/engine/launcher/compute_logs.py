@@ -47,7 +47,7 @@ class QuietComputeLogManager(LocalComputeLogManager):
         out.parent.mkdir(parents=True, exist_ok=True)
         with _sent_to(out, sys.stdout, 1), _sent_to(err, sys.stderr, 2):
             yield CapturedLogContext(log_key)
-        Path(self.complete_artifact_path(log_key)).touch()  # type: ignore[no-untyped-call]
+        Path(self.complete_artifact_path(log_key)).touch()  # type: ignore[no-untyped-call]  # Dagster's has no types
 
 
 @contextmanager

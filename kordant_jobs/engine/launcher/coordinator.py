@@ -50,7 +50,7 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
         return {}
 
     @classmethod
-    def from_config_value(  # type: ignore[override]
+    def from_config_value(  # type: ignore[override]  # Dagster's own is typed more widely
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> QueuedRunCoordinator[DagsterInstance]:
         """Dagster's hook: this coordinator, or Dagster's own with KORDANT_LAUNCHER=stock."""

@@ -41,7 +41,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # Dagster's has no types
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
@@ -54,7 +54,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         return {}
 
     @classmethod
-    def from_config_value(  # type: ignore[override]
+    def from_config_value(  # type: ignore[override]  # Dagster's own is typed more widely
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> WarmRunLauncher | DefaultRunLauncher:
         """Dagster's hook: this launcher, or Dagster's own with KORDANT_LAUNCHER=stock."""
@@ -72,7 +72,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         Raises:
             DagsterLaunchFailedError: always; says what to do.
         """
-        raise DagsterLaunchFailedError(  # type: ignore[no-untyped-call]
+        raise DagsterLaunchFailedError(  # type: ignore[no-untyped-call]  # Dagster's has no types
             "runs start from the queue: submit this one, or set KORDANT_LAUNCHER=stock for Dagster's own daemon"
         )
 

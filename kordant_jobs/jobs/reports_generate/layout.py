@@ -119,7 +119,7 @@ def _written_once(_document: Any, pdf: Any) -> None:
     """Keep each object's bytes: the file's id is a hash over them, so they would all be made and packed twice."""
     import pydyf
 
-    class Written(pydyf.Object):  # type: ignore[misc]
+    class Written(pydyf.Object):  # type: ignore[misc]  # pydyf has no types
         """An object in its final bytes."""
 
         data = b""
@@ -144,7 +144,7 @@ def lay_out(page: ReportPage) -> Pdf:
     """
     try:
         with redirect_stdout(StringIO()):  # it prints a page of advice when a library is missing
-            import weasyprint  # noqa: F401
+            import weasyprint  # noqa: F401 - only whether it can be imported
     except (ImportError, OSError):
         raise SetupError(
             "PDF reports need the Pango library, which is missing. Run `python3 -m kordant_jobs demo` once, which "

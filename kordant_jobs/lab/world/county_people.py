@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Any
 
 from kordant_jobs.domain.property.names import given_shares, nicknames_of, surname_shares
 
-_SYLLABLES = "KA LO MI RE SU TAN VER WIN BOR DEL FEN GAR HOL JEN KRAV LIND MOR NOV OST PET QUIN ROS SAL TER ULM".split()  # noqa: SIM905
-_ENDS = "SKI MAN SON BERG ER ICH EZ OV ARI ELLI EN UK".split()  # noqa: SIM905
+_SYLLABLES = "KA LO MI RE SU TAN VER WIN BOR DEL FEN GAR HOL JEN KRAV LIND MOR NOV OST PET QUIN ROS SAL TER ULM".split()  # noqa: SIM905 - words read better so
+_ENDS = "SKI MAN SON BERG ER ICH EZ OV ARI ELLI EN UK".split()  # noqa: SIM905 - words read better so
 RARE_SURNAMES_SHARE = 0.25
 """So many people bear a surname that is not among the 6,000 most frequent (1990 census: about a quarter)."""
 MIDDLE_SHARE = 0.85
@@ -19,7 +20,7 @@ LENDERS = (
     "FIRST REPUBLIC BANK", "MORTGAGE ELECTRONIC REGISTRATION SYSTEMS INC", "PNC BANK NA", "LOANDEPOT COM LLC",
     "NAVY FEDERAL CREDIT UNION", "UNITED WHOLESALE MORTGAGE LLC", "TD BANK NA", "SANTANDER BANK NA",
 )  # fmt: skip
-_PLACES = "ELM OAK MAPLE RIVER LAKE SUMMIT HARBOR MADISON FRANKLIN LINCOLN CEDAR GRAND PARK UNION CENTRAL HILL".split()  # noqa: SIM905
+_PLACES = "ELM OAK MAPLE RIVER LAKE SUMMIT HARBOR MADISON FRANKLIN LINCOLN CEDAR GRAND PARK UNION CENTRAL HILL".split()  # noqa: SIM905 - words read better so
 _TRADES = ("HOLDINGS LLC", "REALTY CORP", "PROPERTIES LLC", "INVESTMENTS LLC", "DEVELOPMENT GROUP INC", "EQUITIES LLC",
            "HOMES LLC", "PARTNERS LP", "MANAGEMENT INC", "VENTURES LLC")  # fmt: skip
 
@@ -51,8 +52,8 @@ class People:
         self._surnames, self._surname_weights = _weights(surname_shares())
         self._given, self._given_weights = _weights(given_shares())
 
-    def _add(self, **parts: object) -> Somebody:
-        one = Somebody(len(self.all), **parts)  # type: ignore[arg-type]
+    def _add(self, **parts: Any) -> Somebody:
+        one = Somebody(len(self.all), **parts)
         self.all.append(one)
         return one
 
@@ -95,9 +96,8 @@ class People:
         return self._add(body=form.format(s=of.surname, g=of.given), of=of.id)
 
 
-def _weights(shares: object) -> tuple[list[str], list[float]]:
-    names = dict(shares)  # type: ignore[call-overload]
-    return list(names), list(accumulate(names.values()))
+def _weights(shares: Mapping[str, float]) -> tuple[list[str], list[float]]:
+    return list(shares), list(accumulate(shares.values()))
 
 
 def written(one: Somebody, rng: random.Random, *, noise: float = 1.0) -> str:

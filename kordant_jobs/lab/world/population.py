@@ -35,7 +35,7 @@ _FIRST = (  # noqa: SIM905 (a list of words reads better as words)
     "Ana João Zoë Siân Bia Luís José Inês Renée Søren Jürgen Chloë Noa Emma Liam Mia Owen Lúcia Tiago Caio Iara "
     "Raúl Aoife Björn Elif Hana Kofi Mei Nia Omar"
 ).split()
-_LAST = (  # noqa: SIM905
+_LAST = (  # noqa: SIM905 - words read better so
     "O'Brien Souza Conceição Müller García Nuñez Ångström D'Angelo Smith-Jones Lefèvre Ferreira Araújo Brandão "
     "Almeida Novák Kowalska Larsen Okafor Tanaka Walker Young Baker Campos Duarte Esteves Fonseca Gomes Hughes"
 ).split()
@@ -76,7 +76,7 @@ DOMAINS: tuple[str, ...] = (
     "inbox.test",
 )
 
-AREA_CODES = (  # noqa: SIM905
+AREA_CODES = (  # noqa: SIM905 - words read better so
     "201 202 203 205 206 207 208 209 210 212 213 214 215 216 217 218 219 224 225 228 229 231 234 239 240 248 251 252 "
     "253 254 256 260 262 267 269 270 276 281 301 302 303 304 305 307 308 309 310 312 313 314 315 316 317 318 319 320 "
     "321 323 325 330 334 336 337 339 347 351 352 360 361 386 401 402 404 405 406 407 408 409 410 412 413 414 415 417 "
@@ -85,7 +85,7 @@ AREA_CODES = (  # noqa: SIM905
     "614 615 616 617 618 619 620 623 626 630 631 636 641 646 650 651 660 661 662 678 682 701 702 703 704 706 707 708 "
     "712 713 714 715 716 717 718 719 720 724 727 731 732 734 740 754 757 760 763 765 770 772 773 774 775 781 785 786"
 ).split()
-_DDD = (  # noqa: SIM905
+_DDD = (  # noqa: SIM905 - words read better so
     "11 12 13 14 15 16 17 18 19 21 22 24 27 28 31 32 33 34 35 37 38 41 42 43 44 45 46 47 48 49 51 53 54 55"
 ).split()
 PHONE_PREFIXES = {

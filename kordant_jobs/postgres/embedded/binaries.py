@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from kordant_jobs.errors import SetupError
@@ -35,7 +36,7 @@ class Binaries:
     @property
     def major(self) -> int:
         """The number that a data directory must share."""
-        return int(re.match(r"\d*", self.version).group() or 0)  # type: ignore[union-attr]
+        return int("".join(takewhile(str.isdigit, self.version)) or 0)
 
 
 def wheel_folder() -> Path | None:

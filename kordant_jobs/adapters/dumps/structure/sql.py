@@ -80,7 +80,7 @@ class SqlReader:
             return self._tuples(window, at, line, *self._inside)
         raw, stop, pos, pos_line = window.raw, window.stop, at, line
         while pos < stop:
-            start = _NOT_BLANK.match(raw, pos, stop).end()  # type: ignore[union-attr]
+            start = _NOT_BLANK.match(raw, pos, stop).end()  # type: ignore[union-attr]  # it matches nothing, too
             pos_line += raw.count(b"\n", pos, start)
             pos, end = start, min(stop, start + _HEAD_MAX)
             if found := _COPY.match(raw, pos, end):
