@@ -7,25 +7,29 @@ what it says is in the database.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.brokers.reply_mail import ReplyMail, read_mail
 from kordant_jobs.domain.removals.brokers import registrable
 from kordant_jobs.domain.removals.replies import REPLY_MOVES, Reading, ReplyClass
 from kordant_jobs.domain.removals.states import RemovalState, may_move
-from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.errors import KordantError, SourceUnavailable
 from kordant_jobs.jobs.removebrokers_process.rules import CHECK_AFTER_DONE, USER_REMINDED_EVERY
 from kordant_jobs.jobs.removebrokers_process.rules_replies import read_reply
 from kordant_jobs.ports import InboundMail, InboundMessage
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.removals import catalogue, moves, replies, requests
 from kordant_jobs.store.removals.replies import Match, NewReply, Question
+
+_log = logging.getLogger(__name__)
 
 ACTOR = "broker"
 LINKS_MOST = 3
@@ -47,6 +51,8 @@ class TakenIn:
     repeated: int = 0
     for_a_person: int = 0
     unmatched: int = 0
+    failed: int = 0
+    """Mails that could not be taken in, by a fault of ours; they wait beside those of no request."""
     problem: str | None = None
 
 
@@ -58,16 +64,17 @@ def take_in(
     try:
         inbox.tidy(now() - UNMATCHED_KEPT)
         for batch in _batches(inbox.messages(limit)):
-            found = take_mails([one.content for one in batch], db=db, keyring=keyring, now=now())
-            of_ours = [one for one in found if one is not None]
+            found = _each_for_itself([one.content for one in batch], db=db, keyring=keyring, now=now())
+            of_ours = [one for one in found if isinstance(one, Taken)]
             total.read += len(batch)
-            total.unmatched += len(batch) - len(of_ours)
+            total.failed += sum(isinstance(one, Failed) for one in found)
+            total.unmatched += sum(one is None for one in found)
             total.repeated += sum(one.repeated for one in of_ours)
             total.moved += sum(one.moved for one in of_ours)
             total.for_a_person += sum(one.needs_person for one in of_ours)
             both = list(zip(batch, found, strict=True))
-            inbox.done([message.key for message, one in both if one is not None])
-            inbox.put_aside([message.key for message, one in both if one is None])
+            inbox.done([message.key for message, one in both if isinstance(one, Taken)])
+            inbox.put_aside([message.key for message, one in both if not isinstance(one, Taken)])
     except SourceUnavailable as error:
         total.problem = str(error)
     return total
@@ -95,6 +102,30 @@ class Taken:
     repeated: bool = False
     moved: bool = False
     needs_person: bool = False
+
+
+class Failed:
+    """A mail that could not be taken in."""
+
+
+def _each_for_itself(
+    contents: Sequence[bytes], *, db: Engine, keyring: Keyring, now: datetime
+) -> list[Taken | Failed | None]:
+    """As `take_mails`; of mails that cannot be taken in together, those that can."""
+    try:
+        return [*take_mails(contents, db=db, keyring=keyring, now=now)]
+    except (KordantError, sa.exc.OperationalError):  # the keys, the database: no fault of a mail
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one mail is that mail's
+        if len(contents) == 1:
+            _log.error("a reply could not be taken in (%s); it waits with those of no request", type(error).__name__)
+            return [Failed()]
+    middle = len(contents) // 2
+    return [
+        one
+        for half in (contents[:middle], contents[middle:])
+        for one in _each_for_itself(half, db=db, keyring=keyring, now=now)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,8 @@ def plan(payload: RemovebrokersProcess, report: Report, db: Engine, keyring: Key
         report.warn(f"{made.taken_in.for_a_person} replies need a person: `kordant-jobs removals replies`.")
     if made.taken_in.unmatched:
         report.warn(f"{made.taken_in.unmatched} mails belong to no request and were put aside in the mailbox.")
+    if made.taken_in.failed:
+        report.warn(f"{made.taken_in.failed} mails could not be taken in and were put aside in the mailbox.")
     report.show({**_counts(made.taken_in), "due": made.total, "chunks": len(made.chunks)})
     return made
 

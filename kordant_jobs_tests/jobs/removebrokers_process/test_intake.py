@@ -3,13 +3,17 @@ from __future__ import annotations
 from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import pytest
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from kordant_jobs.adapters.brokers.mailbox import MaildirInbox
 from kordant_jobs.jobs.removebrokers_process import intake
-from kordant_jobs.store.removals import requests
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.removals import replies, requests
 from kordant_jobs_tests.jobs.removals import add_brokers, add_profiled, ask, broker_row
 from kordant_jobs_tests.jobs.removebrokers_process.conftest import AGENT, Desk
 
@@ -59,6 +63,28 @@ def test_mails_taken_together_move_their_requests_one_after_the_other(desk: Desk
         story = requests.story(connection, first)
     assert [one.matched_by for one in story.replies] == ["address", "case_number"]
     assert [one.to_state for one in story.events][-2:] == ["acknowledged", "completed"]
+
+
+def test_a_mail_that_cannot_be_taken_in_waits_alone(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = asked(desk, 3)
+    (tmp_path / "new").mkdir()
+    for n, one in enumerate(made):
+        content = mail_of(RECEIVED, n, to=AGENT.address_of(desk.row(one).address_token))
+        (tmp_path / "new" / f"{n}").write_bytes(content)
+    write = replies.write
+
+    def refuse(connection: Connection, keyring: Keyring, keys: Any, fresh: list[Any]) -> Any:
+        if any(one.request_id == made[1] for one in fresh):
+            connection.execute(sa.text("SELECT 1 / 0"))
+        return write(connection, keyring, keys, fresh)
+
+    monkeypatch.setattr(replies, "write", refuse)
+    taken = intake.take_in(MaildirInbox(tmp_path), db=desk.db, keyring=desk.keyring, now=lambda: desk.now)
+    assert (taken.read, taken.moved, taken.failed, taken.unmatched) == (3, 2, 1, 0)
+    assert [desk.state(one)[0] for one in made] == ["acknowledged", "sent", "acknowledged"]
+    assert [one.name for one in (tmp_path / "unmatched").iterdir()] == ["1"]
 
 
 def test_a_batch_of_mails_costs_the_database_no_more_than_a_few(desk: Desk) -> None:
