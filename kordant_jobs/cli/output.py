@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.status import Status
 from rich.text import Text
 
 from kordant_jobs.cli.layout import printable, table_lines
@@ -23,7 +25,38 @@ EXIT_FAILED = 1
 """It was tried and did not succeed. Wrong words on the command line are 2, as everywhere."""
 
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+class _StatusLines(Status):
+    """What a long command is at, as a line every few seconds: for logs and pipes, where nothing turns."""
+
+    def start(self) -> None:
+        """Say it once."""
+        self._began = self._said_at = time.monotonic()
+        self.console.print(f"  {self.status}")
+
+    def stop(self) -> None:
+        """Say nothing more."""
+
+    def update(self, status: RenderableType | None = None, **_: Any) -> None:
+        """Say it again when the last line is long enough ago."""
+        now = time.monotonic()
+        if now - self._said_at >= LINE_EVERY_S:
+            self._said_at = now
+            self.console.print(f"  {status}, {now - self._began:.0f} s")
+
+
+class _Errors(Console):
+    """Standard error. What a long command is at is said on every kind of it."""
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """See `Console.status`."""
+        return super().status(status, **options) if self.is_terminal else _StatusLines(status, console=self)
+
+
+LINE_EVERY_S = 5.0
+"""How often a line tells how far something is, where there is no terminal for a bar."""
+err = _Errors(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def bold(words: str, rest: str = "", *, style: str = "bold") -> Text:

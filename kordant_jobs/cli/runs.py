@@ -12,7 +12,7 @@ from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy import Engine
 
-from kordant_jobs.cli.output import err
+from kordant_jobs.cli.output import LINE_EVERY_S, err
 from kordant_jobs.engine import read_progress
 from kordant_jobs.errors import KordantError
 
@@ -26,10 +26,6 @@ class Finished:
 
     run_id: str
     seconds: float
-
-
-LINE_EVERY_S = 5.0
-"""How often a line tells how far a run is, where there is no terminal for a bar."""
 
 
 def progress_bar() -> Progress:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from kordant_jobs.cli.layout import printable, table_lines
+from kordant_jobs.cli.output import err
 
 COLUMNS = ["id", "job", "by", "state", "priority", "due (UTC)", "try", "progress", "run", "cause", "error"]
 ROWS = [
@@ -54,3 +55,14 @@ def test_any_text_fits_any_width(data: st.DataObject, width: int) -> None:
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\rb", "\x9b2J", "a\u202eb", "\ud800", "\x00"])
 def test_nothing_moves_a_cursor(text: str) -> None:
     assert printable(text).isprintable()
+
+
+def test_what_a_long_command_is_at_is_said_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter([100.0, 101.0, 105.5, 106.0])
+    monkeypatch.setattr("kordant_jobs.cli.output.time.monotonic", lambda: next(moments))
+    with err.status("day 0 …") as shown:
+        for day in (1, 2, 3):
+            shown.update(f"day {day} …")
+    assert capsys.readouterr().err.splitlines() == ["  day 0 …", "  day 2 …, 6 s"]
