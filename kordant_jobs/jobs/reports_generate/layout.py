@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from kordant_jobs.errors import SetupError
+from kordant_jobs.jobs.reports_generate.structure import complete_structure
 
 if TYPE_CHECKING:
     from weasyprint import CSS, HTML
@@ -115,9 +116,12 @@ def _parsed(page: ReportPage) -> HTML:
     return document
 
 
-def _written_once(_document: Any, pdf: Any) -> None:
-    """Keep each object's bytes: the file's id is a hash over them, so they would all be made and packed twice."""
+def finish(document: Any, pdf: Any) -> None:
+    """Complete the structure, then keep each object's bytes: the file's id is a hash over them, so they would all be
+    made and packed twice."""
     import pydyf
+
+    complete_structure(document, pdf)
 
     class Written(pydyf.Object):  # type: ignore[misc]  # pydyf has no types
         """An object in its final bytes."""
@@ -153,7 +157,7 @@ def lay_out(page: ReportPage) -> Pdf:
     document = _parsed(page).render(
         font_config=fonts(), stylesheets=[style(page.page_word, page.of_word, page.fonts)], pdf_variant="pdf/ua-1"
     )
-    raw = document.write_pdf(pdf_variant="pdf/ua-1", pdf_identifier=page.identifier, finisher=_written_once)
+    raw = document.write_pdf(pdf_variant="pdf/ua-1", pdf_identifier=page.identifier, finisher=finish)
     if raw is None:
         raise SetupError("WeasyPrint gave no PDF. Install the version that requirements.lock names.")
     return Pdf(content=raw, pages=len(document.pages), replaced=page.replaced)
