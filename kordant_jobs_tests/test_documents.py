@@ -19,7 +19,7 @@ from kordant_jobs.settings import Settings
 PAGES = [README, *(CHECKOUT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")), *CHECKOUT.glob("docs/*.md")]
 DECISIONS = sorted(CHECKOUT.glob("docs/decisions/*.md"))
 _COMMAND = re.compile(
-    r"(?:`|^|\$ |: )(?:python3 -m kordant_jobs|(?:\.venv/bin/)?kordant-jobs) ((?:[^\s`'()|;]|'[^']*')[^`()|;]*)"
+    r"(?:`|^|\$ |: |\| )(?:python3 -m kordant_jobs|(?:\.venv/bin/)?kordant-jobs) ((?:[^\s`'()|;]|'[^']*')[^`()|;]*)"
 )
 
 

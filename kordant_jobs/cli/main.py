@@ -108,6 +108,9 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.voices.evaluate:voices_app",
         help="Voices: the family's enrolments, clips and their verdicts; `evaluate` on recordings of your own.",
     ),
+    "new": Lazy(
+        where="kordant_jobs.lab.new_job:new_app", help="Begin something new: the files of a job, to be filled in."
+    ),
     "bench": Lazy(where="kordant_jobs.lab.bench:bench_app", help="Measure what is promised, beside a peer."),
     "fuzz": Lazy(
         where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"
