@@ -13,7 +13,12 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 
-KEEPALIVE: dict[str, Any] = {"keepalives_idle": 2, "keepalives_interval": 2, "keepalives_count": 2}
+KEEPALIVE: dict[str, Any] = {
+    "keepalives_idle": 2,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 6_000,
+}
 """A server that is cut off is noticed in six seconds, by both sides of a TCP connection; a local one at once."""
 
 

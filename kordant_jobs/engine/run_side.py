@@ -31,6 +31,7 @@ from dagster import (
 )
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs.engine import tree
 from kordant_jobs.engine.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.ops import ITEMS_FAILED
@@ -40,7 +41,7 @@ from kordant_jobs.engine.queue.given import EXECUTED, PARENT_TAG, PARTITION_TAG,
 from kordant_jobs.engine.queue.recorded import AsStarted, payload_of_run
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG
 from kordant_jobs.engine.requests import Cause, Outcome
-from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.engine.runs import FENCED, RunEnd
 from kordant_jobs.engine.store import attempts, leases, requests
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
 from kordant_jobs.engine.system import System
@@ -135,7 +136,8 @@ class RunSide:
         with saying_what_failed():
             lease = self._own_lease() or self._recorded()
         self._listen("begin", _fenced(lease))
-        self._heartbeat = work.Heartbeat(self._unfenced, lease, clock=self._clock, ttl_s=self._ttl_s)
+        fence = ProcessFence(self._run.run_id)
+        self._heartbeat = work.Heartbeat(self._unfenced, lease, clock=self._clock, ttl_s=self._ttl_s, fence=fence)
         self._heartbeat.start()
         self._instance.add_event_listener(self._run.run_id, self._heard)
 
@@ -250,6 +252,23 @@ class RunSide:
             log.warning("the end of run %s is left to the daemon (%s)", end.run_id, type(error).__name__)
         finally:
             self._db.dispose()
+
+
+class ProcessFence:
+    """Ends this process, when the run that it executes lost its lease or cannot renew it."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+
+    def interrupt(self) -> None:
+        """As Ctrl-C, which ends a wait of the main thread, too."""
+        log.warning("run %s cannot renew its lease: it is interrupted, and its process ends with it", self._run_id)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def end(self) -> None:
+        """End all that the run started, then this process, whatever it is doing. The exit code says why."""
+        tree.kill_below(os.getpid())
+        os._exit(FENCED)
 
 
 def _end_at_sigterm() -> None:

@@ -21,6 +21,17 @@ CONNECT_TIMEOUT_S = 10
 """Longer than a Postgres restart's recovery of a small database, shorter than a person's patience."""
 
 
+ALIVE: dict[str, int] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""libpq's options of every TCP connection: seconds, and milliseconds for the last. A server that is cut off is noticed
+within 20 s whether we wait for it to speak (keepalives) or to take what we wrote; a cut shorter than the default lease
+(15 s) costs no connection. Without them Linux waits 2 hours and 15 minutes (tcp(7))."""
+
+
 def normal_url(url: str, *, search_path: str | None = None) -> URL:
     """`url` for SQLAlchemy 2.0 with psycopg2, whichever way it was written.
 
@@ -57,7 +68,7 @@ def create_engine(url: str, *, pool_size: int = 4) -> Engine:
         pool_size=pool_size,
         max_overflow=4,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs"},
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs", **ALIVE},
         hide_parameters=True,  # an error text never carries a bound value
     )
 
