@@ -32,6 +32,11 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="Postgres of your own, postgresql://user:password@host/database; unset: embedded."
     )
+    database_direct_url: SecretStr | None = Field(
+        None,
+        description="The same database past a PgBouncer in transaction mode, where `database_url` leads to one: for "
+        "LISTEN, locks and Dagster's own tables.",
+    )
     master_key: SecretStr | None = Field(
         None,
         description="32 bytes, base64; unset: the file `master_key_path`, made when absent and embedded. During a "
@@ -169,6 +174,12 @@ class Settings(BaseSettings):
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
+    bind: str = Field(
+        "127.0.0.1",
+        pattern=r"^[0-9a-fA-F.:]{2,45}$",
+        description="Address on which the API and the pages behind `public_url` listen; in a container 0.0.0.0. "
+        "Dagster's UI, which has no login, stays on loopback.",
+    )
     token: SecretStr | None = Field(None, description="The token that `api mcp` asks the API with.")
     alert_urls: SecretStr | None = Field(
         None,
@@ -375,7 +386,9 @@ class Settings(BaseSettings):
 def secret_variables() -> frozenset[str]:
     """The variables that hold secrets other than the URLs of the database and the broker: keys, tokens, passwords."""
     fields = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
-    return frozenset(f"KORDANT_{name.upper()}" for name in fields - {"database_url", "broker_url"})
+    return frozenset(
+        f"KORDANT_{name.upper()}" for name in fields - {"database_url", "database_direct_url", "broker_url"}
+    )
 
 
 def _is_address(text: str) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 
+from kordant_jobs.postgres.database import direct
+
 KEEPALIVE: dict[str, Any] = {
     "keepalives_idle": 2,
     "keepalives_interval": 2,
@@ -28,12 +30,12 @@ def libpq(url: str | sa.URL) -> str:
 
 
 def connect(url: str | sa.URL) -> Any:
-    """A psycopg2 connection of our own, for a lock or a LISTEN; nothing pools it.
+    """A psycopg2 connection of our own, for a lock or a LISTEN; nothing pools it, a PgBouncer neither.
 
     Raises:
         psycopg2.Error: the database is away.
     """
-    connection = psycopg2.connect(libpq(url), connect_timeout=5, **KEEPALIVE)
+    connection = psycopg2.connect(libpq(direct(url)), connect_timeout=5, **KEEPALIVE)
     connection.autocommit = True
     return connection
 

@@ -132,10 +132,9 @@ class RunSide:
             DatabaseUnavailable: Postgres is away.
         """
         _end_at_sigterm()
-        self._listen("checkout", _named(leases.session_name(self._run.run_id)))
         with saying_what_failed():
             lease = self._own_lease() or self._recorded()
-        self._listen("begin", _fenced(lease))
+        self._listen("begin", _fenced(lease, leases.session_name(self._run.run_id)))
         fence = ProcessFence(self._run.run_id)
         self._heartbeat = work.Heartbeat(self._unfenced, lease, clock=self._clock, ttl_s=self._ttl_s, fence=fence)
         self._heartbeat.start()
@@ -279,22 +278,15 @@ def _end_at_sigterm() -> None:
         signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
 
 
-def _named(name: str) -> Callable[..., None]:
-    """Gives a run's connections a name by which they can be cut, should it be lost in the middle of a transaction."""
-
-    def name_it(connection: Any, record: Any, proxy: Any) -> None:
-        if record.info.get("named") != name:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('application_name', %s, false)", (name,))
-            connection.commit()
-            record.info["named"] = name
-
-    return name_it
-
-
-def _fenced(lease: Lease) -> Callable[..., None]:
-    """Proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does)."""
-    held = "SELECT 1 FROM kordant.job_leases WHERE id = %s AND fence = %s FOR KEY SHARE"
+def _fenced(lease: Lease, name: str) -> Callable[..., None]:
+    """Proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does), and names its session
+    for as long: by that it is cut, should the run be lost in the middle of it. No name is left to whom a pooler gives
+    the session next.
+    """
+    held = (
+        "SELECT set_config('application_name', %s, true) FROM kordant.job_leases WHERE id = %s AND fence = %s "
+        "FOR KEY SHARE"
+    )
 
     def prove(connection: Connection) -> None:
         if connection.get_execution_options().get(_UNFENCED):
@@ -302,7 +294,7 @@ def _fenced(lease: Lease) -> Callable[..., None]:
         raw: Any = connection.connection
         try:
             with raw.cursor() as cursor:  # not through SQLAlchemy: it would begin a transaction, and call us again
-                cursor.execute(held, (str(lease.id), lease.fence))
+                cursor.execute(held, (name, str(lease.id), lease.fence))
                 found = cursor.fetchone()
         except psycopg2.Error as error:
             lost = raw.dbapi_connection is None or bool(raw.dbapi_connection.closed)

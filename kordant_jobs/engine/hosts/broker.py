@@ -52,7 +52,7 @@ def celery_app(url: str | None) -> Any:
             "socket_connect_timeout": ANSWER_S,
             "socket_keepalive": True,
             "health_check_interval": 5,
-            **dict(max_retries=1, interval_start=0, interval_step=0, interval_max=0),  # of a sender
+            **{"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},  # of a sender
         },
     )
     return app
