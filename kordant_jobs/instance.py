@@ -15,7 +15,7 @@ from functools import lru_cache
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.bootstrap.lock import living_owner
 from kordant_jobs.bootstrap.state import UP_CLAIM
-from kordant_jobs.engine import QuietComputeLogManager, RequestCoordinator, ServerStorage, WarmRunLauncher
+from kordant_jobs.engine import HostRunLauncher, QuietComputeLogManager, RequestCoordinator, ServerStorage
 from kordant_jobs.postgres.database import dagster_url
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.server import open_server, prepare
@@ -33,8 +33,8 @@ class Coordinator(RequestCoordinator):
     system = SYSTEM
 
 
-class Launcher(WarmRunLauncher):
-    """Runs start from the warm process."""
+class Launcher(HostRunLauncher):
+    """Runs start from the warm process here, on other hosts, or as Dagster starts them."""
 
     system = SYSTEM
 

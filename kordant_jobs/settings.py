@@ -13,10 +13,10 @@ from difflib import get_close_matches
 from email.utils import parseaddr
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, Json, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kordant_jobs.bootstrap.state import state_dir
@@ -31,6 +31,11 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(
         None, description="Postgres of your own, postgresql://user:password@host/database; unset: embedded."
+    )
+    database_direct_url: SecretStr | None = Field(
+        None,
+        description="The same database past a PgBouncer in transaction mode, where `database_url` leads to one: for "
+        "LISTEN, locks and Dagster's own tables.",
     )
     master_key: SecretStr | None = Field(
         None,
@@ -169,6 +174,12 @@ class Settings(BaseSettings):
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
+    bind: str = Field(
+        "127.0.0.1",
+        pattern=r"^[0-9a-fA-F.:]{2,45}$",
+        description="Address on which the API and the pages behind `public_url` listen; in a container 0.0.0.0. "
+        "Dagster's UI, which has no login, stays on loopback.",
+    )
     token: SecretStr | None = Field(None, description="The token that `api mcp` asks the API with.")
     alert_urls: SecretStr | None = Field(
         None,
@@ -191,9 +202,27 @@ class Settings(BaseSettings):
         200, gt=1, description="A dump that unpacks to more than this many times its size is quarantined."
     )
 
-    launcher: Literal["warm", "stock"] = Field(
+    launcher: Literal["warm", "celery", "k8s", "stock"] = Field(
         "warm" if sys.platform == "linux" else "stock",
-        description="How runs start: forked from a warm process, with the queue (Linux), or as Dagster does.",
+        description="How runs start: forked from a warm process here (warm) or on several hosts (celery), "
+        "each in a pod (k8s), all with the queue; or as Dagster does (stock).",
+    )
+    broker_url: SecretStr | None = Field(
+        None, description="redis://… through which runs reach the hosts of KORDANT_LAUNCHER=celery."
+    )
+    host_name: str = Field(
+        "", pattern=r"^[A-Za-z0-9._-]{0,63}$", description="This host's name in `hosts list`; unset: the machine's."
+    )
+    host_runs: int = Field(
+        8, ge=1, le=256, description="Runs at the same time on one host (celery), or pods of runs (k8s)."
+    )
+    code_version: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._-]{0,63}$",
+        description="What names this code: hosts take runs of their own only; unset: a hash of the code.",
+    )
+    k8s_launcher: Json[dict[str, Any]] | None = Field(
+        None, description="The config of dagster-k8s' K8sRunLauncher, as JSON (docs/deploy.md has one)."
     )
     lease_s: float = Field(
         15.0, ge=1, description="How long a run may be silent (paused, cut off) before its work is given to another."
@@ -219,6 +248,11 @@ class Settings(BaseSettings):
         1095.0, gt=0, description="Days for which the keyed hash of an address that gets nothing is kept: three years."
     )
     prune_every_s: float = Field(600.0, gt=0, description="Seconds between two times that the daemon deletes the rest.")
+
+    @property
+    def has_queue(self) -> bool:
+        """Whether our queue serves requests: under every launcher but Dagster's own."""
+        return self.launcher != "stock"
 
     @field_validator("public_url")
     @classmethod
@@ -350,9 +384,11 @@ class Settings(BaseSettings):
 
 
 def secret_variables() -> frozenset[str]:
-    """The variables that hold secrets other than the database's URL: keys, tokens, passwords."""
+    """The variables that hold secrets other than the URLs of the database and the broker: keys, tokens, passwords."""
     fields = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
-    return frozenset(f"KORDANT_{name.upper()}" for name in fields - {"database_url"})
+    return frozenset(
+        f"KORDANT_{name.upper()}" for name in fields - {"database_url", "database_direct_url", "broker_url"}
+    )
 
 
 def _is_address(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import migrate
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.databases import Emptied, copy_of, database_at, run
+from kordant_jobs_tests.pooler import pgbouncer
 
 MASTER_KEY = bytes(range(32))
 INDEX_ROOT = bytes(reversed(range(32)))
@@ -73,9 +75,30 @@ def emptied(admin_url: str, template: str) -> Iterator[Emptied]:
     databases.drop()
 
 
+@pytest.fixture(scope="session")
+def pooler(admin_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+    """With KORDANT_TEST_POOLER=1 the URL of a PgBouncer in transaction mode, through which tests reach their databases;
+    two connections to the server a database, so that sessions change hands."""
+    if os.environ.get("KORDANT_TEST_POOLER") != "1":
+        yield None
+        return
+    with pgbouncer(admin_url, tmp_path_factory.mktemp("pooler")) as url:
+        os.environ[database.DIRECT_VARIABLE] = admin_url
+        yield url
+        del os.environ[database.DIRECT_VARIABLE]
+
+
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest, admin_url: str, template: str, emptied: Emptied) -> Iterator[str]:
+def database_url(
+    request: pytest.FixtureRequest, admin_url: str, template: str, emptied: Emptied, pooler: str | None
+) -> Iterator[str]:
     """A fresh migrated database; one of its own for a test that starts processes (`long`)."""
+    with _fresh_database(request, admin_url, template, emptied) as url:
+        yield url if pooler is None else database_at(pooler, str(database.normal_url(url).database))
+
+
+@contextmanager
+def _fresh_database(request: pytest.FixtureRequest, admin_url: str, template: str, emptied: Emptied) -> Iterator[str]:
     if request.node.get_closest_marker("long"):
         with copy_of(admin_url, template) as name:
             yield database_at(admin_url, name)

@@ -58,6 +58,7 @@ def serve(
     keyring: Keyring,
     *,
     port: int,
+    host: str = HOST,
     ui_url: str | None,
     anchor: Path | None,
     stack: Callable[[], Mapping[str, Any] | None],
@@ -81,7 +82,7 @@ def serve(
     tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}")
     uvicorn.run(
         beside(app, tools.streamable_http_app(stateless_http=True, json_response=True)),
-        host=HOST,
+        host=host,
         port=port,
         log_level="warning",
         access_log=False,

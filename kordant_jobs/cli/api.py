@@ -10,8 +10,8 @@ api_app = typer.Typer(help="/api/jobs over HTTP.", no_args_is_help=True)
 
 
 @api_app.command()
-def serve(port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; none: KORDANT_API_PORT.")] = None) -> None:
-    """Serve /api/jobs and /mcp on the loopback address until SIGTERM; `up` does this too."""
+def serve(port: Annotated[int | None, typer.Option(help="Port; none: KORDANT_API_PORT.")] = None) -> None:
+    """Serve /api/jobs and /mcp on the address of KORDANT_BIND until SIGTERM; `up` does this too."""
     from kordant_jobs.api.serve import serve as serve_api
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.stack import running
@@ -22,6 +22,7 @@ def serve(port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; none
             session.db,
             session.keyring,
             port=port or settings.api_port,
+            host=settings.bind,
             ui_url=f"http://127.0.0.1:{settings.web_port}",
             anchor=settings.audit_anchor,
             stack=lambda: running(settings.state_dir),

@@ -58,6 +58,10 @@ GROUPS = {
         where="kordant_jobs.cli.forecast:schedules_app", help="The price list: what runs when, for whom."
     ),
     "enqueue": Lazy(where="kordant_jobs.cli.queue:enqueue", help="Queue a request of a job; `up` starts it at once."),
+    "host": Lazy(
+        where="kordant_jobs.cli.hosts:host", help="Run a host of workers, where runs are on several machines."
+    ),
+    "hosts": Lazy(where="kordant_jobs.cli.hosts:hosts_app", help="Hosts of workers: which there are; drain one."),
     "jobs": Lazy(where="kordant_jobs.cli.jobs:jobs_app", help="Jobs: what there is, and which are paused."),
     "requests": Lazy(where="kordant_jobs.cli.queue:requests_app", help="Requests: what waits, runs and has ended."),
     "dead": Lazy(where="kordant_jobs.cli.queue:dead_app", help="Dead letters: requests whose last attempt failed."),

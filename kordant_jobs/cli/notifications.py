@@ -247,4 +247,4 @@ def serve(
         )
         # No access log: the links stand for persons, and open reports.
         where = port or settings.public_port
-        serve_pages(application(doors), port=where)
+        serve_pages(application(doors), port=where, host=settings.bind)

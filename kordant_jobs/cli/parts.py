@@ -36,10 +36,13 @@ class StackConfig:
     heartbeat_url: str | None = field(default=None, repr=False)
     """What is asked for once a minute while the daemon is alive."""
 
+    host: bool = False
+    """Whether this is a host of workers: a warm process and what takes runs from the broker, and nothing else."""
+
     @property
-    def warm(self) -> bool:
-        """Whether runs start from the warm process, and not as Dagster's own launcher starts them."""
-        return (self.environ.get("KORDANT_LAUNCHER") or load_settings().launcher) == "warm"
+    def launcher(self) -> str:
+        """How runs start."""
+        return self.environ.get("KORDANT_LAUNCHER") or load_settings().launcher
 
     @property
     def _workspace(self) -> str:
@@ -52,14 +55,18 @@ class StackConfig:
         return [*serve, "--socket", str(socket), "-m", self.system.definitions, *place]
 
     def daemon_command(self) -> list[str]:
-        """What Python is told to run the daemon: ours, or without a warm process Dagster's."""
-        if self.warm:
+        """What Python is told to run the daemon: ours, or without our queue Dagster's."""
+        if self.launcher != "stock":
             return ["-m", self.system.app, "daemon", self._workspace]
         return ["-m", "dagster._daemon", "run", "-w", self._workspace]
 
     def warm_command(self) -> list[str]:
         """What Python is told to run the warm process."""
         return ["-m", self.system.app, "warm"]
+
+    def host_command(self) -> list[str]:
+        """What Python is told to take runs from the broker."""
+        return ["-m", self.system.app, "host"]
 
     def webserver_command(self, port: int) -> list[str]:
         """What Python is told to run Dagster's webserver."""

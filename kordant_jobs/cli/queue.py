@@ -187,8 +187,8 @@ def enqueue(
             tenant=tenant,
         )
     print_json({"id": str(request_id)}) if as_json else out.print(str(request_id))
-    if session.settings.launcher != "warm":
-        err.print("It waits until `up` runs without KORDANT_LAUNCHER=stock: only the warm launcher serves the queue.")
+    if not session.settings.has_queue:
+        err.print("It waits until `up` runs without KORDANT_LAUNCHER=stock: Dagster's own launcher serves no queue.")
 
 
 @requests_app.command("list")

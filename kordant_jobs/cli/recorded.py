@@ -24,7 +24,8 @@ CHANGES = frozenset(
     voices alerts|subscribers forget|subscribers create|subscribers change-tier|subscribers pause|subscribers resume
     subscribers cancel|subscribers correct|subscribers consent|entities create|entities forget|connections add
     connections sync|connections pause|connections resume|connections end|keys rotate|schedules set|schedules pause
-    schedules resume|enqueue|jobs pause|jobs resume|requests cancel|requests reprioritise|dead replay|dead ack
+    schedules resume|enqueue|hosts drain|jobs pause
+    jobs resume|requests cancel|requests reprioritise|dead replay|dead ack
     dead expire|brokers import|brokers confirm|brokers directory|removals permit|removals request|removals done
     removals deny|removals cancel|removals answer|insights seen|insights dismiss|insights restore|alerts set|alerts ack
     alerts silence|cleanup run|cleanup hold place|cleanup hold release|cleanup policy set|tokens create|tokens rotate

@@ -52,7 +52,9 @@ API = "api"
 
 STANDBYS = {"warm": "warm-standby", "daemon": "daemon-standby"}
 """A start takes seconds of CPU, for the imports of Dagster and of all jobs; one that stands by has them behind it."""
-STOPPED_IN_ORDER = (API, PAGES, "webserver", "daemon", "warm", "code-server")
+HOST_PART = "host"
+"""What takes runs from the broker."""
+STOPPED_IN_ORDER = (API, PAGES, "webserver", "daemon", HOST_PART, "warm", "code-server")
 
 WITHOUT_SECRETS = ("webserver", "daemon", "daemon-standby")
 
@@ -138,13 +140,16 @@ class Stack:
         self._claim_the_state()
         home = prepare_dagster_home(self.config.checkout, self.config.state_dir, self.config.system)
         prepare_storage(home, self.environ, self.config.state_dir / "logs" / "dagster-storage.log")
+        if self.config.host:
+            self._start_host()
+            return
         if url := self.config.environ.get("KORDANT_DATABASE_URL"):
             reloader.prepare(url, self.config.state_dir, self.say)
         self._socket = self._socket_path()
         began = time.time()
         self._launch("code-server", self.config.code_server(self._socket))
         if self.config.daemon:
-            if self.config.warm:
+            if self.config.launcher == "warm":
                 self._launch("warm", self.config.warm_command())
             self._launch("daemon", self.config.daemon_command())
         if self.config.webserver:
@@ -167,6 +172,16 @@ class Stack:
             self._pulse = Pulse(url, self.config.heartbeat_url, self.say)
             self._pulse.start()
         self._claim.say({"urls": self.urls, "code_server": str(self._socket)})
+
+    def _start_host(self) -> None:
+        self._launch("warm", self.config.warm_command())
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not readiness.accepts(warm_socket(self.config.state_dir)):
+            self._look_for_ends()
+            if time.monotonic() > deadline:
+                raise TransientError(f"the warm process did not answer within {START_TIMEOUT_S:.0f} s: see its log")
+            time.sleep(0.1)
+        self._launch(HOST_PART, self.config.host_command())
 
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End every part and all that it started: webserver, daemon, warm process, code server.
@@ -193,15 +208,17 @@ class Stack:
         """Watch over the parts until `stop_event` is set: one that ends is started again, after a delay. Where what
         a part does may not wait for that, a second one stands by.
 
-        Back with 0; the parts still run then, and `stop` ends them.
+        Back with 0; the parts still run then, and `stop` ends them. Also once a host was drained.
         """
-        if "warm" in self._parts:
-            for name, standby in STANDBYS.items():
+        for name, standby in STANDBYS.items():
+            if name in self._parts and self.config.launcher != "stock":
                 self._launch(standby, self._parts[name].command[1:])
         rounds = 0
         while not stop_event.wait(0.1):
             rounds += 1
             for part in self._parts.values():
+                if part.name == HOST_PART and part.ended() == 0:
+                    return 0  # drained
                 self._watch(part)
                 if rounds % LOGS_LOOKED_AT_EVERY == 0:
                     rotate_in_place(part.log)

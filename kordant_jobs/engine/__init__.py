@@ -22,11 +22,12 @@ Work on the queue
     Filter, Request     which requests; one as it stands. `RequestStatus` and `Cause` are their words
     leases              slots and rates that hold over all processes, and free themselves when a holder dies
     Listener            wait for a notification of Postgres without polling
+    hosts               the hosts of workers, where runs are on several machines
     attempt_counts      attempts in figures: since the beginning, by hour
 Run a system
     System              the jobs, their code and the settings of its processes (`EngineSettings`, `Prunable`)
-    main                one process of it: `python -m <app> daemon | warm | code-server`
-    RequestCoordinator  what dagster.yaml names, bound to a system by a subclass; also `WarmRunLauncher`,
+    main                one process of it: `python -m <app> daemon | warm | host | …`
+    RequestCoordinator  what dagster.yaml names, bound to a system by a subclass; also `HostRunLauncher`,
                         `QuietComputeLogManager`, `ServerStorage`
 """
 
@@ -38,12 +39,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kordant_jobs.engine.dagster_private import DAGSTER_VERSION, ServerStorage, switched_off
     from kordant_jobs.engine.failure import PERMANENT, RETRY_AFTER
+    from kordant_jobs.engine.hosts.run_launcher import HostRunLauncher
     from kordant_jobs.engine.job_shapes import Jobs, Partitions, Report, Summary, one_op_job, sharded_job
     from kordant_jobs.engine.jobs import Backoff, JobRow, PartyRate, RetryPolicy, rate_of_rpm
     from kordant_jobs.engine.launcher.compute_logs import QuietComputeLogManager
     from kordant_jobs.engine.launcher.coordinator import RequestCoordinator
     from kordant_jobs.engine.launcher.protocol import socket_path
-    from kordant_jobs.engine.launcher.run_launcher import WarmRunLauncher
     from kordant_jobs.engine.listen import Listener
     from kordant_jobs.engine.ops import op_body, tell_figures
     from kordant_jobs.engine.payload import MergeRule, Payload, union
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
     from kordant_jobs.engine.run_side import database_resource
     from kordant_jobs.engine.runs import HIDDEN
-    from kordant_jobs.engine.store import attempt_counts, leases
+    from kordant_jobs.engine.store import attempt_counts, hosts, leases
     from kordant_jobs.engine.store.arrivals import Merge
     from kordant_jobs.engine.store.progress import Progress, read_progress
     from kordant_jobs.engine.store.requests import Filter, Request
@@ -68,7 +69,7 @@ _HOME = {
     "launcher.compute_logs": ("QuietComputeLogManager",),
     "launcher.coordinator": ("RequestCoordinator",),
     "launcher.protocol": ("socket_path",),
-    "launcher.run_launcher": ("WarmRunLauncher",),
+    "hosts.run_launcher": ("HostRunLauncher",),
     "listen": ("Listener",),
     "ops": ("op_body", "tell_figures"),
     "payload": ("MergeRule", "Payload", "union"),
@@ -80,7 +81,7 @@ _HOME = {
     "run_side": ("database_resource",),
     "runs": ("HIDDEN",),
     "job_shapes": ("Jobs", "Partitions", "Report", "Summary", "one_op_job", "sharded_job"),
-    "store": ("attempt_counts", "leases"),
+    "store": ("attempt_counts", "hosts", "leases"),
     "store.arrivals": ("Merge",),
     "store.progress": ("Progress", "read_progress"),
     "store.requests": ("Filter", "Request"),
@@ -88,7 +89,7 @@ _HOME = {
     "wakes": ("WAKES",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = frozenset({"attempt_counts", "leases", "operate"})
+_MODULES = frozenset({"attempt_counts", "hosts", "leases", "operate"})
 
 __all__ = [
     "DAGSTER_VERSION",
@@ -102,6 +103,7 @@ __all__ = [
     "Cause",
     "EngineSettings",
     "Filter",
+    "HostRunLauncher",
     "Item",
     "JobRow",
     "Jobs",
@@ -123,12 +125,12 @@ __all__ = [
     "ServerStorage",
     "Summary",
     "System",
-    "WarmRunLauncher",
     "attempt_counts",
     "database_resource",
     "enqueue",
     "enqueue_many",
     "enqueue_named",
+    "hosts",
     "job_row",
     "leases",
     "main",

@@ -13,7 +13,14 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 
-KEEPALIVE: dict[str, Any] = {"keepalives_idle": 2, "keepalives_interval": 2, "keepalives_count": 2}
+from kordant_jobs.postgres.database import direct
+
+KEEPALIVE: dict[str, Any] = {
+    "keepalives_idle": 2,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 6_000,
+}
 """A server that is cut off is noticed in six seconds, by both sides of a TCP connection; a local one at once."""
 
 
@@ -23,12 +30,12 @@ def libpq(url: str | sa.URL) -> str:
 
 
 def connect(url: str | sa.URL) -> Any:
-    """A psycopg2 connection of our own, for a lock or a LISTEN; nothing pools it.
+    """A psycopg2 connection of our own, for a lock or a LISTEN; nothing pools it, a PgBouncer neither.
 
     Raises:
         psycopg2.Error: the database is away.
     """
-    connection = psycopg2.connect(libpq(url), connect_timeout=5, **KEEPALIVE)
+    connection = psycopg2.connect(libpq(direct(url)), connect_timeout=5, **KEEPALIVE)
     connection.autocommit = True
     return connection
 

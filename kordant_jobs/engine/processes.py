@@ -1,4 +1,4 @@
-"""The processes of a system, as its application module starts them: `python -m <app> daemon | warm | code-server`."""
+"""The processes of a system, as its application module starts them: `python -m <app> daemon | warm | host | …`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import KordantError
 
-USAGE = "give one of: daemon WORKSPACE.yaml | warm | code-server start …"
+USAGE = "give one of: daemon WORKSPACE.yaml | warm | host | code-server start …"
 
 
 def main(system: System, arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +24,10 @@ def main(system: System, arguments: Sequence[str] | None = None) -> int:
                 from kordant_jobs.engine.launcher.warm import Warm
 
                 return Warm(system).run()
+            case "host":
+                from kordant_jobs.engine.hosts.host import Host
+
+                return Host(system).run()
             case "code-server" if rest:
                 from kordant_jobs.engine.dagster_private.code_server import serve
 

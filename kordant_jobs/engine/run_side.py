@@ -31,6 +31,7 @@ from dagster import (
 )
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs.engine import tree
 from kordant_jobs.engine.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.ops import ITEMS_FAILED
@@ -40,7 +41,7 @@ from kordant_jobs.engine.queue.given import EXECUTED, PARENT_TAG, PARTITION_TAG,
 from kordant_jobs.engine.queue.recorded import AsStarted, payload_of_run
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG
 from kordant_jobs.engine.requests import Cause, Outcome
-from kordant_jobs.engine.runs import RunEnd
+from kordant_jobs.engine.runs import FENCED, RunEnd
 from kordant_jobs.engine.store import attempts, leases, requests
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
 from kordant_jobs.engine.system import System
@@ -131,11 +132,11 @@ class RunSide:
             DatabaseUnavailable: Postgres is away.
         """
         _end_at_sigterm()
-        self._listen("checkout", _named(leases.session_name(self._run.run_id)))
         with saying_what_failed():
             lease = self._own_lease() or self._recorded()
-        self._listen("begin", _fenced(lease))
-        self._heartbeat = work.Heartbeat(self._unfenced, lease, clock=self._clock, ttl_s=self._ttl_s)
+        self._listen("begin", _fenced(lease, leases.session_name(self._run.run_id)))
+        fence = ProcessFence(self._run.run_id)
+        self._heartbeat = work.Heartbeat(self._unfenced, lease, clock=self._clock, ttl_s=self._ttl_s, fence=fence)
         self._heartbeat.start()
         self._instance.add_event_listener(self._run.run_id, self._heard)
 
@@ -252,6 +253,23 @@ class RunSide:
             self._db.dispose()
 
 
+class ProcessFence:
+    """Ends this process, when the run that it executes lost its lease or cannot renew it."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+
+    def interrupt(self) -> None:
+        """As Ctrl-C, which ends a wait of the main thread, too."""
+        log.warning("run %s cannot renew its lease: it is interrupted, and its process ends with it", self._run_id)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def end(self) -> None:
+        """End all that the run started, then this process, whatever it is doing. The exit code says why."""
+        tree.kill_below(os.getpid())
+        os._exit(FENCED)
+
+
 def _end_at_sigterm() -> None:
     """Have SIGTERM end a run as Ctrl-C does, by which its request hears of it, where nothing else answers to it: in
     `dagster job execute`."""
@@ -260,22 +278,15 @@ def _end_at_sigterm() -> None:
         signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
 
 
-def _named(name: str) -> Callable[..., None]:
-    """Gives a run's connections a name by which they can be cut, should it be lost in the middle of a transaction."""
-
-    def name_it(connection: Any, record: Any, proxy: Any) -> None:
-        if record.info.get("named") != name:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('application_name', %s, false)", (name,))
-            connection.commit()
-            record.info["named"] = name
-
-    return name_it
-
-
-def _fenced(lease: Lease) -> Callable[..., None]:
-    """Proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does)."""
-    held = "SELECT 1 FROM kordant.job_leases WHERE id = %s AND fence = %s FOR KEY SHARE"
+def _fenced(lease: Lease, name: str) -> Callable[..., None]:
+    """Proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does), and names its session
+    for as long: by that it is cut, should the run be lost in the middle of it. No name is left to whom a pooler gives
+    the session next.
+    """
+    held = (
+        "SELECT set_config('application_name', %s, true) FROM kordant.job_leases WHERE id = %s AND fence = %s "
+        "FOR KEY SHARE"
+    )
 
     def prove(connection: Connection) -> None:
         if connection.get_execution_options().get(_UNFENCED):
@@ -283,7 +294,7 @@ def _fenced(lease: Lease) -> Callable[..., None]:
         raw: Any = connection.connection
         try:
             with raw.cursor() as cursor:  # not through SQLAlchemy: it would begin a transaction, and call us again
-                cursor.execute(held, (str(lease.id), lease.fence))
+                cursor.execute(held, (name, str(lease.id), lease.fence))
                 found = cursor.fetchone()
         except psycopg2.Error as error:
             lost = raw.dbapi_connection is None or bool(raw.dbapi_connection.closed)

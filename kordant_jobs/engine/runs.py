@@ -34,6 +34,9 @@ CANCELED = "canceled"
 """Stop it because somebody asked for that: it ends as canceled."""
 LOST = "lost"
 """Stop it because its lease ran out: whatever it still does, it may not write."""
+FENCED = 76
+"""Exit code of a run's process that ended itself because its lease was lost or could not be renewed (EX_PROTOCOL, which
+nothing else here uses)."""
 RETURNING = "stopping"
 """Stop it because the system goes down: its work returns to the queue, and the attempt does not count."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection
 
@@ -26,7 +26,13 @@ class EngineSettings:
     state_dir: Path
     database_url: str | None = field(repr=False)
     """Postgres; may hold a password. None: this process was started without one."""
-    launcher: Literal["warm", "stock"] = "warm"
+    launcher: Literal["warm", "celery", "k8s", "stock"] = "warm"
+    broker_url: str | None = field(default=None, repr=False)
+    """Redis, where runs are on several hosts; may hold a password."""
+    host_name: str = ""
+    host_runs: int = 8
+    code_version: str = ""
+    k8s_launcher: Mapping[str, Any] = field(default_factory=dict)
     lease_s: float = 15.0
     warm_children: int = 3
     warm_running: int = 16

@@ -46,7 +46,7 @@ def driver(patient: Patient) -> Iterator[Finding]:
             "run the set-up again: `python3 -m kordant_jobs version`",
         )
     dagster = importlib.metadata.version("dagster")
-    if dagster != DAGSTER_VERSION and patient.settings.launcher == "warm":
+    if dagster != DAGSTER_VERSION and patient.settings.has_queue:
         yield fail(
             f"dagster {dagster} is installed, {DAGSTER_VERSION} is wanted",
             "the warm launcher uses classes that change between versions",

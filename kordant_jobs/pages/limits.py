@@ -88,13 +88,13 @@ ERRORS = [Middleware(OneLineErrors)]
 """For Starlette applications: below its own middleware, which would log a traceback."""
 
 
-def serve(app: ASGIApp, *, port: int) -> None:
-    """Serve on the loopback address until SIGTERM or Ctrl-C."""
+def serve(app: ASGIApp, *, port: int, host: str = "127.0.0.1") -> None:
+    """Serve on the loopback address, or another, until SIGTERM or Ctrl-C."""
     import uvicorn
 
     uvicorn.run(
         app,
-        host="127.0.0.1",
+        host=host,
         port=port,
         log_level="warning",
         access_log=False,

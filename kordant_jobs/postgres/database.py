@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,6 +20,17 @@ if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only mig
 
 CONNECT_TIMEOUT_S = 10
 """Longer than a Postgres restart's recovery of a small database, shorter than a person's patience."""
+
+
+ALIVE: dict[str, int] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""libpq's options of every TCP connection: seconds, and milliseconds for the last. A server that is cut off is noticed
+within 20 s whether we wait for it to speak (keepalives) or to take what we wrote; a cut shorter than the default lease
+(15 s) costs no connection. Without them Linux waits 2 hours and 15 minutes (tcp(7))."""
 
 
 def normal_url(url: str, *, search_path: str | None = None) -> URL:
@@ -45,9 +57,40 @@ def normal_url(url: str, *, search_path: str | None = None) -> URL:
     return parsed
 
 
+DIRECT_VARIABLE = "KORDANT_DATABASE_DIRECT_URL"
+"""Names the server itself, where KORDANT_DATABASE_URL leads to a PgBouncer in transaction mode. Read here, since what
+connects must find it in every process, the engine's included."""
+
+
+def direct(url: str | URL) -> URL:
+    """Where the server of `url` is reached without a pooler: for a LISTEN, a lock of a session, and Dagster's storage,
+    which sets its search path and how it commits by session. The same where there is no pooler."""
+    given = make_url(url)
+    named = os.environ.get(DIRECT_VARIABLE)
+    if not named:
+        return given
+    found = normal_url(named).set(database=given.database)
+    options = given.query.get("options")
+    return found.update_query_dict({"options": options}) if options else found
+
+
+def direct_engine(db: Engine) -> Engine:
+    """An engine on the server of `db` itself; `db` where there is no pooler."""
+    url = direct(db.url)
+    return db if url == db.url else _engine_without_pool(url)
+
+
+@lru_cache(maxsize=4)
+def _engine_without_pool(url: URL) -> Engine:
+    options = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs", **ALIVE}
+    return sa.create_engine(url, poolclass=sa.NullPool, connect_args=options, hide_parameters=True)
+
+
 def dagster_url(url: str) -> str:
-    """The URL of Dagster's own storage: the same database, the schema `dagster`."""
-    return normal_url(url, search_path=DAGSTER_SCHEMA).render_as_string(hide_password=False)
+    """The URL of Dagster's own storage: the same database, the schema `dagster`, past a pooler."""
+    return normal_url(
+        str(direct(url).render_as_string(hide_password=False)), search_path=DAGSTER_SCHEMA
+    ).render_as_string(hide_password=False)
 
 
 def create_engine(url: str, *, pool_size: int = 4) -> Engine:
@@ -57,7 +100,7 @@ def create_engine(url: str, *, pool_size: int = 4) -> Engine:
         pool_size=pool_size,
         max_overflow=4,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs"},
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs", **ALIVE},
         hide_parameters=True,  # an error text never carries a bound value
     )
 

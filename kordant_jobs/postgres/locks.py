@@ -8,13 +8,15 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.postgres.database import direct_engine
+
 
 @contextmanager
 def session_lock(db: Engine, name: str, *, wait: bool) -> Iterator[bool]:
     """Hold the lock of this name on a connection of its own, with no transaction open. With `wait` whoever has it is
     waited for; without, it is false when somebody has it."""
     given = {"name": name}
-    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with direct_engine(db).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if wait:
             connection.execute(sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), given)
         elif not connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), given).scalar():

@@ -41,7 +41,7 @@ WOKEN = {WAKES: "events"}
 
 @dg.sensor(
     job_name=DarkwatchScan.job,
-    minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
+    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
     tags=WOKEN,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="A dump in the drop folder, a breach, a watched identifier or a subscription that is new: the tiers "
@@ -60,7 +60,7 @@ def new_data_sensor(
         files = new_files(connection, drop_box, keyring, now_of(connection))
         tiers = new_data.realtime_tiers(connection, DarkwatchScan.job)
         newest = new_data.newest_breach(connection)
-        queued = load_settings().launcher == "warm"
+        queued = load_settings().has_queue
         waiting = new_data.unscanned(connection, DarkwatchScan.job, tiers=tiers, but_queued=queued)
         under_way = new_data.under_way(connection, DarkwatchScan.job, requested_by=f"sensor:{new_data_sensor.name}")
     facts = [f"{keyring.file_key(file.name).hex()} {file.size} {file.mtime_ns}" for file in files]
@@ -116,7 +116,7 @@ def _title_scan(
 
 @dg.sensor(
     job_name=HometitleScan.job,
-    minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
+    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
     tags=WOKEN,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="A parcel that is newly watched, or new data of a county: scanned at once for tiers with real time.",
@@ -155,7 +155,7 @@ def property_sensor(
 
 @dg.sensor(
     job_name=VoiceprintBatch.job,
-    minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
+    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
     tags=WOKEN,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="A clip that was given or dropped: analysed at once for tiers with real time.",
@@ -184,7 +184,7 @@ def voice_sensor(
 
 @dg.sensor(
     job_name=NotificationsSend.job,
-    minimum_interval_seconds=POLL_S if load_settings().launcher == "warm" else STOCK_POLL_S,
+    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
     tags=WOKEN,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="A notification is due: one run sends all that are.",

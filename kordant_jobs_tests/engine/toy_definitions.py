@@ -5,6 +5,8 @@ Its effect is a row of the table `toy_effects`, which the test makes; what it le
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,14 @@ def _misbehave(config: Chore, *, attempt: int) -> None:
             raise SourceUnavailable("the source did not answer")
         case "pause once" if attempt == 1:
             os.kill(os.getpid(), signal.SIGSTOP)
+        case "outside" | "outside, deaf":
+            if config.how == "outside, deaf":
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+            child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+            with Path(config.folder, "outside").open("a", buffering=1) as file:
+                while True:
+                    file.write(f"{time.monotonic()} {child.pid}\n")
+                    time.sleep(0.02)
         case "wait":
             while not Path(config.folder, "go").exists():
                 time.sleep(0.02)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from kordant_jobs.engine.daemon.queue_loop import dispatch_queue
 from kordant_jobs.engine.dagster_private import RunFactory, RunTemplates, storage_url
 from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon, QueuedRunCoordinatorDaemon
+from kordant_jobs.engine.hosts.k8s import PodStarter
+from kordant_jobs.engine.hosts.starter import HostStarter, NoWatcher
 from kordant_jobs.engine.launcher.handover import fingerprint
 from kordant_jobs.engine.launcher.history import DagsterHistory
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher
+from kordant_jobs.engine.runs import RunStarter
 from kordant_jobs.engine.system import System
 
 _YIELD_S = 1.0
@@ -44,15 +48,33 @@ class DispatchDaemon(DagsterDaemon):
             storage_url=storage_url(instance),
         )
         factory = RunFactory(instance, workspace_process_context, templates)
-        starter = WarmStarter(instance, factory, path, grace_s=settings.stop_grace_s)
         history = DagsterHistory(instance)
         woken, stop, errors = threading.Event(), threading.Event(), list[BaseException]()
-        watcher = WarmWatcher(path, woken)
+        starter: RunStarter
+        slots: Callable[[], int] | None = None
+        watcher: WarmWatcher | NoWatcher = NoWatcher()
+        match settings.launcher:
+            case "celery":
+                starter = HostStarter.of(system, instance, factory)
+                slots = starter.slots
+            case "k8s":
+                starter = PodStarter(instance, factory)
+                slots = partial(int, settings.host_runs)
+            case _:
+                starter = WarmStarter(instance, factory, path, grace_s=settings.stop_grace_s)
+                watcher = WarmWatcher(path, woken)
 
         def body() -> None:
             try:
                 dispatch_queue(
-                    system, instance, starter=starter, watcher=watcher, history=history, woken=woken, stop=stop
+                    system,
+                    instance,
+                    starter=starter,
+                    watcher=watcher,
+                    history=history,
+                    slots=slots,
+                    woken=woken,
+                    stop=stop,
                 )
             except BaseException as error:  # noqa: BLE001 - raised again below, where Dagster logs it
                 errors.append(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 
 from dagster import DagsterInstance
 
@@ -26,10 +27,11 @@ def dispatch_queue(
     starter: RunStarter,
     watcher: RunWatcher,
     history: RunHistory | None = None,
+    slots: Callable[[], int] | None = None,
     woken: threading.Event,
     stop: threading.Event,
 ) -> None:
-    """Dispatch requests until `stop` is set, looking at once whenever `woken` is.
+    """Dispatch requests until `stop` is set, looking at once whenever `woken` is. `slots`: see `Dispatcher`.
 
     Raises:
         SettingsError: KORDANT_DATABASE_URL is unset in this process.
@@ -49,6 +51,7 @@ def dispatch_queue(
         history=history,
         intake=Intake(db, instance, coordinator, clock) if isinstance(coordinator, RequestCoordinator) else None,
         pace=Pace(lease_s=settings.lease_s),
+        slots=slots,
         catalog=system.rows,
         parties=system.parties,
     )

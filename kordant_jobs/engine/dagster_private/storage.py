@@ -28,6 +28,7 @@ from dagster_postgres.utils import pg_url_from_config
 
 from kordant_jobs.engine.dagster_private.event_log import PooledEventLogStorage
 from kordant_jobs.errors import SetupError
+from kordant_jobs.postgres.database import ALIVE, CONNECT_TIMEOUT_S
 
 URL_VARIABLE = "KORDANT_DAGSTER_URL"
 """Where processes of a system find Dagster's tables: the URL of its schema, which may hold a password."""
@@ -217,7 +218,7 @@ def _pooled_engine(url: str) -> sa.Engine:
         max_overflow=20,
         pool_recycle=3600,
         pool_use_lifo=True,
-        connect_args={"application_name": "kordant_jobs dagster"},
+        connect_args={"application_name": "kordant_jobs dagster", "connect_timeout": CONNECT_TIMEOUT_S, **ALIVE},
     )
 
     @sa.event.listens_for(engine, "connect")

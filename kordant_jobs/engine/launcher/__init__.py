@@ -3,7 +3,6 @@
 warm          the program: `python -m kordant_jobs.engine.launcher.warm`
 pool          its loop: idle and running children, orders, ends, limits, drain
 child         what one forked child does: connect, wait, run one run
-tree          a run's process tree: what it uses, and its end
 journal       the runs under way, on disk, for whoever comes after a crash
 protocol      the socket between the warm process and everybody else
 run_launcher  Dagster's run launcher (UI, schedules, backfills)

@@ -21,9 +21,8 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 from dagster import DagsterEventType, DagsterInstance
 
-from kordant_jobs.engine import dagster_private
+from kordant_jobs.engine import dagster_private, tree
 from kordant_jobs.engine.failure import Failure, failure_of, failure_of_run
-from kordant_jobs.engine.launcher import tree
 from kordant_jobs.engine.launcher.protocol import encode
 from kordant_jobs.engine.run_side import INTERRUPTIONS_ARE_TOLD
 

@@ -173,6 +173,21 @@ def fingerprint(module: str) -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=1)
+def code_version(module: str, named: str = "") -> str:
+    """What names the code that this process began with: `named`, else a hash over what its files hold. Equal on every
+    machine that has the same files."""
+    if named:
+        return named
+    digest = hashlib.sha256()
+    for path, _ in sorted(_sources(module)):
+        with suppress(OSError):
+            file = Path(path)
+            place = file.relative_to(CHECKOUT) if file.is_relative_to(CHECKOUT) else file.name
+            digest.update(f"{place} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
+
+
 def _sources(module: str) -> Iterable[tuple[str, os.stat_result]]:
     yield from _below(str(CHECKOUT / "kordant_jobs"))
     for path in (CHECKOUT / "requirements.lock", _file_of(module)):

@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 from dagster import DagsterInstance
 from sqlalchemy import Engine
 
-from kordant_jobs.engine.launcher import tree
+from kordant_jobs.engine import tree
 from kordant_jobs.engine.launcher.child import live
 from kordant_jobs.engine.launcher.journal import Entry, Journal
 from kordant_jobs.engine.launcher.protocol import encode
 from kordant_jobs.engine.launcher.run import CAUSE_TAG, Cause, Run, in_words
-from kordant_jobs.engine.runs import CANCELED, RunEnd
+from kordant_jobs.engine.runs import CANCELED, FENCED, RunEnd
 
 LIMIT_POLL_S = 0.25
 REFILL_DELAY_S = 0.15
@@ -193,7 +193,10 @@ class Pool:
         if run.report is not None:
             self._publish(run)
             return
-        run.died = in_words(os.waitstatus_to_exitcode(status))
+        code = os.waitstatus_to_exitcode(status)
+        run.died = in_words(code)
+        if code == FENCED:
+            run.stop_cause = run.stop_cause or Cause.LOST
         self.fails.append(run)
 
     def _fail_later(self, child: Child) -> None:

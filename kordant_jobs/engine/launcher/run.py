@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from kordant_jobs.engine.runs import CANCELED, HIDDEN, LOST, RETURNING, RunEnd
+from kordant_jobs.engine.runs import CANCELED, FENCED, HIDDEN, LOST, RETURNING, RunEnd
 
 
 class Cause(StrEnum):
@@ -123,6 +123,8 @@ class Run:
 
 def in_words(code: int) -> str:
     """An exit code of `os.waitstatus_to_exitcode` in words."""
+    if code == FENCED:
+        return "it could not renew its lease, being cut off from the database or paused, and ended itself"
     if code >= 0:
         return f"exit code {code}"
     try:

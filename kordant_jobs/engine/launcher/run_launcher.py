@@ -56,7 +56,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
     @classmethod
     def from_config_value(  # type: ignore[override]  # Dagster's own is typed more widely
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> WarmRunLauncher | DefaultRunLauncher:
+    ) -> RunLauncher:
         """Dagster's hook: this launcher, or Dagster's own with KORDANT_LAUNCHER=stock."""
         if cls.system.settings().launcher == "stock":
             return DefaultRunLauncher(inst_data=inst_data)

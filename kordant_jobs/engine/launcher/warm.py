@@ -24,8 +24,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from dagster import DagsterInstance
 
-from kordant_jobs.engine import dagster_private
-from kordant_jobs.engine.launcher import tree
+from kordant_jobs.engine import dagster_private, tree
 from kordant_jobs.engine.launcher.front import Front
 from kordant_jobs.engine.launcher.handover import Reload, resume, take_over
 from kordant_jobs.engine.launcher.journal import Journal

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -48,7 +48,11 @@ log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """The loop. `run` until told to stop, or `step` by step."""
+    """The loop. `run` until told to stop, or `step` by step.
+
+    `slots` says how many runs there may be at once, where that changes with the hosts that live. Runs are then on other
+    machines, and outlive this process: it ends without waiting for them.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Dispatcher:
         history: RunHistory | None = None,
         intake: Intake | None = None,
         pace: Pace | None = None,
+        slots: Callable[[], int] | None = None,
     ) -> None:
         self._db = db
         self._starter = starter
@@ -72,6 +77,7 @@ class Dispatcher:
         self._history = history
         self._intake = intake
         self._pace = pace or Pace()
+        self._slots = slots
         self._rows = catalog
         self._parties = parties or {}
         self._listener = Listener(db.url, [requests.CHANNEL])
@@ -94,7 +100,8 @@ class Dispatcher:
         self._listener.close()
 
     def run(self, stop: threading.Event) -> None:
-        """Dispatch until `stop` is set (and `wake` called), then drain. A lost database is waited for."""
+        """Dispatch until `stop` is set (and `wake` called), then drain what runs here. A lost database is waited
+        for."""
         pause_s = 0.1
         ready = False
         while not stop.is_set():
@@ -121,7 +128,8 @@ class Dispatcher:
                 self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if run_id is not None}
                 stop.wait(pause_s)
                 pause_s = min(pause_s * 2, 2.0)
-        self._drain()
+        if self._slots is None:
+            self._drain()
 
     def sync(self) -> None:
         """Copy the catalogue's names to where `kordant.enqueue_job` looks them up."""
@@ -220,7 +228,7 @@ class Dispatcher:
                 connection,
                 self._rows,
                 self._parties,
-                runs=self._pace.runs,
+                runs=self._pace.runs if self._slots is None else self._slots(),
                 critical_extra=self._pace.critical_extra,
                 worker=self._worker,
                 now=now,

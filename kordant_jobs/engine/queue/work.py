@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -28,6 +28,10 @@ from kordant_jobs.engine.store.leases import Lease, LeaseLost
 LEASE_S = 15.0
 """How long a run may be silent (paused, cut off) before its work is given to another."""
 
+INTERRUPT_AT = 5 / 6
+"""The part of its lease after which a run that could not renew it is interrupted; the rest is for its last words. Of
+15 s these are 2.5: less than the three that the warm process gives, more than an op's `finally` takes."""
+
 REQUESTS_TAG = f"{HIDDEN}requests"
 REQUEST_TAG = "kordant/request_id"
 
@@ -39,6 +43,18 @@ class Done:
     request_id: UUID
     summary: Mapping[str, Any] | None = None
     items_failed: int = 0
+
+
+class Fence(Protocol):
+    """Ends the process of a run that may not go on."""
+
+    def interrupt(self) -> None:
+        """Ask the run to end."""
+        ...
+
+    def end(self) -> None:
+        """End it, and everything that it started, at once."""
+        ...
 
 
 @contextmanager
@@ -59,42 +75,80 @@ def working(db: Engine, *, run_id: str, clock: Clock, ttl_s: float = LEASE_S) ->
 
 
 class Heartbeat:
-    """Keeps a lease alive from a thread. `lost` is set once it is not ours any more."""
+    """Keeps a lease alive from a thread. `lost` is set once it is not ours any more.
 
-    def __init__(self, db: Engine, lease: Lease, *, clock: Clock, ttl_s: float) -> None:
+    With a `fence`, the process of the run ends itself when the lease is lost, or cannot be renewed: cut off from the
+    database it would go on with what needs none (mails, calls) beside the run that gets its work. A second thread
+    watches this machine's monotonic clock, since the first may be waiting for a database that does not answer. The
+    time counts from before the last renewal that succeeded was sent, so this clock is never behind the database's.
+    """
+
+    def __init__(self, db: Engine, lease: Lease, *, clock: Clock, ttl_s: float, fence: Fence | None = None) -> None:
         self._db = db
         self._lease = lease
         self._clock = clock
         self._ttl_s = ttl_s
+        self._fence = fence
         self._stop = threading.Event()
+        self._watched = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
         self._until = float("inf")
+        self._kept_at = time.monotonic()
         self.lost = threading.Event()
 
     def start(self) -> None:
         """Begin to beat."""
+        self._kept_at = time.monotonic()
         self._thread.start()
+        if self._fence is not None:
+            threading.Thread(target=self._watch, args=(self._fence,), name="lease-fence", daemon=True).start()
 
     def stop(self) -> None:
         """Beat no more; the lease itself is given back when the run's end is handled."""
+        self._watched.set()
         self._stop.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
 
     def stop_in(self, seconds: float) -> None:
-        """Beat no more from then on, unless `stop` comes first: nobody may come to call it."""
+        """Beat no more from then on, unless `stop` comes first: nobody may come to call it. The run's own code is
+        over, so that nothing has to be fenced any more."""
+        self._watched.set()
         self._until = time.monotonic() + seconds
 
     def _beat(self) -> None:
-        while not self._stop.wait(self._ttl_s / 3) and time.monotonic() < self._until:
+        pause_s = self._ttl_s / 3
+        while not self._stop.wait(pause_s) and time.monotonic() < self._until:
+            sent_at = time.monotonic()
             try:
                 with self._db.begin() as connection:
                     kept = leases.extend(connection, [self._lease.id], now=self._clock.now(), ttl_s=self._ttl_s)
             except DBAPIError:
-                continue  # the database is away: the next beat tells whether the lease outlived it
+                pause_s = self._ttl_s / 15  # the database is away: the next beat tells whether the lease outlived it
+                continue
             if not kept:
                 self.lost.set()
+                if self._fence is not None and not self._watched.is_set():
+                    self._fence.end()
                 return
+            self._kept_at = sent_at
+            pause_s = self._ttl_s / 3
+
+    def _watch(self, fence: Fence) -> None:
+        """Interrupt the run when five sixths of the lease are over, and end its process with the lease.
+
+        Once it is interrupted its last words are watched, too: they may wait for a database that never answers.
+        """
+        left_s = self._ttl_s * INTERRUPT_AT
+        while not self._watched.wait(left_s):
+            left_s = self._kept_at + self._ttl_s * INTERRUPT_AT - time.monotonic()
+            if left_s > 0:
+                continue
+            fence.interrupt()
+            while (left_s := self._kept_at + self._ttl_s - time.monotonic()) > 0:
+                time.sleep(left_s)
+            self.lost.set()
+            fence.end()
 
 
 def record_run(

@@ -96,11 +96,12 @@ def extend(connection: Connection, lease_ids: Sequence[UUID], *, now: datetime, 
 
 
 def extend_launching(connection: Connection, lease_ids: Sequence[UUID], *, now: datetime, ttl_s: float) -> None:
-    """As `extend`, for a starter: leaves alone those that their run keeps alive itself, so that its death shows."""
+    """As `extend`, for a starter: leaves alone those that their run, or the host that took it, keeps alive, so that
+    their death shows."""
     if lease_ids:
         connection.execute(
             sa.update(job_leases)
-            .where(job_leases.c.id.in_(lease_ids), ~job_leases.c.adopted)
+            .where(job_leases.c.id.in_(lease_ids), ~job_leases.c.adopted, job_leases.c.host.is_(None))
             .values(expires_at=now + timedelta(seconds=ttl_s))
         )
 

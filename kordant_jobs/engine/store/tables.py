@@ -46,12 +46,26 @@ job_leases = Table(
     Column("holder", Text, nullable=False, comment="the process that keeps it alive"),
     Column("run_id", Text, comment="the run that works under it"),
     Column("adopted", Boolean, nullable=False, server_default=text("false"), comment="the run keeps it alive itself"),
+    Column("host", Text, comment="the host that took the run; it keeps the lease alive until the run does"),
     moment("taken_at"),
     moment("expires_at"),
     Index(None, "name"),
     Index(None, "run_id"),
     Index(None, "expires_at"),
     comment="Slots that expire. Who has no row here any more has lost it and may write nothing.",
+)
+
+job_hosts = Table(
+    "job_hosts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("place", Text, nullable=False, comment="machine and state folder, by which two of one name are told apart"),
+    Column("code_version", Text, nullable=False, comment="it takes runs of this version only"),
+    Column("slots", Integer, nullable=False, comment="runs at the same time"),
+    Column("draining", Boolean, nullable=False, server_default=text("false"), comment="it takes no more, and ends"),
+    moment("since"),
+    moment("seen_at"),
+    comment="Hosts of workers (KORDANT_LAUNCHER=celery). One not seen for the time of a lease gets no runs.",
 )
 
 job_requests = Table(

@@ -61,7 +61,7 @@ def plan(
         box=drop_box,
         catalogue=catalogue,
         read_dumps=payload.read_dumps,
-        wait=settings.launcher != "warm",
+        wait=not settings.has_queue,
     )
     if made.catalogue_problem:
         report.warn(made.catalogue_problem)
@@ -119,7 +119,7 @@ def record(
     recorded = service.record(plan, db=db, sources=sources, left=left)
     if left and scan_again(plan, left, db=db):
         report.info(f"{len(left)} new dumps are left to other scans; these subscriptions are scanned again after that.")
-    if settings.launcher == "warm":  # the stock one serves no queue: there the next scan asks
+    if settings.has_queue:  # the stock one serves no queue: there the next scan asks
         ask_later(ask_sources, db=db)
     return recorded
 

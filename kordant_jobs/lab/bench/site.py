@@ -25,7 +25,7 @@ from sqlalchemy.engine import Engine
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
-from kordant_jobs.engine.launcher import tree
+from kordant_jobs.engine import tree
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many

@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
-from kordant_jobs.engine.launcher import tree
+from kordant_jobs.engine import tree
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.errors import TransientError

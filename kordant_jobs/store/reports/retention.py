@@ -15,6 +15,7 @@ from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.reports.retention import expires_before
 from kordant_jobs.errors import TransientError
 from kordant_jobs.ports import ReportStorage
+from kordant_jobs.postgres.database import direct_engine
 from kordant_jobs.store.people.tables import subscribers, subscriptions
 from kordant_jobs.store.reports.tables import report_leftovers, reports
 from kordant_jobs.store.retention.holds import held_sql
@@ -112,7 +113,7 @@ def _delete(db: Engine, key: str, storage: ReportStorage, *, before: datetime) -
         report_leftovers.c.since_at < before,
         ~sa.exists().where(reports.c.storage_key == key),
     )
-    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with direct_engine(db).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(_lock("pg_advisory_lock", key))
         try:
             if connection.execute(leftover).first() is None:

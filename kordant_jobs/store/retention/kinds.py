@@ -146,7 +146,8 @@ STAYS: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "attempt_deltas", "attempt_hours", "attempt_totals", "idempotency_keys", "job_attempts", "job_leases",
+            "attempt_deltas", "attempt_hours", "attempt_totals", "idempotency_keys", "job_attempts", "job_hosts",
+            "job_leases",
             "job_requests", "run_progress", "schedule_starts", "suppressions",
         ),
         _ENGINE,

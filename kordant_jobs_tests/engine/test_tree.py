@@ -4,7 +4,7 @@ import subprocess
 from functools import partial
 from pathlib import Path
 
-from kordant_jobs.engine.launcher import tree
+from kordant_jobs.engine import tree
 from kordant_jobs_tests.engine.launcher.conftest import until
 
 

@@ -83,13 +83,18 @@ def kill_tree(pid: int) -> None:
     """SIGKILL to a process and its descendants. The root goes last, so that they stay findable through it; it is
     stopped first, so that it does not go on, and end well, because a child of it is gone."""
     signal_to(pid, signal.SIGSTOP)
+    kill_below(pid)
+    signal_to(pid, signal.SIGKILL)
+
+
+def kill_below(pid: int) -> None:
+    """SIGKILL to all descendants of a process."""
     for _ in range(100):  # what is forked while we kill is found in the next round
         below = [member for member in descendants(pid) if start_ticks(member) is not None]
         for member in below:
             signal_to(member, signal.SIGKILL)
         if not below:
             break
-    signal_to(pid, signal.SIGKILL)
 
 
 def signal_to(pid: int, number: int) -> None:

@@ -1,0 +1,175 @@
+"""Runs on two hosts: two state folders with a warm process each, Redis between them and the daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from kordant_jobs.cli.parts import StackConfig
+from kordant_jobs.cli.stack import Stack
+from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
+from kordant_jobs.engine.store import hosts
+from kordant_jobs_tests.databases import copy_of, database_at
+from kordant_jobs_tests.engine.hosts.conftest import Redis
+from kordant_jobs_tests.engine.launcher.conftest import alive
+from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a whole system and two hosts, with kills
+
+
+@dataclass
+class Cluster:
+    """The system, and its hosts by name."""
+
+    system: System
+    folder: Path
+    after: ExitStack
+    stacks: dict[str, Stack] = field(default_factory=dict)
+
+    def start_host(self, name: str, **more: str) -> Stack:
+        folder = self.folder / name
+        environ = {
+            **self.system.environ,
+            "KORDANT_STATE_DIR": str(folder),
+            "KORDANT_HOST_NAME": name,
+            "KORDANT_HOST_RUNS": "4",
+            "DAGSTER_HOME": str(folder / "dagster"),
+            **more,
+        }
+        config = replace(
+            self.system.stack.config, state_dir=folder, environ=environ, webserver=False, daemon=False, host=True
+        )
+        assert isinstance(config, StackConfig)
+        stack = self.after.enter_context(Stack(config))
+        self.stacks[name] = stack
+        stop = threading.Event()
+        watching = threading.Thread(target=stack.wait, args=(stop,), daemon=True)
+        watching.start()
+        self.after.callback(watching.join)
+        self.after.callback(stop.set)
+        until(lambda: name in self.live(), 180)
+        return stack
+
+    def live(self) -> set[str]:
+        with self.system.db.connect() as connection:
+            return {one.name for one in hosts.listed(connection, ttl_s=LEASE_S) if not one.silent}
+
+    def worker_of(self, folder: Path) -> tuple[str, int]:
+        """The last run that began in a folder, and its process."""
+        run_id, pid = until(lambda: (folder / "runs").exists() and (folder / "runs").read_text()).split()[-2:]
+        return run_id, int(pid)
+
+
+@pytest.fixture(scope="module")
+def cluster(admin_url: str, template: str, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    with ExitStack() as after:
+        url = database_at(admin_url, after.enter_context(copy_of(admin_url, template)))
+        more = {"KORDANT_LAUNCHER": "celery", "KORDANT_BROKER_URL": redis.url}
+        system = after.enter_context(system_on(url, folder / "up", **more))
+        made = Cluster(system=system, folder=folder, after=after)
+        for name in ("alpha", "beta"):
+            made.start_host(name)
+        yield made
+
+
+def test_runs_are_shared_between_the_hosts_and_each_is_done_once(cluster: Cluster) -> None:
+    system = cluster.system
+    ids = [system.enqueue(number=2 * number) for number in range(20)]
+    ended = [system.ended(one) for one in ids]
+    assert {one.status for one, _ in ended} == {RequestStatus.COMPLETED}
+    assert {attempts[-1].worker for _, attempts in ended} == {"alpha", "beta"}
+    assert system.effects() == sorted(2 * number for number in range(20))
+
+
+def test_a_run_whose_process_was_killed_is_known_at_once_and_done_again(cluster: Cluster, tmp_path: Path) -> None:
+    request = cluster.system.enqueue(number=100, how="wait", folder=str(tmp_path))
+    _, pid = cluster.worker_of(tmp_path)
+    os.kill(pid, signal.SIGKILL)
+    (tmp_path / "go").touch()
+    one, (first, second) = cluster.system.ended(request)
+    assert (one.status, first.outcome, first.cause) == (RequestStatus.COMPLETED, Outcome.FAILURE, Cause.KILLED)
+    assert first.ended_at
+    assert (second.started_at - first.ended_at).total_seconds() < LEASE_S
+    assert cluster.system.effects().count(100) == 1
+
+
+def test_a_run_that_is_cancelled_in_dagster_is_stopped_on_its_host(cluster: Cluster, tmp_path: Path) -> None:
+    request = cluster.system.enqueue(number=102, how="wait", folder=str(tmp_path))
+    run_id, pid = cluster.worker_of(tmp_path)
+    cluster.system.graphql("mutation($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
+    one, _ = cluster.system.ended(request)
+    assert one.status is RequestStatus.CANCELLED
+    until(lambda: not alive(pid))
+    assert 102 not in cluster.system.effects()
+
+
+def test_a_broker_that_is_emptied_loses_no_run(cluster: Cluster, redis: Redis, tmp_path: Path) -> None:
+    under_way = cluster.system.enqueue(number=104, how="wait", folder=str(tmp_path))
+    cluster.worker_of(tmp_path)
+    redis.stop()
+    meanwhile = cluster.system.enqueue(number=106)
+    redis.start()
+    (tmp_path / "go").touch()
+    for request in (under_way, meanwhile):
+        one, attempts = cluster.system.ended(request)
+        assert one.status is RequestStatus.COMPLETED
+        assert len([each for each in attempts if each.outcome is not Outcome.RETURNED]) == 1
+
+
+def test_a_host_that_drains_takes_no_more_and_ends_with_its_last_run(cluster: Cluster, tmp_path: Path) -> None:
+    gamma = cluster.start_host("gamma", KORDANT_HOST_RUNS="2", KORDANT_WARM_GRACE_S="1")
+    folders = [tmp_path / str(number) for number in range(10)]
+    requests = []
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        requests.append(cluster.system.enqueue(number=200 + 2 * number, how="wait", folder=str(folder)))
+
+    def workers() -> list[str]:
+        return [attempts[-1].worker for one in requests if (attempts := cluster.system.request(one)[1])]
+
+    until(lambda: "gamma" in workers())
+    with cluster.system.db.begin() as connection:
+        assert hosts.drain(connection, "gamma")
+    until(lambda: any(one.draining for one in _listed(cluster)))
+    for folder in folders:
+        (folder / "go").touch()
+    for request in requests:
+        one, attempts = cluster.system.ended(request)
+        assert (one.status, len(attempts)) == (RequestStatus.COMPLETED, 1)
+    until(lambda: "gamma" not in {one.name for one in _listed(cluster)})
+    assert gamma.pids()
+
+
+def test_no_run_goes_to_a_host_of_another_code(cluster: Cluster) -> None:
+    cluster.start_host("delta", KORDANT_CODE_VERSION="next", KORDANT_HOST_RUNS="16")
+    requests = [cluster.system.enqueue(number=300 + 2 * number) for number in range(20)]
+    workers = {cluster.system.ended(one)[1][-1].worker for one in requests}
+    assert "delta" not in workers
+
+
+def test_a_host_that_is_killed_loses_its_runs_to_another_within_the_lease(cluster: Cluster, tmp_path: Path) -> None:
+    request = cluster.system.enqueue(number=400, how="wait", folder=str(tmp_path))
+    cluster.worker_of(tmp_path)
+    _, (first,) = cluster.system.request(request)
+    for name, pid in cluster.stacks[first.worker].pids().items():
+        del name
+        os.killpg(pid, signal.SIGKILL)
+    until(lambda: len(cluster.system.request(request)[1]) > 1, LEASE_S + 20)
+    (tmp_path / "go").touch()
+    one, attempts = cluster.system.ended(request)
+    assert one.status is RequestStatus.COMPLETED
+    assert cluster.system.effects().count(400) == 1
+    assert attempts[0].outcome is Outcome.LOST
+
+
+def _listed(cluster: Cluster) -> list[hosts.Host]:
+    with cluster.system.db.connect() as connection:
+        return hosts.listed(connection, ttl_s=LEASE_S)
