@@ -39,7 +39,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kordant_jobs.engine.dagster_private import DAGSTER_VERSION, ServerStorage, switched_off
     from kordant_jobs.engine.failure import PERMANENT, RETRY_AFTER
-    from kordant_jobs.engine.hosts.run_launcher import HostRunLauncher
     from kordant_jobs.engine.job_shapes import Jobs, Partitions, Report, Summary, one_op_job, sharded_job
     from kordant_jobs.engine.jobs import Backoff, JobRow, PartyRate, RetryPolicy, rate_of_rpm
     from kordant_jobs.engine.launcher.compute_logs import QuietComputeLogManager
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.queue import operate
     from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many, enqueue_named, job_row
     from kordant_jobs.engine.queue.given import PRIORITY_TAG, SCHEDULE_TAG
+    from kordant_jobs.engine.remote.run_launcher import HostRunLauncher
     from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
     from kordant_jobs.engine.run_side import database_resource
     from kordant_jobs.engine.runs import HIDDEN
@@ -69,7 +69,7 @@ _HOME = {
     "launcher.compute_logs": ("QuietComputeLogManager",),
     "launcher.coordinator": ("RequestCoordinator",),
     "launcher.protocol": ("socket_path",),
-    "hosts.run_launcher": ("HostRunLauncher",),
+    "remote.run_launcher": ("HostRunLauncher",),
     "listen": ("Listener",),
     "ops": ("op_body", "tell_figures"),
     "payload": ("MergeRule", "Payload", "union"),

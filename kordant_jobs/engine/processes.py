@@ -25,7 +25,7 @@ def main(system: System, arguments: Sequence[str] | None = None) -> int:
 
                 return Warm(system).run()
             case "host":
-                from kordant_jobs.engine.hosts.host import Host
+                from kordant_jobs.engine.remote.host import Host
 
                 return Host(system).run()
             case "code-server" if rest:

@@ -17,7 +17,7 @@ import yaml
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.main import GROUPS
-from kordant_jobs.engine.hosts.k8s import k8s_launcher
+from kordant_jobs.engine.remote.k8s import k8s_launcher
 from kordant_jobs.settings import OURS, Settings
 
 DEPLOY = CHECKOUT / "deploy"

@@ -10,12 +10,12 @@ from typing import Any
 from kordant_jobs.engine.daemon.queue_loop import dispatch_queue
 from kordant_jobs.engine.dagster_private import RunFactory, RunTemplates, storage_url
 from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon, QueuedRunCoordinatorDaemon
-from kordant_jobs.engine.hosts.k8s import PodStarter
-from kordant_jobs.engine.hosts.starter import HostStarter, NoWatcher
 from kordant_jobs.engine.launcher.handover import fingerprint
 from kordant_jobs.engine.launcher.history import DagsterHistory
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher
+from kordant_jobs.engine.remote.k8s import PodStarter
+from kordant_jobs.engine.remote.starter import HostStarter, NoWatcher
 from kordant_jobs.engine.runs import RunStarter
 from kordant_jobs.engine.system import System
 

@@ -21,7 +21,6 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.engine import dagster_private
-from kordant_jobs.engine.hosts import broker
 from kordant_jobs.engine.launcher.handover import code_version
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.launcher.run import CAUSE_TAG
@@ -29,6 +28,7 @@ from kordant_jobs.engine.launcher.starter import WarmWatcher
 from kordant_jobs.engine.listen import Listener
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.clock import DatabaseClock
+from kordant_jobs.engine.remote import broker
 from kordant_jobs.engine.runs import LOST, RETURNING, RunEnd
 from kordant_jobs.engine.store import hosts, requests
 from kordant_jobs.engine.system import System

@@ -17,8 +17,8 @@ from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.store import hosts
 from kordant_jobs_tests.databases import copy_of, database_at
-from kordant_jobs_tests.engine.hosts.conftest import Redis
 from kordant_jobs_tests.engine.launcher.conftest import alive
+from kordant_jobs_tests.engine.remote.conftest import Redis
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a whole system and two hosts, with kills

@@ -13,8 +13,8 @@ from kordant_jobs.engine.dagster_private import (
     RunLauncher,
     WorkerStatus,
 )
-from kordant_jobs.engine.hosts.k8s import k8s_launcher
 from kordant_jobs.engine.launcher.run_launcher import WarmRunLauncher
+from kordant_jobs.engine.remote.k8s import k8s_launcher
 from kordant_jobs.engine.runs import CANCELED
 from kordant_jobs.engine.store import hosts
 from kordant_jobs.errors import SettingsError

@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.engine.hosts import broker
-from kordant_jobs.engine.hosts.starter import HostStarter
 from kordant_jobs.engine.queue.clock import DatabaseClock
+from kordant_jobs.engine.remote import broker
+from kordant_jobs.engine.remote.starter import HostStarter
 from kordant_jobs.engine.runs import LOST, RunOrder
 from kordant_jobs.engine.store import hosts, leases
 from kordant_jobs.errors import TransientError
