@@ -169,6 +169,15 @@ class Settings(BaseSettings):
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
+    api_url: str | None = Field(
+        None, description="Where people reach the API and its pages through a proxy of yours, as https://jobs.example."
+    )
+    ui_door: bool = Field(
+        True,
+        description="Whether Dagster's UI stands below /dagster of the API, behind its sign-in. False: it answers "
+        "whoever is on this machine on `web_port`, without one.",
+    )
+    ui_secret: SecretStr | None = Field(None, description="Set by `up`: what the API shows Dagster's webserver.")
     token: SecretStr | None = Field(None, description="The token that `api mcp` asks the API with.")
     alert_urls: SecretStr | None = Field(
         None,

@@ -22,7 +22,8 @@ def serve(port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; none
             session.db,
             session.keyring,
             port=port or settings.api_port,
-            ui_url=f"http://127.0.0.1:{settings.web_port}",
+            ui_secret=settings.ui_secret.get_secret_value() if settings.ui_secret else None,
+            public_url=settings.api_url,
             anchor=settings.audit_anchor,
             stack=lambda: running(settings.state_dir),
         )

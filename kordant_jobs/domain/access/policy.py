@@ -33,6 +33,12 @@ class Action(StrEnum):
     """Figures of all tenants together: health, history, alerts, sources, the doctor."""
     ALERT_HANDLE = "alerts.handle"
     SUBSCRIPTION_READ = "subscriptions.read"
+    UI_READ = "dagster.read"
+    """Dagster's own UI, to look."""
+    UI_RUN = "dagster.run"
+    """To launch, re-execute, backfill and terminate there."""
+    UI_ADMIN = "dagster.admin"
+    """To start and stop schedules and sensors there, reload the code, and change limits."""
 
 
 class Owner(StrEnum):
@@ -64,6 +70,9 @@ NEEDS: dict[Action, TokenScope] = {
     Action.SYSTEM_READ: TokenScope.JOBS_READ,
     Action.ALERT_HANDLE: TokenScope.JOBS_OPERATE,
     Action.SUBSCRIPTION_READ: TokenScope.JOBS_READ,
+    Action.UI_READ: TokenScope.JOBS_READ,
+    Action.UI_RUN: TokenScope.JOBS_OPERATE,
+    Action.UI_ADMIN: TokenScope.SCHEDULES_WRITE,
 }
 """The scope that a token needs for each action."""
 
@@ -92,7 +101,7 @@ class Decision:
 _OWN, _SCOPE = frozenset({Owner.OWN}), frozenset({Owner.OWN, Owner.SCOPE})
 _BY_SERVICE = frozenset({Action.CANCEL, Action.RETRY, Action.ACKNOWLEDGE, Action.EXPIRE, Action.REPRIORITISE})
 _SCOPED = _BY_SERVICE | {Action.READ, Action.READ_OUTPUT, Action.SYSTEM_READ, Action.ALERT_HANDLE,
-                         Action.SUBSCRIPTION_READ}  # fmt: skip
+                         Action.SUBSCRIPTION_READ, Action.UI_READ, Action.UI_RUN, Action.UI_ADMIN}  # fmt: skip
 
 
 def _rule(rule_id: str, role: Role | None, *actions: Action, owners: frozenset[Owner] | None = None,
@@ -112,6 +121,7 @@ RULES: tuple[Rule, ...] = (
     _rule("admin.any", Role.ADMIN),
     _rule("operator.no_cancel_critical", Role.OPERATOR, Action.CANCEL, critical=True, allowed=False),
     _rule("operator.no_schedule_write", Role.OPERATOR, Action.SCHEDULE_WRITE, allowed=False),
+    _rule("operator.no_dagster_admin", Role.OPERATOR, Action.UI_ADMIN, allowed=False),
     _rule("operator.audit_own", Role.OPERATOR, Action.AUDIT_READ, owners=_OWN),
     _rule("operator.no_audit_of_others", Role.OPERATOR, Action.AUDIT_READ, allowed=False),
     _rule("operator.no_decide_schedules", Role.OPERATOR, Action.DECIDE, allowed=False),
