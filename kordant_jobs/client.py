@@ -174,7 +174,20 @@ class Client:
                     return seen
         raise TimeoutError(f"the request {request_id} had not ended after {timeout_s:g} s.")
 
-    # Jobs, schedules, proposals
+    # Events, jobs, schedules, proposals
+
+    def topics(self) -> list[api.TopicOut]:
+        """The topics of events, and which jobs each starts."""
+        return self._get(api.Topics, "/topics").items
+
+    def publish(
+        self, topic: str, data: Mapping[str, Any], *, source: str, event_id: str, subject: str | None = None,
+        tenant: str | None = None,
+    ) -> api.Published:  # fmt: skip
+        """Publish an event. The same source and id within 7 days start nothing more."""
+        body = api.CloudEvent(specversion="1.0", id=event_id, source=source, type=topic, data=dict(data),
+                              subject=subject, tenant=tenant)  # fmt: skip
+        return self._post(api.Published, "/events", body)
 
     def me(self) -> api.Me:
         """Who asks, with which scopes and grants."""

@@ -106,6 +106,9 @@ def test_the_examples_of_the_docs_are_what_the_api_answers(callers: dict[str, Ap
              only=("id", "status", "state"))  # fmt: skip
     book.ask("What its state does not allow", "service", "POST", f"/requests/{made}/cancel", body={}, status=409)
     book.ask("The list", "service", "GET", "/requests?status=running&limit=2", status=200)
+    changed = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "subscription.changed",
+               "subject": ENTITY, "data": {"subscription_id": ENTITY}}  # fmt: skip
+    book.ask("Publish an event", "service", "POST", "/events", body=changed, status=202)
     _one_is_dead(db, callers)
     where = {"action": "replay", "filter": {"job": "darkwatch_scan"}}
     book.ask("Count dead requests first", "operator", "POST", "/bulk-actions", body={**where, "dry_run": True},
@@ -136,5 +139,7 @@ def test_the_examples_of_the_docs_are_what_the_api_answers(callers: dict[str, Ap
 def _one_is_dead(db: Engine, callers: dict[str, Api]) -> None:
     callers["service"]("POST", "/requests", json=SCAN)
     with db.begin() as connection:
-        connection.execute(sa.text("UPDATE kordant.job_requests SET status = 'dead', ended_at = now(), attempt = 4,"
-                                   " cause = 'exception', error = 'boom' WHERE status = 'pending'"))  # fmt: skip
+        connection.execute(
+            sa.text("""UPDATE kordant.job_requests SET status = 'dead', ended_at = now(), attempt = 4,
+            cause = 'exception', error = 'boom' WHERE status = 'pending' AND job = 'darkwatch_scan'""")
+        )

@@ -14,6 +14,7 @@ class Action(StrEnum):
     READ = "requests.read"
     READ_OUTPUT = "requests.read_output"
     TRIGGER = "requests.trigger"
+    PUBLISH = "events.publish"
     CANCEL = "requests.cancel"
     RETRY = "requests.retry"
     ACKNOWLEDGE = "requests.acknowledge"
@@ -53,6 +54,7 @@ NEEDS: dict[Action, TokenScope] = {
     Action.READ: TokenScope.JOBS_READ,
     Action.READ_OUTPUT: TokenScope.JOBS_READ,
     Action.TRIGGER: TokenScope.JOBS_TRIGGER,
+    Action.PUBLISH: TokenScope.JOBS_TRIGGER,
     Action.CANCEL: TokenScope.JOBS_CANCEL,
     Action.RETRY: TokenScope.JOBS_OPERATE,
     Action.ACKNOWLEDGE: TokenScope.JOBS_OPERATE,
@@ -128,11 +130,13 @@ RULES: tuple[Rule, ...] = (
     _rule("operator.any_else", Role.OPERATOR),
     _rule("service.read_scope", Role.SERVICE, Action.READ, Action.READ_OUTPUT, owners=_SCOPE),
     _rule("service.trigger_scope", Role.SERVICE, Action.TRIGGER, owners=_SCOPE),
+    _rule("service.publish_scope", Role.SERVICE, Action.PUBLISH, owners=_SCOPE),
     _rule("service.own", Role.SERVICE, *_BY_SERVICE, owners=_OWN),
     _rule("service.read_schedules", Role.SERVICE, Action.SCHEDULE_READ),
     _rule("agent.read_scope", Role.AGENT, Action.READ, owners=_SCOPE),
     _rule("agent.read_output_own", Role.AGENT, Action.READ_OUTPUT, owners=_OWN),
     _rule("agent.trigger_by_grant", Role.AGENT, Action.TRIGGER, owners=_SCOPE),
+    _rule("agent.no_events", Role.AGENT, Action.PUBLISH, allowed=False),
     _rule("agent.no_cancel_critical", Role.AGENT, Action.CANCEL, critical=True, allowed=False),
     _rule("agent.cancel_own", Role.AGENT, Action.CANCEL, Action.REPRIORITISE, owners=_OWN),
     _rule("agent.no_schedule_write", Role.AGENT, Action.SCHEDULE_WRITE, Action.SCHEDULE_PAUSE, allowed=False),
