@@ -178,8 +178,17 @@ class Settings(BaseSettings):
         "127.0.0.1",
         pattern=r"^[0-9a-fA-F.:]{2,45}$",
         description="Address on which the API and the pages behind `public_url` listen; in a container 0.0.0.0. "
-        "Dagster's UI, which has no login, stays on loopback.",
+        "Dagster's own webserver, which has no login, stays on loopback.",
     )
+    api_url: str | None = Field(
+        None, description="Where people reach the API and its pages through a proxy of yours, as https://jobs.example."
+    )
+    ui_door: bool = Field(
+        True,
+        description="Whether Dagster's UI stands below /dagster of the API, behind its sign-in. False: it answers "
+        "whoever is on this machine on `web_port`, without one.",
+    )
+    ui_secret: SecretStr | None = Field(None, description="Set by `up`: what the API shows Dagster's webserver.")
     token: SecretStr | None = Field(None, description="The token that `api mcp` asks the API with.")
     alert_urls: SecretStr | None = Field(
         None,

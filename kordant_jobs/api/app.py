@@ -14,14 +14,15 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 
 from kordant_jobs.api import schemas as api
 from kordant_jobs.api.asked import PREFIX, Backend
 from kordant_jobs.api.console.app import application as console_application
 from kordant_jobs.api.console.live import Changes
-from kordant_jobs.api.console.visit import Console
+from kordant_jobs.api.console.visit import SIGN_IN, Console, signed_in
+from kordant_jobs.api.dagster_door import DagsterDoor, Entrant
 from kordant_jobs.api.gate import Gate, Quotas, Tokens
 from kordant_jobs.api.problems import STATUS, Problem, denied
 from kordant_jobs.api.routes import router
@@ -30,6 +31,7 @@ from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.domain.reports.receipts import key_set
 from kordant_jobs.observability import metrics
 from kordant_jobs.pages.limits import OneLineErrors
+from kordant_jobs.pages.ui_guard import PREFIX as PATH_OF_UI
 from kordant_jobs.redaction import redact
 
 __all__ = ["Backend", "application", "router"]
@@ -128,6 +130,17 @@ def application(
         Problem: _on_problem, OperationalError: _on_database, sqlalchemy.exc.TimeoutError: _on_database
     }  # fmt: skip
     app.mount("/console", console_application(console, app.state.changes, on_error=on_error))
+
+    async def who(connection: HTTPConnection) -> Entrant:
+        header = connection.headers.get("authorization")
+        principal = await (app.state.tokens.principal(header) if header else signed_in(console, connection))
+        if principal is None:
+            raise Problem("unauthenticated", "sign in to the console, or send a token.")
+        app.state.quotas.take(principal, "GET")
+        return Entrant(principal=principal, by_cookie=header is None)
+
+    app.state.door = DagsterDoor(backend, who, sign_in=SIGN_IN)
+    app.mount(PATH_OF_UI, app.state.door)
     for kind, handler in on_error.items():
         app.add_exception_handler(kind, handler)
     app.add_exception_handler(RequestValidationError, _on_invalid)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Header, Path, Query
 from fastapi.encoders import jsonable_encoder
@@ -36,9 +37,18 @@ class Backend:
     db: Engine
     keyring: Keyring
     ui_url: str | None = None
+    ui_secret: str | None = None
+    """What Dagster's webserver is shown; None: there is none behind us."""
+    public_url: str | None = None
+    """Where people reach us through a proxy."""
     quotas: Quotas | None = None
     stack: Callable[[], Mapping[str, Any] | None] = lambda: None
     """What `up` says of itself, if it runs here; for the doctor."""
+
+    @property
+    def public_host(self) -> str | None:
+        """The Host that a proxy of ours sends."""
+        return urlsplit(self.public_url).netloc if self.public_url else None
 
 
 Work = Callable[[Connection, Call], Answer]

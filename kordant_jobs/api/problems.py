@@ -19,6 +19,7 @@ STATUS: Mapping[str, int] = {
     "forbidden": 403,
     "not_found": 404,
     "unknown_job": 404,
+    "unknown_topic": 404,
     "method_not_allowed": 405,
     "wrong_state": 409,
     "key_in_flight": 409,

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kordant_jobs.api import requests, schedules, workflows
+from kordant_jobs.api import requests, schedules, topics, workflows
 from kordant_jobs.api import schemas as api
 from kordant_jobs.api.asked import DOCUMENTED, PREFIX, Asked, Cursor, IfMatch, IfNoneMatch, In, Key, Name, Text, Tier
 from kordant_jobs.api.watch import events
@@ -134,6 +134,18 @@ def expire_request(asked: In, request_id: UUID, body: api.Note, key: Key = None)
 def bulk_action(asked: In, body: api.BulkAction, key: Key = None) -> Response:
     """Replay, acknowledge or expire many dead requests; a dry run counts them."""
     return asked.write(lambda connection, call: requests.bulk(connection, call, body), key=key)
+
+
+@router.get("/topics", response_model=api.Topics)
+def list_topics(asked: In) -> Response:
+    """The topics of events, and which jobs each starts."""
+    return asked.read(lambda _, call: topics.list_topics(call))
+
+
+@router.post("/events", response_model=api.Published, status_code=202)
+def publish_event(asked: In, body: api.CloudEvent) -> Response:
+    """Publish an event: it starts what listens to its topic, once for its source and id."""
+    return asked.change(lambda connection, call: topics.receive(connection, call, body))
 
 
 @router.get("/schedules", response_model=api.Schedules)

@@ -147,6 +147,45 @@ class Approval(Body):
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
+class CloudEvent(Body):
+    """An event, as CloudEvents 1.0 writes it in JSON. `type` is its topic, `subject` the entity that it is about."""
+
+    specversion: Literal["1.0"]
+    id: Id
+    source: Id
+    type: Annotated[str, Field(pattern="^[a-z][a-z_.]{0,99}$")]
+    data: Values
+    subject: Id | None = None
+    tenant: Id | None = None
+    time: Moment | None = None
+    datacontenttype: Literal["application/json"] | None = None
+
+
+class Published(BaseModel):
+    """What an event started: requests, or the execution of a workflow."""
+
+    event: str
+    topic: str
+    requests: list[UUID]
+    execution: UUID | None
+
+
+class TopicOut(BaseModel):
+    """A topic: what its events carry and start, and whether the caller may publish them."""
+
+    topic: str
+    purpose: str
+    starts: list[str]
+    may_publish: bool
+    data_schema: dict[str, Any]
+
+
+class Topics(BaseModel):
+    """The topics."""
+
+    items: list[TopicOut]
+
+
 class Progress(BaseModel):
     """How far a request is."""
 

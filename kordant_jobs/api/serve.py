@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from kordant_jobs.api.app import Backend, application
 from kordant_jobs.api.tools import beside, http_tools
 from kordant_jobs.errors import KordantError
+from kordant_jobs.pages.ui_guard import PREFIX
 from kordant_jobs.store.access import changes, replies
 from kordant_jobs.store.audit import log as audit_log
 from kordant_jobs.store.people.keyring import Keyring
@@ -59,7 +60,8 @@ def serve(
     *,
     port: int,
     host: str = HOST,
-    ui_url: str | None,
+    ui_secret: str | None,
+    public_url: str | None,
     anchor: Path | None,
     stack: Callable[[], Mapping[str, Any] | None],
 ) -> None:
@@ -75,10 +77,15 @@ def serve(
             keeper.cancel()
             app.state.hub.close()
             app.state.changes.close()
+            await app.state.door.close()
             with suppress(asyncio.CancelledError):
                 await keeper
 
-    app = application(Backend(db=db, keyring=keyring, ui_url=ui_url, stack=stack), lifespan=lifespan)
+    ui_url = (public_url or f"http://{HOST}:{port}") + PREFIX if ui_secret else (stack() or {}).get("dagster")
+    backend = Backend(
+        db=db, keyring=keyring, ui_url=ui_url, ui_secret=ui_secret, public_url=public_url, stack=stack
+    )  # fmt: skip
+    app = application(backend, lifespan=lifespan)
     tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}")
     uvicorn.run(
         beside(app, tools.streamable_http_app(stateless_http=True, json_response=True)),

@@ -8,11 +8,19 @@ claimed, limited, coalesced and retried. `SCHEDULES` is the price list as it is 
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
+from uuid import UUID
+
+from sqlalchemy import Connection
 
 from kordant_jobs import engine
+from kordant_jobs.catalog._events import TOPICS as TOPICS
+from kordant_jobs.catalog._events import WORKFLOW_TRIGGERED as WORKFLOW_TRIGGERED
+from kordant_jobs.catalog._events import Event as Event
+from kordant_jobs.catalog._events import OfEntity as OfEntity
+from kordant_jobs.catalog._events import Start
 from kordant_jobs.domain.darkwatch.exposures import Source
 from kordant_jobs.domain.schedules.rows import ScheduleRow
 from kordant_jobs.engine import JobRow, PartyRate, Payload, rate_of_rpm
@@ -27,10 +35,12 @@ CATALOG: tuple[JobRow, ...] = tuple(module.ROW for module in _MODULES)
 
 BY_NAME = {row.name: row for row in CATALOG}
 
-LISTENERS: Mapping[str, tuple[JobRow, ...]] = {
-    topic: tuple(module.ROW for module in _MODULES if topic in getattr(module, "TOPICS", ()))
-    for topic in {topic for module in _MODULES for topic in getattr(module, "TOPICS", ())}
-}
+LISTENERS: Mapping[str, tuple[tuple[JobRow, Start], ...]] = {
+    topic: tuple(
+        (module.ROW, module.TOPICS[topic]) for module in _MODULES if topic in getattr(module, "TOPICS", ())
+    )
+    for topic in TOPICS
+}  # fmt: skip
 """By topic of an event, the jobs that start by it: their modules name it in `TOPICS`."""
 
 enqueue = partial(engine.enqueue, catalog=BY_NAME)
@@ -69,9 +79,31 @@ SYSTEM_CRITICAL = frozenset({"bank_sync", "cleanup", "subscription_changed", "no
 """Jobs without which the system does not work: only an admin cancels their requests."""
 
 
+def publish(
+    connection: Connection,
+    topic: str,
+    event: Event,
+    *,
+    requested_by: str,
+    tenant: str | None = None,
+    entity_key: str | None = None,
+    allow: Callable[[Payload], object] = lambda _: None,
+) -> list[UUID]:
+    """Queue what an event starts, in the caller's transaction. Returns the requests; `allow` may refuse a payload."""
+    made: list[UUID] = []
+    for row, start in LISTENERS[topic]:
+        payload = row.payload.checked(start.payload(event))
+        allow(payload)
+        merge = start.merge(event) if start.merge else None
+        made.append(
+            enqueue(connection, payload, requested_by=requested_by, merge=merge, tenant=tenant, entity_key=entity_key)
+        )
+    return made
+
+
 def reach_of(payload: Payload) -> frozenset[str] | None:
     """The entities that a request with this payload touches, by id; None: everybody, or it does not say."""
-    ids = getattr(payload, "subscription_ids", None)
+    ids = getattr(payload, "subscription_ids", None) or getattr(payload, "entity_ids", None)
     return frozenset(map(str, ids)) if ids else None
 
 

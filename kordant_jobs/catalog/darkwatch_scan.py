@@ -7,9 +7,10 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
+from kordant_jobs.catalog._events import Start
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.rows import NIGHT, Cadence, ScheduleRow
-from kordant_jobs.engine import JobRow, Payload
+from kordant_jobs.engine import JobRow, Merge, Payload
 
 
 class DarkwatchScan(Payload):
@@ -56,3 +57,11 @@ SCHEDULES = (
     ScheduleRow(job=ROW.name, tier=Tier.PLUS, cadence=Cadence.WEEKLY, cron=NIGHT),
     ScheduleRow(job=ROW.name, tier=Tier.PREMIUM, cadence=Cadence.DAILY, cron=NIGHT, realtime=True),
 )
+
+TOPICS = {
+    "breach.published": Start(
+        payload=lambda _: {"tiers": [Tier.PREMIUM.value]},
+        merge=lambda _: Merge(key="breach.published", debounce_s=5, at_most_s=30),
+    )
+}
+"""Events that start it: premium at once, and one scan for several breaches; other tiers see a breach at their next."""

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from pydantic import Field
 
+from kordant_jobs.catalog._events import Start
 from kordant_jobs.domain.schedules.cron import Fold
 from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
-from kordant_jobs.engine import JobRow, MergeRule, Payload
+from kordant_jobs.engine import JobRow, Merge, MergeRule, Payload
 
 
 def all_or_some(values: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
@@ -47,8 +48,12 @@ ROW = JobRow(
     preload=("kordant_jobs.domain.insights.assess",),
 )
 
-TOPICS = ("sync.completed",)
-"""Events that start it: a sync names the entities whose data it changed."""
+_REFRESH = Start(
+    payload=lambda event: {"entity_ids": [str(event.entity_id)]},
+    merge=lambda event: Merge(key=f"sync {event.entity_id}", debounce_s=60, at_most_s=600),
+)
+TOPICS = {"sync.completed": _REFRESH, "transaction.created": _REFRESH}
+"""Events that start it: a minute after an entity's last one, ten after the first."""
 
 SCHEDULES = (
     ScheduleRow(job=ROW.name, cron="0 2 * * *", time_zone="America/Sao_Paulo", fold=Fold.ONCE, overlap=Overlap.SKIP),

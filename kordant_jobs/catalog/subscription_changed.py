@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
+from kordant_jobs.catalog._events import Start
 from kordant_jobs.engine import JobRow, MergeRule, Payload, Priority, union
 
 
@@ -44,3 +45,6 @@ ROW = JobRow(
     concurrency=1,
     batch_size=1_000,
 )
+
+TOPICS = {"subscription.changed": Start(payload=lambda event: {"subscription_ids": [str(event.subscription_id)]})}
+"""Events that start it."""

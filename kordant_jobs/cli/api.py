@@ -23,7 +23,8 @@ def serve(port: Annotated[int | None, typer.Option(help="Port; none: KORDANT_API
             session.keyring,
             port=port or settings.api_port,
             host=settings.bind,
-            ui_url=f"http://127.0.0.1:{settings.web_port}",
+            ui_secret=settings.ui_secret.get_secret_value() if settings.ui_secret else None,
+            public_url=settings.api_url,
             anchor=settings.audit_anchor,
             stack=lambda: running(settings.state_dir),
         )

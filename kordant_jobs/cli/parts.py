@@ -10,6 +10,7 @@ from kordant_jobs.app import SYSTEM
 from kordant_jobs.cli.dagster_home import WORKSPACE
 from kordant_jobs.cli.readiness import HOST
 from kordant_jobs.engine import System
+from kordant_jobs.pages.ui_guard import PREFIX
 from kordant_jobs.settings import load_settings
 
 
@@ -30,6 +31,8 @@ class StackConfig:
     public_port: int | None = None
     api_port: int | None = None
     """Port of /api/jobs; None: it is not served."""
+    door: bool = False
+    """Whether Dagster's webserver answers nobody but the API, which asks who comes."""
     system: System = SYSTEM
     ui_read_only: bool = False
     """Whether Dagster's UI may only look."""
@@ -43,6 +46,11 @@ class StackConfig:
     def launcher(self) -> str:
         """How runs start."""
         return self.environ.get("KORDANT_LAUNCHER") or load_settings().launcher
+
+    @property
+    def has_door(self) -> bool:
+        """Whether there is a door and something on both sides of it."""
+        return self.door and self.webserver and self.api_port is not None
 
     @property
     def _workspace(self) -> str:
@@ -79,6 +87,7 @@ class StackConfig:
             str(port),
             "-w",
             self._workspace,
+            *(["--path-prefix", PREFIX] if self.has_door else []),
             *(["--read-only"] if self.ui_read_only else []),
         ]
 

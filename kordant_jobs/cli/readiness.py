@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from kordant_jobs.errors import PermanentError
+from kordant_jobs.triggers.reloader import Dagster
 
 HOST = "127.0.0.1"
 PORTS_TRIED = 50
@@ -28,7 +29,7 @@ _STATE_QUERY = """{
 
 
 def awaited_of_dagster(
-    http: httpx.Client, port: int, code_socket: Path | None, *, daemon_since: float | None, log: Path
+    http: httpx.Client, dagster: Dagster, code_socket: Path | None, *, daemon_since: float | None, log: Path
 ) -> str:
     """What of Dagster is still to come, in words; nothing when the webserver answers, has loaded the code behind
     `code_socket`, and every daemon has a heartbeat later than `daemon_since` (None: no daemon is waited for).
@@ -36,11 +37,10 @@ def awaited_of_dagster(
     Raises:
         PermanentError: the definitions cannot be loaded; the text names `log`.
     """
-    url = f"http://{HOST}:{port}"
     try:
-        if http.get(f"{url}/server_info").status_code != httpx.codes.OK:
+        if http.get(f"{dagster.url}/server_info").status_code != httpx.codes.OK:
             return "the webserver"
-        answered = http.post(f"{url}/graphql", json={"query": _STATE_QUERY}).json()["data"]
+        answered = http.post(dagster.graphql_url, json={"query": _STATE_QUERY}).json()["data"]
         locations = answered["workspaceOrError"]["locationEntries"]
         heartbeats = answered["instance"]["daemonHealth"]["allDaemonStatuses"]
     except (httpx.HTTPError, ValueError, KeyError, TypeError):

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from kordant_jobs.cli.output import LINE_EVERY_S, err
 from kordant_jobs.engine import read_progress
 from kordant_jobs.errors import KordantError
+from kordant_jobs.triggers.reloader import Dagster
 
 POLL_S = 0.2
 FINAL = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -65,7 +66,7 @@ class ProgressLines:
 def run_job(
     job: str,
     *,
-    graphql_url: str,
+    dagster: Dagster,
     db: Engine,
     bar: Progress,
     config: Mapping[str, Any] | None = None,
@@ -76,8 +77,10 @@ def run_job(
     Raises:
         KordantError: Dagster did not take it, or the run failed; says where to look.
     """
-    where = urlsplit(graphql_url)
-    client = DagsterGraphQLClient(where.hostname or "127.0.0.1", port_number=where.port)
+    where = urlsplit(dagster.url)
+    client = DagsterGraphQLClient(
+        where.hostname or "127.0.0.1", where.port, headers=dict(dagster.headers), path_prefix=where.path
+    )
     started = time.monotonic()
     task = bar.add_task(job, total=None, note="")
     lines = ProgressLines(job)
@@ -95,8 +98,7 @@ def run_job(
             each()
         time.sleep(POLL_S)
     if status != "SUCCESS":
-        ui = f"http://{where.netloc}/runs/{run_id}"
-        raise KordantError(f"the run of {job} ended as {status}. Its log: {ui}, or `kordant-jobs up` and look there.")
+        raise KordantError(f"the run {run_id} of {job} ended as {status}. Its log: `kordant-jobs up`, Runs.")
     bar.update(task, total=1, completed=1, note="done")
     lines.end()
     return Finished(run_id=run_id, seconds=time.monotonic() - started)

@@ -6,6 +6,9 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import FrameType
 
 from kordant_jobs.api.console import HOME
@@ -16,9 +19,14 @@ from kordant_jobs.cli.output import bold, err, out, print_facts
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.cli.stack import Stack
+from kordant_jobs.domain.access.principals import Role, TokenScope
+from kordant_jobs.domain.access.tokens import read_token
 from kordant_jobs.errors import KordantError
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings, load_settings, unknown_settings
+from kordant_jobs.store.access import people
+
+LOCAL_OPERATOR = "user:local"
 
 
 def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
@@ -44,6 +52,7 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
     try:
         with open_session(settings) as session:
             say_key_was_made(session)
+            keep_local_token(session)
             with stack_of(session, port, ui_read_only=ui_read_only) as stack:
                 _say_where(session, stack, took_s=time.monotonic() - began)
                 stack.wait(stop)
@@ -64,10 +73,34 @@ def stack_of(session: Session, port: int | None = None, *, ui_read_only: bool = 
             web_port=port or session.settings.web_port,
             public_port=session.settings.public_port if session.settings.public_url else None,
             api_port=session.settings.api_port,
+            door=session.settings.ui_door,
             ui_read_only=ui_read_only,
             heartbeat_url=heartbeat.get_secret_value() if (heartbeat := session.settings.heartbeat_url) else None,
         )
     )
+
+
+def keep_local_token(session: Session) -> None:
+    """Have a token of an operator of this machine in a file of the state folder, mode 0600, that works for a week."""
+    path, now = _token_file(session), datetime.now(UTC)
+    with suppress(FileNotFoundError):
+        known = read_token(path.read_text(encoding="ascii").strip())
+        with session.db.connect() as connection:
+            verified = known and people.verify(connection, session.keyring, known, now=now)
+        if verified and verified.expires_at > now + timedelta(days=7):
+            return
+    with session.db.begin() as connection:
+        people.save_principal(connection, LOCAL_OPERATOR, Role.OPERATOR, by="up")
+        made = people.create_token(
+            connection, session.keyring, LOCAL_OPERATOR, tuple(TokenScope), days=30, by="up", now=now
+        )
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(made + "\n")
+
+
+def _token_file(session: Session) -> Path:
+    return session.settings.state_dir / "operator.token"
 
 
 def say_key_was_made(session: Session) -> None:
@@ -87,6 +120,7 @@ def _say_where(session: Session, stack: Stack, *, took_s: float) -> None:
     print_facts(
         {
             **{name if name == "API" else f"{name} UI": url for name, url in stack.urls.items()},
+            **({"sign in with": f"the token in {_token_file(session)} (an operator's)"} if "API" in stack.urls else {}),
             **({"console": stack.urls["API"].replace("/api/jobs", HOME)} if "API" in stack.urls else {}),
             "database": session.server.shown,
             **_database_files(session),

@@ -8,6 +8,7 @@ kept from outliving us is in `bootstrap/kept.py`; each one writes to a log in th
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,8 +33,10 @@ from kordant_jobs.cli.readiness import HOST
 from kordant_jobs.engine import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.observability.pulse import Pulse
+from kordant_jobs.pages.ui_guard import DOOR_HEADER, PREFIX
 from kordant_jobs.settings import secret_variables
 from kordant_jobs.triggers import reloader
+from kordant_jobs.triggers.reloader import Dagster
 
 START_TIMEOUT_S = 240.0
 """Many times what a start takes on two cores: a slow disk and no bytecode make it a minute."""
@@ -87,6 +91,7 @@ class Stack:
     _api_port: int = 0
     _socket: Path | None = None
     _scratch: str | None = None
+    _secret: str = field(default_factory=partial(secrets.token_urlsafe, 32), repr=False)
     _reloader: reloader.ScheduleReloader | None = None
     _pulse: Pulse | None = None
 
@@ -107,9 +112,16 @@ class Stack:
         self.stop()
 
     @property
+    def dagster(self) -> Dagster:
+        """Where Dagster's webserver answers us, and what it is shown."""
+        if not self.config.has_door:
+            return Dagster(url=f"http://{HOST}:{self._port}")
+        return Dagster(url=f"http://{HOST}:{self._port}{PREFIX}", headers={DOOR_HEADER: self._secret})
+
+    @property
     def graphql_url(self) -> str:
         """Where Dagster's GraphQL is served."""
-        return f"http://{HOST}:{self._port}/graphql"
+        return self.dagster.graphql_url
 
     @property
     def environ(self) -> dict[str, str]:
@@ -164,14 +176,16 @@ class Stack:
         if self.config.api_port:
             self.urls["API"] = f"http://{HOST}:{self._api_port}/api/jobs"
         if self.config.webserver:
-            self.urls["Dagster"] = f"http://{HOST}:{self._port}"
+            door = f"http://{HOST}:{self._api_port}{PREFIX}/"
+            self.urls["Dagster"] = door if self.config.has_door else self.dagster.url
             if url:
-                self._reloader = reloader.ScheduleReloader(url, self.config.state_dir, self.graphql_url, self.say)
+                self._reloader = reloader.ScheduleReloader(url, self.config.state_dir, self.dagster, self.say)
                 self._reloader.start()
         if url and self.config.daemon:
             self._pulse = Pulse(url, self.config.heartbeat_url, self.say)
             self._pulse.start()
-        self._claim.say({"urls": self.urls, "code_server": str(self._socket)})
+        dagster = {"dagster": self.dagster.url} if self.config.webserver else {}
+        self._claim.say({"urls": self.urls, "code_server": str(self._socket), **dagster})
 
     def _start_host(self) -> None:
         self._launch("warm", self.config.warm_command())
@@ -262,7 +276,9 @@ class Stack:
     def _environ_for(self, name: str) -> dict[str, str]:
         """What a part is given: the UI and the daemon, which open nothing that is sealed and ask nobody, no secrets."""
         hidden = secret_variables() if name in WITHOUT_SECRETS else frozenset[str]()
-        return {variable: value for variable, value in self.environ.items() if variable not in hidden}
+        shown = {variable: value for variable, value in self.environ.items() if variable not in hidden}
+        is_side_of_door = self.config.has_door and name in {API, "webserver"}
+        return {**shown, **({"KORDANT_UI_SECRET": self._secret} if is_side_of_door else {})}
 
     def _spawn(self, part: Kept) -> None:
         if part.name == "code-server" and self._socket:
@@ -284,7 +300,7 @@ class Stack:
     def _wait_until_ready(self, began: float) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         waits_for = "the code server"
-        with httpx.Client(timeout=10, trust_env=False) as http:
+        with httpx.Client(timeout=10, trust_env=False, headers=self.dagster.headers) as http:
             while time.monotonic() < deadline:
                 self._look_for_ends()
                 waits_for = self._not_ready_yet(http, began)
@@ -321,7 +337,7 @@ class Stack:
             return "" if readiness.accepts(self._socket) else "the code server"
         since = began if self.config.daemon else None
         log = self.config.state_dir / "logs" / "code-server.log"
-        return readiness.awaited_of_dagster(http, self._port, self._socket, daemon_since=since, log=log)
+        return readiness.awaited_of_dagster(http, self.dagster, self._socket, daemon_since=since, log=log)
 
 
 def running(state_dir: Path) -> dict[str, Any] | None:

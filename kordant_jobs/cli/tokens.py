@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kordant_jobs.catalog import job_row
+from kordant_jobs.catalog import TOPICS, job_row
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.domain.access.tokens import LONGEST_DAYS
@@ -51,13 +51,20 @@ def create(
     entity: Annotated[list[str] | None, typer.Option("--entity", help="An entity it works for; none: all.")] = None,
     owner: Annotated[str | None, typer.Option("--owner", help="The person an agent belongs to, user:<id>.")] = None,
     scope: Annotated[list[TokenScope] | None, typer.Option("--scope", help="What for; none: the role's.")] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option("--topic", help="A topic whose events it may publish; none: all of its role.")
+    ] = None,
     days: Annotated[float | None, typer.Option("--days", help="How long it lives; none: 30, or less.")] = None,
 ) -> None:
     """Make a token and print it on standard output, this once."""
     from kordant_jobs.cli.session import open_session
 
+    if unknown := set(topic or ()) - set(TOPICS):
+        raise SettingsError(f"there is no topic {min(unknown)}; there are {', '.join(TOPICS)}.")
     with open_session() as session, session.db.begin() as connection:
-        people.save_principal(connection, principal, role, tenants=tenant, entities=entity, owner=owner, by=_me())
+        people.save_principal(
+            connection, principal, role, tenants=tenant, entities=entity, owner=owner, topics=topic, by=_me()
+        )
         written = people.create_token(
             connection,
             session.keyring,

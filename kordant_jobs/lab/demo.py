@@ -40,6 +40,7 @@ from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.figures import figures
 from kordant_jobs.store.people import subscribers
+from kordant_jobs.triggers.reloader import Dagster
 
 DUMPS_KNOWN_AT_HOUR = 12
 OUTBOX_WITHIN_S = 120
@@ -114,7 +115,7 @@ def run_demo(*, seed: int, subscribers: int, lines: int, reports: int | None, ke
                 load(session, population, dump_set)
             before = figures(session.db)
             with progress_bar() as bar:
-                _run_jobs(session, stack.graphql_url, bar, stages, reports)
+                _run_jobs(session, stack.dagster, bar, stages, reports)
         finally:
             with stages.timed("stop"):
                 starting.cancel()
@@ -185,13 +186,13 @@ def load(session: Session, population: Population, dump_set: DumpSet) -> None:
             register_file(session.db, file, session.keyring, known_at=known_at)
 
 
-def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages, reports: int | None) -> None:
+def _run_jobs(session: Session, dagster: Dagster, bar: Progress, stages: Stages, reports: int | None) -> None:
     first_alert = FirstAlert(session)
     with stages.timed("scan"):
-        run_job("darkwatch_scan", graphql_url=graphql_url, db=session.db, bar=bar, each=first_alert.look)
+        run_job("darkwatch_scan", dagster=dagster, db=session.db, bar=bar, each=first_alert.look)
         _wait_for_others(session, "darkwatch_scan")
     with stages.timed("notify"):
-        run_job("notifications_send", graphql_url=graphql_url, db=session.db, bar=bar)
+        run_job("notifications_send", dagster=dagster, db=session.db, bar=bar)
         _wait_for_the_outbox(session)
     chosen = None if reports is None else _sample(session, reports)
     with session.db.connect() as connection:
@@ -200,7 +201,7 @@ def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages,
         with stages.timed("ask data brokers"):
             play_handful(session.db, session.keyring, [UUID(one) for one in (chosen or _sample(session, 3))[:3]])
     with stages.timed("watch a county"):
-        _watch_a_county(session, graphql_url, bar, [UUID(one) for one in (chosen or _sample(session, 3))[:3]])
+        _watch_a_county(session, dagster, bar, [UUID(one) for one in (chosen or _sample(session, 3))[:3]])
     with stages.timed("listen to clips"):
         if not said_of_clips(session.db):
             give_clips(
@@ -209,7 +210,7 @@ def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages,
                 session.settings,
                 [UUID(one) for one in (chosen or _sample(session, 3))[:1]],
             )
-        run_job("voiceprint_batch", graphql_url=graphql_url, db=session.db, bar=bar)
+        run_job("voiceprint_batch", dagster=dagster, db=session.db, bar=bar)
     today = datetime.now(UTC).date()
     days = {"period_start_on": today - timedelta(days=7), "period_end_on": today + timedelta(days=1)}
     wanted = ReportsGenerate.model_validate(
@@ -219,22 +220,22 @@ def _run_jobs(session: Session, graphql_url: str, bar: Progress, stages: Stages,
         _wait_for_others(session, "darkwatch_scan", "hometitle_scan", "voiceprint_batch", "notifications_send")
         run_job(
             "reports_generate",
-            graphql_url=graphql_url,
+            dagster=dagster,
             db=session.db,
             bar=bar,
             config=wanted.run_config([wanted]),
         )
 
 
-def _watch_a_county(session: Session, graphql_url: str, bar: Progress, subscription_ids: list[UUID]) -> None:
+def _watch_a_county(session: Session, dagster: Dagster, bar: Progress, subscription_ids: list[UUID]) -> None:
     """A county's past is read, then what it recorded lately, with the planted frauds."""
     with session.db.connect() as connection:
         watched = connection.execute(sa.text("SELECT 1 FROM kordant.watched_properties LIMIT 1")).scalar()
     if not watched:
         watch_small_county(session.db, session.keyring, session.settings, subscription_ids)
-        run_job("hometitle_scan", graphql_url=graphql_url, db=session.db, bar=bar)
+        run_job("hometitle_scan", dagster=dagster, db=session.db, bar=bar)
         publish_news(session.settings)
-    run_job("hometitle_scan", graphql_url=graphql_url, db=session.db, bar=bar)
+    run_job("hometitle_scan", dagster=dagster, db=session.db, bar=bar)
 
 
 def _sample(session: Session, size: int) -> list[str]:

@@ -2,11 +2,13 @@
 
 A page of any site can have a visitor's browser ask 127.0.0.1. What such a page can send is refused here: a foreign Host
 (DNS rebinding) or Origin, GraphQL by GET or in a body that is not JSON (CSRF), and WebSockets from elsewhere. Users of
-this machine are not kept out; the API's authenticated door is for that.
+this machine are kept out by a secret that `up` gives to this process and to the API, whose door (`api/dagster_door.py`)
+asks who comes; without a secret (KORDANT_UI_DOOR=0) they are not.
 """
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +17,10 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-GRAPHQL_PATHS = ("/graphql", "/graphql/")
+PREFIX = "/dagster"
+"""Where the UI stands behind the door."""
+DOOR_HEADER = "x-kordant-door"
+GRAPHQL_PATHS = frozenset({"/graphql", "/graphql/", f"{PREFIX}/graphql", f"{PREFIX}/graphql/"})
 LOCAL_NAMES = frozenset({"localhost"})
 
 
@@ -37,8 +42,10 @@ def is_local(authority: str) -> bool:
         return False
 
 
-def refusal(scope: Mapping[str, object], headers: Headers) -> str | None:
+def refusal(scope: Mapping[str, object], headers: Headers, secret: str = "") -> str | None:
     """Why a request is refused, None when it is not. Pure."""
+    if secret and not hmac.compare_digest(headers.get(DOOR_HEADER, "").encode(), secret.encode()):
+        return f"Dagster's UI is reached through the API, after signing in: {PREFIX}/ on KORDANT_API_PORT."
     host, origin = headers.get("host", ""), headers.get("origin")
     if not is_local(host):
         return "the Host header names another machine: open the UI under http://127.0.0.1 or http://localhost."
@@ -64,12 +71,12 @@ def _query_of(scope: Mapping[str, object]) -> str:
 class UiGuard:
     """ASGI middleware that answers 403 to what `refusal` refuses."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, secret: str = "") -> None:
+        self._app, self._secret = app, secret
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] in {"http", "websocket"} and (why := refusal(scope, Headers(scope=scope))):
+        if scope["type"] in {"http", "websocket"} and (why := refusal(scope, Headers(scope=scope), self._secret)):
             if scope["type"] == "websocket":
                 await receive()
                 await send({"type": "websocket.close", "code": 1008})

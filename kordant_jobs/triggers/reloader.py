@@ -6,7 +6,8 @@ No Dagster is imported: the reload is asked of Dagster's webserver, which also s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -62,13 +63,26 @@ def prepare(url: str, folder: Path, say: Callable[[str], None]) -> None:
         db.dispose()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Dagster:
+    """Where Dagster's webserver answers, and the headers that it must be shown."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def graphql_url(self) -> str:
+        """Where it is asked."""
+        return f"{self.url}/graphql"
+
+
 class ScheduleReloader:
     """A thread that does so until `close`. What goes wrong is said and tried again."""
 
-    def __init__(self, url: str, folder: Path, graphql_url: str, say: Callable[[str], None]) -> None:
+    def __init__(self, url: str, folder: Path, dagster: Dagster, say: Callable[[str], None]) -> None:
         self._url = url
         self._folder = folder
-        self._graphql_url = graphql_url
+        self._dagster = dagster
         self._say = say
         self._stop = threading.Event()
         self._listener = Listener(url, [scheduler_config.CHANNEL])
@@ -115,7 +129,9 @@ class ScheduleReloader:
 
     def _reload(self) -> None:
         body = {"query": _RELOAD, "variables": {"location": LOCATION}}
-        answered = httpx.post(self._graphql_url, json=body, timeout=RELOAD_S, trust_env=False).json()
+        answered = httpx.post(
+            self._dagster.graphql_url, json=body, headers=self._dagster.headers, timeout=RELOAD_S, trust_env=False
+        ).json()
         entry = (answered.get("data") or {}).get("reloadRepositoryLocation") or {}
         found = entry.get("locationOrLoadError") or entry
         if found.get("__typename") != "RepositoryLocation":

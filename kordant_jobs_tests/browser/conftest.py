@@ -44,6 +44,11 @@ class System:
     url: str
     state: Path
 
+    @property
+    def token(self) -> str:
+        """The token that `up` makes for an operator of this machine."""
+        return (self.state / "operator.token").read_text().strip()
+
     def command(self, *arguments: str) -> str:
         """Run a kordant-jobs command on it and give its standard output."""
         done = subprocess.run(
@@ -59,7 +64,9 @@ class System:
 
     def graphql(self, query: str, **variables: object) -> dict[str, object]:
         """Ask Dagster."""
-        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=30)
+        sent = {"query": query, "variables": variables}
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = httpx.post(f"{self.url}/graphql", json=sent, headers=headers, timeout=30)
         data: dict[str, object] = answer.json()["data"]
         return data
 
@@ -95,7 +102,7 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
     while time.monotonic() < deadline and process.poll() is None:
         for line in log.read_text().splitlines():
             if "Dagster UI" in line:
-                return line.split()[-1]
+                return line.split()[-1].rstrip("/")
         time.sleep(0.2)
     raise AssertionError(f"up did not come up: {log.read_text()}")
 

@@ -33,6 +33,16 @@ SCHEDULES = """{ schedulesOrError(repositorySelector: {
 RUNS = "query($job: String!) { runsOrError(filter: {pipelineName: $job}) { ... on Runs { results { runId status } } } }"
 
 
+@pytest.fixture
+def page(system: System, page: Page) -> Page:
+    """A window in which an operator has signed in."""
+    page.goto(f"{system.url}/")
+    page.get_by_role("textbox").fill(system.token)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{system.url}/**")
+    return page
+
+
 def _runs(system: System, job: str) -> list[dict[str, str]]:
     answer = system.graphql(RUNS, job=job)["runsOrError"]
     assert isinstance(answer, dict)

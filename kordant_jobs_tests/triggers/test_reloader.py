@@ -53,7 +53,7 @@ def webserver() -> Iterator[Webserver]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        served.url = f"http://127.0.0.1:{server.server_address[1]}/graphql"
+        served.url = f"http://127.0.0.1:{server.server_address[1]}"
         yield served
         server.shutdown()
 
@@ -68,7 +68,7 @@ def running(
     listed: Engine, database_url: str, webserver: Webserver, tmp_path: Path, said: list[str]
 ) -> Iterator[reloader.ScheduleReloader]:
     reloader.prepare(database_url, tmp_path, said.append)
-    one = reloader.ScheduleReloader(database_url, tmp_path, webserver.url, said.append)
+    one = reloader.ScheduleReloader(database_url, tmp_path, reloader.Dagster(url=webserver.url), said.append)
     one.start()
     yield one
     one.close()

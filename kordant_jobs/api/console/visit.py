@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from kordant_jobs.api.asked import Backend, Transaction
@@ -34,6 +34,7 @@ from kordant_jobs.domain.access.principals import Principal, Role
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.observability.doctor import Result
 from kordant_jobs.pages.html import reader
+from kordant_jobs.pages.ui_guard import PREFIX
 from kordant_jobs.wording import Wording, wording
 
 SIGN_IN = f"{HOME}sign-in"
@@ -41,6 +42,8 @@ PEOPLE = frozenset({Role.ADMIN, Role.OPERATOR})
 """Who may sign in. What a program or an agent may do, it does over the API; an approval is a person's."""
 STATEMENT_S = 2
 KEPT_S = 60.0
+PLACES = (HOME.rstrip("/"), PREFIX)
+"""Where a session's cookie is sent: the console and Dagster's UI. Not to `/`: other ports of a host share cookies."""
 COOKIE, FORM_COOKIE, LANGUAGE_COOKIE = "kordant_console", "kordant_console_form", "kordant_console_language"
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -146,7 +149,9 @@ class Visit:
         keyring = self.console.backend.keyring
         session = sessions.begin(token_id, now=datetime.now(UTC))
         answer = self.go(path)
-        self._set(answer, COOKIE, sessions.seal(keyring, session), max_age=int(sessions.LASTS.total_seconds()))
+        for place in PLACES:
+            value, lasts = sessions.seal(keyring, session), int(sessions.LASTS.total_seconds())
+            self._set(answer, COOKIE, value, max_age=lasts, path=place)
         return answer
 
     def speak(self, locale: Locale, path: str) -> Response:
@@ -158,11 +163,14 @@ class Visit:
     def sign_out(self) -> Response:
         """End the session in this browser."""
         answer = self.go(SIGN_IN)
-        answer.delete_cookie(COOKIE, path=HOME.rstrip("/"))
+        for place in PLACES:
+            answer.delete_cookie(COOKIE, path=place)
         return answer
 
-    def _set(self, answer: Response, name: str, value: str, *, max_age: int | None = None) -> None:
-        answer.set_cookie(name, value, max_age=max_age, path=HOME.rstrip("/"), httponly=True, samesite="strict",
+    def _set(
+        self, answer: Response, name: str, value: str, *, max_age: int | None = None, path: str = PLACES[0]
+    ) -> None:
+        answer.set_cookie(name, value, max_age=max_age, path=path, httponly=True, samesite="strict",
                           secure=self.request.url.scheme == "https")  # fmt: skip
 
     def _navigation(self) -> Sequence[tuple[str, str]]:
@@ -211,13 +219,13 @@ def _local(request: Request) -> str:
 
 
 def local_path(text: str | None) -> str:
-    """A path of the console that somebody gave us to go to; its first page for anything else.
+    """A path of the console or of Dagster's UI that somebody gave us to go to; the first page for anything else.
 
     >>> local_path("/console/dead?job=a"), local_path("//evil.example/console/"), local_path("/console/../api")
     ('/console/dead?job=a', '/console/', '/console/')
     """
     text = text or ""
-    is_path = text.startswith(HOME) and not any(bad in text for bad in ("\\", "..", "\r", "\n"))
+    is_path = text.startswith((HOME, f"{PREFIX}/")) and not any(bad in text for bad in ("\\", "..", "\r", "\n"))
     return text if is_path else HOME
 
 
@@ -227,24 +235,29 @@ def call_of(console: Console, principal: Principal, now: datetime) -> Call:
     return Call(principal=principal, keyring=backend.keyring, now=now, source="console", ui_url=backend.ui_url)
 
 
+async def signed_in(console: Console, connection: HTTPConnection) -> Principal | None:
+    """The person whose session a browser's cookie is of; their token is looked up again."""
+    cookie = connection.cookies.get(COOKIE, "")
+    session = sessions.opened(console.backend.keyring, cookie, now=datetime.now(UTC)) if cookie else None
+    if session is None:
+        return None
+    try:
+        principal = await console.tokens.holder(session.token_id)
+    except Problem:
+        return None
+    return principal if principal.role in PEOPLE else None
+
+
 async def enter(console: Console, request: Request) -> Visit:
     """Who comes: by their cookie, whose token is looked up again. A call of nobody is one without a principal.
 
     Raises:
         Problem: too many calls in a minute.
     """
-    backend, now = console.backend, datetime.now(UTC)
-    cookie = request.cookies.get(COOKIE, "")
-    session = sessions.opened(backend.keyring, cookie, now=now) if cookie else None
-    call = None
-    if session is not None:
-        try:
-            principal = await console.tokens.holder(session.token_id)
-        except Problem:
-            principal = None
-        if principal is not None and principal.role in PEOPLE:
-            request.state.quota = console.quotas.take(principal, request.method)
-            call = call_of(console, principal, now)
+    call, cookie = None, request.cookies.get(COOKIE, "")
+    if (principal := await signed_in(console, request)) is not None:
+        request.state.quota = console.quotas.take(principal, request.method)
+        call = call_of(console, principal, datetime.now(UTC))
     language = request.cookies.get(LANGUAGE_COOKIE)
     locale = Locale(language) if language in set(Locale) else reader(request.headers.get("accept-language", ""))
     form: dict[str, str] = {}

@@ -14,6 +14,7 @@ class Action(StrEnum):
     READ = "requests.read"
     READ_OUTPUT = "requests.read_output"
     TRIGGER = "requests.trigger"
+    PUBLISH = "events.publish"
     CANCEL = "requests.cancel"
     RETRY = "requests.retry"
     ACKNOWLEDGE = "requests.acknowledge"
@@ -33,6 +34,12 @@ class Action(StrEnum):
     """Figures of all tenants together: health, history, alerts, sources, the doctor."""
     ALERT_HANDLE = "alerts.handle"
     SUBSCRIPTION_READ = "subscriptions.read"
+    UI_READ = "dagster.read"
+    """Dagster's own UI, to look."""
+    UI_RUN = "dagster.run"
+    """To launch, re-execute, backfill and terminate there."""
+    UI_ADMIN = "dagster.admin"
+    """To start and stop schedules and sensors there, reload the code, and change limits."""
 
 
 class Owner(StrEnum):
@@ -47,6 +54,7 @@ NEEDS: dict[Action, TokenScope] = {
     Action.READ: TokenScope.JOBS_READ,
     Action.READ_OUTPUT: TokenScope.JOBS_READ,
     Action.TRIGGER: TokenScope.JOBS_TRIGGER,
+    Action.PUBLISH: TokenScope.JOBS_TRIGGER,
     Action.CANCEL: TokenScope.JOBS_CANCEL,
     Action.RETRY: TokenScope.JOBS_OPERATE,
     Action.ACKNOWLEDGE: TokenScope.JOBS_OPERATE,
@@ -64,6 +72,9 @@ NEEDS: dict[Action, TokenScope] = {
     Action.SYSTEM_READ: TokenScope.JOBS_READ,
     Action.ALERT_HANDLE: TokenScope.JOBS_OPERATE,
     Action.SUBSCRIPTION_READ: TokenScope.JOBS_READ,
+    Action.UI_READ: TokenScope.JOBS_READ,
+    Action.UI_RUN: TokenScope.JOBS_OPERATE,
+    Action.UI_ADMIN: TokenScope.SCHEDULES_WRITE,
 }
 """The scope that a token needs for each action."""
 
@@ -92,7 +103,7 @@ class Decision:
 _OWN, _SCOPE = frozenset({Owner.OWN}), frozenset({Owner.OWN, Owner.SCOPE})
 _BY_SERVICE = frozenset({Action.CANCEL, Action.RETRY, Action.ACKNOWLEDGE, Action.EXPIRE, Action.REPRIORITISE})
 _SCOPED = _BY_SERVICE | {Action.READ, Action.READ_OUTPUT, Action.SYSTEM_READ, Action.ALERT_HANDLE,
-                         Action.SUBSCRIPTION_READ}  # fmt: skip
+                         Action.SUBSCRIPTION_READ, Action.UI_READ, Action.UI_RUN, Action.UI_ADMIN}  # fmt: skip
 
 
 def _rule(rule_id: str, role: Role | None, *actions: Action, owners: frozenset[Owner] | None = None,
@@ -112,17 +123,20 @@ RULES: tuple[Rule, ...] = (
     _rule("admin.any", Role.ADMIN),
     _rule("operator.no_cancel_critical", Role.OPERATOR, Action.CANCEL, critical=True, allowed=False),
     _rule("operator.no_schedule_write", Role.OPERATOR, Action.SCHEDULE_WRITE, allowed=False),
+    _rule("operator.no_dagster_admin", Role.OPERATOR, Action.UI_ADMIN, allowed=False),
     _rule("operator.audit_own", Role.OPERATOR, Action.AUDIT_READ, owners=_OWN),
     _rule("operator.no_audit_of_others", Role.OPERATOR, Action.AUDIT_READ, allowed=False),
     _rule("operator.no_decide_schedules", Role.OPERATOR, Action.DECIDE, allowed=False),
     _rule("operator.any_else", Role.OPERATOR),
     _rule("service.read_scope", Role.SERVICE, Action.READ, Action.READ_OUTPUT, owners=_SCOPE),
     _rule("service.trigger_scope", Role.SERVICE, Action.TRIGGER, owners=_SCOPE),
+    _rule("service.publish_scope", Role.SERVICE, Action.PUBLISH, owners=_SCOPE),
     _rule("service.own", Role.SERVICE, *_BY_SERVICE, owners=_OWN),
     _rule("service.read_schedules", Role.SERVICE, Action.SCHEDULE_READ),
     _rule("agent.read_scope", Role.AGENT, Action.READ, owners=_SCOPE),
     _rule("agent.read_output_own", Role.AGENT, Action.READ_OUTPUT, owners=_OWN),
     _rule("agent.trigger_by_grant", Role.AGENT, Action.TRIGGER, owners=_SCOPE),
+    _rule("agent.no_events", Role.AGENT, Action.PUBLISH, allowed=False),
     _rule("agent.no_cancel_critical", Role.AGENT, Action.CANCEL, critical=True, allowed=False),
     _rule("agent.cancel_own", Role.AGENT, Action.CANCEL, Action.REPRIORITISE, owners=_OWN),
     _rule("agent.no_schedule_write", Role.AGENT, Action.SCHEDULE_WRITE, Action.SCHEDULE_PAUSE, allowed=False),

@@ -40,6 +40,8 @@ class Principal:
     scopes: frozenset[TokenScope]
     tenants: frozenset[str] | None = None
     entities: frozenset[str] | None = None
+    topics: frozenset[str] | None = None
+    """Of which events it may publish; None: any that its role may."""
     token_id: str = ""
     on_behalf_of: str | None = None
     """The person an agent belongs to."""

@@ -88,6 +88,7 @@ DEFAULTS = (
     _delete("broker_checks", 1095, f"CCPA regulations § 7101 (24 months); {_CLAIMS}"),
     _delete("withdrawn_consents", 1825, f"proof of consent: GDPR art. 7(1), LGPD art. 8 § 2; {_CLAIMS}"),
     _delete("api_replies", 2, _PURPOSE, "answers under an Idempotency-Key are repeated for 24 hours"),
+    _delete("received_events", 8, _PURPOSE, "an event that comes again within 7 days starts nothing"),
     _delete("api_tokens", 400, _PURPOSE, "after they ended or were revoked"),
     _delete("change_sets", 730, _PURPOSE),
     _delete("operator_alerts", 400, _PURPOSE, "after they ended"),

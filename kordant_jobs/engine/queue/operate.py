@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.engine.queue.clock import DatabaseClock
@@ -25,7 +26,7 @@ from kordant_jobs.engine.store.requests import (
     sync_catalogue,
     under_way,
 )
-from kordant_jobs.engine.store.tables import job_requests
+from kordant_jobs.engine.store.tables import job_attempts, job_requests
 from kordant_jobs.errors import PermanentError
 
 REQUEST_ID = job_requests.c.id
@@ -52,6 +53,14 @@ def inspect(connection: Connection, request_id: UUID) -> Inspection:
     if found is None:
         raise PermanentError(f"there is no request {request_id}; `kordant-jobs requests list` shows what there is.")
     return Inspection(request=found, attempts=tuple(attempts.attempts_of(connection, request_id)))
+
+
+def jobs_of_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
+    """The jobs whose requests these runs work for, or will."""
+    worked = sa.select(job_attempts.c.request_id).where(job_attempts.c.run_id.in_(run_ids))
+    column = job_requests.c
+    query = sa.select(column.job).where(sa.or_(column.id.in_(worked), column.waiting_run_id.in_(run_ids)))
+    return set(connection.execute(query.distinct()).scalars())
 
 
 def _chosen(

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.catalog import LISTENERS, enqueue
+from kordant_jobs.catalog import OfEntity, publish
 from kordant_jobs.catalog.bank_sync import EVERY_S
 from kordant_jobs.domain.finance.limits import RATES, RETRIES, Rate, next_due, retry_at
 from kordant_jobs.domain.finance.states import (
@@ -33,7 +33,6 @@ from kordant_jobs.domain.finance.states import (
 )
 from kordant_jobs.domain.finance.values import ConnectionRead, SeenConsent
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.engine import Merge
 from kordant_jobs.errors import KordantError
 from kordant_jobs.ports import Bank, BankFailed, BankQuestion
 from kordant_jobs.store.finance import connections, notices, runs, saving
@@ -269,10 +268,7 @@ class _Reader:
             )
             runs.note(connection, self._plan.run_id, result, now=now)
             if saved.data_version is not None:
-                for row in LISTENERS.get("sync.completed", ()):
-                    payload = row.payload.checked({"entity_ids": [str(claimed.entity_id)]})
-                    merge = Merge(key=f"sync {claimed.entity_id}", debounce_s=60, at_most_s=600)
-                    enqueue(connection, payload, requested_by="bank_sync", merge=merge)
+                publish(connection, "sync.completed", OfEntity(entity_id=claimed.entity_id), requested_by="bank_sync")
         return _Turn(outcome=outcome, rows=saved.counts)
 
     def _fail(self, claimed: Claimed, failure: BankFailed, began: float) -> _Turn:

@@ -54,6 +54,7 @@ def save_principal(
     tenants: Collection[str] | None = None,
     entities: Collection[str] | None = None,
     owner: str | None = None,
+    topics: Collection[str] | None = None,
     by: str,
 ) -> None:
     """Make a principal, or give one that is there this role and scope.
@@ -74,6 +75,7 @@ def save_principal(
         "tenants": sorted(tenants) if tenants and "any" not in tenants else None,
         "entities": sorted(entities) if entities else None,
         "owner": owner,
+        "topics": sorted(topics) if topics else None,
     }
     statement = insert(principals).values(id=principal_id, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
@@ -229,6 +231,7 @@ def _principal(row: Mapping[str, Any], scopes: frozenset[TokenScope], *, token_i
         scopes=scopes,
         tenants=None if row["tenants"] is None else frozenset(row["tenants"]),
         entities=None if row["entities"] is None else frozenset(row["entities"]),
+        topics=None if row["topics"] is None else frozenset(row["topics"]),
         token_id=token_id,
         on_behalf_of=row["owner"],
     )

@@ -29,6 +29,7 @@ principals = Table(
     Column("tenants", ARRAY(Text()), comment="null: any"),
     Column("entities", ARRAY(Text()), comment="null: any"),
     Column("owner", Text, comment="the person an agent belongs to"),
+    Column("topics", ARRAY(Text()), comment="of which events it may publish; null: any that its role may"),
     moment("created_at", default_now=True),
     moment("disabled_at", nullable=True),
     one_of("role", Role),
@@ -93,6 +94,20 @@ api_replies = Table(
     moment("at", default_now=True),
     Index(None, "at"),
     comment="What was answered under an Idempotency-Key: the same again for 24 hours.",
+)
+
+received_events = Table(
+    "received_events",
+    metadata,
+    Column("principal_id", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("topic", Text, nullable=False),
+    Column("body_hash", LargeBinary, nullable=False),
+    Column("request_ids", ARRAY(Uuid()), nullable=False, server_default="{}"),
+    moment("at", default_now=True),
+    Index(None, "at"),
+    comment="Events by who sent them, source and id: each counts once for 7 days.",
 )
 
 workflows = Table(

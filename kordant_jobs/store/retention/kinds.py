@@ -72,6 +72,7 @@ TABLES: Mapping[str, TableKind] = {
         TableKind(kind="broker_checks", table="removal_checks", clock="t.checked_at", owner=_OF_REQUEST),
         TableKind(kind="withdrawn_consents", table="consents", clock="t.withdrawn_at", owner="t.subscriber_id"),
         TableKind(kind="api_replies", table="api_replies", clock="t.at"),
+        TableKind(kind="received_events", table="received_events", clock="t.at"),
         TableKind(kind="api_tokens", table="api_tokens", clock="coalesce(t.revoked_at, t.expires_at)"),
         TableKind(kind="change_sets", table="change_sets", clock="coalesce(t.decided_at, t.expires_at)"),
         TableKind(

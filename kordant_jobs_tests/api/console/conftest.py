@@ -43,6 +43,11 @@ class Reader:
 
         return asyncio.run(go())
 
+    @property
+    def session(self) -> str | None:
+        """The cookie of a session, as it is sent to the console."""
+        return self.cookies.get(COOKIE, path="/console")
+
     def get(self, path: str, **more: Any) -> httpx.Response:
         return self.ask("GET", path, **more)
 
@@ -88,7 +93,7 @@ def readers(db: Engine, keyring: Keyring, app: Any) -> dict[str, Reader]:
     made = {name: Reader(app) for name in tokens}
     for name, token in tokens.items():
         assert made[name].sign_in(token).status_code == 303
-        assert COOKIE in made[name].cookies
+        assert made[name].session
     return made
 
 

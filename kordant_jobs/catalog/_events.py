@@ -1,0 +1,63 @@
+"""Events by topic: what each carries. Which jobs a topic starts is said by the jobs' modules, in `TOPICS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kordant_jobs.engine import Merge
+
+
+class Event(BaseModel):
+    """What an event carries: ids only. Unknown fields are refused, and no error repeats a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class OfSubscription(Event):
+    """A subscription began, changed its tier, was paused, resumed or cancelled."""
+
+    subscription_id: UUID = Field(description="The subscription that changed.")
+
+
+class OfEntity(Event):
+    """Financial data of a household or firm changed."""
+
+    entity_id: UUID = Field(description="The entity whose data changed.")
+
+
+class BreachPublished(Event):
+    """A breach was published that scans should look for now."""
+
+    breach: str = Field(pattern="^[A-Za-z0-9_.-]{1,100}$", description="Its name in the breach catalogue.")
+
+
+class WorkflowTriggered(Event):
+    """An approved workflow of an agent is to be carried out."""
+
+    workflow_id: UUID = Field(description="The approved version.")
+    inputs: dict[str, Any] = Field(default_factory=dict, description="Its inputs, by name.")
+
+
+WORKFLOW_TRIGGERED = "agent.schedule.triggered"
+
+TOPICS: Mapping[str, type[Event]] = {
+    WORKFLOW_TRIGGERED: WorkflowTriggered,
+    "breach.published": BreachPublished,
+    "subscription.changed": OfSubscription,
+    "sync.completed": OfEntity,
+    "transaction.created": OfEntity,
+}
+"""Every topic, with what its events carry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """How an event starts a job: with which payload, and with which waiting request it becomes one."""
+
+    payload: Callable[[Any], Mapping[str, Any]]
+    merge: Callable[[Any], Merge] | None = None
