@@ -23,6 +23,7 @@ from kordant_jobs.api.console.app import application as console_application
 from kordant_jobs.api.console.live import Changes
 from kordant_jobs.api.console.visit import Console
 from kordant_jobs.api.gate import Gate, Quotas, Tokens
+from kordant_jobs.api.measured import Calls, Measured
 from kordant_jobs.api.problems import STATUS, Problem, denied
 from kordant_jobs.api.routes import router
 from kordant_jobs.api.watch import Hub
@@ -134,4 +135,6 @@ def application(
     app.add_exception_handler(HTTPException, _on_http)
     app.add_middleware(OneLineErrors)
     app.add_middleware(Gate)
+    app.state.calls = Calls()
+    app.add_middleware(Measured, calls=app.state.calls)
     return app

@@ -31,6 +31,7 @@ from dagster import (
 )
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs import tracing
 from kordant_jobs.engine.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.ops import ITEMS_FAILED
@@ -41,7 +42,7 @@ from kordant_jobs.engine.queue.recorded import AsStarted, payload_of_run
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import RunEnd
-from kordant_jobs.engine.store import attempts, leases, requests
+from kordant_jobs.engine.store import attempts, leases, requests, traces
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import SettingsError
@@ -134,7 +135,10 @@ class RunSide:
         self._listen("checkout", _named(leases.session_name(self._run.run_id)))
         with saying_what_failed():
             lease = self._own_lease() or self._recorded()
-        self._listen("begin", _fenced(lease))
+            if tracing.is_on():
+                with self._unfenced.begin() as connection:
+                    traces.began(connection, self._run.run_id)
+        self._listen("begin", _fenced(lease, self._run.run_id))
         self._heartbeat = work.Heartbeat(self._unfenced, lease, clock=self._clock, ttl_s=self._ttl_s)
         self._heartbeat.start()
         self._instance.add_event_listener(self._run.run_id, self._heard)
@@ -237,7 +241,10 @@ class RunSide:
             now = self._clock.now()
             with self._unfenced.begin() as connection:
                 rows = {self._row.name: self._row}
-                outcomes.run_ended(connection, end, rows, now=now, summary=self._figures or None, items_failed=failed)
+                if outcomes.run_ended(
+                    connection, end, rows, now=now, summary=self._figures or None, items_failed=failed
+                ):
+                    traces.ended(connection, [end.run_id], settled_at=now)
                 then = requests.after_run(connection, end.run_id) if end.outcome == Outcome.FAILURE else None
                 requests.notify(connection, "ended")
                 if (way_in(self._run.tags) or "").startswith("sensor:"):
@@ -273,8 +280,9 @@ def _named(name: str) -> Callable[..., None]:
     return name_it
 
 
-def _fenced(lease: Lease) -> Callable[..., None]:
-    """Proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does)."""
+def _fenced(lease: Lease, run_id: str) -> Callable[..., None]:
+    """Proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does). What is written in it
+    belongs to the run's trace, if there is one."""
     held = "SELECT 1 FROM kordant.job_leases WHERE id = %s AND fence = %s FOR KEY SHARE"
 
     def prove(connection: Connection) -> None:
@@ -285,6 +293,8 @@ def _fenced(lease: Lease) -> Callable[..., None]:
             with raw.cursor() as cursor:  # not through SQLAlchemy: it would begin a transaction, and call us again
                 cursor.execute(held, (str(lease.id), lease.fence))
                 found = cursor.fetchone()
+                if trace := tracing.current() or traces.OF_RUNS.get(run_id):
+                    cursor.execute(traces.CARRY, (trace,))
         except psycopg2.Error as error:
             lost = raw.dbapi_connection is None or bool(raw.dbapi_connection.closed)
             raise sa.exc.OperationalError(held, None, error, connection_invalidated=lost) from error
