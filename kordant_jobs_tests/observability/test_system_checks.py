@@ -190,8 +190,9 @@ def test_a_schedule_that_was_never_looked_at_is_told(healthy: Patient, db: Engin
 
 ENROLMENT = (
     "SET LOCAL session_replication_role = replica; "
-    "INSERT INTO kordant.voice_enrolments (id, subscriber_id, consent_id, model, embeddings_encrypted, clips, speech_s) SELECT gen_random_uuid(), id, gen_random_uuid(), 'm', '', 1, 1 "
-    "FROM kordant.subscribers LIMIT 1"
+    "INSERT INTO kordant.voice_enrolments "
+    "(id, subscriber_id, consent_id, model, embeddings_encrypted, clips, speech_s) "
+    "SELECT gen_random_uuid(), id, gen_random_uuid(), 'm', '', 1, 1 FROM kordant.subscribers LIMIT 1"
 )
 """Without the consent that it belongs to."""
 

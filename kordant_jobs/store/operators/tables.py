@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Double, Index, Integer, SmallInteger, Table, Text, Uuid, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 
 from kordant_jobs.domain.operators.alert_rules import AlertState, Severity, Told
 from kordant_jobs.postgres.schema import belongs_to, metadata, moment, one_of
@@ -101,4 +115,13 @@ cost_weeks = Table(
     Column("subscriptions", BigInteger, nullable=False, comment="active ones of the tier when it was rolled up"),
     moment("rolled_at", default_now=True),
     comment="CPU time by week, job and tier: what is left of cost when the attempts have gone.",
+)
+
+queue_depths = Table(
+    "queue_depths",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("due", BigInteger, nullable=False),
+    comment="How many requests were due in each minute of the last hour: does a queue grow?",
 )

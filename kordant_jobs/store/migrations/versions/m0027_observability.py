@@ -23,7 +23,8 @@ def downgrade() -> None:
     for name in ("count_starts", "count_breaches"):
         op.execute(f"DROP TRIGGER {name} ON kordant.job_attempts")
         op.execute(f"DROP FUNCTION kordant.{name}")
-    for table in ("start_lags", "sla_breaches", "http_counts", "policy_denials", "cost_weeks", "token_uses"):
+    for table in ("start_lags", "sla_breaches", "http_counts", "policy_denials", "cost_weeks", "token_uses",
+                  "queue_depths"):  # fmt: skip
         op.drop_table(table, schema="kordant")
     op.drop_column("job_catalogue", "sla_s", schema="kordant")
     for table in ("job_requests", "notification_outbox"):

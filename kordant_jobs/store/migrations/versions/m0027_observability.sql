@@ -105,3 +105,11 @@ CREATE TABLE kordant.token_uses (
     CONSTRAINT token_uses_token_id_fkey FOREIGN KEY (token_id) REFERENCES kordant.api_tokens (id) ON DELETE CASCADE
 );
 COMMENT ON TABLE kordant.token_uses IS 'When a token was last good for a call, to the hour.';
+
+CREATE TABLE kordant.queue_depths (
+    job text NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    due bigint NOT NULL,
+    CONSTRAINT queue_depths_pkey PRIMARY KEY (job, minute)
+);
+COMMENT ON TABLE kordant.queue_depths IS 'How many requests were due in each minute of the last hour: does a queue grow?';
