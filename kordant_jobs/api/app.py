@@ -24,6 +24,7 @@ from kordant_jobs.api.console.live import Changes
 from kordant_jobs.api.console.visit import SIGN_IN, Console, signed_in
 from kordant_jobs.api.dagster_door import DagsterDoor, Entrant
 from kordant_jobs.api.gate import Gate, Quotas, Tokens
+from kordant_jobs.api.measured import Calls, Measured
 from kordant_jobs.api.problems import STATUS, Problem, denied
 from kordant_jobs.api.routes import router
 from kordant_jobs.api.watch import Hub
@@ -147,4 +148,6 @@ def application(
     app.add_exception_handler(HTTPException, _on_http)
     app.add_middleware(OneLineErrors)
     app.add_middleware(Gate)
+    app.state.calls = Calls()
+    app.add_middleware(Measured, calls=app.state.calls)
     return app

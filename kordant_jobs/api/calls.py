@@ -15,6 +15,7 @@ from kordant_jobs.domain.access.policy import Action, Owner, decide, owner_of
 from kordant_jobs.domain.access.principals import Principal
 from kordant_jobs.engine import Request
 from kordant_jobs.store.audit import log
+from kordant_jobs.store.operators import counts
 from kordant_jobs.store.people.keyring import Keyring
 
 
@@ -74,7 +75,8 @@ class Call:
         log.record(connection, self.keyring, *entries)
 
     def record_denial(self, connection: Connection, operation: str, rule: str) -> None:
-        """Write that the policy refused `operation`."""
+        """Write that the policy refused `operation`, and count it."""
+        counts.add_denial(connection, rule, self.principal.role.value)
         self.record(connection, self.entry("denied", "operation", operation, outcome=Outcome.DENIED, rule=rule))
 
 

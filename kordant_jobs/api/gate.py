@@ -42,6 +42,7 @@ class Tokens:
     db: Engine
     keyring: Keyring
     _known: OrderedDict[bytes, tuple[float, Verified]] = field(default_factory=OrderedDict)
+    _used: dict[str, datetime] = field(default_factory=dict)
 
     async def principal(self, header: str | None) -> Principal:
         """Who sends this Authorization header.
@@ -80,10 +81,18 @@ class Tokens:
         verified = await run_in_threadpool(ask)
         if verified is None:
             raise _unknown()
+        self._used[verified.principal.token_id] = now
         self._known[mark] = (time.monotonic() + REMEMBERED_S, verified)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return verified.principal
+
+    def note_uses(self) -> None:
+        """Write which tokens were used."""
+        used, self._used = self._used, {}
+        if used:
+            with self.db.begin() as connection:
+                people.note_uses(connection, used)
 
 
 def _unknown() -> Problem:

@@ -13,9 +13,12 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from kordant_jobs.api.app import Backend, application
+from kordant_jobs.api.gate import Tokens
+from kordant_jobs.api.measured import Calls
 from kordant_jobs.api.tools import beside, http_tools
 from kordant_jobs.errors import KordantError
 from kordant_jobs.pages.ui_guard import PREFIX
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 KEEP_S = 300.0
 """Between two anchors of the audit log, and two times that old replies are deleted and proposals expire."""
+COUNTS_S = 5.0
+"""Between two times that counts of calls are written."""
 AT_ONCE = 1000
 GRACE_S = 5
 
@@ -54,6 +59,14 @@ async def _keep_for_ever(db: Engine, keyring: Keyring, anchor: Path | None) -> N
         await asyncio.sleep(KEEP_S)
 
 
+async def _write_counts(db: Engine, calls: Calls, tokens: Tokens) -> None:
+    while True:
+        await asyncio.sleep(COUNTS_S)
+        with suppress(SQLAlchemyError):  # the database is away: the next time adds them
+            await run_in_threadpool(calls.flush, db)
+            await run_in_threadpool(tokens.note_uses)
+
+
 def serve(
     db: Engine,
     keyring: Keyring,
@@ -69,17 +82,22 @@ def serve(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        keeper = asyncio.create_task(_keep_for_ever(db, keyring, anchor))
+        tasks = [
+            asyncio.create_task(one)
+            for one in (_keep_for_ever(db, keyring, anchor), _write_counts(db, app.state.calls, app.state.tokens))
+        ]
         try:
             async with tools.session_manager.run():
                 yield
         finally:
-            keeper.cancel()
+            for task in tasks:
+                task.cancel()
             app.state.hub.close()
             app.state.changes.close()
             await app.state.door.close()
-            with suppress(asyncio.CancelledError):
-                await keeper
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with suppress(SQLAlchemyError):
+                app.state.calls.flush(db)
 
     ui_url = (public_url or f"http://{HOST}:{port}") + PREFIX if ui_secret else (stack() or {}).get("dagster")
     backend = Backend(

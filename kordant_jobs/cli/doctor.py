@@ -23,6 +23,9 @@ def doctor(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Only this check; may be given several times.")
     ] = None,
+    send: Annotated[
+        bool, typer.Option("--send", help="Also send each operator a test notice, and the heartbeat address a ping.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")] = False,
 ) -> None:
     """Look for what is known to go wrong. Nothing is changed, not even the database's migration.
@@ -36,7 +39,7 @@ def doctor(
 
     if unknown := sorted(set(only or ()) - set(CHECKS)):
         raise SettingsError(f"--only {unknown[0]}: there is no such check; choose from {', '.join(CHECKS)}.")
-    results = look(load_settings(), only)
+    results = look(load_settings(), only, send=send)
     if as_json:
         print_json([asdict(one) for one in results])
     else:
@@ -44,7 +47,7 @@ def doctor(
     raise SystemExit(exit_code(results))
 
 
-def look(settings: Settings, only: Collection[str] | None = None) -> Sequence[Result]:
+def look(settings: Settings, only: Collection[str] | None = None, *, send: bool = False) -> Sequence[Result]:
     """What the checks find, all of them unless `only` names some."""
     from kordant_jobs.cli.stack import running
     from kordant_jobs.observability.checks import CHECKS
@@ -58,7 +61,7 @@ def look(settings: Settings, only: Collection[str] | None = None) -> Sequence[Re
             stack.callback(db.dispose)
         except KordantError:
             db = None
-        patient = Patient(settings=settings, db=db, stack=running(settings.state_dir))
+        patient = Patient(settings=settings, db=db, stack=running(settings.state_dir), sends=send)
         return examine(patient, {name: one for name, one in CHECKS.items() if not only or name in only})
 
 

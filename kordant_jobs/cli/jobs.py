@@ -1,11 +1,11 @@
-"""Commands on jobs as a whole: kordant-jobs jobs list | history | pause | resume."""
+"""Commands on jobs as a whole: kordant-jobs jobs list | history | trends | cost | pause | resume."""
 
 from __future__ import annotations
 
 import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -65,6 +65,61 @@ def jobs_history(
         return
     shown = [[f"{one:,.0f}" if isinstance(one, float) else one for one in row.values()] for row in rows]
     print_table(["week of", "job", "attempts", "ended well", "p50 ms", "p95 ms", "mean ms", "CPU s"], shown)
+
+
+@jobs_app.command("trends")
+def jobs_trends(
+    by: Annotated[Literal["slow", "failing"], typer.Option(help="What comes first.")] = "slow",
+    as_json: AsJson = False,
+) -> None:
+    """The slowest or most failing jobs of this week, each beside its own week before."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.observability import history
+
+    now = datetime.now(UTC)
+    with open_session() as session, session.db.connect() as connection:
+        found = history.weekly(connection, weeks=2, now=now)
+    trends = list(history.trends(found, week_of=history.mondays(now, 1)[0].date()))
+    if by == "failing":
+        trends.sort(key=lambda one: (-one.failed_share, one.job))
+    rows = [asdict(one) for one in trends]
+    if as_json:
+        print_json(rows)
+        return
+    shares = ("failed_share", "failed_before")
+    shown = [
+        [
+            value if not isinstance(value, float) else f"{value:.1%}" if name in shares else f"{value:,.0f}"
+            for name, value in row.items()
+        ]
+        for row in rows
+    ]
+    print_table(["job", "attempts", "p95 ms", "before", "failed", "before", "CPU s", "before"], shown)
+
+
+@jobs_app.command("cost")
+def jobs_cost(
+    weeks: Annotated[int, typer.Option(min=1, max=520, help="So many weeks, this one included.")] = 4,
+    as_json: AsJson = False,
+) -> None:
+    """CPU seconds by week, job and tier, and a subscription's share. Up to date to the hour; kept for good."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.observability import history
+
+    with open_session() as session:
+        history.keep_costs(session.db)
+        with session.db.connect() as connection:
+            found = history.costs(connection, weeks=weeks, now=datetime.now(UTC))
+    rows = [{**asdict(one), "per_subscription_s": one.per_subscription_s} for one in found]
+    if as_json:
+        print_json(rows)
+        return
+    shown = [
+        [one.week_of, one.job, one.tier or "–", f"{one.cpu_s:,.1f}", one.subscriptions or "–",
+         "–" if one.per_subscription_s is None else f"{one.per_subscription_s:,.3f}"]
+        for one in found
+    ]  # fmt: skip
+    print_table(["week of", "job", "tier", "CPU s", "subscriptions", "CPU s each"], shown)
 
 
 @jobs_app.command("pause")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import dagster as dg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from kordant_jobs import tracing
 from kordant_jobs.engine.failure import PERMANENT, RETRY_AFTER
+from kordant_jobs.engine.store import traces
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import CancelRequested, KordantError, PermanentError, TransientError
 from kordant_jobs.postgres.database import saying_what_failed
@@ -27,6 +29,11 @@ def tell_figures(context: dg.OpExecutionContext, figures: Mapping[str, int], *, 
     context.add_output_metadata({**figures, **({ITEMS_FAILED: items_failed} if items_failed else {})})
 
 
+def _traced(context: dg.OpExecutionContext) -> AbstractContextManager[object]:
+    attributes = {"kordant.op": context.op_handle.name, "kordant.run_id": context.run_id}
+    return tracing.span(context.op_handle.name, attributes=attributes, parent=traces.OF_RUNS.get(context.run_id))
+
+
 @contextmanager
 def op_body(context: dg.OpExecutionContext, db: Engine) -> Iterator[Progress]:
     """The body of an op: gives it the run's progress, and lets no error out that could carry personal data.
@@ -36,7 +43,7 @@ def op_body(context: dg.OpExecutionContext, db: Engine) -> Iterator[Progress]:
     was cancelled, and sees so when it reports progress, ends as canceled.
     """
     try:
-        with saying_what_failed(), Progress(db, context.run_id) as progress:
+        with _traced(context), saying_what_failed(), Progress(db, context.run_id) as progress:
             yield progress
     except PermanentError as error:
         raise dg.Failure(str(error), metadata={PERMANENT: True}, allow_retries=False) from None

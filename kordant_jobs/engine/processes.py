@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kordant_jobs import tracing
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import KordantError
 
@@ -43,6 +44,7 @@ def _daemon(system: System, workspace: str) -> int:
     from kordant_jobs.engine.daemon.process import run
 
     code = run(system, str(Path(workspace).absolute()))
+    tracing.flush()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # all is closed; taking the interpreter apart would be 2 s of CPU that the next leader can use

@@ -31,6 +31,7 @@ from dagster import (
 )
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs import tracing
 from kordant_jobs.engine import tree
 from kordant_jobs.engine.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.jobs import JobRow
@@ -42,7 +43,7 @@ from kordant_jobs.engine.queue.recorded import AsStarted, payload_of_run
 from kordant_jobs.engine.queue.work import REQUEST_TAG, REQUESTS_TAG
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import FENCED, RunEnd
-from kordant_jobs.engine.store import attempts, leases, requests
+from kordant_jobs.engine.store import attempts, leases, requests, traces
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import SettingsError
@@ -134,7 +135,10 @@ class RunSide:
         _end_at_sigterm()
         with saying_what_failed():
             lease = self._own_lease() or self._recorded()
-        self._listen("begin", _fenced(lease, leases.session_name(self._run.run_id)))
+            if tracing.is_on():
+                with self._unfenced.begin() as connection:
+                    traces.began(connection, self._run.run_id)
+        self._listen("begin", _fenced(lease, self._run.run_id))
         fence = ProcessFence(self._run.run_id)
         self._heartbeat = work.Heartbeat(self._unfenced, lease, clock=self._clock, ttl_s=self._ttl_s, fence=fence)
         self._heartbeat.start()
@@ -238,7 +242,10 @@ class RunSide:
             now = self._clock.now()
             with self._unfenced.begin() as connection:
                 rows = {self._row.name: self._row}
-                outcomes.run_ended(connection, end, rows, now=now, summary=self._figures or None, items_failed=failed)
+                if outcomes.run_ended(
+                    connection, end, rows, now=now, summary=self._figures or None, items_failed=failed
+                ):
+                    traces.ended(connection, [end.run_id], settled_at=now)
                 then = requests.after_run(connection, end.run_id) if end.outcome == Outcome.FAILURE else None
                 requests.notify(connection, "ended")
                 if (way_in(self._run.tags) or "").startswith("sensor:"):
@@ -278,11 +285,12 @@ def _end_at_sigterm() -> None:
         signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
 
 
-def _fenced(lease: Lease, name: str) -> Callable[..., None]:
+def _fenced(lease: Lease, run_id: str) -> Callable[..., None]:
     """Proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does), and names its session
     for as long: by that it is cut, should the run be lost in the middle of it. No name is left to whom a pooler gives
-    the session next.
+    the session next. What is written in it belongs to the run's trace, if there is one.
     """
+    name = leases.session_name(run_id)
     held = (
         "SELECT set_config('application_name', %s, true) FROM kordant.job_leases WHERE id = %s AND fence = %s "
         "FOR KEY SHARE"
@@ -296,6 +304,8 @@ def _fenced(lease: Lease, name: str) -> Callable[..., None]:
             with raw.cursor() as cursor:  # not through SQLAlchemy: it would begin a transaction, and call us again
                 cursor.execute(held, (name, str(lease.id), lease.fence))
                 found = cursor.fetchone()
+                if trace := tracing.current() or traces.OF_RUNS.get(run_id):
+                    cursor.execute(traces.CARRY, (trace,))
         except psycopg2.Error as error:
             lost = raw.dbapi_connection is None or bool(raw.dbapi_connection.closed)
             raise sa.exc.OperationalError(held, None, error, connection_invalidated=lost) from error

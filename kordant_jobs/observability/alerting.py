@@ -36,6 +36,8 @@ MAY_FAIL = 0.01
 """The share of attempts that may fail: the objective is 99 %."""
 ATTEMPTS_MIN = 10
 """Attempts in the longer window of a failure rate; a rate of fewer says nothing."""
+FAILURES_MIN = 3
+"""Failures in it: of a job that runs ten times in six hours, one is a tenth, and no trend."""
 
 _BACKLOG = sa.text("""
 SELECT w.job, w.due, w.oldest_s, w.pace_over_s, (
@@ -50,6 +52,22 @@ SELECT w.job, w.due, w.oldest_s, w.pace_over_s, (
 ) w
 """)
 """What is due, and how many ended since the oldest of it became due: the pace at which it goes away."""
+
+GREW_IN, OF_MINUTES = 12, 15
+"""A queue grows when it was longer than a minute before in so many of so many minutes: a burst is not growth."""
+_SAMPLE = sa.text("""
+WITH old AS (DELETE FROM kordant.queue_depths WHERE minute < now() - interval '1 hour')
+INSERT INTO kordant.queue_depths AS q (job, minute, due)
+SELECT j.job, date_trunc('minute', now()), count(r.id) FROM unnest(CAST(:jobs AS text[])) j (job)
+LEFT JOIN kordant.job_requests r ON r.job = j.job AND r.status = 'pending' AND r.run_at <= now() GROUP BY 1 ORDER BY 1
+ON CONFLICT (job, minute) DO UPDATE SET due = excluded.due
+""")
+_GROWING = sa.text("""
+SELECT job FROM (
+    SELECT job, due > lag(due) OVER (PARTITION BY job ORDER BY minute) AS grew FROM kordant.queue_depths
+    WHERE minute > now() - make_interval(mins => :minutes + 1)
+) d WHERE grew GROUP BY job HAVING count(*) >= :times
+""")
 
 _SUBJECTS: Mapping[str, sa.TextClause] = {
     "job_failure_rate_high": sa.text("""
@@ -154,7 +172,7 @@ def _failures(connection: Connection, now: datetime) -> Values:
         for job, counts in attempt_counts.by_job(attempt_counts.between(connection, now - long, now)).items():
             good, total = attempt_counts.good_share(counts)
             good_recently, _ = attempt_counts.good_share(recently.get(job, ()))
-            if total >= ATTEMPTS_MIN:
+            if total >= ATTEMPTS_MIN and round((1 - good) * total) >= FAILURES_MIN:
                 yield rule, job, (1 - max(good, good_recently)) / MAY_FAIL
 
 
@@ -165,8 +183,11 @@ def _timeouts(connection: Connection, now: datetime) -> Values:
 
 
 def _backlog(connection: Connection, now: datetime) -> Values:
+    connection.execute(_SAMPLE, {"jobs": [row.name for row in CATALOG]})
+    growing = set(connection.execute(_GROWING, {"minutes": OF_MINUTES, "times": GREW_IN}).scalars())
     for job, due, oldest_s, pace_over_s, ended in connection.execute(_BACKLOG):
-        yield "queue_backlog", job, max(oldest_s, due * pace_over_s / ended if ended else 0.0)
+        until_gone_s = due * pace_over_s / ended if ended and job in growing else 0.0
+        yield "queue_backlog", job, max(oldest_s, until_gone_s)
 
 
 def _sla(connection: Connection, now: datetime) -> Values:
@@ -222,11 +243,13 @@ class Evaluated:
     resolved: int = 0
     sent: int = 0
     failed: int = 0
+    began: tuple[tuple[str, str], ...] = ()
+    """Rule and subject of what fired."""
 
 
 def evaluate(db: Engine, operators: Operators) -> Evaluated:
     """Measure, move every alert, and tell operators what is to be told. Two at once wait for each other."""
-    fired = resolved = 0
+    resolved, began = 0, list[tuple[str, str]]()
     with db.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:operator alerts', 0))"))
         connection.execute(sa.text("SET LOCAL statement_timeout = '10s'"))
@@ -240,11 +263,12 @@ def evaluate(db: Engine, operators: Operators) -> Evaluated:
             value, before = values.get(key), known.get(key)
             made = move(rules[key[0]], None if before is None else before.standing, value, now=now)
             is_quiet = (key[0], None) in quiet or key in quiet
-            fired += made.told is Told.FIRED and not is_quiet
+            if made.told is Told.FIRED and not is_quiet:
+                began.append(key)
             resolved += made.told is Told.RESOLVED
             alerts.write(connection, key, before, made, value=value, targets=len(operators), silenced=is_quiet, now=now)
     sent, failed = _tell(db, operators, rules)
-    return Evaluated(fired=fired, resolved=resolved, sent=sent, failed=failed)
+    return Evaluated(fired=len(began), resolved=resolved, sent=sent, failed=failed, began=tuple(began))
 
 
 def _tell(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> tuple[int, int]:
@@ -279,3 +303,22 @@ def words_of(rule: AlertRule, subject: str, told: Told, value: float | None) -> 
         f"{still}{rule.severity}: {rule.name} {subject}",
         f"{rule.what[:1].upper()}{rule.what[1:]} ({subject}).\n{figure}To begin with: {rule.mend}",
     )
+
+
+_LATE_RULES = frozenset({"sla_exceeded"})
+
+
+def run_about(connection: Connection, rule: str, subject: str) -> str | None:
+    """The run on whose page an alert belongs: the job's newest that failed, or of a late job the one that runs longest.
+    None: it is about no job, or there is none."""
+    if rule in _LATE_RULES:
+        query = (
+            "SELECT run_id FROM kordant.job_requests WHERE job = :job AND status = 'running' ORDER BY run_at LIMIT 1"
+        )
+    else:
+        query = (
+            "SELECT run_id FROM kordant.job_requests WHERE job = :job AND status IN ('dead', 'pending') "
+            "AND cause IS NOT NULL AND run_id IS NOT NULL ORDER BY started_at DESC LIMIT 1"
+        )
+    found: str | None = connection.execute(sa.text(query), {"job": subject}).scalar()
+    return found

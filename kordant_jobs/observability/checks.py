@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
 from kordant_jobs.domain.schedules.simulation import looks
 from kordant_jobs.engine import DAGSTER_VERSION
-from kordant_jobs.observability import heartbeats, standing
+from kordant_jobs.observability import heartbeats, standing, system_checks
 from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
 from kordant_jobs.store import migrate
 from kordant_jobs.store.audit import log
@@ -33,6 +34,10 @@ DISK_FREE_MB, DISK_FREE_SHARE = 1024, 0.05
 CLOCK_S = 1.0
 POSTGRES_MIN = 140_000
 AUDIT_ROWS = 100_000
+NOT_TICKING = (
+    "its schedule in Dagster is switched off, or the daemon does not tick",
+    "`kordant-jobs schedules list`, and switch it on in Dagster's UI",
+)
 SEEN_BY = "`kordant-jobs dead list`"
 
 
@@ -63,7 +68,7 @@ def database(patient: Patient) -> Iterator[Finding]:
         version = int(connection.execute(sa.text("SHOW server_version_num")).scalar_one())
         settings = {
             name: connection.execute(sa.text(f"SHOW {name}")).scalar_one()
-            for name in ("fsync", "full_page_writes", "autovacuum")
+            for name in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
         }
     if version < POSTGRES_MIN:
         yield fail(f"Postgres {version // 10_000} is older than 14", "statements are used that it lacks", "upgrade it")
@@ -125,7 +130,13 @@ def disk(patient: Patient) -> Iterator[Finding]:
     settings = patient.settings
     for folder in sorted({settings.state_dir, settings.drop, settings.reports_dir or settings.state_dir}):
         place = _existing(folder)
-        usage = shutil.disk_usage(place)
+        usage, files = shutil.disk_usage(place), os.statvfs(place)
+        if files.f_files and files.f_favail < files.f_files * DISK_FREE_SHARE:
+            yield warn(
+                f"{files.f_favail:,} more files can be made at {folder}",
+                "nothing is written once there are no inodes left, however many bytes are free",
+                "delete files there, or move it: KORDANT_STATE_DIR, KORDANT_DROP_DIR, KORDANT_REPORTS_DIR",
+            )
         if usage.free < DISK_FREE_MB * 1e6 or usage.free < usage.total * DISK_FREE_SHARE:
             yield warn(
                 f"{usage.free / 1e9:.1f} GB are free at {folder}",
@@ -164,13 +175,16 @@ def schedules(patient: Patient) -> Iterator[Finding]:
     now = patient.clock()
     for stored in loaded.rows:
         looked_at = progress.get(stored.row.key)
-        if looked_at is None or stored.resting(now) or stored.changed_at > now - LOOKED_AT_WITHIN:
+        if stored.resting(now) or stored.changed_at > now - LOOKED_AT_WITHIN:
+            continue
+        if looked_at is None:
+            if looks(stored.row, stored.changed_at, now - LOOKED_AT_WITHIN):
+                yield fail(f"{stored.row.name} has never been looked at", *NOT_TICKING)
             continue
         if looks(stored.row, looked_at.until, now - LOOKED_AT_WITHIN):
             yield fail(
                 f"{stored.row.name} was last looked at {looked_at.until:%Y-%m-%d %H:%M}, and has ticked since",
-                "its schedule in Dagster is switched off, or the daemon does not tick",
-                "`kordant-jobs schedules list`, and switch it on in Dagster's UI",
+                *NOT_TICKING,
             )
 
 
@@ -364,8 +378,11 @@ def libraries(patient: Patient) -> Iterator[Finding]:
 CHECKS: Mapping[str, Check] = {
     one.__name__: one
     for one in (
-        driver, database, migrations, master_key, clock, disk, libraries, zones, schedules, daemon, queue, dead_letters,
-        connections, indexes, sources, dumps, voices, outbox, agents, audit, cleanup,
+        driver, database, migrations, master_key, system_checks.secrets, clock, disk, libraries, zones, schedules,
+        system_checks.leader, daemon, system_checks.ports, system_checks.exposure, system_checks.runs, queue,
+        dead_letters, connections, system_checks.locks, system_checks.tables, indexes, sources, dumps, voices,
+        system_checks.models, outbox, system_checks.mail, agents, system_checks.tokens, audit, system_checks.anchors,
+        cleanup, system_checks.notices,
     )
 }  # fmt: skip
 """In the order in which they are shown: what others rest on comes first."""

@@ -60,6 +60,8 @@ class Patient:
     settings: Settings
     db: Engine | None
     stack: Mapping[str, Any] | None = None
+    sends: bool = False
+    """Whether operators may be sent a test notice, and the heartbeat address a ping."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     """This machine's."""
 

@@ -14,7 +14,7 @@ import yaml
 
 from kordant_jobs.domain.operators.alert_rules import DEFAULT_RULES, AlertRule
 from kordant_jobs.observability import heartbeats
-from kordant_jobs.observability.alerting import ATTEMPTS_MIN, MAY_FAIL
+from kordant_jobs.observability.alerting import ATTEMPTS_MIN, FAILURES_MIN, MAY_FAIL
 from kordant_jobs.observability.metrics import P
 
 _BAD = f'{P}executions_total{{outcome=~"failure|lost"}}'
@@ -34,7 +34,7 @@ def _burn(long: str, short: str) -> str:
     def share(span: str) -> str:
         return f"{_grown(_BAD, span)} / {_grown(_ALL, span)}"
 
-    enough = f"({_grown(_ALL, long)} >= {ATTEMPTS_MIN})"
+    enough = f"({_grown(_ALL, long)} >= {ATTEMPTS_MIN}) and ({_grown(_BAD, long)} >= {FAILURES_MIN})"
     return f"(({share(long)}) / {MAY_FAIL:g} >= {{at}} and ({share(short)}) / {MAY_FAIL:g} >= {{at}}) and {enough}"
 
 

@@ -1,4 +1,4 @@
-"""Attempts by job and week: for `jobs history` and the console's performance page."""
+"""Attempts by job and week, their trend and their cost: for `jobs history | trends | cost` and the console."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
 
+from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import attempt_counts
+from kordant_jobs.store.operators import costs as store
+from kordant_jobs.store.operators.costs import WeekCost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,3 +56,70 @@ def weekly(connection: Connection, *, weeks: int, now: datetime, job: str | None
                     )
                 )
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobTrend:
+    """A job in one week and in the week before it. Shares are of all attempts; None: there were none, or the percentile
+    lies above an hour."""
+
+    job: str
+    attempts: int
+    p95_ms: float | None
+    p95_before_ms: float | None
+    failed_share: float
+    failed_before: float | None
+    cpu_s: float
+    cpu_before_s: float
+
+
+def trends(found: Sequence[JobWeek], *, week_of: date) -> Sequence[JobTrend]:
+    """Each job that had attempts in the week, the slowest first.
+
+    >>> week = dict(job="a", attempts=4, ended_well=3, p50_ms=1.0, mean_ms=1.0, cpu_s=2.0)
+    >>> new = JobWeek(week_of=date(2026, 11, 9), p95_ms=90.0, **week)
+    >>> old = JobWeek(week_of=date(2026, 11, 2), p95_ms=30.0, **week)
+    >>> [(one.p95_ms, one.p95_before_ms, one.failed_share) for one in trends([new, old], week_of=date(2026, 11, 9))]
+    [(90.0, 30.0, 0.25)]
+    """
+    before = {one.job: one for one in found if one.week_of == week_of - timedelta(weeks=1)}
+    made = []
+    for one in found:
+        if one.week_of == week_of:
+            last = before.get(one.job)
+            made.append(
+                JobTrend(
+                    job=one.job,
+                    attempts=one.attempts,
+                    p95_ms=one.p95_ms,
+                    p95_before_ms=last.p95_ms if last else None,
+                    failed_share=_failed(one),
+                    failed_before=_failed(last) if last else None,
+                    cpu_s=one.cpu_s,
+                    cpu_before_s=last.cpu_s if last else 0.0,
+                )
+            )
+    return sorted(made, key=lambda one: (-(one.p95_ms if one.p95_ms is not None else float("inf")), one.job))
+
+
+def _failed(week: JobWeek) -> float:
+    return 1 - week.ended_well / week.attempts
+
+
+SERVED = frozenset(
+    {row.name for row in CATALOG if {"tiers", "subscription_ids"} & row.payload.model_fields.keys()}
+    | {"notifications_send", "removebrokers_process"}
+)
+"""Jobs whose work is for subscriptions; what the others cost has no tier."""
+
+
+def costs(connection: Connection, *, weeks: int, now: datetime) -> Sequence[WeekCost]:
+    """What each job cost by tier in so many weeks, this one included; up to date to the hour."""
+    return store.weeks(connection, since=mondays(now, weeks)[-1].date())
+
+
+def keep_costs(db: Engine) -> None:
+    """Roll up what attempts cost, once an hour: it outlives them."""
+    with db.begin() as connection:
+        connection.execute(sa.text("SET LOCAL statement_timeout = '60s'"))
+        store.roll_up(connection, served=SERVED)

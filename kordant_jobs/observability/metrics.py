@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from itertools import accumulate, groupby
 
 import sqlalchemy as sa
@@ -15,10 +16,13 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 from sqlalchemy import Connection, Engine
 
+from kordant_jobs.bootstrap.version import version_of
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import Priority, attempt_counts
 from kordant_jobs.observability import heartbeats, standing
 from kordant_jobs.observability.alerting import SLAS
+from kordant_jobs.store.operators import counts
+from kordant_jobs.store.operators.counts import HTTP_S
 
 P = "background_jobs_"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,6 +40,11 @@ SELECT (SELECT coalesce(max(seq), 0) FROM kordant.audit_log),
        (SELECT count(*) FROM kordant.breach_dumps WHERE status = 'quarantined'),
        (SELECT count(*) FROM kordant.breach_dumps WHERE status = 'partial')
 """
+_DENIALS = "SELECT rule, role, denials FROM kordant.policy_denials ORDER BY 1, 2"
+_LEASES = """
+SELECT CASE WHEN name LIKE 'job:%' THEN substr(name, 5) ELSE '' END, count(*) FROM kordant.job_leases
+WHERE expires_at > now() GROUP BY 1 ORDER BY 1
+"""
 _PAUSES = "SELECT channel, pauses FROM kordant.channel_pauses ORDER BY 1"
 
 
@@ -45,8 +54,15 @@ def render(db: Engine) -> bytes:
     with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
         connection.execute(sa.text("SET LOCAL statement_timeout = '2s'"))
         now: datetime = connection.execute(sa.select(sa.func.now())).scalar_one()
-        registry.register(_Once([*_attempts(connection, now), *_queue(connection), *_parts(connection, now)]))
+        registry.register(_Once(collect(connection, now)))
     return generate_latest(registry)
+
+
+def collect(connection: Connection, now: datetime) -> Sequence[Metric]:
+    """Every metric, as it stands in the tables."""
+    measures = (_attempts(connection, now), _starts(connection), _queue(connection), _parts(connection, now),
+                _served(connection))  # fmt: skip
+    return [family for families in measures for family in families]
 
 
 class _Once(Collector):
@@ -87,14 +103,56 @@ def _durations(counts: Sequence[attempt_counts.AttemptCount]) -> Metric:
         "background_jobs.execution_time_ms: wall time of an attempt",
         labels=["job_name", "outcome"],
     )
-    bounds = [*map(str, map(float, attempt_counts.DURATIONS_MS)), "+Inf"]
     for (job, outcome), grouped in groupby(counts, lambda one: (one.job, one.outcome)):
-        by_bucket, sum_ms = [0] * len(bounds), 0.0
-        for one in grouped:
-            by_bucket[one.bucket] += one.attempts
-            sum_ms += one.sum_ms
-        family.add_metric([job, outcome], list(zip(bounds, accumulate(by_bucket), strict=True)), sum_ms)
+        found = list(grouped)
+        buckets = _histogram(attempt_counts.DURATIONS_MS, ((one.bucket, one.attempts) for one in found))
+        family.add_metric([job, outcome], buckets, sum(one.sum_ms for one in found))
     return family
+
+
+def _histogram(bounds: Sequence[float], counts: Iterable[tuple[int, int]]) -> list[tuple[str, float]]:
+    """What Prometheus wants of buckets: how many lie below each bound. `counts` are by place."""
+    by_bucket = [0] * (len(bounds) + 1)
+    for place, count in counts:
+        by_bucket[place] += count
+    return list(zip([*map(str, map(float, bounds)), "+Inf"], map(float, accumulate(by_bucket)), strict=True))
+
+
+def _starts(connection: Connection) -> Iterator[Metric]:
+    lag = HistogramMetricFamily(f"{P}start_lag_seconds", "from due to started", labels=["job_name"])
+    for job, grouped in groupby(attempt_counts.start_lags(connection), lambda one: one.job):
+        found = list(grouped)
+        buckets = _histogram(attempt_counts.LAGS_S, ((one.bucket, one.starts) for one in found))
+        lag.add_metric([job], buckets, sum(one.sum_s for one in found))
+    yield lag
+    late = CounterMetricFamily(
+        f"{P}sla_breaches", "requests completed later than their job promises", labels=["job_name"]
+    )
+    for job, breaches in attempt_counts.sla_breaches(connection).items():
+        late.add_metric([job], breaches)
+    yield late
+
+
+def _served(connection: Connection) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        f"{P}http_requests", "calls of the API and the console", labels=["method", "route", "status"]
+    )
+    took = HistogramMetricFamily(f"{P}http_seconds", "how long they took", labels=["route"])
+    calls = counts.calls(connection)
+    for (method, route, status), alike in groupby(calls, lambda one: (one.method, one.route, one.status)):
+        requests.add_metric([method, route, str(status)], sum(one.calls for one in alike))
+    for route, alike in groupby(sorted(calls, key=lambda one: one.route), lambda one: one.route):
+        found = list(alike)
+        took.add_metric([route], _histogram(HTTP_S, ((one.bucket, one.calls) for one in found)),
+                        sum(one.sum_s for one in found))  # fmt: skip
+    yield from (requests, took)
+    denials = CounterMetricFamily(f"{P}policy_denials", "what the policy refused", labels=["rule", "role"])
+    for rule, role, number in connection.execute(sa.text(_DENIALS)):
+        denials.add_metric([rule, role], number)
+    yield denials
+    build = GaugeMetricFamily(f"{P}build_info", "always 1", labels=["version", "dagster"])
+    build.add_metric([version_of(), version("dagster")], 1)
+    yield build
 
 
 def _queue(connection: Connection) -> Iterator[Metric]:
@@ -123,6 +181,7 @@ def _queue(connection: Connection) -> Iterator[Metric]:
     yield _gauge(connection, standing.RUNNING, "running", "requests that run", ["job_name"])
     yield _gauge(connection, standing.DEAD, "dead", "dead letters that nobody has seen yet", ["job_name"])
     yield _gauge(connection, standing.PAUSED, "paused", "jobs that are paused", ["job_name"])
+    yield _gauge(connection, _LEASES, "leases", "slots that are held; empty: not a job's", ["job_name"])
 
 
 def _gauge(connection: Connection, query: str, name: str, words: str, labels: list[str]) -> Metric:

@@ -1,7 +1,7 @@
 """The dead man's switch: watches the daemon from the process of `up`, outside it, and says when it falls silent.
 
 While all is well it pings KORDANT_HEARTBEAT_URL, so that a service elsewhere misses the pings when the daemon, the
-database, `up` or the whole machine is gone.
+database, `up` or the whole machine is gone. Where OTLP is set, the metrics are pushed from here, too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from kordant_jobs.observability import heartbeats
+from kordant_jobs.observability import heartbeats, otlp
 from kordant_jobs.postgres import database
 
 PING_TIMEOUT_S = 10.0
@@ -36,7 +36,8 @@ class Pulse:
         self._url, self._heartbeat_url, self._say = url, heartbeat_url, say
         self._stop = threading.Event()
         self._silent: set[str] = set()
-        self._is_away = self._pings_fail = False
+        self._is_away = self._pings_fail = self._pushes_fail = False
+        self._metrics: otlp.MetricsPush | None = None
         self._thread = threading.Thread(target=self._run, name="kordant-pulse", daemon=True)
 
     def start(self) -> None:
@@ -50,10 +51,13 @@ class Pulse:
 
     def _run(self) -> None:
         db = database.create_engine(self._url, pool_size=1)
-        pinged_s = self._ping_s
+        pinged_s, pushed_s = self._ping_s, otlp.interval_s()
         while not self._stop.is_set():
             is_well = self.look(db)
-            pinged_s += self._look_s
+            pinged_s, pushed_s = pinged_s + self._look_s, pushed_s + self._look_s
+            if otlp.is_on() and pushed_s >= otlp.interval_s():
+                pushed_s = 0.0
+                self.push(db)
             if is_well and self._heartbeat_url and pinged_s >= self._ping_s:
                 pinged_s = 0.0
                 self.ping(self._heartbeat_url)
@@ -81,6 +85,17 @@ class Pulse:
             self._say(f"the daemon gives signs again ({_named(ended)})")
         self._silent = now_silent
         return bool(ages_s) and not now_silent
+
+    def push(self, db: sa.Engine) -> None:
+        """Push the metrics by OTLP. That the collector does not take them is said once."""
+        try:
+            self._metrics = self._metrics or otlp.MetricsPush()
+            was_taken = self._metrics.push(db)
+        except SQLAlchemyError:
+            return  # the database is away, which `look` says
+        if was_taken is self._pushes_fail:
+            self._say("OTEL_EXPORTER_OTLP_ENDPOINT " + ("takes metrics again" if was_taken else "takes no metrics"))
+        self._pushes_fail = not was_taken
 
     def ping(self, url: str) -> None:
         """Tell whoever waits for it that all is well. A failure is said once; the address, which may be secret, is

@@ -2,11 +2,24 @@
 
 import dagster as dg
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
-from kordant_jobs.observability.alerting import evaluate, open_operators
+from kordant_jobs.domain.operators.alert_rules import BY_NAME
+from kordant_jobs.observability.alerting import evaluate, open_operators, run_about
+from kordant_jobs.observability.history import keep_costs
 from kordant_jobs.settings import load_settings
 
 EVERY_S = 30
+
+
+def _write_on_run(instance: dg.DagsterInstance, db: Engine, rule: str, subject: str) -> None:
+    """Have the page of the run that an alert is about say so, in Dagster's UI."""
+    with db.connect() as connection:
+        run_id = run_about(connection, rule, subject)
+    run = instance.get_run_by_id(run_id) if run_id else None
+    if run is not None:
+        known = BY_NAME[rule]
+        instance.report_engine_event(f"Alert {rule}: {known.what}. To begin with: {known.mend}", run)
 
 
 @dg.sensor(
@@ -18,6 +31,12 @@ EVERY_S = 30
 def operator_alert_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SkipReason:
     """Evaluate the rules."""
     done = evaluate(db, open_operators(load_settings()))
+    for rule, subject in done.began:
+        _write_on_run(context.instance, db, rule, subject)
+    try:
+        keep_costs(db)
+    except DBAPIError as error:
+        context.log.warning(f"Costs were not rolled up ({type(error.orig).__name__}); the next tick tries again.")
     if done.failed:
         context.log.warning(f"{done.failed} notices to operators could not be delivered; they are tried again.")
     return dg.SkipReason(f"{done.fired} alerts began, {done.resolved} ended, {done.sent} notices went out")

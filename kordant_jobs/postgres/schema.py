@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, MetaData, Text, Uuid, func
+from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, MetaData, Text, Uuid, func, text
 from sqlalchemy.types import TypeEngine
 
 SCHEMA = "kordant"
@@ -39,3 +39,11 @@ def belongs_to(name: str, table: str, key: str = "id", *, nullable: bool = False
     """A foreign key that goes with its row."""
     kind: TypeEngine[Any] = Text() if key == "name" else Uuid()
     return Column(name, kind, ForeignKey(f"{SCHEMA}.{table}.{key}", ondelete="CASCADE"), nullable=nullable)
+
+
+def trace() -> Column[Any]:
+    """The trace that a row is part of: by default the one which `kordant.traceparent` names in its transaction."""
+    default = text("kordant.traceparent()")
+    return Column(
+        "traceparent", Text, server_default=default, comment="the W3C context of the trace that it is part of"
+    )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import dagster as dg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -27,6 +28,7 @@ from kordant_jobs.domain.operators.alert_rules import (
 )
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.observability.alerting import AppriseOperators, evaluate, measured
+from kordant_jobs.observability.sensor import operator_alert_sensor
 from kordant_jobs.store.operators import alerts
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -62,9 +64,10 @@ def attempts(db: Engine, job: str, outcome: str, count: int, *, minutes_ago: flo
         )
 
 
-def run(db: Engine, statement: str) -> None:
+def run(db: Engine, *statements: str) -> None:
     with db.begin() as connection:
-        connection.execute(sa.text(statement))
+        for one in statements:
+            connection.execute(sa.text(one))
 
 
 REQUEST = (
@@ -267,10 +270,29 @@ def test_a_burst_that_goes_away_quickly_is_no_backlog(db: Engine) -> None:
     due = REQUEST.replace("20 min", "1 min")
     run(db, f"{due} 'test', 'pending', NULL, NULL FROM generate_series(1, 200)")
     run(db, f"{due} 'test', 'completed', now() - interval '1 s', NULL FROM generate_series(1, 90)")
-    with db.connect() as connection:
+    run(db, DEPTHS.format(due="CASE WHEN n < 3 THEN 100 * (3 - n) ELSE 0 END"))  # it came within three minutes
+    with db.begin() as connection:
         values, _ = measured(connection, now=datetime.now(UTC))
-    assert 100 < values["queue_backlog", "cleanup"] < 180  # 200 at 90 a minute are gone in 133 s
+    assert 60 <= values["queue_backlog", "cleanup"] < 70  # how long the oldest waits
     assert evaluate(db, Heard()).fired == 0
+
+
+DEPTHS = (
+    "INSERT INTO kordant.queue_depths SELECT 'cleanup', date_trunc('minute', now()) - make_interval(mins => n), {due} "
+    "FROM generate_series(1, 30) n"
+)
+"""What was due in the minutes before; n minutes ago."""
+
+
+def test_a_queue_that_grows_faster_than_it_is_served_is_told_before_anything_is_late(db: Engine) -> None:
+    due = REQUEST.replace("20 min", "1 min")
+    run(db, f"{due} 'test', 'pending', NULL, NULL FROM generate_series(1, 2000)")
+    run(db, f"{due} 'test', 'completed', now() - interval '1 s', NULL FROM generate_series(1, 90)")
+    for growth, is_told in (("1900 + n", False), ("1900 - 50 * n", True)):
+        run(db, "DELETE FROM kordant.queue_depths", DEPTHS.format(due=growth))
+        with db.begin() as connection:
+            values, _ = measured(connection, now=datetime.now(UTC))
+        assert (values["queue_backlog", "cleanup"] > 900) is is_told  # 2,000 at 90 a minute take 22 minutes
 
 
 def test_a_rule_that_cannot_be_measured_stops_no_other_and_ends_no_alert(db: Engine) -> None:
@@ -358,3 +380,27 @@ def test_a_person_sees_acknowledges_changes_and_silences(
     assert "names nobody" in said("test", code=1)
     monkeypatch.setenv("KORDANT_ALERT_URLS", sink[0])
     assert "address 1: sent" in said("test")
+
+
+def test_an_alert_about_a_job_is_written_once_on_the_page_of_its_run(db: Engine, settings: Any) -> None:
+    @dg.job
+    def cleanup() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        newest, older = (instance.create_run_for_job(cleanup).run_id for _ in range(2))
+        run(db, CAUSES["dead_letters"][0], CAUSES["dead_letters"][0])
+        for run_id, age in ((newest, 1), (older, 9)):
+            run(
+                db,
+                f"UPDATE kordant.job_requests SET run_id = '{run_id}', cause = 'exception', started_at = now() - "
+                f"interval '{age} min' WHERE id = (SELECT id FROM kordant.job_requests WHERE run_id IS NULL LIMIT 1)",
+            )
+        context = dg.build_sensor_context(instance=instance, resources={"db": db})
+        for _ in range(2):
+            operator_alert_sensor(context)
+        said = {
+            one: [entry.dagster_event.message for entry in instance.all_logs(one) if entry.dagster_event]
+            for one in (newest, older)
+        }
+    assert said[older] == []
+    assert said[newest] == ["Alert dead_letters: work was given up. To begin with: kordant-jobs dead list"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,8 +34,8 @@ NEEDS_UP = {"schedules", "daemon"}
 
 
 @pytest.fixture
-def healthy(settings: Settings, db: Engine, keyring: Keyring) -> Patient:
-    """A migrated system with a subscriber, its price list, and an entry in the audit log."""
+def healthy(settings: Settings, db: Engine, keyring: Keyring) -> Iterator[Patient]:
+    """A migrated system with a subscriber, its price list, an entry in the audit log, and a daemon that leads."""
     person = subscribe(db, keyring, "ann@example.com")
     with db.begin() as connection:
         keyring.check(connection)
@@ -42,7 +44,11 @@ def healthy(settings: Settings, db: Engine, keyring: Keyring) -> Patient:
         entry = Entry(actor="user:a", role="admin", source="cli", action="x", target_kind="s", target_id="1")
         log.record(connection, keyring, entry)
     assert person
-    return Patient(settings=settings, db=db, stack={"pid": 1})
+    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as daemon:
+        daemon.execute(sa.text("SELECT pg_advisory_lock(hashtext('kordant_jobs.daemon'))"))
+        yield Patient(settings=settings, db=db, stack={"pid": os.getpid()})
+        with suppress(sa.exc.OperationalError):  # a test may have ended it
+            daemon.execute(sa.text("SELECT pg_advisory_unlock_all()"))
 
 
 def wrong(patient: Patient) -> dict[str, str]:

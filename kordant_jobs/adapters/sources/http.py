@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from kordant_jobs import tracing
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import SourceUnavailable
@@ -29,6 +30,7 @@ from kordant_jobs.redaction import storable
 
 if TYPE_CHECKING:
     import httpx
+    from opentelemetry.trace import Span
 
 USER_AGENT = "kordant-jobs"
 """HIBP answers 403 without one; the others like to know who asks."""
@@ -169,7 +171,9 @@ class Session:
         try:
             async with self._slots, asyncio.timeout(self._limits.total_s):
                 ours = self._client.build_request(method, url, params=params, headers=headers, data=form, json=json)
-                return await self._read(ours, usable)
+                attributes = {"http.request.method": method, "server.address": ours.url.host}
+                with tracing.span(method, tracing.CLIENT, attributes) as span:
+                    return await self._read(ours, usable, span)
         except (TimeoutError, httpx.TimeoutException):
             raise SourceFailed(UnknownReason.TIMED_OUT) from None
         except httpx.DecodingError:
@@ -177,8 +181,10 @@ class Session:
         except (httpx.HTTPError, httpx.InvalidURL, OSError):
             raise SourceFailed(UnknownReason.UNREACHABLE) from None
 
-    async def _read(self, request: httpx.Request, usable: frozenset[int]) -> Reply:
+    async def _read(self, request: httpx.Request, usable: frozenset[int], span: Span | None) -> Reply:
         answer = await self._client.send(request, stream=True)
+        if span is not None:
+            span.set_attribute("http.response.status_code", answer.status_code)
         async with aclosing(answer):
             failure = _failure_of(answer.status_code, answer.headers, usable)
             if failure is not None:

@@ -35,4 +35,11 @@ def show(connection: Connection, visit: Visit) -> Response:
             summary=summary,
         )
         drawn.append((job, chart, weeks))
-    return visit.page("performance.html", say("Performance of background jobs"), jobs=drawn, weeks=WEEKS)
+    return visit.page(
+        "performance.html",
+        say("Performance of background jobs"),
+        jobs=drawn,
+        weeks=WEEKS,
+        trends=history.trends(weeks_of_all, week_of=days[-1]),
+        costs=history.costs(connection, weeks=2, now=visit.who.now),
+    )

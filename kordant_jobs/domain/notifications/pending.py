@@ -25,6 +25,7 @@ class Claim:
     attempt: int
     interruptions: int = 0
     mail_id: UUID | None = None
+    traceparent: str | None = None
 
     @property
     def interrupted(self) -> bool:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 from dagster import DagsterEventType, DagsterInstance
 
+from kordant_jobs import tracing
 from kordant_jobs.engine import dagster_private, tree
 from kordant_jobs.engine.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.launcher.protocol import encode
@@ -119,4 +120,6 @@ def _run(order: dict[str, Any], control: socket.socket, instance: DagsterInstanc
     dagster_private.flush(engine)
     said = replace(failure, interrupted=interrupted) if outcome == "failure" else Failure(error="")
     control.sendall(encode({"outcome": outcome, **asdict(said)}))
+    if not interrupted:
+        tracing.flush()
     return 0 if outcome == "success" else 1

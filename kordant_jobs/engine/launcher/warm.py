@@ -24,6 +24,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from dagster import DagsterInstance
 
+from kordant_jobs import tracing
 from kordant_jobs.engine import dagster_private, tree
 from kordant_jobs.engine.launcher.front import Front
 from kordant_jobs.engine.launcher.handover import Reload, resume, take_over
@@ -61,6 +62,7 @@ def prepare(system: System) -> DagsterInstance:
     for row in system.rows.values():
         for module in row.preload:
             importlib.import_module(module)
+    tracing.preload()
     instance = dagster_private.open_instance(home)
     dagster_private.warm_up_run(instance)
     for engine in engines(instance, system.settings()):

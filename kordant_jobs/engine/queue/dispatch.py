@@ -39,7 +39,7 @@ from kordant_jobs.engine.runs import (
     RunWatcher,
     canceled_run,
 )
-from kordant_jobs.engine.store import attempts, leases, requests, running, waiting
+from kordant_jobs.engine.store import attempts, leases, requests, running, traces, waiting
 from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.errors import DatabaseUnavailable, PermanentError, TransientError
 from kordant_jobs.redaction import redact_foreign
@@ -157,16 +157,18 @@ class Dispatcher:
     def _handle_ends(self) -> int:
         if not self._ends:
             return 0
-        now, handled = self._clock.now(), 0
+        now, handled = self._clock.now(), list[str]()
         with self._db.begin() as connection:  # all at once: an end stays in line until what follows it is committed
             for end in self._ends:
                 returning = self._stopped.get(end.run_id, False)
-                handled += outcomes.run_ended(connection, end, self._rows, returning=returning, now=now)
+                if outcomes.run_ended(connection, end, self._rows, returning=returning, now=now):
+                    handled.append(end.run_id)
+            traces.ended(connection, handled, settled_at=now)
         over = {end.run_id for end in self._ends}
         self._ends.clear()
         self._stopped = {run_id: again for run_id, again in self._stopped.items() if run_id not in over}
         self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if run_id not in over}
-        return handled
+        return len(handled)
 
     def _keep_house(self) -> int:
         monotonic, now = time.monotonic(), self._clock.now()
@@ -183,6 +185,7 @@ class Dispatcher:
         self._look_up_ends()
         with self._db.begin() as connection:
             lost = outcomes.reap_lost(connection, self._rows, now=now)
+            traces.ended(connection, [one.run_id for one in lost if one.run_id], settled_at=now)
             leases.cut_off(connection, now=now)
             cancelling = running.cancelling(connection)
             self._first_expiry = leases.next_expiry(connection)
@@ -297,7 +300,9 @@ class Dispatcher:
     def _not_started(self, each: Claim, ended: Ended, error: str) -> None:
         log.warning("%s: no run for %d request(s): %s", each.job, len(each.requests), error)
         with self._db.begin() as connection:
-            outcomes.settle(connection, [each.lease.id], ended, self._rows, error=error, now=self._clock.now())
+            now = self._clock.now()
+            outcomes.settle(connection, [each.lease.id], ended, self._rows, error=error, now=now)
+            traces.ended(connection, [each.run_id], settled_at=now)
             leases.release(connection, [each.lease.id])
         del self._live[each.lease.id]
 

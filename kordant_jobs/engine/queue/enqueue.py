@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.requests import Priority
-from kordant_jobs.engine.store import arrivals
+from kordant_jobs.engine.store import arrivals, traces
 from kordant_jobs.engine.store.arrivals import Merge, NewRequest
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.redaction import storable
@@ -80,7 +80,8 @@ def enqueue(
                          run_at=run_at), requested_by=requested_by, priority=priority, window=window, now=now,
                merge=merge)  # fmt: skip
     try:
-        request_id, _ = arrivals.insert_one(connection, new)
+        with traces.sending(connection, row.name, message_id=new.id):
+            request_id, _ = arrivals.insert_one(connection, new)
     except IntegrityError as error:
         raise _refusal(row, error) from None
     return request_id
@@ -144,7 +145,10 @@ def enqueue_many(
         elif item.payload.job != row.name:
             raise PermanentError(f"enqueue_many got requests of {row.name} and {item.payload.job}; call it for each.")
         rows.append(_new(row, item, requested_by=requested_by, priority=priority, window=window, now=now, merge=None))
-    return arrivals.copy_in(connection, rows)
+    if row is None:
+        return 0
+    with traces.sending(connection, row.name, count=len(rows)):
+        return arrivals.copy_in(connection, rows)
 
 
 _KEY_REFUSED = re.compile(r"the idempotency key belongs to request (\S+), which is (\w+)")

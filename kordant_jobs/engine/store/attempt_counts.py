@@ -18,6 +18,8 @@ from kordant_jobs.engine.requests import Outcome
 
 DURATIONS_MS = (10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
 """Upper bounds of the buckets; one more bucket has none. The trigger's array is the same."""
+LAGS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+"""Upper bounds of the times between due and started; as before."""
 EXACT_HOURS = 6
 """Spans that begin in the last six hours are counted to the moment; what is older, to the hour."""
 KEEP_HOURS_DAYS = 400
@@ -107,6 +109,28 @@ def totals(connection: Connection) -> Sequence[AttemptCount]:
 def between(connection: Connection, since: datetime, until: datetime) -> Sequence[AttemptCount]:
     """Of a span; one that begins more than `EXACT_HOURS` ago begins with its hour."""
     return [AttemptCount(**row) for row in connection.execute(_SINCE, {"since": since, "until": until}).mappings()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartLag:
+    """Attempts of one job that were due for so long, by a bucket of `LAGS_S`, before a run took them."""
+
+    job: str
+    bucket: int
+    starts: int
+    sum_s: float
+
+
+def start_lags(connection: Connection) -> Sequence[StartLag]:
+    """Since the beginning, in the order of jobs and buckets."""
+    query = sa.text("SELECT job, bucket, starts, sum_s FROM kordant.start_lags ORDER BY 1, 2")
+    return [StartLag(**row) for row in connection.execute(query).mappings()]
+
+
+def sla_breaches(connection: Connection) -> Mapping[str, int]:
+    """By job, how many requests were completed later than it promises, since the beginning."""
+    query = sa.text("SELECT job, breaches FROM kordant.sla_breaches ORDER BY 1")
+    return dict(connection.execute(query).tuples().all())
 
 
 def percentile_ms(counts: Sequence[AttemptCount], share: float) -> float | None:

@@ -118,7 +118,7 @@ class Request:
 
 def sync_catalogue(connection: Connection, rows: Iterable[JobRow]) -> None:
     """Copy the jobs' names to where `kordant.enqueue_job` looks them up. Names that are gone are taken out."""
-    wanted = [{"name": row.name, "alias": row.alias, "priority": int(row.priority)} for row in rows]
+    wanted = [{"name": row.name, "alias": row.alias, "priority": int(row.priority), "sla_s": row.sla_s} for row in rows]
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:job_catalogue', 0))"))
     there = connection.execute(sa.select(job_catalogue).order_by(job_catalogue.c.name)).mappings()
     if [dict(row) for row in there] == sorted(wanted, key=lambda row: str(row["name"])):

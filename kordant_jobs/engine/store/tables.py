@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
-from kordant_jobs.postgres.schema import SCHEMA, metadata, moment, one_of
+from kordant_jobs.postgres.schema import SCHEMA, metadata, moment, one_of, trace
 
 job_catalogue = Table(
     "job_catalogue",
@@ -32,6 +32,7 @@ job_catalogue = Table(
     Column("name", Text, primary_key=True),
     Column("alias", Text, nullable=False, unique=True),
     Column("priority", SmallInteger, nullable=False),
+    Column("sla_s", Double, comment="from due to done; null: nothing is promised"),
     comment="The names that kordant.enqueue_job takes: a copy of the rows, written when the dispatcher starts.",
 )
 
@@ -108,6 +109,7 @@ job_requests = Table(
     Column("error", Text, comment="of the last attempt that failed; one line, no personal data"),
     moment("acknowledged_at", nullable=True),
     Column("acknowledged_by", Text),
+    trace(),
     one_of("status", RequestStatus),
     one_of("cause", Cause),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
@@ -230,6 +232,24 @@ attempt_totals = Table(
     Column("bucket", SmallInteger, primary_key=True),
     *_counts(),
     comment="Attempts since the beginning: counters that only grow.",
+)
+
+start_lags = Table(
+    "start_lags",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("bucket", SmallInteger, primary_key=True, autoincrement=False, comment="its place in LAGS_S"),
+    Column("starts", BigInteger, nullable=False),
+    Column("sum_s", Double, nullable=False),
+    comment="Attempts by how long they were due before a run took them, since the beginning.",
+)
+
+sla_breaches = Table(
+    "sla_breaches",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("breaches", BigInteger, nullable=False),
+    comment="Requests that were completed later than their job promises, since the beginning.",
 )
 
 idempotency_keys = Table(

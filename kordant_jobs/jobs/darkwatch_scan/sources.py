@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from kordant_jobs import tracing
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.catalog import SOURCE_RATES
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
@@ -81,7 +82,7 @@ def ask_sources(
         return _ask_one(scope, one, db=db, keyring=keyring, budget_s=budget_s, clock=clock)
 
     with ThreadPoolExecutor(max_workers=len(sources.on), thread_name_prefix="source") as threads:
-        return list(threads.map(ask, sources.on.values()))
+        return list(threads.map(tracing.carried(ask), sources.on.values()))
 
 
 def under_its_terms(source: ExposureSource, *, db: Engine) -> tuple[ExposureSource, tuple[PartyRate, ...]]:

@@ -22,7 +22,7 @@ from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, Pr
 from kordant_jobs.domain.property.parcels import masked_parcel
 from kordant_jobs.engine import Progress, leases
 from kordant_jobs.errors import KeyringError, SettingsError, SourceUnavailable
-from kordant_jobs.jobs.notifications_send import pace, rules
+from kordant_jobs.jobs.notifications_send import pace, rules, spans
 from kordant_jobs.jobs.notifications_send.ledger import Gone, Ledger
 from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress
 from kordant_jobs.jobs.notifications_send.outlets import Outlet
@@ -308,6 +308,7 @@ def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> str | None:
     parcels = {parcel.id: parcel for parcel in load.parcels}
     channel_works = False
     doubtful: list[Delivery] = []
+    began_at: dict[UUID, datetime] = {}
 
     def settle(delivery: Delivery) -> None:
         parcel = parcels[delivery.mail_id]
@@ -319,7 +320,9 @@ def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> str | None:
         marks = [rules.after(delivery, load.claims[row.id], copies_show=outlet.copies_show) for row in parcel.rows]
         ledger.settle(marks, gone=gone)
 
-    for delivery in outlet.transport.deliver(_written(load, ledger, outlet)):
+    for delivery in outlet.transport.deliver(spans.noting_starts(_written(load, ledger, outlet), began_at)):
+        claims = [load.claims[row.id] for row in parcels[delivery.mail_id].rows]
+        spans.record_delivery(outlet.channel, claims, delivery, began_at.get(delivery.mail_id))
         if delivery.outcome in rules.FINAL and not channel_works:
             doubtful.append(delivery)
             continue

@@ -16,7 +16,7 @@ from kordant_jobs.domain.access.principals import Principal, Role, TokenScope
 from kordant_jobs.domain.access.tokens import LONGEST_DAYS, Token, new_token
 from kordant_jobs.engine import Priority
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.access.tables import agent_grants, api_tokens, principals
+from kordant_jobs.store.access.tables import agent_grants, api_tokens, principals, token_uses
 from kordant_jobs.store.people.keyring import Keyring
 
 PURPOSE = "api-token"
@@ -172,6 +172,20 @@ def tokens(connection: Connection) -> Sequence[dict[str, Any]]:
         .order_by(column.created_at)
     )  # fmt: skip
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def note_uses(connection: Connection, uses: Mapping[str, datetime]) -> None:
+    """Write when tokens were last used; one that was within the hour is left as it is."""
+    rows = [{"token_id": token_id, "used_at": used_at} for token_id, used_at in sorted(uses.items())]
+    there = set(connection.execute(sa.select(api_tokens.c.id).where(api_tokens.c.id.in_(uses))).scalars())
+    if not (rows := [row for row in rows if row["token_id"] in there]):
+        return
+    adding = insert(token_uses)
+    is_later = token_uses.c.used_at < adding.excluded.used_at - timedelta(hours=1)
+    more = {"used_at": adding.excluded.used_at}
+    connection.execute(
+        adding.on_conflict_do_update(index_elements=[token_uses.c.token_id], set_=more, where=is_later), rows
+    )
 
 
 def verify(connection: Connection, keyring: Keyring, token: Token, *, now: datetime) -> Verified | None:

@@ -49,6 +49,14 @@ api_tokens = Table(
     Index(None, "principal_id"),
 )
 
+token_uses = Table(
+    "token_uses",
+    metadata,
+    Column("token_id", Text, ForeignKey(f"{SCHEMA}.api_tokens.id", ondelete="CASCADE"), primary_key=True),
+    moment("used_at"),
+    comment="When a token was last good for a call, to the hour.",
+)
+
 agent_grants = Table(
     "agent_grants",
     metadata,

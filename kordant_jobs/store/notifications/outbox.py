@@ -34,7 +34,7 @@ SET status = 'sending', attempts = o.attempts + 1, lease_id = :lease,
     interruptions = o.interruptions + CASE WHEN due.status = 'sending' AND o.begun THEN 1 ELSE 0 END,
     begun = :begun, mail_id = due.mail_id
 FROM due WHERE o.id = due.id
-RETURNING o.id, o.attempts, o.interruptions, o.mail_id
+RETURNING o.id, o.attempts, o.interruptions, o.mail_id, o.traceparent
 """
 
 _CLAIM = f"""
@@ -247,7 +247,13 @@ def _claimed(
 
 
 def _claim_of(row: Any) -> Claim:
-    return Claim(id=row.id, attempt=row.attempts, interruptions=row.interruptions, mail_id=row.mail_id)
+    return Claim(
+        id=row.id,
+        attempt=row.attempts,
+        interruptions=row.interruptions,
+        mail_id=row.mail_id,
+        traceparent=row.traceparent,
+    )
 
 
 def letters(connection: Connection, ids: Sequence[UUID]) -> list[LetterRow]:

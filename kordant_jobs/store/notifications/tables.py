@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
 from kordant_jobs.domain.notifications.choices import Category, Held, Mode
-from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of, trace
 
 alerts = Table(
     "alerts",
@@ -109,6 +109,7 @@ notification_outbox = Table(
     Column("provider_id", Text, comment="what the other side calls it"),
     Column("receipt", Text, comment="what the other side last told of it"),
     moment("receipt_at", nullable=True),
+    trace(),
     UniqueConstraint("alert_id", "channel", "address_id"),
     UniqueConstraint("report_id", "channel", "address_id"),
     UniqueConstraint("removal_event_id", "channel", "address_id"),

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, Table, Text, Uuid, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 
 from kordant_jobs.domain.operators.alert_rules import AlertState, Severity, Told
 from kordant_jobs.postgres.schema import belongs_to, metadata, moment, one_of
@@ -67,4 +81,47 @@ alert_silences = Table(
     Column("reason", Text, nullable=False),
     Column("silenced_by", Text, nullable=False),
     moment("until"),
+)
+
+http_counts = Table(
+    "http_counts",
+    metadata,
+    Column("method", Text, primary_key=True),
+    Column("route", Text, primary_key=True, comment="the template, never the path"),
+    Column("status", SmallInteger, primary_key=True, autoincrement=False),
+    Column("bucket", SmallInteger, primary_key=True, autoincrement=False,
+           comment="of the duration: its place in HTTP_S"),
+    Column("calls", BigInteger, nullable=False),
+    Column("sum_s", Double, nullable=False),
+    comment="Calls of the API and the console since the beginning; each process adds its own every few seconds.",
+)  # fmt: skip
+
+policy_denials = Table(
+    "policy_denials",
+    metadata,
+    Column("rule", Text, primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("denials", BigInteger, nullable=False),
+    comment="What the policy refused, by its rule, since the beginning.",
+)
+
+cost_weeks = Table(
+    "cost_weeks",
+    metadata,
+    Column("week_of", Date, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("tier", Text, primary_key=True, comment="empty: for no subscription"),
+    Column("cpu_s", Double, nullable=False),
+    Column("subscriptions", BigInteger, nullable=False, comment="active ones of the tier when it was rolled up"),
+    moment("rolled_at", default_now=True),
+    comment="CPU time by week, job and tier: what is left of cost when the attempts have gone.",
+)
+
+queue_depths = Table(
+    "queue_depths",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("due", BigInteger, nullable=False),
+    comment="How many requests were due in each minute of the last hour: does a queue grow?",
 )

@@ -148,8 +148,8 @@ STAYS: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "attempt_deltas", "attempt_hours", "attempt_totals", "idempotency_keys", "job_attempts", "job_hosts",
-            "job_leases",
-            "job_requests", "run_progress", "schedule_starts", "suppressions",
+            "job_leases", "job_requests", "run_progress", "schedule_starts", "sla_breaches", "start_lags",
+            "suppressions",
         ),
         _ENGINE,
     ),
@@ -173,6 +173,8 @@ STAYS: Mapping[str, str] = {
     ),
     "breach_dumps": "what was read, and with which result: verdicts rest on it",
     "reports": "each tier's own term (reports)",
+    **dict.fromkeys(("cost_weeks", "http_counts", "policy_denials", "queue_depths"), "few figures, nobody's"),
+    "token_uses": "go with their token",
     "report_leftovers": "contents that are still to be deleted (reports)",
     "audit_log": "append-only (audit_log)",
     "voice_analyses": "go with their clip (voice_analyses)",

@@ -1,0 +1,308 @@
+"""The doctor's checks of processes, ports, files, locks and tokens: each finds its fault, and nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from kordant_jobs.api.gate import Tokens
+from kordant_jobs.domain.access.principals import Role, TokenScope
+from kordant_jobs.observability import system_checks
+from kordant_jobs.observability.checks import CHECKS
+from kordant_jobs.observability.doctor import Patient, State, examine
+from kordant_jobs.settings import Settings
+from kordant_jobs.store.access import people
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs_tests.jobs.people import subscribe
+from kordant_jobs_tests.observability.test_doctor import healthy, wrong
+
+__all__ = ["healthy"]
+
+
+def run(db: Engine, *statements: str) -> None:
+    with db.begin() as connection:
+        for one in statements:
+            connection.execute(sa.text(one))
+
+
+def only(patient: Patient, check: str) -> str:
+    """The first fact of the one check that finds something, but for what the tests' own server has."""
+    found = wrong(patient)
+    assert set(found) - {"database", "disk"} == {check}, found
+    return found[check]
+
+
+@contextmanager
+def listening(host: str = "127.0.0.1") -> Iterator[int]:
+    with socket.create_server((host, 0)) as server:
+        yield int(server.getsockname()[1])
+
+
+def closed_port() -> int:
+    with listening() as port:
+        return port
+
+
+def changed(patient: Patient, **settings: object) -> Patient:
+    return replace(patient, settings=patient.settings.model_copy(update=settings))
+
+
+def test_keys_that_others_read_are_told(healthy: Patient, tmp_path: Path) -> None:
+    key = tmp_path / "dkim.pem"
+    key.write_text("x")
+    key.chmod(0o600)
+    patient = changed(healthy, dkim_key_path=key)
+    assert "secrets" not in wrong(patient)
+    key.chmod(0o640)
+    assert only(patient, "secrets") == f"{key} (KORDANT_DKIM_KEY_PATH) has the mode -rw-r-----"
+    key.chmod(0o600)
+    state = healthy.settings.state_dir
+    state.mkdir(parents=True, exist_ok=True)
+    state.chmod(0o755)
+    assert "(the state folder) has the mode drwxr-xr-x" in only(patient, "secrets")
+
+
+HEARTBEATS = (
+    "CREATE SCHEMA IF NOT EXISTS dagster",
+    "CREATE TABLE dagster.daemon_heartbeats (daemon_type text, daemon_id text, timestamp timestamp)",
+    "INSERT INTO dagster.daemon_heartbeats VALUES ('SENSOR', 'a', now() AT TIME ZONE 'UTC')",
+)
+
+
+def test_two_daemons_that_give_signs_are_told(healthy: Patient, db: Engine) -> None:
+    run(db, *HEARTBEATS)
+    assert "leader" not in wrong(healthy)
+    run(db, "INSERT INTO dagster.daemon_heartbeats VALUES ('SCHEDULER', 'b', now() AT TIME ZONE 'UTC')")
+    assert only(healthy, "leader") == "2 daemon processes give signs of life"
+
+
+def test_that_no_daemon_leads_is_told(healthy: Patient, db: Engine) -> None:
+    """The lock is another application's: it has the same name in another database, or another one in this."""
+    assert "leader" not in wrong(healthy)
+    with db.connect() as other:
+        other.execute(sa.text("SELECT pg_advisory_lock(4711)"))
+        of_the_daemon = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid <> 4711"
+        (pid,) = other.execute(sa.text(of_the_daemon)).scalars()
+        other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        assert only(healthy, "leader") == "no daemon process leads"
+
+
+def test_a_part_that_does_not_answer_is_told_by_its_port(healthy: Patient) -> None:
+    with listening() as port:
+        stack = {"pid": os.getpid(), "urls": {"API": f"http://127.0.0.1:{port}/api/jobs"}}
+        assert "ports" not in wrong(replace(healthy, stack=stack))
+    assert only(replace(healthy, stack=stack), "ports") == f"API does not answer on port {port}"
+
+
+def test_the_port_of_the_pages_that_another_program_has_is_told(healthy: Patient) -> None:
+    with listening() as port:
+        taken = changed(replace(healthy, stack=None), public_url="https://k.example", public_port=port)
+        assert only(taken, "ports") == f"another program listens on port {port}"
+    assert "ports" not in wrong(taken)
+
+
+def test_what_listens_beyond_this_machine_is_told(healthy: Patient) -> None:
+    code = (
+        "import socket, sys; s = socket.create_server((sys.argv[1], 0)); print(s.getsockname()[1], flush=True); input()"
+    )
+    for host, is_told in (("127.0.0.1", False), ("0.0.0.0", True)):
+        with subprocess.Popen(
+            [sys.executable, "-c", code, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as child:
+            assert child.stdout is not None
+            port = int(child.stdout.readline())
+            patient = replace(healthy, stack={"pid": child.pid})
+            found = {one.id: one for one in examine(patient, {"exposure": CHECKS["exposure"]})}["exposure"]
+            assert [f"listens on {host}:{port}" in each.fact for each in found.findings] == [True] * is_told
+            child.communicate(b"\n")
+
+
+def test_a_run_that_nobody_works_on_is_told(healthy: Patient, db: Engine) -> None:
+    run(
+        db,
+        "CREATE SCHEMA IF NOT EXISTS dagster",
+        "CREATE TABLE dagster.runs (run_id text, pipeline_name text, status text, start_time float8)",
+        "INSERT INTO dagster.runs SELECT name, job, status, extract(epoch FROM now()) - age FROM (VALUES "
+        "('left', 'cleanup', 'STARTED', 300), ('new', 'cleanup', 'STARTED', 5), ('done', 'cleanup', 'SUCCESS', 300), "
+        "('held', 'darkwatch_scan_premium', 'STARTED', 300), ('other', 'not_ours', 'STARTED', 300)) "
+        "v (name, job, status, age)",
+        "INSERT INTO kordant.job_leases (id, name, holder, run_id, taken_at, expires_at) SELECT gen_random_uuid(), "
+        "'job:darkwatch_scan', 'h', 'held', now(), now() + interval '1 min'",
+    )
+    assert only(healthy, "runs") == "run left of cleanup is shown as running, and no process works on it"
+    run(db, "UPDATE dagster.runs SET status = 'FAILURE' WHERE run_id = 'left'")
+    assert "runs" not in wrong(healthy)
+
+
+def test_a_statement_that_waits_for_a_lock_is_told_with_who_holds_it(
+    healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_checks, "LOCK_WAIT_S", 0)
+    with db.connect() as holder:
+        pid = holder.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+        holder.execute(sa.text("LOCK TABLE kordant.rate_buckets"))
+        waiter = threading.Thread(target=run, args=(db, "UPDATE kordant.rate_buckets SET tokens = 1"))
+        waiter.start()
+        waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
+        deadline = time.monotonic() + 20
+        while not holder.execute(waits).scalar_one():
+            assert time.monotonic() < deadline
+        assert f"for a lock that {pid} holds" in only(healthy, "locks")
+        holder.rollback()
+        waiter.join()
+    assert "locks" not in wrong(healthy)
+
+
+def test_a_table_that_is_not_vacuumed_is_told(healthy: Patient, db: Engine) -> None:
+    run(db, "ALTER TABLE kordant.job_requests SET (autovacuum_enabled = false)")
+    assert only(healthy, "tables") == "autovacuum is off for kordant.job_requests"
+    run(db, "ALTER TABLE kordant.job_requests RESET (autovacuum_enabled)")
+    assert "tables" not in wrong(healthy)
+
+
+def test_a_schedule_that_was_never_looked_at_is_told(healthy: Patient, db: Engine) -> None:
+    row = "DELETE FROM kordant.schedule_progress WHERE job = 'cleanup'"
+    run(db, row)
+    assert "schedules" not in wrong(healthy)  # it was made a moment ago
+    run(
+        db,
+        "ALTER TABLE kordant.scheduler_config DISABLE TRIGGER USER",
+        "UPDATE kordant.scheduler_config SET changed_at = now() - interval '20 days' WHERE job = 'cleanup'",
+    )
+    assert "has never been looked at" in only(healthy, "schedules")
+
+
+ENROLMENT = (
+    "SET LOCAL session_replication_role = replica; "
+    "INSERT INTO kordant.voice_enrolments "
+    "(id, subscriber_id, consent_id, model, embeddings_encrypted, clips, speech_s) "
+    "SELECT gen_random_uuid(), id, gen_random_uuid(), 'm', '', 1, 1 FROM kordant.subscribers LIMIT 1"
+)
+"""Without the consent that it belongs to."""
+
+
+def test_missing_models_are_told_where_voices_are_watched(healthy: Patient, db: Engine, keyring: Keyring) -> None:
+    (models,) = examine(healthy, {"models": CHECKS["models"]})
+    assert models.state is State.SKIPPED
+    subscribe(db, keyring)
+    run(db, ENROLMENT)
+    assert "voices are watched" in only(healthy, "models")
+
+
+def test_a_mail_server_that_is_away_is_told(healthy: Patient) -> None:
+    with listening() as port:
+        url = SecretStr(f"smtp://user:secret@127.0.0.1:{port}")
+        assert "mail" not in wrong(changed(healthy, smtp_url=url))
+    found = only(changed(healthy, smtp_url=url), "mail")
+    assert found == f"the mail server does not answer on port {port}"
+
+
+def token(db: Engine, keyring: Keyring, whose: str, *, created: timedelta, days: int) -> str:
+    """A token of a service that was made so long ago."""
+    with db.begin() as connection:
+        people.save_principal(connection, whose, Role.SERVICE, by="user:t", tenants=["t"])
+        written = people.create_token(connection, keyring, whose, (TokenScope.JOBS_READ,), days=days, by="user:t",
+                                      now=datetime.now(UTC) - created)  # fmt: skip
+        connection.execute(
+            sa.text("UPDATE kordant.api_tokens SET created_at = now() - CAST(:created AS interval) "
+                    "WHERE principal_id = :whose"), {"created": created, "whose": whose}
+        )  # fmt: skip
+    return written
+
+
+@pytest.mark.parametrize(
+    ("created_days", "days", "says"),
+    [(1, 90, ""), (40, 30, "ended on"), (28, 30, "ends on"), (100, 300, "was not used ever"), (300, 90, "")],
+)
+def test_tokens_that_end_or_rest_are_told(
+    healthy: Patient, db: Engine, keyring: Keyring, created_days: int, days: int, says: str
+) -> None:
+    token(db, keyring, "service:a", created=timedelta(days=created_days), days=days)
+    assert says in only(healthy, "tokens") if says else "tokens" not in wrong(healthy)
+
+
+def test_a_use_of_a_token_is_noted_and_ends_the_finding(healthy: Patient, db: Engine, keyring: Keyring) -> None:
+    written = token(db, keyring, "service:a", created=timedelta(days=100), days=300)
+    assert "was not used ever" in only(healthy, "tokens")
+    door = Tokens(db, keyring)
+    asyncio.run(door.principal(f"Bearer {written}"))
+    door.note_uses()
+    door.note_uses()
+    assert "tokens" not in wrong(healthy)
+
+
+def test_an_old_anchor_is_told(healthy: Patient, tmp_path: Path) -> None:
+    path = tmp_path / "anchor"
+    patient = changed(healthy, audit_anchor=path)
+    assert "was never written" in only(patient, "anchors")
+    path.write_text("x")
+    assert "anchors" not in wrong(patient)
+    os.utime(path, (time.time() - 3600, time.time() - 3600))
+    assert only(patient, "anchors") == "the anchor of the audit log is 60 min old"
+
+
+class _Sink(http.server.BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(self.status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_operators_and_the_heartbeat_are_tried_only_when_asked(healthy: Patient) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Sink) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        patient = changed(healthy, alert_urls=SecretStr(f"json://{address}/a json://127.0.0.1:{closed_port()}/b"),
+                          heartbeat_url=SecretStr(f"http://{address}/ping"))  # fmt: skip
+        assert "notices" not in wrong(patient)
+        sending = replace(patient, sends=True)
+        assert only(sending, "notices") == "address 2 of KORDANT_ALERT_URLS took no test notice"
+        alone = changed(sending, alert_urls=SecretStr(f"json://{address}/a"))
+        assert "notices" not in wrong(alone)
+        _Sink.status = 500
+        try:
+            found = next(one for one in examine(alone, CHECKS) if one.id == "notices").findings
+        finally:
+            _Sink.status = 200
+        server.shutdown()
+    assert [one.fact for one in found] == [
+        "address 1 of KORDANT_ALERT_URLS took no test notice",
+        "KORDANT_HEARTBEAT_URL does not take a ping (HTTPStatusError)",
+    ]
+
+
+@pytest.mark.long
+def test_up_that_fails_prints_what_the_doctor_finds(settings: Settings, db: Engine) -> None:
+    """It fails for the master key, and the findings name that check and what mends it."""
+    environ = {**os.environ, "KORDANT_MASTER_KEY": "A" * 43 + "="}
+    command = [sys.executable, "-m", "kordant_jobs.cli", "up"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert "what the doctor finds:" in done.stderr
+    assert "master_key" in done.stderr
+    assert "To mend it: set KORDANT_MASTER_KEY" in " ".join(done.stderr.split())
