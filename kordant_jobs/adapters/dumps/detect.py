@@ -15,6 +15,7 @@ from kordant_jobs.adapters.dumps.columns import (
     STRAY,
     betrays_itself,
     is_email,
+    is_number_of_somebody,
     is_phone,
     named_columns,
     reaches,
@@ -22,6 +23,7 @@ from kordant_jobs.adapters.dumps.columns import (
     unnamed_columns,
 )
 from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, Column, DumpShape, Layout, Role, identifies
+from kordant_jobs.adapters.dumps.sweep import top_domains
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 from kordant_jobs.errors import DumpUnreadable
 
@@ -94,7 +96,7 @@ def _site_login(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     """A site, a separator, a login, the same separator, a password; not below names of columns."""
     if not told and lines and any(_names_all(lines[0], delimiter) for delimiter in _DELIMITERS):
         return None
-    sites = [line for line in lines if _SITE.match(line)]
+    sites = [line for line in lines if _begins_with_site(line)]
     if len(sites) < (MOSTLY if told else _LABELLED) * len(lines) or not sites:
         return None
     best, hits = "", 0
@@ -104,8 +106,21 @@ def _site_login(lines: Sequence[str], region: str, told: bool) -> Layout | None:
             best, hits = separator, found
     if hits < MOSTLY * len(sites):
         return None
+    beside = [line.rpartition(best)[2].strip() for line in sites]
+    if not told and reaches(MOSTLY, beside, partial(is_number_of_somebody, region=region)):
+        return None
     columns = tuple(Column(name="", role=role) for role in (Role.SITE, Role.LOGIN, Role.PASSWORD))
     return Layout(shape=DumpShape.SITE_LOGIN, delimiter=best, columns=columns, phone_region=region)
+
+
+def _begins_with_site(line: str) -> bool:
+    """Whether a line begins with a URL, or with a host that may exist: 'anna.koch' is none."""
+    if not _SITE.match(line):
+        return False
+    if _WITH_SCHEME.match(line):
+        return True
+    labels = re.split(r"[/:;,|\s]", line.strip(), maxsplit=1)[0].lower().split(".")
+    return bool({labels[0], labels[-1]} & top_domains()) or all(label.isdigit() for label in labels)
 
 
 def _names_all(line: str, delimiter: str) -> bool:
