@@ -320,6 +320,4 @@ def _window_of(document: Document) -> Window:
 
 
 def _is_combo(reader: Reader | None) -> bool:
-    if not isinstance(reader, LineReader) or reader.layout.shape is not DumpShape.COMBO:
-        return False
-    return reader.layout.columns[0].role is Role.EMAIL
+    return isinstance(reader, LineReader) and reader.layout.is_usual_combo

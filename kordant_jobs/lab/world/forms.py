@@ -117,8 +117,24 @@ _SHEETS: dict[str, tuple[Write, Facts]] = {
     for name, separator in {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}.items()
     for how, quoting in _QUOTINGS
 }
+_RARE = {
+    "caret": "^", "tilde": "~", "dash": " - ", "arrow": " -> ", "fat-arrow": " => ", "two-colons": "::",
+    "two-bars": "||", "hash": "#", "equals": "=", "greater": ">", "blank-colon": " : ",
+}  # fmt: skip
+_FIELDS = ("{p.number}", "{p.email}", "{p.username}", "{p.phone}", "{p.password}")
+_SEPARATED: dict[str, tuple[Write, Facts]] = {}
+for _name, _separator in _RARE.items():
+    _header = _separator.join(HEADER.split(",")) + "\n"
+    _SEPARATED |= {
+        f"combo-{_name}": (_lines(_separator.join(("{p.email}", "{p.password}"))), _SECRET),
+        f"delimited-{_name}": (_lines(_separator.join(_FIELDS)), {"phones": True}),
+        f"csv-{_name}": (_lines(_separator.join(_FIELDS), first=_header), _ALL),
+        f"ulp-{_name}": (_lines(_separator.join(("https://shop.example/login", "{p.email}", "{p.password}"))), _SECRET),
+    }
 _TEXTS: dict[str, tuple[Write, Facts]] = {
     **_SHEETS,
+    **_SEPARATED,
+    "csv-title-users": (_lines("{p.number},{p.email},{p.username},{p.phone},{p.password}", first=f"Users\n{HEADER}\n"), _ALL),
     "csv-single-quotes": (_sheet(",", csv.QUOTE_ALL, HEADER, quotechar="'"), _ALL),
     "csv-sep-line": (_lines("{p.number};{p.email};{p.username};{p.phone};{p.password}", first=f"sep=;\n{HEADER.replace(',', ';')}\n"), _ALL),
     "csv-title-lines": (_lines("{p.number},{p.email},{p.username},{p.phone},{p.password}", first=f"Export of 2019\n\n{HEADER}\n"), _ALL),
@@ -192,6 +208,9 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "sql-oracle": (_lines("INTO users (id, email, password) VALUES ({p.number}, '{p.email}', '{sql}')", first="INSERT ALL\n", last="\nSELECT 1 FROM dual;"), _SECRET),
     "sql-json-column": (_lines("INSERT INTO `a` VALUES ({p.number},'{{\\\"email\\\": \\\"{p.email}\\\"}}');"), {}),
     "sql-copy": (_lines("{p.number}\t{p.email}\t{p.username}\t{p.phone}\t{p.password}", first=f"SET x = 1;\nCOPY public.users ({_COLUMNS}) FROM stdin;\n", last="\n\\."), _ALL),
+    "sql-copy-csv": (_lines('{p.number},{p.email},{p.username},{p.phone},"{p.password}"', first=f"COPY users ({_COLUMNS}) FROM stdin WITH (FORMAT csv);\n", last="\n\\."), _ALL),
+    "sql-copy-csv-header": (_lines("{p.number};{p.email};{p.username};{p.phone};{p.password}", first=f"COPY users FROM stdin WITH CSV HEADER DELIMITER ';';\n{HEADER.replace(',', ';')}\n", last="\n\\."), _ALL),
+    "sql-copy-bar": (_lines("{p.number}|{p.email}|{p.username}|{p.phone}|{p.password}", first=f"COPY users ({_COLUMNS}) FROM stdin WITH DELIMITER '|';\n", last="\n\\."), _ALL),
     "json-lines": (_json_lines(lambda one: one), _ALL),
     "json-lines-nested": (_json_lines(lambda one: {"_source": {"user": one}}), _ALL),
     "json-lines-emails": (_json_lines(lambda one: {"id": 1, "emails": [one["email"]], "password": one["password"]}), _SECRET),
