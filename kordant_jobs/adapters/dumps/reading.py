@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from kordant_jobs.adapters.dumps.folds import JOINED
 from kordant_jobs.adapters.dumps.ledger import Ledger, Segment
 from kordant_jobs.adapters.dumps.model import (
     IDENTIFYING,
@@ -203,7 +204,9 @@ def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, in
     misfit = ~part.fits if part.fits is not None and every else np.zeros(part.rows, bool)
     if part.reader in {str(DumpShape.COMBO), str(DumpShape.PLAIN)}:
         named[:] = True
-    missing = named & ~found.row_found
+    starts = part.row_starts
+    joined = (window.bytes[starts] == ord(JOINED)) & (window.bytes[starts + 1] == _NEWLINE)
+    missing = named & ~found.row_found & ~joined
     wrong = misfit & ~found.row_found
     missing &= ~wrong
     if not (missing.any() or wrong.any()):

@@ -86,6 +86,19 @@ def _lines(template: str, *, first: str = "", last: str = "", between: str = "\n
     return write
 
 
+def _folded(template: str, fold: str) -> Write:
+    """With a fold before and behind each '@'."""
+    written = _lines(template)
+
+    def write(persons: Sequence[Someone]) -> str:
+        text = written(persons)
+        for one in persons:
+            text = text.replace(one.email, one.email.replace("@", f"{fold}@{fold}"))
+        return text
+
+    return write
+
+
 def _record(one: Someone) -> dict[str, object]:
     return {
         "id": one.number,
@@ -187,6 +200,10 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "vcard": (_lines("BEGIN:VCARD\nVERSION:3.0\nFN:{p.name}\nEMAIL;TYPE=INTERNET:{p.email}\nTEL;TYPE=CELL:{p.phone}\nEND:VCARD"), {"phones": True}),
     "ldif": (_lines("dn: uid={p.username},dc=example\nuid: {p.username}\nmail: {p.email}\nuserPassword: {p.password}\n"), _SECRET),
     "ldif-base64": (lambda persons: "".join(f"dn: uid=x\nmail:: {base64.b64encode(p.email.encode()).decode()}\nuserPassword: {p.password}\n\n" for p in persons), _SECRET),
+    "ldif-folded": (_folded("dn: uid={p.username},dc=example\nmail: {p.email}\nuserPassword: {p.password}\n", "\n "), _SECRET),
+    "ldif-base64-folded": (lambda persons: "".join(f"dn: uid=x,dc=example\nmail:: {code[:9]}\n {code[9:]}\nuserPassword: {p.password}\n\n" for p in persons for code in [base64.b64encode(p.email.encode()).decode()]), _SECRET),
+    "vcard-folded": (_folded("BEGIN:VCARD\r\nFN:{p.name}\r\nEMAIL;TYPE=INTERNET:{p.email}\r\nTEL:{p.phone}\r\nEND:VCARD\r", "\r\n "), {"phones": True}),
+    "mime-folded": (_folded("To: {p.name} <{p.email}>", "=\n"), {}),
     "yaml": (_lines("- email: {p.email}\n  password: {p.password}\n  phone: '{p.phone}'"), {"phones": True, **_SECRET}),
     "mbox": (_lines("From x Mon Jan  1 00:00:00 2019\nFrom: {p.name} <{p.email}>\nSubject: hi\n\nHello.\n"), {}),
     "ini": (_lines("[user{p.number}]\nemail={p.email}\npassword={p.password}\n"), _SECRET),
