@@ -24,6 +24,8 @@ class DumpShape(StrEnum):
     SQL_INSERT = "sql_insert"  # INSERT and REPLACE of any dialect, COPY
     SITE_LOGIN = "site_login"  # site, login, password: what stealers' logs are sold as
     LABELS = "labels"  # 'Login: …' lines: stealers' logs, vCard, LDIF, YAML, headers of mails
+    XML = "xml"  # elements and attributes whose names say what they hold
+    PHP = "php"  # arrays, serialised or as source
     PLAIN = "plain"  # one identifier a line
     TEXT = "text"  # no shape that is known: only swept
 

@@ -99,6 +99,18 @@ def _folded(template: str, fold: str) -> Write:
     return write
 
 
+def _serialised(kind: str) -> Write:
+    def write(persons: Sequence[Someone]) -> str:
+        lines = []
+        for one in persons:
+            pairs = [(key, str(value)) for key, value in _record(one).items()]
+            fields = "".join(f's:{len(key)}:"{key}";s:{len(value)}:"{value}";' for key, value in pairs)
+            lines.append(f"{kind}:{len(pairs)}:{{{fields}}}\n")
+        return "".join(lines)
+
+    return write
+
+
 def _record(one: Someone) -> dict[str, object]:
     return {
         "id": one.number,
@@ -242,9 +254,17 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "json-mongo": (_json_lines(lambda one: {"_id": {"$oid": "5f"}, "profile": {"email": one["email"]}, "password": one["password"]}), _SECRET),
     "json-list": (_json(lambda rows: [row["email"] for row in rows]), {}),
     "python-dicts": (lambda persons: "".join(f"{_record(p)!r}\n" for p in persons), _ALL),
-    "php-serialised": (lambda persons: "".join(f'a:1:{{s:5:"email";s:{len(p.email)}:"{p.email}";}}\n' for p in persons), {}),
-    "xml": (_lines("  <user>\n    <email>{p.email}</email>\n  </user>", first='<?xml version="1.0"?>\n<users>\n', last="\n</users>"), {}),
-    "xml-attributes": (_lines('  <row id="{p.number}" email="{p.email}"/>', first="<users>\n", last="\n</users>"), {}),
+    "php-serialised": (_serialised("a"), _ALL),
+    "php-serialised-object": (_serialised('O:8:"stdClass"'), _ALL),
+    "php-arrays": (_lines("  array('id' => {p.number}, 'email' => '{p.email}', 'username' => '{p.username}', 'phone' => '{p.phone}', 'password' => '{p.password}'),", first="<?php\nreturn array(\n", last="\n);"), _ALL),
+    "php-short-arrays": (_lines('  [\n    "id" => {p.number},\n    "email" => "{p.email}",\n    "username" => "{p.username}",\n    "phone" => "{p.phone}",\n    "auth" => ["password" => "{p.password}"],\n  ],', first="$users = [\n", last="\n];"), _ALL),
+    "xml": (_lines("  <user>\n    <email>{p.email}</email>\n    <username>{p.username}</username>\n    <phone>{p.phone}</phone>\n    <password>{p.password}</password>\n  </user>", first='<?xml version="1.0"?>\n<users>\n', last="\n</users>"), _ALL),
+    "xml-one-line": (_lines("<user><email>{p.email}</email><username>{p.username}</username><phone>{p.phone}</phone><password>{p.password}</password></user>", first="<users>", last="</users>", between=""), _ALL),
+    "xml-attributes": (_lines('  <row Id="{p.number}" Email="{p.email}" UserName=\'{p.username}\' Phone="{p.phone}"\n Password="{p.password}"/>', first="<users>\n", last="\n</users>"), _ALL),
+    "xml-fields": (_lines('\t<row>\n\t\t<field name="id">{p.number}</field>\n\t\t<field name="email">{p.email}</field>\n\t\t<field name="username">{p.username}</field>\n\t\t<field name="phone">{p.phone}</field>\n\t\t<field name="password">{p.password}</field>\n\t</row>', first='<?xml version="1.0"?>\n<!-- a <b> -->\n<mysqldump>\n<database name="shop">\n<table_data name="users">\n', last="\n</table_data></database></mysqldump>"), _ALL),
+    "xml-cdata": (_lines("<u:user><u:email><![CDATA[{p.email}]]></u:email><u:username>{p.username}</u:username><u:phone>{p.phone}</u:phone><u:password><![CDATA[{p.password}]]></u:password></u:user>", first="<users>\n", last="\n</users>"), _ALL),
+    "xml-entities": (lambda persons: "<users>\n" + "".join(f"<user><email>{p.email.replace('@', '&#64;')}</email><password>&lt;{p.password}&gt;</password></user>\n" for p in persons) + "</users>\n", _SECRET),
+    "xml-nested": (_lines("<user><name>{p.name}</name><contact><email>{p.email}</email><phone>{p.phone}</phone></contact><password>{p.password}</password></user>", first="<users>\n", last="\n</users>"), {"phones": True, **_SECRET}),
     "html-table": (_lines("<tr><td>{p.number}</td><td>{p.email}</td></tr>", first="<table>", last="</table>"), {}),
     "html-entities": (lambda persons: "".join(f"<a href='x'>{p.email.replace('@', '&#64;')}</a>\n" for p in persons), {}),
     "percent": (lambda persons: "".join(f"https://a.example/?e={urllib.parse.quote(p.email)}&n=1\n" for p in persons), {}),
