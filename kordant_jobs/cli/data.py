@@ -27,6 +27,12 @@ subscribers_app = typer.Typer(help="Subscribers: make one, change what they pay 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 FIND = "`kordant-jobs subscribers find`"
 DumpId = Annotated[str, typer.Argument(help="The dump's id, as `dumps list` shows it.")]
+ToldShape = Annotated[str | None, typer.Option("--shape", help="Read it as this shape.")]
+ToldColumns = Annotated[
+    Path | None,
+    typer.Option("--columns", exists=True, dir_okay=False, help="YAML: which column has which role (`dumps explain`)."),
+]
+ToldRegion = Annotated[str | None, typer.Option("--region", help="The country of numbers without a code (ISO 3166).")]
 
 
 def _dump_id(connection: sa.Connection, text: str) -> UUID:
@@ -147,19 +153,20 @@ def dumps_add(
     breach: Annotated[
         str | None, typer.Option(help="The breach it is of, by catalogue name; else by file name.")
     ] = None,
-    shape: Annotated[str | None, typer.Option(help="Its shape, where it cannot be told by looking.")] = None,
+    shape: ToldShape = None,
+    columns: ToldColumns = None,
+    region: ToldRegion = None,
     known_at: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it became known (UTC).")
     ] = None,
 ) -> None:
     """Put a dump into the drop folder and register it, with what cannot be seen from the file itself."""
     from kordant_jobs.adapters.drop_folder import DroppedFile
-    from kordant_jobs.adapters.dumps import DumpShape
+    from kordant_jobs.cli.explain import told_by
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 
-    if shape is not None and shape not in set(DumpShape):
-        raise SettingsError(f"--shape {shape}: there is no such shape; choose one of {', '.join(DumpShape)}.")
+    told = told_by(shape, columns, region).to_text()
     with open_session() as session:
         _breach_must_be_known(session.db, breach)
         target = session.settings.drop / file.name
@@ -170,7 +177,7 @@ def dumps_add(
         dropped = DroppedFile(path=draft, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
         moment = known_at.replace(tzinfo=UTC) if known_at else None
         made = register_file(
-            session.db, dropped, session.keyring, name=file.name, known_at=moment, breach_name=breach, shape=shape
+            session.db, dropped, session.keyring, name=file.name, known_at=moment, breach_name=breach, shape=told
         )
         if made is None:
             draft.unlink()
@@ -221,26 +228,25 @@ def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
 def dumps_explain(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file, dropped or not.")],
     lines: Annotated[int, typer.Option(min=0, help="So many records are shown, masked.")] = 20,
-    shape: Annotated[str | None, typer.Option(help="Read it as this shape.")] = None,
-    columns: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="YAML: which column has which role, see below.")
-    ] = None,
-    region: Annotated[str | None, typer.Option(help="The country of numbers without a code (ISO 3166).")] = None,
+    shape: ToldShape = None,
+    columns: ToldColumns = None,
+    region: ToldRegion = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a file is understood: by which readers, which columns are what, who would be found. Nothing is kept.
 
     A map of columns names them by place or by header: `delimiter: ";"` and `columns: {1: email, Kennwort: password}`.
     """
-    from kordant_jobs.cli.explain import explain, shape_named
+    from kordant_jobs.cli.explain import explain, told_by
     from kordant_jobs.settings import load_settings
 
+    told = told_by(shape, columns, region)
     explained = explain(
         file,
-        shape=shape_named(shape),
-        columns=columns,
+        shape=told.shape,
+        columns=told.columns,
         lines=lines,
-        region=region or load_settings().phone_region,
+        region=told.region or load_settings().phone_region,
     )
     if as_json:
         print_json(explained.to_json())
@@ -278,11 +284,16 @@ def show_ledger(ledger: Ledger) -> None:
 
 
 @dumps_app.command("retry")
-def dumps_retry(dump: DumpId, shape: Annotated[str | None, typer.Option(help="Read it as this shape.")] = None) -> None:
-    """Have a quarantined or partly read dump read again by the next scan."""
+def dumps_retry(dump: DumpId, shape: ToldShape = None, columns: ToldColumns = None, region: ToldRegion = None) -> None:
+    """Have a quarantined or partly read dump read again by the next scan.
+
+    What is told of it now replaces what was told before.
+    """
+    from kordant_jobs.cli.explain import told_by
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
-    _move(dump, DumpStatus.REGISTERED, "it is read again by the next scan", shape)
+    told = told_by(shape, columns, region)
+    _move(dump, DumpStatus.REGISTERED, "it is read again by the next scan", told.to_text())
 
 
 @dumps_app.command("accept")
@@ -301,7 +312,7 @@ def dumps_dismiss(dump: DumpId) -> None:
     _move(dump, DumpStatus.DISMISSED, "it counts no more", None)
 
 
-def _move(dump: str, to: str, words: str, shape: str | None) -> None:
+def _move(dump: str, to: str, words: str, told: str | None) -> None:
     from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
@@ -309,7 +320,7 @@ def _move(dump: str, to: str, words: str, shape: str | None) -> None:
 
     with open_session() as session, session.db.begin() as connection:
         dump_id = _dump_id(connection, dump)
-        if not dumps.move(connection, dump_id, DumpStatus(to), told_shape=shape):
+        if not dumps.move(connection, dump_id, DumpStatus(to), told_shape=told):
             raise SettingsError(f"{dump_id} is neither quarantined nor partly read. See `kordant-jobs dumps list`.")
         if to != DumpStatus.INGESTED:
             open_corpus(session.settings).remove(dump_id)  # what was read of it, if anything

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kordant_jobs.adapters.dumps import Column, ColumnMap, DumpLimits, DumpShape, Ledger, Role, open_dump
+import phonenumbers
+
+from kordant_jobs.adapters.dumps import Column, ColumnMap, DumpLimits, DumpShape, Ledger, Role, Told, open_dump
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.errors import DumpUnreadable, SettingsError
 
@@ -46,16 +48,15 @@ class Explained:
         return {**self.facts(), "ledger": self.ledger.to_json(), "records": self.records}
 
 
-def explain(file: Path, *, shape: DumpShape | None, columns: Path | None, lines: int, region: str) -> Explained:
+def explain(file: Path, *, shape: DumpShape | None, columns: ColumnMap | None, lines: int, region: str) -> Explained:
     """Read a file as a scan would, and keep the first `lines` records.
 
     Raises:
-        SettingsError: it cannot be read at all, or the map of columns is none.
+        SettingsError: it cannot be read at all.
     """
-    told = ColumnMap.of_yaml(columns.read_text()) if columns else None
     records, total, bad, damage = list[tuple[int, str, str, str]](), 0, dict[str, int](), None
     try:
-        dump = open_dump(file, limits=LIMITS, phone_region=region, shape=shape, columns=told)
+        dump = open_dump(file, limits=LIMITS, phone_region=region, shape=shape, columns=columns)
     except DumpUnreadable as error:
         raise SettingsError(f"it cannot be read. {error}") from None
     with dump:
@@ -84,6 +85,19 @@ def explain(file: Path, *, shape: DumpShape | None, columns: Path | None, lines:
 def _name(text: str) -> str:
     """A header is shown unless it looks like somebody."""
     return "…" if "@" in text or sum(one.isdigit() for one in text) > 4 else text[:40]
+
+
+def told_by(shape: str | None, columns: Path | None, region: str | None) -> Told:
+    """What is told of a dump by options.
+
+    Raises:
+        SettingsError: there is no such shape or country, or the map of columns is none.
+    """
+    country = region.upper() if region else None
+    if country is not None and country not in phonenumbers.SUPPORTED_REGIONS:
+        raise SettingsError(f"--region {region}: there is no such country; give two letters of ISO 3166, as DE or BR.")
+    mapped = ColumnMap.of_yaml(columns.read_text()) if columns else None
+    return Told(shape=shape_named(shape), columns=mapped, region=country)
 
 
 def shape_named(name: str | None) -> DumpShape | None:

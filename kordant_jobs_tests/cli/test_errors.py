@@ -6,6 +6,7 @@ Most commands run in this process, which spares the second that a new one takes 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import socket
@@ -165,3 +166,18 @@ def test_a_dump_is_added_and_listed_once(environ: Mapping[str, str], tmp_path: P
     listed = run("dumps", "list", **environ)[1]
     assert listed.count("registered") == 1
     assert "jane@example.com" not in listed
+
+
+def test_a_dump_is_read_as_the_operator_says(
+    environ: Mapping[str, str], tmp_path: Path, run: Callable[..., Ran]
+) -> None:
+    path, columns = tmp_path / "dump.txt", tmp_path / "map.yaml"
+    path.write_text("".join(f"x{at}|030 9018{at:02}|y\n" for at in range(20)))
+    columns.write_text("delimiter: '|'\ncolumns: {2: phone}\n")
+    told = ("--columns", str(columns), "--region", "de")
+    _one_line(run("dumps", "add", str(path), "--region", "nowhere", **environ), "there is no such country")
+    assert json.loads(run("dumps", "explain", str(path), *told, "--json", **environ)[1])["would_be"] == "ingested"
+    assert "registered as" in run("dumps", "add", str(path), *told, **environ)[1]
+    assert run("corpus", "ingest", **environ)[0] == 0
+    (dump,) = json.loads(run("dumps", "list", "--json", **environ)[1])
+    assert (dump["status"], dump["records"]) == ("ingested", 20)

@@ -25,6 +25,7 @@ from kordant_jobs.adapters.dumps.model import (
     SecretKind,
 )
 from kordant_jobs.adapters.dumps.reader import Dump, open_dump
+from kordant_jobs.adapters.dumps.told import Told
 
 __all__ = [
     "BadLine",
@@ -42,6 +43,7 @@ __all__ = [
     "SecretKind",
     "Segment",
     "Skipped",
+    "Told",
     "content_sha256",
     "open_dump",
 ]

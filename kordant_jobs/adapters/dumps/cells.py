@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import json
 import re
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from kordant_jobs.adapters.dumps.parts import Codes, Part
 from kordant_jobs.adapters.dumps.text import lines_as_series
 from kordant_jobs.adapters.dumps.window import Places, Window, decoded
 
-PLAIN, DOUBLED, BACKSLASHED, HEXADECIMAL, BASE64 = range(5)
+PLAIN, DOUBLED, BACKSLASHED, HEXADECIMAL, BASE64, ENTITIES = range(6)
 """How a cell is written, by the kernels."""
 VALUE_MAX = 4_096
 """Bytes of a cell that are looked at."""
@@ -61,7 +62,9 @@ def texts(window: Window, cells: Cells) -> pl.Series:
 def _unescaped(values: pl.Series, form: int, *, is_json: bool) -> pl.Series:
     if form == DOUBLED:
         return values.str.replace_all('""', '"', literal=True).str.replace_all("''", "'", literal=True)
-    undo = {HEXADECIMAL: _of_hex, BASE64: _of_base64}.get(form, _of_json if is_json else _of_backslashes)
+    undo = {HEXADECIMAL: _of_hex, BASE64: _of_base64, ENTITIES: html.unescape}.get(
+        form, _of_json if is_json else _of_backslashes
+    )
     return pl.Series([undo(value) for value in values.to_list()], dtype=pl.String)
 
 

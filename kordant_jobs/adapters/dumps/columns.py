@@ -18,6 +18,7 @@ import polars as pl
 
 from kordant_jobs.adapters.dumps.model import IDENTIFYING, Column, Role
 from kordant_jobs.adapters.dumps.secrets import is_hashed
+from kordant_jobs.adapters.dumps.sweep import GAPS
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
 MOSTLY = 0.5  # of the values of a column, to be taken for something
@@ -97,8 +98,9 @@ _AS_CP1252 = MappingProxyType(
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
 _NAME_MAX = 128
 _WORLD = 0.7  # of a column's values, to be numbers of the world without their '+'
-_NATIONAL_ID = re.compile(r"\d{3}-\d{2}-\d{4}|\d{3}\.?\d{3}\.?\d{3}-?\d{2}", re.ASCII)
-_CARD = re.compile(r"3[47]\d{2}[ -]?\d{6}[ -]?\d{5}|[2-6]\d{3}(?:[ -]?\d{4}){3}", re.ASCII)
+_GAPS = re.compile(GAPS)
+_NATIONAL_ID = re.compile(r"\d{3} \d{2} \d{4}|\d{3}[. ]?\d{3}[. ]?\d{3} ?\d{2}", re.ASCII)
+_CARD = re.compile(r"3[47]\d{2} ?\d{6} ?\d{5}|[2-6]\d{3}(?: ?\d{4}){3}", re.ASCII)
 _TOKEN = re.compile(r"\S{4,128}")
 _NO_PASSWORD = re.compile(r"\d{1,9}|[\d.:/\-]+(?:[T ][\d.:+Z]*)?|true|false|[MFmf]|https?://.*|[A-Z]{2}", re.ASCII)
 
@@ -161,7 +163,8 @@ def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> t
     first = next((at for at, role in enumerate(roles) if role in IDENTIFYING), None)
     if first is not None and Role.HASH not in roles:
         order = [*range(first + 1, count), *range(first)]
-        at = next((at for at in order if roles[at] is Role.OTHER and _could_be_passwords(columns[at])), None)
+        words = (at for at in order if roles[at] is Role.OTHER and _could_be_passwords(columns[at]))
+        at = next((at for at in words if not _echoes(columns[at], columns[first])), None)
         if at is not None:
             roles[at] = Role.PASSWORD
     return tuple(Column(name="", role=role) for role in roles)
@@ -194,7 +197,19 @@ def role_by_content(values: Sequence[str], region: str) -> Role:
 
 
 def _is_proved(value: str, kind: IdentifierKind, form: re.Pattern[str]) -> bool:
-    return bool(form.fullmatch(value)) and normalise(kind, value) is not None
+    plain = _GAPS.sub(" ", value)
+    return bool(form.fullmatch(plain)) and normalise(kind, plain) is not None
+
+
+def is_number_of_somebody(value: str, region: str) -> bool:
+    """Whether it is a card, an IBAN or a national id that proves itself, or a phone number.
+
+    >>> is_number_of_somebody("DE89 3704 0044 0532 0130 00", "US"), is_number_of_somebody("hunter22", "US")
+    (True, False)
+    """
+    if not any(one.isdigit() for one in value):
+        return False
+    return is_phone(value, region) or any(_is_proved(value, kind=kind, form=form) for _, kind, form in _PROVED)
 
 
 _TIMES = re.compile(r"1\d{9}(?:\d{3})?")
@@ -244,6 +259,13 @@ def _could_be_passwords(values: Sequence[str]) -> bool:
     held = [value for value in values if value.strip()]
     good = sum(bool(_TOKEN.fullmatch(value)) and not _NO_PASSWORD.fullmatch(value) for value in held)
     return bool(held) and good >= 0.7 * len(held)
+
+
+def _echoes(values: Sequence[str], addresses: Sequence[str]) -> bool:
+    """Whether most are what stands before the '@' of the address beside them: user names."""
+    pairs = list(zip(values, addresses, strict=False))
+    same = sum(address.lower().lstrip("\"'<").startswith(f"{value.lower()}@") for value, address in pairs)
+    return same >= MOSTLY * len(pairs)
 
 
 _LABELS = re.compile(

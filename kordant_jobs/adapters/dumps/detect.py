@@ -15,19 +15,25 @@ from kordant_jobs.adapters.dumps.columns import (
     STRAY,
     betrays_itself,
     is_email,
+    is_number_of_somebody,
     is_phone,
     named_columns,
     reaches,
     role_by_name,
     unnamed_columns,
 )
-from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, Column, DumpShape, Layout, Role, identifies
+from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, USUAL, Column, DumpShape, Layout, Role, identifies
+from kordant_jobs.adapters.dumps.sweep import top_domains
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 from kordant_jobs.errors import DumpUnreadable
 
 _USUAL_LINE = 1 << 16
 _REGULAR = 0.8  # of the lines must have the same number of columns
 _DELIMITERS = (",", ";", "\t", "|", ":", "\x01")
+_RARE = ("^", "~", " - ", " -> ", "=>", "->", "#", "=", ">")
+"""Tried where no layout has one of the usual ones."""
+_LONG = ("::", "||", ";;", " - ", "->", "=>")
+"""Between a site, a login and a password; elsewhere a doubled one makes an empty column."""
 _LEADING = re.compile(r"""^[\s"'<]*([^\s:;,|"'<>]+@[^\s:;,|"'<>]+)["'>]*(?:\s*([:;,|\t])|( ))?""")
 
 
@@ -50,6 +56,16 @@ def layout_of(lines: Sequence[str], *, shape: DumpShape | None, phone_region: st
             layout = find(usual, phone_region, shape is not None)
             if layout is not None:
                 return layout
+    rare = tuple(one for one in _RARE if sum(one in line for line in usual) >= _REGULAR * len(usual))
+    for candidate, find_rare in {
+        DumpShape.CSV: _csv,
+        DumpShape.DELIMITED: _delimited,
+        DumpShape.COMBO: _combo_by,
+    }.items():
+        if rare and shape in (None, candidate):
+            layout = find_rare(usual, phone_region, shape is not None, rare)
+            if layout is not None:
+                return layout
     if shape is not None:
         raise DumpUnreadable(f"The dump does not read as {shape}. Leave the shape out to have it detected.")
     raise DumpUnreadable(
@@ -61,7 +77,7 @@ def layout_of(lines: Sequence[str], *, shape: DumpShape | None, phone_region: st
 _LABEL = re.compile(
     r"""^[\s\-*>"'{(\[]*([^\W\d_][\w .\-/÷×]{0,30}?)[\])}]?(?:;[^:\n]{1,60})?\s*(?:::?|=>?)(?!//)\s*\S?"""
 )
-_VALUE = re.compile(r"^[^:]{1,40}:\s\s*\S")
+_VALUE = re.compile(r"^[^:]{0,39}[^:\s]:\s+\S")
 """A label and its value, which are no two names of columns."""
 _RULE = re.compile(r"^\s*([=\-*_#~])\1{2,}\s*")
 _LABELLED = 0.6
@@ -69,7 +85,6 @@ _SITE = re.compile(
     r"^\s*(?:[A-Za-z][A-Za-z0-9+.-]{1,15}://\S|(?:www\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/[^\s:;,|]*)?[:;,|\t ])"
 )
 _WITH_SCHEME = re.compile(r"^\s*[A-Za-z][A-Za-z0-9+.-]{1,15}://([^\s]*)")
-_SEPARATORS = (":", "|", ";", ",", "\t", " ")
 
 
 def looks_labelled(lines: Sequence[str]) -> bool:
@@ -94,23 +109,36 @@ def _site_login(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     """A site, a separator, a login, the same separator, a password; not below names of columns."""
     if not told and lines and any(_names_all(lines[0], delimiter) for delimiter in _DELIMITERS):
         return None
-    sites = [line for line in lines if _SITE.match(line)]
+    sites = [line for line in lines if _begins_with_site(line)]
     if len(sites) < (MOSTLY if told else _LABELLED) * len(lines) or not sites:
         return None
     best, hits = "", 0
-    for separator in _SEPARATORS:
+    for separator in (*_LONG, *USUAL, "^", "~", ">", "#"):
         found = sum(_reads_as_login(line, separator) for line in sites)
         if found > hits:
             best, hits = separator, found
     if hits < MOSTLY * len(sites):
         return None
+    beside = [line.rpartition(best)[2].strip() for line in sites]
+    if not told and reaches(MOSTLY, beside, partial(is_number_of_somebody, region=region)):
+        return None
     columns = tuple(Column(name="", role=role) for role in (Role.SITE, Role.LOGIN, Role.PASSWORD))
     return Layout(shape=DumpShape.SITE_LOGIN, delimiter=best, columns=columns, phone_region=region)
 
 
+def _begins_with_site(line: str) -> bool:
+    """Whether a line begins with a URL, or with a host that may exist: 'anna.koch' is none."""
+    if not _SITE.match(line):
+        return False
+    if _WITH_SCHEME.match(line):
+        return True
+    labels = re.split(r"[/:;,|\s]", line.strip(), maxsplit=1)[0].lower().split(".")
+    return bool({labels[0], labels[-1]} & top_domains()) or all(label.isdigit() for label in labels)
+
+
 def _names_all(line: str, delimiter: str) -> bool:
     """Whether a line is the names of three columns or more, each with a role: what browsers export."""
-    names = _fields(line, delimiter)
+    names = fields(line, delimiter)
     return len(names) >= 3 and all(role_by_name(name) is not None or name == "note" for name in names)
 
 
@@ -131,24 +159,26 @@ def _reads_as_login(line: str, separator: str) -> bool:
     return bool(password.strip()) and " " not in login.strip() and (found is not None or "." in site)
 
 
-_TITLE_LINES = 6
+TITLE_LINES = 6
+"""So many lines may stand above the names of columns."""
 _COLUMNS_MAX = 4_096
 
 
-def _csv(lines: Sequence[str], region: str, told: bool) -> Layout | None:
-    """The first line of names, perhaps behind a title or Excel's 'sep=;'."""
-    delimiters: tuple[str, ...] = _DELIMITERS
-    first = 0
+def _csv(lines: Sequence[str], region: str, told: bool, delimiters: tuple[str, ...] = _DELIMITERS) -> Layout | None:
+    """The line of names, perhaps behind a title ('Users') or Excel's 'sep=;'."""
+    best: Layout | None = None
+    first, most = 0, 0
     if found := re.match(r"(?i)^sep=(.)$", lines[0].strip()) if lines else None:
         delimiters, first = (found[1],), 1
-    for at in range(first, min(len(lines), first + (1 if told else _TITLE_LINES))):
+    for at in range(first, min(len(lines), first + (1 if told else TITLE_LINES))):
         line = lines[at].strip().lstrip("\ufeff")
         if line.startswith("--") or "@" in line or _VALUE.match(line):
             continue
         layout = _under_header(line.lstrip("#").strip(), lines[at + 1 :], delimiters, region, told)
-        if layout is not None:
-            return layout
-    return None
+        known = sum(role_by_name(column.name) is not None for column in layout.columns) if layout else 0
+        if known > most:
+            best, most = layout, known
+    return best
 
 
 def _under_header(
@@ -156,7 +186,7 @@ def _under_header(
 ) -> Layout | None:
     best: tuple[int, list[str], str] | None = None
     for delimiter in delimiters:
-        names = _fields(header, delimiter)[:_COLUMNS_MAX]
+        names = fields(header, delimiter)[:_COLUMNS_MAX]
         roles = [role_by_name(name) for name in names]
         known = sum(role is not None for role in roles)
         if (identifies(roles) or told) and (best is None or known > best[0]):
@@ -167,7 +197,7 @@ def _under_header(
     if not all(len(name) <= 64 for name in names):
         return None
     quote = _quote_of(lines, delimiter)
-    rows = [_fields(line, delimiter, quote) for line in lines]
+    rows = [fields(line, delimiter, quote) for line in lines]
     columns = named_columns(names, rows, region)
     if not identifies(column.role for column in columns):
         return None
@@ -183,9 +213,10 @@ def _quote_of(lines: Sequence[str], delimiter: str) -> str:
     return "'" if single > double else '"'
 
 
-def _fields(line: str, delimiter: str, quote: str = '"') -> list[str]:
-    if quote not in line:
-        return [field.strip() for field in line.split(delimiter)]
+def fields(line: str, delimiter: str, quote: str = '"') -> list[str]:
+    """The cells of a line of CSV."""
+    if quote not in line or len(delimiter) > 1:
+        return [field.strip().strip(quote) for field in line.split(delimiter)]
     try:
         return next(csv.reader([line], delimiter=delimiter, quotechar=quote, skipinitialspace=True), [])
     except csv.Error:
@@ -194,18 +225,20 @@ def _fields(line: str, delimiter: str, quote: str = '"') -> list[str]:
 
 def _regular(lines: Sequence[str], delimiter: str) -> tuple[int, list[list[str]]]:
     """How many columns most lines have, and the lines that have them; 0 when it varies."""
-    rows = [_fields(line, delimiter) for line in lines]
+    rows = [fields(line, delimiter) for line in lines]
     (count, hits), *_ = Counter(map(len, rows)).most_common(1) or [(0, 0)]
     if count < 2 or hits < _REGULAR * len(lines):
         return 0, []
     return count, [row for row in rows if len(row) == count]
 
 
-def _delimited(lines: Sequence[str], region: str, told: bool) -> Layout | None:
+def _delimited(
+    lines: Sequence[str], region: str, told: bool, delimiters: tuple[str, ...] = _DELIMITERS
+) -> Layout | None:
     """The delimiter that makes the most columns with an identifier in one; not where a combo list says
     the same."""
     best: Layout | None = None
-    for delimiter in _DELIMITERS:
+    for delimiter in delimiters:
         count, rows = _regular(lines, delimiter)
         if not (len(best.columns) if best else 1) < count <= _COLUMNS_MAX:
             continue
@@ -233,7 +266,7 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
         role = Role.EMAIL if others <= STRAY * len(lines) else Role.LOGIN
         return _combo_layout(delimiter, role, region)
     for role in (Role.PHONE, Role.LOGIN):
-        for delimiter in (":", ";", "|", "\t", ",", " "):
+        for delimiter in USUAL:
             heads = [line.partition(delimiter)[0].strip() for line in lines if delimiter in line]
             if not heads or (delimiter == " " and role is Role.LOGIN):
                 continue
@@ -243,6 +276,22 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
             if role is Role.PHONE or not betrays_itself(pl.Series(heads, dtype=pl.String)):
                 return _combo_layout(delimiter, role, region)
     return None
+
+
+def _combo_by(lines: Sequence[str], region: str, told: bool, delimiters: tuple[str, ...]) -> Layout | None:
+    """An address or a phone number, one of `delimiters`, and something behind it."""
+    for delimiter in delimiters:
+        parts = [line.partition(delimiter) for line in lines]
+        heads = [head.strip(" \t\"'<>") for head, _, rest in parts if rest.strip()]
+        for role in (Role.EMAIL, Role.PHONE):
+            share = MOSTLY * len(lines) / max(1, len(heads))
+            if share <= 1 and reaches(share, heads, partial(_is_sure, role, region=region)):
+                return _combo_layout(delimiter, role, region)
+    return None
+
+
+def _is_sure(role: Role, value: str, region: str) -> bool:
+    return is_email(value) if role is Role.EMAIL else is_phone(value, region)
 
 
 def _combo_layout(delimiter: str, role: Role, region: str) -> Layout:

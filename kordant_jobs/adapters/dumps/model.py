@@ -24,6 +24,8 @@ class DumpShape(StrEnum):
     SQL_INSERT = "sql_insert"  # INSERT and REPLACE of any dialect, COPY
     SITE_LOGIN = "site_login"  # site, login, password: what stealers' logs are sold as
     LABELS = "labels"  # 'Login: …' lines: stealers' logs, vCard, LDIF, YAML, headers of mails
+    XML = "xml"  # elements and attributes whose names say what they hold
+    PHP = "php"  # arrays, serialised or as source
     PLAIN = "plain"  # one identifier a line
     TEXT = "text"  # no shape that is known: only swept
 
@@ -58,6 +60,8 @@ class Role(StrEnum):
     OTHER = "other"
 
 
+USUAL = (":", ";", ",", "|", "\t", " ")
+"""What most often stands between a login and a password."""
 IDENTIFYING = frozenset(
     (Role.EMAIL, Role.PHONE, Role.USERNAME, Role.LOGIN, Role.DOMAIN, Role.NATIONAL_ID, Role.IBAN, Role.CARD)
 )
@@ -160,3 +164,8 @@ class Layout:
     quote: str = ""  # what a cell may stand in
     header: str = ""  # the header line itself, to recognise it when it comes again
     phone_region: str = "US"
+
+    @property
+    def is_usual_combo(self) -> bool:
+        """Whether its lines begin with an address, and any of `USUAL` may follow: what the fast loops read."""
+        return self.shape is DumpShape.COMBO and self.columns[0].role is Role.EMAIL and self.delimiter in USUAL

@@ -17,6 +17,7 @@ import polars as pl
 from kordant_jobs.adapters.dumps.archives import Compression, Document, documents, reason_of, sniff
 from kordant_jobs.adapters.dumps.blind import Blinder
 from kordant_jobs.adapters.dumps.column_map import ColumnMap
+from kordant_jobs.adapters.dumps.folds import folds_of, unfolded
 from kordant_jobs.adapters.dumps.ledger import Ledger
 from kordant_jobs.adapters.dumps.limits import LimitExceeded, Meter
 from kordant_jobs.adapters.dumps.model import BlindBatch, Column, DumpBatch, DumpLimits, DumpShape, Layout, Role
@@ -25,7 +26,7 @@ from kordant_jobs.adapters.dumps.structure.lines import LineReader
 from kordant_jobs.adapters.dumps.structure.segments import Reader, Structure
 from kordant_jobs.adapters.dumps.structure.sql import SqlReader
 from kordant_jobs.adapters.dumps.sweep import addresses, numbers
-from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, looks_binary, tidy, utf8_reader
+from kordant_jobs.adapters.dumps.text import Block, blocks, encoding_of, head_of, looks_binary, utf8_reader
 from kordant_jobs.adapters.dumps.unpack import reading
 from kordant_jobs.adapters.dumps.window import Window
 from kordant_jobs.errors import DumpUnreadable
@@ -314,12 +315,11 @@ class Dump:
 
 def _window_of(document: Document) -> Window:
     """The beginning of a document, whole lines where there are any."""
-    encoding = encoding_of(document.head)
-    text = tidy(document.head.decode(encoding, "replace").encode() if encoding.startswith("utf-") else document.head)
-    return Window.of(text.removeprefix("\ufeff".encode()))
+    text = head_of(document, encoding_of(document.head))
+    for fold in folds_of(text):
+        text = unfolded(text, fold)
+    return Window.of(text)
 
 
 def _is_combo(reader: Reader | None) -> bool:
-    if not isinstance(reader, LineReader) or reader.layout.shape is not DumpShape.COMBO:
-        return False
-    return reader.layout.columns[0].role is Role.EMAIL
+    return isinstance(reader, LineReader) and reader.layout.is_usual_combo

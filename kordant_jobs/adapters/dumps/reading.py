@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from kordant_jobs.adapters.dumps.folds import JOINED
 from kordant_jobs.adapters.dumps.ledger import Ledger, Segment
 from kordant_jobs.adapters.dumps.model import (
     IDENTIFYING,
@@ -32,6 +33,7 @@ _LINE_SHAPES = frozenset(
 )
 _WITH_BLANK_LINES = frozenset((str(DumpShape.TEXT), str(DumpShape.LABELS)))
 _NEWLINE = 10
+Others = tuple[IdentifierKind, list[str], Places, Codes]
 _IDENTIFYING = np.zeros(256, bool)
 _IDENTIFYING[[CODES[role] for role in IDENTIFYING]] = True
 _NAMED_NUMBERS = np.zeros(256, bool)
@@ -89,7 +91,7 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
     for part in structure.parts(window, fits):
         understanding = Understanding(window, part, swept, phone_region=phone_region)
         found = understanding.found()
-        alone = _numbers_alone(window, part, counted)
+        alone = _numbers_alone(window, part, counted, found.others)
         found.others += alone
         reading.found.append(found)
         _account(reading, ledger, part, found, member=member, alone=sum(len(names) for _, names, _, _ in alone))
@@ -104,10 +106,8 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
     return reading
 
 
-def _numbers_alone(
-    window: Window, part: Part, counted: Numbers
-) -> list[tuple[IdentifierKind, list[str], Places, Codes]]:
-    """Numbers that the sweep found where no reader expects one."""
+def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequence[Others]) -> list[Others]:
+    """Numbers that the sweep found and no reader has: `others` are those found in cells."""
     from kordant_jobs.adapters.kernels.attach import cells_of
 
     first, last = np.searchsorted(counted.starts, [part.start, part.end]).tolist()
@@ -115,23 +115,39 @@ def _numbers_alone(
         return []
     starts, ends = counted.starts[first:last], counted.ends[first:last]
     lines, kinds = counted.lines[first:last], counted.kinds[first:last]
+    roles, row_lines = np.zeros(len(starts), np.uint8), lines.copy()
     if len(part.cell_starts):
         cells = np.full(len(starts), -1, np.int64)
         cells_of(starts, len(starts), part.cell_starts, part.cell_ends, cells)
-        alone = (cells < 0) | ~_NAMED_NUMBERS[part.cell_roles[cells]]
-        starts, ends, lines, kinds = starts[alone], ends[alone], lines[alone], kinds[alone]
-    found = []
+        inside = np.flatnonzero(cells >= 0)
+        roles[inside] = part.cell_roles[cells[inside]]
+        row_lines[inside] = part.row_lines[part.cell_rows[cells[inside]]]
+    by_cell = _NAMED_NUMBERS[roles]
+    alone = []
     for code in np.unique(kinds).tolist():
         kind = NUMBER_KINDS[code]
+        of_kind = [one for one in others if one[0] is kind] if by_cell.any() else []
         at = np.flatnonzero(kinds == code)
+        known = set[tuple[int, str]]()
+        if (
+            kind is IdentifierKind.PHONE
+        ):  # the cell's own reading counts: it knows extensions, and old ways to write one
+            read = np.concatenate([np.empty(0, np.int64), *(one[2] for one in of_kind)])
+            at = at[~(by_cell[at] & np.isin(row_lines[at], read))]
+        else:
+            known = {pair for _, names, of_names, _ in of_kind for pair in zip(of_names.tolist(), names, strict=True)}
         texts = [window.text(start, end) for start, end in zip(starts[at].tolist(), ends[at].tolist(), strict=True)]
         canonical = {text: number(kind, text) for text in set(texts)}
-        names = [(place, name) for place, text in zip(at.tolist(), texts, strict=True) if (name := canonical[text])]
+        names = [
+            (place, name)
+            for place, text in zip(at.tolist(), texts, strict=True)
+            if (name := canonical[text]) and (int(row_lines[place]), name) not in known
+        ]
         if names:
             places = np.array([place for place, _ in names], np.int64)
             codes = np.full(len(places), MENTIONED, np.uint8)
-            found.append((kind, [name for _, name in names], lines[places], codes))
-    return found
+            alone.append((kind, [name for _, name in names], lines[places], codes))
+    return alone
 
 
 def _account(reading: Reading, ledger: Ledger, part: Part, found: Found, *, member: int, alone: int) -> None:
@@ -188,7 +204,9 @@ def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, in
     misfit = ~part.fits if part.fits is not None and every else np.zeros(part.rows, bool)
     if part.reader in {str(DumpShape.COMBO), str(DumpShape.PLAIN)}:
         named[:] = True
-    missing = named & ~found.row_found
+    starts = part.row_starts
+    joined = (window.bytes[starts] == ord(JOINED)) & (window.bytes[starts + 1] == _NEWLINE)
+    missing = named & ~found.row_found & ~joined
     wrong = misfit & ~found.row_found
     missing &= ~wrong
     if not (missing.any() or wrong.any()):

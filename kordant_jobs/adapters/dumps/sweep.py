@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import phonenumbers
 from publicsuffixlist import PublicSuffixList
+from stdnum import numdb
 
 from kordant_jobs.adapters.dumps.window import Places, Window, decoded
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
@@ -51,6 +52,11 @@ class Numbers:
     ends: Places
     lines: Places
     kinds: npt.NDArray[np.uint8]
+
+
+def top_domains() -> frozenset[str]:
+    """The last labels of hosts that exist, in lower case, and those of inner nets."""
+    return _tops()[0]
 
 
 @cache
@@ -179,12 +185,12 @@ def numbers(window: Window, stop: int) -> Numbers:
     from kordant_jobs.adapters.kernels import numbers as kernel
 
     room = max(256, (stop - window.start) // 64)
-    none = np.empty(0, np.int64)
+    none, sizes = np.empty(0, np.int64), _iban_sizes()
     parts, at, line = [(none, none, none, np.empty(0, np.uint8))], window.start, 0
     while at < stop:
         starts, ends, lines = (np.empty(room, np.int64) for _ in range(3))
         kinds = np.empty(room, np.uint8)
-        found, line, at = kernel.find_numbers(window.bytes, at, stop - at, line, starts, ends, lines, kinds)
+        found, line, at = kernel.find_numbers(window.bytes, at, stop - at, line, sizes, starts, ends, lines, kinds)
         parts.append((starts[:found], ends[:found], lines[:found], kinds[:found]))
     columns = [np.concatenate([part[column] for part in parts]) for column in range(4)]
     return Numbers(starts=columns[0], ends=columns[1], lines=columns[2], kinds=columns[3])
@@ -194,9 +200,37 @@ NUMBER_KINDS = {1: IdentifierKind.PHONE, 2: IdentifierKind.CARD, 3: IdentifierKi
 """By the codes of `kernels.numbers`."""
 
 
+GAPS = "[-\u00a0\u2007-\u200b\u2010-\u2015\u202f]"
+"""What stands between groups of digits beside a blank: hyphens, and blanks of other widths or that must not break."""
+_GAPS = re.compile(GAPS)
+_LAST_GROUP = re.compile(r"[^\d]+\d+$")
+
+
+@cache
+def _iban_sizes() -> npt.NDArray[np.uint8]:
+    """How many characters an IBAN has, by the two letters of its country; 0: it has none (ISO 13616's registry)."""
+    sizes = np.zeros(26 * 26, np.uint8)
+    for at in range(len(sizes)):
+        ((_, country),) = numdb.get("iban").info(chr(65 + at // 26) + chr(65 + at % 26))[:1]
+        sizes[at] = 4 + sum(map(int, re.findall(r"(\d+)!", country["bban"]))) if country else 0
+    return sizes
+
+
 def number(kind: IdentifierKind, text: str) -> str | None:
-    """The canonical form of a number that the sweep found, if it is one: a phone number has to be allotted."""
-    canonical = normalise(kind, text)
-    if canonical is None or kind is not IdentifierKind.PHONE:
-        return canonical
-    return canonical if phonenumbers.is_valid_number(phonenumbers.parse(canonical)) else None
+    """The canonical form of a number that the sweep found, if it is one: a phone number has to be allotted.
+
+    A number that stands behind a phone's, a blank between them, is left out.
+
+    >>> number(IdentifierKind.IBAN, "DE89-3704-0044-0532-0130-00"), number(IdentifierKind.PHONE, "+1 202 555 0143 17")
+    ('DE89370400440532013000', '+12025550143')
+    """
+    if kind is not IdentifierKind.PHONE:
+        return normalise(kind, _GAPS.sub(" ", text))
+    rest: str | None = _GAPS.sub("-", text).replace("/", " ")
+    while rest is not None:
+        canonical = normalise(kind, rest)
+        if canonical is not None and phonenumbers.is_valid_number(phonenumbers.parse(canonical)):
+            return canonical
+        shorter = _LAST_GROUP.sub("", rest)
+        rest = shorter if shorter != rest else None
+    return None

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from kordant_jobs.adapters.dumps.archives import Document
+from kordant_jobs.adapters.dumps.folds import Unfolded, folds_of
 from kordant_jobs.adapters.dumps.model import DumpLimits
 from kordant_jobs.adapters.dumps.unpack import Reader
 
@@ -184,7 +185,17 @@ def tidy(data: bytes) -> bytes:
 def utf8_reader(document: Document, encoding: str) -> Reader:
     """The document as UTF-8 (broken lines as they are) with line ends that hold a newline."""
     wide = encoding.startswith(("utf-16", "utf-32"))
-    return _Tidied(_Transcoded(document.reader, encoding) if wide else document.reader)
+    reader: Reader = _Tidied(_Transcoded(document.reader, encoding) if wide else document.reader)
+    for fold in folds_of(head_of(document, encoding)):
+        reader = Unfolded(reader, fold)
+    return reader
+
+
+def head_of(document: Document, encoding: str) -> bytes:
+    """The beginning of a document as UTF-8, its lines folded as they are."""
+    wide = encoding.startswith("utf-")
+    text = tidy(document.head.decode(encoding, "replace").encode() if wide else document.head)
+    return text.removeprefix(codecs.BOM_UTF8)
 
 
 def blocks(reader: Reader, limits: DumpLimits, *, first: int) -> Iterator[Block]:

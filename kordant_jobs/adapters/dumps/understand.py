@@ -17,7 +17,7 @@ from kordant_jobs.adapters.dumps.parts import CODES, ROLES, Part
 from kordant_jobs.adapters.dumps.persons import persons
 from kordant_jobs.adapters.dumps.phones import phones
 from kordant_jobs.adapters.dumps.secrets import secret_codes
-from kordant_jobs.adapters.dumps.sweep import Addresses
+from kordant_jobs.adapters.dumps.sweep import GAPS, Addresses
 from kordant_jobs.adapters.dumps.window import Places, Window
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
@@ -32,6 +32,7 @@ _KIND_OF = {
     Role.IBAN: IdentifierKind.IBAN,
     Role.CARD: IdentifierKind.CARD,
 }
+_GROUPED = (Role.NATIONAL_ID, Role.IBAN, Role.CARD)
 _PERSON_ROLES = (Role.NAME, Role.FIRST_NAME, Role.LAST_NAME, Role.BORN)
 _AROUND_SIGN = re.compile(r"\s*@\s*")
 _PHONE_LOGIN = r"^[\s]*(?:\+[0-9 ().-]{7,24}|[0-9 ().-]{10,24})$"
@@ -249,7 +250,10 @@ class Understanding:
                 self._add(found, secrets, IdentifierKind.PHONE, phones(values, region=self._region), cells)
             else:
                 kind = _KIND_OF[role]
-                rows = canonical_rows(kind, values.str.strip_chars(" \t\"'"), phone_region=self._region)
+                values = values.str.strip_chars(" \t\"'")
+                if role in _GROUPED:
+                    values = values.str.replace_all(GAPS, " ")
+                rows = canonical_rows(kind, values, phone_region=self._region)
                 self._add(found, secrets, kind, rows, cells)
 
     def _logins(self, found: Found, secrets: Codes, cells: Places) -> None:

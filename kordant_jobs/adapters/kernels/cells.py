@@ -19,7 +19,7 @@ QUOTED_MAX = 1 << 16
 """A quote whose end is farther away is a character like others."""
 
 _NEWLINE, _RETURN, _BLANK, _BACKSLASH = np.uint8(10), np.uint8(13), np.uint8(32), np.uint8(92)
-_ZERO = np.uint64(0)
+_ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 
 @njit(nogil=True, cache=True)
@@ -63,11 +63,20 @@ def _newline_from(text, at, stop):
 
 
 @njit(nogil=True, cache=True)
-def _either_from(text, at, stop, delimiter):
+def _either_from(text, at, stop, delimiter, more):
     while at < stop:
         found = equal_at(text, at, _NEWLINE) | equal_at(text, at, delimiter)
-        if found != _ZERO:
-            return min(stop, at + lowest_bit(found))
+        while found != _ZERO:
+            place = at + lowest_bit(found)
+            if place >= stop:
+                return stop
+            whole = True
+            if text[place] != _NEWLINE:
+                for ahead in range(len(more)):
+                    whole &= text[place + 1 + ahead] == more[ahead]
+            if whole:
+                return place
+            found &= found - _ONE
         at += 64
     return stop
 
@@ -112,10 +121,11 @@ def _trimmed(text, start, end):
 
 @njit(nogil=True, cache=True)
 def read_rows(
-    text, at, stop, line, delimiter, quote, tail, roles, final, row_starts, row_lines, row_cells, cell_rows,
+    text, at, stop, line, delimiter, more, quote, tail, roles, final, row_starts, row_lines, row_cells, cell_rows,
     cell_columns, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
-    """Cut rows. `roles`: one a column, 0 for those not wanted; `tail`: the last column holds all that follows it.
+    """Cut rows. `roles`: one a column, 0 for those not wanted; `tail`: the last column holds all that follows it;
+    `more`: what of a longer delimiter comes behind its first byte.
 
     Returns rows, cells, where it stopped, the line there, and why. Blank lines make no row.
     """
@@ -166,7 +176,7 @@ def read_rows(
                     pos = _newline_from(text, pos, stop)
                     end = pos
                 else:
-                    pos = _either_from(text, pos, stop, delimiter)
+                    pos = _either_from(text, pos, stop, delimiter, more)
                     end = pos
                 start, end = _trimmed(text, start, end)
                 if end > start:
@@ -178,7 +188,7 @@ def read_rows(
                 column += 1
                 if pos >= stop or text[pos] == _NEWLINE:
                     break
-                pos += 1
+                pos += 1 + len(more)
             if unfinished:
                 return rows, first_cell, at, line, UNFINISHED
             broken = breaks > 0 and held != columns

@@ -353,6 +353,8 @@ def read_labels(
         )
         if start == end or rule:
             is_open, held = False, _ZERO
+        elif end - start == 1 and first == 35:  # left by a line that was folded
+            pass
         else:
             while start < end and (text[start] in (45, 42, 62, 34, 39, 123, 40, 91) or text[start] <= 32):
                 if text[start] == 45 or text[start] == 42:

@@ -22,37 +22,57 @@ def _is_digit(byte):
 
 @njit(nogil=True, cache=True)
 def _is_word(byte):
-    return 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90 or byte >= 128 or byte == 95
+    return 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90 or byte == 95
+
+
+@njit(nogil=True, cache=True)
+def _gap(text, at):
+    """How many bytes the blank or hyphen at `at` has, of whatever width and whether it may break; 0: none is there."""
+    byte = text[at]
+    if byte == 32 or byte == 45:
+        return 1
+    if byte == 0xC2:
+        return 2 if text[at + 1] == 0xA0 else 0
+    if byte == 0xE2 and text[at + 1] == 0x80:  # U+2007 to U+200B, U+2010 to U+2015, U+202F
+        last = text[at + 2]
+        return 3 if 0x87 <= last <= 0x8B or 0x90 <= last <= 0x95 or last == 0xAF else 0
+    return 0
 
 
 @njit(nogil=True, cache=True)
 def _phone_end(text, at):
-    """'+' and 8 to 15 digits, perhaps in groups. 0: none."""
+    """'+' and 8 to 15 digits, perhaps in groups; of more, the groups that fit. 0: none."""
     before = text[at - 1]
     if _is_word(before) or before == 43 or text[at + 1] == 48:
         return 0
-    digits, end, gap, last = 0, at + 1, 0, 0
-    while end - at < 28:
+    digits, end, gap, last, whole = 0, at + 1, 0, 0, 0
+    while end - at < 48:
         byte = text[end]
         if _is_digit(byte):
+            if gap and digits >= 8:
+                whole = last
             digits += 1
             gap = 0
             last = end + 1
-        elif byte == 32 or byte == 45 or byte == 46 or byte == 40 or byte == 41:
-            gap += 1
-            if gap > 2:
-                break
-        else:
+            if digits > 15:
+                return whole
+            end += 1
+            continue
+        size = _gap(text, end)
+        if not size and (byte == 46 or byte == 40 or byte == 41 or (byte == 47 and digits < 8)):
+            size = 1
+        gap += 1
+        if not size or gap > 2:
             break
-        end += 1
-    if not 8 <= digits <= 15 or _is_word(text[last]):
+        end += size
+    if digits < 8:
         return 0
-    return last
+    return whole if _is_word(text[last]) else last
 
 
 @njit(nogil=True, cache=True)
 def _card_end(text, at):
-    """13 to 19 digits of a payment scheme, together or in its groups, the last one right (Luhn). 0: none."""
+    """15 or 16 digits of a payment scheme, together or in its groups, the last one right (Luhn). 0: none."""
     before = text[at - 1]
     if _is_word(before) or before == 46 or before == 45 or before == 43 or before == 47 or before == 37:
         return 0
@@ -63,8 +83,6 @@ def _card_end(text, at):
         if second != 4 and second != 7:
             return 0
         size = 15
-    elif first == 4:
-        size = 16
     elif first == 5:
         if not 1 <= second <= 5:
             return 0
@@ -74,23 +92,24 @@ def _card_end(text, at):
     elif first == 2:
         if not 2 <= second <= 7:
             return 0
-    else:
+    elif first != 4:
         return 0
     separator, total, digits, end = 0, 0, 0, at
     while digits < size:
+        grouped = digits == 4 or (digits == 10 if size == 15 else digits % 4 == 0)
+        if digits and grouped and (separator or digits == 4):
+            width = _gap(text, end)
+            if width:
+                mark = text[end + width - 1]
+                if separator and mark != separator:
+                    return 0
+                separator = mark
+                end += width
+            elif separator:
+                return 0
         byte = text[end]
         if not _is_digit(byte):
-            grouped = digits == 4 or (digits == 10 if size == 15 else digits % 4 == 0)
-            if not grouped or (byte != 32 and byte != 45) or (separator and byte != separator):
-                return 0
-            if not separator and digits != 4:
-                return 0
-            separator = byte
-            end += 1
-            continue
-        if separator and digits and (digits == 4 or (digits == 10 if size == 15 else digits % 4 == 0)):
-            if text[end - 1] != separator:
-                return 0
+            return 0
         value = byte - 48
         if (size - digits) % 2 == 0:
             value *= 2
@@ -106,60 +125,85 @@ def _card_end(text, at):
 
 
 @njit(nogil=True, cache=True)
-def _iban_end(text, at):
-    """Two letters, two digits and as many letters and digits as make it right (ISO 7064). 0: none."""
+def _iban_end(text, at, sizes):
+    """Two letters, two digits and as many letters and digits as the country has, perhaps in groups, if they are right
+    (ISO 7064). 0: none."""
     if _is_word(text[at - 1]):
         return 0
-    end, count, value, best = at + 4, 0, np.int64(0), 0
-    while count < 30:
+    size = np.int64(sizes[(text[at] - 65) * 26 + text[at + 1] - 65])
+    end, count, value, separator = at + 4, np.int64(4), np.int64(0), 0
+    while count < size:
+        width = _gap(text, end)
+        if width:
+            mark = text[end + width - 1]
+            if separator and mark != separator:
+                return 0
+            separator = mark
+            end += width
         byte = text[end]
-        if byte == 32 and (count + 4) % 4 == 0 and count:
-            end += 1
-            continue
         if _is_digit(byte):
             value = (value * 10 + byte - 48) % 97
         elif 65 <= byte <= 90:
             value = (value * 100 + byte - 55) % 97
         else:
-            break
+            return 0
         count += 1
         end += 1
-        if count >= 11 and not _is_word(text[end]):
-            check = value
-            for letter in range(2):
-                check = (check * 100 + text[at + letter] - 55) % 97
-            check = (check * 100 + (text[at + 2] - 48) * 10 + text[at + 3] - 48) % 97
-            if check == 1:
-                best = end
-    return best
+    if not size or _is_word(text[end]):
+        return 0
+    for letter in range(2):
+        value = (value * 100 + text[at + letter] - 55) % 97
+    return end if (value * 100 + (text[at + 2] - 48) * 10 + text[at + 3] - 48) % 97 == 1 else 0
 
 
 @njit(nogil=True, cache=True)
 def _id_end(text, at):
-    """An SSN as ddd-dd-dddd or a CPF as ddd.ddd.ddd-dd. 0: none."""
+    """An SSN as ddd-dd-dddd or a CPF as ddd.ddd.ddd-dd, with blanks and hyphens of any kind. Digits around an SSN with
+    blanks make it part of a table of numbers. 0: none."""
     before = text[at - 1]
     if _is_word(before) or before == 45 or before == 46 or before == 43 or before == 47:
         return 0
-    size = 11 if text[at + 3] == 45 else 14
-    for place in range(size):
-        byte = text[at + place]
-        if size == 11:
-            good = byte == 45 if place == 3 or place == 6 else _is_digit(byte)
-        elif place == 3 or place == 7:
-            good = byte == 46
-        else:
-            good = byte == 45 if place == 11 else _is_digit(byte)
-        if not good:
+    if text[at + 3] == 32 and text[at + 6] != 32 and text[at + 7] != 32:  # most numbers of three digits in prose
+        return 0
+    end, digits, first = at + 3, 3, 0
+    while digits < 11:
+        width = 1 if text[end] == 46 else _gap(text, end)
+        mark = text[end + width - 1]
+        first = mark if digits == 3 else first
+        if not width or (mark != first and digits < 9):
             return 0
-    after = text[at + size]
-    return 0 if _is_word(after) or after == 45 or after == 46 or after == 47 else at + size
+        end += width
+        size = 2 if digits == 9 else 3
+        held = 0
+        while held < size and _is_digit(text[end]):
+            end += 1
+            held += 1
+        if digits == 3 and held == 2 and mark != 46:
+            width = _gap(text, end)
+            if not width or text[end + width - 1] != mark:
+                return 0
+            end += width
+            for _ in range(4):
+                if not _is_digit(text[end]):
+                    return 0
+                end += 1
+            if mark == 32 and (
+                (before == 32 and _is_digit(text[at - 2])) or (text[end] == 32 and _is_digit(text[end + 1]))
+            ):
+                return 0
+            break
+        if held < size:
+            return 0
+        digits += size
+    after = text[end]
+    return 0 if _is_word(after) or after == 45 or after == 46 or after == 47 else end
 
 
 @njit(nogil=True, cache=True)
-def find_numbers(text, start, size, line, starts, ends, numbers, kinds):
+def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
     """Go through a text from `start`. Returns how many spans there are, the line where it ends, and where that is.
 
-    Room is left for 64 more when it ends early.
+    `sizes`: how long an IBAN is, by its two letters (26 each). Room is left for 64 more when it ends early.
     """
     at, stop, found, room = start, start + size, 0, len(starts) - 64
     while at < stop:
@@ -173,7 +217,9 @@ def find_numbers(text, start, size, line, starts, ends, numbers, kinds):
             third = between_at(text, at + 3, np.uint8(48), np.uint8(10))
             begins = digit & ~between_at(text, at - 1, np.uint8(48), np.uint8(10)) & after & second
             four = begins & third & between_at(text, at, np.uint8(50), np.uint8(5))
-            marked = begins & (equal_at(text, at + 3, np.uint8(45)) | equal_at(text, at + 3, np.uint8(46)))
+            third_gap = equal_at(text, at + 3, np.uint8(45)) | equal_at(text, at + 3, np.uint8(46))
+            third_gap |= equal_at(text, at + 3, np.uint8(32)) | between_at(text, at + 3, np.uint8(0xC2), np.uint8(0x21))
+            marked = begins & third_gap
             upper = between_at(text, at, np.uint8(65), np.uint8(26)) & between_at(
                 text, at + 1, np.uint8(65), np.uint8(26)
             )
@@ -195,11 +241,11 @@ def find_numbers(text, start, size, line, starts, ends, numbers, kinds):
             if byte == 43:
                 kind, end = PHONE, _phone_end(text, where)
             elif byte >= 65:
-                kind, end = IBAN, _iban_end(text, where)
-            elif text[where + 3] == 45 or text[where + 3] == 46:
-                kind, end = NATIONAL_ID, _id_end(text, where)
-            else:
+                kind, end = IBAN, _iban_end(text, where, sizes)
+            elif _is_digit(text[where + 3]):
                 kind, end = CARD, _card_end(text, where)
+            else:
+                kind, end = NATIONAL_ID, _id_end(text, where)
             if end:
                 below = (_ONE << np.uint64(place)) - _ONE
                 starts[found], ends[found], kinds[found] = where, end, kind

@@ -16,7 +16,7 @@ def _is_digit(byte):
 
 @njit(nogil=True, cache=True)
 def _is_word(byte):
-    return _is_digit(byte) or 65 <= (byte & 0xDF) <= 90 or byte >= 128 or byte == 95
+    return _is_digit(byte) or 65 <= (byte & 0xDF) <= 90 or byte == 95
 
 
 @njit(nogil=True, cache=True)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.drop_folder import DroppedFile
-from kordant_jobs.adapters.dumps import BlindBatch, Blinder, Dump, DumpShape, open_dump
+from kordant_jobs.adapters.dumps import BlindBatch, Blinder, Dump, Told, open_dump
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import DumpUnreadable
@@ -21,7 +21,7 @@ from kordant_jobs.jobs.darkwatch_scan.retro import Watch
 from kordant_jobs.store.darkwatch import dumps
 from kordant_jobs.store.people.keyring import Keyring
 
-READERS = 3
+READERS = 4
 """Rises when a dump is cut into other blocks or gives other records: what was begun by others is begun again."""
 ATTEMPTS = 2
 """So often a dump may be begun and broken off (killed for its time or memory) at one place before it is set aside:
@@ -112,10 +112,13 @@ class Ingestion:
         return self._read(dump, file, watch)
 
     def _read(self, dump: dumps.DumpRow, file: DroppedFile, watch: Watch | None) -> dumps.Ingested:
-        told = DumpShape(dump.told_shape) if dump.told_shape else None
+        told = Told.of_text(dump.told_shape)
+        region = told.region or self.box.phone_region
         began = time.process_time()
         with _own_faults():
-            opened = open_dump(file.path, limits=self.box.limits, phone_region=self.box.phone_region, shape=told)
+            opened = open_dump(
+                file.path, limits=self.box.limits, phone_region=region, shape=told.shape, columns=told.columns
+            )
         with opened as source, self.corpus.write(dump.id, origin=self._origin(dump)) as writer:
             read = 0
             for batch in _up_to_damage(self._batches(source, writer.done.blocks, began), watch):

@@ -86,6 +86,31 @@ def _lines(template: str, *, first: str = "", last: str = "", between: str = "\n
     return write
 
 
+def _folded(template: str, fold: str) -> Write:
+    """With a fold before and behind each '@'."""
+    written = _lines(template)
+
+    def write(persons: Sequence[Someone]) -> str:
+        text = written(persons)
+        for one in persons:
+            text = text.replace(one.email, one.email.replace("@", f"{fold}@{fold}"))
+        return text
+
+    return write
+
+
+def _serialised(kind: str) -> Write:
+    def write(persons: Sequence[Someone]) -> str:
+        lines = []
+        for one in persons:
+            pairs = [(key, str(value)) for key, value in _record(one).items()]
+            fields = "".join(f's:{len(key)}:"{key}";s:{len(value)}:"{value}";' for key, value in pairs)
+            lines.append(f"{kind}:{len(pairs)}:{{{fields}}}\n")
+        return "".join(lines)
+
+    return write
+
+
 def _record(one: Someone) -> dict[str, object]:
     return {
         "id": one.number,
@@ -117,8 +142,24 @@ _SHEETS: dict[str, tuple[Write, Facts]] = {
     for name, separator in {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}.items()
     for how, quoting in _QUOTINGS
 }
+_RARE = {
+    "caret": "^", "tilde": "~", "dash": " - ", "arrow": " -> ", "fat-arrow": " => ", "two-colons": "::",
+    "two-bars": "||", "hash": "#", "equals": "=", "greater": ">", "blank-colon": " : ",
+}  # fmt: skip
+_FIELDS = ("{p.number}", "{p.email}", "{p.username}", "{p.phone}", "{p.password}")
+_SEPARATED: dict[str, tuple[Write, Facts]] = {}
+for _name, _separator in _RARE.items():
+    _header = _separator.join(HEADER.split(",")) + "\n"
+    _SEPARATED |= {
+        f"combo-{_name}": (_lines(_separator.join(("{p.email}", "{p.password}"))), _SECRET),
+        f"delimited-{_name}": (_lines(_separator.join(_FIELDS)), {"phones": True}),
+        f"csv-{_name}": (_lines(_separator.join(_FIELDS), first=_header), _ALL),
+        f"ulp-{_name}": (_lines(_separator.join(("https://shop.example/login", "{p.email}", "{p.password}"))), _SECRET),
+    }
 _TEXTS: dict[str, tuple[Write, Facts]] = {
     **_SHEETS,
+    **_SEPARATED,
+    "csv-title-users": (_lines("{p.number},{p.email},{p.username},{p.phone},{p.password}", first=f"Users\n{HEADER}\n"), _ALL),
     "csv-single-quotes": (_sheet(",", csv.QUOTE_ALL, HEADER, quotechar="'"), _ALL),
     "csv-sep-line": (_lines("{p.number};{p.email};{p.username};{p.phone};{p.password}", first=f"sep=;\n{HEADER.replace(',', ';')}\n"), _ALL),
     "csv-title-lines": (_lines("{p.number},{p.email},{p.username},{p.phone},{p.password}", first=f"Export of 2019\n\n{HEADER}\n"), _ALL),
@@ -171,6 +212,10 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "vcard": (_lines("BEGIN:VCARD\nVERSION:3.0\nFN:{p.name}\nEMAIL;TYPE=INTERNET:{p.email}\nTEL;TYPE=CELL:{p.phone}\nEND:VCARD"), {"phones": True}),
     "ldif": (_lines("dn: uid={p.username},dc=example\nuid: {p.username}\nmail: {p.email}\nuserPassword: {p.password}\n"), _SECRET),
     "ldif-base64": (lambda persons: "".join(f"dn: uid=x\nmail:: {base64.b64encode(p.email.encode()).decode()}\nuserPassword: {p.password}\n\n" for p in persons), _SECRET),
+    "ldif-folded": (_folded("dn: uid={p.username},dc=example\nmail: {p.email}\nuserPassword: {p.password}\n", "\n "), _SECRET),
+    "ldif-base64-folded": (lambda persons: "".join(f"dn: uid=x,dc=example\nmail:: {code[:9]}\n {code[9:]}\nuserPassword: {p.password}\n\n" for p in persons for code in [base64.b64encode(p.email.encode()).decode()]), _SECRET),
+    "vcard-folded": (_folded("BEGIN:VCARD\r\nFN:{p.name}\r\nEMAIL;TYPE=INTERNET:{p.email}\r\nTEL:{p.phone}\r\nEND:VCARD\r", "\r\n "), {"phones": True}),
+    "mime-folded": (_folded("To: {p.name} <{p.email}>", "=\n"), {}),
     "yaml": (_lines("- email: {p.email}\n  password: {p.password}\n  phone: '{p.phone}'"), {"phones": True, **_SECRET}),
     "mbox": (_lines("From x Mon Jan  1 00:00:00 2019\nFrom: {p.name} <{p.email}>\nSubject: hi\n\nHello.\n"), {}),
     "ini": (_lines("[user{p.number}]\nemail={p.email}\npassword={p.password}\n"), _SECRET),
@@ -192,6 +237,9 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "sql-oracle": (_lines("INTO users (id, email, password) VALUES ({p.number}, '{p.email}', '{sql}')", first="INSERT ALL\n", last="\nSELECT 1 FROM dual;"), _SECRET),
     "sql-json-column": (_lines("INSERT INTO `a` VALUES ({p.number},'{{\\\"email\\\": \\\"{p.email}\\\"}}');"), {}),
     "sql-copy": (_lines("{p.number}\t{p.email}\t{p.username}\t{p.phone}\t{p.password}", first=f"SET x = 1;\nCOPY public.users ({_COLUMNS}) FROM stdin;\n", last="\n\\."), _ALL),
+    "sql-copy-csv": (_lines('{p.number},{p.email},{p.username},{p.phone},"{p.password}"', first=f"COPY users ({_COLUMNS}) FROM stdin WITH (FORMAT csv);\n", last="\n\\."), _ALL),
+    "sql-copy-csv-header": (_lines("{p.number};{p.email};{p.username};{p.phone};{p.password}", first=f"COPY users FROM stdin WITH CSV HEADER DELIMITER ';';\n{HEADER.replace(',', ';')}\n", last="\n\\."), _ALL),
+    "sql-copy-bar": (_lines("{p.number}|{p.email}|{p.username}|{p.phone}|{p.password}", first=f"COPY users ({_COLUMNS}) FROM stdin WITH DELIMITER '|';\n", last="\n\\."), _ALL),
     "json-lines": (_json_lines(lambda one: one), _ALL),
     "json-lines-nested": (_json_lines(lambda one: {"_source": {"user": one}}), _ALL),
     "json-lines-emails": (_json_lines(lambda one: {"id": 1, "emails": [one["email"]], "password": one["password"]}), _SECRET),
@@ -206,9 +254,17 @@ _TEXTS: dict[str, tuple[Write, Facts]] = {
     "json-mongo": (_json_lines(lambda one: {"_id": {"$oid": "5f"}, "profile": {"email": one["email"]}, "password": one["password"]}), _SECRET),
     "json-list": (_json(lambda rows: [row["email"] for row in rows]), {}),
     "python-dicts": (lambda persons: "".join(f"{_record(p)!r}\n" for p in persons), _ALL),
-    "php-serialised": (lambda persons: "".join(f'a:1:{{s:5:"email";s:{len(p.email)}:"{p.email}";}}\n' for p in persons), {}),
-    "xml": (_lines("  <user>\n    <email>{p.email}</email>\n  </user>", first='<?xml version="1.0"?>\n<users>\n', last="\n</users>"), {}),
-    "xml-attributes": (_lines('  <row id="{p.number}" email="{p.email}"/>', first="<users>\n", last="\n</users>"), {}),
+    "php-serialised": (_serialised("a"), _ALL),
+    "php-serialised-object": (_serialised('O:8:"stdClass"'), _ALL),
+    "php-arrays": (_lines("  array('id' => {p.number}, 'email' => '{p.email}', 'username' => '{p.username}', 'phone' => '{p.phone}', 'password' => '{p.password}'),", first="<?php\nreturn array(\n", last="\n);"), _ALL),
+    "php-short-arrays": (_lines('  [\n    "id" => {p.number},\n    "email" => "{p.email}",\n    "username" => "{p.username}",\n    "phone" => "{p.phone}",\n    "auth" => ["password" => "{p.password}"],\n  ],', first="$users = [\n", last="\n];"), _ALL),
+    "xml": (_lines("  <user>\n    <email>{p.email}</email>\n    <username>{p.username}</username>\n    <phone>{p.phone}</phone>\n    <password>{p.password}</password>\n  </user>", first='<?xml version="1.0"?>\n<users>\n', last="\n</users>"), _ALL),
+    "xml-one-line": (_lines("<user><email>{p.email}</email><username>{p.username}</username><phone>{p.phone}</phone><password>{p.password}</password></user>", first="<users>", last="</users>", between=""), _ALL),
+    "xml-attributes": (_lines('  <row Id="{p.number}" Email="{p.email}" UserName=\'{p.username}\' Phone="{p.phone}"\n Password="{p.password}"/>', first="<users>\n", last="\n</users>"), _ALL),
+    "xml-fields": (_lines('\t<row>\n\t\t<field name="id">{p.number}</field>\n\t\t<field name="email">{p.email}</field>\n\t\t<field name="username">{p.username}</field>\n\t\t<field name="phone">{p.phone}</field>\n\t\t<field name="password">{p.password}</field>\n\t</row>', first='<?xml version="1.0"?>\n<!-- a <b> -->\n<mysqldump>\n<database name="shop">\n<table_data name="users">\n', last="\n</table_data></database></mysqldump>"), _ALL),
+    "xml-cdata": (_lines("<u:user><u:email><![CDATA[{p.email}]]></u:email><u:username>{p.username}</u:username><u:phone>{p.phone}</u:phone><u:password><![CDATA[{p.password}]]></u:password></u:user>", first="<users>\n", last="\n</users>"), _ALL),
+    "xml-entities": (lambda persons: "<users>\n" + "".join(f"<user><email>{p.email.replace('@', '&#64;')}</email><password>&lt;{p.password}&gt;</password></user>\n" for p in persons) + "</users>\n", _SECRET),
+    "xml-nested": (_lines("<user><name>{p.name}</name><contact><email>{p.email}</email><phone>{p.phone}</phone></contact><password>{p.password}</password></user>", first="<users>\n", last="\n</users>"), {"phones": True, **_SECRET}),
     "html-table": (_lines("<tr><td>{p.number}</td><td>{p.email}</td></tr>", first="<table>", last="</table>"), {}),
     "html-entities": (lambda persons: "".join(f"<a href='x'>{p.email.replace('@', '&#64;')}</a>\n" for p in persons), {}),
     "percent": (lambda persons: "".join(f"https://a.example/?e={urllib.parse.quote(p.email)}&n=1\n" for p in persons), {}),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kordant_jobs.adapters.dumps.sweep import addresses
+from kordant_jobs.adapters.dumps.sweep import NUMBER_KINDS, addresses, number, numbers
 from kordant_jobs.adapters.dumps.window import Window
 
 
@@ -61,3 +61,45 @@ def test_what_is_found_behind_another_sign_is_what_is_found_behind_the_plain_one
     plain = swept(f"{before}{local}@{host}.example{behind}")
     assert swept(f"{before}{local}{sign}{host}.example{behind}") == plain
     assert all(re.fullmatch(r"[^@]+@[^@]+\.example", found) for found in plain)
+
+
+def counted(text: str) -> list[str | None]:
+    window = Window.of(text.encode())
+    found = numbers(window, window.stop)
+    spans = zip(found.kinds.tolist(), found.starts.tolist(), found.ends.tolist(), strict=True)
+    return [number(NUMBER_KINDS[kind], window.text(start, end)) for kind, start, end in spans]
+
+
+GROUPED = {
+    "DE89370400440532013000": "DE89 3704 0044 0532 0130 00",
+    "FR1420041010050500013M02606": "FR14 20041 01005 0500013M026 06",
+    "4111111111111111": "4111 1111 1111 1111",
+    "378282246310005": "3782 822463 10005",
+    "us-ssn:536904399": "536 90 4399",
+    "br-cpf:39053344705": "390 533 447 05",
+    "+12025550143": "+1 202 555 0143",
+}
+
+
+@pytest.mark.parametrize("gap", [" ", "-", "\u00a0", "\u202f", "\u2007", "\u2009", "\u2011", "\u2013"], ids=ascii)
+@pytest.mark.parametrize("canonical", GROUPED)
+def test_a_number_is_found_whatever_stands_between_its_groups_and_around_it(canonical: str, gap: str) -> None:
+    written = GROUPED[canonical].replace(" ", gap)
+    for around in ("{}", "it is “{}”.", "x;{};y", "电话：{}。", "({})", "é {}, é"):
+        assert counted(around.format(written)) == [canonical], around
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("+1 202 555 0143 17", ["+12025550143"]),
+        ("+1 202 555 0143 1985-01-02", ["+12025550143"]),
+        ("+49 30/901820, +12025550143/+12025550144", ["+4930901820", "+12025550143", "+12025550144"]),
+        ("DE89 3704 0044 0532 0130 01; DE89 3704", []),
+        ("xDE89370400440532013000 DE89370400440532013000x DE89370400440532013000", ["DE89370400440532013000"]),
+        ("4111 1111-1111 1111 4111 111111111111 4111111111111112", []),
+        ("1 536 90 4399 or 536 90 4399 1, a row of numbers; 536-90 4399", []),
+    ],
+)
+def test_what_stands_beside_a_number_is_no_part_of_it(text: str, expected: list[str]) -> None:
+    assert [found for found in counted(text) if found] == expected

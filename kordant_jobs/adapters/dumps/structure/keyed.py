@@ -1,4 +1,4 @@
-"""Values with names: JSON at any depth, and lines of labels."""
+"""Values with names: JSON at any depth, XML, PHP's arrays, and lines of labels."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from kordant_jobs.adapters.dumps.window import Window
 _INHERITED = (Role.EMAIL, Role.PHONE)
 """Roles that a nameless value has from the name above it: {"phone": {"value": …}}."""
 _ROW_BYTES, _CELL_BYTES = 6, 6
+_AHEAD_MAX = 1 << 20
+"""Room is made for the rows and cells of so much text; where there are more of them, the rest is read next."""
 
 
 @cache
@@ -121,6 +123,51 @@ class LabelReader:
             cell_ends=cell_ends[:cells],
             cell_forms=forms[:cells],
             bad={BadLine.NO_IDENTIFIER.value: odd} if odd else {},
+            leaves=why == why_kernel.OTHER_SHAPE,
+            waits=why == why_kernel.UNFINISHED,
+        )
+
+
+class NestedReader:
+    """Reads XML, or PHP's arrays."""
+
+    def __init__(self, shape: DumpShape) -> None:
+        from kordant_jobs.adapters.kernels import nested as kernel
+
+        self.name = str(shape)
+        self._read = kernel.read_xml if shape is DumpShape.XML else kernel.read_php
+        self._stack = np.zeros((kernel.DEPTH_MAX + 2, kernel.WORDS), np.int64)
+
+    def read(self, window: Window, at: int, line: int) -> Part:
+        """Elements or arrays from `at` on."""
+        from kordant_jobs.adapters.kernels import cells as why_kernel
+
+        size = min(window.stop - at, _AHEAD_MAX)
+        rows_room, cells_room = size // _ROW_BYTES + 64, size // _CELL_BYTES + 64
+        row_starts, row_ends, row_lines, parents = (np.empty(rows_room, np.int64) for _ in range(4))
+        cell_rows, cell_starts, cell_ends = (np.empty(cells_room, np.int64) for _ in range(3))
+        cell_roles, forms = np.empty(cells_room, np.uint8), np.empty(cells_room, np.uint8)
+        rows, cells, end, end_line, why, damaged = self._read(
+            window.bytes, at, window.stop, line, window.final, *names(), self._stack, row_starts, row_ends, row_lines,
+            parents, cell_rows, cell_roles, cell_starts, cell_ends, forms
+        )  # fmt: skip
+        order = np.argsort(cell_starts[:cells], kind="stable")
+        return Part(
+            reader=self.name,
+            start=at,
+            end=end,
+            line=line,
+            end_line=end_line,
+            row_starts=row_starts[:rows],
+            row_lines=row_lines[:rows],
+            row_ends=np.minimum(row_ends[:rows], end),
+            parents=parents[:rows],
+            cell_rows=cell_rows[:cells][order],
+            cell_roles=cell_roles[:cells][order],
+            cell_starts=cell_starts[:cells][order],
+            cell_ends=cell_ends[:cells][order],
+            cell_forms=forms[:cells][order],
+            bad={BadLine.NO_IDENTIFIER.value: damaged} if damaged else {},
             leaves=why == why_kernel.OTHER_SHAPE,
             waits=why == why_kernel.UNFINISHED,
         )

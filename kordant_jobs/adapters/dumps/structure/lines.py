@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kordant_jobs.adapters.dumps.detect import TITLE_LINES
 from kordant_jobs.adapters.dumps.model import IDENTIFYING, DumpShape, Layout, Role
 from kordant_jobs.adapters.dumps.parts import CODES, Part
 from kordant_jobs.adapters.dumps.window import Places, Window, decoded
@@ -25,10 +26,11 @@ class LineReader:
         self._roles = np.array([0 if role is Role.OTHER else CODES[role] for role in roles], np.uint8)
         self._ahead = _AHEAD_MIN
         self._tail = roles[-1] in (Role.PASSWORD, Role.HASH) or layout.shape is DumpShape.PLAIN
-        self._any = layout.shape is DumpShape.COMBO and roles[0] is Role.EMAIL
+        self._any = layout.is_usual_combo
         identifying = [at for at, role in enumerate(roles) if role in IDENTIFYING]
         self._needed = identifying[0] + 1 if layout.delimiter and identifying and not self._any else 0
-        self._codes = self._roles
+        self._codes, self._begun = self._roles, False
+        self._delimiter = np.frombuffer((layout.delimiter or "\n").encode(), np.uint8)
         if layout.shape is DumpShape.SITE_LOGIN:
             self._needed = 3
             self._codes = np.array([CODES[role] for role in _AS_COLUMNS], np.uint8)
@@ -44,15 +46,25 @@ class LineReader:
         forms = np.empty(cells_room, np.uint8)
         room = (row_starts, row_lines, row_cells, cell_rows, cell_columns, cell_starts, cell_ends, forms)
         layout = self.layout
-        delimiter = np.uint8(ord(layout.delimiter or "\n"))
-        if layout.shape is DumpShape.SITE_LOGIN:
+        delimiter, more = self._delimiter[0], self._delimiter[1:]
+        if layout.shape is DumpShape.SITE_LOGIN and not len(more):
             found = kernel.read_sites(window.bytes, at, window.stop, line, delimiter, *room)
         elif self._any:
             found = kernel.read_combo(window.bytes, at, window.stop, line, *room)
         else:
             quote = np.uint8(ord(layout.quote) if layout.quote else 0)
             found = kernel.read_rows(
-                window.bytes, at, window.stop, line, delimiter, quote, self._tail, self._roles, window.final, *room
+                window.bytes,
+                at,
+                window.stop,
+                line,
+                delimiter,
+                more,
+                quote,
+                self._tail,
+                self._roles,
+                window.final,
+                *room,
             )
         rows, cells, end, end_line, why = found
         if why == kernel.FULL:
@@ -101,4 +113,7 @@ class LineReader:
             stop = int(starts[row + 1]) if row + 1 < len(starts) else end
             if decoded(window.slice(int(starts[row]), stop)).strip("\ufeff\r\n\t #") == self.layout.header:
                 found.append(row)
+        if not self._begun and found and found[0] <= TITLE_LINES:  # what stands above it is a title
+            found = [*range(found[0]), *found]
+        self._begun = True
         return np.array(found, np.int64)

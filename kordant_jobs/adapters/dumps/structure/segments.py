@@ -13,11 +13,12 @@ from typing import Protocol
 import numpy as np
 
 from kordant_jobs.adapters.dumps.column_map import ColumnMap
+from kordant_jobs.adapters.dumps.columns import role_by_name
 from kordant_jobs.adapters.dumps.detect import layout_of, looks_labelled
-from kordant_jobs.adapters.dumps.model import DumpShape, Layout
+from kordant_jobs.adapters.dumps.model import IDENTIFYING, DumpShape, Layout
 from kordant_jobs.adapters.dumps.parts import Part, merged
 from kordant_jobs.adapters.dumps.structure import sql
-from kordant_jobs.adapters.dumps.structure.keyed import JsonReader, LabelReader
+from kordant_jobs.adapters.dumps.structure.keyed import JsonReader, LabelReader, NestedReader
 from kordant_jobs.adapters.dumps.structure.lines import LineReader
 from kordant_jobs.adapters.dumps.structure.sql import SqlReader
 from kordant_jobs.adapters.dumps.window import Window, decoded
@@ -180,7 +181,7 @@ class Structure:
         if self._fixed is not None and self.first is None:
             return LineReader(self._fixed)
         if self._map is None and self._told is None and _is_json_line(window, at):
-            return JsonReader()
+            return NestedReader(DumpShape.PHP) if _is_php(_sample(window, at, most=_FEW_LINES)) else JsonReader()
         few = _sample(window, at, most=1)
         if few and self._map is None and self._told is None and self._is_sql(window, at, few[0]):
             return self._as_sql()
@@ -193,10 +194,12 @@ class Structure:
         if self._told is not None:
             return self._of_told(lines)
         first = lines[0]
+        if _is_php(lines):
+            return NestedReader(DumpShape.PHP)
         if _begins_json(first):
             return JsonReader()
         if first.lstrip().startswith("<") and _TAG.match(first):
-            return None
+            return NestedReader(DumpShape.XML) if _names_somebody(lines) else None
         if self._fixed is not None and self._stays:
             return LineReader(self._fixed)
         if len(lines) < _FEW_LINES and self._last_lines is not None:
@@ -218,6 +221,8 @@ class Structure:
                 return JsonReader() if any(map(_begins_json, lines)) else None
             case DumpShape.LABELS:
                 return LabelReader()
+            case DumpShape.XML | DumpShape.PHP:
+                return NestedReader(self._told)
             case DumpShape.TEXT:
                 return None
         return self._of_text(lines, self._told)
@@ -324,7 +329,30 @@ def _likely_delimiter(lines: list[str]) -> str:
     return max(counts, key=lambda one: counts[one])
 
 
-_TAG = re.compile(r"\s*<[?!/]?[A-Za-z][^<>]*>")
+_TAG = re.compile(r"\s*<(?:[?!]|/?[A-Za-z_][\w:.-]*(?:\s[^<>]*)?/?>|[A-Za-z_][\w:.-]*\s*$)")
+_XML_NAME = re.compile(
+    r"""<([A-Za-z_][\w:.-]*)(?=[\s/>])|\s([A-Za-z_][\w:.-]*)(?=\s*=\s*["'])"""
+    r"""|(?:(?<=name)|(?<=key)|(?<=field)|(?<=column))=["']([^"']{1,64})"""
+)
+_SERIALISED = re.compile(r"\s*[aO]:\d+:[{\"]")
+_PHP_KEY = re.compile(r"""(?:array\s*\(|[\[(,]|^)\s*(?:["'][^"'\n]{1,64}["']|\d+)\s*=>""")
+
+
+def _names_somebody(lines: list[str]) -> bool:
+    """Whether an element or attribute is named after what names somebody."""
+    words = {word.rpartition(":")[2] for line in lines for found in _XML_NAME.findall(line[:4_096]) for word in found}
+    return any(role_by_name(word) in IDENTIFYING for word in words if word)
+
+
+def _is_php(lines: list[str]) -> bool:
+    """Whether these are serialised arrays, or the source of some."""
+    if _SERIALISED.match(lines[0]):
+        return True
+    start = lines[0].lstrip()
+    if not start.startswith(("<?php", "$", "return", "array", "[", "(", "'", '"', "0 =>", "1 =>")):
+        return False
+    keyed = sum(_PHP_KEY.search(line[:4_096]) is not None for line in lines)
+    return keyed > 0 and keyed >= 0.3 * len(lines)
 
 
 def _has_values(line: str) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kordant_jobs.adapters.dumps.columns import named_columns, role_by_name, unnamed_columns
+from kordant_jobs.adapters.dumps.detect import fields
 from kordant_jobs.adapters.dumps.model import BadLine, Column, DumpShape, Layout, Role
 from kordant_jobs.adapters.dumps.parts import CODES, Part
 from kordant_jobs.adapters.dumps.structure.keyed import names
@@ -25,7 +26,11 @@ _HEAD = re.compile(
     rb"(?i)\s*(?:(?:INSERT|REPLACE)\b\s*" + _WORDS + rb"|INTO\s+)" + _TABLE + rb"\s*(?:\(([^()]*)\))?\s*"
     rb"(?:OVERRIDING\s+\w+\s+VALUE\s*)?(?:(VALUES?)|(SET\s))\s*"
 )
-_COPY = re.compile(rb"(?i)COPY\s+" + _TABLE + rb"\s*(?:\(([^()]*)\))?\s*FROM\s+stdin[^\n]*\n")
+_COPY = re.compile(rb"(?i)COPY\s+" + _TABLE + rb"\s*(?:\(([^()]*)\))?\s*FROM\s+stdin([^\n]*)\n")
+_AS_CSV = re.compile(r"(?i)\bcsv\b")
+_WITH_HEADER = re.compile(r"(?i)\bheader\b(?!\s+(?:false|off|0)\b)")
+_DELIMITED_BY = re.compile(r"(?i)\bdelimiters?\s+(?:as\s+)?E?'(\\t|[^'])'")
+_QUOTED_BY = re.compile(r"(?i)\bquote\s+(?:as\s+)?E?'(\\?[^'])'")
 _CREATE = re.compile(rb"(?i)CREATE\s+(?:\w+\s+){0,3}TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?" + _TABLE + rb"\s*\(")
 _STARTS = re.compile(
     rb"(?i)(?:--|#|/\*|\*/|;|\\|(?:SET|DROP|LOCK|UNLOCK|ALTER|BEGIN|START|COMMIT|ROLLBACK|PRAGMA|USE|GO|SELECT|GRANT|REVOKE"
@@ -85,7 +90,7 @@ class SqlReader:
             pos, end = start, min(stop, start + _HEAD_MAX)
             if found := _COPY.match(raw, pos, end):
                 listed = [_bare(name) for name in _listed(found[2])] if found[2] else None
-                self._copy = self._copy_reader(window, found.end(), _bare(found[1]), listed)
+                self._copy = self._copy_reader(window, found.end(), _bare(found[1]), listed, decoded(found[3]))
                 return self._passed(at, line, found.end(), pos_line + found[0].count(b"\n"))
             if found := _CREATE.match(raw, pos, end):
                 behind = self._create(window, pos, _bare(found[1]), found.end())
@@ -251,23 +256,44 @@ class SqlReader:
             bad={BadLine.BAD_SQL.value: damaged} if damaged else {},
         )
 
-    def _copy_reader(self, window: Window, at: int, table: str, listed: Sequence[str] | None) -> LineReader:
-        known = tuple(listed or self._created.get(table, ()))
-        columns = self._copy_columns.get(known or (table,))
+    def _copy_reader(
+        self, window: Window, at: int, table: str, listed: Sequence[str] | None, options: str
+    ) -> LineReader:
+        """Of the rows below a COPY: between tabs, or as its options say ("WITH (FORMAT csv, DELIMITER ';')")."""
+        as_csv = _AS_CSV.search(options) is not None
+        by = _DELIMITED_BY.search(options)
+        delimiter = by[1].replace("\\t", "\t") if by and by[1].isascii() else "," if as_csv else "\t"
+        quoted = _QUOTED_BY.search(options)
+        quote = (quoted[1][-1] if quoted else '"') if as_csv else ""
+        has_header = as_csv and _WITH_HEADER.search(options) is not None
+        text = decoded(window.slice(at, min(window.stop, at + (1 << 18)))).partition("\n\\.")[0]
+        lines = text.split("\n", _SAMPLE_TUPLES + has_header)[: _SAMPLE_TUPLES + has_header]
+        named = fields(lines[0].strip(), delimiter, quote) if has_header else ()
+        known = tuple(listed or self._created.get(table, ()) or named)
+        key = (*(known or (table,)), delimiter)
+        columns = self._copy_columns.get(key)
         if columns is None:
-            columns = self._columns_of_copy(window, at, known)
+            columns = self._columns_of_copy(lines[has_header:], known, delimiter, quote)
             if len(self._copy_columns) < _TABLES_MAX:
-                self._copy_columns[known or (table,)] = columns
+                self._copy_columns[key] = columns
         self.columns = self.columns or columns
         return LineReader(
-            Layout(shape=DumpShape.SQL_INSERT, delimiter="\t", columns=columns, phone_region=self._region)
+            Layout(
+                shape=DumpShape.SQL_INSERT,
+                delimiter=delimiter,
+                columns=columns,
+                quote=quote,
+                header=lines[0].strip() if has_header else "",
+                phone_region=self._region,
+            )
         )
 
-    def _columns_of_copy(self, window: Window, at: int, known: tuple[str, ...]) -> tuple[Column, ...]:
+    def _columns_of_copy(
+        self, lines: Sequence[str], known: tuple[str, ...], delimiter: str, quote: str
+    ) -> tuple[Column, ...]:
         if len(self._copy_columns) > _LAYOUTS_MAX:
             return tuple(Column(name=name, role=role_by_name(name) or Role.OTHER) for name in known)
-        text = decoded(window.slice(at, min(window.stop, at + (1 << 18)))).partition("\n\\.")[0]
-        rows = [line.split("\t") for line in text.split("\n")[:_SAMPLE_TUPLES]]
+        rows = [fields(line, delimiter, quote) if quote else line.split(delimiter) for line in lines]
         if known:
             return named_columns(known, rows, self._region)
         width = max(map(len, rows), default=1)

@@ -1,0 +1,107 @@
+"""Lines that writers of LDIF, vCard and mail have folded, put together again: an address across the fold is whole then.
+
+In place of each line that is joined comes a line '#' behind it, so that lines keep their numbers and none is blank.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kordant_jobs.adapters.dumps.unpack import Reader
+
+JOINED = b"#"
+_HEAD_BYTES = 1 << 16
+_HELD_MAX = 1 << 16
+_QUOTED_MAX = 78
+"""RFC 2045: lines of quoted-printable have at most 76 characters."""
+_BY_BLANK = re.compile(rb"(?im)^(?:dn:: ?\S|dn: ?[\w.-]+=|begin:v(?:card|calendar)\s*$)")
+_QUOTED = re.compile(rb"(?im)^content-transfer-encoding:\s*quoted-printable|;encoding=quoted-printable|^begin:vcard")
+_SOFT_BREAK = re.compile(rb"(?m)^([^\n]{1,77}[^=\n])=\r?\n")
+_WHOLE_ADDRESS = re.compile(rb"[\w.+-]@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")
+_LAST_WORD = re.compile(rb"[A-Za-z0-9+/]+$")
+_PROSE_MIN = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """A way to fold: `mark` is what stands between two pieces, `lines` a line of two pieces or more."""
+
+    mark: re.Pattern[bytes]
+    lines: re.Pattern[bytes]
+    ends: re.Pattern[bytes]
+    """A line's end behind which no piece of it can come."""
+
+
+BLANK = Fold(
+    mark=re.compile(rb"\r?\n[ \t]"),
+    lines=re.compile(rb"(?m)^[^\n]+(?:\n[ \t][^\n]*)+\n?"),
+    ends=re.compile(rb"\n(?=[^ \t])"),
+)
+"""A line that begins with one blank goes on with the one before (RFC 2849 LDIF, RFC 6350 vCard)."""
+QUOTED = Fold(
+    mark=re.compile(rb"=\r?\n"),
+    lines=re.compile(rb"(?m)^(?:[^\n]{0,77}=\r?\n)+[^\n]*\n?"),
+    ends=re.compile(rb"(?<!=)(?<!=\r)\n"),
+)
+"""A '=' at the end of a line goes on with the next (RFC 2045)."""
+
+
+def folds_of(head: bytes) -> tuple[Fold, ...]:
+    """How the lines of a document are folded, by its beginning."""
+    head = head[:_HEAD_BYTES]
+    found = [BLANK] if _BY_BLANK.search(head) else []
+    if _QUOTED.search(head) or (not found and _looks_quoted(head)):
+        found.append(QUOTED)
+    return tuple(found)
+
+
+def _looks_quoted(head: bytes) -> bool:
+    """Whether most lines that end in '=' are words of prose: no whole address, no base64."""
+    broken = [match[1] for match in _SOFT_BREAK.finditer(head)]
+    prose = sum(b" " in line and not _WHOLE_ADDRESS.search(line) and not _is_base64(line) for line in broken)
+    return len(broken) > 1 and prose >= _PROSE_MIN * len(broken)
+
+
+def _is_base64(line: bytes) -> bool:
+    """Whether a line's last word may be base64, the '=' behind it its padding."""
+    word = _LAST_WORD.search(line)
+    return word is not None and len(word[0]) % 4 == 3 and len(word[0]) > 3
+
+
+def unfolded(text: bytes, fold: Fold) -> bytes:
+    """The text with its lines put together.
+
+    >>> unfolded(b"mail: ann@\\n mail.example\\nuid: a\\n", BLANK)
+    b'mail: ann@mail.example\\n#\\nuid: a\\n'
+    """
+
+    def joined(match: re.Match[bytes]) -> bytes:
+        line, count = fold.mark.subn(b"", match[0])
+        return line + b"\n" * (not line.endswith(b"\n")) + (JOINED + b"\n") * count
+
+    return fold.lines.sub(joined, text)
+
+
+class Unfolded:
+    """A text read with its lines put together; those that take more than 64 KiB stay as they are."""
+
+    def __init__(self, reader: Reader, fold: Fold) -> None:
+        self._reader, self._fold = reader, fold
+        self._held = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Some text, of no set size; empty at its end."""
+        while data := self._reader.read(size):
+            data = self._held + data
+            end = max(
+                (match.end() for match in self._fold.ends.finditer(data, max(0, len(data) - _HELD_MAX))), default=0
+            )
+            if not end and len(data) < _HELD_MAX:
+                self._held = data
+                continue
+            end = end or len(data)
+            self._held = data[end:]
+            return unfolded(data[:end], self._fold)
+        data, self._held = self._held, b""
+        return unfolded(data, self._fold)
