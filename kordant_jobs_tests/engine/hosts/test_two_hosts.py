@@ -72,7 +72,7 @@ def cluster(admin_url: str, template: str, redis: Redis, tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("cluster")
     with ExitStack() as after:
         url = database_at(admin_url, after.enter_context(copy_of(admin_url, template)))
-        more = {"KORDANT_LAUNCHER": "celery", "KORDANT_BROKER_URL": redis.url}
+        more = {"KORDANT_LAUNCHER": "celery", "KORDANT_BROKER_URL": redis.url, "KORDANT_CODE_VERSION": "this"}
         system = after.enter_context(system_on(url, folder / "up", **more))
         made = Cluster(system=system, folder=folder, after=after)
         for name in ("alpha", "beta"):
@@ -125,27 +125,20 @@ def test_a_broker_that_is_emptied_loses_no_run(cluster: Cluster, redis: Redis, t
 
 
 def test_a_host_that_drains_takes_no_more_and_ends_with_its_last_run(cluster: Cluster, tmp_path: Path) -> None:
-    gamma = cluster.start_host("gamma", KORDANT_HOST_RUNS="2", KORDANT_WARM_GRACE_S="1")
-    folders = [tmp_path / str(number) for number in range(10)]
-    requests = []
-    for number, folder in enumerate(folders):
-        folder.mkdir()
-        requests.append(cluster.system.enqueue(number=200 + 2 * number, how="wait", folder=str(folder)))
-
-    def workers() -> list[str]:
-        return [attempts[-1].worker for one in requests if (attempts := cluster.system.request(one)[1])]
-
-    until(lambda: "gamma" in workers())
+    first = cluster.system.enqueue(number=200, how="wait", folder=str(tmp_path))
+    cluster.worker_of(tmp_path)
+    name = cluster.system.request(first)[1][0].worker
     with cluster.system.db.begin() as connection:
-        assert hosts.drain(connection, "gamma")
-    until(lambda: any(one.draining for one in _listed(cluster)))
-    for folder in folders:
-        (folder / "go").touch()
-    for request in requests:
-        one, attempts = cluster.system.ended(request)
-        assert (one.status, len(attempts)) == (RequestStatus.COMPLETED, 1)
-    until(lambda: "gamma" not in {one.name for one in _listed(cluster)})
-    assert gamma.pids()
+        assert hosts.drain(connection, name)
+    others = [cluster.system.enqueue(number=202 + 2 * number) for number in range(10)]
+    assert name not in {cluster.system.ended(one)[1][-1].worker for one in others}
+    assert cluster.system.request(first)[0].status is RequestStatus.RUNNING, "it has all the time it needs"
+    (tmp_path / "go").touch()
+    one, attempts = cluster.system.ended(first)
+    assert (one.status, len(attempts)) == (RequestStatus.COMPLETED, 1)
+    until(lambda: name not in {one.name for one in _listed(cluster)})
+    cluster.stacks[name].stop()
+    cluster.start_host(name)
 
 
 def test_no_run_goes_to_a_host_of_another_code(cluster: Cluster) -> None:
