@@ -68,7 +68,7 @@ class Host:
 
     def run(self) -> int:
         """Serve until SIGTERM, or until the host was drained: 0."""
-        self._enter()
+        self._enter(slots=0)
         watcher = WarmWatcher(self._warm, self._woken)
         bodies = (self._live, self._obey, lambda: self._report(watcher))
         threads = [threading.Thread(target=body, name="kordant-host", daemon=True) for body in bodies]
@@ -90,8 +90,9 @@ class Host:
         ending.start()
         self._say(f"host {self.name} takes {self._settings.host_runs} runs at a time of code {self._version}")
         try:
-            from celery.signals import worker_shutting_down
+            from celery.signals import worker_ready, worker_shutting_down
 
+            worker_ready.connect(lambda **_: self._enter(slots=self._settings.host_runs), weak=False)
             worker_shutting_down.connect(lambda **_: self._ending.set(), weak=False)
             worker.start()  # back once it has stopped, and the runs that it took have ended
         finally:
@@ -174,7 +175,7 @@ class Host:
                 continue
             if drains is None:
                 with suppress(SettingsError, DBAPIError):
-                    self._enter()
+                    self._enter(slots=self._settings.host_runs)
             elif drains:
                 self._drain()
 
@@ -229,14 +230,14 @@ class Host:
             self._say("told to drain: no more runs are taken")
             os.kill(os.getpid(), signal.SIGTERM)  # Celery takes no more, and ends once its tasks have
 
-    def _enter(self) -> None:
+    def _enter(self, *, slots: int) -> None:
         with self._db.begin() as connection:
             entered = hosts.register(
                 connection,
                 self.name,
                 place=self._place,
                 code_version=self._version,
-                slots=self._settings.host_runs,
+                slots=slots,
                 now=self._clock.now(),
                 ttl_s=self._settings.lease_s,
             )

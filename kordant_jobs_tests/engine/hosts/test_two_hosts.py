@@ -39,7 +39,7 @@ class Cluster:
             **self.system.environ,
             "KORDANT_STATE_DIR": str(folder),
             "KORDANT_HOST_NAME": name,
-            "KORDANT_HOST_RUNS": "4",
+            "KORDANT_HOST_RUNS": "2",
             "DAGSTER_HOME": str(folder / "dagster"),
             **more,
         }
@@ -59,7 +59,7 @@ class Cluster:
 
     def live(self) -> set[str]:
         with self.system.db.connect() as connection:
-            return {one.name for one in hosts.listed(connection, ttl_s=LEASE_S) if not one.silent}
+            return {one.name for one in hosts.listed(connection, ttl_s=LEASE_S) if one.slots and not one.silent}
 
     def worker_of(self, folder: Path) -> tuple[str, int]:
         """The last run that began in a folder, and its process."""
@@ -80,13 +80,16 @@ def cluster(admin_url: str, template: str, redis: Redis, tmp_path_factory: pytes
         yield made
 
 
-def test_runs_are_shared_between_the_hosts_and_each_is_done_once(cluster: Cluster) -> None:
+def test_runs_are_shared_between_the_hosts_and_each_is_done_once(cluster: Cluster, tmp_path: Path) -> None:
     system = cluster.system
-    ids = [system.enqueue(number=2 * number) for number in range(20)]
-    ended = [system.ended(one) for one in ids]
+    long = [system.enqueue(number=2 * number, how="wait", folder=str(tmp_path)) for number in range(4)]
+    short = [system.enqueue(number=2 * number) for number in range(4, 20)]
+    until(lambda: (tmp_path / "runs").exists() and len((tmp_path / "runs").read_text().splitlines()) == 4)
+    (tmp_path / "go").touch()
+    ended = [system.ended(one) for one in (*long, *short)]
     assert {one.status for one, _ in ended} == {RequestStatus.COMPLETED}
-    assert {attempts[-1].worker for _, attempts in ended} == {"alpha", "beta"}
-    assert system.effects() == sorted(2 * number for number in range(20))
+    assert sorted(attempts[0].worker for _, attempts in ended[:4]) == ["alpha", "alpha", "beta", "beta"]
+    assert system.effects() == [2 * number for number in range(20)]
 
 
 def test_a_run_whose_process_was_killed_is_known_at_once_and_done_again(cluster: Cluster, tmp_path: Path) -> None:
