@@ -16,8 +16,8 @@ from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.store import hosts
+from kordant_jobs.lab.redis import RedisServer
 from kordant_jobs_tests.databases import copy_of, database_at
-from kordant_jobs_tests.engine.hosts.conftest import Redis
 from kordant_jobs_tests.engine.launcher.conftest import alive
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
 
@@ -68,7 +68,9 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(admin_url: str, template: str, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(
+    admin_url: str, template: str, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with ExitStack() as after:
         url = database_at(admin_url, after.enter_context(copy_of(admin_url, template)))
@@ -114,7 +116,7 @@ def test_a_run_that_is_cancelled_in_dagster_is_stopped_on_its_host(cluster: Clus
     assert 102 not in cluster.system.effects()
 
 
-def test_a_broker_that_is_emptied_loses_no_run(cluster: Cluster, redis: Redis, tmp_path: Path) -> None:
+def test_a_broker_that_is_emptied_loses_no_run(cluster: Cluster, redis: RedisServer, tmp_path: Path) -> None:
     under_way = cluster.system.enqueue(number=104, how="wait", folder=str(tmp_path))
     cluster.worker_of(tmp_path)
     redis.stop()
