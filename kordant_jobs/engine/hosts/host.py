@@ -30,7 +30,7 @@ from kordant_jobs.engine.listen import Listener
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.runs import LOST, RETURNING, RunEnd
-from kordant_jobs.engine.store import hosts, requests
+from kordant_jobs.engine.store import host_rows, requests
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import DatabaseUnavailable, SettingsError, TransientError
 from kordant_jobs.postgres.database import create_engine
@@ -58,7 +58,7 @@ class Host:
         self._db = create_engine(settings.database_url, pool_size=4)
         self._clock = DatabaseClock(self._db)
         self._warm = socket_path(settings.state_dir)
-        self._listener = Listener(self._db.url, [hosts.ORDERS])
+        self._listener = Listener(self._db.url, [host_rows.ORDERS])
         self._instance = dagster_private.open_instance(dagster_private.dagster_home())
         self._runs: dict[str, threading.Event] = {}
         self._ending = threading.Event()
@@ -101,7 +101,7 @@ class Host:
             self._woken.set()
             self._listener.wake()
             with suppress(DBAPIError), self._db.begin() as connection:
-                hosts.leave(connection, self.name, place=self._place)
+                host_rows.leave(connection, self.name, place=self._place)
             watcher.close()
         self._say("drained" if self._draining else "ended")
         return 0
@@ -113,7 +113,9 @@ class Host:
         ended = self._runs.setdefault(run_id, threading.Event())
         try:
             with self._db.begin() as connection:
-                taken = hosts.take(connection, run_id, self.name, now=self._clock.now(), ttl_s=self._settings.lease_s)
+                taken = host_rows.take(
+                    connection, run_id, self.name, now=self._clock.now(), ttl_s=self._settings.lease_s
+                )
             if taken and self._hand_over(run_id, limits):
                 while not ended.wait(FORGOTTEN_AFTER_S) and self._is_known(run_id):
                     pass
@@ -167,7 +169,7 @@ class Host:
             pause_s = self._settings.lease_s / 3
             try:
                 with self._db.begin() as connection:
-                    drains = hosts.beat(
+                    drains = host_rows.beat(
                         connection, self.name, place=self._place, now=self._clock.now(), ttl_s=self._settings.lease_s
                     )
             except DBAPIError:
@@ -232,7 +234,7 @@ class Host:
 
     def _enter(self, *, slots: int) -> None:
         with self._db.begin() as connection:
-            entered = hosts.register(
+            entered = host_rows.register(
                 connection,
                 self.name,
                 place=self._place,

@@ -30,7 +30,7 @@ from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
-from kordant_jobs.engine.store import hosts
+from kordant_jobs.engine.store import host_rows
 from kordant_jobs.errors import KordantError, SettingsError, TransientError
 from kordant_jobs.lab.chaos import peers
 from kordant_jobs.lab.chaos.app import LEASE_S, SYSTEM, Effect, Poison
@@ -41,11 +41,12 @@ from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 
 JOBS, WORK_S = 12, 0.4
-PATIENCE_S = 75.0
-"""Longer than any of them says that recovery takes: stock Dagster's monitor needs a minute."""
+PATIENCE_S = 45.0
+"""Longer than what brings work back in any of them: leases and heartbeats of 2 to 10 s, a look every 10 s. Celery on Redis
+delivers again after an hour (`visibility_timeout`), which counts as lost here."""
 AWAY_S = 1.0
 """How long a server is away that restarts."""
-POISON_S = 30.0
+POISON_S = 20.0
 """How long the job that kills its process is watched."""
 
 
@@ -135,7 +136,7 @@ def ours(folder: Path, port: int) -> Iterator[Peer]:
 
 def _has_slots(at: Site) -> bool:
     with at.db.connect() as connection:
-        return any(one.slots for one in hosts.listed(connection, ttl_s=LEASE_S))
+        return any(one.slots for one in host_rows.listed(connection, ttl_s=LEASE_S))
 
 
 def _kept(stack: Stack) -> Callable[[], None]:

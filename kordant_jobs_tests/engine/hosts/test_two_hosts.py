@@ -15,7 +15,7 @@ import pytest
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
-from kordant_jobs.engine.store import hosts
+from kordant_jobs.engine.store import host_rows
 from kordant_jobs.lab.redis import RedisServer
 from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.launcher.conftest import alive
@@ -59,7 +59,7 @@ class Cluster:
 
     def live(self) -> set[str]:
         with self.system.db.connect() as connection:
-            return {one.name for one in hosts.listed(connection, ttl_s=LEASE_S) if one.slots and not one.silent}
+            return {one.name for one in host_rows.listed(connection, ttl_s=LEASE_S) if one.slots and not one.silent}
 
     def worker_of(self, folder: Path) -> tuple[str, int]:
         """The last run that began in a folder, and its process."""
@@ -134,7 +134,7 @@ def test_a_host_that_drains_takes_no_more_and_ends_with_its_last_run(cluster: Cl
     cluster.worker_of(tmp_path)
     name = cluster.system.request(first)[1][0].worker
     with cluster.system.db.begin() as connection:
-        assert hosts.drain(connection, name)
+        assert host_rows.drain(connection, name)
     others = [cluster.system.enqueue(number=202 + 2 * number) for number in range(10)]
     assert name not in {cluster.system.ended(one)[1][-1].worker for one in others}
     assert cluster.system.request(first)[0].status is RequestStatus.RUNNING, "it has all the time it needs"
@@ -168,6 +168,6 @@ def test_a_host_that_is_killed_loses_its_runs_to_another_within_the_lease(cluste
     assert attempts[0].outcome is Outcome.LOST
 
 
-def _listed(cluster: Cluster) -> list[hosts.Host]:
+def _listed(cluster: Cluster) -> list[host_rows.Host]:
     with cluster.system.db.connect() as connection:
-        return hosts.listed(connection, ttl_s=LEASE_S)
+        return host_rows.listed(connection, ttl_s=LEASE_S)
