@@ -42,8 +42,8 @@ from kordant_jobs.postgres.embedded import EmbeddedPostgres
 
 JOBS, WORK_S = 12, 0.4
 PATIENCE_S = 45.0
-"""Longer than what brings work back in any of them: leases and heartbeats of 2 to 10 s, a look every 10 s. Celery on Redis
-delivers again after an hour (`visibility_timeout`), which counts as lost here."""
+"""Longer than what brings work back in any of them: leases and heartbeats of 2 to 10 s, a look every 10 s. Celery on
+Redis delivers again after an hour (`visibility_timeout`), which counts as lost here."""
 AWAY_S = 1.0
 """How long a server is away that restarts."""
 POISON_S = 20.0
