@@ -59,7 +59,7 @@ def procrastinate_app() -> Any:
     app.task(name="work", retry=3)(work)
     app.task(name="die", retry=3)(die)
 
-    @app.periodic(cron="*/10 * * * * *")
+    @app.periodic(cron="* * * * * */10")  # the seconds come last
     @app.task(name="retry_stalled", queueing_lock="retry_stalled", pass_context=True)
     async def retry_stalled(context: Any, timestamp: int) -> None:
         for job in await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -17,9 +18,12 @@ from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.store import host_rows
 from kordant_jobs.lab.redis import RedisServer
+from kordant_jobs.postgres import database
 from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.launcher.conftest import alive
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
+from kordant_jobs_tests.engine.test_cut_off import effects
+from kordant_jobs_tests.relay import Relay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a whole system and two hosts, with kills
 
@@ -31,6 +35,8 @@ class Cluster:
     system: System
     folder: Path
     after: ExitStack
+    relay: Relay
+    """Between the host alpha and the database."""
     stacks: dict[str, Stack] = field(default_factory=dict)
 
     def start_host(self, name: str, **more: str) -> Stack:
@@ -41,6 +47,7 @@ class Cluster:
             "KORDANT_HOST_NAME": name,
             "KORDANT_HOST_RUNS": "2",
             "DAGSTER_HOME": str(folder / "dagster"),
+            **(self.behind_the_relay() if name == "alpha" else {}),
             **more,
         }
         config = replace(
@@ -56,6 +63,12 @@ class Cluster:
         self.after.callback(stop.set)
         until(lambda: name in self.live(), 180)
         return stack
+
+    def behind_the_relay(self) -> dict[str, str]:
+        return {
+            "KORDANT_DATABASE_URL": self.relay.url,
+            "KORDANT_DAGSTER_URL": database.dagster_url(self.relay.url),
+        }
 
     def live(self) -> set[str]:
         with self.system.db.connect() as connection:
@@ -76,7 +89,7 @@ def cluster(
         url = database_at(admin_url, after.enter_context(copy_of(admin_url, template)))
         more = {"KORDANT_LAUNCHER": "celery", "KORDANT_BROKER_URL": redis.url, "KORDANT_CODE_VERSION": "this"}
         system = after.enter_context(system_on(url, folder / "up", **more))
-        made = Cluster(system=system, folder=folder, after=after)
+        made = Cluster(system=system, folder=folder, after=after, relay=after.enter_context(Relay(url)))
         for name in ("alpha", "beta"):
             made.start_host(name)
         yield made
@@ -151,6 +164,38 @@ def test_no_run_goes_to_a_host_of_another_code(cluster: Cluster) -> None:
     requests = [cluster.system.enqueue(number=300 + 2 * number) for number in range(20)]
     workers = {cluster.system.ended(one)[1][-1].worker for one in requests}
     assert "delta" not in workers
+
+
+def test_a_host_that_is_cut_off_stops_all_effects_within_the_lease_and_its_runs_are_done_elsewhere(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    system, requests = cluster.system, {}
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+        folder = str(tmp_path / str(number))
+        requests[system.enqueue(number=500 + 2 * number, how="outside", folder=folder)] = tmp_path / str(number)
+    until(lambda: all(effects(folder) for folder in requests.values()))
+    cut_off = {one: folder for one, folder in requests.items() if system.request(one)[1][0].worker == "alpha"}
+    assert len(cut_off) == 2
+    cluster.relay.cut()
+    cut_at = time.monotonic()
+    for one, folder in requests.items():
+        if one not in cut_off:
+            (folder / "go").touch()  # makes room on the other host
+    first = {one: effects(folder)[0][1] for one, folder in cut_off.items()}
+    until(lambda: all(effects(folder)[-1][1] != first[one] for one, folder in cut_off.items()), LEASE_S + 20)
+    for one, folder in cut_off.items():
+        before = [when for when, child in effects(folder) if child == first[one]]
+        after = [when for when, child in effects(folder) if child != first[one]]
+        assert max(before) - cut_at <= LEASE_S
+        assert max(before) < min(after), "never two of them at once"
+        assert not alive(first[one])
+        (folder / "go").touch()
+    cluster.relay.heal()
+    for one in requests:
+        assert system.ended(one)[0].status is RequestStatus.COMPLETED
+    assert [number for number in system.effects() if 500 <= number < 510] == [500, 502, 504, 506]
+    until(lambda: "alpha" in cluster.live())
 
 
 def test_a_host_that_is_killed_loses_its_runs_to_another_within_the_lease(cluster: Cluster, tmp_path: Path) -> None:
