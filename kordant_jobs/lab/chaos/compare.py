@@ -56,8 +56,8 @@ POISON_S = 20.0
 class Score:
     """What came of one fault on one system.
 
-    `repeated`: effects that were asked for more than once. The sink has each key's effect once; at a party that takes no
-    key they would be doubled. `runs_of_poison`: how often the deadly job began.
+    `repeated`: effects that were asked for more than once. The sink has each key's effect once; at a party that takes
+    no key they would be doubled. `runs_of_poison`: how often the deadly job began.
     """
 
     system: str
