@@ -382,6 +382,7 @@ def strike(system: str, fault: str, peer: Peer, ledger: Path, port: int, numbers
     struck = time.monotonic()
     match fault:
         case "worker killed":
+            time.sleep(1.5 * WORK_S)  # the first ones are over: those that run now have had no effect yet
             _until(lambda: bool(peer.executing()), 10, f"{system} executes nothing")
             with suppress(ProcessLookupError):
                 os.kill(peer.executing()[0], signal.SIGKILL)
@@ -427,6 +428,7 @@ def scores(only: Sequence[str]) -> Iterator[Score]:
                     numbers = range(1000 * place_of, 1000 * place_of + JOBS)
                     found = strike(name, fault, peer, folder / "ledger", port, numbers)
                     if found is not None:
+                        err.print(f"  {found}")
                         yield found
 
 

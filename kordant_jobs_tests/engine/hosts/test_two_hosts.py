@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.store import host_rows
@@ -53,16 +52,30 @@ class Cluster:
         config = replace(
             self.system.stack.config, state_dir=folder, environ=environ, webserver=False, daemon=False, host=True
         )
-        assert isinstance(config, StackConfig)
-        stack = self.after.enter_context(Stack(config))
+        stack = Stack(config)
         self.stacks[name] = stack
+        self._keep(stack)
+        until(lambda: name in self.live(), 180)
+        return stack
+
+    def start_control(self, name: str, **more: str) -> None:
+        """Another `up`, in the place of one that was stopped."""
+        folder = self.folder / name
+        environ = {
+            **self.system.environ,
+            "KORDANT_STATE_DIR": str(folder),
+            "DAGSTER_HOME": str(folder / "dagster"),
+            **more,
+        }
+        self._keep(Stack(replace(self.system.stack.config, state_dir=folder, environ=environ)))
+
+    def _keep(self, stack: Stack) -> None:
+        self.after.enter_context(stack)
         stop = threading.Event()
         watching = threading.Thread(target=stack.wait, args=(stop,), daemon=True)
         watching.start()
         self.after.callback(watching.join)
         self.after.callback(stop.set)
-        until(lambda: name in self.live(), 180)
-        return stack
 
     def behind_the_relay(self) -> dict[str, str]:
         return {
@@ -211,6 +224,31 @@ def test_a_host_that_is_killed_loses_its_runs_to_another_within_the_lease(cluste
     assert one.status is RequestStatus.COMPLETED
     assert cluster.system.effects().count(400) == 1
     assert attempts[0].outcome is Outcome.LOST
+
+
+def test_a_rolling_upgrade_loses_no_work_and_runs_none_under_other_code(cluster: Cluster, tmp_path: Path) -> None:
+    system = cluster.system
+    until(lambda: {"alpha", "beta"} <= cluster.live(), 180)
+    cluster.start_host("next", KORDANT_CODE_VERSION="next")
+    new = {one.name for one in _listed(cluster) if one.code_version == "next"}
+    under_way = [system.enqueue(number=600 + 2 * number, how="wait", folder=str(tmp_path)) for number in range(4)]
+    until(lambda: (tmp_path / "runs").exists() and len((tmp_path / "runs").read_text().splitlines()) == 4)
+    queued = [system.enqueue(number=700 + 2 * number) for number in range(50)]
+    system.stack.stop()
+    cluster.start_control("control-next", KORDANT_CODE_VERSION="next")
+    with system.db.begin() as connection:
+        assert all(host_rows.drain(connection, name) for name in ("alpha", "beta"))
+    (tmp_path / "go").touch()
+    for one in under_way:
+        found, attempts = system.ended(one)
+        assert (found.status, len(attempts)) == (RequestStatus.COMPLETED, 1)
+        assert attempts[0].worker in {"alpha", "beta"}
+    for one in queued:
+        found, attempts = system.ended(one)
+        assert found.status is RequestStatus.COMPLETED
+        assert attempts[-1].worker in new
+    done = [number for number in system.effects() if number >= 600]
+    assert done == [*range(600, 608, 2), *range(700, 800, 2)]
 
 
 def _listed(cluster: Cluster) -> list[host_rows.Host]:
