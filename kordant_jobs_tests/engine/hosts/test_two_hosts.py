@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -182,11 +183,11 @@ def test_no_run_goes_to_a_host_of_another_code(cluster: Cluster) -> None:
 def test_a_host_that_is_cut_off_stops_all_effects_within_the_lease_and_its_runs_are_done_elsewhere(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    system, requests = cluster.system, {}
+    system, requests = cluster.system, dict[UUID, Path]()
     for number in range(4):
-        (tmp_path / str(number)).mkdir()
-        folder = str(tmp_path / str(number))
-        requests[system.enqueue(number=500 + 2 * number, how="outside", folder=folder)] = tmp_path / str(number)
+        place = tmp_path / str(number)
+        place.mkdir()
+        requests[system.enqueue(number=500 + 2 * number, how="outside", folder=str(place))] = place
     until(lambda: all(effects(folder) for folder in requests.values()))
     cut_off = {one: folder for one, folder in requests.items() if system.request(one)[1][0].worker == "alpha"}
     assert len(cut_off) == 2
