@@ -54,7 +54,7 @@ POISON_S = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What came of one fault on one system.
+    """What came of one fault on one system. `not_done`: jobs without an effect when the patience was over.
 
     `repeated`: effects that were asked for more than once. The sink has each key's effect once; at a party that takes
     no key they would be doubled. `runs_of_poison`: how often the deadly job began.
@@ -63,7 +63,7 @@ class Score:
     system: str
     fault: str
     asked: int
-    lost: int
+    not_done: int
     repeated: int
     recovery_s: float | None
     """From the fault to the last effect; None: not all were had."""
@@ -407,7 +407,7 @@ def strike(system: str, fault: str, peer: Peer, ledger: Path, port: int, numbers
         system=system,
         fault=fault,
         asked=len(numbers),
-        lost=sum(1 for one in numbers if not calls[one]),
+        not_done=sum(1 for one in numbers if not calls[one]),
         repeated=sum(1 for one in numbers if calls[one] > 1),
         recovery_s=recovery,
         runs_of_poison=calls[dead] if fault == POISON else None,
@@ -432,6 +432,11 @@ def scores(only: Sequence[str]) -> Iterator[Score]:
                         yield found
 
 
+def is_kept(one: Score) -> bool:
+    """Whether what we promise held: every effect was had, and the poison was given up."""
+    return not one.not_done and (one.runs_of_poison or 0) <= POISON_RUNS
+
+
 def compare(only: Sequence[str], *, as_json: bool) -> int:
     """Print the table. 0: ours lost nothing, and gave the poison up; 1: it did not; 2: it could not run."""
     where, found = machine(), []
@@ -448,13 +453,16 @@ def compare(only: Sequence[str], *, as_json: bool) -> int:
             (
                 one.system,
                 one.fault,
-                f"{one.lost} of {one.asked}",
+                f"{one.not_done} of {one.asked}",
                 one.repeated,
                 "never" if one.recovery_s is None else f"{one.recovery_s:.1f}",
                 one.runs_of_poison,
             )
             for one in found
         ]
-        print_table(["system", "fault", "lost", "asked again", "recovered s", "runs of the poison"], rows)
+        print_table(
+            ["system", "fault", f"not done in {PATIENCE_S:g} s", "asked again", "recovered s", "runs of the poison"],
+            rows,
+        )
         out.print("")
-    return int(any(one.lost or (one.runs_of_poison or 0) > POISON_RUNS for one in found if one.system == "ours"))
+    return int(not all(is_kept(one) for one in found if one.system == "ours"))
