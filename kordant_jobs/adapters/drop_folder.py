@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 SETTLED_AFTER = timedelta(seconds=2)
 """A file that changed later than this ago may still be being written."""
@@ -25,6 +27,27 @@ class DroppedFile:
     def name(self) -> str:
         """The file's name. It may be personal: it never goes into a log, a tag or the database."""
         return self.path.name
+
+
+MARK = ".kordant-place"
+"""A file in the drop folder that names it, so that a machine which has another folder there, or none, is known."""
+
+
+def place_of(folder: Path) -> str:
+    """The name of a drop folder, given to it when it is first asked for; the same from every machine that mounts it.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark = folder / MARK
+    if not mark.exists():
+        fresh = folder / f"{MARK}.{uuid4().hex}"
+        fresh.write_text(uuid4().hex, encoding="ascii")
+        with suppress(FileExistsError):
+            mark.hardlink_to(fresh)  # whole, and by one process only
+        fresh.unlink()
+    return mark.read_text(encoding="ascii")
 
 
 def dropped_files(folder: Path, *, settled_at: datetime | None = None) -> list[DroppedFile]:

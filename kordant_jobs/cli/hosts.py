@@ -13,7 +13,7 @@ import typer
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_json, print_table
-from kordant_jobs.engine import hosts
+from kordant_jobs.engine import host_rows
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.settings import load_settings
 
@@ -62,13 +62,13 @@ def host() -> None:
     err.print("stopped; nothing is left running")
 
 
-def _shown(one: hosts.Host) -> dict[str, Any]:
+def _shown(one: host_rows.Host) -> dict[str, Any]:
     return {**asdict(one), "state": "silent" if one.silent else "draining" if one.draining else "live"}
 
 
-def _listed(session: Session) -> list[hosts.Host]:
+def _listed(session: Session) -> list[host_rows.Host]:
     with session.db.connect() as connection:
-        return hosts.listed(connection, ttl_s=session.settings.lease_s)
+        return host_rows.listed(connection, ttl_s=session.settings.lease_s)
 
 
 @hosts_app.command("list")
@@ -114,7 +114,7 @@ def hosts_drain(
         found = next((one for one in _listed(session) if one.name == name), None)
         if found is not None and not dry_run:
             with session.db.begin() as connection:
-                hosts.drain(connection, name)
+                host_rows.drain(connection, name)
         if found is None:
             err.print(f"there is no host {name}: see `kordant-jobs hosts list`")
             raise typer.Exit(EXIT_FAILED)

@@ -58,6 +58,9 @@ GROUPS = {
         where="kordant_jobs.cli.forecast:schedules_app", help="The price list: what runs when, for whom."
     ),
     "enqueue": Lazy(where="kordant_jobs.cli.queue:enqueue", help="Queue a request of a job; `up` starts it at once."),
+    "capacity": Lazy(
+        where="kordant_jobs.cli.capacity:capacity", help="What so many subscribers need: hosts, connections, bytes."
+    ),
     "host": Lazy(
         where="kordant_jobs.cli.hosts:host", help="Run a host of workers, where runs are on several machines."
     ),

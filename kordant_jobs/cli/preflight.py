@@ -54,12 +54,28 @@ def _whole(settings: Settings) -> None:
             raise SettingsError(f"{_variable(given[0])} works with {_variable(missing)} only, which is not set.")
 
 
+_ON_SEVERAL_HOSTS = ("database_url", "smtp_url", "corpus_url", "reports_url")
+
+
+def _several_hosts(settings: Settings) -> None:
+    """Where runs are on several machines, nothing that they make or need may lie on the disk of one."""
+    if settings.launcher not in {"celery", "k8s"}:
+        return
+    needed = (*_ON_SEVERAL_HOSTS, *(("broker_url",) if settings.launcher == "celery" else ("k8s_launcher",)))
+    if missing := [_variable(name) for name in needed if not getattr(settings, name)]:
+        raise SettingsError(
+            f"KORDANT_LAUNCHER={settings.launcher} has runs on several machines, so it needs {', '.join(missing)}: "
+            "the embedded database, the maildir and the folders of corpus and reports lie on one machine's disk."
+        )
+
+
 OPENERS: Mapping[str, Callable[[Settings], object]] = {
     "messengers": messengers.check,
     "operators": open_operators,
     "heartbeat": _heartbeat,
     "files": _there,
     "pairs": _whole,
+    "hosts": _several_hosts,
     "report storage": open_report_storage,
     "corpus": open_corpus,
     "catalogue": lambda settings: open_catalogue(settings.breach_catalogue),

@@ -22,7 +22,7 @@ Work on the queue
     Filter, Request     which requests; one as it stands. `RequestStatus` and `Cause` are their words
     leases              slots and rates that hold over all processes, and free themselves when a holder dies
     Listener            wait for a notification of Postgres without polling
-    hosts               the hosts of workers, where runs are on several machines
+    host_rows           the hosts of workers, where runs are on several machines
     attempt_counts      attempts in figures: since the beginning, by hour
 Run a system
     System              the jobs, their code and the settings of its processes (`EngineSettings`, `Prunable`)
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
     from kordant_jobs.engine.run_side import database_resource
     from kordant_jobs.engine.runs import HIDDEN
-    from kordant_jobs.engine.store import attempt_counts, hosts, leases
+    from kordant_jobs.engine.store import attempt_counts, host_rows, leases
     from kordant_jobs.engine.store.arrivals import Merge
     from kordant_jobs.engine.store.progress import Progress, read_progress
     from kordant_jobs.engine.store.requests import Filter, Request
@@ -81,7 +81,7 @@ _HOME = {
     "run_side": ("database_resource",),
     "runs": ("HIDDEN",),
     "job_shapes": ("Jobs", "Partitions", "Report", "Summary", "one_op_job", "sharded_job"),
-    "store": ("attempt_counts", "hosts", "leases"),
+    "store": ("attempt_counts", "host_rows", "leases"),
     "store.arrivals": ("Merge",),
     "store.progress": ("Progress", "read_progress"),
     "store.requests": ("Filter", "Request"),
@@ -89,7 +89,7 @@ _HOME = {
     "wakes": ("WAKES",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
-_MODULES = frozenset({"attempt_counts", "hosts", "leases", "operate"})
+_MODULES = frozenset({"attempt_counts", "host_rows", "leases", "operate"})
 
 __all__ = [
     "DAGSTER_VERSION",
@@ -130,7 +130,7 @@ __all__ = [
     "enqueue",
     "enqueue_many",
     "enqueue_named",
-    "hosts",
+    "host_rows",
     "job_row",
     "leases",
     "main",

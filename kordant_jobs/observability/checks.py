@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
 from kordant_jobs.domain.schedules.simulation import looks
-from kordant_jobs.engine import DAGSTER_VERSION
+from kordant_jobs.engine import DAGSTER_VERSION, host_rows
 from kordant_jobs.observability import heartbeats, standing, system_checks
 from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
 from kordant_jobs.store import migrate
@@ -251,6 +251,28 @@ def connections(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def hosts(patient: Patient) -> Iterator[Finding]:
+    """Where runs are on several machines, one of them lives, and none went silent."""
+    if patient.settings.launcher != "celery":
+        raise Skipped(f"runs are not on hosts (KORDANT_LAUNCHER={patient.settings.launcher})")
+    with patient.connection() as connection:
+        found = host_rows.listed(connection, ttl_s=patient.settings.lease_s)
+    if not any(one.slots and not (one.silent or one.draining) for one in found):
+        yield fail("no host takes runs", "requests wait", "start one: `kordant-jobs host`")
+    if silent := [one.name for one in found if one.silent]:
+        yield warn(
+            f"silent: {', '.join(silent)}",
+            "it was killed or is cut off; its runs went to others",
+            "look at that machine; it leaves the list after a day",
+        )
+    if len({one.code_version for one in found if not (one.silent or one.draining)}) > 1:
+        yield warn(
+            "hosts of several versions of the code take runs",
+            "those of another version than the daemon's get none",
+            "drain the old ones: `kordant-jobs hosts drain NAME`",
+        )
+
+
 def indexes(patient: Patient) -> Iterator[Finding]:
     """Every index is valid."""
     broken = patient.rows(
@@ -380,7 +402,7 @@ CHECKS: Mapping[str, Check] = {
     for one in (
         driver, database, migrations, master_key, system_checks.secrets, clock, disk, libraries, zones, schedules,
         system_checks.leader, daemon, system_checks.ports, system_checks.exposure, system_checks.runs, queue,
-        dead_letters, connections, system_checks.locks, system_checks.tables, indexes, sources, dumps, voices,
+        dead_letters, connections, hosts, system_checks.locks, system_checks.tables, indexes, sources, dumps, voices,
         system_checks.models, outbox, system_checks.mail, agents, system_checks.tokens, audit, system_checks.anchors,
         cleanup, system_checks.notices,
     )

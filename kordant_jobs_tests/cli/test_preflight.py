@@ -33,6 +33,25 @@ def test_each_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str)
         preflight.check(load_settings())
 
 
+@pytest.mark.parametrize(("launcher", "its_own"), [("celery", "KORDANT_BROKER_URL"), ("k8s", "KORDANT_K8S_LAUNCHER")])
+def test_runs_on_several_hosts_need_stores_that_all_of_them_see(
+    monkeypatch: pytest.MonkeyPatch, launcher: str, its_own: str
+) -> None:
+    monkeypatch.setenv("KORDANT_LAUNCHER", launcher)
+    shared = {
+        "KORDANT_DATABASE_URL": "postgresql://u@db/k",
+        "KORDANT_SMTP_URL": "smtp://mail:25",
+        "KORDANT_CORPUS_URL": "memory://corpus",
+        "KORDANT_REPORTS_URL": "memory://reports",
+        its_own: "redis://broker/0" if launcher == "celery" else '{"job_namespace": "jobs"}',
+    }
+    for name, value in shared.items():
+        with pytest.raises(SettingsError, match=name):
+            preflight.check(load_settings())
+        monkeypatch.setenv(name, value)
+    preflight.check(load_settings())
+
+
 def test_all_of_them_are_named_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KORDANT_DRP_AGENT_ID", "us")
     monkeypatch.setenv("KORDANT_DRP_KEY_PATH", str(tmp_path / "none"))

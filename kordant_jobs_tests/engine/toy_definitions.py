@@ -63,9 +63,11 @@ def _misbehave(config: Chore, *, attempt: int) -> None:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
             child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
             with Path(config.folder, "outside").open("a", buffering=1) as file:
-                while True:
+                while not Path(config.folder, "go").exists():
                     file.write(f"{time.monotonic()} {child.pid}\n")
                     time.sleep(0.02)
+            child.kill()
+            child.wait()
         case "wait":
             while not Path(config.folder, "go").exists():
                 time.sleep(0.02)

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.cli.main import app
 from kordant_jobs.domain.access.audit import Entry
-from kordant_jobs.engine import operate
+from kordant_jobs.engine import host_rows, operate
 from kordant_jobs.observability import checks
 from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.observability.doctor import Patient, State, examine, exit_code
@@ -238,6 +238,19 @@ def test_faults_of_this_machine_are_told(healthy: Patient, monkeypatch: pytest.M
     early = replace(healthy, clock=lambda: datetime.now(UTC) - timedelta(minutes=3))
     late = replace(healthy, clock=lambda: datetime.now(UTC) + timedelta(minutes=3))
     assert wrong(early)["clock"] == wrong(late)["clock"] == "the clocks are 180 s apart"
+
+
+def test_hosts_that_are_missing_silent_or_of_another_code_are_told(healthy: Patient, db: Engine) -> None:
+    patient = replace(healthy, settings=healthy.settings.model_copy(update={"launcher": "celery"}))
+    assert wrong(patient)["hosts"] == "no host takes runs"
+    with db.begin() as connection:
+        now = connection.execute(sa.text("SELECT now()")).scalar_one()
+        for name, version in (("alpha", "v1"), ("beta", "v2")):
+            host_rows.register(connection, name, place=name, code_version=version, slots=4, now=now, ttl_s=15)
+    assert "several versions" in wrong(patient)["hosts"]
+    with db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.job_hosts SET seen_at = now() - interval '1 h' WHERE name = 'beta'"))
+    assert wrong(patient)["hosts"] == "silent: beta"
 
 
 def test_a_key_file_that_others_read_is_told(healthy: Patient, tmp_path: Path) -> None:

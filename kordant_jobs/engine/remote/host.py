@@ -30,7 +30,7 @@ from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.remote import broker
 from kordant_jobs.engine.runs import LOST, RETURNING, RunEnd
-from kordant_jobs.engine.store import hosts, requests
+from kordant_jobs.engine.store import host_rows, requests
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import DatabaseUnavailable, SettingsError, TransientError
 from kordant_jobs.postgres.database import create_engine
@@ -58,7 +58,7 @@ class Host:
         self._db = create_engine(settings.database_url, pool_size=4)
         self._clock = DatabaseClock(self._db)
         self._warm = socket_path(settings.state_dir)
-        self._listener = Listener(self._db.url, [hosts.ORDERS])
+        self._listener = Listener(self._db.url, [host_rows.ORDERS])
         self._instance = dagster_private.open_instance(dagster_private.dagster_home())
         self._runs: dict[str, threading.Event] = {}
         self._ending = threading.Event()
@@ -68,7 +68,7 @@ class Host:
 
     def run(self) -> int:
         """Serve until SIGTERM, or until the host was drained: 0."""
-        self._enter()
+        self._enter(slots=0)
         watcher = WarmWatcher(self._warm, self._woken)
         bodies = (self._live, self._obey, lambda: self._report(watcher))
         threads = [threading.Thread(target=body, name="kordant-host", daemon=True) for body in bodies]
@@ -90,8 +90,9 @@ class Host:
         ending.start()
         self._say(f"host {self.name} takes {self._settings.host_runs} runs at a time of code {self._version}")
         try:
-            from celery.signals import worker_shutting_down
+            from celery.signals import worker_ready, worker_shutting_down
 
+            worker_ready.connect(lambda **_: self._enter(slots=self._settings.host_runs), weak=False)
             worker_shutting_down.connect(lambda **_: self._ending.set(), weak=False)
             worker.start()  # back once it has stopped, and the runs that it took have ended
         finally:
@@ -100,7 +101,7 @@ class Host:
             self._woken.set()
             self._listener.wake()
             with suppress(DBAPIError), self._db.begin() as connection:
-                hosts.leave(connection, self.name, place=self._place)
+                host_rows.leave(connection, self.name, place=self._place)
             watcher.close()
         self._say("drained" if self._draining else "ended")
         return 0
@@ -112,7 +113,9 @@ class Host:
         ended = self._runs.setdefault(run_id, threading.Event())
         try:
             with self._db.begin() as connection:
-                taken = hosts.take(connection, run_id, self.name, now=self._clock.now(), ttl_s=self._settings.lease_s)
+                taken = host_rows.take(
+                    connection, run_id, self.name, now=self._clock.now(), ttl_s=self._settings.lease_s
+                )
             if taken and self._hand_over(run_id, limits):
                 while not ended.wait(FORGOTTEN_AFTER_S) and self._is_known(run_id):
                     pass
@@ -166,7 +169,7 @@ class Host:
             pause_s = self._settings.lease_s / 3
             try:
                 with self._db.begin() as connection:
-                    drains = hosts.beat(
+                    drains = host_rows.beat(
                         connection, self.name, place=self._place, now=self._clock.now(), ttl_s=self._settings.lease_s
                     )
             except DBAPIError:
@@ -174,7 +177,7 @@ class Host:
                 continue
             if drains is None:
                 with suppress(SettingsError, DBAPIError):
-                    self._enter()
+                    self._enter(slots=self._settings.host_runs)
             elif drains:
                 self._drain()
 
@@ -229,14 +232,14 @@ class Host:
             self._say("told to drain: no more runs are taken")
             os.kill(os.getpid(), signal.SIGTERM)  # Celery takes no more, and ends once its tasks have
 
-    def _enter(self) -> None:
+    def _enter(self, *, slots: int) -> None:
         with self._db.begin() as connection:
-            entered = hosts.register(
+            entered = host_rows.register(
                 connection,
                 self.name,
                 place=self._place,
                 code_version=self._version,
-                slots=self._settings.host_runs,
+                slots=slots,
                 now=self._clock.now(),
                 ttl_s=self._settings.lease_s,
             )

@@ -39,11 +39,12 @@ def k8s_launcher(config: Mapping[str, Any]) -> RunLauncher:
             "dagster-k8s is not installed: install the extra `k8s` (pip install -r requirements-hosts.lock), or set "
             "KORDANT_LAUNCHER=warm."
         ) from None
-    checked = process_config(Field(K8sRunLauncher.config_type()).config_type, dict(config))
+    fields = K8sRunLauncher.config_type()  # type: ignore[no-untyped-call]  # it has no types
+    checked = process_config(Field(fields).config_type, dict(config))
     if not checked.success or checked.value is None:
         words = "; ".join(error.message for error in checked.errors or [])
         raise SettingsError(f"KORDANT_K8S_LAUNCHER is no config of K8sRunLauncher: {words[:300]}")
-    made: RunLauncher = K8sRunLauncher.from_config_value(None, checked.value)
+    made: RunLauncher = K8sRunLauncher.from_config_value(None, checked.value)  # type: ignore[no-untyped-call]
     return made
 
 

@@ -16,7 +16,7 @@ from kordant_jobs.engine.dagster_private import (
 from kordant_jobs.engine.launcher.run_launcher import WarmRunLauncher
 from kordant_jobs.engine.remote.k8s import k8s_launcher
 from kordant_jobs.engine.runs import CANCELED
-from kordant_jobs.engine.store import hosts
+from kordant_jobs.engine.store import host_rows
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres.database import create_engine, saying_what_failed
 
@@ -57,7 +57,7 @@ class HostRunLauncher(WarmRunLauncher):
         db = create_engine(settings.database_url, pool_size=1)
         try:
             with saying_what_failed(), db.begin() as connection:
-                hosts.stop_run(connection, run_id, cause=CANCELED, grace_s=settings.stop_grace_s)
+                host_rows.stop_run(connection, run_id, cause=CANCELED, grace_s=settings.stop_grace_s)
         finally:
             db.dispose()
         return True

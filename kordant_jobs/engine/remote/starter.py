@@ -16,7 +16,7 @@ from kordant_jobs.engine.launcher.run import CAUSE_TAG, limits_of
 from kordant_jobs.engine.queue.clock import Clock, DatabaseClock
 from kordant_jobs.engine.remote import broker
 from kordant_jobs.engine.runs import CANCELED, LOST, RunEnd, RunIsOver, RunOrder
-from kordant_jobs.engine.store import hosts
+from kordant_jobs.engine.store import host_rows
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import SettingsError, TransientError
 from kordant_jobs.postgres.database import create_engine
@@ -127,7 +127,7 @@ class HostStarter:
             dagster_private.cancel(self._instance, run_id)
         self._sent.pop(run_id, None)
         with self._db.begin() as connection:
-            hosts.stop_run(connection, run_id, cause=cause, grace_s=self._grace_s)
+            host_rows.stop_run(connection, run_id, cause=cause, grace_s=self._grace_s)
         if cause == LOST:
             dagster_private.fail(self._instance, run_id, LOST_HOST, {CAUSE_TAG: LOST})
 
@@ -146,10 +146,10 @@ class HostStarter:
         if now - self._looked_at < self._look_s:
             return
         with self._db.connect() as connection:
-            self._slots = hosts.live_slots(
+            self._slots = host_rows.live_slots(
                 connection, code_version=self._code_version, now=self._clock.now(), ttl_s=self._lease_s
             )
-            waiting = hosts.not_taken(connection, list(self._sent))
+            waiting = host_rows.not_taken(connection, list(self._sent))
         self._sent = {run_id: facts for run_id, facts in self._sent.items() if run_id in waiting}
         try:
             there = broker.waiting(self._app, self._queue)

@@ -10,10 +10,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
+from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files, place_of
 from kordant_jobs.adapters.dumps import DumpLimits, content_sha256
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-from kordant_jobs.errors import DumpUnreadable
+from kordant_jobs.errors import DumpUnreadable, TransientError
 from kordant_jobs.store.darkwatch import breaches, dumps
 from kordant_jobs.store.people.keyring import Keyring
 
@@ -83,7 +83,11 @@ def register_file(
     digest = bytes.fromhex(content_sha256(file.path))
     called = name or file.name
     facts = dumps.FileFacts(
-        key=keyring.file_key(called), label=label_of(called, keyring), size=file.size, mtime_ns=file.mtime_ns
+        key=keyring.file_key(called),
+        label=label_of(called, keyring),
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        place=place_of(file.path.parent),
     )
     with db.begin() as connection:
         moment = known_at or now_of(connection)
@@ -122,10 +126,16 @@ def file_of(dump: dumps.DumpRow, box: DropBox, keyring: Keyring) -> DroppedFile:
 
     Raises:
         DumpUnreadable: it is gone, or another one lies in its place.
+        TransientError: the folder in which it lies is not the one that this machine has.
     """
     for file in dropped_files(box.folder):
         if keyring.file_key(file.name) == dump.file_key:
             if (file.size, file.mtime_ns) != (dump.file_size, dump.file_mtime_ns):
                 raise DumpUnreadable("the file was replaced before it was read. The next scan takes what lies there.")
             return file
+    if dump.place is not None and dump.place != place_of(box.folder):
+        raise TransientError(
+            f"dump {dump.id} lies in a drop folder that this machine does not see: mount the same folder on every host "
+            "(KORDANT_DROP_DIR). The run is tried again."
+        )
     raise DumpUnreadable("the file is no longer in the drop folder. Put it back, or dismiss the dump.")

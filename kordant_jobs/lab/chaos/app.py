@@ -28,6 +28,16 @@ class Effect(Payload):
     work_s: float = Field(0.1, ge=0)
 
 
+class Poison(Payload):
+    """A job whose process dies each time: the number by which the sink knows it, and where that listens."""
+
+    job: ClassVar[str] = "chaos_poison"
+    op: ClassVar[str] = "die"
+
+    number: int
+    port: int
+
+
 CATALOG = (
     JobRow(
         name=Effect.job,
@@ -39,6 +49,18 @@ CATALOG = (
         cpu_s=60,
         memory_mb=2048,
         retries=RetryPolicy(backoff=Backoff.FIXED, retries=100, first_s=RETRY_S, jitter=0.0),
+        concurrency=8,
+    ),
+    JobRow(
+        name=Poison.job,
+        alias="chaos.poison",
+        purpose="a job that kills its process",
+        started_by="kordant-jobs chaos --compare",
+        payload=Poison,
+        timeout_s=60,
+        cpu_s=60,
+        memory_mb=2048,
+        retries=RetryPolicy(backoff=Backoff.FIXED, retries=3, first_s=RETRY_S, jitter=0.0),
         concurrency=8,
     ),
 )

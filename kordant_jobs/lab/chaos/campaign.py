@@ -191,7 +191,14 @@ def chaos_command(
     seed: Annotated[int, typer.Option(help="Same seed, same faults in the same order.")] = 1,
     only: Annotated[list[str] | None, typer.Option(help="Only this kind of fault; may be given again.")] = None,
     requests: Annotated[int, typer.Option(min=3, help="Requests a fault.")] = 7,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Four faults on ours, Celery, procrastinate and stock Dagster: a table.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Strike a system of its own with kills, pauses, restarts and cuts, and count effects in an outside ledger."""
+    if compare:
+        from kordant_jobs.lab.chaos.compare import compare as compare_systems
+
+        raise SystemExit(compare_systems(only or (), as_json=as_json))
     raise SystemExit(chaos(faults, seed, only=only or (), requests=requests, as_json=as_json))

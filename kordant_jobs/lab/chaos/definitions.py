@@ -3,7 +3,8 @@
 (No `annotations` future here: Dagster reads the annotations of ops as objects.)
 """
 
-import http.client
+import os
+import signal
 import time
 
 import dagster as dg
@@ -13,24 +14,8 @@ from sqlalchemy import Engine
 from kordant_jobs.engine.config_schema import config_schema
 from kordant_jobs.engine.ops import op_body, tell_figures
 from kordant_jobs.engine.run_side import database_resource
-from kordant_jobs.errors import SourceUnavailable
-from kordant_jobs.lab.chaos.app import SYSTEM, Effect
-
-
-def have(number: int, *, port: int, run_id: str) -> None:
-    """Have the effect, by its number as the key.
-
-    Raises:
-        SourceUnavailable: the sink does not answer.
-    """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("POST", "/effects", headers={"Idempotency-Key": str(number), "Run": run_id})
-        connection.getresponse().read()
-    except OSError:
-        raise SourceUnavailable("the sink does not answer") from None
-    finally:
-        connection.close()
+from kordant_jobs.lab.chaos.app import SYSTEM, Effect, Poison
+from kordant_jobs.lab.chaos.effects import have
 
 
 @dg.op(config_schema=dict(config_schema(Effect)))
@@ -51,6 +36,20 @@ def have_effect(context: dg.OpExecutionContext, db: dg.ResourceParam[Engine]) ->
         tell_figures(context, {"number": config.number})
 
 
+@dg.op(config_schema=dict(config_schema(Poison)))
+def die(context: dg.OpExecutionContext, db: dg.ResourceParam[Engine]) -> None:
+    """Say that it began, and kill this process."""
+    config = Poison.checked(context.op_config)
+    have(config.number, port=config.port, run_id=context.run_id)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dg.graph(name=Poison.job)
+def chaos_poison_graph() -> None:
+    """One death."""
+    die()
+
+
 @dg.graph(name=Effect.job)
 def chaos_effect_graph() -> None:
     """One effect."""
@@ -58,7 +57,7 @@ def chaos_effect_graph() -> None:
 
 
 defs = dg.Definitions(
-    jobs=[chaos_effect_graph.to_job(name=Effect.job)],
+    jobs=[chaos_effect_graph.to_job(name=Effect.job), chaos_poison_graph.to_job(name=Poison.job)],
     resources={"db": database_resource(SYSTEM)},
     executor=dg.in_process_executor,
 )

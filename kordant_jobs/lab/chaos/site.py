@@ -171,7 +171,8 @@ class Site:
 
 
 @contextmanager
-def _sink(folder: Path) -> Iterator[int]:
+def sink(folder: Path) -> Iterator[int]:
+    """The port of a sink whose ledger is the file `ledger` of this folder."""
     command = [sys.executable, "-m", "kordant_jobs.lab.chaos.sink", str(folder / "ledger")]
     (folder / "ledger").touch()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
@@ -183,15 +184,15 @@ def _sink(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def site(folder: Path) -> Iterator[Site]:
-    """A system in this folder, up and answering, whose parts come back when they end.
+def site(folder: Path, **more: str) -> Iterator[Site]:
+    """A system in this folder, up and answering, whose parts come back when they end. `more`: settings.
 
     Raises:
         KordantError: a part did not start.
     """
     said: list[str] = []
     stop = threading.Event()
-    with EmbeddedPostgres(folder / "postgres") as postgres, _sink(folder) as port:
+    with EmbeddedPostgres(folder / "postgres") as postgres, sink(folder) as port:
         admin = sa.create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with admin.connect() as connection:
             connection.execute(sa.text(f"CREATE DATABASE {DATABASE}"))
@@ -209,6 +210,7 @@ def site(folder: Path) -> Iterator[Site]:
             "KORDANT_LEASE_S": f"{LEASE_S:g}",
             "DAGSTER_DISABLE_TELEMETRY": "yes",
             "PYTHONPATH": str(CHECKOUT),
+            **more,
         }
         config = StackConfig(checkout=CHECKOUT, state_dir=folder, environ=environ, web_port=3930, system=SYSTEM)
         with Stack(config, said.append) as stack:

@@ -33,6 +33,8 @@ class FileFacts:
     label: str
     size: int
     mtime_ns: int
+    place: str
+    """The name of the drop folder in which it lies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ class DumpRow:
     file_key: bytes
     file_size: int
     file_mtime_ns: int
+    place: str | None
     told_shape: str | None
     known_at: datetime
     registered_at: datetime
@@ -76,6 +79,7 @@ _ROW = (
     breach_dumps.c.file_key,
     breach_dumps.c.file_size,
     breach_dumps.c.file_mtime_ns,
+    breach_dumps.c.place,
     breach_dumps.c.told_shape,
     breach_dumps.c.known_at,
     breach_dumps.c.registered_at,
@@ -117,6 +121,7 @@ def register(
             file_label=file.label,
             file_size=file.size,
             file_mtime_ns=file.mtime_ns,
+            place=file.place,
             breach_name=breach_name,
             told_shape=told_shape,
             known_at=known_at,
@@ -128,7 +133,13 @@ def register(
         connection.execute(
             sa.update(table)
             .where(table.c.content_sha256 == content_sha256)
-            .values(file_key=file.key, file_label=file.label, file_size=file.size, file_mtime_ns=file.mtime_ns)
+            .values(
+                file_key=file.key,
+                file_label=file.label,
+                file_size=file.size,
+                file_mtime_ns=file.mtime_ns,
+                place=file.place,
+            )
         )
         return None
     connection.execute(

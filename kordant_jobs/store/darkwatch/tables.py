@@ -78,6 +78,7 @@ breach_dumps = Table(
     Column("file_key", LargeBinary, nullable=False, comment="keyed hash of the file's name"),
     Column("file_size", BigInteger, nullable=False),
     Column("file_mtime_ns", BigInteger, nullable=False),
+    Column("place", Text, comment="the name of the drop folder in which the file lies"),
     belongs_to("breach_name", "breaches", "name"),
     Column("told_shape", Text),
     Column("status", Text, nullable=False, server_default=DumpStatus.REGISTERED.value),

@@ -15,7 +15,7 @@ from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.remote import broker
 from kordant_jobs.engine.remote.starter import HostStarter
 from kordant_jobs.engine.runs import LOST, RunOrder
-from kordant_jobs.engine.store import hosts, leases
+from kordant_jobs.engine.store import host_rows, leases
 from kordant_jobs.errors import TransientError
 
 TTL_S = 15.0
@@ -29,7 +29,7 @@ def now(db: Engine) -> datetime:
 
 def enter(db: Engine, name: str, now: datetime, *, version: str = "v1", place: str = "", slots: int = 4) -> bool:
     with db.begin() as connection:
-        return hosts.register(
+        return host_rows.register(
             connection, name, place=place or name, code_version=version, slots=slots, now=now, ttl_s=TTL_S
         )
 
@@ -42,7 +42,7 @@ def lease_of(db: Engine, run_id: str, now: datetime) -> leases.Lease:
 
 def take(db: Engine, run_id: str, host: str, now: datetime) -> bool:
     with db.begin() as connection:
-        return hosts.take(connection, run_id, host, now=now, ttl_s=TTL_S)
+        return host_rows.take(connection, run_id, host, now=now, ttl_s=TTL_S)
 
 
 def test_a_run_is_taken_by_one_host_only_and_by_none_once_its_lease_is_gone(db: Engine, now: datetime) -> None:
@@ -62,7 +62,7 @@ def test_who_claimed_a_run_does_not_keep_it_alive_once_a_host_took_it(db: Engine
     assert (expires_at - now).total_seconds() == pytest.approx(TTL_S, abs=0.01)
     enter(db, "alpha", now)
     with db.begin() as connection:
-        assert hosts.beat(connection, "alpha", place="alpha", now=now, ttl_s=1000) is False
+        assert host_rows.beat(connection, "alpha", place="alpha", now=now, ttl_s=1000) is False
         expires_at = connection.execute(sa.text("SELECT expires_at FROM kordant.job_leases")).scalar_one()
     assert (expires_at - now).total_seconds() == pytest.approx(1000, abs=0.01)
 
@@ -71,11 +71,11 @@ def test_slots_count_living_hosts_of_the_same_code_that_do_not_drain(db: Engine,
     for name, version in (("alpha", "v1"), ("beta", "v1"), ("gamma", "v2"), ("delta", "v1")):
         assert enter(db, name, now, version=version)
     with db.begin() as connection:
-        assert hosts.drain(connection, "beta")
-        assert not hosts.drain(connection, "nobody")
+        assert host_rows.drain(connection, "beta")
+        assert not host_rows.drain(connection, "nobody")
         connection.execute(sa.text("UPDATE kordant.job_hosts SET seen_at = now() - interval '1 h' WHERE name='delta'"))
-        assert hosts.live_slots(connection, code_version="v1", now=now, ttl_s=TTL_S) == 4
-        found = {one.name: (one.draining, one.silent, one.runs) for one in hosts.listed(connection, ttl_s=TTL_S)}
+        assert host_rows.live_slots(connection, code_version="v1", now=now, ttl_s=TTL_S) == 4
+        found = {one.name: (one.draining, one.silent, one.runs) for one in host_rows.listed(connection, ttl_s=TTL_S)}
     assert found == {
         "alpha": (False, False, 0), "beta": (True, False, 0), "delta": (False, True, 0), "gamma": (False, False, 0),
     }  # fmt: skip
@@ -86,7 +86,7 @@ def test_two_machines_cannot_have_one_name_while_both_live(db: Engine, now: date
     assert enter(db, "alpha", now, place="here"), "it may begin again"
     assert not enter(db, "alpha", now, place="there")
     with db.begin() as connection:
-        assert hosts.beat(connection, "alpha", place="there", now=now, ttl_s=TTL_S) is None
+        assert host_rows.beat(connection, "alpha", place="there", now=now, ttl_s=TTL_S) is None
         connection.execute(sa.text("UPDATE kordant.job_hosts SET seen_at = now() - interval '1 h'"))
     assert enter(db, "alpha", now, place="there")
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
-from kordant_jobs.engine.store import hosts
+from kordant_jobs.engine.store import host_rows
+from kordant_jobs.lab.redis import RedisServer
+from kordant_jobs.postgres import database
 from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.launcher.conftest import alive
-from kordant_jobs_tests.engine.remote.conftest import Redis
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
+from kordant_jobs_tests.engine.test_cut_off import effects
+from kordant_jobs_tests.relay import Relay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a whole system and two hosts, with kills
 
@@ -31,6 +35,8 @@ class Cluster:
     system: System
     folder: Path
     after: ExitStack
+    relay: Relay
+    """Between the host alpha and the database."""
     stacks: dict[str, Stack] = field(default_factory=dict)
 
     def start_host(self, name: str, **more: str) -> Stack:
@@ -39,27 +45,48 @@ class Cluster:
             **self.system.environ,
             "KORDANT_STATE_DIR": str(folder),
             "KORDANT_HOST_NAME": name,
-            "KORDANT_HOST_RUNS": "4",
+            "KORDANT_HOST_RUNS": "2",
             "DAGSTER_HOME": str(folder / "dagster"),
+            **(self.behind_the_relay() if name == "alpha" else {}),
             **more,
         }
         config = replace(
             self.system.stack.config, state_dir=folder, environ=environ, webserver=False, daemon=False, host=True
         )
-        assert isinstance(config, StackConfig)
-        stack = self.after.enter_context(Stack(config))
+        stack = Stack(config)
         self.stacks[name] = stack
+        self._keep(stack)
+        until(lambda: name in self.live(), 180)
+        return stack
+
+    def start_control(self, name: str, **more: str) -> None:
+        """Another `up`, in the place of one that was stopped."""
+        folder = self.folder / name
+        environ = {
+            **self.system.environ,
+            "KORDANT_STATE_DIR": str(folder),
+            "DAGSTER_HOME": str(folder / "dagster"),
+            **more,
+        }
+        self._keep(Stack(replace(self.system.stack.config, state_dir=folder, environ=environ)))
+
+    def _keep(self, stack: Stack) -> None:
+        self.after.enter_context(stack)
         stop = threading.Event()
         watching = threading.Thread(target=stack.wait, args=(stop,), daemon=True)
         watching.start()
         self.after.callback(watching.join)
         self.after.callback(stop.set)
-        until(lambda: name in self.live(), 180)
-        return stack
+
+    def behind_the_relay(self) -> dict[str, str]:
+        return {
+            "KORDANT_DATABASE_URL": self.relay.url,
+            "KORDANT_DAGSTER_URL": database.dagster_url(self.relay.url),
+        }
 
     def live(self) -> set[str]:
         with self.system.db.connect() as connection:
-            return {one.name for one in hosts.listed(connection, ttl_s=LEASE_S) if not one.silent}
+            return {one.name for one in host_rows.listed(connection, ttl_s=LEASE_S) if one.slots and not one.silent}
 
     def worker_of(self, folder: Path) -> tuple[str, int]:
         """The last run that began in a folder, and its process."""
@@ -68,25 +95,30 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(admin_url: str, template: str, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(
+    admin_url: str, template: str, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with ExitStack() as after:
         url = database_at(admin_url, after.enter_context(copy_of(admin_url, template)))
-        more = {"KORDANT_LAUNCHER": "celery", "KORDANT_BROKER_URL": redis.url}
+        more = {"KORDANT_LAUNCHER": "celery", "KORDANT_BROKER_URL": redis.url, "KORDANT_CODE_VERSION": "this"}
         system = after.enter_context(system_on(url, folder / "up", **more))
-        made = Cluster(system=system, folder=folder, after=after)
+        made = Cluster(system=system, folder=folder, after=after, relay=after.enter_context(Relay(url)))
         for name in ("alpha", "beta"):
             made.start_host(name)
         yield made
 
 
-def test_runs_are_shared_between_the_hosts_and_each_is_done_once(cluster: Cluster) -> None:
+def test_runs_are_shared_between_the_hosts_and_each_is_done_once(cluster: Cluster, tmp_path: Path) -> None:
     system = cluster.system
-    ids = [system.enqueue(number=2 * number) for number in range(20)]
-    ended = [system.ended(one) for one in ids]
+    long = [system.enqueue(number=2 * number, how="wait", folder=str(tmp_path)) for number in range(4)]
+    short = [system.enqueue(number=2 * number) for number in range(4, 20)]
+    until(lambda: (tmp_path / "runs").exists() and len((tmp_path / "runs").read_text().splitlines()) == 4)
+    (tmp_path / "go").touch()
+    ended = [system.ended(one) for one in (*long, *short)]
     assert {one.status for one, _ in ended} == {RequestStatus.COMPLETED}
-    assert {attempts[-1].worker for _, attempts in ended} == {"alpha", "beta"}
-    assert system.effects() == sorted(2 * number for number in range(20))
+    assert sorted(attempts[0].worker for _, attempts in ended[:4]) == ["alpha", "alpha", "beta", "beta"]
+    assert system.effects() == [2 * number for number in range(20)]
 
 
 def test_a_run_whose_process_was_killed_is_known_at_once_and_done_again(cluster: Cluster, tmp_path: Path) -> None:
@@ -111,7 +143,7 @@ def test_a_run_that_is_cancelled_in_dagster_is_stopped_on_its_host(cluster: Clus
     assert 102 not in cluster.system.effects()
 
 
-def test_a_broker_that_is_emptied_loses_no_run(cluster: Cluster, redis: Redis, tmp_path: Path) -> None:
+def test_a_broker_that_is_emptied_loses_no_run(cluster: Cluster, redis: RedisServer, tmp_path: Path) -> None:
     under_way = cluster.system.enqueue(number=104, how="wait", folder=str(tmp_path))
     cluster.worker_of(tmp_path)
     redis.stop()
@@ -125,27 +157,20 @@ def test_a_broker_that_is_emptied_loses_no_run(cluster: Cluster, redis: Redis, t
 
 
 def test_a_host_that_drains_takes_no_more_and_ends_with_its_last_run(cluster: Cluster, tmp_path: Path) -> None:
-    gamma = cluster.start_host("gamma", KORDANT_HOST_RUNS="2", KORDANT_WARM_GRACE_S="1")
-    folders = [tmp_path / str(number) for number in range(10)]
-    requests = []
-    for number, folder in enumerate(folders):
-        folder.mkdir()
-        requests.append(cluster.system.enqueue(number=200 + 2 * number, how="wait", folder=str(folder)))
-
-    def workers() -> list[str]:
-        return [attempts[-1].worker for one in requests if (attempts := cluster.system.request(one)[1])]
-
-    until(lambda: "gamma" in workers())
+    first = cluster.system.enqueue(number=200, how="wait", folder=str(tmp_path))
+    cluster.worker_of(tmp_path)
+    name = cluster.system.request(first)[1][0].worker
     with cluster.system.db.begin() as connection:
-        assert hosts.drain(connection, "gamma")
-    until(lambda: any(one.draining for one in _listed(cluster)))
-    for folder in folders:
-        (folder / "go").touch()
-    for request in requests:
-        one, attempts = cluster.system.ended(request)
-        assert (one.status, len(attempts)) == (RequestStatus.COMPLETED, 1)
-    until(lambda: "gamma" not in {one.name for one in _listed(cluster)})
-    assert gamma.pids()
+        assert host_rows.drain(connection, name)
+    others = [cluster.system.enqueue(number=202 + 2 * number) for number in range(10)]
+    assert name not in {cluster.system.ended(one)[1][-1].worker for one in others}
+    assert cluster.system.request(first)[0].status is RequestStatus.RUNNING, "it has all the time it needs"
+    (tmp_path / "go").touch()
+    one, attempts = cluster.system.ended(first)
+    assert (one.status, len(attempts)) == (RequestStatus.COMPLETED, 1)
+    until(lambda: name not in {one.name for one in _listed(cluster)})
+    cluster.stacks[name].stop()
+    cluster.start_host(name)
 
 
 def test_no_run_goes_to_a_host_of_another_code(cluster: Cluster) -> None:
@@ -153,6 +178,38 @@ def test_no_run_goes_to_a_host_of_another_code(cluster: Cluster) -> None:
     requests = [cluster.system.enqueue(number=300 + 2 * number) for number in range(20)]
     workers = {cluster.system.ended(one)[1][-1].worker for one in requests}
     assert "delta" not in workers
+
+
+def test_a_host_that_is_cut_off_stops_all_effects_within_the_lease_and_its_runs_are_done_elsewhere(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    system, requests = cluster.system, dict[UUID, Path]()
+    for number in range(4):
+        place = tmp_path / str(number)
+        place.mkdir()
+        requests[system.enqueue(number=500 + 2 * number, how="outside", folder=str(place))] = place
+    until(lambda: all(effects(folder) for folder in requests.values()))
+    cut_off = {one: folder for one, folder in requests.items() if system.request(one)[1][0].worker == "alpha"}
+    assert len(cut_off) == 2
+    cluster.relay.cut()
+    cut_at = time.monotonic()
+    for one, folder in requests.items():
+        if one not in cut_off:
+            (folder / "go").touch()  # makes room on the other host
+    first = {one: effects(folder)[0][1] for one, folder in cut_off.items()}
+    until(lambda: all(effects(folder)[-1][1] != first[one] for one, folder in cut_off.items()), LEASE_S + 20)
+    for one, folder in cut_off.items():
+        before = [when for when, child in effects(folder) if child == first[one]]
+        after = [when for when, child in effects(folder) if child != first[one]]
+        assert max(before) - cut_at <= LEASE_S
+        assert max(before) < min(after), "never two of them at once"
+        assert not alive(first[one])
+        (folder / "go").touch()
+    cluster.relay.heal()
+    for one in requests:
+        assert system.ended(one)[0].status is RequestStatus.COMPLETED
+    assert [number for number in system.effects() if 500 <= number < 510] == [500, 502, 504, 506]
+    until(lambda: "alpha" in cluster.live())
 
 
 def test_a_host_that_is_killed_loses_its_runs_to_another_within_the_lease(cluster: Cluster, tmp_path: Path) -> None:
@@ -170,6 +227,31 @@ def test_a_host_that_is_killed_loses_its_runs_to_another_within_the_lease(cluste
     assert attempts[0].outcome is Outcome.LOST
 
 
-def _listed(cluster: Cluster) -> list[hosts.Host]:
+def test_a_rolling_upgrade_loses_no_work_and_runs_none_under_other_code(cluster: Cluster, tmp_path: Path) -> None:
+    system = cluster.system
+    until(lambda: {"alpha", "beta"} <= cluster.live(), 180)
+    cluster.start_host("next", KORDANT_CODE_VERSION="next")
+    new = {one.name for one in _listed(cluster) if one.code_version == "next"}
+    under_way = [system.enqueue(number=600 + 2 * number, how="wait", folder=str(tmp_path)) for number in range(4)]
+    until(lambda: (tmp_path / "runs").exists() and len((tmp_path / "runs").read_text().splitlines()) == 4)
+    queued = [system.enqueue(number=700 + 2 * number) for number in range(50)]
+    system.stack.stop()
+    cluster.start_control("control-next", KORDANT_CODE_VERSION="next")
+    with system.db.begin() as connection:
+        assert all(host_rows.drain(connection, name) for name in ("alpha", "beta"))
+    (tmp_path / "go").touch()
+    for one in under_way:
+        found, attempts = system.ended(one)
+        assert (found.status, len(attempts)) == (RequestStatus.COMPLETED, 1)
+        assert attempts[0].worker in {"alpha", "beta"}
+    for one in queued:
+        found, attempts = system.ended(one)
+        assert found.status is RequestStatus.COMPLETED
+        assert attempts[-1].worker in new
+    done = [number for number in system.effects() if number >= 600]
+    assert done == [*range(600, 608, 2), *range(700, 800, 2)]
+
+
+def _listed(cluster: Cluster) -> list[host_rows.Host]:
     with cluster.system.db.connect() as connection:
-        return hosts.listed(connection, ttl_s=LEASE_S)
+        return host_rows.listed(connection, ttl_s=LEASE_S)

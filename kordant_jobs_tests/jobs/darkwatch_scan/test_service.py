@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.drop_folder import DroppedFile
+from kordant_jobs.adapters.drop_folder import MARK, DroppedFile
 from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.engine.store.progress import Progress, read_progress
+from kordant_jobs.errors import TransientError
 from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 from kordant_jobs.store.darkwatch import breaches, dumps
 from kordant_jobs.store.darkwatch.scans import Scope
@@ -88,7 +90,9 @@ def test_an_ingested_file_is_removed_and_its_passwords_are_nowhere(bench: Bench,
     bench.scan()
     assert not path.exists()
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
-    assert {file.name for file in files} == {"meta.json", "shard-000"}, "the corpus of one dump, and no copy of it"
+    assert {file.name for file in files} == {"meta.json", "shard-000", MARK}, (
+        "the corpus of one dump, and no copy of it"
+    )
     left = b"".join(file.read_bytes() for file in files)
     assert b"correct-horse" not in left
     assert b"ann@example.com" not in left
@@ -237,6 +241,19 @@ def test_a_dump_whose_file_vanished_is_quarantined_with_that_reason(bench: Bench
     assert len(bench.match(plan).quarantined) == 1
     [(reason,)] = bench.rows("SELECT reason FROM kordant.breach_dumps")
     assert "no longer in the drop folder" in reason
+
+
+def test_a_dump_whose_folder_this_machine_does_not_see_is_tried_again_and_changes_no_verdict(
+    bench: Bench, tmp_path: Path
+) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    bench.drop("x.txt", "ann@example.com:a\n")
+    plan = bench.plan()
+    elsewhere = replace(bench.box, folder=tmp_path / "not mounted")
+    with pytest.raises(TransientError, match="KORDANT_DROP_DIR"):
+        replace(bench, box=elsewhere).match(plan)
+    assert bench.rows("SELECT status, reason FROM kordant.breach_dumps") == [("registered", None)]
+    assert bench.match(plan).new_exposures == 1
 
 
 @pytest.mark.parametrize(("verified", "alerts"), [(True, 1), (False, 0)])

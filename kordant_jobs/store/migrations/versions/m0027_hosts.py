@@ -1,4 +1,4 @@
-"""Hosts of workers, and which of them took a run."""
+"""Hosts of workers, which of them took a run, and in which drop folder a dump lies."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ SCHEMA = "kordant"
 def upgrade() -> None:
     op.add_column("job_leases", sa.Column(
         "host", sa.Text, comment="the host that took the run; it keeps the lease alive until the run does",
+    ), schema=SCHEMA)  # fmt: skip
+    op.add_column("breach_dumps", sa.Column(
+        "place", sa.Text, comment="the name of the drop folder in which the file lies",
     ), schema=SCHEMA)  # fmt: skip
     op.create_table(
         "job_hosts",
@@ -35,4 +38,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("job_hosts", schema=SCHEMA)
+    op.drop_column("breach_dumps", "place", schema=SCHEMA)
     op.drop_column("job_leases", "host", schema=SCHEMA)

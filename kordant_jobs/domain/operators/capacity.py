@@ -1,0 +1,175 @@
+"""What a number of subscribers needs: machines, connections, bytes. Pure arithmetic on measured coefficients.
+
+Each coefficient says where it was measured; what was assumed says so. Nothing here decides how the system runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+DAYS_A_MONTH = 365.25 / 12
+MB = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coefficient:
+    """A number that the model rests on, with its unit, and where it is from."""
+
+    value: float
+    unit: str
+    basis: Literal["measured", "assumed", "chosen"]
+    source: str
+
+
+def _measured(value: float, unit: str, source: str) -> Coefficient:
+    return Coefficient(value=value, unit=unit, basis="measured", source=source)
+
+
+def _assumed(value: float, unit: str, source: str) -> Coefficient:
+    return Coefficient(value=value, unit=unit, basis="assumed", source=source)
+
+
+def _chosen(value: float, unit: str, source: str) -> Coefficient:
+    return Coefficient(value=value, unit=unit, basis="chosen", source=source)
+
+
+COEFFICIENTS: Mapping[str, Coefficient] = {
+    "share_basic": _assumed(0.60, "", "the invented world of `demo`"),
+    "share_plus": _assumed(0.24, "", "the invented world of `demo`"),
+    "share_premium": _assumed(0.16, "", "the invented world of `demo`"),
+    "scans_basic": _chosen(1 / DAYS_A_MONTH, "a day", "price list: monthly"),
+    "scans_plus": _chosen(1 / 7, "a day", "price list: weekly"),
+    "scans_premium": _chosen(1.0, "a day", "price list: daily"),
+    "ticks": _chosen(16, "scans of a tier a day", "schedules of darkwatch_scan"),
+    "items": _measured(2.17, "watched items a subscription", "`demo`: 10,857 of 5,000 subscribers"),
+    "item_memory": _measured(68, "bytes", "trial on two hosts: a watched item in a scan's frame, before copies"),
+    "frames": _assumed(3, "times the frame", "copies while a chunk joins; not measured"),
+    "row_subscription": _measured(2_600, "bytes", "trial on two hosts: rows and indexes of one, with its 2.2 items"),
+    "row_alert": _measured(2_400, "bytes", "trial on two hosts: alert, outbox, exposure, evidence, with indexes"),
+    "rewritten": _measured(650, "bytes a scanned subscription", "trial on two hosts: verdict and watermark"),
+    "events_run": _measured(30_000, "bytes", "trial on two hosts: Dagster's rows of a minimal run, 15 events"),
+    "events_scan": _measured(400_000, "bytes", "trial on two hosts: Dagster's rows of a scan of 40 dumps, 294 events"),
+    "run_cpu": _measured(0.1, "CPU s", "trial on two hosts: 120 empty runs through Celery; `bench engine` on one"),
+    "churn": _assumed(0.05, "of subscriptions a month", "no figures of ours"),
+    "alerts": _assumed(0.3, "a subscription and year", "no figures of ours"),
+    "report_cpu": _measured(0.33, "CPU s", "`bench reports`: a report with charts, PDF/UA"),
+    "corpus": _measured(12.1, "bytes a record", "`bench darkwatch`: corpus_bytes_per_1e8"),
+    "ingest": _measured(0.006, "CPU s a MB of text", "`bench darkwatch`: ingest_mb_per_s"),
+    "dump_bytes": _assumed(60, "bytes a record", "lines of combo lists"),
+    "idle_connections": _measured(6, "direct connections a host", "trial on two hosts"),
+    "run_connections": _measured(3, "connections a run", "trial on two hosts: Dagster's storage, ours, its heartbeat"),
+    "host_memory": _assumed(1_500, "MB", "warm process, standby and worker on a host; not measured"),
+    "run_memory": _assumed(120, "MB", "pages of a forked run that it does not share; not measured"),
+}
+"""By name. The trial on two hosts was two network namespaces on two cores, Postgres 15, October 2026."""
+
+KEPT_DAYS = 30
+"""Completed requests and good runs (KORDANT_KEEP_DONE_DAYS)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked: `records` are lines of dumps in the corpus, `dump_records` those that come in a month."""
+
+    subscribers: int
+    records: float = 1e10
+    dump_records: float = 1e9
+    host_cores: int = 8
+    host_runs: int = 16
+    report_hours: float = 3.0
+    """In which the reports of a Monday, or of the first of a month, must be made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """One figure of the answer, and how it comes about."""
+
+    key: str
+    value: float
+    unit: str
+    how: str
+
+
+def needs(wanted: Wanted, given: Mapping[str, float] | None = None) -> list[Need]:
+    """What so many subscribers need. `given` replaces coefficients by name.
+
+    >>> found = {one.key: one.value for one in needs(Wanted(subscribers=10_000_000))}
+    >>> round(found["scans_a_day"] / 1e6, 2), round(found["rows_gb"]), round(found["monday_core_hours"])
+    (2.14, 26, 147)
+    """
+    c = {name: one.value for name, one in COEFFICIENTS.items()} | dict(given or {})
+    tiers = {name: wanted.subscribers * c[f"share_{name}"] for name in ("basic", "plus", "premium")}
+    scans = sum(count * c[f"scans_{name}"] for name, count in tiers.items())
+    runs = 3 * c["ticks"] + 96  # scheduled scans of three tiers; notifications every 15 minutes, at least
+    changes = wanted.subscribers * c["churn"] / DAYS_A_MONTH
+    alerts = wanted.subscribers * c["alerts"] / 365.25
+    largest = max(count * c[f"scans_{name}"] / c["ticks"] for name, count in tiers.items())
+    items_mb = wanted.subscribers * c["items"] * c["item_memory"] / MB
+    monday = tiers["premium"] * c["report_cpu"] / 3600
+    first = tiers["plus"] * c["report_cpu"] / 3600
+    cores = max(monday, first) / wanted.report_hours
+    cores += wanted.dump_records / DAYS_A_MONTH * c["dump_bytes"] / MB * c["ingest"] / 86_400
+    cores += (runs + changes) * c["run_cpu"] / 86_400
+    hosts = max(2, math.ceil(cores / wanted.host_cores))
+    connections = hosts * (c["idle_connections"] + wanted.host_runs * c["run_connections"])
+    history = KEPT_DAYS * (runs * c["events_scan"] + changes * c["events_run"])
+    rows = wanted.subscribers * c["row_subscription"]
+    written = scans * c["rewritten"] + runs * c["events_scan"] + changes * c["events_run"] + alerts * c["row_alert"]
+    return [
+        Need(key="scans_a_day", value=scans, unit="subscriptions", how="tiers × how often each is scanned"),
+        Need(key="largest_tick", value=largest, unit="subscriptions", how="the tier with most, spread over its ticks"),
+        Need(key="runs_a_day", value=runs + changes, unit="runs", how="scheduled scans, notifications, changes"),
+        Need(key="scan_memory_mb", value=items_mb * c["frames"], unit="MB", how="all items, as a scan loads them"),
+        Need(key="rows_gb", value=rows / 1e9, unit="GB", how="rows of subscriptions at rest"),
+        Need(key="alerts_gb_a_year", value=alerts * 365.25 * c["row_alert"] / 1e9, unit="GB", how="alerts a year"),
+        Need(key="history_gb", value=history / 1e9, unit="GB", how=f"Dagster's events, {KEPT_DAYS} days"),
+        Need(key="written_gb_a_day", value=written / 1e9, unit="GB", how="rewritten and new rows; WAL is more"),
+        Need(key="corpus_gb", value=wanted.records * c["corpus"] / 1e9, unit="GB", how="records of dumps, blinded"),
+        Need(key="monday_core_hours", value=monday, unit="core-hours", how="weekly reports of premium"),
+        Need(key="first_core_hours", value=first, unit="core-hours", how="monthly reports of plus, on the first"),
+        Need(key="cores", value=cores, unit="cores", how=f"reports in {wanted.report_hours:g} h, ingestion, runs"),
+        Need(key="hosts", value=hosts, unit="hosts", how=f"of {wanted.host_cores} cores; two at least"),
+        Need(
+            key="host_memory_mb",
+            value=c["host_memory"] + wanted.host_runs * c["run_memory"],
+            unit="MB",
+            how="warm processes and idle runs; what runs load comes on top",
+        ),
+        Need(key="connections", value=connections, unit="connections", how="hosts × (idle + runs × 3)"),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the catalogue allows one run of scans and of reports."""
+
+    scan_memory_mb: float
+    report_cpu_s: float
+    report_runs: int
+
+
+def walls(found: Sequence[Need], limits: Limits) -> list[str]:
+    """What does not fit at that size, in words: what is met first, and what moves it."""
+    value = {one.key: one.value for one in found}
+    said = []
+    if value["scan_memory_mb"] > limits.scan_memory_mb:
+        said.append(
+            f"a scan of all loads {value['scan_memory_mb']:,.0f} MB of watched items, and its limit is "
+            f"{limits.scan_memory_mb:,.0f}: give darkwatch_scan more memory, or scan tiers apart."
+        )
+    hours = limits.report_runs * limits.report_cpu_s / 3600
+    for key, when in (("monday_core_hours", "a Monday"), ("first_core_hours", "the first of a month")):
+        if value[key] > hours:
+            said.append(
+                f"the reports of {when} take {value[key]:,.0f} core-hours, and {limits.report_runs} runs of "
+                f"reports_generate may use {hours:,.1f}: ask for them by subscriptions, in several requests."
+            )
+    if value["connections"] > 200:
+        said.append(
+            f"{value['connections']:,.0f} connections are more than a Postgres should have: put PgBouncer before it "
+            "(docs/deploy.md)."
+        )
+    return said

@@ -1,0 +1,60 @@
+"""A Redis of one's own on loopback, which keeps nothing on disk: restarted, it is empty."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kordant_jobs.errors import SetupError
+
+PROGRAM = "redis-server"
+
+
+@dataclass
+class RedisServer:
+    """A server in a folder; the same port after a restart."""
+
+    folder: Path
+    port: int = 0
+    _process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, empty; back when it answers.
+
+        Raises:
+            SetupError: there is no redis-server on this machine, or it does not answer.
+        """
+        if shutil.which(PROGRAM) is None:
+            raise SetupError("there is no redis-server on this machine: apt-get install redis-server")
+        if not self.port:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
+        command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            if time.monotonic() > deadline:
+                raise SetupError(f"redis-server does not answer on port {self.port}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End it; what it held is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
