@@ -124,7 +124,7 @@ def prometheus_tests() -> str:
             told = {"exp_labels": labels | made["labels"], "exp_annotations": made["annotations"]}
             case = {"eval_time": at, "alertname": rule.name, "exp_alerts": [told]}
             tests.append({"interval": "1m", "input_series": _series(values), "alert_rule_test": [case]})
-    quiet = [
+    quiet: list[dict[str, Any]] = [
         {"eval_time": at, "alertname": name, "exp_alerts": []} for name in EXPRESSIONS for at in ("10m", "310m", "10h")
     ]
     tests.append({"interval": "1m", "input_series": _series(_WELL), "alert_rule_test": quiet})

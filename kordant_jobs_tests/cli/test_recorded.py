@@ -23,7 +23,8 @@ NOTHING = {
         catalogue list|sources list|sources check|counties list|counties check|models list|connections list
         connections runs|reports list|keys show|schedules list|schedules history|schedules simulate|schedules diff
         jobs list|jobs history|jobs trends|jobs cost|requests list|dead list|brokers diff|brokers list|brokers show
-        doctor|alerts list|alerts rules|alerts check|cleanup plan|cleanup history|cleanup report|cleanup hold list|cleanup policy list
+        doctor|alerts list|alerts rules|alerts check|cleanup plan|cleanup history|cleanup report|cleanup hold list
+        cleanup policy list
         tokens list|agents show|agents workflows|agents execution|audit verify|notifications list
         notifications channels|notifications suppressions|logs|receipt list|receipt verify|receipt key
         removals drp-agent""",
