@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
+import statistics
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,10 +15,12 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
 
 from kordant_jobs.api.console import session as sessions
 from kordant_jobs.api.console import system
 from kordant_jobs.api.console.app import PAGES
+from kordant_jobs.api.console.live import Changes
 from kordant_jobs.api.console.visit import COOKIE
 from kordant_jobs.api.problems import Problem
 from kordant_jobs.domain.access.principals import Role, TokenScope
@@ -451,6 +456,31 @@ def test_only_who_has_signed_in_is_told_of_changes(readers: dict[str, Reader], a
         assert Reader(app).get(path).status_code == 204
     assert readers["scoped"].get(f"/console/requests/{request_id}/events").status_code == 204
     assert "event: end" in readers["admin"].get(f"/console/requests/{request_id}/events").text
+
+
+def test_a_change_is_told_to_open_pages_within_a_second(db: Engine) -> None:
+    def change(number: int) -> None:
+        with db.begin() as connection:
+            if number % 2:
+                operate.resume(connection, "cleanup")
+            else:
+                operate.pause(connection, "cleanup", reason="a test", by="user:test", now=datetime.now(UTC))
+
+    async def watch() -> list[float]:
+        changes, took_s = Changes(db), list[float]()
+        told: Any = changes.stream().body_iterator
+        assert "watching" in await anext(told)
+        assert "changed" in await anext(told)  # the first look
+        for number in range(5):
+            await run_in_threadpool(change, number)
+            began = time.monotonic()
+            assert "changed" in await anext(told)
+            took_s.append(time.monotonic() - began)
+        await told.aclose()
+        changes.close()
+        return took_s
+
+    assert statistics.median(asyncio.run(watch())) <= 1.0
 
 
 def test_a_subscription_shows_ids_and_counts_and_nothing_else(
