@@ -468,7 +468,8 @@ def test_a_change_is_told_to_open_pages_within_a_second(db: Engine) -> None:
 
     async def watch() -> list[float]:
         changes, took_s = Changes(db), list[float]()
-        told: Any = changes.stream().body_iterator
+        stream: Any = changes.stream()
+        told = stream.body_iterator
         assert "watching" in await anext(told)
         assert "changed" in await anext(told)  # the first look
         for number in range(5):
