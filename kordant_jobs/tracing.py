@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Link, Span
+    from opentelemetry.trace import Link, Span, Tracer
 
 SERVER, CLIENT, PRODUCER, CONSUMER, INTERNAL = "SERVER", "CLIENT", "PRODUCER", "CONSUMER", "INTERNAL"
 SERVICE = "kordant-jobs"
@@ -41,7 +41,8 @@ FLUSH_S = 2.0
 """How long a process waits at its end for a collector that does not answer."""
 VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 Attributes = Mapping[str, str | int | float | bool]
 
 
@@ -196,7 +197,7 @@ def _provider() -> TracerProvider:
     return made
 
 
-def _tracer():  # type: ignore[no-untyped-def]
+def _tracer() -> Tracer:
     return _provider().get_tracer("kordant_jobs")
 
 

@@ -18,13 +18,15 @@ from sqlalchemy import Engine
 from kordant_jobs import tracing
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.catalog import BY_NAME, enqueue, enqueue_many
+from kordant_jobs.catalog.cleanup import Cleanup
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.definitions import defs
-from kordant_jobs.engine import Item
+from kordant_jobs.engine import Cause, Item
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.store import attempts, leases, traces
 from kordant_jobs.engine.store.leases import Lease
+from kordant_jobs.lab.engine import FakeClock, Fault, drain
 from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
@@ -227,3 +229,17 @@ def test_a_collector_that_is_away_costs_no_more_than_its_patience(
     began = time.monotonic()
     tracing.flush()
     assert time.monotonic() - began < tracing.FLUSH_S + 1
+
+
+def test_the_dispatcher_tells_of_runs_whose_worker_cannot(collector: Collector, db: Engine) -> None:
+    clock = FakeClock()
+    with db.begin() as connection:
+        enqueue(connection, Cleanup(), requested_by="a", now=clock.now())
+    drain(db, {"cleanup": lambda _: None}, clock, faults={"cleanup": [Fault(silent=True), Fault(cause=Cause.KILLED)]})
+    tracing.flush()
+    (send,) = collector.named("send cleanup")
+    told = collector.named("process cleanup")
+    assert [one.attributes.get("error.type") for one in told] == ["lost", "killed", None]
+    assert [one.parent for one in told] == [send.id] * 3
+    assert [one.links for one in told] == [(), (told[0].id,), (told[1].id,)]
+    assert {one.parent for one in collector.named("settle cleanup")} == {one.id for one in told}

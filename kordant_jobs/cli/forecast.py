@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
-from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME, job_row
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
@@ -29,12 +28,10 @@ from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.people.tiers import Tier as TierName
 from kordant_jobs.domain.schedules.cadence import next_tick
 from kordant_jobs.domain.schedules.cron import checked_zone
-from kordant_jobs.domain.schedules.rows import ScheduleRow, StoredRow
-from kordant_jobs.domain.schedules.simulation import Outage, Planned, load_per_hour, simulate
+from kordant_jobs.domain.schedules.rows import ScheduleRow
+from kordant_jobs.domain.schedules.simulation import Outage, Planned, load_per_hour
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.store.schedules import config as scheduler_config
-from kordant_jobs.store.schedules import due_slots
-from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import price_list
 
 __all__ = ["schedules_app"]
@@ -77,24 +74,12 @@ def simulate_rows(
             for one in scheduler_config.load(connection).rows
             if one.row.job in BY_NAME and whose in {None, one.row.tier} and named in {None, one.row.job}
         ]
-        planned = _planned(connection, rows, now, now + timedelta(days=days), outages)
+        planned = price_list.planned(connection, rows, start=now, until=now + timedelta(days=days), outages=outages)
     if as_json:
         print_json({"from": now, "days": days, "planned": [vars(one) for one in planned],
                     "load_per_hour": load_per_hour(planned, checked_zone(tz))})  # fmt: skip
         return
     _print_planned(planned, tz)
-
-
-def _planned(
-    connection: Connection, rows: Sequence[StoredRow], now: datetime, until: datetime, outages: Sequence[Outage]
-) -> list[Planned]:
-    progress = schedule_progress.read(connection)
-    planned: list[Planned] = []
-    for one in rows:
-        places = due_slots.places(connection, one.row.key)
-        here = progress.get(one.row.key)
-        planned += simulate(one, places, start=now, until=until, outages=outages, progress=here)
-    return sorted(planned, key=lambda one: (one.starts_at, one.name))
 
 
 def _print_planned(planned: Sequence[Planned], tz: str) -> None:
@@ -139,7 +124,7 @@ def diff(job: Job, changes: Changes, tier: Tier = None, days: Days = 31, as_json
                 stored = price_list.change(connection, before.row.key, changes_of(changes), by=getpass.getuser())
             else:
                 stored = before
-            planned = _planned(connection, [stored], now, now + timedelta(days=days), ())
+            planned = price_list.planned(connection, [stored], start=now, until=now + timedelta(days=days))
             told[name] = {
                 "next_at": list(_ticks(stored.row, now, 3)),
                 "runs": len(planned),

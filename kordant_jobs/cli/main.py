@@ -257,6 +257,7 @@ def settings(as_json: AsJson = False) -> None:
     for row in rows:
         value = "" if row["value"] is None else f" = {row['value']}"
         out.print(bold(str(row["variable"]), f"{value}  ({row['from']})\n    {row['description']}"))
+    out.print("OTEL_EXPORTER_OTLP_ENDPOINT and OpenTelemetry's other variables turn on traces and metrics by OTLP.")
     for name, near in unknown_settings(os.environ).items():
         err.print(f"{name} is no setting{f'; do you mean {near}?' if near else '.'}")
 

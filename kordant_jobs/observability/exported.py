@@ -71,6 +71,67 @@ def prometheus_rules() -> str:
     return str(yaml.safe_dump({"groups": [{"name": "kordant_jobs", "rules": rules}]}, sort_keys=False, width=1000))
 
 
+_SEEN = {f"{P}audit_entries_total": "0+1x600"}
+_GOOD, _FAILED, _TIMED_OUT = (
+    f'{P}executions_total{{job_name="a",outcome="{outcome}",cause="{cause}"}}'
+    for outcome, cause in (("success", ""), ("failure", "exception"), ("failure", "timeout"))
+)
+_FAULTS: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
+    "failure_rate_high": ("90m", {"job_name": "a"}, _SEEN | {_GOOD: "0+10x90", _FAILED: "0x30 0+5x60"}),
+    "failure_rate_slow": ("420m", {"job_name": "a"}, _SEEN | {_GOOD: "0+10x420", _FAILED: "0+1x420"}),
+    "queue_backlog": ("10m", {"job_name": "a"}, {f'{P}queue_oldest_seconds{{job_name="a",priority="low"}}': "1000x30"}),
+    "execution_timeout": ("20m", {"job_name": "a"}, _SEEN | {_TIMED_OUT: "0x10 1x60"}),
+    "sla_exceeded": ("10m", {"job_name": "a"}, {f'{P}sla_ratio{{job_name="a"}}': "1.5x30"}),
+    "dead_letters": ("10m", {"job_name": "a"}, {f'{P}dead{{job_name="a"}}': "1x30"}),
+    "source_stale": ("180m", {"source": "s"}, {f'{_ANSWERED}{{source="s"}}': "1x180",
+                                               f'{P}source_state{{source="s"}}': "0x180"}),
+    "daemon_silent": ("10m", {"part": "SENSOR"}, {f'{P}heartbeat_timestamp_seconds{{part="SENSOR"}}': "1x30"}),
+    "cleanup_missed": ("16d", {}, {_CLEANED: "1x23040"}),
+    "outbox_late": ("10m", {"channel": "email"}, {f'{P}outbox_oldest_seconds{{channel="email"}}': "4000x30"}),
+    "channel_paused": ("10m", {"channel": "email"}, {f'{P}channel_pauses{{channel="email"}}': "2x30"}),
+    "dumps_unread": ("10m", {}, {f"{P}dumps_quarantined": "1x30", f"{P}dumps_partial": "0x30"}),
+}  # fmt: skip
+"""By rule, when it has fired, for what, and the series that make it."""
+_WELL = _SEEN | {
+    _GOOD: "0+10x600",
+    _FAILED: "0x300 1x300",
+    f'{P}queue_oldest_seconds{{job_name="a",priority="low"}}': "5+1x600",
+    f'{P}sla_ratio{{job_name="a"}}': "0.4x600",
+    f'{_ANSWERED}{{source="s"}}': "1+60x600",
+    f'{P}source_state{{source="s"}}': "1x600",
+    f'{P}heartbeat_timestamp_seconds{{part="SENSOR"}}': "1+60x600",
+    f'{P}heartbeat_timestamp_seconds{{part="KORDANT_RETENTION"}}': "1x600",
+    _CLEANED: "1x600",
+    f'{P}outbox_oldest_seconds{{channel="email"}}': "30x600",
+    f'{P}channel_pauses{{channel="sms"}}': "1x600",
+    f"{P}dumps_quarantined": "0x600",
+    f"{P}dumps_partial": "0x600",
+}
+"""Ten hours in which all is well: one attempt fails, a daemon that works for long gives no sign."""
+
+
+def _series(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"series": name, "values": value} for name, value in values.items()]
+
+
+def prometheus_tests() -> str:
+    """Tests of the rules for `promtool test rules`: each is raised by its fault, and none by ten good hours."""
+    tests: list[dict[str, Any]] = []
+    for rule in DEFAULT_RULES:
+        if rule.name in EXPRESSIONS:
+            at, labels, values = _FAULTS[rule.name]
+            made = _rule(rule)
+            told = {"exp_labels": labels | made["labels"], "exp_annotations": made["annotations"]}
+            case = {"eval_time": at, "alertname": rule.name, "exp_alerts": [told]}
+            tests.append({"interval": "1m", "input_series": _series(values), "alert_rule_test": [case]})
+    quiet: list[dict[str, Any]] = [
+        {"eval_time": at, "alertname": name, "exp_alerts": []} for name in EXPRESSIONS for at in ("10m", "310m", "10h")
+    ]
+    tests.append({"interval": "1m", "input_series": _series(_WELL), "alert_rule_test": quiet})
+    body = {"rule_files": ["prometheus-rules.yml"], "evaluation_interval": "5m", "tests": tests}
+    return str(yaml.safe_dump(body, sort_keys=False, width=1000))
+
+
 _HEALTH = (
     ("Success, last hour", f'{P}execution_success_rate{{window="1h"}}', "{{job_name}}", "percentunit"),
     ("Due requests", f"sum by (job_name) ({P}queue_depth)", "{{job_name}}", "short"),
@@ -123,6 +184,7 @@ def files() -> Mapping[str, str]:
     """What `docs/observability` holds, by name."""
     return {
         "prometheus-rules.yml": prometheus_rules(),
+        "prometheus-rules-test.yml": prometheus_tests(),
         "background_jobs_health.json": _dashboard("kordant-health", "background_jobs_health", _HEALTH),
         "background_jobs_performance.json": _dashboard(
             "kordant-performance", "background_jobs_performance", _PERFORMANCE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from kordant_jobs.catalog import BY_NAME, SCHEDULES
 from kordant_jobs.domain.schedules.cadence import fresh_progress, next_due
 from kordant_jobs.domain.schedules.rows import COLUMNS, EVERYBODY, Cadence, Pause, ScheduleRow, StoredRow, row_from
+from kordant_jobs.domain.schedules.simulation import Outage, Planned, simulate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import due_slots
@@ -38,6 +39,23 @@ def ensure(connection: Connection) -> int:
             schedule_progress.locked(connection, one.row.key, fresh_progress(one.row, now))
         due_slots.place(connection)
     return made
+
+
+def planned(
+    connection: Connection,
+    rows: Sequence[StoredRow],
+    *,
+    start: datetime,
+    until: datetime,
+    outages: Sequence[Outage] = (),
+) -> list[Planned]:
+    """What these rows will start between the two moments, by the rules that then decide, the first one first."""
+    progress = schedule_progress.read(connection)
+    found: list[Planned] = []
+    for one in rows:
+        places, here = due_slots.places(connection, one.row.key), progress.get(one.row.key)
+        found += simulate(one, places, start=start, until=until, outages=outages, progress=here)
+    return sorted(found, key=lambda one: (one.starts_at, one.name))
 
 
 def key_of(job: str, tier: str | None) -> Key:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import statistics
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,4 +156,15 @@ def test_an_open_page_shows_a_change_by_itself_and_keeps_what_is_focused(
     with db.begin() as connection:
         operate.resume(connection, "voiceprint_batch")
     expect(page.get_by_role("row", name="voiceprint_batch").get_by_text("ready")).to_be_visible()
+    took_s = []
+    for word in ("paused", "ready") * 3:
+        with db.begin() as connection:
+            if word == "paused":
+                operate.pause(connection, "voiceprint_batch", reason="a test", by="user:test", now=datetime.now(UTC))
+            else:
+                operate.resume(connection, "voiceprint_batch")
+        began = time.monotonic()
+        expect(page.get_by_role("row", name="voiceprint_batch").get_by_text(word)).to_be_visible()
+        took_s.append(time.monotonic() - began)
+    assert statistics.median(took_s) <= 1.0  # a change is shown within a second
     context.close()

@@ -12,8 +12,8 @@ import pytest
 import typer
 
 from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.bootstrap.version import version_of
 from kordant_jobs.cli.main import GROUPS
-from kordant_jobs.cli.version import version_of
 
 HEAVY = "{'sqlalchemy', 'dagster', 'pandas', 'polars', 'pydantic'}"
 

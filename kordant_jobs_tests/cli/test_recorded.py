@@ -29,7 +29,8 @@ NOTHING = {
         notifications channels|notifications suppressions|logs|receipt list|receipt verify|receipt key
         removals drp-agent""",
     "only make files or talk": """up|host|test|new job|dagster|db migration|models pull|alerts test|alerts export
-        audit anchor|capacity|api serve|api openapi|api mcp|console|notifications serve|sources webhook|properties resolve
+        audit anchor|capacity|api serve|api openapi|api mcp|console|notifications serve|sources webhook
+        properties resolve
         voices evaluate""",
     "are the lab's": """demo|bench audit|bench engine|bench notifications|bench hometitle|bench finance|bench voiceprint
         bench cleanup|bench console|bench dumps|bench darkwatch|bench reports|bench removebrokers|bench schedules

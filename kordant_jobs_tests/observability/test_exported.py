@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 
+import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
@@ -38,3 +41,18 @@ def test_each_rule_fires_at_its_own_value_and_every_query_names_metrics_that_the
     for query in queries:
         for opens, closes in ("()", "{}", "[]"):
             assert query.count(opens) == query.count(closes), query
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed: apt-get install prometheus")
+def test_prometheus_raises_each_rule_by_its_fault_and_none_in_ten_good_hours() -> None:
+    for words in (["check", "rules", "prometheus-rules.yml"], ["test", "rules", "prometheus-rules-test.yml"]):
+        done = subprocess.run(["promtool", *words], cwd=CHECKOUT / "docs" / "observability", capture_output=True,
+                              text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_rule_of_prometheus_has_its_fault_in_the_tests_of_the_rules() -> None:
+    body = yaml.safe_load(files()["prometheus-rules-test.yml"])
+    raised = {case["alertname"] for one in body["tests"] for case in one["alert_rule_test"] if case["exp_alerts"]}
+    assert raised == set(EXPRESSIONS)

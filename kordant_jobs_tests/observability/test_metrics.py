@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -15,12 +16,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
+from kordant_jobs.api.measured import Calls
 from kordant_jobs.catalog import CATALOG, enqueue
 from kordant_jobs.catalog.cleanup import Cleanup
+from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
+from kordant_jobs.catalog.subscription_changed import SubscriptionChanged
 from kordant_jobs.cli.jobs import jobs_app
-from kordant_jobs.engine import attempt_counts, operate
-from kordant_jobs.lab.engine import FakeClock, drain
+from kordant_jobs.engine import Cause, Priority, attempt_counts, operate
+from kordant_jobs.engine.requests import Outcome
+from kordant_jobs.lab.engine import FakeClock, Fault, drain
 from kordant_jobs.observability import metrics
 from kordant_jobs.observability.alerting import measured
 from kordant_jobs.store.people.keyring import Keyring
@@ -202,3 +207,140 @@ def test_a_channel_is_late_by_what_may_go_out_alone(db: Engine, keyring: Keyring
     by_channel = {one: of(found, "outbox_oldest_seconds", channel=one) for one in ("email", "sms", "web_push")}
     assert by_channel["email"] >= 7200
     assert (by_channel["sms"], by_channel["web_push"]) == (0, 0)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_after_a_thousand_mixed_requests_with_kills_every_counter_is_the_tables(db: Engine) -> None:
+    """Failures, workers killed and hosts lost in the middle; priorities, delays and retries mixed."""
+    rng, clock = random.Random(18), FakeClock(datetime.now(UTC) - timedelta(hours=3))
+    payloads = {
+        "notifications_send": NotificationsSend(),
+        "cleanup": Cleanup(),
+        "darkwatch_scan": DarkwatchScan(),
+        "subscription_changed": SubscriptionChanged(subscription_ids=(uuid4(),)),
+    }
+    with db.begin() as connection:
+        operate.sync_catalogue(connection, CATALOG)
+        for number in range(1000):
+            later = timedelta(seconds=rng.choice((0, 0, 0, 30, 600, -7200)))
+            enqueue(connection, payloads[rng.choice(list(payloads))], requested_by=f"test-{number}",
+                    priority=rng.choice(list(Priority)), run_at=clock.now() + later, now=clock.now())  # fmt: skip
+
+    def may_fail(_: Any) -> None:
+        clock.advance(rng.choice((0.02, 0.3, 4)))
+        if rng.random() < 0.1:
+            raise ValueError("this one failed")
+
+    kills = (
+        Fault(cause=Cause.KILLED),
+        Fault(silent=True),
+        Fault(cause=Cause.TIMEOUT),
+        Fault(silent=True, after_work=True),
+    )
+    faults = {name: [rng.choice(kills) if rng.random() < 0.2 else None for _ in range(400)] for name in payloads}
+    drain(db, dict.fromkeys(payloads, may_fail), clock, faults=faults)
+    found = read(db)
+    with db.connect() as connection:
+        rows = connection.execute(
+            sa.text(
+                "SELECT r.job, a.outcome, coalesce(a.cause, ''), count(*), sum(extract(epoch FROM a.ended_at - "
+                "a.started_at) * 1000)::float8 FROM kordant.job_attempts a JOIN kordant.job_requests r "
+                "ON r.id = a.request_id WHERE a.outcome IS NOT NULL GROUP BY 1, 2, 3"
+            )
+        ).all()
+        starts = connection.execute(
+            sa.text("SELECT r.job, count(*) FROM kordant.job_attempts a JOIN kordant.job_requests r "
+                    "ON r.id = a.request_id GROUP BY 1")
+        ).all()  # fmt: skip
+        late = connection.execute(
+            sa.text("SELECT r.job, count(*) FROM kordant.job_requests r JOIN kordant.job_catalogue c ON c.name = r.job "
+                    "WHERE r.status = 'completed' AND r.ended_at - r.run_at > make_interval(secs => c.sla_s) "
+                    "GROUP BY 1")
+        ).all()  # fmt: skip
+        dead = connection.execute(
+            sa.text("SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' GROUP BY 1")
+        ).all()
+    assert {row[1] for row in rows} == {"success", "failure", "lost"}
+    assert {row[2] for row in rows} >= {"killed", "lost", "timeout", "exception"}
+    for job, outcome, cause, count, _ in rows:
+        assert of(found, "executions_total", job_name=job, outcome=outcome, cause=cause) == count
+    assert of(found, "executions_total") == sum(row[3] for row in rows) > 1000
+    for job, outcome in {(row[0], row[1]) for row in rows}:
+        alike = [row for row in rows if row[:2] == (job, outcome)]
+        assert of(found, "execution_time_ms_count", job_name=job, outcome=outcome) == sum(row[3] for row in alike)
+        assert of(found, "execution_time_ms_sum", job_name=job, outcome=outcome) == pytest.approx(
+            sum(row[4] for row in alike)
+        )
+    for name, expected in (("start_lag_seconds_count", starts), ("sla_breaches_total", late), ("dead", dead)):
+        for job, count in expected:
+            assert of(found, name, job_name=job) == count, name
+    assert of(found, "sla_breaches_total") == sum(count for _, count in late) > 0
+    assert of(found, "queue_depth") == of(found, "running") == of(found, "leases") == 0
+
+
+def test_series_are_bounded_however_many_subscriptions_there_are(db: Engine) -> None:
+    """Every word that a label may have, and ten thousand subscriptions with requests and verdicts of their own."""
+    fill = """
+        INSERT INTO kordant.subscribers (id) SELECT gen_random_uuid() FROM generate_series(1, :n);
+        INSERT INTO kordant.subscriptions (id, subscriber_id, tier) SELECT gen_random_uuid(), id, 'premium'
+        FROM kordant.subscribers;
+        INSERT INTO kordant.job_requests (id, job, payload, priority, run_at, turn_at, created_at, requested_by, tenant,
+            entity_key) SELECT gen_random_uuid(), 'darkwatch_scan', '{}', 2, now(), now(), now(), 'service:' || id,
+            id::text, id::text FROM kordant.subscriptions;
+        INSERT INTO kordant.source_verdicts (subscription_id, source, checked_on, verdict, reason, exposures,
+            new_exposures, covered_until) SELECT id, 'hibp', (now() AT TIME ZONE 'UTC')::date, 'unknown', 'timed_out',
+            0, 0, now() FROM kordant.subscriptions"""
+
+    def series(subscriptions: int) -> int:
+        with db.begin() as connection:
+            connection.execute(sa.text("TRUNCATE kordant.job_requests, kordant.subscribers CASCADE"))
+            for one in fill.split(";"):
+                connection.execute(sa.text(one), {"n": subscriptions} if ":n" in one else {})
+        return len(read(db))
+
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.attempt_totals SELECT job, outcome, cause, bucket, 1, 1, 1 FROM "
+                "unnest(CAST(:jobs AS text[])) job, unnest(CAST(:outcomes AS text[])) outcome, "
+                "unnest(CAST(:causes AS text[])) cause, generate_series(0, 14) bucket"
+            ),
+            {"jobs": [row.name for row in CATALOG], "outcomes": list(Outcome), "causes": ["", *Cause]},
+        )
+    few = series(10)
+    assert series(10_000) == few
+    assert few < 20_000
+
+
+def test_calls_are_counted_by_route_and_refusals_by_rule(app: Any, callers: dict[str, Api], db: Engine) -> None:
+    for _ in range(3):
+        assert callers["operator"]("GET", f"/requests/{uuid4()}").status_code == 404
+    assert callers["operator"]("GET", "/definitions").status_code == 200
+    assert callers["admin"]("GET", "/ann@example.com").status_code == 404
+    assert callers["agent"]("POST", "/schedules/cleanup/all/pause", json={"reason": "x"}).status_code == 403
+    app.state.calls.flush(db)
+    app.state.calls.flush(db)
+    found = read(db)
+    route = "/api/jobs/requests/{request_id}"
+    assert of(found, "http_requests_total", route=route, status="404", method="GET") == 3
+    assert of(found, "http_seconds_count", route=route) == 3
+    assert of(found, "http_requests_total", route="/api/jobs/definitions", status="200") == 1
+    assert of(found, "policy_denials_total", role="agent") == 1
+    assert not any("ann@" in value for _, labels in found for _, value in labels)
+    (build,) = [dict(labels) for name, labels in found if name == "background_jobs_build_info"]
+    assert set(build) == {"version", "dagster"}
+
+
+def test_calls_that_could_not_be_written_are_counted_the_next_time(db: Engine) -> None:
+    calls = Calls()
+    calls.note("GET", "/x", 200, 0.01)
+    with db.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE kordant.http_counts RENAME TO away"))
+    with pytest.raises(sa.exc.ProgrammingError):
+        calls.flush(db)
+    with db.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE kordant.away RENAME TO http_counts"))
+    calls.note("GET", "/x", 200, 0.01)
+    calls.flush(db)
+    assert of(read(db), "http_requests_total", route="/x") == 2

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection
 from starlette.responses import Response
@@ -11,13 +12,16 @@ from kordant_jobs.api import schedules
 from kordant_jobs.api.console.visit import Visit
 from kordant_jobs.api.problems import Problem
 from kordant_jobs.api.schemas import Pause
+from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.domain.schedules.cadence import next_tick
-from kordant_jobs.domain.schedules.rows import ScheduleRow
+from kordant_jobs.domain.schedules.rows import ScheduleRow, StoredRow
+from kordant_jobs.domain.schedules.simulation import Planned
 from kordant_jobs.store.schedules import config as scheduler_config
+from kordant_jobs.triggers import price_list
 
 HERE = "/console/schedules"
-TICKS, VERSIONS = 5, 20
+TICKS, VERSIONS, FORECAST_DAYS = 5, 20, 7
 
 
 def _ticks(row: ScheduleRow, after: datetime, count: int) -> list[datetime]:
@@ -32,7 +36,31 @@ def show_list(connection: Connection, visit: Visit) -> Response:
     visit.who.permit(Action.SCHEDULE_READ)
     now, loaded = visit.who.now, scheduler_config.load(connection)
     rows = [(one, one.resting(now), next(iter(_ticks(one.row, now, 1)), None)) for one in loaded.rows]
-    return visit.page("schedules.html", visit.words.say("Schedules"), rows=rows, problems=loaded.problems)
+    return visit.page(
+        "schedules.html",
+        visit.words.say("Schedules"),
+        rows=rows,
+        problems=loaded.problems,
+        forecast=visit.kept("forecast", lambda: _forecast(connection, loaded.rows, now)),
+        days=FORECAST_DAYS,
+    )
+
+
+def _forecast(
+    connection: Connection, rows: Sequence[StoredRow], now: datetime
+) -> list[tuple[date, str, int, int | None, datetime]]:
+    """By day (UTC) and schedule: how many runs, for how many subscriptions (None: the job as a whole), the first at."""
+    known = [one for one in rows if one.row.job in BY_NAME]
+    planned = price_list.planned(connection, known, start=now, until=now + timedelta(days=FORECAST_DAYS))
+    by_day: dict[tuple[date, str], list[Planned]] = {}
+    for one in planned:
+        by_day.setdefault((one.starts_at.astimezone(UTC).date(), one.name), []).append(one)
+    return [(day, name, len(some), _served(some), some[0].starts_at) for (day, name), some in by_day.items()]
+
+
+def _served(planned: Sequence[Planned]) -> int | None:
+    counts = [one.subscriptions for one in planned if one.subscriptions is not None]
+    return sum(counts) if counts else None
 
 
 def _key(visit: Visit) -> tuple[str, str]:

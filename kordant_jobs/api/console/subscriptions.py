@@ -1,4 +1,5 @@
-"""Subscriptions: who is served when. Ids, tiers and counts; nothing here is opened."""
+"""Subscriptions: who is served when, and what sources say of them. Ids, tiers and counts; identifiers masked, on
+demand."""
 
 from __future__ import annotations
 
@@ -45,15 +46,22 @@ def show_list(connection: Connection, visit: Visit) -> Response:
 
 
 def show_one(connection: Connection, visit: Visit) -> Response:
-    """One subscription: when each job serves it next, and how many identifiers of each kind are watched."""
+    """One subscription: when each job serves it next, what each source last said, how many identifiers of each kind
+    are watched. They are shown masked when asked for, which the audit log records."""
     visit.who.permit(Action.SUBSCRIPTION_READ, visit.who.of_all())
     found = subscriptions.get(connection, an_id(visit.request.path_params["subscription_id"]))
     if found is None:
         raise not_found()
+    masks = None
+    if visit.asked("show") == "masks":
+        visit.who.record(connection, visit.who.entry("subscriptions.read_masks", "subscription", str(found.id)))
+        masks = subscriptions.masks(connection, visit.who.keyring, found)
     return visit.page(
         "subscription.html",
         visit.words.say("Subscription"),
         one=found,
+        verdicts=subscriptions.last_verdicts(connection, found.id),
+        masks=masks,
         services=price_list.next_services(connection, found.id, now=visit.who.now),
         kinds=subscriptions.watched_kinds(connection, found.id),
     )

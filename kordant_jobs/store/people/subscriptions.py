@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.people.subscriptions import SUBSCRIPTION_MOVES, SubscriptionStatus
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.errors import PermanentError
+from kordant_jobs.store.people.keyring import Keyring, Sealed
 from kordant_jobs.store.people.tables import subscriptions, watchlist_items
+
+MASKS_MAX = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,53 @@ def watched_kinds(connection: Connection, subscription_id: UUID) -> dict[str, in
         .order_by(items.kind)
     )
     return dict(connection.execute(query).tuples().all())
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastVerdict:
+    """What one source last said of a subscription. `reason` says why it is unknown."""
+
+    source: str
+    checked_on: date
+    verdict: str
+    reason: str | None
+    exposures: int
+    covered_until: datetime
+
+
+def last_verdicts(connection: Connection, subscription_id: UUID) -> list[LastVerdict]:
+    """Of each source that has answered, its newest verdict."""
+    query = sa.text(
+        "SELECT DISTINCT ON (source) source, checked_on, verdict, reason, exposures, covered_until "
+        "FROM kordant.source_verdicts WHERE subscription_id = :id ORDER BY source, checked_on DESC"
+    )
+    return [LastVerdict(**row) for row in connection.execute(query, {"id": subscription_id}).mappings()]
+
+
+def masks(connection: Connection, keyring: Keyring, one: Subscription) -> list[tuple[str, str]]:
+    """The watched identifiers by kind, masked as the subscriber sees them; none of one that was forgotten.
+
+    Raises:
+        KeyringError: they do not open with this master key.
+    """
+    items = watchlist_items.c
+    query = (
+        sa.select(items.id, items.kind, items.identifier_encrypted)
+        .where(items.subscription_id == one.id, items.removed_at.is_(None), items.identifier_encrypted.is_not(None))
+        .order_by(items.kind, items.created_at, items.id)
+        .limit(MASKS_MAX)
+    )
+    rows = connection.execute(query).all()
+    keys = keyring.load_keys(connection, [one.subscriber_id])
+    if one.subscriber_id not in keys:
+        return []
+
+    def opened(row: sa.Row[Any]) -> str:
+        column = items.identifier_encrypted
+        sealed = bytes(row.identifier_encrypted)
+        return keys.open(Sealed(subscriber_id=one.subscriber_id, column=column, row_id=row.id, sealed=sealed))
+
+    return [(row.kind, mask(IdentifierKind(row.kind), opened(row))) for row in rows]
 
 
 def watching(connection: Connection, indexes: Sequence[bytes]) -> list[tuple[Subscription, bytes]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import html
 import re
+import statistics
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,13 +15,16 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
 
 from kordant_jobs.api.console import session as sessions
 from kordant_jobs.api.console import system
 from kordant_jobs.api.console.app import PAGES
+from kordant_jobs.api.console.live import Changes
 from kordant_jobs.api.console.visit import COOKIE
 from kordant_jobs.api.problems import Problem
 from kordant_jobs.domain.access.principals import Role, TokenScope
+from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.engine import operate
 from kordant_jobs.observability import health
 from kordant_jobs.store.access import people
@@ -28,6 +35,7 @@ from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.triggers import price_list
 from kordant_jobs_tests.api.console.conftest import BASE, Reader, token_of
 from kordant_jobs_tests.asgi import raw_status
+from kordant_jobs_tests.jobs.people import subscribe
 
 Dead = Callable[..., list[UUID]]
 EVERYBODY = frozenset({"admin", "operator", "reader", "scoped"})
@@ -450,6 +458,32 @@ def test_only_who_has_signed_in_is_told_of_changes(readers: dict[str, Reader], a
     assert "event: end" in readers["admin"].get(f"/console/requests/{request_id}/events").text
 
 
+def test_a_change_is_told_to_open_pages_within_a_second(db: Engine) -> None:
+    def change(number: int) -> None:
+        with db.begin() as connection:
+            if number % 2:
+                operate.resume(connection, "cleanup")
+            else:
+                operate.pause(connection, "cleanup", reason="a test", by="user:test", now=datetime.now(UTC))
+
+    async def watch() -> list[float]:
+        changes, took_s = Changes(db), list[float]()
+        stream: Any = changes.stream()
+        told = stream.body_iterator
+        assert "watching" in await anext(told)
+        assert "changed" in await anext(told)  # the first look
+        for number in range(5):
+            await run_in_threadpool(change, number)
+            began = time.monotonic()
+            assert "changed" in await anext(told)
+            took_s.append(time.monotonic() - began)
+        await told.aclose()
+        changes.close()
+        return took_s
+
+    assert statistics.median(asyncio.run(watch())) <= 1.0
+
+
 def test_a_subscription_shows_ids_and_counts_and_nothing_else(
     readers: dict[str, Reader], subscription: UUID, db: Engine
 ) -> None:
@@ -460,6 +494,63 @@ def test_a_subscription_shows_ids_and_counts_and_nothing_else(
     assert answer.headers["location"] == f"/console/subscriptions/{subscription}"
     assert readers["operator"].get(f"/console/subscriptions/{uuid4()}").status_code == 404
     assert str(subscription) not in readers["operator"].get("/console/subscriptions?tier=basic").text
+
+
+def test_a_subscription_shows_verdicts_and_masks_its_identifiers_only_when_asked_which_is_recorded(
+    readers: dict[str, Reader], db: Engine, keyring: Keyring
+) -> None:
+    person = subscribe(db, keyring, "jane.roe@watched.example", "+14155550123")
+    page = f"/console/subscriptions/{person.subscription_id}"
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.source_verdicts (subscription_id, source, checked_on, verdict, reason, exposures, "
+                "new_exposures, covered_until) VALUES (:id, 'hibp', current_date - 1, 'clean', NULL, 0, 0, now()), "
+                "(:id, 'hibp', current_date, 'unknown', 'timed_out', 0, 0, now())"
+            ),
+            {"id": person.subscription_id},
+        )
+    plain = readers["operator"].get(page).text
+    assert "timed_out" in plain
+    assert plain.count(">hibp<") == 1  # its newest verdict alone
+    recorded = "SELECT actor, target FROM kordant.audit_log WHERE action = 'subscriptions.read_masks'"
+    with db.connect() as connection:
+        assert connection.execute(sa.text(recorded)).all() == []
+    shown = readers["operator"].get(f"{page}?show=masks").text
+    for text in (plain, shown):
+        assert "jane.roe" not in text
+        assert "4155550123" not in text
+    assert mask(IdentifierKind.EMAIL, "jane.roe@watched.example") in html.unescape(shown)
+    assert mask(IdentifierKind.EMAIL, "jane.roe@watched.example") not in html.unescape(plain)
+    with db.connect() as connection:
+        (who,) = connection.execute(sa.text(recorded)).all()
+    assert tuple(who) == ("user:operator", str(person.subscription_id))
+
+
+def test_schedules_have_a_forecast_of_a_week(readers: dict[str, Reader], db: Engine, keyring: Keyring) -> None:
+    subscribe(db, keyring, "jane.roe@watched.example")
+    text = readers["operator"].get("/console/schedules").text
+    forecast = text[text.index("Forecast of the next 7 days") :]
+    assert len(re.findall(r">bank_sync_schedule<", forecast)) in {7, 8}  # each day, of which the last may be begun
+    assert len(re.findall(r">cleanup_schedule<", forecast)) == 1
+
+
+def test_performance_shows_trends_and_cost(readers: dict[str, Reader], db: Engine) -> None:
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.attempt_deltas (at, job, outcome, cause, bucket, attempts, sum_ms, cpu_s) "
+                "VALUES (now(), 'cleanup', 'success', '', 3, 10, 10, 1)"
+            )
+        )
+        connection.execute(
+            sa.text("INSERT INTO kordant.cost_weeks (week_of, job, tier, cpu_s, subscriptions) "
+                    "VALUES (date_trunc('week', now()), 'darkwatch_scan', 'premium', 6, 3)")
+        )  # fmt: skip
+    text = readers["operator"].get("/console/performance").text
+    assert "the slowest first" in text
+    row = text[text.index(">premium</td>") :].split("</tr>")[0]
+    assert re.findall(r">([^<]+)</td>", row) == ["premium", "6 s", "3", "2 s"]
 
 
 @pytest.mark.parametrize("to", ["//[", "http://[", "/console/../api", "//evil.example/console/", "/console/\\x"])

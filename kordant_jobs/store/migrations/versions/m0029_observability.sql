@@ -113,3 +113,5 @@ CREATE TABLE kordant.queue_depths (
     CONSTRAINT queue_depths_pkey PRIMARY KEY (job, minute)
 );
 COMMENT ON TABLE kordant.queue_depths IS 'How many requests were due in each minute of the last hour: does a queue grow?';
+
+REVOKE EXECUTE ON FUNCTION kordant.traceparent(), kordant.count_starts(), kordant.count_breaches() FROM PUBLIC;
