@@ -169,6 +169,9 @@ class Settings(BaseSettings):
     phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
+    api_workers: int = Field(
+        1, ge=1, le=16, description="Processes that serve the API, on one port; each has some 150 MB."
+    )
     api_url: str | None = Field(
         None, description="Where people reach the API and its pages through a proxy of yours, as https://jobs.example."
     )

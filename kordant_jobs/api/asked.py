@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Header, Path, Query
-from fastapi.encoders import jsonable_encoder
+from pydantic_core import to_json, to_jsonable_python
 from sqlalchemy import Connection, Engine
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -77,7 +77,7 @@ class Asked:
             known = replies.claim(connection, meant, now=self.call.now)
             if known is None:
                 answer = work(connection, self.call)
-                replies.finish(connection, meant, answer.status, jsonable_encoder(answer.body))
+                replies.finish(connection, meant, answer.status, to_jsonable_python(answer.body))
                 return _response(answer)
         if not known.same_body:
             raise Problem("key_reused", "this Idempotency-Key came with another body: use a new one.")
@@ -110,7 +110,7 @@ class Transaction:
 
 
 def _response(answer: Answer) -> Response:
-    return JSONResponse(jsonable_encoder(answer.body), answer.status, answer.headers)
+    return Response(to_json(answer.body), answer.status, answer.headers, media_type="application/json")
 
 
 async def _asked(request: Request) -> Asked:

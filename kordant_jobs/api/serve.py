@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
 
 from kordant_jobs.api.app import Backend, application
+from kordant_jobs.api.gate import Quotas
 from kordant_jobs.api.tools import beside, http_tools
 from kordant_jobs.errors import KordantError
 from kordant_jobs.pages.ui_guard import PREFIX
@@ -63,12 +65,16 @@ def serve(
     public_url: str | None,
     anchor: Path | None,
     stack: Callable[[], Mapping[str, Any] | None],
+    worker: int = 1,
+    workers: int = 1,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; open streams are closed then."""
+    """Serve until SIGTERM or Ctrl-C; open streams are closed then. Several `workers` share the port, and the first of
+    them does the upkeep."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        keeper = asyncio.create_task(_keep_for_ever(db, keyring, anchor))
+        upkeep = _keep_for_ever(db, keyring, anchor) if worker == 1 else asyncio.sleep(0)
+        keeper = asyncio.create_task(upkeep)
         try:
             async with tools.session_manager.run():
                 yield
@@ -82,14 +88,13 @@ def serve(
 
     ui_url = (public_url or f"http://{HOST}:{port}") + PREFIX if ui_secret else (stack() or {}).get("dagster")
     backend = Backend(
-        db=db, keyring=keyring, ui_url=ui_url, ui_secret=ui_secret, public_url=public_url, stack=stack
+        db=db, keyring=keyring, ui_url=ui_url, ui_secret=ui_secret, public_url=public_url, stack=stack,
+        quotas=Quotas(workers=workers),
     )  # fmt: skip
     app = application(backend, lifespan=lifespan)
     tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}")
-    uvicorn.run(
+    config = uvicorn.Config(
         beside(app, tools.streamable_http_app(stateless_http=True, json_response=True)),
-        host=HOST,
-        port=port,
         log_level="warning",
         access_log=False,
         limit_concurrency=AT_ONCE,
@@ -97,3 +102,9 @@ def serve(
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
     )
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if workers > 1:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((HOST, port))
+        uvicorn.Server(config).run(sockets=[listener])

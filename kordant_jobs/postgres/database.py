@@ -50,13 +50,15 @@ def dagster_url(url: str) -> str:
     return normal_url(url, search_path=DAGSTER_SCHEMA).render_as_string(hide_password=False)
 
 
-def create_engine(url: str, *, pool_size: int = 4) -> Engine:
-    """An engine on our database. A connection that went stale in the pool is replaced, not used."""
+def create_engine(url: str, *, pool_size: int = 4, for_reads: bool = False) -> Engine:
+    """An engine on our database. A connection that went stale in the pool is replaced, not used; one for reads asks
+    without a transaction, and finds out when it is used."""
     return sa.create_engine(
         normal_url(url),
         pool_size=pool_size,
         max_overflow=4,
-        pool_pre_ping=True,
+        pool_pre_ping=not for_reads,
+        isolation_level="AUTOCOMMIT" if for_reads else "READ COMMITTED",
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs"},
         hide_parameters=True,  # an error text never carries a bound value
     )

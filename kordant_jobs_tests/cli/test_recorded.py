@@ -30,7 +30,8 @@ NOTHING = {
     "only make files or talk": """up|test|dagster|db migration|models pull|alerts test|alerts export|audit anchor
         api serve|api openapi|api mcp|console|notifications serve|sources webhook|properties resolve|voices evaluate""",
     "are the lab's": """demo|bench audit|bench engine|bench notifications|bench hometitle|bench finance|bench voiceprint
-        bench cleanup|bench console|bench dumps|bench darkwatch|bench reports|bench removebrokers|bench schedules
+        bench cleanup|bench console|bench api|bench dumps|bench darkwatch|bench reports|bench removebrokers
+        bench schedules
         fuzz dumps|fuzz outside|fuzz scans|fuzz damage|read-cases
         fit-names|judge-hometitle|judge-insights|soak|simulate-banks|read-ofb-mass
         simulate-removals|chaos-notifications|chaos""",
