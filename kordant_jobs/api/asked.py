@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from kordant_jobs.api.calls import Answer, Call
 from kordant_jobs.api.gate import Quotas
 from kordant_jobs.api.problems import MEDIA_TYPE, STATUS, Problem
-from kordant_jobs.store.access import replies
+from kordant_jobs.store.access import isolation, replies
 from kordant_jobs.store.people.keyring import Keyring
 
 PREFIX = "/api/jobs"
@@ -39,6 +39,8 @@ class Backend:
     ui_url: str | None = None
     ui_secret: str | None = None
     """What Dagster's webserver is shown; None: there is none behind us."""
+    is_isolated: bool = False
+    """Whether reads of callers with a scope run under a role of the database that sees nothing else."""
     public_url: str | None = None
     """Where people reach us through a proxy."""
     quotas: Quotas | None = None
@@ -63,6 +65,8 @@ class Asked:
     def read(self, work: Work, *, if_none_match: str | None = None) -> Response:
         """Answer with what `work` reads."""
         with self._transaction() as connection:
+            if self._backend.is_isolated:
+                isolation.confine(connection, self.call.principal)
             answer = work(connection, self.call)
         if if_none_match is not None and answer.headers.get("ETag") == if_none_match:
             return Response(status_code=304, headers=answer.headers)

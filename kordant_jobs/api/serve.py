@@ -21,7 +21,7 @@ from kordant_jobs.api.gate import Quotas
 from kordant_jobs.api.tools import beside, http_tools
 from kordant_jobs.errors import KordantError
 from kordant_jobs.pages.ui_guard import PREFIX
-from kordant_jobs.store.access import changes, replies
+from kordant_jobs.store.access import changes, isolation, replies
 from kordant_jobs.store.audit import log as audit_log
 from kordant_jobs.store.people.keyring import Keyring
 
@@ -87,9 +87,11 @@ def serve(
                 await keeper
 
     ui_url = (public_url or f"http://{HOST}:{port}") + PREFIX if ui_secret else (stack() or {}).get("dagster")
+    if not (is_isolated := isolation.ensure(db)):
+        log.warning("callers are not isolated in the database: have a user that may create roles run `db harden`")
     backend = Backend(
         db=db, keyring=keyring, ui_url=ui_url, ui_secret=ui_secret, public_url=public_url, stack=stack,
-        quotas=Quotas(workers=workers),
+        quotas=Quotas(workers=workers), is_isolated=is_isolated,
     )  # fmt: skip
     app = application(backend, lifespan=lifespan)
     tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}")
