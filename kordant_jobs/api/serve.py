@@ -94,7 +94,7 @@ def serve(
         quotas=Quotas(workers=workers), is_isolated=is_isolated,
     )  # fmt: skip
     app = application(backend, lifespan=lifespan)
-    tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}")
+    tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}", public_url=public_url)
     config = uvicorn.Config(
         beside(app, tools.streamable_http_app(stateless_http=True, json_response=True)),
         log_level="warning",
