@@ -237,9 +237,9 @@ def bounded(connection: Connection, call: Call, row: JobRow, priority: Priority,
         wait_s = max(1, int((bound.at - call.now).total_seconds()) + 1)
         raise Problem(
             "budget_exhausted",
-            "the agent's requests of this hour are used up; wait for the next.",
+            f"the agent's grant is used up for now ({bound.rule}); try again after Retry-After.",
             headers={"Retry-After": str(wait_s)},
-            rule="agent.requests_per_hour",
+            rule=bound.rule,
             retry_after_s=wait_s,
         )
     if bound.rule is not None:

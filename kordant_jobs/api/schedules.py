@@ -291,10 +291,7 @@ def me(connection: Connection, call: Call) -> Answer:
             "scopes": sorted(mine.scopes),
             "tenants": None if mine.tenants is None else sorted(mine.tenants),
             "entities": None if mine.entities is None else sorted(mine.entities),
-            "budgets": [
-                {"job": one.job, "max_priority": one.max_priority.word, "requests_per_hour": one.requests_per_hour}
-                for one in grants.values()
-            ],
+            "budgets": [{**asdict(one), "max_priority": one.max_priority.word} for one in grants.values()],
         }
     )
 

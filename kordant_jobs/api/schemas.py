@@ -378,6 +378,9 @@ class Budget(BaseModel):
     job: str
     max_priority: PriorityWord
     requests_per_hour: int
+    requests_per_day: int | None = None
+    concurrent: int | None = None
+    expires_at: datetime | None = None
 
 
 class Me(BaseModel):
