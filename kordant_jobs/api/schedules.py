@@ -72,6 +72,24 @@ def read(connection: Connection, call: Call, job: str, tier: str) -> Answer:
     return _answer(_row(connection, job, tier), call)
 
 
+def history(connection: Connection, call: Call, job: str, tier: str, *, limit: int) -> Answer:
+    """A row's versions, the newest first. Notes are for people: an agent gets none of others' texts."""
+    call.permit(Action.SCHEDULE_READ)
+    key = _row(connection, job, tier).row.key
+    is_person = call.principal.role in {Role.ADMIN, Role.OPERATOR}
+    items = [
+        {
+            "version": one.version,
+            "changed_at": one.changed_at,
+            "changed_by": one.changed_by,
+            "note": one.note if is_person else None,
+            "values": one.row,
+        }
+        for one in scheduler_config.history(connection, key, limit=limit)
+    ]
+    return Answer(body={"items": items})
+
+
 def _matches(stored: StoredRow, if_match: str | None) -> None:
     if if_match is None:
         raise Problem("precondition_required", "send the ETag that you read as If-Match.")

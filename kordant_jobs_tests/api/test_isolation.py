@@ -94,7 +94,8 @@ def test_every_read_of_the_api_works_confined_and_tells_the_same(hardened: Engin
         token_for(hardened, keyring, "service:all", Role.SERVICE, tenants=["any"], entities=[ENTITY]),
     ]
     plain, confined = (application(Backend(db=hardened, keyring=keyring, is_isolated=on)) for on in (False, True))
-    paths = ["/me", "/definitions", "/topics", "/schedules", "/schedules/darkwatch_scan/basic", "/workflows",
+    paths = ["/me", "/definitions", "/topics", "/schedules", "/schedules/darkwatch_scan/basic",
+             "/schedules/darkwatch_scan/basic/history", "/workflows",
              "/change-sets", "/requests", "/requests?status=pending&job=darkwatch_scan"]  # fmt: skip
     for token in tokens:
         one = Api(plain, token)("GET", "/requests").json()["items"][0]["id"]

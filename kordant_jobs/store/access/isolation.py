@@ -37,8 +37,8 @@ _CHILDREN: Mapping[str, str] = {
     "workflow_steps": "execution_id IN (SELECT id FROM kordant.workflow_executions)",
 }
 """Tables whose rows go with those of another, which the same role must see."""
-_OPEN = ("run_progress", "scheduler_config", "schedule_progress", "job_pauses", "job_catalogue", "workflows",
-         "principals")  # fmt: skip
+_OPEN = ("run_progress", "scheduler_config", "scheduler_history", "schedule_progress", "job_pauses", "job_catalogue",
+         "workflows", "principals")  # fmt: skip
 """Tables that hold nobody's rows, or names of callers only."""
 READ = (*_PLACED, *_OF_CALLER, *_CHILDREN, *_OPEN)
 """All that the API reads for callers with a scope."""
