@@ -205,6 +205,10 @@ class Client:
         """One row of the price list."""
         return self._get(api.ScheduleOut, f"/schedules/{job}/{tier}")
 
+    def schedule_history(self, job: str, tier: str = "all") -> list[api.ScheduleVersion]:
+        """What a row was before, the newest version first."""
+        return self._get(api.ScheduleHistory, f"/schedules/{job}/{tier}/history").items
+
     def change_schedule(self, job: str, tier: str, changes: Mapping[str, Any], note: str = "") -> api.ScheduleOut:
         """Change a row, unless it has changed since this client read it last."""
         body = api.ScheduleChange(changes=dict(changes), note=note)

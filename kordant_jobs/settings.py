@@ -180,6 +180,9 @@ class Settings(BaseSettings):
         description="Address on which the API and the pages behind `public_url` listen; in a container 0.0.0.0. "
         "Dagster's own webserver, which has no login, stays on loopback.",
     )
+    api_workers: int = Field(
+        1, ge=1, le=16, description="Processes that serve the API, on one port; each has some 150 MB."
+    )
     api_url: str | None = Field(
         None, description="Where people reach the API and its pages through a proxy of yours, as https://jobs.example."
     )

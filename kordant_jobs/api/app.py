@@ -27,6 +27,7 @@ from kordant_jobs.api.gate import Gate, Quotas, Tokens
 from kordant_jobs.api.measured import Calls, Measured
 from kordant_jobs.api.problems import STATUS, Problem, denied
 from kordant_jobs.api.routes import router
+from kordant_jobs.api.status import StatusReads
 from kordant_jobs.api.watch import Hub
 from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.domain.reports.receipts import key_set
@@ -148,6 +149,7 @@ def application(
     app.add_exception_handler(HTTPException, _on_http)
     app.add_middleware(OneLineErrors)
     app.add_middleware(Gate)
+    app.add_middleware(StatusReads, backend=backend, tokens=app.state.tokens, quotas=app.state.quotas)
     app.state.calls = Calls()
     app.add_middleware(Measured, calls=app.state.calls)
     return app

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Header, Path, Query
-from fastapi.encoders import jsonable_encoder
+from pydantic_core import to_json, to_jsonable_python
 from sqlalchemy import Connection, Engine
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from kordant_jobs.api.calls import Answer, Call
 from kordant_jobs.api.gate import Quotas
 from kordant_jobs.api.problems import MEDIA_TYPE, STATUS, Problem
-from kordant_jobs.store.access import replies
+from kordant_jobs.store.access import isolation, replies
 from kordant_jobs.store.people.keyring import Keyring
 
 PREFIX = "/api/jobs"
@@ -39,6 +39,8 @@ class Backend:
     ui_url: str | None = None
     ui_secret: str | None = None
     """What Dagster's webserver is shown; None: there is none behind us."""
+    is_isolated: bool = False
+    """Whether reads of callers with a scope run under a role of the database that sees nothing else."""
     public_url: str | None = None
     """Where people reach us through a proxy."""
     quotas: Quotas | None = None
@@ -63,6 +65,8 @@ class Asked:
     def read(self, work: Work, *, if_none_match: str | None = None) -> Response:
         """Answer with what `work` reads."""
         with self._transaction() as connection:
+            if self._backend.is_isolated:
+                isolation.confine(connection, self.call.principal)
             answer = work(connection, self.call)
         if if_none_match is not None and answer.headers.get("ETag") == if_none_match:
             return Response(status_code=304, headers=answer.headers)
@@ -77,7 +81,7 @@ class Asked:
             known = replies.claim(connection, meant, now=self.call.now)
             if known is None:
                 answer = work(connection, self.call)
-                replies.finish(connection, meant, answer.status, jsonable_encoder(answer.body))
+                replies.finish(connection, meant, answer.status, to_jsonable_python(answer.body))
                 return _response(answer)
         if not known.same_body:
             raise Problem("key_reused", "this Idempotency-Key came with another body: use a new one.")
@@ -110,7 +114,7 @@ class Transaction:
 
 
 def _response(answer: Answer) -> Response:
-    return JSONResponse(jsonable_encoder(answer.body), answer.status, answer.headers)
+    return Response(to_json(answer.body), answer.status, answer.headers, media_type="application/json")
 
 
 async def _asked(request: Request) -> Asked:

@@ -101,10 +101,11 @@ def _unknown() -> Problem:
 
 
 class Quotas:
-    """Counts the calls of each principal in this process."""
+    """Counts the calls of each principal in this process, which has its share of the quotas."""
 
-    def __init__(self, quotas: dict[str, int] | None = None) -> None:
-        self._limits = {name: RateLimitItemPerMinute(most) for name, most in (quotas or QUOTAS).items()}
+    def __init__(self, quotas: dict[str, int] | None = None, *, workers: int = 1) -> None:
+        shares = {name: max(1, most // workers) for name, most in (quotas or QUOTAS).items()}
+        self._limits = {name: RateLimitItemPerMinute(most) for name, most in shares.items()}
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
     def take(self, principal: Principal, method: str) -> dict[str, str]:

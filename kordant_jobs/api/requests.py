@@ -129,11 +129,15 @@ def etag(body: dict[str, Any]) -> str:
 
 def _of(connection: Connection, call: Call, request_id: UUID) -> Request:
     found = operate.find(connection, Filter(ids=(request_id,)))
-    if not found:
+    return _permitted(call, found[0] if found else None)
+
+
+def _permitted(call: Call, found: Request | None) -> Request:
+    if found is None:
         call.permit(Action.READ)
         raise not_found()
-    call.permit_on(Action.READ, found[0])
-    return found[0]
+    call.permit_on(Action.READ, found)
+    return found
 
 
 def _answer(call: Call, request: Request, status: int = 200, **headers: str) -> Answer:
@@ -144,6 +148,11 @@ def _answer(call: Call, request: Request, status: int = 200, **headers: str) -> 
 def read(connection: Connection, call: Call, request_id: UUID) -> Answer:
     """One request."""
     return _answer(call, _of(connection, call, request_id))
+
+
+def read_found(call: Call, found: Request | None) -> Answer:
+    """As `read`, of a request that was looked up."""
+    return _answer(call, _permitted(call, found))
 
 
 def attempts(connection: Connection, call: Call, request_id: UUID) -> Answer:
@@ -228,9 +237,9 @@ def bounded(connection: Connection, call: Call, row: JobRow, priority: Priority,
         wait_s = max(1, int((bound.at - call.now).total_seconds()) + 1)
         raise Problem(
             "budget_exhausted",
-            "the agent's requests of this hour are used up; wait for the next.",
+            f"the agent's grant is used up for now ({bound.rule}); try again after Retry-After.",
             headers={"Retry-After": str(wait_s)},
-            rule="agent.requests_per_hour",
+            rule=bound.rule,
             retry_after_s=wait_s,
         )
     if bound.rule is not None:

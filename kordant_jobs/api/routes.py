@@ -160,6 +160,14 @@ def get_schedule(asked: In, job: Name, tier: Tier) -> Response:
     return asked.read(lambda connection, call: schedules.read(connection, call, job, tier))
 
 
+@router.get("/schedules/{job}/{tier}/history", response_model=api.ScheduleHistory)
+def list_schedule_versions(
+    asked: In, job: Name, tier: Tier, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Response:  # fmt: skip
+    """What a row was before, and who changed it."""
+    return asked.read(lambda connection, call: schedules.history(connection, call, job, tier, limit=limit))
+
+
 @router.patch("/schedules/{job}/{tier}", response_model=api.ScheduleOut)
 def change_schedule(asked: In, job: Name, tier: Tier, body: api.ScheduleChange, if_match: IfMatch = None) -> Response:
     """Change a row of the price list."""

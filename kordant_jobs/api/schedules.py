@@ -20,7 +20,7 @@ from kordant_jobs.domain.schedules.rows import StoredRow
 from kordant_jobs.domain.schedules.simulation import simulate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.redaction import redact
-from kordant_jobs.store.access import changes, people, workflows
+from kordant_jobs.store.access import changes, isolation, people, workflows
 from kordant_jobs.store.access.changes import ChangeSet
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -70,6 +70,24 @@ def read(connection: Connection, call: Call, job: str, tier: str) -> Answer:
     """One row."""
     call.permit(Action.SCHEDULE_READ)
     return _answer(_row(connection, job, tier), call)
+
+
+def history(connection: Connection, call: Call, job: str, tier: str, *, limit: int) -> Answer:
+    """A row's versions, the newest first. Notes are for people: an agent gets none of others' texts."""
+    call.permit(Action.SCHEDULE_READ)
+    key = _row(connection, job, tier).row.key
+    is_person = call.principal.role in {Role.ADMIN, Role.OPERATOR}
+    items = [
+        {
+            "version": one.version,
+            "changed_at": one.changed_at,
+            "changed_by": one.changed_by,
+            "note": one.note if is_person else None,
+            "values": one.row,
+        }
+        for one in scheduler_config.history(connection, key, limit=limit)
+    ]
+    return Answer(body={"items": items})
 
 
 def _matches(stored: StoredRow, if_match: str | None) -> None:
@@ -199,7 +217,8 @@ def _owner(call: Call, one: ChangeSet) -> Owner:
 
 
 def _change_of(connection: Connection, call: Call, change_id: UUID, *, lock: bool = False) -> ChangeSet:
-    changes.expire(connection, now=call.now)
+    with isolation.released(connection):
+        changes.expire(connection, now=call.now)
     found = changes.get(connection, change_id, lock=lock)
     if found is None:
         call.permit(Action.READ_CHANGE, Owner.OWN)
@@ -216,7 +235,8 @@ def read_change(connection: Connection, call: Call, change_id: UUID) -> Answer:
 def list_changes(connection: Connection, call: Call) -> Answer:
     """Change sets, the newest first; an agent's own."""
     call.permit(Action.READ_CHANGE, Owner.OWN)
-    changes.expire(connection, now=call.now)
+    with isolation.released(connection):
+        changes.expire(connection, now=call.now)
     is_person = call.principal.role in {Role.ADMIN, Role.OPERATOR}
     found = changes.find(connection, proposed_by=None if is_person else call.principal.id, limit=100)
     return Answer(body={"items": [change_shown(one) for one in found]})
@@ -289,10 +309,7 @@ def me(connection: Connection, call: Call) -> Answer:
             "scopes": sorted(mine.scopes),
             "tenants": None if mine.tenants is None else sorted(mine.tenants),
             "entities": None if mine.entities is None else sorted(mine.entities),
-            "budgets": [
-                {"job": one.job, "max_priority": one.max_priority.word, "requests_per_hour": one.requests_per_hour}
-                for one in grants.values()
-            ],
+            "budgets": [{**asdict(one), "max_priority": one.max_priority.word} for one in grants.values()],
         }
     )
 
@@ -302,6 +319,7 @@ def audit(connection: Connection, call: Call, *, before: int | None, limit: int)
     call.permit(Action.AUDIT_READ, Owner.OWN)
     actor = None if call.principal.role is Role.ADMIN else call.principal.id
     found = log.entries(connection, actor=actor, before=before, limit=limit)
-    call.record(connection, call.entry("audit.read", "audit", "log", after={"rows": len(found)}))
+    with isolation.released(connection):
+        call.record(connection, call.entry("audit.read", "audit", "log", after={"rows": len(found)}))
     items = [{"seq": seq, "entry": entry} for seq, entry in found]
     return Answer(body={"items": items, "next_before": found[-1][0] if len(found) == limit else None})

@@ -330,6 +330,22 @@ class Schedules(BaseModel):
     items: list[ScheduleOut]
 
 
+class ScheduleVersion(BaseModel):
+    """What a row was from a moment on; without values it was deleted then."""
+
+    version: int
+    changed_at: datetime
+    changed_by: str
+    note: str | None
+    values: dict[str, Any] | None
+
+
+class ScheduleHistory(BaseModel):
+    """Versions of a row, the newest first."""
+
+    items: list[ScheduleVersion]
+
+
 class Planned(BaseModel):
     """One start that is to come."""
 
@@ -378,6 +394,9 @@ class Budget(BaseModel):
     job: str
     max_priority: PriorityWord
     requests_per_hour: int
+    requests_per_day: int | None = None
+    concurrent: int | None = None
+    expires_at: datetime | None = None
 
 
 class Me(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -17,12 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from kordant_jobs.api.app import Backend, application
-from kordant_jobs.api.gate import Tokens
+from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.measured import Calls
 from kordant_jobs.api.tools import beside, http_tools
 from kordant_jobs.errors import KordantError
 from kordant_jobs.pages.ui_guard import PREFIX
-from kordant_jobs.store.access import changes, replies
+from kordant_jobs.store.access import changes, isolation, replies
 from kordant_jobs.store.audit import log as audit_log
 from kordant_jobs.store.people.keyring import Keyring
 
@@ -77,15 +78,17 @@ def serve(
     public_url: str | None,
     anchor: Path | None,
     stack: Callable[[], Mapping[str, Any] | None],
+    worker: int = 1,
+    workers: int = 1,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; open streams are closed then."""
+    """Serve until SIGTERM or Ctrl-C; open streams are closed then. Several `workers` share the port, and the first of
+    them does the upkeep."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(one)
-            for one in (_keep_for_ever(db, keyring, anchor), _write_counts(db, app.state.calls, app.state.tokens))
-        ]
+        upkeep = [_keep_for_ever(db, keyring, anchor)] if worker == 1 else []
+        upkeep.append(_write_counts(db, app.state.calls, app.state.tokens))
+        tasks = [asyncio.create_task(one) for one in upkeep]
         try:
             async with tools.session_manager.run():
                 yield
@@ -100,15 +103,16 @@ def serve(
                 app.state.calls.flush(db)
 
     ui_url = (public_url or f"http://{HOST}:{port}") + PREFIX if ui_secret else (stack() or {}).get("dagster")
+    if not (is_isolated := isolation.ensure(db)):
+        log.warning("callers are not isolated in the database: have a user that may create roles run `db harden`")
     backend = Backend(
-        db=db, keyring=keyring, ui_url=ui_url, ui_secret=ui_secret, public_url=public_url, stack=stack
+        db=db, keyring=keyring, ui_url=ui_url, ui_secret=ui_secret, public_url=public_url, stack=stack,
+        quotas=Quotas(workers=workers), is_isolated=is_isolated,
     )  # fmt: skip
     app = application(backend, lifespan=lifespan)
-    tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}")
-    uvicorn.run(
+    tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}", public_url=public_url)
+    config = uvicorn.Config(
         beside(app, tools.streamable_http_app(stateless_http=True, json_response=True)),
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         limit_concurrency=AT_ONCE,
@@ -116,3 +120,9 @@ def serve(
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
     )
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if workers > 1:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+        uvicorn.Server(config).run(sockets=[listener])

@@ -6,9 +6,11 @@ Descriptions are constants. Results hold ids, numbers and closed words; a text t
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 from uuid import UUID
 
 import httpx
@@ -20,9 +22,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from mcp.types import ToolAnnotations
-from pydantic import AnyHttpUrl, ConfigDict
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kordant_jobs.api import schemas as api
 from kordant_jobs.api.gate import Tokens
 from kordant_jobs.api.problems import Problem
 
@@ -61,23 +64,74 @@ async def ask(
     raise ToolError(json.dumps({name: value for name, value in told.items() if value is not None}))
 
 
-def _tools(asker: Asker) -> list[Tool]:
-    async def list_jobs() -> Found:
+class JobOfMine(BaseModel):
+    """A job, and whether the agent may start it."""
+
+    job: str
+    purpose: str
+    may_trigger: bool
+    max_priority: api.PriorityWord | None
+    payload_schema: dict[str, Any]
+
+
+class Jobs(BaseModel):
+    """The jobs that there are."""
+
+    jobs: list[JobOfMine]
+
+
+class OneRequest(BaseModel):
+    """A request as it stands."""
+
+    request: api.RequestOut
+
+
+class Triggered(BaseModel):
+    """A request that was queued; of a dry run, what it would do."""
+
+    request: api.RequestOut | api.WouldBe
+
+
+class OneChange(BaseModel):
+    """A proposal as it stands, and the page on which a person decides it."""
+
+    change_set: api.ChangeSetOut
+    approval_url: str
+
+
+class Budgets(BaseModel):
+    """What the agent may start."""
+
+    budgets: list[api.Budget]
+
+
+LONGEST_WAIT_S = 20
+LOOK_EVERY_S = 0.5
+
+
+def _tools(asker: Asker, *, url: str) -> list[Tool]:
+    """The tools. `url`: where people reach the console."""
+
+    def change(found: Found) -> OneChange:
+        approval_url = f"{url.rstrip('/')}/console/approvals/{found['id']}"
+        return OneChange.model_validate({"change_set": found, "approval_url": approval_url})
+
+    async def list_jobs() -> Jobs:
         """The jobs that there are, and which of them you may start, up to which priority."""
         grants = {one["job"]: one for one in (await asker("GET", "/me"))["budgets"]}
         jobs = (await asker("GET", "/definitions"))["items"]
-        return {
-            "jobs": [
-                {
-                    "job": one["job"],
-                    "purpose": one["purpose"],
-                    "may_trigger": one["job"] in grants,
-                    "max_priority": grants.get(one["job"], {}).get("max_priority"),
-                    "payload_schema": one["payload_schema"],
-                }
+        return Jobs(
+            jobs=[
+                JobOfMine(
+                    job=one["job"],
+                    purpose=one["purpose"],
+                    may_trigger=one["job"] in grants,
+                    max_priority=grants.get(one["job"], {}).get("max_priority"),
+                    payload_schema=one["payload_schema"],
+                )
                 for one in jobs
             ]
-        }
+        )
 
     async def trigger_job(
         job: str,
@@ -87,30 +141,37 @@ def _tools(asker: Asker) -> list[Tool]:
         run_at: str | None = None,
         entity_key: str | None = None,
         dry_run: bool = False,
-    ) -> Found:
+    ) -> Triggered:
         """Start a job. The same idempotency_key starts it once. dry_run only says whether you may."""
         body = {"job": job, "payload": payload, "priority": priority, "run_at": run_at, "entity_key": entity_key,
                 "dry_run": dry_run}  # fmt: skip
-        return {"request": await asker("POST", "/requests", body=body, key=idempotency_key)}
+        return Triggered.model_validate({"request": await asker("POST", "/requests", body=body, key=idempotency_key)})
 
-    async def check_status(request_id: UUID) -> Found:
-        """How a request stands."""
-        return {"request": await asker("GET", f"/requests/{request_id}")}
+    async def check_status(
+        request_id: UUID, wait_s: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S)] = 0
+    ) -> OneRequest:  # fmt: skip
+        """How a request stands; with wait_s once it has ended, or after so many seconds."""
+        until = time.monotonic() + wait_s
+        while True:
+            found = await asker("GET", f"/requests/{request_id}")
+            if found["status"] not in {"pending", "running"} or time.monotonic() >= until:
+                return OneRequest.model_validate({"request": found})
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def list_requests(
         status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
         job: str | None = None,
         limit: int = 20,
         cursor: str | None = None,
-    ) -> Found:
+    ) -> api.Page:
         """Requests in your scope, the newest first, at most 50."""
         params = {"status": status, "job": job, "limit": min(limit, 50), "cursor": cursor}
-        return await asker("GET", "/requests", params=params)
+        return api.Page.model_validate(await asker("GET", "/requests", params=params))
 
-    async def cancel_request(request_id: UUID, reason: str = "") -> Found:
+    async def cancel_request(request_id: UUID, reason: str = "") -> OneRequest:
         """Cancel a request of your own."""
         found = await asker("POST", f"/requests/{request_id}/cancel", body={"note": reason}, key=f"cancel:{request_id}")
-        return {"request": found}
+        return OneRequest.model_validate({"request": found})
 
     async def propose_change(
         job: str,
@@ -118,37 +179,38 @@ def _tools(asker: Asker) -> list[Tool]:
         idempotency_key: str,
         tier: Literal["basic", "plus", "premium", "all"] = "all",
         dry_run: bool = False,
-    ) -> Found:
+    ) -> OneChange:
         """Propose a change of a schedule, for a person to decide. Nothing changes before that."""
         body = {"job": job, "tier": tier, "changes": changes, "dry_run": dry_run}
-        return {"change_set": await asker("POST", "/change-sets", body=body, key=idempotency_key)}
+        return change(await asker("POST", "/change-sets", body=body, key=idempotency_key))
 
-    async def get_change_set(change_set_id: UUID) -> Found:
+    async def get_change_set(change_set_id: UUID) -> OneChange:
         """How a proposal of yours stands."""
-        return {"change_set": await asker("GET", f"/change-sets/{change_set_id}")}
+        return change(await asker("GET", f"/change-sets/{change_set_id}"))
 
-    async def withdraw_change_set(change_set_id: UUID) -> Found:
+    async def withdraw_change_set(change_set_id: UUID) -> OneChange:
         """Take a proposal of yours back."""
         found = await asker("POST", f"/change-sets/{change_set_id}/withdraw", body={}, key=f"withdraw:{change_set_id}")
-        return {"change_set": found}
+        return change(found)
 
     async def simulate_schedule(
         job: str,
         tier: Literal["basic", "plus", "premium", "all"] = "all",
         changes: dict[str, Any] | None = None,
         days: int = 7,
-    ) -> Found:
+    ) -> api.DiffOut:
         """What a schedule will start in the next days, as it is or with changes. Nothing is written."""
-        return await asker("POST", f"/schedules/{job}/{tier}/diff", body={"changes": changes or {}, "days": days})
+        body = {"changes": changes or {}, "days": days}
+        return api.DiffOut.model_validate(await asker("POST", f"/schedules/{job}/{tier}/diff", body=body))
 
-    async def get_budget() -> Found:
+    async def get_budget() -> Budgets:
         """What you may start, and how often an hour."""
-        return {"budgets": (await asker("GET", "/me"))["budgets"]}
+        return Budgets(budgets=(await asker("GET", "/me"))["budgets"])
 
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
     writes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
     ends = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
-    listed: list[tuple[Callable[..., Awaitable[Found]], ToolAnnotations]] = [
+    listed: list[tuple[Callable[..., Awaitable[BaseModel]], ToolAnnotations]] = [
         (list_jobs, reads),
         (trigger_job, writes),
         (check_status, reads),
@@ -185,8 +247,9 @@ class _Verifier:
         return AccessToken(token=token, client_id=principal.id, scopes=sorted(principal.scopes))
 
 
-def http_tools(app: ASGIApp, tokens: Tokens, *, url: str) -> MCPServer[Any]:
-    """The tools over streamable HTTP: each call goes to `app` with the token that the call carries."""
+def http_tools(app: ASGIApp, tokens: Tokens, *, url: str, public_url: str | None = None) -> MCPServer[Any]:
+    """The tools over streamable HTTP: each call goes to `app` with the token that the call carries. `public_url`: where
+    people reach the console, if that is another address."""
 
     async def marked(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, "kordant_source": "mcp"}, receive, send)
@@ -203,7 +266,7 @@ def http_tools(app: ASGIApp, tokens: Tokens, *, url: str) -> MCPServer[Any]:
         issuer_url=AnyHttpUrl(url), resource_server_url=AnyHttpUrl(url + PATH), required_scopes=["jobs:read"],
         validate_token_resource=False,
     )  # fmt: skip
-    return MCPServer(NAME, tools=_tools(asker), token_verifier=_Verifier(tokens), auth=auth)
+    return MCPServer(NAME, tools=_tools(asker, url=public_url or url), token_verifier=_Verifier(tokens), auth=auth)
 
 
 def stdio_tools(api_url: str, token: str) -> MCPServer[Any]:
@@ -213,7 +276,7 @@ def stdio_tools(api_url: str, token: str) -> MCPServer[Any]:
         async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as client:
             return await ask(client, token, method, path, body=body, params=params, key=key)
 
-    return MCPServer(NAME, tools=_tools(asker))
+    return MCPServer(NAME, tools=_tools(asker, url=api_url))
 
 
 def beside(app: ASGIApp, tools: ASGIApp) -> ASGIApp:

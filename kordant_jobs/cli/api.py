@@ -10,7 +10,11 @@ api_app = typer.Typer(help="/api/jobs over HTTP.", no_args_is_help=True)
 
 
 @api_app.command()
-def serve(port: Annotated[int | None, typer.Option(help="Port; none: KORDANT_API_PORT.")] = None) -> None:
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port; none: KORDANT_API_PORT.")] = None,
+    worker: Annotated[int, typer.Option(min=1, help="Which of the processes that share the port this is.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="How many processes share the port.")] = 1,
+) -> None:
     """Serve /api/jobs and /mcp on the address of KORDANT_BIND until SIGTERM; `up` does this too."""
     from kordant_jobs.api.serve import serve as serve_api
     from kordant_jobs.cli.session import open_session
@@ -27,6 +31,8 @@ def serve(port: Annotated[int | None, typer.Option(help="Port; none: KORDANT_API
             public_url=settings.api_url,
             anchor=settings.audit_anchor,
             stack=lambda: running(settings.state_dir),
+            worker=worker,
+            workers=workers,
         )
 
 

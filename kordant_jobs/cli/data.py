@@ -110,6 +110,26 @@ def db_prune(
     print_json(facts) if as_json else print_facts(facts)
 
 
+@db_app.command("harden")
+def db_harden() -> None:
+    """Isolate the API's callers in the database, by roles and row security; needs a user that may create roles.
+
+    The API does it by itself at its start where it may. Safe to repeat.
+    """
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.errors import PermanentError
+    from kordant_jobs.store.access import isolation
+
+    with open_session() as session, session.db.begin() as connection:
+        if not isolation.may_harden(connection):
+            raise PermanentError(
+                "this database's user may not create roles: run `db harden` once with KORDANT_DATABASE_URL naming one "
+                "that may (a superuser, or CREATEROLE), then grant both kordant_reads_… roles to the other."
+            )
+        isolation.harden(connection)
+    out.print("callers are isolated in the database; the API uses it from its next start on")
+
+
 @dumps_app.command("list")
 def dumps_list(
     status: Annotated[str | None, typer.Option(help="Only dumps in this state.")] = None, as_json: AsJson = False

@@ -31,6 +31,7 @@ class StackConfig:
     public_port: int | None = None
     api_port: int | None = None
     """Port of /api/jobs; None: it is not served."""
+    api_workers: int = 1
     door: bool = False
     """Whether Dagster's webserver answers nobody but the API, which asks who comes."""
     system: System = SYSTEM
@@ -95,6 +96,10 @@ class StackConfig:
         """What Python is told to serve the pages behind KORDANT_PUBLIC_URL."""
         return ["-m", "kordant_jobs.cli", "notifications", "serve", "--port", str(port)]
 
-    def api_command(self, port: int) -> list[str]:
-        """What Python is told to serve /api/jobs."""
-        return ["-m", "kordant_jobs.cli", "api", "serve", "--port", str(port)]
+    def api_commands(self, port: int) -> dict[str, list[str]]:
+        """What Python is told to serve /api/jobs, by the name of the part."""
+        serve = ["-m", "kordant_jobs.cli", "api", "serve", "--port", str(port), "--workers", str(self.api_workers)]
+        return {
+            "api" if number == 1 else f"api-{number}": [*serve, "--worker", str(number)]
+            for number in range(1, self.api_workers + 1)
+        }

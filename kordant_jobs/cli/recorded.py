@@ -19,7 +19,8 @@ from kordant_jobs.store.people.keyring import Keyring
 
 CHANGES = frozenset(
     """
-    db upgrade|db downgrade|db prune|dumps add|dumps retry|dumps accept|dumps dismiss|corpus ingest|catalogue import
+    db upgrade|db downgrade|db prune|db harden|dumps add|dumps retry|dumps accept|dumps dismiss|corpus ingest
+    catalogue import
     exposures not-me|properties add|properties remove|properties not-me|voices enrol|voices remove|voices add
     voices alerts|subscribers forget|subscribers create|subscribers change-tier|subscribers pause|subscribers resume
     subscribers cancel|subscribers correct|subscribers consent|entities create|entities forget|connections add

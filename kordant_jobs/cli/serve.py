@@ -73,6 +73,7 @@ def stack_of(session: Session, port: int | None = None, *, ui_read_only: bool = 
             web_port=port or session.settings.web_port,
             public_port=session.settings.public_port if session.settings.public_url else None,
             api_port=session.settings.api_port,
+            api_workers=session.settings.api_workers,
             door=session.settings.ui_door,
             ui_read_only=ui_read_only,
             heartbeat_url=heartbeat.get_secret_value() if (heartbeat := session.settings.heartbeat_url) else None,

@@ -171,7 +171,8 @@ class Stack:
             self._launch(PAGES, self.config.pages(self.config.public_port))
         if self.config.api_port:
             self._api_port = readiness.free_port(self.config.api_port)
-            self._launch(API, self.config.api_command(self._api_port))
+            for name, command in self.config.api_commands(self._api_port).items():
+                self._launch(name, command)
         self._wait_until_ready(began)
         if self.config.api_port:
             self.urls["API"] = f"http://{HOST}:{self._api_port}/api/jobs"
@@ -209,7 +210,9 @@ class Stack:
         if self._reloader is not None:
             self._reloader.close()
             self._reloader = None
-        for name in (*(name for name in self._parts if name in STANDBYS.values()), *STOPPED_IN_ORDER):
+        workers = [name for name in self._parts if name.startswith(f"{API}-")]
+        standbys = [name for name in self._parts if name in STANDBYS.values()]
+        for name in (*standbys, *workers, *STOPPED_IN_ORDER):
             if part := self._parts.pop(name, None):
                 part.end(grace_s)
         self.urls.clear()
@@ -277,7 +280,7 @@ class Stack:
         """What a part is given: the UI and the daemon, which open nothing that is sealed and ask nobody, no secrets."""
         hidden = secret_variables() if name in WITHOUT_SECRETS else frozenset[str]()
         shown = {variable: value for variable, value in self.environ.items() if variable not in hidden}
-        is_side_of_door = self.config.has_door and name in {API, "webserver"}
+        is_side_of_door = self.config.has_door and (name == "webserver" or name.partition("-")[0] == API)
         return {**shown, **({"KORDANT_UI_SECRET": self._secret} if is_side_of_door else {})}
 
     def _spawn(self, part: Kept) -> None:

@@ -141,6 +141,9 @@ def grant(
     job: Annotated[str, typer.Argument(help="The job, by name or alias.")],
     max_priority: Annotated[str, typer.Option("--max-priority", help="critical, high, normal or low.")] = "normal",
     per_hour: Annotated[int, typer.Option("--per-hour", min=1, help="Requests an hour, at most.")] = 60,
+    per_day: Annotated[int | None, typer.Option("--per-day", min=1, help="Requests a day, at most.")] = None,
+    concurrent: Annotated[int | None, typer.Option("--concurrent", min=1, help="Open requests at once.")] = None,
+    days: Annotated[float | None, typer.Option("--days", min=0.01, help="None: until taken back.")] = None,
 ) -> None:
     """Let an agent start a job within these bounds."""
     from kordant_jobs.cli.session import open_session
@@ -152,7 +155,10 @@ def grant(
         )
     row = job_row(job)
     with open_session() as session, session.db.begin() as connection:
-        made = people.Grant(job=row.name, max_priority=highest, requests_per_hour=per_hour)
+        made = people.Grant(
+            job=row.name, max_priority=highest, requests_per_hour=per_hour, requests_per_day=per_day,
+            concurrent=concurrent, expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
+        )  # fmt: skip
         people.save_grant(connection, agent, made, by=_me())
     out.print(f"{agent} may start {row.name}, at most {per_hour} times an hour, priority {highest.word} at most")
 
@@ -175,11 +181,15 @@ def show_agent(agent: AgentId, as_json: AsJson = False) -> None:
 
     with open_session() as session, session.db.connect() as connection:
         found = people.grants(connection, agent)
-    rows = [(one.job, one.max_priority.word, one.requests_per_hour) for one in found.values()]
     if as_json:
-        print_json([dict(zip(("job", "max_priority", "requests_per_hour"), row, strict=True)) for row in rows])
-    else:
-        print_table(["job", "priority at most", "requests an hour"], rows)
+        print_json([{**vars(one), "max_priority": one.max_priority.word} for one in found.values()])
+        return
+    rows = [
+        (one.job, one.max_priority.word, one.requests_per_hour, one.requests_per_day or "-", one.concurrent or "-",
+         f"{one.expires_at:%Y-%m-%d %H:%M}" if one.expires_at else "-")
+        for one in found.values()
+    ]  # fmt: skip
+    print_table(["job", "priority at most", "an hour", "a day", "at once", "until"], rows)
 
 
 @agents_app.command("workflows")

@@ -93,14 +93,16 @@ def dagster_url(url: str) -> str:
     ).render_as_string(hide_password=False)
 
 
-def create_engine(url: str, *, pool_size: int = 4) -> Engine:
-    """An engine on our database. A connection that went stale in the pool is replaced, not used."""
+def create_engine(url: str, *, pool_size: int = 4, for_reads: bool = False) -> Engine:
+    """An engine on our database. A connection that went stale in the pool is replaced, not used; one for reads asks
+    without a transaction, and finds out when it is used."""
     return sa.create_engine(
         normal_url(url),
         pool_size=pool_size,
         max_overflow=4,
-        pool_pre_ping=True,
+        pool_pre_ping=not for_reads,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "kordant_jobs", **ALIVE},
+        **({"isolation_level": "AUTOCOMMIT"} if for_reads else {}),
         hide_parameters=True,  # an error text never carries a bound value
     )
 

@@ -142,3 +142,30 @@ def test_the_same_key_at_once_is_one_request(app: Any, callers: dict[str, Api], 
     assert len({one.json()["id"] for one in answers}) == 1
     with db.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM kordant.job_requests")).scalar_one() == 1
+
+
+def test_no_text_that_a_caller_wrote_is_in_the_audit_log(callers: dict[str, Api], db: Engine) -> None:
+    canary = "jane.canary@example.com"
+    made = callers["service"]("POST", "/requests", json=SCAN).json()["id"]
+    event = {"specversion": "1.0", "id": canary, "source": canary, "type": "subscription.changed"}
+    for role, method, path, body in (
+        ("service", "POST", "/requests", {**SCAN, "payload": {"subscription_ids": [canary]}}),
+        ("service", "POST", "/requests", {**SCAN, "dedupe": {"key": canary}}),
+        ("admin", "POST", "/requests", {**SCAN, "entity_key": canary}),
+        ("service", "POST", f"/requests/{made}/cancel", {"note": canary}),
+        ("admin", "POST", "/schedules/notifications_send/all/pause", {"reason": canary}),
+        ("admin", "POST", "/schedules/notifications_send/all/resume", {"note": canary}),
+        ("service", "POST", "/events", {**event, "data": {"subscription_id": ENTITY}}),
+        ("agent", "POST", "/change-sets", {"job": "notifications_send", "changes": {"cron": canary}}),
+        ("agent", "POST", f"/requests/{canary}/cancel", {}),
+        ("agent", "POST", "/requests", {"job": canary}),
+    ):
+        assert callers[role](method, path, json=body).status_code < 500, path
+    version = callers["admin"]("GET", "/schedules/notifications_send/all").headers["etag"]
+    change = {"changes": {"cron": "*/20 * * * *"}, "note": canary}
+    headers = {"If-Match": version}
+    assert callers["admin"]("PATCH", "/schedules/notifications_send/all", json=change, headers=headers).is_success
+    with db.connect() as connection:
+        entries = list(connection.execute(sa.text("SELECT entry FROM kordant.audit_log")).scalars())
+    assert len(entries) > 10
+    assert not [one for one in entries if canary in one]

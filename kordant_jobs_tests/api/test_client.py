@@ -72,7 +72,11 @@ def test_dead_requests_and_schedules_are_operated(url: str, callers: dict[str, A
     with Client(url, callers["admin"].token or "") as admin, Client(url, callers["agent"].token or "") as agent:
         assert admin.bulk("replay", schemas.BulkFilter(job="darkwatch.scan"), dry_run=True).matched == 0
         row = admin.schedule("notifications_send")
-        assert admin.change_schedule("notifications_send", "all", {"cron": "*/20 * * * *"}).version == row.version + 1
+        assert (
+            admin.change_schedule("notifications_send", "all", {"cron": "*/20 * * * *"}, "x").version == row.version + 1
+        )
+        assert [one.version for one in admin.schedule_history("notifications_send")][:2] == [2, 1]
+        assert all(one.note is None for one in agent.schedule_history("notifications_send"))
         assert admin.diff_schedule("notifications_send", "all", {"cron": "*/30 * * * *"}).runs_after
         assert admin.pause_schedule("notifications_send", "all", "a test").paused
         assert admin.resume_schedule("notifications_send", "all").paused is None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.engine import Priority
+from kordant_jobs.store.access import people
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.api.conftest import ENTITY, TENANT, Api
@@ -161,6 +164,28 @@ def test_an_agents_budget_ends(ask: Any, db: Engine) -> None:
     assert (last.status_code, last.json()["rule"]) == (429, "agent.requests_per_hour")
     assert int(last.headers["retry-after"]) >= 1
     assert count(db) in {50, 51}
+
+
+def granted(db: Engine, **bounds: Any) -> None:
+    with db.begin() as connection:
+        grant = people.Grant(job="darkwatch_scan", max_priority=Priority.NORMAL, requests_per_hour=50, **bounds)
+        people.save_grant(connection, "agent:a", grant, by="user:test")
+
+
+def test_a_grant_bounds_the_day_the_open_requests_and_its_own_time(ask: Any, db: Engine) -> None:
+    granted(db, requests_per_day=2)
+    assert [ask("agent", "POST", "/requests", json=SCAN).status_code for _ in range(3)] == [202, 202, 429]
+    granted(db, concurrent=2)
+    refused = ask("agent", "POST", "/requests", json=SCAN)
+    assert (refused.status_code, refused.json()["rule"]) == (429, "agent.concurrent")
+    one = ask("agent", "GET", "/requests", params={"limit": 1}).json()["items"][0]["id"]
+    ask("agent", "POST", f"/requests/{one}/cancel", json={})
+    assert ask("agent", "POST", "/requests", json=SCAN).status_code == 202
+    granted(db, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    ended = ask("agent", "POST", "/requests", json=SCAN)
+    assert (ended.status_code, ended.json()["rule"]) == (403, "agent.grant_expired")
+    (budget, _) = ask("agent", "GET", "/me").json()["budgets"]
+    assert (budget["requests_per_day"], budget["expires_at"] is None) == (None, False)
 
 
 def test_a_stream_tells_a_change_and_ends_with_the_request(callers: dict[str, Api]) -> None:

@@ -69,7 +69,9 @@ def test_an_agent_triggers_watches_and_proposes_and_a_person_approves(
             listed = (await client.list_tools()).tools
             assert [one.name for one in listed] == TOOLS
             assert all(one.input_schema["additionalProperties"] is False for one in listed)
-            assert all(one.output_schema for one in listed)
+            schemas = {one.name: one.output_schema or {} for one in listed}
+            assert schemas["check_status"]["$defs"]["RequestOut"]["properties"]["status"]["enum"]
+            assert all(schema.get("properties") for schema in schemas.values()), "typed, not any object"
 
             scan = {"job": "darkwatch_scan", "payload": {"subscription_ids": [ENTITY]}, "idempotency_key": "a"}
             made = (await client.call_tool("trigger_job", scan)).structured_content
@@ -80,6 +82,14 @@ def test_an_agent_triggers_watches_and_proposes_and_a_person_approves(
             seen = (await client.call_tool("check_status", {"request_id": made["request"]["id"]})).structured_content
             assert seen is not None
             assert seen["request"]["status"] == "pending"
+            cancelling = asyncio.create_task(_cancelled(callers["operator"], made["request"]["id"]))
+            waits = {"request_id": made["request"]["id"], "wait_s": 20}
+            ended = (await client.call_tool("check_status", waits)).structured_content
+            assert ended is not None
+            assert ended["request"]["status"] == "cancelled"
+            await cancelling
+            too_long = await client.call_tool("check_status", {**waits, "wait_s": 21})
+            assert too_long.is_error
 
             for arguments, rule in (
                 ({**scan, "priority": "critical", "idempotency_key": "b"}, "agent.priority_above_grant"),
@@ -97,6 +107,7 @@ def test_an_agent_triggers_watches_and_proposes_and_a_person_approves(
             change = {"job": "notifications_send", "changes": {"cron": "*/30 * * * *"}, "idempotency_key": "d"}
             proposed = (await client.call_tool("propose_change", change)).structured_content
             assert proposed
+            assert proposed["approval_url"] == f"{url}/console/approvals/{proposed['change_set']['id']}"
             path, digest = f"/change-sets/{proposed['change_set']['id']}", proposed["change_set"]["digest"]
             own = await asyncio.to_thread(callers["agent"], "POST", path + "/approve", json={"digest": digest})
             assert (own.status_code, own.json()["rule"]) == (403, "agent.never_decide")
@@ -125,6 +136,11 @@ def test_an_agent_triggers_watches_and_proposes_and_a_person_approves(
     assert changed.cron == "*/30 * * * *"
     assert changed.changed_by.startswith("change_set:")
     assert "mcp" in sources
+
+
+async def _cancelled(operator: Api, request_id: str) -> None:
+    answer = await asyncio.to_thread(operator, "POST", f"/requests/{request_id}/cancel", json={})
+    assert answer.status_code == 202
 
 
 def _second_admin(db: Engine, callers: dict[str, Api]) -> str:

@@ -26,6 +26,7 @@ from kordant_jobs.engine.store.requests import (
     sync_catalogue,
     under_way,
 )
+from kordant_jobs.engine.store.status_reads import StatusReads
 from kordant_jobs.engine.store.tables import job_attempts, job_requests
 from kordant_jobs.errors import PermanentError
 
@@ -127,6 +128,7 @@ __all__ = [
     "Inspection",
     "JobPause",
     "Keep",
+    "StatusReads",
     "acknowledge",
     "cancel",
     "dead_groups",

@@ -173,14 +173,15 @@ def find(
     narrow = (where.ids, where.entity_key, where.tenant, where.tenants, where.entities, where.requested_by)
     if limit is not None and (where.job or where.statuses) and not any(narrow):
         conditions = [job_requests.c.id.in_(_newest(where, conditions, limit))]
-    query = (
-        sa.select(job_requests, run_progress.c.done, run_progress.c.total, run_progress.c.message)
-        .outerjoin(run_progress, run_progress.c.run_id == job_requests.c.run_id)
-        .where(*conditions)
-        .order_by(job_requests.c.id.desc())
-        .limit(limit)
-    )
-    return [_request(dict(row)) for row in connection.execute(query).mappings()]
+    query = selected().where(*conditions).order_by(job_requests.c.id.desc()).limit(limit)
+    return [of_row(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def selected() -> sa.Select[Any]:
+    """What a `Request` is made of, of all requests."""
+    progress = run_progress.c
+    query = sa.select(job_requests, progress.done, progress.total, progress.message)
+    return query.outerjoin(run_progress, progress.run_id == job_requests.c.run_id)
 
 
 def _newest(where: Filter, conditions: Sequence[sa.ColumnElement[bool]], limit: int) -> sa.Select[Any]:
@@ -275,7 +276,8 @@ def get(connection: Connection, request_id: UUID) -> Request | None:
     return found[0] if found else None
 
 
-def _request(row: Mapping[str, Any]) -> Request:
+def of_row(row: Mapping[str, Any]) -> Request:
+    """The request of a row of `selected`."""
     names = set(Request.__dataclass_fields__) - {"progress", "status", "priority", "cause"}
     progress = Progress(done=row["progress_done"], total=row["progress_total"], message=row["progress_message"])
     if not progress.total and row["total"] is not None:

@@ -127,6 +127,22 @@ def bench_console(
     raise SystemExit(finish("console", lambda: measure(requests=requests, times=times), as_json=as_json))
 
 
+@bench_app.command("api")
+def bench_api(
+    requests: Annotated[int, typer.Option(min=10_000, help="Requests in the table.")] = 1_000_000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each server is asked, twice.")] = 8,
+    watchers: Annotated[int, typer.Option(min=0, help="Streams of events that are open at once.")] = 500,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Status reads over HTTP in two processes, and watchers. Ours beside a bare FastAPI and SQLAlchemy."""
+    from kordant_jobs.lab.bench.api import measure
+    from kordant_jobs.lab.figures import finish
+
+    raise SystemExit(
+        finish("api", lambda: measure(requests=requests, seconds=seconds, watchers=watchers), as_json=as_json)
+    )
+
+
 @bench_app.command("dumps")
 def bench_dumps(
     megabytes: Annotated[int, typer.Option(min=1, help="The size of each form.")] = 64,

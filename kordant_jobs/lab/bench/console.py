@@ -97,7 +97,7 @@ def _paths(db: Engine) -> list[str]:
 
 def measure(*, requests: int, times: int) -> list[Figure]:
     """Fill, ask each page so often, and give the slowest page's p95 and the largest page's weight."""
-    with _world(requests) as (db, keyring, token):
+    with world(requests) as (db, keyring, token):
         paths = _paths(db)
         took, sizes = asyncio.run(_ask(db, keyring, token, paths, times))
     own_files = sum(len(gzip.compress((console_app.STATIC / name).read_bytes())) for name in console_app.FILES)
@@ -137,9 +137,10 @@ async def _ask(
 
 
 @contextmanager
-def _world(requests: int) -> Iterator[tuple[Engine, Keyring, str]]:
+def world(requests: int, *, master: bytes | None = None) -> Iterator[tuple[Engine, Keyring, str]]:
+    """A database with so many requests, its keyring, and an admin's token."""
     with tempfile.TemporaryDirectory(prefix="kordant-bench-") as folder, EmbeddedPostgres(Path(folder)) as postgres:
-        db, keyring, now = database.create_engine(postgres.url()), Keyring(os.urandom(32)), datetime.now(UTC)
+        db, keyring, now = database.create_engine(postgres.url()), Keyring(master or os.urandom(32)), datetime.now(UTC)
         migrate.upgrade(db)
         with db.begin() as connection:
             keyring.check(connection)

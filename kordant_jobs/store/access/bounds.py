@@ -1,14 +1,19 @@
-"""What bounds an agent when it starts a job: its grant, the grant's priority, and what is left of this hour."""
+"""What bounds an agent when it starts a job: its grant's time, priority, open requests, and budgets of hour and day."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.engine import Priority, leases
+from kordant_jobs.engine import Filter, Priority, RequestStatus, leases, operate
 from kordant_jobs.store.access import people
+
+OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
+LOOK_AGAIN = timedelta(seconds=10)
+"""When an agent that has too many open requests may try again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +32,26 @@ def bound_of(
     grant = people.grants(connection, agent_id).get(job)
     if grant is None:
         return Bound(rule="agent.no_grant_of_job")
+    if grant.expires_at is not None and grant.expires_at <= now:
+        return Bound(rule="agent.grant_expired")
     if priority < grant.max_priority:
         return Bound(rule="agent.priority_above_grant")
-    bucket, per_s = f"{agent_id}:{job}", grant.requests_per_hour / 3600
-    if charge and not leases.take_tokens(connection, bucket, 1, per_s=per_s, burst=grant.requests_per_hour, now=now):
-        at = leases.next_token_at(connection, bucket, per_s=per_s, now=now)
-        return Bound(rule="agent.requests_per_hour", at=at)
+    if not charge:
+        return Bound(per_hour=grant.requests_per_hour)
+    if grant.concurrent is not None:
+        lock = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+        connection.execute(lock, {"name": f"agent {agent_id} {job}"})
+        mine = Filter(requested_by=agent_id, job=job, statuses=OPEN)
+        if len(operate.find(connection, mine, limit=grant.concurrent)) >= grant.concurrent:
+            return Bound(rule="agent.concurrent", at=now + LOOK_AGAIN)
+    budgets = (
+        ("agent.requests_per_hour", grant.requests_per_hour, 3600),
+        ("agent.requests_per_day", grant.requests_per_day, 86_400),
+    )
+    for rule, most, seconds in budgets:
+        if most is None:
+            continue
+        bucket = f"{agent_id}:{job}" + (":day" if seconds > 3600 else "")
+        if not leases.take_tokens(connection, bucket, 1, per_s=most / seconds, burst=most, now=now):
+            return Bound(rule=rule, at=leases.next_token_at(connection, bucket, per_s=most / seconds, now=now))
     return Bound(per_hour=grant.requests_per_hour)

@@ -34,11 +34,14 @@ class Verified:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What an agent may start."""
+    """What an agent may start. None: not bounded by that."""
 
     job: str
     max_priority: Priority
     requests_per_hour: int
+    requests_per_day: int | None = None
+    concurrent: int | None = None
+    expires_at: datetime | None = None
 
 
 def _sign(connection: Connection, by: str) -> None:
@@ -257,6 +260,9 @@ def save_grant(connection: Connection, agent_id: str, grant: Grant, *, by: str) 
     values = {
         "max_priority": int(grant.max_priority),
         "requests_per_hour": grant.requests_per_hour,
+        "requests_per_day": grant.requests_per_day,
+        "concurrent": grant.concurrent,
+        "expires_at": grant.expires_at,
         "granted_by": by,
     }
     statement = insert(agent_grants).values(agent_id=agent_id, job=grant.job, **values)
@@ -275,6 +281,13 @@ def grants(connection: Connection, agent_id: str) -> dict[str, Grant]:
     """An agent's grants by job."""
     rows = connection.execute(sa.select(agent_grants).where(agent_grants.c.agent_id == agent_id).order_by("job"))
     return {
-        row.job: Grant(job=row.job, max_priority=Priority(row.max_priority), requests_per_hour=row.requests_per_hour)
+        row.job: Grant(
+            job=row.job,
+            max_priority=Priority(row.max_priority),
+            requests_per_hour=row.requests_per_hour,
+            requests_per_day=row.requests_per_day,
+            concurrent=row.concurrent,
+            expires_at=row.expires_at,
+        )
         for row in rows
     }

@@ -66,6 +66,9 @@ agent_grants = Table(
     Column("requests_per_hour", Integer, nullable=False),
     Column("granted_by", Text, nullable=False),
     moment("granted_at", default_now=True),
+    Column("requests_per_day", Integer, comment="null: as many as the hours allow"),
+    Column("concurrent", Integer, comment="open requests at once; null: any number"),
+    moment("expires_at", nullable=True),
 )
 
 change_sets = Table(

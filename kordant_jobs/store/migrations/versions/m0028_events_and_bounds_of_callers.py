@@ -1,4 +1,4 @@
-"""Events that were received, and of which events a service may publish."""
+"""Events that were received; of which events a service may publish; a grant's bounds of a day, at once and in time."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def upgrade() -> None:
     op.add_column("principals", sa.Column(
         "topics", postgresql.ARRAY(sa.Text()), comment="of which events it may publish; null: any that its role may"
     ), schema=SCHEMA)  # fmt: skip
+    for column in (
+        sa.Column("requests_per_day", sa.Integer(), comment="null: as many as the hours allow"),
+        sa.Column("concurrent", sa.Integer(), comment="open requests at once; null: any number"),
+        sa.Column("expires_at", sa.DateTime(timezone=True)),
+    ):
+        op.add_column("agent_grants", column, schema=SCHEMA)
     op.create_table(
         "received_events",
         sa.Column("principal_id", sa.Text(), nullable=False),
@@ -36,4 +42,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("received_events", schema=SCHEMA)
+    for name in ("requests_per_day", "concurrent", "expires_at"):
+        op.drop_column("agent_grants", name, schema=SCHEMA)
     op.drop_column("principals", "topics", schema=SCHEMA)

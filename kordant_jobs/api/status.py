@@ -1,0 +1,71 @@
+"""The status of a request, which is asked for more often than all else, answered without FastAPI's machinery.
+
+It is the route's own operation under the route's own policy (`requests.read`), with one hop to a thread and one round
+trip to Postgres. Whatever is not simply answered (another call, a refusal, an error) goes the ordinary way.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from uuid import UUID
+
+from pydantic_core import to_json
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kordant_jobs.api import requests
+from kordant_jobs.api.asked import PREFIX, Backend
+from kordant_jobs.api.calls import Answer, Call
+from kordant_jobs.api.gate import Quotas, Tokens
+from kordant_jobs.api.problems import Problem
+from kordant_jobs.domain.access.principals import Principal
+from kordant_jobs.engine import operate
+from kordant_jobs.errors import DatabaseUnavailable
+
+_PATH = re.compile(re.escape(PREFIX) + "/requests/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
+_ROUTE = SimpleNamespace(path=f"{PREFIX}/requests/{{request_id}}")
+_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"))  # fmt: skip
+
+
+class StatusReads:
+    """ASGI middleware that answers `GET /api/jobs/requests/{id}`, and leaves all else to the application."""
+
+    def __init__(self, app: ASGIApp, backend: Backend, tokens: Tokens, quotas: Quotas) -> None:
+        self._app, self._backend, self._tokens, self._quotas = app, backend, tokens, quotas
+        self._reads = operate.StatusReads(backend.db)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass the call on."""
+        if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
+            found = _PATH.fullmatch(scope["path"])
+            if found is not None:
+                scope["route"] = _ROUTE  # by which calls are counted
+                if await self._is_answered(scope, send, UUID(found[1])):
+                    return
+        await self._app(scope, receive, send)
+
+    async def _is_answered(self, scope: Scope, send: Send, request_id: UUID) -> bool:
+        given = dict(scope["headers"])
+        try:
+            principal = await self._tokens.principal(given.get(b"authorization", b"").decode("latin-1"))
+            answer = await run_in_threadpool(self._read, principal, request_id)
+            quota = self._quotas.take(principal, "GET")
+        except (Problem, DatabaseUnavailable, SQLAlchemyError):
+            return False
+        tag = answer.headers["ETag"].encode()
+        body = b"" if given.get(b"if-none-match") == tag else to_json(answer.body)
+        headers = [*_HEADERS, (b"etag", tag), *((name.lower().encode(), one.encode()) for name, one in quota.items())]
+        if body:
+            headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": 200 if body else 304, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        return True
+
+    def _read(self, principal: Principal, request_id: UUID) -> Answer:
+        call = Call(principal=principal, keyring=self._backend.keyring, now=datetime.now(UTC),
+                    ui_url=self._backend.ui_url)  # fmt: skip
+        return requests.read_found(call, self._reads.get(request_id))

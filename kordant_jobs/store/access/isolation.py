@@ -1,0 +1,133 @@
+"""Isolation of callers in the database: reads of the API for a caller with a scope run under a role that sees the rows
+of that caller's tenants and entities, and no table of subscribers. A WHERE that was forgotten leaks nothing.
+
+The roles belong to the whole server, so that no migration makes them: `harden` does, for a user that may create roles
+(the embedded server's is one). They are roles without a login. Row security does not bind the tables' owner, which is
+the user of all other work. A read of one request by its id (`engine/store/status_reads.py`) and the watchers' query,
+which is one for all callers, are judged by the policy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+
+from kordant_jobs.domain.access.principals import Principal
+
+BY_TENANT, BY_ENTITY = "kordant_reads_by_tenant", "kordant_reads_by_entity"
+"""The role of callers with tenants, and of those with entities of any tenant."""
+
+_TENANT = "tenant = ANY (string_to_array(current_setting('kordant.tenants', true), E'\\x1f'))"
+_ENTITY = """coalesce(current_setting('kordant.entities', true), '') = ''
+    OR entity_key = ANY (string_to_array(current_setting('kordant.entities', true), E'\\x1f'))"""
+_MINE = "current_setting('kordant.principal', true)"
+_PLACED = ("job_requests", "workflow_executions")
+"""Tables with a tenant and an entity."""
+_OF_CALLER: Mapping[str, str] = {
+    "api_replies": "principal_id", "received_events": "principal_id", "agent_grants": "agent_id",
+    "change_sets": "proposed_by", "audit_log": "actor",
+}  # fmt: skip
+"""Tables whose rows are one caller's."""
+_CHILDREN: Mapping[str, str] = {
+    "job_attempts": "request_id IN (SELECT id FROM kordant.job_requests)",
+    "workflow_steps": "execution_id IN (SELECT id FROM kordant.workflow_executions)",
+}
+"""Tables whose rows go with those of another, which the same role must see."""
+_OPEN = ("run_progress", "scheduler_config", "scheduler_history", "schedule_progress", "job_pauses", "job_catalogue",
+         "workflows", "principals")  # fmt: skip
+"""Tables that hold nobody's rows, or names of callers only."""
+READ = (*_PLACED, *_OF_CALLER, *_CHILDREN, *_OPEN)
+"""All that the API reads for callers with a scope."""
+
+
+def ensure(db: Engine) -> bool:
+    """Have callers isolated, where this database's user may see to it. Returns whether they are."""
+    try:
+        with db.begin() as connection:
+            if not is_hardened(connection) and may_harden(connection):
+                harden(connection)
+            return is_hardened(connection)
+    except OperationalError:  # the tables are in use, and the lock did not come: the next start tries again
+        return False
+
+
+def is_hardened(connection: Connection) -> bool:
+    """Whether this database has every policy, and its user may take the roles."""
+    query = """SELECT count(*) = 2 AND bool_and(pg_has_role(oid, 'MEMBER')) AND :tables =
+               (SELECT count(*) FROM pg_policies WHERE schemaname = 'kordant' AND policyname = 'kordant_scope')
+               FROM pg_roles WHERE rolname IN (:one, :other)"""
+    tables = len(_PLACED) + len(_OF_CALLER) + len(_CHILDREN)
+    return bool(connection.execute(sa.text(query), {"one": BY_TENANT, "other": BY_ENTITY, "tables": tables}).scalar())
+
+
+def may_harden(connection: Connection) -> bool:
+    """Whether this database's user may create roles."""
+    query = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
+    return bool(connection.execute(sa.text(query)).scalar())
+
+
+def harden(connection: Connection) -> None:
+    """Make the roles and policies, or make them again. Safe to repeat; each table is locked for a moment, and one that
+    is not free within 5 seconds ends it with nothing changed."""
+    connection.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:harden', 0))"))
+    for role in (BY_TENANT, BY_ENTITY):
+        exists = sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role")
+        if connection.execute(exists, {"role": role}).scalar() is None:
+            connection.execute(sa.text(f"CREATE ROLE {role} NOLOGIN"))
+        _run(connection, f"GRANT {role} TO CURRENT_USER", f"GRANT USAGE ON SCHEMA kordant TO {role}",
+             *(f"GRANT SELECT ON kordant.{table} TO {role}" for table in READ))  # fmt: skip
+    for table in _PLACED:
+        _policies(connection, table, tenant=_TENANT, others="true")
+        _run(connection, f"DROP POLICY IF EXISTS kordant_entity ON kordant.{table}",
+             f"CREATE POLICY kordant_entity ON kordant.{table} AS RESTRICTIVE FOR SELECT"
+             f" TO {BY_TENANT}, {BY_ENTITY} USING ({_ENTITY})")  # fmt: skip
+    for table, column in _OF_CALLER.items():
+        _policies(connection, table, tenant=f"{column} = {_MINE}", others=f"{column} = {_MINE}")
+    for table, condition in _CHILDREN.items():
+        _policies(connection, table, tenant=condition, others=condition)
+
+
+def _policies(connection: Connection, table: str, *, tenant: str, others: str) -> None:
+    _run(
+        connection,
+        f"ALTER TABLE kordant.{table} ENABLE ROW LEVEL SECURITY",
+        f"DROP POLICY IF EXISTS kordant_scope ON kordant.{table}",
+        f"DROP POLICY IF EXISTS kordant_scope_any ON kordant.{table}",
+        f"CREATE POLICY kordant_scope ON kordant.{table} FOR SELECT TO {BY_TENANT} USING ({tenant})",
+        f"CREATE POLICY kordant_scope_any ON kordant.{table} FOR SELECT TO {BY_ENTITY} USING ({others})",
+    )
+
+
+def _run(connection: Connection, *statements: str) -> None:
+    for statement in statements:
+        connection.execute(sa.text(statement))
+
+
+def confine(connection: Connection, principal: Principal) -> None:
+    """Let the rest of this transaction read what is in a caller's scope; a caller without a scope reads all."""
+    if principal.tenants is None and principal.entities is None:
+        return
+    values = {
+        "tenants": "\x1f".join(sorted(principal.tenants or ())),
+        "entities": "\x1f".join(sorted(principal.entities or ())),
+        "principal": principal.id,
+    }
+    query = ", ".join(f"set_config('kordant.{name}', :{name}, true)" for name in values)
+    connection.execute(sa.text(f"SELECT {query}"), values)
+    role = BY_ENTITY if principal.tenants is None else BY_TENANT
+    connection.execute(sa.text(f"SET LOCAL ROLE {role}"))
+
+
+@contextmanager
+def released(connection: Connection) -> Iterator[None]:
+    """Within a confined transaction, write what a read leaves behind, as an entry of the audit log."""
+    role = connection.execute(sa.text("SELECT current_user")).scalar_one()
+    connection.execute(sa.text("RESET ROLE"))
+    yield
+    if role in {BY_TENANT, BY_ENTITY}:
+        connection.execute(sa.text(f"SET LOCAL ROLE {role}"))

@@ -1,0 +1,66 @@
+"""The short way of a status read gives what the ordinary one gives, and leaves to that one what it cannot answer."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from kordant_jobs.api.status import StatusReads
+from kordant_jobs.engine import operate
+from kordant_jobs_tests.api.conftest import ENTITY, Api
+
+SCAN = {"job": "darkwatch.scan", "payload": {"subscription_ids": [ENTITY]}}
+STATES = {
+    "pending": "status = 'pending'",
+    "dead": "status = 'dead', attempt = 4, cause = 'exception', error = 'boom', started_at = now(), ended_at = now()",
+    "completed": "status = 'completed', started_at = now(), ended_at = now(), summary = '{\"found\": 3}'",
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("role", ["operator", "service", "agent"])
+def test_both_ways_answer_the_same(ask: Any, db: Engine, state: str, role: str) -> None:
+    request_id = ask("service", "POST", "/requests", json=SCAN).json()["id"]
+    with db.begin() as connection:
+        connection.execute(sa.text("SET LOCAL session_replication_role = replica"))  # no move is checked
+        connection.execute(sa.text(f"UPDATE kordant.job_requests SET {STATES[state]}"))
+    short, ordinary = (ask(role, "GET", f"/requests/{request_id}{query}") for query in ("", "?a=b"))
+    assert short.json() == ordinary.json()
+    assert short.json()["state"] == state
+    for name in ("etag", "content-type", "cache-control", "x-content-type-options", "ratelimit-policy"):
+        assert short.headers[name] == ordinary.headers[name], name
+
+
+def test_a_lost_connection_and_a_refusal_go_the_ordinary_way(app: Any, callers: dict[str, Api], db: Engine) -> None:
+    request_id = callers["service"]("POST", "/requests", json=SCAN).json()["id"]
+    passed: list[str] = []
+
+    async def ordinary(scope: Any, receive: Any, send: Any) -> None:
+        passed.append(scope["path"])
+        await app(scope, receive, send)
+
+    state = app.state
+    short = StatusReads(ordinary, state.backend, state.tokens, state.quotas)
+    asked = Api(short, callers["service"].token)
+    assert asked("GET", f"/requests/{request_id}").status_code == 200
+    assert passed == []
+    with db.begin() as connection:
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'EXECUTE kordant_status%'"
+        assert connection.execute(sa.text(ended)).scalars().all()
+    assert asked("GET", f"/requests/{request_id}").status_code == 200
+    assert len(passed) == 1
+    assert asked("GET", f"/requests/{request_id}").status_code == 200
+    assert len(passed) == 1, "a new connection answers"
+    assert Api(short, None)("GET", f"/requests/{request_id}").status_code == 401
+    assert asked("GET", "/requests/5e0f8d4e-6a53-4f0e-9d3b-3d8f3f9c1c11").status_code == 404
+    assert len(passed) == 3
+
+
+def test_a_request_that_is_not_there_is_none(db: Engine) -> None:
+    reads = operate.StatusReads(db, size=1)
+    assert reads.get(uuid4()) is None
+    reads.close()
