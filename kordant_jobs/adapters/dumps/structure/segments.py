@@ -29,7 +29,8 @@ _SQL_WITHIN = 200
 """A line that may begin a statement does so when values follow within so many lines."""
 UNFIT_ROWS = 3
 """A reader is left at so many rows in a line in which nobody is found, if the text reads as something else there."""
-_PARTS_AT_ONCE = 512
+_PARTS_AT_ONCE, _ROWS_AT_ONCE = 512, 1 << 18
+"""So many parts or rows of one reader are understood together: each row takes about 200 bytes then."""
 _NEWLINE = ord("\n")
 CHANGES_PER_MIB = 400
 """Where the shape changes more often, the rest of a window is only swept: each change costs as much as a page of text
@@ -93,7 +94,8 @@ class Structure:
                     self._reader = self._chosen(window, at)
                     self.first = self.first or self._reader
                 part = self._next(window, at, line, fits)
-            if waiting and (waiting[-1].reader != part.reader or len(waiting) >= _PARTS_AT_ONCE):
+            many = len(waiting) >= _PARTS_AT_ONCE or sum(one.rows for one in waiting) >= _ROWS_AT_ONCE
+            if waiting and (waiting[-1].reader != part.reader or many):
                 yield merged(waiting)
                 waiting = []
             if part.end > at or part.bad:
