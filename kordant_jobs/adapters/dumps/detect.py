@@ -63,7 +63,7 @@ def layout_of(lines: Sequence[str], *, shape: DumpShape | None, phone_region: st
         DumpShape.DELIMITED: _delimited,
         DumpShape.COMBO: _combo_by,
     }.items():
-        if rare and shape in (None, candidate):
+        if rare and usual and shape in (None, candidate):
             layout = find_rare(usual, phone_region, shape is not None, rare)
             if layout is not None:
                 return layout
