@@ -78,7 +78,7 @@ class Structure:
 
     def parts(self, window: Window, fits: Judge) -> Iterator[Part]:
         """The window in parts, in order, without a gap. The last one may end early (`waits`): read on from there."""
-        at, line, waiting = window.start, 0, list[Part]()
+        at, line, waiting, rows = window.start, 0, list[Part](), 0
         self._stay_until, self._stuck_at = 0, -1
         self._changes_left = max(1, window.size >> 20) * CHANGES_PER_MIB
         if window.starts_inside and self._is_line_reader():
@@ -94,12 +94,13 @@ class Structure:
                     self._reader = self._chosen(window, at)
                     self.first = self.first or self._reader
                 part = self._next(window, at, line, fits)
-            many = len(waiting) >= _PARTS_AT_ONCE or sum(one.rows for one in waiting) >= _ROWS_AT_ONCE
+            many = len(waiting) >= _PARTS_AT_ONCE or rows >= _ROWS_AT_ONCE
             if waiting and (waiting[-1].reader != part.reader or many):
                 yield merged(waiting)
-                waiting = []
+                waiting, rows = [], 0
             if part.end > at or part.bad:
                 waiting.append(part)
+                rows += part.rows
             at, line = part.end, part.end_line
             if part.waits:
                 break
