@@ -1,6 +1,6 @@
 """Breach dumps: files of stolen identifiers in whatever shape, read as canonical identifiers.
 
-    open_dump → archives, packed, unpack (bytes) → text (blocks of UTF-8) → window
+    open_dump → archives, packed, unpack (bytes) → text (blocks of UTF-8), folds → window
               → sweep (every address and number, whatever the shape)
               → structure (segments, and in each rows and cells: detect, columns say what is what)
               → understand, bulk, phones, persons, secrets (who, and was a password there) → reading

@@ -20,6 +20,8 @@ from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.domain.identifiers.blinding import BlindingKey
 
 Words = npt.NDArray[np.uint64]
+_LINE_MIN = 6
+"""Bytes of the shortest line that is plain: a list of shorter ones is none."""
 _MOSTLY_PLAIN = 0.5
 """With fewer plain lines than this the whole block is read the general way."""
 
@@ -43,6 +45,8 @@ class Blinder:
         window = Window.of(block.data if block.data.endswith(b"\n") else block.data + b"\n", first=block.first)
         text = window.bytes
         room = int(np.count_nonzero(text[window.start : window.stop] == ord("\n")))
+        if room > window.size // _LINE_MIN:
+            return None
         starts, lengths, numbers, other_starts, other_numbers = (np.empty(room, np.int32) for _ in range(5))
         signs, sign_lines = (np.empty(room + window.size // 16, np.int64) for _ in range(2))
         found, others, lines, more = self._lines.find_addresses(

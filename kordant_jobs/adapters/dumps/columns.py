@@ -220,9 +220,7 @@ def _are_phones(held: Sequence[str], region: str) -> bool:
     """Most are numbers of the region or of the world, or would be with a '+' before them; Unix times are none."""
     if sum(bool(_TIMES.fullmatch(value)) for value in held) > MOSTLY * len(held):
         return False
-    if reaches(MOSTLY, held, lambda value: is_phone(value, region)):
-        return True
-    return reaches(_WORLD, held, lambda value: bool(_WITHOUT_PLUS.fullmatch(value)) and is_phone(f"+{value}", region))
+    return reaches(MOSTLY, held, lambda value: is_phone(value, region)) or are_of_the_world(held)
 
 
 def reaches(share: float, values: Sequence[str], test: Callable[[str], bool]) -> bool:
@@ -241,6 +239,16 @@ def reaches(share: float, values: Sequence[str], test: Callable[[str], bool]) ->
         else:
             misses += 1
     return hits >= needed
+
+
+def are_of_the_world(values: Sequence[str]) -> bool:
+    """Whether most are phone numbers once a '+' stands before them; Unix times are none."""
+    times = sum(bool(_TIMES.fullmatch(value)) for value in values)
+    return times <= MOSTLY * len(values) and reaches(_WORLD, values, _is_of_the_world)
+
+
+def _is_of_the_world(value: str) -> bool:
+    return bool(_WITHOUT_PLUS.fullmatch(value)) and is_phone(f"+{value}", "ZZ")
 
 
 def is_email(value: str) -> bool:
@@ -270,9 +278,10 @@ def _echoes(values: Sequence[str], addresses: Sequence[str]) -> bool:
 
 _LABELS = re.compile(
     r"(?i)^(?:https?|ftp|android|e-?mail|url|host|login|user|username|pass|password|name|from|to|cc|bcc|subject|sender|date"
-    r"|received|reply-to|return-path|message-id|content-type)$"
+    r"|received|reply-to|return-path|message-id|content-type|begin|end|version|prodid|attendee|organizer|summary|uid"
+    r"|dtstart|dtend|dtstamp|location|description|fn|n|org|tel|adr)$"
 )
-_CODE = re.compile(r"""[{}\[\]<>"]|^[a-z]:\d+:|://|^\.[\w-]+(?:\.[\w-]+)+$""")
+_CODE = re.compile(r"""[{}\[\]<>"|;]|^[a-z]:\d+:|://|^\.[\w-]+(?:\.[\w-]+)+$""")
 
 
 def betrays_itself(logins: pl.Series) -> bool:

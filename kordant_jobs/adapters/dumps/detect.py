@@ -13,6 +13,7 @@ import polars as pl
 from kordant_jobs.adapters.dumps.columns import (
     MOSTLY,
     STRAY,
+    are_of_the_world,
     betrays_itself,
     is_email,
     is_number_of_somebody,
@@ -62,7 +63,7 @@ def layout_of(lines: Sequence[str], *, shape: DumpShape | None, phone_region: st
         DumpShape.DELIMITED: _delimited,
         DumpShape.COMBO: _combo_by,
     }.items():
-        if rare and shape in (None, candidate):
+        if rare and usual and shape in (None, candidate):
             layout = find_rare(usual, phone_region, shape is not None, rare)
             if layout is not None:
                 return layout
@@ -243,6 +244,8 @@ def _delimited(
         if not (len(best.columns) if best else 1) < count <= _COLUMNS_MAX:
             continue
         columns = unnamed_columns(rows, count, region)
+        if delimiter in _RARE and any(column.role is Role.LOGIN for column in columns):
+            continue  # 'USER=ann@mail.example' between other lines: what else stands there is no user name
         if identifies(column.role for column in columns):
             quote = _quote_of(lines, delimiter)
             best = Layout(
@@ -311,6 +314,11 @@ def _is(role: Role, value: str, region: str) -> bool:
     return is_email(value) or normalise(IdentifierKind.USERNAME, value) is not None
 
 
+def _is_bare_email(value: str) -> bool:
+    """An address that nothing is assigned to: 'USER=ann@mail.example' could be one, too."""
+    return "=" not in value and is_email(value)
+
+
 _NAMED = re.compile(r"^[^@]{0,80}<\s*([^\s<>@]+@[^\s<>@]+)>[\s,;]*$")
 
 
@@ -318,7 +326,9 @@ def _plain(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     """One identifier a line, perhaps as `Name <address>`."""
     named = [_NAMED.match(line) for line in lines]
     values = [(found[1] if found else line).strip(" \t\r\"'<>,;") for line, found in zip(lines, named, strict=True)]
-    if not told and not reaches(MOSTLY, values, lambda value: is_email(value) or is_phone(value, region)):
+    if not told and values and are_of_the_world(values):
+        return Layout(shape=DumpShape.PLAIN, columns=(Column(name="", role=Role.PHONE),), phone_region=region)
+    if not told and not reaches(MOSTLY, values, lambda value: _is_bare_email(value) or is_phone(value, region)):
         return None
     emails = sum(map(is_email, values))
     phones = sum(is_phone(value, region) for value in values)

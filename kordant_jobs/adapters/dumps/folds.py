@@ -13,10 +13,8 @@ from kordant_jobs.adapters.dumps.unpack import Reader
 JOINED = b"#"
 _HEAD_BYTES = 1 << 16
 _HELD_MAX = 1 << 16
-_QUOTED_MAX = 78
-"""RFC 2045: lines of quoted-printable have at most 76 characters."""
 _BY_BLANK = re.compile(rb"(?im)^(?:dn:: ?\S|dn: ?[\w.-]+=|begin:v(?:card|calendar)\s*$)")
-_QUOTED = re.compile(rb"(?im)^content-transfer-encoding:\s*quoted-printable|;encoding=quoted-printable|^begin:vcard")
+_QUOTED = re.compile(rb"(?im)^content-transfer-encoding:\s*quoted-printable|;encoding=quoted-printable")
 _SOFT_BREAK = re.compile(rb"(?m)^([^\n]{1,77}[^=\n])=\r?\n")
 _WHOLE_ADDRESS = re.compile(rb"[\w.+-]@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}")
 _LAST_WORD = re.compile(rb"[A-Za-z0-9+/]+$")
@@ -25,26 +23,27 @@ _PROSE_MIN = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """A way to fold: `mark` is what stands between two pieces, `lines` a line of two pieces or more."""
+    """A way to fold: `marks` are what stands between two pieces, `lines` a line of 2 to 1,001 pieces (a regular
+    expression takes memory for each)."""
 
-    mark: re.Pattern[bytes]
+    marks: tuple[bytes, ...]
     lines: re.Pattern[bytes]
     ends: re.Pattern[bytes]
     """A line's end behind which no piece of it can come."""
 
 
 BLANK = Fold(
-    mark=re.compile(rb"\r?\n[ \t]"),
-    lines=re.compile(rb"(?m)^[^\n]+(?:\n[ \t][^\n]*)+\n?"),
+    marks=(b"\r\n ", b"\r\n\t", b"\n ", b"\n\t"),
+    lines=re.compile(rb"(?m)^[^\n]+(?:\n[ \t][^\n]*){1,1000}\n?"),
     ends=re.compile(rb"\n(?=[^ \t])"),
 )
 """A line that begins with one blank goes on with the one before (RFC 2849 LDIF, RFC 6350 vCard)."""
 QUOTED = Fold(
-    mark=re.compile(rb"=\r?\n"),
-    lines=re.compile(rb"(?m)^(?:[^\n]{0,77}=\r?\n)+[^\n]*\n?"),
+    marks=(b"=\r\n", b"=\n"),
+    lines=re.compile(rb"(?m)^(?:[^\n]{0,77}=\r?\n){1,1000}[^\n]*\n?"),
     ends=re.compile(rb"(?<!=)(?<!=\r)\n"),
 )
-"""A '=' at the end of a line goes on with the next (RFC 2045)."""
+"""A '=' at the end of a line of at most 76 characters, 78 with its end, goes on with the next (RFC 2045)."""
 
 
 def folds_of(head: bytes) -> tuple[Fold, ...]:
@@ -77,7 +76,10 @@ def unfolded(text: bytes, fold: Fold) -> bytes:
     """
 
     def joined(match: re.Match[bytes]) -> bytes:
-        line, count = fold.mark.subn(b"", match[0])
+        line, count = match[0], 0
+        for mark in fold.marks:
+            count += line.count(mark)
+            line = line.replace(mark, b"")
         return line + b"\n" * (not line.endswith(b"\n")) + (JOINED + b"\n") * count
 
     return fold.lines.sub(joined, text)

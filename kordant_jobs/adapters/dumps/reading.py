@@ -33,6 +33,8 @@ _LINE_SHAPES = frozenset(
 )
 _WITH_BLANK_LINES = frozenset((str(DumpShape.TEXT), str(DumpShape.LABELS)))
 _NEWLINE = 10
+_NUMBERS_AT_ONCE = 1 << 16
+"""Numbers are judged so many at a time: as texts they take ten times the memory."""
 Others = tuple[IdentifierKind, list[str], Places, Codes]
 _IDENTIFYING = np.zeros(256, bool)
 _IDENTIFYING[[CODES[role] for role in IDENTIFYING]] = True
@@ -136,17 +138,20 @@ def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequenc
             at = at[~(by_cell[at] & np.isin(row_lines[at], read))]
         else:
             known = {pair for _, names, of_names, _ in of_kind for pair in zip(of_names.tolist(), names, strict=True)}
-        texts = [window.text(start, end) for start, end in zip(starts[at].tolist(), ends[at].tolist(), strict=True)]
-        canonical = {text: number(kind, text) for text in set(texts)}
-        names = [
-            (place, name)
-            for place, text in zip(at.tolist(), texts, strict=True)
-            if (name := canonical[text]) and (int(row_lines[place]), name) not in known
-        ]
-        if names:
-            places = np.array([place for place, _ in names], np.int64)
-            codes = np.full(len(places), MENTIONED, np.uint8)
-            alone.append((kind, [name for _, name in names], lines[places], codes))
+        canonical = dict[str, str | None]()
+        for some in np.split(at, range(_NUMBERS_AT_ONCE, len(at), _NUMBERS_AT_ONCE)):
+            spans = zip(starts[some].tolist(), ends[some].tolist(), strict=True)
+            texts = [window.text(start, end) for start, end in spans]
+            canonical = {text: canonical.get(text) or number(kind, text) for text in set(texts)}
+            names = [canonical[text] for text in texts]
+            told = [
+                name is not None and (line, name) not in known
+                for line, name in zip(row_lines[some].tolist(), names, strict=True)
+            ]
+            if any(told):
+                kept = [name for name, is_told in zip(names, told, strict=True) if is_told and name]
+                codes = np.full(len(kept), MENTIONED, np.uint8)
+                alone.append((kind, kept, lines[some[np.array(told)]], codes))
     return alone
 
 

@@ -22,7 +22,8 @@ from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
 _SPECIAL = "example test invalid localhost local internal intranet lan corp home localdomain onion"
 """Names that are no public domains and stand behind an '@' in dumps (RFC 6761, and the usual names of inner nets)."""
-_KNOWN_MAX = 1 << 16
+_ODD_AT_ONCE = 1 << 16
+"""Odd addresses are undone so many at a time: as texts they take ten times the memory."""
 _LOCAL = re.compile(r"(?:[^\W_]|[._+%&’'-])+")
 """Read backwards from the sign."""
 _DOMAIN = re.compile(r"[\w-]+(?:[.。．｡][\w-]+)+")
@@ -81,28 +82,29 @@ def addresses(window: Window, stop: int) -> Addresses:
         parts.append(judged(window, signs, lines, count))
     starts, ends, numbers, kinds, around = (np.concatenate([part[column] for part in parts]) for column in range(5))
     odd = kinds == kernel.ODD
-    canonical, known = {}, dict[tuple[bytes, bytes], str | None]()
-    for place, (low, sign, behind, high, simple) in zip(
-        np.flatnonzero(odd).tolist(), around[odd].tolist(), strict=True
-    ):
-        if simple:
-            found: str | None = (window.raw[low:sign] + b"@" + window.raw[behind:high]).decode("ascii").lower()
-        else:
-            piece = window.raw[low:sign], window.raw[sign:high]
-            if piece not in known:
-                if len(known) >= _KNOWN_MAX:
-                    known.clear()
-                known[piece] = odd_address(*piece)
-            found = known[piece]
-        if found is not None:
-            canonical[place] = found
+    canonical = dict[int, str]()
     if odd.any():
+        places, names = np.flatnonzero(odd), list[str | None]()
+        for some in np.split(places, range(_ODD_AT_ONCE, len(places), _ODD_AT_ONCE)):
+            names += _odd_names(window, around[some].tolist())
+        is_one = np.array([name is not None for name in names])
         kept = ~odd
-        kept[list(canonical)] = True
-        places = np.cumsum(kept) - 1
-        canonical = {int(places[place]): found for place, found in canonical.items()}
+        kept[places[is_one]] = True
+        now = (np.cumsum(kept) - 1)[places[is_one]]
+        canonical = dict(zip(now.tolist(), filter(None, names), strict=True))
         starts, ends, numbers, odd = starts[kept], ends[kept], numbers[kept], odd[kept]
     return Addresses(starts=starts, ends=ends, lines=numbers, odd=odd, canonical=canonical)
+
+
+def _odd_names(window: Window, around: list[list[int]]) -> list[str | None]:
+    """The addresses of which the kernel says only what is around them."""
+    known, found = dict[tuple[bytes, bytes], str | None](), list[str | None]()
+    for low, sign, behind, high, simple in around:
+        piece = window.raw[low:sign], window.raw[behind if simple else sign : high]
+        if piece not in known:
+            known[piece] = b"@".join(piece).decode("ascii").lower() if simple else odd_address(*piece)
+        found.append(known[piece])
+    return found
 
 
 def other_signs(window: Window, stop: int) -> Places:

@@ -225,7 +225,9 @@ class Understanding:
                     if self._canonical[self._first + place] == canonical:
                         continue
                     dropped.append(place)
-                elif self._window.text(int(self._starts[place]), int(self._ends[place])).lower() == canonical:
+                elif (
+                    swept := self._window.text(int(self._starts[place]), int(self._ends[place])).lower()
+                ) == canonical or canonical.endswith(f"={swept}"):
                     continue
                 else:
                     kept[place] = False

@@ -305,6 +305,15 @@ def _label_role(text, start, end, names, codes):
 
 
 @njit(nogil=True, cache=True)
+def _says_base64(text, start, end):
+    """Whether a label says that its value is coded so: `EMAIL;ENCODING=b`, `;ENCODING=BASE64`."""
+    for at in range(start, end - 9):
+        if text[at] == 59 and (text[at + 1] | 32) == 101 and (text[at + 2] | 32) == 110 and text[at + 9] == 61:
+            return (text[at + 10] | 32) == 98
+    return False
+
+
+@njit(nogil=True, cache=True)
 def _next_label(text, start, end, names, codes):
     """The next known label within a line: where its word begins and ends, and its role (0: there is none)."""
     at = start
@@ -372,6 +381,8 @@ def read_labels(
                 if text[value] == 58:
                     form = BASE64
                     value += 1
+                elif _says_base64(text, start, label):
+                    form = BASE64
                 count = 0
                 while True:
                     word, sign, following = _next_label(text, value, end, names, codes)

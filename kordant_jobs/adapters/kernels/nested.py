@@ -213,7 +213,7 @@ def read_xml(
             rows += 1
         if depth:
             stack[depth - 1, _LEAF] = 0
-        own, whole, closed, cells_before, rows_before = np.int64(-1), False, False, cells, rows
+        own, whole, closed, cells_before, rows_before = -1, False, False, cells, rows
         pos = end
         while pos < stop:
             byte = text[pos]

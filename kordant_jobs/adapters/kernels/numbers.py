@@ -217,9 +217,11 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
             third = between_at(text, at + 3, np.uint8(48), np.uint8(10))
             begins = digit & ~between_at(text, at - 1, np.uint8(48), np.uint8(10)) & after & second
             four = begins & third & between_at(text, at, np.uint8(50), np.uint8(5))
-            third_gap = equal_at(text, at + 3, np.uint8(45)) | equal_at(text, at + 3, np.uint8(46))
-            third_gap |= equal_at(text, at + 3, np.uint8(32)) | between_at(text, at + 3, np.uint8(0xC2), np.uint8(0x21))
-            marked = begins & third_gap
+            marked = begins & ~third
+            if marked != _ZERO:  # three digits, and what may stand behind the first group of an id
+                behind = equal_at(text, at + 3, np.uint8(45)) | equal_at(text, at + 3, np.uint8(46))
+                behind |= equal_at(text, at + 3, np.uint8(32)) | between_at(text, at + 3, np.uint8(0xC2), np.uint8(33))
+                marked &= behind
             upper = between_at(text, at, np.uint8(65), np.uint8(26)) & between_at(
                 text, at + 1, np.uint8(65), np.uint8(26)
             )

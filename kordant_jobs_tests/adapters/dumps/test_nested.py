@@ -57,7 +57,7 @@ def test_a_list_of_addresses_in_angle_brackets_is_no_xml(tmp_path: Path) -> None
     assert (shape, len(found)) == (DumpShape.PLAIN, 9)
 
 
-@given(name=st.sampled_from(sorted(FORMS)), at=st.integers(0, 2_000), put=st.binary(max_size=6), cut=st.integers(0, 40))
+@given(name=st.sampled_from(sorted(FORMS)), at=st.integers(4, 2_000), put=st.binary(max_size=6), cut=st.integers(0, 40))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_costs_no_address_elsewhere(tmp_path: Path, name: str, at: int, put: bytes, cut: int) -> None:
     content = FORMS[name]
@@ -65,6 +65,5 @@ def test_damage_costs_no_address_elsewhere(tmp_path: Path, name: str, at: int, p
     if b"\0" in put or b"@" in put:
         return
     found, _ = read_bytes(tmp_path, content[:at] + put + content[at + cut :])
-    last = content.rfind(b"@")
-    if at + cut < content.rfind(b"\n", 0, last):
-        assert any(who.startswith("dan+x8") or who.startswith("cyd_c7") for _, kind, who, _ in found if kind == "email")
+    if at + cut < content.rfind(b"\n", 0, content.index(b"cyd_c7")):
+        assert any(who.startswith("cyd_c7") for _, kind, who, _ in found if kind == "email")

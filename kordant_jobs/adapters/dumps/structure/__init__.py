@@ -2,7 +2,6 @@
 
 lines    combo lists, columns with and without a header, `URL:login:password`, plain lists
 sql      INSERT and REPLACE of all dialects, COPY
-json     JSON at any depth
-labels   'Login: …' lines
+keyed    JSON at any depth, XML, PHP's arrays, 'Login: …' lines
 segments which of them reads what: a reader is left where the text goes on in another shape
 """

@@ -12,8 +12,9 @@ from kordant_jobs.adapters.dumps.window import Places, Window, decoded
 _AS_COLUMNS = (Role.SITE, Role.LOGIN, Role.PASSWORD)
 _ROW_BYTES, _CELL_BYTES = 12, 6
 """Room is made for a row and a cell in so many bytes; where there are more, the rest is read next."""
-_AHEAD_MIN = 1 << 18
-"""For so much text room is made at first: the text may go on in another shape soon."""
+_AHEAD_MIN, _AHEAD_MAX = 1 << 18, 1 << 21
+"""For so much text room is made at first, since the text may go on in another shape soon; and at most, since rows may
+be short."""
 
 
 class LineReader:
@@ -68,7 +69,7 @@ class LineReader:
             )
         rows, cells, end, end_line, why = found
         if why == kernel.FULL:
-            self._ahead *= 4
+            self._ahead = min(4 * self._ahead, _AHEAD_MAX)
         elif end < window.stop:
             self._ahead = _AHEAD_MIN
         columns = cell_columns[:cells]

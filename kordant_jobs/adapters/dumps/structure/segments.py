@@ -29,7 +29,8 @@ _SQL_WITHIN = 200
 """A line that may begin a statement does so when values follow within so many lines."""
 UNFIT_ROWS = 3
 """A reader is left at so many rows in a line in which nobody is found, if the text reads as something else there."""
-_PARTS_AT_ONCE = 512
+_PARTS_AT_ONCE, _ROWS_AT_ONCE = 512, 1 << 18
+"""So many parts or rows of one reader are understood together: each row takes about 200 bytes then."""
 _NEWLINE = ord("\n")
 CHANGES_PER_MIB = 400
 """Where the shape changes more often, the rest of a window is only swept: each change costs as much as a page of text
@@ -77,7 +78,7 @@ class Structure:
 
     def parts(self, window: Window, fits: Judge) -> Iterator[Part]:
         """The window in parts, in order, without a gap. The last one may end early (`waits`): read on from there."""
-        at, line, waiting = window.start, 0, list[Part]()
+        at, line, waiting, rows = window.start, 0, list[Part](), 0
         self._stay_until, self._stuck_at = 0, -1
         self._changes_left = max(1, window.size >> 20) * CHANGES_PER_MIB
         if window.starts_inside and self._is_line_reader():
@@ -93,11 +94,13 @@ class Structure:
                     self._reader = self._chosen(window, at)
                     self.first = self.first or self._reader
                 part = self._next(window, at, line, fits)
-            if waiting and (waiting[-1].reader != part.reader or len(waiting) >= _PARTS_AT_ONCE):
+            many = len(waiting) >= _PARTS_AT_ONCE or rows >= _ROWS_AT_ONCE
+            if waiting and (waiting[-1].reader != part.reader or many):
                 yield merged(waiting)
-                waiting = []
+                waiting, rows = [], 0
             if part.end > at or part.bad:
                 waiting.append(part)
+                rows += part.rows
             at, line = part.end, part.end_line
             if part.waits:
                 break
