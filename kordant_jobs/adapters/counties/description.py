@@ -410,6 +410,10 @@ def _line_of(node: Any, path: list[Any]) -> int:
     """The line, from 1, of the deepest part of `path` that the text has."""
     line = 1
     for part in path:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+            continue
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         found = next(((key, value) for key, value in pairs if key.value == str(part)), None)
         if found is None:

@@ -66,8 +66,17 @@ def _fixed(*lengths: int, fill: int = 0) -> Callable[[str], str | None]:
     return normalise
 
 
+_WORD = re.compile(r"[A-Z]{3,}")
+_DECIMAL = re.compile(r"\d+\.0")
+
+
 def _apn(raw: str) -> str | None:
-    text = _SIGNS.sub("", raw.strip()).upper()
+    parts = _SIGNS.split(raw.strip().upper())
+    if any(map(_WORD.fullmatch, parts)) or _DECIMAL.fullmatch(
+        raw.strip()
+    ):  # an address, a name; a spreadsheet's number
+        return None
+    text = "".join(parts)
     good = 4 <= len(text) <= 24 and text.isascii() and text.isalnum() and any(c.isdigit() for c in text)
     return text if good and text.strip("0") else None
 
@@ -102,16 +111,21 @@ def mask_parcel(kind: ParcelKind, canonical: str) -> str:
     >>> mask_parcel(ParcelKind.BBL, "3012340056")
     '3•••0056'
     """
-    return f"{canonical[: PARCELS[kind].shown]}{HIDDEN}{canonical[-4:]}"
+    return _masked(canonical, PARCELS[kind].shown)
 
 
 def masked_parcel(canonical: str) -> str:
     """As `mask_parcel`, where the kind is not at hand.
 
-    >>> masked_parcel("3012340056")
-    '30•••0056'
+    >>> masked_parcel("3012340056"), masked_parcel("1234")
+    ('30•••0056', '•••34')
     """
-    return f"{canonical[:2]}{HIDDEN}{canonical[-4:]}"
+    return _masked(canonical, 2)
+
+
+def _masked(canonical: str, shown: int) -> str:
+    """Of a short number only the end is shown: a mask that leaves all of it is none."""
+    return f"{canonical[:shown]}{HIDDEN}{canonical[-4:]}" if len(canonical) > 8 else f"{HIDDEN}{canonical[-2:]}"
 
 
 def index_text(county: str, canonical: str) -> str:

@@ -95,6 +95,8 @@ def _judge(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
             return replace(calm, severity=Severity.MEDIUM, is_told=True)
         case Event.NAME_CHANGE:
             return replace(calm, is_told=True)
+        case Event.UNKNOWN:  # it may be anything: what cannot be read is shown to the owner
+            return replace(calm, severity=Severity.MEDIUM, is_told=True)
         case Event.MAILING_ADDRESS_CHANGED | Event.OWNER_CHANGED_ON_ROLL:
             said = (Reason.REDIRECTED if one.event is Event.MAILING_ADDRESS_CHANGED else Reason.NO_DOCUMENT,)
             return replace(calm, severity=Severity.HIGH, is_told=True, reasons=said)
