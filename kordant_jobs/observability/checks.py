@@ -273,6 +273,20 @@ def dumps(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def counties(patient: Patient) -> Iterator[Finding]:
+    """Every watched county gives an answer."""
+    silent = patient.rows(
+        "SELECT c.county, c.reason, count(*) FROM kordant.county_states c JOIN kordant.watched_properties w "
+        "ON w.county = c.county AND w.removed_at IS NULL WHERE c.reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1"
+    )
+    for county, reason, count in silent:
+        yield warn(
+            f"{county} gives no answer: {reason}",
+            f"the verdicts of {count:,} watches are unknown",
+            "`kordant-jobs counties list`; `kordant-jobs counties check FILE` tries its file",
+        )
+
+
 def voices(patient: Patient) -> Iterator[Finding]:
     """No clip waits for models or for its turn."""
     [[missing, late]] = patient.rows(
@@ -365,7 +379,7 @@ CHECKS: Mapping[str, Check] = {
     one.__name__: one
     for one in (
         driver, database, migrations, master_key, clock, disk, libraries, zones, schedules, daemon, queue, dead_letters,
-        connections, indexes, sources, dumps, voices, outbox, agents, audit, cleanup,
+        connections, indexes, sources, dumps, counties, voices, outbox, agents, audit, cleanup,
     )
 }  # fmt: skip
 """In the order in which they are shown: what others rest on comes first."""

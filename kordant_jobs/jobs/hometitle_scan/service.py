@@ -294,6 +294,9 @@ def record(plan: TitlePlan, *, db: Engine, counties: Counties) -> Recorded:
             verdicts[name] = (reason, as_of)
             if reason is UnknownReason.STALE:
                 stale.append(f"{name} (newest record of {as_of})")
+            if reason in _SAID and plan.window.since is None:
+                said = _SAID[reason].format(as_of=as_of or "no day")
+                records.save_state(connection, name, reason=said)  # so that operators are alerted
         alerts = matching.save_alerts(connection)
         count = dict.fromkeys(Verdict, 0)
         if plan.window.since is None:
@@ -311,13 +314,19 @@ def record(plan: TitlePlan, *, db: Engine, counties: Counties) -> Recorded:
     )
 
 
+_SAID = {
+    UnknownReason.STALE: "its newest record is of {as_of}, older than its latency: is its feed paused?",
+    UnknownReason.ROWS_NOT_UNDERSTOOD: "a part of its records was not understood: `counties list` says which",
+}
+
+
 def _why_unknown(
     state: records.CountyState | None, counties: Counties, name: str, today: date
 ) -> tuple[UnknownReason | None, date | None]:
     """Why nothing can be said of a county today, None when it can; and how new its newest record is."""
     if state is None or state.read_at is None:
         return UnknownReason.SOURCE_FAILED if state and state.reason else UnknownReason.NEVER_READ, None
-    if name not in counties.by_id or state.reason is not None:
+    if name not in counties.by_id or (state.reason is not None and not _is_said_here(state.reason)):
         return UnknownReason.SOURCE_FAILED, state.data_as_of
     if state.data_as_of is None or (today - state.data_as_of).days > counties.by_id[name].latency_days:
         return UnknownReason.STALE, state.data_as_of
@@ -327,3 +336,8 @@ def _why_unknown(
     if counties.by_id[name].owner_roll and state.roll_reason is not None:
         return UnknownReason.ROLL_NOT_READ, state.data_as_of
     return None, state.data_as_of
+
+
+def _is_said_here(reason: str) -> bool:
+    """Whether a county's state says what `record` wrote, not that it could not be read."""
+    return any(reason.startswith(said.partition("{")[0]) for said in _SAID.values())

@@ -252,3 +252,27 @@ def test_a_source_that_lost_its_rows_is_unknown(dropped: Dropped) -> None:
     dropped.drop("one")
     dropped.scan()
     assert dropped.verdicts() == {"one": "unknown"}
+
+
+def test_a_watch_that_is_added_again_keeps_what_was_told_and_not_me(dropped: Dropped) -> None:
+    dropped.add("one")
+    dropped.drop("one", BOUGHT, deed("F1"), deed("F2", day=ago(1)))
+    wanted = (
+        watches.NewWatch(county="one", parcel="77000101"),
+        watches.NewWatch(county="one", owners=("Jo Vorpalson",)),
+    )
+    first = dropped.watch(*wanted)
+    dropped.scan()
+    told = dropped.rows("SELECT finding_id, severity FROM kordant.alerts ORDER BY 1")
+    with dropped.db.begin() as connection:
+        connection.exec_driver_sql("UPDATE kordant.property_findings SET dismissed_at = now(), dismissed_by = 'test'")
+        assert all(watches.remove(connection, one) for one in first)
+    assert dropped.watch(*wanted) == first
+    assert dropped.watch(*wanted, watches.NewWatch(county="one", owners=("JO VORPALSON",))) == []
+    dropped.scan()
+    assert dropped.rows("SELECT finding_id, severity FROM kordant.alerts ORDER BY 1") == told
+    assert dropped.rows("SELECT count(*) FROM kordant.property_findings WHERE dismissed_at IS NULL") == [(0,)]
+    dropped.watch(watches.NewWatch(county="one", parcel="77000101", owners=("John Smith",)))
+    with dropped.db.connect() as connection:
+        [parcel, _] = watches.load(connection, dropped.keyring, ids=first)
+    assert parcel.owners == ("John Smith",)
