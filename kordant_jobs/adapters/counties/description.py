@@ -278,10 +278,8 @@ class County(_Strict):
         if self.fixed_width:
             known = {one.name for one in self.fixed_width}
             for kind, table in self.tables.items():
-                if lacking := set(table.names) - known:
-                    raise ValueError(
-                        f"tables.{kind}.columns: {', '.join(sorted(lacking))} not among the names of `fixed_width`"
-                    )
+                if absent := sorted(set(table.names) - known):
+                    raise ValueError(f"tables.{kind}.columns: {', '.join(absent)} not among the names of `fixed_width`")
         return self
 
     def overlap_days(self, kind: TableKind) -> int:

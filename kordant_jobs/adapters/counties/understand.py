@@ -85,6 +85,7 @@ PLAIN_MOST = 200
 """Characters of a key, number or document type; a longer one is another cell, or several."""
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9/&.-]{0,11}")
 UNREADABLE_CODE = "?"
+_NO_SIGN = re.compile(r"[^0-9A-Za-z./ _-]")
 
 
 def is_plain(text: str) -> bool:
@@ -250,9 +251,10 @@ def _by_key(county: County, rows: Mapping[TableKind, Iterable[Row]], made: Under
 def _add_parcels(county: County, row: Row, column: Column | None, into: list[str], made: Understood) -> None:
     for text in cells(row, column):
         parcel = county.parcel_number(text)
-        if parcel is None:
+        if parcel is None:  # with a sign that numbers do not have it may still be a watched one
             made.problems[NotUnderstood.BAD_PARCEL] += 1
-        elif parcel not in into:
+            parcel = county.parcel_number(_NO_SIGN.sub("", text))
+        if parcel is not None and parcel not in into:
             into.append(parcel)
 
 

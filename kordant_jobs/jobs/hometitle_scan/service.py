@@ -17,7 +17,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.adapters.counties.description import County
@@ -49,8 +49,9 @@ FILE_IS_LOST = (
     NotUnderstood.ROW_DAMAGED.value,
 )
 """Any of them may hide a document on any parcel."""
-ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL, NotUnderstood.NO_PARCEL)
-"""When more than half of the rows of a county's last read are, any of them may be about a watched parcel."""
+ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL)
+LOST_MOST = 20
+"""When more than one of so many rows of a county's last read cannot be used, any may be about a watched parcel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +193,10 @@ def _read_one(
     return done
 
 
+_OF_VALUES = frozenset({"22001", "22003", "22007", "22008", "22021", "22P05", "54000"})
+"""Postgres refuses a value: too long, out of range, not in its alphabet. Any other of its errors is no county's fault."""
+
+
 @contextmanager
 def _contained(failed: list[tuple[str, str]], name: str) -> Iterator[None]:
     """Let one county's failure, whatever it is, stop no other: it is added to `failed`. The text of an error that is
@@ -203,7 +208,7 @@ def _contained(failed: list[tuple[str, str]], name: str) -> Iterator[None]:
     except (CancelRequested, DatabaseUnavailable, KeyringError):
         raise
     except Exception as error:
-        if isinstance(error, DBAPIError) and not isinstance(error, DataError):
+        if isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) not in _OF_VALUES:
             raise
         failed.append((name, f"something in its records or its file was not expected: {_where(error)}"))
 
@@ -328,11 +333,13 @@ def _why_unknown(
         return UnknownReason.SOURCE_FAILED if state and state.reason else UnknownReason.NEVER_READ, None
     if name not in counties.by_id or (state.reason is not None and not _is_said_here(state.reason)):
         return UnknownReason.SOURCE_FAILED, state.data_as_of
+    lost = sum(state.rows_not_understood.get(one, 0) for one in ROW_IS_LOST)
+    has_no_parcel = state.rows_not_understood.get(NotUnderstood.NO_PARCEL, 0) * 2 > state.rows  # some do everywhere
+    is_lost = any(one.startswith(FILE_IS_LOST) for one in state.rows_not_understood)
+    if is_lost or has_no_parcel or lost * LOST_MOST > state.rows:
+        return UnknownReason.ROWS_NOT_UNDERSTOOD, state.data_as_of
     if state.data_as_of is None or (today - state.data_as_of).days > counties.by_id[name].latency_days:
         return UnknownReason.STALE, state.data_as_of
-    lost = sum(state.rows_not_understood.get(one, 0) for one in ROW_IS_LOST)
-    if lost * 2 > state.rows or any(one.startswith(FILE_IS_LOST) for one in state.rows_not_understood):
-        return UnknownReason.ROWS_NOT_UNDERSTOOD, state.data_as_of
     if counties.by_id[name].owner_roll and state.roll_reason is not None:
         return UnknownReason.ROLL_NOT_READ, state.data_as_of
     return None, state.data_as_of

@@ -334,12 +334,14 @@ class _SealedFacts:
             parties={
                 one.instrument_id: said
                 for one in figures.documents
-                if one.instrument_id in self._parties and (said := self._names(one.instrument_id))
+                if one.instrument_id is not None
+                and one.instrument_id in self._parties
+                and (said := self._names(one.instrument_id))
             },
             payees={
-                line.line_id: said
+                line.line_id: text
                 for line in figures.money
-                if line.line_id is not None and (said := self._accounts.payee_line(line.line_id))
+                if line.line_id is not None and (text := self._accounts.payee_line(line.line_id))
             },
             members={
                 line.analysis_id: opened(person_of, *self._members[line.analysis_id])

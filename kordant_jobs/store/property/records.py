@@ -234,7 +234,7 @@ def _keep_apart(connection: Connection, keyring: Keyring, county: str, documents
 
     def is_kept(one: Instrument) -> bool:
         other = kept.get(recorders_key(one.key))
-        return other is not None and (one.code, one.recorded_on) == (other.code, other.recorded_on)
+        return other is not None and bool((one.code, one.recorded_on) == (other.code, other.recorded_on))
 
     def differs(one: Instrument, parcels: Sequence[str]) -> bool:
         other = kept.get(one.key)

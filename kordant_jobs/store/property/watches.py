@@ -63,7 +63,7 @@ def add(connection: Connection, keyring: Keyring, subscription_id: UUID, wanted:
         before = known.get(_meant(one.county, one.parcel, one.owners))
         watch_id = before.id if before else uuid4()
         owners = "\n".join(one.owners or (before.owners if before else ()))
-        values = {
+        values: dict[str, Any] = {
             "owners_encrypted": keys.seal(row.subscriber_id, seal.owners_encrypted, watch_id, owners)
             if owners
             else None

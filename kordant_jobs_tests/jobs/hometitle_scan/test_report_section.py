@@ -67,7 +67,7 @@ def test_a_row_says_the_masked_parcel_what_was_recorded_what_is_open_and_how_new
     assert words.property_event("ownership_change") in row.events[0]
     assert words.say("Critical") in row.events[0]
     assert "SMITH JOHN → DOE EVE" in row.events[0]
-    assert words.property_reason("quitclaim").rstrip(".") in row.events[0]
+    assert str(words.property_reason("quitclaim")).rstrip(".") in row.events[0]
     assert row.open_charges[0].startswith(words.property_event("mortgage"))
     assert "2026" in row.as_of
 

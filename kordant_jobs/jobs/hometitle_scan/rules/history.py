@@ -15,7 +15,7 @@ from decimal import Decimal
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.findings import Finding, Reason
 from kordant_jobs.domain.property.instruments import CHARGES, TITLE, Event, Form, Instrument, Party, Role
-from kordant_jobs.domain.property.names import NameKind, Order, parse
+from kordant_jobs.domain.property.names import COMMON_WORDS, NameKind, Order, parse
 from kordant_jobs.jobs.hometitle_scan.rules.relations import Relation, any_same, is_same, relation
 
 NOMINAL_MOST = Decimal(100)
@@ -32,13 +32,6 @@ _PUBLIC = frozenset({"IRS", "REVENUE", "STATE", "CITY", "COUNTY", "TOWN", "DEPAR
 LONG_HELD = timedelta(days=3650)
 """An owner last seen so long ago may be dead."""
 CORRECTION_WINDOW = timedelta(days=3 * 365)
-_WORDS = frozenset(
-    "BANKS BELL BROOK BROOKS CASTLE CHURCH COTTAGE CROSS DAY EAST FIELD FIELDS FOREST FOX GOLD GOLDEN GRAND GREEN GROVE "
-    "HALL HILL HILLS HOME HOMER HOUSE KING LAKE LAND LANE LITTLE MARSH MEADOWS NOBLE NORTH PARK PARKS PLACE POOL PRICE "
-    "RICH RIVER RIVERS ROSE SILVER SINGLE SPRING STAR STONE STREET SUMMER SUMMERS TOWN VALLEY WATERS WEST WOOD WOODS "
-    "YOUNG".split()
-)
-"""Surnames of the census that companies are called by, nobody's name being meant: FOREVER YOUNG PROPERTIES LLC."""
 _CLOSE = frozenset({Relation.OWN_BODY, Relation.FAMILY})
 CHEAP = Decimal(50_000)
 """Impostors' prices for land that is free and clear were mostly below it (FBI Newark, Secret Service advisories). Of
@@ -189,7 +182,7 @@ def _are_companies(names: Sequence[str], order: Order) -> bool:
 def _bears_a_word(owners: Sequence[str], takers: Sequence[str], order: Order) -> bool:
     """Whether all who take are companies that have no more of an owner's name than a surname that is a word, too."""
     read = [parse(name, order) for name in owners]
-    names = {word for one in read for word in (one.surname, one.given, *one.middle) if len(word) > 1} - _WORDS
+    names = {word for one in read for word in (one.surname, one.given, *one.middle) if len(word) > 1} - COMMON_WORDS
     return _are_companies(takers, order) and not any(names & set(parse(name, order).words) for name in takers)
 
 
@@ -290,8 +283,8 @@ def _mortgage(one: Instrument, parcel: _Parcel, order: Order, calm: Finding) -> 
     if parcel.owners and one.givers and not _borrows(one.givers, parcel.owners, order):
         return replace(calm, severity=Severity.CRITICAL, is_told=True, reasons=(Reason.BORROWER_NOT_OWNER,))
     if _follows_loud(one, parcel, order):
-        said = (Reason.RAPID_RESALE,)
-        return replace(calm, severity=Severity.CRITICAL, is_told=True, reasons=said, case=parcel.loud_case)
+        linked = replace(calm, reasons=(Reason.RAPID_RESALE,), case=parcel.loud_case)
+        return replace(linked, severity=Severity.CRITICAL, is_told=True)
     since = (one.recorded_on or date.max) - timedelta(days=90) if one.recorded_on else date.min
     held = [charge for charge in parcel.charges.values() if charge.event is Event.MORTGAGE]
     held += [charge for closed_on, charge in parcel.closed if closed_on >= since]
