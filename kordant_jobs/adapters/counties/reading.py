@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from types import MappingProxyType
 
@@ -37,6 +37,8 @@ class CountyReader:
 
     county: County
     tables: TableReader
+    awaited: dict[TableKind, str] = field(default_factory=dict)
+    """Of the last read: the tables' newest watermarks of which no row has come yet."""
 
     def freshness(self) -> str:
         """What the source says of its own state.
@@ -66,15 +68,13 @@ class CountyReader:
     ) -> Iterator[Understood]:
         """All documents of which a row is new or changed since these watermarks, whole, in windows; from the key
         `after` on. `known`: which of some documents are kept already. Only all windows together are an answer: half a
-        list would look like silence; so would one that lacks the row of a table's `newest` watermark.
+        list would look like silence. So would one that lacks the row of a table's `newest` watermark: see `awaited`.
 
         Raises:
             SourceUnavailable: a part did not come.
         """
         begin = self._beginnings(since, today)
-        awaited = (
-            {TableKind(kind): mark for kind, mark in newest.items() if kind in set(TableKind)} if not after else {}
-        )
+        self.awaited = awaited = {TableKind(kind): mark for kind, mark in newest.items()}
         for window in self.tables.windows(begin, after):
             for kind, mark in list(awaited.items()):
                 marks = (mark_of(row, self.county.tables[kind]) for row in window.rows[kind])
@@ -83,7 +83,7 @@ class CountyReader:
             if begin:
                 changed = known(self._changed(window.rows, since))
                 if len(changed) > CHANGED_MOST:
-                    yield from self.read({}, today=today, after=after, newest=newest)
+                    yield from self.read({}, today=today, after=after, newest=dict(awaited))
                     return
                 self._complete(window.rows, changed)
             made = understand(self.county, window.rows, today=today)
@@ -91,8 +91,6 @@ class CountyReader:
             if window.upto is None:
                 made.problems.update(self.tables.problems)
             yield made
-        if awaited:  # an empty or short answer where there are rows
-            raise SourceFailed(UnknownReason.UNREADABLE)
 
     def _beginnings(self, since: Mapping[str, str], today: date) -> dict[str, str]:
         """The watermarks from which each table is read: its overlap before `since`. None at all, so that everything is

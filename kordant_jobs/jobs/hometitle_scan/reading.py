@@ -25,6 +25,8 @@ LOADED_TO = "loaded_to"
 """Beside the watermarks while all of a county is read: the key of the last document that is kept."""
 READ_WHOLE_ON = "read_whole_on"
 """Beside the watermarks: the day on which the last read of all of it began."""
+AWAITED = "awaited"
+"""Beside the watermarks while all of a county is read: the tables of which the newest row has not come yet."""
 AS_HISTORY = "as_history"
 """Beside the watermarks while all of a county is read for the first time, or after its description changed."""
 
@@ -36,6 +38,7 @@ class Reading:
     since: dict[str, str]
     target: dict[str, str]
     after: str | None
+    awaited: dict[str, str]
     is_history: bool
 
 
@@ -75,7 +78,7 @@ def read_county(
         with db.connect() as connection:
             return set(records.ids_of(connection, county.id, keys))
 
-    for part in reader.read(since, today=today, after=after, known=known, newest=target):
+    for part in reader.read(since, today=today, after=after, known=known, newest=reading.awaited):
         rows, as_of = rows + part.rows, max(filter(None, (as_of, part.as_of)), default=None)
         problems.update(part.problems)
         for begin in range(0, len(part.documents), SAVE_BATCH):
@@ -89,11 +92,12 @@ def read_county(
                 progress.advance(len(documents), f"reading {county.id}")
         if part.upto and not since:
             with db.begin() as connection:
-                done = {**target, LOADED_TO: part.upto} | ({AS_HISTORY: "yes"} if reading.is_history else {})
+                done = {**target, LOADED_TO: part.upto, AWAITED: " ".join(reader.awaited)}
+                done |= {AS_HISTORY: "yes"} if reading.is_history else {}
                 records.save_progress(connection, county.id, done, table_version=county.fingerprint, as_of=as_of)
-    if (
-        rows == 0 and not after and state and state.rows
-    ):  # a server that lost its rows, or a file without any, is no news
+    if reader.awaited or (rows == 0 and not after and state and state.rows):  # it has rows that it did not send
+        with db.begin() as connection:
+            records.save_progress(connection, county.id, {}, table_version=county.fingerprint, as_of=None)
         raise SourceFailed(UnknownReason.UNREADABLE)
     with db.begin() as connection:
         records.save_state(
@@ -131,18 +135,20 @@ def plan_reading(
     when its newest watermark is older than ours; a read of all that broke off goes on."""
     is_new = state is None or state.table_version != county.fingerprint
     marks = {} if state is None or is_new else dict(state.watermarks)
-    after = marks.pop(LOADED_TO, None)
+    after, awaited = marks.pop(LOADED_TO, None), marks.pop(AWAITED, "").split()
     is_history = marks.pop(AS_HISTORY, None) is not None or is_new or (state is not None and state.read_at is None)
     if after:
-        return Reading(since={}, target=marks, after=after, is_history=is_history)
-    read_whole_on, target = marks.pop(READ_WHOLE_ON, None), newest()
-    fell_back = any(kind not in target or is_before(target[kind], mark) for kind, mark in marks.items())
-    if (
-        is_new
-        or fell_back
-        or not marks
-        or read_whole_on is None
-        or _is_whole_due(county, {READ_WHOLE_ON: read_whole_on}, today)
-    ):
-        return Reading(since={}, target={**target, READ_WHOLE_ON: today.isoformat()}, after=None, is_history=is_history)
-    return Reading(since=marks, target={**target, READ_WHOLE_ON: read_whole_on}, after=None, is_history=is_history)
+        left = {kind: mark for kind, mark in marks.items() if kind in awaited}
+        return Reading(since={}, target=marks, after=after, awaited=left, is_history=is_history)
+    read_whole_on, latest = marks.pop(READ_WHOLE_ON, None), newest()
+    fell_back = any(kind not in latest or is_before(latest[kind], mark) for kind, mark in marks.items())
+    is_due = read_whole_on is None or _is_whole_due(county, {READ_WHOLE_ON: read_whole_on}, today)
+    is_whole = is_new or fell_back or not marks or is_due
+    begun = today.isoformat() if is_whole or read_whole_on is None else read_whole_on
+    return Reading(
+        since={} if is_whole else marks,
+        target={**latest, READ_WHOLE_ON: begun},
+        after=None,
+        awaited=latest,
+        is_history=is_history,
+    )

@@ -194,7 +194,7 @@ def _read_one(
 
 
 _OF_VALUES = frozenset({"22001", "22003", "22007", "22008", "22021", "22P05", "54000"})
-"""Postgres refuses a value: too long, out of range, not in its alphabet. Any other of its errors is no county's fault."""
+"""Postgres refuses a value: too long, out of range, not in its alphabet. Its other errors are no county's fault."""
 
 
 @contextmanager
