@@ -67,7 +67,7 @@ def add(
     With --owner each line is a name."""
     from kordant_jobs.adapters.counties import open_counties
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.property.parcels import PARCELS
+    from kordant_jobs.domain.property.parcels import PARCELS, has_words
     from kordant_jobs.jobs.hometitle_scan.rules.owners import can_be_told
     from kordant_jobs.store.property import watches
 
@@ -82,7 +82,7 @@ def add(
                 wanted.append(watches.NewWatch(county=county, owners=(line,)))
                 continue
             typed, _, names = line.partition("\t")
-            parcel = described.parcel_number(typed)
+            parcel = None if has_words(typed) else described.parcel_number(typed)
             if parcel is None:
                 example = PARCELS[described.parcel].example
                 raise SettingsError(

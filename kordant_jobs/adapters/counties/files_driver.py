@@ -147,19 +147,20 @@ class Files(TableReader):
             lacking = set(table.names) - set(header)
             problems.update({f"{NotUnderstood.COLUMN_MISSING} {name}": 1 for name in lacking})
         wanted = [at for at, name in enumerate(header) if table and name in table.names]
-        for row in rows:
-            if table and _is_damaged(row, len(header), wanted):
+        width = len(header)
+        for number, row in enumerate(filter(None, rows)):
+            if not number and not any(row[width:]):
+                width = max(width, len(row))  # an export that ends every row with blanks
+            if table and _is_damaged(row, width, wanted):
                 problems[NotUnderstood.ROW_DAMAGED] += 1
-            elif row:
+            else:
                 yield {name: value.strip() or None for name, value in zip(header, row, strict=False) if name}
 
 
 def _is_damaged(row: Sequence[str], width: int, wanted: Sequence[int]) -> bool:
     """Whether cells were lost or have moved: more than the header has, too few for a column that is wanted, or lines
     that a stray quote put into one cell."""
-    if not row:
-        return False
-    return any(row[width:]) or any(at >= len(row) or "\n" in row[at] for at in wanted)
+    return len(row) > width or any(at >= len(row) or "\n" in row[at] for at in wanted)
 
 
 def _is_hidden(name: str) -> bool:

@@ -83,7 +83,9 @@ class CountyReader:
             if begin:
                 changed = known(self._changed(window.rows, since))
                 if len(changed) > CHANGED_MOST:
-                    yield from self.read({}, today=today, after=after, newest=dict(awaited))
+                    yield from self.read(
+                        {}, today=today, after=after, newest={kind.value: mark for kind, mark in awaited.items()}
+                    )
                     return
                 self._complete(window.rows, changed)
             made = understand(self.county, window.rows, today=today)

@@ -71,12 +71,9 @@ _DECIMAL = re.compile(r"\d+\.0")
 
 
 def _apn(raw: str) -> str | None:
-    parts = _SIGNS.split(raw.strip().upper())
-    if any(map(_WORD.fullmatch, parts)) or _DECIMAL.fullmatch(
-        raw.strip()
-    ):  # an address, a name; a spreadsheet's number
+    text = _SIGNS.sub("", raw.strip()).upper()
+    if _DECIMAL.fullmatch(raw.strip()):  # what a spreadsheet made of it
         return None
-    text = "".join(parts)
     good = 4 <= len(text) <= 24 and text.isascii() and text.isalnum() and any(c.isdigit() for c in text)
     return text if good and text.strip("0") else None
 
@@ -103,6 +100,15 @@ def normalise_parcel(kind: ParcelKind, raw: str) -> str | None:
     '3022320661610'
     """
     return PARCELS[kind].normalise(raw)
+
+
+def has_words(raw: str) -> bool:
+    """Whether words stand beside the digits, as in an address or before a name: nobody's parcel number, when typed.
+
+    >>> [has_words(one) for one in ("731 Main St", "77-0001-01 John Smith", "0431-B-00017-0000-00", "R0012345")]
+    [True, True, False, False]
+    """
+    return any(map(_WORD.fullmatch, _SIGNS.split(raw.strip().upper())))
 
 
 def mask_parcel(kind: ParcelKind, canonical: str) -> str:

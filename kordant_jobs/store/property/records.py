@@ -234,7 +234,7 @@ def _keep_apart(connection: Connection, keyring: Keyring, county: str, documents
 
     def is_kept(one: Instrument) -> bool:
         other = kept.get(recorders_key(one.key))
-        return other is not None and bool((one.code, one.recorded_on) == (other.code, other.recorded_on))
+        return bool(other is not None and (one.code, one.recorded_on) == (other.code, other.recorded_on))
 
     def differs(one: Instrument, parcels: Sequence[str]) -> bool:
         other = kept.get(one.key)
@@ -242,7 +242,7 @@ def _keep_apart(connection: Connection, keyring: Keyring, county: str, documents
             return False
         lots = set(map(bytes, other.lots or ()))
         moved = bool(lots and parcels) and not lots & set(parcel_indexes(keyring, county, list(parcels)))
-        return (one.code != other.code) + (one.recorded_on != other.recorded_on) + moved >= 2
+        return sum((one.code != other.code, one.recorded_on != other.recorded_on, moved)) >= 2
 
     own = {recorders_key(one.key) for one, _ in documents if is_kept(one)}
     found, apart = [], 0

@@ -13,6 +13,7 @@ from kordant_jobs.adapters.counties.description import County, TableKind, read_c
 from kordant_jobs.adapters.counties.files_driver import Files
 from kordant_jobs.adapters.counties.reading import CountyReader
 from kordant_jobs.adapters.counties.understand import Understood
+from kordant_jobs.domain.property.parcels import has_words
 from kordant_jobs.errors import SettingsError
 
 TODAY = date(2026, 5, 1)
@@ -53,7 +54,12 @@ def test_a_damaged_row_is_counted_and_no_cell_of_it_is_used(tmp_path: Path, name
 
 
 def test_blank_cells_that_an_export_adds_are_no_damage(tmp_path: Path) -> None:
-    assert not read_lines(tmp_path, line(1) + ",,", "", line(2)).problems
+    assert not read_lines(tmp_path, line(1) + ",,", "", line(2) + ",,").problems
+
+
+def test_a_row_that_a_comma_moved_into_a_blank_last_cell_is_damaged(tmp_path: Path) -> None:
+    rows = (line(number).removesuffix("BUYER BOB") for number in (1, 2))
+    assert read_lines(tmp_path, *rows, line(3, "SELLER, SUE").removesuffix("BUYER BOB")).problems == {"row_damaged": 1}
 
 
 def test_a_byte_order_mark_and_what_a_mac_adds_to_an_archive_change_nothing(tmp_path: Path) -> None:
@@ -114,9 +120,9 @@ def test_a_number_that_the_county_cannot_have_is_none() -> None:
         "1008350041",
         None,
     )  # Staten Island: not here
-    assert [apn.parcel_number(one) for one in ("731 Main St", "77-0001-01 John Smith", "1234.0", "0431-B-00017")] == [
-        None, None, None, "0431B00017",
-    ]  # fmt: skip
+    found = [apn.parcel_number(one) for one in ("1234.0", "0431-B-00017", "LOT-12-77")]
+    assert found == [None, "0431B00017", "LOT1277"]
+    assert has_words("731 Main St")
     exact = apn.model_copy(update={"parcel_pattern": r"\d{8}"})
     assert (exact.parcel_number("77-0001-01"), exact.parcel_number("77-1-01")) == ("77000101", None)
 
