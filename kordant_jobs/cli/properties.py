@@ -67,23 +67,34 @@ def add(
     With --owner each line is a name."""
     from kordant_jobs.adapters.counties import open_counties
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.property.parcels import PARCELS, normalise_parcel
+    from kordant_jobs.domain.property.parcels import PARCELS, has_words
+    from kordant_jobs.jobs.hometitle_scan.rules.owners import can_be_told
     from kordant_jobs.store.property import watches
 
     with open_session() as session:
         described = open_counties(session.settings).get(county)
-        wanted = []
+        wanted: list[watches.NewWatch] = []
+        out_of_reach: list[int] = []
         for number, line in enumerate(_given("Name" if owner else "Parcel number"), 1):
             if owner:
+                if not can_be_told(line, people=described.people):
+                    out_of_reach.append(number)
                 wanted.append(watches.NewWatch(county=county, owners=(line,)))
                 continue
             typed, _, names = line.partition("\t")
-            parcel = normalise_parcel(described.parcel, typed)
+            parcel = None if has_words(typed) else described.parcel_number(typed)
             if parcel is None:
                 example = PARCELS[described.parcel].example
-                raise SettingsError(f"line {number} is no parcel number of {county}; they look like {example}.")
+                raise SettingsError(
+                    f"line {number} is no parcel number of {county}; they look like {example}; owners follow a tab."
+                )
             owners = tuple(name.strip() for name in names.split(";") if name.strip())
             wanted.append(watches.NewWatch(county=county, parcel=parcel, owners=owners))
+        if out_of_reach:
+            raise SettingsError(
+                f"too many people in {county} have the name on line {', '.join(map(str, out_of_reach))}, so that no "
+                "document by name alone would be told: give it with the middle name, or watch the parcel."
+            )
         made = []
         if not dry_run:
             with session.db.begin() as connection:
@@ -98,16 +109,25 @@ def add(
 def list_properties(
     subscription: Annotated[str, typer.Argument(help="The subscription, by id.")], as_json: AsJson = False
 ) -> None:
-    """What a subscription watches, parcel numbers masked, and how many findings there are."""
+    """What a subscription watches, parcel numbers masked, and how many findings it was told."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.property.parcels import masked_parcel
     from kordant_jobs.store.property import watches
 
     with open_session() as session, session.db.begin() as connection:
+        known = connection.execute(
+            sa.text("SELECT 1 FROM kordant.subscriptions WHERE id = :id"), {"id": as_uuid(subscription)}
+        )
+        if known.first() is None:
+            raise SettingsError(f"there is no subscription {subscription}; see `kordant-jobs subscribers`.")
         found = watches.load(connection, session.keyring, subscription_id=as_uuid(subscription))
         counts = dict(
             connection.execute(
-                sa.text("SELECT watch_id, count(*) FROM kordant.property_findings WHERE is_told GROUP BY 1")
+                sa.text(
+                    "SELECT watch_id, count(*) FROM kordant.property_findings f JOIN kordant.watched_properties w "
+                    "ON w.id = f.watch_id WHERE w.subscription_id = :id AND f.is_told AND f.is_news GROUP BY 1"
+                ),
+                {"id": as_uuid(subscription)},
             )
             .tuples()
             .all()
@@ -158,17 +178,26 @@ def show(watch: Id, as_json: AsJson = False) -> None:
         JOIN kordant.watched_properties w ON w.id = f.watch_id LEFT JOIN kordant.county_states s ON s.county = w.county
         WHERE f.watch_id = :id ORDER BY i.recorded_on NULLS FIRST, i.key
     """
+    state = """
+        SELECT coalesce(s.name, w.county) AS county, s.data_as_of, v.verdict, v.reason, v.checked_on
+        FROM kordant.watched_properties w LEFT JOIN kordant.county_states s ON s.county = w.county
+        LEFT JOIN kordant.property_verdicts v ON v.subscription_id = w.subscription_id AND v.county = w.county
+        WHERE w.id = :id ORDER BY v.checked_on DESC NULLS LAST LIMIT 1
+    """
     with open_session() as session, session.db.connect() as connection:
+        stands = connection.execute(sa.text(state), {"id": as_uuid(watch)}).first()
+        if stands is None:
+            raise SettingsError(f"there is no watch {watch}; `kordant-jobs properties list` shows a subscription's.")
         roll = rolls.shown(connection, as_uuid(watch))
         still_open = reporting.open_charges(connection, [as_uuid(watch)]).get(as_uuid(watch), [])
         rows = [dict(row._mapping) for row in connection.execute(sa.text(query), {"id": as_uuid(watch)})]
     for row in rows:
         row["link"] = recorder_page(row.pop("recorder_url"), key=row["key"], number=row["number"])
     if as_json:
-        print_json({"open": still_open, "documents": rows, "owner_roll": roll})
+        print_json({**stands._mapping, "open": still_open, "documents": rows, "owner_roll": roll})
         return
-    if rows:
-        print_facts({"county": rows[0]["county"], "data as of": rows[0]["data_as_of"]})
+    verdict = f"{stands.verdict or 'not checked yet'}{f' ({stands.reason})' if stands.reason else ''}"
+    print_facts({"county": stands.county, "data as of": stands.data_as_of, "verdict": verdict})
     if roll:
         print_facts({f"owner roll, {name.replace('_', ' ')}": value for name, value in roll.items()})
     print_table(
@@ -176,7 +205,7 @@ def show(watch: Id, as_json: AsJson = False) -> None:
         [
             (
                 row["finding"], row["recorded_on"], row["number"] or row["key"], row["event"], row["severity"],
-                row["is_told"], ", ".join(row["reasons"]), row["case_key"],
+                row["is_told"] and row["is_news"], ", ".join(row["reasons"]), row["case_key"],
             )
             for row in rows
         ],

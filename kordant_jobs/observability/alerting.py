@@ -89,6 +89,10 @@ _SUBJECTS: Mapping[str, sa.TextClause] = {
     "dumps_unread": sa.text("""
         SELECT status, count(*)::float8 FROM kordant.breach_dumps WHERE status IN ('quarantined', 'partial')
         GROUP BY 1"""),
+    "county_unknown": sa.text("""
+        SELECT w.county, count(*)::float8 FROM kordant.county_states c
+        JOIN kordant.watched_properties w ON w.county = c.county AND w.removed_at IS NULL
+        WHERE c.reason IS NOT NULL GROUP BY 1"""),
     "unknown_rising": sa.text("""
         WITH days AS (
             SELECT source, checked_on, count(*) FILTER (WHERE verdict = 'unknown')::float8 / count(*) AS share

@@ -309,6 +309,20 @@ def dumps(patient: Patient) -> Iterator[Finding]:
         )
 
 
+def counties(patient: Patient) -> Iterator[Finding]:
+    """Every watched county gives an answer."""
+    silent = patient.rows(
+        "SELECT c.county, c.reason, count(*) FROM kordant.county_states c JOIN kordant.watched_properties w "
+        "ON w.county = c.county AND w.removed_at IS NULL WHERE c.reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1"
+    )
+    for county, reason, count in silent:
+        yield warn(
+            f"{county} gives no answer: {reason}",
+            f"the verdicts of {count:,} watches are unknown",
+            "`kordant-jobs counties list`; `kordant-jobs counties check FILE` tries its file",
+        )
+
+
 def voices(patient: Patient) -> Iterator[Finding]:
     """No clip waits for models or for its turn."""
     [[missing, late]] = patient.rows(
@@ -402,7 +416,8 @@ CHECKS: Mapping[str, Check] = {
     for one in (
         driver, database, migrations, master_key, system_checks.secrets, clock, disk, libraries, zones, schedules,
         system_checks.leader, daemon, system_checks.ports, system_checks.exposure, system_checks.runs, queue,
-        dead_letters, connections, hosts, system_checks.locks, system_checks.tables, indexes, sources, dumps, voices,
+        dead_letters, connections, hosts, system_checks.locks, system_checks.tables, indexes, sources, dumps,
+        counties, voices,
         system_checks.models, outbox, system_checks.mail, agents, system_checks.tokens, audit, system_checks.anchors,
         cleanup, system_checks.notices,
     )

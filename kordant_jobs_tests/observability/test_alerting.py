@@ -114,6 +114,14 @@ CAUSES = {
         "status) VALUES (gen_random_uuid(), 'x', 'f', 'k', 1, 1, 'B', 'partial')",
         "UPDATE kordant.breach_dumps SET status = 'ingested'",
     ),
+    "county_unknown": (
+        "INSERT INTO kordant.subscribers (id) SELECT gen_random_uuid(); INSERT INTO kordant.subscriptions (id, "
+        "subscriber_id, tier) SELECT gen_random_uuid(), id, 'premium' FROM kordant.subscribers; INSERT INTO "
+        "kordant.watched_properties (id, subscription_id, subscriber_id, county, parcel_encrypted, parcel_index) "
+        "SELECT gen_random_uuid(), id, subscriber_id, 'nyc', 'x', 'x' FROM kordant.subscriptions; "
+        "INSERT INTO kordant.county_states (county, reason) VALUES ('nyc', 'its newest record is old')",
+        "UPDATE kordant.county_states SET reason = NULL",
+    ),
     "cleanup_missed": (
         "INSERT INTO kordant.cleanup_reports (id, plan_id, clock, dry_run, digest, figures) SELECT gen_random_uuid(), "
         "gen_random_uuid(), now() - interval '16 days', false, '', '{}'",

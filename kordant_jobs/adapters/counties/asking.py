@@ -13,12 +13,11 @@ from kordant_jobs.adapters.sources.http import HttpLimits, Reply, SourceFailed, 
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 
 PATIENCE = (0.5, 2.0)
-"""Seconds before the second and third attempt after a hiccup (reset, 500, 429, still processing)."""
+"""Seconds before the second and third attempt after a hiccup (reset, 500, 429, still processing). A server that is too
+slow is not asked again: two minutes are lost already, and the next scan asks."""
 RETRY_AFTER_MOST_S = 10.0
 """A server that asks for more is not waited for: the read fails, and the next scan asks again."""
-_HICCUPS = frozenset(
-    {UnknownReason.UNAVAILABLE, UnknownReason.RATE_LIMITED, UnknownReason.UNREACHABLE, UnknownReason.TIMED_OUT}
-)
+_HICCUPS = frozenset({UnknownReason.UNAVAILABLE, UnknownReason.RATE_LIMITED, UnknownReason.UNREACHABLE})
 _PAGE_LIMITS = HttpLimits(read_s=30.0, total_s=120.0, max_bytes=256 << 20, at_once=1)
 
 

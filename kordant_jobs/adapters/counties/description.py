@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import codecs
+import difflib
+import hashlib
+import re
+import string
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from kordant_jobs.domain.property.codes import CodeTable, Kind, tidy
 from kordant_jobs.domain.property.instruments import Event, Form
 from kordant_jobs.domain.property.names import Order
-from kordant_jobs.domain.property.parcels import ParcelKind
+from kordant_jobs.domain.property.parcels import ParcelKind, normalise_parcel
 from kordant_jobs.errors import SettingsError
 
 
@@ -55,7 +62,7 @@ class Column(_Strict):
     """Where one meaning is: one column, or several joined; `split` divides a cell into several values."""
 
     of: tuple[str, ...]
-    split: str | None = None
+    split: str | None = Field(None, min_length=1)
 
 
 Columns = Mapping[str, Column]
@@ -78,6 +85,12 @@ class TableDescription(_Strict):
 
     dataset: str = Field(description="4x4 id, layer path, SQL table, or a pattern of file names")
     watermark: str | None = Field(None, description="column that says when a row was loaded or changed")
+    overlap_days: int | None = Field(
+        None,
+        ge=0,
+        description="so many days before the watermark are read again: rows that are loaded late have an older mark. "
+        "Left out: the county's latency where the watermark is the day of recording, else 0",
+    )
     row_id: str | None = Field(None, description="column that tells the rows of one document apart; left out: its own")
     page: Annotated[int, Field(ge=1, le=50_000)] = 50_000
     columns: dict[str, Column]
@@ -146,6 +159,12 @@ class FixedWidth(_Strict):
     first: int = Field(ge=1)
     last: int = Field(ge=1)
 
+    @model_validator(mode="after")
+    def _check_order(self) -> FixedWidth:
+        if self.first > self.last:
+            raise ValueError(f"{self.name} begins at {self.first} and ends at {self.last}: `first` comes first")
+        return self
+
 
 class CodeDescription(_Strict):
     """What a document type does, as a county's table says it."""
@@ -153,6 +172,17 @@ class CodeDescription(_Strict):
     event: Event
     form: Form = Form.PLAIN
     swapped: bool = False
+
+
+Codes = Annotated[
+    Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$"), Tag("name")]
+    | Annotated[dict[str, CodeDescription], Tag("table")],
+    Discriminator(lambda given: "table" if isinstance(given, dict) else "name"),
+]
+REREAD_DAYS = 7
+"""So long it takes at most to find what was loaded or corrected behind a watermark that is a day of recording."""
+_FORMAT_LETTERS = frozenset("aAbBdjmyY%")
+_LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class County(_Strict):
@@ -163,20 +193,72 @@ class County(_Strict):
     driver: Driver
     url: str = ""
     parcel: ParcelKind
+    parcel_pattern: str = Field("", description="regular expression that whole numbers fit, without signs in between")
     name_order: Order = Order.EITHER
     people: int = Field(100_000, ge=100, description="how many people may be meant by a name alone")
     latency_days: int = Field(ge=1, description="how old the newest record may be before the source counts as stale")
-    capabilities: tuple[Capability, ...]
+    reread_days: int | None = Field(
+        None,
+        ge=1,
+        description="all is read again so often. Left out: 7 where a watermark is a day of recording, else never",
+    )
+    capabilities: tuple[Capability, ...] = Field(min_length=1)
     recorder_url: str = Field("", description="a page of the recorder's; {key} and {number} are filled in")
     date_formats: tuple[str, ...] = ()
-    codes: str | dict[str, CodeDescription] = Field(default_factory=dict, description="a table beside, or the table")
+    codes: Codes = Field(default_factory=dict, description="the name of a table that is shipped, or the table")
     tables: dict[TableKind, TableDescription]
     addresses: AddressTable | None = Field(None, description="which address belongs to which parcel")
     owner_roll: OwnerRoll | None = Field(None, description="who owns each parcel, and where its tax bills go")
     fixed_width: tuple[FixedWidth, ...] = ()
     delimiter: str = ","
     encoding: str = "utf-8"
-    version: str = "1"
+    version: str = Field("1", description="another one reads everything again, as any change of what is read does")
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, given: str) -> str:
+        try:
+            b"".decode(codecs.lookup(given).name)  # some are known, and decode no bytes to text
+        except LookupError:
+            raise ValueError(f"{given!r} is no encoding; use utf-8, utf-16, latin-1 or cp1252") from None
+        return given
+
+    @field_validator("delimiter")
+    @classmethod
+    def _check_delimiter(cls, given: str) -> str:
+        if len(given) != 1 or given in '"\r\n ':
+            raise ValueError('it should be one character, such as "," or ";" or "\\t"')
+        return given
+
+    @field_validator("date_formats")
+    @classmethod
+    def _check_date_formats(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for form in given:
+            if not set(re.findall(r"%(.?)", form)) or set(re.findall(r"%(.?)", form)) - _FORMAT_LETTERS:
+                raise ValueError(f"{form!r} is no format of a day; write it with %d, %m, %b, %B, %y, %Y or %j")
+        return given
+
+    @field_validator("parcel_pattern")
+    @classmethod
+    def _check_pattern(cls, given: str) -> str:
+        try:
+            re.compile(given)
+        except re.error as error:
+            raise ValueError(f"it is no regular expression ({error})") from None
+        return given
+
+    @field_validator("recorder_url")
+    @classmethod
+    def _check_recorder_url(cls, given: str) -> str:
+        if given and not given.startswith("https://"):
+            raise ValueError("it should begin with https://")
+        try:
+            fields = {name for _, name, _, _ in string.Formatter().parse(given) if name is not None}
+        except ValueError:
+            fields = {given}
+        if fields - {"key", "number"}:
+            raise ValueError("only {key} and {number} are filled in")
+        return given
 
     @model_validator(mode="after")
     def _check_tables(self) -> County:
@@ -191,9 +273,42 @@ class County(_Strict):
                 raise ValueError(f"tables.{kind}.columns: {', '.join(sorted(unknown))} means nothing; use {allowed}")
         if "parcel" not in self.tables[TableKind.INSTRUMENTS].columns and TableKind.LOTS not in self.tables:
             raise ValueError("tables: nothing says the parcel; add a table `lots`, or a column `parcel`")
-        if self.driver is not Driver.FILES and not self.url.startswith(("https://", "http://127.0.0.1")):
+        if self.driver is not Driver.FILES and not _is_address(self.url):
             raise ValueError("url: it should be https:// and the server's address")
+        if self.fixed_width:
+            known = {one.name for one in self.fixed_width}
+            for kind, table in self.tables.items():
+                if absent := sorted(set(table.names) - known):
+                    raise ValueError(f"tables.{kind}.columns: {', '.join(absent)} not among the names of `fixed_width`")
         return self
+
+    def overlap_days(self, kind: TableKind) -> int:
+        """How many days before its watermark a table is read again."""
+        table = self.tables[kind]
+        if table.overlap_days is not None:
+            return table.overlap_days
+        recorded = table.columns.get("recorded_on")
+        is_day_of_recording = table.watermark is not None and recorded is not None and table.watermark in recorded.of
+        return self.latency_days if is_day_of_recording else 0
+
+    @property
+    def whole_read_days(self) -> int | None:
+        """How often all of it is read again; None: never."""
+        if self.reread_days is not None or self.driver is Driver.FILES:
+            return self.reread_days
+        return REREAD_DAYS if any(map(self.overlap_days, self.tables)) else None
+
+    def parcel_number(self, raw: str) -> str | None:
+        """The canonical number of a parcel that this county may have, None when `raw` is none."""
+        found = normalise_parcel(self.parcel, raw)
+        return found if found and (not self.parcel_pattern or re.fullmatch(self.parcel_pattern, found)) else None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that decides how its rows are understood: with another one everything is read again."""
+        beside = {"name", "people", "latency_days", "reread_days", "capabilities", "recorder_url", "addresses"}
+        said = f"{self.model_dump_json(exclude=beside)} {sorted(self.code_table.items())}"
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     @property
     def matches_addresses(self) -> bool:
@@ -231,16 +346,23 @@ def _code_file(name: str) -> dict[str, CodeDescription]:
     return found
 
 
+def _is_address(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOCAL))
+
+
 def read_county(text: str, where: str) -> County:
-    """The county that a YAML text describes.
+    """The county that a YAML text describes. Every value is read as text (a code `NO` is no truth value).
 
     Raises:
         SettingsError: the text names the line and what to write there.
     """
     try:
-        node = yaml.compose(text)
-        given = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        if twice := _twice(node):
+            raise SettingsError(f"{where}:{twice.start_mark.line + 1}: {twice.value} stands there twice; keep one.")
+        given = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes texts, lists and mappings only
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f"{where}:{mark.line + 1}" if mark else where
         raise SettingsError(f"{line}: it is not YAML ({getattr(error, 'problem', 'unreadable')}).") from None
@@ -249,19 +371,47 @@ def read_county(text: str, where: str) -> County:
     try:
         county = County.model_validate(given)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(one) for one in first["loc"] if one != "function-after")
+        first = min(
+            error.errors(), key=lambda one: one["type"] != "extra_forbidden"
+        )  # `latency_day:` first, not what it lacks
+        path = [one for one in first["loc"] if one not in {"function-after", "name", "table"} or first["loc"] == (one,)]
         said = str(first["msg"]).removeprefix("Value error, ")
-        number = _line_of(node, list(first["loc"]) or said.partition(":")[0].split("."))
-        raise SettingsError(f"{where}:{number}: {place + ': ' if place else ''}{said}.") from None
+        number = _line_of(node, path or said.partition(":")[0].split("."))
+        place = ".".join(map(str, path))
+        raise SettingsError(f"{where}:{number}: {place + ': ' if place else ''}{_meant(first, said)}.") from None
     county.code_table  # noqa: B018 - a table that is missing is said now
     return county
+
+
+def _meant(error: ErrorDetails, said: str) -> str:
+    """The text of an error; of a name that means nothing, which one is nearest."""
+    if error["type"] != "extra_forbidden":
+        return said
+    near = difflib.get_close_matches(str(error["loc"][-1]), {*County.model_fields, *TableDescription.model_fields}, 1)
+    return f"this name means nothing{f'; did you mean `{near[0]}`?' if near else '; delete it'}"
+
+
+def _twice(node: Any, done: set[int] | None = None) -> Any:
+    """The first key, at any depth, that its mapping has already; None: there is none."""
+    done = set() if done is None else done
+    if id(node) in done:  # an alias
+        return None
+    done.add(id(node))
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    names = [key.value for key, _ in pairs]
+    again = (key for at, (key, _) in enumerate(pairs) if key.value in names[:at])
+    below = [value for _, value in pairs] or (node.value if isinstance(node, yaml.SequenceNode) else [])
+    return next(again, None) or next(filter(None, (_twice(one, done) for one in below)), None)
 
 
 def _line_of(node: Any, path: list[Any]) -> int:
     """The line, from 1, of the deepest part of `path` that the text has."""
     line = 1
     for part in path:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+            continue
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         found = next(((key, value) for key, value in pairs if key.value == str(part)), None)
         if found is None:

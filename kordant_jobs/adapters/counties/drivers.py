@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from kordant_jobs.adapters.counties.asking import Server, TooMuchAtOnce
@@ -63,6 +63,46 @@ def key_of(row: Row, table: TableDescription) -> str | None:
     return None if value is None else str(value)
 
 
+def day_of_mark(mark: str) -> date | None:
+    """The day of a watermark: an ISO date or time, or milliseconds since 1970; None where it is neither.
+
+    >>> day_of_mark("2026-11-20T00:00:00.000"), day_of_mark("1795132800000"), day_of_mark("17")
+    (datetime.date(2026, 11, 20), datetime.date(2026, 11, 20), None)
+    """
+    try:
+        if mark.lstrip("-").isdecimal():
+            return datetime.fromtimestamp(int(mark) / 1000, UTC).date() if len(mark) >= 12 else None
+        return date.fromisoformat(mark[:10])
+    except (ValueError, OverflowError, OSError):
+        return date.max if mark[:1].isdigit() and mark.lstrip("-").isdecimal() else None
+
+
+def mark_like(mark: str, day: date) -> str:
+    """A day, written as a watermark is.
+
+    >>> mark_like("2026-11-20T00:00:00.000", date(2026, 11, 1)), mark_like("1795132800000", date(2026, 11, 20))
+    ('2026-11-01', '1795132800000')
+    """
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return str(int(midnight.timestamp() * 1000)) if mark.lstrip("-").isdecimal() else day.isoformat()
+
+
+def is_before(mark: str, other: str) -> bool:
+    """Whether one watermark is older than another of its table.
+
+    >>> is_before("9", "10"), is_before("2026-11-20", "2026-11-19T00:00:00")
+    (True, False)
+    """
+    numbers = mark.isdecimal() and other.isdecimal()
+    return int(mark) < int(other) if numbers else mark < other
+
+
+def is_future(mark: str, today: date) -> bool:
+    """Whether a watermark is of a day that has not come; a clock a time zone ahead is right."""
+    day = day_of_mark(mark)
+    return day is not None and day > today + timedelta(days=1)
+
+
 class TableReader(ABC):
     """One county's tables at its server. A driver says how rows are asked for; windows and pages are made here."""
 
@@ -74,6 +114,8 @@ class TableReader(ABC):
         self.server = server
         self.problems: Counter[str] = Counter()
         """What was not understood of the last read before rows were made of it."""
+        self._largest: dict[str, int] = {}
+        """By dataset the most rows that a page had. A server may cap pages below what it is asked for."""
 
     @abstractmethod
     def freshness(self) -> str:
@@ -103,8 +145,9 @@ class TableReader(ABC):
         """A value as the source's SQL writes it."""
         return _quoted(value)
 
-    def newest(self, kind: TableKind) -> str | None:
-        """The newest watermark at the source; None where it has none.
+    def newest(self, kind: TableKind, *, today: date) -> str | None:
+        """The newest watermark at the source that is no later than today; None where it has none. A row that a clerk
+        dated into the year 2102 would hide all that comes after it.
 
         Raises:
             SourceFailed: it could not be had.
@@ -112,7 +155,13 @@ class TableReader(ABC):
         table = self.county.tables[kind]
         if table.watermark is None:
             return None
-        rows, _ = self.query(table, f"{table.watermark} IS NOT NULL", f"{table.watermark} DESC", 1)
+        where = f"{table.watermark} IS NOT NULL"
+        rows, _ = self.query(table, where, f"{table.watermark} DESC", 1)
+        found = mark_of(rows[0], table) if rows else None
+        if found is None or not is_future(found, today):
+            return found
+        tomorrow = self.literal(table, table.watermark, mark_like(found, today + timedelta(days=1)))
+        rows, _ = self.query(table, f"{table.watermark} <= {tomorrow}", f"{table.watermark} DESC", 1)
         return mark_of(rows[0], table) if rows else None
 
     def windows(self, since: Mapping[str, str], after: str | None) -> Iterator[Window]:
@@ -148,6 +197,9 @@ class TableReader(ABC):
         row_id, last = self.row_id(table), None
         while True:
             rows, more = self.page(table, span, last)
+            largest = self._largest.get(table.dataset, 0)
+            self._largest[table.dataset] = max(largest, len(rows))
+            more = more or len(rows) >= largest  # only a page below what it gave before is surely the last
             more = more and bool(rows) and key_of(rows[-1], table) is not None  # rows without a key come last
             yield rows, more
             if not more:
@@ -227,7 +279,7 @@ class Socrata(TableReader):
         return " ".join(said)
 
     def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
-        """See `TableReader`. A server may allow less than it was asked for, in round numbers."""
+        """See `TableReader`."""
         columns = ", ".join(self.columns(table))
         if self.county.driver == "soda3":
             text = f"SELECT {columns}" + (f" WHERE {where}" if where else "") + f" ORDER BY {order} LIMIT {limit}"
@@ -237,7 +289,7 @@ class Socrata(TableReader):
             params = {"$select": columns, "$order": order, "$limit": str(limit), **({"$where": where} if where else {})}
             value = self.server.ask(f"{self.county.url}/resource/{table.dataset}.json", params)
         rows = _rows(value, table)
-        return rows, len(rows) >= limit or (bool(rows) and len(rows) % 1000 == 0)
+        return rows, len(rows) >= limit
 
 
 class Arcgis(TableReader):
@@ -299,9 +351,9 @@ class Arcgis(TableReader):
             return f"TIMESTAMP '{datetime.fromtimestamp(int(value) / 1000, UTC):%Y-%m-%d %H:%M:%S}'"
         return value if kind not in {None, "esriFieldTypeString", "esriFieldTypeDate"} else _quoted(value)
 
-    def newest(self, kind: TableKind) -> str | None:
+    def newest(self, kind: TableKind, *, today: date) -> str | None:
         """See `TableReader`. A layer without pagination has no order: it is read whole each time."""
-        return super().newest(kind) if self._is_paged(self.county.tables[kind]) else None
+        return super().newest(kind, today=today) if self._is_paged(self.county.tables[kind]) else None
 
     def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
         """See `TableReader`."""

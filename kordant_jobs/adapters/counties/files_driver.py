@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import fnmatch
 import gzip
 import io
+import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +48,37 @@ class Files(TableReader):
         pattern = self.county.tables[kind].dataset
         return sorted(one for one in found if fnmatch.fnmatch(one.name.lower(), pattern.lower()))
 
+    def _unmatched(self) -> list[Path]:
+        """Dropped files that no table's pattern fits, hidden ones left out: what they hold is not read."""
+        others = [one for one in (self.county.addresses, self.county.owner_roll) if one]
+        patterns = [one.dataset for one in (*self.county.tables.values(), *others)]
+        found = self._folder.iterdir() if self._folder.is_dir() else ()
+        return sorted(
+            one
+            for one in found
+            if one.is_file()
+            and not one.name.startswith(".")
+            and not any(fnmatch.fnmatch(one.name.lower(), pattern.lower()) for pattern in patterns)
+        )
+
     def freshness(self) -> str:
-        """Names, sizes and times of the files."""
+        """Names, sizes and times of the files, also of those that fit no table."""
         found = {one for kind in self.county.tables for one in self._files(kind)}
         if not found:
             raise SourceFailed(UnknownReason.UNREACHABLE)
-        stats = [(one.name, one.stat()) for one in sorted(found)]
+        stats = [(one.name, one.stat()) for one in sorted({*found, *self._unmatched()})]
         return " ".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
 
     def windows(self, since: Mapping[str, str], after: str | None) -> Iterator[Window]:
         """All documents of all files: a file has no watermark that could be trusted, and no order. So that no more is
         held than `bytes_at_once` are parsed to, large ones are read several times, a share of the documents each."""
         self.problems.clear()
+        for kind, table in self.county.tables.items():
+            if not self._files(kind):
+                self.problems[f"{NotUnderstood.FILE_MISSING} {table.dataset}"] = 1
+        is_roll = self.county.tables[TableKind.INSTRUMENTS] is self.county.owner_roll
+        for path in self._unmatched() if not is_roll else ():
+            self.problems[f"{NotUnderstood.FILE_UNMATCHED} {shown_name(path)}"] = 1
         size = sum(map(_size, {path for kind in self.county.tables for path in self._files(kind)}))
         shares = 1 + size // self._bytes_at_once
         for share in range(shares):
@@ -65,14 +87,17 @@ class Files(TableReader):
 
     def _share(self, kind: TableKind, share: int, shares: int) -> Iterator[Row]:
         """A damaged file stops no other; what comes before the damage is used, and the county is unknown."""
-        key = self.county.tables[kind].key
+        table = self.county.tables[kind]
+        problems: Counter[str] = Counter()
         for path in self._files(kind):
             try:
-                for row in self._rows(path, self.county.tables[kind] if share == 0 else None):
-                    if shares == 1 or zlib.crc32((row.get(key) or "").encode()) % shares == share:
+                for row in self._rows(path, table, problems):
+                    if shares == 1 or zlib.crc32((row.get(table.key) or "").encode()) % shares == share:
                         yield row
             except (*_DAMAGED, SourceFailed):
-                self.problems[NotUnderstood.FILE_DAMAGED] = 1
+                problems[NotUnderstood.FILE_DAMAGED] = 1
+        if share == 0:
+            self.problems.update(problems)
 
     def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
         """None: `windows` gives every row there is."""
@@ -91,33 +116,61 @@ class Files(TableReader):
         except _DAMAGED:
             raise SourceFailed(UnknownReason.UNREADABLE) from None
 
-    def _rows(self, path: Path, table: TableDescription | None = None) -> Iterator[Row]:
-        """The rows of a file; `table`: say which of its columns are not there."""
+    def _rows(self, path: Path, table: TableDescription | None = None, problems: Any = None) -> Iterator[Row]:
+        """The rows of a file; `table`: leave out damaged ones, and count them and missing columns in `problems`."""
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
-                members = [one for one in archive.infolist() if not one.is_dir()]
+                members = [one for one in archive.infolist() if not (one.is_dir() or _is_hidden(one.filename))]
                 if sum(one.file_size for one in members) > BYTES_MAX:
                     raise SourceFailed(UnknownReason.TOO_LARGE)
                 for member in members:
                     with archive.open(member) as content:
-                        yield from self._parsed(content, table)
+                        yield from self._parsed(content, table, problems)
             return
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as content:
-            yield from self._parsed(content, table)
+            yield from self._parsed(content, table, problems)
 
-    def _parsed(self, content: Any, table: TableDescription | None) -> Iterator[Row]:
-        text = io.TextIOWrapper(content, self.county.encoding, newline="")
+    def _parsed(self, content: Any, table: TableDescription | None, problems: Counter[str]) -> Iterator[Row]:
+        encoding = codecs.lookup(self.county.encoding).name
+        text = io.TextIOWrapper(content, "utf-8-sig" if encoding == "utf-8" else encoding, newline="")
         if self.county.fixed_width:
+            least = max((one.first for one in self.county.fixed_width if table and one.name == table.key), default=0)
             for line in text:
-                if line.strip():
+                if line.strip() and len(line.rstrip()) < least:
+                    problems[NotUnderstood.ROW_DAMAGED] += 1
+                elif line.strip():
                     yield {c.name: line[c.first - 1 : c.last].strip() or None for c in self.county.fixed_width}
             return
-        reader = csv.DictReader(text, delimiter=self.county.delimiter)
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-        lacking = set(table.names) - set(reader.fieldnames) if table else ()
-        self.problems.update(f"{NotUnderstood.COLUMN_MISSING} {name}" for name in lacking)
-        for row in reader:
-            yield {name: value.strip() or None for name, value in row.items() if name and isinstance(value, str)}
+        rows = csv.reader(text, delimiter=self.county.delimiter, strict=True)  # an unbalanced quote is damage
+        header = [name.strip() for name in next(rows, ())]
+        if table:
+            lacking = set(table.names) - set(header)
+            problems.update({f"{NotUnderstood.COLUMN_MISSING} {name}": 1 for name in lacking})
+        wanted = [at for at, name in enumerate(header) if table and name in table.names]
+        width = len(header)
+        for number, row in enumerate(filter(None, rows)):
+            if not number and not any(row[width:]):
+                width = max(width, len(row))  # an export that ends every row with blanks
+            if table and _is_damaged(row, width, wanted):
+                problems[NotUnderstood.ROW_DAMAGED] += 1
+            else:
+                yield {name: value.strip() or None for name, value in zip(header, row, strict=False) if name}
+
+
+def _is_damaged(row: Sequence[str], width: int, wanted: Sequence[int]) -> bool:
+    """Whether cells were lost or have moved: more than the header has, too few for a column that is wanted, or lines
+    that a stray quote put into one cell."""
+    return len(row) > width or any(at >= len(row) or "\n" in row[at] for at in wanted)
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a member of an archive is what a Mac or an editor adds to it."""
+    return any(part == "__MACOSX" or part.startswith(".") for part in name.split("/"))
+
+
+def shown_name(path: Path) -> str:
+    """A dropped file's name as problems show it; one that may hold more than a name of a file is not shown."""
+    return path.name if re.fullmatch(r"[A-Za-z0-9._-]{1,60}", path.name) else "(a name with other signs)"
 
 
 def _size(path: Path) -> int:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from types import MappingProxyType
 
 from kordant_jobs.adapters.counties.description import County, OwnerRoll, TableKind
-from kordant_jobs.adapters.counties.drivers import Row, TableReader, mark_of
+from kordant_jobs.adapters.counties.drivers import (
+    Row,
+    TableReader,
+    day_of_mark,
+    is_before,
+    is_future,
+    mark_like,
+    mark_of,
+)
 from kordant_jobs.adapters.counties.understand import Understood, cell, cells, keys_in, together, understand
 from kordant_jobs.adapters.sources.http import SourceFailed
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 from kordant_jobs.domain.property.addresses import AddressQuery, Candidate, rank
-from kordant_jobs.domain.property.parcels import normalise_parcel
 from kordant_jobs.domain.property.rolls import RollEntry, owner_names
 
 Known = Callable[[set[str]], set[str]]
+NOTHING: Mapping[str, str] = MappingProxyType({})
 ROLL_LEAST = 10
 """Of so many parcels at least half must be on an owner roll; else it is not what it was, and was not read."""
 CHANGED_MOST = 2_000
@@ -28,6 +37,8 @@ class CountyReader:
 
     county: County
     tables: TableReader
+    awaited: dict[TableKind, str] = field(default_factory=dict)
+    """Of the last read: the tables' newest watermarks of which no row has come yet."""
 
     def freshness(self) -> str:
         """What the source says of its own state.
@@ -37,30 +48,44 @@ class CountyReader:
         """
         return self.tables.freshness()
 
-    def newest(self) -> dict[str, str]:
+    def newest(self, *, today: date) -> dict[str, str]:
         """The newest watermark of each table, to be asked before the first window: the next read begins there.
 
         Raises:
             SourceUnavailable: they could not be had.
         """
-        found = {kind.value: self.tables.newest(kind) for kind in self.county.tables}
+        found = {kind.value: self.tables.newest(kind, today=today) for kind in self.county.tables}
         return {kind: mark for kind, mark in found.items() if mark is not None}
 
     def read(
-        self, since: Mapping[str, str], *, today: date, after: str | None = None, known: Known = lambda _: set()
+        self,
+        since: Mapping[str, str],
+        *,
+        today: date,
+        after: str | None = None,
+        known: Known = lambda _: set(),
+        newest: Mapping[str, str] = NOTHING,
     ) -> Iterator[Understood]:
         """All documents of which a row is new or changed since these watermarks, whole, in windows; from the key
         `after` on. `known`: which of some documents are kept already. Only all windows together are an answer: half a
-        list would look like silence.
+        list would look like silence. So would one that lacks the row of a table's `newest` watermark: see `awaited`.
 
         Raises:
             SourceUnavailable: a part did not come.
         """
-        for window in self.tables.windows(since, after):
-            if since:
+        begin = self._beginnings(since, today)
+        self.awaited = awaited = {TableKind(kind): mark for kind, mark in newest.items()}
+        for window in self.tables.windows(begin, after):
+            for kind, mark in list(awaited.items()):
+                marks = (mark_of(row, self.county.tables[kind]) for row in window.rows[kind])
+                if any(one is not None and not is_before(one, mark) for one in marks):
+                    del awaited[kind]
+            if begin:
                 changed = known(self._changed(window.rows, since))
                 if len(changed) > CHANGED_MOST:
-                    yield from self.read({}, today=today, after=after)
+                    yield from self.read(
+                        {}, today=today, after=after, newest={kind.value: mark for kind, mark in awaited.items()}
+                    )
                     return
                 self._complete(window.rows, changed)
             made = understand(self.county, window.rows, today=today)
@@ -69,11 +94,27 @@ class CountyReader:
                 made.problems.update(self.tables.problems)
             yield made
 
+    def _beginnings(self, since: Mapping[str, str], today: date) -> dict[str, str]:
+        """The watermarks from which each table is read: its overlap before `since`. None at all, so that everything is
+        read, where one cannot be gone back from, or is of a day that has not come."""
+        found = {}
+        for kind, mark in since.items():
+            if is_future(mark, today):
+                return {}
+            overlap = self.county.overlap_days(TableKind(kind))
+            day = day_of_mark(mark)
+            if overlap and day is None:
+                return {}
+            found[kind] = mark_like(mark, day - timedelta(days=overlap)) if overlap and day else mark
+        return found
+
     def _changed(self, rows: Mapping[TableKind, list[Row]], since: Mapping[str, str]) -> set[str]:
-        """The documents of which a row is newer than the watermarks, not as new."""
+        """The documents of which a row is newer than the watermarks, not as new. Of a table with an overlap none: its
+        mark is one of the document, so that all rows come."""
         return {
             key
             for kind, table in self.county.tables.items()
+            if not self.county.overlap_days(kind)
             for row in rows[kind]
             if mark_of(row, table) != since.get(kind) and (key := cell(row, table.columns["key"]))
         }
@@ -100,7 +141,7 @@ class CountyReader:
             return []
         found = []
         for row in self.tables.rows_at(table, query):
-            parcel = normalise_parcel(self.county.parcel, "-".join(cells(row, table.columns["parcel"])))
+            parcel = self.county.parcel_number("-".join(cells(row, table.columns["parcel"])))
             if parcel is not None:
                 found.append((parcel, " ".join(cells(row, table.columns["address"]))))
         return rank(query, found)
@@ -131,7 +172,7 @@ class CountyReader:
             rows = iter(tables.rows_of(kind, sorted(wanted)))
         found: dict[str, tuple[str, list[Row]]] = {}
         for row in rows:
-            parcel = normalise_parcel(self.county.parcel, cell(row, roll.columns["parcel"]) or "")
+            parcel = self.county.parcel_number(cell(row, roll.columns["parcel"]) or "")
             if parcel in wanted:
                 year = cell(row, roll.columns.get("year")) or ""
                 newest, them = found.setdefault(parcel, (year, []))

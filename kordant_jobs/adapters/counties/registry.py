@@ -65,7 +65,7 @@ class Counties:
         reader.tables.server = replace(reader.tables.server, limits=_BRIEF, patience=())
         try:
             return reader.freshness()
-        except SourceUnavailable:
+        except (SourceUnavailable, LookupError, TypeError, ValueError):  # an answer of another shape is none
             return None
 
     def reader(self, county: County) -> CountyReader:
@@ -87,5 +87,7 @@ def open_counties(settings: Settings) -> Counties:
             found[county.id] = county
         except SettingsError as error:
             problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - one file, whatever is in it, stops no other county
+            problems.append(f"{path} describes no county ({type(error).__name__}).")
     token = settings.socrata_token.get_secret_value() if settings.socrata_token else None
     return Counties(found, settings.county_drop, token, tuple(problems))

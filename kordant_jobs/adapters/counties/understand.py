@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
@@ -13,9 +13,8 @@ from typing import Any
 
 from kordant_jobs.adapters.counties.description import Column, County, TableKind
 from kordant_jobs.domain.property.addresses import place_of
-from kordant_jobs.domain.property.codes import kind_of
-from kordant_jobs.domain.property.instruments import Event, Instrument, Party, role_of
-from kordant_jobs.domain.property.parcels import normalise_parcel
+from kordant_jobs.domain.property.codes import kind_of, tidy
+from kordant_jobs.domain.property.instruments import APART, Event, Instrument, Party, key_apart, recorders_key, role_of
 
 Row = Mapping[str, Any]
 
@@ -35,6 +34,14 @@ class NotUnderstood(StrEnum):
     COLUMN_MISSING = "column_missing"
     """A file lacks a column that the county's description names: renamed or dropped."""
     FILE_DAMAGED = "file_damaged"
+    FILE_MISSING = "file_missing"
+    """No file was dropped that fits a table's pattern."""
+    FILE_UNMATCHED = "file_unmatched"
+    """A dropped file fits no table's pattern, so that nobody reads it."""
+    ROW_DAMAGED = "row_damaged"
+    """A row of a file has more or fewer cells than its header: which parcel it is about cannot be known."""
+    KEY_SHARED = "key_shared"
+    """Documents with one key and another type or day: each is kept, under a key of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +69,7 @@ def cell(row: Row, column: Column | None) -> str | None:
         return None
     parts = [row.get(name) for name in column.of]
     said = [str(part).strip() for part in parts if part is not None and not isinstance(part, dict | list)]
-    text = "-".join(one for one in said if one)
+    text = "-".join(one for one in said if one).encode("utf-8", "replace").decode()  # lone surrogates of bad JSON
     return text or None if len(said) == len(parts) or len(parts) == 1 else None
 
 
@@ -72,6 +79,28 @@ def cells(row: Row, column: Column | None) -> list[str]:
     if text is None or column is None:
         return []
     return [one.strip() for one in text.split(column.split)] if column.split else [text]
+
+
+PLAIN_MOST = 200
+"""Characters of a key, number or document type; a longer one is another cell, or several."""
+_CODE = re.compile(r"[A-Z0-9][A-Z0-9/&.-]{0,11}")
+UNREADABLE_CODE = "?"
+_NO_SIGN = re.compile(r"[^0-9A-Za-z./ _-]")
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text may be a key, number or document type: short, and of signs that can be printed.
+
+    >>> is_plain("2026-17"), is_plain("20\\x0026"), is_plain("1" * 900)
+    (True, False, False)
+    """
+    return 0 < len(text) <= PLAIN_MOST and text.isprintable() and APART not in text
+
+
+def plain_cell(row: Row, column: Column | None) -> str | None:
+    """As `cell`, None for what `is_plain` refuses."""
+    text = cell(row, column)
+    return text if text is not None and is_plain(text) else None
 
 
 def together(row: Row, column: Column | None) -> str:
@@ -86,8 +115,12 @@ _PACKED = re.compile(r"(\d{4})(\d\d)(\d\d)")
 OLDEST = 1800
 
 
-def day_of(text: str, formats: Iterable[str] = ()) -> date | None:
-    """A day as counties write it: ISO with or without time, month/day/year, epoch milliseconds, eight digits.
+def day_of(text: str, formats: Collection[str] = ()) -> date | None:
+    """A day as counties write it: by the county's own formats, else ISO with or without time, month/day/year (where it
+    gives no formats), epoch milliseconds, eight digits.
+
+    >>> day_of("05/11/2026"), day_of("05/11/2026", ["%d/%m/%Y"]), day_of("11/20/2026", ["%d/%m/%Y"])
+    (datetime.date(2026, 5, 11), datetime.date(2026, 11, 5), None)
 
     >>> day_of("04/16/2026 12:00:00 AM"), day_of("2026-03-06 00:00:00-05"), day_of("1767225600000")
     (datetime.date(2026, 4, 16), datetime.date(2026, 3, 6), datetime.date(2026, 1, 1))
@@ -95,10 +128,18 @@ def day_of(text: str, formats: Iterable[str] = ()) -> date | None:
     True
     """
     found = None
+    for form in formats:
+        try:
+            found = datetime.strptime(text, form).replace(tzinfo=UTC).date()
+            break
+        except ValueError:
+            continue
     try:
-        if iso := _ISO.match(text):
+        if found:
+            pass
+        elif iso := _ISO.match(text):
             found = date(int(iso[1]), int(iso[2]), int(iso[3]))
-        elif us := _US.match(text):
+        elif not formats and (us := _US.match(text)):
             found = date(int(us[3]), int(us[1]), int(us[2]))
         elif packed := _PACKED.fullmatch(text):
             found = date(int(packed[1]), int(packed[2]), int(packed[3]))
@@ -106,12 +147,6 @@ def day_of(text: str, formats: Iterable[str] = ()) -> date | None:
             found = datetime.fromtimestamp(int(text) / 1000, UTC).date()
     except (ValueError, OverflowError, OSError):
         return None
-    for form in formats if found is None else ():
-        try:
-            found = datetime.strptime(text, form).replace(tzinfo=UTC).date()
-            break
-        except ValueError:
-            continue
     return found if found and found.year >= OLDEST else None
 
 
@@ -137,13 +172,16 @@ def understand(county: County, rows: Mapping[TableKind, Iterable[Row]], *, today
     grouped: dict[str, list[Row]] = {}
     for row in rows.get(TableKind.INSTRUMENTS, ()):
         made.rows += 1
-        key = cell(row, main.columns["key"])
+        key = plain_cell(row, main.columns["key"])
         if key is None:
             made.problems[NotUnderstood.NO_KEY] += 1
             continue
         grouped.setdefault(key, []).append(row)
-    for key, own in grouped.items():
-        document = _document(county, key, own, lots.get(key, []), parties.get(key, []), references.get(key, []), made)
+    for key, own in _apart(county, grouped, made):
+        known = recorders_key(key)
+        document = _document(
+            county, key, own, list(lots.get(known, [])), parties.get(known, []), references.get(known, []), made
+        )
         if document:
             made.documents.append(document)
             on = document.instrument.recorded_on
@@ -153,6 +191,26 @@ def understand(county: County, rows: Mapping[TableKind, Iterable[Row]], *, today
     if orphans:
         made.problems[NotUnderstood.NO_DOCUMENT] += len(orphans)
     return made
+
+
+def _apart(county: County, grouped: Mapping[str, list[Row]], made: Understood) -> Iterator[tuple[str, list[Row]]]:
+    """The rows of each document. Those of one key with other types or days of recording are documents of their own:
+    some recorders number deeds and mortgages apart, or begin again every year."""
+    columns = county.tables[TableKind.INSTRUMENTS].columns
+    for key, rows in grouped.items():
+        if len(rows) == 1:
+            yield key, rows
+            continue
+        days = [day_of(cell(row, columns.get("recorded_on")) or "", county.date_formats) for row in rows]
+        codes = [tidy(plain_cell(row, columns["code"]) or "") for row in rows]
+        day, code = next(filter(None, days), None), next(filter(None, codes), "")  # for rows that leave them blank
+        parts: dict[tuple[date, str], list[Row]] = {}
+        for row, its_day, its_code in zip(rows, days, codes, strict=True):
+            parts.setdefault((its_day or day or date.min, its_code or code), []).append(row)
+        for at, ((own_day, own_code), part) in enumerate(sorted(parts.items(), key=lambda pair: pair[0])):
+            if at:
+                made.problems[NotUnderstood.KEY_SHARED] += 1
+            yield key_apart(key, own_code, own_day) if at else key, part
 
 
 def keys_in(county: County, kind: TableKind, rows: Iterable[Row]) -> set[str]:
@@ -174,7 +232,7 @@ def _by_key(county: County, rows: Mapping[TableKind, Iterable[Row]], made: Under
             continue
         for row in rows.get(kind, ()):
             made.rows += 1
-            key = cell(row, table.columns["key"])
+            key = plain_cell(row, table.columns["key"])
             if key is None:
                 made.problems[NotUnderstood.NO_KEY] += 1
             elif kind is TableKind.LOTS:
@@ -186,16 +244,17 @@ def _by_key(county: County, rows: Mapping[TableKind, Iterable[Row]], made: Under
             else:
                 column = table.columns["refers_to"]
                 said = [str(row[name]).strip() for name in column.of if row.get(name)]
-                references.setdefault(key, []).extend(one for one in said if one)
+                references.setdefault(key, []).extend(one for one in said if is_plain(one))
     return lots, parties, references
 
 
 def _add_parcels(county: County, row: Row, column: Column | None, into: list[str], made: Understood) -> None:
     for text in cells(row, column):
-        parcel = normalise_parcel(county.parcel, text)
-        if parcel is None:
+        parcel = county.parcel_number(text)
+        if parcel is None:  # with a sign that numbers do not have it may still be a watched one
             made.problems[NotUnderstood.BAD_PARCEL] += 1
-        elif parcel not in into:
+            parcel = county.parcel_number(_NO_SIGN.sub("", text))
+        if parcel is not None and parcel not in into:
             into.append(parcel)
 
 
@@ -210,16 +269,21 @@ def _document(
 ) -> Document | None:
     columns = county.tables[TableKind.INSTRUMENTS].columns
     row = own[-1]
-    code = cell(row, columns["code"])
+    code = plain_cell(row, columns["code"])
     if code is None:
         made.problems[NotUnderstood.NO_CODE] += 1
         return None
     kind = kind_of(code, county.code_table, cell(row, columns.get("label")) or "")
     percent = _amount(row, columns.get("percent"), made)
+    if percent is not None and not 0 <= percent <= 100:
+        made.problems[NotUnderstood.BAD_AMOUNT] += 1
+        percent = None
     if kind.event is Event.OWNERSHIP_CHANGE and percent is not None and 0 < percent < 100:
         kind = replace(kind, event=Event.PARTIAL_TRANSFER)
     if kind.event is Event.UNKNOWN:
-        made.problems[f"{NotUnderstood.UNKNOWN_CODE} {code[:24]}"] += 1
+        looks_like_one = _CODE.fullmatch(tidy(code)) is not None  # a cell that has moved may hold a name
+        code = code if looks_like_one else UNREADABLE_CODE
+        made.problems[f"{NotUnderstood.UNKNOWN_CODE} {code}" if looks_like_one else NotUnderstood.UNKNOWN_CODE] += 1
     for one in own:
         _add_parcels(county, one, columns.get("parcel"), lots, made)
     if not lots and county.matches_addresses and (place := place_of(together(row, columns.get("address")))):
@@ -239,13 +303,13 @@ def _document(
         executed_on=_day(row, columns.get("executed_on"), county, made),
         amount=_amount(row, columns.get("amount"), made),
         percent=percent,
-        number=cell(row, columns.get("number")) or "",
+        number=plain_cell(row, columns.get("number")) or "",
         parties=tuple(
             dict.fromkeys(
                 Party(role=role_of(kind.event, side, swapped=kind.swapped), name=name) for side, name in named
             )
         ),
-        refers_to=tuple(dict.fromkeys([*references, *cells(row, columns.get("refers_to"))])),
+        refers_to=tuple(dict.fromkeys([*references, *filter(is_plain, cells(row, columns.get("refers_to")))])),
     )
     return Document(instrument=instrument, parcels=tuple(sorted(lots)))
 

@@ -100,6 +100,7 @@ class PropertyRow(NoticeRow):
     county: str
     """What it is called."""
     recorder_url: str
+    data_as_of: date | None
     event: str
     reasons: list[str]
     code: str

@@ -185,6 +185,16 @@ DEFAULT_RULES = (
         what="a dump waits for a person",
         mend="kordant-jobs dumps list",
     ),
+    AlertRule(
+        name="county_unknown",
+        severity=Severity.TICKET,
+        fires_at=1.0,
+        clears_at=1.0,
+        unit="watches in a county that cannot be read, has published nothing for longer than its latency, or was not "
+        "understood: their verdict is unknown",
+        what="a watched county gives no answer",
+        mend="kordant-jobs counties list",
+    ),
 )
 """What holds until somebody sets another value: `kordant-jobs alerts set`."""
 

@@ -109,6 +109,28 @@ def role_of(event: Event, side: int, *, swapped: bool = False) -> Role:
     return _SIDES[event][(side - 1) ^ swapped]
 
 
+APART = "§"
+"""Ends the recorder's key where two documents share it: the type and day that tell them apart follow."""
+
+
+def key_apart(key: str, code: str, recorded_on: date | None) -> str:
+    """The key of a document whose recorder's key another one has, too.
+
+    >>> key_apart("900", "MT", date(2026, 11, 20))
+    '900§MT 2026-11-20'
+    """
+    return f"{key}{APART}{code} {recorded_on or ''}".rstrip()
+
+
+def recorders_key(key: str) -> str:
+    """A document's key as the recorder knows it.
+
+    >>> recorders_key("900§MT 2026-11-20")
+    '900'
+    """
+    return key.partition(APART)[0]
+
+
 def recorder_page(recorder_url: str, *, key: str, number: str) -> str:
     """Where the recorder shows a document; empty where there is no such page.
 
@@ -119,6 +141,7 @@ def recorder_page(recorder_url: str, *, key: str, number: str) -> str:
     """
     if "{number}" in recorder_url and not number:
         return ""
+    key = recorders_key(key)
     return recorder_url.replace("{key}", quote(key, safe="")).replace("{number}", quote(number, safe=""))
 
 

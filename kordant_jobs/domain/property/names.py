@@ -80,6 +80,8 @@ LEGAL, _ORGANISATION, LIGHT = _words("legal"), _words("body"), _words("light")
 """Words of a body's name that say what it is in law, or nothing; that only bodies have; that say little."""
 INSTITUTIONS, SEPARATE = _words("institution"), _words("separate")
 """Bodies that have departments; words that make of what sounds like one a body of its own."""
+COMMON_WORDS = _words("surname")
+"""Surnames that companies are called by, nobody's name being meant: FOREVER YOUNG PROPERTIES LLC."""
 
 
 @lru_cache(maxsize=1)

@@ -66,8 +66,14 @@ def _fixed(*lengths: int, fill: int = 0) -> Callable[[str], str | None]:
     return normalise
 
 
+_WORD = re.compile(r"[A-Z]{3,}")
+_DECIMAL = re.compile(r"\d+\.0")
+
+
 def _apn(raw: str) -> str | None:
     text = _SIGNS.sub("", raw.strip()).upper()
+    if _DECIMAL.fullmatch(raw.strip()):  # what a spreadsheet made of it
+        return None
     good = 4 <= len(text) <= 24 and text.isascii() and text.isalnum() and any(c.isdigit() for c in text)
     return text if good and text.strip("0") else None
 
@@ -96,22 +102,36 @@ def normalise_parcel(kind: ParcelKind, raw: str) -> str | None:
     return PARCELS[kind].normalise(raw)
 
 
+def has_words(raw: str) -> bool:
+    """Whether words stand beside the digits, as in an address or before a name: nobody's parcel number, when typed.
+
+    >>> [has_words(one) for one in ("731 Main St", "77-0001-01 John Smith", "0431-B-00017-0000-00", "R0012345")]
+    [True, True, False, False]
+    """
+    return any(map(_WORD.fullmatch, _SIGNS.split(raw.strip().upper())))
+
+
 def mask_parcel(kind: ParcelKind, canonical: str) -> str:
     """The parcel number as it may be shown: its first and last digits.
 
     >>> mask_parcel(ParcelKind.BBL, "3012340056")
     '3•••0056'
     """
-    return f"{canonical[: PARCELS[kind].shown]}{HIDDEN}{canonical[-4:]}"
+    return _masked(canonical, PARCELS[kind].shown)
 
 
 def masked_parcel(canonical: str) -> str:
     """As `mask_parcel`, where the kind is not at hand.
 
-    >>> masked_parcel("3012340056")
-    '30•••0056'
+    >>> masked_parcel("3012340056"), masked_parcel("1234")
+    ('30•••0056', '•••34')
     """
-    return f"{canonical[:2]}{HIDDEN}{canonical[-4:]}"
+    return _masked(canonical, 2)
+
+
+def _masked(canonical: str, shown: int) -> str:
+    """Of a short number only the end is shown: a mask that leaves all of it is none."""
+    return f"{canonical[:shown]}{HIDDEN}{canonical[-4:]}" if len(canonical) > 8 else f"{HIDDEN}{canonical[-2:]}"
 
 
 def index_text(county: str, canonical: str) -> str:

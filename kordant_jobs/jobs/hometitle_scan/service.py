@@ -5,21 +5,26 @@ Read what is new at the counties that somebody watches → join it with the watc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.adapters.counties.description import County
 from kordant_jobs.adapters.counties.understand import NotUnderstood
 from kordant_jobs.domain.property.findings import UnknownReason, Verdict
 from kordant_jobs.engine import Progress
-from kordant_jobs.errors import SettingsError, SourceUnavailable
+from kordant_jobs.errors import CancelRequested, DatabaseUnavailable, KeyringError, SettingsError, SourceUnavailable
 from kordant_jobs.jobs.hometitle_scan.reading import read_county
 from kordant_jobs.jobs.hometitle_scan.roll import batched, read_roll
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
@@ -32,9 +37,21 @@ JOB = "hometitle_scan"
 CHUNKS = 16
 BATCH = 2_000
 """Watches whose histories are opened at once."""
-FILE_IS_LOST = (NotUnderstood.COLUMN_MISSING.value, NotUnderstood.FILE_DAMAGED.value)
-ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL, NotUnderstood.NO_PARCEL)
-"""When more than half of the rows of a county's last read are, any of them may be about a watched parcel."""
+AT_ONCE = 4
+"""Counties that are read side by side, so that a slow one does not hold up the alerts of the others."""
+NOT_COMPARED = "its documents could not be compared"
+"""Begins why a county is unknown whose watches have to be compared again."""
+FILE_IS_LOST = (
+    NotUnderstood.COLUMN_MISSING.value,
+    NotUnderstood.FILE_DAMAGED.value,
+    NotUnderstood.FILE_MISSING.value,
+    NotUnderstood.FILE_UNMATCHED.value,
+    NotUnderstood.ROW_DAMAGED.value,
+)
+"""Any of them may hide a document on any parcel."""
+ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL)
+LOST_MOST = 20
+"""When more than one of so many rows of a county's last read cannot be used, any may be about a watched parcel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,26 +125,16 @@ def plan_scan(
     with db.begin() as connection:
         scans.choose(connection, scope)
         watched = matching.counties_watched(connection)
-    failed, new, requests = [], 0, 0
     is_over = window.until is not None and window.until <= until
-    for name in watched if not is_over else ():
-        try:
-            county = counties.get(name)
-            saved, asked = read_county(
-                county, db=db, keyring=keyring, counties=counties, today=until.date(), progress=progress
-            )
-            new, requests = new + saved.new + saved.changed, requests + asked
-        except (SourceUnavailable, SettingsError) as error:
-            failed.append((name, str(error)))
-            with db.begin() as connection:
-                records.save_state(connection, name, reason=str(error)[:300])
-            continue
-        try:
-            requests += read_roll(county, scope, db=db, keyring=keyring, counties=counties, now=until)
-        except SourceUnavailable as error:
-            failed.append((f"{name} (owner roll)", str(error)))
-            with db.begin() as connection:
-                records.save_roll_reason(connection, name, str(error)[:300])
+
+    def read(name: str) -> _Read:
+        return _read_one(name, scope, now=until, db=db, keyring=keyring, counties=counties, progress=progress)
+
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="county") as pool:
+        asked = [pool.submit(copy_context().run, read, name) for name in watched if not is_over]
+        reads = [one.result() for one in asked]
+    failed = [one for read_one in reads for one in read_one.failed]
+    new, requests = sum(one.documents for one in reads), sum(one.requests for one in reads)
     with db.begin() as connection:
         scans.choose(connection, scope)
         due = {name: matching.due(connection, name, since=window.since, until=window.until) for name in watched}
@@ -147,11 +154,94 @@ def plan_scan(
     )
 
 
+@dataclass
+class _Read:
+    """What came of asking one county."""
+
+    documents: int = 0
+    requests: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _read_one(
+    name: str,
+    scope: scans.Scope,
+    *,
+    now: datetime,
+    db: Engine,
+    keyring: Keyring,
+    counties: Counties,
+    progress: Progress | None,
+) -> _Read:
+    """Read a county and its owner roll. Whatever goes wrong is this county's own."""
+    done = _Read()
+    with _contained(done.failed, name):
+        county = counties.get(name)
+        saved, done.requests = read_county(
+            county, db=db, keyring=keyring, counties=counties, today=now.date(), progress=progress
+        )
+        done.documents = saved.new + saved.changed
+    if done.failed:
+        with db.begin() as connection:
+            records.save_state(connection, name, reason=done.failed[0][1][:300])
+        return done
+    with _contained(done.failed, f"{name} (owner roll)"):
+        done.requests += read_roll(county, scope, db=db, keyring=keyring, counties=counties, now=now)
+    if done.failed:
+        with db.begin() as connection:
+            records.save_roll_reason(connection, name, done.failed[0][1][:300])
+    return done
+
+
+_OF_VALUES = frozenset({"22001", "22003", "22007", "22008", "22021", "22P05", "54000"})
+"""Postgres refuses a value: too long, out of range, not in its alphabet. Its other errors are no county's fault."""
+
+
+@contextmanager
+def _contained(failed: list[tuple[str, str]], name: str) -> Iterator[None]:
+    """Let one county's failure, whatever it is, stop no other: it is added to `failed`. The text of an error that is
+    not ours may hold what the county sent; its type and its place in our code are told instead."""
+    try:
+        yield
+    except (SourceUnavailable, SettingsError) as error:
+        failed.append((name, str(error)))
+    except (CancelRequested, DatabaseUnavailable, KeyringError):
+        raise
+    except Exception as error:
+        if isinstance(error, DBAPIError) and getattr(error.orig, "pgcode", None) not in _OF_VALUES:
+            raise
+        failed.append((name, f"something in its records or its file was not expected: {_where(error)}"))
+
+
+def _where(error: BaseException) -> str:
+    """The type of an error, and the last line of ours that it came through."""
+    place, trace = "", error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if "kordant_jobs" in file.parts:
+            place = f" in {file.name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"{type(error).__name__}{place}"
+
+
 def compare(
     chunk: tuple[str, Sequence[UUID]], *, db: Engine, keyring: Keyring, counties: Counties, progress: Progress
 ) -> Compared:
     """Read the histories of a chunk's parcels and write what is found. Safe to repeat: a finding is one a watch and
-    instrument."""
+    instrument. When that fails the county is unknown, and its watches are compared again by the next scan."""
+    failed: list[tuple[str, str]] = []
+    done = Compared()
+    with _contained(failed, chunk[0]):
+        done = _compare(chunk, db=db, keyring=keyring, counties=counties, progress=progress)
+    if failed:
+        with db.begin() as connection:
+            records.save_state(connection, chunk[0], reason=f"{NOT_COMPARED}: {failed[0][1]}"[:300])
+    return done
+
+
+def _compare(
+    chunk: tuple[str, Sequence[UUID]], *, db: Engine, keyring: Keyring, counties: Counties, progress: Progress
+) -> Compared:
     name, ids = chunk
     county = counties.get(name)
     done = Compared()
@@ -209,11 +299,17 @@ def record(plan: TitlePlan, *, db: Engine, counties: Counties) -> Recorded:
             verdicts[name] = (reason, as_of)
             if reason is UnknownReason.STALE:
                 stale.append(f"{name} (newest record of {as_of})")
+            if reason in _SAID and plan.window.since is None:
+                said = _SAID[reason].format(as_of=as_of or "no day")
+                records.save_state(connection, name, reason=said)  # so that operators are alerted
         alerts = matching.save_alerts(connection)
         count = dict.fromkeys(Verdict, 0)
         if plan.window.since is None:
             with_roll = [name for name in plan.counties if name in counties.by_id and counties.by_id[name].owner_roll]
-            count |= matching.save_verdicts(connection, verdicts, until=plan.until, with_roll=with_roll)
+            again = [name for name in plan.counties if (states[name].reason or "").startswith(NOT_COMPARED)]
+            count |= matching.save_verdicts(
+                connection, verdicts, until=plan.until, with_roll=with_roll, compare_again=again
+            )
     return Recorded(
         clean=count[Verdict.CLEAN],
         found=count[Verdict.FOUND],
@@ -223,19 +319,32 @@ def record(plan: TitlePlan, *, db: Engine, counties: Counties) -> Recorded:
     )
 
 
+_SAID = {
+    UnknownReason.STALE: "its newest record is of {as_of}, older than its latency: is its feed paused?",
+    UnknownReason.ROWS_NOT_UNDERSTOOD: "a part of its records was not understood: `counties list` says which",
+}
+
+
 def _why_unknown(
     state: records.CountyState | None, counties: Counties, name: str, today: date
 ) -> tuple[UnknownReason | None, date | None]:
     """Why nothing can be said of a county today, None when it can; and how new its newest record is."""
     if state is None or state.read_at is None:
         return UnknownReason.SOURCE_FAILED if state and state.reason else UnknownReason.NEVER_READ, None
-    if name not in counties.by_id or state.reason is not None:
+    if name not in counties.by_id or (state.reason is not None and not _is_said_here(state.reason)):
         return UnknownReason.SOURCE_FAILED, state.data_as_of
+    lost = sum(state.rows_not_understood.get(one, 0) for one in ROW_IS_LOST)
+    has_no_parcel = state.rows_not_understood.get(NotUnderstood.NO_PARCEL, 0) * 2 > state.rows  # some do everywhere
+    is_lost = any(one.startswith(FILE_IS_LOST) for one in state.rows_not_understood)
+    if is_lost or has_no_parcel or lost * LOST_MOST > state.rows:
+        return UnknownReason.ROWS_NOT_UNDERSTOOD, state.data_as_of
     if state.data_as_of is None or (today - state.data_as_of).days > counties.by_id[name].latency_days:
         return UnknownReason.STALE, state.data_as_of
-    lost = sum(state.rows_not_understood.get(one, 0) for one in ROW_IS_LOST)
-    if lost * 2 > state.rows or any(one.startswith(FILE_IS_LOST) for one in state.rows_not_understood):
-        return UnknownReason.ROWS_NOT_UNDERSTOOD, state.data_as_of
     if counties.by_id[name].owner_roll and state.roll_reason is not None:
         return UnknownReason.ROLL_NOT_READ, state.data_as_of
     return None, state.data_as_of
+
+
+def _is_said_here(reason: str) -> bool:
+    """Whether a county's state says what `record` wrote, not that it could not be read."""
+    return any(reason.startswith(said.partition("{")[0]) for said in _SAID.values())

@@ -43,6 +43,18 @@ def _names(names: Sequence[str]) -> str:
     return one_line("; ".join(names), NAMES_MAX) or "–"
 
 
+def _place(words: Wording, row: PropertyRow, detail: Detail) -> str:
+    """The masked parcel and its county; an owner watch has no parcel of its own."""
+    elsewhere = words.say("a parcel that you do not watch")
+    return f"{detail.parcel or elsewhere}, {row.county}"
+
+
+def _reasons(words: Wording, row: PropertyRow) -> list[str]:
+    """Why the subscriber is told this: at least that they watch the parcel or the name."""
+    said = [reason for code in row.reasons if (reason := words.property_reason(code))]
+    return said or [words.say("It was recorded on a property that you asked us to watch.")]
+
+
 def property_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tuple[str, str]]:
     """Who → who, what, how much, when, where to read it, and the state before."""
     if row.event in ROLL:
@@ -50,7 +62,7 @@ def property_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tup
     facts = [
         (words.say("Severity"), severity_word(words, Severity(row.severity))),
         (words.say("What was recorded"), f"{words.property_event(row.event)} ({one_line(row.code, 60)})"),
-        (words.say("Property"), f"{detail.parcel or '–'}, {row.county}"),
+        (words.say("Property"), _place(words, row, detail)),
         (words.say("From"), _names(detail.givers)),
         (words.say("To"), _names(detail.takers)),
     ]
@@ -62,7 +74,9 @@ def property_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tup
     if page := recorder_page(row.recorder_url, key=row.key, number=row.number):
         facts.append((words.say("Recorder's page"), page))
     if detail.before:
-        facts.append((words.say("Owner before"), _names(detail.before)))
+        facts.append((words.say("Owner by the deed before"), _names(detail.before)))
+    if row.data_as_of is not None:
+        facts.append((words.say("Records as of"), words.day(row.data_as_of)))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
     return facts
 
@@ -73,11 +87,13 @@ def _roll_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tuple[
     facts = [
         (words.say("Severity"), severity_word(words, Severity(row.severity))),
         (words.say("What we found"), words.property_event(row.event)),
-        (words.say("Property"), f"{detail.parcel or '–'}, {row.county}"),
+        (words.say("Property"), _place(words, row, detail)),
         (words.say("Mailing address now") if is_address else words.say("Owner now"), _names(detail.takers)),
     ]
     if detail.before:
         facts.append((words.say("Owner by the last deed"), _names(detail.before)))
+    if row.data_as_of is not None:
+        facts.append((words.say("Records as of"), words.day(row.data_as_of)))
     return [*facts, (words.say("Found by us"), words.moment(row.alerted_at, row.time_zone))]
 
 
@@ -89,7 +105,15 @@ def write_property_letter(parcel: Parcel) -> Letter:
     pairs.sort(key=lambda pair: -order.index(Severity(pair[0].severity)))
     shown = pairs[:ROWS_MAX]
     facts = [fact for row, one in shown for fact in property_facts(words, row, detail_of(one))]
-    reasons = dict.fromkeys(said for row, _ in shown for code in row.reasons if (said := words.property_reason(code)))
+    reasons = dict.fromkeys(said for row, _ in shown for said in _reasons(words, row))
+    if len(pairs) > 1:  # one list could not say which reason is which document's
+        why = words.say("Why it is you")
+        facts = [
+            fact
+            for row, one in shown
+            for fact in (*property_facts(words, row, detail_of(one)), (why, " ".join(_reasons(words, row))))
+        ]
+        reasons = {}
     actions = dict.fromkeys(one for row, _ in shown for one in words.property_actions(row.event, row.severity))
     first = pairs[0][0]
     return Letter(

@@ -53,6 +53,7 @@ class Opened:
     name: str = field(repr=False)
     identifiers: Mapping[UUID, str] = field(repr=False)
     parcels: Mapping[UUID, str] = field(repr=False, default_factory=dict)
+    parties: Mapping[UUID, str] = field(repr=False, default_factory=dict)
     payees: Mapping[UUID, str] = field(repr=False, default_factory=dict)
     members: Mapping[UUID, str] = field(repr=False, default_factory=dict)
 
@@ -149,8 +150,19 @@ def _title(words: Wording, kind: ReportKind) -> str:
 def _headline(words: Wording, figures: ReportFigures) -> tuple[str, str]:
     """The state of things in one sentence, and what it means. Never an all clear over an unknown."""
     new, opened = len(figures.new), len(figures.exposures)
-    gaps = any(one.verdict is Verdict.UNKNOWN or one.reason for one in figures.sources)
+    gaps = figures.has_unknown_property
+    gaps = gaps or any(one.verdict is Verdict.UNKNOWN or one.reason for one in figures.sources)
     gap = " " + words.say("Not every source could be checked, so there may be more.") if gaps else ""
+    if documents := len(figures.documents):
+        text = words.count(
+            "%(number)s new document on your property", "%(number)s new documents on your property", documents
+        )
+        if new:
+            text += words.count(
+                ", %(number)s new exposure of your data", ", %(number)s new exposures of your data", new
+            )
+        lead = words.say("The county recorded it in this period. Check the part on your property first.")
+        return text, lead + gap
     if new:
         text = words.count("%(number)s new exposure of your data", "%(number)s new exposures of your data", new)
         breaches = len({one.breach_name for one in figures.new})
@@ -163,7 +175,7 @@ def _headline(words: Wording, figures: ReportFigures) -> tuple[str, str]:
             "Nothing new, %(number)s exposure still open", "Nothing new, %(number)s exposures still open", opened
         )
         return text, words.say("We found nothing new in this period. What was found earlier stays open below.") + gap
-    if figures.overall is Verdict.CLEAN:
+    if figures.overall is Verdict.CLEAN and not gaps:
         text = words.say("Nothing was found")
         return text, words.say("Every source was checked in this period, and none of them holds your data.")
     if figures.overall is Verdict.EXPOSED:
@@ -266,6 +278,8 @@ def _tiles(words: Wording, figures: ReportFigures) -> list[Tile]:
         (len(figures.items), words.say("identifiers watched")),
         (len(figures.sources) - unknown, words.say("sources that answered")),
     ]
+    if figures.properties:
+        tiles.insert(1, (len(figures.documents), words.say("new documents on property")))
     if unknown:
         tiles.append((unknown, words.say("sources without an answer")))
     said = [Tile(value=words.number(value), label=label) for value, label in tiles]
@@ -298,6 +312,13 @@ def _notes(words: Wording, figures: ReportFigures) -> list[str]:
     return notes
 
 
+def _state(figures: ReportFigures) -> str:
+    if figures.new or figures.documents:
+        return "new"
+    is_gap = figures.overall is Verdict.CLEAN and figures.has_unknown_property
+    return Verdict.UNKNOWN.value if is_gap else figures.overall.value
+
+
 def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> ReportContent:
     """The words of one report, with its signed receipt if there is one."""
     words = wording(Locale(figures.locale))
@@ -323,7 +344,7 @@ def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> R
         kind=kind,
         period=span,
         name=one_line(opened.name, NAME_MAX),
-        state="new" if figures.new else figures.overall.value,
+        state=_state(figures),
         headline=headline,
         lead=lead,
         trend=trend(words, figures),
@@ -337,7 +358,7 @@ def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> R
         severity_chart=charts.severities(words, figures) if figures.exposures else "",
         history_chart=charts.history(words, figures) if len(figures.history) > 1 else "",
         removals=removal_section(words, figures.removals),
-        properties=property_section(words, figures.properties, opened.parcels),
+        properties=property_section(words, figures.properties, opened.parcels, opened.parties),
         money=money_section(words, figures.money, opened.payees),
         clips=clip_section(words, figures.clips, opened.members),
         receipt=receipt_section(words, receipt),

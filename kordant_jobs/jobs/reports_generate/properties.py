@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from uuid import UUID
 
+from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.findings import UnknownReason, Verdict
 from kordant_jobs.domain.property.instruments import ROLL
 from kordant_jobs.domain.property.parcels import masked_parcel
+from kordant_jobs.jobs.reports_generate.charts import severity_word
 from kordant_jobs.jobs.reports_generate.rules import PropertyDocument, PropertyLine
 from kordant_jobs.wording import Wording
 
@@ -20,6 +23,9 @@ DOCUMENTS_MAX = 12
 NUMBER_MAX = 40
 _ANSWERS = {Verdict.CLEAN.value, Verdict.FOUND.value}
 COUNTY_MAX = 60
+NAMES_MAX = 160
+"""Characters of the names in one document."""
+NOBODY: Mapping[UUID, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +57,12 @@ def _state(words: Wording, line: PropertyLine) -> str:
         return {
             UnknownReason.NEVER_READ.value: words.say("Not known: the county's records were not read yet"),
             UnknownReason.STALE.value: words.say("Not known: the county has published nothing for longer than usual"),
-            UnknownReason.ROLL_NOT_READ.value: words.say("Not known: the county's list of owners could not be read"),
+            UnknownReason.ROLL_NOT_READ.value: words.say(
+                "Not known: the county's list of owners could not be read, or does not name every parcel you watch"
+            ),
+            UnknownReason.ROWS_NOT_UNDERSTOOD.value: words.say(
+                "Not known: a part of the county's records could not be understood"
+            ),
             UnknownReason.SOURCE_FAILED.value: words.say("Not known: the county's records could not be read"),
         }.get(line.reason or "", words.say("Not known"))
     if line.events:
@@ -70,8 +81,19 @@ def _document(words: Wording, one: PropertyDocument) -> str:
     return ", ".join(parts)
 
 
-def _documents(words: Wording, found: Sequence[PropertyDocument]) -> list[str]:
-    said = [_document(words, one) for one in found[:DOCUMENTS_MAX]]
+def _event(words: Wording, one: PropertyDocument, parties: Mapping[UUID, str]) -> str:
+    """As `_document`, with how urgent it is, who gave and took, and why."""
+    said = [f"{severity_word(words, Severity(one.severity))}: {_document(words, one)}"]
+    if one.instrument_id is not None and parties.get(one.instrument_id):
+        said.append(parties[one.instrument_id][:NAMES_MAX])
+    said += [reason for code in one.reasons if (reason := words.property_reason(code))]
+    return ". ".join(part.rstrip(".") for part in said) + "."
+
+
+def _documents(
+    words: Wording, found: Sequence[PropertyDocument], parties: Mapping[UUID, str] | None = None
+) -> list[str]:
+    said = [_document(words, one) if parties is None else _event(words, one, parties) for one in found[:DOCUMENTS_MAX]]
     if len(found) > DOCUMENTS_MAX:
         said.append(words.count("%(number)s more", "%(number)s more", len(found) - DOCUMENTS_MAX))
     return said
@@ -88,7 +110,9 @@ def _open_charges(words: Wording, line: PropertyLine) -> list[str]:
     return [words.say("none known") if line.verdict in _ANSWERS else words.say("Not known")]
 
 
-def _row(words: Wording, line: PropertyLine, parcels: Mapping[UUID, str]) -> PropertyTableRow:
+def _row(
+    words: Wording, line: PropertyLine, parcels: Mapping[UUID, str], parties: Mapping[UUID, str]
+) -> PropertyTableRow:
     number = parcels.get(line.watch_id)
     as_of = words.day(line.data_as_of, "medium") if line.data_as_of else words.say("not known")
     return PropertyTableRow(
@@ -96,16 +120,27 @@ def _row(words: Wording, line: PropertyLine, parcels: Mapping[UUID, str]) -> Pro
         county=line.county[:COUNTY_MAX],
         state=_state(words, line),
         as_of=as_of,
-        events=_documents(words, line.events),
+        events=_documents(words, sorted(line.events, key=_urgency), parties),
         open_charges=_open_charges(words, line),
     )
 
 
-def property_section(words: Wording, lines: Sequence[PropertyLine], parcels: Mapping[UUID, str]) -> PropertySection:
-    """The section of one report. `parcels`: the opened number of each watch that has one."""
+def _urgency(one: PropertyDocument) -> int:
+    """The most urgent first; those as urgent stay in their order."""
+    return -list(Severity).index(Severity(one.severity))
 
-    def urgency(line: PropertyLine) -> tuple[bool, bool]:
-        return not line.events, line.verdict in _ANSWERS
+
+def property_section(
+    words: Wording,
+    lines: Sequence[PropertyLine],
+    parcels: Mapping[UUID, str],
+    parties: Mapping[UUID, str] = NOBODY,
+) -> PropertySection:
+    """The section of one report. `parcels`: the opened number of each watch that has one; `parties`: who gave and who
+    took, by document."""
+
+    def urgency(line: PropertyLine) -> tuple[int, bool]:
+        return min(map(_urgency, line.events), default=1), line.verdict in _ANSWERS
 
     found = sorted(lines, key=urgency)
     left_out = len(found) - ROWS_MAX
@@ -117,6 +152,6 @@ def property_section(words: Wording, lines: Sequence[PropertyLine], parcels: Map
             words.say("Open mortgages and liens"),
             words.say("Records as of"),
         ),
-        rows=[_row(words, line, parcels) for line in found[:ROWS_MAX]],
+        rows=[_row(words, line, parcels, parties) for line in found[:ROWS_MAX]],
         more=words.count("And one more parcel.", "And %(number)s more parcels.", left_out) if left_out > 0 else "",
     )

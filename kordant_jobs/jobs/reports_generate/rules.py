@@ -162,6 +162,8 @@ class PropertyDocument:
     amount: Decimal | None
     recorded_on: date | None
     number: str
+    reasons: tuple[str, ...] = ()
+    instrument_id: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +241,16 @@ class ReportFigures:
     def earlier(self) -> list[ExposureLine]:
         """Exposures from before that are still open."""
         return [one for one in self.exposures if not one.is_new]
+
+    @property
+    def documents(self) -> list[PropertyDocument]:
+        """What was recorded on watched property in the period."""
+        return [one for line in self.properties for one in line.events]
+
+    @property
+    def has_unknown_property(self) -> bool:
+        """Whether a county could not be checked."""
+        return any(line.verdict in {None, "unknown"} for line in self.properties)
 
     @property
     def overall(self) -> Verdict:

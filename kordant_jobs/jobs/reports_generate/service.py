@@ -41,6 +41,7 @@ from kordant_jobs.store.insights import reporting as money_reporting
 from kordant_jobs.store.insights.reporting import MoneyFacts
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items
+from kordant_jobs.store.property import notices as property_notices
 from kordant_jobs.store.property import reporting as property_reporting
 from kordant_jobs.store.property.reporting import PropertyFacts
 from kordant_jobs.store.property.tables import watched_properties
@@ -205,7 +206,7 @@ def _generate_batch(
         for own, found in accounts.lines.items()
     }
     clips = {own: [ClipLine(**line) for line in found] for own, found in heard.clips.items()}
-    sealed = _SealedFacts(facts, watched, accounts, heard, keys)
+    sealed = _SealedFacts(facts, watched, accounts, heard, keys, keyring)
     total = ReportSummary(subscriptions=len(facts.people))
     due: list[ReportFigures] = []
     for figures in figures_of(facts, period, removals, properties, money, clips):
@@ -290,9 +291,15 @@ class _SealedFacts:
     """Opens what one report needs of the batch's encrypted values, at the moment it is made."""
 
     def __init__(
-        self, facts: ReportFacts, watched: PropertyFacts, accounts: MoneyFacts, heard: ClipFacts, keys: SubscriberKeys
+        self,
+        facts: ReportFacts,
+        watched: PropertyFacts,
+        accounts: MoneyFacts,
+        heard: ClipFacts,
+        keys: SubscriberKeys,
+        keyring: Keyring,
     ) -> None:
-        self._keys, self._accounts = keys, accounts
+        self._keys, self._accounts, self._keyring, self._parties = keys, accounts, keyring, watched.parties
         self._members = heard.sealed
         self._parcels = watched.sealed
         self._people = {row["subscription_id"]: row for row in facts.people.to_dict("records")}
@@ -300,6 +307,11 @@ class _SealedFacts:
 
     def readable(self, subscription_id: UUID) -> bool:
         return self._people[subscription_id]["subscriber_id"] in self._keys
+
+    def _names(self, instrument_id: UUID) -> str:
+        """Who gave, and who took."""
+        givers, takers = property_notices.parties(self._keyring, instrument_id, self._parties[instrument_id])
+        return " → ".join("; ".join(names) for names in (givers, takers) if names)
 
     def open(self, figures: ReportFigures) -> Opened:
         person = self._people[figures.subscription_id]
@@ -319,10 +331,17 @@ class _SealedFacts:
                 for line in figures.properties
                 if line.has_parcel
             },
+            parties={
+                one.instrument_id: said
+                for one in figures.documents
+                if one.instrument_id is not None
+                and one.instrument_id in self._parties
+                and (said := self._names(one.instrument_id))
+            },
             payees={
-                line.line_id: said
+                line.line_id: text
                 for line in figures.money
-                if line.line_id is not None and (said := self._accounts.payee_line(line.line_id))
+                if line.line_id is not None and (text := self._accounts.payee_line(line.line_id))
             },
             members={
                 line.analysis_id: opened(person_of, *self._members[line.analysis_id])

@@ -211,10 +211,12 @@ def save_verdicts(
     *,
     until: datetime,
     with_roll: Collection[str] = (),
+    compare_again: Sequence[str] = (),
 ) -> dict[Verdict, int]:
     """Write a verdict a chosen subscription and county, and how far the scan came. `verdicts`: by county why nothing
     can be said (None: it can), and the newest record. `with_roll`: counties whose owner roll must list each watched
-    parcel, or nothing can be said to who watches it. Returns how many there are of each."""
+    parcel, or nothing can be said to who watches it. `compare_again`: counties whose watches were not all compared, so
+    that those who watch them keep their watermark. Returns how many there are of each."""
     count = dict.fromkeys(Verdict, 0)
     for county, (reason, as_of) in verdicts.items():
         rows = connection.execute(
@@ -252,11 +254,13 @@ def save_verdicts(
     connection.execute(
         sa.text("""
         INSERT INTO kordant.scan_watermarks (subscription_id, job, known_until)
-        SELECT subscription_id, 'hometitle_scan', :until FROM scope
+        SELECT subscription_id, 'hometitle_scan', :until FROM scope WHERE NOT EXISTS (
+            SELECT 1 FROM kordant.watched_properties w
+            WHERE w.subscription_id = scope.subscription_id AND w.county = ANY(:again) AND w.removed_at IS NULL)
         ON CONFLICT (subscription_id, job) DO UPDATE
             SET known_until = greatest(kordant.scan_watermarks.known_until, excluded.known_until)
         """),
-        {"until": until},
+        {"until": until, "again": list(compare_again)},
     )
     return count
 

@@ -18,7 +18,7 @@ from kordant_jobs.store.property.tables import property_instruments
 _ROWS = f"""
 SELECT {outbox.NOTICE_COLUMNS}, a.severity, o.alert_id, wp.id AS watch_id, wp.parcel_encrypted,
        wp.removed_at AS watch_removed_at, f.dismissed_at, coalesce(cs.name, wp.county) AS county,
-       coalesce(cs.recorder_url, '') AS recorder_url, f.event, f.reasons, i.code, i.key, i.number,
+       coalesce(cs.recorder_url, '') AS recorder_url, cs.data_as_of, f.event, f.reasons, i.code, i.key, i.number,
        i.amount, i.recorded_on, a.created_at AS alerted_at, i.id AS instrument_id, i.parties_encrypted,
        b.id AS before_id, b.parties_encrypted AS before_parties_encrypted
 FROM kordant.notification_outbox o

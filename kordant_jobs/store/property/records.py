@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,7 +13,16 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.property.instruments import ROLL, Event, Form, Instrument, Party, Role
+from kordant_jobs.domain.property.instruments import (
+    ROLL,
+    Event,
+    Form,
+    Instrument,
+    Party,
+    Role,
+    key_apart,
+    recorders_key,
+)
 from kordant_jobs.domain.property.names import Order, flipped, keys_of, parse
 from kordant_jobs.domain.property.parcels import index_text
 from kordant_jobs.postgres.bulk import write_frame
@@ -43,13 +52,14 @@ class CountyState:
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """How many documents were new, and how many had changed."""
+    """How many documents were new, how many had changed, and how many of the new have another one's key."""
 
     new: int = 0
     changed: int = 0
+    apart: int = 0
 
     def __add__(self, other: Saved) -> Saved:
-        return Saved(new=self.new + other.new, changed=self.changed + other.changed)
+        return Saved(new=self.new + other.new, changed=self.changed + other.changed, apart=self.apart + other.apart)
 
 
 def states(connection: Connection) -> dict[str, CountyState]:
@@ -176,11 +186,12 @@ def save_documents(
 ) -> Saved:
     """Keep documents with their canonical parcel numbers. One that is there and says the same is left alone; a changed
     one is written again, with when."""
+    documents, apart = _keep_apart(connection, keyring, county, documents)
     hashes = {one.key: keyring.sign("county-record", _content(one, parcels)) for one, parcels in documents}
     known = ids_of(connection, county, hashes)
     fresh = [(one, parcels) for one, parcels in documents if known.get(one.key, (None, b""))[1] != hashes[one.key]]
     if not fresh:
-        return Saved()
+        return Saved(apart=apart)
     ids = {one.key: known[one.key][0] if one.key in known else uuid4() for one, _ in fresh}
     _upsert(connection, keyring, county, fresh, ids, hashes, is_first_load=is_first_load)
     lots = [
@@ -202,7 +213,45 @@ def save_documents(
         frame = pl.DataFrame(rows, schema={column: pl.Binary, "instrument_id": pl.String}, orient="row")
         write_frame(connection, frame, f"kordant.{table}")
     new = sum(one.key not in known for one, _ in fresh)
-    return Saved(new=new, changed=len(fresh) - new)
+    return Saved(new=new, changed=len(fresh) - new, apart=apart)
+
+
+_Documents = Sequence[tuple[Instrument, Sequence[str]]]
+
+
+def _keep_apart(connection: Connection, keyring: Keyring, county: str, documents: _Documents) -> tuple[_Documents, int]:
+    """The documents, those with a key of their own whose recorder's key another document has, and how many these are.
+
+    A kept one is another document if two of three differ: its type, its day of recording, all of its parcels. A
+    correction changes one of them."""
+    query = """
+        SELECT i.key, i.code, i.recorded_on, array_agg(l.parcel_index) FILTER (WHERE l.parcel_index IS NOT NULL) AS lots
+        FROM kordant.property_instruments i LEFT JOIN kordant.property_lots l ON l.instrument_id = i.id
+        WHERE i.county = :county AND i.key = ANY(:keys) GROUP BY i.id
+    """
+    values = {"county": county, "keys": [recorders_key(one.key) for one, _ in documents]}
+    kept = {row.key: row for row in connection.execute(sa.text(query), values)}
+
+    def is_kept(one: Instrument) -> bool:
+        other = kept.get(recorders_key(one.key))
+        return bool(other is not None and (one.code, one.recorded_on) == (other.code, other.recorded_on))
+
+    def differs(one: Instrument, parcels: Sequence[str]) -> bool:
+        other = kept.get(one.key)
+        if other is None:
+            return False
+        lots = set(map(bytes, other.lots or ()))
+        moved = bool(lots and parcels) and not lots & set(parcel_indexes(keyring, county, list(parcels)))
+        return sum((one.code != other.code, one.recorded_on != other.recorded_on, moved)) >= 2
+
+    own = {recorders_key(one.key) for one, _ in documents if is_kept(one)}
+    found, apart = [], 0
+    for one, parcels in documents:
+        key = recorders_key(one.key)
+        if not is_kept(one) and (one.key != key or key in own or differs(one, parcels)):
+            key, apart = key_apart(key, one.code, one.recorded_on), apart + 1
+        found.append((one if key == one.key else replace(one, key=key), parcels))
+    return found, apart
 
 
 def _content(one: Instrument, parcels: Sequence[str]) -> bytes:

@@ -28,7 +28,8 @@ ORDER BY w.created_at, w.id
 """
 
 _EVENTS = """
-SELECT f.watch_id, f.event, f.severity, i.amount, i.recorded_on, coalesce(nullif(i.number, ''), i.key) AS number
+SELECT f.watch_id, f.event, f.severity, i.amount, i.recorded_on, coalesce(nullif(i.number, ''), i.key) AS number,
+       f.reasons, i.id AS instrument_id, i.parties_encrypted
 FROM kordant.property_findings f JOIN kordant.property_instruments i ON i.id = f.instrument_id
 WHERE f.watch_id = ANY(cast(:watches AS uuid[])) AND f.is_told AND f.is_news AND f.dismissed_at IS NULL
   AND f.first_seen_at >= cast(:start AS date)::timestamp AT TIME ZONE 'UTC'
@@ -54,11 +55,13 @@ class PropertyFacts:
 
     A watch has watch_id, county (what it is called), has_parcel, verdict (None: not checked in the period), reason,
     data_as_of, has_liens (False: the county publishes none), events and open_charges, each of them with event,
-    severity, amount, recorded_on and number.
+    severity, amount, recorded_on and number, events also with reasons and instrument_id. `parties`: by instrument its
+    sealed names.
     """
 
     watches: dict[UUID, list[dict[str, Any]]]
     sealed: dict[UUID, bytes] = field(repr=False)
+    parties: dict[UUID, bytes] = field(repr=False, default_factory=dict)
 
 
 def open_charges(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
@@ -75,6 +78,10 @@ def facts(connection: Connection, subscription_ids: Sequence[UUID], *, start: da
     if not ids:
         return found
     events = _by_watch(connection, _EVENTS, watches=list(map(str, ids)), start=start, end=end)
+    for one in (one for of_watch in events.values() for one in of_watch):
+        one["reasons"] = tuple(one["reasons"])
+        if (names := one.pop("parties_encrypted")) is not None:
+            found.parties[one["instrument_id"]] = bytes(names)
     still_open = open_charges(connection, ids)
     for row in rows:
         shown = dict(row._mapping)

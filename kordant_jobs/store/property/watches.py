@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert
 
-from kordant_jobs.domain.property.names import Order
+from kordant_jobs.domain.property.names import Order, plain
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.people.keyring import Keyring, Sealed
@@ -41,51 +40,77 @@ class Watch:
     parcel: str | None = field(repr=False)
     owners: tuple[str, ...] = field(repr=False)
     created_at: datetime
+    removed_at: datetime | None = None
 
 
 def add(connection: Connection, keyring: Keyring, subscription_id: UUID, wanted: Sequence[NewWatch]) -> list[UUID]:
-    """Watch these for a subscription; a parcel that is watched already stays as it is. Returns the ids of new ones.
+    """Watch these for a subscription. One that is watched already takes the owners that are given now; one that was
+    removed is watched again under its old id, with what was told of it and each 'not me'. Returns the ids of those that
+    were not watched.
 
     Raises:
         SettingsError: there is no such subscription.
     """
     row = connection.execute(
-        sa.text("SELECT subscriber_id FROM kordant.subscriptions WHERE id = :id"), {"id": subscription_id}
+        sa.text("SELECT subscriber_id FROM kordant.subscriptions WHERE id = :id FOR UPDATE"), {"id": subscription_id}
     ).first()
     if row is None:
         raise SettingsError(f"there is no subscription {subscription_id}: `kordant-jobs subscribers` makes one.")
     keys = keyring.load_keys(connection, [row.subscriber_id], for_writing=True)
-    made, rows, indexes = [], [], []
+    known = {_meant(one.county, one.parcel, one.owners): one for one in _ever(connection, keyring, subscription_id)}
+    seal, made, indexes = watched_properties.c, [], []
     for one in wanted:
-        watch_id = uuid4()
-        seal = watched_properties.c
-        owners = "\n".join(one.owners)
-        rows.append(
-            {
-                "id": watch_id,
-                "subscription_id": subscription_id,
-                "subscriber_id": row.subscriber_id,
-                "county": one.county,
-                "parcel_encrypted": one.parcel
-                and keys.seal(row.subscriber_id, seal.parcel_encrypted, watch_id, one.parcel),
-                "parcel_index": one.parcel and parcel_indexes(keyring, one.county, [one.parcel])[0],
-                "owners_encrypted": keys.seal(row.subscriber_id, seal.owners_encrypted, watch_id, owners)
-                if owners
-                else None,
-            }
+        before = known.get(_meant(one.county, one.parcel, one.owners))
+        watch_id = before.id if before else uuid4()
+        owners = "\n".join(one.owners or (before.owners if before else ()))
+        values: dict[str, Any] = {
+            "owners_encrypted": keys.seal(row.subscriber_id, seal.owners_encrypted, watch_id, owners)
+            if owners
+            else None
+        }
+        if before is None or before.removed_at is not None:
+            made.append(watch_id)
+            values |= {"removed_at": None, "created_at": sa.func.clock_timestamp()}
+        if before:
+            connection.execute(sa.update(watched_properties).where(seal.id == watch_id).values(values))
+            continue
+        values |= {
+            "id": watch_id,
+            "subscription_id": subscription_id,
+            "subscriber_id": row.subscriber_id,
+            "county": one.county,
+            "parcel_encrypted": one.parcel
+            and keys.seal(row.subscriber_id, seal.parcel_encrypted, watch_id, one.parcel),
+            "parcel_index": one.parcel and parcel_indexes(keyring, one.county, [one.parcel])[0],
+        }
+        connection.execute(sa.insert(watched_properties).values(values))
+        known[_meant(one.county, one.parcel, one.owners)] = Watch(
+            id=watch_id,
+            subscription_id=subscription_id,
+            subscriber_id=row.subscriber_id,
+            county=one.county,
+            parcel=one.parcel,
+            owners=one.owners,
+            created_at=datetime.now(UTC),
         )
         if one.parcel is None:
-            indexes += [
-                (str(watch_id), index) for index in name_indexes(keyring, one.county, one.owners, Order.GIVEN_FIRST)
-            ]
-    statement = insert(watched_properties).on_conflict_do_nothing()
-    for new in rows:
-        if connection.execute(statement.values(**new)).rowcount:
-            made.append(new["id"])
+            names = name_indexes(keyring, one.county, one.owners, Order.GIVEN_FIRST)
+            indexes += [(str(watch_id), index) for index in names]
     frame = pl.DataFrame(indexes, schema={"watch_id": pl.String, "key_index": pl.Binary}, orient="row")
     write_frame(connection, frame, "kordant.watched_name_keys")
     connection.execute(sa.text("SELECT pg_notify('kordant_events', 'property')"))
     return made
+
+
+def _meant(county: str, parcel: str | None, owners: Sequence[str]) -> tuple[str, str]:
+    """What is the same watch of a subscription: the parcel, or the names however they are written."""
+    return county, parcel or " ".join(sorted(plain(name) for name in owners))
+
+
+def _ever(connection: Connection, keyring: Keyring, subscription_id: UUID) -> list[Watch]:
+    """All that a subscription watches or watched, what it watches now last."""
+    found = load(connection, keyring, subscription_id=subscription_id, with_removed=True)
+    return sorted(found, key=lambda one: one.removed_at is None)
 
 
 def remove(connection: Connection, watch_id: UUID) -> bool:
@@ -100,9 +125,12 @@ def load(
     *,
     ids: Sequence[UUID] | None = None,
     subscription_id: UUID | None = None,
+    with_removed: bool = False,
 ) -> list[Watch]:
     """The watches with these ids, or of a subscription, opened. Those of a forgotten subscriber are not there."""
-    query = sa.select(watched_properties).where(watched_properties.c.removed_at.is_(None))
+    query = sa.select(watched_properties)
+    if not with_removed:
+        query = query.where(watched_properties.c.removed_at.is_(None))
     if ids is not None:
         query = query.where(watched_properties.c.id.in_(list(ids)))
     if subscription_id is not None:
@@ -126,6 +154,7 @@ def load(
             parcel=opened(row, "parcel_encrypted"),
             owners=tuple((opened(row, "owners_encrypted") or "").splitlines()),
             created_at=row.created_at,
+            removed_at=row.removed_at,
         )
         for row in rows
         if row.subscriber_id in keys

@@ -20,7 +20,10 @@ from kordant_jobs_tests.jobs.people import subscribe
 
 @pytest.mark.parametrize(
     ("locale", "subject", "before"),
-    [("en", "Property alert", "Owner before"), ("pt-BR", "Alerta de imóvel", "Proprietário anterior")],
+    [
+        ("en", "Property alert", "Owner by the deed before"),
+        ("pt-BR", "Alerta de imóvel", "Proprietário pela escritura anterior"),
+    ],
 )
 def test_a_mail_says_who_took_what_from_whom(
     db: Engine, keyring: Keyring, tmp_path: Path, locale: str, subject: str, before: str
@@ -47,4 +50,5 @@ def test_a_mail_says_who_took_what_from_whom(
     assert all(name in text for name in (*forged.givers, *forged.takers, before, forged.key))
     assert f"https://recorder.example/{forged.key}" in text
     assert county.parcel(forged.lots[0]) not in text
+    assert {"en": "Records as of", "pt-BR": "Registros até"}[locale] in text
     assert datetime.now(UTC).date() > START

@@ -59,9 +59,15 @@ PARCELS = {WATCH: "3012340056"}
 @pytest.mark.parametrize("locale", list(Locale))
 def test_a_row_says_the_masked_parcel_what_was_recorded_what_is_open_and_how_new_it_is(locale: Locale) -> None:
     words = wording(locale)
-    [row] = property_section(words, [LINE], PARCELS).rows
+    event = replace(LINE.events[0], reasons=("quitclaim",), instrument_id=UUID(int=7))
+    [row] = property_section(
+        words, [replace(LINE, events=(event,))], PARCELS, {UUID(int=7): "SMITH JOHN → DOE EVE"}
+    ).rows
     assert row.parcel == "30•••0056"
-    assert row.events[0].startswith(words.property_event("ownership_change"))
+    assert words.property_event("ownership_change") in row.events[0]
+    assert words.say("Critical") in row.events[0]
+    assert "SMITH JOHN → DOE EVE" in row.events[0]
+    assert str(words.property_reason("quitclaim")).rstrip(".") in row.events[0]
     assert row.open_charges[0].startswith(words.property_event("mortgage"))
     assert "2026" in row.as_of
 
@@ -94,6 +100,17 @@ def test_a_report_without_watched_property_keeps_its_hash() -> None:
     assert watching.sha256() != plain.sha256()
     assert replace(watching, properties=(replace(LINE, open_charges=()),)).sha256() != watching.sha256()
     assert write_report(watching, replace(OPENED, parcels=PARCELS)).properties.rows
+
+
+def test_the_headline_counts_what_was_recorded_and_is_no_all_clear_over_an_unknown_county() -> None:
+    clean = replace(figures(), exposures=(), sources=())
+    assert write_report(replace(clean, properties=(LINE,)), replace(OPENED, parcels=PARCELS)).state == "new"
+    said = write_report(replace(clean, properties=(LINE,)), replace(OPENED, parcels=PARCELS))
+    assert said.headline.startswith("1 new document on your property")
+    assert [one.value for one in said.tiles if one.label == "new documents on property"] == ["1"]
+    unknown = replace(LINE, verdict="unknown", reason="stale", events=())
+    said = write_report(replace(clean, properties=(unknown,)), replace(OPENED, parcels=PARCELS))
+    assert said.headline != "Nothing was found"
 
 
 def test_the_database_gives_new_events_open_charges_and_the_last_verdict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ import pytest
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.codes import kind_of
 from kordant_jobs.domain.property.findings import Finding, Reason
-from kordant_jobs.domain.property.instruments import Instrument, Party, role_of
+from kordant_jobs.domain.property.instruments import Event, Instrument, Party, role_of
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
 
 BOUGHT_ON = date(2019, 3, 1)
@@ -112,15 +113,108 @@ QUIET = {
         instrument("DEED", "OLDMAN GREGORY", OWNER, on=20, amount=400_000, refers_to=PURCHASE.key)
     ],
     "easement": [instrument("EASEMENT", OWNER, "CITY POWER COMPANY", on=900)],
-    "DEEDN": [instrument("DEEDN", OWNER, STRANGER, on=900)],
-    "MTRDEED": [instrument("MTRDEED", OWNER, STRANGER, on=900)],
-    "CEMD": [instrument("CEMD", OWNER, STRANGER, on=900)],
 }
 
 
 @pytest.mark.parametrize("name", QUIET)
 def test_what_is_quiet_is_only_listed(name: str) -> None:
     assert not last(*QUIET[name]).is_told
+
+
+@pytest.mark.parametrize("code", ["DEEDN", "MTRDEED", "CEMD"])
+def test_a_type_that_only_resembles_a_deed_is_no_change_of_owner_and_is_shown(code: str) -> None:
+    found = last(instrument(code, OWNER, STRANGER, on=900))
+    assert (found.event, found.severity, found.is_told) == (Event.UNKNOWN, Severity.MEDIUM, True)
+
+
+SHADY = "SHADY SID"
+TOLD: dict[str, tuple[list[Instrument], Severity, Reason | None]] = {
+    "a correction that adds a stranger": (
+        [instrument("CORRECTION DEED", OWNER, f"{OWNER};{STRANGER}", on=900)], Severity.MEDIUM, Reason.CO_OWNER
+    ),
+    "a correction to another of that surname": (
+        [instrument("CORRECTION DEED", OWNER, "HARLOW ROBERT", on=900)], Severity.MEDIUM, Reason.FAMILY
+    ),
+    "much more from the lender": (
+        [MORTGAGE, instrument("MORTGAGE", OWNER, "CITIBANK NA", on=900, amount=2_000_000)], Severity.MEDIUM, None
+    ),
+    "back and forth and back": (
+        [
+            instrument("QUIT CLAIM DEED", OWNER, SHADY, on=900, amount=10),
+            instrument("QUIT CLAIM DEED", SHADY, OWNER, on=902, amount=10),
+            instrument("QUIT CLAIM DEED", OWNER, SHADY, on=904, amount=10),
+        ], Severity.CRITICAL, Reason.NOMINAL
+    ),
+    "an estate's deed to a company for nothing": (
+        [instrument("QUIT CLAIM DEED", f"ESTATE OF {OWNER}", "EVIL HOLDINGS LLC", on=900, amount=10)],
+        Severity.CRITICAL, Reason.STRANGER
+    ),
+    "an executor's deed to a company for nothing": (
+        [instrument("EXECUTOR DEED", OWNER, "EVIL HOLDINGS LLC", on=900, amount=0)], Severity.CRITICAL, Reason.STRANGER
+    ),
+    "a company called by a word that is the surname": (
+        [
+            instrument("DEED", OWNER, "GREEN JOHN", on=800, amount=400_000),
+            instrument("QUIT CLAIM DEED", "GREEN JOHN", "GREEN ACRES HOMES LLC", on=900, amount=10),
+        ],
+        Severity.MEDIUM, Reason.OWN_BODY
+    ),
+    "strangers become co-owners": (
+        [instrument("DEED", OWNER, f"{OWNER};{STRANGER};{SHADY}", on=900, amount=0)], Severity.MEDIUM, Reason.CO_OWNER
+    ),
+    "a deed without names": ([instrument("DEED", on=900)], Severity.MEDIUM, Reason.UNKNOWN),
+    "a power, then a deed to a third person": (
+        [
+            instrument("POWER OF ATTORNEY", OWNER, SHADY, on=895),
+            instrument("DEED", OWNER, STRANGER, on=900, amount=300_000),
+        ],
+        Severity.CRITICAL, Reason.POWER_BEFORE
+    ),
+    "the taker's mortgage after a loud deed": (
+        [
+            instrument("QUIT CLAIM DEED", OWNER, SHADY, on=900, amount=10),
+            instrument("MORTGAGE", SHADY, "CITIBANK NA", on=902, amount=90_000),
+        ], Severity.CRITICAL, Reason.RAPID_RESALE
+    ),
+    "a sale under the new name": (
+        [instrument("NAME CHANGE", OWNER, "MILLER JANE", on=890), instrument("DEED", "MILLER JANE", STRANGER, on=900)],
+        Severity.HIGH, Reason.STRANGER
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_what_is_told_and_how_loud(name: str) -> None:
+    instruments, severity, reason = TOLD[name]
+    found = last(*instruments)
+    assert (found.severity, found.is_told) == (severity, True)
+    assert reason is None or reason in found.reasons
+
+
+def test_an_estates_deed_is_loud_where_the_subscriber_named_who_is_said_to_be_dead() -> None:
+    deed = instrument("DEED", f"ESTATE OF {OWNER}", STRANGER, on=900, amount=300_000)
+    assert last(deed).severity is Severity.LOW
+    found = last(deed, known=("Jane Harlow",))
+    assert (found.severity, found.reasons) == (Severity.HIGH, (Reason.ESTATE, Reason.SAID_TO_BE_DEAD))
+
+
+def test_documents_of_one_day_stand_in_the_order_of_their_numbers() -> None:
+    bought = replace(instrument("DEED", OWNER, STRANGER, on=900, amount=400_000), key="999")
+    borrowed = replace(instrument("MORTGAGE", STRANGER, "CITIBANK NA", on=900, amount=300_000), key="1000")
+    [*_, deed, mortgage] = read_history([PURCHASE, borrowed, bought])
+    assert (deed.key, mortgage.key, mortgage.severity) == ("999", "1000", Severity.MEDIUM)
+
+
+def test_a_power_of_the_same_day_counts_whatever_its_number() -> None:
+    deed = replace(instrument("DEED", OWNER, SHADY, on=900, amount=300_000), key="1")
+    power = replace(instrument("POWER OF ATTORNEY", OWNER, SHADY, on=900), key="2")
+    found = {one.key: one for one in read_history([PURCHASE, deed, power])}["1"]
+    assert (found.severity, found.case) == (Severity.CRITICAL, "2")
+
+
+@pytest.mark.parametrize(("who", "closes"), [("INTERNAL REVENUE SERVICE", False), ("OTHER BANK NA", True)])
+def test_a_public_body_releases_no_banks_mortgage(who: str, closes: bool) -> None:
+    assert (last(MORTGAGE, instrument("RELEASE", OWNER, who, on=900)).case is not None) == closes
 
 
 def test_a_second_mortgage_with_another_lender_is_told() -> None:

@@ -6,6 +6,7 @@ what arrives late falls into its place. Which findings are new is the service's 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -14,7 +15,7 @@ from decimal import Decimal
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.findings import Finding, Reason
 from kordant_jobs.domain.property.instruments import CHARGES, TITLE, Event, Form, Instrument, Party, Role
-from kordant_jobs.domain.property.names import NameKind, Order, parse
+from kordant_jobs.domain.property.names import COMMON_WORDS, NameKind, Order, parse
 from kordant_jobs.jobs.hometitle_scan.rules.relations import Relation, any_same, is_same, relation
 
 NOMINAL_MOST = Decimal(100)
@@ -22,7 +23,12 @@ NOMINAL_MOST = Decimal(100)
 POWER_WINDOW = timedelta(days=60)
 """A deed so soon after a power of attorney, to who holds it, is one case with it (advisories of title insurers)."""
 RESALE_WINDOW = timedelta(days=180)
-"""A sale so soon after a loud transfer is a rapid resale of it."""
+"""A sale or mortgage so soon after a loud transfer, by who took, is one case with it."""
+REFINANCE_MOST = Decimal("1.5")
+"""A mortgage of the same lender is a refinancing up to so many times what is owed to it; more is new debt."""
+_LENDS = frozenset({"BANK", "MORTGAGE", "CREDIT", "LOAN", "LOANS", "LENDING", "SAVINGS", "TRUST", "NA"})
+_PUBLIC = frozenset({"IRS", "REVENUE", "STATE", "CITY", "COUNTY", "TOWN", "DEPARTMENT", "DEPT", "TREASURER", "COURT"})
+"""Words of those who hold liens for the public, and of lenders, who may have them in their names, too."""
 LONG_HELD = timedelta(days=3650)
 """An owner last seen so long ago may be dead."""
 CORRECTION_WINDOW = timedelta(days=3 * 365)
@@ -48,8 +54,12 @@ class _Parcel:
 
 
 def in_order(instruments: Iterable[Instrument]) -> list[Instrument]:
-    """By the day of recording, then as the recorder numbered them; those without a day first."""
-    return sorted(instruments, key=lambda one: (one.recorded_on or date.min, one.key))
+    """By the day of recording, then as the recorder numbered them (999 before 1000); those without a day first."""
+    return sorted(instruments, key=lambda one: (one.recorded_on or date.min, _numbered(one.key)))
+
+
+def _numbered(key: str) -> list[tuple[str, int]]:
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)([0-9]*)", key)]
 
 
 def read_history(
@@ -57,8 +67,10 @@ def read_history(
 ) -> list[Finding]:
     """A finding an instrument, in order. `known_owners`: the owners as the subscriber knows them, who count where no
     deed says."""
-    parcel = _Parcel(owners=tuple(known_owners))
-    for one in in_order(instruments):
+    ordered = in_order(instruments)
+    powers = [one for one in ordered if one.event is Event.POWER_OF_ATTORNEY]
+    parcel = _Parcel(owners=tuple(known_owners), powers=powers)
+    for one in ordered:
         found = _judge(one, parcel, tuple(known_owners), order)
         parcel.findings[one.key] = found
         _advance(one, found, parcel, order)
@@ -95,6 +107,8 @@ def _judge(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
             return replace(calm, severity=Severity.MEDIUM, is_told=True)
         case Event.NAME_CHANGE:
             return replace(calm, is_told=True)
+        case Event.UNKNOWN:  # it may be anything: what cannot be read is shown to the owner
+            return replace(calm, severity=Severity.MEDIUM, is_told=True)
         case Event.MAILING_ADDRESS_CHANGED | Event.OWNER_CHANGED_ON_ROLL:
             said = (Reason.REDIRECTED if one.event is Event.MAILING_ADDRESS_CHANGED else Reason.NO_DOCUMENT,)
             return replace(calm, severity=Severity.HIGH, is_told=True, reasons=said)
@@ -121,20 +135,55 @@ def _title(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
     to_whom = relation([*owners, *one.givers] if from_owner else list(owners), one.takers, order)
     if one.form is Form.FIDUCIARY and to_whom is Relation.STRANGER and _is_nominal(one):
         to_whom = Relation.ESTATE
+    if to_whom is Relation.ESTATE and _is_nominal(one) and _are_companies(one.takers, order):
+        to_whom = Relation.STRANGER  # people inherit
     if not from_owner and to_whom in {Relation.STRANGER, Relation.UNKNOWN}:
         said.append(Reason.GRANTOR_NOT_OWNER)
     if to_whom is not Relation.STRANGER and Reason.GRANTOR_NOT_OWNER not in said:
-        return replace(calm, severity=Severity.LOW, is_told=True, reasons=(Reason(to_whom.value),))
+        return _calm_transfer(one, to_whom, owners, known, order, calm)
     said.append(Reason.STRANGER)
     said += _circumstances(one, parcel, order)
     case = None
     if Reason.AFTER_POWER in said:
         case = next(power.key for power in reversed(parcel.powers) if any_same(power.takers, one.takers, order))
+    elif Reason.POWER_BEFORE in said:
+        case = next(power.key for power in reversed(parcel.powers) if any_same(power.givers, one.givers, order))
     if Reason.RAPID_RESALE in said and parcel.loud is not None:
         case = parcel.loud_case
     loud = set(said) - {Reason.STRANGER, Reason.LONG_HELD, Reason.FREE_AND_CLEAR}
     severity = Severity.CRITICAL if loud else Severity.HIGH
     return replace(calm, severity=severity, is_told=True, reasons=tuple(dict.fromkeys(said)), case=case)
+
+
+def _calm_transfer(
+    one: Instrument, to_whom: Relation, owners: Sequence[str], known: tuple[str, ...], order: Order, calm: Finding
+) -> Finding:
+    """A transfer among those who belong together. Less calm is what only looks so: a company named after a word that is
+    a surname, too, a company or several strangers as co-owners, an estate of the living, a deed that names nobody."""
+    said, severity = [Reason(to_whom.value)], Severity.LOW
+    if to_whom is Relation.ESTATE and any_same(known, one.givers, order):
+        said, severity = [*said, Reason.SAID_TO_BE_DEAD], Severity.HIGH
+    elif to_whom is Relation.OWN_BODY and _bears_a_word(owners, one.takers, order):
+        severity = Severity.MEDIUM
+    elif to_whom is Relation.CO_OWNER:
+        others = [name for name in one.takers if not any_same([name], owners, order)]
+        is_spouse = len(others) == 1 and parse(others[0], order).is_person  # of whatever name
+        stranger = relation(owners, others, order) is Relation.STRANGER
+        severity = Severity.MEDIUM if stranger and not is_spouse else Severity.LOW
+    elif to_whom is Relation.UNKNOWN:
+        severity = Severity.MEDIUM
+    return replace(calm, severity=severity, is_told=True, reasons=tuple(said))
+
+
+def _are_companies(names: Sequence[str], order: Order) -> bool:
+    return bool(names) and all(parse(name, order).kind is NameKind.ORGANISATION for name in names)
+
+
+def _bears_a_word(owners: Sequence[str], takers: Sequence[str], order: Order) -> bool:
+    """Whether all who take are companies that have no more of an owner's name than a surname that is a word, too."""
+    read = [parse(name, order) for name in owners]
+    names = {word for one in read for word in (one.surname, one.given, *one.middle) if len(word) > 1} - COMMON_WORDS
+    return _are_companies(takers, order) and not any(names & set(parse(name, order).words) for name in takers)
 
 
 def _gives(givers: Sequence[str], owners: Sequence[str], order: Order) -> bool:
@@ -150,16 +199,12 @@ def _circumstances(one: Instrument, parcel: _Parcel, order: Order) -> list[Reaso
         said.append(Reason.QUITCLAIM)
     on = one.recorded_on
     if on is not None:
-        recent = [power for power in parcel.powers if power.recorded_on and power.recorded_on >= on - POWER_WINDOW]
+        recent = [one for one in parcel.powers if one.recorded_on and on - POWER_WINDOW <= one.recorded_on <= on]
         if any(any_same(power.takers, one.takers, order) for power in recent):
             said.append(Reason.AFTER_POWER)
-        loud = parcel.loud
-        if (
-            loud is not None
-            and loud.recorded_on
-            and on - loud.recorded_on <= RESALE_WINDOW
-            and any_same(one.givers, loud.takers, order)
-        ):
+        elif any(any_same(power.givers, one.givers, order) for power in recent):
+            said.append(Reason.POWER_BEFORE)
+        if _follows_loud(one, parcel, order):
             said.append(Reason.RAPID_RESALE)
         if parcel.deed is not None and parcel.deed.recorded_on and on - parcel.deed.recorded_on >= LONG_HELD:
             said.append(Reason.LONG_HELD)
@@ -174,6 +219,14 @@ def _circumstances(one: Instrument, parcel: _Parcel, order: Order) -> list[Reaso
     return said
 
 
+def _follows_loud(one: Instrument, parcel: _Parcel, order: Order) -> bool:
+    """Whether who took by a loud transfer sells or borrows soon after."""
+    loud, on = parcel.loud, one.recorded_on
+    if loud is None or loud.recorded_on is None or on is None:
+        return False
+    return on - loud.recorded_on <= RESALE_WINDOW and any_same(one.givers, loud.takers, order)
+
+
 def _is_nominal(one: Instrument) -> bool:
     return one.amount is not None and one.amount <= NOMINAL_MOST
 
@@ -182,7 +235,13 @@ def _same_deed(one: Instrument, parcel: _Parcel, order: Order) -> Instrument | N
     """The deed that this one repeats: recorded again, or indexed twice on one day."""
     for deed in reversed(parcel.deeds):
         named = deed.key in one.refers_to or (deed.number and deed.number in one.refers_to)
-        near = deed.recorded_on and one.recorded_on and (one.recorded_on - deed.recorded_on) <= timedelta(days=30)
+        is_last = deed is parcel.deeds[-1]  # once title has gone on, the same deed again is another one
+        near = (
+            is_last
+            and deed.recorded_on
+            and one.recorded_on
+            and (one.recorded_on - deed.recorded_on) <= timedelta(days=30)
+        )
         if (named or (near and deed.executed_on == one.executed_on)) and _alike(one, deed, order):
             return deed
     return None
@@ -204,11 +263,14 @@ def _correction(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order:
         near = deed.recorded_on and one.recorded_on and one.recorded_on - deed.recorded_on <= CORRECTION_WINDOW
         if (named or near) and _alike(one, deed, order):
             return replace(calm, reasons=(Reason.CORRECTS,), case=deed.key, before=_before(deed, parcel))
-    if not one.takers or any_same(one.takers, parcel.owners, order):
+    if all(any_same([name], parcel.owners, order) for name in one.takers):
         return replace(calm, reasons=(Reason.CORRECTS,), case=parcel.deed.key if parcel.deed else None)
     judged = _title(replace(one, event=Event.OWNERSHIP_CHANGE), parcel, known, order, calm)
     if judged.severity is Severity.LOW:
-        return replace(calm, reasons=(Reason.CORRECTS, *judged.reasons), case=parcel.deed.key if parcel.deed else None)
+        case = parcel.deed.key if parcel.deed else None
+        said = (Reason.CORRECTS, *judged.reasons)
+        is_told = Reason.YOU_BOUGHT not in judged.reasons
+        return replace(calm, severity=Severity.MEDIUM, is_told=is_told, reasons=said, case=case)
     return replace(judged, event=Event.CORRECTION)
 
 
@@ -220,10 +282,18 @@ def _mortgage(one: Instrument, parcel: _Parcel, order: Order, calm: Finding) -> 
     """By who is not the owner it is as bad as a deed; with the lender of an open or just closed one it is quiet."""
     if parcel.owners and one.givers and not _borrows(one.givers, parcel.owners, order):
         return replace(calm, severity=Severity.CRITICAL, is_told=True, reasons=(Reason.BORROWER_NOT_OWNER,))
+    if _follows_loud(one, parcel, order):
+        linked = replace(calm, reasons=(Reason.RAPID_RESALE,), case=parcel.loud_case)
+        return replace(linked, severity=Severity.CRITICAL, is_told=True)
     since = (one.recorded_on or date.max) - timedelta(days=90) if one.recorded_on else date.min
     held = [charge for charge in parcel.charges.values() if charge.event is Event.MORTGAGE]
     held += [charge for closed_on, charge in parcel.closed if closed_on >= since]
-    if any(any_same(one.takers, debt.takers, order) and _borrows(one.givers, debt.givers, order) for debt in held):
+    if any(
+        any_same(one.takers, debt.takers, order)
+        and _borrows(one.givers, debt.givers, order)
+        and not (one.amount and debt.amount and one.amount > debt.amount * REFINANCE_MOST)
+        for debt in held
+    ):
         return replace(calm, reasons=(Reason.SAME_LENDER,))
     said = () if parcel.owners else (Reason.OWNER_UNKNOWN,)
     return replace(calm, severity=Severity.MEDIUM, is_told=True, reasons=said)
@@ -244,9 +314,10 @@ def _closed_by(one: Instrument, parcel: _Parcel, order: Order) -> str | None:
     theirs = [key for key, charge in parcel.charges.items() if any_same(charge.takers, one.takers, order)]
     if len(theirs) == 1:
         return theirs[0]
-    return (
-        theirs[0] if theirs else next(iter(parcel.charges)) if len(parcel.charges) == 1 and not one.refers_to else None
-    )
+    if theirs:
+        return theirs[0]
+    is_public = any(_PUBLIC & words and not _LENDS & words for words in (set(parse(name).words) for name in one.takers))
+    return next(iter(parcel.charges)) if len(parcel.charges) == 1 and not one.refers_to and not is_public else None
 
 
 def _close_or_open(one: Instrument, parcel: _Parcel, order: Order) -> None:
@@ -277,8 +348,8 @@ def _advance(one: Instrument, found: Finding, parcel: _Parcel, order: Order) -> 
         parcel.deeds.append(one)
         if found.severity is Severity.CRITICAL and one.event is not Event.TAX_DEED:
             parcel.loud, parcel.loud_case = one, found.case or one.key
-    elif one.event is Event.POWER_OF_ATTORNEY:
-        parcel.powers.append(one)
+    elif one.event is Event.NAME_CHANGE and any_same(one.givers, parcel.owners, order):
+        parcel.owners = (*parcel.owners, *one.takers)
     else:
         _close_or_open(one, parcel, order)
 

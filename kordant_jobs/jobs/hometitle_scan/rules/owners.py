@@ -20,6 +20,8 @@ _LOUD = {
     Event.MORTGAGE: Severity.HIGH,
     Event.LIEN: Severity.HIGH,
     Event.LIS_PENDENS: Severity.HIGH,
+    Event.CORRECTION: Severity.MEDIUM,
+    Event.NAME_CHANGE: Severity.MEDIUM,
     Event.POWER_OF_ATTORNEY: Severity.MEDIUM,
     Event.CONTRACT: Severity.MEDIUM,
     Event.TRANSFER_ON_DEATH: Severity.MEDIUM,
@@ -47,6 +49,17 @@ def find_owner(
             )
         )
     return found
+
+
+def can_be_told(name: str, *, people: int) -> bool:
+    """Whether a document with exactly this name would be told to who watches it: of so many `people` others may have
+    the name, too.
+
+    >>> can_be_told("John Smith", people=5_000_000), can_be_told("Ludwig van Beethoven", people=5_000_000)
+    (False, True)
+    """
+    wanted = parse(name, Order.GIVEN_FIRST)
+    return likeness(wanted, wanted, among=people).probability >= OWNER_AT
 
 
 def best_of(one: Instrument, wanted: Iterable[Name], *, people: int, order: Order) -> Likeness:

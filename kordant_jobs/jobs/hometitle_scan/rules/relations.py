@@ -37,7 +37,17 @@ def _like(one: str, other: str, order: Order) -> Likeness:
 
 
 def is_same(one: str, other: str, order: Order = Order.EITHER) -> bool:
-    """Whether two names on one parcel mean the same person or body."""
+    """Whether two names on one parcel mean the same person or body. The same words in another order do; father and
+    son, when both are named so, do not.
+
+    >>> is_same("PENA ORTIZ JOSE", "José Peña-Ortiz"), is_same("SMITH JOHN SR", "SMITH JOHN JR")
+    (True, False)
+    """
+    mine, theirs = parse(one, order), parse(other, order)
+    if mine.suffix and theirs.suffix and mine.suffix != theirs.suffix:
+        return False
+    if mine.kind is theirs.kind and len(mine.words) > 2 and sorted(mine.words) == sorted(theirs.words):
+        return True
     return _like(one, other, order).probability >= SAME_AT
 
 
