@@ -242,7 +242,7 @@ def _keep_apart(connection: Connection, keyring: Keyring, county: str, documents
             return False
         lots = set(map(bytes, other.lots or ()))
         moved = bool(lots and parcels) and not lots & set(parcel_indexes(keyring, county, list(parcels)))
-        return sum((one.code != other.code, one.recorded_on != other.recorded_on, moved)) >= 2
+        return bool(sum((one.code != other.code, one.recorded_on != other.recorded_on, moved)) >= 2)
 
     own = {recorders_key(one.key) for one, _ in documents if is_kept(one)}
     found, apart = [], 0

@@ -107,16 +107,16 @@ def watching(
         yield bench
 
 
-@pytest.mark.parametrize("driver", FAKES)
-def test_an_empty_answer_where_a_row_must_be_is_unknown_and_is_asked_again(
-    db: Engine, keyring: Keyring, driver: str
+@pytest.mark.parametrize(("driver", "sent"), [*((one, 0) for one in FAKES), ("carto", -1)])
+def test_an_empty_or_short_answer_where_a_row_must_be_is_unknown_and_is_asked_again(
+    db: Engine, keyring: Keyring, driver: str, sent: int
 ) -> None:
     have = rows()
     with watching(db, keyring, driver, "loaded", have) as bench:
         assert bench.answer() == "clean"
         have.append(forged(1))
         select, bench.fake.tables.edited = bench.fake.select, 2
-        bench.fake.select = lambda *a, **k: select(*a, **k) if k["limit"] == 1 else []  # type: ignore[method-assign]
+        bench.fake.select = lambda *a, **k: select(*a, **k)[: None if k["limit"] == 1 else sent]  # type: ignore[method-assign]
         assert bench.answer() == "unknown source_failed"
         bench.fake.select = select  # type: ignore[method-assign]
         assert (bench.answer(), bench.critical()) == ("found", 1)
@@ -235,8 +235,10 @@ def test_a_number_that_is_used_again_replaces_no_document(dropped: Dropped) -> N
     (dropped.counties.drop / "one" / "a.csv").unlink()  # as a server does that gives new rows only
     dropped.drop("one", other, *pair, f"F9,DEED,{ago(1)},1,,99-0001-01,A B,C D", file="b.csv")
     dropped.scan()
-    kept = [key for (key,) in dropped.rows("SELECT key FROM kordant.property_instruments ORDER BY key")]
-    assert kept == ["900", f"900§QUIT CLAIM DEED {ago(2)}", "B1", f"B1§DEED {ago(3)}", "F9"]
+    query = "SELECT key, recorded_on::text FROM kordant.property_instruments ORDER BY key"
+    kept = dict(dropped.rows(query))
+    assert (kept["B1"], kept[f"B1§DEED {ago(3)}"]) == (ago(4000), ago(3))
+    assert list(kept) == ["900", f"900§QUIT CLAIM DEED {ago(2)}", "B1", f"B1§DEED {ago(3)}", "F9"]
     found = (
         "SELECT i.key FROM kordant.property_findings f JOIN kordant.property_instruments i ON i.id = f.instrument_id"
     )

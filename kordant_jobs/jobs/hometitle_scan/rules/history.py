@@ -263,14 +263,17 @@ def _correction(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order:
         near = deed.recorded_on and one.recorded_on and one.recorded_on - deed.recorded_on <= CORRECTION_WINDOW
         if (named or near) and _alike(one, deed, order):
             return replace(calm, reasons=(Reason.CORRECTS,), case=deed.key, before=_before(deed, parcel))
-    if all(any_same([name], parcel.owners, order) for name in one.takers):
+    others = [name for name in one.takers if not any_same([name], parcel.owners, order)]
+    stays = len(others) < len(one.takers)
+    if not others or (stays and relation(parcel.owners, others, order) is not Relation.STRANGER):  # or misspelt
         return replace(calm, reasons=(Reason.CORRECTS,), case=parcel.deed.key if parcel.deed else None)
     judged = _title(replace(one, event=Event.OWNERSHIP_CHANGE), parcel, known, order, calm)
     if judged.severity is Severity.LOW:
         case = parcel.deed.key if parcel.deed else None
         said = (Reason.CORRECTS, *judged.reasons)
-        is_told = Reason.YOU_BOUGHT not in judged.reasons
-        return replace(calm, severity=Severity.MEDIUM, is_told=is_told, reasons=said, case=case)
+        if not {Reason.FAMILY, Reason.CO_OWNER} & set(judged.reasons):  # the owner's own trust, misspelt
+            return replace(calm, reasons=said, case=case)
+        return replace(calm, severity=Severity.MEDIUM, is_told=True, reasons=said, case=case)
     return replace(judged, event=Event.CORRECTION)
 
 
