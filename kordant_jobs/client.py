@@ -233,6 +233,15 @@ class Client:
         """Propose a change of a row, for a person to decide."""
         return self._post(api.ChangeSetOut, "/change-sets", api.Proposal(job=job, tier=tier, changes=dict(changes)))
 
+    def propose_first_trigger(self, job: str) -> api.ChangeSetOut:
+        """As an agent, ask a person for the first request of a job that one has a grant of."""
+        return self._post(api.ChangeSetOut, "/change-sets", api.Proposal(kind="first_trigger", job=job))
+
+    def propose_grant(self, job: str, changes: Mapping[str, Any]) -> api.ChangeSetOut:
+        """As an agent, ask a person for a grant of a job, or for other bounds of it (fields of `api.GrantChange`)."""
+        return self._post(api.ChangeSetOut, "/change-sets",
+                          api.Proposal(kind="grant_change", job=job, changes=dict(changes)))  # fmt: skip
+
     def change_sets(self) -> list[api.ChangeSetOut]:
         """Proposals, the newest first."""
         return self._get(api.ChangeSets, "/change-sets").items

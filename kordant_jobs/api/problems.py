@@ -17,6 +17,7 @@ STATUS: Mapping[str, int] = {
     "key_missing": 400,
     "unauthenticated": 401,
     "forbidden": 403,
+    "approval_required": 403,
     "not_found": 404,
     "unknown_job": 404,
     "unknown_topic": 404,

@@ -23,7 +23,7 @@ from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.engine import Filter, JobRow, Payload, Priority, Request, RequestStatus, operate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.redaction import redact
-from kordant_jobs.store.access.bounds import bound_of
+from kordant_jobs.store.access.bounds import FIRST_TRIGGER, bound_of
 
 OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
 STATUSES: dict[str, tuple[RequestStatus, ...]] = {
@@ -242,6 +242,9 @@ def bounded(connection: Connection, call: Call, row: JobRow, priority: Priority,
             rule=bound.rule,
             retry_after_s=wait_s,
         )
+    if bound.rule == FIRST_TRIGGER:
+        detail = "a person approves an agent's first request of a job: propose a change set of kind first_trigger."
+        raise Problem("approval_required", detail, rule=bound.rule)
     if bound.rule is not None:
         raise denied(bound.rule)
     return bound.per_hour

@@ -9,12 +9,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from kordant_jobs.api import grants
 from kordant_jobs.api.calls import Answer, Call
 from kordant_jobs.api.problems import Problem, denied, not_found
 from kordant_jobs.api.requests import job_named
 from kordant_jobs.api.schemas import Approval, Pause, Proposal, ScheduleChange, ScheduleDiff
-from kordant_jobs.domain.access.change_sets import WAITS, ChangeKind, ChangeState, digest_of
-from kordant_jobs.domain.access.policy import SELF_DECISION, Action, Owner
+from kordant_jobs.domain.access.change_sets import OF_GRANTS, WAITS, ChangeKind, ChangeState, digest_of
+from kordant_jobs.domain.access.policy import SELF_DECISION, Action, Owner, decision_on
 from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.domain.schedules.rows import StoredRow
 from kordant_jobs.domain.schedules.simulation import simulate
@@ -183,31 +184,37 @@ def _change_answer(one: ChangeSet, status: int = 200) -> Answer:
 
 
 def propose(connection: Connection, call: Call, body: Proposal) -> Answer:
-    """Propose a change of a row, for a person to decide."""
+    """Propose a change of a row or of an agent's grant, for a person to decide."""
     rule = call.permit(Action.PROPOSE)
+    kind = ChangeKind(body.kind)
+    find_target = grants.target_of if kind in OF_GRANTS else _target_of
+    job, tier, version, values = find_target(connection, call, body)
+    if body.dry_run:
+        call.record(connection, call.entry("changes.propose_dry_run", kind.value, f"{job}/{tier}", rule=rule))
+        expires_at = call.now + WAITS
+        return Answer(
+            body=change_shown(
+                ChangeSet(id=UUID(int=0), kind=kind, job=job, tier=tier,
+                          base_version=version, changes=values,
+                          digest=digest_of(f"{job}/{tier}", version, values, expires_at),
+                          state=ChangeState.PROPOSED, proposed_by=call.principal.id, owner=None,
+                          proposed_at=call.now, expires_at=expires_at, decided_by=None, decided_at=None)
+            )
+        )  # fmt: skip
+    made = changes.propose(connection, kind=kind, job=job, tier=tier, base_version=version, changes=values,
+                           by=call.principal.id, owner=call.principal.on_behalf_of, now=call.now)  # fmt: skip
+    call.record(connection, call.entry("changes.propose", "change_set", str(made.id), rule=rule,
+                                       after={"digest": made.digest}))  # fmt: skip
+    return _change_answer(made, 202)
+
+
+def _target_of(connection: Connection, call: Call, body: Proposal) -> tuple[str, str, int, dict[str, Any]]:
     before = _row(connection, body.job, body.tier)
     try:
         price_list.proposed(before.row, body.changes)
     except (PermanentError, TypeError, ValueError, AttributeError) as error:
         raise _invalid(error) from None
-    job, tier = before.row.key
-    if body.dry_run:
-        call.record(connection, call.entry("changes.propose_dry_run", "schedule", f"{job}/{tier}", rule=rule))
-        expires_at = call.now + WAITS
-        return Answer(
-            body=change_shown(
-                ChangeSet(id=UUID(int=0), kind=ChangeKind.SCHEDULE, job=job, tier=tier,
-                          base_version=before.version, changes=body.changes,
-                          digest=digest_of(f"{job}/{tier}", before.version, body.changes, expires_at),
-                          state=ChangeState.PROPOSED, proposed_by=call.principal.id, owner=None,
-                          proposed_at=call.now, expires_at=expires_at, decided_by=None, decided_at=None)
-            )
-        )  # fmt: skip
-    made = changes.propose(connection, job=job, tier=tier, base_version=before.version, changes=body.changes,
-                           by=call.principal.id, owner=call.principal.on_behalf_of, now=call.now)  # fmt: skip
-    call.record(connection, call.entry("changes.propose", "change_set", str(made.id), rule=rule,
-                                       after={"digest": made.digest}))  # fmt: skip
-    return _change_answer(made, 202)
+    return *before.row.key, before.version, body.changes
 
 
 def _owner(call: Call, one: ChangeSet) -> Owner:
@@ -262,8 +269,7 @@ def _ended(connection: Connection, call: Call, found: ChangeSet, state: ChangeSt
 
 def _decidable(connection: Connection, call: Call, change_id: UUID) -> tuple[ChangeSet, str]:
     found = _change_of(connection, call, change_id, lock=True)
-    action = Action.DECIDE if found.kind is ChangeKind.SCHEDULE else Action.DECIDE_WORKFLOW
-    rule = call.permit(action, _owner(call, found))
+    rule = call.permit(decision_on(found.kind), _owner(call, found))
     if call.principal.id in {found.proposed_by, found.owner}:
         raise denied(SELF_DECISION)
     return found, rule
@@ -283,6 +289,9 @@ def approve(connection: Connection, call: Call, change_id: UUID, body: Approval)
     found, rule = _decidable(connection, call, change_id)
     if body.digest != found.digest:
         raise Problem("precondition_failed", "the digest is of another proposal: read it again.")
+    if found.kind in OF_GRANTS:
+        is_applied = found.state is not ChangeState.PROPOSED or grants.apply(connection, found)
+        return _ended(connection, call, found, ChangeState.APPLIED if is_applied else ChangeState.CONFLICTED, rule)
     if found.kind is not ChangeKind.SCHEDULE:
         answer = _ended(connection, call, found, ChangeState.APPLIED, rule)
         if found.kind is ChangeKind.GATE:
@@ -301,7 +310,7 @@ def approve(connection: Connection, call: Call, change_id: UUID, body: Approval)
 def me(connection: Connection, call: Call) -> Answer:
     """Who asks, and an agent's grants."""
     mine = call.principal
-    grants = people.grants(connection, mine.id) if mine.role is Role.AGENT else {}
+    held = people.grants(connection, mine.id) if mine.role is Role.AGENT else {}
     return Answer(
         body={
             "id": mine.id,
@@ -309,7 +318,7 @@ def me(connection: Connection, call: Call) -> Answer:
             "scopes": sorted(mine.scopes),
             "tenants": None if mine.tenants is None else sorted(mine.tenants),
             "entities": None if mine.entities is None else sorted(mine.entities),
-            "budgets": [{**asdict(one), "max_priority": one.max_priority.word} for one in grants.values()],
+            "budgets": [grants.written(one) for one in held.values()],
         }
     )
 

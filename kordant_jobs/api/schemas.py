@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.workflows import ExecutionStatus, StepStatus, WorkflowDefinition, WorkflowState
@@ -133,12 +133,30 @@ class ScheduleDiff(Body):
 
 
 class Proposal(Body):
-    """A change of a row of the price list, for a person to decide."""
+    """A change of a row of the price list, for a person to decide; of an agent also its first request of a job, without
+    `changes`, or other bounds of its grant (`GrantChange`)."""
 
+    kind: Literal["schedule_change", "first_trigger", "grant_change"] = "schedule_change"
     job: Id
     tier: Literal["basic", "plus", "premium", "all"] = "all"
-    changes: Annotated[Values, Field(min_length=1, max_length=20)]
+    changes: Annotated[Values, Field(max_length=20)] = Field(default_factory=dict)
     dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _names_changes(self) -> Self:
+        if bool(self.changes) == (self.kind == "first_trigger"):
+            raise ValueError("give changes, but none of a first_trigger")
+        return self
+
+
+class GrantChange(Body):
+    """Bounds of a grant that change. None: not bounded by that."""
+
+    max_priority: PriorityWord = "normal"
+    requests_per_hour: Annotated[int, Field(ge=1, le=100_000)] = 60
+    requests_per_day: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    concurrent: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    expires_at: Moment | None = None
 
 
 class Approval(Body):
@@ -365,7 +383,7 @@ class DiffOut(BaseModel):
 
 
 class ChangeSetOut(BaseModel):
-    """A proposal as it stands. Of a workflow `tier` is its id; of a gate, the execution's."""
+    """A proposal as it stands. Of a workflow `tier` is its id; of a gate, the execution's; of a grant, the agent's."""
 
     id: UUID
     kind: ChangeKind
@@ -397,6 +415,8 @@ class Budget(BaseModel):
     requests_per_day: int | None = None
     concurrent: int | None = None
     expires_at: datetime | None = None
+    ask_first: bool = False
+    """Whether a person has to approve the first request: propose a first_trigger."""
 
 
 class Me(BaseModel):

@@ -22,6 +22,7 @@ from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.measured import Calls
 from kordant_jobs.api.tools import beside, http_tools
 from kordant_jobs.errors import KordantError
+from kordant_jobs.pages.connections import OPTIONS
 from kordant_jobs.pages.ui_guard import PREFIX
 from kordant_jobs.store.access import changes, isolation, replies
 from kordant_jobs.store.audit import log as audit_log
@@ -113,12 +114,9 @@ def serve(
     tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}", public_url=public_url)
     config = uvicorn.Config(
         beside(app, tools.streamable_http_app(stateless_http=True, json_response=True)),
-        log_level="warning",
-        access_log=False,
         limit_concurrency=AT_ONCE,
-        timeout_keep_alive=5,
         timeout_graceful_shutdown=GRACE_S,
-        server_header=False,
+        **OPTIONS,
     )
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -175,13 +175,15 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
 
     async def propose_change(
         job: str,
-        changes: dict[str, Any],
         idempotency_key: str,
+        changes: dict[str, Any] | None = None,
+        kind: Literal["schedule_change", "first_trigger", "grant_change"] = "schedule_change",
         tier: Literal["basic", "plus", "premium", "all"] = "all",
         dry_run: bool = False,
     ) -> OneChange:
-        """Propose a change of a schedule, for a person to decide. Nothing changes before that."""
-        body = {"job": job, "tier": tier, "changes": changes, "dry_run": dry_run}
+        """Propose a change of a schedule, or your first request of a job (without changes), or other bounds of your
+        grant, for a person to decide. Nothing changes before that."""
+        body = {"kind": kind, "job": job, "tier": tier, "changes": changes or {}, "dry_run": dry_run}
         return change(await asker("POST", "/change-sets", body=body, key=idempotency_key))
 
     async def get_change_set(change_set_id: UUID) -> OneChange:

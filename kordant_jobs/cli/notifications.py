@@ -228,7 +228,7 @@ def serve(
     from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.pages.app import Doors, application
-    from kordant_jobs.pages.limits import serve as serve_pages
+    from kordant_jobs.pages.connections import serve as serve_pages
 
     with open_session() as session:
         settings = session.settings

@@ -130,7 +130,7 @@ def _check(source: Source, adapter: ExposureSource, db: Engine) -> dict[str, Any
 def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3080) -> None:
     """Take range notifications of Have I Been Pwned until Ctrl-C. Put a proxy with TLS before it."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.pages.limits import serve
+    from kordant_jobs.pages.connections import serve
     from kordant_jobs.pages.range_notifications import PATH, range_webhook
 
     with open_session() as session:

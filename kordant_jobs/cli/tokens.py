@@ -144,8 +144,12 @@ def grant(
     per_day: Annotated[int | None, typer.Option("--per-day", min=1, help="Requests a day, at most.")] = None,
     concurrent: Annotated[int | None, typer.Option("--concurrent", min=1, help="Open requests at once.")] = None,
     days: Annotated[float | None, typer.Option("--days", min=0.01, help="None: until taken back.")] = None,
+    ask_first: Annotated[
+        bool | None,
+        typer.Option(help="Whether a person approves the first request. If not given: yes, of a new grant."),
+    ] = None,
 ) -> None:
-    """Let an agent start a job within these bounds."""
+    """Let an agent start a job within these bounds. A person approves its first request."""
     from kordant_jobs.cli.session import open_session
 
     highest = Priority[max_priority.upper()] if max_priority.upper() in Priority.__members__ else None
@@ -155,12 +159,17 @@ def grant(
         )
     row = job_row(job)
     with open_session() as session, session.db.begin() as connection:
+        before = people.grants(connection, agent).get(row.name)
+        asks = ask_first if ask_first is not None else before is None or before.ask_first
         made = people.Grant(
             job=row.name, max_priority=highest, requests_per_hour=per_hour, requests_per_day=per_day,
             concurrent=concurrent, expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
+            ask_first=asks,
         )  # fmt: skip
         people.save_grant(connection, agent, made, by=_me())
     out.print(f"{agent} may start {row.name}, at most {per_hour} times an hour, priority {highest.word} at most")
+    if asks:
+        out.print(f"a person approves its first request: {agent} proposes a change set of kind first_trigger")
 
 
 @agents_app.command()
@@ -186,10 +195,11 @@ def show_agent(agent: AgentId, as_json: AsJson = False) -> None:
         return
     rows = [
         (one.job, one.max_priority.word, one.requests_per_hour, one.requests_per_day or "-", one.concurrent or "-",
-         f"{one.expires_at:%Y-%m-%d %H:%M}" if one.expires_at else "-")
+         f"{one.expires_at:%Y-%m-%d %H:%M}" if one.expires_at else "-",
+         "asks first" if one.ask_first else "-")
         for one in found.values()
     ]  # fmt: skip
-    print_table(["job", "priority at most", "an hour", "a day", "at once", "until"], rows)
+    print_table(["job", "priority at most", "an hour", "a day", "at once", "until", "first request"], rows)
 
 
 @agents_app.command("workflows")

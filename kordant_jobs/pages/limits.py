@@ -1,6 +1,6 @@
 """What a request that has proved nothing yet may cost: bytes, seconds, a line of the log.
 
-How many are served at once is uvicorn's `limit_concurrency` (`serve`): what is more gets 503 at once.
+How many are served at once, and how long a client may hold a connection, is `connections`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 
 BODY_WITHIN_S = 10.0
 """How long a body may take: a megabyte at 1 Mbit/s."""
-AT_ONCE = 64
-"""Requests that are served at the same time."""
 AGAIN_S = 30
 
 
@@ -86,18 +84,3 @@ class OneLineErrors:
 
 ERRORS = [Middleware(OneLineErrors)]
 """For Starlette applications: below its own middleware, which would log a traceback."""
-
-
-def serve(app: ASGIApp, *, port: int, host: str = "127.0.0.1") -> None:
-    """Serve on the loopback address, or another, until SIGTERM or Ctrl-C."""
-    import uvicorn
-
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,
-        limit_concurrency=AT_ONCE,
-        timeout_keep_alive=5,
-    )

@@ -21,9 +21,10 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:
-    """Where `app` is served meanwhile."""
-    server = _Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
+def served(app: Any, **options: Any) -> Iterator[str]:
+    """Where `app` is served meanwhile, with these options of uvicorn."""
+    given = {"log_level": "warning", **options}
+    server = _Server(uvicorn.Config(app, port=0, timeout_graceful_shutdown=1, **given))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert server.is_up.wait(20)

@@ -10,12 +10,12 @@ from uuid import UUID
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from kordant_jobs.api import schedules
+from kordant_jobs.api import grants, schedules
 from kordant_jobs.api.console.visit import Visit, an_id
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.api.schemas import Approval, ScheduleDiff
-from kordant_jobs.domain.access.change_sets import ChangeKind, ChangeState
-from kordant_jobs.domain.access.policy import Action, Owner, decide
+from kordant_jobs.domain.access.change_sets import OF_GRANTS, ChangeKind, ChangeState
+from kordant_jobs.domain.access.policy import Action, Owner, decide, decision_on
 from kordant_jobs.domain.schedules.cadence import next_tick
 from kordant_jobs.store.access import changes
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -42,9 +42,8 @@ def _may_decide(connection: Connection, visit: Visit, shown: dict[str, Any]) -> 
     if found is None or found.state is not ChangeState.PROPOSED:
         return False
     principal = visit.who.principal
-    action = Action.DECIDE if found.kind is ChangeKind.SCHEDULE else Action.DECIDE_WORKFLOW
     is_own = principal.id in {found.proposed_by, found.owner}
-    return not is_own and decide(principal, action, Owner.SCOPE).allowed
+    return not is_own and decide(principal, decision_on(found.kind), Owner.SCOPE).allowed
 
 
 def _days(connection: Connection, key: tuple[str, str], now: datetime) -> int:
@@ -59,7 +58,8 @@ def _days(connection: Connection, key: tuple[str, str], now: datetime) -> int:
 def show_one(connection: Connection, visit: Visit) -> Response:
     """One proposal: old and new values, and what starts with and without it."""
     shown = schedules.read_change(connection, visit.who, _id(visit)).body
-    difference, is_stale, days = None, False, 1
+    difference: dict[str, Any] | None = None
+    is_stale, days = False, 1
     if shown["kind"] == ChangeKind.SCHEDULE and visit.may(Action.SCHEDULE_READ):
         key = (shown["job"], shown["tier"])
         try:
@@ -69,6 +69,10 @@ def show_one(connection: Connection, visit: Visit) -> Response:
             difference = schedules.diff(connection, visit.who, key, tried).body
         except Problem:
             difference = None
+    found = changes.get(connection, shown["id"])
+    if found is not None and found.kind in OF_GRANTS:
+        is_stale = grants.is_stale(connection, found)
+        difference = {"schedule": f"{found.tier}: {found.job}", "changed": grants.difference(connection, found)}
     return visit.page(
         "approval.html",
         visit.words.say("Proposal for %(job)s", job=shown["job"]),

@@ -30,13 +30,20 @@ class ChangeKind(StrEnum):
     """A version of an agent's workflow."""
     GATE = "gate"
     """A step of a workflow that waits for a person."""
+    FIRST_TRIGGER = "first_trigger"
+    """An agent's first request of a job that it has a grant of."""
+    GRANT = "grant_change"
+    """Other bounds of an agent's grant, or a grant of another job."""
 
+
+OF_GRANTS = frozenset({ChangeKind.FIRST_TRIGGER, ChangeKind.GRANT})
 
 MOVES: Mapping[ChangeState, frozenset[ChangeState]] = {
     ChangeState.PROPOSED: frozenset(set(ChangeState) - {ChangeState.PROPOSED}),
     **{state: frozenset() for state in ChangeState if state is not ChangeState.PROPOSED},
 }
-"""Every move there is. An approval is applied in the same transaction, so APPROVED is no state of its own."""
+"""Every move there is. A dry run is the draft, and PROPOSED waits for a person. An approval is applied in the same
+transaction, so APPROVED is no state of its own."""
 
 WAITS = timedelta(hours=72)
 """How long a proposal waits for a person."""

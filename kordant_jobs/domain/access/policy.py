@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.principals import Principal, Role, TokenScope
 
 
@@ -28,7 +29,7 @@ class Action(StrEnum):
     READ_CHANGE = "changes.read"
     DECIDE = "changes.decide"
     DECIDE_WORKFLOW = "changes.decide_workflow"
-    """A version of an agent's workflow, or a step of one that waits for a person."""
+    """A version of an agent's workflow, a step of one that waits for a person, or an agent's first request of a job."""
     AUDIT_READ = "audit.read"
     SYSTEM_READ = "system.read"
     """Figures of all tenants together: health, history, alerts, sources, the doctor."""
@@ -179,3 +180,8 @@ def owner_of(principal: Principal, *, by: str, tenant: str | None, entity: str |
     if not principal.covers(tenant, entity):
         return Owner.OTHER
     return Owner.OWN if by == principal.id else Owner.SCOPE
+
+
+def decision_on(kind: ChangeKind) -> Action:
+    """The action of whoever decides a change set of this kind: schedules and grants are an admin's."""
+    return Action.DECIDE if kind in {ChangeKind.SCHEDULE, ChangeKind.GRANT} else Action.DECIDE_WORKFLOW

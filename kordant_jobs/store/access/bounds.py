@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from kordant_jobs.engine import Filter, Priority, RequestStatus, leases, operate
 from kordant_jobs.store.access import people
 
+FIRST_TRIGGER = "agent.first_trigger"
 OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
 LOOK_AGAIN = timedelta(seconds=10)
 """When an agent that has too many open requests may try again."""
@@ -34,6 +35,8 @@ def bound_of(
         return Bound(rule="agent.no_grant_of_job")
     if grant.expires_at is not None and grant.expires_at <= now:
         return Bound(rule="agent.grant_expired")
+    if grant.ask_first:
+        return Bound(rule=FIRST_TRIGGER)
     if priority < grant.max_priority:
         return Bound(rule="agent.priority_above_grant")
     if not charge:

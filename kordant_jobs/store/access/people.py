@@ -42,6 +42,10 @@ class Grant:
     requests_per_day: int | None = None
     concurrent: int | None = None
     expires_at: datetime | None = None
+    ask_first: bool = False
+    """Whether a person has to approve the first request."""
+    version: int = 0
+    """Counted by the store."""
 
 
 def _sign(connection: Connection, by: str) -> None:
@@ -263,10 +267,12 @@ def save_grant(connection: Connection, agent_id: str, grant: Grant, *, by: str) 
         "requests_per_day": grant.requests_per_day,
         "concurrent": grant.concurrent,
         "expires_at": grant.expires_at,
+        "ask_first": grant.ask_first,
         "granted_by": by,
     }
     statement = insert(agent_grants).values(agent_id=agent_id, job=grant.job, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["agent_id", "job"], set_=values))
+    more = {**values, "version": agent_grants.c.version + 1}
+    connection.execute(statement.on_conflict_do_update(index_elements=["agent_id", "job"], set_=more))
 
 
 def end_grant(connection: Connection, agent_id: str, job: str, *, by: str) -> bool:
@@ -288,6 +294,8 @@ def grants(connection: Connection, agent_id: str) -> dict[str, Grant]:
             requests_per_day=row.requests_per_day,
             concurrent=row.concurrent,
             expires_at=row.expires_at,
+            ask_first=row.ask_first,
+            version=row.version,
         )
         for row in rows
     }

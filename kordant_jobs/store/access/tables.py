@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -69,7 +70,10 @@ agent_grants = Table(
     Column("requests_per_day", Integer, comment="null: as many as the hours allow"),
     Column("concurrent", Integer, comment="open requests at once; null: any number"),
     moment("expires_at", nullable=True),
-)
+    Column("ask_first", Boolean, nullable=False, server_default="false",
+           comment="a person approves the first request: a change set of kind first_trigger"),
+    Column("version", Integer, nullable=False, server_default="1", comment="what a change set is based on"),
+)  # fmt: skip
 
 change_sets = Table(
     "change_sets",
@@ -77,8 +81,12 @@ change_sets = Table(
     Column("id", Uuid, primary_key=True),
     Column("kind", Text, nullable=False, server_default=ChangeKind.SCHEDULE.value),
     Column("job", Text, nullable=False),
-    Column("tier", Text, nullable=False, comment="of a workflow its id, of a gate the execution's"),
-    Column("base_version", Integer, nullable=False, comment="of a gate the step's place"),
+    Column(
+        "tier", Text, nullable=False, comment="of a workflow its id, of a gate the execution's, of a grant the agent's"
+    ),
+    Column(
+        "base_version", Integer, nullable=False, comment="of a gate the step's place; of a grant 0: there is none yet"
+    ),
     Column("changes", JSONB, nullable=False),
     Column("digest", Text, nullable=False),
     Column("state", Text, nullable=False, server_default=ChangeState.PROPOSED.value),

@@ -23,11 +23,12 @@ from kordant_jobs.api.console.app import PAGES
 from kordant_jobs.api.console.live import Changes
 from kordant_jobs.api.console.visit import COOKIE
 from kordant_jobs.api.problems import Problem
+from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
-from kordant_jobs.engine import operate
+from kordant_jobs.engine import Priority, operate
 from kordant_jobs.observability import health
-from kordant_jobs.store.access import people
+from kordant_jobs.store.access import changes, people
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.operators import alerts
 from kordant_jobs.store.people.keyring import Keyring
@@ -378,6 +379,35 @@ def test_a_proposal_whose_row_has_changed_says_so_and_is_not_applied(
     digest = re.findall(r'name="digest" value="([0-9a-f]{64})"', text)[0]
     answer = admin.post(path, on=path, decision="approve", digest=digest)
     assert "Not applied" in admin.get(answer.headers["location"]).text
+
+
+def test_a_first_request_and_a_grant_are_shown_as_a_diff_and_decided(readers: dict[str, Reader], db: Engine) -> None:
+    grant = people.Grant(job="darkwatch_scan", max_priority=Priority.NORMAL, requests_per_hour=50, ask_first=True)
+    with db.begin() as connection:
+        people.save_grant(connection, "agent:a", grant, by="user:x")
+        made = [
+            changes.propose(
+                connection, kind=kind, job="darkwatch_scan", tier="agent:a", base_version=1, changes=values,
+                by="agent:a", owner="user:owner", now=datetime.now(UTC),
+            ).id
+            for kind, values in (
+                (ChangeKind.FIRST_TRIGGER, {"ask_first": False}), (ChangeKind.GRANT, {"requests_per_hour": 70}),
+            )
+        ]  # fmt: skip
+    first, bounds = (f"/console/approvals/{one}" for one in made)
+    listed = readers["operator"].get("/console/approvals").text
+    assert "first start" in listed
+    assert "agent:a" in listed
+    text = readers["admin"].get(bounds).text
+    assert "<del>50</del>" in text
+    assert "<ins>70</ins>" in text
+    assert "decision" not in readers["operator"].get(bounds).text, "bounds are an admin's"
+    operator = readers["operator"]
+    digest = re.findall(r'name="digest" value="([0-9a-f]{64})"', operator.get(first).text)[0]
+    assert operator.post(first, on=first, decision="approve", digest=digest).headers["location"].endswith("approve")
+    assert "approving it will not apply it" in readers["admin"].get(bounds).text
+    with db.connect() as connection:
+        assert not people.grants(connection, "agent:a")["darkwatch_scan"].ask_first
 
 
 def test_a_schedule_is_paused_with_a_reason_and_goes_on(readers: dict[str, Reader], db: Engine) -> None:

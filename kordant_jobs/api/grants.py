@@ -1,0 +1,99 @@
+"""Proposals of agents about their own grants: the first request of a job, or other bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from kordant_jobs.api.calls import Call
+from kordant_jobs.api.problems import Problem, denied
+from kordant_jobs.api.requests import job_named, priority_of
+from kordant_jobs.api.schemas import GrantChange, Proposal
+from kordant_jobs.domain.access.change_sets import ChangeKind
+from kordant_jobs.domain.access.principals import Role
+from kordant_jobs.engine import Priority
+from kordant_jobs.redaction import redact
+from kordant_jobs.store.access import people
+from kordant_jobs.store.access.changes import ChangeSet
+from kordant_jobs.store.access.people import Grant
+
+NEW = Grant(job="", max_priority=Priority.NORMAL, requests_per_hour=60)
+"""What a proposal changes when there is no grant yet."""
+
+
+def target_of(connection: Connection, call: Call, body: Proposal) -> tuple[str, str, int, dict[str, Any]]:
+    """What a proposal is about: job, agent, the version of the grant, and what would change.
+
+    Raises:
+        Problem: it is not an agent's, there is no such grant, its first request was approved, or a bound is invalid.
+    """
+    if call.principal.role is not Role.AGENT:
+        raise denied("grants.of_agents")
+    job = job_named(body.job).name
+    grant = people.grants(connection, call.principal.id).get(job)
+    version = 0 if grant is None else grant.version
+    if ChangeKind(body.kind) is ChangeKind.GRANT:
+        return job, call.principal.id, version, _checked(body.changes)
+    if grant is None:
+        raise denied("agent.no_grant_of_job")
+    if not grant.ask_first:
+        raise Problem("wrong_state", "the first request was approved: start the job.", state="approved",
+                      allowed=["ask_first"])  # fmt: skip
+    return job, call.principal.id, version, {"ask_first": False}
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return GrantChange.model_validate(values).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        errors = [
+            {"pointer": "/".join(["/changes", *map(str, one["loc"])]), "detail": redact(one["msg"])} for one in found
+        ]
+        raise Problem("invalid", "a bound of the grant is not valid.", errors=errors[:20]) from None
+
+
+def difference(connection: Connection, one: ChangeSet) -> dict[str, tuple[Any, Any]]:
+    """Each field that would change: what it is, and what is proposed."""
+    before, after = _before_and_after(connection, one)
+    old, new = written(before), written(after)
+    return {name: (old[name] if before.version else None, new[name]) for name in one.changes}
+
+
+def is_stale(connection: Connection, one: ChangeSet) -> bool:
+    """Whether the grant has changed since the proposal."""
+    return _before_and_after(connection, one)[0].version != one.base_version
+
+
+def apply(connection: Connection, one: ChangeSet) -> bool:
+    """Save the grant as proposed. False: it has changed since, and stays as it is."""
+    lock = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+    connection.execute(lock, {"name": f"grant {one.tier} {one.job}"})
+    before, after = _before_and_after(connection, one)
+    if before.version != one.base_version:
+        return False
+    people.save_grant(connection, one.tier, after, by=f"change_set:{one.id}")
+    return True
+
+
+def _before_and_after(connection: Connection, one: ChangeSet) -> tuple[Grant, Grant]:
+    before = people.grants(connection, one.tier).get(one.job) or replace(NEW, job=one.job)
+    if one.kind is ChangeKind.FIRST_TRIGGER:
+        return before, replace(before, ask_first=False)
+    asked = GrantChange.model_validate(one.changes)
+    values = {name: getattr(asked, name) for name in one.changes}
+    if "max_priority" in values:
+        values["max_priority"] = priority_of(values["max_priority"], before.max_priority)
+    return before, replace(before, **values)
+
+
+def written(grant: Grant) -> dict[str, Any]:
+    """A grant as it is answered."""
+    values = {**asdict(grant), "max_priority": grant.max_priority.word}
+    del values["version"]
+    return values
