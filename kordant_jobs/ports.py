@@ -110,7 +110,7 @@ class ExposureSource(Protocol):
         ...
 
     def terms(self) -> SourceTerms | None:
-        """What its key allows, asked anew; None where that is the same for everybody.
+        """What its key allows, asked again; None where that is the same for everybody.
 
         Raises:
             SourceUnavailable: it did not say.

@@ -241,7 +241,7 @@ class Settings(BaseSettings):
     )
     warm_children: int = Field(3, ge=1, le=32, description="Idle children that wait, connected, for a run.")
     warm_running: int = Field(16, ge=1, le=256, description="Runs that have a child at the same time; others wait.")
-    warm_runs: int = Field(5000, ge=1, description="After this many runs the warm process starts anew.")
+    warm_runs: int = Field(5000, ge=1, description="After this many runs the warm process starts again.")
     warm_grace_s: float = Field(12.0, gt=0, description="What a run gets to end when the warm process is told to stop.")
     stop_grace_s: float = Field(10.0, gt=0, description="What a run gets to end when it is stopped, before SIGKILL.")
 

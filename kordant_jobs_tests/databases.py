@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from kordant_jobs.postgres import database
 
 USES = 100
-"""After so many tests a database is copied anew: rows that went leave room behind in their tables."""
+"""After so many tests a database is copied again: rows that went leave room behind in their tables."""
 
 _KEEP = """
 CREATE SCHEMA pristine;
@@ -84,7 +84,7 @@ def copy_of(admin_url: str, template: str) -> Iterator[str]:
 
 
 class Emptied:
-    """One database after the other for the tests of a worker: emptied after each test, copied anew when a test has
+    """One database after the other for the tests of a worker: emptied after each test, copied again when a test has
     changed more than rows. Only a superuser can; others get a copy a test."""
 
     def __init__(self, admin_url: str, template: str) -> None:

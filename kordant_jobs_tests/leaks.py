@@ -30,7 +30,7 @@ def forms_of(plain: Iterable[str]) -> dict[str, str]:
 
 
 def leaks(places: Iterable[tuple[str, bytes]], forms: dict[str, str]) -> list[tuple[str, str]]:
-    """(place, form) for each form that stands in a place. Many places a look, since each builds its automaton anew."""
+    """(place, form) for each form that stands in a place. Many places a look, since each builds its automaton again."""
     patterns = list(forms)
     found_there = []
     for look in _looks(places):

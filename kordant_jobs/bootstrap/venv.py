@@ -45,7 +45,7 @@ SETUP = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What an environment was made from; a difference in any field means: make it anew."""
+    """What an environment was made from; a difference in any field means: make it again."""
 
     setup: int
     checkout: str

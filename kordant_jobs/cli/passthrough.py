@@ -23,7 +23,7 @@ IN_ITS_OWN_PROCESS = (["job", "execute"], ["job", "print"], ["job", "scaffold_co
 """Of those, commands that take no workspace."""
 
 OWN_CODE = frozenset({"definitions", "dev"})
-"""Commands that always load the code anew."""
+"""Commands that always load the code again."""
 
 WHERE_GIVEN = frozenset({"-m", "--module-name", "-f", "--python-file", "-w", "--workspace", "--help", "-h"})
 

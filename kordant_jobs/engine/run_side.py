@@ -60,7 +60,7 @@ LAST_EVENT_WITHIN_S = 60.0
 """Between a run's last op and its last event: seconds at worst, when the database was away."""
 
 _OVER: set[str] = set()
-"""Runs that ended in this process: `dagster job execute` makes their resources once more, to show the results."""
+"""Runs that ended in this process: `dagster job execute` makes their resources again, to show the results."""
 
 _UNFENCED = "kordant_unfenced"
 

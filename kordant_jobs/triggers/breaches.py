@@ -1,5 +1,5 @@
 """The sensor that hears of a new breach. It only notes it: `new_data_sensor` sees the note, and the scan it asks for
-reads the whole catalogue and asks about everybody anew."""
+reads the whole catalogue and asks about everybody again."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Brings a changed price list into the running system: LISTEN, the checked rows into the file, the code loaded anew.
+"""Brings a changed price list into the running system: LISTEN, the checked rows into the file, the code loaded again.
 
 No Dagster is imported: the reload is asked of Dagster's webserver, which also says whether the code could be loaded.
 """

@@ -78,7 +78,7 @@ def take(db: Engine, look: Look, *, busy: Callable[[], bool], now: datetime | No
 def _stale(stored: StoredRow, look: Look) -> str:
     """Why a tick is not to be believed: it is of another version of the row than the one that counts."""
     if look.loaded is not None and _timing(look.loaded) != _timing(stored.row):
-        return f"the schedule was changed by {stored.changed_by} and is being loaded anew"
+        return f"the schedule was changed by {stored.changed_by} and is being loaded again"
     if look.tick_at is not None and look.tick_at < stored.changed_at:
         return f"the tick is older than the edit by {stored.changed_by} at {stored.changed_at:%H:%M:%S}"
     return ""

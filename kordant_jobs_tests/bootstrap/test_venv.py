@@ -1,4 +1,4 @@
-"""The environment: recognised at once when it fits, made anew from nothing when it does not."""
+"""The environment: recognised at once when it fits, made again from nothing when it does not."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A new breach is noted once, asks for a scan of the real-time tiers, and has everybody asked about anew."""
+"""A new breach is noted once, asks for a scan of the real-time tiers, and has everybody asked about again."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_every_premium_subscription_is_served_once_a_night_over_sixteen_ticks(
 
 
 def test_a_tick_looked_at_again_gives_the_same_starts_and_no_more(listed: Engine, subscribe_many: Subscribe) -> None:
-    """The daemon died between our commit and its own: it asks once more."""
+    """The daemon died between our commit and its own: it asks again."""
     ids = subscribe_many(100)
     begin(listed, PREMIUM, at(0))
     first, again = (look(listed, PREMIUM, at(0, 4)) for _ in range(2))
@@ -102,7 +102,7 @@ def test_a_definition_that_is_not_loaded_anew_yet_starts_nothing(listed: Engine)
         price_list.change(connection, NET, {"cron": "7 * * * *"}, by="ann")
     tick = Look(key=NET, source="tick", tick_at=at(0, 1), loaded=stale.row)
     taken = take(listed, tick, busy=lambda: False, now=at(0, 1))
-    assert (taken.starts, taken.reason) == ((), "the schedule was changed by ann and is being loaded anew")
+    assert (taken.starts, taken.reason) == ((), "the schedule was changed by ann and is being loaded again")
 
 
 def test_a_disabled_or_paused_row_starts_nothing_and_owes_nothing(listed: Engine, subscribe_many: Subscribe) -> None:

@@ -3,7 +3,7 @@ read.
 
 A signed body is the base64 of the Ed25519 signature (64 bytes) and the JSON that it signs (libsodium's combined mode).
 Where the specification and its reference implementation differ, we send what both take: DELETE signs `reason` beside
-agent, business and times; a path that answers 404, or 500 without a body, is tried once more with a trailing slash.
+agent, business and times; a path that answers 404, or 500 without a body, is tried again with a trailing slash.
 """
 
 from __future__ import annotations

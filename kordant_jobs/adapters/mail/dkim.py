@@ -26,7 +26,7 @@ SIGNED = (
 """The headers that the signature covers. RFC 8058 §4 asks for the last two."""
 
 ONCE_MORE = ("From", "To", "Subject")
-"""Named once more than they are there, so that a second one, added later, breaks the signature (RFC 6376 §5.4.2)."""
+"""Named again than they are there, so that a second one, added later, breaks the signature (RFC 6376 §5.4.2)."""
 
 _BLANKS = re.compile(rb"[ \t]+")
 _TRAILING = re.compile(rb"[ \t]+(?=\r\n)")

@@ -37,7 +37,7 @@ class ApnsKey:
 
 
 class ApnsTransport:
-    """Sends to the app `key.topic`. The provider token is made anew after 40 minutes, or when Apple says so."""
+    """Sends to the app `key.topic`. The provider token is made again after 40 minutes, or when Apple says so."""
 
     def __init__(self, key: ApnsKey, *, base_url: str = BASE_URL, clock: Callable[[], float] = time.time) -> None:
         self._key = key

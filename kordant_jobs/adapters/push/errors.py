@@ -34,7 +34,7 @@ APNS = ErrorTable(
         "DeviceTokenNotForTopic": Act.MISMATCH,
         "Unregistered": Act.GONE,
         "ExpiredToken": Act.GONE,
-        "ExpiredProviderToken": Act.DOWN,  # once it is made anew and still refused, our clock is wrong
+        "ExpiredProviderToken": Act.DOWN,  # once it is made again and still refused, our clock is wrong
         "InvalidProviderToken": Act.DOWN,
         "MissingProviderToken": Act.DOWN,
         "BadCertificate": Act.DOWN,

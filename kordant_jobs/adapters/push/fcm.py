@@ -50,7 +50,7 @@ class FcmTransport:
             self._credentials = make(dict(account), scopes=[SCOPE])
         except ValueError:
             raise SettingsError(
-                "KORDANT_FCM_SERVICE_ACCOUNT holds no usable private key. Download the key file anew."
+                "KORDANT_FCM_SERVICE_ACCOUNT holds no usable private key. Download the key file again."
             ) from None
         self._url = f"{base_url}/v1/projects/{account['project_id']}/messages:send"
         self._lock = threading.Lock()

@@ -35,6 +35,6 @@ LATER: Mapping[str, Act] = {
     "30005": Act.GONE,  # unknown handset
     "30006": Act.GONE,  # a landline, or a network that is not reached
     "30007": Act.OPERATOR,  # filtered as spam
-    "30008": Act.RETRY,  # unknown: once more
+    "30008": Act.RETRY,  # unknown: again
 }
 """Codes of a message that was taken and did not arrive. One that is not here is for an operator."""

@@ -18,7 +18,7 @@ PAGE = 50
 HERE = "/console/requests"
 ACTIONS = {one.value.removeprefix("requests."): one for one in requests.TAKES}
 ASKED_FIRST = frozenset({Action.CANCEL, Action.EXPIRE})
-"""What cannot be taken back is asked once more."""
+"""What cannot be taken back is asked again."""
 _STATES = {state.value: (state,) for state in RequestStatus}
 
 

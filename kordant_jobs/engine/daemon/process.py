@@ -22,7 +22,7 @@ from kordant_jobs.engine.store.requests import EVENTS
 from kordant_jobs.engine.system import System
 
 LOST = 75
-"""Exit code (EX_TEMPFAIL): another process leads now; whoever keeps us starts us anew, as a standby."""
+"""Exit code (EX_TEMPFAIL): another process leads now; whoever keeps us starts us again, as a standby."""
 
 
 def run(system: System, workspace: str) -> int:
@@ -48,7 +48,7 @@ def _lead(system: System, instance: DagsterInstance, workspace: str, leader: Lea
     lost = threading.Event()
 
     def on_lost() -> None:
-        sys.stderr.write("another daemon process leads, or the database is away: ending, to start anew as a standby\n")
+        sys.stderr.write("another daemon process leads, or the database is away: ending, to start again as a standby\n")
         lost.set()
         stop.set()
 

@@ -4,7 +4,7 @@
 It is two processes: the first answers, the second has the code loaded, and a reload is a new second one. Dagster has
 the first tell the second every second that it still lives, 3 ms of CPU for a sign that is believed for 30 s, and both
 main threads wake ten times a second to look for a signal that would wake them anyway. And a reload imports Dagster
-and every library anew, 3 s of CPU; here a process waits that has done so, and reads our own code only.
+and every library again, 3 s of CPU; here a process waits that has done so, and reads our own code only.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def run_daemons(
 ) -> None:
     """Run daemons, a thread each, until `stop`; their rounds end first. `wake_all` ends their waits.
 
-    Dagster's own loop also reads all definitions anew every minute, half a second of CPU in which nothing else runs
+    Dagster's own loop also reads all definitions again every minute, half a second of CPU in which nothing else runs
     in the process. They change only when the code server says so, and a thread of the workspace asks it.
 
     Raises:
@@ -84,6 +84,6 @@ def run_daemons(
             try:
                 controller.check_daemon_threads()
             except Exception:  # noqa: BLE001 - a bare Exception is what Dagster raises
-                raise TransientError("a daemon's thread has ended: see daemon.log; starting anew") from None
+                raise TransientError("a daemon's thread has ended: see daemon.log; starting again") from None
         controller._daemon_shutdown_event.set()
         wake_all()

@@ -39,7 +39,7 @@ class WarmJob(ReconstructableJob):
         return self._loaded.get("") or super().get_repository_definition()
 
     def get_definition(self) -> Any:  # type: ignore[override]  # Dagster's own is typed more widely
-        """The job. A selection of its ops is made anew."""
+        """The job. A selection of its ops is made again."""
         if not (self.op_selection or self.asset_selection or self.asset_check_selection):
             found = self._loaded.get(self.job_name)
             if found is not None:

@@ -122,12 +122,12 @@ class Reload:
         return False
 
     def start_anew_if_changed(self) -> None:
-        """Exec the program anew when the code has changed: for one that only stands by, and has nothing to pass on."""
+        """Exec the program again when the code has changed: for one that only stands by, and has nothing to pass on."""
         if fingerprint(self._module) != self._loaded:
             os.execv(sys.executable, self._command)
 
     def become_new(self, front: Front, pool: Pool, turn: int | None) -> None:
-        """Exec the program anew, with the listening socket, the runs and the ends. Back only when a fail is on its way
+        """Exec the program again, with the listening socket, the runs and the ends. Back only when a fail is on its way
         through a child; ask again later."""
         if any(child.failing for child in pool.children.values()):
             self._loaded = ""

@@ -17,7 +17,7 @@ from kordant_jobs.errors import TransientError
 MAX_PATH = 100
 """sockaddr_un takes 107 bytes; the rest is for the name that a bind goes by before it is renamed."""
 ANSWER_TIMEOUT_S = 20.0
-"""Longer than the warm process needs to import everything anew, while it answers nobody."""
+"""Longer than the warm process needs to import everything again, while it answers nobody."""
 
 
 def socket_path(state_dir: Path) -> Path:

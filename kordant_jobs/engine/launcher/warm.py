@@ -294,5 +294,5 @@ class Warm:
         self._code_at = now + (0.1 if self._reload.probing else CODE_POLL_S)
         worn_out = self.pool.started >= self.settings.warm_runs
         if self._reload.due(worn_out=worn_out, others=self.pool.others):
-            print("new code, or many runs: starting anew; what runs goes on", flush=True)  # noqa: T201 - its log
+            print("new code, or many runs: starting again; what runs goes on", flush=True)  # noqa: T201 - its log
             self._reload.become_new(self.front, self.pool, self.turn)

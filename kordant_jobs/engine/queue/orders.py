@@ -1,4 +1,4 @@
-"""From a claim to the order of a run: payloads checked once more, config, tags, limits and lineage."""
+"""From a claim to the order of a run: payloads checked again, config, tags, limits and lineage."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Progress:
         self._written_at = 0.0
 
     def start(self, total: int, message: str) -> None:
-        """Begin the count anew: 0 of `total`."""
+        """Begin the count again: 0 of `total`."""
         self._write(message, first_total=total, done=sa.literal(0), total=sa.literal(total))
 
     def expect(self, total: int, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Takes an execution of a workflow on: a transaction a step, with its effect; every bound is checked anew before each.
+"""Takes an execution of a workflow on: a transaction a step, with its effect; every bound is checked again before each.
 
 A step that waits ends the run: the next look is a request of its own, later. So a wait holds no process, and a run that
 is killed goes on at the step where it broke.

@@ -22,7 +22,7 @@ class Gone:
     """An address that takes nothing: what stands for it, its row when it has one, and since when, if that was said.
 
     E-mail addresses and numbers are suppressed, since others may have given them too. A push token is one device's:
-    only its row goes, and not even that when it was given anew after the moment that the service speaks of.
+    only its row goes, and not even that when it was given again after the moment that the service speaks of.
     """
 
     key: AddressKey

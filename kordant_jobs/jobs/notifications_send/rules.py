@@ -196,7 +196,7 @@ def hold(claim: Claim, reason: str, until: datetime, held_for: Held | None = Non
 
 
 def not_again(claim: Claim, *, copies_show: bool) -> Mark | None:
-    """What becomes of a notification that must not be tried once more, None when it may be."""
+    """What becomes of a notification that must not be tried again, None when it may be."""
     if claim.interrupted and claim.attempt > MAX_ATTEMPTS:
         return try_again(claim, "every attempt to send it was cut off")
     if copies_show and claim.interruptions > COPIES_MAX:

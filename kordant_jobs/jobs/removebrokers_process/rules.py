@@ -46,7 +46,7 @@ DAY_ENDS = timedelta(hours=12)
 """A last day has passed when it has passed everywhere, at noon UTC of the next day: no broker is reminded on a day on
 which its law still lets it answer."""
 ATTEMPTS_MOST = 3
-"""Requests to one broker about one person, before we complain rather than ask once more."""
+"""Requests to one broker about one person, before we complain rather than ask again."""
 
 COLUMNS: dict[str, pl.DataType] = {
     "id": pl.String(),

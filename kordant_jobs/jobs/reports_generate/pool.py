@@ -104,7 +104,7 @@ def _told(answer: worker.Answer) -> Pdf | None:
 
 
 class _Renderer:
-    """One renderer process, started by the first page, and anew by the page after one that it did not survive."""
+    """One renderer process, started by the first page, and again by the page after one that it did not survive."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command

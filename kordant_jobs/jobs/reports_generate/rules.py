@@ -88,7 +88,7 @@ def is_told(period: Period, today: date) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class SourceLine:
     """What one source said in the period: its last word, and on how many days it was asked. Days, since a report that
-    was made is not made again because the same answer came once more on the same day."""
+    was made is not made again because the same answer came again on the same day."""
 
     source: str
     verdict: Verdict

@@ -66,7 +66,7 @@ class Books:
 
 
 class Worker:
-    """A process that syncs; it may be killed, and is then started anew."""
+    """A process that syncs; it may be killed, and is then started again."""
 
     def __init__(self, given: Path) -> None:
         self._given = given

@@ -2,7 +2,7 @@
 
 Three peers run in the same call. *Bare WeasyPrint* parses and writes each report by the library's own ways, with one
 font configuration and one style sheet for all; so did our *first version*, but from figures to the stored file and
-with Python's garbage collector left as it is. *The plain way* reads style and fonts anew for each report. Rates are a
+with Python's garbage collector left as it is. *The plain way* reads style and fonts again for each report. Rates are a
 second of CPU, since that is what a core of a busy machine gives; only the scaling over processes is by the clock. All
 from one process, so the libraries' start is not in it.
 """

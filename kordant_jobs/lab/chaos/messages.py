@@ -52,7 +52,7 @@ class ChannelBook:
     lost: int
     """Said to be sent and never taken, or neither sent nor left to an operator."""
     copies: int
-    """Messages that the service took once more."""
+    """Messages that the service took again."""
     too_often: int
     """Receivers who got a message more than twice, where copies show."""
     left: int

@@ -82,7 +82,7 @@ class Books:
     lost: int
     """Notifications that are not sent, or whose message the server never took."""
     copies: int
-    """Messages that the server took once more, under the same Message-ID."""
+    """Messages that the server took again, under the same Message-ID."""
     doubled: int
     """Messages that the server took twice under different Message-IDs, or that nobody asked for."""
     altered: int

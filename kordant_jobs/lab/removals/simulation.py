@@ -255,7 +255,7 @@ def _judge(made: Simulation, size: Size, books: Books) -> None:
 
 
 def measure(size: Size, seed: int) -> list[Figure]:
-    """Play once, and once more with kills where some are wanted; the ends must be the same.
+    """Play once, and again with kills where some are wanted; the ends must be the same.
 
     Raises:
         KordantError: something is not true at the end.

@@ -94,7 +94,7 @@ def _moved(one: _Address, rng: random.Random) -> _Address:
 
 def roll_changes(county: County, seed: int, lots: Iterable[int], *, with_stolen: bool = False) -> list[RollChange]:
     """A year's change of each of these lots, but of those that were stolen only if they are wanted. A tenth are
-    redirected, as many usurped; a fifth have been sold, and the deed is on record; all are written anew."""
+    redirected, as many usurped; a fifth have been sold, and the deed is on record; all are written again."""
     rng = random.Random(seed)  # noqa: S311 - an invented county
     titles = {lot: one for one in county.records if one.truth.event in TITLE for lot in one.lots}
     newest = max(one.recorded_on for one in county.records)

@@ -73,13 +73,13 @@ def check_version(data: Path, binaries: Binaries) -> None:
         made_by = (data / "PG_VERSION").read_text().strip()
     except OSError as error:
         raise PermanentError(
-            f"{data} is no database of Postgres (PG_VERSION: {error.strerror}): move it away to begin anew."
+            f"{data} is no database of Postgres (PG_VERSION: {error.strerror}): move it away to begin again."
         ) from None
     if made_by != str(binaries.major):
         raise PermanentError(
             f"the database in {data} was made by Postgres {made_by}, and the programs here are Postgres "
             f"{binaries.version}: dump it with Postgres {made_by} (pg_dumpall) and load it here, "
-            "or move the folder away to begin anew. Nothing was changed."
+            "or move the folder away to begin again. Nothing was changed."
         )
 
 

@@ -254,7 +254,7 @@ def _spawn_guard(folders: Folders, account: Account, *, command: list[str] | Non
         opened.callback(os.close, log)
         files = {}
         for name in ("lock", "clients", "guard"):
-            fd = open_lock(getattr(folders, name))  # opened anew: a lock of ours must not be its lock
+            fd = open_lock(getattr(folders, name))  # opened again: a lock of ours must not be its lock
             opened.callback(os.close, fd)
             files[f"{name}_fd"] = fd
         orders = guard.Orders(

@@ -130,7 +130,7 @@ def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional
 
     `severities`: breach_name, secret, reused, from_a_device, severity. Of an identifier and a breach there is one
     alert, whoever finds it and however often the item is added. A `provisional` one is told now, without how often it
-    occurs, and written anew by whoever settles it: with what else became known meanwhile. Returns how many are new or
+    occurs, and written again by whoever settles it: with what else became known meanwhile. Returns how many are new or
     settled.
     """
     connection.execute(
@@ -197,7 +197,7 @@ SELECT id FROM made
 
 def not_me(connection: Connection, exposure_id: UUID, *, said_by: str) -> bool:
     """The subscriber says that an exposure is not theirs: it is told no more, also not when it is found again or the
-    identifier is added anew, and a notification that waits is not sent. False when there is no such exposure.
+    identifier is added again, and a notification that waits is not sent. False when there is no such exposure.
     """
     done = connection.execute(
         sa.text("""

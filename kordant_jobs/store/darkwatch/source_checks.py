@@ -229,7 +229,7 @@ class Found:
 
 
 def save_findings(connection: Connection, source: Source, found: Sequence[Found], *, now: datetime) -> int:
-    """Write exposures with the source's evidence; what is there stays, seen once more. Returns new exposures."""
+    """Write exposures with the source's evidence; what is there stays, seen again. Returns new exposures."""
     if not found:
         return 0
     connection.execute(sa.text(_FINDINGS))

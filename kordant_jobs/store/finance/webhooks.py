@@ -1,4 +1,4 @@
-"""Webhooks of providers: kept once, and their connection made due. What they say is a hint: the state is read anew."""
+"""Webhooks of providers: kept once, and their connection made due. What they say is a hint: the state is read again."""
 
 from __future__ import annotations
 

@@ -83,13 +83,13 @@ def counts(connection: Connection) -> list[tuple[str, str, int]]:
 def move(connection: Connection, ids: Sequence[UUID], to: OutboxStatus, *, reason: str | None) -> list[UUID]:
     """Move those of the notifications that may go there by an operator's word. Returns them.
 
-    Queued again, it begins anew: attempts, interruptions and receipts count from nothing.
+    Queued again, it starts from the beginning: attempts, interruptions and receipts count from nothing.
     """
     table = notification_outbox
     values: dict[str, object] = {"status": to, "reason": reason, "lease_id": None}
     if to is OutboxStatus.QUEUED:
-        anew = {"attempts": 0, "interruptions": 0, "receipt": None, "receipt_at": None, "due_at": sa.func.now()}
-        values |= anew
+        again = {"attempts": 0, "interruptions": 0, "receipt": None, "receipt_at": None, "due_at": sa.func.now()}
+        values |= again
     statement = (
         sa.update(table)
         .where(table.c.id.in_(ids), table.c.status.in_(may_come_from(to)))

@@ -76,7 +76,7 @@ def record(
 ) -> None:
     """Write a receipt, and where the notification stands after it (None: where it stood).
 
-    With `due_in` it is sent once more, and the receipts begin anew. It comes there as a failed one.
+    With `due_in` it is sent again, and the receipts begin again. It comes there as a failed one.
     """
     before = set(may_come_from(status)) if status else set()
     if due_in is not None:

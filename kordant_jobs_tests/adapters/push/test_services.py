@@ -267,7 +267,7 @@ def test_a_provider_token_that_apple_calls_expired_is_made_anew() -> None:
         assert len(fake.provider_tokens) == 2
         clock[0] += 41 * 60
         service.deliver("d")
-        assert len(fake.provider_tokens) == 3, "after 40 minutes it is made anew unasked"
+        assert len(fake.provider_tokens) == 3, "after 40 minutes it is made again unasked"
 
 
 @pytest.mark.parametrize(
