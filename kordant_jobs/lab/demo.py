@@ -370,4 +370,4 @@ def _print(summary: dict[str, Any], session: Session) -> None:
     out.print("  the runs in Dagster's UI   python3 -m kordant_jobs up --demo")
     out.print(f"  a report                   {pdf}")
     out.print(f"  the mails                  {settings.mails / 'new'}")
-    out.print("  run it again           python3 -m kordant_jobs demo --keep")
+    out.print("  run it again               python3 -m kordant_jobs demo --keep")
