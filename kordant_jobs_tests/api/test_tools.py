@@ -104,6 +104,11 @@ def test_an_agent_triggers_watches_and_proposes_and_a_person_approves(
             assert unknown.is_error
             assert "jane" not in str(unknown.content)
 
+            wider = {"kind": "grant_change", "job": "reports_generate", "changes": {"requests_per_hour": 2}}
+            asked = (await client.call_tool("propose_change", {**wider, "idempotency_key": "e"})).structured_content
+            assert asked is not None
+            assert (asked["change_set"]["kind"], asked["change_set"]["tier"]) == ("grant_change", "agent:a")
+
             change = {"job": "notifications_send", "changes": {"cron": "*/30 * * * *"}, "idempotency_key": "d"}
             proposed = (await client.call_tool("propose_change", change)).structured_content
             assert proposed
