@@ -85,4 +85,4 @@ def test_no_file_of_the_project_claims_that_modern_copies_are_noticed() -> None:
             assert found is None, f"{path.name}: {found}"
             read += 1
     assert read > 500
-    assert "not today's" in (CHECKOUT / "README.md").read_text("utf-8")
+    assert "not today's" in (CHECKOUT / "docs" / "voices.md").read_text("utf-8")
