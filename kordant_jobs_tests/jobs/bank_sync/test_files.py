@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from kordant_jobs.domain.finance.states import ConnectionStatus
-from kordant_jobs.jobs.bank_sync.files import take_files
+from kordant_jobs.jobs.bank_sync.files import Taken, take_files
 from kordant_jobs.lab.banks.small_bank import SmallBank, entry
 from kordant_jobs.store.finance import connections
 from kordant_jobs_tests.adapters.banks.test_files import ofx
@@ -82,3 +82,36 @@ def test_a_file_whose_connection_is_read_elsewhere_waits(bank: SmallBank, own: P
         connections.set_status(connection, made, ConnectionStatus.PAUSED, reason="operator", now=bank.ledger.now)
     (own / "c.ofx").write_bytes(ofx(id="3"))
     assert len(take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now).waiting) == 1
+
+
+def take(bank: SmallBank, own: Path, *contents: bytes) -> Taken:
+    """Drop files one after another, and read each."""
+    for number, content in enumerate(contents):
+        (own / f"{number}.ofx").write_bytes(content)
+        taken = take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now)
+    return taken
+
+
+def as_card(content: bytes) -> bytes:
+    return content.replace(b"STMTRS>", b"CCSTMTRS>")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"id": "a", "day": "20261031", "memo": "UBER"}, {"id": "b", "day": "20261101", "memo": "PADARIA"}),
+        ({"id": "a", "day": "20261031", "memo": "METRO"}, {"id": "b", "day": "20261101", "memo": "METRO"}),
+        ({"id": "1", "day": "20261005", "memo": "AGUA"}, {"id": "1", "day": "20261105", "memo": "CINEMA"}),
+    ],
+)
+@pytest.mark.parametrize("is_card", [True, False])
+def test_another_transaction_of_the_same_amount_takes_no_place(
+    bank: SmallBank, own: Path, first: dict[str, str], second: dict[str, str], is_card: bool
+) -> None:
+    months = [ofx(**first), ofx(**second)]
+    if is_card:
+        months = [as_card(one) for one in months]
+    taken = take(bank, own, *months, *months)
+    assert (taken.files, taken.rows) == (1, 0)
+    assert [row.amount for row in bank.rows()] == [Decimal(-5)] * 2
+    assert len({row.booked_on for row in bank.rows()}) == 2
