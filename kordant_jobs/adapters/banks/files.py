@@ -1,7 +1,8 @@
 """Files of banks: OFX and QFX (SGML or XML, as banks write them), and statements in CNAB 240 (segment E, FEBRABAN).
 
-A statement says nothing of what it leaves out, so that a row's absence closes nothing. Other files (collections and
-payments in CNAB, investments in OFX) are refused with what they are.
+A statement says nothing of what it leaves out, so that a row's absence closes nothing. A file that is cut off (an OFX
+text without its last tag, a CNAB file without its trailer or with fewer records than that counts) is refused, and so
+are other files (collections and payments in CNAB, investments in OFX), with what they are.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ _WORDS = (
 )  # fmt: skip
 _KINDS = {"CHECKING": AccountKind.CHECKING, "SAVINGS": AccountKind.SAVINGS, "CREDITLINE": AccountKind.LOAN}
 _TAG = re.compile(r"<\s*(/?)\s*([A-Za-z0-9._]+)\s*(/?)\s*>([^<]*)")
+_END = re.compile(r"<\s*/\s*OFX\s*>", re.IGNORECASE)
 _DATE = re.compile(
     r"(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})(\d{2})?)?(?:[.,]\d+)?\s*(?:\[\s*([+-]?\d{1,2}(?:\.\d+)?)[^]]*\]?)?"
 )
@@ -100,7 +102,10 @@ class _Part:
 
 
 def _ofx(content: bytes) -> list[Statement]:
-    parts = list(_parts(decoded(content)))
+    text = decoded(content)
+    if _END.search(text) is None:
+        raise NoStatement("the file is cut off: it has no </OFX>")
+    parts = list(_parts(text))
     found = [_statement(part) for part in parts if part.rows or not part.is_investment]
     if not found:
         what = "an OFX file of investments" if parts else "an OFX file without a statement"
@@ -225,6 +230,10 @@ def _cnab(lines: list[str]) -> list[Statement]:
         raise NoStatement(
             f"CNAB 240 without segment E (it has {', '.join(kinds) or 'none'}): no statement of an account"
         )
+    if lines[-1][7:8] != "9":
+        raise NoStatement("the file is cut off: it has no trailer (a record of type 9)")
+    if (counted := lines[-1][23:29]).isdecimal() and int(counted) > len(lines):
+        raise NoStatement(f"the file is cut off: its trailer counts {int(counted)} records, it has {len(lines)}")
     by_account: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for line in rows:
         key = (line[0:3], line[52:57], line[58:72].strip())

@@ -180,8 +180,8 @@ class Posting:
 
 
 def is_another(one: Posting, other: Posting) -> bool:
-    """Whether two posted rows under one id are two transactions: of day, amount and description, two differ. A bank that
-    corrects a row changes one of them.
+    """Whether two posted rows under one id are two transactions: of day, amount and description, two differ. A bank
+    that corrects a row changes one of them.
 
     >>> day, later = date(2026, 10, 5), date(2026, 11, 5)
     >>> water = Posting(booked_on=day, amount=Decimal(-5), description="AGUA")

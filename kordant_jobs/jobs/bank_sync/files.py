@@ -57,7 +57,9 @@ def take_files(folder: Path, *, db: Engine, keyring: Keyring, now: datetime) -> 
         except KeyringError:
             raise  # no file is to blame
         except UNREADABLE as why:
-            is_ours = isinstance(why, NoStatement | BadRow | PermanentError)  # their texts hold nothing of the file
+            is_ours = isinstance(
+                why, NoStatement | BadRow | PermanentError | saving.TooManyBad
+            )  # their texts hold nothing of the file
             taken.refused.append((name, str(why) if is_ours else type(why).__name__))
             with suppress(OSError):  # it is refused again then
                 path.rename(path.with_name(path.name + REFUSED))

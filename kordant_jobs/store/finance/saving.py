@@ -40,7 +40,7 @@ BAD_MOST = 0.05
 
 
 class TooManyBad(Exception):
-    """So many rows could not be understood that the read is not trusted."""
+    """So many rows could not be understood that the read is not trusted; the text says how many."""
 
 
 @dataclass
@@ -138,12 +138,13 @@ def _quarantine(
     """Keep rows that could not be understood, sealed, each once.
 
     Raises:
-        TooManyBad: they are more than a few.
+        TooManyBad: they are more than a few, or all there is.
     """
     bad = [row for one in read.accounts for row in one.bad]
     good = sum(len(one.transactions) for one in read.accounts)
-    if bad and len(bad) > max(1, BAD_MOST * (good + len(bad))):
-        raise TooManyBad
+    if bad and (not good or len(bad) > max(1, BAD_MOST * (good + len(bad)))):
+        reasons = ", ".join(sorted({row.reason for row in bad}))
+        raise TooManyBad(f"{len(bad)} of {good + len(bad)} rows cannot be understood ({reasons})")
     for row in bad:
         raw = json.dumps(row.raw, default=str, sort_keys=True)[:20_000]
         made = uuid7()

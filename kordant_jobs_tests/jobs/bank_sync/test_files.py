@@ -115,3 +115,21 @@ def test_another_transaction_of_the_same_amount_takes_no_place(
     assert (taken.files, taken.rows) == (1, 0)
     assert [row.amount for row in bank.rows()] == [Decimal(-5)] * 2
     assert len({row.booked_on for row in bank.rows()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (ofx()[:-20], "the file is cut off: it has no </OFX>"),
+        (ofx(amount="abc"), "1 of 1 rows cannot be understood (amount_is_no_number)"),
+    ],
+)
+def test_a_file_that_is_cut_off_or_has_nothing_but_bad_rows_stays_with_its_reason(
+    bank: SmallBank, own: Path, content: bytes, says: str
+) -> None:
+    taken = take(bank, own, content)
+    assert (taken.files, [why for _, why in taken.refused]) == (0, [says])
+    assert (own / "0.ofx.refused").read_bytes() == content
+    with bank.db.connect() as connection:
+        query = "SELECT count(*) FROM kordant.bank_connections WHERE provider = 'file' AND last_complete_at IS NOT NULL"
+        assert connection.execute(sa.text(query)).scalar_one() == 0
