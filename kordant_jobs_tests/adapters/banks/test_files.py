@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -56,6 +56,24 @@ def test_a_day_is_the_one_in_sao_paulo(written: str, day: date) -> None:
 def test_a_row_that_cannot_be_read_is_told_and_the_statement_is_read(more: dict[str, str]) -> None:
     (statement,) = read_statements(ofx(**more))
     assert (len(statement.read.transactions), len(statement.read.bad)) == (0, 1)
+
+
+def test_a_row_and_a_balance_of_a_day_to_come_are_not_believed() -> None:
+    ahead = str(datetime.now(UTC).year + 3)
+    content = ofx().replace(b"<DTASOF>2026", b"<DTASOF>" + ahead.encode())
+    (statement,) = read_statements(content)
+    assert (len(statement.read.transactions), statement.read.balances, statement.as_of_at) == (1, (), None)
+    assert [bad.reason for bad in statement.read.bad] == ["date_in_the_future"]
+    (statement,) = read_statements(ofx(day=f"{ahead}0310"))
+    assert (statement.read.transactions, len(statement.read.balances)) == ((), 1)
+    assert [bad.reason for bad in statement.read.bad] == ["date_in_the_future"]
+
+
+@pytest.mark.parametrize(("aggregate", "currency"), [("ORIGCURRENCY", "BRL"), ("CURRENCY", "USD")])
+def test_what_an_amount_was_converted_from_is_not_its_currency(aggregate: str, currency: str) -> None:
+    told = f"X<{aggregate}><CURRATE>5.1<CURSYM>USD</{aggregate}>"
+    (statement,) = read_statements(ofx(memo=told))
+    assert [row.currency for row in statement.read.transactions] == [currency]
 
 
 def test_what_a_statement_says_of_its_account() -> None:

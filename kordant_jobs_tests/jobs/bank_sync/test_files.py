@@ -133,3 +133,26 @@ def test_a_file_that_is_cut_off_or_has_nothing_but_bad_rows_stays_with_its_reaso
     with bank.db.connect() as connection:
         query = "SELECT count(*) FROM kordant.bank_connections WHERE provider = 'file' AND last_complete_at IS NOT NULL"
         assert connection.execute(sa.text(query)).scalar_one() == 0
+
+
+def test_of_two_statements_of_a_day_the_later_balance_holds(bank: SmallBank, own: Path) -> None:
+    take(bank, own, ofx(), ofx().replace(b"1.234,56", b"99,00"))
+    with bank.db.connect() as connection:
+        query = "SELECT amount FROM kordant.bank_balances b JOIN kordant.bank_accounts a ON a.id = b.account_id"
+        found = connection.execute(sa.text(f"{query} WHERE institution = '0237'")).scalars().all()
+    assert found == [Decimal(99)]
+
+
+def test_new_rows_of_a_file_refresh_the_insights_and_the_same_file_does_not(bank: SmallBank, own: Path) -> None:
+    def asked() -> int:
+        with bank.db.connect() as connection:
+            query = "SELECT count(*) FROM kordant.job_requests WHERE job = 'insights_refresh'"
+            found: int = connection.execute(sa.text(query)).scalar_one()
+            return found
+
+    take(bank, own, ofx())
+    assert asked() == 1
+    with bank.db.begin() as connection:
+        connection.execute(sa.text("DELETE FROM kordant.job_requests"))
+    take(bank, own, ofx())
+    assert asked() == 0
