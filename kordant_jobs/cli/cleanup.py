@@ -55,7 +55,7 @@ def cleanup_plan(kinds: Kinds = None, as_json: AsJson = False) -> None:
         settings = session.settings
         storage, corpus = open_report_storage(settings), open_corpus(settings)
         means = means_of(settings, session.db, session.keyring, open_banks(settings), storage, corpus)
-        made = service.make_plan(means, kinds=kinds or (), now=service.check_clock(session.db))
+        made = service.make_plan(means, kinds=kinds or (), now=service.check_clock(session.db, is_attended=True))
     unruled = service.unruled_tables()
     if as_json:
         print_json({"plan_id": made.id, "clock": made.clock, "kinds": made.figures, "without_policy": unruled})

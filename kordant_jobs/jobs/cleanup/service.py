@@ -55,8 +55,8 @@ class Cleaned:
     failed: str | None = None
 
 
-def check_clock(db: Engine) -> datetime:
-    """The database's time, by which everything of this run is counted.
+def check_clock(db: Engine, *, is_attended: bool = False) -> datetime:
+    """The database's time, by which everything of this run is counted. See `rules.clock_fault`.
 
     Raises:
         PermanentError: it cannot be trusted. Nothing is deleted by a wrong clock.
@@ -64,7 +64,7 @@ def check_clock(db: Engine) -> datetime:
     with db.connect() as connection:
         now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         last = records.last_clock(connection)
-    if fault := clock_fault(now, local=datetime.now(UTC), last=last):
+    if fault := clock_fault(now, local=datetime.now(UTC), last=last, is_attended=is_attended):
         raise PermanentError(f"{fault}: set the clocks right first; nothing was deleted.")
     return now
 
@@ -139,7 +139,7 @@ def plan(means: Means, *, kinds: Sequence[str] = (), plan_id: UUID | None = None
     Raises:
         PermanentError: the clock cannot be trusted; the plan is not there, too old, or not what would happen now.
     """
-    now = check_clock(means.db)
+    now = check_clock(means.db, is_attended=plan_id is not None)
     if plan_id is None:
         made = make_plan(means, kinds=kinds, now=now)
         stopped = {kind: one["stopped"] for kind, one in made.figures.items() if one["stopped"]}

@@ -380,6 +380,16 @@ def test_nothing_is_deleted_by_a_clock_that_went_back(means: Means, db: Engine) 
         service.plan(means, kinds=("api_replies",))
 
 
+def test_after_a_long_silence_only_a_plan_that_somebody_read_is_carried_out(means: Means, db: Engine) -> None:
+    service.plan(means, kinds=("api_replies",))
+    with db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.cleanup_reports SET clock = clock - interval '10 years'"))
+    with pytest.raises(PermanentError, match="cleanup run --plan"):
+        service.plan(means, kinds=("api_replies",))
+    read = service.make_plan(means, kinds=("api_replies",), now=service.check_clock(db, is_attended=True))
+    assert service.plan(means, plan_id=read.id).chunks == (("api_replies",),)
+
+
 def test_two_at_once_do_not_clean_the_same_kind(means: Means, db: Engine, keyring: Keyring) -> None:
     _verdicts(db, subscribe(db, keyring, "ann@example.com"), 800)
     made = service.plan(means, kinds=("scan_verdicts",))
