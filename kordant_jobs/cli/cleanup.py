@@ -55,12 +55,14 @@ def cleanup_plan(kinds: Kinds = None, as_json: AsJson = False) -> None:
         settings = session.settings
         storage, corpus = open_report_storage(settings), open_corpus(settings)
         means = means_of(settings, session.db, session.keyring, open_banks(settings), storage, corpus)
-        made = service.make_plan(means, kinds=kinds or (), now=service.check_clock(session.db))
+        made = service.make_plan(means, kinds=kinds or (), now=service.check_clock(session.db, is_attended=True))
     unruled = service.unruled_tables()
     if as_json:
         print_json({"plan_id": made.id, "clock": made.clock, "kinds": made.figures, "without_policy": unruled})
         return
-    _print_figures(made.figures, {"rows": "would go", "held": "on hold", "total": "of"}, sizes=True)
+    _print_figures(
+        made.figures, {"rows": "would go", "along": "with them", "held": "on hold", "total": "of"}, sizes=True
+    )
     for table in unruled:
         out.print(f"{table} has no retention policy: its rows are kept.")
     out.print(f"plan {made.id}; carry it out within a day: `kordant-jobs cleanup run --plan {made.id}`")
@@ -176,7 +178,7 @@ def cleanup_report(
         print_json({**facts, "kinds": row.figures})
         return
     print_facts(facts)
-    counts = {"planned": "planned", "deleted": "deleted", "held": "on hold", "left": "left"}
+    counts = {"planned": "planned", "deleted": "deleted", "gone_along": "with them", "held": "on hold", "left": "left"}
     _print_figures(row.figures, counts, sizes=False)
 
 

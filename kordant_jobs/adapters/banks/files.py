@@ -1,7 +1,8 @@
 """Files of banks: OFX and QFX (SGML or XML, as banks write them), and statements in CNAB 240 (segment E, FEBRABAN).
 
-A statement says nothing of what it leaves out, so that a row's absence closes nothing. Other files (collections and
-payments in CNAB, investments in OFX) are refused with what they are.
+A statement says nothing of what it leaves out, so that a row's absence closes nothing. A file that is cut off (an OFX
+text without its last tag, a CNAB file without its trailer or with fewer records than that counts) is refused, and so
+are other files (collections and payments in CNAB, investments in OFX), with what they are.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from html import unescape
 from typing import Any
@@ -20,6 +21,7 @@ from kordant_jobs.domain.finance.values import (
     ZONE,
     AccountRead,
     BadRow,
+    BadSeen,
     SeenAccount,
     SeenBalance,
     SeenTransaction,
@@ -30,6 +32,7 @@ from kordant_jobs.domain.finance.values import (
     document_of,
     id_of,
     text_of,
+    today_in,
 )
 
 T = TransactionType
@@ -44,10 +47,14 @@ _WORDS = (
 )  # fmt: skip
 _KINDS = {"CHECKING": AccountKind.CHECKING, "SAVINGS": AccountKind.SAVINGS, "CREDITLINE": AccountKind.LOAN}
 _TAG = re.compile(r"<\s*(/?)\s*([A-Za-z0-9._]+)\s*(/?)\s*>([^<]*)")
+_CURRENCIES = frozenset({"CURRENCY", "ORIGCURRENCY"})
+"""CURRENCY: the row's amount is in this one. ORIGCURRENCY: it was converted from this one (OFX 1.6, 5.2)."""
+_END = re.compile(r"<\s*/\s*OFX\s*>", re.IGNORECASE)
 _DATE = re.compile(
     r"(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2})(\d{2})?)?(?:[.,]\d+)?\s*(?:\[\s*([+-]?\d{1,2}(?:\.\d+)?)[^]]*\]?)?"
 )
 CNAB_LINE = 240
+IN_FUTURE = "date_in_the_future"
 
 
 class NoStatement(ValueError):
@@ -100,7 +107,10 @@ class _Part:
 
 
 def _ofx(content: bytes) -> list[Statement]:
-    parts = list(_parts(decoded(content)))
+    text = decoded(content)
+    if _END.search(text) is None:
+        raise NoStatement("the file is cut off: it has no </OFX>")
+    parts = list(_parts(text))
     found = [_statement(part) for part in parts if part.rows or not part.is_investment]
     if not found:
         what = "an OFX file of investments" if parts else "an OFX file without a statement"
@@ -112,6 +122,7 @@ def _parts(text: str) -> Iterator[_Part]:
     """The statements of an OFX text. Values end at the next tag, whether their own is closed or not."""
     part: _Part | None = None
     place: dict[str, str] = {}
+    within = ""
     for closing, raw_name, _, raw_value in _TAG.findall(text):
         name, value = raw_name.upper(), unescape(raw_value).strip()
         if name in {"STMTRS", "CCSTMTRS", "INVSTMTRS"}:
@@ -123,6 +134,7 @@ def _parts(text: str) -> Iterator[_Part]:
             continue
         elif name == "STMTTRN":
             place = {} if not closing else part.fields
+            within = ""
             if not closing:
                 part.rows.append(place)
         elif name in {"LEDGERBAL", "AVAILBAL"}:
@@ -131,8 +143,10 @@ def _parts(text: str) -> Iterator[_Part]:
                 part.balances.append((name, place))
         elif name == "BANKTRANLIST" and closing:
             place = part.fields
+        elif name in _CURRENCIES:
+            within = "" if closing else f"{name}."
         elif not closing and value:
-            place.setdefault(name, value)
+            place.setdefault(within + name, value)
     if part is not None:
         yield part
 
@@ -156,18 +170,22 @@ def _statement(part: _Part) -> Statement:
         number="/".join(one for one in (bank, branch, number) if one),
     )
     rows, bad = rows_of(part.rows, lambda row: _transaction(row, currency))
-    balances, newest = list[SeenBalance](), None
+    balances, newest, ahead = list[SeenBalance](), None, tuple[BadSeen, ...]()
     for name, told in part.balances:
         try:
             as_of = _day(told.get("DTASOF", ""))
             amount = _amount(told.get("BALAMT", ""))
-        except BadRow:
+        except BadRow as why:
+            if str(why) == IN_FUTURE:
+                ahead = (BadSeen(reason=IN_FUTURE, raw=told),)  # one for all: a statement's balances share their day
             continue  # a balance that nobody can read is none
         moment = datetime.combine(as_of, time(23, 59), ZONE)
         kind_of = BalanceKind.CURRENT if name == "LEDGERBAL" else BalanceKind.AVAILABLE
         balances.append(SeenBalance(kind=kind_of, amount=amount, currency=currency, as_of_at=moment))
         newest = max(newest or moment, moment)
-    read = AccountRead(provider_id=provider_id, account=account, transactions=rows, balances=tuple(balances), bad=bad)
+    read = AccountRead(
+        provider_id=provider_id, account=account, transactions=rows, balances=tuple(balances), bad=bad + ahead
+    )
     return Statement(bank=account.institution, read=read, as_of_at=newest)
 
 
@@ -190,12 +208,23 @@ def _day(text: str) -> date:
     try:
         day_of_bank = date(int(year), int(month), int(day))
         if zone is None or hour is None:
-            return checked_day(day_of_bank)
+            return _past_day(day_of_bank)
         own = timezone(timedelta(hours=float(zone)))
         clock = time(int(hour), int(minute or 0), min(int(second or 0), 59), tzinfo=own)
-        return checked_day(datetime.combine(day_of_bank, clock).astimezone(ZONE).date())
+        return _past_day(datetime.combine(day_of_bank, clock).astimezone(ZONE).date())
     except (ValueError, OverflowError) as error:
         raise error if isinstance(error, BadRow) else BadRow("date_is_no_date") from None
+
+
+def _past_day(day: date) -> date:
+    """The day of what a statement says happened: today at the latest, and one day for clocks that differ.
+
+    Raises:
+        BadRow: no account has it, or it is to come.
+    """
+    if checked_day(day) > today_in(datetime.now(UTC)) + timedelta(days=1):
+        raise BadRow(IN_FUTURE)
+    return day
 
 
 def _transaction(row: Mapping[str, Any], currency: str) -> SeenTransaction:
@@ -203,7 +232,7 @@ def _transaction(row: Mapping[str, Any], currency: str) -> SeenTransaction:
     word = text_of(row.get("TRNTYPE"), 40).upper()
     kind = next((one for mark, one in _WORDS if re.search(rf"\b{mark}\b", description.upper())), _OFX_TYPES.get(word))
     amount = _amount(str(row.get("TRNAMT", "")))
-    own = text_of(row.get("CURSYM"), 3)
+    own = text_of(row.get("CURRENCY.CURSYM") or row.get("CURSYM"), 3)
     return SeenTransaction(
         provider_id=id_of(row.get("FITID")),
         state=TransactionState.POSTED,
@@ -225,6 +254,10 @@ def _cnab(lines: list[str]) -> list[Statement]:
         raise NoStatement(
             f"CNAB 240 without segment E (it has {', '.join(kinds) or 'none'}): no statement of an account"
         )
+    if lines[-1][7:8] != "9":
+        raise NoStatement("the file is cut off: it has no trailer (a record of type 9)")
+    if (counted := lines[-1][23:29]).isdecimal() and int(counted) > len(lines):
+        raise NoStatement(f"the file is cut off: its trailer counts {int(counted)} records, it has {len(lines)}")
     by_account: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for line in rows:
         key = (line[0:3], line[52:57], line[58:72].strip())
@@ -256,9 +289,11 @@ def _cnab_holder(line: str) -> str | None:
 
 def _cnab_made_at(header: str) -> datetime | None:
     try:
-        return datetime.strptime(header[143:157], "%d%m%Y%H%M%S").replace(tzinfo=ZONE)
+        made_at = datetime.strptime(header[143:157], "%d%m%Y%H%M%S").replace(tzinfo=ZONE)
+        _past_day(made_at.date())
     except ValueError:
         return None
+    return made_at
 
 
 def _cnab_row(row: Mapping[str, Any]) -> SeenTransaction:
@@ -267,7 +302,7 @@ def _cnab_row(row: Mapping[str, Any]) -> SeenTransaction:
     if direction not in {"C", "D"} or not digits.isdecimal():
         raise BadRow("no_direction" if digits.isdecimal() else "amount_is_no_number")
     try:
-        booked_on = checked_day(date(int(day[4:]), int(day[2:4]), int(day[:2])))
+        booked_on = _past_day(date(int(day[4:]), int(day[2:4]), int(day[:2])))
     except ValueError as error:
         raise error if isinstance(error, BadRow) else BadRow("date_is_no_date") from None
     amount = Decimal(digits) / 100

@@ -39,6 +39,9 @@ _CLASSES = {
 }
 """By status; any other 5xx is transient, anything else permanent."""
 
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What reading a row raises whose fields are not what its contract says."""
+
 T = TypeVar("T")
 
 
@@ -59,8 +62,9 @@ def rows_of(
             if not isinstance(raw, Mapping):
                 raise BadRow("row_is_no_object")
             made = read(raw)
-        except BadRow as why:
-            bad.append(BadSeen(reason=str(why), raw=raw if isinstance(raw, Mapping) else {"value": str(raw)}))
+        except MALFORMED as why:  # one row's fault is that row's alone
+            reason = str(why) if isinstance(why, BadRow) else "field_has_a_wrong_type"
+            bad.append(BadSeen(reason=reason, raw=raw if isinstance(raw, Mapping) else {"value": str(raw)}))
         else:
             if made is not None:
                 good.append(made)

@@ -24,7 +24,8 @@ LEAD = 0.2
 SAME = 0.95
 TIP = Decimal("1.3")
 TIP_WITHIN = timedelta(days=3)
-TIP_LIKENESS = 0.8
+ALIKE = 0.8
+"""How alike two descriptions of one transaction are at least."""
 DRIFT = timedelta(days=1)
 """A restated row moves by a day at most."""
 EXPIRES_AFTER = timedelta(days=14)
@@ -48,8 +49,9 @@ class Newcomer:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A row that is kept and was not seen under its id. `is_restated`: its id is not final, was deleted explicitly, or
-    is of a connection that ended, so that it may come under another one."""
+    """A row that is kept and was not seen under its id. `is_restated`: something says that its id is gone (its day was
+    read whole, it was deleted explicitly, its connection ended), so that it may come under another one. `is_open`: its
+    id is not final, yet nothing says that it is gone (a card's row without a bill): only a like row may be it."""
 
     id: UUID
     state: TransactionState
@@ -60,6 +62,7 @@ class Known:
     purchase_on: date | None = None
     instalment_no: int | None = None
     is_restated: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,7 @@ def match(newcomers: Sequence[Newcomer], known: Sequence[Known]) -> Matches:
 
     for fits in (_is_same_day, _is_same):  # the same day first, so that a neighbour takes nobody's place
         _pair(list(left), [one for one in free if one.is_restated], fits, claim, is_sure=True)
+    _pair(list(left), [one for one in free if one.is_open], _is_alike, claim, is_sure=True)
     waiting = [one for one in free if one.state in PROVISIONAL]
     ambiguous = _pair(list(left), waiting, _may_be_posted, claim, is_sure=False)
     suggested = frozenset(new.place for new in left if any(_may_be_tipped(new, old) for old in free))
@@ -148,6 +152,10 @@ def _is_same_day(new: Newcomer, old: Known) -> bool:
     return _is_same(new, old, timedelta(0)) and new.booked_on == old.booked_on
 
 
+def _is_alike(new: Newcomer, old: Known) -> bool:
+    return _is_same(new, old, timedelta(0)) and likeness(new.description, old.description) >= ALIKE
+
+
 def _may_be_posted(new: Newcomer, old: Known) -> bool:
     waits = timedelta(0) <= new.booked_on - old.booked_on <= POSTS_WITHIN
     moves = old.state is TransactionState.SCHEDULED and new.state is TransactionState.PENDING
@@ -159,7 +167,33 @@ def _may_be_tipped(new: Newcomer, old: Known) -> bool:
         return False
     grown = abs(old.amount) < abs(new.amount) <= abs(old.amount) * TIP
     soon = timedelta(0) <= new.booked_on - old.booked_on <= TIP_WITHIN
-    return grown and soon and likeness(new.description, old.description) >= TIP_LIKENESS
+    return grown and soon and likeness(new.description, old.description) >= ALIKE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Posting:
+    """What a posted row says of itself, by which a bank's id that it uses again is told from a row that it corrects."""
+
+    booked_on: date
+    amount: Decimal
+    description: str = field(repr=False)
+
+
+def is_another(one: Posting, other: Posting) -> bool:
+    """Whether two posted rows under one id are two transactions: of day, amount and description, two differ. A bank
+    that corrects a row changes one of them.
+
+    >>> day, later = date(2026, 10, 5), date(2026, 11, 5)
+    >>> water = Posting(booked_on=day, amount=Decimal(-5), description="AGUA")
+    >>> is_another(water, Posting(booked_on=later, amount=Decimal(-5), description="CINEMA"))
+    True
+    >>> is_another(water, Posting(booked_on=later, amount=Decimal(-5), description="AGUA"))
+    False
+    """
+    moved, changed = one.booked_on != other.booked_on, one.amount != other.amount
+    if moved and changed:
+        return True
+    return (moved or changed) and likeness(one.description, other.description) < ALIKE
 
 
 def closes_too_many(closing: int, rows: int) -> bool:

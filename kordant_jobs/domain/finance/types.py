@@ -6,6 +6,7 @@ Sources: OFB accounts 2.4.2 and 2.5.0, credit cards 2.3.1 (EnumTransactionTypes,
 from __future__ import annotations
 
 from kordant_jobs.domain.finance.states import TransactionType as T
+from kordant_jobs.domain.finance.values import text_of
 
 ACCOUNT_TYPES = {
     "PIX": T.PIX,
@@ -58,6 +59,6 @@ def type_of(word: object, table: dict[str, T]) -> tuple[T, str | None]:
     >>> type_of("PIX_AUTOMATICO", ACCOUNT_TYPES)
     (<TransactionType.OTHER: 'other'>, 'PIX_AUTOMATICO')
     """
-    text = word.strip()[:60] if isinstance(word, str) else ""
+    text = text_of(word, 60)
     known = table.get(text)
     return (known, None) if known is not None else (T.OTHER, text or None)

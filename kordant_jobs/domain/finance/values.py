@@ -25,6 +25,7 @@ AMOUNT_BELOW = Decimal(10) ** 15
 """OFB's amounts have 15 digits before the point at most."""
 _COMMA = re.compile(r"-?\d+,\d{2,4}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _NO_IDS = frozenset({"", "0", "null", "none", "undefined"})
 
 
@@ -136,11 +137,17 @@ def month_of(now: datetime) -> date:
 
 
 def id_of(value: Any) -> str | None:
-    """A provider's id; None for what is none (blank, 0, null)."""
+    """A provider's id; None for what is none (blank, 0, null).
+
+    Raises:
+        BadRow: it has a sign that no text has (half of a pair, NUL), so that it can be neither hashed nor kept.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str) or value.strip().casefold() in _NO_IDS or len(value) > 300:
         return None
+    if _NO_TEXT.search(value):
+        raise BadRow("id_is_no_text")
     return value.strip()
 
 

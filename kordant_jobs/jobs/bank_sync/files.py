@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
 from kordant_jobs.adapters.banks.files import NoStatement, Statement, read_statements
+from kordant_jobs.catalog import OfEntity, publish
 from kordant_jobs.domain.finance.limits import next_due
 from kordant_jobs.domain.finance.states import Provider
 from kordant_jobs.domain.finance.values import BadRow, ConnectionRead
@@ -57,7 +58,9 @@ def take_files(folder: Path, *, db: Engine, keyring: Keyring, now: datetime) -> 
         except KeyringError:
             raise  # no file is to blame
         except UNREADABLE as why:
-            is_ours = isinstance(why, NoStatement | BadRow | PermanentError)  # their texts hold nothing of the file
+            is_ours = isinstance(
+                why, NoStatement | BadRow | PermanentError | saving.TooManyBad
+            )  # their texts hold nothing of the file
             taken.refused.append((name, str(why) if is_ours else type(why).__name__))
             with suppress(OSError):  # it is refused again then
                 path.rename(path.with_name(path.name + REFUSED))
@@ -119,4 +122,6 @@ def _take(path: Path, entity_id: UUID, *, db: Engine, keyring: Keyring, now: dat
             due_at = next_due(Provider.FILE, now, spread=0.0)
             saved = saving.save(connection, keyring, claimed, read, run_id=None, now=now, due_at=due_at)
             rows += len(saved.created)
+            if saved.data_version is not None:
+                publish(connection, "sync.completed", OfEntity(entity_id=entity_id), requested_by="bank_sync")
     return rows

@@ -13,7 +13,7 @@ from kordant_jobs import outside_json
 from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.bank_sync import BankSync
 from kordant_jobs.domain.finance.states import Provider
-from kordant_jobs.domain.finance.values import id_of
+from kordant_jobs.domain.finance.values import BadRow, id_of
 from kordant_jobs.engine import Merge
 from kordant_jobs.store.finance import webhooks
 from kordant_jobs.store.finance.webhooks import Webhook
@@ -41,11 +41,14 @@ def read_webhook(provider: Provider, body: bytes) -> Webhook:
     if not isinstance(value, Mapping):
         raise NoWebhook("no object")
     names = ("webhook_id", "webhook_code", "link_id") if provider is Provider.BELVO else ("eventId", "event", "itemId")
-    event_id, event, item = (id_of(value.get(name)) for name in names)
-    if event_id is None or event is None or item is None:
+    try:
+        event_id, event, item = (id_of(value.get(name)) for name in names)
+        rows: Any = value.get("transactionIds") if event == "transactions/deleted" else ()
+        deleted = [one for one in map(id_of, rows if isinstance(rows, list) else ()) if one is not None]
+    except BadRow:
+        raise NoWebhook("an id that is no text") from None
+    if event_id is None or event is None or item is None or item.startswith("{"):  # that is a consent's secret
         raise NoWebhook(f"no {', '.join(names)}")
-    rows: Any = value.get("transactionIds") if event == "transactions/deleted" else ()
-    deleted = [one for one in map(id_of, rows if isinstance(rows, list) else ()) if one is not None]
     return Webhook(
         event_id=event_id,
         event=event,

@@ -22,6 +22,9 @@ DRIFT = 0.1
 """A plan is stale when a kind's rows differ from it by more than this share (and by more than `DRIFT_ROWS`)."""
 DRIFT_ROWS = 100
 CLOCK_APART = timedelta(hours=1)
+GAP = timedelta(days=35)
+"""After so long without a clean-up (five were missed) either nothing ran or the clocks went ahead: a person says
+which."""
 
 
 def share_allowed(keep_days: int) -> float:
@@ -62,10 +65,16 @@ def why_stale(planned_at: datetime, now: datetime, planned: int, found: int) -> 
     return None
 
 
-def clock_fault(now: datetime, *, local: datetime, last: datetime | None) -> str | None:
-    """What is wrong with the clock that a run would count by; None: nothing. A wrong one would delete everything."""
+def clock_fault(now: datetime, *, local: datetime, last: datetime | None, is_attended: bool = False) -> str | None:
+    """What is wrong with the clock that a run would count by; None: nothing. A wrong one would delete everything.
+    `is_attended`: a person looks at the figures and their dates before anything is deleted."""
     if abs(now - local) > CLOCK_APART:
         return f"the database's clock says {now:%Y-%m-%d %H:%M} and this machine's {local:%Y-%m-%d %H:%M} (UTC)"
     if last is not None and now < last:
         return f"the last clean-up ran at {last:%Y-%m-%d %H:%M}, which is later than now ({now:%Y-%m-%d %H:%M})"
+    if last is not None and now - last > GAP and not is_attended:
+        return (
+            f"the clocks say {now:%Y-%m-%d %H:%M}, {(now - last).days:,} days after the last clean-up: if they are "
+            "right, look at `kordant-jobs cleanup plan` and carry it out with `cleanup run --plan ID`. If they are not"
+        )
     return None

@@ -55,8 +55,8 @@ class Cleaned:
     failed: str | None = None
 
 
-def check_clock(db: Engine) -> datetime:
-    """The database's time, by which everything of this run is counted.
+def check_clock(db: Engine, *, is_attended: bool = False) -> datetime:
+    """The database's time, by which everything of this run is counted. See `rules.clock_fault`.
 
     Raises:
         PermanentError: it cannot be trusted. Nothing is deleted by a wrong clock.
@@ -64,7 +64,7 @@ def check_clock(db: Engine) -> datetime:
     with db.connect() as connection:
         now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         last = records.last_clock(connection)
-    if fault := clock_fault(now, local=datetime.now(UTC), last=last):
+    if fault := clock_fault(now, local=datetime.now(UTC), last=last, is_attended=is_attended):
         raise PermanentError(f"{fault}: set the clocks right first; nothing was deleted.")
     return now
 
@@ -118,7 +118,7 @@ def digest_of(standing: Mapping[str, Standing], now: datetime) -> bytes:
     today = now.astimezone(ZONE).date()
     parts = [
         f"{kind} {one.policy.cutoff(today).isoformat()} "
-        + (deleting.statement_of(TABLES[kind]) if kind in TABLES else "elsewhere")
+        + (f"{deleting.statement_of(TABLES[kind])} {TABLES[kind].drained}" if kind in TABLES else "elsewhere")
         for kind, one in sorted(standing.items())
     ]
     return hashlib.sha256("\n".join(parts).encode()).digest()
@@ -139,7 +139,7 @@ def plan(means: Means, *, kinds: Sequence[str] = (), plan_id: UUID | None = None
     Raises:
         PermanentError: the clock cannot be trusted; the plan is not there, too old, or not what would happen now.
     """
-    now = check_clock(means.db)
+    now = check_clock(means.db, is_attended=plan_id is not None)
     if plan_id is None:
         made = make_plan(means, kinds=kinds, now=now)
         stopped = {kind: one["stopped"] for kind, one in made.figures.items() if one["stopped"]}
@@ -149,9 +149,8 @@ def plan(means: Means, *, kinds: Sequence[str] = (), plan_id: UUID | None = None
     with means.db.begin() as connection:
         report_id = records.begin(connection, made, dry_run=dry_run)
         for kind, one in made.figures.items():
-            if dry_run or kind in stopped:
-                shown = {**one, "planned": one["rows"], "deleted": 0, "stopped": stopped.get(kind)}
-                records.note(connection, report_id, kind, shown)
+            shown = {**one, "planned": one["rows"], "deleted": 0, "stopped": stopped.get(kind)}
+            records.note(connection, report_id, kind, shown)
     cleaned = () if dry_run else tuple(kind for kind in made.figures if kind not in stopped)
     return CleanupPlan(
         report_id=report_id,
@@ -169,11 +168,12 @@ def _planned(means: Means, plan_id: UUID, kinds: Sequence[str], now: datetime) -
         if found is None:
             raise PermanentError(f"there is no plan {plan_id}: `kordant-jobs cleanup plan` makes one.")
         standing = chosen_policies(connection, tuple(found.figures))
+        before = records.deleted_by_plan(connection, plan_id)
     if digest_of(standing, found.clock) != found.digest:
         raise PermanentError("a retention policy was changed since the plan was made: plan again.")
     for kind, figures in found.figures.items():
         rows = count(means, standing[kind].policy, found.clock).rows
-        if stale := why_stale(found.clock, now, figures["rows"], rows):
+        if stale := why_stale(found.clock, now, figures["rows"], before[kind] + rows):
             raise PermanentError(f"{kind}: {stale}. Plan again.")
     chosen = {kind: found.figures[kind] for kind in found.figures if not kinds or kind in kinds}
     return Plan(id=found.id, clock=found.clock, digest=found.digest, figures=chosen)
@@ -186,18 +186,20 @@ def unruled_tables() -> tuple[str, ...]:
 
 
 def clean(made: CleanupPlan, kind: str, *, means: Means, progress: Callable[[int, str], None]) -> Cleaned:
-    """Delete one kind; what fails is told and stops no other."""
+    """Delete one kind; what fails is told and stops no other. A clean-up that was killed goes on where it was."""
     with means.db.connect() as connection:
         standing = policies.load(connection)[kind]
+        deleted, along = records.gone(connection, made.report_id, kind)
     began = datetime.now(UTC)
-    deleted, longest, failed = 0, 0.0, None
+    longest, failed = 0.0, None
     with session_lock(means.db, f"kordant:cleanup {kind}", wait=False) as is_alone:
         if not is_alone:
             failed = "another clean-up is at it"
         else:
             try:
-                for batch in _batches(means, standing.policy, made.clock):
-                    deleted, longest = deleted + batch.rows, max(longest, batch.seconds)
+                for batch in _batches(means, standing.policy, made):
+                    deleted, along = deleted + batch.rows, along + batch.along
+                    longest = max(longest, batch.seconds)
                     progress(batch.rows, kind)
             except (KordantError, sa.exc.DBAPIError, OSError) as error:
                 failed = f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -208,6 +210,7 @@ def clean(made: CleanupPlan, kind: str, *, means: Means, progress: Callable[[int
         **_shown(after),
         "left": after.rows,
         "deleted": deleted,
+        "gone_along": along,
         "longest_batch_s": round(longest, 3),
         "seconds": round((datetime.now(UTC) - began) / timedelta(seconds=1), 1),
         "failed": failed,
@@ -220,11 +223,21 @@ def clean(made: CleanupPlan, kind: str, *, means: Means, progress: Callable[[int
     return Cleaned(kind=kind, deleted=deleted, left=after.rows, failed=failed)
 
 
-def _batches(means: Means, policy: Policy, now: datetime) -> Iterator[Batch]:
-    cutoff = policy.cutoff(now.astimezone(ZONE).date())
-    if policy.kind in TABLES:
-        return deleting.delete(means.db, TABLES[policy.kind], cutoff)
-    return ELSEWHERE[policy.kind].delete(means, cutoff, now)
+def _batches(means: Means, policy: Policy, made: CleanupPlan) -> Iterator[Batch]:
+    """Delete a kind; each batch is on record as soon as it is gone."""
+    kind, report_id = policy.kind, made.report_id
+    cutoff = policy.cutoff(made.clock.astimezone(ZONE).date())
+
+    def note(connection: Connection, rows: int, along: int) -> None:
+        records.add(connection, report_id, kind, rows=rows, along=along)
+
+    if kind in TABLES:
+        yield from deleting.delete(means.db, TABLES[kind], cutoff, note=note)
+        return
+    for batch in ELSEWHERE[kind].delete(means, cutoff, made.clock):
+        with means.db.begin() as connection:
+            note(connection, batch.rows, batch.along)
+        yield batch
 
 
 def finish(made: CleanupPlan, *, db: Engine, keyring: Keyring) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -18,11 +19,13 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.finance.matching import (
     Known,
     Newcomer,
+    Posting,
+    is_another,
     match,
 )
 from kordant_jobs.domain.finance.states import PROVISIONAL, AccountKind, ChangeReason, TransactionState
 from kordant_jobs.postgres.bulk import write_frame
-from kordant_jobs.store.finance.rows import Outcome, Row, own_alias
+from kordant_jobs.store.finance.rows import Outcome, Row, own_alias, posting_of
 from kordant_jobs.store.finance.tables import transactions
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 
@@ -59,7 +62,8 @@ def stage(connection: Connection, rows: Sequence[Row]) -> None:
 
 
 _FRESH = """
-SELECT s.place, x.id, x.state, x.booked_on, x.amount, x.removed_by, x.content_hash <> s.content_hash AS is_changed,
+SELECT s.place, x.id, x.state, x.booked_on, x.amount, x.entity_id, x.description_encrypted, x.removed_by,
+       x.content_hash <> s.content_hash AS is_changed,
        t.id IS NULL AND EXISTS (SELECT FROM bank_seen o WHERE o.account_id = x.account_id AND o.alias = x.alias)
            AS is_anothers
 FROM bank_seen s
@@ -71,7 +75,7 @@ WHERE t.id IS NULL OR t.content_hash <> s.content_hash OR t.extra_hash <> s.extr
 """
 
 
-def resolve(connection: Connection, keyring: Keyring, rows: Sequence[Row]) -> list[Row]:
+def resolve(connection: Connection, keyring: Keyring, keys: SubscriberKeys, rows: Sequence[Row]) -> list[Row]:
     """The rows that are not kept as they are, each with the id of the row that it is, if any is known by its alias."""
     fresh, collided = list[Row](), dict[int, Row]()
     for found in connection.execute(sa.text(_FRESH)).all():
@@ -79,7 +83,7 @@ def resolve(connection: Connection, keyring: Keyring, rows: Sequence[Row]) -> li
         if found.id is not None and found.removed_by == "user":
             continue  # what its owner deleted stays so
         both_posted = found.state == TransactionState.POSTED and row.seen.state is TransactionState.POSTED
-        if both_posted and found.amount != row.seen.amount and found.booked_on != row.seen.booked_on:
+        if both_posted and found.is_changed and is_another(_kept(keys, found), posting_of(row.seen)):
             row.alias = own_alias(keyring, row)
             collided[found.place] = row
             continue
@@ -94,6 +98,18 @@ def resolve(connection: Connection, keyring: Keyring, rows: Sequence[Row]) -> li
             row.reason = ChangeReason.REVIVED
         fresh.append(row)
     return fresh + (_resolve_collided(connection, collided) if collided else [])
+
+
+def _description(keys: SubscriberKeys, found: Any) -> str:
+    """The description of a kept row, opened."""
+    column, sealed = transactions.c.description_encrypted, found.description_encrypted
+    if sealed is None:
+        return ""
+    return keys.open(Sealed(subscriber_id=found.entity_id, column=column, row_id=found.id, sealed=bytes(sealed)))
+
+
+def _kept(keys: SubscriberKeys, found: Any) -> Posting:
+    return Posting(booked_on=found.booked_on, amount=found.amount, description=_description(keys, found))
 
 
 _RENAME = """
@@ -132,7 +148,8 @@ _KNOWN = """
 SELECT t.id, t.account_id, t.state, t.booked_on, t.amount, t.currency, t.purchase_on, t.instalment_no,
        t.entity_id, t.description_encrypted,
        w.is_rekey OR t.alias = ANY(cast(:deleted AS bytea[])) OR t.missing_since_at IS NOT NULL
-           OR t.booked_on BETWEEN w.first_on AND w.last_on OR (w.is_card AND t.bill_id IS NULL) AS is_restated
+           OR t.booked_on BETWEEN w.first_on AND w.last_on AS is_restated,
+       w.is_card AND t.bill_id IS NULL AS is_open
 FROM kordant.transactions t
 JOIN unnest(cast(:accounts AS uuid[]), cast(:lows AS date[]), cast(:highs AS date[]), cast(:firsts AS date[]),
             cast(:lasts AS date[]), cast(:cards AS boolean[]), cast(:rekeys AS boolean[]))
@@ -167,13 +184,7 @@ def recognise(
         "deleted": [alias for one in targets for alias in one.deleted],
     }  # fmt: skip
     known = defaultdict[UUID, list[Known]](list)
-    place = transactions.c.description_encrypted
     for found in connection.execute(sa.text(_KNOWN), given).all():
-        sealed = found.description_encrypted
-        text = ""
-        if sealed is not None:
-            value = Sealed(subscriber_id=found.entity_id, column=place, row_id=found.id, sealed=bytes(sealed))
-            text = keys.open(value)
         known[found.account_id].append(
             Known(
                 id=found.id,
@@ -181,10 +192,11 @@ def recognise(
                 booked_on=found.booked_on,
                 amount=found.amount.normalize(),
                 currency=found.currency,
-                description=text,
+                description=_description(keys, found),
                 purchase_on=found.purchase_on,
                 instalment_no=found.instalment_no,
                 is_restated=found.is_restated,
+                is_open=found.is_open,
             )
         )
     for account_id, rows in by_account.items():

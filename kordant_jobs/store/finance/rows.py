@@ -9,9 +9,7 @@ from datetime import date, datetime
 from functools import cached_property
 from uuid import UUID
 
-from kordant_jobs.domain.finance.matching import (
-    ordinals,
-)
+from kordant_jobs.domain.finance.matching import Posting, is_another, ordinals
 from kordant_jobs.domain.finance.merchants import plain
 from kordant_jobs.domain.finance.states import AccountKind, ChangeReason, Provider, TransactionState
 from kordant_jobs.domain.finance.types import refined
@@ -146,7 +144,12 @@ def _names(target: Target) -> list[str]:
 
 def _is_disjoint(one: SeenTransaction, other: SeenTransaction) -> bool:
     both_posted = one.state is TransactionState.POSTED and other.state is TransactionState.POSTED
-    return both_posted and one.amount != other.amount and one.booked_on != other.booked_on
+    return both_posted and is_another(posting_of(one), posting_of(other))
+
+
+def posting_of(seen: SeenTransaction) -> Posting:
+    """What tells a seen row from another one under its id."""
+    return Posting(booked_on=seen.booked_on, amount=seen.amount, description=seen.description)
 
 
 def own_alias(keyring: Keyring, row: Row) -> bytes:

@@ -40,7 +40,7 @@ BAD_MOST = 0.05
 
 
 class TooManyBad(Exception):
-    """So many rows could not be understood that the read is not trusted."""
+    """So many rows could not be understood that the read is not trusted; the text says how many."""
 
 
 @dataclass
@@ -95,7 +95,7 @@ def save(
         link = _link(connection, keyring, keys, claimed, one, now=now, saved=saved)
         if link is None:
             continue
-        _balances(connection, link.account_id, one)
+        _balances(connection, link.account_id, one, now=now)
         if not link.is_primary:
             continue
         bills = _bills(connection, keyring, claimed, link, one, now=now)
@@ -138,12 +138,13 @@ def _quarantine(
     """Keep rows that could not be understood, sealed, each once.
 
     Raises:
-        TooManyBad: they are more than a few.
+        TooManyBad: they are more than a few, or all there is.
     """
     bad = [row for one in read.accounts for row in one.bad]
     good = sum(len(one.transactions) for one in read.accounts)
-    if bad and len(bad) > max(1, BAD_MOST * (good + len(bad))):
-        raise TooManyBad
+    if bad and (not good or len(bad) > max(1, BAD_MOST * (good + len(bad)))):
+        reasons = ", ".join(sorted({row.reason for row in bad}))
+        raise TooManyBad(f"{len(bad)} of {good + len(bad)} rows cannot be understood ({reasons})")
     for row in bad:
         raw = json.dumps(row.raw, default=str, sort_keys=True)[:20_000]
         made = uuid7()
@@ -303,7 +304,8 @@ def _new_link(
     )
 
 
-def _balances(connection: Connection, account_id: UUID, read: AccountRead) -> None:
+def _balances(connection: Connection, account_id: UUID, read: AccountRead, *, now: datetime) -> None:
+    """Write balances. Of two of one moment (two statements of a day) the one that was read later holds."""
     rows = [
         {
             "account_id": account_id,
@@ -314,8 +316,15 @@ def _balances(connection: Connection, account_id: UUID, read: AccountRead) -> No
         }
         for one in read.balances
     ]
+    statement, table = insert(bank_balances), bank_balances.c
+    told = {name: statement.excluded[name] for name in ("amount", "currency")}
+    upserting = statement.on_conflict_do_update(
+        index_elements=["account_id", "kind", "as_of_at"],
+        set_={**told, "fetched_at": now},
+        where=sa.or_(*(table[name].is_distinct_from(value) for name, value in told.items())),
+    )
     if rows:
-        connection.execute(insert(bank_balances).on_conflict_do_nothing(), rows)
+        connection.execute(upserting, rows)
 
 
 def _bills(

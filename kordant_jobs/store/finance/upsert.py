@@ -34,7 +34,7 @@ def upsert(
     rows = hash_rows(keyring, targets, outcomes, today=today_in(now))
     met = [row for row in rows if not row.target.is_new]
     stage(connection, met)
-    fresh = [row for row in rows if row.target.is_new] + resolve(connection, keyring, met)
+    fresh = [row for row in rows if row.target.is_new] + resolve(connection, keyring, keys, met)
     if newcomers := [row for row in fresh if row.id is None and not row.target.is_new]:
         recognise(connection, keys, newcomers, outcomes)
     write(connection, keyring, keys, fresh, outcomes, run_id=run_id, now=now)

@@ -8,7 +8,8 @@ update moves behind the place that was reached: the next run meets it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +23,10 @@ from kordant_jobs.store.retention.kinds import TableKind
 AIM_S = 0.2
 """How long a batch should take; the next one is made longer or shorter by it."""
 FIRST_PAGES, PAGES_MAX = 64, 1024
+FIRST_ROWS, ROWS_MAX = 1_000, 20_000
+"""Of a drained table, rows a batch."""
+PARENTS = 200
+"""Rows whose drained tables are emptied together."""
 VACUUM_ABOVE = 0.1
 """The share of a table that was deleted from which on its space is made free at once."""
 
@@ -45,6 +50,18 @@ DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT place FROM gone))
 
 _CHILD = ", child{number} AS (DELETE FROM {table} c USING gone WHERE c.{column} = gone.id)"
 
+_PARENTS = "SELECT t.id FROM {table} t WHERE {clock} < :cutoff AND {where} AND NOT {held}"
+_DRAIN = """
+DELETE FROM {child} WHERE ctid = ANY(ARRAY(
+    SELECT c.ctid FROM {table} t JOIN {child} c ON c.{column} = t.id
+    WHERE t.id = ANY(cast(:parents AS uuid[])) AND {clock} < :cutoff AND {where} AND NOT {held}
+    LIMIT :rows FOR UPDATE SKIP LOCKED
+))
+"""
+_ALONG = """
+SELECT count(*) FROM {table} t JOIN {child} c ON c.{column} = t.id WHERE {clock} < :cutoff AND {where} AND NOT {held}
+"""
+
 _UNINDEXED = sa.text("""
 SELECT c.conrelid::regclass::text || ' (' || a.attname || ')' FROM pg_constraint c
 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
@@ -57,9 +74,11 @@ ORDER BY 1
 
 @dataclass(frozen=True, kw_only=True)
 class Old:
-    """Rows of one kind: those whose time is over, those of them on hold (not in `rows`), and all."""
+    """Rows of one kind: those whose time is over, those of them on hold (not in `rows`), and all. `along`: rows of
+    other tables that go with those."""
 
     rows: int
+    along: int = 0
     held: int = 0
     total: int = 0
     bytes: int = 0
@@ -69,29 +88,44 @@ class Old:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one transaction deleted, and how long its locks were held."""
+    """What one transaction deleted, with the rows of drained tables (`along`), and how long its locks were held."""
 
     rows: int
     seconds: float
+    along: int = 0
+
+
+Note = Callable[[Connection, int, int], None]
+"""Told in each batch's own transaction: rows that it deleted, and those of drained tables."""
+
+
+def _told_nobody(connection: Connection, rows: int, along: int) -> None:
+    """For who keeps no record."""
 
 
 def statement_of(kind: TableKind) -> str:
     """The deletion as SQL; what a plan's digest is made of."""
-    held = held_sql(kind.kind, kind.table, owner=kind.owner, clock=kind.clock)
     children = "".join(
         _CHILD.format(number=number, table=f"{SCHEMA}.{table}", column=column)
         for number, (table, column) in enumerate(kind.children)
     )
-    table = f"{SCHEMA}.{kind.table}"
-    return _DELETE.format(table=table, clock=kind.clock, where=kind.where, held=held, children=children)
+    return _DELETE.format(**_of(kind), children=children)
+
+
+def _of(kind: TableKind) -> dict[str, str]:
+    """What stands for the kind in the statements above."""
+    held = held_sql(kind.kind, kind.table, owner=kind.owner, clock=kind.clock)
+    return {"table": f"{SCHEMA}.{kind.table}", "clock": kind.clock, "where": kind.where, "held": held}
 
 
 def count(connection: Connection, kind: TableKind, cutoff: datetime) -> Old:
     """What a deletion would take, and what it would leave."""
-    held = held_sql(kind.kind, kind.table, owner=kind.owner, clock=kind.clock)
-    query = _COUNT.format(table=f"{SCHEMA}.{kind.table}", clock=kind.clock, where=kind.where, held=held)
-    row = connection.execute(sa.text(query), {"cutoff": cutoff}).one()
-    return Old(rows=row[0], held=row[1], total=row[2], bytes=int(row[3]), oldest=row[4], newest=row[5])
+    row = connection.execute(sa.text(_COUNT.format(**_of(kind))), {"cutoff": cutoff}).one()
+    along = 0
+    for table, column in (*kind.children, *kind.drained) if row[0] else ():
+        query = _ALONG.format(**_of(kind), child=f"{SCHEMA}.{table}", column=column)
+        along += connection.execute(sa.text(query), {"cutoff": cutoff}).scalar_one()
+    return Old(rows=row[0], along=along, held=row[1], total=row[2], bytes=int(row[3]), oldest=row[4], newest=row[5])
 
 
 def unindexed_references(connection: Connection, table: str) -> list[str]:
@@ -100,9 +134,15 @@ def unindexed_references(connection: Connection, table: str) -> list[str]:
 
 
 def delete(
-    db: Engine, kind: TableKind, cutoff: datetime, *, clock: Callable[[], float] = time.monotonic
+    db: Engine,
+    kind: TableKind,
+    cutoff: datetime,
+    *,
+    note: Note = _told_nobody,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Generator[Batch]:
     """Delete what is older than `cutoff`, a batch at a time. Safe to break off and to repeat."""
+    yield from _drain(db, kind, cutoff, note=note, clock=clock)
     text = sa.text(statement_of(kind))
     with db.connect() as connection:
         pages = connection.execute(sa.text(f"SELECT pg_relation_size('{SCHEMA}.{kind.table}') / 8192")).scalar_one()
@@ -111,12 +151,53 @@ def delete(
         last = min(first + step, pages)
         given = {"first": f"({first},0)", "last": f"({last},0)", "cutoff": cutoff}
         began = clock()
-        with db.begin() as connection:
-            connection.execute(sa.text("SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '10s'"))
+        with _short(db) as connection:
             rows = connection.execute(text, given).rowcount
+            if rows:
+                note(connection, rows, 0)
         took = clock() - began
         yield Batch(rows=rows, seconds=took)
-        first, step = last, int(min(max(step * AIM_S / max(took, 0.001), 1), step * 2, PAGES_MAX))
+        first, step = last, _next(step, took, PAGES_MAX)
+
+
+def _drain(
+    db: Engine, kind: TableKind, cutoff: datetime, *, note: Note, clock: Callable[[], float]
+) -> Generator[Batch]:
+    """Empty the drained tables of what belongs to old rows: a cascade of all of it would take too long."""
+    if not kind.drained:
+        return
+    with db.connect() as connection:
+        found = connection.execute(sa.text(_PARENTS.format(**_of(kind))), {"cutoff": cutoff}).scalars()
+        parents = [str(one) for one in found]
+    step = FIRST_ROWS
+    for start in range(0, len(parents), PARENTS):
+        for table, column in kind.drained:
+            text = sa.text(_DRAIN.format(**_of(kind), child=f"{SCHEMA}.{table}", column=column))
+            is_more = True
+            while is_more:
+                given = {"parents": parents[start : start + PARENTS], "cutoff": cutoff, "rows": step}
+                began = clock()
+                with _short(db) as connection:
+                    along = connection.execute(text, given).rowcount
+                    if along:
+                        note(connection, 0, along)
+                took, is_more = clock() - began, along == step
+                if along:
+                    yield Batch(rows=0, along=along, seconds=took)
+                    step = _next(step, took, ROWS_MAX)
+
+
+@contextmanager
+def _short(db: Engine) -> Iterator[Connection]:
+    """A transaction that waits for nobody and is broken off when it takes long."""
+    with db.begin() as connection:
+        connection.execute(sa.text("SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '10s'"))
+        yield connection
+
+
+def _next(step: int, took: float, most: int) -> int:
+    """The size of the next batch, by how long one of `step` took."""
+    return int(min(max(step * AIM_S / max(took, 0.001), 1), step * 2, most))
 
 
 def make_free(db: Engine, kind: TableKind) -> None:

@@ -31,7 +31,8 @@ _OF_REQUEST = "(SELECT r.subscriber_id FROM kordant.removal_requests r WHERE r.i
 class TableKind:
     """One kind in one table, which SQL calls `t`. `clock` and `owner` are expressions of a row; `where` bounds the
     kind to a part of the table. `children` are the tables that point here with the column that does: their rows go
-    first, in the same statement."""
+    first, in the same statement. `drained` are such tables with many rows a parent: they are emptied of an old parent's
+    rows in batches of their own before it goes."""
 
     kind: str
     table: str
@@ -39,6 +40,7 @@ class TableKind:
     where: str = "true"
     owner: str = NOBODY
     children: tuple[tuple[str, str], ...] = ()
+    drained: tuple[tuple[str, str], ...] = ()
 
 
 TABLES: Mapping[str, TableKind] = {
@@ -88,8 +90,25 @@ TABLES: Mapping[str, TableKind] = {
             children=(("operator_notices", "alert_id"),),
         ),
         TableKind(kind="alert_silences", table="alert_silences", clock="t.until"),
-        TableKind(kind="closed_accounts", table="bank_accounts", clock=_LAST_LINK, owner="t.entity_id"),
-        TableKind(kind="ended_connections", table="bank_connections", clock="t.ended_at", owner="t.entity_id"),
+        TableKind(
+            kind="closed_accounts",
+            table="bank_accounts",
+            clock=_LAST_LINK,
+            owner="t.entity_id",
+            drained=(("transactions", "account_id"), ("card_bills", "account_id"), ("bank_balances", "account_id")),
+        ),
+        TableKind(
+            kind="ended_connections",
+            table="bank_connections",
+            clock="t.ended_at",
+            owner="t.entity_id",
+            drained=(
+                ("sync_results", "connection_id"),
+                ("webhook_events", "connection_id"),
+                ("quarantined_rows", "connection_id"),
+                ("finance_notices", "connection_id"),
+            ),
+        ),
         TableKind(kind="transactions", table="transactions", clock=_day("booked_on"), owner="t.entity_id"),
         TableKind(kind="card_bills", table="card_bills", clock=_day("due_on"), owner="t.entity_id"),
         TableKind(kind="bank_balances", table="bank_balances", clock="t.as_of_at", owner=_OF_ACCOUNT),
@@ -101,7 +120,7 @@ TABLES: Mapping[str, TableKind] = {
         ),
         TableKind(kind="webhook_events", table="webhook_events", clock="t.received_at", owner=_OF_CONNECTION),
         TableKind(kind="sync_results", table="sync_results", clock="t.ended_at", owner=_OF_CONNECTION),
-        TableKind(kind="sync_runs", table="sync_runs", clock="t.started_at"),
+        TableKind(kind="sync_runs", table="sync_runs", clock="t.started_at", drained=(("sync_results", "run_id"),)),
         TableKind(kind="provider_budgets", table="provider_budgets", clock=_day("month_on")),
         TableKind(kind="schedule_changes", table="scheduler_history", clock="t.changed_at"),
         TableKind(kind="catalogue_imports", table="catalogue_imports", clock="t.checked_at"),

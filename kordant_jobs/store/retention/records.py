@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,6 +57,36 @@ def note(connection: Connection, report_id: UUID, kind: str, figures: Mapping[st
     column = cleanup_reports.c
     added = column.figures.op("||")(sa.cast({kind: dict(figures)}, column.figures.type))
     connection.execute(sa.update(cleanup_reports).where(column.id == report_id).values(figures=added))
+
+
+_ADD = sa.text("""
+UPDATE kordant.cleanup_reports r SET figures = r.figures || jsonb_build_object(cast(:kind AS text), was.kind ||
+    jsonb_build_object('deleted', coalesce((was.kind ->> 'deleted')::bigint, 0) + :rows,
+                       'gone_along', coalesce((was.kind ->> 'gone_along')::bigint, 0) + :along))
+FROM (SELECT coalesce(figures -> cast(:kind AS text), '{}') AS kind FROM kordant.cleanup_reports WHERE id = :id
+      FOR UPDATE) was
+WHERE r.id = :id
+""")
+
+
+def add(connection: Connection, report_id: UUID, kind: str, *, rows: int, along: int) -> None:
+    """Count a batch that the caller's transaction deleted: what a killed clean-up has deleted stays on record."""
+    connection.execute(_ADD, {"id": report_id, "kind": kind, "rows": rows, "along": along})
+
+
+def gone(connection: Connection, report_id: UUID, kind: str) -> tuple[int, int]:
+    """Rows of a kind that a report says were deleted so far, and those that went along."""
+    column = cleanup_reports.c
+    figures = connection.execute(sa.select(column.figures[kind]).where(column.id == report_id)).scalar() or {}
+    return figures.get("deleted") or 0, figures.get("gone_along") or 0
+
+
+def deleted_by_plan(connection: Connection, plan_id: UUID) -> Counter[str]:
+    """By kind, the rows that clean-ups of this plan deleted before: one that was killed goes on."""
+    column, found = cleanup_reports.c, Counter[str]()
+    for figures in connection.execute(sa.select(column.figures).where(column.plan_id == plan_id)).scalars():
+        found.update({kind: one.get("deleted") or 0 for kind, one in figures.items()})
+    return found
 
 
 def close(connection: Connection, report_id: UUID) -> Mapping[str, Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -58,6 +58,24 @@ def test_a_row_that_cannot_be_read_is_told_and_the_statement_is_read(more: dict[
     assert (len(statement.read.transactions), len(statement.read.bad)) == (0, 1)
 
 
+def test_a_row_and_a_balance_of_a_day_to_come_are_not_believed() -> None:
+    ahead = str(datetime.now(UTC).year + 3)
+    content = ofx().replace(b"<DTASOF>2026", b"<DTASOF>" + ahead.encode())
+    (statement,) = read_statements(content)
+    assert (len(statement.read.transactions), statement.read.balances, statement.as_of_at) == (1, (), None)
+    assert [bad.reason for bad in statement.read.bad] == ["date_in_the_future"]
+    (statement,) = read_statements(ofx(day=f"{ahead}0310"))
+    assert (statement.read.transactions, len(statement.read.balances)) == ((), 1)
+    assert [bad.reason for bad in statement.read.bad] == ["date_in_the_future"]
+
+
+@pytest.mark.parametrize(("aggregate", "currency"), [("ORIGCURRENCY", "BRL"), ("CURRENCY", "USD")])
+def test_what_an_amount_was_converted_from_is_not_its_currency(aggregate: str, currency: str) -> None:
+    told = f"X<{aggregate}><CURRATE>5.1<CURSYM>USD</{aggregate}>"
+    (statement,) = read_statements(ofx(memo=told))
+    assert [row.currency for row in statement.read.transactions] == [currency]
+
+
 def test_what_a_statement_says_of_its_account() -> None:
     (statement,) = read_statements(ofx(kind="SAVINGS", memo="PIX ENVIADO Pão &amp; Cia"))
     account = statement.read.account
@@ -83,9 +101,14 @@ def _cnab_line(
     return f"{fixed}{text:<25}ID{number}".ljust(240)
 
 
+def _trailer(records: int) -> str:
+    return f"00199999{'':9}000001{records:06}".ljust(240)
+
+
 def test_a_statement_in_cnab_240_is_read_to_the_cent() -> None:
     lines = ["00100000".ljust(240), _cnab_line(1, "14122022", 179371, "C", "ANTONIO"),
-             _cnab_line(2, "12122022", 5, "D", "MARIA"), _cnab_line(3, "99999999", 5, "D", "X")]  # fmt: skip
+             _cnab_line(2, "12122022", 5, "D", "MARIA"), _cnab_line(3, "99999999", 5, "D", "X"),
+             _trailer(5)]  # fmt: skip
     (statement,) = read_statements("\r\n".join(lines).encode())
     assert [(row.booked_on, row.amount) for row in statement.read.transactions] == [
         (date(2022, 12, 14), Decimal("1793.71")), (date(2022, 12, 12), Decimal("-0.05")),
@@ -97,10 +120,15 @@ def test_each_account_of_a_cnab_file_has_its_own_holder_and_the_files_own_day() 
     header = f"00100000{'':135}15122022093000".ljust(240)
     lines = [header, _cnab_line(1, "14122022", 5, "C", "X", holder="200000000000191"),
              _cnab_line(2, "14122022", 5, "C", "Y", holder="100052998224725", account="00000272671110"),
-             _cnab_line(3, "14122022", 5, "C", "Z", holder="000000000000000", account="00000272671111")]  # fmt: skip
+             _cnab_line(3, "14122022", 5, "C", "Z", holder="000000000000000", account="00000272671111"),
+             _trailer(5)]  # fmt: skip
     found = read_statements("\n".join(lines).encode())
     assert [one.read.account and one.read.account.holder for one in found] == ["00000000000191", "52998224725", None]
     assert {one.as_of_at and one.as_of_at.isoformat() for one in found} == {"2022-12-15T09:30:00-03:00"}
+
+
+def _cnab(*lines: str) -> bytes:
+    return "\n".join(["00100000".ljust(240), *lines]).encode()
 
 
 @pytest.mark.parametrize(
@@ -111,6 +139,9 @@ def test_each_account_of_a_cnab_file_has_its_own_holder_and_the_files_own_day() 
         (b"<OFX></OFX>", "without a statement"),
         (b"<OFX><INVSTMTRS></INVSTMTRS></OFX>", "investments"),
         (b"0" * 400, "CNAB 400"),
+        (ofx()[: ofx().index(b"</BANKTRANLIST>")], "cut off: it has no </OFX>"),
+        (_cnab(_cnab_line(1, "14122022", 5, "C", "X")), "cut off: it has no trailer"),
+        (_cnab(_cnab_line(1, "14122022", 5, "C", "X"), _trailer(4)), "counts 4 records, it has 3"),
         (("00100000".ljust(240) + "\n" + "0010001300001T".ljust(240)).encode(), "it has T"),
     ],
 )

@@ -86,6 +86,15 @@ def test_another_instalment_of_the_same_purchase_is_another_row() -> None:
     assert claimed(match([new(0, purchase_on=DAY, instalment_no=1, after=30)], known)) == {0: 1}
 
 
+@pytest.mark.parametrize(
+    ("after", "text", "is_it"),
+    [(0, "UBER TRIP SAO PAULO", True), (0, "PADARIA", False), (1, "UBER TRIP", False), (1, "PADARIA", False)],
+)
+def test_an_open_row_is_only_a_like_one_of_its_day(after: int, text: str, is_it: bool) -> None:
+    known = [old(1, state=State.POSTED, is_open=True, text="UBER TRIP")]
+    assert claimed(match([new(0, after=after, text=text)], known)) == ({0: 1} if is_it else {})
+
+
 def test_a_final_row_is_claimed_by_nobody() -> None:
     assert not match([new(0)], [old(1, state=State.POSTED)]).claims
 

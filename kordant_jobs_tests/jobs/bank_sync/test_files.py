@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from kordant_jobs.domain.finance.states import ConnectionStatus
-from kordant_jobs.jobs.bank_sync.files import take_files
+from kordant_jobs.jobs.bank_sync.files import Taken, take_files
 from kordant_jobs.lab.banks.small_bank import SmallBank, entry
 from kordant_jobs.store.finance import connections
 from kordant_jobs_tests.adapters.banks.test_files import ofx
@@ -82,3 +82,77 @@ def test_a_file_whose_connection_is_read_elsewhere_waits(bank: SmallBank, own: P
         connections.set_status(connection, made, ConnectionStatus.PAUSED, reason="operator", now=bank.ledger.now)
     (own / "c.ofx").write_bytes(ofx(id="3"))
     assert len(take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now).waiting) == 1
+
+
+def take(bank: SmallBank, own: Path, *contents: bytes) -> Taken:
+    """Drop files one after another, and read each."""
+    for number, content in enumerate(contents):
+        (own / f"{number}.ofx").write_bytes(content)
+        taken = take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now)
+    return taken
+
+
+def as_card(content: bytes) -> bytes:
+    return content.replace(b"STMTRS>", b"CCSTMTRS>")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"id": "a", "day": "20261031", "memo": "UBER"}, {"id": "b", "day": "20261101", "memo": "PADARIA"}),
+        ({"id": "a", "day": "20261031", "memo": "METRO"}, {"id": "b", "day": "20261101", "memo": "METRO"}),
+        ({"id": "1", "day": "20261005", "memo": "AGUA"}, {"id": "1", "day": "20261105", "memo": "CINEMA"}),
+    ],
+)
+@pytest.mark.parametrize("is_card", [True, False])
+def test_another_transaction_of_the_same_amount_takes_no_place(
+    bank: SmallBank, own: Path, first: dict[str, str], second: dict[str, str], is_card: bool
+) -> None:
+    months = [ofx(**first), ofx(**second)]
+    if is_card:
+        months = [as_card(one) for one in months]
+    taken = take(bank, own, *months, *months)
+    assert (taken.files, taken.rows) == (1, 0)
+    assert [row.amount for row in bank.rows()] == [Decimal(-5)] * 2
+    assert len({row.booked_on for row in bank.rows()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (ofx()[:-20], "the file is cut off: it has no </OFX>"),
+        (ofx(amount="abc"), "1 of 1 rows cannot be understood (amount_is_no_number)"),
+    ],
+)
+def test_a_file_that_is_cut_off_or_has_nothing_but_bad_rows_stays_with_its_reason(
+    bank: SmallBank, own: Path, content: bytes, says: str
+) -> None:
+    taken = take(bank, own, content)
+    assert (taken.files, [why for _, why in taken.refused]) == (0, [says])
+    assert (own / "0.ofx.refused").read_bytes() == content
+    with bank.db.connect() as connection:
+        query = "SELECT count(*) FROM kordant.bank_connections WHERE provider = 'file' AND last_complete_at IS NOT NULL"
+        assert connection.execute(sa.text(query)).scalar_one() == 0
+
+
+def test_of_two_statements_of_a_day_the_later_balance_holds(bank: SmallBank, own: Path) -> None:
+    take(bank, own, ofx(), ofx().replace(b"1.234,56", b"99,00"))
+    with bank.db.connect() as connection:
+        query = "SELECT amount FROM kordant.bank_balances b JOIN kordant.bank_accounts a ON a.id = b.account_id"
+        found = connection.execute(sa.text(f"{query} WHERE institution = '0237'")).scalars().all()
+    assert found == [Decimal(99)]
+
+
+def test_new_rows_of_a_file_refresh_the_insights_and_the_same_file_does_not(bank: SmallBank, own: Path) -> None:
+    def asked() -> int:
+        with bank.db.connect() as connection:
+            query = "SELECT count(*) FROM kordant.job_requests WHERE job = 'insights_refresh'"
+            found: int = connection.execute(sa.text(query)).scalar_one()
+            return found
+
+    take(bank, own, ofx())
+    assert asked() == 1
+    with bank.db.begin() as connection:
+        connection.execute(sa.text("DELETE FROM kordant.job_requests"))
+    take(bank, own, ofx())
+    assert asked() == 0

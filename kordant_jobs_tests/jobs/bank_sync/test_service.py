@@ -61,6 +61,31 @@ def test_bad_rows_are_kept_aside_and_the_rest_is_read(bank: SmallBank, server: F
     assert found == ["amount_is_no_number", "amount_out_of_range", "date_out_of_range", "date_out_of_range"]
 
 
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        ({"type": []}, "no_direction"),
+        ({"type": {}}, "no_direction"),
+        ({"status": {}, "creditCardMetadata": 5, "amount": []}, "amount_is_no_number"),
+        ({"id": "x\ud800"}, "id_is_no_text"),
+        ({"id": "x\x00"}, "id_is_no_text"),
+        ({"operationType": "NEW\x00\ud800"}, None),
+    ],
+)
+def test_one_row_with_a_wrong_field_fails_no_other(
+    bank: SmallBank, server: FakePluggy, odd: dict[str, object], reason: str | None
+) -> None:
+    (account,) = bank.open("checking")
+    entry(account, "a", "-1.00", DAY)
+    good = {"id": "x", "date": "2026-03-09", "description": "X", "amount": -5, "type": "DEBIT"}
+    server.extra_rows[account.id] = [{**good, **odd}]
+    figures = bank.sync()
+    assert (figures["successful"], figures["rows_new"]) == (1, 1 if reason else 2)
+    with bank.db.connect() as connection:
+        found = connection.execute(sa.text("SELECT reason FROM kordant.quarantined_rows")).scalars().all()
+    assert [one.replace("field_has_a_wrong_type", "no_direction") for one in found] == ([reason] if reason else [])
+
+
 def test_when_many_rows_are_bad_nothing_of_the_read_is_kept(bank: SmallBank, server: FakePluggy) -> None:
     (account,) = bank.open("checking")
     entry(account, "a", "-1.00", DAY)

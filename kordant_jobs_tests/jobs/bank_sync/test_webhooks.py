@@ -69,6 +69,21 @@ def test_who_has_not_the_secret_is_refused_and_a_foreign_item_makes_nothing_due(
     assert count(bank, "job_requests") == 0
 
 
+@pytest.mark.parametrize("odd", ["x\\ud800", "x\\u0000"])
+@pytest.mark.parametrize("field", ["eventId", "event", "itemId", "transactionIds"])
+def test_an_id_that_is_no_text_is_no_webhook(bank: SmallBank, client: TestClient, field: str, odd: str) -> None:
+    bank.open("checking")
+    body = told("transactions/deleted", transactionIds=["a"])
+    body[field] = ["ODD"] if field == "transactionIds" else "ODD"
+    content = json.dumps(body).replace("ODD", odd)
+    assert client.post("/hooks/banks/pluggy", content=content, headers=SECRET).status_code == 422
+
+
+def test_an_item_that_looks_like_a_consent_is_no_webhook(bank: SmallBank, client: TestClient) -> None:
+    body = told("item/updated", item="{")
+    assert client.post("/hooks/banks/pluggy", json=body, headers=SECRET).status_code == 422
+
+
 def test_rows_deleted_and_created_under_new_ids_are_the_same_rows_in_any_order(bank: SmallBank) -> None:
     (account,) = bank.open("checking")
     for n in range(6):

@@ -52,5 +52,12 @@ def test_a_clock_is_believed_when_it_agrees_with_ours_and_goes_forward() -> None
     assert "later than now" in str(clock_fault(NOW, local=NOW, last=NOW + timedelta(seconds=1)))
 
 
+def test_a_clock_that_is_far_ahead_is_believed_by_a_person_only() -> None:
+    ahead = NOW + timedelta(days=3650)
+    assert "3,650 days after the last clean-up" in str(clock_fault(ahead, local=ahead, last=NOW))
+    assert clock_fault(ahead, local=ahead, last=NOW, is_attended=True) is None
+    assert clock_fault(NOW + timedelta(days=35), local=NOW + timedelta(days=35), last=NOW) is None
+
+
 def test_a_term_counts_days_in_sao_paulo() -> None:
     assert MONTH.cutoff(NOW.date()).isoformat() == "2026-10-30T00:00:00-03:00"

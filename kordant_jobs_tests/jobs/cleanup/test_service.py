@@ -244,6 +244,78 @@ def test_broken_off_between_two_batches_the_next_run_ends_the_same(
     assert _count(db, "api_replies") == pytest.approx(kept, abs=50)  # a day more or less, by the hour of this test
 
 
+def _closed_account(db: Engine, *, transactions: int) -> None:
+    """An account that no connection reads, closed for two months, with transactions of this year."""
+    with db.begin() as connection:
+        connection.execute(
+            sa.text("""
+            WITH e AS (INSERT INTO kordant.entities (id, kind) VALUES (gen_random_uuid(), 'household') RETURNING id),
+            a AS (INSERT INTO kordant.bank_accounts
+                (id, entity_id, kind, currency, institution, identity_index, created_at)
+                SELECT gen_random_uuid(), id, 'checking', 'BRL', '1', 'x', now() - interval '60 days' FROM e
+                RETURNING id, entity_id)
+            INSERT INTO kordant.transactions (id, account_id, entity_id, alias, state, booked_on, amount, currency,
+                                              type, content_hash, extra_hash)
+            SELECT gen_random_uuid(), a.id, a.entity_id, decode(md5(n::text), 'hex'), 'posted', current_date, -1, 'BRL',
+                   'pix', '', '' FROM a, generate_series(1, :rows) n
+            """),
+            {"rows": transactions},
+        )
+
+
+def test_a_closed_account_goes_after_its_transactions_and_these_in_batches(
+    means: Means, db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deleting, "FIRST_ROWS", 10)
+    monkeypatch.setattr(deleting, "ROWS_MAX", 10)
+    _closed_account(db, transactions=35)
+    policy = BY_KIND["closed_accounts"]
+    assert (found := service.count(means, policy, NOW)).rows == 1
+    assert found.along == 35, "what goes along is counted before"
+    batches = list(deleting.delete(db, TABLES["closed_accounts"], policy.cutoff(NOW.date())))
+    assert [one.along for one in batches if one.along] == [10, 10, 10, 5]
+    assert (_count(db, "transactions"), _count(db, "bank_accounts")) == (0, 0)
+
+
+def test_a_hold_keeps_the_transactions_of_a_closed_account(means: Means, db: Engine) -> None:
+    _closed_account(db, transactions=5)
+    _hold(db, kind="transactions")
+    assert _run(means, "closed_accounts")["closed_accounts"].deleted == 0
+    assert _count(db, "transactions") == 5
+
+
+@pytest.mark.parametrize("is_retried_whole", [True, False])
+def test_a_clean_up_that_was_killed_has_its_proof_and_goes_on(
+    means: Means, db: Engine, monkeypatch: pytest.MonkeyPatch, is_retried_whole: bool
+) -> None:
+    monkeypatch.setattr(deleting, "FIRST_PAGES", 1)
+    monkeypatch.setattr(rules, "DRIFT_ROWS", 0)
+    with db.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO kordant.api_replies (principal_id, operation, key, body_hash, at) "
+                "SELECT 'a', repeat('x', 500), n::text, '', now() - interval '9 days' FROM generate_series(1, 300) n"
+            )
+        )
+    planned = service.make_plan(means, kinds=("api_replies",), now=service.check_clock(db))
+    made = service.plan(means, plan_id=planned.id)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        service.clean(made, "api_replies", means=means, progress=killed)
+    left = _count(db, "api_replies")
+    assert 0 < left < 300
+    told = _figures(db)["api_replies"]
+    assert (told["planned"], told["deleted"]) == (300, 300 - left)
+    if is_retried_whole:
+        made = service.plan(means, plan_id=planned.id)
+    assert service.clean(made, "api_replies", means=means, progress=lambda *_: None).failed is None
+    assert _count(db, "api_replies") == 0
+    assert _figures(db)["api_replies"]["deleted"] == (left if is_retried_whole else 300)
+
+
 def test_an_unattended_run_stops_at_unlikely_figures_and_a_plan_that_somebody_read_does_not(
     means: Means, db: Engine, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +380,16 @@ def test_nothing_is_deleted_by_a_clock_that_went_back(means: Means, db: Engine) 
         service.plan(means, kinds=("api_replies",))
 
 
+def test_after_a_long_silence_only_a_plan_that_somebody_read_is_carried_out(means: Means, db: Engine) -> None:
+    service.plan(means, kinds=("api_replies",))
+    with db.begin() as connection:
+        connection.execute(sa.text("UPDATE kordant.cleanup_reports SET clock = clock - interval '10 years'"))
+    with pytest.raises(PermanentError, match="cleanup run --plan"):
+        service.plan(means, kinds=("api_replies",))
+    read = service.make_plan(means, kinds=("api_replies",), now=service.check_clock(db, is_attended=True))
+    assert service.plan(means, plan_id=read.id).chunks == (("api_replies",),)
+
+
 def test_two_at_once_do_not_clean_the_same_kind(means: Means, db: Engine, keyring: Keyring) -> None:
     _verdicts(db, subscribe(db, keyring, "ann@example.com"), 800)
     made = service.plan(means, kinds=("scan_verdicts",))
@@ -323,7 +405,7 @@ def test_one_kind_that_fails_stops_no_other(
 ) -> None:
     _verdicts(db, subscribe(db, keyring, "ann@example.com"), 800)
 
-    def broken(*_: Any) -> Iterator[Batch]:
+    def broken(*_: Any, **__: Any) -> Iterator[Batch]:
         raise OSError("no such place")
 
     monkeypatch.setattr(deleting, "delete", broken)
