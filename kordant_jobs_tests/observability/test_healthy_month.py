@@ -140,6 +140,7 @@ def hour(rng: random.Random, at: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_thirty_healthy_days_raise_nothing_and_a_fault_on_the_next_day_does(db: Engine, simulated: Engine) -> None:
     rng, heard = random.Random(18), Heard()

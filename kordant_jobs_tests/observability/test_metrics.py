@@ -209,7 +209,7 @@ def test_a_channel_is_late_by_what_may_go_out_alone(db: Engine, keyring: Keyring
     assert (by_channel["sms"], by_channel["web_push"]) == (0, 0)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_after_a_thousand_mixed_requests_with_kills_every_counter_is_the_tables(db: Engine) -> None:
     """Failures, workers killed and hosts lost in the middle; priorities, delays and retries mixed."""
