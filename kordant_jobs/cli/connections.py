@@ -78,20 +78,30 @@ def list_connections(
 def show(connection: ConnectionId, as_json: AsJson = False) -> None:
     """A connection: its state, its consent, and what became of its last reads."""
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.bank_sync.files import refused_files
     from kordant_jobs.store.finance import reading
 
     with open_session() as session, session.db.connect() as database:
         connection_id = _id(database, connection)
         found = reading.connections(database, connection_id=connection_id)
         last = reading.results(database, connection_id)
+        drop = session.settings.bank_drop
     if not found:
         raise SettingsError(f"there is no connection {connection_id}. {LIST} lists them.")
+    refused = refused_files(drop, found[0]["entity_id"]) if found[0]["provider"] == Provider.FILE else []
     if as_json:
-        print_json({**found[0], "results": last})
+        print_json({**found[0], "results": last, "refused_files": refused})
         return
     print_facts({name: value for name, value in found[0].items() if value is not None})
     columns = ["ended_at", "outcome", "error_class", "error_code", "counts", "duration_ms"]
     print_table(columns, [[one[name] for name in columns] for one in last], title="\nresults")
+    _print_refused(refused)
+
+
+def _print_refused(refused: list[dict[str, object]]) -> None:
+    if refused:
+        columns = ["at", "entity_id", "file", "reason"]
+        print_table(columns, [[one[name] for name in columns] for one in refused], title="\nrefused files")
 
 
 @connections_app.command()
@@ -160,11 +170,17 @@ def end(
 def runs(
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 20, as_json: AsJson = False
 ) -> None:
-    """The last runs of bank_sync: {successful, failed, total}, and what was deferred."""
+    """The last runs of bank_sync: {successful, failed, total}, what was deferred, and files that were refused."""
     from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.bank_sync.files import refused_files
     from kordant_jobs.store.finance import reading
 
     with open_session() as session, session.db.connect() as database:
         found = reading.runs(database, limit=limit)
+        drop = session.settings.bank_drop
+    if as_json:
+        print_json(found)
+        return
     columns = ["started_at", "ended_at", "successful", "failed", "total", "active", "deferred"]
-    print_json(found) if as_json else print_table(columns, [[one[name] for name in columns] for one in found])
+    print_table(columns, [[one[name] for name in columns] for one in found])
+    _print_refused(refused_files(drop))

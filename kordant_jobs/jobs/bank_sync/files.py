@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from uuid import UUID
 
@@ -61,10 +62,38 @@ def take_files(folder: Path, *, db: Engine, keyring: Keyring, now: datetime) -> 
             is_ours = isinstance(
                 why, NoStatement | BadRow | PermanentError | saving.TooManyBad
             )  # their texts hold nothing of the file
-            taken.refused.append((name, str(why) if is_ours else type(why).__name__))
+            reason = str(why) if is_ours else type(why).__name__
+            taken.refused.append((name, reason))
             with suppress(OSError):  # it is refused again then
-                path.rename(path.with_name(path.name + REFUSED))
+                _set_aside(path, reason)
     return taken
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    """Rename a refused file, beside others of its name, and keep the reason in a hidden file beside it."""
+    names = (f"{path.name}{number}{REFUSED}" for number in chain([""], (f".{n}" for n in count(2))))
+    place = next(one for one in map(path.with_name, names) if not one.exists())
+    _reason_of(place).write_text(reason)
+    path.rename(place)
+
+
+def _reason_of(refused: Path) -> Path:
+    return refused.with_name(f".{refused.name}.why")
+
+
+def refused_files(folder: Path, entity_id: UUID | None = None) -> list[dict[str, object]]:
+    """Files that were refused and still lie there, of one entity or of all: `entity_id`, `file`, `reason`, `at`."""
+    found = list[dict[str, object]]()
+    for own in _listed(folder):
+        if entity_id is not None and own.name != str(entity_id):
+            continue
+        for path in _listed(own):
+            if path.suffix == REFUSED and not path.name.startswith("."):
+                why = _reason_of(path)
+                reason = why.read_text() if why.is_file() else None
+                at = datetime.fromtimestamp(path.stat().st_ctime, UTC)
+                found.append({"entity_id": own.name, "file": path.name, "reason": reason, "at": at})
+    return found
 
 
 def _dropped(folder: Path) -> Iterator[tuple[Path, UUID]]:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from kordant_jobs.domain.finance.states import ConnectionStatus
-from kordant_jobs.jobs.bank_sync.files import Taken, take_files
+from kordant_jobs.jobs.bank_sync.files import Taken, refused_files, take_files
 from kordant_jobs.lab.banks.small_bank import SmallBank, entry
 from kordant_jobs.store.finance import connections
 from kordant_jobs_tests.adapters.banks.test_files import ofx
@@ -29,7 +29,7 @@ def test_a_file_is_read_once_and_meets_the_account_of_another_provider(bank: Sma
     (tmp_path / "elsewhere").mkdir()
     taken = take_files(tmp_path, db=bank.db, keyring=bank.keyring, now=bank.ledger.now)
     assert (taken.files, taken.rows, len(taken.refused)) == (2, 2, 1)
-    assert [path.name for path in own.iterdir()] == ["c.txt.refused"]
+    assert [path.name for path in own.glob("[!.]*")] == ["c.txt.refused"]
     assert "c.txt" not in str(taken.refused)
     assert take_files(tmp_path, db=bank.db, keyring=bank.keyring, now=bank.ledger.now).refused == []
     assert sorted(row.amount for row in bank.rows()) == [Decimal(-9), Decimal(-7), Decimal(-5)]
@@ -62,7 +62,7 @@ def test_a_file_that_breaks_the_reader_stops_no_other(bank: SmallBank, own: Path
     assert (taken.files, taken.rows) == (1, 1)
     assert [why for _, why in taken.refused] == ["currency_is_no_code"]
     assert [why for _, why in taken.waiting] == ["OSError"]
-    assert sorted(path.name for path in own.iterdir()) == ["a.ofx.refused", "b.ofx"]
+    assert sorted(path.name for path in own.glob("[!.]*")) == ["a.ofx.refused", "b.ofx"]
 
 
 def test_a_file_whose_connection_is_read_elsewhere_waits(bank: SmallBank, own: Path) -> None:
@@ -156,3 +156,15 @@ def test_new_rows_of_a_file_refresh_the_insights_and_the_same_file_does_not(bank
         connection.execute(sa.text("DELETE FROM kordant.job_requests"))
     take(bank, own, ofx())
     assert asked() == 0
+
+
+def test_refused_files_of_one_name_stay_both_with_their_reasons(bank: SmallBank, own: Path) -> None:
+    for content in (b"hello", b"<OFX>"):
+        (own / "a.ofx").write_bytes(content)
+        take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now)
+    found = refused_files(own.parent, bank.entity_id)
+    assert [(one["file"], one["reason"]) for one in found] == [
+        ("a.ofx.2.refused", "the file is cut off: it has no </OFX>"),
+        ("a.ofx.refused", "neither OFX nor CNAB 240"),
+    ]
+    assert take_files(own.parent, db=bank.db, keyring=bank.keyring, now=bank.ledger.now).refused == []
