@@ -226,6 +226,17 @@ class _Ahead:
         return self._one.pop() if self._one else None
 
 
+def _as_data(content: bytes) -> bytes:
+    """A mail as it is sent behind DATA: lines that begin with a dot have another, and the end is on a line of its own;
+    behind a last line that is not ended the server would wait for more (RFC 5321 §4.1.1.4, §4.5.2).
+
+    >>> _as_data(b"Subject: x\\r\\n\\r\\n.a")
+    b'Subject: x\\r\\n\\r\\n..a\\r\\n.\\r\\n'
+    """
+    ended = content if content.endswith(b"\r\n") else content + b"\r\n"
+    return _LINE_WITH_DOT.sub(b"..", ended) + b".\r\n"
+
+
 class _Talk:
     """One connection. What is said waits until its replies are read, in groups where the server allows it."""
 
@@ -251,7 +262,7 @@ class _Talk:
 
     def say(self, content: OutgoingMail | None, envelope: OutgoingMail | None) -> None:
         """Send the content of the mail that was accepted, and announce the next one."""
-        said = [] if content is None else [_LINE_WITH_DOT.sub(b"..", content.content) + b".\r\n"]
+        said = [] if content is None else [_as_data(content.content)]
         if envelope is not None:
             if self._broken_off:
                 said.append(b"RSET\r\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mailbox
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -65,6 +65,14 @@ def test_every_mail_is_delivered_once_in_order(place: Place) -> None:
     mails = [mail() for _ in range(5)]
     outcomes = list(place.transport.deliver(mails))
     assert [(one.mail_id, one.outcome) for one in outcomes] == [(one.id, DELIVERED) for one in mails]
+    assert place.message_ids() == sorted(f"<{one.id}@kordant.example>" for one in mails)
+
+
+def test_a_mail_whose_last_line_is_not_ended_is_delivered_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's `email` leaves it so where a library (Apprise) has set quoted-printable for the whole process."""
+    monkeypatch.setattr("kordant_jobs.adapters.mail.smtp.TIMEOUT_S", 3)
+    mails = [replace(one, content=one.content.removesuffix(b"\r\n")) for one in (mail(), mail())]
+    assert [one.outcome for one in place.transport.deliver(mails)] == [DELIVERED, DELIVERED]
     assert place.message_ids() == sorted(f"<{one.id}@kordant.example>" for one in mails)
 
 

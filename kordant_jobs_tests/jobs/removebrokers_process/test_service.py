@@ -49,7 +49,6 @@ def test_a_request_goes_out_once_from_its_own_address_with_the_permission_and_th
     assert "1798.105" in told.legal_ground
 
 
-@pytest.mark.slow  # behind all others it waited for the fake mail server for ever, twice; alone it takes 1.5 s
 def test_no_answer_is_reminded_then_overdue_then_escalated_each_on_its_day(desk: Desk) -> None:
     brokers = add_brokers(desk.db, [broker_row("spoken")])
     [request] = ask(desk.db, add_profiled(desk.db, desk.keyring), list(brokers.values()))
