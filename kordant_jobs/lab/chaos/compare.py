@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -70,23 +71,23 @@ class Score:
     runs_of_poison: int | None = None
 
 
-class Peer:
+class Peer(ABC):
     """A system under test, with the database and the broker that it has."""
 
     def __init__(self, *, postgres: EmbeddedPostgres | None = None, redis: RedisServer | None = None) -> None:
         self.postgres, self.redis = postgres, redis
 
+    @abstractmethod
     def ask(self, numbers: Sequence[int], port: int) -> None:
         """Ask for an effect each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def poison(self, number: int, port: int) -> None:
         """Ask for the job that kills its process."""
-        raise NotImplementedError
 
+    @abstractmethod
     def executing(self) -> list[int]:
         """Processes that execute jobs now."""
-        raise NotImplementedError
 
 
 Make = Callable[[Path, int], AbstractContextManager[Peer]]
