@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from kordant_jobs.bootstrap import pango, venv
-from kordant_jobs.bootstrap.state import CHECKOUT, state_dir
+from kordant_jobs.bootstrap.state import CHECKOUT, in_checkout, state_dir
 from kordant_jobs.bootstrap.steps import BootstrapError, say
 
-DEVELOPMENT = frozenset({"test", "bench", "fuzz", "chaos", "chaos-notifications", "soak"})
+DEVELOPMENT = frozenset({"test", "bench", "fuzz", "chaos", "chaos-notifications", "soak", "release"})
 """Commands that need the development packages: test runners, peers of benches, fuzzers, fakes."""
 VOICE = frozenset({"models"})
 """Commands whose first use adds the packages of voices."""
@@ -19,9 +19,13 @@ VOICE = frozenset({"models"})
 def main(arguments: Sequence[str]) -> None:
     """Run the CLI with `arguments` in the checkout's environment, in place of this process.
 
+    Of an installed wheel, the environment is the one that it was installed into.
+
     Does not come back: ends with 1 and one line when the environment cannot be made, with 130 on Ctrl-C.
     The working folder stays the caller's, and the module is not looked for in it (`-P`).
     """
+    if not in_checkout():
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "kordant_jobs.cli", *arguments])
     try:
         state = state_dir(os.environ)
         environment = venv.ensure(CHECKOUT, state, os.environ, needed(arguments))

@@ -10,6 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+"""The folder above the package: a checkout's top, or site-packages where a wheel was installed."""
+PACKAGED = "kordant_jobs/project_files"
+"""Where a wheel has the files of a checkout's top that running needs (pyproject.toml lists them)."""
+
+
+def in_checkout(folder: Path = CHECKOUT) -> bool:
+    """Whether `folder` is a checkout, and not the site-packages of an installed wheel."""
+    return (folder / "pyproject.toml").is_file()
+
+
+def project_file(name: str, checkout: Path = CHECKOUT) -> Path:
+    """The file `name` at the top of the checkout; of an installed wheel, its copy in the package."""
+    return checkout / name if in_checkout(checkout) else checkout / PACKAGED / name
 
 
 def _usable(folder: Path) -> bool:
@@ -23,11 +36,11 @@ def _usable(folder: Path) -> bool:
 
 
 def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
-    """The folder this checkout keeps its state in, made with mode 0700.
+    """The folder this checkout, or installed wheel, keeps its state in, made with mode 0700.
 
-    `KORDANT_STATE_DIR` when set; else `.state/` of the checkout; else, where that cannot be written,
-    the XDG state folder, and at last the temporary folder, both under a name made from the checkout's path,
-    so that two checkouts never share one. Says so on stderr when it makes one beside another user's.
+    `KORDANT_STATE_DIR` when set; else `.state/` of the checkout; else, where that cannot be written or there is no
+    checkout, the XDG state folder, and at last the temporary folder, both under a name made from the checkout's
+    path, so that two checkouts never share one. Says so on stderr when it makes one beside another user's.
 
     Raises:
         OSError: none of these can be written.
@@ -39,7 +52,7 @@ def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
     own = f"kordant-jobs-{hashlib.sha256(os.fsencode(checkout)).hexdigest()[:12]}"
     xdg = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/nonexistent")) / ".local" / "state")
     candidates = (
-        checkout / ".state",
+        *([checkout / ".state"] if in_checkout(checkout) else []),
         Path(xdg) / own,
         Path(tempfile.gettempdir()) / f"{own}-{os.geteuid()}",
     )

@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.bootstrap.kept import last_words, rotate
+from kordant_jobs.bootstrap.state import project_file
 from kordant_jobs.engine import System
 from kordant_jobs.errors import PermanentError
 
@@ -39,7 +40,9 @@ def prepare_dagster_home(checkout: Path, state_dir: Path, system: System = SYSTE
     """DAGSTER_HOME of this state folder, with today's dagster.yaml of the checkout, for the classes of `system`."""
     home = state_dir / "dagster"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    instance = (checkout / "dagster.yaml").read_bytes().replace(SYSTEM.instance.encode(), system.instance.encode())
+    instance = (
+        project_file("dagster.yaml", checkout).read_bytes().replace(SYSTEM.instance.encode(), system.instance.encode())
+    )
     for name, wanted in (("dagster.yaml", instance), (WORKSPACE, _CODE_SERVER)):
         target = home / name
         if not target.exists() or target.read_bytes() != wanted:

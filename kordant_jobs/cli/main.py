@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -118,6 +118,7 @@ LAB_GROUPS = {
     "new": Lazy(
         where="kordant_jobs.lab.new_job:new_app", help="Begin something new: the files of a job, to be filled in."
     ),
+    "release": Lazy(where="kordant_jobs.lab.release:release", help="Make a release: checks, version, wheel, tag."),
     "bench": Lazy(where="kordant_jobs.lab.bench:bench_app", help="Measure what is promised, beside a peer."),
     "fuzz": Lazy(
         where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"
@@ -160,10 +161,16 @@ LAB_GROUPS = {
         help="Strike a system of its own with kills, pauses, restarts and cuts; count effects in an outside ledger.",
     ),
 }
-"""Commands of the package `kordant_jobs.lab`, which an installed wheel does not have."""
+"""Commands of the package `kordant_jobs.lab`, of which an installed wheel has what needs no developer's packages."""
 
-if find_spec("kordant_jobs.lab") is not None:
-    GROUPS |= LAB_GROUPS
+
+def _is_installed(command: Lazy) -> bool:
+    _, *folders = command.where.partition(":")[0].split(".")[:3]
+    path = Path(__file__).parents[1].joinpath(*folders)
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+GROUPS |= {name: command for name, command in LAB_GROUPS.items() if _is_installed(command)}
 
 PROG = "kordant-jobs"
 """How help and completion call it, however it was started."""

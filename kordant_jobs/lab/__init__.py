@@ -1,4 +1,5 @@
-"""For developers, not in the wheel: benches, chaos, fuzzing, the demo's invented world, and fakes of outside parties.
+"""For developers: benches, chaos, fuzzing, the demo's world, and fakes of outside parties.
+Benches and fuzzers are not in the wheel.
 
 No product module imports this package.
 """

@@ -27,7 +27,7 @@ def checkout(tmp_path: Path) -> Path:
         shutil.copy(CHECKOUT / "kordant_jobs" / name, folder / "kordant_jobs")
     (folder / "kordant_jobs" / "cli").mkdir()
     (folder / "kordant_jobs" / "cli" / "__main__.py").write_text(CLI, encoding="utf-8")
-    for name in ("requirements.lock", "requirements-voice.lock", "requirements-dev.lock"):
+    for name in ("pyproject.toml", "requirements.lock", "requirements-voice.lock", "requirements-dev.lock"):
         (folder / name).touch()
     return folder
 

@@ -12,6 +12,7 @@ from kordant_jobs.bootstrap.state import state_dir
 def test_a_folder_beside_one_that_is_not_ours_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
+    (checkout / "pyproject.toml").touch()
     (checkout / ".state").touch()  # not a folder that we may write in
     environ = {"XDG_STATE_HOME": str(tmp_path / "xdg")}
     mine = state_dir(environ, checkout)
@@ -22,5 +23,13 @@ def test_a_folder_beside_one_that_is_not_ours_is_told_once(tmp_path: Path, capsy
 
 
 def test_our_own_is_taken_without_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pyproject.toml").touch()
     assert state_dir({}, tmp_path) == tmp_path / ".state"
+
+
+def test_an_installed_wheel_leaves_site_packages_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = state_dir({"XDG_STATE_HOME": str(tmp_path / "xdg")}, tmp_path / "site-packages")
+    assert mine.is_relative_to(tmp_path / "xdg")
+    assert not (tmp_path / "site-packages").exists()
+    assert capsys.readouterr().err == ""
     assert capsys.readouterr().err == ""

@@ -28,8 +28,8 @@ NOTHING = {
         tokens list|agents show|agents workflows|agents execution|audit verify|notifications list
         notifications channels|notifications suppressions|logs|receipt list|receipt verify|receipt key
         removals drp-agent""",
-    "only make files or talk": """up|host|test|new job|dagster|db migration|models pull|alerts test|alerts export
-        audit anchor|capacity|api serve|api openapi|api mcp|console|notifications serve|sources webhook
+    "only make files or talk": """up|host|test|new job|release|dagster|db migration|models pull|alerts test
+        alerts export|audit anchor|capacity|api serve|api openapi|api mcp|console|notifications serve|sources webhook
         properties resolve
         voices evaluate""",
     "are the lab's": """demo|bench audit|bench engine|bench notifications|bench hometitle|bench finance|bench voiceprint
