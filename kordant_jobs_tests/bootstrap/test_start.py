@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -47,9 +46,7 @@ def test_the_first_start_sets_up_and_the_next_ones_go_straight_to_the_command(ch
     told = ast.literal_eval(first.stdout)
     assert told == {"arguments": ["demo", "two words"], "cwd": str(checkout), "python": python, "mine": mine}
 
-    began = time.monotonic()
     second = start(sys.executable, "-m", "kordant_jobs", cwd=checkout)
-    assert time.monotonic() - began < 1
     assert "setting up" not in second.stderr
     assert ast.literal_eval(second.stdout)["arguments"] == []
 
