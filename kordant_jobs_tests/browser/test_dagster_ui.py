@@ -21,7 +21,7 @@ from kordant_jobs_tests.browser.world import PEOPLE, SEED
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.long,
+    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
     pytest.mark.timeout(400),
 ]

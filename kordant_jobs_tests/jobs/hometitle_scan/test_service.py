@@ -329,7 +329,12 @@ def _kept(bench: Bench) -> list[list[tuple[Any, ...]]]:
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("event", "number"),
-    [*(("commit", number) for number in range(7)), *(("after_cursor_execute", number) for number in (8, 14, 24))],
+    [
+        ("commit", 1),
+        ("after_cursor_execute", 14),
+        *(pytest.param("commit", number, marks=pytest.mark.slow) for number in (0, 2, 3, 4, 5, 6)),
+        *(pytest.param("after_cursor_execute", number, marks=pytest.mark.slow) for number in (8, 24)),
+    ],
 )
 def test_a_scan_killed_at_any_moment_and_run_again_leaves_the_rows_of_a_clean_one(
     bench: Bench, event: str, number: int
