@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -44,6 +44,8 @@ BEGIN = datetime(2026, 3, 2, 6, tzinfo=UTC)
 AFTER_A_KILL = timedelta(minutes=15)
 """The lease of what a killed run held is over by then."""
 COOL_DOWN_DAYS = 25
+AT_A_TIME = 4
+"""Chunks of one run that are carried at the same time, each with connections of its own."""
 STEPS_MOST = 20_000
 """A kill strikes within so many steps of a run: calls of ours, of the driver, of sockets. One a day is tried until as
 many as are wanted struck amid work."""
@@ -97,11 +99,14 @@ class Simulation:
     names: dict[UUID, str]
 
     def run(self, now: datetime) -> tuple[int, int]:
-        """One run of the job as Dagster would make it, chunk after chunk; replies taken in, and left to a person."""
-        outside = self.site.outside()
-        plan = service.plan(db=self.db, keyring=self.keyring, outside=outside, now=lambda: now)
-        for chunk in plan.chunks:
-            service.carry(chunk, db=self.db, keyring=self.keyring, outside=outside, now=now)
+        """One run of the job as Dagster would, some chunks at a time; how many replies came, and wait for a person."""
+
+        def carry(chunk: tuple[UUID, ...]) -> None:
+            service.carry(chunk, db=self.db, keyring=self.keyring, outside=self.site.outside(), now=now)
+
+        plan = service.plan(db=self.db, keyring=self.keyring, outside=self.site.outside(), now=lambda: now)
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            list(pool.map(carry, plan.chunks))
         return plan.taken_in.read, plan.taken_in.for_a_person
 
 
