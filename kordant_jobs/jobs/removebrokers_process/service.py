@@ -18,7 +18,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.removals.brokers import RemovalChannel
+from kordant_jobs.domain.removals.brokers import RemovalChannel, places_of
 from kordant_jobs.domain.removals.clocks import Ask, Law
 from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.domain.removals.states import RemovalState, may_move
@@ -281,9 +281,7 @@ def _check(
     for request in waiting:
         if (person := people.get(request.subscriber_id)) is None:
             continue
-        details = dict(person.details)
-        if details.get("birth_year", "").isdigit():
-            details["age"] = str(now.year - int(details["birth_year"]))
+        details = places_of(person.details, year=now.year)
         answers = [
             rescan.check(RescanQuestion(site=site.key, recipe=site.facts["recipe"]["search"], person=details))
             for site in sites[request.broker_id]

@@ -297,8 +297,9 @@ def test_a_broker_asked_by_its_form_is_reminded_by_mail_where_it_has_an_address_
     row = desk.row(request)
     assert (row.state, row.channel) == ("escalated", "form_post")
     assert row.reminders == len(desk.sent) == 2 * len(emails)
-    text = asking.complaint(desk.db, desk.keyring, request)
-    assert ("also after a reminder" in text) == bool(emails)
+    drafted = asking.complaint(desk.db, desk.keyring, request)
+    assert drafted.check_first == "https://cppa.ca.gov/webapplications/complaint"
+    assert ("also after a reminder" in drafted.text) == bool(emails)
     assert text.startswith("To California Privacy Protection Agency (https://cppa.ca.gov")
 
 
