@@ -300,7 +300,7 @@ def test_a_broker_asked_by_its_form_is_reminded_by_mail_where_it_has_an_address_
     drafted = asking.complaint(desk.db, desk.keyring, request)
     assert drafted.check_first == "https://cppa.ca.gov/webapplications/complaint"
     assert ("also after a reminder" in drafted.text) == bool(emails)
-    assert text.startswith("To California Privacy Protection Agency (https://cppa.ca.gov")
+    assert drafted.text.startswith("To California Privacy Protection Agency (https://cppa.ca.gov")
 
 
 def test_who_must_write_itself_gets_the_text_with_the_details_that_the_broker_needs_and_no_other(desk: Desk) -> None:
