@@ -45,7 +45,8 @@ AFTER_A_KILL = timedelta(minutes=15)
 """The lease of what a killed run held is over by then."""
 COOL_DOWN_DAYS = 25
 AT_A_TIME = 4
-"""Chunks of one run that are carried at the same time, each with connections of its own."""
+"""Chunks that are carried at the same time, each with connections of its own, as by several runs at once. A run of
+Dagster carries one after the other."""
 STEPS_MOST = 20_000
 """A kill strikes within so many steps of a run: calls of ours, of the driver, of sockets. One a day is tried until as
 many as are wanted struck amid work."""
@@ -99,7 +100,7 @@ class Simulation:
     names: dict[UUID, str]
 
     def run(self, now: datetime) -> tuple[int, int]:
-        """One run of the job as Dagster would, some chunks at a time; how many replies came, and wait for a person."""
+        """One run of the job, some chunks at a time; how many replies came, and how many wait for a person."""
 
         def carry(chunk: tuple[UUID, ...]) -> None:
             service.carry(chunk, db=self.db, keyring=self.keyring, outside=self.site.outside(), now=now)
