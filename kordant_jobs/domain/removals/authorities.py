@@ -25,7 +25,11 @@ class Authority(NamedTuple):
 def authorities() -> Mapping[str, Authority]:
     """All of them, by ISO 3166 code of a country or of a part of it (`FR`, `DE-BY`, `US-CA`)."""
     raw = tomllib.loads(files(__package__).joinpath("authorities.toml").read_text("utf-8"))
-    return {place: Authority(*entry, to_check=part == "to_check") for part in raw for place, entry in raw[part].items()}
+    return {
+        place: Authority(name, website, part == "to_check")
+        for part, entries in raw.items()
+        for place, (name, website) in entries.items()
+    }
 
 
 def authority_of(law: Law, country: str, state: str | None) -> Authority | None:

@@ -96,7 +96,7 @@ def fit(replies: Sequence[Labelled]) -> WordTable:
     model = LogisticRegression(C=STRENGTH, max_iter=500).fit(
         vectors.fit_transform(rows), classes, sample_weight=[shares[one] ** -0.5 * 10 for one in classes]
     )
-    words = {
+    weights = {
         word: [round(rarity[word] * SCALE), *(round(value * SCALE) for value in model.coef_[:, place])]
         for word, place in sorted(vectors.vocabulary_.items())
     }
