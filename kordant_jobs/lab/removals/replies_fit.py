@@ -103,7 +103,7 @@ def fit(replies: Sequence[Labelled]) -> WordTable:
     return WordTable(
         classes=tuple(map(ReplyClass, model.classes_)),
         bias=[round(one * SCALE) for one in model.intercept_],
-        words=words,
+        words=weights,
     )
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from kordant_jobs.domain.removals.replies import ReplyClass
 from kordant_jobs.jobs.removebrokers_process.intake import confirmation_link
+from kordant_jobs.jobs.removebrokers_process.reply_words import WordTable, features, likelihoods
 from kordant_jobs.jobs.removebrokers_process.rules_replies import read_reply
-from kordant_jobs.lab.removals.replies_fit import judge, labelled
+from kordant_jobs.lab.removals.replies_fit import fit, judge, labelled
 
 REPLIES = labelled()
 
@@ -28,6 +29,24 @@ def test_replies_are_read_as_a_person_reads_them(which: str, least: float) -> No
     found = judge(one for one in REPLIES if one.which == which)
     assert found.f1 >= least
     assert found.done_precision >= 0.99
+
+
+def test_a_table_is_fitted_on_labelled_replies() -> None:
+    some = [one for one in REPLIES if one.which == "training"][::6]
+    text = "Please complete the form on our website to submit your request."
+    shares = likelihoods(features("", text), fit(some))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=lambda one: shares[one]) is ReplyClass.FORM_REQUIRED
+
+
+def test_the_second_reader_says_no_done_and_names_its_sentence() -> None:
+    only_done = WordTable(classes=(ReplyClass.DONE, ReplyClass.FORM_REQUIRED), bias=(900, 0), words={})
+    only_form = WordTable(classes=(ReplyClass.DONE, ReplyClass.FORM_REQUIRED), bias=(0, 900), words={})
+    odd = "Mxyz wqtr. Plgh vnds."
+    assert read_reply("", odd, table=only_done).reply_class is ReplyClass.UNKNOWN
+    found = read_reply("", odd, table=only_form)
+    assert (found.reply_class, found.rule) == (ReplyClass.FORM_REQUIRED, "words")
+    assert found.sentence in odd
 
 
 @pytest.mark.parametrize(
