@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import typer
 
 from kordant_jobs.cli.ids import as_uuid
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
 from kordant_jobs.domain.removals.clocks import Ask, Law, law_of
 from kordant_jobs.domain.removals.replies import ReplyClass
 from kordant_jobs.domain.removals.states import TURNS, Denial, RemovalState
@@ -355,4 +355,10 @@ def complaint(request: Request) -> None:
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
-        out.print(asking.complaint(session.db, session.keyring, as_uuid(request)), markup=False)
+        drafted = asking.complaint(session.db, session.keyring, as_uuid(request))
+    out.print(drafted.text, markup=False)
+    if drafted.check_first:
+        err.print(
+            f"Open {drafted.check_first} before you send this on: no list that we know confirms the address.",
+            markup=False,
+        )

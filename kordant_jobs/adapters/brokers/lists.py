@@ -132,6 +132,8 @@ def _duckduckgo(key: str, raw: Mapping[str, Any]) -> BrokerRow | Skipped:
             recipe["search"] = _search(actions)
         for action in actions if step.get("stepType") == "optOut" else []:
             steps += [_step_words(action)]
+            if action["actionType"] == "navigate" and "${" in action["url"]:
+                recipe["prefill"] = _with_places(action["url"])
     if steps:
         recipe["steps"] = [step for step in steps if step]
     if any(one and not one.get("url") for one in (recipe.get("search"),)):
@@ -159,14 +161,18 @@ _SHOWN = {
 """What a result shows, and what the recipes call it."""
 
 
+def _with_places(url: str) -> str:
+    """A link with our places in it; for what we never know (a middle name) the one that the recipe gives instead."""
+    whole = re.sub(r"\$\{middleName\|defaultIfEmpty:([^}|]*)\}", r"\1", url)
+    return re.sub(r"\$\{(\w+)(?:\|[^}]*)?\}", lambda one: "{" + _PLACES.get(one[1], one[1]) + "}", whole)
+
+
 def _search(actions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A search page as our driver takes it: a link with places, and selectors."""
     found: dict[str, Any] = {}
     for action in actions:
         if action["actionType"] == "navigate":
-            found["url"] = re.sub(
-                r"\$\{(\w+)(?:\|[^}]*)?\}", lambda one: "{" + _PLACES.get(one[1], one[1]) + "}", action["url"]
-            )
+            found["url"] = _with_places(action["url"])
         elif action["actionType"] == "extract":
             profile = action.get("profile", {})
             found["result"] = action["selector"]

@@ -12,12 +12,14 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 from urllib.robotparser import RobotFileParser
 
 from cssselect import SelectorError
 from lxml import html
+from lxml.cssselect import CSSSelector
 from lxml.etree import XPathError
 
 from kordant_jobs.adapters.brokers.bounded import USER_AGENT, BoundedClient, Page
@@ -130,7 +132,13 @@ def _select(node: Any, selector: str) -> list[Any]:
     if selector.startswith(("/", "(", "./")):
         found = node.xpath(selector)
         return found if isinstance(found, list) else []
-    return list(node.cssselect(selector))
+    return list(_css(selector)(node))
+
+
+@lru_cache(maxsize=1000)
+def _css(selector: str) -> CSSSelector:
+    """Compiled once: that takes as long as searching a page."""
+    return CSSSelector(selector, translator="html")
 
 
 _MORE = (

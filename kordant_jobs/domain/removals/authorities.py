@@ -13,17 +13,23 @@ from kordant_jobs.domain.removals.clocks import CLOCKS, Law, law_of
 
 
 class Authority(NamedTuple):
-    """A name, and the address where complaints begin."""
+    """A name, and the address where complaints begin. `to_check`: no list confirms the address, so that an operator
+    opens it before a subscriber is sent there."""
 
     name: str
     website: str
+    to_check: bool
 
 
 @lru_cache(maxsize=1)
 def authorities() -> Mapping[str, Authority]:
     """All of them, by ISO 3166 code of a country or of a part of it (`FR`, `DE-BY`, `US-CA`)."""
     raw = tomllib.loads(files(__package__).joinpath("authorities.toml").read_text("utf-8"))
-    return {place: Authority(*entry) for place, entry in raw.items()}
+    return {
+        place: Authority(name, website, part == "to_check")
+        for part, entries in raw.items()
+        for place, (name, website) in entries.items()
+    }
 
 
 def authority_of(law: Law, country: str, state: str | None) -> Authority | None:

@@ -94,24 +94,27 @@ def registrable(host: str) -> str:
     return _suffixes().privatesuffix(text) or ""
 
 
-def places_of(details: Mapping[str, str]) -> dict[str, str]:
-    """A person's details, with first and last name of their own.
+def places_of(details: Mapping[str, str], *, year: int | None = None) -> dict[str, str]:
+    """A person's details, with first and last name of their own, and the age that they reach in a year.
 
-    >>> places_of({"name": "Ann Maria Example"})["last_name"]
-    'Example'
+    >>> found = places_of({"name": "Ann Maria Example", "birth_year": "1980"}, year=2026)
+    >>> found["last_name"], found["age"]
+    ('Example', '46')
     """
     first, _, last = details.get("name", "").strip().partition(" ")
-    return {**details, "first_name": first, "last_name": last.rpartition(" ")[2] or last}
+    born = details.get("birth_year", "")
+    age = {"age": str(year - int(born))} if year and born.isdigit() else {}
+    return {**details, "first_name": first, "last_name": last.rpartition(" ")[2] or last, **age}
 
 
-def prefilled(template: str, details: Mapping[str, str]) -> str | None:
+def prefilled(template: str, details: Mapping[str, str], *, year: int | None = None) -> str | None:
     """The address of a form with the details that its template names, and no others; None where one is missing.
 
     >>> prefilled("https://b.com/?f={first_name}&c={city}", {"name": "Ann Example", "city": "São Tomé", "phone": "1"})
     'https://b.com/?f=Ann&c=S%C3%A3o%20Tom%C3%A9'
     >>> prefilled("https://b.com/opt?c={city}", {"name": "Ann Example"})
     """
-    given, named = places_of(details), re.findall(r"\{(\w+)\}", template)
+    given, named = places_of(details, year=year), re.findall(r"\{(\w+)\}", template)
     if not template.startswith("https://") or not all(given.get(name) for name in named):
         return None
     return re.sub(r"\{(\w+)\}", lambda found: quote(given[found[1]], safe=""), template)

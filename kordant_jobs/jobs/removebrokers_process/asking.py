@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -149,7 +150,15 @@ def own_request(db: Engine, keyring: Keyring, request_id: UUID, *, today: date) 
     )
 
 
-def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Complaint:
+    """A drafted complaint. `check_first` is the authority's address where no list confirms it."""
+
+    text: str = field(repr=False)
+    check_first: str | None
+
+
+def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> Complaint:
     """The complaint about one request, in the subscriber's language, with what happened in order.
 
     Raises:
@@ -164,7 +173,7 @@ def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> str:
         raise PermanentError(f"removal request {request_id} rests on no law that an authority watches over.")
     words = wording(language)
     moved = [one for one in story.events if one.from_state != one.to_state]
-    return letters.write_complaint(
+    text = letters.write_complaint(
         {
             "regulator": f"{authority.name} ({authority.website})",
             "broker": story.broker.name,
@@ -180,3 +189,4 @@ def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> str:
         },
         language=language,
     )
+    return Complaint(text=text, check_first=authority.website if authority.to_check else None)

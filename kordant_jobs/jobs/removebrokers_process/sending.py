@@ -57,6 +57,11 @@ class _Batch:
     people: Mapping[UUID, Profile]
     brokers: Mapping[UUID, Any]
     fronts: Mapping[UUID, list[str]]
+    wanted: Mapping[UUID, tuple[str, ...]]
+    """The details that each broker needs to find somebody."""
+    businesses: Mapping[str, Mapping[str, Any]]
+    """Of the Data Rights Protocol, by id."""
+    tokens: rights.Tokens | None
     now: datetime
     letters: dict[UUID, Letter] = field(default_factory=dict)
 
@@ -66,21 +71,22 @@ def send_waiting(
 ) -> Sent:
     """Send what waits for these brokers, as far as their caps allow. A party that is down is tried in the next run."""
     total = Sent()
+    tokens = rights.Tokens(db, keyring, outside.rights) if outside.rights else None
     _withdraw(db, broker_ids, now)
     while True:
         with db.begin() as connection:
             claimed = outgoing.claim(connection, broker_ids, limit=batch, now=now)
-            work = _load(connection, keyring, claimed, outside, now) if claimed else None
+            work = _load(connection, keyring, claimed, outside, tokens, now) if claimed else None
         if work is None:
             return total
-        fates = dict(_sent(work, db=db, keyring=keyring, outside=outside, total=total))
+        fates = dict(_sent(work, db=db, outside=outside, total=total))
         _write(db, work, fates, now)
         total.copies += sum(one.may_be_a_copy for one in work.messages)
         total.sent += sum(one.status is MessageStatus.SENT for one in fates.values())
         total.failed += sum(one.status in _LOST for one in fates.values())
         put_off = len(work.messages) - len(fates) + sum(one.status is MessageStatus.QUEUED for one in fates.values())
         total.put_off += put_off
-        if total.problem or put_off == len(work.messages):
+        if total.problem or put_off == len(work.messages) or len(work.messages) < batch:
             return total
 
 
@@ -100,7 +106,14 @@ def _withdraw(db: Engine, broker_ids: Sequence[UUID], now: datetime) -> None:
         moves.apply(connection, moves.frame_of(stuck), now=now, actor=ACTOR)
 
 
-def _load(connection: Connection, keyring: Keyring, claimed: list[Outgoing], outside: Outside, now: datetime) -> _Batch:
+def _load(
+    connection: Connection,
+    keyring: Keyring,
+    claimed: list[Outgoing],
+    outside: Outside,
+    tokens: rights.Tokens | None,
+    now: datetime,
+) -> _Batch:
     subscriber_ids = list({one.subscriber_id for one in claimed})
     broker_ids = list({one.broker_id for one in claimed})
     keys = keyring.load_keys(connection, subscriber_ids)
@@ -108,11 +121,17 @@ def _load(connection: Connection, keyring: Keyring, claimed: list[Outgoing], out
     query = sa.select(brokers.c.handled_by, brokers.c.name).where(brokers.c.handled_by.in_(broker_ids))
     for row in connection.execute(query.order_by(brokers.c.name)):
         fronts.setdefault(row.handled_by, []).append(row.name)
+    rows = {row.id: row for row in connection.execute(sa.select(brokers).where(brokers.c.id.in_(broker_ids)))}
     work = _Batch(
         messages=claimed,
         people=profiles.load(connection, keys, subscriber_ids),
-        brokers={row.id: row for row in connection.execute(sa.select(brokers).where(brokers.c.id.in_(broker_ids)))},
+        brokers=rows,
         fronts=fronts,
+        wanted={one: wanted_of(row) for one, row in rows.items()},
+        businesses=rights.businesses(
+            connection, list({one.contact for one in claimed if one.channel == RemovalChannel.DRP})
+        ),
+        tokens=tokens,
         now=now,
     )
     told = {}
@@ -126,7 +145,7 @@ def _load(connection: Connection, keyring: Keyring, claimed: list[Outgoing], out
 
 def _letter(work: _Batch, one: Outgoing, outside: Outside) -> Letter:
     row, person = work.brokers[one.broker_id], work.people[one.subscriber_id]
-    wanted = wanted_of(row)
+    wanted = work.wanted[one.broker_id]
     if one.channel != RemovalChannel.EMAIL:
         used = tuple(name for name in wanted if person.details.get(name))
         return Letter(subject="", body="", fields=used, ground=CLOCKS[Law(one.law)].ground)
@@ -156,7 +175,7 @@ def wanted_of(row: Any) -> tuple[str, ...]:
     return fields_needed(Broker(**{**facts, **lists, "dead_links": tuple(facts["dead_links"])}))
 
 
-def _sent(work: _Batch, *, db: Engine, keyring: Keyring, outside: Outside, total: Sent) -> Iterator[tuple[UUID, Fate]]:
+def _sent(work: _Batch, *, db: Engine, outside: Outside, total: Sent) -> Iterator[tuple[UUID, Fate]]:
     """Each message's fate, as it becomes known; what has none stays claimed until its lease ends, or is put back."""
     gone = [one for one in work.messages if one.id not in work.letters]
     yield from ((one.id, Fate(status=MessageStatus.WITHDRAWN, code="no_profile")) for one in gone)
@@ -166,7 +185,7 @@ def _sent(work: _Batch, *, db: Engine, keyring: Keyring, outside: Outside, total
         if one.channel == RemovalChannel.FORM_POST:
             yield one.id, _posted(one, work, outside)
         elif one.channel == RemovalChannel.DRP:
-            yield one.id, _exercised(one, work, db=db, keyring=keyring, outside=outside)
+            yield one.id, _exercised(one, work, db=db)
 
 
 def _mailed(messages: list[Outgoing], work: _Batch, outside: Outside, total: Sent) -> Iterator[tuple[UUID, Fate]]:
@@ -223,26 +242,24 @@ def _posted(one: Outgoing, work: _Batch, outside: Outside) -> Fate:
     return rules_sending.after_post(outside.web.post(form, work.people[one.subscriber_id].details))
 
 
-def _exercised(one: Outgoing, work: _Batch, *, db: Engine, keyring: Keyring, outside: Outside) -> Fate:
+def _exercised(one: Outgoing, work: _Batch, *, db: Engine) -> Fate:
     """Exercise the right, with a new token where the one that we have is not accepted any more."""
     later = Fate(status=MessageStatus.QUEUED, code="drp_down", again_at=work.now + rules_sending.RETRY_AFTER)
     refused = Fate(status=MessageStatus.FAILED, code="drp", to=RemovalState.BOUNCED, reason="drp_refused", fault=True)
     if one.may_be_a_copy and one.outside_id:
         return Fate(status=MessageStatus.SENT, code="drp taken before", to=RemovalState.SENT, reason="sent")
-    if outside.rights is None:
+    if work.tokens is None:
         return later
-    with db.connect() as connection:
-        business = rights.business(connection, one.contact)
+    business = work.businesses.get(one.contact)
     if business is None:
         return refused
     claims = {"exercise": one.ask, **drp.claims_of(business, work.people[one.subscriber_id].details)}
     if one.law == Law.CCPA:
         claims["regime"] = "ccpa"
     try:
-        status = rights.with_token(
-            db, keyring, outside.rights, business,
-            lambda agent, token: agent.exercise(business, token, claims, request_id=one.request_id),
-        )  # fmt: skip
+        status = work.tokens.call(
+            business, lambda agent, token: agent.exercise(business, token, claims, request_id=one.request_id)
+        )
     except RightsError as error:
         if error.fatal:
             return Fate(status=MessageStatus.SENT, code=error.code, to=RemovalState.DENIED, reason="other")

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
+from math import ceil
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.removals.brokers import RemovalChannel
+from kordant_jobs.domain.removals.brokers import RemovalChannel, places_of
 from kordant_jobs.domain.removals.clocks import Ask, Law
 from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.domain.removals.states import RemovalState, may_move
@@ -32,6 +34,9 @@ from kordant_jobs.store.removals.tables import brokers, removal_requests
 
 JOB = "removebrokers_process"
 CHUNKS_MOST = 16
+CHUNK_LEAST = 50
+"""Requests and messages that are worth a chunk of their own: each has its process and its statements."""
+POLLS_TOGETHER = 100
 CHECKS_MOST = 500
 """Our own checks in one chunk of a run; what is left is checked by the next run."""
 
@@ -72,10 +77,11 @@ def plan(*, db: Engine, keyring: Keyring, outside: Outside, now: Callable[[], da
         taken = intake.take_in(outside.inbox, db=db, keyring=keyring, now=now)
     with db.connect() as connection:
         work = due.brokers_with_work(connection, now())
-    chunks: list[list[UUID]] = [[] for _ in range(min(CHUNKS_MOST, len(work)))]
+    total = sum(number for _, number in work)
+    chunks: list[list[UUID]] = [[] for _ in range(min(CHUNKS_MOST, len(work), ceil(total / CHUNK_LEAST)))]
     for place, (broker_id, _) in enumerate(work):
         chunks[place % len(chunks)].append(broker_id)
-    return RemovalPlan(chunks=tuple(map(tuple, chunks)), total=sum(number for _, number in work), taken_in=taken)
+    return RemovalPlan(chunks=tuple(map(tuple, chunks)), total=total, taken_in=taken)
 
 
 def carry(
@@ -121,13 +127,16 @@ def decide(broker_ids: Sequence[UUID], *, db: Engine, now: datetime, agent: bool
             if frame.is_empty():
                 break
             found += frame.height
+            decided = rules.decide(frame, now).rename({"state": "from_state"})
             written += moves.apply(
                 connection,
-                rules.decide(frame, now).rename({"state": "from_state"}),
+                decided,
                 now=now,
                 actor=JOB,
                 ways={one: (due.best(open_), open_.get(RemovalChannel.EMAIL)) for one, open_ in works.items()},
             )
+        if not (decided["next_at"] <= now).any():
+            break
     return found, written
 
 
@@ -137,41 +146,44 @@ STEPS_MOST = 4
 
 def _poll(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime) -> int:
     """Ask for the status of due requests of the Data Rights Protocol. A status that can't be had changes nothing; the
-    clock goes on."""
-    agent = outside.rights
-    if agent is None:
+    clock goes on. `POLLS_TOGETHER` statuses are written in a transaction; a killed run asks for its last ones again."""
+    if outside.rights is None:
         return 0
     with db.connect() as connection:
-        waiting = [*rights.polled(connection, broker_ids, now), *rights.revocable(connection, broker_ids, now)]
+        waiting = rights.polled(connection, broker_ids, now)
+        withdrawn = rights.revocable(connection, broker_ids, now)
+        if not waiting and not withdrawn:
+            return 0
         ways = due.ways(connection, broker_ids, agent=True)
-    for request in waiting:
-        name = ways.get(request.broker_id, {}).get(RemovalChannel.DRP)
-        with db.connect() as connection:
-            business = rights.business(connection, name) if name else None
-        if business is None:
-            continue
-        if request.state == RemovalState.CANCELLED:
-            _revoke(business, request, db=db, keyring=keyring, agent=agent, now=now)
-            continue
-        try:
-            status = rights.with_token(db, keyring, agent, business, _asking(business, request.outside_id))
-        except (RightsError, SourceUnavailable):
-            continue
+        named = {broker: open_[RemovalChannel.DRP] for broker, open_ in ways.items() if RemovalChannel.DRP in open_}
+        known = rights.businesses(connection, list(named.values()))
+    tokens = rights.Tokens(db, keyring, outside.rights)
+    businesses = {broker: known[name] for broker, name in named.items() if name in known}
+    for request in withdrawn:
+        if request.broker_id in businesses:
+            _revoke(businesses[request.broker_id], request, db=db, tokens=tokens, now=now)
+    asked = [one for one in waiting if one.broker_id in businesses]
+    for start in range(0, len(asked), POLLS_TOGETHER):
+        statuses = {}
+        for request in asked[start : start + POLLS_TOGETHER]:
+            business = businesses[request.broker_id]
+            with suppress(RightsError, SourceUnavailable):
+                statuses[request.id] = tokens.call(business, _status_of(business, request.outside_id))
         with db.begin() as connection:
-            take_status(connection, keyring, request.id, status, now=now)
-    return len(waiting)
+            take_statuses(connection, keyring, statuses, now=now)
+    return len(waiting) + len(withdrawn)
 
 
-def _revoke(
-    business: Mapping[str, Any], request: Any, *, db: Engine, keyring: Keyring, agent: RightsAgent, now: datetime
-) -> None:
+def _status_of(business: Mapping[str, Any], outside_id: str) -> Callable[[RightsAgent, str], RightsStatus]:
+    return lambda agent, token: agent.status(business, token, outside_id)
+
+
+def _revoke(business: Mapping[str, Any], request: Any, *, db: Engine, tokens: rights.Tokens, now: datetime) -> None:
     """Tell the business that the subscriber withdrew; where it does not answer, again tomorrow."""
     again_at = None
+    reason = "the consumer withdrew the request"
     try:
-        reason = "the consumer withdrew the request"
-        rights.with_token(
-            db, keyring, agent, business, lambda one, token: one.revoke(business, token, request.outside_id, reason)
-        )
+        tokens.call(business, lambda agent, token: agent.revoke(business, token, request.outside_id, reason))
     except SourceUnavailable:
         again_at = now + rules.POLL_EVERY
     except RightsError:
@@ -180,17 +192,21 @@ def _revoke(
         rights.revoked(connection, request.id, again_at=again_at)
 
 
-def _asking(business: Mapping[str, Any], outside_id: str) -> Callable[[RightsAgent, str], RightsStatus]:
-    return lambda agent, token: agent.status(business, token, outside_id)
+def take_statuses(
+    connection: sa.Connection, keyring: Keyring, statuses: Mapping[UUID, RightsStatus], *, now: datetime
+) -> int:
+    """Take statuses that were asked for, by request; how many moved theirs."""
+    rows = []
+    for request in requests.locked(connection, list(statuses)):
+        status = statuses[request.id]
+        links.keep_verification(connection, keyring, request, rules_sending.verification_page(status))
+        if (row := _moved_by(status, request, now)) is not None:
+            rows.append(row)
+    return moves.apply(connection, moves.frame_of(rows), now=now, actor="drp")
 
 
-def take_status(
-    connection: sa.Connection, keyring: Keyring, request_id: UUID, status: RightsStatus, *, now: datetime
-) -> bool:
-    """Take a status that was asked for; whether it moved the request. That a late business is still at it stops no
-    complaint."""
-    [request] = requests.locked(connection, [request_id])
-    links.keep_verification(connection, keyring, request, rules_sending.verification_page(status))
+def _moved_by(status: RightsStatus, request: Any, now: datetime) -> dict[str, Any] | None:
+    """The move that follows from a status, if any. That a late business is still at it stops no complaint."""
     to, reason = rules_sending.of_rights(status, answer_by_on=request.answer_by_on)
     state = RemovalState(request.state)
     until = None
@@ -200,16 +216,15 @@ def take_status(
             to, reason, until = rules_sending.of_rights(status)[0], f"drp_{status.state}", None
     stays = to is state and (until is None or until == request.extended_by_on)
     if to is None or stays or (to is not state and not may_move(state, to)):
-        return False
+        return None
     if state in _LATE and status.state in rules_sending.RUNNING and until is None:
-        return False
-    row: dict[str, Any] = {
-        "id": str(request_id), "from_state": state.value, "to_state": None if to is state else to.value,
+        return None
+    return {
+        "id": str(request.id), "from_state": state.value, "to_state": None if to is state else to.value,
         "reason": reason, "action": intake.told(to), "answered": True, "broker_says": f"drp_{status.state}"[:60],
         "next_at": intake.next_look(to, now), "extended_by_on": until,
         "evidence": json.dumps({"drp_status": status.state, "drp_reason": status.reason}),
     }  # fmt: skip
-    return moves.apply(connection, moves.frame_of([row]), now=now, actor="drp") == 1
 
 
 _LATE = frozenset({RemovalState.OVERDUE, RemovalState.ESCALATED})
@@ -222,8 +237,7 @@ def _follow(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside
         return 0
     with db.begin() as connection:
         waiting = replies.waiting_links(connection, keyring, broker_ids)
-        for row, _ in waiting:
-            replies.take_link(connection, row.id, row.request_id)
+        replies.take_links(connection, [row.id for row, _ in waiting])
         domains = catalogue.domains_of(connection, {row.broker_id for row, _ in waiting})
     for row, link in waiting:
         outcome = outside.web.follow(link, domains[row.broker_id])
@@ -267,9 +281,7 @@ def _check(
     for request in waiting:
         if (person := people.get(request.subscriber_id)) is None:
             continue
-        details = dict(person.details)
-        if details.get("birth_year", "").isdigit():
-            details["age"] = str(now.year - int(details["birth_year"]))
+        details = places_of(person.details, year=now.year)
         answers = [
             rescan.check(RescanQuestion(site=site.key, recipe=site.facts["recipe"]["search"], person=details))
             for site in sites[request.broker_id]

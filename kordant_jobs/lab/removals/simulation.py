@@ -6,12 +6,15 @@ from __future__ import annotations
 import base64
 import os
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
@@ -41,6 +44,9 @@ BEGIN = datetime(2026, 3, 2, 6, tzinfo=UTC)
 AFTER_A_KILL = timedelta(minutes=15)
 """The lease of what a killed run held is over by then."""
 COOL_DOWN_DAYS = 25
+AT_A_TIME = 4
+"""Chunks that are carried at the same time, each with connections of its own, as by several runs at once. A run of
+Dagster carries one after the other."""
 STEPS_MOST = 20_000
 """A kill strikes within so many steps of a run: calls of ours, of the driver, of sockets. One a day is tried until as
 many as are wanted struck amid work."""
@@ -94,11 +100,14 @@ class Simulation:
     names: dict[UUID, str]
 
     def run(self, now: datetime) -> tuple[int, int]:
-        """One run of the job as Dagster would make it, chunk after chunk; replies taken in, and left to a person."""
-        outside = self.site.outside()
-        plan = service.plan(db=self.db, keyring=self.keyring, outside=outside, now=lambda: now)
-        for chunk in plan.chunks:
-            service.carry(chunk, db=self.db, keyring=self.keyring, outside=outside, now=now)
+        """One run of the job, some chunks at a time; how many replies came, and how many wait for a person."""
+
+        def carry(chunk: tuple[UUID, ...]) -> None:
+            service.carry(chunk, db=self.db, keyring=self.keyring, outside=self.site.outside(), now=now)
+
+        plan = service.plan(db=self.db, keyring=self.keyring, outside=self.site.outside(), now=lambda: now)
+        with ThreadPoolExecutor(AT_A_TIME) as pool:
+            list(pool.map(carry, plan.chunks))
         return plan.taken_in.read, plan.taken_in.for_a_person
 
 
@@ -189,6 +198,7 @@ def _fill(made: Simulation, size: Size) -> None:
             )  # fmt: skip
             profiles.write(connection, made.keyring, profile, now=BEGIN)
             requests.create(connection, person.subscription_id, brokers, now=BEGIN)
+        connection.execute(sa.text("ANALYZE"))
 
 
 _LATE = """
@@ -254,23 +264,34 @@ def _judge(made: Simulation, size: Size, books: Books) -> None:
             books.duplicates += [f"{broker.domain} {name}: asked again on {one:%Y-%m-%d}" for one in again]
 
 
+def _played(size: Size, seed: int) -> Books:
+    """One whole play, with a line of progress every ten days."""
+    kind = f"{size.kills} kills" if size.kills else "no kills"
+    began = time.monotonic()
+
+    def tell(day: int) -> None:
+        if (day + 1) % 10 == 0:
+            err.print(
+                f"seed {seed}, {kind}: day {day + 1} of {size.days}, {time.monotonic() - began:.0f} s", markup=False
+            )
+
+    with simulation(size, seed) as made:
+        return play(made, size, seed, each=tell)
+
+
 def measure(size: Size, seed: int) -> list[Figure]:
-    """Play once, and again with kills where some are wanted; the ends must be the same.
+    """Play, and at the same time play again with kills where some are wanted; the ends must be the same.
 
     Raises:
         KordantError: something is not true at the end.
     """
-    calm = Size(subscribers=size.subscribers, brokers=size.brokers, days=size.days, cap=size.cap)
-    with err.status("day 0 …") as shown, simulation(calm, seed) as made:
-        books = play(made, calm, seed, each=lambda day: shown.update(f"day {day} …"))
-    different, copies, kills = 0, books.copies, 0
-    faults = list(books.faults)
-    if size.kills:
-        with err.status("with kills …") as shown, simulation(size, seed) as made:
-            again = play(made, size, seed, each=lambda day: shown.update(f"with kills, day {day} …"))
-        different = sum(again.states[key] != state for key, state in books.states.items())
-        copies, kills = again.copies, again.kills
-        faults += again.faults
+    calm = replace(size, kills=0)
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        plays = [pool.submit(_played, one, seed) for one in ([calm, size] if size.kills else [calm])]
+        books, *killed = [one.result() for one in plays]
+    every = [books, *killed]
+    different = sum(one.states[key] != state for one in killed for key, state in books.states.items())
+    faults = [fault for one in every for fault in one.faults]
     for fault in faults[:20]:
         err.print(fault, markup=False)
     for end, number in sorted(books.ends.items()):
@@ -284,14 +305,14 @@ def measure(size: Size, seed: int) -> list[Figure]:
         figure("mails_to_brokers", books.mails),
         figure("replies", books.replies),
         figure("replies_for_a_person", books.for_a_person),
-        figure("untrue_ends", len(books.untrue), 0),
-        figure("days_over_a_cap", len(books.over_cap), 0),
-        figure("duplicate_requests", len(books.duplicates), 0),
-        figure("deadlines_missed", len(books.late), 0),
-        figure("phishing_links_opened", books.phished, 0),
-        figure("kills_amid_work", kills),
+        figure("untrue_ends", sum(len(one.untrue) for one in every), 0),
+        figure("days_over_a_cap", sum(len(one.over_cap) for one in every), 0),
+        figure("duplicate_requests", sum(len(one.duplicates) for one in every), 0),
+        figure("deadlines_missed", sum(len(one.late) for one in every), 0),
+        figure("phishing_links_opened", sum(one.phished for one in every), 0),
+        figure("kills_amid_work", sum(one.kills for one in killed)),
         figure("ends_changed_by_kills", different, 0),
-        figure("copies_under_one_message_id", copies),
+        figure("copies_under_one_message_id", sum(one.copies for one in every)),
         figure("faults", len(faults), 0),
     ]
 

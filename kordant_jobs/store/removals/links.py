@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -60,7 +61,8 @@ def page_for(
         column = removal_requests.c.verification_encrypted
         return keys.open(Sealed(subscriber_id=subscriber_id, column=column, row_id=request_id, sealed=bytes(sealed)))
     template = facts["recipe"].get("prefill")
-    return str((prefilled(template, details) if template else None) or facts["opt_out_url"])
+    filled = prefilled(template, details, year=datetime.now(UTC).year) if template else None
+    return filled or str(facts["opt_out_url"])
 
 
 def page_of(connection: Connection, keyring: Keyring, request: Any, facts: Mapping[str, Any]) -> str:

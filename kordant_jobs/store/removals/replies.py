@@ -180,13 +180,19 @@ def waiting_links(connection: Connection, keyring: Keyring, broker_ids: Sequence
     ]
 
 
-def take_link(connection: Connection, reply_id: UUID, request_id: UUID) -> None:
-    """A link is about to be followed: never again, and the request counts it."""
-    connection.execute(sa.update(removal_replies).where(removal_replies.c.id == reply_id).values(link_encrypted=None))
-    table = removal_requests.c
-    connection.execute(
-        sa.update(removal_requests).where(table.id == request_id).values(links_followed=table.links_followed + 1)
-    )
+_TAKE_LINKS = """
+WITH taken AS (
+    UPDATE kordant.removal_replies SET link_encrypted = NULL WHERE id = ANY(cast(:ids AS uuid[])) RETURNING request_id
+)
+UPDATE kordant.removal_requests r SET links_followed = r.links_followed + t.links
+FROM (SELECT request_id, count(*) AS links FROM taken GROUP BY 1) t WHERE r.id = t.request_id
+"""
+
+
+def take_links(connection: Connection, reply_ids: Sequence[UUID]) -> None:
+    """Links are about to be followed: never again, and their requests count them."""
+    if reply_ids:
+        connection.execute(sa.text(_TAKE_LINKS), {"ids": [str(one) for one in reply_ids]})
 
 
 def for_a_person(connection: Connection, limit: int = 100) -> list[Any]:

@@ -29,53 +29,54 @@ def write_businesses(connection: Connection, documents: Sequence[Mapping[str, An
     return len(rows)
 
 
-def business(connection: Connection, business_id: str) -> dict[str, Any] | None:
-    """The document of one business."""
-    query = sa.select(drp_businesses.c.document).where(drp_businesses.c.id == business_id)
-    found: dict[str, Any] | None = connection.execute(query).scalar()
-    return found
+def businesses(connection: Connection, business_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The documents of these businesses, by id."""
+    query = sa.select(drp_businesses.c.id, drp_businesses.c.document).where(drp_businesses.c.id.in_(business_ids))
+    return {row.id: row.document for row in connection.execute(query)}
 
 
-def with_token(
-    db: Engine, keyring: Keyring, agent: RightsAgent, document: Mapping[str, Any], call: Callable[[RightsAgent, str], T]
-) -> T:
-    """Call with our token at a business; a token that is missing or not accepted any more is asked for, once. Tokens
-    are shared by all processes, since a new one ends the one before.
+class Tokens:
+    """Our tokens at businesses, each read once. All processes share them, since a new token ends the one before."""
 
-    Raises:
-        RightsError, SourceUnavailable: as the call does.
-    """
-    token = _token(db, keyring, document["id"])
-    if token is not None:
-        try:
-            return call(agent, token)
-        except RightsError as error:
-            if not error.forbidden:
-                raise
-    fresh = _fresh_token(db, keyring, agent, document, instead_of=token)
-    return call(agent, fresh)
+    def __init__(self, db: Engine, keyring: Keyring, agent: RightsAgent) -> None:
+        self._db, self._keyring, self._agent = db, keyring, agent
+        self._known: dict[str, str] = {}
 
+    def call(self, document: Mapping[str, Any], call: Callable[[RightsAgent, str], T]) -> T:
+        """Call with our token at a business; a token that is missing or not accepted any more is asked for, once.
 
-def _token(db: Engine, keyring: Keyring, business_id: str) -> str | None:
-    query = sa.select(drp_businesses.c.token_sealed).where(drp_businesses.c.id == business_id)
-    with db.connect() as connection:
-        sealed = connection.execute(query).scalar()
-    return keyring.open_secret(PURPOSE, bytes(sealed)) if sealed else None
+        Raises:
+            RightsError, SourceUnavailable: as the call does.
+        """
+        token = self._known.get(document["id"]) or self._stored(document["id"])
+        if token is not None:
+            try:
+                return call(self._agent, token)
+            except RightsError as error:
+                if not error.forbidden:
+                    raise
+        return call(self._agent, self._fresh(document, instead_of=token))
 
+    def _stored(self, business_id: str) -> str | None:
+        query = sa.select(drp_businesses.c.token_sealed).where(drp_businesses.c.id == business_id)
+        with self._db.connect() as connection:
+            sealed = connection.execute(query).scalar()
+        if sealed is None:
+            return None
+        return self._known.setdefault(business_id, self._keyring.open_secret(PURPOSE, bytes(sealed)))
 
-def _fresh_token(
-    db: Engine, keyring: Keyring, agent: RightsAgent, document: Mapping[str, Any], *, instead_of: str | None
-) -> str:
-    """A token that another process got meanwhile, else a new one."""
-    now = _token(db, keyring, document["id"])
-    if now is not None and now != instead_of:
-        return now
-    token = agent.register(document)
-    sealed = keyring.seal_secret(PURPOSE, token)
-    with db.begin() as connection:
-        update = sa.update(drp_businesses).where(drp_businesses.c.id == document["id"])
-        connection.execute(update.values(token_sealed=sealed, token_since=sa.func.now()))
-    return token
+    def _fresh(self, document: Mapping[str, Any], *, instead_of: str | None) -> str:
+        """A token that another process got meanwhile, else a new one."""
+        self._known.pop(document["id"], None)
+        stored = self._stored(document["id"])
+        if stored is not None and stored != instead_of:
+            return stored
+        token = self._known[document["id"]] = self._agent.register(document)
+        sealed = self._keyring.seal_secret(PURPOSE, token)
+        with self._db.begin() as connection:
+            update = sa.update(drp_businesses).where(drp_businesses.c.id == document["id"])
+            connection.execute(update.values(token_sealed=sealed, token_since=sa.func.now()))
+        return token
 
 
 def remember(connection: Connection, request_id: UUID, outside_id: str) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from importlib.resources import files
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -12,6 +15,7 @@ from kordant_jobs.store.removals import catalogue, due
 from kordant_jobs_tests.adapters.brokers import samples
 from kordant_jobs_tests.jobs.removals import NOW
 
+STARTER = files("kordant_jobs.adapters.brokers").joinpath("starter.yaml").read_bytes()
 FORMS = {
     "eraser": samples.ERASER,
     "california, 8 columns": samples.CALIFORNIA_OLD,
@@ -104,6 +108,25 @@ def test_a_search_recipe_of_duckduckgo_becomes_ours_and_the_parent_handles_it() 
         "result": ".card",
         "name": ".n",
     }
+
+
+def test_a_recipe_whose_form_names_the_person_gives_a_link_to_fill_in() -> None:
+    raw = json.loads(samples.DUCKDUCKGO)
+    form = "https://ixio.com/out?f=${firstName}&m=${middleName|defaultIfEmpty:~}&c=${city|capitalize}"
+    raw["ixio.com"]["steps"].append({"stepType": "optOut", "actions": [{"actionType": "navigate", "url": form}]})
+    [row] = read_broker_list(json.dumps(raw).encode()).rows
+    assert row.recipe["prefill"] == "https://ixio.com/out?f={first_name}&m=~&c={city}"
+
+
+def test_every_link_of_our_own_list_is_filled_in_on_its_brokers_site() -> None:
+    person = {"name": "Ann Example", "city": "Fresno", "state": "CA", "birth_year": "1980"}
+    rows = [row for row in read_broker_list(STARTER).rows if "prefill" in row.recipe]
+    assert rows
+    for row in rows:
+        link = nouns.prefilled(row.recipe["prefill"], person, year=2026)
+        assert link is not None
+        assert nouns.registrable(link) in row.domains
+        assert "Fresno" in link
 
 
 def test_channels_follow_from_what_is_known() -> None:

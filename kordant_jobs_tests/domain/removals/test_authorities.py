@@ -30,3 +30,8 @@ def test_every_authority_has_a_name_and_a_secure_address_and_no_two_have_the_sam
     found = list(authorities().values())
     assert all(one.name and re.fullmatch(r"https://[a-z0-9.-]+(/[A-Za-z0-9_./-]*)?", one.website) for one in found)
     assert len({one.name for one in found}) == len({one.website for one in found}) == len(found)
+
+
+def test_addresses_that_no_list_confirms_are_marked() -> None:
+    marked = {place for place, one in authorities().items() if one.to_check}
+    assert marked == {"BR", "EU", "US", *(one for one in authorities() if one.startswith("US-"))}

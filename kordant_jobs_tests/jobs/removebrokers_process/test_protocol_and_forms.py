@@ -297,9 +297,10 @@ def test_a_broker_asked_by_its_form_is_reminded_by_mail_where_it_has_an_address_
     row = desk.row(request)
     assert (row.state, row.channel) == ("escalated", "form_post")
     assert row.reminders == len(desk.sent) == 2 * len(emails)
-    text = asking.complaint(desk.db, desk.keyring, request)
-    assert ("also after a reminder" in text) == bool(emails)
-    assert text.startswith("To California Privacy Protection Agency (https://cppa.ca.gov")
+    drafted = asking.complaint(desk.db, desk.keyring, request)
+    assert drafted.check_first == "https://cppa.ca.gov/webapplications/complaint"
+    assert ("also after a reminder" in drafted.text) == bool(emails)
+    assert drafted.text.startswith("To California Privacy Protection Agency (https://cppa.ca.gov")
 
 
 def test_who_must_write_itself_gets_the_text_with_the_details_that_the_broker_needs_and_no_other(desk: Desk) -> None:
