@@ -64,6 +64,8 @@ class Patient:
     """Whether operators may be sent a test notice, and the heartbeat address a ping."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     """This machine's."""
+    nameserver: tuple[str, int] | None = None
+    """Address and port of the DNS server that is asked; None: those of this machine."""
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
