@@ -134,8 +134,8 @@ def exposure(patient: Patient) -> Iterator[Finding]:
 def processes(patient: Patient) -> Iterator[Finding]:
     """No process of ours is about to run out of open files, and no part has grown too large."""
     patient.must_run()
-    top, *others = _family(patient) or [None]
-    for process in filter(None, (top, *others)):
+    ours = _family(patient)
+    for process in ours:
         with suppress(psutil.Error, AttributeError):  # only Linux says how many files a process may open
             opened, most = process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[0]
             if 0 < OPEN_FILES_SHARE * most < opened:
@@ -144,8 +144,8 @@ def processes(patient: Patient) -> Iterator[Finding]:
                     "the next connection or file is refused",
                     "raise the limit before `up` (ulimit -n, or LimitNOFILE= of the unit)",
                 )
-    for keeper in top.children() if top else ():
-        with suppress(psutil.Error):
+    with suppress(psutil.Error):
+        for keeper in ours[0].children() if ours else ():
             for part in keeper.children():
                 size_mb = part.memory_info().rss / 1e6
                 if size_mb > PART_MB:

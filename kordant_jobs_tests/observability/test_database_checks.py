@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import psycopg2
 import pytest
@@ -69,10 +70,10 @@ def stuck_standby(db: Engine, url: str) -> Iterator[None]:
     connection = psycopg2.connect(libpq(url), connection_factory=LogicalReplicationConnection, application_name="far")
     with connection, connection.cursor() as cursor:
         with db.connect() as other:
-            at = other.execute(sa.text("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")).scalar_one()
-        high, low = divmod(int(at), 1 << 32)
-        cursor.start_replication(slot_type=REPLICATION_PHYSICAL, start_lsn=f"{high:X}/{low:X}")
-        cursor.send_feedback(write_lsn=int(at), flush_lsn=int(at), apply_lsn=int(at), force=True)
+            at = int(other.execute(sa.text("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")).scalar_one())
+        cursor.start_replication(slot_type=REPLICATION_PHYSICAL, start_lsn=at)
+        told: Any = cursor.send_feedback  # types-psycopg2 gives it none
+        told(write_lsn=at, flush_lsn=at, apply_lsn=at, force=True)
         await_rows(db, "SELECT 1 FROM pg_stat_replication WHERE application_name = 'far' AND replay_lsn IS NOT NULL")
         yield
     connection.close()
