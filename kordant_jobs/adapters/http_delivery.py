@@ -162,13 +162,16 @@ def deliver_each(
     def open_own() -> None:
         own.client = clients.enter_context(HttpClient(timeout=TIMEOUT, **options))
 
-    deliver = tracing.carried(lambda message: _guarded(send, own.client, message))
+    def deliver(message: M) -> Delivery:
+        return _guarded(send, own.client, message)
+
+    traced = tracing.carried(deliver)
     with clients, ThreadPoolExecutor(in_flight, "deliver", initializer=open_own) as pool:
         under_way: deque[Future[Delivery]] = deque()
         while True:
             if failed is None:
                 for message in islice(waiting, in_flight - len(under_way)):
-                    under_way.append(pool.submit(deliver, message))
+                    under_way.append(pool.submit(traced, message))
             if not under_way:
                 break
             try:
