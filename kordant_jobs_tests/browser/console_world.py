@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.api.app import Backend, application
 from kordant_jobs.catalog import CATALOG
+from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.engine import operate
 from kordant_jobs.store.access import changes, people
@@ -78,6 +79,14 @@ def fill(db: Engine, keyring: Keyring) -> str:
         due_slots.place(connection)
         changes.propose(connection, job="notifications_send", tier="all", base_version=1,
                         changes={"cron": "*/20 * * * *"}, by="agent:planner", owner="user:owner", now=now)  # fmt: skip
+        people.save_principal(connection, "user:owner", Role.OPERATOR, by="user:test")
+        people.save_principal(
+            connection, "agent:planner", Role.AGENT, owner="user:owner", tenants=["any"], by="user:test"
+        )
+        for kind, change in ((ChangeKind.GRANT, {"requests_per_hour": 20, "max_priority": "high"}),
+                             (ChangeKind.FIRST_TRIGGER, {"payload": {"tiers": ["premium"]}})):  # fmt: skip
+            changes.propose(connection, job="reports_generate", tier="agent:planner", base_version=0, changes=change,
+                            by="agent:planner", owner="user:owner", now=now, kind=kind)  # fmt: skip
         price_list.pause(connection, ("reports_generate", "plus"), reason="new layout", until=now + timedelta(days=1),
                          by="user:operator")  # fmt: skip
         people.save_principal(connection, "user:admin", Role.ADMIN, by="user:test")
