@@ -125,7 +125,7 @@ def _made(name: str, check: Check, patient: Patient) -> Result:
     except Skipped as skipped:
         return Result(id=name, what=what, state=State.SKIPPED, reason=str(skipped))
     except (KordantError, sa.exc.SQLAlchemyError, OSError) as error:
-        text = str(error).splitlines()[0]
+        text = str(error).splitlines()[0].rstrip(".")
         broken = fail(f"the check itself broke: {text}", "nothing is known of this", "mend that, and look again")
         return Result(id=name, what=what, state=State.FAIL, findings=(broken,))
     states = {one.state for one in found}

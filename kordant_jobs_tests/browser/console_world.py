@@ -67,6 +67,12 @@ VALUES ('hibp', 6, 'circuit_open', now() + interval '10 minutes', now() - interv
 """
 
 
+_GRANT = """
+INSERT INTO kordant.agent_grants (agent_id, job, max_priority, requests_per_hour, granted_by, ask_first)
+VALUES ('agent:planner', 'darkwatch_scan', 2, 10, 'user:owner', true)
+"""
+
+
 def fill(db: Engine, keyring: Keyring) -> str:
     """Fill it. Returns an admin's token."""
     now = datetime.now(UTC)
@@ -83,9 +89,12 @@ def fill(db: Engine, keyring: Keyring) -> str:
         people.save_principal(
             connection, "agent:planner", Role.AGENT, owner="user:owner", tenants=["any"], by="user:test"
         )
-        for kind, change in ((ChangeKind.GRANT, {"requests_per_hour": 20, "max_priority": "high"}),
-                             (ChangeKind.FIRST_TRIGGER, {"payload": {"tiers": ["premium"]}})):  # fmt: skip
-            changes.propose(connection, job="reports_generate", tier="agent:planner", base_version=0, changes=change,
+        connection.execute(sa.text(_GRANT))
+        for kind, job, version, change in (
+            (ChangeKind.GRANT, "reports_generate", 0, {"requests_per_hour": 20, "max_priority": "high"}),
+            (ChangeKind.FIRST_TRIGGER, "darkwatch_scan", 1, {"ask_first": False}),
+        ):
+            changes.propose(connection, job=job, tier="agent:planner", base_version=version, changes=change,
                             by="agent:planner", owner="user:owner", now=now, kind=kind)  # fmt: skip
         price_list.pause(connection, ("reports_generate", "plus"), reason="new layout", until=now + timedelta(days=1),
                          by="user:operator")  # fmt: skip
