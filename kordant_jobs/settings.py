@@ -385,6 +385,11 @@ class Settings(BaseSettings):
         return self.removals_inbox_dir or self.state_dir / "removals-inbox"
 
     @property
+    def operator_token(self) -> Path:
+        """The file with the token of this machine's operator, which `up` makes."""
+        return self.state_dir / "operator.token"
+
+    @property
     def key_is_given(self) -> bool:
         """Whether the master key comes from the environment, and not from `key_file`."""
         return self.master_key is not None or self.master_key_command is not None

@@ -7,7 +7,7 @@ One trace leads from the request that came in to the message that went out:
       └ process <job>          CONSUMER   one attempt, from claim to end; a retry links to the attempt before it
         ├ receive <job>        CLIENT     from claim until the run's first statement
         ├ <op>                 INTERNAL
-        │ └ GET | POST         CLIENT     one call of an outside source
+        │ └ GET | POST         CLIENT     one call of an outside source, bank, broker, push or text service
         └ settle <job>         CLIENT     its requests moved on
       send <channel>           CLIENT     one message of the outbox
 
@@ -101,6 +101,19 @@ def span(
     finally:
         _CURRENT.reset(token)
         made.end()
+
+
+@contextmanager
+def call(method: str, host: str) -> Iterator[Callable[[int], None]]:
+    """Record one HTTP call as a client's; the body says the answer's status. Which status is a failure its caller
+    knows: to be asked about an address and answer 404 is HIBP's way to say that it is clean."""
+    with span(method, CLIENT, {"http.request.method": method, "server.address": host}) as made:
+
+        def answered(status: int) -> None:
+            if made is not None:
+                made.set_attribute("http.response.status_code", status)
+
+        yield answered
 
 
 def record(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -32,23 +31,12 @@ from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.api.conftest import Api, app, callers
 from kordant_jobs_tests.jobs.people import subscribe
-from kordant_jobs_tests.otlp import Collector, collecting
+from kordant_jobs_tests.otlp import Collector, collector
 
-__all__ = ["app", "callers"]
+__all__ = ["app", "callers", "collector"]
 
 CANARIES = ("ann@example.com", "ann", "Ann Example", "Canary", "mail.example", "s3cret")
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@pytest.fixture
-def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
-    """Traces are on, and go to a collector of this test's own."""
-    tracing._provider.cache_clear()
-    with collecting() as found:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.url)
-        yield found
-        tracing._provider().shutdown()
-    tracing._provider.cache_clear()
 
 
 def rows(db: Engine, query: str, **values: Any) -> Any:

@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import httpx
 
+from kordant_jobs import tracing
+from kordant_jobs.adapters.http_client import HttpClient
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 
@@ -137,13 +139,14 @@ def _guarded(send: Callable[[httpx.Client, M], Delivery], client: httpx.Client, 
 
 def deliver_each(
     messages: Iterable[M],
-    connect: Callable[[], httpx.Client],
     send: Callable[[httpx.Client, M], Delivery],
     *,
     in_flight: int = IN_FLIGHT,
+    **options: Any,
 ) -> Generator[Delivery, None, None]:
-    """`send` each, some at once; give the outcomes in the messages' order. Each thread has a client of its own: two
-    threads on one HTTP/2 connection of httpx can send their streams in the wrong order, at which the service ends it.
+    """`send` each, some at once; give the outcomes in the messages' order. Each thread has an `HttpClient` of its own,
+    made with `options`: two threads on one HTTP/2 connection of httpx can send their streams in the wrong order, at
+    which the service ends it.
 
     Any other exception of `send` is its message's own: the message is refused, and the others go on.
 
@@ -157,14 +160,18 @@ def deliver_each(
     clients = ExitStack()
 
     def open_own() -> None:
-        own.client = clients.enter_context(connect())
+        own.client = clients.enter_context(HttpClient(timeout=TIMEOUT, **options))
 
+    def deliver(message: M) -> Delivery:
+        return _guarded(send, own.client, message)
+
+    traced = tracing.carried(deliver)
     with clients, ThreadPoolExecutor(in_flight, "deliver", initializer=open_own) as pool:
         under_way: deque[Future[Delivery]] = deque()
         while True:
             if failed is None:
                 for message in islice(waiting, in_flight - len(under_way)):
-                    under_way.append(pool.submit(lambda one: _guarded(send, own.client, one), message))
+                    under_way.append(pool.submit(traced, message))
             if not under_way:
                 break
             try:

@@ -8,7 +8,6 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import FrameType
 
 from kordant_jobs.api.console import HOME
@@ -83,7 +82,7 @@ def stack_of(session: Session, port: int | None = None, *, ui_read_only: bool = 
 
 def keep_local_token(session: Session) -> None:
     """Have a token of an operator of this machine in a file of the state folder, mode 0600, that works for a week."""
-    path, now = _token_file(session), datetime.now(UTC)
+    path, now = session.settings.operator_token, datetime.now(UTC)
     with suppress(FileNotFoundError):
         known = read_token(path.read_text(encoding="ascii").strip())
         with session.db.connect() as connection:
@@ -98,10 +97,6 @@ def keep_local_token(session: Session) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
         file.write(made + "\n")
-
-
-def _token_file(session: Session) -> Path:
-    return session.settings.state_dir / "operator.token"
 
 
 def say_key_was_made(session: Session) -> None:
@@ -121,7 +116,11 @@ def _say_where(session: Session, stack: Stack, *, took_s: float) -> None:
     print_facts(
         {
             **{name if name == "API" else f"{name} UI": url for name, url in stack.urls.items()},
-            **({"sign in with": f"the token in {_token_file(session)} (an operator's)"} if "API" in stack.urls else {}),
+            **(
+                {"sign in with": f"the token in {session.settings.operator_token} (an operator's)"}
+                if "API" in stack.urls
+                else {}
+            ),
             **({"console": stack.urls["API"].replace("/api/jobs", HOME)} if "API" in stack.urls else {}),
             "database": session.server.shown,
             **_database_files(session),

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.failure import PERMANENT, RETRY_AFTER
     from kordant_jobs.engine.job_shapes import Jobs, Partitions, Report, Summary, one_op_job, sharded_job
     from kordant_jobs.engine.jobs import Backoff, JobRow, PartyRate, RetryPolicy, rate_of_rpm
+    from kordant_jobs.engine.launcher.code import warm_is_outdated
     from kordant_jobs.engine.launcher.compute_logs import QuietComputeLogManager
     from kordant_jobs.engine.launcher.coordinator import RequestCoordinator
     from kordant_jobs.engine.launcher.protocol import socket_path
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.store.arrivals import Merge
     from kordant_jobs.engine.store.progress import Progress, read_progress
     from kordant_jobs.engine.store.requests import Filter, Request
-    from kordant_jobs.engine.system import EngineSettings, Prunable, System
+    from kordant_jobs.engine.system import DAEMON_LOCK, EngineSettings, Prunable, System
     from kordant_jobs.engine.wakes import WAKES
 
 _HOME = {
@@ -68,6 +69,7 @@ _HOME = {
     "jobs": ("Backoff", "JobRow", "PartyRate", "RetryPolicy", "rate_of_rpm"),
     "launcher.compute_logs": ("QuietComputeLogManager",),
     "launcher.coordinator": ("RequestCoordinator",),
+    "launcher.code": ("warm_is_outdated",),
     "launcher.protocol": ("socket_path",),
     "remote.run_launcher": ("HostRunLauncher",),
     "listen": ("Listener",),
@@ -85,13 +87,14 @@ _HOME = {
     "store.arrivals": ("Merge",),
     "store.progress": ("Progress", "read_progress"),
     "store.requests": ("Filter", "Request"),
-    "system": ("EngineSettings", "Prunable", "System"),
+    "system": ("DAEMON_LOCK", "EngineSettings", "Prunable", "System"),
     "wakes": ("WAKES",),
 }
 _PLACE = {name: module for module, names in _HOME.items() for name in names}
 _MODULES = frozenset({"attempt_counts", "host_rows", "leases", "operate"})
 
 __all__ = [
+    "DAEMON_LOCK",
     "DAGSTER_VERSION",
     "HIDDEN",
     "PERMANENT",
@@ -144,6 +147,7 @@ __all__ = [
     "switched_off",
     "tell_figures",
     "union",
+    "warm_is_outdated",
 ]
 
 

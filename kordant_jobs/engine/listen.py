@@ -29,13 +29,14 @@ def libpq(url: str | sa.URL) -> str:
     return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def connect(url: str | sa.URL) -> Any:
-    """A psycopg2 connection of our own, for a lock or a LISTEN; nothing pools it, a PgBouncer neither.
+def connect(url: str | sa.URL, *, name: str | None = None) -> Any:
+    """A psycopg2 connection of our own, for a lock or a LISTEN; nothing pools it, a PgBouncer neither. `name` is what
+    the server lists it under.
 
     Raises:
         psycopg2.Error: the database is away.
     """
-    connection = psycopg2.connect(libpq(direct(url)), connect_timeout=5, **KEEPALIVE)
+    connection = psycopg2.connect(libpq(direct(url)), connect_timeout=5, application_name=name, **KEEPALIVE)
     connection.autocommit = True
     return connection
 

@@ -18,6 +18,9 @@ from sqlalchemy import Connection
 from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.errors import PermanentError
 
+DAEMON_LOCK = "kordant_jobs.daemon"
+"""The advisory lock of the daemon process that leads; connections of daemons are listed under this name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:

@@ -17,21 +17,25 @@ import sqlalchemy as sa
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
 from kordant_jobs.domain.schedules.simulation import looks
 from kordant_jobs.engine import DAGSTER_VERSION, host_rows
-from kordant_jobs.observability import heartbeats, standing, system_checks
+from kordant_jobs.observability import database_checks, heartbeats, outside_checks, standing, system_checks
 from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
 from kordant_jobs.store import migrate
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.store.server import open_keyring
+from kordant_jobs.triggers import copy
 
 DUE_WAITS_S, LATE_S, CLEANED_WITHIN_D = (
     BY_NAME[rule].fires_at for rule in ("queue_backlog", "outbox_late", "cleanup_missed")
 )
-LEASE_LATE_S, IDLE_S = 120, 600
+LEASE_LATE_S, IDLE_S, LONG_S = 120, 600, 3600
 LOOKED_AT_WITHIN = timedelta(hours=1)
+SHOWN_WITHIN = timedelta(minutes=2)
 DISK_FREE_MB, DISK_FREE_SHARE = 1024, 0.05
+FOLDERS = "KORDANT_STATE_DIR, KORDANT_DROP_DIR, KORDANT_CORPUS_DIR, KORDANT_REPORTS_DIR"
 CLOCK_S = 1.0
+CONNECTIONS_SHARE = 0.8
 POSTGRES_MIN = 140_000
 AUDIT_ROWS = 100_000
 NOT_TICKING = (
@@ -97,6 +101,7 @@ def master_key(patient: Patient) -> Iterator[Finding]:
     if not settings.key_is_given and settings.key_file.exists() and settings.key_file.stat().st_mode & 0o077:
         mode = stat.filemode(settings.key_file.stat().st_mode)
         yield fail(f"{settings.key_file} has the mode {mode}", "others read the key", f"chmod 600 {settings.key_file}")
+        return  # it is not opened like that
     with patient.connection() as connection:
         if connection.execute(sa.text("SELECT to_regclass('kordant.keyring_check')")).scalar() is None:
             raise Skipped("the database holds nothing yet")
@@ -128,20 +133,20 @@ def clock(patient: Patient) -> Iterator[Finding]:
 def disk(patient: Patient) -> Iterator[Finding]:
     """There is room where we write."""
     settings = patient.settings
-    for folder in sorted({settings.state_dir, settings.drop, settings.reports_dir or settings.state_dir}):
+    for folder in sorted({settings.state_dir, settings.drop, settings.corpus, settings.reports}):
         place = _existing(folder)
         usage, files = shutil.disk_usage(place), os.statvfs(place)
         if files.f_files and files.f_favail < files.f_files * DISK_FREE_SHARE:
             yield warn(
                 f"{files.f_favail:,} more files can be made at {folder}",
                 "nothing is written once there are no inodes left, however many bytes are free",
-                "delete files there, or move it: KORDANT_STATE_DIR, KORDANT_DROP_DIR, KORDANT_REPORTS_DIR",
+                f"delete files there, or move it: {FOLDERS}",
             )
         if usage.free < DISK_FREE_MB * 1e6 or usage.free < usage.total * DISK_FREE_SHARE:
             yield warn(
                 f"{usage.free / 1e9:.1f} GB are free at {folder}",
                 "Postgres stops on a full disk, and deletions need room before they give any",
-                "free space, or move it: KORDANT_STATE_DIR, KORDANT_DROP_DIR, KORDANT_REPORTS_DIR",
+                f"free space, or move it: {FOLDERS}",
             )
 
 
@@ -185,6 +190,14 @@ def schedules(patient: Patient) -> Iterator[Finding]:
             yield fail(
                 f"{stored.row.name} was last looked at {looked_at.until:%Y-%m-%d %H:%M}, and has ticked since",
                 *NOT_TICKING,
+            )
+    shown = {one.row.key: one.version for one in copy.read(patient.settings.state_dir)}
+    for stored in loaded.rows:
+        if shown.get(stored.row.key) != stored.version and stored.changed_at < now - SHOWN_WITHIN:
+            yield fail(
+                f"{stored.row.name} was changed at {stored.changed_at:%Y-%m-%d %H:%M}, and Dagster has an older row",
+                "it starts by its old cron and settings",
+                "start `up` again: it writes schedules.json from the table",
             )
 
 
@@ -234,15 +247,26 @@ def dead_letters(patient: Patient) -> Iterator[Finding]:
 
 
 def connections(patient: Patient) -> Iterator[Finding]:
-    """There are connections left, and nobody holds one idle in a transaction."""
+    """There are connections left, and no transaction stays open."""
     [[used, most]] = patient.rows("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
     [[idle]] = patient.rows(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
         "AND state LIKE 'idle in transaction%' AND state_change < now() - make_interval(secs => :idle)",
         idle=IDLE_S,
     )
-    if used > 0.8 * most:
+    [[long]] = patient.rows(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
+        "AND backend_type = 'client backend' AND xact_start < now() - make_interval(secs => :long)",
+        long=LONG_S,
+    )
+    if used > CONNECTIONS_SHARE * most:
         yield warn(f"{used} of {most} connections are in use", "the next ones are refused", "raise max_connections")
+    if long:
+        yield warn(
+            f"{long} transactions have been at work for over {LONG_S // 3600} h",
+            "nothing that was deleted since can be reclaimed",
+            "unless it is a backup, end them: SELECT pid, query FROM pg_stat_activity ORDER BY xact_start",
+        )
     if idle:
         yield warn(
             f"{idle} connections have been idle in a transaction for over {IDLE_S // 60} min",
@@ -415,11 +439,11 @@ CHECKS: Mapping[str, Check] = {
     one.__name__: one
     for one in (
         driver, database, migrations, master_key, system_checks.secrets, clock, disk, libraries, zones, schedules,
-        system_checks.leader, daemon, system_checks.ports, system_checks.exposure, system_checks.runs, queue,
-        dead_letters, connections, hosts, system_checks.locks, system_checks.tables, indexes, sources, dumps,
-        counties, voices,
-        system_checks.models, outbox, system_checks.mail, agents, system_checks.tokens, audit, system_checks.anchors,
-        cleanup, system_checks.notices,
+        system_checks.leader, daemon, system_checks.code, system_checks.processes, system_checks.ports,
+        system_checks.exposure, system_checks.runs, queue, dead_letters, connections, hosts, database_checks.locks,
+        database_checks.tables, indexes, database_checks.replication, sources, dumps, counties, voices,
+        system_checks.models, outbox, outside_checks.mail, outside_checks.dkim, agents, system_checks.tokens,
+        database_checks.isolation, audit, system_checks.anchors, cleanup, outside_checks.notices,
     )
 }  # fmt: skip
 """In the order in which they are shown: what others rest on comes first."""

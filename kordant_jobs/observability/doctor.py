@@ -64,6 +64,8 @@ class Patient:
     """Whether operators may be sent a test notice, and the heartbeat address a ping."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     """This machine's."""
+    nameserver: tuple[str, int] | None = None
+    """Address and port of the DNS server that is asked; None: those of this machine."""
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -123,7 +125,7 @@ def _made(name: str, check: Check, patient: Patient) -> Result:
     except Skipped as skipped:
         return Result(id=name, what=what, state=State.SKIPPED, reason=str(skipped))
     except (KordantError, sa.exc.SQLAlchemyError, OSError) as error:
-        text = str(error).splitlines()[0]
+        text = str(error).splitlines()[0].rstrip(".")
         broken = fail(f"the check itself broke: {text}", "nothing is known of this", "mend that, and look again")
         return Result(id=name, what=what, state=State.FAIL, findings=(broken,))
     states = {one.state for one in found}

@@ -1,4 +1,4 @@
-"""More of the doctor's checks: processes, ports, files, locks, tokens, and whom operators' notices reach."""
+"""The doctor's checks of this machine: processes and their code, ports, files, models, tokens."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-import httpx
 import psutil
 
 from kordant_jobs.adapters.voice.models.files import open_ears
+from kordant_jobs.app import SYSTEM
 from kordant_jobs.catalog import CATALOG
-from kordant_jobs.observability.alerting import open_operators
+from kordant_jobs.engine import DAEMON_LOCK, warm_is_outdated
+from kordant_jobs.errors import TransientError
 from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail, warn
 
 FRESH_S = 45.0
 """Dagster's daemons give a sign each 30 s at least."""
 ORPHANED_AFTER_S = 60
-LOCK_WAIT_S = 30
-DEAD_ROWS = 100_000
-EVENTS_GB = 20.0
+STANDBY_WITHIN_S = 60.0
+"""`up` starts a second daemon once all parts answer."""
+OUTDATED_AFTER_S = 60.0
+"""The warm process checks the code every 3 s, and tries to import what is new for some seconds."""
+OPEN_FILES_SHARE = 0.8
+PART_MB = 3000
+"""Parts of `up` take 200 to 500 MB each, a run aside; Dagster's daemon is known to have leaked (dagster#32070)."""
 UNUSED = timedelta(days=90)
 ENDS_WITHIN = timedelta(days=7)
 ANCHORED_WITHIN_S = 900.0
@@ -35,7 +40,8 @@ KEY_FILES = ("dkim_key_path", "apns_key_path", "vapid_key_path", "fcm_service_ac
 def secrets(patient: Patient) -> Iterator[Finding]:
     """Files with keys, and the state folder, are for their owner alone."""
     named = {f"KORDANT_{name.upper()}": getattr(patient.settings, name) for name in KEY_FILES}
-    for variable, path in {**named, "the state folder": patient.settings.state_dir}.items():
+    ours = {"the state folder": patient.settings.state_dir, "an operator's token": patient.settings.operator_token}
+    for variable, path in {**named, **ours}.items():
         if path is None or not path.exists():
             continue
         mode = path.stat().st_mode
@@ -54,10 +60,22 @@ def leader(patient: Patient) -> Iterator[Finding]:
         [[held]] = patient.rows(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND database = "
             "(SELECT oid FROM pg_database WHERE datname = current_database()) AND "
-            "(classid::bigint << 32 | objid::bigint) = hashtext('kordant_jobs.daemon')::bigint"
+            "(classid::bigint << 32 | objid::bigint) = hashtext(:lock)::bigint",
+            lock=DAEMON_LOCK,
         )
         if not held:
             yield fail("no daemon process leads", "nothing starts", "`kordant-jobs logs daemon`, then start `up` again")
+        [[daemons, for_s]] = patient.rows(
+            "SELECT count(*), coalesce(extract(epoch FROM now() - min(backend_start)), 0)::float8 "
+            "FROM pg_stat_activity WHERE datname = current_database() AND application_name = :lock",
+            lock=DAEMON_LOCK,
+        )
+        if daemons == 1 and for_s > STANDBY_WITHIN_S:
+            yield warn(
+                "no second daemon process stands by",
+                "if the one that leads is killed, nothing starts for some seconds",
+                "`kordant-jobs logs daemon-standby`; `up` starts it again by itself unless it fails each time",
+            )
     if not patient.rows("SELECT 1 WHERE to_regclass('dagster.daemon_heartbeats') IS NOT NULL"):
         return
     fresh = patient.rows(
@@ -77,7 +95,7 @@ def ports(patient: Patient) -> Iterator[Finding]:
     """What runs answers on its ports, and the port that a proxy leads to is ours to take."""
     settings = patient.settings
     if patient.stack is None:
-        if settings.public_url and _answers("127.0.0.1", settings.public_port):
+        if settings.public_url and is_listening("127.0.0.1", settings.public_port):
             yield fail(
                 f"another program listens on port {settings.public_port}",
                 "the pages behind KORDANT_PUBLIC_URL are served there, and on no other port",
@@ -86,13 +104,14 @@ def ports(patient: Patient) -> Iterator[Finding]:
         return
     for name, url in patient.stack.get("urls", {}).items():
         found = urlsplit(url)
-        if not _answers(found.hostname or "", found.port or 80):
+        if not is_listening(found.hostname or "", found.port or 80):
             yield fail(
                 f"{name} does not answer on port {found.port}", "it has died or hangs", "`kordant-jobs logs`, then `up`"
             )
 
 
-def _answers(host: str, port: int) -> bool:
+def is_listening(host: str, port: int) -> bool:
+    """Whether something takes a connection there."""
     with suppress(OSError), socket.create_connection((host, port), ANSWER_S):
         return True
     return False
@@ -101,18 +120,66 @@ def _answers(host: str, port: int) -> bool:
 def exposure(patient: Patient) -> Iterator[Finding]:
     """No process of ours listens beyond this machine."""
     patient.must_run()
-    assert patient.stack is not None  # noqa: S101 - for the type checker
+    for process in _family(patient):
+        with suppress(psutil.Error):
+            for one in process.net_connections(kind="inet"):
+                if one.status == psutil.CONN_LISTEN and not ip_address(one.laddr.ip).is_loopback:
+                    yield fail(
+                        f"{process.name()} (process {process.pid}) listens on {one.laddr.ip}:{one.laddr.port}",
+                        "whoever reaches this machine reaches it, without a login or TLS",
+                        "bind it to 127.0.0.1, and put a proxy with TLS before it",
+                    )
+
+
+def processes(patient: Patient) -> Iterator[Finding]:
+    """No process of ours is about to run out of open files, and no part has grown too large."""
+    patient.must_run()
+    ours = _family(patient)
+    for process in ours:
+        with suppress(psutil.Error, AttributeError):  # only Linux says how many files a process may open
+            opened, most = process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[0]
+            if 0 < OPEN_FILES_SHARE * most < opened:
+                yield warn(
+                    f"{process.name()} (process {process.pid}) has {opened:,} files open and may have {most:,}",
+                    "the next connection or file is refused",
+                    "raise the limit before `up` (ulimit -n, or LimitNOFILE= of the unit)",
+                )
     with suppress(psutil.Error):
-        top = psutil.Process(patient.stack["pid"])
-        for process in (top, *top.children(recursive=True)):
-            with suppress(psutil.Error):
-                for one in process.net_connections(kind="inet"):
-                    if one.status == psutil.CONN_LISTEN and not ip_address(one.laddr.ip).is_loopback:
-                        yield fail(
-                            f"{process.name()} (process {process.pid}) listens on {one.laddr.ip}:{one.laddr.port}",
-                            "whoever reaches this machine reaches it, without a login or TLS",
-                            "bind it to 127.0.0.1, and put a proxy with TLS before it",
-                        )
+        for keeper in ours[0].children() if ours else ():
+            for part in keeper.children():
+                size_mb = part.memory_info().rss / 1e6
+                if size_mb > PART_MB:
+                    yield warn(
+                        f"the part `{' '.join(part.cmdline()[1:4])}` (process {part.pid}) takes {size_mb:,.0f} MB",
+                        "it leaks, and the system will end one of our processes when memory is out",
+                        f"kill {part.pid}: `up` starts it again, and nothing under way is lost",
+                    )
+
+
+def _family(patient: Patient) -> list[psutil.Process]:
+    """`up` and all that it started; none when it has just ended."""
+    with suppress(psutil.Error):
+        top = psutil.Process((patient.stack or {})["pid"])
+        return [top, *top.children(recursive=True)]
+    return []
+
+
+def code(patient: Patient) -> Iterator[Finding]:
+    """Runs start with the code that is on disk."""
+    patient.must_run()
+    if patient.settings.launcher != "warm":
+        raise Skipped(f"there is no warm process (KORDANT_LAUNCHER={patient.settings.launcher})")
+    try:
+        is_outdated = warm_is_outdated(patient.settings.state_dir, SYSTEM.definitions, after_s=OUTDATED_AFTER_S)
+    except TransientError as error:
+        yield fail("the warm process does not answer", f"no run starts ({error})", "`kordant-jobs logs warm`")
+        return
+    if is_outdated:
+        yield warn(
+            "the warm process runs other code than is on disk",
+            "runs start with the code of before, since what is new cannot be imported",
+            "`kordant-jobs logs warm` has the error; once it is mended the new code is used within seconds",
+        )
 
 
 def runs(patient: Patient) -> Iterator[Finding]:
@@ -135,53 +202,6 @@ def runs(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def locks(patient: Patient) -> Iterator[Finding]:
-    """No statement waits long for a lock."""
-    waiting = patient.rows(
-        "SELECT pid, pg_blocking_pids(pid), extract(epoch FROM now() - query_start)::float8 FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event <> 'advisory' "
-        "AND query_start < now() - make_interval(secs => :wait) ORDER BY query_start LIMIT 20",
-        wait=LOCK_WAIT_S,
-    )
-    for pid, blockers, age_s in waiting:
-        by = ", ".join(map(str, blockers)) or "?"
-        yield warn(
-            f"Postgres process {pid} has waited {age_s:,.0f} s for a lock that {by} holds",
-            "what it does stands still, and so does whatever needs the same rows",
-            f"see what it does (pg_stat_activity), or end it: SELECT pg_terminate_backend({by})",
-        )
-
-
-def tables(patient: Patient) -> Iterator[Finding]:
-    """Tables are vacuumed, and Dagster's event log is pruned."""
-    rows = patient.rows(
-        "SELECT c.oid::regclass::text, 'autovacuum_enabled=false' = ANY(coalesce(c.reloptions, '{}')), "
-        "coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0) FROM pg_class c "
-        "JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid "
-        "WHERE n.nspname IN ('kordant', 'dagster') AND c.relkind = 'r' ORDER BY 1"
-    )
-    for name, is_off, dead, alive in rows:
-        if is_off:
-            yield warn(
-                f"autovacuum is off for {name}",
-                "it grows without end",
-                f"ALTER TABLE {name} RESET (autovacuum_enabled)",
-            )
-        elif dead > DEAD_ROWS and dead > alive:
-            yield warn(
-                f"{name} holds {dead:,} dead rows beside {alive:,} live ones",
-                "queries read them all; a transaction that was left open keeps them",
-                f"end old transactions, then VACUUM (ANALYZE) {name}",
-            )
-    for (size,) in patient.rows("SELECT pg_total_relation_size(to_regclass('dagster.event_logs'))"):
-        if size is not None and size > EVENTS_GB * 1e9:
-            yield warn(
-                f"Dagster's event log takes {size / 1e9:,.1f} GB",
-                "backups and the UI become slow",
-                "lower KORDANT_KEEP_DONE_DAYS, or `kordant-jobs db prune`",
-            )
-
-
 def models(patient: Patient) -> Iterator[Finding]:
     """Where voices are watched, the models that listen are there."""
     [[used]] = patient.rows("SELECT count(*) FROM kordant.voice_enrolments")
@@ -190,20 +210,6 @@ def models(patient: Patient) -> Iterator[Finding]:
     ears = open_ears(patient.settings.models, patient.settings.voice_detector)
     if ears.models is None:
         yield fail(f"voices are watched, and {ears.problem}", "every clip is unknown", "`kordant-jobs models pull`")
-
-
-def mail(patient: Patient) -> Iterator[Finding]:
-    """The mail server answers."""
-    if patient.settings.smtp_url is None:
-        raise Skipped("KORDANT_SMTP_URL is unset: mails go to a folder")
-    found = urlsplit(patient.settings.smtp_url.get_secret_value())
-    port = found.port or (465 if found.scheme == "smtps" else 587)
-    if not _answers(found.hostname or "", port):
-        yield fail(
-            f"the mail server does not answer on port {port}",
-            "no mail goes out; they wait in the outbox",
-            "correct KORDANT_SMTP_URL, or see to the server",
-        )
 
 
 def tokens(patient: Patient) -> Iterator[Finding]:
@@ -249,27 +255,3 @@ def anchors(patient: Patient) -> Iterator[Finding]:
             "entries since then could be changed without a trace",
             f"`kordant-jobs audit anchor`; the API writes {path} while `up` runs: `kordant-jobs logs api`",
         )
-
-
-def notices(patient: Patient) -> Iterator[Finding]:
-    """Operators' notices and the heartbeat arrive (only with --send)."""
-    if not patient.sends:
-        raise Skipped("`kordant-jobs doctor --send` sends a test notice")
-    operators = open_operators(patient.settings)
-    for place in range(len(operators)):
-        when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        if not operators.tell(place, "test: kordant-jobs doctor", f"A test of {when}; nothing is wrong.", urgent=False):
-            yield fail(
-                f"address {place + 1} of KORDANT_ALERT_URLS took no test notice",
-                "this operator would not be told",
-                "correct the address; `kordant-jobs alerts test` tries again",
-            )
-    if patient.settings.heartbeat_url is not None:
-        try:
-            httpx.get(patient.settings.heartbeat_url.get_secret_value(), timeout=ANSWER_S).raise_for_status()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            yield fail(
-                f"KORDANT_HEARTBEAT_URL does not take a ping ({type(error).__name__})",
-                "whoever waits for it believes that all is down, or would not notice",
-                "correct the address, or see to that service",
-            )

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.api.app import Backend, application
 from kordant_jobs.catalog import CATALOG
+from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.engine import operate
 from kordant_jobs.store.access import changes, people
@@ -66,6 +67,12 @@ VALUES ('hibp', 6, 'circuit_open', now() + interval '10 minutes', now() - interv
 """
 
 
+_GRANT = """
+INSERT INTO kordant.agent_grants (agent_id, job, max_priority, requests_per_hour, granted_by, ask_first)
+VALUES ('agent:planner', 'darkwatch_scan', 2, 10, 'user:owner', true)
+"""
+
+
 def fill(db: Engine, keyring: Keyring) -> str:
     """Fill it. Returns an admin's token."""
     now = datetime.now(UTC)
@@ -78,6 +85,17 @@ def fill(db: Engine, keyring: Keyring) -> str:
         due_slots.place(connection)
         changes.propose(connection, job="notifications_send", tier="all", base_version=1,
                         changes={"cron": "*/20 * * * *"}, by="agent:planner", owner="user:owner", now=now)  # fmt: skip
+        people.save_principal(connection, "user:owner", Role.OPERATOR, by="user:test")
+        people.save_principal(
+            connection, "agent:planner", Role.AGENT, owner="user:owner", tenants=["any"], by="user:test"
+        )
+        connection.execute(sa.text(_GRANT))
+        for kind, job, version, change in (
+            (ChangeKind.GRANT, "reports_generate", 0, {"requests_per_hour": 20, "max_priority": "high"}),
+            (ChangeKind.FIRST_TRIGGER, "darkwatch_scan", 1, {"ask_first": False}),
+        ):
+            changes.propose(connection, job=job, tier="agent:planner", base_version=version, changes=change,
+                            by="agent:planner", owner="user:owner", now=now, kind=kind)  # fmt: skip
         price_list.pause(connection, ("reports_generate", "plus"), reason="new layout", until=now + timedelta(days=1),
                          by="user:operator")  # fmt: skip
         people.save_principal(connection, "user:admin", Role.ADMIN, by="user:test")

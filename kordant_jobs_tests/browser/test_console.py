@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import Engine
 
 from kordant_jobs.engine import operate
+from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.postgres import database
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.browser.conftest import CHROMIUM
@@ -39,6 +40,7 @@ PICTURES = "KORDANT_SCREENSHOTS" in os.environ
 VIOLATIONS = """options => axe.run(document, {resultTypes: ["violations"], ...options}).then(
     found => found.violations.map(one => one.id + ": " + one.nodes.slice(0, 3).map(node => node.html).join(" | ")))"""
 BY_LOOKS = ("color-contrast", "target-size", "scrollable-region-focusable", "link-in-text-block")
+EXAMINE = {"en": "Examine now", "pt-BR": "Examinar agora"}
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 WIDTHS = {"wide": 1280, "narrow": 320}
@@ -60,12 +62,16 @@ def pages(db: Engine) -> list[str]:
     """Every page, with those of one request, proposal and subscription."""
     ones = {
         "requests": "SELECT id FROM kordant.job_requests WHERE status = 'dead' LIMIT 1",
-        "approvals": "SELECT id FROM kordant.change_sets LIMIT 1",
         "subscriptions": "SELECT id FROM kordant.subscriptions LIMIT 1",
     }
     with db.connect() as connection:
         found = {name: connection.execute(sa.text(query)).scalar_one() for name, query in ones.items()}
-    return [*PAGES, *(f"{name}/{one}" for name, one in found.items())]
+        proposals = connection.execute(sa.text("SELECT kind, id FROM kordant.change_sets")).all()
+    return [
+        *PAGES,
+        *(f"{name}/{one}" for name, one in found.items()),
+        *(f"approvals/{one}#{kind}" for kind, one in proposals),
+    ]
 
 
 def window(
@@ -93,8 +99,12 @@ def test_every_page_is_accessible_in_light_and_dark_wide_and_narrow(
     page.on("console", lambda said: wrong.append(f"{page.url}: {said.text}") if said.type == "error" else None)
     for path in pages(console[2]) if locale == "en" else FEW:
         page.goto(console[0] + path)
-        page.evaluate(Axe().axe_script)
         name = re.sub(r"[^a-z]+", "-", path.partition("/")[0]) + ("-one" if "/" in path else "") or "health"
+        name += path.partition("#")[2].removeprefix("schedule_change")
+        if path == "doctor":
+            page.get_by_role("button", name=EXAMINE[locale]).click()
+            expect(page.get_by_role("row")).to_have_count(len(CHECKS) + 1)
+        page.evaluate(Axe().axe_script)
         for scheme, width in ((one, other) for one in SCHEMES for other in WIDTHS):
             page.emulate_media(color_scheme=scheme)
             page.set_viewport_size({"width": WIDTHS[width], "height": 900})
@@ -137,6 +147,36 @@ def test_by_keyboard_alone_why_a_job_failed_is_found_and_it_is_replayed_in_three
     with db.connect() as connection:
         left = sa.text("SELECT status, count(*) FROM kordant.job_requests WHERE job = 'darkwatch_scan' GROUP BY 1")
         assert dict(map(tuple, connection.execute(left))) == {"completed": 40, "pending": 3}
+    context.close()
+
+
+CLICKS = """addEventListener("click", () =>
+    sessionStorage.setItem("clicks", 1 + Number(sessionStorage.getItem("clicks"))), {capture: true})"""
+
+
+def test_a_new_user_finds_why_a_job_failed_and_replays_it_within_four_clicks(
+    browser: Browser, console: tuple[str, str, Engine]
+) -> None:
+    """From the first page, with the mouse alone: what is dead and why, its requests, one with its attempts, replay."""
+    address, _, db = console
+    context = window(browser, console, scheme="light", width=1280, locale="en")
+    page = context.new_page()
+    page.add_init_script(CLICKS)
+    page.goto(address)
+    page.get_by_role("link", name="12 dead letters of removebrokers_process").click()
+    expect(page.get_by_text("PermanentError: the list of brokers has no column named url")).to_be_visible()
+    page.get_by_role("heading", name="removebrokers_process").get_by_role("link").click()
+    page.get_by_role("row", name="removebrokers_process").first.get_by_role("link").first.click()
+    why = page.get_by_role("region", name="Why it failed")
+    expect(why.get_by_text("PermanentError: the list of brokers has no column named url")).to_be_visible()
+    expect(page.get_by_role("table", name="Attempts").get_by_role("row")).to_have_count(1 + 4)
+    page.get_by_role("button", name="Replay").click()
+    expect(page.get_by_text("Queued again.")).to_be_visible()
+    request_id = page.url.partition("/requests/")[2][:36]
+    assert int(page.evaluate("sessionStorage.getItem('clicks')")) <= 4
+    with db.connect() as connection:
+        state = sa.text("SELECT status FROM kordant.job_requests WHERE id = :id")
+        assert connection.execute(state, {"id": request_id}).scalar_one() == "pending"
     context.close()
 
 

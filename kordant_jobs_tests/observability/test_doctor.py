@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import json
 import os
-from collections.abc import Callable, Iterator
+import threading
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,48 +18,26 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from kordant_jobs.catalog import CATALOG
 from kordant_jobs.cli.main import app
-from kordant_jobs.domain.access.audit import Entry
-from kordant_jobs.engine import host_rows, operate
+from kordant_jobs.engine import host_rows
 from kordant_jobs.observability import checks
 from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.observability.doctor import Patient, State, examine, exit_code
-from kordant_jobs.settings import Settings
-from kordant_jobs.store.audit import log
-from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.triggers import price_list
-from kordant_jobs_tests.jobs.people import subscribe
-
-NEEDS_UP = {"schedules", "daemon"}
-
-
-@pytest.fixture
-def healthy(settings: Settings, db: Engine, keyring: Keyring) -> Iterator[Patient]:
-    """A migrated system with a subscriber, its price list, an entry in the audit log, and a daemon that leads."""
-    person = subscribe(db, keyring, "ann@example.com")
-    with db.begin() as connection:
-        keyring.check(connection)
-        operate.sync_catalogue(connection, CATALOG)
-        price_list.ensure(connection)
-        entry = Entry(actor="user:a", role="admin", source="cli", action="x", target_kind="s", target_id="1")
-        log.record(connection, keyring, entry)
-    assert person
-    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as daemon:
-        daemon.execute(sa.text("SELECT pg_advisory_lock(hashtext('kordant_jobs.daemon'))"))
-        yield Patient(settings=settings, db=db, stack={"pid": os.getpid()})
-        with suppress(sa.exc.OperationalError):  # a test may have ended it
-            daemon.execute(sa.text("SELECT pg_advisory_unlock_all()"))
-
-
-def wrong(patient: Patient) -> dict[str, str]:
-    """The checks that found something, with the first fact."""
-    return {one.id: one.findings[0].fact for one in examine(patient, CHECKS) if one.state in {State.WARN, State.FAIL}}
+from kordant_jobs.postgres import database
+from kordant_jobs_tests.observability.conftest import OF_THE_TESTS, await_rows, facts, only, run, wrong
 
 
 def test_a_healthy_system_has_no_finding(healthy: Patient) -> None:
-    found = {name: fact for name, fact in wrong(healthy).items() if name not in {"database", "disk"}}
-    assert found == {}  # the tests' server has fsync off, and the machine's disk is its own
+    assert set(wrong(healthy)) <= OF_THE_TESTS
+
+
+def test_every_check_has_an_injected_fault() -> None:
+    """`injects` is a claim that the fixture `_injected` holds its test to."""
+    here = Path(__file__).parent
+    modules = [importlib.import_module(f"{__package__}.{path.stem}") for path in here.glob("test_*.py")]
+    marks = [mark for module in modules for one in vars(module).values() for mark in getattr(one, "pytestmark", ())]
+    named = {name for mark in marks if mark.name == "injects" for name in mark.args}
+    assert named | {fault.check for fault in FAULTS} == set(CHECKS)
 
 
 class Fault(NamedTuple):
@@ -71,6 +50,7 @@ class Fault(NamedTuple):
 
 FAULTS = [
     Fault("migrations", "UPDATE kordant.alembic_version SET version_num = '0003'", "migration 0003"),
+    Fault("migrations", "UPDATE kordant.alembic_version SET version_num = '9999'", "migration 9999"),
     Fault("master_key", "UPDATE kordant.keyring_check SET master_key_id = 'ffffffffffffffff'", "wants ffffffff"),
     Fault("zones", "UPDATE kordant.subscriptions SET time_zone = 'Mars/Olympus'", "'Mars/Olympus' is unknown"),
     Fault(
@@ -96,6 +76,53 @@ FAULTS = [
         "INSERT INTO kordant.source_states (source, open_until, last_reason) "
         "VALUES ('hibp', now() + interval '1 hour', 'key_refused')",
         "hibp is switched off after failures (key_refused)",
+    ),
+    Fault(
+        "counties",
+        "INSERT INTO kordant.watched_properties (id, subscription_id, subscriber_id, county, parcel_encrypted, "
+        "parcel_index) SELECT gen_random_uuid(), id, subscriber_id, 'nyc', 'x', 'x' FROM kordant.subscriptions; "
+        "INSERT INTO kordant.county_states (county, reason) VALUES ('nyc', 'its newest record is old')",
+        "nyc gives no answer: its newest record is old",
+    ),
+    Fault(
+        "tables",
+        "ALTER TABLE kordant.job_requests SET (autovacuum_enabled = false)",
+        "autovacuum is off for kordant.job_requests",
+    ),
+    Fault(
+        "schedules",
+        "ALTER TABLE kordant.scheduler_config DISABLE TRIGGER USER; UPDATE kordant.scheduler_config "
+        "SET version = version + 1, changed_at = now() - interval '5 min' WHERE job = 'cleanup'",
+        "and Dagster has an older row",
+    ),
+    Fault(
+        "outbox",
+        "INSERT INTO kordant.reports (id, subscription_id, kind, period_start_on, period_end_on, figures, "
+        "figures_sha256, content_sha256, storage_key, pages) SELECT gen_random_uuid(), id, 'weekly', '2026-01-01', "
+        "'2026-01-08', '{}', '', '', 'k', 1 FROM kordant.subscriptions; INSERT INTO kordant.notification_outbox (id, "
+        "report_id, subscription_id, category, channel, due_at) SELECT gen_random_uuid(), id, subscription_id, "
+        "'report', 'email', now() - interval '2 hours' FROM kordant.reports",
+        "1 notifications by email are over an hour late",
+    ),
+    Fault(
+        "outbox",
+        "INSERT INTO kordant.channel_pauses (channel, pauses, paused_until, reason) "
+        "VALUES ('sms', 1, now() + interval '1 hour', 'refused')",
+        "sms is paused: refused",
+    ),
+    Fault(
+        "dumps",
+        "INSERT INTO kordant.breaches (name, source, title) VALUES ('B', 'dump', 'B'); INSERT INTO "
+        "kordant.breach_dumps (id, content_sha256, file_label, file_key, file_size, file_mtime_ns, breach_name, "
+        "status) VALUES (gen_random_uuid(), 'x', 'f', 'k', 1, 1, 'B', 'quarantined')",
+        "1 dumps are quarantined",
+    ),
+    Fault(
+        "voices",
+        "INSERT INTO kordant.analysis_jobs (id, subscription_id, subscriber_id, content_key, ending, bytes, "
+        "created_at) SELECT gen_random_uuid(), id, subscriber_id, 'k', 'wav', 9, now() - interval '3 hours' "
+        "FROM kordant.subscriptions",
+        "1 clips of voices have waited for over two hours",
     ),
     Fault(
         "indexes",
@@ -146,100 +173,80 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda one: f"{one.check}: {one.says}"[:60])
 def test_a_fault_is_found_by_its_own_check_and_no_other(healthy: Patient, db: Engine, fault: Fault) -> None:
-    before = set(wrong(healthy))
     with db.begin() as connection:
         connection.execute(sa.text(fault.sql))
     found = wrong(healthy)
-    assert fault.says in found[fault.check]
+    assert any(fault.says in fact for fact in facts(healthy, fault.check))
     caused = {"master_key": {"audit"}}.get(fault.check, set())  # without the key nothing of the log can be proved
-    assert set(found) - before - caused == {fault.check}
+    assert set(found) - OF_THE_TESTS - caused == {fault.check}
 
 
-def _outbox(db: Engine, keyring: Keyring) -> None:
-    with db.begin() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO kordant.reports (id, subscription_id, kind, period_start_on, period_end_on, figures, "
-                "figures_sha256, content_sha256, storage_key, pages) SELECT gen_random_uuid(), id, 'weekly', "
-                "'2026-01-01', '2026-01-08', '{}', '', '', 'k', 1 FROM kordant.subscriptions; "
-                "INSERT INTO kordant.notification_outbox (id, report_id, subscription_id, category, channel, due_at) "
-                "SELECT gen_random_uuid(), id, subscription_id, 'report', 'email', now() - interval '2 hours' "
-                "FROM kordant.reports"
-            )
-        )
-
-
-def _quarantined(db: Engine, keyring: Keyring) -> None:
-    with db.begin() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO kordant.breaches (name, source, title) VALUES ('B', 'dump', 'B'); "
-                "INSERT INTO kordant.breach_dumps (id, content_sha256, file_label, file_key, file_size, file_mtime_ns, "
-                "breach_name, status) VALUES (gen_random_uuid(), 'x', 'f', 'k', 1, 1, 'B', 'quarantined')"
-            )
-        )
-
-
-def _clip(db: Engine, keyring: Keyring) -> None:
-    with db.begin() as connection:
-        connection.execute(
-            sa.text(
-                "INSERT INTO kordant.analysis_jobs (id, subscription_id, subscriber_id, content_key, ending, bytes, "
-                "created_at) SELECT gen_random_uuid(), id, subscriber_id, 'k', 'wav', 9, now() - interval '3 hours' "
-                "FROM kordant.subscriptions"
-            )
-        )
-
-
-def _paused(db: Engine, keyring: Keyring) -> None:
-    with db.begin() as connection:
-        connection.execute(
-            sa.text("INSERT INTO kordant.channel_pauses (channel, pauses, paused_until, reason) "
-                    "VALUES ('sms', 1, now() + interval '1 hour', 'refused')")
-        )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("check", "put_in"),
-    [("outbox", _outbox), ("outbox", _paused), ("dumps", _quarantined), ("voices", _clip)],
-)
-def test_what_waits_for_a_person_is_named(
-    healthy: Patient, db: Engine, keyring: Keyring, check: str, put_in: Callable[[Engine, Keyring], None]
-) -> None:
-    assert check not in wrong(healthy)
-    put_in(db, keyring)
-    assert check in wrong(healthy)
-
-
-def test_a_connection_that_is_idle_in_a_transaction_is_told(
+@pytest.mark.injects("connections")
+def test_connections_that_run_out_or_hold_a_transaction_open_are_told(
     healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "IDLE_S", 0)
-    assert "connections" not in wrong(healthy)
-    with db.connect() as other:
-        other.execute(sa.text("SELECT 1"))
-        assert "idle in a transaction" in wrong(healthy)["connections"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "CONNECTIONS_SHARE", 0)
+        assert "connections are in use" in only(healthy, "connections")
+    with monkeypatch.context() as patch:
+        patch.setattr(checks, "IDLE_S", 0)
+        assert "connections" not in wrong(healthy)
+        with db.connect() as other:
+            other.execute(sa.text("SELECT 1"))
+            assert "idle in a transaction" in only(healthy, "connections")
+    with monkeypatch.context() as patch, db.connect() as long:
+        patch.setattr(checks, "LONG_S", 0)
+        assert "connections" not in wrong(healthy)
+        pid = long.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+        thread = threading.Thread(target=_sleep_in_postgres, args=(long,))
+        thread.start()
+        await_rows(db, f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'PgSleep'")
+        assert "1 transactions have been at work" in only(healthy, "connections")
+        run(db, f"SELECT pg_cancel_backend({pid})")
+        thread.join()
 
 
-def test_faults_of_this_machine_are_told(healthy: Patient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    real = importlib.metadata.version
+def _sleep_in_postgres(connection: sa.Connection) -> None:
+    with suppress(sa.exc.OperationalError):  # it is cancelled
+        connection.execute(sa.text("SELECT pg_sleep(60)"))
+
+
+@pytest.mark.injects("driver", "disk", "libraries", "clock")
+def test_faults_of_this_machine_are_told(healthy: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, statvfs = importlib.metadata.version, os.statvfs
     with monkeypatch.context() as patch:
         patch.setattr(importlib.metadata, "version", lambda name: "2.1.3" if name == "sqlalchemy" else real(name))
-        assert "SQLAlchemy 2.1" in wrong(healthy)["driver"]
+        assert "SQLAlchemy 2.1" in only(healthy, "driver")
     with monkeypatch.context() as patch:
         patch.setattr(importlib.metadata, "version", lambda name: "1.14.0" if name == "dagster" else real(name))
-        assert "dagster 1.14.0" in wrong(healthy)["driver"]
+        assert "dagster 1.14.0" in only(healthy, "driver")
     with monkeypatch.context() as patch:
         patch.setattr(checks, "DISK_FREE_MB", 1e12)
-        assert "GB are free" in wrong(healthy)["disk"]
+        assert "GB are free" in only(healthy, "disk")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", lambda path: _Inodes(statvfs(path).f_frsize, f_files=100_000, f_favail=70))
+        found = facts(healthy, "disk")
+        assert f"70 more files can be made at {healthy.settings.corpus}" in found
     with monkeypatch.context() as patch:
         patch.setattr(checks, "find_library", lambda name: None)
-        assert "pango" in wrong(healthy)["libraries"]
+        assert "pango" in only(healthy, "libraries")
     early = replace(healthy, clock=lambda: datetime.now(UTC) - timedelta(minutes=3))
     late = replace(healthy, clock=lambda: datetime.now(UTC) + timedelta(minutes=3))
-    assert wrong(early)["clock"] == wrong(late)["clock"] == "the clocks are 180 s apart"
+    assert only(early, "clock") == only(late, "clock") == "the clocks are 180 s apart"
 
 
+class _Inodes(NamedTuple):
+    """A file system as statvfs gives it, with room and few inodes."""
+
+    f_frsize: int
+    f_files: int
+    f_favail: int
+    f_blocks: int = 10**9
+    f_bfree: int = 10**9
+    f_bavail: int = 10**9
+
+
+@pytest.mark.injects("hosts")
 def test_hosts_that_are_missing_silent_or_of_another_code_are_told(healthy: Patient, db: Engine) -> None:
     patient = replace(healthy, settings=healthy.settings.model_copy(update={"launcher": "celery"}))
     assert wrong(patient)["hosts"] == "no host takes runs"
@@ -253,6 +260,7 @@ def test_hosts_that_are_missing_silent_or_of_another_code_are_told(healthy: Pati
     assert wrong(patient)["hosts"] == "silent: beta"
 
 
+@pytest.mark.injects("master_key")
 def test_a_key_file_that_others_read_is_told(healthy: Patient, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("x")
@@ -264,8 +272,8 @@ def test_a_key_file_that_others_read_is_told(healthy: Patient, tmp_path: Path) -
     open_to_all.key_file.parent.mkdir(parents=True, exist_ok=True)
     open_to_all.key_file.write_text("AAAA")
     open_to_all.key_file.chmod(0o644)
-    found = next(iter(checks.master_key(Patient(settings=open_to_all, db=healthy.db))))
-    assert "-rw-r--r--" in found.fact
+    (found, *_) = facts(Patient(settings=open_to_all, db=healthy.db), "master_key")
+    assert "-rw-r--r--" in found
 
 
 def test_without_a_database_one_check_fails_and_the_others_are_skipped(healthy: Patient) -> None:
@@ -275,9 +283,18 @@ def test_without_a_database_one_check_fails_and_the_others_are_skipped(healthy: 
     assert exit_code(results) == 2
 
 
+@pytest.mark.injects("database")
+def test_a_setting_that_loses_what_was_committed_is_told(healthy: Patient, database_url: str) -> None:
+    for value in ("off", "on"):
+        options = {"options": f"-c synchronous_commit={value}"}
+        db = sa.create_engine(database.normal_url(database_url), connect_args=options, poolclass=sa.NullPool)
+        is_told = "synchronous_commit is off" in facts(replace(healthy, db=db), "database")
+        assert is_told is (value == "off")
+
+
 def test_the_command_says_what_to_do_and_ends_with_its_code(healthy: Patient, db: Engine) -> None:
     with db.begin() as connection:
-        connection.execute(sa.text(FAULTS[3].sql))
+        connection.execute(sa.text(next(one.sql for one in FAULTS if one.check == "queue")))
     result = CliRunner().invoke(app, ["doctor", "--only", "queue", "--json"])
     assert result.exit_code == 1
     (one,) = json.loads(result.stdout)

@@ -1,14 +1,12 @@
-"""The doctor's checks of processes, ports, files, locks and tokens: each finds its fault, and nothing else does."""
+"""The doctor's checks of processes, ports, files, models and tokens: each finds its fault, and nothing else does."""
 
 from __future__ import annotations
 
 import asyncio
-import http.server
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +16,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from kordant_jobs.api.gate import Tokens
@@ -30,22 +27,7 @@ from kordant_jobs.settings import Settings
 from kordant_jobs.store.access import people
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import subscribe
-from kordant_jobs_tests.observability.test_doctor import healthy, wrong
-
-__all__ = ["healthy"]
-
-
-def run(db: Engine, *statements: str) -> None:
-    with db.begin() as connection:
-        for one in statements:
-            connection.execute(sa.text(one))
-
-
-def only(patient: Patient, check: str) -> str:
-    """The first fact of the one check that finds something, but for what the tests' own server has."""
-    found = wrong(patient)
-    assert set(found) - {"database", "disk"} == {check}, found
-    return found[check]
+from kordant_jobs_tests.observability.conftest import Warm, changed, facts, only, run, wrong
 
 
 @contextmanager
@@ -54,28 +36,35 @@ def listening(host: str = "127.0.0.1") -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
-def closed_port() -> int:
-    with listening() as port:
-        return port
+@contextmanager
+def started(code: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process that has printed a line, and ends at the end."""
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline()
+        yield child
+        child.communicate(b"\n")
 
 
-def changed(patient: Patient, **settings: object) -> Patient:
-    return replace(patient, settings=patient.settings.model_copy(update=settings))
-
-
+@pytest.mark.injects("secrets")
 def test_keys_that_others_read_are_told(healthy: Patient, tmp_path: Path) -> None:
-    key = tmp_path / "dkim.pem"
+    key = tmp_path / "vapid.pem"
     key.write_text("x")
     key.chmod(0o600)
-    patient = changed(healthy, dkim_key_path=key)
+    patient = changed(healthy, vapid_key_path=key)
     assert "secrets" not in wrong(patient)
     key.chmod(0o640)
-    assert only(patient, "secrets") == f"{key} (KORDANT_DKIM_KEY_PATH) has the mode -rw-r-----"
+    assert only(patient, "secrets") == f"{key} (KORDANT_VAPID_KEY_PATH) has the mode -rw-r-----"
     key.chmod(0o600)
     state = healthy.settings.state_dir
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o755)
     assert "(the state folder) has the mode drwxr-xr-x" in only(patient, "secrets")
+    state.chmod(0o700)
+    healthy.settings.operator_token.write_text("x")
+    healthy.settings.operator_token.chmod(0o604)
+    assert "(an operator's token) has the mode -rw----r--" in only(patient, "secrets")
 
 
 HEARTBEATS = (
@@ -85,6 +74,7 @@ HEARTBEATS = (
 )
 
 
+@pytest.mark.injects("leader")
 def test_two_daemons_that_give_signs_are_told(healthy: Patient, db: Engine) -> None:
     run(db, *HEARTBEATS)
     assert "leader" not in wrong(healthy)
@@ -92,17 +82,78 @@ def test_two_daemons_that_give_signs_are_told(healthy: Patient, db: Engine) -> N
     assert only(healthy, "leader") == "2 daemon processes give signs of life"
 
 
+@pytest.mark.injects("leader")
 def test_that_no_daemon_leads_is_told(healthy: Patient, db: Engine) -> None:
     """The lock is another application's: it has the same name in another database, or another one in this."""
     assert "leader" not in wrong(healthy)
     with db.connect() as other:
         other.execute(sa.text("SELECT pg_advisory_lock(4711)"))
-        of_the_daemon = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid <> 4711"
+        of_the_daemon = (
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid <> 4711 "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         (pid,) = other.execute(sa.text(of_the_daemon)).scalars()
         other.execute(sa.text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
         assert only(healthy, "leader") == "no daemon process leads"
 
 
+@pytest.mark.injects("leader")
+def test_that_no_daemon_stands_by_is_told(healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system_checks, "STANDBY_WITHIN_S", 0)
+    assert "leader" not in wrong(healthy)
+    standbys = (
+        "FROM pg_stat_activity a WHERE datname = current_database() AND application_name = 'kordant_jobs.daemon' "
+        "AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'advisory')"
+    )
+    run(db, f"SELECT pg_terminate_backend(pid, 5000) {standbys}")
+    assert only(healthy, "leader") == "no second daemon process stands by"
+
+
+@pytest.mark.injects("code")
+def test_a_warm_process_with_other_code_than_is_on_disk_is_told(
+    healthy: Patient, warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while it may still be trying it."""
+    warm.code = "what was there before"
+    monkeypatch.setattr(system_checks, "OUTDATED_AFTER_S", 1e9)
+    assert "code" not in wrong(healthy)
+    monkeypatch.setattr(system_checks, "OUTDATED_AFTER_S", -1e9)
+    assert only(healthy, "code") == "the warm process runs other code than is on disk"
+
+
+@pytest.mark.injects("code")
+def test_a_warm_process_that_is_away_is_told(healthy: Patient, tmp_path: Path) -> None:
+    elsewhere = changed(healthy, state_dir=tmp_path / "another")
+    assert facts(elsewhere, "code") == ["the warm process does not answer"]
+
+
+@pytest.mark.injects("processes")
+def test_a_process_that_runs_out_of_files_is_told(healthy: Patient) -> None:
+    code = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)); "
+        "kept = [os.dup(0) for _ in range(int(sys.argv[1]))]; print(len(kept), flush=True); input()"
+    )
+    for count, is_told in (("10", False), ("85", True)):
+        with started(code, count) as child:
+            found = facts(replace(healthy, stack={"pid": child.pid}), "processes")
+            assert [
+                f"(process {child.pid}) has {int(count) + 3} files open and may have 100" in one for one in found
+            ] == ([True] * is_told)
+
+
+@pytest.mark.injects("processes")
+def test_a_part_that_has_grown_is_told_and_a_run_is_not(healthy: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`up` starts keepers, a keeper its part, and a part its runs."""
+    grows = "held = bytearray(150_000_000); print(1, flush=True); input()"
+    starts = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
+    monkeypatch.setattr(system_checks, "PART_MB", 100)
+    for deep, is_told in (([starts], True), ([starts, starts], False)):
+        with started(starts, *deep, grows) as top:
+            found = facts(replace(healthy, stack={"pid": top.pid}), "processes")
+            assert ["takes 1" in one for one in found] == [True] * is_told, found
+
+
+@pytest.mark.injects("ports")
 def test_a_part_that_does_not_answer_is_told_by_its_port(healthy: Patient) -> None:
     with listening() as port:
         stack = {"pid": os.getpid(), "urls": {"API": f"http://127.0.0.1:{port}/api/jobs"}}
@@ -110,6 +161,7 @@ def test_a_part_that_does_not_answer_is_told_by_its_port(healthy: Patient) -> No
     assert only(replace(healthy, stack=stack), "ports") == f"API does not answer on port {port}"
 
 
+@pytest.mark.injects("ports")
 def test_the_port_of_the_pages_that_another_program_has_is_told(healthy: Patient) -> None:
     with listening() as port:
         taken = changed(replace(healthy, stack=None), public_url="https://k.example", public_port=port)
@@ -117,6 +169,7 @@ def test_the_port_of_the_pages_that_another_program_has_is_told(healthy: Patient
     assert "ports" not in wrong(taken)
 
 
+@pytest.mark.injects("exposure")
 def test_what_listens_beyond_this_machine_is_told(healthy: Patient) -> None:
     code = (
         "import socket, sys; s = socket.create_server((sys.argv[1], 0)); print(s.getsockname()[1], flush=True); input()"
@@ -128,11 +181,11 @@ def test_what_listens_beyond_this_machine_is_told(healthy: Patient) -> None:
             assert child.stdout is not None
             port = int(child.stdout.readline())
             patient = replace(healthy, stack={"pid": child.pid})
-            found = {one.id: one for one in examine(patient, {"exposure": CHECKS["exposure"]})}["exposure"]
-            assert [f"listens on {host}:{port}" in each.fact for each in found.findings] == [True] * is_told
+            assert [f"listens on {host}:{port}" in one for one in facts(patient, "exposure")] == [True] * is_told
             child.communicate(b"\n")
 
 
+@pytest.mark.injects("runs")
 def test_a_run_that_nobody_works_on_is_told(healthy: Patient, db: Engine) -> None:
     run(
         db,
@@ -150,32 +203,7 @@ def test_a_run_that_nobody_works_on_is_told(healthy: Patient, db: Engine) -> Non
     assert "runs" not in wrong(healthy)
 
 
-def test_a_statement_that_waits_for_a_lock_is_told_with_who_holds_it(
-    healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(system_checks, "LOCK_WAIT_S", 0)
-    with db.connect() as holder:
-        pid = holder.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
-        holder.execute(sa.text("LOCK TABLE kordant.rate_buckets"))
-        waiter = threading.Thread(target=run, args=(db, "UPDATE kordant.rate_buckets SET tokens = 1"))
-        waiter.start()
-        waits = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
-        deadline = time.monotonic() + 20
-        while not holder.execute(waits).scalar_one():
-            assert time.monotonic() < deadline
-        assert f"for a lock that {pid} holds" in only(healthy, "locks")
-        holder.rollback()
-        waiter.join()
-    assert "locks" not in wrong(healthy)
-
-
-def test_a_table_that_is_not_vacuumed_is_told(healthy: Patient, db: Engine) -> None:
-    run(db, "ALTER TABLE kordant.job_requests SET (autovacuum_enabled = false)")
-    assert only(healthy, "tables") == "autovacuum is off for kordant.job_requests"
-    run(db, "ALTER TABLE kordant.job_requests RESET (autovacuum_enabled)")
-    assert "tables" not in wrong(healthy)
-
-
+@pytest.mark.injects("schedules")
 def test_a_schedule_that_was_never_looked_at_is_told(healthy: Patient, db: Engine) -> None:
     row = "DELETE FROM kordant.schedule_progress WHERE job = 'cleanup'"
     run(db, row)
@@ -197,6 +225,7 @@ ENROLMENT = (
 """Without the consent that it belongs to."""
 
 
+@pytest.mark.injects("models")
 def test_missing_models_are_told_where_voices_are_watched(healthy: Patient, db: Engine, keyring: Keyring) -> None:
     (models,) = examine(healthy, {"models": CHECKS["models"]})
     assert models.state is State.SKIPPED
@@ -205,18 +234,10 @@ def test_missing_models_are_told_where_voices_are_watched(healthy: Patient, db: 
     assert "voices are watched" in only(healthy, "models")
 
 
-def test_a_mail_server_that_is_away_is_told(healthy: Patient) -> None:
-    with listening() as port:
-        url = SecretStr(f"smtp://user:secret@127.0.0.1:{port}")
-        assert "mail" not in wrong(changed(healthy, smtp_url=url))
-    found = only(changed(healthy, smtp_url=url), "mail")
-    assert found == f"the mail server does not answer on port {port}"
-
-
 def token(db: Engine, keyring: Keyring, whose: str, *, created: timedelta, days: int) -> str:
     """A token of a service that was made so long ago."""
     with db.begin() as connection:
-        people.save_principal(connection, whose, Role.SERVICE, by="user:t", tenants=["t"])
+        people.save_principal(connection, whose, Role.SERVICE, by="user:t", tenants=["any"])
         written = people.create_token(connection, keyring, whose, (TokenScope.JOBS_READ,), days=days, by="user:t",
                                       now=datetime.now(UTC) - created)  # fmt: skip
         connection.execute(
@@ -237,6 +258,7 @@ def test_tokens_that_end_or_rest_are_told(
     assert says in only(healthy, "tokens") if says else "tokens" not in wrong(healthy)
 
 
+@pytest.mark.injects("tokens")
 def test_a_use_of_a_token_is_noted_and_ends_the_finding(healthy: Patient, db: Engine, keyring: Keyring) -> None:
     written = token(db, keyring, "service:a", created=timedelta(days=100), days=300)
     assert "was not used ever" in only(healthy, "tokens")
@@ -247,6 +269,7 @@ def test_a_use_of_a_token_is_noted_and_ends_the_finding(healthy: Patient, db: En
     assert "tokens" not in wrong(healthy)
 
 
+@pytest.mark.injects("anchors")
 def test_an_old_anchor_is_told(healthy: Patient, tmp_path: Path) -> None:
     path = tmp_path / "anchor"
     patient = changed(healthy, audit_anchor=path)
@@ -255,45 +278,6 @@ def test_an_old_anchor_is_told(healthy: Patient, tmp_path: Path) -> None:
     assert "anchors" not in wrong(patient)
     os.utime(path, (time.time() - 3600, time.time() - 3600))
     assert only(patient, "anchors") == "the anchor of the audit log is 60 min old"
-
-
-class _Sink(http.server.BaseHTTPRequestHandler):
-    status = 200
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.send_response(self.status)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def test_operators_and_the_heartbeat_are_tried_only_when_asked(healthy: Patient) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Sink) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"127.0.0.1:{server.server_port}"
-        patient = changed(healthy, alert_urls=SecretStr(f"json://{address}/a json://127.0.0.1:{closed_port()}/b"),
-                          heartbeat_url=SecretStr(f"http://{address}/ping"))  # fmt: skip
-        assert "notices" not in wrong(patient)
-        sending = replace(patient, sends=True)
-        assert only(sending, "notices") == "address 2 of KORDANT_ALERT_URLS took no test notice"
-        alone = changed(sending, alert_urls=SecretStr(f"json://{address}/a"))
-        assert "notices" not in wrong(alone)
-        _Sink.status = 500
-        try:
-            found = next(one for one in examine(alone, CHECKS) if one.id == "notices").findings
-        finally:
-            _Sink.status = 200
-        server.shutdown()
-    assert [one.fact for one in found] == [
-        "address 1 of KORDANT_ALERT_URLS took no test notice",
-        "KORDANT_HEARTBEAT_URL does not take a ping (HTTPStatusError)",
-    ]
 
 
 @pytest.mark.long

@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from kordant_jobs.adapters.http_client import HttpClient
 from kordant_jobs.domain.removals.brokers import registrable
 
 BODY_MAX = 1 << 20
@@ -48,7 +49,7 @@ class BoundedClient:
 
     def _opened(self) -> httpx.Client:
         if self._client is None:
-            self._client = httpx.Client(timeout=TIMEOUT_S, headers={"user-agent": USER_AGENT}, follow_redirects=False)
+            self._client = HttpClient(timeout=TIMEOUT_S, headers={"user-agent": USER_AGENT}, follow_redirects=False)
         self._client.cookies.clear()
         return self._client
 

@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from kordant_jobs import outside_json
+from kordant_jobs.adapters.http_client import HttpClient
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import RightsError, RightsStatus
 
@@ -234,7 +235,7 @@ class DrpAgent:
     @property
     def _client(self) -> httpx.Client:
         if self._http is None:
-            self._http = httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+            self._http = HttpClient(timeout=TIMEOUT_S, follow_redirects=False)
         return self._http
 
     def _message(self, business: Mapping[str, Any], **more: Any) -> dict[str, Any]:

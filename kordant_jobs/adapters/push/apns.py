@@ -15,7 +15,7 @@ import httpx
 import jwt
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain, unreachable
+from kordant_jobs.adapters.http_delivery import deliver_each, retry_after_s, uncertain, unreachable
 from kordant_jobs.adapters.push.errors import APNS
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
@@ -55,7 +55,7 @@ class ApnsTransport:
 
     def deliver(self, messages: Iterable[OutgoingPush], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`."""
-        yield from deliver_each(messages, lambda: httpx.Client(http1=False, http2=True, timeout=TIMEOUT), self._send)
+        yield from deliver_each(messages, self._send, http1=False, http2=True)
 
     def _token(self, refused: str | None = None) -> str:
         """The token to use; `refused` is one that Apple called expired."""

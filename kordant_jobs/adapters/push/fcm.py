@@ -57,8 +57,7 @@ class FcmTransport:
 
     def deliver(self, messages: Iterable[OutgoingPush], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`."""
-        http2 = self._url.startswith("https")
-        yield from deliver_each(messages, lambda: httpx.Client(http2=http2, timeout=TIMEOUT), self._send)
+        yield from deliver_each(messages, self._send, http2=self._url.startswith("https"))
 
     def _send(self, client: httpx.Client, message: OutgoingPush) -> Delivery:
         for fresh in (False, True):

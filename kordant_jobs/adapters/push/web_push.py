@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain
+from kordant_jobs.adapters.http_delivery import deliver_each, retry_after_s, uncertain
 from kordant_jobs.adapters.push.encryption import point_of, seal
 from kordant_jobs.adapters.push.errors import WEB_PUSH
 from kordant_jobs.errors import SettingsError
@@ -96,10 +96,7 @@ class WebPushTransport:
 
     def deliver(self, messages: Iterable[OutgoingPush], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`. Redirects are not followed: they could lead into our network."""
-        http2 = not self._insecure
-        yield from deliver_each(
-            messages, lambda: httpx.Client(http2=http2, timeout=TIMEOUT, follow_redirects=False), self._send
-        )
+        yield from deliver_each(messages, self._send, http2=not self._insecure, follow_redirects=False)
 
     def _send(self, client: httpx.Client, message: OutgoingPush) -> Delivery:
         to = parse_subscription(message.address, services=self._services, insecure=self._insecure)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain, unreachable
+from kordant_jobs.adapters.http_delivery import deliver_each, retry_after_s, uncertain, unreachable
 from kordant_jobs.adapters.sms.errors import TWILIO
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingText
 
@@ -41,7 +41,7 @@ class TwilioTransport:
     def deliver(self, messages: Iterable[OutgoingText], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`."""
         auth = (self._account.sid, self._account.token)
-        yield from deliver_each(messages, lambda: httpx.Client(auth=auth, timeout=TIMEOUT), self._send)
+        yield from deliver_each(messages, self._send, auth=auth)
 
     def _send(self, client: httpx.Client, message: OutgoingText) -> Delivery:
         sender = self._account.sender

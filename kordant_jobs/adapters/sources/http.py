@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,7 +30,6 @@ from kordant_jobs.redaction import storable
 
 if TYPE_CHECKING:
     import httpx
-    from opentelemetry.trace import Span
 
 USER_AGENT = "kordant-jobs"
 """HIBP answers 403 without one; the others like to know who asks."""
@@ -171,9 +170,8 @@ class Session:
         try:
             async with self._slots, asyncio.timeout(self._limits.total_s):
                 ours = self._client.build_request(method, url, params=params, headers=headers, data=form, json=json)
-                attributes = {"http.request.method": method, "server.address": ours.url.host}
-                with tracing.span(method, tracing.CLIENT, attributes) as span:
-                    return await self._read(ours, usable, span)
+                with tracing.call(method, ours.url.host) as answered:
+                    return await self._read(ours, usable, answered)
         except (TimeoutError, httpx.TimeoutException):
             raise SourceFailed(UnknownReason.TIMED_OUT) from None
         except httpx.DecodingError:
@@ -181,10 +179,9 @@ class Session:
         except (httpx.HTTPError, httpx.InvalidURL, OSError):
             raise SourceFailed(UnknownReason.UNREACHABLE) from None
 
-    async def _read(self, request: httpx.Request, usable: frozenset[int], span: Span | None) -> Reply:
+    async def _read(self, request: httpx.Request, usable: frozenset[int], answered: Callable[[int], None]) -> Reply:
         answer = await self._client.send(request, stream=True)
-        if span is not None:
-            span.set_attribute("http.response.status_code", answer.status_code)
+        answered(answer.status_code)
         async with aclosing(answer):
             failure = _failure_of(answer.status_code, answer.headers, usable)
             if failure is not None:

@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 
 from kordant_jobs import outside_json
+from kordant_jobs.adapters.http_client import HttpClient
 from kordant_jobs.adapters.voice.features import Floats
 from kordant_jobs.domain.voice.models import Manifest
 from kordant_jobs.errors import SetupError, SourceUnavailable
@@ -75,7 +76,7 @@ class HttpDetector:
 
     def __init__(self, manifest: Manifest, client: httpx.Client | None = None) -> None:
         self.manifest = manifest
-        self._client = client or httpx.Client(timeout=ANSWER_S, follow_redirects=False)
+        self._client = client or HttpClient(timeout=ANSWER_S, follow_redirects=False)
 
     def scores(self, windows: Floats) -> Sequence[float]:
         """See `SynthesisDetector.scores`."""

@@ -22,6 +22,8 @@ from kordant_jobs.triggers import price_list
 
 HERE = "/console/schedules"
 TICKS, VERSIONS, FORECAST_DAYS = 5, 20, 7
+FORECAST_KEPT_S = 600.0
+"""A changed row makes it again at once; subscriptions that came and went within ten minutes are no matter in a week."""
 
 
 def _ticks(row: ScheduleRow, after: datetime, count: int) -> list[datetime]:
@@ -41,7 +43,9 @@ def show_list(connection: Connection, visit: Visit) -> Response:
         visit.words.say("Schedules"),
         rows=rows,
         problems=loaded.problems,
-        forecast=visit.kept("forecast", lambda: _forecast(connection, loaded.rows, now)),
+        forecast=visit.kept(
+            "forecast", lambda: _forecast(connection, loaded.rows, now), of=loaded.rows, for_s=FORECAST_KEPT_S
+        ),
         days=FORECAST_DAYS,
     )
 

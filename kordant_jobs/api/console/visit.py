@@ -64,7 +64,7 @@ class Console:
     tokens: Tokens
     quotas: Quotas
     hub: Hub
-    kept: dict[str, tuple[float, Any]] = field(default_factory=dict)
+    kept: dict[str, tuple[float, object, Any]] = field(default_factory=dict)
     examined: list[tuple[datetime, Sequence[Result]]] = field(default_factory=list)
     """What the doctor found last in this process."""
 
@@ -96,12 +96,13 @@ class Visit:
         value = self.request.query_params.get(name, "").strip().replace("\x00", "")[:200]
         return value or None
 
-    def kept(self, name: str, make: Callable[[], Any]) -> Any:
-        """What `make` gave within the last minute: sums over weeks, which no reader sees change sooner."""
-        known = self.console.kept
-        if name not in known or time.monotonic() > known[name][0]:
-            known[name] = (time.monotonic() + KEPT_S, make())
-        return known[name][1]
+    def kept(self, name: str, make: Callable[[], Any], *, of: object = None, for_s: float = KEPT_S) -> Any:
+        """What `make` gave within the last minute, or `for_s`, of the same `of`: sums over many rows, which no reader
+        sees change sooner."""
+        known = self.console.kept.get(name)
+        if known is None or known[1] != of or time.monotonic() > known[0]:
+            known = self.console.kept[name] = (time.monotonic() + for_s, of, make())
+        return known[2]
 
     def may(self, action: Action) -> bool:
         """Whether the reader may do this at all: what they may not is not offered."""

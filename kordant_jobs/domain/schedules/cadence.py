@@ -238,7 +238,9 @@ def _served(row: ScheduleRow, progress: Progress, now: datetime) -> list[Start]:
     last_on = now.astimezone(zone_of(row.time_zone)).date() + _A_DAY
     days = ((last_on - here.on).days + _LOST_DAYS) if last_on >= here.on else _LOST_DAYS
     ticks = {tick for back in range(days + 1) for tick in _ticks(row, last_on - back * _A_DAY) if tick <= now}
-    for tick in sorted(ticks):
+    ordered = sorted(ticks)
+    passed = bisect_right(ordered, here, key=lambda tick: position_at(row, tick))
+    for tick in ordered[passed:]:
         there = position_at(row, tick)
         if spans := tuple(spans_between(row, here, there)):
             starts.append(Start(due_at=tick, spans=spans))

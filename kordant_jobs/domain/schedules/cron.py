@@ -6,6 +6,7 @@ cronsim reads the expression and walks the wall clock; what a wall time means in
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -152,6 +153,20 @@ def wall_times(cron: str, first_on: date, last_on: date) -> Iterator[datetime]:
     return _walk(cron, first_on, last_on)
 
 
+def _walls_between(cron: str, after: datetime, until: datetime) -> Iterator[datetime]:
+    """The wall times with `after` < time ≤ `until`. Of a day only those are made: a simulation asks again at each tick
+    of a week."""
+    if not cron.endswith(" * * *"):
+        yield from (wall for wall in _walk(cron, after.date(), until.date()) if after < wall <= until)
+        return
+    times = _times_of_day(cron)
+    for count in range((until.date() - after.date()).days + 1):
+        day = after.date() + count * _A_DAY
+        low = bisect_right(times, after.time()) if day == after.date() else 0
+        high = bisect_right(times, until.time()) if day == until.date() else len(times)
+        yield from (datetime.combine(day, one) for one in times[low:high])
+
+
 def moments(wall: datetime, zone: ZoneInfo, gap: Gap, fold: Fold) -> list[datetime]:
     """What a wall time means in UTC: one moment, but none for one that is skipped, and two for one that runs twice.
 
@@ -199,9 +214,8 @@ def occurrences(
         return []
     place = zone_of(zone)
     if (offset := _steady_offset(place, after, until)) is not None:
-        first_on, last_on = ((one.astimezone(UTC) + offset).date() for one in (after, until))
-        walls = wall_times(cron, first_on, last_on)
-        return [one for wall in walls if after < (one := wall.replace(tzinfo=UTC) - offset) <= until]
+        first, last = ((one.astimezone(UTC) + offset).replace(tzinfo=None) for one in (after, until))
+        return [wall.replace(tzinfo=UTC) - offset for wall in _walls_between(cron, first, last)]
     first_on, last_on = (one.astimezone(UTC).date() for one in (after - _LONGEST_JUMP, until + _LONGEST_JUMP))
     found = {one for wall in wall_times(cron, first_on, last_on) for one in moments(wall, place, gap, fold)}
     return sorted(one for one in found if after < one <= until)

@@ -10,7 +10,7 @@ from typing import Any
 from kordant_jobs.engine.daemon.queue_loop import dispatch_queue
 from kordant_jobs.engine.dagster_private import RunFactory, RunTemplates, storage_url
 from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon, QueuedRunCoordinatorDaemon
-from kordant_jobs.engine.launcher.handover import fingerprint
+from kordant_jobs.engine.launcher.code import fingerprint
 from kordant_jobs.engine.launcher.history import DagsterHistory
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher

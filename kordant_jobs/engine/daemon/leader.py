@@ -10,8 +10,8 @@ from typing import Any
 import psycopg2
 
 from kordant_jobs.engine.listen import connect
+from kordant_jobs.engine.system import DAEMON_LOCK
 
-LOCK = "kordant_jobs.daemon"
 POLL_S = 1.0
 """How often a standby tries, and a leader looks whether it still is one."""
 
@@ -63,9 +63,9 @@ class Leader:
     def _take(self) -> bool:
         try:
             if self._connection is None or self._connection.closed:
-                self._connection = connect(self._url)
+                self._connection = connect(self._url, name=DAEMON_LOCK)
             with self._connection.cursor() as cursor:
-                cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (LOCK,))
+                cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (DAEMON_LOCK,))
                 row = cursor.fetchone()
                 self._held = bool(row and row[0])
                 return self._held

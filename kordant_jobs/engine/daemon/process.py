@@ -17,7 +17,7 @@ from kordant_jobs.engine.daemon.loops import FastBackfillDaemon, FastSensorDaemo
 from kordant_jobs.engine.daemon.retention import RetentionDaemon
 from kordant_jobs.engine.daemon.wake import BACKFILLS, Wake
 from kordant_jobs.engine.dagster_private.daemons import DagsterDaemon, run_daemons
-from kordant_jobs.engine.launcher.handover import fingerprint
+from kordant_jobs.engine.launcher.code import fingerprint
 from kordant_jobs.engine.store.requests import EVENTS
 from kordant_jobs.engine.system import System
 

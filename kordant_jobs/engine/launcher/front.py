@@ -53,6 +53,11 @@ class Host(Protocol):
         """Whether no new run is accepted."""
         ...
 
+    @property
+    def code(self) -> str:
+        """The fingerprint of the code that runs start with."""
+        ...
+
 
 @dataclass
 class _Client:
@@ -152,7 +157,8 @@ class Front:
         pool = self._host.pool
         idle = [child.pid for child in pool.children.values() if child.idle]
         running = {child.run.run_id: child.pid for child in pool.children.values() if child.run}
-        return {"pid": os.getpid(), "idle": idle, "running": running, "busy": pool.busy, "started": pool.started}
+        return {"pid": os.getpid(), "idle": idle, "running": running, "busy": pool.busy, "started": pool.started,
+                "code": self._host.code}  # fmt: skip
 
     def _on_watch(self, client: _Client, request: dict[str, Any]) -> None:
         """Send what the watcher missed, then each end as it comes. Another numbering: it missed all."""

@@ -6,22 +6,16 @@ goes through a file without a name; the listening socket and the children's sock
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
 import os
 import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.engine.launcher.code import fingerprint
 from kordant_jobs.engine.launcher.front import ENDS_KEPT, Ends, Front
 from kordant_jobs.engine.launcher.pool import Child, Pool
 from kordant_jobs.engine.launcher.run import Run
@@ -86,7 +80,8 @@ class Reload:
     def __init__(self, system: System) -> None:
         self._module = system.definitions
         self._command = [sys.executable, "-m", system.app, WARM]
-        self._loaded = fingerprint(self._module)
+        self.loaded = fingerprint(self._module)
+        """The code that this process runs; nothing: it shall start again."""
         self._refused: str | None = None
         self._probe: subprocess.Popen[bytes] | None = None
         self._probed = ""
@@ -114,7 +109,7 @@ class Reload:
                 sys.stderr.write("the new code cannot be imported (see above); going on with what is loaded\n")
             return code == 0 and fingerprint(self._module) == self._probed
         now = fingerprint(self._module)
-        if (now != self._loaded or worn_out) and now != self._refused:
+        if (now != self.loaded or worn_out) and now != self._refused:
             self._probed = now
             script = "import importlib, sys; importlib.import_module(sys.argv[1])"
             self._probe = subprocess.Popen([sys.executable, "-c", script, self._module], stdin=subprocess.DEVNULL)
@@ -123,14 +118,14 @@ class Reload:
 
     def start_anew_if_changed(self) -> None:
         """Exec the program again when the code has changed: for one that only stands by, and has nothing to pass on."""
-        if fingerprint(self._module) != self._loaded:
+        if fingerprint(self._module) != self.loaded:
             os.execv(sys.executable, self._command)
 
     def become_new(self, front: Front, pool: Pool, turn: int | None) -> None:
         """Exec the program again, with the listening socket, the runs and the ends. Back only when a fail is on its way
         through a child; ask again later."""
         if any(child.failing for child in pool.children.values()):
-            self._loaded = ""
+            self.loaded = ""
             return
         pool.end_idle()
         running = [child for child in pool.children.values() if child.run]
@@ -163,54 +158,3 @@ def _child_to_wire(child: Child) -> dict[str, Any]:
         "buffer": child.buffer.decode(),
         "run": child.run.to_wire() if child.run else None,
     }
-
-
-def fingerprint(module: str) -> str:
-    """What tells one state of the code from another: time and size of our package, the definitions and the lock."""
-    digest = hashlib.sha256()
-    for path, facts in sorted(_sources(module)):
-        digest.update(f"{path} {facts.st_mtime_ns} {facts.st_size}\n".encode())
-    return digest.hexdigest()
-
-
-@lru_cache(maxsize=1)
-def code_version(module: str, named: str = "") -> str:
-    """What names the code that this process began with: `named`, else a hash over what its files hold. Equal on every
-    machine that has the same files."""
-    if named:
-        return named
-    digest = hashlib.sha256()
-    for path, _ in sorted(_sources(module)):
-        with suppress(OSError):
-            file = Path(path)
-            place = file.relative_to(CHECKOUT) if file.is_relative_to(CHECKOUT) else file.name
-            digest.update(f"{place} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()[:12]
-
-
-def _sources(module: str) -> Iterable[tuple[str, os.stat_result]]:
-    yield from _below(str(CHECKOUT / "kordant_jobs"))
-    for path in (CHECKOUT / "requirements.lock", _file_of(module)):
-        if path:
-            with suppress(OSError):
-                yield str(path), path.stat()
-
-
-def _below(folder: str) -> Iterable[tuple[str, os.stat_result]]:
-    """Python files, by the calls that cost least: this is done every few seconds for as long as the system is up."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(".py"):
-                with suppress(OSError):
-                    yield entry.path, entry.stat()
-            elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
-                yield from _below(entry.path)
-
-
-@lru_cache(maxsize=1)
-def _file_of(module: str) -> Path | None:
-    with suppress(ImportError, ValueError):
-        found = importlib.util.find_spec(module)
-        if found and found.origin:
-            return Path(found.origin)
-    return None

@@ -178,6 +178,11 @@ class Warm:
         """Whether no new run is taken."""
         return self._stops > 0
 
+    @property
+    def code(self) -> str:
+        """The fingerprint of the code that runs start with."""
+        return self._reload.loaded
+
     def _once(self, selector: selectors.BaseSelector) -> None:
         for key, _ in selector.select(self._sleeps_s()):
             if key.data == self._wake_read:

@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.engine import dagster_private
-from kordant_jobs.engine.launcher.handover import code_version
+from kordant_jobs.engine.launcher.code import code_version
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.launcher.run import CAUSE_TAG
 from kordant_jobs.engine.launcher.starter import WarmWatcher

@@ -11,7 +11,7 @@ from dagster import DagsterInstance
 from sqlalchemy import Engine
 
 from kordant_jobs.engine import dagster_private
-from kordant_jobs.engine.launcher.handover import code_version
+from kordant_jobs.engine.launcher.code import code_version
 from kordant_jobs.engine.launcher.run import CAUSE_TAG, limits_of
 from kordant_jobs.engine.queue.clock import Clock, DatabaseClock
 from kordant_jobs.engine.remote import broker

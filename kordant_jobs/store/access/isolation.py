@@ -56,9 +56,10 @@ def ensure(db: Engine) -> bool:
 
 
 def is_hardened(connection: Connection) -> bool:
-    """Whether this database has every policy, and its user may take the roles."""
+    """Whether this database has every policy in force, and its user may take the roles."""
     query = """SELECT count(*) = 2 AND bool_and(pg_has_role(oid, 'MEMBER')) AND :tables =
-               (SELECT count(*) FROM pg_policies WHERE schemaname = 'kordant' AND policyname = 'kordant_scope')
+               (SELECT count(*) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid AND c.relrowsecurity
+                WHERE c.relnamespace = 'kordant'::regnamespace AND p.polname = 'kordant_scope')
                FROM pg_roles WHERE rolname IN (:one, :other)"""
     tables = len(_PLACED) + len(_OF_CALLER) + len(_CHILDREN)
     return bool(connection.execute(sa.text(query), {"one": BY_TENANT, "other": BY_ENTITY, "tables": tables}).scalar())

@@ -124,15 +124,14 @@ def plan_of_tick(connection: Connection, key: tuple[str, str], spans: Sequence[S
     return list(connection.execute(sa.text("EXPLAIN (ANALYZE, BUFFERS) " + TICK), _parts(key, spans)).scalars())
 
 
+PLACES = """
+SELECT anchor, string_agg(slot::text, ',' ORDER BY slot) FROM kordant.due_slots
+WHERE job = :job AND tier = :tier GROUP BY anchor
+"""
+"""A row an anchor: a row a slot takes the client five times as long."""
+
+
 def places(connection: Connection, key: tuple[str, str]) -> dict[int, list[int]]:
     """The slots of a row's subscriptions by anchor, sorted: what a simulation counts in."""
-    column = due_slots.c
-    query = (
-        sa.select(column.anchor, column.slot)
-        .where(column.job == key[0], column.tier == key[1])
-        .order_by(column.anchor, column.slot)
-    )
-    found: dict[int, list[int]] = {}
-    for anchor, slot in connection.execute(query):
-        found.setdefault(anchor, []).append(slot)
-    return found
+    found = connection.execute(sa.text(PLACES), {"job": key[0], "tier": key[1]})
+    return {anchor: [*map(int, slots.split(","))] for anchor, slots in found}

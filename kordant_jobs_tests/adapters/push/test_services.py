@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from kordant_jobs import tracing
 from kordant_jobs.adapters.push import ApnsTransport, FcmTransport, WebPushTransport
 from kordant_jobs.adapters.push.web_push import parse_subscription
 from kordant_jobs.adapters.sms import TwilioAccount, TwilioTransport
@@ -20,6 +21,9 @@ from kordant_jobs.lab.fakes.push import FakeApns, FakeFcm, FakeWebPush, apns_err
 from kordant_jobs.lab.fakes.sms import FakeTwilio, twilio_error
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush, OutgoingText, Transport
 from kordant_jobs.settings import Settings
+from kordant_jobs_tests.otlp import Collector, collector
+
+__all__ = ["collector"]
 
 DELIVERED, DEFERRED, GONE, MISMATCH, REFUSED, UNCERTAIN = (
     DeliveryOutcome.DELIVERED,
@@ -357,6 +361,23 @@ def test_a_text_says_where_to_tell_of_it() -> None:
         message = service.message("ann")
         list(service.transport.deliver([message]))
         assert fake.callbacks == [f"https://k.example/callbacks/twilio/{message.id}"]
+
+
+def test_each_call_is_a_span_of_the_op_and_holds_nothing_of_the_message(service: Service, collector: Collector) -> None:
+    """Web Push has the address in the URL, APNs too; Twilio takes address and text in a form."""
+    with tracing.span("send_chunk"):
+        service.deliver("ann", "bob")
+    tracing.flush()
+    (op,) = collector.named("send_chunk")
+    calls = [one for one in collector.named("POST") if one.parent == op.id]
+    assert len(calls) >= 2  # FCM fetches a token, too
+    assert {tuple(sorted(one.attributes)) for one in calls} == {
+        ("http.request.method", "http.response.status_code", "server.address")
+    }
+    assert {one.attributes["server.address"] for one in calls} == {"127.0.0.1"}
+    canaries = ["Olá", "hello", "Kordant", "alert_id", *map(service.address, ("ann", "bob")), "/3/device", "https://"]
+    everything = b"".join(collector.bodies)
+    assert not [one for one in canaries if one.encode() in everything]
 
 
 def test_what_was_under_way_when_a_service_went_down_is_still_told() -> None:

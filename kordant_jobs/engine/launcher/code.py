@@ -1,0 +1,80 @@
+"""What the code on disk is, and whether the warm process runs it. Imports no Dagster."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.engine.launcher.protocol import ask, socket_path
+
+ANSWER_S = 8.0
+"""How long a person who asks waits for the warm process: longer than it takes to fork."""
+
+
+def fingerprint(module: str) -> str:
+    """What tells one state of the code from another: time and size of our package, the definitions and the lock."""
+    digest = hashlib.sha256()
+    for path, facts in sorted(_sources(module)):
+        digest.update(f"{path} {facts.st_mtime_ns} {facts.st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def warm_is_outdated(state_dir: Path, module: str, *, after_s: float) -> bool:
+    """Whether the warm process of a state folder runs other code than its files have held for `after_s`.
+
+    Raises:
+        TransientError: it does not answer.
+    """
+    loaded = ask(socket_path(state_dir), {"op": "ping"}, timeout_s=ANSWER_S)["code"]
+    changed_at = max(facts.st_ctime for _, facts in _sources(module))
+    return loaded not in {"", fingerprint(module)} and time.time() - changed_at > after_s
+
+
+@lru_cache(maxsize=1)
+def code_version(module: str, named: str = "") -> str:
+    """What names the code that this process began with: `named`, else a hash over what its files hold. Equal on every
+    machine that has the same files."""
+    if named:
+        return named
+    digest = hashlib.sha256()
+    for path, _ in sorted(_sources(module)):
+        with suppress(OSError):
+            file = Path(path)
+            place = file.relative_to(CHECKOUT) if file.is_relative_to(CHECKOUT) else file.name
+            digest.update(f"{place} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _sources(module: str) -> Iterable[tuple[str, os.stat_result]]:
+    yield from _below(str(CHECKOUT / "kordant_jobs"))
+    for path in (CHECKOUT / "requirements.lock", _file_of(module)):
+        if path:
+            with suppress(OSError):
+                yield str(path), path.stat()
+
+
+def _below(folder: str) -> Iterable[tuple[str, os.stat_result]]:
+    """Python files, by the calls that cost least: this is done every few seconds for as long as the system is up."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                with suppress(OSError):
+                    yield entry.path, entry.stat()
+            elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
+                yield from _below(entry.path)
+
+
+@lru_cache(maxsize=1)
+def _file_of(module: str) -> Path | None:
+    with suppress(ImportError, ValueError):
+        found = importlib.util.find_spec(module)
+        if found and found.origin:
+            return Path(found.origin)
+    return None

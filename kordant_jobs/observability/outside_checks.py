@@ -1,0 +1,74 @@
+"""The doctor's checks of what is outside: the mail server, DNS, and whom operators' notices reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import httpx
+
+from kordant_jobs.adapters.mail.dkim_record import public_half, published_keys
+from kordant_jobs.adapters.messengers import open_signer
+from kordant_jobs.errors import TransientError
+from kordant_jobs.observability.alerting import open_operators
+from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail
+from kordant_jobs.observability.system_checks import ANSWER_S, is_listening
+
+
+def mail(patient: Patient) -> Iterator[Finding]:
+    """The mail server answers."""
+    if patient.settings.smtp_url is None:
+        raise Skipped("KORDANT_SMTP_URL is unset: mails go to a folder")
+    found = urlsplit(patient.settings.smtp_url.get_secret_value())
+    port = found.port or (465 if found.scheme == "smtps" else 587)
+    if not is_listening(found.hostname or "", port):
+        yield fail(
+            f"the mail server does not answer on port {port}",
+            "no mail goes out; they wait in the outbox",
+            "correct KORDANT_SMTP_URL, or see to the server",
+        )
+
+
+def dkim(patient: Patient) -> Iterator[Finding]:
+    """DNS publishes the key that mails are signed with."""
+    signer = open_signer(patient.settings)
+    if signer is None:
+        raise Skipped("KORDANT_DKIM_KEY_PATH is unset: mails are not signed")
+    name = f"{signer.selector}._domainkey.{signer.domain}"
+    try:
+        published = published_keys(name, nameserver=patient.nameserver)
+    except TransientError as error:
+        raise Skipped(str(error)) from None
+    ours = public_half(signer.key)
+    if ours not in published:
+        found = "another key" if any(published) else "a withdrawn key" if published else "no key"
+        yield fail(
+            f"DNS has {found} at {name}",
+            "receivers find our signatures wrong, and refuse mails or put them among spam",
+            f"publish there, as TXT: v=DKIM1; k=rsa; p={ours}",
+        )
+
+
+def notices(patient: Patient) -> Iterator[Finding]:
+    """Operators' notices and the heartbeat arrive (only with --send)."""
+    if not patient.sends:
+        raise Skipped("`kordant-jobs doctor --send` sends a test notice")
+    operators = open_operators(patient.settings)
+    for place in range(len(operators)):
+        when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        if not operators.tell(place, "test: kordant-jobs doctor", f"A test of {when}; nothing is wrong.", urgent=False):
+            yield fail(
+                f"address {place + 1} of KORDANT_ALERT_URLS took no test notice",
+                "this operator would not be told",
+                "correct the address; `kordant-jobs alerts test` tries again",
+            )
+    if patient.settings.heartbeat_url is not None:
+        try:
+            httpx.get(patient.settings.heartbeat_url.get_secret_value(), timeout=ANSWER_S).raise_for_status()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            yield fail(
+                f"KORDANT_HEARTBEAT_URL does not take a ping ({type(error).__name__})",
+                "whoever waits for it believes that all is down, or would not notice",
+                "correct the address, or see to that service",
+            )
