@@ -24,7 +24,7 @@ def acknowledge(connection: Connection, call: Call, alert_id: UUID) -> None:
     """
     rule = call.permit(Action.ALERT_HANDLE, call.of_all())
     if not alerts.acknowledge(connection, alert_id, by=call.principal.id):
-        raise Problem("wrong_state", "the alert has ended, or somebody is at it.")
+        raise Problem("wrong_state", "the alert has ended, or is acknowledged already.")
     call.record(connection, call.entry("alerts.acknowledge", "alert", str(alert_id), rule=rule))
 
 

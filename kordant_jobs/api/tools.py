@@ -60,8 +60,8 @@ async def ask(
     found: Found = answer.json()
     if answer.is_success:
         return found
-    told = {name: found.get(name) for name in ("code", "rule", "detail", "retry_after_s", "errors", "state")}
-    raise ToolError(json.dumps({name: value for name, value in told.items() if value is not None}))
+    details = {name: found.get(name) for name in ("code", "rule", "detail", "retry_after_s", "errors", "state")}
+    raise ToolError(json.dumps({name: value for name, value in details.items() if value is not None}))
 
 
 class JobOfMine(BaseModel):
@@ -106,7 +106,7 @@ class Budgets(BaseModel):
 
 
 LONGEST_WAIT_S = 20
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 
 
 def _tools(asker: Asker, *, url: str) -> list[Tool]:
@@ -156,7 +156,7 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
             found = await asker("GET", f"/requests/{request_id}")
             if found["status"] not in {"pending", "running"} or time.monotonic() >= until:
                 return OneRequest.model_validate({"request": found})
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def list_requests(
         status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,

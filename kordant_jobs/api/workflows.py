@@ -92,7 +92,7 @@ def execute(connection: Connection, call: Call, workflow_id: UUID, body: NewExec
     begun = workflows.execution(connection, execution_id, lock=True)
     if begun is None:
         raise not_found()
-    workflows.look_again(connection, begun, at=call.now)
+    workflows.check_again(connection, begun, at=call.now)
     call.record(connection, call.entry("workflows.execute", "execution", str(execution_id), rule=rule, tenant=tenant,
                                        after={"workflow": str(found.id)}))  # fmt: skip
     return Answer(body=_execution_shown(connection, begun), status=202)

@@ -30,7 +30,7 @@ def doctor(
 ) -> None:
     """Look for what is known to go wrong. Nothing is changed, not even the database's migration.
 
-    Exit code 0: all is well; 1: something to look at; 2: something fails.
+    Exit code 0: all is well; 1: a warning; 2: something fails.
     """
     from kordant_jobs.errors import SettingsError
     from kordant_jobs.observability.checks import CHECKS
@@ -48,7 +48,7 @@ def doctor(
 
 
 def look(settings: Settings, only: Collection[str] | None = None, *, send: bool = False) -> Sequence[Result]:
-    """What the checks find, all of them unless `only` names some."""
+    """Run the checks and return their findings, all of them unless `only` names some."""
     from kordant_jobs.cli.stack import running
     from kordant_jobs.observability.checks import CHECKS
     from kordant_jobs.observability.doctor import Patient, examine

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.catalog import CATALOG
-from kordant_jobs.domain.operators.alert_rules import AlertRule, Severity, Told, move
+from kordant_jobs.domain.operators.alert_rules import AlertRule, NoticeKind, Severity, move
 from kordant_jobs.engine import attempt_counts
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.observability import heartbeats, standing
@@ -267,9 +267,9 @@ def evaluate(db: Engine, operators: Operators) -> Evaluated:
             value, before = values.get(key), known.get(key)
             made = move(rules[key[0]], None if before is None else before.standing, value, now=now)
             is_quiet = (key[0], None) in quiet or key in quiet
-            if made.told is Told.FIRED and not is_quiet:
+            if made.notice is NoticeKind.FIRED and not is_quiet:
                 began.append(key)
-            resolved += made.told is Told.RESOLVED
+            resolved += made.notice is NoticeKind.RESOLVED
             alerts.write(connection, key, before, made, value=value, targets=len(operators), silenced=is_quiet, now=now)
     sent, failed = _tell(db, operators, rules)
     return Evaluated(fired=len(began), resolved=resolved, sent=sent, failed=failed, began=tuple(began))
@@ -288,8 +288,8 @@ def _tell(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> t
             rule = rules.get(one.rule)
             was_sent = False
             if rule is not None and one.target < len(operators):
-                title, text = words_of(rule, one.subject, Told(one.told), one.value)
-                urgent = rule.severity is Severity.PAGE and one.told != Told.RESOLVED
+                title, text = words_of(rule, one.subject, NoticeKind(one.told), one.value)
+                urgent = rule.severity is Severity.PAGE and one.told != NoticeKind.RESOLVED
                 was_sent = operators.tell(one.target, title, text, urgent=urgent)
             with db.begin() as connection:
                 alerts.note_try(connection, one.id, was_sent=was_sent)
@@ -297,11 +297,11 @@ def _tell(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> t
     return sent, failed
 
 
-def words_of(rule: AlertRule, subject: str, told: Told, value: float | None) -> tuple[str, str]:
+def words_of(rule: AlertRule, subject: str, kind: NoticeKind, value: float | None) -> tuple[str, str]:
     """Title and text of a notice: the rule, what it is about, its figure, and the command to begin with."""
-    if told is Told.RESOLVED:
+    if kind is NoticeKind.RESOLVED:
         return f"resolved: {rule.name} {subject}", f"It has ended: {rule.what} ({subject})."
-    still = "still " if told is Told.AGAIN else ""
+    still = "still " if kind is NoticeKind.AGAIN else ""
     figure = "" if value is None else f"{value:,.4g} {rule.unit}; it fires at {rule.fires_at:,.4g}.\n"
     return (
         f"{still}{rule.severity}: {rule.name} {subject}",

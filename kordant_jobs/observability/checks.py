@@ -29,7 +29,7 @@ DUE_WAITS_S, LATE_S, CLEANED_WITHIN_D = (
     BY_NAME[rule].fires_at for rule in ("queue_backlog", "outbox_late", "cleanup_missed")
 )
 LEASE_LATE_S, IDLE_S = 120, 600
-LOOKED_AT_WITHIN = timedelta(hours=1)
+CHECKED_WITHIN = timedelta(hours=1)
 DISK_FREE_MB, DISK_FREE_SHARE = 1024, 0.05
 CLOCK_S = 1.0
 POSTGRES_MIN = 140_000
@@ -175,13 +175,13 @@ def schedules(patient: Patient) -> Iterator[Finding]:
     now = patient.clock()
     for stored in loaded.rows:
         looked_at = progress.get(stored.row.key)
-        if stored.resting(now) or stored.changed_at > now - LOOKED_AT_WITHIN:
+        if stored.resting(now) or stored.changed_at > now - CHECKED_WITHIN:
             continue
         if looked_at is None:
-            if looks(stored.row, stored.changed_at, now - LOOKED_AT_WITHIN):
+            if looks(stored.row, stored.changed_at, now - CHECKED_WITHIN):
                 yield fail(f"{stored.row.name} has never been looked at", *NOT_TICKING)
             continue
-        if looks(stored.row, looked_at.until, now - LOOKED_AT_WITHIN):
+        if looks(stored.row, looked_at.until, now - CHECKED_WITHIN):
             yield fail(
                 f"{stored.row.name} was last looked at {looked_at.until:%Y-%m-%d %H:%M}, and has ticked since",
                 *NOT_TICKING,

@@ -179,7 +179,7 @@ def _queue(connection: Connection) -> Iterator[Metric]:
         sla.add_metric([job], ratio)
     yield sla
     yield _gauge(connection, standing.RUNNING, "running", "requests that run", ["job_name"])
-    yield _gauge(connection, standing.DEAD, "dead", "dead letters that nobody has seen yet", ["job_name"])
+    yield _gauge(connection, standing.DEAD, "dead", "dead letters that are not acknowledged yet", ["job_name"])
     yield _gauge(connection, standing.PAUSED, "paused", "jobs that are paused", ["job_name"])
     yield _gauge(connection, _LEASES, "leases", "slots that are held; empty: not a job's", ["job_name"])
 

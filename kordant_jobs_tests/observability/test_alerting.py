@@ -22,8 +22,8 @@ from kordant_jobs.domain.operators.alert_rules import (
     BY_NAME,
     REPEAT,
     AlertState,
+    NoticeKind,
     Standing,
-    Told,
     move,
 )
 from kordant_jobs.errors import SettingsError
@@ -220,7 +220,7 @@ def test_a_month_of_ordinary_noise_raises_nothing() -> None:
         at += timedelta(minutes=1)
         waits = max(0.0, rng.gauss(30, 40)) if rng.random() > 0.001 else 950.0  # a burst now and then, for a minute
         made = move(rule, standing, waits, now=at)
-        told += made.told is not None
+        told += made.notice is not None
         standing = None if made.state in {None, AlertState.RESOLVED} else Standing(
             state=made.state or AlertState.PENDING, since=at if standing is None else standing.since
         )  # fmt: skip
@@ -229,12 +229,12 @@ def test_a_month_of_ordinary_noise_raises_nothing() -> None:
 
 def test_an_alert_is_told_again_after_four_hours_unless_somebody_is_at_it() -> None:
     rule = BY_NAME["dead_letters"]
-    firing = Standing(state=AlertState.FIRING, since=NOW, told_at=NOW)
-    assert move(rule, firing, 3, now=NOW + REPEAT - timedelta(seconds=1)).told is None
-    assert move(rule, firing, 3, now=NOW + REPEAT).told is Told.AGAIN
-    seen = Standing(state=AlertState.FIRING, since=NOW, told_at=NOW, is_acknowledged=True)
-    assert move(rule, seen, 3, now=NOW + REPEAT).told is None
-    assert move(rule, seen, 0, now=NOW + REPEAT).told is Told.RESOLVED
+    firing = Standing(state=AlertState.FIRING, since=NOW, notified_at=NOW)
+    assert move(rule, firing, 3, now=NOW + REPEAT - timedelta(seconds=1)).notice is None
+    assert move(rule, firing, 3, now=NOW + REPEAT).notice is NoticeKind.AGAIN
+    seen = Standing(state=AlertState.FIRING, since=NOW, notified_at=NOW, is_acknowledged=True)
+    assert move(rule, seen, 3, now=NOW + REPEAT).notice is None
+    assert move(rule, seen, 0, now=NOW + REPEAT).notice is NoticeKind.RESOLVED
 
 
 def test_one_target_that_is_down_repeats_nothing_to_the_others(db: Engine) -> None:

@@ -83,7 +83,7 @@ def test_it_pings_while_all_is_well_and_not_otherwise(
     said: list[str] = []
     signs(db, "5 min")
     looks = threading.Semaphore(0)
-    watch = Pulse(database_url, url, said.append, look_s=0.02, ping_s=0.02)
+    watch = Pulse(database_url, url, said.append, check_every_s=0.02, ping_s=0.02)
     look = watch.look
 
     def counted(engine: Engine) -> bool:

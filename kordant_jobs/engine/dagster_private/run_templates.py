@@ -35,7 +35,7 @@ class RunTemplates:
 
     path: Path
     code: Callable[[], str]
-    """What tells one state of the code from another."""
+    """Returns an identifier of the state of the code."""
     storage_url: str = field(repr=False)
     _known: dict[str, Template] = field(default_factory=dict)
     _kept: dict[str, str] = field(default_factory=dict)
@@ -66,12 +66,12 @@ class RunTemplates:
         return None if written is None else Template(run=deserialize_value(written, DagsterRun), location=None)
 
     def any_kept(self) -> bool:
-        """Whether there is one."""
+        """True when at least one template is kept."""
         self._look_for_kept()
         return bool(self._kept)
 
     def _look_for_kept(self) -> None:
-        """What is in the file, when it is of this code; nothing when the code has changed since."""
+        """Load the templates from the file when they are of this code; load nothing when the code has changed since."""
         now = hashlib.sha256(f"{DAGSTER_VERSION} {self.storage_url} {self.code()}".encode()).hexdigest()
         if now == self._kept_for:
             return

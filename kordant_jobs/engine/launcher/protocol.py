@@ -17,11 +17,11 @@ from kordant_jobs.errors import TransientError
 MAX_PATH = 100
 """sockaddr_un takes 107 bytes; the rest is for the name that a bind goes by before it is renamed."""
 ANSWER_TIMEOUT_S = 20.0
-"""Longer than the warm process needs to import everything again, while it answers nobody."""
+"""Longer than the warm process needs to import everything again, while it answers no request."""
 
 
 def socket_path(state_dir: Path) -> Path:
-    """Where the warm process of a state folder listens: in it, or, where that path is too long, in a folder of ours
+    """The socket of the warm process of a state folder: in it, or, where that path is too long, in a folder of ours
     (mode 0700) below the temporary one, named after it."""
     path = state_dir / "warm.sock"
     if len(os.fsencode(path)) <= MAX_PATH:
@@ -38,7 +38,7 @@ def listen(path: Path) -> socket.socket:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.parent.stat().st_uid != os.geteuid():
-        raise TransientError(f"{path.parent} belongs to somebody else: remove it, or set KORDANT_STATE_DIR to another")
+        raise TransientError(f"{path.parent} belongs to another user: remove it, or set KORDANT_STATE_DIR to another")
     with socket.socket(socket.AF_UNIX) as probe:
         if probe.connect_ex(str(path)) == 0:
             raise TransientError(f"another warm process listens on {path}: stop it first")

@@ -110,8 +110,8 @@ def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, 
             return state
         row = {
             "id": str(request.id), "from_state": state.value, "to_state": to.value, "reason": reason,
-            "action": intake.told(to), "answered": True, "broker_says": meaning.value,
-            "next_at": intake.next_look(to, now), "evidence": json.dumps({"reply_id": str(reply_id)}),
+            "action": intake.action_after(to), "answered": True, "broker_says": meaning.value,
+            "next_at": intake.next_check(to, now), "evidence": json.dumps({"reply_id": str(reply_id)}),
         }  # fmt: skip
         moves.apply(connection, moves.frame_of([row]), now=now, actor=actor)
         return to

@@ -213,7 +213,7 @@ def _taken(
             "broker_says": reading.reply_class.value if is_answer else None,
         }  # fmt: skip
         if to is not None:
-            move |= {"to_state": to.value, "next_at": next_look(to, now), "action": told(to)}
+            move |= {"to_state": to.value, "next_at": next_check(to, now), "action": action_after(to)}
         moved[reply.id] = move
     written = replies.write(connection, keyring, keys, fresh)
     moves.apply(connection, moves.frame_of([moved[one] for one in moved if one in written]), now=now, actor=ACTOR)
@@ -262,7 +262,7 @@ def confirmation_link(reading: Reading, domains: frozenset[str]) -> str | None:
     return next(iter(named or own), None)
 
 
-def next_look(state: RemovalState, now: datetime) -> datetime:
+def next_check(state: RemovalState, now: datetime) -> datetime:
     """When a request that just came to this state is looked at again: at once, unless the state is one that waits."""
     if state is RemovalState.COMPLETED:
         return now + CHECK_AFTER_DONE
@@ -271,11 +271,11 @@ def next_look(state: RemovalState, now: datetime) -> datetime:
     return now
 
 
-TOLD = frozenset({RemovalState.COMPLETED, RemovalState.NO_MATCH, RemovalState.DENIED, RemovalState.EXEMPT})
+ANNOUNCED = frozenset({RemovalState.COMPLETED, RemovalState.NO_MATCH, RemovalState.DENIED, RemovalState.EXEMPT})
 
 
-def told(state: RemovalState) -> str:
+def action_after(state: RemovalState) -> str:
     """Whether the subscriber hears of a move: when it is their turn, and when the broker is done with it."""
     if state in {RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY}:
         return "ask_user"
-    return "tell_user" if state in TOLD else "answer"
+    return "tell_user" if state in ANNOUNCED else "answer"

@@ -154,15 +154,15 @@ def read_reply(subject: str, text: str, *, is_automatic: bool = False, is_bounce
     cases = case_numbers(f"{subject}\n{own}")
     if is_bounce:
         return Reading(reply_class=ReplyClass.BOUNCED, rule="delivery_report", case_numbers=cases)
-    told = _fits([_without_our_subject(subject)], sentences(own))
-    found = _decided(told)
+    matches = _fits([_without_our_subject(subject)], sentences(own))
+    found = _decided(matches)
     if found and any(one.search(own) for one in reply_rules().doubts.get(found, ())):
         found = None
     if found is None:
-        only = ReplyClass.AUTO_REPLY if is_automatic and not told else ReplyClass.UNKNOWN
-        rule = "headers" if only is ReplyClass.AUTO_REPLY else ("conflict" if told else "none")
+        only = ReplyClass.AUTO_REPLY if is_automatic and not matches else ReplyClass.UNKNOWN
+        rule = "headers" if only is ReplyClass.AUTO_REPLY else ("conflict" if matches else "none")
         return Reading(reply_class=only, rule=rule, case_numbers=cases, links=links)
-    decided, sentence = told[found]
+    decided, sentence = matches[found]
     return Reading(
         reply_class=found, rule=decided.id, detail=decided.detail, sentence=sentence, case_numbers=cases, links=links
     )
@@ -178,12 +178,12 @@ def _without_our_subject(subject: str) -> str:
     return " ".join(_OUR_SUBJECT.sub(" ", subject).split())
 
 
-Told = dict[ReplyClass, tuple[ReplyRule, str]]
+Matches = dict[ReplyClass, tuple[ReplyRule, str]]
 
 
-def _fits(subject: Sequence[str], body: Sequence[str]) -> Told:
+def _fits(subject: Sequence[str], body: Sequence[str]) -> Matches:
     """The classes that a sentence fits, each with the first rule and sentence."""
-    found: Told = {}
+    found: Matches = {}
     is_empty = sum(len(one.split()) for one in body) <= EMPTY_WORDS
     for rule in reply_rules().rules:
         if rule.reply_class in found:
@@ -196,8 +196,8 @@ def _fits(subject: Sequence[str], body: Sequence[str]) -> Told:
     return found
 
 
-def _decided(told: Mapping[ReplyClass, object]) -> ReplyClass | None:
+def _decided(matches: Mapping[ReplyClass, object]) -> ReplyClass | None:
     rules = reply_rules()
-    if any(pair <= set(told) for pair in rules.conflicts):
+    if any(pair <= set(matches) for pair in rules.conflicts):
         return None
-    return next((one for one in rules.order if one in told), None)
+    return next((one for one in rules.order if one in matches), None)

@@ -115,12 +115,12 @@ def _load(connection: Connection, keyring: Keyring, claimed: list[Outgoing], out
         fronts=fronts,
         now=now,
     )
-    told = {}
+    disclosed = {}
     for one in claimed:
         if one.subscriber_id in work.people:
             letter = work.letters[one.id] = _letter(work, one, outside)
-            told[one.id] = (one, letter.fields, letter.ground)
-    outgoing.disclose(connection, told, now=now)
+            disclosed[one.id] = (one, letter.fields, letter.ground)
+    outgoing.disclose(connection, disclosed, now=now)
     return work
 
 
@@ -192,11 +192,11 @@ def _mailed(messages: list[Outgoing], work: _Batch, outside: Outside, total: Sen
                 id=one.id, recipient=one.contact, content=signed, sender=outside.agent.address_of(one.address_token)
             )
 
-    told: set[UUID] = set()
+    disclosed: set[UUID] = set()
     try:
         for delivery in outside.mail.deliver(written()):
             one = by_id[delivery.mail_id]
-            told.add(one.id)
+            disclosed.add(one.id)
             age = work.now - one.created_at
             yield (
                 one.id,
@@ -205,7 +205,7 @@ def _mailed(messages: list[Outgoing], work: _Batch, outside: Outside, total: Sen
     except (SourceUnavailable, SettingsError) as error:
         total.problem = str(error)
         for one in messages:
-            if one.id not in told:
+            if one.id not in disclosed:
                 yield (
                     one.id,
                     rules_sending.after_mail(

@@ -34,7 +34,7 @@ from kordant_jobs.domain.access.dagster_ui import MUTATIONS, TERMINATE, UNRECORD
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.domain.access.principals import Principal
 from kordant_jobs.engine import operate
-from kordant_jobs.pages.ui_guard import DOOR_HEADER, PREFIX, is_local
+from kordant_jobs.pages.ui_guard import PREFIX, PROXY_HEADER, is_local
 
 GRAPHQL = "/graphql"
 WITHHELD = ("/logs", "/notebook", "/dagit", "/download_debug", "/report_asset", "/dagit_info")
@@ -68,7 +68,7 @@ class WhoComes(Protocol):
         ...
 
 
-class DagsterDoor:
+class DagsterProxy:
     """An ASGI application that stands at /dagster and passes on what the policy lets pass."""
 
     def __init__(self, backend: Backend, who: WhoComes, *, sign_in: str) -> None:
@@ -169,9 +169,9 @@ class DagsterDoor:
             answer = await self._http.send(asked, stream=True)
         except httpx.HTTPError:
             raise _away() from None
-        told = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
-        told |= {"X-Frame-Options": "DENY", "Referrer-Policy": "same-origin"}
-        told["Cache-Control"] = "no-cache" if "etag" in told else "no-store"
+        headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
+        headers |= {"X-Frame-Options": "DENY", "Referrer-Policy": "same-origin"}
+        headers["Cache-Control"] = "no-cache" if "etag" in headers else "no-store"
 
         async def content() -> AsyncIterator[bytes]:
             try:
@@ -180,7 +180,7 @@ class DagsterDoor:
             finally:
                 await answer.aclose()
 
-        return StreamingResponse(content(), answer.status_code, told)
+        return StreamingResponse(content(), answer.status_code, headers)
 
     async def close(self) -> None:
         """Close the connections to Dagster's webserver."""
@@ -195,7 +195,7 @@ class DagsterDoor:
         return str(where)
 
     def _proof(self) -> dict[str, str]:
-        return {DOOR_HEADER: self._backend.ui_secret or ""}
+        return {PROXY_HEADER: self._backend.ui_secret or ""}
 
     # WebSockets: logs of runs, as they are written
 
