@@ -189,19 +189,19 @@ class Settings(BaseSettings):
     ui_sign_in: bool = Field(
         True,
         description="Whether Dagster's UI stands below /dagster of the API, behind its sign-in. False: it answers "
-        "whoever is on this machine on `web_port`, without one.",
+        "every user of this machine on `web_port`, without one.",
     )
     ui_secret: SecretStr | None = Field(None, description="Set by `up`: what the API shows Dagster's webserver.")
     token: SecretStr | None = Field(None, description="The token that `api mcp` asks the API with.")
     alert_urls: SecretStr | None = Field(
         None,
         description="Recipients of operators' alerts: addresses as Apprise takes them (mailto://…, slack://…, "
-        "json://…), with blanks between; unset: nobody, and `alerts list` shows them.",
+        "json://…), with blanks between; unset: no notices, and `alerts list` shows the alerts.",
     )
     heartbeat_url: SecretStr | None = Field(
         None,
-        description="An address that `up` asks for once a minute while the daemon and the database are alive: whoever "
-        "serves it raises the alarm when it is asked no more; unset: nobody does.",
+        description="An address that `up` asks for once a minute while the daemon and the database are alive: the "
+        "service there raises the alarm when the requests stop; unset: no service is asked.",
     )
     audit_anchor: Path | None = Field(
         None, description="A file on other storage that the API appends the audit log's head to; unset: none."

@@ -262,7 +262,7 @@ def _with_pango(environment: Environment) -> Environment:
     if environment.pango.found or pango.missing_libraries():
         return environment
     better = replace(environment, pango=pango.Libraries(found=True))
-    with suppress(OSError):  # another user's environment: looked at again on the next start
+    with suppress(OSError):  # another user's environment: checked again on the next start
         stamp = json.loads((environment.folder / STAMP).read_text(encoding="utf-8"))
         _write_stamp(better, Made(**stamp["made"]))
     return better

@@ -201,7 +201,7 @@ def show(watch: Id, as_json: AsJson = False) -> None:
     if roll:
         print_facts({f"owner roll, {name.replace('_', ' ')}": value for name, value in roll.items()})
     print_table(
-        ["finding", "recorded", "document", "event", "severity", "told", "why", "case"],
+        ["finding", "recorded", "document", "event", "severity", "alert", "why", "case"],
         [
             (
                 row["finding"], row["recorded_on"], row["number"] or row["key"], row["event"], row["severity"],

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import sqlalchemy as sa
 
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
-from kordant_jobs.domain.schedules.simulation import looks
+from kordant_jobs.domain.schedules.simulation import check_moments
 from kordant_jobs.engine import DAGSTER_VERSION, host_rows
 from kordant_jobs.observability import heartbeats, standing, system_checks
 from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
@@ -178,10 +178,10 @@ def schedules(patient: Patient) -> Iterator[Finding]:
         if stored.resting(now) or stored.changed_at > now - CHECKED_WITHIN:
             continue
         if looked_at is None:
-            if looks(stored.row, stored.changed_at, now - CHECKED_WITHIN):
+            if check_moments(stored.row, stored.changed_at, now - CHECKED_WITHIN):
                 yield fail(f"{stored.row.name} has never been looked at", *NOT_TICKING)
             continue
-        if looks(stored.row, looked_at.until, now - CHECKED_WITHIN):
+        if check_moments(stored.row, looked_at.until, now - CHECKED_WITHIN):
             yield fail(
                 f"{stored.row.name} was last looked at {looked_at.until:%Y-%m-%d %H:%M}, and has ticked since",
                 *NOT_TICKING,

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.schedules.simulation import Planned, looks, simulate
+from kordant_jobs.domain.schedules.simulation import Planned, check_moments, simulate
 from kordant_jobs.lab.engine import FakeClock
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
@@ -47,7 +47,7 @@ def test_what_runs_after_an_outage_is_what_the_simulator_said(
 
     clock = FakeClock(FUTURE)
     ran: list[Planned] = []
-    for moment in looks(stored.row, FUTURE, end, [OUTAGE]):
+    for moment in check_moments(stored.row, FUTURE, end, [OUTAGE]):
         clock.advance_to(moment)
         source = RowCheck(key=key, source=f"tick {moment.isoformat()}", tick_at=moment)
         taken = take(listed, source, busy=lambda: False, now=clock.now())

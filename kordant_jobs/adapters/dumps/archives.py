@@ -159,7 +159,7 @@ def has_no_text(start: bytes) -> bool:
 
 
 Skip = Callable[[int, str], None]
-"""Told of a member that is not read, and why."""
+"""Called for each member that is not read, with the reason."""
 
 
 def documents(file: BinaryIO, compression: Compression, meter: Meter, skip: Skip) -> Iterator[Document]:

@@ -176,7 +176,7 @@ def decide(principal: Principal, action: Action, owner: Owner, *, critical: bool
 
 
 def owner_of(principal: Principal, *, by: str, tenant: str | None, entity: str | None) -> Owner:
-    """The owner of a request, seen from `principal`: what left their scope is another's, whoever asked for it."""
+    """The owner of a request, seen from `principal`: what left their scope is another's, even when they asked."""
     if not principal.covers(tenant, entity):
         return Owner.OTHER
     return Owner.OWN if by == principal.id else Owner.SCOPE

@@ -102,7 +102,7 @@ def retry_at(
     return now + wait
 
 
-def warning_due(expires_at: datetime, told_days: int | None, now: datetime) -> int | None:
+def warning_due(expires_at: datetime, warned_days: int | None, now: datetime) -> int | None:
     """The days before its end of which a consent's owner is to be warned now: 30, 7, 1, once each; None: none.
 
     >>> from datetime import UTC
@@ -111,6 +111,6 @@ def warning_due(expires_at: datetime, told_days: int | None, now: datetime) -> i
     """
     left = expires_at - now
     reached = [days for days in (1, 7, 30) if left <= timedelta(days=days)]
-    if left <= timedelta(0) or not reached or (told_days is not None and told_days <= reached[0]):
+    if left <= timedelta(0) or not reached or (warned_days is not None and warned_days <= reached[0]):
         return None
     return reached[0]

@@ -164,7 +164,7 @@ DEFAULT_RULES = (
         clears_at=600.0,
         for_s=60.0,
         unit="seconds that the oldest due notification of a channel waits",
-        what="people are not told in time",
+        what="notifications are late",
         mend="kordant-jobs notifications list",
     ),
     AlertRule(

@@ -40,7 +40,7 @@ def count(places: Places, spans: Iterable[Span]) -> int:
     return total
 
 
-def looks(row: ScheduleRow, start: datetime, until: datetime, outages: Sequence[Outage] = ()) -> list[datetime]:
+def check_moments(row: ScheduleRow, start: datetime, until: datetime, outages: Sequence[Outage] = ()) -> list[datetime]:
     """The moments at which a row is checked: its ticks, and the end of each outage that swallowed one."""
     ticks = occurrences(row.cron, row.time_zone, after=start, until=until, gap=row.gap, fold=row.fold)
     found = {tick for tick in ticks if not any(down <= tick < up for down, up in outages)}
@@ -61,7 +61,7 @@ def simulate(
     row = stored.row
     here = progress or fresh_progress(row, start)
     planned: list[Planned] = []
-    for moment in looks(row, start, until, outages):
+    for moment in check_moments(row, start, until, outages):
         if stored.resting(moment) is not None:
             here = fresh_progress(row, moment)
             continue

@@ -64,7 +64,7 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
     """A connection to the warm process.
 
     Raises:
-        TransientError: nobody answers there.
+        TransientError: no process answers there.
     """
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(timeout_s)
@@ -83,7 +83,7 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float = ANSWER_TIM
     """The answer to one request.
 
     Raises:
-        TransientError: nobody answers, or the warm process refuses, say because it is stopping.
+        TransientError: no process answers, or the warm process refuses, for example because it is stopping.
     """
     with connect(path, timeout_s) as client:
         try:

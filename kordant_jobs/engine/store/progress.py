@@ -57,7 +57,7 @@ class Progress:
         """Add to what is done; `message` names no person.
 
         Raises:
-            CancelRequested: somebody cancelled all that the run works for; known within a fifth of a second.
+            CancelRequested: all that the run works for was cancelled; known within a fifth of a second.
         """
         self._pending += by
         if time.monotonic() - self._written_at >= WRITE_EVERY_S:

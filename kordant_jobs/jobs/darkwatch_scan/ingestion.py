@@ -107,7 +107,7 @@ class Ingestion:
         if begun > ATTEMPTS:
             raise DumpUnreadable(
                 f"Reading it was broken off {ATTEMPTS} times at one place, by its time or memory or with the "
-                "machine. Look at it with `kordant-jobs dumps explain`, then retry it."
+                "machine. Inspect it with `kordant-jobs dumps explain`, then retry it."
             )
         return self._read(dump, file, watch)
 

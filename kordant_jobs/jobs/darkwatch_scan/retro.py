@@ -22,7 +22,7 @@ TELL_EVERY_S = 1.0
 
 
 class Watch:
-    """Looks for watched items in the blocks of one dump, in their order, and tells of them provisionally.
+    """Finds watched items in the blocks of one dump, in their order, and writes provisional alerts.
 
     The alert of a subscriber found has the first line, 'once', and the strongest secret so far; what the dump holds of
     them further down is known at its end, and the scan that then reads the corpus settles the alert.

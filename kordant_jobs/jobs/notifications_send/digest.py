@@ -108,7 +108,7 @@ def _subject(words: Wording, bundle: Bundle, count: int) -> str:
             return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", count)
 
 
-def _letter(bundle: Bundle, place: int) -> AlertRow:
+def _alert_row(bundle: Bundle, place: int) -> AlertRow:
     row = bundle.rows[place]
     if not isinstance(row, AlertRow):
         raise TypeError(f"row {place} is about no breach")
@@ -125,7 +125,7 @@ def _groups(words: Wording, bundle: Bundle) -> list[Group]:
         name: max(order.index(Severity(bundle.rows[place].severity)) for place in places)
         for name, places in found.items()
     }
-    newest_first = sorted(found, key=lambda name: _letter(bundle, found[name][0]).alerted_at, reverse=True)
+    newest_first = sorted(found, key=lambda name: _alert_row(bundle, found[name][0]).alerted_at, reverse=True)
     return [
         _group(words, bundle, found[name], order[worst[name]])
         for name in sorted(newest_first, key=lambda name: -worst[name])
@@ -163,12 +163,12 @@ def _clip_groups(words: Wording, bundle: Bundle) -> list[Group]:
 
 
 def _group(words: Wording, bundle: Bundle, places: list[int], severity: Severity) -> Group:
-    row = _letter(bundle, places[0])
+    row = _alert_row(bundle, places[0])
     unnamed = row.breach_source == BreachSource.DUMP
     facts = []
     if row.breached_on:
         facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
-    if stolen := list(dict.fromkeys(name for place in places for name in stolen_classes(_letter(bundle, place)))):
+    if stolen := list(dict.fromkeys(name for place in places for name in stolen_classes(_alert_row(bundle, place)))):
         facts.append((words.say("What was stolen"), words.all_of(words.data_classes(stolen))))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
     return Group(
@@ -183,7 +183,7 @@ def _group(words: Wording, bundle: Bundle, places: list[int], severity: Severity
 
 
 def _identifier(words: Wording, bundle: Bundle, place: int) -> str:
-    row = _letter(bundle, place)
+    row = _alert_row(bundle, place)
     kind = kind_word(words, row.item_kind)
     masked = shown(IdentifierKind(row.item_kind), bundle.opened[place].identifier)
     if row.secret == SecretKind.CLEAR:

@@ -89,11 +89,11 @@ def _written(
     if bundle.finances:
         return "news", write_finance_message(bundle.finances, bundle.name)
     if bundle.clips and len(bundle.clips) == len(bundle.rows):
-        return "letter", write_voice_message(bundle)
+        return "alert", write_voice_message(bundle)
     if bundle.findings and not bundle.alerts and not bundle.clips:
-        return "letter", write_property_message(bundle)
+        return "alert", write_property_message(bundle)
     if len(bundle.rows) == 1:
-        return "letter", write_alert_message(bundle.alerts[0], bundle.opened[0])
+        return "alert", write_alert_message(bundle.alerts[0], bundle.opened[0])
     return "digest", write_digest(bundle)
 
 
@@ -102,7 +102,7 @@ def texts_of(bundle: Bundle, *, sender: MailFrom, now: datetime) -> tuple[str, d
     words = wording(Locale(bundle.first.locale))
     kind, said = _written(bundle, sender, now)
     link = sender.unsubscribe.link(bundle) if sender.unsubscribe else None
-    parts: dict[str, Any] = {"letter": said, "link": link, "link_word": words.say("No more mails of this kind")}
+    parts: dict[str, Any] = {"message": said, "link": link, "link_word": words.say("No more mails of this kind")}
     return said.subject, {
         "text/plain": _templates().get_template(f"{kind}.txt").render(parts),
         "text/html": _templates().get_template(f"{kind}.html").render(parts),

@@ -353,7 +353,7 @@ def _written(load: _Load, ledger: Ledger, sender: ChannelSender[Any]) -> Iterato
             yield sender.write(bundle)
         except NoSuchAddress:
             ledger.settle([rules.suppress(claim, "the contact is no e-mail address") for claim in claims])
-        except Exception as error:  # noqa: BLE001 - one broken letter is kept for an operator, and stops no other
+        except Exception as error:  # noqa: BLE001 - one broken message is kept for an operator, and stops no other
             reason = f"it could not be written ({type(error).__name__})"
             ledger.settle([rules.try_again(claim, reason) for claim in claims])
 

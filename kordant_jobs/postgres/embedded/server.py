@@ -240,7 +240,7 @@ def _wait_ready(folders: Folders) -> Postmaster:
         server = find_postmaster(folders.data)
         if server is not None and server.state == "ready":
             return server
-        if server is None and not guarded:  # looked at in this order, so that it did not just appear
+        if server is None and not guarded:  # checked in this order, so that it did not just appear
             reason = last_words(folders.log)
             raise SetupError(f"Postgres did not start in {folders.base}: {reason}. See {folders.log}.")
         time.sleep(0.004)

@@ -147,14 +147,14 @@ def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional
 
 
 _SAVE_ALERTS = f"""
-WITH told AS (
+WITH alerting AS (
     SELECT i.subscription_id, i.blind_index, i.kind, i.verified_at, e.id AS exposure_id, e.item_id, e.breach_name,
            e.secret, e.judgement_reason, {_REUSED} AS reused, {_FROM_A_DEVICE.replace("{", "{{").replace("}", "}}")}
            AS from_a_device
     {{awaiting}}
 ), mine AS (
     INSERT INTO kordant.alerted (subscription_id, blind_index, breach_name)
-    SELECT DISTINCT subscription_id, blind_index, breach_name FROM told ORDER BY 1, 2, 3
+    SELECT DISTINCT subscription_id, blind_index, breach_name FROM alerting ORDER BY 1, 2, 3
     ON CONFLICT DO NOTHING RETURNING subscription_id, blind_index, breach_name
 ), made AS (
     INSERT INTO kordant.alerts AS a (id, subscription_id, exposure_id, severity, provisional, why)
@@ -167,7 +167,7 @@ WITH told AS (
                    ELSE '[]'::jsonb END
            || jsonb_build_array(jsonb_build_object('code', 'breach_known', 'breach_name', t.breach_name,
                                                    'rule', t.judgement_reason))
-    FROM told t
+    FROM alerting t
     LEFT JOIN mine USING (subscription_id, blind_index, breach_name)
     LEFT JOIN kordant.alerts before ON before.exposure_id = t.exposure_id
     JOIN severities s USING (breach_name, secret, reused, from_a_device)

@@ -308,12 +308,12 @@ def standing(connection: Connection, want: Want, *, until: datetime) -> pl.DataF
     ones), new_exposures (since its last verdict), unanswered, reason (of most of those)."""
     query = sa.text(
         """
-        SELECT subscription_id, sum(told)::bigint, sum(fresh)::bigint, count(*) FILTER (WHERE reason IS NOT NULL),
+        SELECT subscription_id, sum(alerted)::bigint, sum(fresh)::bigint, count(*) FILTER (WHERE reason IS NOT NULL),
                mode() WITHIN GROUP (ORDER BY reason)
         FROM (
             SELECT scope.subscription_id, i.id,
                    CASE WHEN c.item_id IS NULL THEN 'not_asked' ELSE c.reason END AS reason,
-                   count(v.first_seen_at) AS told,
+                   count(v.first_seen_at) AS alerted,
                    count(*) FILTER (WHERE v.first_seen_at >= coalesce(last.covered_until, '-infinity')) AS fresh
             FROM scope
             JOIN kordant.watchlist_items i USING (subscription_id)

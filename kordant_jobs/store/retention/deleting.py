@@ -97,7 +97,7 @@ class Batch:
 
 
 Note = Callable[[Connection, int, int], None]
-"""Told in each batch's own transaction: rows that it deleted, and those of drained tables."""
+"""Called in each batch's own transaction with the rows that it deleted, and those of drained tables."""
 
 
 def _keep_no_record(connection: Connection, rows: int, along: int) -> None:

@@ -192,7 +192,7 @@ STAYS: Mapping[str, str] = {
     ),
     "breach_dumps": "what was read, and with which result: verdicts rest on it",
     "reports": "each tier's own term (reports)",
-    **dict.fromkeys(("cost_weeks", "http_counts", "policy_denials", "queue_depths"), "few figures, nobody's"),
+    **dict.fromkeys(("cost_weeks", "http_counts", "policy_denials", "queue_depths"), "few figures without an owner"),
     "token_uses": "go with their token",
     "report_leftovers": "contents that are still to be deleted (reports)",
     "audit_log": "append-only (audit_log)",

@@ -82,7 +82,7 @@ def get(connection: Connection, key: Key, *, lock: bool = False) -> StoredRow | 
     """One row, None when there is none; with `lock` no other transaction changes it until this one ends.
 
     Raises:
-        PermanentError: it was made wrong behind our back.
+        PermanentError: it was made invalid directly by SQL.
     """
     query = sa.select(scheduler_config).where(_where(key))
     values = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
