@@ -110,7 +110,7 @@ def texts_of(bundle: Bundle, *, sender: MailFrom, now: datetime) -> tuple[str, d
 
 
 def compose(bundle: Bundle, *, sender: MailFrom, now: datetime) -> OutgoingMail:
-    """The mail for one parcel: text and HTML, with a Message-ID that is the same in every attempt.
+    """The mail for one bundle: text and HTML, with a Message-ID that is the same in every attempt.
 
     Raises:
         NoSuchAddress: the contact is no e-mail address.

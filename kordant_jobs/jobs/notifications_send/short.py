@@ -40,7 +40,7 @@ def _about(bundle: Bundle) -> dict[str, str]:
 
 
 def compose_push(bundle: Bundle) -> OutgoingPush:
-    """The push message for one parcel; the app finds the rest by the id of the alert or the report."""
+    """The push message for one bundle; the app finds the rest by the id of the alert or the report."""
     words = wording(Locale(bundle.first.locale))
     if bundle.report:
         advice, about = words.say("Open the app to read it."), {"report_id": str(bundle.report.report_id)}
@@ -60,7 +60,7 @@ def compose_push(bundle: Bundle) -> OutgoingPush:
 
 
 def compose_text(bundle: Bundle) -> OutgoingText:
-    """The text message for one parcel. No link: people are advised to distrust those."""
+    """The text message for one bundle. No link: people are advised to distrust those."""
     words = wording(Locale(bundle.first.locale))
     advice = (
         words.say("Sign in to read it. We never ask for a password.")

@@ -41,16 +41,16 @@ class Unsubscribe:
     public_url: str
     mail_to: str | None = None
 
-    def link(self, parcel: Bundle) -> str:
-        """The link of a parcel's category and channel."""
+    def link(self, bundle: Bundle) -> str:
+        """The link of a bundle's category and channel."""
         choice = Choice(
-            subscriber_id=parcel.first.subscriber_id, category=parcel.category, channel=Channel(parcel.first.channel)
+            subscriber_id=bundle.first.subscriber_id, category=bundle.category, channel=Channel(bundle.first.channel)
         )
         return f"{self.public_url.rstrip('/')}/unsubscribe/{token_of(self.keyring, choice)}"
 
-    def headers(self, parcel: Bundle) -> dict[str, str]:
+    def headers(self, bundle: Bundle) -> dict[str, str]:
         """The two headers of RFC 8058. A DKIM signature has to cover both."""
-        ways = [f"<{self.link(parcel)}>", *([f"<mailto:{self.mail_to}?subject=unsubscribe>"] if self.mail_to else [])]
+        ways = [f"<{self.link(bundle)}>", *([f"<mailto:{self.mail_to}?subject=unsubscribe>"] if self.mail_to else [])]
         return {"List-Unsubscribe": ",\r\n ".join(ways), "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 

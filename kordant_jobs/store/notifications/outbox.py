@@ -46,7 +46,7 @@ WITH due AS (
 """  # noqa: S608 - put together from constants
 
 _FAMILY = "num_nonnulls({table}removal_event_id) + 2 * num_nonnulls({table}finance_notice_id)"
-"""Alerts, news of removal requests and news of bank accounts are letters of their own."""
+"""Alerts, news of removal requests and news of bank accounts are messages of their own."""
 
 _CLAIM_DIGESTS = f"""
 WITH together AS MATERIALIZED (
