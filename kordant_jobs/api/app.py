@@ -73,7 +73,7 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _keys(request: Request) -> Response:
-    """The public key of receipts, so that whoever is given one can verify it."""
+    """The public key of receipts, with which every holder of a receipt can verify it."""
     key = request.app.state.backend.keyring.receipt_key.public_key()
     return JSONResponse(key_set([key]), headers={"Cache-Control": "public, max-age=3600"})
 

@@ -1,6 +1,6 @@
-"""Dagster's own UI below /dagster, for whoever has signed in to the console or sends a token.
+"""Dagster's own UI below /dagster, for readers who have signed in to the console or send a token.
 
-Its webserver has no login and answers nobody but us (`pages/ui_guard.py`). The policy judges each call; what changes
+Its webserver has no login and answers only us (`pages/ui_guard.py`). The policy judges each call; what changes
 something is written to the audit log before it is passed on. Our cookies and tokens are not passed on.
 """
 
@@ -42,7 +42,7 @@ WITHHELD = ("/logs", "/notebook", "/dagit", "/download_debug", "/report_asset", 
 BODY_BYTES = 256 << 10
 ANSWER_S = 120.0
 STILL_THERE_S = 15.0
-"""How often an open WebSocket's session is looked up again."""
+"""Seconds between two checks of an open WebSocket's session."""
 PROTOCOL = Subprotocol("graphql-ws")
 _PASSED_ON = ("accept", "accept-encoding", "accept-language", "content-type", "if-none-match", "if-modified-since",
               "idempotency-key", "user-agent")  # fmt: skip
@@ -54,7 +54,7 @@ _SUBSCRIPTIONS = frozenset({OperationType.SUBSCRIPTION})
 
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
-    """Who comes: by a session of a browser, or by a token."""
+    """The caller: by a session of a browser, or by a token."""
 
     principal: Principal
     by_cookie: bool
@@ -64,7 +64,7 @@ class WhoComes(Protocol):
     """Finds out who comes. Raises Problem 401."""
 
     async def __call__(self, connection: HTTPConnection) -> Entrant:
-        """Whose session or token it is."""
+        """The caller by their session or token."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What stands before every call: size, time and rate of what comes in, and whose token it carries."""
+"""Guards every call: size, time and rate of what comes in, and the token that it carries."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Tokens:
     _used: dict[str, datetime] = field(default_factory=dict)
 
     async def principal(self, header: str | None) -> Principal:
-        """Who sends this Authorization header.
+        """The principal who sends this Authorization header.
 
         Raises:
             Problem: 401, the same for every reason.
@@ -60,7 +60,7 @@ class Tokens:
         )
 
     async def holder(self, token_id: str) -> Principal:
-        """Who holds the token with this id, which was verified before.
+        """The principal who holds the token with this id, which was verified before.
 
         Raises:
             Problem: 401, once it has ended.

@@ -100,7 +100,7 @@ class OneChange(BaseModel):
 
 
 class Budgets(BaseModel):
-    """What the agent may start."""
+    """The budgets of the agent."""
 
     budgets: list[api.Budget]
 
@@ -150,7 +150,7 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
     async def check_status(
         request_id: UUID, wait_s: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S)] = 0
     ) -> OneRequest:  # fmt: skip
-        """How a request stands; with wait_s once it has ended, or after so many seconds."""
+        """The state of a request; with wait_s once it has ended, or after so many seconds."""
         until = time.monotonic() + wait_s
         while True:
             found = await asker("GET", f"/requests/{request_id}")
@@ -187,7 +187,7 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
         return change(await asker("POST", "/change-sets", body=body, key=idempotency_key))
 
     async def get_change_set(change_set_id: UUID) -> OneChange:
-        """How a proposal of yours stands."""
+        """The state of a proposal of yours."""
         return change(await asker("GET", f"/change-sets/{change_set_id}"))
 
     async def withdraw_change_set(change_set_id: UUID) -> OneChange:
@@ -201,12 +201,12 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
         changes: dict[str, Any] | None = None,
         days: int = 7,
     ) -> api.DiffOut:
-        """What a schedule will start in the next days, as it is or with changes. Nothing is written."""
+        """The starts of a schedule in the next days, as it is or with changes. Nothing is written."""
         body = {"changes": changes or {}, "days": days}
         return api.DiffOut.model_validate(await asker("POST", f"/schedules/{job}/{tier}/diff", body=body))
 
     async def get_budget() -> Budgets:
-        """What you may start, and how often an hour."""
+        """The jobs that you may start, and how often an hour."""
         return Budgets(budgets=(await asker("GET", "/me"))["budgets"])
 
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)

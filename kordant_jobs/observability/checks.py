@@ -204,7 +204,7 @@ def daemon(patient: Patient) -> Iterator[Finding]:
 
 
 def queue(patient: Patient) -> Iterator[Finding]:
-    """What is due starts, and slots of the dead are free."""
+    """Due requests start, and slots of dead runs are free."""
     waiting = patient.rows(
         "SELECT job, count(*), extract(epoch FROM now() - min(run_at))::float8 FROM kordant.job_requests r "
         "WHERE status = 'pending' AND run_at <= now() AND NOT EXISTS "
@@ -214,7 +214,7 @@ def queue(patient: Patient) -> Iterator[Finding]:
         if age_s > DUE_WAITS_S:
             yield warn(
                 f"{count:,} requests of {job} are due, the oldest for {age_s / 60:,.0f} min",
-                "the job is at its limit, or nobody serves the queue",
+                "the job is at its limit, or no process serves the queue",
                 "`kordant-jobs status`; start `up`, or raise the job's concurrency",
             )
     ended = "SELECT count(*) FROM kordant.job_leases WHERE expires_at < now() - make_interval(secs => :late)"
@@ -234,7 +234,7 @@ def dead_letters(patient: Patient) -> Iterator[Finding]:
 
 
 def connections(patient: Patient) -> Iterator[Finding]:
-    """There are connections left, and nobody holds one idle in a transaction."""
+    """There are connections left, and no session is idle in a transaction."""
     [[used, most]] = patient.rows("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
     [[idle]] = patient.rows(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
@@ -291,8 +291,8 @@ def sources(patient: Patient) -> Iterator[Finding]:
     for source, reason in off:
         yield warn(
             f"{source} is switched off after failures ({reason})",
-            "what it knows of is told as unknown until it answers again",
-            "`kordant-jobs sources list`; look at its key, and at the source's own status page",
+            "its verdicts are unknown until it answers again",
+            "`kordant-jobs sources list`; check its key, and the source's own status page",
         )
 
 
@@ -304,7 +304,7 @@ def dumps(patient: Patient) -> Iterator[Finding]:
     for status, count in waiting:
         yield warn(
             f"{count:,} dumps are {status}",
-            "nobody is told what stands in what was not read, and verdicts are unknown",
+            "data that was not read raises no alerts, and verdicts are unknown",
             f"`kordant-jobs dumps list --status {status}`, then retry, accept or dismiss",
         )
 
@@ -340,7 +340,7 @@ def voices(patient: Patient) -> Iterator[Finding]:
     if late:
         yield warn(
             f"{late:,} clips of voices have waited for over two hours",
-            "people are not told in time",
+            "notifications are late",
             "`kordant-jobs enqueue voiceprint_batch`; `kordant-jobs requests list` says what becomes of it",
         )
 
@@ -359,13 +359,13 @@ def outbox(patient: Patient) -> Iterator[Finding]:
     for channel, count in rows:
         yield warn(
             f"{count:,} notifications by {channel} are over an hour late",
-            "people are not told in time",
+            "notifications are late",
             "`kordant-jobs notifications list`, and whether the channel is paused: `kordant-jobs status`",
         )
 
 
 def agents(patient: Patient) -> Iterator[Finding]:
-    """No agent works for somebody who was disabled."""
+    """No agent works for an owner who was disabled."""
     rows = patient.rows(
         "SELECT a.id, a.owner FROM kordant.principals a JOIN kordant.principals o ON o.id = a.owner "
         "WHERE a.disabled_at IS NULL AND o.disabled_at IS NOT NULL ORDER BY 1"
@@ -379,14 +379,14 @@ def audit(patient: Patient) -> Iterator[Finding]:
     with patient.connection() as connection:
         rows = connection.execute(sa.text("SELECT coalesce(max(seq), 0) FROM kordant.audit_log")).scalar_one()
         if rows > AUDIT_ROWS:
-            raise Skipped(f"{rows:,} rows take longer than a look: `kordant-jobs audit verify`")
+            raise Skipped(f"{rows:,} rows take too long for this check: `kordant-jobs audit verify`")
         ring = open_keyring(patient.settings)
         ring.adopt(connection)
         verdict = log.check(connection, ring)
     if not verdict.holds:
         yield fail(
             f"row {verdict.seq} of the audit log is wrong ({verdict.kind})",
-            "somebody changed what was recorded",
+            "the record was changed",
             "`kordant-jobs audit verify`, and compare with an anchor or a backup",
         )
 
@@ -405,7 +405,7 @@ def cleanup(patient: Patient) -> Iterator[Finding]:
 
 
 def libraries(patient: Patient) -> Iterator[Finding]:
-    """What reports are drawn with is there."""
+    """The libraries that reports are drawn with are there."""
     for name in ("pango-1.0", "pangoft2-1.0", "harfbuzz"):
         if find_library(name) is None:
             yield fail(f"the library {name} is missing", "no report can be made", "apt-get install libpangoft2-1.0-0")

@@ -181,7 +181,7 @@ def _dashboard(uid: str, title: str, panels: tuple[tuple[str, str, str, str], ..
 
 
 def files() -> Mapping[str, str]:
-    """What `docs/observability` holds, by name."""
+    """The files of `docs/observability`, by name."""
     return {
         "prometheus-rules.yml": prometheus_rules(),
         "prometheus-rules-test.yml": prometheus_tests(),

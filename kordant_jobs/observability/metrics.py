@@ -111,7 +111,7 @@ def _durations(counts: Sequence[attempt_counts.AttemptCount]) -> Metric:
 
 
 def _histogram(bounds: Sequence[float], counts: Iterable[tuple[int, int]]) -> list[tuple[str, float]]:
-    """What Prometheus wants of buckets: how many lie below each bound. `counts` are by place."""
+    """The buckets in Prometheus' form: the number below each bound. `counts` are by place."""
     by_bucket = [0] * (len(bounds) + 1)
     for place, count in counts:
         by_bucket[place] += count

@@ -65,7 +65,7 @@ class Pulse:
         db.dispose()
 
     def look(self, db: sa.Engine) -> bool:
-        """Whether the daemon and the database are alive; a change is said once."""
+        """True when the daemon and the database are alive; a change is reported once."""
         try:
             with db.connect() as connection:
                 ages_s = heartbeats.ages_s(connection)
@@ -98,8 +98,7 @@ class Pulse:
         self._pushes_fail = not was_taken
 
     def ping(self, url: str) -> None:
-        """Tell whoever waits for it that all is well. A failure is said once; the address, which may be secret, is
-        not."""
+        """Send the heartbeat that all is well. A failure is said once; the address, which may be secret, is not."""
         try:
             httpx.get(url, timeout=PING_TIMEOUT_S, follow_redirects=False).raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL) as error:

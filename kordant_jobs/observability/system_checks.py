@@ -74,7 +74,7 @@ def leader(patient: Patient) -> Iterator[Finding]:
 
 
 def ports(patient: Patient) -> Iterator[Finding]:
-    """What runs answers on its ports, and the port that a proxy leads to is ours to take."""
+    """Running parts answer on their ports, and the port that a proxy leads to is free for us."""
     settings = patient.settings
     if patient.stack is None:
         if settings.public_url and _answers("127.0.0.1", settings.public_port):
@@ -110,7 +110,7 @@ def exposure(patient: Patient) -> Iterator[Finding]:
                     if one.status == psutil.CONN_LISTEN and not ip_address(one.laddr.ip).is_loopback:
                         yield fail(
                             f"{process.name()} (process {process.pid}) listens on {one.laddr.ip}:{one.laddr.port}",
-                            "whoever reaches this machine reaches it, without a login or TLS",
+                            "everyone who reaches this machine reaches it, without a login or TLS",
                             "bind it to 127.0.0.1, and put a proxy with TLS before it",
                         )
 
@@ -183,7 +183,7 @@ def tables(patient: Patient) -> Iterator[Finding]:
 
 
 def models(patient: Patient) -> Iterator[Finding]:
-    """Where voices are watched, the models that listen are there."""
+    """Where voices are watched, the models that compare them are there."""
     [[used]] = patient.rows("SELECT count(*) FROM kordant.voice_enrolments")
     if not used:
         raise Skipped("no voice is enrolled")
@@ -230,7 +230,7 @@ def tokens(patient: Patient) -> Iterator[Finding]:
             said = f"since {used_at:%Y-%m-%d}" if used_at else "ever"
             yield warn(
                 f"the token {token_id} of {whose} was not used {said}",
-                "nobody would notice if another used it",
+                "its use by another would not be noticed",
                 f"`kordant-jobs tokens revoke {token_id}`",
             )
 
@@ -261,7 +261,7 @@ def notices(patient: Patient) -> Iterator[Finding]:
         if not operators.tell(place, "test: kordant-jobs doctor", f"A test of {when}; nothing is wrong.", urgent=False):
             yield fail(
                 f"address {place + 1} of KORDANT_ALERT_URLS took no test notice",
-                "this operator would not be told",
+                "this operator would get no notices",
                 "correct the address; `kordant-jobs alerts test` tries again",
             )
     if patient.settings.heartbeat_url is not None:
@@ -270,6 +270,6 @@ def notices(patient: Patient) -> Iterator[Finding]:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             yield fail(
                 f"KORDANT_HEARTBEAT_URL does not take a ping ({type(error).__name__})",
-                "whoever waits for it believes that all is down, or would not notice",
+                "the service that waits for it reports an outage, or would miss one",
                 "correct the address, or see to that service",
             )

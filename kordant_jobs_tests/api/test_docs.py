@@ -122,7 +122,7 @@ def test_the_examples_of_the_docs_are_what_the_api_answers(callers: dict[str, Ap
              body={"changes": {"cron": "*/30 * * * *"}})  # fmt: skip
     change = book.ask("It proposes", "agent", "POST", "/change-sets", status=202,
                       body={"job": "notifications_send", "changes": {"cron": "*/30 * * * *"}}).json()  # fmt: skip
-    book.ask("The owner of an agent may not decide what it proposed", "admin", "POST", f"/change-sets/{change['id']}/approve",
+    book.ask("An agent's owner may not approve its proposal", "admin", "POST", f"/change-sets/{change['id']}/approve",
              body={"digest": change["digest"]}, status=403)  # fmt: skip
     book.ask("Who am I", "agent", "GET", "/me", status=200)
 

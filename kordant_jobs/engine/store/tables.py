@@ -60,7 +60,7 @@ job_hosts = Table(
     "job_hosts",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("place", Text, nullable=False, comment="machine and state folder, by which two of one name are distinguished"),
+    Column("place", Text, nullable=False, comment="machine and state folder, by which two of one name are told apart"),
     Column("code_version", Text, nullable=False, comment="it takes runs of this version only"),
     Column("slots", Integer, nullable=False, comment="runs at the same time"),
     Column("draining", Boolean, nullable=False, server_default=text("false"), comment="it takes no more, and ends"),

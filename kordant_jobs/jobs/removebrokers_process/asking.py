@@ -1,4 +1,4 @@
-"""What people do with a request: a form was filled in, a reply was read, a complaint is wanted."""
+"""Actions of people on a request: a form was filled in, a reply was read, a complaint is wanted."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def status_called(db: Engine, keyring: Keyring, request: str, token: str) -> boo
 
 
 def names_a_form(keyring: Keyring, request: str, token: str) -> bool:
-    """Whether an address that says 'done' is ours."""
+    """True when an address that says 'done' is ours."""
     return _named(keyring, DONE, request, token) is not None
 
 
@@ -161,7 +161,7 @@ def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> str:
         raise PermanentError(f"removal request {request_id} was not sent: there is nothing to complain about.")
     authority = authority_of(law, person.country, person.state)
     if authority is None:
-        raise PermanentError(f"removal request {request_id} rests on no law that an authority watches over.")
+        raise PermanentError(f"removal request {request_id} is based on no law that an authority watches over.")
     words = wording(language)
     moved = [one for one in story.events if one.from_state != one.to_state]
     return letters.write_complaint(

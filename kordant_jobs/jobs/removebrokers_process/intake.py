@@ -39,12 +39,12 @@ BATCH = 100
 BATCH_BYTES = 16 << 20
 """Mails that are taken in together: so many, or so many bytes."""
 UNMATCHED_KEPT = timedelta(days=30)
-"""How long a mail of no request waits for an operator. `forget` cannot find it, so it does not stay."""
+"""Time for which a mail without a request waits for an operator. `forget` cannot find it, so it does not stay."""
 
 
 @dataclass(kw_only=True)
 class TakenIn:
-    """What came in."""
+    """The result of reading the mailbox."""
 
     read: int = 0
     moved: int = 0
@@ -97,7 +97,7 @@ def _batches(messages: Iterable[InboundMessage]) -> Iterator[list[InboundMessage
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What became of one reply."""
+    """The result of one reply."""
 
     repeated: bool = False
     moved: bool = False
@@ -263,7 +263,7 @@ def confirmation_link(reading: Reading, domains: frozenset[str]) -> str | None:
 
 
 def next_check(state: RemovalState, now: datetime) -> datetime:
-    """When a request that just came to this state is looked at again: at once, unless the state is one that waits."""
+    """The next check of a request that just came to this state: at once, unless the state is one that waits."""
     if state is RemovalState.COMPLETED:
         return now + CHECK_AFTER_DONE
     if state in {RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY}:
@@ -275,7 +275,8 @@ ANNOUNCED = frozenset({RemovalState.COMPLETED, RemovalState.NO_MATCH, RemovalSta
 
 
 def action_after(state: RemovalState) -> str:
-    """Whether the subscriber hears of a move: when it is their turn, and when the broker is done with it."""
+    """The action after a move: the subscriber is notified when it is their turn, and when the broker is done with
+    it."""
     if state in {RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY}:
         return "ask_user"
     return "tell_user" if state in ANNOUNCED else "answer"

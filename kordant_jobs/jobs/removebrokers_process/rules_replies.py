@@ -1,4 +1,4 @@
-"""What a reply says, by the rules in `reply_rules.yaml`, with the sentence that decided. Pure, but for reading them.
+"""Classifies a reply by the rules in `reply_rules.yaml`, with the sentence that decided. Pure, but for reading them.
 
 Only the broker's own words count: what it quotes of our letter is cut off first. Where rules disagree, or none fits, a
 person reads the reply: *done* in particular is only believed when nothing speaks against it.
@@ -41,7 +41,7 @@ class ReplyRule:
     unless: tuple[re.Pattern[str], ...]
 
     def fits(self, sentence: str) -> bool:
-        """Whether this sentence is of its class."""
+        """True when this sentence is of its class."""
         return any(one.search(sentence) for one in self.patterns) and not any(
             one.search(sentence) for one in self.unless
         )
@@ -142,7 +142,7 @@ def case_numbers(text: str) -> tuple[str, ...]:
 
 
 def read_reply(subject: str, text: str, *, is_automatic: bool = False, is_bounce: bool = False) -> Reading:
-    """What a reply says. `is_automatic`: its headers say that no person wrote it; `is_bounce`: it is a delivery report.
+    """Classify a reply. `is_automatic`: its headers say that no person wrote it; `is_bounce`: it is a delivery report.
 
     >>> read_reply("Re: request", "We have deleted all your personal data.").reply_class.value
     'done'
@@ -174,7 +174,7 @@ _OUR_SUBJECT = re.compile(
 
 
 def _without_our_subject(subject: str) -> str:
-    """What the broker put into the subject beside ours."""
+    """The part of the subject that the broker added to ours."""
     return " ".join(_OUR_SUBJECT.sub(" ", subject).split())
 
 

@@ -40,7 +40,7 @@ ACTOR = "removebrokers_process"
 
 @dataclass(kw_only=True)
 class Sent:
-    """What one round of sending did."""
+    """The result of one round of sending."""
 
     sent: int = 0
     put_off: int = 0
@@ -150,7 +150,7 @@ def _letter(work: _Batch, one: Outgoing, outside: Outside) -> Letter:
 
 
 def wanted_of(row: Any) -> tuple[str, ...]:
-    """The details that a broker needs to find somebody, from its row of the catalogue."""
+    """The details that a broker needs to find a person, from its row of the catalogue."""
     facts = row.facts
     lists = {name: tuple(facts[name]) for name in ("domains", "emails", "regions", "categories", "sources")}
     return fields_needed(Broker(**{**facts, **lists, "dead_links": tuple(facts["dead_links"])}))

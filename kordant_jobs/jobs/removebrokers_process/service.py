@@ -47,7 +47,7 @@ class RemovalPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """What one chunk did."""
+    """The result of one chunk."""
 
     due: int = 0
     decided: int = 0
