@@ -1,7 +1,7 @@
 """The field's words: names, docstrings, comments, texts and documentation do without the words that readers stumble on.
 
-The left column of `WORDS` is searched in the whole text of product code and pages; `docs/glossary.md` has our words. Code of
-the lab, migrations and decisions, which record what was, are left out.
+The left column of `WORDS` is searched in the whole text of product code and pages; `docs/glossary.md` has our words.
+Code of the lab, migrations and decisions, which record what was, are left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WORDS = {
 }
 LAND = {"parcels?": "bundle", "letters?": "message"}
 
-COLUMNS = ("told_at", "told_by", "told_days", "told_off_at", "told_paid", "told_shape", "is_told")
+COLUMNS = ("told_at", "told_days", "told_off_at", "told_paid", "told_shape", "is_told")
 """Names of columns, which stay: `told` within them, in SQL or as an attribute of a row, is no word of ours."""
 ALLOWED = {
     "kordant_jobs/domain/removals/states.py": "Turn.NOBODY is a word of the database",

@@ -68,7 +68,7 @@ class Tokens:
         mark = b"held:" + token_id.encode()
         return await self._remembered(mark, lambda connection, now: people.holder(connection, token_id, now=now))
 
-    async def _remembered(self, mark: bytes, look: Callable[[Connection, datetime], Verified | None]) -> Principal:
+    async def _remembered(self, mark: bytes, find: Callable[[Connection, datetime], Verified | None]) -> Principal:
         remembered = self._known.get(mark)
         now = datetime.now(UTC)
         if remembered and time.monotonic() < remembered[0] and remembered[1].expires_at > now:
@@ -76,7 +76,7 @@ class Tokens:
 
         def ask() -> Verified | None:
             with self.db.connect() as connection:
-                return look(connection, now)
+                return find(connection, now)
 
         verified = await run_in_threadpool(ask)
         if verified is None:

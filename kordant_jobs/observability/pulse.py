@@ -53,7 +53,7 @@ class Pulse:
         db = database.create_engine(self._url, pool_size=1)
         pinged_s, pushed_s = self._ping_s, otlp.interval_s()
         while not self._stop.is_set():
-            is_well = self.look(db)
+            is_well = self.check(db)
             pinged_s, pushed_s = pinged_s + self._check_every_s, pushed_s + self._check_every_s
             if otlp.is_on() and pushed_s >= otlp.interval_s():
                 pushed_s = 0.0
@@ -64,7 +64,7 @@ class Pulse:
             self._stop.wait(self._check_every_s)
         db.dispose()
 
-    def look(self, db: sa.Engine) -> bool:
+    def check(self, db: sa.Engine) -> bool:
         """True when the daemon and the database are alive; a change is reported once."""
         try:
             with db.connect() as connection:
@@ -92,7 +92,7 @@ class Pulse:
             self._metrics = self._metrics or otlp.MetricsPush()
             was_taken = self._metrics.push(db)
         except SQLAlchemyError:
-            return  # the database is away, which `look` says
+            return  # the database is away, which `check` reports
         if was_taken is self._pushes_fail:
             self._say("OTEL_EXPORTER_OTLP_ENDPOINT " + ("takes metrics again" if was_taken else "takes no metrics"))
         self._pushes_fail = not was_taken

@@ -25,7 +25,7 @@ KEEPER = "keeper"
 class RowCheck:
     """A check of a row: its source, and the row as the source knows it.
 
-    `source` names the look: the same one again gives the same starts. `tick_at`: the tick that led here.
+    `source` names the check: the same one again gives the same starts. `tick_at`: the tick that led here.
     """
 
     key: tuple[str, str]

@@ -174,10 +174,10 @@ class PooledScheduleStorage(PostgresScheduleStorage):
         )
 
 
-def _once(storage: object, name: str, look: Callable[[], bool]) -> bool:
-    """The result of `look`: True is remembered with the storage, False is asked again."""
+def _once(storage: object, name: str, ask: Callable[[], bool]) -> bool:
+    """The result of `ask`: True is remembered with the storage, False is asked again."""
     known: dict[str, bool] = storage.__dict__.setdefault("_kordant_known", {})
-    known[name] = known.get(name) or bool(look())
+    known[name] = known.get(name) or bool(ask())
     return known[name]
 
 

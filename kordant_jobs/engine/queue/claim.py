@@ -67,8 +67,8 @@ def claim(
         slots = free_slots + rows[name].critical_extra
         most = min(slots, max(free, 0) + critical_extra) * rows[name].batch_size
         if slots > 0 and allowed != 0:
-            looked_at = most if allowed is None else min(most, allowed)
-            wants.append(Want(job=name, rows=looked_at, key_concurrency=rows[name].key_concurrency))
+            most_rows = most if allowed is None else min(most, allowed)
+            wants.append(Want(job=name, rows=most_rows, key_concurrency=rows[name].key_concurrency))
     room = Room(runs=max(free, 0), critical_extra=critical_extra + min(free, 0), by_job=by_job, tokens=tokens)
     plan = plan_runs(
         waiting.waiting(connection, wants, list(HANDICAP.values()), now=now), rows, room, now=now, started=started
