@@ -385,7 +385,7 @@ def test_a_person_sees_acknowledges_changes_and_silences(
     assert "there is no rule" in said("set", "nothing", "--on", code=1)
     assert "is silent until" in said("silence", "dead_letters", "--hours", "1", "--reason", "known")
     assert len(json.loads(said("rules", "--json"))) == len(BY_NAME)
-    assert "names nobody" in said("test", code=1)
+    assert "KORDANT_ALERT_URLS is empty" in said("test", code=1)
     monkeypatch.setenv("KORDANT_ALERT_URLS", sink[0])
     assert "address 1: sent" in said("test")
 
