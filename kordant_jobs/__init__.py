@@ -6,15 +6,15 @@ The map, from the outside in; imports point down (import-linter holds it)::
     cli           kordant-jobs up | demo | test | db | dumps | …
     demo          the invented world of `demo`
     definitions   the join that Dagster loads: jobs + triggers + resources
-    triggers      when: schedules, sensors           resources  one adapter a port
-    jobs/<job>/   what: job.py (Dagster) → service.py (load, decide, save) → rules.py (decide; pure)
-    engine        how a request becomes a run and ends: the queue, the warm launcher, the daemon, the body of an op
+    triggers      schedules, sensors                 resources  one adapter a port
+    jobs/<job>/   job.py (Dagster) → service.py (load, decide, save) → rules.py (decide; pure)
+    engine        from a request to a run and its end: the queue, the warm launcher, the daemon, the body of an op
     adapters      the outside world: dumps, corpus, catalogue, mail      store  Postgres
     observability logs with redaction
-    catalog       what runs, a row a job             ports      outside parties as Protocols
-    settings      the only reader of the environment wording    what people are told, in their language
-    domain        pure nouns                         errors     what went wrong, and what to do next
-    bootstrap     standard library only: where state lives, the virtual environment, Pango
+    catalog       the jobs, a row each               ports      outside parties as Protocols
+    settings      the only reader of the environment wording    texts for people, in their language
+    domain        pure nouns                         errors     errors, each with what to do next
+    bootstrap     standard library only: the state folder, the virtual environment, Pango
 
 One flow: catalogue row or new data → trigger → run → job.py → service → rows → next trigger.
 """

@@ -39,7 +39,7 @@ TAGS = 1000
 
 
 class ApiProblem(KordantError):
-    """What the API refused (RFC 9457): `code`, `status`, and where it says so `rule`, `retry_after_s` and `errors`."""
+    """The API's refusal (RFC 9457): `code`, `status`, and where it says so `rule`, `retry_after_s` and `errors`."""
 
     def __init__(self, status: int, body: Mapping[str, Any], retry_after_s: float | None) -> None:
         super().__init__(f"the API answered {status} {body.get('code', '')}: {body.get('detail', 'no reason given')}")
@@ -90,7 +90,7 @@ class Client:
         return self._post(api.RequestOut, "/requests", body, key=key)
 
     def would_enqueue(self, job: str, payload: Mapping[str, Any], **more: Any) -> api.WouldBe:
-        """What `enqueue` with the same arguments would do. Nothing is queued."""
+        """The effect that `enqueue` with the same arguments would have. Nothing is queued."""
         return self._post(api.WouldBe, "/requests", api.NewRequest(job=job, payload=payload, dry_run=True, **more))
 
     def run_now(self, job: str, payload: Mapping[str, Any] | None = None, *, key: str | None = None) -> api.RequestOut:
@@ -190,7 +190,7 @@ class Client:
         return self._post(api.Published, "/events", body)
 
     def me(self) -> api.Me:
-        """Who asks, with which scopes and grants."""
+        """The caller, with its scopes and grants."""
         return self._get(api.Me, "/me")
 
     def definitions(self) -> list[api.Definition]:
@@ -206,7 +206,7 @@ class Client:
         return self._get(api.ScheduleOut, f"/schedules/{job}/{tier}")
 
     def schedule_history(self, job: str, tier: str = "all") -> list[api.ScheduleVersion]:
-        """What a row was before, the newest version first."""
+        """The earlier versions of a row, the newest first."""
         return self._get(api.ScheduleHistory, f"/schedules/{job}/{tier}/history").items
 
     def change_schedule(self, job: str, tier: str, changes: Mapping[str, Any], note: str = "") -> api.ScheduleOut:
@@ -223,7 +223,7 @@ class Client:
         return self._post(api.ScheduleOut, f"/schedules/{job}/{tier}/resume", api.Note())
 
     def diff_schedule(self, job: str, tier: str, changes: Mapping[str, Any], days: int = 7) -> api.DiffOut:
-        """What a change of a row would do. Nothing is written."""
+        """The effect that a change of a row would have. Nothing is written."""
         body = api.ScheduleDiff(changes=dict(changes), days=days)
         return self._post(api.DiffOut, f"/schedules/{job}/{tier}/diff", body)
 

@@ -1,4 +1,4 @@
-"""What Dagster loads: jobs, triggers and resources, joined. To add a job, see the README."""
+"""The definitions that Dagster loads: jobs, triggers and resources, joined. To add a job, see the README."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """The error tree. An error tells the engine what to do: try again later, or stop.
 
 KordantError
-├── CancelRequested       somebody asked for this run to stop: an op lets it through
-├── TransientError        the same attempt may succeed later (retry_after_s, when the other side said so)
+├── CancelRequested       this run was cancelled: an op lets it through
+├── TransientError        the same attempt may succeed later (retry_after_s, when the server gave one)
 │   ├── SourceUnavailable     an outside party did not answer, or not sensibly
 │   └── DatabaseUnavailable   Postgres is not there, or went away
-└── PermanentError        the same attempt will fail again until somebody changes something
+└── PermanentError        the same attempt will fail again until a person changes something
     ├── SettingsError         a setting is missing or wrong
     ├── KeyringError          the master key is missing, wrong, or a subscriber's key was deleted
     ├── DumpUnreadable        a breach dump cannot be read as one
@@ -27,11 +27,11 @@ class KordantError(Exception):
 
 
 class CancelRequested(KordantError):
-    """Somebody cancelled what the run works for. Not a failure: let it through, and leave things in order."""
+    """All that the run works for was cancelled. Not a failure: let it through, and leave things in order."""
 
 
 class TransientError(KordantError):
-    """The same attempt may succeed later; `retry_after_s` is the other side's own word, when it gave one."""
+    """The same attempt may succeed later; `retry_after_s` is the server's own value, when it gave one."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class DatabaseUnavailable(TransientError):
 
 
 class PermanentError(KordantError):
-    """The same attempt will fail again until somebody changes something."""
+    """The same attempt will fail again until a person changes something."""
 
 
 class SettingsError(PermanentError):

@@ -1,4 +1,5 @@
-"""What dagster.yaml names: the engine's run coordinator, run launcher, storage and compute logs, bound to our system.
+"""The classes that dagster.yaml names: the engine's run coordinator, run launcher, storage and compute logs, bound to
+our system.
 
 Dagster's own commands, typed in the checkout, come in here: they find or start Postgres, and run jobs as Dagster does
 it where no `up` serves the queue.

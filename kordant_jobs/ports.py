@@ -24,7 +24,7 @@ from kordant_jobs.domain.voice.models import Manifest
 
 
 class BreachCatalogue(Protocol):
-    """Whoever lists the known breaches (HIBP v3 model)."""
+    """A catalogue of the known breaches (HIBP v3 model)."""
 
     def read(self) -> bytes:
         """The whole catalogue as it came, not yet looked into.
@@ -46,8 +46,8 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One breach in which a source says the identifier stands. `reference` is the source's own stable key for it,
-    never its title; `breach` is what the source told about it beside that, if anything."""
+    """One breach in which a source says the identifier stands. `reference` is the source's own stable key for it, never
+    its title; `breach` is the source's description of it beside that, if any."""
 
     reference: str
     breach: Breach | None = None
@@ -55,7 +55,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a source says of one identifier. Only a whole, well-formed answer that names nothing is clean.
+    """The answer of a source about one identifier. Only a whole, well-formed answer that names nothing is clean.
 
     `retry_after_s` is the source's own word on when to ask again, capped.
     """
@@ -75,7 +75,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTerms:
-    """What the plan of a source's key allows: requests a minute, and searches that need no whole identifier.
+    """The terms of the plan of a source's key: requests a minute, and searches that need no whole identifier.
 
     `burst` is how many requests may go out at once, None where only the minute counts; `stealer_log_domains` are the
     mail domains for which stealer logs may be asked.
@@ -89,28 +89,28 @@ class SourceTerms:
 
 
 class ExposureSource(Protocol):
-    """Somebody outside who can be asked whether an identifier stands in a breach."""
+    """An outside source that can be asked whether an identifier stands in a breach."""
 
     @property
     def source(self) -> Source:
-        """Which one."""
+        """The name of the source."""
         ...
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """How many requests one question of this kind costs; 0: it cannot be asked about such."""
+        """The number of requests that one question of this kind costs; 0: it cannot be asked about such."""
         ...
 
     def cost(self, question: Question) -> int:
-        """How many requests this question costs: what its kind does, or more for some."""
+        """The number of requests that this question costs: that of its kind, or more for some."""
         ...
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
-        """An answer a question, in their order, in bounded time. Whatever the other side does is an answer (at
-        worst *unknown*), never an error. Each request is made once: asking again is the caller's to decide."""
+        """An answer a question, in their order, in bounded time. Whatever the server does becomes an answer (at worst
+        *unknown*), never an error. Each request is made once: asking again is the caller's to decide."""
         ...
 
     def terms(self) -> SourceTerms | None:
-        """What its key allows, asked again; None where that is the same for everybody.
+        """The terms of its key, asked again; None where they are the same for all keys.
 
         Raises:
             SourceUnavailable: it did not say.
@@ -122,7 +122,7 @@ class ExposureSource(Protocol):
         ...
 
     def describe(self, reference: str) -> Breach | None:
-        """What the source tells about one of its breaches; None when it knows none of that key.
+        """The source's description of one of its breaches; None when it knows none of that key.
 
         Raises:
             SourceUnavailable: it did not say.
@@ -131,7 +131,7 @@ class ExposureSource(Protocol):
 
 
 class BreachFeed(Protocol):
-    """Whoever says which breach is the newest."""
+    """A feed that names the newest breach."""
 
     def latest_breach(self) -> Breach:
         """The breach that was added last.
@@ -146,7 +146,7 @@ class BreachFeed(Protocol):
 class OutgoingMail:
     """One mail to one person, ready to go: `content` is the whole message as RFC 5322 bytes.
 
-    `id` stays the same over all attempts and is in the Message-ID, so that whoever got it twice can tell.
+    `id` stays the same over all attempts and is in the Message-ID, so that a recipient can recognise a second copy.
     Neither the recipient nor the content is ever part of its text form.
     """
 
@@ -161,8 +161,8 @@ class OutgoingMail:
 class OutgoingPush:
     """One push message to one device or browser. `address` is its token (of a browser: its subscription, as JSON).
 
-    `id` stays the same over all attempts. Where the other side can, a message with the same `id` takes the place of
-    the one before it on the device. `data` are strings for the app: ids only.
+    `id` stays the same over all attempts. Where the provider can, a message with the same `id` replaces the one before
+    it on the device. `data` are strings for the app: ids only.
     """
 
     id: UUID
@@ -184,10 +184,10 @@ class OutgoingText:
 
 
 class DeliveryOutcome(StrEnum):
-    """What became of one message."""
+    """The outcome of one message."""
 
     DELIVERED = "delivered"
-    """Taken over by the other side, now or (where it can tell) before."""
+    """Accepted by the provider, now or (where it can tell) before."""
     DEFERRED = "deferred"
     """Not now; the same message may be taken later (SMTP 4yz, HTTP 429 and 5yz)."""
     UNCERTAIN = "uncertain"
@@ -202,9 +202,9 @@ class DeliveryOutcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What became of the message `mail_id`. `code` is the reply's code (`smtp 450 4.2.1`, `fcm UNREGISTERED`), never
-    its text; `retry_after_s`, `provider_id` and `gone_at` (since when the address has been no more) are the other
-    side's own words, where it gave them."""
+    """The delivery of the message `mail_id`. `code` is the reply's code (`smtp 450 4.2.1`, `fcm UNREGISTERED`), never
+    its text; `retry_after_s`, `provider_id` and `gone_at` (since when the address has been no more) are the provider's
+    own values, where it gave them."""
 
     mail_id: UUID
     outcome: DeliveryOutcome
@@ -219,7 +219,7 @@ M_contra = TypeVar("M_contra", contravariant=True)
 
 
 class Transport(Protocol[M_contra]):
-    """Whoever takes messages over."""
+    """A provider that accepts messages."""
 
     def deliver(self, messages: Iterable[M_contra], /) -> Generator[Delivery, None, None]:
         """Deliver messages; gives each one's outcome as it becomes known. Mails go one after another, in order.
@@ -243,7 +243,7 @@ TextTransport = Transport[OutgoingText]
 
 
 class ReportStorage(Protocol):
-    """Where finished reports are kept, by their content."""
+    """The storage of finished reports, by their content."""
 
     def put(self, content: bytes) -> str:
         """Keep `content`; the same content is kept once. Returns its key, which tells nothing about a person.
@@ -324,7 +324,8 @@ class RescanQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class RescanAnswer:
-    """What a site showed. Only a page that says so itself is *not listed*; `reason` is a code where it is unknown."""
+    """The answer of a site to a check. Only a page that says so itself is *not listed*; `reason` is a code where it is
+    unknown."""
 
     verdict: CheckVerdict
     reason: str | None = None
@@ -340,8 +341,8 @@ class RescanSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class WebOutcome:
-    """What became of one request to a broker's site: `done` when the site said what was expected, `uncertain` when it
-    may have been taken. `code` is a code, never a text of the site."""
+    """The outcome of one request to a broker's site: `done` when the site said what was expected, `uncertain` when it
+    may have been accepted. `code` is a code, never a text of the site."""
 
     done: bool
     code: str
@@ -443,7 +444,7 @@ class BankFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class KnownAccount:
-    """What is kept of an account that is read again. `provisional` are ids of rows that are not final."""
+    """The kept facts of an account that is read again. `provisional` are ids of rows that are not final."""
 
     provider_id: str = field(repr=False)
     kind: AccountKind
@@ -482,7 +483,7 @@ class Bank(Protocol):
 
     @property
     def provider(self) -> Provider:
-        """Which one."""
+        """The name of the source."""
         ...
 
     async def read(self, question: BankQuestion, calls: BankCalls) -> ConnectionRead:

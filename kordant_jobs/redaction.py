@@ -1,4 +1,4 @@
-"""The safety net under 'ids travel, people do not': takes what looks personal out of a text that leaves a job.
+"""The safety net under 'ids travel, people do not': removes personal data from a text that leaves a job.
 
 No job relies on it. It guards texts that are not ours: a library's error message, the name of a dropped file.
 """

@@ -112,7 +112,7 @@ def report_storage(_: dg.InitResourceContext) -> ReportStorage:
     required_resource_keys={"keyring"},
 )
 def brokers(context: dg.InitResourceContext) -> Outside:
-    """How data brokers are reached, by the settings."""
+    """The ways to reach data brokers, by the settings."""
     return open_outside(load_settings(), context.resources.keyring)
 
 

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
         False, description="Ask LeakCheck's public API (e-mail addresses as part of a hash) where there is no key."
     )
     leakcheck_url: str = Field("https://leakcheck.io/api", description="Where LeakCheck is.")
-    xposedornot: bool = Field(False, description="Ask XposedOrNot, which is told e-mail addresses as they are.")
+    xposedornot: bool = Field(False, description="Ask XposedOrNot, which gets e-mail addresses as they are.")
     xposedornot_url: str = Field("https://api.xposedornot.com", description="Where XposedOrNot is.")
     sources_budget_s: float = Field(
         45.0, gt=0, description="How long one scan asks outside sources; what is left is asked by a later one."
@@ -186,22 +186,22 @@ class Settings(BaseSettings):
     api_url: str | None = Field(
         None, description="Where people reach the API and its pages through a proxy of yours, as https://jobs.example."
     )
-    ui_door: bool = Field(
+    ui_sign_in: bool = Field(
         True,
         description="Whether Dagster's UI stands below /dagster of the API, behind its sign-in. False: it answers "
-        "whoever is on this machine on `web_port`, without one.",
+        "every user of this machine on `web_port`, without one.",
     )
     ui_secret: SecretStr | None = Field(None, description="Set by `up`: what the API shows Dagster's webserver.")
     token: SecretStr | None = Field(None, description="The token that `api mcp` asks the API with.")
     alert_urls: SecretStr | None = Field(
         None,
-        description="Who is told of operators' alerts: addresses as Apprise takes them (mailto://…, slack://…, "
-        "json://…), with blanks between; unset: nobody, and `alerts list` shows them.",
+        description="Recipients of operators' alerts: addresses as Apprise takes them (mailto://…, slack://…, "
+        "json://…), with blanks between; unset: no notices, and `alerts list` shows the alerts.",
     )
     heartbeat_url: SecretStr | None = Field(
         None,
-        description="An address that `up` asks for once a minute while the daemon and the database are alive: whoever "
-        "serves it raises the alarm when it is asked no more; unset: nobody does.",
+        description="An address that `up` asks for once a minute while the daemon and the database are alive: the "
+        "service there raises the alarm when the requests stop; unset: no service is asked.",
     )
     audit_anchor: Path | None = Field(
         None, description="A file on other storage that the API appends the audit log's head to; unset: none."
@@ -242,14 +242,16 @@ class Settings(BaseSettings):
     warm_children: int = Field(3, ge=1, le=32, description="Idle children that wait, connected, for a run.")
     warm_running: int = Field(16, ge=1, le=256, description="Runs that have a child at the same time; others wait.")
     warm_runs: int = Field(5000, ge=1, description="After this many runs the warm process starts again.")
-    warm_grace_s: float = Field(12.0, gt=0, description="What a run gets to end when the warm process is told to stop.")
+    warm_grace_s: float = Field(
+        12.0, gt=0, description="Seconds that a run has to end when the warm process is stopped."
+    )
     stop_grace_s: float = Field(10.0, gt=0, description="What a run gets to end when it is stopped, before SIGKILL.")
 
     keep_done_days: float = Field(
         30.0, gt=0, description="Days for which completed requests, good runs and ticks are kept: a month of history."
     )
     keep_failed_days: float = Field(
-        90.0, gt=0, description="Days for which dead requests and failed runs are kept, for whoever looks into them."
+        90.0, gt=0, description="Days for which dead requests and failed runs are kept, for their investigation."
     )
     keep_tick_days: float = Field(
         2.0, gt=0, description="Days for which ticks of sensors that found nothing to do are kept."
@@ -263,7 +265,7 @@ class Settings(BaseSettings):
 
     @property
     def has_queue(self) -> bool:
-        """Whether our queue serves requests: under every launcher but Dagster's own."""
+        """True when our queue serves requests: under every launcher but Dagster's own."""
         return self.launcher != "stock"
 
     @field_validator("public_url")
@@ -355,9 +357,9 @@ class Settings(BaseSettings):
 
     @property
     def bank_secrets(self) -> Mapping[Provider, str]:
-        """What webhooks of providers of bank data prove themselves with, of those that have one."""
-        told = {Provider.PLUGGY: self.pluggy_webhook_secret, Provider.BELVO: self.belvo_webhook_secret}
-        return {name: secret.get_secret_value() for name, secret in told.items() if secret is not None}
+        """The secrets that webhooks of providers of bank data are signed with, of those that have one."""
+        secrets = {Provider.PLUGGY: self.pluggy_webhook_secret, Provider.BELVO: self.belvo_webhook_secret}
+        return {name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None}
 
     @property
     def bank_drop(self) -> Path:
@@ -391,7 +393,7 @@ class Settings(BaseSettings):
 
     @property
     def key_is_given(self) -> bool:
-        """Whether the master key comes from the environment, and not from `key_file`."""
+        """True when the master key comes from the environment, and not from `key_file`."""
         return self.master_key is not None or self.master_key_command is not None
 
     @property
@@ -409,7 +411,7 @@ def secret_variables() -> frozenset[str]:
 
 
 def _is_address(text: str) -> bool:
-    """Whether a text has the form of one e-mail address. Its domain is not asked for."""
+    """True when a text has the form of one e-mail address. Its domain is not asked for."""
     return re.fullmatch(r"[^\s@<>,;:]{1,64}@[^\s@<>,;:.]+(\.[^\s@<>,;:.]+)+", text) is not None
 
 
@@ -434,7 +436,7 @@ def unknown_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def _matters(name: str) -> bool:
-    """Whether a variable is a setting, or one that the state folder depends on."""
+    """True when a variable is a setting, or one that the state folder depends on."""
     return name.upper().startswith("KORDANT_") or name in {"HOME", "XDG_STATE_HOME", "TMPDIR"}
 
 

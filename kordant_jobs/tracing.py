@@ -38,7 +38,7 @@ SERVER, CLIENT, PRODUCER, CONSUMER, INTERNAL = "SERVER", "CLIENT", "PRODUCER", "
 SERVICE = "kordant-jobs"
 LINKS_MAX = 128
 FLUSH_S = 2.0
-"""How long a process waits at its end for a collector that does not answer."""
+"""Seconds that a process waits at its end for a collector that does not answer."""
 VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 Given = TypeVar("Given")
@@ -47,7 +47,7 @@ Attributes = Mapping[str, str | int | float | bool]
 
 
 def is_on() -> bool:
-    """Whether spans are recorded in this process."""
+    """True when spans are recorded in this process."""
     return any(map(os.environ.get, VARIABLES)) and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
 
 
@@ -140,8 +140,8 @@ def record(
 
 
 def identity(key: str, *, trace_key: str, parent: str | None) -> str:
-    """The traceparent of a span that several processes speak of: it follows from `key`, so that whoever tells of a run
-    after it was killed means the span which the run's ops are below. Without a parent the trace follows from
+    """The traceparent of a span that several processes speak of: it follows from `key`, so that a process that reports
+    a run after it was killed means the span which the run's ops are below. Without a parent the trace follows from
     `trace_key`."""
     made = _started("", INTERNAL, _ids_of(key, trace_key, parent), parent)  # asks the sampler; it is never ended
     return _carrier(made) or ""

@@ -1,6 +1,6 @@
 """The catalogue of known breaches, in the model of Have I Been Pwned: from a file, or from the keyless endpoint.
 
-Breach data by Have I Been Pwned is licensed CC BY 4.0; whoever shows it names the source.
+Breach data by Have I Been Pwned is licensed CC BY 4.0; every page that shows it must name the source.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LARGEST = 2**63 - 1
 
 
 def _keepable(value: Any, depth: int = 0) -> bool:
-    """Whether a database can hold a value of JSON: no NUL or half a character, no larger number, not too deep."""
+    """True when a database can hold a value of JSON: no NUL or half a character, no larger number, not too deep."""
     if isinstance(value, str):
         return value == storable(value)
     if isinstance(value, dict):
@@ -151,7 +151,7 @@ class HttpCatalogue:
         """The answer's bytes.
 
         Raises:
-            SourceUnavailable: no answer in time, or not a 200 of JSON; with the other side's Retry-After.
+            SourceUnavailable: no answer in time, or not a 200 of JSON; with the server's Retry-After.
         """
         import httpx  # takes a quarter of a second, and a catalogue is mostly a file
 

@@ -1,4 +1,4 @@
-"""The drop folder: breach dumps as somebody put them there. Lists and removes files; reads no dump."""
+"""The drop folder: breach dumps put there by operators or programs. Lists and removes files; reads no dump."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SETTLED_AFTER = timedelta(seconds=2)
 """A file that changed later than this ago may still be being written."""
 
 UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload", ".partial")
-"""How upload programs end the name of a file that is still coming (rsync and friends use a leading dot)."""
+"""Endings that upload programs give to a file that is still coming (rsync and others use a leading dot)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedFile:
-    """A file in the drop folder, as it lay there when looked at."""
+    """A file in the drop folder, as it lay there at the check."""
 
     path: Path
     size: int

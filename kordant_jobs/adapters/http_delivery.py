@@ -30,7 +30,7 @@ TIMEOUT = httpx.Timeout(20.0, connect=10.0)
 
 
 class Act(StrEnum):
-    """What an error code asks of us."""
+    """The reaction that an error code asks for."""
 
     RETRY = "retry"
     """Later, the same message."""
@@ -39,7 +39,7 @@ class Act(StrEnum):
     MISMATCH = "mismatch"
     """The address does not fit our key, topic or project: never again, unless it is our set-up that is wrong."""
     OPERATOR = "operator"
-    """This message is refused for a reason that a person has to look at."""
+    """This message is refused for a reason that a person has to check."""
     DOWN = "down"
     """Nothing goes out this way until a person corrects a key or setting: the batch is put back."""
 
@@ -54,7 +54,7 @@ OUTCOMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorTable:
-    """What one service's error codes ask of us. A code that is not in it goes by its HTTP status, since services add
+    """The reactions to one service's error codes. A code that is not in it goes by its HTTP status, since services add
     codes: 401 and 403 `denied`, 429 and 5xx retry, other 4xx an operator."""
 
     service: str
@@ -62,7 +62,7 @@ class ErrorTable:
     denied: Act = Act.DOWN
 
     def act(self, code: str, status: int) -> Act:
-        """What to do."""
+        """Return the reaction to an error."""
         if code in self.codes:
             return self.codes[code]
         if status in {401, 403}:
@@ -119,7 +119,7 @@ class HasId(Protocol):
 
     @property
     def id(self) -> UUID:
-        """What its outcome is reported under."""
+        """The id under which its outcome is reported."""
         ...
 
 

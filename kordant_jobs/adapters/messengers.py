@@ -1,4 +1,4 @@
-"""Which channels are on, by the settings: one without keys is off, one whose keys cannot work is broken.
+"""Opens the channels that the settings configure: one without keys is off, one whose keys cannot work is broken.
 
 `check` says all that is wrong, for `up` to refuse; a run that meets a broken channel pauses it, and serves the others.
 """
@@ -169,7 +169,7 @@ def open_mail(settings: Settings) -> MailTransport:
 
 
 def open_signer(settings: Settings) -> DkimSigner | None:
-    """What signs mails, None when they go out unsigned.
+    """The signer of mails, None when they go out unsigned.
 
     Raises:
         SettingsError: the key is not readable.

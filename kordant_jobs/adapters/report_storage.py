@@ -113,7 +113,7 @@ class LocalReportStorage:
 
 class ObjectReportStorage:
     """Keeps reports as `<aa>/<sha256>.pdf` below the URL of an object store, where one write puts a whole object or
-    none. What each store's library raises is told by its kind only, since its text may name accounts."""
+    none. Exceptions of each store's library are reported by their kind only, since their text may name accounts."""
 
     def __init__(self, url: str) -> None:
         import fsspec

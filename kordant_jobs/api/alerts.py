@@ -17,19 +17,19 @@ LONGEST_H = 24 * 30
 
 
 def acknowledge(connection: Connection, call: Call, alert_id: UUID) -> None:
-    """Say that somebody is at it: it is not told again until it has ended.
+    """Acknowledge an alert: no more notices until it has ended.
 
     Raises:
-        Problem: it has ended, somebody is at it, or the caller may not.
+        Problem: it has ended, it is acknowledged already, or the caller may not.
     """
     rule = call.permit(Action.ALERT_HANDLE, call.of_all())
     if not alerts.acknowledge(connection, alert_id, by=call.principal.id):
-        raise Problem("wrong_state", "the alert has ended, or somebody is at it.")
+        raise Problem("wrong_state", "the alert has ended, or is acknowledged already.")
     call.record(connection, call.entry("alerts.acknowledge", "alert", str(alert_id), rule=rule))
 
 
 def silence(connection: Connection, call: Call, name: str, subject: str | None, *, reason: str, hours: float) -> None:
-    """Tell nobody of a rule, or of one subject of it, for so many hours.
+    """Silence a rule, or one subject of it, for so many hours.
 
     Raises:
         Problem: there is no such rule, no reason, the time is out of bounds, or the caller may not.

@@ -22,7 +22,7 @@ from kordant_jobs.api.asked import PREFIX, Backend
 from kordant_jobs.api.console.app import application as console_application
 from kordant_jobs.api.console.live import Changes
 from kordant_jobs.api.console.visit import SIGN_IN, Console, signed_in
-from kordant_jobs.api.dagster_door import DagsterDoor, Entrant
+from kordant_jobs.api.dagster_proxy import DagsterProxy, Entrant
 from kordant_jobs.api.gate import Gate, Quotas, Tokens
 from kordant_jobs.api.measured import Calls, Measured
 from kordant_jobs.api.problems import STATUS, Problem, denied
@@ -73,7 +73,7 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _keys(request: Request) -> Response:
-    """The public key of receipts, so that whoever is given one can verify it."""
+    """The public key of receipts, with which every holder of a receipt can verify it."""
     key = request.app.state.backend.keyring.receipt_key.public_key()
     return JSONResponse(key_set([key]), headers={"Cache-Control": "public, max-age=3600"})
 
@@ -141,8 +141,8 @@ def application(
         app.state.quotas.take(principal, "GET")
         return Entrant(principal=principal, by_cookie=header is None)
 
-    app.state.door = DagsterDoor(backend, who, sign_in=SIGN_IN)
-    app.mount(PATH_OF_UI, app.state.door)
+    app.state.proxy = DagsterProxy(backend, who, sign_in=SIGN_IN)
+    app.mount(PATH_OF_UI, app.state.proxy)
     for kind, handler in on_error.items():
         app.add_exception_handler(kind, handler)
     app.add_exception_handler(RequestValidationError, _on_invalid)

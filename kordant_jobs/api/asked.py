@@ -32,20 +32,20 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """What the application works on."""
+    """The resources of the application."""
 
     db: Engine
     keyring: Keyring
     ui_url: str | None = None
     ui_secret: str | None = None
-    """What Dagster's webserver is shown; None: there is none behind us."""
+    """The secret that Dagster's webserver expects; None: there is none behind us."""
     is_isolated: bool = False
-    """Whether reads of callers with a scope run under a role of the database that sees nothing else."""
+    """True when reads of callers with a scope run under a role of the database that sees nothing else."""
     public_url: str | None = None
-    """Where people reach us through a proxy."""
+    """The address under which people reach us through a proxy."""
     quotas: Quotas | None = None
     stack: Callable[[], Mapping[str, Any] | None] = lambda: None
-    """What `up` says of itself, if it runs here; for the doctor."""
+    """Returns the state that `up` reports, if it runs here; for the doctor."""
 
     @property
     def public_host(self) -> str | None:

@@ -21,14 +21,14 @@ from kordant_jobs.store.people.keyring import Keyring
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """Who asks, when, and with what the log is signed."""
+    """The caller, the moment, and the key that signs the log."""
 
     principal: Principal
     keyring: Keyring
     now: datetime
     source: str = "api"
     ui_url: str | None = None
-    """Where Dagster's UI is, for those who may see it."""
+    """The address of Dagster's UI, for callers who may see it."""
 
     def permit(self, action: Action, owner: Owner = Owner.SCOPE, *, critical: bool = False) -> str:
         """The rule that allows this.
@@ -43,7 +43,7 @@ class Call:
         raise not_found() if is_hidden else denied(decision.rule)
 
     def of_all(self) -> Owner:
-        """Whose the things of all tenants together are, seen from the caller."""
+        """The owner of the things of all tenants together, seen from the caller."""
         return Owner.SCOPE if self.principal.covers(None, None) else Owner.OTHER
 
     def permit_on(self, action: Action, request: Request) -> str:
@@ -52,7 +52,7 @@ class Call:
         return self.permit(action, owner, critical=request.job in SYSTEM_CRITICAL)
 
     def may(self, action: Action, request: Request) -> bool:
-        """Whether the caller may do this to a request."""
+        """True when the caller may do this to a request."""
         owner = owner_of(self.principal, by=request.requested_by, tenant=request.tenant, entity=request.entity_key)
         return decide(self.principal, action, owner, critical=request.job in SYSTEM_CRITICAL).allowed
 
@@ -82,7 +82,7 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a call is answered."""
+    """The answer to a call."""
 
     body: dict[str, Any]
     status: int = 200

@@ -1,4 +1,4 @@
-"""What stands before every call: size, time and rate of what comes in, and whose token it carries."""
+"""Guards every call: size, time and rate of what comes in, and the token that it carries."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Tokens:
     _used: dict[str, datetime] = field(default_factory=dict)
 
     async def principal(self, header: str | None) -> Principal:
-        """Who sends this Authorization header.
+        """The principal who sends this Authorization header.
 
         Raises:
             Problem: 401, the same for every reason.
@@ -60,7 +60,7 @@ class Tokens:
         )
 
     async def holder(self, token_id: str) -> Principal:
-        """Who holds the token with this id, which was verified before.
+        """The principal who holds the token with this id, which was verified before.
 
         Raises:
             Problem: 401, once it has ended.
@@ -68,7 +68,7 @@ class Tokens:
         mark = b"held:" + token_id.encode()
         return await self._remembered(mark, lambda connection, now: people.holder(connection, token_id, now=now))
 
-    async def _remembered(self, mark: bytes, look: Callable[[Connection, datetime], Verified | None]) -> Principal:
+    async def _remembered(self, mark: bytes, find: Callable[[Connection, datetime], Verified | None]) -> Principal:
         remembered = self._known.get(mark)
         now = datetime.now(UTC)
         if remembered and time.monotonic() < remembered[0] and remembered[1].expires_at > now:
@@ -76,7 +76,7 @@ class Tokens:
 
         def ask() -> Verified | None:
             with self.db.connect() as connection:
-                return look(connection, now)
+                return find(connection, now)
 
         verified = await run_in_threadpool(ask)
         if verified is None:

@@ -23,11 +23,11 @@ from kordant_jobs.store.access.changes import ChangeSet
 from kordant_jobs.store.access.people import Grant
 
 NEW = Grant(job="", max_priority=Priority.NORMAL, requests_per_hour=60)
-"""What a proposal changes when there is no grant yet."""
+"""The base of a proposal when there is no grant yet."""
 
 
 def target_of(connection: Connection, call: Call, body: Proposal) -> tuple[str, str, int, dict[str, Any]]:
-    """What a proposal is about: job, agent, the version of the grant, and what would change.
+    """The target of a proposal: job, agent, the version of the grant, and the fields that would change.
 
     Raises:
         Problem: it is not an agent's, there is no such grant, its first request was approved, or a bound is invalid.
@@ -66,7 +66,7 @@ def difference(connection: Connection, one: ChangeSet) -> dict[str, tuple[Any, A
 
 
 def is_stale(connection: Connection, one: ChangeSet) -> bool:
-    """Whether the grant has changed since the proposal."""
+    """True when the grant has changed since the proposal."""
     return _before_and_after(connection, one)[0].version != one.base_version
 
 

@@ -1,4 +1,4 @@
-"""What is measured of every call: how many by route and status, how long they took, and a span when traces are on.
+"""Measures every call: counts by route and status, durations, and a span when traces are on.
 
 Counts are this process's until `Calls.flush` adds them to the table that `/metrics` reads.
 """

@@ -1,4 +1,4 @@
-"""What goes wrong, as RFC 9457 problems. No text repeats a value that was sent."""
+"""Problems by RFC 9457. No text repeats a value that was sent."""
 
 from __future__ import annotations
 
@@ -73,5 +73,5 @@ def not_found() -> Problem:
 
 
 def denied(rule: str) -> Problem:
-    """What the policy refuses."""
+    """The problem of a call that the policy refuses."""
     return Problem("forbidden", f"the rule {rule} does not allow this. Ask an admin for the right.", rule=rule)

@@ -103,7 +103,7 @@ def _moment(moment: Any) -> str | None:
 
 
 def _result(call: Call, request: Request) -> dict[str, Any] | None:
-    """How it ended; its figures and error only for those who may read output."""
+    """The result of a request; its figures and error only for callers who may read output."""
     if request.status in OPEN:
         return None
     may_read = call.may(Action.READ_OUTPUT, request)
@@ -123,7 +123,7 @@ def _result(call: Call, request: Request) -> dict[str, Any] | None:
 
 
 def etag(body: dict[str, Any]) -> str:
-    """What names this state of a representation."""
+    """The name of this state of a representation."""
     return f'"{hashlib.blake2b(repr(sorted(body.items())).encode(), digest_size=12).hexdigest()}"'
 
 

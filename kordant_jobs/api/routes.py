@@ -21,7 +21,7 @@ router = APIRouter(prefix=PREFIX, responses=DOCUMENTED)
 
 @router.get("/me", response_model=api.Me)
 def get_me(asked: In) -> Response:
-    """Who asks, with which scopes and grants."""
+    """The caller, with its scopes and grants."""
     return asked.read(schedules.me)
 
 
@@ -164,7 +164,7 @@ def get_schedule(asked: In, job: Name, tier: Tier) -> Response:
 def list_schedule_versions(
     asked: In, job: Name, tier: Tier, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Response:  # fmt: skip
-    """What a row was before, and who changed it."""
+    """The earlier versions of a row, and who made them."""
     return asked.read(lambda connection, call: schedules.history(connection, call, job, tier, limit=limit))
 
 
@@ -188,7 +188,7 @@ def resume_schedule(asked: In, job: Name, tier: Tier, body: api.Note, key: Key =
 
 @router.post("/schedules/{job}/{tier}/diff", response_model=api.DiffOut)
 def diff_schedule(asked: In, job: Name, tier: Tier, body: api.ScheduleDiff) -> Response:
-    """What a change would do; with no changes, what the row will start. Nothing is written."""
+    """The effect of a change; with no changes, the starts of the row. Nothing is written."""
     return asked.change(lambda connection, call: schedules.diff(connection, call, (job, tier), body))
 
 
@@ -266,5 +266,5 @@ def execute_workflow(asked: In, workflow_id: UUID, body: api.NewExecution, key: 
 
 @router.get("/executions/{execution_id}", response_model=api.ExecutionOut)
 def get_execution(asked: In, execution_id: UUID) -> Response:
-    """How far an execution is, step by step."""
+    """The progress of an execution, step by step."""
     return asked.read(lambda connection, call: workflows.read_execution(connection, call, execution_id))

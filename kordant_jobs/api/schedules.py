@@ -121,7 +121,7 @@ def _changed(
 
 
 def _invalid(error: Exception) -> Problem:
-    """What is wrong with values that were sent, without them."""
+    """The faults of values that were sent, without the values."""
     text = redact(str(error)) if isinstance(error, PermanentError) else "a value is not of its kind"
     return Problem("invalid", text[:300], errors=[{"pointer": "/changes", "detail": text[:300]}])
 
@@ -150,7 +150,7 @@ def resume(connection: Connection, call: Call, key: tuple[str, str]) -> Answer:
 
 
 def diff(connection: Connection, call: Call, key: tuple[str, str], body: ScheduleDiff) -> Answer:
-    """What a change would do to a row's starts. Nothing is written, and no counts of others are told."""
+    """The effect of a change on a row's starts. Nothing is written, and no counts of others are shown."""
     call.permit(Action.SCHEDULE_READ)
     before = _row(connection, *key)
     try:
@@ -308,7 +308,7 @@ def approve(connection: Connection, call: Call, change_id: UUID, body: Approval)
 
 
 def me(connection: Connection, call: Call) -> Answer:
-    """Who asks, and an agent's grants."""
+    """The caller, and an agent's grants."""
     mine = call.principal
     held = people.grants(connection, mine.id) if mine.role is Role.AGENT else {}
     return Answer(

@@ -1,4 +1,4 @@
-"""What the API takes and answers."""
+"""Requests and answers of the API."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class RequestChange(Body):
 
 
 class BulkFilter(Body):
-    """Which dead requests are meant. At least one field."""
+    """The dead requests that are meant. At least one field."""
 
     job: Id | None = None
     tenant: Id | None = None
@@ -180,7 +180,7 @@ class CloudEvent(Body):
 
 
 class Published(BaseModel):
-    """What an event started: requests, or the execution of a workflow."""
+    """The result of an event: requests, or the execution of a workflow."""
 
     event: str
     topic: str
@@ -205,7 +205,7 @@ class Topics(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far a request is."""
+    """The progress of a request."""
 
     done: int
     total: int
@@ -228,7 +228,7 @@ class ResultError(BaseModel):
 
 
 class Result(BaseModel):
-    """How a request ended."""
+    """The result of a request."""
 
     status: Literal["success", "partial", "failure"]
     output: dict[str, Any] | None
@@ -288,7 +288,7 @@ class Attempts(BaseModel):
 
 
 class WouldBe(BaseModel):
-    """What a dry run says."""
+    """The result of a dry run."""
 
     would: Literal["allow"]
     job: str
@@ -297,7 +297,7 @@ class WouldBe(BaseModel):
 
 
 class BulkOut(BaseModel):
-    """What a bulk action did, or with a dry run would do."""
+    """The result of a bulk action, or of its dry run."""
 
     action: str
     dry_run: bool
@@ -349,7 +349,7 @@ class Schedules(BaseModel):
 
 
 class ScheduleVersion(BaseModel):
-    """What a row was from a moment on; without values it was deleted then."""
+    """The row from a moment on; without values it was deleted then."""
 
     version: int
     changed_at: datetime
@@ -373,7 +373,7 @@ class Planned(BaseModel):
 
 
 class DiffOut(BaseModel):
-    """What a change would do. Nothing was written."""
+    """The effect of a change. Nothing was written."""
 
     schedule: str
     changed: dict[str, list[Any]]
@@ -407,7 +407,7 @@ class ChangeSets(BaseModel):
 
 
 class Budget(BaseModel):
-    """What an agent may start."""
+    """The jobs that an agent may start."""
 
     job: str
     max_priority: PriorityWord
@@ -416,11 +416,11 @@ class Budget(BaseModel):
     concurrent: int | None = None
     expires_at: datetime | None = None
     ask_first: bool = False
-    """Whether a person has to approve the first request: propose a first_trigger."""
+    """True when a person has to approve the first request: propose a first_trigger."""
 
 
 class Me(BaseModel):
-    """Who asks."""
+    """The caller."""
 
     id: str
     role: str

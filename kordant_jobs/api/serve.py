@@ -98,7 +98,7 @@ def serve(
                 task.cancel()
             app.state.hub.close()
             app.state.changes.close()
-            await app.state.door.close()
+            await app.state.proxy.close()
             await asyncio.gather(*tasks, return_exceptions=True)
             with suppress(SQLAlchemyError):
                 app.state.calls.flush(db)

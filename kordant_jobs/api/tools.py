@@ -60,8 +60,8 @@ async def ask(
     found: Found = answer.json()
     if answer.is_success:
         return found
-    told = {name: found.get(name) for name in ("code", "rule", "detail", "retry_after_s", "errors", "state")}
-    raise ToolError(json.dumps({name: value for name, value in told.items() if value is not None}))
+    details = {name: found.get(name) for name in ("code", "rule", "detail", "retry_after_s", "errors", "state")}
+    raise ToolError(json.dumps({name: value for name, value in details.items() if value is not None}))
 
 
 class JobOfMine(BaseModel):
@@ -100,13 +100,13 @@ class OneChange(BaseModel):
 
 
 class Budgets(BaseModel):
-    """What the agent may start."""
+    """The budgets of the agent."""
 
     budgets: list[api.Budget]
 
 
 LONGEST_WAIT_S = 20
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 
 
 def _tools(asker: Asker, *, url: str) -> list[Tool]:
@@ -150,13 +150,13 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
     async def check_status(
         request_id: UUID, wait_s: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S)] = 0
     ) -> OneRequest:  # fmt: skip
-        """How a request stands; with wait_s once it has ended, or after so many seconds."""
+        """The state of a request; with wait_s once it has ended, or after so many seconds."""
         until = time.monotonic() + wait_s
         while True:
             found = await asker("GET", f"/requests/{request_id}")
             if found["status"] not in {"pending", "running"} or time.monotonic() >= until:
                 return OneRequest.model_validate({"request": found})
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_EVERY_S)
 
     async def list_requests(
         status: Literal["pending", "running", "completed", "failed", "cancelled"] | None = None,
@@ -187,7 +187,7 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
         return change(await asker("POST", "/change-sets", body=body, key=idempotency_key))
 
     async def get_change_set(change_set_id: UUID) -> OneChange:
-        """How a proposal of yours stands."""
+        """The state of a proposal of yours."""
         return change(await asker("GET", f"/change-sets/{change_set_id}"))
 
     async def withdraw_change_set(change_set_id: UUID) -> OneChange:
@@ -201,12 +201,12 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
         changes: dict[str, Any] | None = None,
         days: int = 7,
     ) -> api.DiffOut:
-        """What a schedule will start in the next days, as it is or with changes. Nothing is written."""
+        """The starts of a schedule in the next days, as it is or with changes. Nothing is written."""
         body = {"changes": changes or {}, "days": days}
         return api.DiffOut.model_validate(await asker("POST", f"/schedules/{job}/{tier}/diff", body=body))
 
     async def get_budget() -> Budgets:
-        """What you may start, and how often an hour."""
+        """The jobs that you may start, and how often an hour."""
         return Budgets(budgets=(await asker("GET", "/me"))["budgets"])
 
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)

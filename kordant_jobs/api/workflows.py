@@ -72,7 +72,8 @@ def read(connection: Connection, call: Call, workflow_id: UUID) -> Answer:
 
 
 def execute(connection: Connection, call: Call, workflow_id: UUID, body: NewExecution) -> Answer:
-    """Begin an execution and queue its first run. It acts in the agent's name and within its grants, whoever asks."""
+    """Begin an execution and queue its first run. It acts in the agent's name and within its grants, whichever caller
+    asks."""
     rule = call.permit(Action.TRIGGER)
     found = _of(connection, call, workflow_id)
     tenant, entity = placed(call, body.tenant, body.entity_key)
@@ -92,7 +93,7 @@ def execute(connection: Connection, call: Call, workflow_id: UUID, body: NewExec
     begun = workflows.execution(connection, execution_id, lock=True)
     if begun is None:
         raise not_found()
-    workflows.look_again(connection, begun, at=call.now)
+    workflows.check_again(connection, begun, at=call.now)
     call.record(connection, call.entry("workflows.execute", "execution", str(execution_id), rule=rule, tenant=tenant,
                                        after={"workflow": str(found.id)}))  # fmt: skip
     return Answer(body=_execution_shown(connection, begun), status=202)
@@ -110,7 +111,7 @@ def _execution_shown(connection: Connection, one: Execution) -> dict[str, Any]:
 
 
 def read_execution(connection: Connection, call: Call, execution_id: UUID) -> Answer:
-    """How far an execution is. What is out of the caller's scope is not there."""
+    """The progress of an execution. What is out of the caller's scope is not there."""
     found = workflows.execution(connection, execution_id)
     if found is None or not call.principal.covers(found.tenant, found.entity_key):
         call.permit(Action.READ, Owner.OWN)

@@ -1,1 +1,2 @@
-"""What must work before anything is installed: standard library only, and imports nothing of the project."""
+"""The bootstrap, which works before anything is installed: standard library only, and imports nothing of the
+project."""

@@ -103,11 +103,11 @@ def _end_the_rest() -> None:
     """SIGTERM, a moment, SIGKILL to every descendant, until there is none."""
     number = signal.SIGTERM
     deadline = time.monotonic() + _LAST_WORDS_S
-    told: set[int] = set()
+    signalled: set[int] = set()
     while left := _descendants():
         for pid in left:
-            if number == signal.SIGKILL or pid not in told:
-                told.add(pid)
+            if number == signal.SIGKILL or pid not in signalled:
+                signalled.add(pid)
                 _signal(pid, number)
         _reap(-1)
         time.sleep(0.02)

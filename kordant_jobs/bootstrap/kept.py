@@ -16,7 +16,7 @@ from pathlib import Path
 GRACE_S = 20.0
 """For a child to end on SIGTERM: a code server waits for the runs that it started."""
 EXTRA_S = 8.0
-"""What the keeper takes beyond the grace time: last words of run workers, SIGKILL, and a slow machine."""
+"""Seconds that the keeper needs beyond the grace time: last words of run workers, SIGKILL, and a slow machine."""
 LOGS_KEPT = 3
 LOG_BYTES = 20 << 20
 """A log that is larger is moved away while its process runs: with three older ones 80 MB a part at most."""
@@ -39,7 +39,7 @@ class Kept:
     cwd: Path
     keep_open: tuple[int, ...] = ()
     orphaned_grace_s: float = GRACE_S
-    """What the command gets to end when we are killed."""
+    """Seconds that the command has to end when we are killed."""
     started_at: float = 0.0
     """On the monotonic clock."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)

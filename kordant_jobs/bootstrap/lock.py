@@ -45,7 +45,7 @@ class AlreadyTaken(Exception):
 
 
 class Claim:
-    """A lock on a file that says who holds it, in JSON. Whoever inherits `descriptor` holds it, too."""
+    """A lock on a file that says who holds it, in JSON. Each process that inherits `descriptor` holds it, too."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -91,7 +91,7 @@ class Claim:
 
 
 def living_owner(path: Path) -> dict[str, Any] | None:
-    """What the owner of the claim at `path` wrote, `pid` and more; None when there is none that lives."""
+    """The facts that the owner of the claim at `path` wrote, `pid` and more; None when there is none that lives."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         owner: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         os.kill(owner["pid"], 0)

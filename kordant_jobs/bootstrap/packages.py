@@ -24,7 +24,7 @@ _PIP_WITH_PYTHON_OPTION = (22, 3)
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """What is installed where, and with what at hand."""
+    """The packages that are installed, their target, and the tools at hand."""
 
     lock: Path
     tools: Path
@@ -134,7 +134,7 @@ def _pythons_with_pip() -> list[str]:
 
 
 def _configuration(pip: list[str] | None, job: Installation) -> str:
-    """What pip is told on this machine, by the first pip that says it (an old one can, too)."""
+    """The configuration of pip on this machine, from the first pip that reports it (an old one can, too)."""
     askable = [[python, "-m", "pip"] for python in _pythons_with_pip()] + ([pip] if pip else [])
     said = (answer([*it, "config", "list"], environ=job.environ) for it in askable)
     return next(filter(None, said), "")

@@ -26,10 +26,10 @@ LIBRARIES = (
     ("fontconfig", "libfontconfig.so.1", "libfontconfig.1.dylib"),
     ("pangoft2-1.0", "libpangoft2-1.0.so.0", "libpangoft2-1.0.dylib"),
 )
-"""What weasyprint/text/ffi.py must load (70.0): a name to search by, and file names."""
+"""The libraries that weasyprint/text/ffi.py must load (70.0): a name to search by, and file names."""
 
 WELCOME_LIBRARIES = (("harfbuzz-subset", "libharfbuzz-subset.so.0", "libharfbuzz-subset.0.dylib"),)
-"""What it can do without, more slowly: fetched where that is possible."""
+"""Libraries that it can do without, more slowly: fetched where that is possible."""
 
 PACKAGES = ("libpango-1.0-0", "libpangoft2-1.0-0")
 WELCOME_PACKAGES = ("libharfbuzz-subset0",)
@@ -49,7 +49,7 @@ _VERIFY = "import warnings; warnings.simplefilter('ignore'); import weasyprint"
 
 @dataclass(frozen=True, kw_only=True)
 class Libraries:
-    """Where WeasyPrint's libraries are: on the machine, or in `folders` that we unpacked, or nowhere."""
+    """The place of WeasyPrint's libraries: on the machine, or in `folders` that we unpacked, or nowhere."""
 
     found: bool
     folders: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ def missing() -> str | None:
 
 
 def variables(libraries: Libraries, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the environment of a process needs for `libraries`: nothing when they are the machine's own."""
+    """The environment variables that a process needs for `libraries`: none when they are the machine's own."""
     if not libraries.folders:
         return {}
     path = [*libraries.folders, *filter(None, [environ.get("LD_LIBRARY_PATH")])]
@@ -114,21 +114,21 @@ def _loads(names: Sequence[str]) -> bool:
 
 
 def _verified(python: Path, libraries: Libraries, environ: Mapping[str, str], log: Path) -> bool:
-    told = {**environ, **variables(libraries, environ)}
-    return run_step("loading WeasyPrint", [str(python), "-c", _VERIFY], log=log, environ=told)
+    full_environ = {**environ, **variables(libraries, environ)}
+    return run_step("loading WeasyPrint", [str(python), "-c", _VERIFY], log=log, environ=full_environ)
 
 
 def _install(environ: Mapping[str, str], log: Path) -> bool:
     """As root: Debian's packages, onto the machine. Package lists are fetched when the first try fails."""
     say("installing Pango's libraries with apt-get (PDF reports need them)")
-    told = {**environ, "DEBIAN_FRONTEND": "noninteractive"}
+    full_environ = {**environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=2"]
     for wanted in ((*PACKAGES, *WELCOME_PACKAGES), PACKAGES):
         command = [*apt, "install", "-y", "--no-install-recommends", *wanted]
         for _ in range(2):
-            if run_step("installing Pango", command, log=log, environ=told):
+            if run_step("installing Pango", command, log=log, environ=full_environ):
                 return True
-            run_step("fetching package lists", [*apt, "update"], log=log, environ=told)
+            run_step("fetching package lists", [*apt, "update"], log=log, environ=full_environ)
     return False
 
 
@@ -165,7 +165,7 @@ def _unpack(folder: Path, environ: Mapping[str, str], log: Path) -> Libraries | 
 
 
 def _new_packages(apt: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Which packages the machine lacks, of Pango and of what it depends on."""
+    """The packages that the machine lacks, of Pango and of what it depends on."""
     for wanted in ((*PACKAGES, *WELCOME_PACKAGES), PACKAGES):
         plan = answer([*apt, "install", "-s", "--no-install-recommends", *wanted], environ=environ)
         if plan is not None:

@@ -42,12 +42,12 @@ def parse(listing: str) -> dict[str, str]:
 def uv_environment(options: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     """The variables that make uv look where pip would look. What `environ` already tells uv is left as it is.
 
-    With more than one index uv would stop at the first that knows a package's name, and pip looks at all:
+    With more than one index uv would stop at the first that knows a package's name, and pip reads all:
     `unsafe-best-match` is pip's way, and is safe here because every file is checked against its hash.
     """
     said: dict[str, str] = {}
-    indexes_told = environ.keys() & {"UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"}
-    if not indexes_told:
+    indexes_given = environ.keys() & {"UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"}
+    if not indexes_given:
         if index := options.get("index-url"):
             said["UV_DEFAULT_INDEX"] = index
         if extra := options.get("extra-index-url", "").split():
@@ -73,12 +73,12 @@ def uv_trust(options: Mapping[str, str], environ: Mapping[str, str]) -> list[dic
     One try when the person has said which: a proxy's certificate, say, that only the machine's store knows,
     fails with uv's own; a machine without a store fails with the machine's.
     """
-    told = {"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"}
-    if "cert" in options or environ.keys() & told:
+    given = {"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"}
+    if "cert" in options or environ.keys() & given:
         return [{}]
     return [{"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}, {}]  # the second is what older uvs call it
 
 
 def uv_arguments(options: Mapping[str, str]) -> list[str]:
-    """What uv takes only as an argument."""
+    """The options that uv takes only as arguments."""
     return ["--no-index"] if options.get("no-index", "").lower() in {"1", "true", "yes", "on"} else []

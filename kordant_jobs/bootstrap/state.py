@@ -1,4 +1,4 @@
-"""Where the state of one checkout lives: databases, keys, dumps, mails, reports, logs. Nothing to install."""
+"""The state folder of one checkout: databases, keys, dumps, mails, reports, logs. Nothing to install."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 """The folder above the package: a checkout's top, or site-packages where a wheel was installed."""
 PACKAGED = "kordant_jobs/project_files"
-"""Where a wheel has the files of a checkout's top that running needs (pyproject.toml lists them)."""
+"""The folder of a wheel with the files of a checkout's top that running needs (pyproject.toml lists them)."""
 
 
 def in_checkout(folder: Path = CHECKOUT) -> bool:
-    """Whether `folder` is a checkout, and not the site-packages of an installed wheel."""
+    """True when `folder` is a checkout, and not the site-packages of an installed wheel."""
     return (folder / "pyproject.toml").is_file()
 
 
@@ -26,7 +26,7 @@ def project_file(name: str, checkout: Path = CHECKOUT) -> Path:
 
 
 def _usable(folder: Path) -> bool:
-    """Whether `folder` is ours to write in, after making it if need be."""
+    """True when `folder` is ours to write in, after making it if need be."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -60,8 +60,8 @@ def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
         new = not folder.exists()
         if _usable(folder):
             if new and folder != candidates[0] and candidates[0].exists():
-                told = f"kordant-jobs: {candidates[0]} is another user's; yours is {folder}, and empty as yet\n"
-                sys.stderr.write(told)
+                message = f"kordant-jobs: {candidates[0]} is another user's; yours is {folder}, and empty as yet\n"
+                sys.stderr.write(message)
             return folder
     tried = ", ".join(map(str, candidates))
     raise OSError(f"no folder for state can be written; tried {tried}. Set KORDANT_STATE_DIR to one that can.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 STILL_AT_IT_S = 20.0
-"""How long a step stays silent before it says that it is still at it."""
+"""Seconds that a step stays silent before it reports that it is still running."""
 
 
 class BootstrapError(Exception):
@@ -71,7 +71,7 @@ def _wait(child: subprocess.Popen[bytes], what: str) -> int:
 
 
 def answer(command: Sequence[str], *, environ: Mapping[str, str], timeout_s: float = 60) -> str | None:
-    """What `command` prints on stdout, or None when it fails or is not there."""
+    """The stdout of `command`, or None when it fails or is not there."""
     try:
         done = subprocess.run(
             command,

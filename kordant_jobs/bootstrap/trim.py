@@ -13,7 +13,7 @@ TESTS = "tests"
 LEFT_OUT = (".js.map", ".css.map", ".a", ".c", ".h")
 """Source maps of web pages, static libraries, and sources in C."""
 SECOND_COPIES = ("zstandard/_cffi.*.so",)
-"""What a package holds twice, and imports on PyPy only."""
+"""Second copies in packages, which are imported on PyPy only."""
 
 
 def trim(environment: Path) -> None:

@@ -45,7 +45,7 @@ SETUP = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """What an environment was made from; a difference in any field means: make it again."""
+    """The inputs of an environment; a difference in any field means: make it again."""
 
     setup: int
     checkout: str
@@ -124,7 +124,7 @@ def ensure(
             return found if needs is PackageSet.RUNNING else setup.add(needs, found)
     except OSError as error:
         raise BootstrapError(
-            f"cannot make {folder} ({error.strerror or error}): look at its rights and the disk, try again"
+            f"cannot make {folder} ({error.strerror or error}): check its permissions and the disk, try again"
         ) from None
 
 
@@ -226,7 +226,7 @@ def _that_hold(packages: PackageSet) -> list[PackageSet]:
 
 
 def _had_voice(folder: Path) -> bool:
-    """Whether the environment that is made again had the packages of voices, by themselves or within a fuller set."""
+    """True when the environment that is made again had the packages of voices, by themselves or within a fuller set."""
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         return PackageSet(stamp["made"]["package_set"]) in _that_hold(PackageSet.VOICE)
@@ -258,11 +258,11 @@ def _write_stamp(environment: Environment, made: Made) -> None:
 
 
 def _with_pango(environment: Environment) -> Environment:
-    """`environment`, with the note 'no Pango' taken back when somebody has installed it since."""
+    """`environment`, without the note 'no Pango' when it has been installed since."""
     if environment.pango.found or pango.missing_libraries():
         return environment
     better = replace(environment, pango=pango.Libraries(found=True))
-    with suppress(OSError):  # another user's environment: looked at again on the next start
+    with suppress(OSError):  # another user's environment: checked again on the next start
         stamp = json.loads((environment.folder / STAMP).read_text(encoding="utf-8"))
         _write_stamp(better, Made(**stamp["made"]))
     return better

@@ -1,4 +1,5 @@
-"""What runs: a module a job, with its payload, its row and its schedules. The README's table is made from it.
+"""The catalogue of jobs: a module a job, with its payload, its row and its schedules. The README's table is made from
+it.
 
 To add a job is to add its module; nothing is listed here. The queue reads from `CATALOG` how a job's requests are
 claimed, limited, coalesced and retried. `SCHEDULES` is the price list as it is at first; from then on the table
@@ -69,9 +70,9 @@ SOURCE_RATES: Mapping[Source, tuple[PartyRate, ...]] = {
     ),
     Source.LEAKCHECK: (PartyRate(per_s=1, burst=1),),
 }
-"""How often outside sources may be asked, over all our processes: every bucket of a source must have a token.
+"""Rate limits of outside sources, over all our processes: every bucket of a source must have a token.
 
-HIBP's is its smallest plan's, until `/subscription/status` told the key's own. XposedOrNot allows 2 a second, 25 an
+HIBP's is its smallest plan's, until `/subscription/status` reported the key's own. XposedOrNot allows 2 a second, 25 an
 hour and 100 a day; LeakCheck's public API one a second (Pro has terms of its own)."""
 
 

@@ -13,7 +13,7 @@ from kordant_jobs.engine import Merge
 
 
 class Event(BaseModel):
-    """What an event carries: ids only. Unknown fields are refused, and no error repeats a value."""
+    """The content of an event: ids only. Unknown fields are refused, and no error repeats a value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -57,7 +57,7 @@ TOPICS: Mapping[str, type[Event]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """How an event starts a job: with which payload, and with which waiting request it becomes one."""
+    """The start of a job by an event: its payload, and the waiting request with which it becomes one."""
 
     payload: Callable[[Any], Mapping[str, Any]]
     merge: Callable[[Any], Merge] | None = None

@@ -21,7 +21,7 @@ class Cleanup(Payload):
     plan_id: UUID | None = Field(
         None,
         description="Carry out this plan, as `kordant-jobs cleanup plan` made it within a day: also kinds that a "
-        "scheduled run stops at, since somebody has looked at the figures.",
+        "scheduled run stops at, since an operator has checked the figures.",
     )
     dry_run: bool = Field(False, description="Only count, and report that.")
 

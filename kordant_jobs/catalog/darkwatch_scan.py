@@ -14,8 +14,8 @@ from kordant_jobs.engine import JobRow, Merge, Payload
 
 
 class DarkwatchScan(Payload):
-    """Whose watchlists to scan, and what counts as new. All left out: every active subscription, and all that is new
-    since each one's last scan."""
+    """The watchlists to scan, and the data that counts as new. All left out: every active subscription, and all that is
+    new since each one's last scan."""
 
     job: ClassVar[str] = "darkwatch_scan"
 

@@ -13,7 +13,8 @@ from kordant_jobs.engine import JobRow, Payload
 
 
 class HometitleScan(Payload):
-    """Whose parcels to scan; all left out: every active subscription's. Each is told what is new since its last."""
+    """The watched parcels to scan; all left out: every active subscription's. Each scan reports what is new since the
+    last."""
 
     job: ClassVar[str] = "hometitle_scan"
 

@@ -26,7 +26,7 @@ class NotificationsSend(Payload):
 ROW = JobRow(
     name="notifications_send",
     alias="notifications.send",
-    purpose="what waits in the outbox, as e-mail, push or text message: each alert once to each address",
+    purpose="pending notifications, as e-mail, push or text message: each alert once to each address",
     started_by="a notification that is due; every 15 minutes; by hand",
     payload=NotificationsSend,
     priority=Priority.HIGH,

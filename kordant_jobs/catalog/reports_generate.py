@@ -76,7 +76,7 @@ ROW = JobRow(
 )
 
 MONTHS_BACK_S = 63 * 86_400
-"""How far back reports are made up for: two months of any length."""
+"""Months for which missed reports are made: two months of any length."""
 
 SCHEDULES = tuple(
     ScheduleRow(

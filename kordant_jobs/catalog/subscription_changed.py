@@ -34,7 +34,7 @@ class SubscriptionChanged(Payload):
 ROW = JobRow(
     name="subscription_changed",
     alias="subscription.changed",
-    purpose="who is served when, after a subscription began, changed its tier, rests or ended",
+    purpose="schedules of subscriptions that began, changed tier, were paused or ended",
     started_by="the event of that name; by hand",
     payload=SubscriptionChanged,
     priority=Priority.HIGH,

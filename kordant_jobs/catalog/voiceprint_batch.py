@@ -14,7 +14,7 @@ from kordant_jobs.engine import JobRow, Payload
 
 
 class VoiceprintBatch(Payload):
-    """Whose clips to analyse; left out: everybody's that wait."""
+    """The clips to analyse; left out: all that wait."""
 
     job: ClassVar[str] = "voiceprint_batch"
 
@@ -37,7 +37,8 @@ ROW = JobRow(
 )
 
 REALTIME = (Tier.PREMIUM,)
-"""Whose clips are analysed as they come. No row of the price list says it: a clip is no slot of a subscription's."""
+"""Tiers whose clips are analysed as they come. No row of the price list says it: a clip is no slot of a
+subscription's."""
 
 SCHEDULES = (ScheduleRow(job=ROW.name, cron="*/30 * * * *", fold=Fold.TWICE, overlap=Overlap.SKIP),)
 """Half-hourly for the tiers without real time, and as a net below it."""

@@ -14,7 +14,7 @@ from kordant_jobs.cli.ids import id_of
 from kordant_jobs.cli.output import out, print_facts, print_json, print_table
 from kordant_jobs.errors import SettingsError
 
-alerts_app = typer.Typer(help="Alerts of operators: what is wrong, and who is told.", no_args_is_help=True)
+alerts_app = typer.Typer(help="Alerts of operators: what is wrong, and who is notified.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Rule = Annotated[str, typer.Argument(help="The rule, as `alerts rules` has it.")]
@@ -38,7 +38,7 @@ def alerts_list(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """What is wrong now, since when, and who is at it."""
+    """List the alerts that are firing: since when, and who has acknowledged them."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.operators import alerts
 
@@ -124,7 +124,7 @@ def alerts_set(
 
 @alerts_app.command("ack")
 def alerts_ack(alert: Annotated[str, typer.Argument(help="The alert, by id.")]) -> None:
-    """Say that you are at it: it is not told again until it has ended."""
+    """Acknowledge an alert: no more notices until it has ended."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.operators import alerts
     from kordant_jobs.store.operators.tables import operator_alerts
@@ -132,7 +132,7 @@ def alerts_ack(alert: Annotated[str, typer.Argument(help="The alert, by id.")]) 
     with open_session() as session, session.db.begin() as connection:
         alert_id = id_of(connection, operator_alerts.c.id, alert, "alert", "`kordant-jobs alerts list`")
         if not alerts.acknowledge(connection, alert_id, by=_actor()):
-            raise SettingsError(f"{alert_id} has ended, or somebody is at it: `kordant-jobs alerts list --all`.")
+            raise SettingsError(f"{alert_id} has ended, or is acknowledged already: `kordant-jobs alerts list --all`.")
     out.print(f"{alert_id} is acknowledged")
 
 
@@ -145,7 +145,7 @@ def alerts_silence(
         str | None, typer.Option("--of", help="Only of this job, source, channel, part or agent.")
     ] = None,
 ) -> None:
-    """Tell nobody of a rule for some time. Alerts go on being kept, and `alerts list` shows them."""
+    """Send no notices of a rule for some time. Alerts go on being kept, and `alerts list` shows them."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.operators import alerts
 
@@ -174,7 +174,7 @@ def alerts_test() -> None:
 
     operators = open_operators(load_settings())
     if not len(operators):
-        raise SettingsError("KORDANT_ALERT_URLS names nobody. See https://appriseit.com/services/ for addresses.")
+        raise SettingsError("KORDANT_ALERT_URLS is empty. See https://appriseit.com/services/ for addresses.")
     took = [
         operators.tell(place, "kordant-jobs: a test", "This is a test of operators' alerts.", urgent=False)
         for place in range(len(operators))

@@ -63,7 +63,7 @@ def mcp(
 
 
 def console() -> None:
-    """Where the operator's console is, and how to sign in."""
+    """Show the address of the operators' console, and how to sign in."""
     from kordant_jobs.api.console import HOME
     from kordant_jobs.cli.output import out, print_facts
     from kordant_jobs.cli.stack import running

@@ -10,7 +10,7 @@ import typer
 from kordant_jobs.cli.output import EXIT_FAILED, out, print_json, print_table
 from kordant_jobs.store.audit import log
 
-audit_app = typer.Typer(help="The audit log: who did what, and that nobody changed it.", no_args_is_help=True)
+audit_app = typer.Typer(help="The audit log: who did what, and proof that it was not changed.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 AnchorFile = Annotated[Path | None, typer.Option("--anchor", help="A file of anchors, kept outside the database.")]

@@ -81,9 +81,9 @@ def import_list(
     facts = {"list": found.layout, "rows read": found.rows_read, **facts, "skipped": len(found.skipped),
              "brokers": dict(Counter(one.kind for one in changes))}  # fmt: skip
     if as_json:
-        told = [[one.key, one.kind, dict(one.before), dict(one.after)] for one in changes]
+        listed = [[one.key, one.kind, dict(one.before), dict(one.after)] for one in changes]
         reasons = [[one.key, one.reason] for one in found.skipped]
-        print_json({**facts, "reasons": reasons, "without_parent": orphans, "changes": told})
+        print_json({**facts, "reasons": reasons, "without_parent": orphans, "changes": listed})
         return
     print_facts(facts)
     for one in found.skipped:
@@ -103,7 +103,7 @@ def diff(
     every: Annotated[bool, typer.Option("--all", help="Show every change.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """What differs between two lists, by broker. Nothing is imported. Exit code 1 when something does."""
+    """Show the differences between two lists, by broker. Nothing is imported. Exit code 1 when something does."""
     from kordant_jobs.domain.removals import brokers as nouns
 
     def facts_of(path: str) -> Mapping[str, Mapping[str, Any]]:

@@ -37,7 +37,8 @@ def capacity(
     coefficients: Annotated[bool, typer.Option("--coefficients", help="The coefficients, and their sources.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")] = False,
 ) -> None:
-    """What so many subscribers need: hosts, connections, bytes; and what does not fit into the catalogue's limits."""
+    """Show the needs of so many subscribers: hosts, connections, bytes; and what does not fit into the catalogue's
+    limits."""
     given = _given(change)
     if coefficients:
         rows = [{"name": name, **asdict(one)} for name, one in COEFFICIENTS.items()]

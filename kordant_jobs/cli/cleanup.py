@@ -84,7 +84,7 @@ def _print_figures(figures: Mapping[str, Any], counts: Mapping[str, str], *, siz
 
 @cleanup_app.command("run")
 def cleanup_run(
-    plan: Annotated[str | None, typer.Option("--plan", help="Carry out this plan, as you looked at it.")] = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="Carry out this plan, as you checked it.")] = None,
     kinds: Kinds = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count, and keep that as a report.")] = False,
     as_json: AsJson = False,
@@ -92,7 +92,7 @@ def cleanup_run(
     """Queue a clean-up; `up` carries it out at once.
 
     Without a plan it stops at kinds whose figures are unlikely (more than the usual share of a table, or three times
-    the usual rows): look at `cleanup plan`, and carry that out.
+    the usual rows): check `cleanup plan`, and carry that out.
     """
     from kordant_jobs.catalog import enqueue_named
     from kordant_jobs.cli.session import open_session
@@ -113,7 +113,7 @@ def cleanup_run(
 def cleanup_history(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 20, as_json: AsJson = False
 ) -> None:
-    """What clean-ups deleted, a line each."""
+    """List what clean-ups deleted, a line each."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.retention import records
 
@@ -155,7 +155,7 @@ def cleanup_report(
     report: Annotated[str | None, typer.Argument(help="The report, by id; the newest when none is given.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What one clean-up deleted, by kind, with its plan's digest and its clock."""
+    """Show what one clean-up deleted, by kind, with its plan's digest and its clock."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.retention import records
     from kordant_jobs.store.retention.tables import cleanup_reports
@@ -251,7 +251,7 @@ def hold_release(hold: Annotated[str, typer.Argument(help="The hold, by id.")]) 
 
 @policy_app.command("list")
 def policy_list(as_json: AsJson = False) -> None:
-    """How long each kind is kept, on what ground, and who said so."""
+    """List how long each kind is kept, on what ground, and who set it."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.retention import policies
 
@@ -286,7 +286,7 @@ def policy_set(
     note: Annotated[str, typer.Option("--note", help="What the term counts from, or why.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Set another term. A shorter one needs somebody's approval, and its first clean-up only counts."""
+    """Set another term. A shorter term needs another operator's approval, and its first clean-up only counts."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.retention.policies import Action
     from kordant_jobs.store.retention import policies
@@ -300,7 +300,7 @@ def policy_set(
             raise SettingsError(f"{kind} is kept; nothing deletes it.")
         is_shorter = days < before.keep_days
         if is_shorter and approved_by in (None, getpass.getuser(), _actor()):
-            raise SettingsError("a shorter term needs --approved-by with somebody other than you.")
+            raise SettingsError("a shorter term needs --approved-by with a person other than you.")
         term = replace(before, keep_days=days, legal_basis=legal_basis, note=note or before.note)
         version = policies.set_term(connection, term, by=_actor(), approved_by=approved_by)
     facts = {"kind": kind, "keep_days": days, "version": version, "action": Action(before.action).value}

@@ -1,4 +1,4 @@
-"""`kordant-jobs corpus`: what of the ingested dumps is kept, bringing in what waits, and a look for one identifier."""
+"""`kordant-jobs corpus`: the ingested dumps that are kept, ingesting those that wait, and looking up one identifier."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 
 @corpus_app.command("status")
 def corpus_status(as_json: AsJson = False) -> None:
-    """How much is kept, and what of it was begun and not ended."""
+    """Show the size of the corpus, and of what was begun in it and not ended."""
     from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.settings import load_settings
 

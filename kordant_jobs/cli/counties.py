@@ -17,7 +17,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of 
 
 @counties_app.command("list")
 def list_counties(as_json: AsJson = False) -> None:
-    """Every county that is described: how fresh it is, what its records cover, what was not understood. Asks nobody."""
+    """Every county that is described: how fresh it is, what its records cover, what was not understood. Sends no
+    requests."""
     from kordant_jobs.adapters.counties import open_counties
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.property import records

@@ -84,7 +84,7 @@ def prepare_storage(home: Path, environ: Mapping[str, str], log: Path) -> None:
 
 
 def _has_tables(url: str) -> bool:
-    """Whether Dagster's tables are there: the same URL may be another database today."""
+    """True when Dagster's tables are there: the same URL may be another database today."""
     engine = create_engine(url, poolclass=NullPool)
     try:
         return set(inspect(engine).get_table_names()) >= _TABLES

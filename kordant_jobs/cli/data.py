@@ -27,12 +27,12 @@ subscribers_app = typer.Typer(help="Subscribers: make one, change what they pay 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 FIND = "`kordant-jobs subscribers find`"
 DumpId = Annotated[str, typer.Argument(help="The dump's id, as `dumps list` shows it.")]
-ToldShape = Annotated[str | None, typer.Option("--shape", help="Read it as this shape.")]
-ToldColumns = Annotated[
+ShapeOption = Annotated[str | None, typer.Option("--shape", help="Read it as this shape.")]
+ColumnsOption = Annotated[
     Path | None,
     typer.Option("--columns", exists=True, dir_okay=False, help="YAML: which column has which role (`dumps explain`)."),
 ]
-ToldRegion = Annotated[str | None, typer.Option("--region", help="The country of numbers without a code (ISO 3166).")]
+RegionOption = Annotated[str | None, typer.Option("--region", help="The country of numbers without a code (ISO 3166).")]
 
 
 def _dump_id(connection: sa.Connection, text: str) -> UUID:
@@ -173,20 +173,20 @@ def dumps_add(
     breach: Annotated[
         str | None, typer.Option(help="The breach it is of, by catalogue name; else by file name.")
     ] = None,
-    shape: ToldShape = None,
-    columns: ToldColumns = None,
-    region: ToldRegion = None,
+    shape: ShapeOption = None,
+    columns: ColumnsOption = None,
+    region: RegionOption = None,
     known_at: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it became known (UTC).")
     ] = None,
 ) -> None:
     """Put a dump into the drop folder and register it, with what cannot be seen from the file itself."""
     from kordant_jobs.adapters.drop_folder import DroppedFile
-    from kordant_jobs.cli.explain import told_by
+    from kordant_jobs.cli.explain import reader_options
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 
-    told = told_by(shape, columns, region).to_text()
+    options = reader_options(shape, columns, region).to_text()
     with open_session() as session:
         _breach_must_be_known(session.db, breach)
         target = session.settings.drop / file.name
@@ -197,7 +197,7 @@ def dumps_add(
         dropped = DroppedFile(path=draft, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
         moment = known_at.replace(tzinfo=UTC) if known_at else None
         made = register_file(
-            session.db, dropped, session.keyring, name=file.name, known_at=moment, breach_name=breach, shape=told
+            session.db, dropped, session.keyring, name=file.name, known_at=moment, breach_name=breach, shape=options
         )
         if made is None:
             draft.unlink()
@@ -248,25 +248,25 @@ def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
 def dumps_explain(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A file, dropped or not.")],
     lines: Annotated[int, typer.Option(min=0, help="So many records are shown, masked.")] = 20,
-    shape: ToldShape = None,
-    columns: ToldColumns = None,
-    region: ToldRegion = None,
+    shape: ShapeOption = None,
+    columns: ColumnsOption = None,
+    region: RegionOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a file is understood: by which readers, which columns are what, who would be found. Nothing is kept.
 
     A map of columns names them by place or by header: `delimiter: ";"` and `columns: {1: email, Kennwort: password}`.
     """
-    from kordant_jobs.cli.explain import explain, told_by
+    from kordant_jobs.cli.explain import explain, reader_options
     from kordant_jobs.settings import load_settings
 
-    told = told_by(shape, columns, region)
+    options = reader_options(shape, columns, region)
     explained = explain(
         file,
-        shape=told.shape,
-        columns=told.columns,
+        shape=options.shape,
+        columns=options.columns,
         lines=lines,
-        region=told.region or load_settings().phone_region,
+        region=options.region or load_settings().phone_region,
     )
     if as_json:
         print_json(explained.to_json())
@@ -304,16 +304,18 @@ def show_ledger(ledger: Ledger) -> None:
 
 
 @dumps_app.command("retry")
-def dumps_retry(dump: DumpId, shape: ToldShape = None, columns: ToldColumns = None, region: ToldRegion = None) -> None:
+def dumps_retry(
+    dump: DumpId, shape: ShapeOption = None, columns: ColumnsOption = None, region: RegionOption = None
+) -> None:
     """Have a quarantined or partly read dump read again by the next scan.
 
-    What is told of it now replaces what was told before.
+    Options given now replace those given before.
     """
-    from kordant_jobs.cli.explain import told_by
+    from kordant_jobs.cli.explain import reader_options
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
-    told = told_by(shape, columns, region)
-    _move(dump, DumpStatus.REGISTERED, "it is read again by the next scan", told.to_text())
+    options = reader_options(shape, columns, region)
+    _move(dump, DumpStatus.REGISTERED, "it is read again by the next scan", options.to_text())
 
 
 @dumps_app.command("accept")
@@ -332,7 +334,7 @@ def dumps_dismiss(dump: DumpId) -> None:
     _move(dump, DumpStatus.DISMISSED, "it counts no more", None)
 
 
-def _move(dump: str, to: str, words: str, told: str | None) -> None:
+def _move(dump: str, to: str, words: str, options: str | None) -> None:
     from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
@@ -340,7 +342,7 @@ def _move(dump: str, to: str, words: str, told: str | None) -> None:
 
     with open_session() as session, session.db.begin() as connection:
         dump_id = _dump_id(connection, dump)
-        if not dumps.move(connection, dump_id, DumpStatus(to), told_shape=told):
+        if not dumps.move(connection, dump_id, DumpStatus(to), told_shape=options):
             raise SettingsError(f"{dump_id} is neither quarantined nor partly read. See `kordant-jobs dumps list`.")
         if to != DumpStatus.INGESTED:
             open_corpus(session.settings).remove(dump_id)  # what was read of it, if anything

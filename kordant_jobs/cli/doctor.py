@@ -30,7 +30,7 @@ def doctor(
 ) -> None:
     """Look for what is known to go wrong. Nothing is changed, not even the database's migration.
 
-    Exit code 0: all is well; 1: something to look at; 2: something fails.
+    Exit code 0: all is well; 1: a warning; 2: something fails.
     """
     from kordant_jobs.errors import SettingsError
     from kordant_jobs.observability.checks import CHECKS
@@ -39,7 +39,7 @@ def doctor(
 
     if unknown := sorted(set(only or ()) - set(CHECKS)):
         raise SettingsError(f"--only {unknown[0]}: there is no such check; choose from {', '.join(CHECKS)}.")
-    results = look(load_settings(), only, send=send)
+    results = run_checks(load_settings(), only, send=send)
     if as_json:
         print_json([asdict(one) for one in results])
     else:
@@ -47,8 +47,8 @@ def doctor(
     raise SystemExit(exit_code(results))
 
 
-def look(settings: Settings, only: Collection[str] | None = None, *, send: bool = False) -> Sequence[Result]:
-    """What the checks find, all of them unless `only` names some."""
+def run_checks(settings: Settings, only: Collection[str] | None = None, *, send: bool = False) -> Sequence[Result]:
+    """Run the checks and return their findings, all of them unless `only` names some."""
     from kordant_jobs.cli.stack import running
     from kordant_jobs.observability.checks import CHECKS
     from kordant_jobs.observability.doctor import Patient, examine
@@ -80,7 +80,7 @@ def show(results: Sequence[Result], console: Console) -> None:
 
 def show_findings(settings: Settings, console: Console) -> None:
     """Print what is wrong, if something is: for a command that has failed."""
-    found = [one for one in look(settings) if one.findings]
+    found = [one for one in run_checks(settings) if one.findings]
     if found:
         console.print("what the doctor finds:")
         show(found, console)

@@ -37,7 +37,7 @@ def entity_id_of(connection: Connection, text: str) -> UUID:
 @entities_app.command()
 def create(
     kind: Annotated[str, typer.Option(help="household or firm.")] = EntityKind.HOUSEHOLD.value,
-    subscription: Annotated[str | None, typer.Option(help="The subscription that is told of it.")] = None,
+    subscription: Annotated[str | None, typer.Option(help="The subscription that gets its alerts.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an entity. Lines `name: …` and `document: …` (CPF or CNPJ) are asked for, or read from standard input."""
@@ -55,9 +55,14 @@ def create(
     if said.get("document") and document is None:
         raise SettingsError("the document is no CPF (11 digits) or CNPJ (14). Nothing was made.")
     with open_session() as session, session.db.begin() as connection:
-        told = id_of(connection, subscriptions.c.id, subscription, "subscription") if subscription else None
+        linked_id = id_of(connection, subscriptions.c.id, subscription, "subscription") if subscription else None
         made = entities.create(
-            connection, session.keyring, kind=chosen, name=said["name"], document=document, subscription_id=told
+            connection,
+            session.keyring,
+            kind=chosen,
+            name=said["name"],
+            document=document,
+            subscription_id=linked_id,
         )
     print_json({"id": made}) if as_json else out.print(str(made))
 

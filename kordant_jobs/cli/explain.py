@@ -8,7 +8,7 @@ from typing import Any
 
 import phonenumbers
 
-from kordant_jobs.adapters.dumps import Column, ColumnMap, DumpLimits, DumpShape, Ledger, Role, Told, open_dump
+from kordant_jobs.adapters.dumps import Column, ColumnMap, DumpLimits, DumpShape, Ledger, ReaderOptions, Role, open_dump
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.errors import DumpUnreadable, SettingsError
 
@@ -17,7 +17,7 @@ LIMITS = DumpLimits(max_bytes=1 << 40, max_ratio=200)
 
 @dataclass(frozen=True, kw_only=True)
 class Explained:
-    """What was made of a file. `records`: line, kind, masked identifier, kind of secret."""
+    """The result of reading a file without keeping it. `records`: line, kind, masked identifier, kind of secret."""
 
     shape: str
     compression: str
@@ -83,12 +83,12 @@ def explain(file: Path, *, shape: DumpShape | None, columns: ColumnMap | None, l
 
 
 def _name(text: str) -> str:
-    """A header is shown unless it looks like somebody."""
+    """A header is shown unless it looks like a person's data."""
     return "…" if "@" in text or sum(one.isdigit() for one in text) > 4 else text[:40]
 
 
-def told_by(shape: str | None, columns: Path | None, region: str | None) -> Told:
-    """What is told of a dump by options.
+def reader_options(shape: str | None, columns: Path | None, region: str | None) -> ReaderOptions:
+    """The options for reading a dump, from the command line.
 
     Raises:
         SettingsError: there is no such shape or country, or the map of columns is none.
@@ -97,7 +97,7 @@ def told_by(shape: str | None, columns: Path | None, region: str | None) -> Told
     if country is not None and country not in phonenumbers.SUPPORTED_REGIONS:
         raise SettingsError(f"--region {region}: there is no such country; give two letters of ISO 3166, as DE or BR.")
     mapped = ColumnMap.of_yaml(columns.read_text()) if columns else None
-    return Told(shape=shape_named(shape), columns=mapped, region=country)
+    return ReaderOptions(shape=shape_named(shape), columns=mapped, region=country)
 
 
 def shape_named(name: str | None) -> DumpShape | None:

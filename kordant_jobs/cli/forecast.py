@@ -1,4 +1,4 @@
-"""What will run when, and what a change would do: kordant-jobs schedules simulate | diff."""
+"""Forecasts schedules and changes of them: kordant-jobs schedules simulate | diff."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def simulate_rows(
     down: Down = None,
     as_json: AsJson = False,
 ) -> None:
-    """What will run when, for how many, by the rules that then decide; with the load per hour of the day."""
+    """Show what will run when, for how many, by the rules that then decide; with the load per hour of the day."""
     now = datetime.now(UTC)
     outages = _outages(down)
     named = job_row(job).name if job else None
@@ -112,12 +112,13 @@ def _print_planned(planned: Sequence[Planned], tz: str) -> None:
 
 @schedules_app.command()
 def diff(job: Job, changes: Changes, tier: Tier = None, days: Days = 31, as_json: AsJson = False) -> None:
-    """What a change would do, before it is made: its values, its next ticks, its runs and whom they serve."""
+    """Show the effect of a change before it is made: its values, its next ticks, its runs and the subscriptions they
+    serve."""
     now = datetime.now(UTC)
     with opened() as connection:
         before = price_list.current(connection, price_list.key_of(job, tier))
         after = price_list.proposed(before.row, changes_of(changes))
-        told: dict[str, dict[str, Any]] = {}
+        forecasts: dict[str, dict[str, Any]] = {}
         savepoint = connection.begin_nested()
         for name in ("before", "after"):
             if name == "after":
@@ -125,7 +126,7 @@ def diff(job: Job, changes: Changes, tier: Tier = None, days: Days = 31, as_json
             else:
                 stored = before
             planned = price_list.planned(connection, [stored], start=now, until=now + timedelta(days=days))
-            told[name] = {
+            forecasts[name] = {
                 "next_at": list(_ticks(stored.row, now, 3)),
                 "runs": len(planned),
                 "served": sum(one.subscriptions or 0 for one in planned),
@@ -134,7 +135,7 @@ def diff(job: Job, changes: Changes, tier: Tier = None, days: Days = 31, as_json
         savepoint.rollback()  # nothing of it stays
     changed = what_changed(before.row, after)
     if as_json:
-        print_json({"schedule": after.name, "changed": changed, "days": days, **told})
+        print_json({"schedule": after.name, "changed": changed, "days": days, **forecasts})
         return
     print_facts({name: f"{old} → {new}" for name, (old, new) in changed.items()})
     if not changed:
@@ -142,9 +143,9 @@ def diff(job: Job, changes: Changes, tier: Tier = None, days: Days = 31, as_json
     print_table(
         [f"in {days} days", "before", "after"],
         [
-            ("next ticks (UTC)", *(", ".join(f"{at:%a %H:%M}" for at in one["next_at"]) for one in told.values())),
-            ("runs", *(f"{one['runs']:,}" for one in told.values())),
-            ("subscriptions served", *(f"{one['served']:,}" for one in told.values())),
+            ("next ticks (UTC)", *(", ".join(f"{at:%a %H:%M}" for at in one["next_at"]) for one in forecasts.values())),
+            ("runs", *(f"{one['runs']:,}" for one in forecasts.values())),
+            ("subscriptions served", *(f"{one['served']:,}" for one in forecasts.values())),
         ],
     )
 

@@ -24,7 +24,7 @@ hosts_app = typer.Typer(help="Hosts of workers: which there are, and what they r
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Name = Annotated[str, typer.Argument(help="The host, by its name in `hosts list`.")]
-LOOK_S = 0.5
+CHECK_EVERY_S = 0.5
 
 
 def host() -> None:
@@ -123,4 +123,4 @@ def hosts_drain(
         else:
             err.print(f"{name} {'would end' if dry_run else 'ends'} once its {found.runs} runs have")
         while wait and not dry_run and name in {one.name for one in _listed(session)}:
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_EVERY_S)

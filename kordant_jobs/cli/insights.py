@@ -37,7 +37,7 @@ def list_insights(
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """What accounts say, with how sure it is."""
+    """List the insights from accounts, with their confidence."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.insights import reading
 

@@ -13,8 +13,8 @@ from kordant_jobs.cli.layout import printable
 from kordant_jobs.cli.output import out, print_table
 from kordant_jobs.errors import SettingsError
 
-LOOK_S = 0.3
-"""Between two looks at a log that is followed."""
+CHECK_EVERY_S = 0.3
+"""Seconds between two checks of a log that is followed."""
 
 
 def logs(
@@ -41,7 +41,7 @@ def logs(
             out.print(printable(line.rstrip("\n")))
         at = file.tell()
     while follow:
-        time.sleep(LOOK_S)
+        time.sleep(CHECK_EVERY_S)
         at = _more(path, at)
 
 

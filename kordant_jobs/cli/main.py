@@ -49,9 +49,7 @@ GROUPS = {
     "connections": Lazy(
         where="kordant_jobs.cli.connections:connections_app", help="Bank connections: state, sync, consents, results."
     ),
-    "reports": Lazy(
-        where="kordant_jobs.cli.reports:reports_app", help="PDF reports: which were made, and one of them to look at."
-    ),
+    "reports": Lazy(where="kordant_jobs.cli.reports:reports_app", help="PDF reports: list them, and open one."),
     "logs": Lazy(where="kordant_jobs.cli.logs:logs", help="What the processes of `up` wrote."),
     "keys": Lazy(where="kordant_jobs.cli.keys:keys_app", help="The master key: which one is in use, and its rotation."),
     "schedules": Lazy(
@@ -86,7 +84,7 @@ GROUPS = {
         where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say what mends it."
     ),
     "alerts": Lazy(
-        where="kordant_jobs.cli.alerts:alerts_app", help="Alerts of operators: what is wrong, and who is told."
+        where="kordant_jobs.cli.alerts:alerts_app", help="Alerts of operators: what is wrong, and who is notified."
     ),
     "cleanup": Lazy(
         where="kordant_jobs.cli.cleanup:cleanup_app",
@@ -104,7 +102,7 @@ GROUPS = {
         help="Notifications: what waits, went out and did not; what subscribers chose.",
     ),
 }
-"""What has a module of its own; the commands below are at most a few lines."""
+"""Command groups with a module of their own; the commands below are at most a few lines."""
 
 LAB_GROUPS = {
     "demo": Lazy(
@@ -177,7 +175,7 @@ def _is_installed(command: Lazy) -> bool:
 GROUPS |= {name: command for name, command in LAB_GROUPS.items() if _is_installed(command)}
 
 PROG = "kordant-jobs"
-"""How help and completion call it, however it was started."""
+"""The program's name in help and completion, however it was started."""
 
 app = typer.Typer(
     name=PROG,
@@ -275,7 +273,7 @@ def settings(as_json: AsJson = False) -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Whether `up` runs, what waits, what needs a person, and what is kept, in numbers."""
+    """Show whether `up` runs, what waits, what needs a person, and what is kept, in numbers."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.stack import running
     from kordant_jobs.store.figures import attention, figures

@@ -68,7 +68,7 @@ def suppress(
     reason: Annotated[str, typer.Option(help="Why; never a name or an address.")] = "asked for by an operator",
     as_json: AsJson = False,
 ) -> None:
-    """Send nothing to an address any more, whoever gave it. Only a keyed hash of it is kept."""
+    """Send no more messages to an address, of whichever subscriber. Only a keyed hash of it is kept."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
@@ -100,7 +100,7 @@ def unsuppress(
 
 @notifications_app.command()
 def suppressions(limit: Limit = 100, as_json: AsJson = False) -> None:
-    """Which addresses get nothing and why; they are shown by their hash."""
+    """List suppressed addresses and the reasons; they are shown by their hash."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import listing as notifications
 
@@ -143,8 +143,8 @@ def preferences(
         hours = notification_choices.hours(connection, subscriber_id)
         choices = notification_choices.choices(connection, subscriber_id)
     if as_json:
-        told = [{"category": one, "channel": way, "mode": said} for (one, way), said in choices.items()]
-        print_json({"subscriber": subscriber_id, "chosen": told, "hours": asdict(hours), "otherwise": DEFAULT_MODE})
+        listed = [{"category": one, "channel": way, "mode": said} for (one, way), said in choices.items()]
+        print_json({"subscriber": subscriber_id, "chosen": listed, "hours": asdict(hours), "otherwise": DEFAULT_MODE})
         return
     print_table(
         ["about", *Channel],

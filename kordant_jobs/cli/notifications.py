@@ -125,7 +125,8 @@ def give_up(
 
 @notifications_app.command()
 def channels(as_json: AsJson = False) -> None:
-    """Which channels are on, which setting turns on the others, and which are paused since they cannot work."""
+    """List the channels: which are on, which setting turns on the others, and which are paused since they cannot
+    work."""
     from kordant_jobs.adapters.messengers import NEEDED, channels_on
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import pauses
@@ -173,14 +174,14 @@ def preview(
     ids: Ids,
     html: Annotated[bool, typer.Option("--html", help="The HTML part instead of the text.")] = False,
 ) -> None:
-    """What a notification says, without the name and with identifiers masked; several ids: as a digest of them."""
+    """Preview a notification, without the name and with identifiers masked; several ids: as a digest of them."""
     from kordant_jobs.adapters.messengers import open_signer
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.jobs.notifications_send.outlets import sender_of
+    from kordant_jobs.jobs.notifications_send.channel_senders import mail_from_of
     from kordant_jobs.jobs.notifications_send.preview import preview as text_of
 
     with open_session() as session, session.db.connect() as connection:
-        sender = sender_of(session.settings, session.keyring, open_signer(session.settings))
+        sender = mail_from_of(session.settings, session.keyring, open_signer(session.settings))
         wanted = [_notification_id(connection, one) for one in ids]
         subject, texts = text_of(connection, session.keyring, wanted, sender=sender)
     if html:
@@ -206,8 +207,8 @@ def bounce() -> None:
             err.print("this is no bounce of a mail of ours")
             raise SystemExit(1) from None
         with session.db.begin() as connection:
-            told = receipts.take(connection, session.keyring, receipt) if receipt else 0
-    out.print("1 notification" if told == 1 else f"{told} notifications")
+            updated = receipts.take(connection, session.keyring, receipt) if receipt else 0
+    out.print("1 notification" if updated == 1 else f"{updated} notifications")
 
 
 @notifications_app.command()
@@ -227,7 +228,7 @@ def serve(
 
     from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.pages.app import Doors, application
+    from kordant_jobs.pages.app import PagesContext, application
     from kordant_jobs.pages.connections import serve as serve_pages
 
     with open_session() as session:
@@ -235,7 +236,7 @@ def serve(
         if not settings.public_url:
             raise SettingsError("KORDANT_PUBLIC_URL is unset: say under which https address the world reaches this.")
         token, secret = settings.twilio_auth_token, settings.webhook_secret
-        doors = Doors(
+        context = PagesContext(
             db=session.db,
             keyring=session.keyring,
             public_url=settings.public_url,
@@ -247,4 +248,4 @@ def serve(
         )
         # No access log: the links stand for persons, and open reports.
         where = port or settings.public_port
-        serve_pages(application(doors), port=where, host=settings.bind)
+        serve_pages(application(context), port=where, host=settings.bind)

@@ -1,4 +1,4 @@
-"""How commands speak: tables and words for people, one JSON object with --json; errors in one line, exit code 1.
+"""The output of commands: tables and words for people, one JSON object with --json; errors in one line, exit code 1.
 
 Nothing that is printed is read as markup, and nothing of it reaches a terminal's controls: titles of breaches, reasons
 and errors are what others wrote.
@@ -28,7 +28,7 @@ out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class _StatusLines(Status):
-    """What a long command is at, as a line every few seconds: for logs and pipes, where nothing turns."""
+    """The progress of a long command, as a line every few seconds: for logs and pipes, which show no bars."""
 
     def start(self) -> None:
         """Say it once."""
@@ -55,7 +55,7 @@ class _Errors(Console):
 
 
 LINE_EVERY_S = 5.0
-"""How often a line tells how far something is, where there is no terminal for a bar."""
+"""Seconds between two lines of progress, where there is no terminal for a bar."""
 err = _Errors(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
@@ -99,7 +99,7 @@ def one_line_errors() -> Iterator[None]:
     except KordantError as error:
         err.print(bold("error:", f" {printable(str(error))}", style="bold red"))
         raise SystemExit(EXIT_FAILED) from None
-    except BrokenPipeError:  # whoever read our output has enough
+    except BrokenPipeError:  # the reader of our output has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(EXIT_FAILED) from None
     except OSError as error:

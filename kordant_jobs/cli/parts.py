@@ -1,4 +1,4 @@
-"""What a stack is made of: which parts, and the command of each."""
+"""The parts of a stack, and the command of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kordant_jobs.settings import load_settings
 
 @dataclass(frozen=True, kw_only=True)
 class StackConfig:
-    """What to run, and with which environment: KORDANT_DAGSTER_URL and all of ours must be in `environ`.
+    """The parts to run, and their environment: KORDANT_DAGSTER_URL and all of ours must be in `environ`.
 
     `web_port` is the wanted one; the next free one is taken when it is not. `public_port` is that of the pages behind
     KORDANT_PUBLIC_URL; a proxy leads to it, so no other is taken. None: they are not served.
@@ -32,53 +32,53 @@ class StackConfig:
     api_port: int | None = None
     """Port of /api/jobs; None: it is not served."""
     api_workers: int = 1
-    door: bool = False
-    """Whether Dagster's webserver answers nobody but the API, which asks who comes."""
+    ui_sign_in: bool = False
+    """True: Dagster's webserver answers only the API, which checks the sign-in."""
     system: System = SYSTEM
     ui_read_only: bool = False
-    """Whether Dagster's UI may only look."""
+    """True when Dagster's UI is read-only."""
     heartbeat_url: str | None = field(default=None, repr=False)
-    """What is asked for once a minute while the daemon is alive."""
+    """The address that gets a request once a minute while the daemon is alive."""
 
     host: bool = False
-    """Whether this is a host of workers: a warm process and what takes runs from the broker, and nothing else."""
+    """True when this is a host of workers: a warm process and what takes runs from the broker, and nothing else."""
 
     @property
     def launcher(self) -> str:
-        """How runs start."""
+        """The launcher that starts runs."""
         return self.environ.get("KORDANT_LAUNCHER") or load_settings().launcher
 
     @property
-    def has_door(self) -> bool:
-        """Whether there is a door and something on both sides of it."""
-        return self.door and self.webserver and self.api_port is not None
+    def has_ui_proxy(self) -> bool:
+        """True when the API serves Dagster's UI behind its sign-in: both of them run."""
+        return self.ui_sign_in and self.webserver and self.api_port is not None
 
     @property
     def _workspace(self) -> str:
         return str(self.state_dir / "dagster" / WORKSPACE)
 
     def code_server(self, socket: Path | None) -> list[str]:
-        """What Python is told to run the code server. `code-server start`, not `api grpc`: it reloads the code."""
+        """Python's arguments for the code server. `code-server start`, not `api grpc`: it reloads the code."""
         serve = ["-m", self.system.app, "code-server", "code-server", "start"]
         place = ["--location-name", "kordant_jobs", "--use-python-environment-entry-point"]
         return [*serve, "--socket", str(socket), "-m", self.system.definitions, *place]
 
     def daemon_command(self) -> list[str]:
-        """What Python is told to run the daemon: ours, or without our queue Dagster's."""
+        """Python's arguments for the daemon: ours, or without our queue Dagster's."""
         if self.launcher != "stock":
             return ["-m", self.system.app, "daemon", self._workspace]
         return ["-m", "dagster._daemon", "run", "-w", self._workspace]
 
     def warm_command(self) -> list[str]:
-        """What Python is told to run the warm process."""
+        """Python's arguments for the warm process."""
         return ["-m", self.system.app, "warm"]
 
     def host_command(self) -> list[str]:
-        """What Python is told to take runs from the broker."""
+        """Python's arguments for taking runs from the broker."""
         return ["-m", self.system.app, "host"]
 
     def webserver_command(self, port: int) -> list[str]:
-        """What Python is told to run Dagster's webserver."""
+        """Python's arguments for Dagster's webserver."""
         return [
             "-m",
             "kordant_jobs.pages.dagster_ui",
@@ -88,16 +88,16 @@ class StackConfig:
             str(port),
             "-w",
             self._workspace,
-            *(["--path-prefix", PREFIX] if self.has_door else []),
+            *(["--path-prefix", PREFIX] if self.has_ui_proxy else []),
             *(["--read-only"] if self.ui_read_only else []),
         ]
 
     def pages(self, port: int) -> list[str]:
-        """What Python is told to serve the pages behind KORDANT_PUBLIC_URL."""
+        """Python's arguments for serving the pages behind KORDANT_PUBLIC_URL."""
         return ["-m", "kordant_jobs.cli", "notifications", "serve", "--port", str(port)]
 
     def api_commands(self, port: int) -> dict[str, list[str]]:
-        """What Python is told to serve /api/jobs, by the name of the part."""
+        """Python's arguments for serving /api/jobs, by the name of the part."""
         serve = ["-m", "kordant_jobs.cli", "api", "serve", "--port", str(port), "--workers", str(self.api_workers)]
         return {
             "api" if number == 1 else f"api-{number}": [*serve, "--worker", str(number)]

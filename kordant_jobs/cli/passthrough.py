@@ -1,4 +1,4 @@
-"""`kordant-jobs dagster …`: Dagster's own command line, told where this project's code and storage are."""
+"""`kordant-jobs dagster …`: Dagster's own command line, configured for this project's code and storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether every setting can work, as far as that shows without a connection: what `up` looks at before it starts."""
+"""Checks that every setting can work, as far as that shows without a connection, before `up` starts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _ON_SEVERAL_HOSTS = ("database_url", "smtp_url", "corpus_url", "reports_url")
 
 
 def _several_hosts(settings: Settings) -> None:
-    """Where runs are on several machines, nothing that they make or need may lie on the disk of one."""
+    """Check that with runs on several machines no file that they make or need lies on the disk of one."""
     if settings.launcher not in {"celery", "k8s"}:
         return
     needed = (*_ON_SEVERAL_HOSTS, *(("broker_url",) if settings.launcher == "celery" else ("k8s_launcher",)))

@@ -68,7 +68,7 @@ def add(
     from kordant_jobs.adapters.counties import open_counties
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.property.parcels import PARCELS, has_words
-    from kordant_jobs.jobs.hometitle_scan.rules.owners import can_be_told
+    from kordant_jobs.jobs.hometitle_scan.rules.owners import would_raise_alert
     from kordant_jobs.store.property import watches
 
     with open_session() as session:
@@ -77,7 +77,7 @@ def add(
         out_of_reach: list[int] = []
         for number, line in enumerate(_given("Name" if owner else "Parcel number"), 1):
             if owner:
-                if not can_be_told(line, people=described.people):
+                if not would_raise_alert(line, people=described.people):
                     out_of_reach.append(number)
                 wanted.append(watches.NewWatch(county=county, owners=(line,)))
                 continue
@@ -93,7 +93,7 @@ def add(
         if out_of_reach:
             raise SettingsError(
                 f"too many people in {county} have the name on line {', '.join(map(str, out_of_reach))}, so that no "
-                "document by name alone would be told: give it with the middle name, or watch the parcel."
+                "document by name alone would raise an alert: give it with the middle name, or watch the parcel."
             )
         made = []
         if not dry_run:
@@ -109,7 +109,7 @@ def add(
 def list_properties(
     subscription: Annotated[str, typer.Argument(help="The subscription, by id.")], as_json: AsJson = False
 ) -> None:
-    """What a subscription watches, parcel numbers masked, and how many findings it was told."""
+    """List what a subscription watches, parcel numbers masked, and how many findings raised an alert."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.property.parcels import masked_parcel
     from kordant_jobs.store.property import watches
@@ -201,7 +201,7 @@ def show(watch: Id, as_json: AsJson = False) -> None:
     if roll:
         print_facts({f"owner roll, {name.replace('_', ' ')}": value for name, value in roll.items()})
     print_table(
-        ["finding", "recorded", "document", "event", "severity", "told", "why", "case"],
+        ["finding", "recorded", "document", "event", "severity", "alert", "why", "case"],
         [
             (
                 row["finding"], row["recorded_on"], row["number"] or row["key"], row["event"], row["severity"],
@@ -219,7 +219,8 @@ def show(watch: Id, as_json: AsJson = False) -> None:
 
 @properties_app.command("not-me")
 def not_me(finding: Id) -> None:
-    """The subscriber says that a finding is not about them: it is told no more, nor anything on that parcel by name."""
+    """Record that a finding is not about the subscriber: no more alerts of it, nor of anything on that parcel by
+    name."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.property import matching
 

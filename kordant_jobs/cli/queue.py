@@ -261,7 +261,7 @@ def requests_reprioritise(
 @dead_app.command("list")
 def dead_list(
     job: Job = None, cause: CauseName = None, error: ErrorWords = None, older_than_days: OlderThan = None,
-    unseen: Annotated[bool, typer.Option("--unseen", help="Only those nobody acknowledged.")] = False,
+    unseen: Annotated[bool, typer.Option("--unseen", help="Only those that are not acknowledged.")] = False,
     limit: Limit = 50, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Dead requests, the newest first."""
@@ -302,7 +302,7 @@ def dead_ack(
     ids: Ids = None, job: Job = None, cause: CauseName = None, error: ErrorWords = None,
     older_than_days: OlderThan = None, everything: All = False, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Say that somebody has looked at them: they stay, and no alarm counts them."""
+    """Mark dead requests as seen: they stay, and no alarm counts them."""
     where = _filter(ids, job=job, cause=cause, error=error, older_than_days=older_than_days, everything=everything)
     now, who = datetime.now(UTC), f"cli:{getpass.getuser()}"
     _act(

@@ -1,4 +1,4 @@
-"""Whether what a stack started answers: its sockets, Dagster's webserver with our code behind it, the daemon."""
+"""Checks that what a stack started answers: its sockets, Dagster's webserver with our code behind it, the daemon."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STATE_QUERY = """{
 def awaited_of_dagster(
     http: httpx.Client, dagster: Dagster, code_socket: Path | None, *, daemon_since: float | None, log: Path
 ) -> str:
-    """What of Dagster is still to come, in words; nothing when the webserver answers, has loaded the code behind
+    """The part of Dagster that is still to come, in words; empty when the webserver answers, has loaded the code behind
     `code_socket`, and every daemon has a heartbeat later than `daemon_since` (None: no daemon is waited for).
 
     Raises:
@@ -61,14 +61,14 @@ def awaited_of_dagster(
 
 
 def pages_answer(http: httpx.Client, port: int | None) -> bool:
-    """Whether `notifications serve` answers on its port."""
+    """True when `notifications serve` answers on its port."""
     with suppress(httpx.HTTPError):
         return http.get(f"http://{HOST}:{port}/health").status_code == httpx.codes.OK
     return False
 
 
 def api_answers(http: httpx.Client, port: int) -> bool:
-    """Whether `api serve` answers on its port."""
+    """True when `api serve` answers on its port."""
     with suppress(httpx.HTTPError):
         return http.get(f"http://{HOST}:{port}/livez").status_code == httpx.codes.OK
     return False
@@ -93,7 +93,7 @@ def free_port(wanted: int) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could take this port now."""
+    """True when a server could take this port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does: TIME_WAIT is no hindrance
         try:
@@ -104,6 +104,6 @@ def is_free(port: int) -> bool:
 
 
 def accepts(path: Path | None) -> bool:
-    """Whether somebody listens on that socket; the code server does once it has tried to load the code."""
+    """True when a process listens on that socket; the code server does once it has tried to load the code."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0

@@ -1,4 +1,5 @@
-"""Which commands the audit log records, and the entry: whoever has a shell here is named like whoever has a token.
+"""Lists the commands that the audit log records, and makes the entry: a user of the shell here is named like the holder
+of a token.
 
 The entry is committed before the command does anything: what cannot be recorded is not done. It holds the command's
 words and ids; no path, no value and nothing that was typed on standard input.
@@ -51,7 +52,7 @@ READS = frozenset(
     .strip("| ")
     .split("|")
 )
-"""Commands that show what is somebody's, or who did what."""
+"""Commands that show personal data, or who did what."""
 _ID = re.compile(r"[0-9a-f]{4,8}(?:-?[0-9a-f]{1,12}){0,4}")
 _DEPTH = 3
 
@@ -71,7 +72,7 @@ def command_of(words: Sequence[str]) -> str | None:
 
 
 def entry_of(words: Sequence[str], command: str) -> Entry:
-    """What the log says of a command line."""
+    """The entry of the log for a command line."""
     named = [word for word in words if word in BY_NAME or _ID.fullmatch(word)]
     return Entry(
         actor=f"cli:{getpass.getuser()}",

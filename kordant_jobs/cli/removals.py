@@ -60,7 +60,8 @@ def permit(
 
 
 def _place(country: str, state: str | None) -> tuple[str, str | None]:
-    """Where a subscriber lives, as the laws name it: a typing error would quietly leave them without a law."""
+    """The place where a subscriber lives, as the laws name it: a typing error would quietly leave them without a
+    law."""
     from holidays import country_holidays, list_supported_countries
 
     where = country.strip().upper(), state.strip().upper() if state else None
@@ -257,13 +258,13 @@ def deny(
 
 @removals_app.command()
 def cancel(request: Request) -> None:
-    """The subscriber withdraws a request; over the Data Rights Protocol the broker is told so."""
+    """Withdraw a request for the subscriber; over the Data Rights Protocol the broker is notified."""
     _move(request, RemovalState.CANCELLED, "by_subscriber", next_at=datetime.now(UTC))
 
 
 @removals_app.command()
 def disclosures(subscription: Subscription, as_json: AsJson = False) -> None:
-    """What was disclosed to whom, when, and on which legal ground."""
+    """List disclosures: what was disclosed to whom, when, and on which legal ground."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import requests
 

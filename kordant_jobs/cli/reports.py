@@ -14,7 +14,7 @@ from kordant_jobs.cli.ids import id_of
 from kordant_jobs.cli.output import out, print_json, print_table
 from kordant_jobs.errors import SettingsError
 
-reports_app = typer.Typer(help="PDF reports: which were made, and one of them to look at.", no_args_is_help=True)
+reports_app = typer.Typer(help="PDF reports: list them, and open one.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 LISTED = ("id", "subscription_id", "kind", "period_start_on", "period_end_on", "pages", "created_at")

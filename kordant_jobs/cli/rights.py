@@ -1,4 +1,4 @@
-"""What a person may ask of us: kordant-jobs subscribers export | correct | consent."""
+"""A person's rights to their data: kordant-jobs subscribers export | correct | consent."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def run_job(
     config: Mapping[str, Any] | None = None,
     each: Callable[[], None] | None = None,
 ) -> Finished:
-    """Launch a job and wait for its end, showing how far it is. `each` is called between two looks.
+    """Launch a job and wait for its end, showing how far it is. `each` is called between two checks.
 
     Raises:
         KordantError: Dagster did not take it, or the run failed; says where to look.

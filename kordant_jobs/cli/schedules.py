@@ -82,7 +82,7 @@ def list_rows(tz: Zone = "UTC", as_json: AsJson = False) -> None:
         loaded = scheduler_config.load(connection)
         counts = {one.row.key: sum(map(len, due_slots.places(connection, one.row.key).values())) for one in loaded.rows}
     for problem in loaded.problems:
-        err.print(f"made wrong, and left as it was: {problem}")
+        err.print(f"invalid, and left as it was: {problem}")
     if as_json:
         print_json(
             [
@@ -143,7 +143,7 @@ def set_row(
 
 
 def what_changed(before: ScheduleRow, after: ScheduleRow) -> dict[str, tuple[Any, Any]]:
-    """What differs, by name: old and new."""
+    """The differences, by name: old and new."""
     old, new = before.to_json(), after.to_json()
     return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
 
@@ -187,7 +187,7 @@ def history(
     limit: Annotated[int, typer.Option(min=1)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Who changed what when, the newest first."""
+    """List who changed what when, the newest first."""
     with opened() as connection:
         key = price_list.current(connection, price_list.key_of(job, tier)).row.key if job else None
         changes = scheduler_config.history(connection, key, limit=10_000)
@@ -215,13 +215,13 @@ def history(
         ["when (UTC)", "row", "version", "by", "what", "note"],
         [
             (f"{row['at']:%Y-%m-%d %H:%M:%S}", f"{row['job']}:{row['tier']}", row["version"], row["by"],
-             _told(row["changed"]), row["note"])
+             _change_as_text(row["changed"]), row["note"])
             for row in rows
         ],
     )  # fmt: skip
 
 
-def _told(changed: Any) -> str:
+def _change_as_text(changed: Any) -> str:
     if isinstance(changed, str):
         return changed
     return ", ".join(f"{name} {old} → {new}" for name, (old, new) in changed.items())

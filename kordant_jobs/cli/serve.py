@@ -29,7 +29,7 @@ LOCAL_OPERATOR = "user:local"
 
 
 def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
-    """Run every part until told to stop; back when no process is left.
+    """Run every part until stopped by a signal; return when no process is left.
 
     Raises:
         SettingsError: settings that cannot work, all of them named.
@@ -39,11 +39,11 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
         use_demo_state()
     stop = threading.Event()
 
-    def told_to_stop(number: int, frame: FrameType | None) -> None:
+    def stop_on_signal(number: int, frame: FrameType | None) -> None:
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, told_to_stop)
+        signal.signal(number, stop_on_signal)
     preflight.check(load_settings())
     for name, near in unknown_settings(os.environ).items():
         err.print(f"{name} is no setting{f'; do you mean {near}?' if near else '.'}")
@@ -73,7 +73,7 @@ def stack_of(session: Session, port: int | None = None, *, ui_read_only: bool = 
             public_port=session.settings.public_port if session.settings.public_url else None,
             api_port=session.settings.api_port,
             api_workers=session.settings.api_workers,
-            door=session.settings.ui_door,
+            ui_sign_in=session.settings.ui_sign_in,
             ui_read_only=ui_read_only,
             heartbeat_url=heartbeat.get_secret_value() if (heartbeat := session.settings.heartbeat_url) else None,
         )
@@ -100,7 +100,7 @@ def keep_local_token(session: Session) -> None:
 
 
 def say_key_was_made(session: Session) -> None:
-    """Tell whoever started this that a master key was made, and what it means to lose it."""
+    """Report that a master key was made, and what it means to lose it."""
     if session.key_made:
         err.print(
             bold(
@@ -135,7 +135,7 @@ def _say_where(session: Session, stack: Stack, *, took_s: float) -> None:
 
 
 def _database_files(session: Session) -> dict[str, str]:
-    """Where the embedded server's files lie, and who else may read them."""
+    """The place of the embedded server's files, and the other users who may read them."""
     where = EmbeddedPostgres(session.settings.state_dir).status().data_dir if session.server.embedded else None
     if where is None:
         return {}

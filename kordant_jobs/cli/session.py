@@ -1,4 +1,5 @@
-"""What a command works in: the settings, the running Postgres, the keyring, and the environment for child processes."""
+"""The session of a command: the settings, the running Postgres, the keyring, and the environment for child
+processes."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _facts(source: Source, off: str | None, db: Engine) -> dict[str, Any]:
 
 @sources_app.command("list")
 def list_sources(as_json: AsJson = False) -> None:
-    """Which sources are on, why the others are not, and what they answered. Asks nobody."""
+    """List the sources: which are on, why the others are not, and what they answered. Sends no requests."""
     from kordant_jobs.adapters.sources.registry import open_sources
     from kordant_jobs.cli.session import open_session
 
@@ -84,12 +84,13 @@ def list_sources(as_json: AsJson = False) -> None:
 
 
 CHECKED_WITH = "account-exists@hibp-integration-tests.com"
-"""An address of nobody's that every source may be asked about."""
+"""An address without an owner that every source may be asked about."""
 
 
 @sources_app.command()
 def check(as_json: AsJson = False) -> None:
-    """Ask every source that is on one question about nobody, and let those that answer be asked again at once."""
+    """Ask every source that is on one question about an address without an owner, and let those that answer be asked
+    again at once."""
     from kordant_jobs.adapters.sources.registry import open_sources
     from kordant_jobs.cli.session import open_session
 
@@ -135,7 +136,7 @@ def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 12
 
     with open_session() as session:
         if session.settings.range_webhook_secret is None:
-            raise SettingsError("KORDANT_RANGE_WEBHOOK_SECRET is unset: nobody could prove a notification.")
+            raise SettingsError("KORDANT_RANGE_WEBHOOK_SECRET is unset: no notification could be verified.")
         app = range_webhook(session.db, session.keyring, session.settings.range_webhook_secret)
         err.print(f"http://127.0.0.1:{port}{PATH}")
         serve(app, port=port)
@@ -145,7 +146,7 @@ def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 12
 def list_exposures(
     subscription: Annotated[str, typer.Argument(help="The subscription, by id.")], as_json: AsJson = False
 ) -> None:
-    """What a subscription is exposed in, what was judged of it and by which rule."""
+    """List a subscription's exposures, their judgements and the rules that decided."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.darkwatch import evidence
     from kordant_jobs.store.people.tables import subscriptions

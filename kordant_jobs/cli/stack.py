@@ -33,7 +33,7 @@ from kordant_jobs.cli.readiness import HOST
 from kordant_jobs.engine import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.observability.pulse import Pulse
-from kordant_jobs.pages.ui_guard import DOOR_HEADER, PREFIX
+from kordant_jobs.pages.ui_guard import PREFIX, PROXY_HEADER
 from kordant_jobs.settings import secret_variables
 from kordant_jobs.triggers import reloader
 from kordant_jobs.triggers.reloader import Dagster
@@ -45,7 +45,7 @@ RESTART_DELAYS_S = (0, 1, 2, 5, 10, 30)
 STEADY_AFTER_S = 20.0
 """A part that ran this long starts again with the first delay."""
 
-LOGS_LOOKED_AT_EVERY = 50
+LOGS_CHECKED_EVERY = 50
 """Rounds of a tenth of a second."""
 
 PAGES = "pages"
@@ -57,7 +57,7 @@ API = "api"
 STANDBYS = {"warm": "warm-standby", "daemon": "daemon-standby"}
 """A start takes seconds of CPU, for the imports of Dagster and of all jobs; one that stands by has them behind it."""
 HOST_PART = "host"
-"""What takes runs from the broker."""
+"""The part that takes runs from the broker."""
 STOPPED_IN_ORDER = (API, PAGES, "webserver", "daemon", HOST_PART, "warm", "code-server")
 
 WITHOUT_SECRETS = ("webserver", "daemon", "daemon-standby")
@@ -113,14 +113,14 @@ class Stack:
 
     @property
     def dagster(self) -> Dagster:
-        """Where Dagster's webserver answers us, and what it is shown."""
-        if not self.config.has_door:
+        """The address of Dagster's webserver, and the headers for it."""
+        if not self.config.has_ui_proxy:
             return Dagster(url=f"http://{HOST}:{self._port}")
-        return Dagster(url=f"http://{HOST}:{self._port}{PREFIX}", headers={DOOR_HEADER: self._secret})
+        return Dagster(url=f"http://{HOST}:{self._port}{PREFIX}", headers={PROXY_HEADER: self._secret})
 
     @property
     def graphql_url(self) -> str:
-        """Where Dagster's GraphQL is served."""
+        """The address of Dagster's GraphQL."""
         return self.dagster.graphql_url
 
     @property
@@ -177,8 +177,8 @@ class Stack:
         if self.config.api_port:
             self.urls["API"] = f"http://{HOST}:{self._api_port}/api/jobs"
         if self.config.webserver:
-            door = f"http://{HOST}:{self._api_port}{PREFIX}/"
-            self.urls["Dagster"] = door if self.config.has_door else self.dagster.url
+            ui_sign_in = f"http://{HOST}:{self._api_port}{PREFIX}/"
+            self.urls["Dagster"] = ui_sign_in if self.config.has_ui_proxy else self.dagster.url
             if url:
                 self._reloader = reloader.ScheduleReloader(url, self.config.state_dir, self.dagster, self.say)
                 self._reloader.start()
@@ -192,7 +192,7 @@ class Stack:
         self._launch("warm", self.config.warm_command())
         deadline = time.monotonic() + START_TIMEOUT_S
         while not readiness.accepts(warm_socket(self.config.state_dir)):
-            self._look_for_ends()
+            self._check_for_ends()
             if time.monotonic() > deadline:
                 raise TransientError(f"the warm process did not answer within {START_TIMEOUT_S:.0f} s: see its log")
             time.sleep(0.1)
@@ -237,7 +237,7 @@ class Stack:
                 if part.name == HOST_PART and part.ended() == 0:
                     return 0  # drained
                 self._watch(part)
-                if rounds % LOGS_LOOKED_AT_EVERY == 0:
+                if rounds % LOGS_CHECKED_EVERY == 0:
                     rotate_in_place(part.log)
         return 0
 
@@ -277,11 +277,11 @@ class Stack:
         self._spawn(self._parts[name])
 
     def _environ_for(self, name: str) -> dict[str, str]:
-        """What a part is given: the UI and the daemon, which open nothing that is sealed and ask nobody, no secrets."""
+        """The environment of a part: the UI and the daemon, which decrypt nothing and ask no source, get no secrets."""
         hidden = secret_variables() if name in WITHOUT_SECRETS else frozenset[str]()
         shown = {variable: value for variable, value in self.environ.items() if variable not in hidden}
-        is_side_of_door = self.config.has_door and (name == "webserver" or name.partition("-")[0] == API)
-        return {**shown, **({"KORDANT_UI_SECRET": self._secret} if is_side_of_door else {})}
+        knows_ui_secret = self.config.has_ui_proxy and (name == "webserver" or name.partition("-")[0] == API)
+        return {**shown, **({"KORDANT_UI_SECRET": self._secret} if knows_ui_secret else {})}
 
     def _spawn(self, part: Kept) -> None:
         if part.name == "code-server" and self._socket:
@@ -305,7 +305,7 @@ class Stack:
         waits_for = "the code server"
         with httpx.Client(timeout=10, trust_env=False, headers=self.dagster.headers) as http:
             while time.monotonic() < deadline:
-                self._look_for_ends()
+                self._check_for_ends()
                 waits_for = self._not_ready_yet(http, began)
                 if not waits_for:
                     return
@@ -315,7 +315,7 @@ class Stack:
             f" {self.config.state_dir / 'logs'} and try again"
         )
 
-    def _look_for_ends(self) -> None:
+    def _check_for_ends(self) -> None:
         """Raise for a part that ended; but a webserver whose port was taken meanwhile gets the next one."""
         for part in self._parts.values():
             if (code := part.ended()) is None:
@@ -329,7 +329,7 @@ class Stack:
             raise PermanentError(f"the {part.name} ended with code {code} ({last_words(part.log)}): see {part.log}")
 
     def _not_ready_yet(self, http: httpx.Client, began: float) -> str:
-        """What is still to come, in words; nothing when all answer."""
+        """The parts that are still to come, in words; empty when all answer."""
         if "warm" in self._parts and not readiness.accepts(warm_socket(self.config.state_dir)):
             return "the warm process"
         if PAGES in self._parts and not readiness.pages_answer(http, self.config.public_port):

@@ -89,7 +89,7 @@ def _act(subscription: str, act: Callable[[Connection, UUID], object], *, as_jso
 
 
 def _kind_of(typed: str) -> tuple[IdentifierKind, str]:
-    """What was typed, and its kind: by the word before a colon, else by its look."""
+    """The identifier that was typed, and its kind: by the word before a colon, else by its look."""
     named, colon, rest = typed.partition(":")
     if colon and named in set(IdentifierKind):
         return IdentifierKind(named), rest
@@ -200,7 +200,7 @@ def find(as_json: AsJson = False) -> None:
             [tuple(row[name] for name in columns) for row in rows],
         )
     else:
-        out.print("nobody watches it")
+        out.print("no subscription watches it")
 
 
 @subscribers_app.command()
@@ -261,5 +261,5 @@ def resume(subscription: SubscriptionId, as_json: AsJson = False) -> None:
 
 @subscribers_app.command()
 def cancel(subscription: SubscriptionId, as_json: AsJson = False) -> None:
-    """End a subscription: nothing runs for it any more, nothing waits; what it was told stays on record."""
+    """End a subscription: nothing runs for it any more, nothing waits; its alerts stay on record."""
     _rest(subscription, SubscriptionStatus.CANCELLED, as_json=as_json)

@@ -34,7 +34,7 @@ DEFAULT_SCOPES = {
         TokenScope.CHANGES_PROPOSE,
     ),
 }
-"""What a token may be used for when the command names nothing."""
+"""The uses of a token when the command names none."""
 
 
 def _me() -> str:
@@ -226,7 +226,7 @@ def list_workflows(
 def show_execution(
     execution: Annotated[str, typer.Argument(help="The execution, by id.")], as_json: AsJson = False
 ) -> None:
-    """How far an execution of a workflow is, step by step."""
+    """Show the progress of an execution of a workflow, step by step."""
     from kordant_jobs.cli.ids import id_of
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.access import workflows

@@ -1,4 +1,4 @@
-"""What is personal is typed at a prompt or comes by standard input.
+"""Reads personal data from a prompt or standard input.
 
 Words of a command line stand in the shell's history and, for every user of the machine, in the list of processes.
 """

@@ -111,13 +111,14 @@ def alerts(
     subscriber: Subscriber,
     always: Annotated[bool, typer.Option("--always/--on-signs", help="Tell of every clip, or on signs only.")] = False,
 ) -> None:
-    """When a subscriber is told of a clip: of every one, or when a voice is like a member's with signs of synthesis."""
+    """Set when a subscriber gets alerts for clips: for every one, or when a voice is like a member's with signs of
+    synthesis."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.voice import enrolments
 
     with open_session() as session, session.db.begin() as connection:
         enrolments.always_alert(connection, as_uuid(subscriber), always)
-    out.print("told of every clip" if always else "told when a voice is like a member's with signs of synthesis")
+    out.print("alerts for every clip" if always else "alerts when a voice is like a member's with signs of synthesis")
 
 
 @voices_app.command()
@@ -165,7 +166,7 @@ def list_clips(
 
 @voices_app.command()
 def show(clip: Annotated[str, typer.Argument(help="The clip, by id.")], as_json: AsJson = False) -> None:
-    """What is said of a clip, from which scores, by which models; and what that cannot show."""
+    """Show the verdict on a clip, from which scores, by which models; and what that cannot show."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.people.subscriptions import Locale
     from kordant_jobs.store.voice import analyses

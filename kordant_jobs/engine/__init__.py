@@ -1,4 +1,5 @@
-"""Background jobs on Dagster and Postgres: one queue, one door, retries, leases, limits, and runs that start at once.
+"""Background jobs on Dagster and Postgres: one queue with one entry point, retries, leases, limits, and runs that start
+at once.
 
 The engine knows no job. An application describes its jobs as rows, builds one `System` of them, and gives it to the
 engine's processes (`main`). This module is the whole public interface; what it names is imported when it is used, so

@@ -70,7 +70,7 @@ class _Types:
         return schema
 
     def _hint(self, schema: Mapping[str, Any]) -> str | None:
-        """How a value is written that is a string in JSON."""
+        """The JSON format of a value that JSON holds as a string; None for other types."""
         schema = self._resolved(schema)
         inner = (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else []))
         return _HINTS.get(schema.get("format", "")) or next(filter(None, map(self._hint, inner)), None)

@@ -1,4 +1,4 @@
-"""What the error that ended a run tells the queue: its text, whether to try again, and when.
+"""Turns the error that ended a run into facts for the queue: its text, whether and when to retry.
 
 An op says so by the error that it raises: any `KordantError` that is permanent is recognised by its name; a
 `dagster.Failure` by the metadata `PERMANENT` (true) and `RETRY_AFTER` (seconds), which also show in Dagster's UI.
@@ -21,7 +21,7 @@ _LONGEST = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """What is known of a failed step or run. `interrupted`: nothing went wrong in it, it was told to end."""
+    """The facts known of a failed step or run. `interrupted`: it had no error of its own, it was stopped."""
 
     error: str
     permanent: bool = False
@@ -39,7 +39,8 @@ def permanent_names() -> frozenset[str]:
 
 
 def failure_of(event: DagsterEvent) -> Failure:
-    """What a STEP_FAILURE event says. The text is one line of the first cause: ops raise none with personal data."""
+    """The failure that a STEP_FAILURE event reports. The text is one line of the first cause: ops raise none with
+    personal data."""
     step = event.step_failure_data
     error, names = _first_cause(step.error)
     metadata = step.user_failure_data.metadata if step.user_failure_data else {}
@@ -54,7 +55,8 @@ def failure_of(event: DagsterEvent) -> Failure:
 
 
 def failure_of_run(event: DagsterEvent, step: Failure | None) -> Failure:
-    """What a RUN_FAILURE event says beside `step`, the failure of its step: a resource that could not be made, say."""
+    """The failure that a RUN_FAILURE event reports beside `step`, the failure of its step: a resource that could not be
+    made, for example."""
     data = event.job_failure_data
     interrupted = data.failure_reason is not None and data.failure_reason.value == "UNEXPECTED_TERMINATION"
     if step is not None:

@@ -68,7 +68,7 @@ Step = Callable[..., Any]
 
 
 class Plan(Protocol):
-    """What the first op of a sharded job returns: ids only, since Dagster stores it."""
+    """The result of the first op of a sharded job: ids only, since Dagster stores it."""
 
     @property
     def chunks(self) -> Sequence[Any]:
@@ -83,7 +83,7 @@ class Plan(Protocol):
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did, in figures. `items_failed` above 0: a part of its work; its request is completed in part."""
+    """The result of a run, in figures. `items_failed` above 0: a part of its work; its request is completed in part."""
 
     figures: Mapping[str, int]
     items_failed: int = 0
@@ -104,7 +104,7 @@ class Partitions:
 
 
 class Report:
-    """What an op says while it works. None of it names a person."""
+    """Progress that an op reports while it works. None of it names a person."""
 
     def __init__(self, context: dg.OpExecutionContext, progress: Progress, output: str) -> None:
         self.progress = progress

@@ -11,7 +11,7 @@ from kordant_jobs.engine.runs import HIDDEN
 
 
 class Backoff(StrEnum):
-    """How the wait grows from one failed attempt to the next."""
+    """The wait between failed attempts, and its growth."""
 
     STEPS = "steps"
     EXPONENTIAL = "exponential"
@@ -42,7 +42,7 @@ DEFAULT_RETRIES = RetryPolicy()
 
 @dataclass(frozen=True, kw_only=True)
 class PartyRate:
-    """What an outside party bears, over all our processes: a bucket of `burst` tokens refilled at `per_s`."""
+    """The rate limit of an outside party over all our processes: a bucket of `burst` tokens refilled at `per_s`."""
 
     per_s: float
     burst: int
@@ -59,7 +59,7 @@ class JobRow:
     partitions: tuple[str, ...] = ()
     """For each of these a job `<name>_<partitions>` in Dagster, whose partitions are days, weeks or months."""
     payload: type[Payload]
-    """What a request of this job carries."""
+    """The type of the payload that a request of this job carries."""
     priority: Priority = Priority.NORMAL
     """Of a request that names none."""
     timeout_s: float
@@ -78,9 +78,10 @@ class JobRow:
     batch_size: int = 1
     """Requests that may become one run."""
     batch_wait_s: float = 0.0
-    """How long the first request of a run waits for others when there are fewer than `batch_size`."""
+    """Seconds that the first request of a run waits for others when there are fewer than `batch_size`."""
     sla_s: float | None = None
-    """How long after it is due a request should have ended; longer is told to operators. None: nothing is promised."""
+    """Seconds after its due time by which a request should have ended; when it takes longer, operators are alerted.
+    None: nothing is promised."""
     party: str | None = None
     """The outside party whose rate (`PARTIES`) each request takes a token of."""
     preload: tuple[str, ...] = ()

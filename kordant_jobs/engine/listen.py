@@ -77,7 +77,7 @@ class Listener:
             self._lost(error)
 
     def wait(self, timeout_s: float) -> set[Heard]:
-        """What was notified; nothing when the time is up or `wake` was called.
+        """The notifications received; none when the time is up or `wake` was called.
 
         Raises:
             sqlalchemy.exc.OperationalError: the connection is gone; `open` again.

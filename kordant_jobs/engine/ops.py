@@ -1,4 +1,4 @@
-"""What every job's Dagster side needs: one body for its ops, so that errors and progress come out the same."""
+"""The part of Dagster's ops that all jobs share: one body, so that errors and progress come out the same."""
 
 from __future__ import annotations
 

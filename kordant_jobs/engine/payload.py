@@ -1,4 +1,4 @@
-"""What a request of a job carries: the root of all payloads. The models themselves are the jobs'.
+"""The payload of a request: the base class of all payloads. The models themselves are the jobs'.
 
 A payload is also the run config of the job's first op, so that a request, a launchpad, a backfill and `dagster job
 execute` say the same in the same words, and are refused with the same text.
@@ -16,7 +16,7 @@ from kordant_jobs.redaction import redact
 
 
 class MergeRule(Protocol):
-    """What a run gets of the values that many requests have for one field, as `max` or `union`."""
+    """The rule by which a run merges the values that many requests have for one field, as `max` or `union`."""
 
     def __call__(self, values: Sequence[Any], /) -> Any:
         """One value for all."""

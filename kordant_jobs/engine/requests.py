@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 
 
 class Priority(IntEnum):
-    """How urgent a request is; the smaller number goes first. Aging is `engine.queue.claim_rules`'s."""
+    """The urgency of a request; the smaller number goes first. Aging is `engine.queue.claim_rules`'s."""
 
     CRITICAL = 0
     HIGH = 1
@@ -21,7 +21,7 @@ class Priority(IntEnum):
 
 
 class RequestStatus(StrEnum):
-    """Where a request stands. A failed attempt leaves no state of its own: it leads to PENDING or to DEAD."""
+    """The state of a request. A failed attempt leaves no state of its own: it leads to PENDING or to DEAD."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -45,7 +45,7 @@ REQUEST_MOVES: Mapping[RequestStatus, frozenset[RequestStatus]] = {
 
 
 class Outcome(StrEnum):
-    """How an attempt ended. PARTIAL is a success that counted items which failed."""
+    """The outcome of an attempt. PARTIAL is a success that counted items which failed."""
 
     SUCCESS = "success"
     PARTIAL = "partial"

@@ -1,4 +1,4 @@
-"""What a run owes the queue, however it came: a request, a lease, fenced writes, and its end told at once.
+"""A run's duties to the queue, whichever way it came: a request, a lease, fenced writes, and its end reported at once.
 
 `database_of_run` is the one way by which a run's ops get our database. A run that was claimed adopts its lease; for one
 that passed no queue of ours (`dagster job execute`, or any with Dagster's own coordinator) a request is made. From then
@@ -53,7 +53,7 @@ from kordant_jobs.redaction import storable
 
 log = logging.getLogger(__name__)
 
-INTERRUPTIONS_ARE_TOLD: ContextVar[bool] = ContextVar("INTERRUPTIONS_ARE_TOLD", default=False)
+SHOW_INTERRUPTIONS: ContextVar[bool] = ContextVar("SHOW_INTERRUPTIONS", default=False)
 """In a warm child: who interrupts the run knows why, and tells the queue. Elsewhere the run itself does."""
 
 LAST_EVENT_WITHIN_S = 60.0
@@ -229,13 +229,13 @@ class RunSide:
         )
 
     def _ended(self, end: RunEnd, *, left: bool = False) -> None:
-        """Move its requests on. Should that fail, whoever looks after the lease does it: nothing is lost. `left`: it
-        is left to who interrupted the run, if that one tells the queue.
+        """Move its requests on. Should that fail, the dispatcher does it when it reaps the lease: nothing is lost.
+        `left`: it is left to who interrupted the run, if that one tells the queue.
         """
         _OVER.add(end.run_id)
         if self._heartbeat is not None:
             self._heartbeat.stop()
-        if left and INTERRUPTIONS_ARE_TOLD.get():
+        if left and SHOW_INTERRUPTIONS.get():
             return
         failed = self._figures.pop(ITEMS_FAILED, 0)
         try:

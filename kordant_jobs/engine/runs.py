@@ -1,4 +1,4 @@
-"""What the queue and the launcher tell each other about runs. No Dagster here, and no database."""
+"""The interface between the queue and the launcher: values and protocols. No Dagster here, and no database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 HIDDEN = ".dagster/kordant_"
-"""How tags begin that no person reads: Dagster's API and UI leave out what begins with `.dagster/`."""
+"""Prefix of tags that no person reads: Dagster's API and UI leave out tags that begin with `.dagster/`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class RunOrder:
 
 
 CANCELED = "canceled"
-"""Stop it because somebody asked for that: it ends as canceled."""
+"""Stop it because a person or program asked for that: it ends as canceled."""
 LOST = "lost"
 """Stop it because its lease ran out: whatever it still does, it may not write."""
 FENCED = 76
@@ -43,7 +43,7 @@ RETURNING = "stopping"
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
-    """How a run ended. By then its process tree is gone and Dagster's storage says the same.
+    """The end of a run. By then its process tree is gone and Dagster's storage says the same.
 
     `outcome` is 'success', 'failure', 'canceled' or 'lost'; `cause` says why it was no success: 'exception',
     'timeout', 'memory', 'cpu', 'killed', 'lost' or RETURNING. `retry_after_s` is what the error that ended the run
@@ -82,7 +82,7 @@ class RunStarter(Protocol):
     """Starts and stops runs."""
 
     def ready(self) -> bool:
-        """Whether runs can be started now; while not, requests stay in the queue untouched. Cheap: asked very often."""
+        """True when runs can be started now; while not, requests stay in the queue. Cheap: called very often."""
         ...
 
     def start(self, order: RunOrder) -> None:
@@ -108,16 +108,16 @@ class RunStarter(Protocol):
 class Intake(Protocol):
     """Keeps the runs that Dagster made and our requests together."""
 
-    def look(self) -> int:
+    def check(self) -> int:
         """Mend what came apart; how many runs that were."""
         ...
 
 
 class RunHistory(Protocol):
-    """Remembers ends, for whoever was away when they were told."""
+    """Remembers ends, for watchers that were away when they were reported."""
 
     def end_of(self, run_id: str) -> RunEnd | None:
-        """How the run ended; None while it has not, or when there is no such run."""
+        """The end of the run; None while it runs, or when there is no such run."""
         ...
 
 
@@ -125,5 +125,5 @@ class RunWatcher(Protocol):
     """Tells of ends."""
 
     def ended(self) -> Iterator[RunEnd]:
-        """What ended since the last call. Never blocks, and never waits for more. The same end may come twice."""
+        """Ends since the last call. Never blocks, and never waits for more. The same end may come twice."""
         ...

@@ -24,7 +24,7 @@ DAEMON_LOCK = "kordant_jobs.daemon"
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """What the engine's processes are configured with. Times in seconds, memory of history in days."""
+    """The configuration of the engine's processes. Times in seconds, memory of history in days."""
 
     state_dir: Path
     database_url: str | None = field(repr=False)
@@ -64,7 +64,7 @@ class Prunable:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """What the engine is given."""
+    """The system that the engine serves."""
 
     app: str
     instance: str

@@ -17,7 +17,7 @@ _libc = ctypes.CDLL(None)
 
 @dataclass(frozen=True, kw_only=True)
 class TreeUse:
-    """What a process and its descendants use: CPU seconds so far, and resident memory now (shared pages divided)."""
+    """The use of a process and its descendants: CPU seconds so far, and resident memory now (shared pages divided)."""
 
     cpu_s: float
     memory_mb: float
@@ -34,7 +34,8 @@ def adopt_orphans() -> None:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; with its number that names it for good. None: no such one."""
+    """The start of a process, in clock ticks since boot; with its number that identifies it for good. None: no such
+    one."""
     fields = _stat(pid)
     return int(fields[19]) if fields and fields[0] not in "ZX" else None
 
@@ -69,8 +70,8 @@ def session(leader: int) -> list[int]:
 
 
 def use(pid: int, *, exact_above_mb: float) -> TreeUse:
-    """What a tree uses. Memory is the plain sum of resident sets, which counts shared pages more than once, until
-    that passes `exact_above_mb`; from there on the exact, dearer figure."""
+    """The use of a tree. Memory is the plain sum of resident sets, which counts shared pages more than once, until that
+    passes `exact_above_mb`; from there on the exact, dearer figure."""
     members = [pid, *descendants(pid)]
     cpu_s = sum(_cpu_s(member) for member in members)
     memory_mb = sum(resident_mb(member) for member in members)

@@ -2,4 +2,4 @@
 
 WAKES = "kordant/wakes"
 """A tag of sensors: with the value 'events', `NOTIFY kordant_events` has them evaluated at once; their minimum interval
-is then only the net for what nobody notified."""
+then only covers changes without a notification."""

@@ -1,1 +1,1 @@
-"""What happens in the background: a package a job, job.py → service.py → rules.py. Jobs meet only in Postgres."""
+"""The background jobs: a package a job, job.py → service.py → rules.py. Jobs meet only in Postgres."""

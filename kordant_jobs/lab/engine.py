@@ -24,7 +24,7 @@ from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue import outcomes, work
 from kordant_jobs.engine.queue.clock import Clock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.pace import Pace
+from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.requests import Cause, RequestStatus
 from kordant_jobs.engine.runs import RunEnd, RunOrder
 from kordant_jobs.engine.store import attempts, leases, requests
@@ -240,7 +240,7 @@ def drain(
     faults: Mapping[str, Sequence[Fault | None]] | None = None,
     catalog: Mapping[str, JobRow] = BY_NAME,
     parties: Mapping[str, PartyRate] = PARTIES,
-    pace: Pace | None = None,
+    settings: DispatchSettings | None = None,
     until: datetime | None = None,
 ) -> InlineRuns:
     """Run everything that waits, retries and later ones included, moving the clock on to whatever is next.
@@ -248,8 +248,8 @@ def drain(
     Stops at `until`, when given. Returns the runs, with the orders in the sequence in which they started.
     """
     runs = InlineRuns(db=db, handlers=handlers, clock=clock, faults=faults or {})
-    pace = pace or Pace(tick_s=0.0)
-    dispatcher = Dispatcher(db, runs, runs, clock, worker="drain", catalog=catalog, parties=parties, pace=pace)
+    settings = settings or DispatchSettings(tick_s=0.0)
+    dispatcher = Dispatcher(db, runs, runs, clock, worker="drain", catalog=catalog, parties=parties, settings=settings)
     try:
         while True:
             step = dispatcher.step()
@@ -257,7 +257,7 @@ def drain(
                 continue
             with db.connect() as connection:
                 expiry = leases.next_expiry(connection)
-            moments = [moment for moment in (step.look_again_at, expiry) if moment is not None]
+            moments = [moment for moment in (step.check_again_at, expiry) if moment is not None]
             if not moments or (until is not None and min(moments) > until):
                 return runs
             clock.advance_to(min(moments))

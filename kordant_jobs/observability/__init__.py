@@ -1,1 +1,1 @@
-"""What operators see: metrics, and a doctor who finds what is wrong. All of it is read from Postgres."""
+"""Operators' view of the system: metrics, and a doctor that finds faults. All of it is read from Postgres."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.catalog import CATALOG
-from kordant_jobs.domain.operators.alert_rules import AlertRule, Severity, Told, move
+from kordant_jobs.domain.operators.alert_rules import AlertRule, NoticeKind, Severity, move
 from kordant_jobs.engine import attempt_counts
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.observability import heartbeats, standing
@@ -31,7 +31,7 @@ SLAS = {
     "jobs": [row.name for row in CATALOG if row.sla_s],
     "slas": [row.sla_s for row in CATALOG if row.sla_s],
 }
-"""What `standing.SLA` asks with."""
+"""The parameters of `standing.SLA`."""
 MAY_FAIL = 0.01
 """The share of attempts that may fail: the objective is 99 %."""
 ATTEMPTS_MIN = 10
@@ -51,7 +51,8 @@ SELECT w.job, w.due, w.oldest_s, w.pace_over_s, (
     GROUP BY job
 ) w
 """)
-"""What is due, and how many ended since the oldest of it became due: the pace at which it goes away."""
+"""The number of due requests, and how many ended since the oldest of them became due: the rate at which they go
+away."""
 
 GREW_IN, OF_MINUTES = 12, 15
 """A queue grows when it was longer than a minute before in so many of so many minutes: a burst is not growth."""
@@ -110,10 +111,10 @@ _SUBJECTS: Mapping[str, sa.TextClause] = {
 
 
 class Operators(Protocol):
-    """Those who are told, by the place of their address."""
+    """The recipients of notices, by the place of their address."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of recipients."""
         ...
 
     def tell(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
@@ -152,7 +153,7 @@ class AppriseOperators:
 
 
 def open_operators(settings: Settings) -> AppriseOperators:
-    """The operators of the settings; none set: nobody is told, and alerts are kept to be looked at.
+    """The operators of the settings; none set: no notices are sent, and alerts are kept for `alerts list`.
 
     Raises:
         SettingsError: an address is none.
@@ -222,7 +223,7 @@ MEASURES: Mapping[tuple[str, ...], Measure] = {
     ("daemon_silent",): _heartbeats,
     **{(rule,): _by_query(rule) for rule in _SUBJECTS},
 }
-"""What is measured for which rules."""
+"""The measure of each group of rules."""
 
 
 def measured(connection: Connection, *, now: datetime) -> tuple[Mapping[tuple[str, str], float], set[str]]:
@@ -241,7 +242,7 @@ def measured(connection: Connection, *, now: datetime) -> tuple[Mapping[tuple[st
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """What one evaluation did."""
+    """The result of one evaluation."""
 
     fired: int = 0
     resolved: int = 0
@@ -252,7 +253,7 @@ class Evaluated:
 
 
 def evaluate(db: Engine, operators: Operators) -> Evaluated:
-    """Measure, move every alert, and tell operators what is to be told. Two at once wait for each other."""
+    """Measure, move every alert, and send operators the notices that are due. Two at once wait for each other."""
     resolved, began = 0, list[tuple[str, str]]()
     with db.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:operator alerts', 0))"))
@@ -267,9 +268,9 @@ def evaluate(db: Engine, operators: Operators) -> Evaluated:
             value, before = values.get(key), known.get(key)
             made = move(rules[key[0]], None if before is None else before.standing, value, now=now)
             is_quiet = (key[0], None) in quiet or key in quiet
-            if made.told is Told.FIRED and not is_quiet:
+            if made.notice is NoticeKind.FIRED and not is_quiet:
                 began.append(key)
-            resolved += made.told is Told.RESOLVED
+            resolved += made.notice is NoticeKind.RESOLVED
             alerts.write(connection, key, before, made, value=value, targets=len(operators), silenced=is_quiet, now=now)
     sent, failed = _tell(db, operators, rules)
     return Evaluated(fired=len(began), resolved=resolved, sent=sent, failed=failed, began=tuple(began))
@@ -288,8 +289,8 @@ def _tell(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> t
             rule = rules.get(one.rule)
             was_sent = False
             if rule is not None and one.target < len(operators):
-                title, text = words_of(rule, one.subject, Told(one.told), one.value)
-                urgent = rule.severity is Severity.PAGE and one.told != Told.RESOLVED
+                title, text = words_of(rule, one.subject, NoticeKind(one.told), one.value)
+                urgent = rule.severity is Severity.PAGE and one.told != NoticeKind.RESOLVED
                 was_sent = operators.tell(one.target, title, text, urgent=urgent)
             with db.begin() as connection:
                 alerts.note_try(connection, one.id, was_sent=was_sent)
@@ -297,11 +298,11 @@ def _tell(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> t
     return sent, failed
 
 
-def words_of(rule: AlertRule, subject: str, told: Told, value: float | None) -> tuple[str, str]:
+def words_of(rule: AlertRule, subject: str, kind: NoticeKind, value: float | None) -> tuple[str, str]:
     """Title and text of a notice: the rule, what it is about, its figure, and the command to begin with."""
-    if told is Told.RESOLVED:
+    if kind is NoticeKind.RESOLVED:
         return f"resolved: {rule.name} {subject}", f"It has ended: {rule.what} ({subject})."
-    still = "still " if told is Told.AGAIN else ""
+    still = "still " if kind is NoticeKind.AGAIN else ""
     figure = "" if value is None else f"{value:,.4g} {rule.unit}; it fires at {rule.fires_at:,.4g}.\n"
     return (
         f"{still}{rule.severity}: {rule.name} {subject}",

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import sqlalchemy as sa
 
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
-from kordant_jobs.domain.schedules.simulation import looks
+from kordant_jobs.domain.schedules.simulation import check_moments
 from kordant_jobs.engine import DAGSTER_VERSION, host_rows
 from kordant_jobs.observability import database_checks, heartbeats, outside_checks, standing, system_checks
 from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
@@ -30,7 +30,7 @@ DUE_WAITS_S, LATE_S, CLEANED_WITHIN_D = (
     BY_NAME[rule].fires_at for rule in ("queue_backlog", "outbox_late", "cleanup_missed")
 )
 LEASE_LATE_S, IDLE_S, LONG_S = 120, 600, 3600
-LOOKED_AT_WITHIN = timedelta(hours=1)
+CHECKED_WITHIN = timedelta(hours=1)
 SHOWN_WITHIN = timedelta(minutes=2)
 DISK_FREE_MB, DISK_FREE_SHARE = 1024, 0.05
 FOLDERS = "KORDANT_STATE_DIR, KORDANT_DROP_DIR, KORDANT_CORPUS_DIR, KORDANT_REPORTS_DIR"
@@ -180,13 +180,13 @@ def schedules(patient: Patient) -> Iterator[Finding]:
     now = patient.clock()
     for stored in loaded.rows:
         looked_at = progress.get(stored.row.key)
-        if stored.resting(now) or stored.changed_at > now - LOOKED_AT_WITHIN:
+        if stored.resting(now) or stored.changed_at > now - CHECKED_WITHIN:
             continue
         if looked_at is None:
-            if looks(stored.row, stored.changed_at, now - LOOKED_AT_WITHIN):
+            if check_moments(stored.row, stored.changed_at, now - CHECKED_WITHIN):
                 yield fail(f"{stored.row.name} has never been looked at", *NOT_TICKING)
             continue
-        if looks(stored.row, looked_at.until, now - LOOKED_AT_WITHIN):
+        if check_moments(stored.row, looked_at.until, now - CHECKED_WITHIN):
             yield fail(
                 f"{stored.row.name} was last looked at {looked_at.until:%Y-%m-%d %H:%M}, and has ticked since",
                 *NOT_TICKING,
@@ -217,7 +217,7 @@ def daemon(patient: Patient) -> Iterator[Finding]:
 
 
 def queue(patient: Patient) -> Iterator[Finding]:
-    """What is due starts, and slots of the dead are free."""
+    """Due requests start, and slots of dead runs are free."""
     waiting = patient.rows(
         "SELECT job, count(*), extract(epoch FROM now() - min(run_at))::float8 FROM kordant.job_requests r "
         "WHERE status = 'pending' AND run_at <= now() AND NOT EXISTS "
@@ -227,7 +227,7 @@ def queue(patient: Patient) -> Iterator[Finding]:
         if age_s > DUE_WAITS_S:
             yield warn(
                 f"{count:,} requests of {job} are due, the oldest for {age_s / 60:,.0f} min",
-                "the job is at its limit, or nobody serves the queue",
+                "the job is at its limit, or no process serves the queue",
                 "`kordant-jobs status`; start `up`, or raise the job's concurrency",
             )
     ended = "SELECT count(*) FROM kordant.job_leases WHERE expires_at < now() - make_interval(secs => :late)"
@@ -315,8 +315,8 @@ def sources(patient: Patient) -> Iterator[Finding]:
     for source, reason in off:
         yield warn(
             f"{source} is switched off after failures ({reason})",
-            "what it knows of is told as unknown until it answers again",
-            "`kordant-jobs sources list`; look at its key, and at the source's own status page",
+            "its verdicts are unknown until it answers again",
+            "`kordant-jobs sources list`; check its key, and the source's own status page",
         )
 
 
@@ -328,7 +328,7 @@ def dumps(patient: Patient) -> Iterator[Finding]:
     for status, count in waiting:
         yield warn(
             f"{count:,} dumps are {status}",
-            "nobody is told what stands in what was not read, and verdicts are unknown",
+            "data that was not read raises no alerts, and verdicts are unknown",
             f"`kordant-jobs dumps list --status {status}`, then retry, accept or dismiss",
         )
 
@@ -364,7 +364,7 @@ def voices(patient: Patient) -> Iterator[Finding]:
     if late:
         yield warn(
             f"{late:,} clips of voices have waited for over two hours",
-            "people are not told in time",
+            "notifications are late",
             "`kordant-jobs enqueue voiceprint_batch`; `kordant-jobs requests list` says what becomes of it",
         )
 
@@ -383,13 +383,13 @@ def outbox(patient: Patient) -> Iterator[Finding]:
     for channel, count in rows:
         yield warn(
             f"{count:,} notifications by {channel} are over an hour late",
-            "people are not told in time",
+            "notifications are late",
             "`kordant-jobs notifications list`, and whether the channel is paused: `kordant-jobs status`",
         )
 
 
 def agents(patient: Patient) -> Iterator[Finding]:
-    """No agent works for somebody who was disabled."""
+    """No agent works for an owner who was disabled."""
     rows = patient.rows(
         "SELECT a.id, a.owner FROM kordant.principals a JOIN kordant.principals o ON o.id = a.owner "
         "WHERE a.disabled_at IS NULL AND o.disabled_at IS NOT NULL ORDER BY 1"
@@ -403,14 +403,14 @@ def audit(patient: Patient) -> Iterator[Finding]:
     with patient.connection() as connection:
         rows = connection.execute(sa.text("SELECT coalesce(max(seq), 0) FROM kordant.audit_log")).scalar_one()
         if rows > AUDIT_ROWS:
-            raise Skipped(f"{rows:,} rows take longer than a look: `kordant-jobs audit verify`")
+            raise Skipped(f"{rows:,} rows take too long for this check: `kordant-jobs audit verify`")
         ring = open_keyring(patient.settings)
         ring.adopt(connection)
         verdict = log.check(connection, ring)
     if not verdict.holds:
         yield fail(
             f"row {verdict.seq} of the audit log is wrong ({verdict.kind})",
-            "somebody changed what was recorded",
+            "the record was changed",
             "`kordant-jobs audit verify`, and compare with an anchor or a backup",
         )
 
@@ -429,7 +429,7 @@ def cleanup(patient: Patient) -> Iterator[Finding]:
 
 
 def libraries(patient: Patient) -> Iterator[Finding]:
-    """What reports are drawn with is there."""
+    """The libraries that reports are drawn with are there."""
     for name in ("pango-1.0", "pangoft2-1.0", "harfbuzz"):
         if find_library(name) is None:
             yield fail(f"the library {name} is missing", "no report can be made", "apt-get install libpangoft2-1.0-0")

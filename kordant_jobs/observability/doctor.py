@@ -21,7 +21,7 @@ from kordant_jobs.settings import Settings
 
 
 class State(StrEnum):
-    """What a check came to. WARN: nothing is lost yet."""
+    """The result of a check. WARN: nothing is lost yet."""
 
     OK = "ok"
     WARN = "warn"
@@ -40,12 +40,12 @@ class Finding:
 
 
 def fail(fact: str, why: str, fix: str) -> Finding:
-    """What breaks something now."""
+    """A fault that breaks something now."""
     return Finding(state=State.FAIL, fact=fact, why=why, fix=fix)
 
 
 def warn(fact: str, why: str, fix: str) -> Finding:
-    """What will break something, or hides something."""
+    """A fault that will break something, or hides one."""
     return Finding(state=State.WARN, fact=fact, why=why, fix=fix)
 
 
@@ -55,13 +55,14 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """What is looked at. `db` None: the database did not answer. `stack` None: no `up` runs on this state folder."""
+    """The system under examination. `db` None: the database did not answer. `stack` None: no `up` runs on this state
+    folder."""
 
     settings: Settings
     db: Engine | None
     stack: Mapping[str, Any] | None = None
     sends: bool = False
-    """Whether operators may be sent a test notice, and the heartbeat address a ping."""
+    """True when operators may be sent a test notice, and the heartbeat address a ping."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     """This machine's."""
     nameserver: tuple[str, int] | None = None
@@ -81,7 +82,7 @@ class Patient:
             yield connection
 
     def rows(self, query: str, **given: Any) -> Sequence[sa.Row[Any]]:
-        """What a query finds.
+        """The rows of a query.
 
         Raises:
             Skipped: there is no database.

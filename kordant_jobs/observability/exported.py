@@ -121,8 +121,8 @@ def prometheus_tests() -> str:
         if rule.name in EXPRESSIONS:
             at, labels, values = _FAULTS[rule.name]
             made = _rule(rule)
-            told = {"exp_labels": labels | made["labels"], "exp_annotations": made["annotations"]}
-            case = {"eval_time": at, "alertname": rule.name, "exp_alerts": [told]}
+            expected = {"exp_labels": labels | made["labels"], "exp_annotations": made["annotations"]}
+            case = {"eval_time": at, "alertname": rule.name, "exp_alerts": [expected]}
             tests.append({"interval": "1m", "input_series": _series(values), "alert_rule_test": [case]})
     quiet: list[dict[str, Any]] = [
         {"eval_time": at, "alertname": name, "exp_alerts": []} for name in EXPRESSIONS for at in ("10m", "310m", "10h")
@@ -181,7 +181,7 @@ def _dashboard(uid: str, title: str, panels: tuple[tuple[str, str, str, str], ..
 
 
 def files() -> Mapping[str, str]:
-    """What `docs/observability` holds, by name."""
+    """The files of `docs/observability`, by name."""
     return {
         "prometheus-rules.yml": prometheus_rules(),
         "prometheus-rules-test.yml": prometheus_tests(),

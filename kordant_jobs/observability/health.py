@@ -1,4 +1,4 @@
-"""How each job stands, in one line: what the console's first page shows."""
+"""The state of each job, in one line: for the console's first page."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ WHERE daemon_id = (SELECT daemon_id FROM dagster.daemon_heartbeats ORDER BY time
 
 
 def ages_s(connection: Connection) -> Mapping[str, float]:
-    """How long ago each daemon of the newest daemon process gave a sign, in seconds. Of processes before it nothing is
-    said: they may have run daemons that this one does not. Empty before Dagster's first start."""
+    """Seconds since the last sign of each daemon of the newest daemon process. Of processes before it nothing is said:
+    they may have run daemons that this one does not. Empty before Dagster's first start."""
     if not connection.execute(_THERE).scalar():
         return {}
     return {row[0]: row[1] for row in connection.execute(_AGES)}

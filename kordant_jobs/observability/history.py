@@ -114,7 +114,7 @@ SERVED = frozenset(
 
 
 def costs(connection: Connection, *, weeks: int, now: datetime) -> Sequence[WeekCost]:
-    """What each job cost by tier in so many weeks, this one included; up to date to the hour."""
+    """The cost of each job by tier in so many weeks, this one included; up to date to the hour."""
     return store.weeks(connection, since=mondays(now, weeks)[-1].date())
 
 

@@ -111,7 +111,7 @@ def _durations(counts: Sequence[attempt_counts.AttemptCount]) -> Metric:
 
 
 def _histogram(bounds: Sequence[float], counts: Iterable[tuple[int, int]]) -> list[tuple[str, float]]:
-    """What Prometheus wants of buckets: how many lie below each bound. `counts` are by place."""
+    """The buckets in Prometheus' form: the number below each bound. `counts` are by place."""
     by_bucket = [0] * (len(bounds) + 1)
     for place, count in counts:
         by_bucket[place] += count
@@ -179,7 +179,7 @@ def _queue(connection: Connection) -> Iterator[Metric]:
         sla.add_metric([job], ratio)
     yield sla
     yield _gauge(connection, standing.RUNNING, "running", "requests that run", ["job_name"])
-    yield _gauge(connection, standing.DEAD, "dead", "dead letters that nobody has seen yet", ["job_name"])
+    yield _gauge(connection, standing.DEAD, "dead", "dead letters that are not acknowledged yet", ["job_name"])
     yield _gauge(connection, standing.PAUSED, "paused", "jobs that are paused", ["job_name"])
     yield _gauge(connection, _LEASES, "leases", "slots that are held; empty: not a job's", ["job_name"])
 

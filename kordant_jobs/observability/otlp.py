@@ -29,7 +29,7 @@ PATIENCE_S = 10.0
 
 
 def is_on() -> bool:
-    """Whether metrics are pushed."""
+    """True when metrics are pushed."""
     return any(map(os.environ.get, VARIABLES)) and os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
 
 

@@ -20,8 +20,8 @@ PING_TIMEOUT_S = 10.0
 
 
 class Pulse:
-    """A thread that looks every `look_s` seconds, and pings every `ping_s`, until `close`. It never ends anything: `up`
-    starts parts again that end."""
+    """A thread that checks every `check_every_s` seconds and pings every `ping_s`, until `close`. It ends no process:
+    `up` restarts the parts that end."""
 
     def __init__(
         self,
@@ -29,10 +29,10 @@ class Pulse:
         heartbeat_url: str | None,
         say: Callable[[str], None],
         *,
-        look_s: float = 20.0,
+        check_every_s: float = 20.0,
         ping_s: float = 60.0,
     ) -> None:
-        self._look_s, self._ping_s = look_s, ping_s
+        self._check_every_s, self._ping_s = check_every_s, ping_s
         self._url, self._heartbeat_url, self._say = url, heartbeat_url, say
         self._stop = threading.Event()
         self._silent: set[str] = set()
@@ -53,19 +53,19 @@ class Pulse:
         db = database.create_engine(self._url, pool_size=1)
         pinged_s, pushed_s = self._ping_s, otlp.interval_s()
         while not self._stop.is_set():
-            is_well = self.look(db)
-            pinged_s, pushed_s = pinged_s + self._look_s, pushed_s + self._look_s
+            is_well = self.check(db)
+            pinged_s, pushed_s = pinged_s + self._check_every_s, pushed_s + self._check_every_s
             if otlp.is_on() and pushed_s >= otlp.interval_s():
                 pushed_s = 0.0
                 self.push(db)
             if is_well and self._heartbeat_url and pinged_s >= self._ping_s:
                 pinged_s = 0.0
                 self.ping(self._heartbeat_url)
-            self._stop.wait(self._look_s)
+            self._stop.wait(self._check_every_s)
         db.dispose()
 
-    def look(self, db: sa.Engine) -> bool:
-        """Whether the daemon and the database are alive; a change is said once."""
+    def check(self, db: sa.Engine) -> bool:
+        """True when the daemon and the database are alive; a change is reported once."""
         try:
             with db.connect() as connection:
                 ages_s = heartbeats.ages_s(connection)
@@ -92,14 +92,13 @@ class Pulse:
             self._metrics = self._metrics or otlp.MetricsPush()
             was_taken = self._metrics.push(db)
         except SQLAlchemyError:
-            return  # the database is away, which `look` says
+            return  # the database is away, which `check` reports
         if was_taken is self._pushes_fail:
             self._say("OTEL_EXPORTER_OTLP_ENDPOINT " + ("takes metrics again" if was_taken else "takes no metrics"))
         self._pushes_fail = not was_taken
 
     def ping(self, url: str) -> None:
-        """Tell whoever waits for it that all is well. A failure is said once; the address, which may be secret, is
-        not."""
+        """Send the heartbeat that all is well. A failure is said once; the address, which may be secret, is not."""
         try:
             httpx.get(url, timeout=PING_TIMEOUT_S, follow_redirects=False).raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL) as error:

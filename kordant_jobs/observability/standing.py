@@ -1,4 +1,5 @@
-"""How things stand now, as queries that `/metrics` and the console share: what waits, runs and is dead, and sources."""
+"""The present state as queries that `/metrics` and the console share: requests that wait, run and are dead, and
+sources."""
 
 from __future__ import annotations
 

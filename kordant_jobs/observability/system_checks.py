@@ -92,7 +92,7 @@ def leader(patient: Patient) -> Iterator[Finding]:
 
 
 def ports(patient: Patient) -> Iterator[Finding]:
-    """What runs answers on its ports, and the port that a proxy leads to is ours to take."""
+    """Running parts answer on their ports, and the port that a proxy leads to is free for us."""
     settings = patient.settings
     if patient.stack is None:
         if settings.public_url and is_listening("127.0.0.1", settings.public_port):
@@ -203,7 +203,7 @@ def runs(patient: Patient) -> Iterator[Finding]:
 
 
 def models(patient: Patient) -> Iterator[Finding]:
-    """Where voices are watched, the models that listen are there."""
+    """Where voices are watched, the models that compare them are there."""
     [[used]] = patient.rows("SELECT count(*) FROM kordant.voice_enrolments")
     if not used:
         raise Skipped("no voice is enrolled")
@@ -236,7 +236,7 @@ def tokens(patient: Patient) -> Iterator[Finding]:
             said = f"since {used_at:%Y-%m-%d}" if used_at else "ever"
             yield warn(
                 f"the token {token_id} of {whose} was not used {said}",
-                "nobody would notice if another used it",
+                "its use by another would not be noticed",
                 f"`kordant-jobs tokens revoke {token_id}`",
             )
 

@@ -48,10 +48,10 @@ _UNIX_TIME = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doors:
-    """What the application works with. A door without its secret or its storage is closed: it answers 404.
+class PagesContext:
+    """The resources that the pages use. A page whose secret or storage is not configured answers 404.
 
-    `public_url` is the address under which the world reaches it: Twilio signs it.
+    `public_url` is the address under which the pages are reached from outside: Twilio signs it.
     """
 
     db: Engine
@@ -65,80 +65,80 @@ class Doors:
     clock: Callable[[], float] = time.time
 
 
-def application(doors: Doors) -> Starlette:
+def application(context: PagesContext) -> Starlette:
     """The application."""
 
     async def unsubscribe(request: Request) -> Response:
         try:
-            choice = read_token(doors.keyring, request.path_params["token"])
+            choice = read_token(context.keyring, request.path_params["token"])
         except BadLink:
             locale = reader(request.headers.get("accept-language", ""))
             words = wording(locale)
             text = words.say("It was cut off or changed. Open it from the mail itself, or sign in to Kordant.")
             return page(locale, words.say("This link does not work."), text, status=404)
         if request.method != "POST":
-            return _question(await run_in_threadpool(_locale, doors, choice), choice)
+            return _question(await run_in_threadpool(_locale, context, choice), choice)
         body = await read_body(request, at_most=BODY_MAX)
         if isinstance(body, Response):
             return body
         again = dict(parse_qsl(body.decode("utf-8", "replace"))).get("undo") == "yes"
         mode = DEFAULT_MODE[choice.channel] if again else Mode.OFF
-        locale = await run_in_threadpool(_choose, doors, choice, mode)
+        locale = await run_in_threadpool(_choose, context, choice, mode)
         return _again(locale, choice) if again else _done(locale, choice)
 
     async def report(request: Request) -> Response:
-        if doors.report_storage is None:
+        if context.report_storage is None:
             return Response(status_code=404)
         return await run_in_threadpool(
             open_report,
             f"{request.url.path}?{request.url.query}",
-            db=doors.db,
-            keyring=doors.keyring,
-            storage=doors.report_storage,
-            now=datetime.fromtimestamp(doors.clock(), UTC),
+            db=context.db,
+            keyring=context.keyring,
+            storage=context.report_storage,
+            now=datetime.fromtimestamp(context.clock(), UTC),
             locale=reader(request.headers.get("accept-language", "")),
         )
 
     async def health(_: Request) -> Response:
-        answers = await run_in_threadpool(_answers, doors)
+        answers = await run_in_threadpool(_answers, context)
         return PlainTextResponse("ok" if answers else "no database", 200 if answers else 503)
 
     async def twilio(request: Request) -> Response:
-        if doors.twilio_token is None:
+        if context.twilio_token is None:
             return Response(status_code=404)
         body = await read_body(request, at_most=BODY_MAX)
         if isinstance(body, Response):
             return body
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-        url = doors.public_url.rstrip("/") + request.url.path
+        url = context.public_url.rstrip("/") + request.url.path
         url += f"?{request.url.query}" if request.url.query else ""
         signature = request.headers.get("x-twilio-signature", "")
-        if not hmac.compare_digest(signature.encode(), signature_of(doors.twilio_token, url, form).encode()):
+        if not hmac.compare_digest(signature.encode(), signature_of(context.twilio_token, url, form).encode()):
             return Response(status_code=403)
         try:
             receipt = receipts.read_twilio(UUID(request.path_params["message"]), form)
         except ValueError:
             return Response(status_code=204)  # a status of a later version: nothing to repeat
-        return await _take(doors, receipt)
+        return await _take(context, receipt)
 
     async def delivery(request: Request) -> Response:
-        body = await _signed(doors, request)
+        body = await _signed(context, request)
         if isinstance(body, Response):
             return body
         try:
-            return await _take(doors, receipts.read_webhook(body))
+            return await _take(context, receipts.read_webhook(body))
         except receipts.NoReceipt:
             return PlainTextResponse("no receipt", 422)
 
     async def bounce(request: Request) -> Response:
-        body = await _signed(doors, request)
+        body = await _signed(context, request)
         if isinstance(body, Response):
             return body
         try:
-            receipt = receipts.read_bounce(body, domain=doors.mail_domain)
+            receipt = receipts.read_bounce(body, domain=context.mail_domain)
         except receipts.NoReceipt:
             return PlainTextResponse("no bounce of a mail of ours", 422)
-        return await _take(doors, receipt) if receipt else Response(status_code=204)
+        return await _take(context, receipt) if receipt else Response(status_code=204)
 
     return Starlette(
         routes=[
@@ -148,56 +148,56 @@ def application(doors: Doors) -> Starlette:
             Route("/callbacks/twilio/{message}", twilio, methods=["POST"]),
             Route("/callbacks/delivery", delivery, methods=["POST"]),
             Route("/callbacks/bounce", bounce, methods=["POST"]),
-            *bank_routes(doors.db, doors.keyring, doors.bank_secrets),
-            *removal_routes(doors.db, doors.keyring, doors.clock, partial(_signed, doors)),
+            *bank_routes(context.db, context.keyring, context.bank_secrets),
+            *removal_routes(context.db, context.keyring, context.clock, partial(_signed, context)),
         ],
         middleware=ERRORS,
     )
 
 
-async def _signed(doors: Doors, request: Request) -> bytes | Response:
+async def _signed(context: PagesContext, request: Request) -> bytes | Response:
     """The body, when its signature is ours and fresh."""
-    if doors.webhook_secret is None:
+    if context.webhook_secret is None:
         return Response(status_code=404)
     body = await read_body(request, at_most=BODY_MAX)
     if isinstance(body, Response):
         return body
     moment = request.headers.get("x-kordant-timestamp", "")
-    wanted = receipts.webhook_signature(doors.webhook_secret, moment, body)
+    wanted = receipts.webhook_signature(context.webhook_secret, moment, body)
     whole = _UNIX_TIME.fullmatch(moment) is not None
-    fresh = whole and abs(doors.clock() - int(moment)) <= receipts.WEBHOOK_AGE_MAX_S
+    fresh = whole and abs(context.clock() - int(moment)) <= receipts.WEBHOOK_AGE_MAX_S
     given = request.headers.get("x-kordant-signature", "")
     if not fresh or not hmac.compare_digest(given.encode(), wanted.encode()):
         return Response(status_code=403)
     return body
 
 
-async def _take(doors: Doors, receipt: Receipt) -> Response:
+async def _take(context: PagesContext, receipt: Receipt) -> Response:
     def write() -> None:
-        with doors.db.begin() as connection:
-            receipts.take(connection, doors.keyring, receipt)
+        with context.db.begin() as connection:
+            receipts.take(connection, context.keyring, receipt)
 
     await run_in_threadpool(write)
     return Response(status_code=204)
 
 
-def _answers(doors: Doors) -> bool:
-    """Whether the database does."""
+def _answers(context: PagesContext) -> bool:
+    """True when the database answers."""
     try:
-        with doors.db.connect() as connection:
+        with context.db.connect() as connection:
             connection.execute(sa.text("SELECT 1"))
     except sa.exc.SQLAlchemyError:
         return False
     return True
 
 
-def _locale(doors: Doors, choice: Choice) -> Locale:
-    with doors.db.connect() as connection:
+def _locale(context: PagesContext, choice: Choice) -> Locale:
+    with context.db.connect() as connection:
         return notification_choices.locale_of(connection, choice.subscriber_id)
 
 
-def _choose(doors: Doors, choice: Choice, mode: Mode) -> Locale:
-    with doors.db.begin() as connection:
+def _choose(context: PagesContext, choice: Choice, mode: Mode) -> Locale:
+    with context.db.begin() as connection:
         locale = notification_choices.locale_of(connection, choice.subscriber_id)
         if notification_choices.is_known(connection, choice.subscriber_id):
             notification_choices.choose(

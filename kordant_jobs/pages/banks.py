@@ -1,5 +1,5 @@
-"""Where providers of bank data call: POST /hooks/banks/{provider}. Each proves itself with a shared secret in a header
-(x-kordant-secret, or Authorization: Bearer), compared in constant time."""
+"""Receives calls of providers of bank data: POST /hooks/banks/{provider}. Each proves itself with a shared secret in a
+header (x-kordant-secret, or Authorization: Bearer), compared in constant time."""
 
 from __future__ import annotations
 

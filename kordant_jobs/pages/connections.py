@@ -1,4 +1,4 @@
-"""How long a client may hold a connection: to send a request's head, its body, and to read what is answered.
+"""Time limits on connections of clients: to send a request's head, its body, and to read the answer.
 
 uvicorn limits only the time between two requests. Its options that every server of ours shares stand here, too. Its
 `limit_concurrency` is how many are served at once: what is more gets 503.

@@ -1,4 +1,4 @@
-"""What a request that has proved nothing yet may cost: bytes, seconds, a line of the log.
+"""Limits on a request without credentials: bytes, seconds, a line of the log.
 
 How many are served at once, and how long a client may hold a connection, is `connections`.
 """
@@ -19,7 +19,7 @@ from kordant_jobs.errors import KordantError
 log = logging.getLogger(__name__)
 
 BODY_WITHIN_S = 10.0
-"""How long a body may take: a megabyte at 1 Mbit/s."""
+"""Seconds that a body may take: a megabyte at 1 Mbit/s."""
 AGAIN_S = 30
 
 

@@ -1,5 +1,5 @@
-"""Where brokers and the product call about removal requests: status callbacks of the Data Rights Protocol, replies that
-a mail service posts, and 'the form is filled in'."""
+"""Receives calls about removal requests from brokers and the product: status callbacks of the Data Rights Protocol,
+replies that a mail service posts, and 'the form is filled in'."""
 
 from __future__ import annotations
 

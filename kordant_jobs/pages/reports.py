@@ -1,5 +1,5 @@
-"""Opens a report by the signed link of its mail. Nothing about a person stands in the link, an answer's headers or a
-log; whoever has the link has the report, until it expires."""
+"""Opens a report by the signed link of its mail. The link, an answer's headers and the log hold nothing about a person;
+everyone who has the link can open the report, until it expires."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kordant_jobs.wording import wording
 log = logging.getLogger(__name__)
 
 AGAIN_S = 60
-"""When to try again while the store does not answer."""
+"""Seconds after which to try again while the store does not answer."""
 
 
 def open_report(

@@ -1,9 +1,9 @@
-"""Keeps other sites out of Dagster's UI: it has no login, and answers whoever reaches its port.
+"""Guards Dagster's UI, which has no login and answers every request that reaches its port.
 
-A page of any site can have a visitor's browser ask 127.0.0.1. What such a page can send is refused here: a foreign Host
-(DNS rebinding) or Origin, GraphQL by GET or in a body that is not JSON (CSRF), and WebSockets from elsewhere. Users of
-this machine are kept out by a secret that `up` gives to this process and to the API, whose door (`api/dagster_door.py`)
-asks who comes; without a secret (KORDANT_UI_DOOR=0) they are not.
+A page of any site can make a visitor's browser send requests to 127.0.0.1. The guard refuses what such a page can send:
+a foreign Host (DNS rebinding) or Origin, GraphQL by GET or in a body that is not JSON (CSRF), and WebSockets from other
+origins. Other users of this machine are kept out by a secret that `up` gives to this process and to the API's proxy
+(`api/dagster_proxy.py`), which checks the sign-in. Without a secret (KORDANT_UI_SIGN_IN=0) they are not kept out.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 PREFIX = "/dagster"
-"""Where the UI stands behind the door."""
-DOOR_HEADER = "x-kordant-door"
+"""Path of the UI below the API."""
+PROXY_HEADER = "x-kordant-proxy"
 GRAPHQL_PATHS = frozenset({"/graphql", "/graphql/", f"{PREFIX}/graphql", f"{PREFIX}/graphql/"})
 LOCAL_NAMES = frozenset({"localhost"})
 
 
 def is_local(authority: str) -> bool:
-    """Whether a Host header names this machine.
+    """True when a Host header names this machine.
 
     >>> [is_local(one) for one in ("127.0.0.1:3000", "localhost", "[::1]:3000", "127.0.0.1.evil.example")]
     [True, True, True, False]
@@ -44,7 +44,7 @@ def is_local(authority: str) -> bool:
 
 def refusal(scope: Mapping[str, object], headers: Headers, secret: str = "") -> str | None:
     """Why a request is refused, None when it is not. Pure."""
-    if secret and not hmac.compare_digest(headers.get(DOOR_HEADER, "").encode(), secret.encode()):
+    if secret and not hmac.compare_digest(headers.get(PROXY_HEADER, "").encode(), secret.encode()):
         return f"Dagster's UI is reached through the API, after signing in: {PREFIX}/ on KORDANT_API_PORT."
     host, origin = headers.get("host", ""), headers.get("origin")
     if not is_local(host):

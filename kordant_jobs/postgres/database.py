@@ -36,7 +36,7 @@ within 20 s whether we wait for it to speak (keepalives) or to take what we wrot
 def normal_url(url: str, *, search_path: str | None = None) -> URL:
     """`url` for SQLAlchemy 2.0 with psycopg2, whichever way it was written.
 
-    `search_path` is set by the libpq option, which is how Dagster's storage is told its schema.
+    `search_path` is set by the libpq option, which is how Dagster's storage gets its schema.
 
     Raises:
         SettingsError: it is no Postgres URL. The text does not repeat it, since it may hold a password.
@@ -63,7 +63,7 @@ connects must find it in every process, the engine's included."""
 
 
 def direct(url: str | URL) -> URL:
-    """Where the server of `url` is reached without a pooler: for a LISTEN, a lock of a session, and Dagster's storage,
+    """The address of the server of `url` without a pooler: for a LISTEN, a lock of a session, and Dagster's storage,
     which sets its search path and how it commits by session. The same where there is no pooler."""
     given = make_url(url)
     named = os.environ.get(DIRECT_VARIABLE)
@@ -109,7 +109,7 @@ def create_engine(url: str, *, pool_size: int = 4, for_reads: bool = False) -> E
 
 @lru_cache(maxsize=4)
 def shared_engine(url: str) -> Engine:
-    """The engine of this process on our database: what asks again gets the same connections. Nobody disposes of it.
+    """The engine of this process on our database: what asks again gets the same connections. It is never disposed of.
 
     A process that forks must call its `dispose` before.
     """

@@ -13,8 +13,8 @@ from kordant_jobs.postgres.database import direct_engine
 
 @contextmanager
 def session_lock(db: Engine, name: str, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock of this name on a connection of its own, with no transaction open. With `wait` whoever has it is
-    waited for; without, it is false when somebody has it."""
+    """Hold the lock of this name on a connection of its own, with no transaction open. With `wait` the call waits while
+    another session holds the lock; without, it is false then."""
     given = {"name": name}
     with direct_engine(db).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if wait:

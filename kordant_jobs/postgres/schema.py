@@ -1,4 +1,4 @@
-"""What every table stands on: the schema's name, how constraints are called, and columns that come often."""
+"""The base of every table: the schema's name, names of constraints, and columns that come often."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Forgotten:
-    """What is gone, and what could not be deleted yet: documents of a store that did not answer."""
+    """The data that is gone, and what could not be deleted yet: documents of a store that did not answer."""
 
     erased: Erased
     mails: int

@@ -96,7 +96,7 @@ def _owned(root: sa.Table) -> list[sa.Table]:
 
 
 def held(connection: Connection, keyring: Keyring, owner_id: UUID, *, root: sa.Table = subscribers) -> list[Held]:
-    """What is held of a subscriber or, with `root=entities`, of an entity, by table. Nothing when there is none, or
+    """The data held of a subscriber or, with `root=entities`, of an entity, by table. Nothing when there is none, or
     they were forgotten."""
     keys = SubscriberKeys({})
     chosen: dict[sa.Table, sa.Subquery] = {}

@@ -1,4 +1,4 @@
-"""Whose key opens which column: subscribers and entities each have a data key of their own."""
+"""Maps each column to the owner whose key opens it: subscribers and entities each have a data key of their own."""
 
 from __future__ import annotations
 

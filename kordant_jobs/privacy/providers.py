@@ -1,4 +1,4 @@
-"""Ends bank connections where they were made: a provider gathers data until it is told to stop."""
+"""Ends bank connections at their providers: a provider gathers data until the connection is deleted."""
 
 from __future__ import annotations
 

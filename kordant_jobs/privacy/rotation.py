@@ -23,7 +23,7 @@ BATCH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Rotated:
-    """What one rotation did: subscribers and entities with a new key, and values that were sealed again."""
+    """The result of one rotation: subscribers and entities with a new key, and values that were sealed again."""
 
     subscribers: int
     values: int
@@ -66,7 +66,7 @@ def rotate(db: Engine, keyring: Keyring, *, each: Callable[[Rotated], None] | No
 
 
 def _claim(connection: Connection, keyring: Keyring, table: sa.Table) -> list[UUID]:
-    """The next owners, locked: whoever seals something for one of them waits, and gets the new key."""
+    """The next owners, locked: a writer who seals something for one of them waits, and gets the new key."""
     owner = owner_column(table)
     query = sa.select(owner).where(table.c.master_key_id != keyring.master_key_id)
     return list(connection.execute(query.order_by(owner).limit(BATCH).with_for_update()).scalars())

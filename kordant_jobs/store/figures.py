@@ -39,7 +39,7 @@ _ATTENTION = {
 
 
 def attention(db: Engine) -> dict[str, dict[str, int]]:
-    """What waits and runs, what is dead, and what is paused."""
+    """The numbers of requests that wait and run, that are dead, and that are paused."""
     with saying_what_failed(), db.connect() as connection:
         return {
             name: {row[0]: int(row[1]) for row in connection.execute(sa.text(f"{query} ORDER BY 1"))}

@@ -1,4 +1,4 @@
-"""Which Postgres this process works on, and with which master key: your own by setting, else the embedded one."""
+"""The Postgres server and the master key of this process: your own by setting, else the embedded one."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ from kordant_jobs.ports import BreachFeed
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.darkwatch import breach_lookups
 
-LOOK_S = 60
-"""Between two looks. One page that HIBP's cache holds; its documentation advises a look every few minutes."""
+CHECK_EVERY_S = 60
+"""Seconds between two checks. One page that HIBP's cache holds; its documentation advises a check every few minutes."""
 
 
 @dg.sensor(
     job_name=DarkwatchScan.job,
-    minimum_interval_seconds=LOOK_S,
+    minimum_interval_seconds=CHECK_EVERY_S,
     default_status=dg.DefaultSensorStatus.RUNNING if load_settings().hibp_watch else dg.DefaultSensorStatus.STOPPED,
     description="Have I Been Pwned has a new breach: it is noted, and the tiers that have real time are scanned at "
     "once. Runs with KORDANT_HIBP_WATCH=1.",
@@ -26,7 +26,7 @@ LOOK_S = 60
 def latest_breach_sensor(
     context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], breach_feed: dg.ResourceParam[BreachFeed]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Note the newest breach if nobody noted it before. The same one twice is one."""
+    """Note the newest breach unless it is noted already. The same one twice is one."""
     try:
         latest = breach_feed.latest_breach()
     except SourceUnavailable as error:

@@ -1,4 +1,5 @@
-"""What schedules left over: ticks that were missed or held back or are not Dagster's, and rows that a lost event left.
+"""Catches up on what schedules missed: ticks that were missed or held back or are not Dagster's, and rows that a lost
+event left.
 
 (No `annotations` future here: Dagster reads the annotations of sensors as objects.)
 """
@@ -21,13 +22,13 @@ from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers.orders import run_requests
 from kordant_jobs.triggers.schedules import is_busy, stop_others
-from kordant_jobs.triggers.tick import KEEPER, Look, ToStart, overdue, take
+from kordant_jobs.triggers.tick import KEEPER, RowCheck, ToStart, overdue, take
 
 EVERY_S = 60
 EVERYBODY_EVERY_S = 600
-"""How often everybody's rows are looked at: 0.2 s of Postgres for 100,000 subscriptions."""
+"""Seconds between two checks of all rows: 0.2 s of Postgres for 100,000 subscriptions."""
 GRACE = timedelta(seconds=45)
-"""How long a tick of Dagster's has to come by itself: a reload of the code takes a few seconds of it."""
+"""Time in which a tick of Dagster's may still come by itself: a reload of the code takes a few seconds of it."""
 REMEMBERED = timedelta(days=1)
 """A start of the keeper's that no run came of for so long is given up."""
 
@@ -35,10 +36,10 @@ REMEMBERED = timedelta(days=1)
 def keep(
     db: Engine, cursor: int, *, everybody: bool = True, off: Collection[str] = ()
 ) -> tuple[list[dg.RunRequest], int, int]:
-    """The runs that are owed, the new cursor, and how many rows of subscriptions were put right (with `everybody`).
+    """The runs that are overdue, the new cursor, and how many rows of subscriptions were repaired (with `everybody`).
 
     What was decided after `cursor` comes again until the cursor was stored: a crash in between loses nothing. Schedules
-    in `off` are switched off in Dagster's UI: nothing of them is started, or owed once they are on again.
+    in `off` are switched off in Dagster's UI: nothing of them is started, or overdue once they are on again.
     """
     with db.begin() as connection:
         now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
@@ -51,8 +52,8 @@ def keep(
     for stored in rows:
         row = stored.row
         if row.name not in off and overdue(stored, progress.get(row.key), now - GRACE):
-            look = Look(key=row.key, source=f"{KEEPER} {now.isoformat()}")
-            taken = take(db, look, busy=partial(is_busy, db, row.name))
+            check = RowCheck(key=row.key, source=f"{KEEPER} {now.isoformat()}")
+            taken = take(db, check, busy=partial(is_busy, db, row.name))
             if taken.cancel_others:
                 stop_others(db, row.name)
     requests: list[dg.RunRequest] = []

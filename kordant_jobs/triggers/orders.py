@@ -24,7 +24,8 @@ def _parts(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def by_ids(row: ScheduleRow, served: Served) -> Iterator[Payload]:
-    """One run for all that are due, whichever day they are due as: it covers what is new since each one's last."""
+    """One run for all that are due, whichever day they are scheduled for: it covers what is new since each one's
+    last."""
     ids = sorted({one for them in served.values() for one in them})
     for part in _parts(ids):
         yield BY_NAME[row.job].payload.model_validate({"subscription_ids": part})
@@ -42,11 +43,11 @@ def reports(row: ScheduleRow, served: Served) -> Iterator[Payload]:
 
 
 SERVING: Mapping[str, Callable[[ScheduleRow, Served], Iterator[Payload]]] = {ReportsGenerate.job: reports}
-"""How a job serves subscriptions when naming them is not enough."""
+"""The payload makers of jobs that need more than the ids of subscriptions."""
 
 
 def payloads(row: ScheduleRow, one: ToStart) -> list[Payload]:
-    """What the runs of a start carry.
+    """The payloads of the runs of a start.
 
     Raises:
         PermanentError: the job serves no subscriptions.
@@ -59,7 +60,7 @@ def payloads(row: ScheduleRow, one: ToStart) -> list[Payload]:
 
 
 def run_requests(row: ScheduleRow, one: ToStart) -> list[dg.RunRequest]:
-    """The runs of a start. Their keys are the same whenever the same start is looked at."""
+    """The runs of a start. Their keys are the same whenever the same start is decided."""
     tags = {
         SCHEDULE_TAG: row.name,
         f"{HIDDEN}due_at": f"{one.start.due_at:%Y-%m-%dT%H:%MZ}",

@@ -1,4 +1,5 @@
-"""Changing the price list: checked first, told what it would do, then done in one transaction with all that follows."""
+"""Changes the price list: the change is checked first, its effect is shown, then it is made in one transaction with all
+that follows."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from kordant_jobs.store.schedules import progress as schedule_progress
 Key = tuple[str, str]
 
 KEYS = tuple(name for name in COLUMNS if name not in {"job", "tier"})
-"""What of a row can be changed."""
+"""The fields of a row that can be changed."""
 
 
 def ensure(connection: Connection) -> int:
@@ -49,7 +50,7 @@ def planned(
     until: datetime,
     outages: Sequence[Outage] = (),
 ) -> list[Planned]:
-    """What these rows will start between the two moments, by the rules that then decide, the first one first."""
+    """The starts of these rows between the two moments, by the rules that then decide, the first one first."""
     progress = schedule_progress.read(connection)
     found: list[Planned] = []
     for one in rows:
@@ -78,7 +79,7 @@ def current(connection: Connection, key: Key, *, lock: bool = False) -> StoredRo
 
 
 def proposed(before: ScheduleRow, changes: Mapping[str, Any], *, jobs: Collection[str] = tuple(BY_NAME)) -> ScheduleRow:
-    """What the row would be.
+    """The row after the change.
 
     Raises:
         PermanentError: a name or value is wrong, or the row would start a job that is not there yet.
@@ -94,7 +95,8 @@ def proposed(before: ScheduleRow, changes: Mapping[str, Any], *, jobs: Collectio
 def change(
     connection: Connection, key: Key, changes: Mapping[str, Any], *, by: str, note: str | None = None
 ) -> StoredRow:
-    """Change a row, with everybody's places and what is owed. A change that changes nothing makes no version.
+    """Change a row, with the slots of all subscriptions and what is overdue. A change that changes nothing makes no
+    version.
 
     Raises:
         PermanentError: as `current` and `proposed`.
@@ -119,7 +121,7 @@ def change(
 def pause(
     connection: Connection, key: Key, *, reason: str, until: datetime | None, by: str, now: datetime | None = None
 ) -> StoredRow:
-    """Have a row rest. What would have run meanwhile is not owed afterwards.
+    """Have a row rest. Runs that the pause prevented are not made up for afterwards.
 
     Raises:
         PermanentError: there is no such row, no reason, or the end is past.

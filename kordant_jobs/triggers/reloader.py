@@ -37,11 +37,11 @@ LOCATION = "kordant_jobs"
 
 
 def good_rows(db: Engine, folder: Path, say: Callable[[str], None]) -> tuple[StoredRow, ...]:
-    """The rows of the table; in place of one that was made wrong, the one of the last good copy."""
+    """The rows of the table; in place of an invalid one, the one of the last good copy."""
     with db.connect() as connection:
         loaded = scheduler_config.load(connection)
     for problem in loaded.problems:
-        say(f"a schedule is left as it was, since it was made wrong: {problem}")
+        say(f"a schedule is left as it was, since its row is invalid: {problem}")
     there = {one.row.key for one in loaded.rows}
     kept = [one for one in copy.read(folder) if loaded.problems and one.row.key not in there]
     return tuple(sorted([*loaded.rows, *kept], key=lambda one: one.row.name))
@@ -65,14 +65,14 @@ def prepare(url: str, folder: Path, say: Callable[[str], None]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Dagster:
-    """Where Dagster's webserver answers, and the headers that it must be shown."""
+    """The address of Dagster's webserver, and the headers for it."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def graphql_url(self) -> str:
-        """Where it is asked."""
+        """The address of its GraphQL."""
         return f"{self.url}/graphql"
 
 

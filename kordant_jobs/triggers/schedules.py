@@ -1,4 +1,4 @@
-"""Dagster's schedules, made from the price list. Each looks at its row again when it ticks.
+"""Dagster's schedules, made from the price list. Each schedule checks its row again when it ticks.
 
 (No `annotations` future here: Dagster reads the annotations of schedules as objects.)
 """
@@ -15,7 +15,7 @@ from kordant_jobs.engine import Filter, operate
 from kordant_jobs.settings import load_settings
 from kordant_jobs.triggers import copy
 from kordant_jobs.triggers.orders import run_requests
-from kordant_jobs.triggers.tick import Look, Taken, take
+from kordant_jobs.triggers.tick import RowCheck, Taken, take
 
 
 def register_schedules(
@@ -32,12 +32,12 @@ def register_schedules(
 
 
 def asked_by(name: str) -> str:
-    """What the requests of a schedule say of who asked, whichever trigger made up for a tick."""
+    """The requester in the requests of a schedule, whichever trigger made up for a tick."""
     return f"schedule:{name}"
 
 
 def is_busy(db: Engine, name: str) -> bool:
-    """Whether a request of a schedule runs, or waits for its turn. One that waits for its next try holds nobody up."""
+    """True when a request of a schedule runs, or waits for its turn. One that waits for its next try does not count."""
     with db.connect() as connection:
         return operate.under_way(connection, requested_by=asked_by(name))
 
@@ -58,7 +58,7 @@ def answer(db: Engine, taken: Taken) -> list[dg.RunRequest]:
 
 
 def _switch(stored: StoredRow) -> dg.DefaultScheduleStatus:
-    """How Dagster's UI shows the switch where nobody touched it: off while the row is disabled or paused for good."""
+    """The switch in Dagster's UI unless it was set there: off while the row is disabled or paused for good."""
     paused = stored.pause is not None and stored.pause.until is None
     off = not stored.row.enabled or paused
     return dg.DefaultScheduleStatus.STOPPED if off else dg.DefaultScheduleStatus.RUNNING
@@ -67,26 +67,26 @@ def _switch(stored: StoredRow) -> dg.DefaultScheduleStatus:
 def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
     """The schedule of a row as it is now."""
     row = stored.row
-    rests = "" if row.enabled else " (disabled)"
+    pause = "" if row.enabled else " (disabled)"
     if stored.pause is not None:
         until = f" until {stored.pause.until:%Y-%m-%d %H:%M} UTC" if stored.pause.until else ""
-        rests = f" (paused{until}: {stored.pause.reason})"
+        pause = f" (paused{until}: {stored.pause.reason})"
 
     @dg.schedule(
         name=row.name,
         job_name=row.job,
         cron_schedule=row.cron,
         execution_timezone=row.time_zone,
-        description=row.words + rests,
+        description=row.words + pause,
         default_status=_switch(stored),
         tags={
             "tier": row.tier.value if row.tier else "all",
             "cadence": row.cadence.value,
             **({"realtime": "yes"} if row.realtime else {}),
-            **({"state": "disabled" if not row.enabled else "paused"} if rests else {}),
+            **({"state": "disabled" if not row.enabled else "paused"} if pause else {}),
         },
         metadata={
-            "price list": dg.MetadataValue.text(row.words + rests),
+            "price list": dg.MetadataValue.text(row.words + pause),
             "catch-up": row.catch_up.value,
             "overlap": row.overlap.value,
             "clocks": f"{row.gap}, {row.fold}",
@@ -98,8 +98,8 @@ def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
         context: dg.ScheduleEvaluationContext, db: dg.ResourceParam[Engine]
     ) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time
-        look = Look(key=row.key, source=f"tick {at.isoformat()}", tick_at=at, loaded=row)
-        taken = take(db, look, busy=lambda: is_busy(db, row.name))
+        check = RowCheck(key=row.key, source=f"tick {at.isoformat()}", tick_at=at, loaded=row)
+        taken = take(db, check, busy=lambda: is_busy(db, row.name))
         asked = answer(db, taken)
         return asked or dg.SkipReason(taken.reason or "nothing is due at this tick")
 

@@ -32,9 +32,9 @@ from kordant_jobs.store.property import matching
 from kordant_jobs.store.voice import clips
 
 POLL_S = 60
-"""A net for what nobody notified (a notification whose time has come, a breach that became known by the clock): what
-these sensors look at wakes them by `NOTIFY kordant_events`. Dagster's own daemon hears none, and
-looks every STOCK_POLL_S."""
+"""Covers changes without a notification (a notification whose time has come, a breach that became known by the clock):
+what these sensors read wakes them by `NOTIFY kordant_events`. Dagster's own daemon hears none, and evaluates every
+STOCK_POLL_S."""
 STOCK_POLL_S = 2
 WOKEN = {WAKES: "events"}
 
@@ -53,9 +53,9 @@ def new_data_sensor(
     keyring: dg.ResourceParam[Keyring],
     drop_box: dg.ResourceParam[DropBox],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for a scan of the real-time tiers for files and breaches never seen, and one of whoever waits for a first
-    look at an identifier. For the same files or breach only once, and one after the other: what comes while a scan is
-    under way waits for its end, so that no file is read twice."""
+    """Ask for a scan of the real-time tiers for files and breaches never seen, and one of the subscriptions that wait
+    for a first scan of an identifier. For the same files or breach only once, and one after the other: what comes while
+    a scan is under way waits for its end, so that no file is read twice."""
     with db.connect() as connection:
         files = new_files(connection, drop_box, keyring, now_of(connection))
         tiers = new_data.realtime_tiers(connection, DarkwatchScan.job)

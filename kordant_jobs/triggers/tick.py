@@ -1,4 +1,4 @@
-"""What one look at a row leads to, in one transaction: a tick's look, or the keeper's for what ticks missed."""
+"""Decides what one check of a row starts, in one transaction: a tick's check, or the keeper's for missed ticks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 
 Served = Mapping[tuple[date, int], list[str]]
-"""Ids of subscriptions by the day and anchor that they are due as."""
+"""Ids of subscriptions by the day and anchor that they are scheduled for."""
 
 KEEPER = "keeper"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """Who looks at which row, and what they hold to be true of it.
+class RowCheck:
+    """A check of a row: its source, and the row as the source knows it.
 
-    `source` names the look: the same one again gives the same starts. `tick_at`: the tick that led here.
+    `source` names the check: the same one again gives the same starts. `tick_at`: the tick that led here.
     """
 
     key: tuple[str, str]
@@ -36,7 +36,7 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class ToStart:
-    """One start with whom it is for (nobody named: the job as a whole)."""
+    """One start with its subscriptions (none named: the job as a whole)."""
 
     start: Start
     served: Served
@@ -44,7 +44,7 @@ class ToStart:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What to start, or why nothing is; `cancel_others`: stop the row's earlier runs first."""
+    """The starts, or the reason why there are none; `cancel_others`: stop the row's earlier runs first."""
 
     row: ScheduleRow | None = None
     starts: tuple[ToStart, ...] = ()
@@ -52,34 +52,35 @@ class Taken:
     cancel_others: bool = False
 
 
-def take(db: Engine, look: Look, *, busy: Callable[[], bool], now: datetime | None = None) -> Taken:
-    """Decide what is due and note it, so that nobody else starts it. `now` is for tests; else the database's clock.
+def take(db: Engine, check: RowCheck, *, busy: Callable[[], bool], now: datetime | None = None) -> Taken:
+    """Decide what is due and note it, so that no other process starts it. `now` is for tests; else the database's
+    clock.
 
     `busy` is asked only when something may be due: whether a run of this row is under way.
     """
     with db.begin() as connection:
-        stored = scheduler_config.get(connection, look.key)
+        stored = scheduler_config.get(connection, check.key)
         if stored is None:
             return Taken(reason="there is no such row any more")
         moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-        progress = schedule_progress.locked(connection, look.key, fresh_progress(stored.row, moment))
-        again = schedule_progress.recorded(connection, key=look.key, source=look.source)
+        progress = schedule_progress.locked(connection, check.key, fresh_progress(stored.row, moment))
+        again = schedule_progress.recorded(connection, key=check.key, source=check.source)
         if again:
-            starts = [(one.start, _served(connection, look.key, one.start)) for one in again]
+            starts = [(one.start, _served(connection, check.key, one.start)) for one in again]
             return Taken(row=stored.row, starts=tuple(ToStart(start=start, served=whom) for start, whom in starts))
-        if reason := _stale(stored, look):
+        if reason := _stale(stored, check):
             return Taken(reason=reason)
-        if (rests := stored.resting(moment)) is not None:
-            schedule_progress.save(connection, look.key, fresh_progress(stored.row, moment))
-            return Taken(reason=rests)
-        return _decide(connection, stored, look, _after_pause(stored, progress, moment), moment, busy)
+        if (pause := stored.resting(moment)) is not None:
+            schedule_progress.save(connection, check.key, fresh_progress(stored.row, moment))
+            return Taken(reason=pause)
+        return _decide(connection, stored, check, _after_pause(stored, progress, moment), moment, busy)
 
 
-def _stale(stored: StoredRow, look: Look) -> str:
+def _stale(stored: StoredRow, check: RowCheck) -> str:
     """Why a tick is not to be believed: it is of another version of the row than the one that counts."""
-    if look.loaded is not None and _timing(look.loaded) != _timing(stored.row):
+    if check.loaded is not None and _timing(check.loaded) != _timing(stored.row):
         return f"the schedule was changed by {stored.changed_by} and is being loaded again"
-    if look.tick_at is not None and look.tick_at < stored.changed_at:
+    if check.tick_at is not None and check.tick_at < stored.changed_at:
         return f"the tick is older than the edit by {stored.changed_by} at {stored.changed_at:%H:%M:%S}"
     return ""
 
@@ -89,7 +90,7 @@ def _timing(row: ScheduleRow) -> tuple[object, ...]:
 
 
 def _after_pause(stored: StoredRow, progress: Progress, now: datetime) -> Progress:
-    """What passed while a pause held that has run out since is not owed."""
+    """Ticks that passed during a pause that has run out since are not made up for."""
     until = stored.pause.until if stored.pause else None
     if until is None or until > now or until <= progress.until:
         return progress
@@ -104,7 +105,7 @@ def _served(connection: Connection, key: tuple[str, str], start: Start) -> Serve
 def _decide(
     connection: Connection,
     stored: StoredRow,
-    look: Look,
+    check: RowCheck,
     progress: Progress,
     now: datetime,
     busy: Callable[[], bool],
@@ -113,15 +114,15 @@ def _decide(
     decision = decide(row, progress, now)
     if decision.starts and busy():
         decision = decide(row, progress, now, busy=True)
-    whom = {start: _served(connection, look.key, start) for start in decision.starts}
+    whom = {start: _served(connection, check.key, start) for start in decision.starts}
     real = [one for one in decision.starts if whom[one] or row.cadence is Cadence.EVERY_TICK]
-    schedule_progress.save(connection, look.key, decision.progress)
+    schedule_progress.save(connection, check.key, decision.progress)
     for kind, starts in ((StartKind.STARTED, real), (StartKind.DROPPED, list(decision.dropped))):
         counted = [
             (start, sum(map(len, whom[start].values())) if start.spans and start in whom else None) for start in starts
         ]
         schedule_progress.record(
-            connection, look.key, counted, kind=kind, source=look.source, version=stored.version, now=now
+            connection, check.key, counted, kind=kind, source=check.source, version=stored.version, now=now
         )
     reason = decision.reason
     if decision.starts and not real:
@@ -135,7 +136,7 @@ def _decide(
 
 
 def overdue(stored: StoredRow, progress: Progress | None, asked_at: datetime) -> bool:
-    """Whether something of a row should have started by `asked_at` and did not, or waits for the row's own run."""
+    """True when a start of a row was due by `asked_at` and did not come, or waits for the row's own run."""
     if progress is None or stored.resting(asked_at):
         return False
     return progress.held or bool(decide(stored.row, _after_pause(stored, progress, asked_at), asked_at).starts)

@@ -117,12 +117,12 @@ class Wording:
         return [self._names.get(name.lower()) or _within_a_sentence(name) for name in names]
 
     def actions(self, classes: Collection[str], secret: SecretKind) -> list[str]:
-        """What to do when these classes leaked, the most urgent first."""
+        """The actions when these classes leaked, the most urgent first."""
         held = set(classes)
         return [one.text[self.locale] for one in self._advice if one.classes & held or secret in one.secret]
 
     def property_event(self, event: str) -> str:
-        """What happened to a parcel."""
+        """The words for an event on a parcel."""
         return str(_property()["events"][event][self.locale])
 
     def property_reason(self, code: str) -> str | None:
@@ -131,7 +131,7 @@ class Wording:
         return said[self.locale] if said else None
 
     def property_actions(self, event: str, severity: str) -> list[str]:
-        """What to do about an event, the most urgent first."""
+        """The actions after an event, the most urgent first."""
         return [
             one[self.locale]
             for one in _property()["advice"]
@@ -139,14 +139,14 @@ class Wording:
         ]
 
     def voice(self, code: str, **values: object) -> str:
-        """What is said of a clip, by its place in `voice.toml`: `match.consistent`."""
+        """The words for a clip, by its place in `voice.toml`: `match.consistent`."""
         found: Any = _voice()
         for part in code.split("."):
             found = found[part]
         return str(found[self.locale]) % values if values else str(found[self.locale])
 
     def voice_actions(self) -> list[str]:
-        """What to do about a clip that one is told of, the most urgent first."""
+        """The actions after an alert of a clip, the most urgent first."""
         return [one[self.locale] for one in _voice()["advice"]]
 
 

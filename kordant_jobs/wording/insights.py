@@ -1,4 +1,4 @@
-"""What an insight says, as a sentence in its reader's language. Nothing is computed here."""
+"""The words of an insight, as a sentence in its reader's language. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sentence(words: Wording, kind: Kind, facts: Facts, *, payee: str | None = No
 
 
 def payee_name(line: str) -> str:
-    """Who is paid, as people read it, from a statement line.
+    """The payee's name as people read it, from a statement line.
 
     >>> payee_name("PAG*PADARIA SOL 03/11 SAO PAULO BR"), payee_name("12/03")
     ('Padaria Sol', '12/03')

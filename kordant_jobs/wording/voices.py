@@ -1,4 +1,4 @@
-"""What is said of a clip, for mails and reports alike. Nothing here reassures, whatever the verdict."""
+"""The words for clips, for mails and reports alike. Nothing here reassures, whatever the verdict."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_the_examples_of_the_docs_are_what_the_api_answers(callers: dict[str, Ap
              body={"job": "darkwatch_scan", "payload": {"tiers": ["gold"]}})  # fmt: skip
     tag = book.ask("How it stands", "service", "GET", f"/requests/{made}", status=200,
                    only=("id", "status", "attempt", "progress", "result")).headers["etag"]  # fmt: skip
-    book.ask("Another priority, if nobody has changed it since", "service", "PATCH", f"/requests/{made}",
+    book.ask("Another priority, unless it was changed since", "service", "PATCH", f"/requests/{made}",
              body={"priority": "low"}, tag=tag, status=200, only=("id", "priority"))  # fmt: skip
     book.ask("Follow it", "service", "GET", f"/requests/{made}/events?timeout_s=1", status=200)
     book.ask("Cancel it", "service", "POST", f"/requests/{made}/cancel", body={"note": "not needed"}, status=202,
@@ -122,7 +122,7 @@ def test_the_examples_of_the_docs_are_what_the_api_answers(callers: dict[str, Ap
              body={"changes": {"cron": "*/30 * * * *"}})  # fmt: skip
     change = book.ask("It proposes", "agent", "POST", "/change-sets", status=202,
                       body={"job": "notifications_send", "changes": {"cron": "*/30 * * * *"}}).json()  # fmt: skip
-    book.ask("Nobody decides what their own agent proposed", "admin", "POST", f"/change-sets/{change['id']}/approve",
+    book.ask("An agent's owner may not approve its proposal", "admin", "POST", f"/change-sets/{change['id']}/approve",
              body={"digest": change["digest"]}, status=403)  # fmt: skip
     book.ask("Who am I", "agent", "GET", "/me", status=200)
 

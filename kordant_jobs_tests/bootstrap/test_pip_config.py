@@ -42,8 +42,8 @@ def test_the_environment_beats_the_install_section_and_that_beats_the_global_one
 
 def test_what_uv_is_told_already_stays() -> None:
     options = {"index-url": "https://mirror/simple", "timeout": "9"}
-    told = {"UV_INDEX_URL": "https://mine/simple", "UV_HTTP_TIMEOUT": "5"}
-    assert pip_config.uv_environment(options, told) == {}
+    given = {"UV_INDEX_URL": "https://mine/simple", "UV_HTTP_TIMEOUT": "5"}
+    assert pip_config.uv_environment(options, given) == {}
 
 
 def test_pip_without_an_index_means_uv_without_one() -> None:

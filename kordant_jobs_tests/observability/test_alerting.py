@@ -24,8 +24,8 @@ from kordant_jobs.domain.operators.alert_rules import (
     REPEAT,
     AlertRule,
     AlertState,
+    NoticeKind,
     Standing,
-    Told,
     move,
 )
 from kordant_jobs.errors import SettingsError
@@ -180,11 +180,11 @@ def test_every_rule_has_a_cause_and_is_measured() -> None:
 def test_a_rule_fires_within_its_window_and_not_before(rule: AlertRule) -> None:
     made = move(rule, None, rule.fires_at, now=NOW)
     if rule.for_s:
-        assert (made.state, made.told) == (AlertState.PENDING, None)
+        assert (made.state, made.notice) == (AlertState.PENDING, None)
         pending = Standing(state=AlertState.PENDING, since=NOW)
-        assert move(rule, pending, rule.fires_at, now=NOW + timedelta(seconds=rule.for_s - 1)).told is None
+        assert move(rule, pending, rule.fires_at, now=NOW + timedelta(seconds=rule.for_s - 1)).notice is None
         made = move(rule, pending, rule.fires_at, now=NOW + timedelta(seconds=rule.for_s))
-    assert (made.state, made.told) == (AlertState.FIRING, Told.FIRED)
+    assert (made.state, made.notice) == (AlertState.FIRING, NoticeKind.FIRED)
     assert move(rule, None, rule.fires_at * 0.999, now=NOW).state is None
 
 
@@ -245,7 +245,7 @@ def test_a_month_of_ordinary_noise_raises_nothing() -> None:
         at += timedelta(minutes=1)
         waits = max(0.0, rng.gauss(30, 40)) if rng.random() > 0.001 else 950.0  # a burst now and then, for a minute
         made = move(rule, standing, waits, now=at)
-        told += made.told is not None
+        told += made.notice is not None
         standing = None if made.state in {None, AlertState.RESOLVED} else Standing(
             state=made.state or AlertState.PENDING, since=at if standing is None else standing.since
         )  # fmt: skip
@@ -254,12 +254,12 @@ def test_a_month_of_ordinary_noise_raises_nothing() -> None:
 
 def test_an_alert_is_told_again_after_four_hours_unless_somebody_is_at_it() -> None:
     rule = BY_NAME["dead_letters"]
-    firing = Standing(state=AlertState.FIRING, since=NOW, told_at=NOW)
-    assert move(rule, firing, 3, now=NOW + REPEAT - timedelta(seconds=1)).told is None
-    assert move(rule, firing, 3, now=NOW + REPEAT).told is Told.AGAIN
-    seen = Standing(state=AlertState.FIRING, since=NOW, told_at=NOW, is_acknowledged=True)
-    assert move(rule, seen, 3, now=NOW + REPEAT).told is None
-    assert move(rule, seen, 0, now=NOW + REPEAT).told is Told.RESOLVED
+    firing = Standing(state=AlertState.FIRING, since=NOW, notified_at=NOW)
+    assert move(rule, firing, 3, now=NOW + REPEAT - timedelta(seconds=1)).notice is None
+    assert move(rule, firing, 3, now=NOW + REPEAT).notice is NoticeKind.AGAIN
+    seen = Standing(state=AlertState.FIRING, since=NOW, notified_at=NOW, is_acknowledged=True)
+    assert move(rule, seen, 3, now=NOW + REPEAT).notice is None
+    assert move(rule, seen, 0, now=NOW + REPEAT).notice is NoticeKind.RESOLVED
 
 
 def test_one_target_that_is_down_repeats_nothing_to_the_others(db: Engine) -> None:
@@ -410,7 +410,7 @@ def test_a_person_sees_acknowledges_changes_and_silences(
     assert "there is no rule" in said("set", "nothing", "--on", code=1)
     assert "is silent until" in said("silence", "dead_letters", "--hours", "1", "--reason", "known")
     assert len(json.loads(said("rules", "--json"))) == len(BY_NAME)
-    assert "names nobody" in said("test", code=1)
+    assert "KORDANT_ALERT_URLS is empty" in said("test", code=1)
     monkeypatch.setenv("KORDANT_ALERT_URLS", sink[0])
     assert "address 1: sent" in said("test")
 

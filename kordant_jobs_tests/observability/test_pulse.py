@@ -52,14 +52,14 @@ def signs(db: Engine, ago: str) -> None:
 def test_silence_and_its_end_are_said_once_each(db: Engine) -> None:
     said: list[str] = []
     watch = Pulse("", None, said.append)
-    assert not watch.look(db)  # nothing has started yet
+    assert not watch.check(db)  # nothing has started yet
     signs(db, "10 s")
-    assert watch.look(db)
+    assert watch.check(db)
     signs(db, "5 min")
-    assert not watch.look(db)
-    assert not watch.look(db)
+    assert not watch.check(db)
+    assert not watch.check(db)
     signs(db, "1 s")
-    assert watch.look(db)
+    assert watch.check(db)
     assert [line.partition(":")[0] for line in said] == [
         "the daemon has been silent for 300 s (SENSOR)",
         "the daemon gives signs again (SENSOR)",
@@ -70,9 +70,9 @@ def test_a_database_that_is_away_is_said_once_and_so_is_its_return(db: Engine) -
     said: list[str] = []
     watch = Pulse("", None, said.append)
     away = database.create_engine("postgresql://127.0.0.1:1/nothing")
-    assert not watch.look(away)
-    assert not watch.look(away)
-    watch.look(db)
+    assert not watch.check(away)
+    assert not watch.check(away)
+    watch.check(db)
     assert [line.partition("(")[0] for line in said] == ["the database does not answer ", "the database answers again"]
 
 
@@ -83,14 +83,14 @@ def test_it_pings_while_all_is_well_and_not_otherwise(
     said: list[str] = []
     signs(db, "5 min")
     looks = threading.Semaphore(0)
-    watch = Pulse(database_url, url, said.append, look_s=0.02, ping_s=0.02)
-    look = watch.look
+    watch = Pulse(database_url, url, said.append, check_every_s=0.02, ping_s=0.02)
+    check = watch.check
 
     def counted(engine: Engine) -> bool:
         looks.release()
-        return look(engine)
+        return check(engine)
 
-    monkeypatch.setattr(watch, "look", counted)
+    monkeypatch.setattr(watch, "check", counted)
     watch.start()
     for _ in range(3):
         assert looks.acquire(timeout=20)

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from kordant_jobs.errors import DatabaseUnavailable
 from kordant_jobs.jobs.notifications_send import receipts
-from kordant_jobs.pages.app import Doors, application
+from kordant_jobs.pages.app import PagesContext, application
 from kordant_jobs.pages.limits import ERRORS, read_body
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.asgi import PUBLIC, Client, raw_status
@@ -30,7 +30,7 @@ SECRET = "s"
 
 @pytest.fixture
 def client(db: Engine, keyring: Keyring) -> Client:
-    doors = Doors(
+    context = PagesContext(
         db=db,
         keyring=keyring,
         public_url=PUBLIC,
@@ -38,7 +38,7 @@ def client(db: Engine, keyring: Keyring) -> Client:
         twilio_token="t",
         webhook_secret=SECRET,
     )
-    return Client(application(doors))
+    return Client(application(context))
 
 
 @pytest.mark.parametrize("moment", ["²", "9" * 5_000, "-1", "1e9", "٣", " 1", ""])
@@ -132,7 +132,7 @@ def test_mutated_callbacks_are_answered_and_change_nothing(
 
 
 def test_a_query_that_is_no_text_is_refused_and_deep_json_is_no_receipt(db: Engine, keyring: Keyring) -> None:
-    doors = Doors(db=db, keyring=keyring, public_url=PUBLIC, mail_domain="kordant.example", twilio_token="t")
-    assert raw_status(application(doors), f"/callbacks/twilio/{'0' * 32}", b"\xb0") == 400
+    context = PagesContext(db=db, keyring=keyring, public_url=PUBLIC, mail_domain="kordant.example", twilio_token="t")
+    assert raw_status(application(context), f"/callbacks/twilio/{'0' * 32}", b"\xb0") == 400
     with pytest.raises(receipts.NoReceipt):
         receipts.read_webhook(b"[" * 100_000)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
 from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK
-from kordant_jobs.pages.app import Doors, application
+from kordant_jobs.pages.app import PagesContext, application
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.removals import moves, requests
 from kordant_jobs.store.removals.links import DONE, done_link, token_of
@@ -21,11 +21,11 @@ SECRET = "a secret"
 
 @pytest.fixture
 def client(db: Engine, keyring: Keyring) -> TestClient:
-    doors = Doors(
+    context = PagesContext(
         db=db, keyring=keyring, public_url="https://us.example", mail_domain="us.example", webhook_secret=SECRET,
         clock=NOW.timestamp,
     )  # fmt: skip
-    return TestClient(application(doors))
+    return TestClient(application(context))
 
 
 def test_a_status_callback_is_only_a_reason_to_ask(client: TestClient, db: Engine, keyring: Keyring) -> None:

@@ -18,7 +18,7 @@ from kordant_jobs.lab.fakes.sources.hibp import FakeHibp, breach
 from kordant_jobs.lab.fakes.sources.server import FakeServer
 from kordant_jobs.store.darkwatch import breaches
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.triggers.breaches import LOOK_S, latest_breach_sensor
+from kordant_jobs.triggers.breaches import CHECK_EVERY_S, latest_breach_sensor
 from kordant_jobs.triggers.sensors import new_data_sensor
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
 
@@ -69,7 +69,7 @@ def test_a_known_breach_is_no_news_and_costs_nothing_a_second_time(bench: Bench,
     first = _tick(latest_breach_sensor, bench, server.url, None)
     assert not _due(bench.db)
     assert _tick(latest_breach_sensor, bench, server.url, first.cursor).cursor == first.cursor
-    assert latest_breach_sensor.minimum_interval_seconds == LOOK_S >= 60
+    assert latest_breach_sensor.minimum_interval_seconds == CHECK_EVERY_S >= 60
 
 
 def test_a_new_breach_is_noted_and_leads_to_a_scan_that_reads_the_catalogue(

@@ -20,7 +20,7 @@ from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import price_list
 from kordant_jobs.triggers.orders import payloads
-from kordant_jobs.triggers.tick import Look, Taken, overdue, take
+from kordant_jobs.triggers.tick import RowCheck, Taken, overdue, take
 from kordant_jobs_tests.triggers.conftest import Subscribe
 
 PREMIUM = ("darkwatch_scan", "premium")
@@ -40,8 +40,8 @@ def begin(db: Engine, key: tuple[str, str], moment: datetime) -> StoredRow:
         return price_list.current(connection, key)
 
 
-def look(db: Engine, key: tuple[str, str], moment: datetime, *, busy: bool = False, late_s: float = 0.5) -> Taken:
-    one = Look(key=key, source=f"tick {moment.isoformat()}", tick_at=moment)
+def check(db: Engine, key: tuple[str, str], moment: datetime, *, busy: bool = False, late_s: float = 0.5) -> Taken:
+    one = RowCheck(key=key, source=f"tick {moment.isoformat()}", tick_at=moment)
     return take(db, one, busy=lambda: busy, now=moment + timedelta(seconds=late_s))
 
 
@@ -59,7 +59,7 @@ def test_every_premium_subscription_is_served_once_a_night_over_sixteen_ticks(
 ) -> None:
     ids = subscribe_many(200)
     stored = begin(listed, PREMIUM, at(0))
-    taken = [look(listed, PREMIUM, tick) for tick in night(stored, 0)]
+    taken = [check(listed, PREMIUM, tick) for tick in night(stored, 0)]
     assert served(taken) == Counter(ids)
     assert sum(bool(one.starts) for one in taken) > 12
 
@@ -68,19 +68,19 @@ def test_a_tick_looked_at_again_gives_the_same_starts_and_no_more(listed: Engine
     """The daemon died between our commit and its own: it asks again."""
     ids = subscribe_many(100)
     begin(listed, PREMIUM, at(0))
-    first, again = (look(listed, PREMIUM, at(0, 4)) for _ in range(2))
+    first, again = (check(listed, PREMIUM, at(0, 4)) for _ in range(2))
     assert first.starts
     assert again.starts == first.starts
     assert len(served([first])) < len(ids)
-    later = look(listed, PREMIUM, at(0, 4.25))
+    later = check(listed, PREMIUM, at(0, 4.25))
     assert not set(served([later])) & set(served([first]))
 
 
 def test_another_tick_of_the_same_moment_gets_nothing(listed: Engine, subscribe_many: Subscribe) -> None:
     subscribe_many(20)
     begin(listed, PREMIUM, at(0))
-    assert look(listed, PREMIUM, at(0, 5.75)).starts
-    other = take(listed, Look(key=PREMIUM, source="keeper"), busy=lambda: False, now=at(0, 5.76))
+    assert check(listed, PREMIUM, at(0, 5.75)).starts
+    other = take(listed, RowCheck(key=PREMIUM, source="keeper"), busy=lambda: False, now=at(0, 5.76))
     assert (other.starts, other.reason) == ((), "nothing is due at this tick")
 
 
@@ -90,17 +90,17 @@ def test_an_edited_cron_does_not_fire_for_a_past_time(listed: Engine) -> None:
     with listed.begin() as connection:
         saved = price_list.change(connection, NET, {"cron": "0 1 * * *"}, by="ann")
     past = occurrences("0 1 * * *", "UTC", after=saved.changed_at - timedelta(days=1), until=saved.changed_at)[0]
-    taken = take(listed, Look(key=NET, source="tick", tick_at=past), busy=lambda: False)
+    taken = take(listed, RowCheck(key=NET, source="tick", tick_at=past), busy=lambda: False)
     assert taken.starts == ()
     assert "older than the edit by ann" in taken.reason
-    assert take(listed, Look(key=NET, source="keeper"), busy=lambda: False).starts == (), "nor is it made up for"
+    assert take(listed, RowCheck(key=NET, source="keeper"), busy=lambda: False).starts == (), "nor is it made up for"
 
 
 def test_a_definition_that_is_not_loaded_anew_yet_starts_nothing(listed: Engine) -> None:
     stale = begin(listed, NET, at(0))
     with listed.begin() as connection:
         price_list.change(connection, NET, {"cron": "7 * * * *"}, by="ann")
-    tick = Look(key=NET, source="tick", tick_at=at(0, 1), loaded=stale.row)
+    tick = RowCheck(key=NET, source="tick", tick_at=at(0, 1), loaded=stale.row)
     taken = take(listed, tick, busy=lambda: False, now=at(0, 1))
     assert (taken.starts, taken.reason) == ((), "the schedule was changed by ann and is being loaded again")
 
@@ -111,14 +111,14 @@ def test_a_disabled_or_paused_row_starts_nothing_and_owes_nothing(listed: Engine
     with listed.begin() as connection:
         until = at(1, 12)
         price_list.pause(connection, PREMIUM, reason="the feed moves", until=until, by="ann")
-    taken = [look(listed, PREMIUM, tick) for tick in night(stored, 0, 2)]
+    taken = [check(listed, PREMIUM, tick) for tick in night(stored, 0, 2)]
     assert served(taken) == Counter()
     assert {one.reason for one in taken} == {"paused until 2031-11-18 12:00 UTC: the feed moves"}
-    assert len(served([look(listed, PREMIUM, tick) for tick in night(stored, 2)])) == 50
+    assert len(served([check(listed, PREMIUM, tick) for tick in night(stored, 2)])) == 50
     with listed.begin() as connection:
         price_list.change(connection, PREMIUM, {"enabled": False}, by="ann")
         assert not due_slots.places(connection, PREMIUM)
-    assert look(listed, PREMIUM, at(3, 3)).reason == "disabled"
+    assert check(listed, PREMIUM, at(3, 3)).reason == "disabled"
 
 
 def test_what_passed_while_a_pause_held_is_not_owed_even_if_nothing_ran_then(
@@ -128,24 +128,24 @@ def test_what_passed_while_a_pause_held_is_not_owed_even_if_nothing_ran_then(
     begin(listed, PREMIUM, at(0))
     with listed.begin() as connection:
         price_list.pause(connection, PREMIUM, reason="why", until=at(2, 1), by="ann")
-    taken = look(listed, PREMIUM, at(2, 5.75))
+    taken = check(listed, PREMIUM, at(2, 5.75))
     assert served([taken]) == Counter(dict.fromkeys(served([taken]), 1))
     assert {on for one in taken.starts for on, _ in one.served} == {at(2).date()}
 
 
 def test_a_row_that_is_gone_starts_nothing(listed: Engine) -> None:
-    assert look(listed, ("nothing", "all"), at(0)).reason == "there is no such row any more"
+    assert check(listed, ("nothing", "all"), at(0)).reason == "there is no such row any more"
 
 
 def test_an_earlier_run_holds_the_tick_back_until_it_ends(listed: Engine, subscribe_many: Subscribe) -> None:
     ids = subscribe_many(80)
     stored = begin(listed, PREMIUM, at(0))
-    held = [look(listed, PREMIUM, tick, busy=True) for tick in night(stored, 0)]
+    held = [check(listed, PREMIUM, tick, busy=True) for tick in night(stored, 0)]
     assert served(held) == Counter()
     with listed.connect() as connection:
         progress = schedule_progress.read(connection)[PREMIUM]
     assert overdue(stored, progress, at(0, 6))
-    free = take(listed, Look(key=PREMIUM, source="keeper"), busy=lambda: False, now=at(0, 6))
+    free = take(listed, RowCheck(key=PREMIUM, source="keeper"), busy=lambda: False, now=at(0, 6))
     assert served([free]) == Counter(ids)
 
 
@@ -154,7 +154,7 @@ def test_what_was_dropped_is_on_record(listed: Engine, subscribe_many: Subscribe
     with listed.begin() as connection:
         price_list.change(connection, PREMIUM, {"catch_up": "none"}, by="ann")
     begin(listed, PREMIUM, at(0))
-    assert look(listed, PREMIUM, at(3, 12)).starts == ()
+    assert check(listed, PREMIUM, at(3, 12)).starts == ()
     with listed.connect() as connection:
         dropped = schedule_progress.recorded(connection, key=PREMIUM, kind=StartKind.DROPPED)
     assert len(dropped) == 4 * 16
@@ -163,12 +163,12 @@ def test_what_was_dropped_is_on_record(listed: Engine, subscribe_many: Subscribe
 def test_runs_name_those_who_are_due_and_reports_their_period(listed: Engine, subscribe_many: Subscribe) -> None:
     ids = subscribe_many(30)
     begin(listed, PREMIUM, at(0))
-    (start,) = look(listed, PREMIUM, at(0, 5.75)).starts
+    (start,) = check(listed, PREMIUM, at(0, 5.75)).starts
     (scan,) = payloads(begin(listed, PREMIUM, at(1)).row, start)
     assert set(scan.run_config([scan])["ops"]["plan"]["config"]["subscription_ids"]) == {str(one) for one in ids}
     weekly = ("reports_generate", "premium")
     stored = begin(listed, weekly, at(0))
-    (start,) = look(listed, weekly, at(0, 8.5)).starts
+    (start,) = check(listed, weekly, at(0, 8.5)).starts
     (report,) = payloads(stored.row, start)
     facts = report.model_dump(mode="json")
     assert (facts["kind"], facts["period_start_on"], facts["period_end_on"]) == ("weekly", "2031-11-10", "2031-11-17")
@@ -179,10 +179,10 @@ def test_an_edit_in_the_middle_of_a_night_serves_nobody_twice_and_forgets_nobody
 ) -> None:
     ids = subscribe_many(150)
     stored = begin(listed, PREMIUM, at(0))
-    before = [look(listed, PREMIUM, tick) for tick in night(stored, 0)[:5]]
+    before = [check(listed, PREMIUM, tick) for tick in night(stored, 0)[:5]]
     with listed.begin() as connection:
         price_list.change(connection, PREMIUM, {"cron": "0 20,21 * * *"}, by="ann")
-    after = [look(listed, PREMIUM, at(0, hour)) for hour in (20, 21)]
+    after = [check(listed, PREMIUM, at(0, hour)) for hour in (20, 21)]
     assert served([*before, *after]) == Counter(ids)
 
 

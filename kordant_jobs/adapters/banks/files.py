@@ -171,14 +171,14 @@ def _statement(part: _Part) -> Statement:
     )
     rows, bad = rows_of(part.rows, lambda row: _transaction(row, currency))
     balances, newest, ahead = list[SeenBalance](), None, tuple[BadSeen, ...]()
-    for name, told in part.balances:
+    for name, given in part.balances:
         try:
-            as_of = _day(told.get("DTASOF", ""))
-            amount = _amount(told.get("BALAMT", ""))
+            as_of = _day(given.get("DTASOF", ""))
+            amount = _amount(given.get("BALAMT", ""))
         except BadRow as why:
             if str(why) == IN_FUTURE:
-                ahead = (BadSeen(reason=IN_FUTURE, raw=told),)  # one for all: a statement's balances share their day
-            continue  # a balance that nobody can read is none
+                ahead = (BadSeen(reason=IN_FUTURE, raw=given),)  # one for all: a statement's balances share their day
+            continue  # a balance that cannot be read is none
         moment = datetime.combine(as_of, time(23, 59), ZONE)
         kind_of = BalanceKind.CURRENT if name == "LEDGERBAL" else BalanceKind.AVAILABLE
         balances.append(SeenBalance(kind=kind_of, amount=amount, currency=currency, as_of_at=moment))
@@ -201,10 +201,10 @@ def _amount(text: str) -> Decimal:
 
 def _day(text: str) -> date:
     """The day in Sao Paulo of an OFX date. One without a zone is a day of the bank's own."""
-    told = _DATE.match(text.strip())
-    if told is None:
+    given = _DATE.match(text.strip())
+    if given is None:
         raise BadRow("date_is_no_date")
-    year, month, day, hour, minute, second, zone = told.groups()
+    year, month, day, hour, minute, second, zone = given.groups()
     try:
         day_of_bank = date(int(year), int(month), int(day))
         if zone is None or hour is None:

@@ -40,7 +40,7 @@ _CLASSES = {
 """By status; any other 5xx is transient, anything else permanent."""
 
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-"""What reading a row raises whose fields are not what its contract says."""
+"""Exceptions that reading a row raises when its fields are not what its contract says."""
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ def failure_of(status: int, retry_after_s: float | None) -> BankFailed:
 def rows_of(
     found: Iterable[Any], read: Callable[[Mapping[str, Any]], T | None]
 ) -> tuple[tuple[T, ...], tuple[BadSeen, ...]]:
-    """What `read` makes of each row, and the rows that it cannot understand, each with its reason."""
+    """The values that `read` makes of rows, and the rows that it cannot understand, each with its reason."""
     good, bad = list[T](), list[BadSeen]()
     for raw in found:
         try:

@@ -96,7 +96,7 @@ def read_banks(path: Path | None) -> dict[str, BankDescription]:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What a connection's secret holds: the consent, and the token that reads under it."""
+    """The secret of a connection: the consent, and the token that reads under it."""
 
     consent: str = field(repr=False)
     refresh_token: str = field(repr=False)

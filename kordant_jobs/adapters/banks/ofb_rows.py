@@ -1,7 +1,7 @@
 """Rows of Open Finance Brasil as values: accounts, balances, limits, transactions and bills, of either version. Pure.
 
-Its signs: amounts have none, `creditDebitType` gives the direction. A bill's total is what is owed. `transactionId` is
-final at once or from the next day on (`domain.finance.types.FINAL_AT_ONCE`), of a card once its bill is closed.
+Its signs: amounts have none, `creditDebitType` gives the direction. A bill's total is the amount due. `transactionId`
+is final at once or from the next day on (`domain.finance.types.FINAL_AT_ONCE`), of a card once its bill is closed.
 Version 1 of both interfaces (dates without time, bare numbers, a textual `chargeIdentificator`) is read as well.
 """
 
@@ -121,9 +121,9 @@ def limits_of(rows: list[Mapping[str, Any]], now: datetime) -> list[SeenBalance]
     whole = [one for one in rows if one.get("creditLineLimitType") == "LIMITE_CREDITO_TOTAL"] or rows
     found = []
     for kind, name in ((BalanceKind.LIMIT, "limitAmount"), (BalanceKind.USED, "usedAmount")):
-        told = [_money(one[name]) for one in whole if isinstance(one.get(name), Mapping)]
-        if told:
-            amount, currency = max(told)
+        given = [_money(one[name]) for one in whole if isinstance(one.get(name), Mapping)]
+        if given:
+            amount, currency = max(given)
             found.append(SeenBalance(kind=kind, amount=amount, currency=currency, as_of_at=now))
     return found
 
@@ -176,13 +176,13 @@ def card_transaction(row: Mapping[str, Any]) -> SeenTransaction:
     purchase, instant = day_of(row.get("transactionDateTime") or row.get("transactionDate"), midnight_is_a_day=True)
     posted = row.get("billPostDate")
     kind, raw = type_of(row.get("transactionType"), CARD_TYPES)
-    name, told = text_of(row.get("transactionName")), row.get("chargeIdentificator")
+    name, given = text_of(row.get("transactionName")), row.get("chargeIdentificator")
     direction = _direction(row)
     if kind is TransactionType.PURCHASE and direction > 0 and "FATURA" in f"{name} {raw}".upper():
         kind = TransactionType.BILL_PAYMENT
     charges = whole_of(row.get("chargeNumber"), 1, 999)
-    number = whole_of(told, 1, 999)  # version 1 has a text of the bank's there: the merchant
-    shop = text_of(told, 100) if number is None else ""
+    number = whole_of(given, 1, 999)  # version 1 has a text of the bank's there: the merchant
+    shop = text_of(given, 100) if number is None else ""
     foreign = original_currency not in {None, currency}
     return SeenTransaction(
         provider_id=id_of(row.get("transactionId")),

@@ -52,7 +52,7 @@ from kordant_jobs.domain.finance.values import (
 from kordant_jobs.ports import BankCalls, BankFailed, BankQuestion, KnownAccount
 
 OVERLAP = timedelta(minutes=15)
-"""How far behind the newest `createdAt` the next read begins: rows are ingested while pages are read."""
+"""Time before the newest `createdAt` at which the next read begins: rows are ingested while pages are read."""
 WINDOW = {AccountKind.CARD: timedelta(days=45)}
 WINDOW_ELSE = timedelta(days=10)
 """Days that are read whole at every sync: corrections, late fields and removals show there. A card's reach back behind
@@ -187,7 +187,7 @@ class Pluggy:
         since: Any,
         now: datetime,
     ) -> tuple[AccountRead, str | None]:
-        """What was read of one account, and the newest `createdAt` of it."""
+        """The data read of one account, and the newest `createdAt` of it."""
         today = today_in(now)
         back = WINDOW.get(account.kind, WINDOW_ELSE) if since else FIRST_READ
         window = (today - back, today)
@@ -300,8 +300,8 @@ def _account(row: Mapping[str, Any], *, now: datetime, bank: str) -> tuple[SeenA
 
 
 def _transaction(row: Mapping[str, Any], *, account: SeenAccount) -> SeenTransaction:
-    told_in_account = row.get("amountInAccountCurrency")
-    size = abs(amount_of(row.get("amount") if told_in_account is None else told_in_account))
+    amount_in_account = row.get("amountInAccountCurrency")
+    size = abs(amount_of(row.get("amount") if amount_in_account is None else amount_in_account))
     direction = row.get("type")
     if direction not in {"DEBIT", "CREDIT"}:
         raise BadRow("no_direction")
@@ -314,7 +314,7 @@ def _transaction(row: Mapping[str, Any], *, account: SeenAccount) -> SeenTransac
     other = part_of(payment, "payer" if direction == "CREDIT" else "receiver")
     purchase = card.get("purchaseDate")
     currency = currency_of(row.get("currencyCode"))
-    foreign = told_in_account is not None and currency != account.currency
+    foreign = amount_in_account is not None and currency != account.currency
     merchant = part_of(row, "merchant")
     return SeenTransaction(
         provider_id=id_of(row.get("id")),
@@ -322,7 +322,7 @@ def _transaction(row: Mapping[str, Any], *, account: SeenAccount) -> SeenTransac
         booked_on=day,
         occurred_at=instant,
         amount=size if direction == "CREDIT" else -size,
-        currency=account.currency if told_in_account is not None else currency,
+        currency=account.currency if amount_in_account is not None else currency,
         original_amount=abs(amount_of(row.get("amount"))).copy_sign(1 if direction == "CREDIT" else -1)
         if foreign
         else None,

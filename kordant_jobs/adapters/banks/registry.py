@@ -1,4 +1,4 @@
-"""Which providers of bank data are on, by the settings; one that is off says what would turn it on."""
+"""Opens the providers of bank data that the settings configure; one that is off says what would turn it on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Which days of an account are read, where the list of the last days is cheap and the historic one is rationed."""
+"""Chooses the days of an account that are read, where the list of the last days is cheap and the historic one is
+rationed."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from kordant_jobs.ports import RightsError, RightsStatus
 
 VERSION = "1.0"
 LASTS = timedelta(minutes=10)
-"""How long a signed message counts; the specification asks for a short window (15 minutes at most)."""
+"""Time for which a signed message is valid; the specification asks for a short window (15 minutes at most)."""
 BACKDATED = timedelta(seconds=30)
 """A business whose clock is behind must not take our message for one from the future."""
 SIGNATURE_BYTES = 64

@@ -158,7 +158,7 @@ _SHOWN = {
     "city_state": "addressCityState",
     "past_places": "addressCityStateList",
 }
-"""What a result shows, and what the recipes call it."""
+"""The fields of a result, and their names in recipes."""
 
 
 def _with_places(url: str) -> str:

@@ -14,7 +14,7 @@ from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import InboundMessage
 
 MAIL_MAX = 5 << 20
-"""Bytes of a mail that are read; nobody needs more to say yes or no."""
+"""Most bytes of a mail that are read; a reply needs no more to say yes or no."""
 
 
 class MaildirInbox:
@@ -125,7 +125,7 @@ class ImapInbox:
 
 
 def _checked(answer: tuple[str, list[Any]]) -> list[Any]:
-    """What a command answered; `imaplib` itself does not raise when a server says NO."""
+    """The answer to a command; `imaplib` itself does not raise when a server says NO."""
     status, found = answer
     if status != "OK":
         raise imaplib.IMAP4.error(status)

@@ -22,8 +22,8 @@ _OURS = re.compile(r"<removal\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})@")
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyMail:
-    """What a mail says of itself. `tokens` are those of our addresses that it was sent to, `answers` ids of messages of
-    ours that it refers to."""
+    """The content of a mail. `tokens` are those of our addresses that it was sent to, `answers` ids of messages of ours
+    that it refers to."""
 
     message_id: str = field(repr=False)
     sender_domain: str

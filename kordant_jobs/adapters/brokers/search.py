@@ -90,7 +90,8 @@ class SearchPages:
         return self._client.ask("GET", url)
 
     def _is_allowed(self, url: str) -> bool:
-        """What robots.txt says. A site that has none allows all; one that does not answer allows nothing (RFC 9309)."""
+        """True when robots.txt allows it. A site that has none allows all; one that does not answer allows nothing (RFC
+        9309)."""
         parts = urlsplit(url)
         if parts.netloc not in self._robots:
             page = self._polite(f"{parts.scheme}://{parts.netloc}/robots.txt")
@@ -109,8 +110,8 @@ def _unknown(reason: str) -> RescanAnswer:
 
 
 def judge(content: bytes, recipe: Mapping[str, str], person: Mapping[str, str]) -> RescanAnswer:
-    """What a search page says of a person. A page that shows neither results nor that there are none is unknown: it may
-    be a puzzle for robots, or a new layout."""
+    """Judge a person's presence on a search page. A page that shows neither results nor that there are none is unknown:
+    it may be a puzzle for robots, or a new layout."""
     try:
         root = html.document_fromstring(content.decode("utf-8", "replace"))
         results = _select(root, recipe["result"])
@@ -151,7 +152,7 @@ _MORE = (
 
 
 def _has_more(root: Any) -> bool:
-    """Whether results go on at another page, which is not read."""
+    """True when results continue on another page, which is not read."""
     return any(root.xpath(one) for one in _MORE)
 
 

@@ -1,4 +1,4 @@
-"""Where the corpus is kept, a local folder or an address that fsspec knows (s3://…), and how one looks into it."""
+"""The place of the corpus, a local folder or an address that fsspec knows (s3://…), and look-ups in it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from kordant_jobs.settings import Settings
 SECRETS = pl.Enum([kind.value for kind in (SecretKind.MENTIONED, SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)])
 """In rising order, as the codes 0 to 3 in the shards."""
 SITES_MAX = 20
-"""Sites of one person that are told."""
+"""Most sites of one person that are reported."""
 FOUND = pl.Schema({"item_id": pl.String(), "line": pl.UInt64(), "occurrences": pl.UInt32(), "secret": SECRETS})
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSize:
-    """What is there, and what of it was begun and not ended."""
+    """The size of the corpus, and of what was begun in it and not ended."""
 
     dumps: int
     records: int
@@ -84,7 +84,7 @@ class Corpus:
             ) from None
 
     def facts(self, dump_id: UUID) -> dict[str, Any] | None:
-        """What is known of a dump that is there whole; None when it is not."""
+        """The facts of a dump that is complete in the corpus; None when it is not."""
         try:
             found: dict[str, Any] = json.loads(self._files.cat_file(f"{self._root}/{dump_id}/meta.json"))
         except FileNotFoundError:
@@ -92,7 +92,7 @@ class Corpus:
         return found
 
     def has(self, dump_id: UUID) -> bool:
-        """Whether the dump is there, whole."""
+        """True when the complete dump is in the corpus."""
         return self.facts(dump_id) is not None
 
     def adopt(self, dump_id: UUID) -> None:
@@ -119,7 +119,7 @@ class Corpus:
         return sorted(UUID(path.rsplit("/", 2)[1]) for path in paths)
 
     def size(self) -> CorpusSize:
-        """How much is there."""
+        """Measure the corpus."""
         found = self.dumps()
         drafts = [path for path in self._work.glob("*") if path.is_dir()] if self._work.is_dir() else []
         return CorpusSize(
@@ -131,8 +131,8 @@ class Corpus:
         )
 
     def find(self, dump_id: UUID, items: Items, *, share: tuple[int, int] = (0, 1)) -> pl.DataFrame:
-        """Which items a dump names: item_id, line (the first that names it), occurrences (lines that do), secret (the
-        strongest that stood beside it), by item_id. `share` (k, n) looks into every n-th shard only, from the k-th on.
+        """The items that a dump names: item_id, line (the first that names it), occurrences (lines that do), secret
+        (the strongest that stood beside it), by item_id. `share` (k, n) reads every n-th shard only, from the k-th on.
 
         Raises:
             PermanentError: the dump is not in the corpus, or damaged.
@@ -146,13 +146,13 @@ class Corpus:
         return pl.concat([pl.DataFrame(schema=FOUND), *parts]).sort("item_id")
 
     def sites(self, dump_id: UUID, items: Items) -> pl.DataFrame:
-        """Where those of the items that a dump names logged in, as stealer logs say: item_id, sites (at most
-        `SITES_MAX` hosts, in their order). Items without any are left out."""
+        """The sites where the items that a dump names logged in, by stealer logs: item_id, sites (at most `SITES_MAX`
+        hosts, in their order). Items without any are left out."""
         wanted = pl.DataFrame({"item_id": items.ids, "low": items.index[:, 0], "high": items.index[:, 1]})
         parts = [pl.DataFrame(schema={"item_id": items.ids.dtype, "site": pl.String})]
         for name in sorted(self._files.glob(f"{self._root}/{dump_id}/*.sites.parquet")):
-            told = pl.read_parquet(io.BytesIO(self._files.cat_file(name)))
-            parts.append(told.join(wanted, on=["low", "high"]).select("item_id", "site"))
+            logins = pl.read_parquet(io.BytesIO(self._files.cat_file(name)))
+            parts.append(logins.join(wanted, on=["low", "high"]).select("item_id", "site"))
         sites = pl.col("site").unique().sort().head(SITES_MAX)
         return pl.concat(parts).group_by("item_id").agg(sites.alias("sites"))
 

@@ -38,14 +38,14 @@ NARROW_LINES = 1 << 29
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """How a dump of so many records is shared out: 2^shard_bits files of 2^bucket_bits buckets."""
+    """The partition of a dump of so many records: 2^shard_bits files of 2^bucket_bits buckets."""
 
     shard_bits: int
     bucket_bits: int
 
     @property
     def shards(self) -> int:
-        """How many files."""
+        """The number of files."""
         return 1 << self.shard_bits
 
 
@@ -62,7 +62,7 @@ def cut_of(records: int, shard_records: int = SHARD_RECORDS) -> Cut:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One shard, opened: in memory, or mapped from its file so that only what is looked at is read."""
+    """One shard, opened: in memory, or mapped from its file so that only the parts in use are read."""
 
     shard_bits: int
     bucket_bits: int

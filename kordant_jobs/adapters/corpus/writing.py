@@ -1,7 +1,7 @@
 """A dump on its way into the corpus: runs on the local disk, then shards where the corpus is.
 
 Records are gathered into runs of some millions. A run is written, brought to the disk, and counts once the line about
-it stands in the journal; so after a crash, whoever writes the same dump again goes on behind the last one. Shards are
+it stands in the journal; so after a crash, the next writer of the same dump continues behind the last one. Shards are
 made from all runs, each once; `meta.json` comes last and makes the dump part of the corpus.
 """
 
@@ -36,7 +36,7 @@ Put = Callable[[str, Sequence[npt.NDArray[Any]]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What of a dump was read so far, or in all."""
+    """The facts of a dump that was read so far, or in all."""
 
     blocks: int = 0
     lines: int = 0
@@ -79,14 +79,14 @@ class CorpusWriter:
         self._so_far = Facts()
         self._waiting: list[BlindBatch] = []
         self._records = 0
-        self._told: Mapping[str, Any] = {}
+        self._facts: Mapping[str, Any] = {}
         self._resume(origin)
 
     def __enter__(self) -> CorpusWriter:
         return self
 
     def ends_run(self, batch: BlindBatch) -> bool:
-        """Whether with this block a run is full and counts: whoever goes on does so behind it."""
+        """True when with this block a run is full and counts: a later writer continues behind it."""
         return self._records + len(batch.line) >= self._run_records
 
     def add(self, batch: BlindBatch) -> None:
@@ -103,8 +103,8 @@ class CorpusWriter:
         return self._so_far
 
     def tell(self, **facts: Any) -> None:
-        """What else is to stand in `meta.json`."""
-        self._told = facts
+        """Set further facts for `meta.json`."""
+        self._facts = facts
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -118,18 +118,18 @@ class CorpusWriter:
         for shard in range(cut.shards):
             self._write_shard(shard, cut)
         for name, _ in self._runs:
-            if (told := self._draft / f"{name}{_SITES}").is_file():
-                self._put(f"{name}{_SITES}", [np.fromfile(told, np.uint8)])
-        meta = {**asdict(self._so_far), "shard_bits": cut.shard_bits, **self._told}
+            if (file := self._draft / f"{name}{_SITES}").is_file():
+                self._put(f"{name}{_SITES}", [np.fromfile(file, np.uint8)])
+        meta = {**asdict(self._so_far), "shard_bits": cut.shard_bits, **self._facts}
         self._put("meta.json", [np.frombuffer(json.dumps(meta, default=dict).encode(), np.uint8)])
         shutil.rmtree(self._draft, ignore_errors=True)
 
     def _resume(self, origin: str) -> None:
-        told = self._draft / _ORIGIN
-        if not told.is_file() or told.read_text() != origin:
+        file = self._draft / _ORIGIN
+        if not file.is_file() or file.read_text() != origin:
             shutil.rmtree(self._draft, ignore_errors=True)
             self._draft.mkdir(mode=0o700, parents=True)
-            write_whole(told, [np.frombuffer(origin.encode(), np.uint8)])
+            write_whole(file, [np.frombuffer(origin.encode(), np.uint8)])
         journal = self._draft / _JOURNAL
         for line in journal.read_bytes().splitlines(keepends=True) if journal.is_file() else []:
             if not line.endswith(b"\n"):
@@ -166,7 +166,7 @@ class CorpusWriter:
         self._runs.append((name, bounds.tolist()))
 
     def _write_sites(self, run: str, index: Words, line: Words, sites: Sequence[pl.DataFrame]) -> None:
-        """Where those of a run logged in, by blind index, where that is told at all."""
+        """Write the sites where those of a run logged in, by blind index, where the dump gives sites."""
         if not sites:
             return
         who = pl.DataFrame({"line": line, "low": index[:, 0], "high": index[:, 1]})

@@ -27,7 +27,7 @@ from kordant_jobs.errors import SettingsError
 
 
 class Driver(StrEnum):
-    """How a county is asked."""
+    """The driver that reads a county."""
 
     SOCRATA = "socrata"
     SODA3 = "soda3"
@@ -39,14 +39,15 @@ class Driver(StrEnum):
 
 
 class Capability(StrEnum):
-    """What a county's records tell. What is not among them is never called clean."""
+    """The kind of facts that a county's records hold. What is not among them is never called clean."""
 
     DEED = "deed"
     LIEN = "lien"
 
 
 class TableKind(StrEnum):
-    """Which rows a table holds. A county with one table has `instruments` that name parcels and parties themselves."""
+    """The kind of rows that a table holds. A county with one table has `instruments` that name parcels and parties
+    themselves."""
 
     INSTRUMENTS = "instruments"
     LOTS = "lots"
@@ -59,7 +60,7 @@ class _Strict(BaseModel):
 
 
 class Column(_Strict):
-    """Where one meaning is: one column, or several joined; `split` divides a cell into several values."""
+    """The place of one meaning: one column, or several joined; `split` divides a cell into several values."""
 
     of: tuple[str, ...]
     split: str | None = Field(None, min_length=1)
@@ -120,8 +121,8 @@ class TableDescription(_Strict):
 
 
 class AddressTable(TableDescription):
-    """Which address belongs to which parcel: columns `parcel` and `address`; where `address` has two columns, the first
-    is the house number alone."""
+    """The addresses of parcels: columns `parcel` and `address`; where `address` has two columns, the first is the house
+    number alone."""
 
     @model_validator(mode="after")
     def _check_columns(self) -> AddressTable:
@@ -167,7 +168,7 @@ class FixedWidth(_Strict):
 
 
 class CodeDescription(_Strict):
-    """What a document type does, as a county's table says it."""
+    """The effect of a document type, as a county's table gives it."""
 
     event: Event
     form: Form = Form.PLAIN
@@ -283,7 +284,7 @@ class County(_Strict):
         return self
 
     def overlap_days(self, kind: TableKind) -> int:
-        """How many days before its watermark a table is read again."""
+        """The days before its watermark from which a table is read again."""
         table = self.tables[kind]
         if table.overlap_days is not None:
             return table.overlap_days
@@ -293,7 +294,7 @@ class County(_Strict):
 
     @property
     def whole_read_days(self) -> int | None:
-        """How often all of it is read again; None: never."""
+        """The days after which all of it is read again; None: never."""
         if self.reread_days is not None or self.driver is Driver.FILES:
             return self.reread_days
         return REREAD_DAYS if any(map(self.overlap_days, self.tables)) else None
@@ -312,19 +313,19 @@ class County(_Strict):
 
     @property
     def matches_addresses(self) -> bool:
-        """Whether a document without a parcel number is matched by its street address, as the owner roll has it."""
+        """True when a document without a parcel number is matched by its street address, as the owner roll has it."""
         in_documents = "address" in self.tables[TableKind.INSTRUMENTS].columns
         return in_documents and self.owner_roll is not None and "address" in self.owner_roll.columns
 
     @property
     def reads_roll_whole(self) -> bool:
-        """Whether its owner roll is read whole: it comes as a file, or no single column is the parcel number."""
+        """True when its owner roll is read whole: it comes as a file, or no single column is the parcel number."""
         roll = self.owner_roll
         return roll is not None and (roll.whole or self.driver is Driver.FILES or len(roll.columns["parcel"].of) > 1)
 
     @cached_property
     def code_table(self) -> CodeTable:
-        """What its document types do.
+        """The effects of its document types.
 
         Raises:
             SettingsError: there is no such table.

@@ -23,7 +23,7 @@ from kordant_jobs.domain.property.addresses import AddressQuery
 
 Row = Mapping[str, Any]
 Place = tuple[str, str]
-"""Where a row stands in its table's order: the document's key, and the row's own id."""
+"""The place of a row in its table's order: the document's key, and the row's own id."""
 ADDRESSES_MAX = 200
 """Rows of addresses that are ranked for one question."""
 KEYS_AT_ONCE = 50
@@ -35,7 +35,8 @@ _LAST = 1 << 62
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """Which rows of a table: at or after a watermark; of documents after one key and up to another; or of these."""
+    """The rows to read of a table: at or after a watermark; of documents after one key and up to another; or of
+    these."""
 
     since: str | None = None
     after: str | None = None
@@ -88,7 +89,7 @@ def mark_like(mark: str, day: date) -> str:
 
 
 def is_before(mark: str, other: str) -> bool:
-    """Whether one watermark is older than another of its table.
+    """True when one watermark is older than another of its table.
 
     >>> is_before("9", "10"), is_before("2026-11-20", "2026-11-19T00:00:00")
     (True, False)
@@ -98,7 +99,7 @@ def is_before(mark: str, other: str) -> bool:
 
 
 def is_future(mark: str, today: date) -> bool:
-    """Whether a watermark is of a day that has not come; a clock a time zone ahead is right."""
+    """True when a watermark is of a day that has not come; a clock a time zone ahead is right."""
     day = day_of_mark(mark)
     return day is not None and day > today + timedelta(days=1)
 
@@ -113,13 +114,13 @@ class TableReader(ABC):
         self.county = county
         self.server = server
         self.problems: Counter[str] = Counter()
-        """What was not understood of the last read before rows were made of it."""
+        """Counts, by reason, of rows of the last read that were not understood, before documents were made of them."""
         self._largest: dict[str, int] = {}
         """By dataset the most rows that a page had. A server may cap pages below what it is asked for."""
 
     @abstractmethod
     def freshness(self) -> str:
-        """What the source says of its own state: the same text again means that nothing is new.
+        """The source's state by its own report: the same text again means that nothing is new.
 
         Raises:
             SourceFailed: it did not say.
@@ -269,7 +270,7 @@ class Socrata(TableReader):
     own_id = ":id"
 
     def freshness(self) -> str:
-        """When the rows of every table were last changed."""
+        """The last change of the rows of every table."""
         said = []
         for table in self.county.tables.values():
             view = self.server.ask(f"{self.county.url}/api/views/{table.dataset}.json", {})
@@ -309,7 +310,7 @@ class Arcgis(TableReader):
         return self._layers[table.dataset]
 
     def freshness(self) -> str:
-        """When each layer was last edited; of one that does not tell, how many rows it has."""
+        """The last edit of each layer; for a layer that does not report it, its number of rows."""
         self._layers, self._listed = {}, {}
         said = []
         for table in self.county.tables.values():

@@ -24,7 +24,7 @@ from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 from kordant_jobs.domain.property.addresses import AddressQuery, normalise_address
 
 BYTES_MAX = 16 << 30
-"""What one file may unpack to."""
+"""Most bytes that one file may unpack to."""
 BYTES_AT_ONCE = 16 << 20
 """So much of the files is held at once; with the documents made of it, it takes about fifteen times as much memory."""
 _GZIP_RATIO = 8
@@ -158,13 +158,13 @@ class Files(TableReader):
 
 
 def _is_damaged(row: Sequence[str], width: int, wanted: Sequence[int]) -> bool:
-    """Whether cells were lost or have moved: more than the header has, too few for a column that is wanted, or lines
+    """True when cells were lost or have moved: more than the header has, too few for a column that is wanted, or lines
     that a stray quote put into one cell."""
     return len(row) > width or any(at >= len(row) or "\n" in row[at] for at in wanted)
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether a member of an archive is what a Mac or an editor adds to it."""
+    """True when a member of an archive was added by a Mac or an editor."""
     return any(part == "__MACOSX" or part.startswith(".") for part in name.split("/"))
 
 
@@ -174,7 +174,7 @@ def shown_name(path: Path) -> str:
 
 
 def _size(path: Path) -> int:
-    """What a file unpacks to, of one that is gzipped about."""
+    """The bytes that a file unpacks to, of one that is gzipped about."""
     if path.suffix.lower() == ".zip":
         try:
             with zipfile.ZipFile(path) as archive:

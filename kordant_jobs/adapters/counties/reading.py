@@ -28,7 +28,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 ROLL_LEAST = 10
 """Of so many parcels at least half must be on an owner roll; else it is not what it was, and was not read."""
 CHANGED_MOST = 2_000
-"""When more kept documents of a window have changed, all is read again: fewer requests than one for each 50."""
+"""The number of changed documents in a window above which all is read again: fewer requests than one for each 50."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class CountyReader:
     """Of the last read: the tables' newest watermarks of which no row has come yet."""
 
     def freshness(self) -> str:
-        """What the source says of its own state.
+        """The source's state by its own report.
 
         Raises:
             SourceUnavailable: it did not say.
@@ -155,8 +155,8 @@ class CountyReader:
         return self._roll_reader().freshness()
 
     def roll(self, parcels: Collection[str]) -> dict[str, RollEntry]:
-        """What the county's owner roll says of these parcels, of those that it has: their newest year's rows, owners
-        and addresses of several rows put together. Empty where the county has no roll.
+        """The entries of the county's owner roll for these parcels, of those that it has: their newest year's rows,
+        owners and addresses of several rows put together. Empty where the county has no roll.
 
         Raises:
             SourceUnavailable: it could not be read, or lacks most of them.
@@ -188,7 +188,7 @@ class CountyReader:
         return self.tables
 
     def sample(self, size: int, *, today: date) -> Understood:
-        """What it would understand of its first pages, for `counties check`.
+        """The documents that it would understand of its first pages, for `counties check`.
 
         Raises:
             SourceUnavailable: they did not come.
@@ -206,7 +206,7 @@ class CountyReader:
 
 
 def _entry(roll: OwnerRoll, rows: Collection[Row]) -> RollEntry:
-    """What one parcel's rows say together."""
+    """The entry that one parcel's rows make together."""
     owners = roll.columns.get("owners")
     cells_of = [str(row[name]).strip() for row in rows for name in (owners.of if owners else ()) if row.get(name)]
     split = owners.split if owners else None

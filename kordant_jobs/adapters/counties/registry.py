@@ -47,17 +47,17 @@ class Counties:
         return self.by_id[county]
 
     def dropped(self) -> str:
-        """What stands for the files in the counties' drop folders: a hash that changes with them; empty: none."""
+        """A hash of the files in the counties' drop folders that changes with them; empty: no files."""
         found = [path for county in self.by_id for path in (self.drop / county).glob("*") if path.is_file()]
         facts = sorted(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in found)
         return hashlib.sha256("\n".join(facts).encode()).hexdigest() if facts else ""
 
     def is_remote(self, county: str) -> bool:
-        """Whether it is a server that can be asked, not files that are dropped."""
+        """True when it is a server that can be asked, not files that are dropped."""
         return county in self.by_id and self.by_id[county].driver is not Driver.FILES
 
     def freshness(self, county: str) -> str | None:
-        """What a remote county says of its state now, asked once and briefly; None where it comes as files, is not
+        """The state that a remote county reports now, asked once and briefly; None where it comes as files, is not
         described, or does not answer."""
         if not self.is_remote(county):
             return None
@@ -69,7 +69,7 @@ class Counties:
             return None
 
     def reader(self, county: County) -> CountyReader:
-        """What reads it."""
+        """The reader of the county."""
         if county.driver is Driver.FILES:
             return CountyReader(county, Files(county, self.drop / county.id))
         headers = {"x-app-token": self.token} if self.token and county.driver in {Driver.SOCRATA, Driver.SODA3} else {}

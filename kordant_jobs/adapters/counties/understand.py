@@ -1,4 +1,4 @@
-"""What a county's rows mean: documents with their parcels, and each row that means nothing with the reason. Pure."""
+"""Understands a county's rows: documents with their parcels, and each row without meaning with the reason. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NotUnderstood(StrEnum):
     FILE_MISSING = "file_missing"
     """No file was dropped that fits a table's pattern."""
     FILE_UNMATCHED = "file_unmatched"
-    """A dropped file fits no table's pattern, so that nobody reads it."""
+    """A dropped file fits no table's pattern, so that it is not read."""
     ROW_DAMAGED = "row_damaged"
     """A row of a file has more or fewer cells than its header: which parcel it is about cannot be known."""
     KEY_SHARED = "key_shared"
@@ -64,7 +64,8 @@ class Understood:
 
 
 def cell(row: Row, column: Column | None) -> str | None:
-    """What a row says in a column: several are joined with '-', blank is None. Objects (URLs, points) say nothing."""
+    """The content of a row in a column: several are joined with '-', blank is None. Objects (URLs, points) say
+    nothing."""
     if column is None:
         return None
     parts = [row.get(name) for name in column.of]
@@ -89,7 +90,7 @@ _NO_SIGN = re.compile(r"[^0-9A-Za-z./ _-]")
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text may be a key, number or document type: short, and of signs that can be printed.
+    """True when a text may be a key, number or document type: short, and of signs that can be printed.
 
     >>> is_plain("2026-17"), is_plain("20\\x0026"), is_plain("1" * 900)
     (True, False, False)

@@ -25,7 +25,7 @@ from kordant_jobs.adapters.dumps.model import (
     SecretKind,
 )
 from kordant_jobs.adapters.dumps.reader import Dump, open_dump
-from kordant_jobs.adapters.dumps.told import Told
+from kordant_jobs.adapters.dumps.reader_options import ReaderOptions
 
 __all__ = [
     "BadLine",
@@ -39,11 +39,11 @@ __all__ = [
     "DumpLimits",
     "DumpShape",
     "Ledger",
+    "ReaderOptions",
     "Role",
     "SecretKind",
     "Segment",
     "Skipped",
-    "Told",
     "content_sha256",
     "open_dump",
 ]

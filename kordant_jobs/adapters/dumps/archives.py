@@ -1,7 +1,6 @@
 """The bytes of a dump, unpacked as they are read, within limits. What the text means is not known here.
 
-Compression is told by magic numbers, never by the file's name. Nothing is written to disk. Every way in
-which a
+Compression is detected by magic numbers, never by the file's name. Nothing is written to disk. Every way in which a
 file can be damaged ends in `DumpUnreadable`, at the point of damage.
 """
 
@@ -39,7 +38,7 @@ _ZSTD_CHUNK = 1 << 10  # its decompressor gives all it can at once: 32 MiB from 
 
 
 class Compression(StrEnum):
-    """How the file is packed."""
+    """The compression of a file."""
 
     NONE = "none"
     GZIP = "gzip"
@@ -141,7 +140,7 @@ class _FromDisk:
 
 
 class _Again:
-    """A reader whose first bytes were looked at already."""
+    """A reader whose first bytes were read already and are given again."""
 
     def __init__(self, head: bytes, rest: Reader) -> None:
         self._head = head
@@ -155,12 +154,12 @@ class _Again:
 
 
 def has_no_text(start: bytes) -> bool:
-    """Whether it is a picture, sound or a program."""
+    """True when it is a picture, sound or a program."""
     return start.startswith(_NO_TEXT) or start[4:8] == b"ftyp"
 
 
 Skip = Callable[[int, str], None]
-"""Told of a member that is not read, and why."""
+"""Called for each member that is not read, with the reason."""
 
 
 def documents(file: BinaryIO, compression: Compression, meter: Meter, skip: Skip) -> Iterator[Document]:
@@ -281,7 +280,7 @@ class Members:
 
 
 def reason_of(error: DumpUnreadable) -> str:
-    """What to say of a member, in a few words."""
+    """The reason that is reported for a member, in a few words."""
     text = str(error).removeprefix("The dump is ").removeprefix("The zip file is ").removeprefix("The dump ")
     return text.partition(". ")[0].rstrip(".")
 

@@ -130,8 +130,8 @@ class Blinder:
         general: General,
         ledger: Ledger,
     ) -> tuple[tuple[Words, Words, npt.NDArray[np.uint8]], dict[str, int], bool]:
-        """Lines that the compiled loops left over, under their own numbers; their counts; and whether so many in a row
-        name nobody that the text may go on in another shape."""
+        """Lines that the compiled loops left over, under their own numbers; their counts; and True when so many in a
+        row name no person that the text may go on in another shape."""
         order = np.argsort(starts)
         raw = window.raw
         texts = [raw[start : raw.index(b"\n", start) + 1] for start in starts[order].tolist()]

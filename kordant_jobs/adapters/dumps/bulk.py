@@ -185,7 +185,7 @@ def _first_digits(metadata: PhoneMetadata | None) -> str:
 
 
 def _can_start(prefix: str, digit: str) -> bool:
-    """Whether a match of `prefix` may begin with `digit`; wrong only on the safe side."""
+    """True when a match of `prefix` may begin with `digit`; wrong only on the safe side."""
     return digit in re.sub(r"\\d", "0123456789", re.sub(r"\{[0-9,]+\}", "", prefix)) or "-" in prefix
 
 

@@ -17,9 +17,9 @@ from kordant_jobs.adapters.dumps.text import lines_as_series
 from kordant_jobs.adapters.dumps.window import Places, Window, decoded
 
 PLAIN, DOUBLED, BACKSLASHED, HEXADECIMAL, BASE64, ENTITIES = range(6)
-"""How a cell is written, by the kernels."""
+"""The encodings of a cell, by the kernels."""
 VALUE_MAX = 4_096
-"""Bytes of a cell that are looked at."""
+"""Most bytes of a cell that are read."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 

@@ -1,7 +1,7 @@
-"""Which column of a dump is what: by its name where there is one, else by what a sample of it looks like.
+"""Finds the role of each column of a dump: by its name where there is one, else by the look of a sample.
 
-User names are never guessed from content beside other columns: a column of passwords looks the same, and a
-password must not be taken for an identifier.
+User names are never guessed from content beside other columns: a column of passwords is similar, and a password must
+not be taken for an identifier.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def known_names() -> dict[str, Role]:
 
 
 def role_by_name(name: str) -> Role | None:
-    """What a header says, in any case and spelling: 'E-Mail', 'user_email', '"mail"'.
+    """The role that a header names, in any case and spelling: 'E-Mail', 'user_email', '"mail"'.
 
     >>> role_by_name("User E-Mail"), role_by_name("password_hash"), role_by_name("city")
     (<Role.EMAIL: 'email'>, <Role.HASH: 'hash'>, None)
@@ -201,10 +201,10 @@ def _is_proved(value: str, kind: IdentifierKind, form: re.Pattern[str]) -> bool:
     return bool(form.fullmatch(plain)) and normalise(kind, plain) is not None
 
 
-def is_number_of_somebody(value: str, region: str) -> bool:
-    """Whether it is a card, an IBAN or a national id that proves itself, or a phone number.
+def is_personal_number(value: str, region: str) -> bool:
+    """True when it is a card, an IBAN or a national id with valid check digits, or a phone number.
 
-    >>> is_number_of_somebody("DE89 3704 0044 0532 0130 00", "US"), is_number_of_somebody("hunter22", "US")
+    >>> is_personal_number("DE89 3704 0044 0532 0130 00", "US"), is_personal_number("hunter22", "US")
     (True, False)
     """
     if not any(one.isdigit() for one in value):
@@ -224,7 +224,7 @@ def _are_phones(held: Sequence[str], region: str) -> bool:
 
 
 def reaches(share: float, values: Sequence[str], test: Callable[[str], bool]) -> bool:
-    """Whether `test` holds for at least `share` of the values. Asks no longer than the answer is open.
+    """True when `test` holds for at least `share` of the values. Asks no longer than the answer is open.
 
     >>> reaches(0.5, ["a", "b", "1", "2"], str.isdigit), reaches(0.6, ["a", "b", "1", "2"], str.isdigit)
     (True, False)
@@ -242,7 +242,7 @@ def reaches(share: float, values: Sequence[str], test: Callable[[str], bool]) ->
 
 
 def are_of_the_world(values: Sequence[str]) -> bool:
-    """Whether most are phone numbers once a '+' stands before them; Unix times are none."""
+    """True when most are phone numbers once a '+' stands before them; Unix times are none."""
     times = sum(bool(_TIMES.fullmatch(value)) for value in values)
     return times <= MOSTLY * len(values) and reaches(_WORLD, values, _is_of_the_world)
 
@@ -252,12 +252,12 @@ def _is_of_the_world(value: str) -> bool:
 
 
 def is_email(value: str) -> bool:
-    """Whether it is an e-mail address."""
+    """True when it is an e-mail address."""
     return "@" in value and "//" not in value and normalise(IdentifierKind.EMAIL, value) is not None
 
 
 def is_phone(value: str, region: str) -> bool:
-    """Whether it surely is a phone number: allotted, and long enough to be no order number."""
+    """True when it surely is a phone number: allotted, and long enough to be no order number."""
     if not 9 <= len(value) <= 24 or normalise(IdentifierKind.PHONE, value, phone_region=region) is None:
         return False
     return phonenumbers.is_valid_number(phonenumbers.parse(value, region))
@@ -270,7 +270,7 @@ def _could_be_passwords(values: Sequence[str]) -> bool:
 
 
 def _echoes(values: Sequence[str], addresses: Sequence[str]) -> bool:
-    """Whether most are what stands before the '@' of the address beside them: user names."""
+    """True when most equal the part before the '@' of the address beside them: user names."""
     pairs = list(zip(values, addresses, strict=False))
     same = sum(address.lower().lstrip("\"'<").startswith(f"{value.lower()}@") for value, address in pairs)
     return same >= MOSTLY * len(pairs)
@@ -285,7 +285,7 @@ _CODE = re.compile(r"""[{}\[\]<>"|;]|^[a-z]:\d+:|://|^\.[\w-]+(?:\.[\w-]+)+$""")
 
 
 def betrays_itself(logins: pl.Series) -> bool:
-    """Whether these are no user names at all: the same few again and again, names of schemes and labels, code."""
+    """True when these are no user names at all: the same few again and again, names of schemes and labels, code."""
     if logins.is_empty():
         return False
     sample = logins.head(2_000)

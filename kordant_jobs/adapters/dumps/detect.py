@@ -1,4 +1,4 @@
-"""What the start of a document says about its layout. Judged from at most 500 lines of the first MiB."""
+"""Detects the layout of a document from its start. Judged from at most 500 lines of the first MiB."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kordant_jobs.adapters.dumps.columns import (
     are_of_the_world,
     betrays_itself,
     is_email,
-    is_number_of_somebody,
+    is_personal_number,
     is_phone,
     named_columns,
     reaches,
@@ -39,10 +39,10 @@ _LEADING = re.compile(r"""^[\s"'<]*([^\s:;,|"'<>]+@[^\s:;,|"'<>]+)["'>]*(?:\s*([
 
 
 def layout_of(lines: Sequence[str], *, shape: DumpShape | None, phone_region: str) -> Layout:
-    """The layout of lines with separators. With `shape` told, only the rest is found out.
+    """The layout of lines with separators. With `shape` given, only the rest is detected.
 
     Raises:
-        DumpUnreadable: nothing in it looks like an identifier, or it does not fit the told shape.
+        DumpUnreadable: nothing in it looks like an identifier, or it does not fit the given shape.
     """
     usual = [line for line in lines if len(line) <= _USUAL_LINE] or lines
     finders = {
@@ -89,7 +89,7 @@ _WITH_SCHEME = re.compile(r"^\s*[A-Za-z][A-Za-z0-9+.-]{1,15}://([^\s]*)")
 
 
 def looks_labelled(lines: Sequence[str]) -> bool:
-    """Whether most lines have a label ('Login: …'), and one of the usual ones says who or with which password."""
+    """True when most lines have a label ('Login: …'), and one of the usual ones names a login or a password."""
     labelled, telling, rules = 0, 0, 0
     for line in lines:
         if _RULE.match(line):
@@ -106,12 +106,12 @@ def looks_labelled(lines: Sequence[str]) -> bool:
     return bool(telling) and labelled >= _LABELLED * held and telling * 12 >= held
 
 
-def _site_login(lines: Sequence[str], region: str, told: bool) -> Layout | None:
+def _site_login(lines: Sequence[str], region: str, given: bool) -> Layout | None:
     """A site, a separator, a login, the same separator, a password; not below names of columns."""
-    if not told and lines and any(_names_all(lines[0], delimiter) for delimiter in _DELIMITERS):
+    if not given and lines and any(_names_all(lines[0], delimiter) for delimiter in _DELIMITERS):
         return None
     sites = [line for line in lines if _begins_with_site(line)]
-    if len(sites) < (MOSTLY if told else _LABELLED) * len(lines) or not sites:
+    if len(sites) < (MOSTLY if given else _LABELLED) * len(lines) or not sites:
         return None
     best, hits = "", 0
     for separator in (*_LONG, *USUAL, "^", "~", ">", "#"):
@@ -121,14 +121,14 @@ def _site_login(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     if hits < MOSTLY * len(sites):
         return None
     beside = [line.rpartition(best)[2].strip() for line in sites]
-    if not told and reaches(MOSTLY, beside, partial(is_number_of_somebody, region=region)):
+    if not given and reaches(MOSTLY, beside, partial(is_personal_number, region=region)):
         return None
     columns = tuple(Column(name="", role=role) for role in (Role.SITE, Role.LOGIN, Role.PASSWORD))
     return Layout(shape=DumpShape.SITE_LOGIN, delimiter=best, columns=columns, phone_region=region)
 
 
 def _begins_with_site(line: str) -> bool:
-    """Whether a line begins with a URL, or with a host that may exist: 'anna.koch' is none."""
+    """True when a line begins with a URL, or with a host that may exist: 'anna.koch' is none."""
     if not _SITE.match(line):
         return False
     if _WITH_SCHEME.match(line):
@@ -138,13 +138,13 @@ def _begins_with_site(line: str) -> bool:
 
 
 def _names_all(line: str, delimiter: str) -> bool:
-    """Whether a line is the names of three columns or more, each with a role: what browsers export."""
+    """True when a line is the names of three columns or more, each with a role: the format that browsers export."""
     names = fields(line, delimiter)
     return len(names) >= 3 and all(role_by_name(name) is not None or name == "note" for name in names)
 
 
 def _reads_as_login(line: str, separator: str) -> bool:
-    """Whether behind a site come two more fields."""
+    """True when behind a site come two more fields."""
     found = _WITH_SCHEME.match(line)
     rest = line.strip()
     if found:
@@ -165,17 +165,17 @@ TITLE_LINES = 6
 _COLUMNS_MAX = 4_096
 
 
-def _csv(lines: Sequence[str], region: str, told: bool, delimiters: tuple[str, ...] = _DELIMITERS) -> Layout | None:
+def _csv(lines: Sequence[str], region: str, given: bool, delimiters: tuple[str, ...] = _DELIMITERS) -> Layout | None:
     """The line of names, perhaps behind a title ('Users') or Excel's 'sep=;'."""
     best: Layout | None = None
     first, most = 0, 0
     if found := re.match(r"(?i)^sep=(.)$", lines[0].strip()) if lines else None:
         delimiters, first = (found[1],), 1
-    for at in range(first, min(len(lines), first + (1 if told else TITLE_LINES))):
+    for at in range(first, min(len(lines), first + (1 if given else TITLE_LINES))):
         line = lines[at].strip().lstrip("\ufeff")
         if line.startswith("--") or "@" in line or _VALUE.match(line):
             continue
-        layout = _under_header(line.lstrip("#").strip(), lines[at + 1 :], delimiters, region, told)
+        layout = _under_header(line.lstrip("#").strip(), lines[at + 1 :], delimiters, region, given)
         known = sum(role_by_name(column.name) is not None for column in layout.columns) if layout else 0
         if known > most:
             best, most = layout, known
@@ -183,14 +183,14 @@ def _csv(lines: Sequence[str], region: str, told: bool, delimiters: tuple[str, .
 
 
 def _under_header(
-    header: str, lines: Sequence[str], delimiters: Sequence[str], region: str, told: bool
+    header: str, lines: Sequence[str], delimiters: Sequence[str], region: str, given: bool
 ) -> Layout | None:
     best: tuple[int, list[str], str] | None = None
     for delimiter in delimiters:
         names = fields(header, delimiter)[:_COLUMNS_MAX]
         roles = [role_by_name(name) for name in names]
         known = sum(role is not None for role in roles)
-        if (identifies(roles) or told) and (best is None or known > best[0]):
+        if (identifies(roles) or given) and (best is None or known > best[0]):
             best = (known, names, delimiter)
     if best is None:
         return None
@@ -225,7 +225,7 @@ def fields(line: str, delimiter: str, quote: str = '"') -> list[str]:
 
 
 def _regular(lines: Sequence[str], delimiter: str) -> tuple[int, list[list[str]]]:
-    """How many columns most lines have, and the lines that have them; 0 when it varies."""
+    """The number of columns that most lines have, and the lines that have them; 0 when it varies."""
     rows = [fields(line, delimiter) for line in lines]
     (count, hits), *_ = Counter(map(len, rows)).most_common(1) or [(0, 0)]
     if count < 2 or hits < _REGULAR * len(lines):
@@ -234,7 +234,7 @@ def _regular(lines: Sequence[str], delimiter: str) -> tuple[int, list[list[str]]
 
 
 def _delimited(
-    lines: Sequence[str], region: str, told: bool, delimiters: tuple[str, ...] = _DELIMITERS
+    lines: Sequence[str], region: str, given: bool, delimiters: tuple[str, ...] = _DELIMITERS
 ) -> Layout | None:
     """The delimiter that makes the most columns with an identifier in one; not where a combo list says
     the same."""
@@ -251,7 +251,7 @@ def _delimited(
             best = Layout(
                 shape=DumpShape.DELIMITED, delimiter=delimiter, columns=columns, quote=quote, phone_region=region
             )
-    if best is None or told:
+    if best is None or given:
         return best
     roles = [column.role for column in best.columns]
     identifying = [at for at, role in enumerate(roles) if role in IDENTIFYING]
@@ -259,7 +259,7 @@ def _delimited(
     return None if is_combo else best
 
 
-def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
+def _combo(lines: Sequence[str], region: str, given: bool) -> Layout | None:
     matches = [match for match in map(_LEADING.match, lines) if match and is_email(match[1])]
     delimiters = Counter(match[2] or match[3] for match in matches if match[2] or match[3])
     behind = sum(delimiters.values())
@@ -273,7 +273,7 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
             heads = [line.partition(delimiter)[0].strip() for line in lines if delimiter in line]
             if not heads or (delimiter == " " and role is Role.LOGIN):
                 continue
-            share = (MOSTLY if told or role is Role.PHONE else _REGULAR) * len(lines) / len(heads)
+            share = (MOSTLY if given or role is Role.PHONE else _REGULAR) * len(lines) / len(heads)
             if share > 1 or not reaches(share, heads, partial(_is, role, region=region)):
                 continue
             if role is Role.PHONE or not betrays_itself(pl.Series(heads, dtype=pl.String)):
@@ -281,7 +281,7 @@ def _combo(lines: Sequence[str], region: str, told: bool) -> Layout | None:
     return None
 
 
-def _combo_by(lines: Sequence[str], region: str, told: bool, delimiters: tuple[str, ...]) -> Layout | None:
+def _combo_by(lines: Sequence[str], region: str, given: bool, delimiters: tuple[str, ...]) -> Layout | None:
     """An address or a phone number, one of `delimiters`, and something behind it."""
     for delimiter in delimiters:
         parts = [line.partition(delimiter) for line in lines]
@@ -322,17 +322,17 @@ def _is_bare_email(value: str) -> bool:
 _NAMED = re.compile(r"^[^@]{0,80}<\s*([^\s<>@]+@[^\s<>@]+)>[\s,;]*$")
 
 
-def _plain(lines: Sequence[str], region: str, told: bool) -> Layout | None:
+def _plain(lines: Sequence[str], region: str, given: bool) -> Layout | None:
     """One identifier a line, perhaps as `Name <address>`."""
     named = [_NAMED.match(line) for line in lines]
     values = [(found[1] if found else line).strip(" \t\r\"'<>,;") for line, found in zip(lines, named, strict=True)]
-    if not told and values and are_of_the_world(values):
+    if not given and values and are_of_the_world(values):
         return Layout(shape=DumpShape.PLAIN, columns=(Column(name="", role=Role.PHONE),), phone_region=region)
-    if not told and not reaches(MOSTLY, values, lambda value: _is_bare_email(value) or is_phone(value, region)):
+    if not given and not reaches(MOSTLY, values, lambda value: _is_bare_email(value) or is_phone(value, region)):
         return None
     emails = sum(map(is_email, values))
     phones = sum(is_phone(value, region) for value in values)
-    if told:
+    if given:
         role = Role.EMAIL if emails > (1 - STRAY) * len(values) else Role.LOGIN
     elif not values:
         return None

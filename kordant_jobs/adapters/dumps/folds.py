@@ -47,7 +47,7 @@ QUOTED = Fold(
 
 
 def folds_of(head: bytes) -> tuple[Fold, ...]:
-    """How the lines of a document are folded, by its beginning."""
+    """The folds of the lines of a document, by its beginning."""
     head = head[:_HEAD_BYTES]
     found = [BLANK] if _BY_BLANK.search(head) else []
     if _QUOTED.search(head) or (not found and _looks_quoted(head)):
@@ -56,14 +56,14 @@ def folds_of(head: bytes) -> tuple[Fold, ...]:
 
 
 def _looks_quoted(head: bytes) -> bool:
-    """Whether most lines that end in '=' are words of prose: no whole address, no base64."""
+    """True when most lines that end in '=' are words of prose: no whole address, no base64."""
     broken = [match[1] for match in _SOFT_BREAK.finditer(head)]
     prose = sum(b" " in line and not _WHOLE_ADDRESS.search(line) and not _is_base64(line) for line in broken)
     return len(broken) > 1 and prose >= _PROSE_MIN * len(broken)
 
 
 def _is_base64(line: bytes) -> bool:
-    """Whether a line's last word may be base64, the '=' behind it its padding."""
+    """True when a line's last word may be base64, the '=' behind it its padding."""
     word = _LAST_WORD.search(line)
     return word is not None and len(word[0]) % 4 == 3 and len(word[0]) > 3
 

@@ -9,14 +9,14 @@ from typing import Any, Self
 from kordant_jobs.adapters.dumps.model import DumpShape
 
 NOT_UNDERSTOOD = 0.1
-"""A larger share of lines in which a reader found nothing that it looks for makes a dump partly read."""
+"""A larger share of lines in which a reader found none of its values makes a dump partly read."""
 NUMBERED = 0.005
-"""So does a larger share of lines that nobody was found in though they hold a number like a phone's: what a person may
-be watched by is missed there, which a tenth of the lines would hide."""
+"""So does a larger share of lines without a person that hold a number like a phone's: a watched number may be missed
+there, which a tenth of the lines would hide."""
 ONLY_SWEPT = 0.02
 """So does a larger share of identifiers that stand where no reader made sense of the text."""
 SEGMENTS_MAX = 200
-"""So many segments are told apart; further ones are added to the last of their reader."""
+"""Most segments that are listed by themselves; further ones are added to the last of their reader."""
 SKIPPED_MAX = 100
 
 
@@ -31,7 +31,7 @@ class Segment:
     lines: int = 0
     """Of these, those that are not blank."""
     bad: int = 0
-    """Lines in which the reader found nothing that it looks for."""
+    """Lines in which the reader found none of its values."""
     records: int = 0
     only_swept: int = 0
     """Addresses and numbers that were found in it and that its reader says nothing about."""
@@ -44,7 +44,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A member of an archive that was not read. Its name is not kept: it may name somebody."""
+    """A member of an archive that was not read. Its name is not kept: it may name a person."""
 
     member: int
     reason: str
@@ -59,7 +59,7 @@ class Ledger:
     skipped_members: int = 0
     undecoded: int = 0
     numbered: int = 0
-    """Lines that were not understood and in which a number like a phone's stands: it may be somebody's."""
+    """Lines that were not understood and that hold a number like a phone's: it may be a person's."""
     given_up: int = 0
     """Lines that were only swept, since the shape changed too often before them."""
 
@@ -79,7 +79,7 @@ class Ledger:
         self.segments.append(segment)
 
     def add_all(self, other: Ledger) -> None:
-        """What another ledger says of a stretch of the same dump."""
+        """Add the counts of another ledger of a stretch of the same dump."""
         for segment in other.segments:
             self.add(segment)
         self.undecoded += other.undecoded

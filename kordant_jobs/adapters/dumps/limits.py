@@ -1,4 +1,4 @@
-"""How much of a dump is read and unpacked, held against what it may take."""
+"""Counts the bytes of a dump that are read and unpacked, and checks them against the limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kordant_jobs.adapters.dumps.model import DumpLimits
 from kordant_jobs.errors import DumpUnreadable
 
-RATIO_FROM_BYTES = 64 << 20  # below this much text a high ratio harms nobody
+RATIO_FROM_BYTES = 64 << 20  # below this much text a high ratio is harmless
 
 
 class LimitExceeded(DumpUnreadable):
@@ -16,7 +16,7 @@ class LimitExceeded(DumpUnreadable):
 
 @dataclass(kw_only=True)
 class Meter:
-    """How much was read and unpacked so far, held against the limits."""
+    """The bytes read and unpacked so far, checked against the limits."""
 
     limits: DumpLimits
     packed_total: int

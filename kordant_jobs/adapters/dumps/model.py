@@ -1,5 +1,4 @@
-"""What a dump is taken for and what comes out of it. No value but canonical identifiers leaves this
-package."""
+"""The values that a dump is read into. No value but canonical identifiers leaves this package."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from kordant_jobs.domain.identifiers import IdentifierKind
 
 
 class DumpShape(StrEnum):
-    """How the text of a dump is laid out."""
+    """The layout of the text of a dump."""
 
     COMBO = "combo"  # identifier, delimiter, secret; whatever follows the first delimiter is the secret
     DELIMITED = "delimited"  # several columns, no header
@@ -31,7 +30,7 @@ class DumpShape(StrEnum):
 
 
 class SecretKind(StrEnum):
-    """Whether a password lay beside the identifier. The password itself is never kept."""
+    """The kind of password beside an identifier. The password itself is never kept."""
 
     MENTIONED = "mentioned"  # it stands in the text; what lay beside it is not known
     NONE = "none"
@@ -40,7 +39,7 @@ class SecretKind(StrEnum):
 
 
 class Role(StrEnum):
-    """What one column of a dump holds."""
+    """The meaning of one column of a dump."""
 
     EMAIL = "email"
     PHONE = "phone"
@@ -61,11 +60,11 @@ class Role(StrEnum):
 
 
 USUAL = (":", ";", ",", "|", "\t", " ")
-"""What most often stands between a login and a password."""
+"""The separators that most often stand between a login and a password."""
 IDENTIFYING = frozenset(
     (Role.EMAIL, Role.PHONE, Role.USERNAME, Role.LOGIN, Role.DOMAIN, Role.NATIONAL_ID, Role.IBAN, Role.CARD)
 )
-"""Roles of columns that name somebody by themselves."""
+"""Roles of columns that identify a person by themselves."""
 SECRET = frozenset((Role.PASSWORD, Role.HASH))
 
 KIND = pl.Enum([kind.value for kind in IdentifierKind])
@@ -78,7 +77,7 @@ RECORDS = pl.Schema([("line", pl.UInt64()), ("kind", KIND), ("identifier", pl.St
 
 
 def identifies(roles: Iterable[Role | None]) -> bool:
-    """Whether columns of these roles name somebody: one that does so by itself, or a name beside a birth date.
+    """True when columns of these roles identify a person: one that does so by itself, or a name beside a birth date.
 
     >>> identifies([Role.NAME, Role.OTHER]), identifies([Role.NAME, Role.BORN])
     (False, True)
@@ -100,7 +99,7 @@ class BadLine(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class DumpLimits:
-    """How much a dump may ask of us, in bytes of unpacked text; `max_ratio` is unpacked to packed."""
+    """The limits of a dump, in bytes of unpacked text; `max_ratio` is unpacked to packed."""
 
     max_bytes: int
     max_ratio: int
@@ -135,10 +134,10 @@ class BlindBatch:
     lines: int
     bad_lines: Mapping[str, int]
     sites: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SITES))
-    """Where who stands in a line logged in: `line`, `site` (a host)."""
+    """The sites where the person of a line logged in: `line`, `site` (a host)."""
 
 
-def nobody(lines: int) -> BlindBatch:
+def empty_batch(lines: int) -> BlindBatch:
     """A block of which only the lines count."""
     nothing = np.empty((0, 2), np.uint64)
     return BlindBatch(
@@ -167,5 +166,6 @@ class Layout:
 
     @property
     def is_usual_combo(self) -> bool:
-        """Whether its lines begin with an address, and any of `USUAL` may follow: what the fast loops read."""
+        """True when its lines begin with an address, and any of `USUAL` may follow: the layout that the fast loops
+        read."""
         return self.shape is DumpShape.COMBO and self.columns[0].role is Role.EMAIL and self.delimiter in USUAL

@@ -31,12 +31,12 @@ class Lz4:
 
     @property
     def eof(self) -> bool:
-        """Whether the frame has ended."""
+        """True when the frame has ended."""
         return bool(self._frame.eof)
 
     @property
     def unused_data(self) -> bytes:
-        """What came behind its end."""
+        """The bytes behind its end."""
         return bytes(self._frame.unused_data or b"")
 
     def decompress(self, data: bytes, /) -> bytes:

@@ -1,4 +1,4 @@
-"""What a structure's reader made of a stretch of text: rows, and in them the cells that have a role."""
+"""The parts that a structure's reader makes of a stretch of text: rows, and in them the cells that have a role."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Codes = npt.NDArray[np.uint8]
 class Part:
     """A stretch of text from `start` to `end`, which is the beginning of line `end_line` (from 0 in the window).
 
-    Rows and cells lie in the order of the text. `parents`: for JSON the row around each, else None. `fits`: whether a
-    row has the form that the reader looks for, before it is known what is found in it.
+    Rows and cells lie in the order of the text. `parents`: for JSON the row around each, else None. `fits`: True when a
+    row has the form that the reader expects, before it is known what is found in it.
     """
 
     reader: str
@@ -43,15 +43,15 @@ class Part:
     cell_forms: Codes = field(default_factory=lambda: np.empty(0, np.uint8))
     bad: Mapping[str, int] = field(default_factory=dict)
     headers: Places | None = None
-    """Rows that are lines of names: they name nobody, and rightly so."""
+    """Rows that are lines of names: rightly without a person."""
     leaves: bool = False
-    """Whether the text goes on in another shape."""
+    """True when the text goes on in another shape."""
     waits: bool = False
-    """Whether the rest of the window is to be read with what follows."""
+    """True when the rest of the window is to be read with what follows."""
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.row_starts)
 
     def until(self, row: int) -> Part:

@@ -73,7 +73,7 @@ class Dump:
         shape: DumpShape | None,
         columns: ColumnMap | None,
     ) -> None:
-        self._told, self._region, self._limits, self._map = shape, phone_region, limits, columns
+        self._given, self._region, self._limits, self._map = shape, phone_region, limits, columns
         self._stack = ExitStack()
         with reading():
             self._file = self._stack.enter_context(path.open("rb"))
@@ -90,7 +90,7 @@ class Dump:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What each column was taken for. For SQL known once the first batch was read."""
+        """The role detected for each column. For SQL known once the first batch was read."""
         return self._columns or (self._sql.columns if self._sql else ())
 
     @property
@@ -139,8 +139,9 @@ class Dump:
     def blinded(self, blinder: Blinder, *, skip: int = 0) -> Iterator[BlindBatch]:
         """As `batches`, with blind indexes in place of identifiers, and several times as fast for combo lists.
 
-        The first `skip` batches are passed over: a file always gives the same ones, so that whoever has the records of
-        some may go on behind them. (They are read nevertheless, for the ledger and for what they say of later lines.)
+        The first `skip` batches are skipped: a file always gives the same ones, so that a caller that has the records
+        of some may continue behind them. (They are read nevertheless, for the ledger and for what they say of later
+        lines.)
 
         Raises:
             DumpUnreadable: as `batches`.
@@ -161,7 +162,7 @@ class Dump:
         for document in self._texts():
             cut = blocks(utf8_reader(document, encoding_of(document.head)), self._limits, first=lines)
             if self._is_plain_combo(document):
-                structure = Structure(phone_region=self._region, told=self._told, layout=self._combo())
+                structure = Structure(phone_region=self._region, given=self._given, layout=self._combo())
                 batches = self._plain_combos(cut, blinder, structure, document.member)
             else:
                 structure = self._structure()
@@ -221,7 +222,7 @@ class Dump:
         return found
 
     def _is_plain_combo(self, document: Document) -> bool:
-        return self._told in (None, DumpShape.COMBO) and _is_combo(self._chosen(document))
+        return self._given in (None, DumpShape.COMBO) and _is_combo(self._chosen(document))
 
     def _plain_combos(
         self, cut: Iterator[Block], blinder: Blinder, structure: Structure, member: int
@@ -254,7 +255,7 @@ class Dump:
         return read_window(window, structure, ledger, member=member, phone_region=self._region)
 
     def _structure(self) -> Structure:
-        return Structure(phone_region=self._region, told=self._told, columns=self._map)
+        return Structure(phone_region=self._region, given=self._given, columns=self._map)
 
     def _combo(self) -> Layout:
         columns = (Column(name="", role=Role.EMAIL), Column(name="", role=Role.PASSWORD))
@@ -301,8 +302,8 @@ class Dump:
         """Raises DumpUnreadable for a text in whose beginning there is neither a shape nor anything to sweep."""
         structure = self._structure()
         window = _window_of(document)
-        if self._told is not DumpShape.TEXT and structure.chosen(window) is None:
-            swept = self._told is None and (
+        if self._given is not DumpShape.TEXT and structure.chosen(window) is None:
+            swept = self._given is None and (
                 len(addresses(window, window.stop).starts) or len(numbers(window, window.stop).starts)
             )
             if not swept:

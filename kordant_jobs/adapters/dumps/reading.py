@@ -44,7 +44,7 @@ _NAMED_NUMBERS[[CODES[role] for role in (Role.PHONE, Role.LOGIN, Role.CARD, Role
 
 @dataclass(kw_only=True)
 class Reading:
-    """What one window gave: everybody found in it, and how far it was read."""
+    """The result of one window: every person found in it, and how far it was read."""
 
     window: Window
     found: list[Found] = field(default_factory=list)
@@ -144,14 +144,14 @@ def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequenc
             texts = [window.text(start, end) for start, end in spans]
             canonical = {text: canonical.get(text) or number(kind, text) for text in set(texts)}
             names = [canonical[text] for text in texts]
-            told = [
+            given = [
                 name is not None and (line, name) not in known
                 for line, name in zip(row_lines[some].tolist(), names, strict=True)
             ]
-            if any(told):
-                kept = [name for name, is_told in zip(names, told, strict=True) if is_told and name]
+            if any(given):
+                kept = [name for name, is_given in zip(names, given, strict=True) if is_given and name]
                 codes = np.full(len(kept), MENTIONED, np.uint8)
-                alone.append((kind, kept, lines[some[np.array(told)]], codes))
+                alone.append((kind, kept, lines[some[np.array(given)]], codes))
     return alone
 
 
@@ -195,8 +195,7 @@ def _account(reading: Reading, ledger: Ledger, part: Part, found: Found, *, memb
 
 
 def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, int], int]:
-    """Rows in which nobody was found though somebody should stand there, by reason; and in how many of them a number
-    like a phone's stands."""
+    """Rows without a person where one is expected, by reason; and how many of them hold a number like a phone's."""
     from kordant_jobs.adapters.kernels.cells import has_control
     from kordant_jobs.adapters.kernels.unread import count_numbered
 

@@ -28,7 +28,7 @@ _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{fffd}]"
 def records_of(
     values: pl.DataFrame, roles: Mapping[str, Role], *, phone_region: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Records of one block, and the `line` and `text` of those in which nobody was found.
+    """Records of one block, and the `line` and `text` of those without a person.
 
     `values` has `line`, `text` and a String column for each key of `roles`.
     """
@@ -99,7 +99,7 @@ def _missing(values: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
 
 
 def reasons(missing: pl.DataFrame) -> dict[str, int]:
-    """Lines in which nobody was found; blank ones are not bad."""
+    """Lines without a person; blank ones are not bad."""
     texts = missing["text"]
     texts = texts.filter(texts.str.contains(r"\S"))
     undecodable = int(texts.str.contains(_CONTROL).sum())

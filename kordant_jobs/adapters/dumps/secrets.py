@@ -1,4 +1,4 @@
-"""Whether what lies beside an identifier is a password in clear, a hash of one, or nothing.
+"""Classifies the text beside an identifier: a password in clear, a hash of one, or nothing.
 
 By form alone: a password that happens to be 32 hex digits counts as a hash. The value itself goes no further.
 """
@@ -59,5 +59,5 @@ def is_hashed(value: str) -> bool:
 
 
 def looks_hashed(value: pl.Expr) -> pl.Expr:
-    """Whether a value has the form of a password hash."""
+    """True when a value has the form of a password hash."""
     return value.str.contains(_HASHED)

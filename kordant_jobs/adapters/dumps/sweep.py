@@ -47,7 +47,7 @@ class Addresses:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """Numbers found, in their order; which of them are somebody's is not known yet. Lines count from 0."""
+    """Numbers found, in their order; which of them identify persons is not known yet. Lines count from 0."""
 
     starts: Places
     ends: Places
@@ -183,7 +183,7 @@ def _plain(text: str, form: str) -> str:
 
 
 def numbers(window: Window, stop: int) -> Numbers:
-    """Every number before `stop` whose form says that it may be somebody's."""
+    """Every number before `stop` whose form may identify a person."""
     from kordant_jobs.adapters.kernels import numbers as kernel
 
     room = max(256, (stop - window.start) // 64)
@@ -203,14 +203,15 @@ NUMBER_KINDS = {1: IdentifierKind.PHONE, 2: IdentifierKind.CARD, 3: IdentifierKi
 
 
 GAPS = "[-\u00a0\u2007-\u200b\u2010-\u2015\u202f]"
-"""What stands between groups of digits beside a blank: hyphens, and blanks of other widths or that must not break."""
+"""The separators between groups of digits beside a blank: hyphens, and blanks of other widths or that must not
+break."""
 _GAPS = re.compile(GAPS)
 _LAST_GROUP = re.compile(r"[^\d]+\d+$")
 
 
 @cache
 def _iban_sizes() -> npt.NDArray[np.uint8]:
-    """How many characters an IBAN has, by the two letters of its country; 0: it has none (ISO 13616's registry)."""
+    """The number of characters of an IBAN, by the two letters of its country; 0: it has none (ISO 13616's registry)."""
     sizes = np.zeros(26 * 26, np.uint8)
     for at in range(len(sizes)):
         ((_, country),) = numdb.get("iban").info(chr(65 + at // 26) + chr(65 + at % 26))[:1]

@@ -80,7 +80,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def looks_binary(start: bytes) -> bool:
-    """Whether this is no text in any encoding that is read: one control character in twenty."""
+    """True when this is no text in any encoding that is read: one control character in twenty."""
     if encoding_of(start).startswith(("utf-16", "utf-32")):
         return False
     start = tidy(start)  # stretches of UTF-16 are text
@@ -93,8 +93,8 @@ _ADDRESS = re.compile(rb"(?i)[\w.%+-](?:@|%40|&#64;|&#x40;|\\u0040)[a-z0-9-]{1,6
 
 
 class _Transcoded:
-    """UTF-16 and UTF-32 as UTF-8. Stretches of bytes with an address in them are left as they are: somebody put text
-    of another encoding in between, and behind it the wide characters may begin one byte later."""
+    """UTF-16 and UTF-32 as UTF-8. Stretches of bytes with an address in them are left as they are: text of another
+    encoding was inserted there, and behind it the wide characters may begin one byte later."""
 
     def __init__(self, reader: Reader, encoding: str) -> None:
         self._reader = reader
@@ -129,7 +129,8 @@ class _Transcoded:
         return text.encode("utf-8", "replace")
 
     def _ahead(self, data: bytes) -> int:
-        """How many bytes belong to a character that began in what was left as it is: by where the zeros stand."""
+        """The number of bytes that belong to a character that began in a stretch that was left as it is: by where the
+        zeros stand."""
         width = 4 if "32" in self._encoding else 2
         low = 0 if self._encoding.endswith("le") else width - 1
         zeros = [data[at + low :: width].count(0) for at in range(width)]
@@ -221,7 +222,7 @@ _BETWEEN = re.compile(rb"[\s,;|)}\]>]")
 
 
 def _between_words(data: bytes) -> int:
-    """Where, close to its end, a text may be cut: behind a character that is part of no identifier."""
+    """The place, close to its end, where a text may be cut: behind a character that is part of no identifier."""
     found = [match.end() for match in _BETWEEN.finditer(data, max(0, len(data) - 4_096))]
     return found[-1] if found else len(data)
 
@@ -242,7 +243,7 @@ def _line_ends(data: bytes) -> int:
 
 
 def lines_in(block: Block) -> int:
-    """How many lines a block holds; the one that it only goes on with counts where it began."""
+    """The number of lines of a block; a line that it only continues counts where it began."""
     return _line_ends(block.data) + bool(block.data and not block.data.endswith(b"\n")) - block.starts_inside
 
 

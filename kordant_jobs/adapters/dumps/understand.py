@@ -1,4 +1,4 @@
-"""What was swept and what was understood, brought together: who was found in a part, and what lay beside them."""
+"""Joins the results of sweep and structure: the persons found in a part, and the secrets beside them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PHONE_LOGIN = r"^[\s]*(?:\+[0-9 ().-]{7,24}|[0-9 ().-]{10,24})$"
 
 @dataclass(kw_only=True)
 class Found:
-    """Who was found in a part. Plain addresses are spans of the window; others are told by kind."""
+    """The persons found in a part. Plain addresses are spans of the window; others are listed by kind."""
 
     starts: Places = field(default_factory=lambda: np.empty(0, np.int64))
     ends: Places = field(default_factory=lambda: np.empty(0, np.int64))
@@ -48,7 +48,7 @@ class Found:
     codes: Codes = field(default_factory=lambda: np.empty(0, np.uint8))
     others: list[tuple[IdentifierKind, list[str], Places, Codes]] = field(default_factory=list)
     sites: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SITES))
-    """Where who stands in a line logged in: `line` in the window from 0, `site`."""
+    """The sites where the person of a line logged in: `line` in the window from 0, `site`."""
     row_found: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
     only_swept: int = 0
     """Addresses that no reader made sense of."""
@@ -57,7 +57,7 @@ class Found:
 _OF_COLUMNS = frozenset(
     (DumpShape.CSV, DumpShape.DELIMITED, DumpShape.SQL_INSERT, DumpShape.JSON_LINES, DumpShape.LABELS)
 )
-"""Shapes of which a row is understood even where an address stands in a column that names nobody."""
+"""Shapes whose rows are understood even where an address stands in a column that identifies no person."""
 
 
 class Understanding:
@@ -89,7 +89,7 @@ class Understanding:
         return at_address
 
     def fits(self) -> npt.NDArray[np.bool_]:
-        """Of each row whether somebody stands where the reader expects it, or the row has no address at all."""
+        """For each row: True when a person stands where the reader expects one, or the row has no address at all."""
         part = self._part
         good = np.zeros(part.rows, bool)
         good[part.cell_rows[self._cell[self._in_role]]] = True
@@ -136,10 +136,10 @@ class Understanding:
         hosts = Cells.of(part, cells)
         starts, ends = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
         find_hosts(self._window.bytes, hosts.starts, hosts.ends, starts, ends)
-        told = ends > starts
+        filled = ends > starts
         names = texts(self._window, replace(hosts, starts=starts, ends=ends, forms=np.zeros_like(hosts.forms)))
         of_row = np.full(part.rows, -1, np.int64)
-        of_row[part.cell_rows[cells[told]]] = np.flatnonzero(told)
+        of_row[part.cell_rows[cells[filled]]] = np.flatnonzero(filled)
         rows, lines = part.cell_rows[self._cell[self._in_role]], self._lines[self._in_role]
         elsewhere = lines != part.row_lines[rows]
         rows = np.concatenate([np.arange(part.rows), rows[elsewhere]])
@@ -160,7 +160,7 @@ class Understanding:
         return int(np.count_nonzero((row < 0) | ~sense[row]))
 
     def _secrets(self) -> Codes:
-        """What lay beside, a row: 0 nothing, 1 a hash, 2 clear text."""
+        """The secret beside the identifier of each row: 0 nothing, 1 a hash, 2 clear text."""
         from kordant_jobs.adapters.kernels import attach as kernel
 
         part = self._part

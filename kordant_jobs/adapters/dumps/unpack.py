@@ -55,15 +55,15 @@ def _damaged(what: str, error: BaseException) -> str:
 
 
 class Decompressor(Protocol):
-    """What the standard library and zstandard agree on."""
+    """The interface that the standard library and zstandard share."""
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the stream was reached."""
+        """True when the end of the stream was reached."""
 
     @property
     def unused_data(self) -> bytes:
-        """What came behind the end."""
+        """The bytes behind the end."""
 
     def decompress(self, data: bytes, /) -> bytes:
         """The next piece of text, perhaps none yet."""
@@ -133,17 +133,17 @@ class Gzip:
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the member was reached."""
+        """True when the end of the member was reached."""
         return self._zlib.eof
 
     @property
     def unused_data(self) -> bytes:
-        """What came behind the end."""
+        """The bytes behind the end."""
         return self._zlib.unused_data
 
     @property
     def unconsumed_tail(self) -> bytes:
-        """What was given and not yet needed."""
+        """The input that was given and not yet needed."""
         return self._zlib.unconsumed_tail
 
     def decompress(self, data: bytes, size: int = 0, /) -> bytes:

@@ -23,9 +23,9 @@ class Window:
     size: int
     first: int
     final: bool = True
-    """Whether the document ends here."""
+    """True when the document ends here."""
     starts_inside: bool = False
-    """Whether the first line goes on with the one before it."""
+    """True when the first line continues the one before it."""
 
     @classmethod
     def of(cls, text: builtins.bytes, *, first: int = 0, final: bool = True, starts_inside: bool = False) -> Window:
@@ -41,12 +41,12 @@ class Window:
 
     @property
     def start(self) -> int:
-        """Where the text begins."""
+        """The place where the text begins."""
         return MARGIN
 
     @property
     def stop(self) -> int:
-        """Where it ends."""
+        """The place where it ends."""
         return MARGIN + self.size
 
     def slice(self, start: int, end: int) -> builtins.bytes:

@@ -1,4 +1,4 @@
-"""What was swept brought together with what was understood: in which cell and row each span stands."""
+"""Joins swept spans with understood cells: the cell and row of each span."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cells_of(starts, count, cell_starts, cell_ends, cells):
 
 @njit(nogil=True, cache=True)
 def has_sign(text, starts, ends, found):
-    """Whether there is an '@' in each span."""
+    """True when there is an '@' in each span."""
     for span in range(len(starts)):
         found[span] = False
         for at in range(starts[span], ends[span]):
@@ -35,7 +35,7 @@ def has_sign(text, starts, ends, found):
 
 @njit(nogil=True, cache=True)
 def judge_cells(text, starts, ends, codes):
-    """What secret each span holds: a hash, clear text, or UNSURE where `adapters.dumps.secrets` must be asked.
+    """The kind of secret in each span: a hash, clear text, or UNSURE where `adapters.dumps.secrets` must decide.
 
     A short run of base64 characters at its beginning is no hash, and what begins so is not empty unless it says so.
     """

@@ -1,7 +1,7 @@
 """Lines with separators cut into rows and cells: CSV with its quotes, combo lists, `URL:login:password`.
 
-A cell is a span of the text; only those of wanted columns are given. What the kernels cannot make sense of they give as
-it is: whether a row names somebody is judged by what is found in it.
+A cell is a span of the text; only those of wanted columns are given. Text that the kernels cannot parse is given as it
+is: whether a row names a person is judged by what is found in it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numba import njit
 from kordant_jobs.adapters.kernels.machine import equal_at, lowest_bit
 
 PLAIN, DOUBLED, BACKSLASHED = 0, 1, 2
-"""How a cell is written: as it is, with its quotes doubled, with escapes by a backslash."""
+"""The encodings of a cell: as it is, with its quotes doubled, with escapes by a backslash."""
 ENDED, FULL, OTHER_SHAPE, UNFINISHED = 0, 1, 2, 3
 """Why reading stopped: at the end, since there is no more room, before a line of another shape, within a record."""
 QUOTED_MAX = 1 << 16
@@ -24,7 +24,7 @@ _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 @njit(nogil=True, cache=True)
 def other_shape(text, at):
-    """Whether a line begins as SQL or as JSON does."""
+    """True when a line begins as SQL or as JSON does."""
     byte = text[at]
     if byte == 123:  # {
         after = text[at + 1]
@@ -83,7 +83,7 @@ def _either_from(text, at, stop, delimiter, more):
 
 @njit(nogil=True, cache=True)
 def _closing_quote(text, at, stop, quote, delimiter):
-    """Where the quote that ends a cell stands: one with a separator or the line's end behind it. -1: none near by."""
+    """The place of the quote that ends a cell: one with a separator or the line's end behind it. -1: none near by."""
     limit = min(stop, at + QUOTED_MAX)
     while at < limit:
         found = equal_at(text, at, quote)
@@ -207,7 +207,7 @@ def read_rows(
 
 @njit(nogil=True, cache=True)
 def _after_site(text, at, end, separator):
-    """Where the separator behind a line's address of a site stands; -1: there is none."""
+    """The place of the separator behind a line's address of a site; -1: there is none."""
     scheme = -1
     for place in range(at, min(end, at + 24)):
         if text[place] == 58 and text[place + 1] == 47 and text[place + 2] == 47:
@@ -336,7 +336,7 @@ def read_combo(
 
 @njit(nogil=True, cache=True)
 def has_control(text, starts, ends, found):
-    """Whether there is a control character in the first line of each span, other than blanks."""
+    """True when there is a control character in the first line of each span, other than blanks."""
     for span in range(len(starts)):
         found[span] = False
         for at in range(starts[span], ends[span]):
@@ -350,7 +350,7 @@ def has_control(text, starts, ends, found):
 
 @njit(nogil=True, cache=True)
 def filled_lines(text, start, end):
-    """How many lines between two places are not blank."""
+    """The number of lines between two places that are not blank."""
     count, filled = 0, False
     for at in range(start, end):
         byte = text[at]
@@ -364,7 +364,7 @@ def filled_lines(text, start, end):
 
 @njit(nogil=True, cache=True)
 def unread_lines(text, at, stop, line, count):
-    """Where `count` lines end, or sooner where a line begins as SQL or JSON does; and the line there."""
+    """The place where `count` lines end, or sooner where a line begins as SQL or JSON does; and the line there."""
     while count > 0 and at < stop:
         newline = _newline_from(text, at, stop)
         if newline >= stop:

@@ -1,4 +1,4 @@
-"""Where in an address its host stands."""
+"""Finds the host in an address."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def names_table(roles: dict[str, int]) -> tuple[npt.NDArray[np.uint64], npt.NDAr
 
 @njit(nogil=True, cache=True)
 def _json_string(text, at, stop, quote):
-    """Where the string's end stands; -1: not in this text, -2: a line break in it. And whether it has escapes."""
+    """The place of the string's end; -1: not in this text, -2: a line break in it. And whether it has escapes."""
     form = PLAIN
     while at < stop:
         byte = text[at]
@@ -272,7 +272,7 @@ def read_json(
 
 @njit(nogil=True, cache=True)
 def _label_end(text, start, end):
-    """Where the ':' or '=' behind a line's label stands; -1: it has none."""
+    """The place of the ':' or '=' behind a line's label; -1: it has none."""
     for at in range(start, min(end, start + 48)):
         byte = text[at]
         if byte == 58 or (byte == 61 and at > start):
@@ -306,7 +306,7 @@ def _label_role(text, start, end, names, codes):
 
 @njit(nogil=True, cache=True)
 def _says_base64(text, start, end):
-    """Whether a label says that its value is coded so: `EMAIL;ENCODING=b`, `;ENCODING=BASE64`."""
+    """True when a label says that its value is coded so: `EMAIL;ENCODING=b`, `;ENCODING=BASE64`."""
     for at in range(start, end - 9):
         if text[at] == 59 and (text[at + 1] | 32) == 101 and (text[at + 2] | 32) == 110 and text[at + 9] == 61:
             return (text[at + 10] | 32) == 98

@@ -1,4 +1,4 @@
-"""Where the addresses of a combo list stand: for lines that start with a plain ASCII address. Others are left over."""
+"""Finds the addresses of a combo list: for lines that start with a plain ASCII address. Others are left over."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ UNSURE = 3
 
 @njit(nogil=True, cache=True)
 def judge_secrets(text, starts, lengths, count, codes):
-    """What stands behind each address: 0 nothing, 1 a hash, 2 clear text, 3 unsure.
+    """The kind of secret behind each address: 0 nothing, 1 a hash, 2 clear text, 3 unsure.
 
     A value that begins with a short run of base64 characters is no hash, and one that begins with such a character is
     not empty unless it says so ('null', 'none', 'n/a'). A run of hex digits of the right length up to the line's end

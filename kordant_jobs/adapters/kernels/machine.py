@@ -1,4 +1,4 @@
-"""What the kernels ask of the processor that Numba has no word for: 64 bytes compared at once, unaligned words."""
+"""Processor operations that Numba has no word for: 64 bytes compared at once, unaligned words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 _I64, _I8 = ir.IntType(64), ir.IntType(8)
 WIDTH = 64
-"""Bytes that are looked at together; one bit each in a mask."""
+"""Bytes that are compared together; one bit each in a mask."""
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
@@ -156,7 +156,7 @@ def lowest_bit(_: Any, value: Any) -> Any:
 
 @intrinsic
 def bits_set(_: Any, value: Any) -> Any:
-    """How many bits are set."""
+    """The number of bits that are set."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
@@ -166,7 +166,7 @@ def bits_set(_: Any, value: Any) -> Any:
 
 @intrinsic
 def zeros_above(_: Any, value: Any) -> Any:
-    """How many zero bits stand above the highest that is set; 64 when none is."""
+    """The number of zero bits above the highest that is set; 64 when none is."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))

@@ -1,4 +1,4 @@
-"""Which blind indexes are watched: a bitmap that passes few others, and a table that knows."""
+"""Tests blind indexes for membership in the watched ones: a bitmap that passes few others, and a table that knows."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ its name, whether nothing stands in it but text."""
 
 @njit(nogil=True, cache=True)
 def _found_from(text, at, stop, first, second, third):
-    """Where three bytes stand next; -1: nowhere before `stop`."""
+    """The next place of three bytes; -1: nowhere before `stop`."""
     while at < stop:
         found = equal_at(text, at, first) & equal_at(text, at + 1, second) & equal_at(text, at + 2, third)
         if found != _ZERO:
@@ -80,7 +80,7 @@ def _value_form(text, start, end):
 
 @njit(nogil=True, cache=True)
 def _names_a_field(text, start, end):
-    """Whether an attribute says which field its element is: name, key, field, column."""
+    """True when an attribute names the field of its element: name, key, field, column."""
     size, first = end - start, text[start] | 32
     if size == 4:
         return first == 110 and (text[start + 1] | 32) == 97 and (text[start + 2] | 32) == 109
@@ -306,7 +306,7 @@ def read_xml(
 
 @njit(nogil=True, cache=True)
 def _php_string(text, at, stop, quote):
-    """Where a string's end stands, or -1; and whether it has escapes."""
+    """The place of a string's end, or -1; and True when it has escapes."""
     form = PLAIN
     while at < stop:
         byte = text[at]
@@ -321,8 +321,8 @@ def _php_string(text, at, stop, quote):
 
 @njit(nogil=True, cache=True)
 def _serialised_end(text, at, stop, size):
-    """Where the quote ends a string of `size` bytes from `at` on; where another one does if the size is wrong. Else -1,
-    and up to where there is none."""
+    """The place of the quote that ends a string of `size` bytes from `at` on; that of another one if the size is wrong.
+    Else -1, and up to where there is none."""
     if at + size < stop and text[at + size] == 34 and (text[at + size + 1] == 59 or text[at + size + 1] == 58):
         return at + size, at
     end = at

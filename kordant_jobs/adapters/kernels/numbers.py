@@ -1,4 +1,5 @@
-"""Numbers that may name somebody, wherever they stand: '+' and a phone number, cards, IBANs, national ids as written.
+"""Finds numbers that may identify a person, wherever they stand: '+' and a phone number, cards, IBANs, national ids as
+written.
 
 Only form and check digits are judged here; `adapters.dumps.sweep` asks `domain.identifiers` about each that is left.
 """
@@ -27,7 +28,8 @@ def _is_word(byte):
 
 @njit(nogil=True, cache=True)
 def _gap(text, at):
-    """How many bytes the blank or hyphen at `at` has, of whatever width and whether it may break; 0: none is there."""
+    """The number of bytes of the blank or hyphen at `at`, of whatever width and whether it may break; 0: none is
+    there."""
     byte = text[at]
     if byte == 32 or byte == 45:
         return 1

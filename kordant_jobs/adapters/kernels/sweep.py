@@ -87,7 +87,7 @@ def words_table(words: list[str]) -> npt.NDArray[np.uint64]:
 
 @njit(nogil=True, cache=True)
 def _domain_end(text, at, classes, tops):
-    """Where the domain that begins at `at` ends: 0 no domain, negative: there are letters outside ASCII in it."""
+    """The end of the domain that begins at `at`: 0 no domain, negative: there are letters outside ASCII in it."""
     end, limit = at, at + DOMAIN_MAX
     last_dot, label = -1, at
     while end < limit:
@@ -126,7 +126,7 @@ def _domain_end(text, at, classes, tops):
 
 @njit(nogil=True, cache=True)
 def _local_start(text, at, classes):
-    """Where the local part that ends before `at` begins (`at`: there is none); negative: letters outside ASCII."""
+    """The start of the local part that ends before `at` (`at`: there is none); negative: letters outside ASCII."""
     start, limit = at, at - LOCAL_MAX
     while start > limit:
         kind = classes[text[start - 1]]
@@ -163,7 +163,7 @@ def _is_hex(byte):
 
 @njit(nogil=True, cache=True)
 def _is_authority(text, start, domain, end):
-    """Whether this is the user of a URL: '//ann@host', '//ann:word@host', or git's 'git@host:path'."""
+    """True when this is the user of a URL: '//ann@host', '//ann:word@host', or git's 'git@host:path'."""
     before = text[start - 1]
     if before == 47 and text[start - 2] == 47:
         return True
@@ -191,7 +191,7 @@ def _hex_value(byte):
 
 @njit(nogil=True, cache=True)
 def _sign_form(text, at):
-    """How the '@' at `at` is written (`FORM_…`), where it begins, and how many bytes it has; FORM_NONE: it is none."""
+    """The form of the '@' at `at` (`FORM_…`), where it begins, and how many bytes it has; FORM_NONE: it is none."""
     byte, before = text[at], text[at - 1]
     if byte == 64:
         return FORM_PLAIN, at, 1
@@ -261,7 +261,7 @@ def _may_be_local(byte, form, classes):
 
 @njit(nogil=True, cache=True)
 def _ends_in_sign(text, at):
-    """Whether a sign that is no '@' ends before `at`."""
+    """True when a sign that is no '@' ends before `at`."""
     if text[at - 1] == 59:
         return text[at - 2] == 52 and text[at - 3] == 54 and text[at - 4] == 35
     if text[at - 1] != 48 or text[at - 2] != 52:
@@ -272,8 +272,8 @@ def _ends_in_sign(text, at):
 
 @njit(nogil=True, cache=True)
 def _odd_span(text, at, classes, tops):
-    """What may belong to the address around the sign at `at`: begin, where the sign begins and ends, end, and whether
-    all of it is ASCII without escapes, so that it is known to be one. Begin -1: there is none."""
+    """The span that may belong to the address around the sign at `at`: begin, where the sign begins and ends, end, and
+    True when all of it is ASCII without escapes, so that it is known to be one. Begin -1: there is none."""
     form, sign, size = _sign_form(text, at)
     behind = sign + size
     if form == FORM_NONE:

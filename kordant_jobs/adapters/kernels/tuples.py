@@ -24,7 +24,7 @@ TUPLE_MAX = 4 << 20
 
 @njit(nogil=True, cache=True)
 def _string_end(text, at, stop, quote, escapes):
-    """Where the quote that ends a string stands, how it is written, and its line breaks. -1: not in this text; -2: a
+    """The place of the quote that ends a string, its encoding, and its line breaks. -1: not in this text; -2: a
     statement begins within it, so that its quote was lost."""
     form, breaks = PLAIN, 0
     while at < stop:
@@ -179,7 +179,7 @@ def read_tuples(
 
 @njit(nogil=True, cache=True)
 def statement_end(text, at, stop, escapes):
-    """Where a statement ends (behind its ';'), and how many line breaks it has; -1: not in this text."""
+    """The end of a statement (behind its ';'), and how many line breaks it has; -1: not in this text."""
     breaks = 0
     while at < stop:
         byte = text[at]

@@ -1,4 +1,4 @@
-"""Numbers like a phone's in lines of which nothing is known: they may name somebody whom no reader found."""
+"""Finds numbers like a phone's in lines that no reader understood: they may identify a person that was missed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def _is_word(byte):
 
 @njit(nogil=True, cache=True)
 def _is_between(byte):
-    """Whether it may stand between two digits of a phone number: a blank, '-', '.', '(' or ')'."""
+    """True when it may stand between two digits of a phone number: a blank, '-', '.', '(' or ')'."""
     return byte == 32 or byte == 45 or byte == 46 or byte == 40 or byte == 41
 
 
 @njit(nogil=True, cache=True)
 def _is_time(groups, count, digits, first, dots):
-    """Whether groups of digits are a date, with an hour or without, an address of a host, or seconds since 1970."""
+    """True when groups of digits are a date, with an hour or without, an address of a host, or seconds since 1970."""
     if count == 1:
         return (digits == 10 or digits == 13) and first == 49
     if dots == count - 1 and count >= 4:

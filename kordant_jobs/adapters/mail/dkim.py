@@ -71,7 +71,8 @@ def _headers(head: bytes) -> list[tuple[str, bytes]]:
 
 
 def _covered(headers: Sequence[tuple[str, bytes]], named: Sequence[str], signature: str) -> bytes:
-    """What is signed: each named header, the last of its name first (§5.4.2), and the signature without its value."""
+    """The bytes that are signed: each named header, the last of its name first (§5.4.2), and the signature without its
+    value."""
     left = list(headers)
     lines = []
     for name in named:

@@ -1,4 +1,4 @@
-"""What a mail server's words mean: later, never to this address, or a matter for an operator. Pure.
+"""Classifies a mail server's replies: later, never to this address, or a matter for an operator. Pure.
 
 RFC 5321 §4.2 (the first digit decides) and RFC 3463 (the enhanced code says of what). The words are read beside the
 codes, since servers give 5.1.1 or 5.2.1 where a block list or a rate was the reason: an address is called dead only

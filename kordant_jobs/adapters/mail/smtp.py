@@ -18,7 +18,8 @@ from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingMail
 
 TIMEOUT_S = 60
-"""How long one reply may take. RFC 5321 §4.5.3.2 allows 5 to 10 minutes; a relay that takes a minute is not well."""
+"""Seconds that one reply may take. RFC 5321 §4.5.3.2 allows 5 to 10 minutes; a relay that takes a minute is not
+well."""
 
 
 _LINE_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
@@ -32,7 +33,8 @@ _LOST = (smtplib.SMTPServerDisconnected, OSError)
 
 @dataclass(frozen=True, kw_only=True)
 class SmtpServer:
-    """Where to deliver, and how. `starttls` False leaves the connection open to readers: this machine only."""
+    """The server that mail is delivered to, and the way to connect. `starttls` False leaves the connection open to
+    readers: this machine only."""
 
     host: str
     port: int
@@ -71,8 +73,8 @@ def parse_smtp_url(url: str) -> SmtpServer:
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.path.strip("/"):
         raise problem
     tls = parts.scheme == "smtps"
-    told = parse_qs(parts.query).get("starttls", ["yes"])[0]
-    starttls = not tls and told != "no" and not _is_this_machine(parts.hostname)
+    option = parse_qs(parts.query).get("starttls", ["yes"])[0]
+    starttls = not tls and option != "no" and not _is_this_machine(parts.hostname)
     if parts.password and not (tls or starttls or _is_this_machine(parts.hostname)):
         raise SettingsError("KORDANT_SMTP_URL would send a password in clear. Leave out ?starttls=no or the password.")
     return SmtpServer(
@@ -248,7 +250,7 @@ class _Talk:
         self._waiting: deque[bytes] = deque()
         self._unread = 0
         self._broken_off = False
-        """The server keeps a refused mail's envelope: it is told to forget it."""
+        """The server keeps a refused mail's envelope: it is reset before the next mail."""
         self._in_data = False
         """The server takes what comes next for a mail's content."""
 
@@ -301,7 +303,7 @@ class _Talk:
         replies = [self.reply() for _ in range(3)]
         refused = next((one for one in replies if one[0] >= 400), None)
         self._broken_off = refused is not None
-        if refused and self._in_data:  # a server may take content for nobody (RFC 2920 §3.1)
+        if refused and self._in_data:  # a server may accept content without recipients (RFC 2920 §3.1)
             self._client.send(b".\r\n")
             self._unread += 1
             self.reply()

@@ -1,4 +1,4 @@
-"""What the error codes of push services ask of us.
+"""The reactions to error codes of push services.
 
 FCM: firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode and "FCM error codes".
 APNs: Apple, "Handling notification responses from APNs".

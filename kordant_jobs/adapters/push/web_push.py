@@ -29,7 +29,7 @@ TOKEN_LASTS_S = 12 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """What a browser gave: where to post, and the keys that only it can open."""
+    """A browser's subscription: where to post, and the keys that only it can open."""
 
     endpoint: str = field(repr=False)
     p256dh: bytes = field(repr=False)
@@ -66,7 +66,7 @@ def _encoded(raw: bytes) -> str:
 class WebPushTransport:
     """Sends with one VAPID key to the browser makers' `services`, which are host names, `*.` before some.
 
-    `contact` is a mailto: or https: address for whoever runs the push service.
+    `contact` is a mailto: or https: address for the operator of the push service.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What Twilio's error codes ask of us: at once, as an answer, and later, in a status callback.
+"""The reactions to Twilio's error codes: at once, as an answer, and later, in a status callback.
 
 twilio.com/docs/api/errors, and the Message resource. Its changelog of July 2024 splits some codes and says that they
 evolve, so that an unknown one goes by its HTTP status.

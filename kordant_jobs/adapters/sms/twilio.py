@@ -30,8 +30,8 @@ class TwilioAccount:
 
 
 class TwilioTransport:
-    """Sends from one number or service. `callback_url` is told what becomes of each; the message's id stands behind
-    it, since a callback may come before our own row says which message it was."""
+    """Sends from one number or service. Twilio reports the fate of each message to `callback_url`; the message's id
+    stands behind it, since a callback may come before our own row says which message it was."""
 
     def __init__(self, account: TwilioAccount, *, callback_url: str | None = None, base_url: str = BASE_URL) -> None:
         self._account = account

@@ -1,6 +1,6 @@
 """Have I Been Pwned, API v3: accounts, pastes, verified domains, and the k-anonymous search where the plan has it.
 
-Breach data by Have I Been Pwned is licensed CC BY 4.0; whoever shows it names the source.
+Breach data by Have I Been Pwned is licensed CC BY 4.0; every page that shows it must name the source.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kordant_jobs.ports import Finding, Question, SourceTerms
 
 HIBP_URL = "https://haveibeenpwned.com/api/v3"
 PREFIX_DIGITS = 6
-"""Hex digits of the SHA-1 that the k-anonymous search is told ('Searching by range'); the other 34 stay here."""
+"""Hex digits of the SHA-1 that the k-anonymous search sends ('Searching by range'); the other 34 stay here."""
 
 STEALER_LOGS = "StealerLogs"
 """Our key for what stealer logs say of an address; HIBP names the sites, not a breach."""
@@ -48,7 +48,7 @@ class _Paste(_Row):
 
 
 class HibpPlan(_Row):
-    """What the key's subscription allows. `rpm` is requests a minute, over everything that is asked with the key."""
+    """The limits of the key's subscription. `rpm` is requests a minute, over everything that is asked with the key."""
 
     name: str = Field("", alias="SubscriptionName")
     rpm: int = Field(alias="Rpm", ge=1)
@@ -61,7 +61,7 @@ class _VerifiedDomain(_Row):
 
 
 class _Refusal(_Row):
-    """How HIBP words an error."""
+    """The form of an error of HIBP."""
 
     status: int = Field(alias="statusCode")
 
@@ -78,11 +78,11 @@ _REFUSAL = TypeAdapter(_Refusal)
 
 
 def _is_not_found(reply: Reply) -> bool:
-    """Whether a 404 is HIBP's own 'not pwned': an empty body, its JSON, or a plain sentence (range search); a page
-    that somebody put in the way is none.
+    """True when a 404 is HIBP's own 'not pwned': an empty body, its JSON, or a plain sentence (range search); a page of
+    a proxy or portal is none.
 
     Raises:
-        SourceFailed: it is a 404 of somebody else's.
+        SourceFailed: it is a 404 of another server.
     """
     if reply.status != 404:
         return False
@@ -217,7 +217,7 @@ class Hibp(HttpSource):
         return self._read(self.fetch("/latestbreach")).breach()
 
     def plan(self) -> HibpPlan:
-        """What the key allows.
+        """Read the limits of the key's subscription.
 
         Raises:
             SourceUnavailable: HIBP did not say; also when it refuses the key.

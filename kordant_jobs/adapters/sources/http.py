@@ -35,7 +35,8 @@ USER_AGENT = "kordant-jobs"
 """HIBP answers 403 without one; the others like to know who asks."""
 
 RETRY_AFTER_MOST_S = 3600.0
-"""A source that asks for more patience than this is asked again after it: nobody is put off for a day by one header."""
+"""Longest Retry-After that is obeyed, in seconds; after it the source is asked again, so that one header stops no
+source for a day."""
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ for _name in ("httpx", "httpcore"):  # they log the address of every request, wh
 
 @dataclass(frozen=True, kw_only=True)
 class HttpLimits:
-    """What one request may take. `total_s` bounds it whole, however slowly bytes drip in; `max_bytes` counts what the
+    """The limits of one request. `total_s` bounds it whole, however slowly bytes drip in; `max_bytes` counts what the
     answer unpacks to."""
 
     connect_s: float = 5.0
@@ -77,7 +78,7 @@ class Reply:
 
     @property
     def looks_like_a_page(self) -> bool:
-        """Whether it is for people: what a proxy or a portal puts in the way, also under a 404."""
+        """True when it is a page for people, such as a proxy or a portal sends, also under a 404."""
         return "html" in self.content_type or self.body.lstrip()[:1] == b"<"
 
 
@@ -226,7 +227,7 @@ async def open_session(
 
 
 class HttpSource(ABC):
-    """What sources over HTTP share: a batch is asked over few connections, and each question gets its answer."""
+    """The base of sources over HTTP: a batch is asked over few connections, and each question gets its answer."""
 
     source: Source
     name_of_service: str
@@ -237,11 +238,11 @@ class HttpSource(ABC):
 
     @abstractmethod
     def _headers(self) -> Mapping[str, str]:
-        """What goes with every request, the key included."""
+        """The headers of every request, the key included."""
 
     @abstractmethod
     async def _findings(self, session: Session, question: Question) -> Sequence[Finding]:
-        """Where the identifier stands; nowhere only after a whole, well-formed answer.
+        """The findings on the identifier; none only after a whole, well-formed answer.
 
         Raises:
             SourceFailed: it could not be known.
@@ -249,10 +250,10 @@ class HttpSource(ABC):
 
     @abstractmethod
     def requests_for(self, kind: IdentifierKind) -> int:
-        """How many requests one question of this kind costs; 0: it cannot be asked about such."""
+        """The number of requests that one question of this kind costs; 0: it cannot be asked about such."""
 
     def cost(self, question: Question) -> int:
-        """What its kind does."""
+        """The number of requests for its kind."""
         return self.requests_for(question.kind)
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:

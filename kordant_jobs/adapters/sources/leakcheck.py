@@ -1,5 +1,6 @@
-"""LeakCheck: the public API (names of sources only), or Pro v2 with a key. An e-mail address goes there as the first
-24 digits of its SHA-256, never as itself. Whoever shows findings of the public API writes 'Powered by LeakCheck'."""
+"""LeakCheck: the public API (names of sources only), or Pro v2 with a key. An e-mail address goes there as the first 24
+digits of its SHA-256, never as itself. Every page that shows findings of the public API must write 'Powered by
+LeakCheck'."""
 
 from __future__ import annotations
 
@@ -90,7 +91,7 @@ _PRO = TypeAdapter(_Pro)
 
 
 def email_hash(canonical: str) -> str:
-    """What stands for an address there.
+    """The hash that stands for an address there.
 
     >>> len(email_hash("test@example.com"))
     24
@@ -120,7 +121,7 @@ class LeakCheck(HttpSource):
         return int(kind in {IdentifierKind.EMAIL, IdentifierKind.USERNAME})
 
     def terms(self) -> SourceTerms | None:
-        """Pro's rate with a key; nobody is asked."""
+        """Pro's rate with a key; no request is needed."""
         return SourceTerms(requests_per_minute=PRO_REQUESTS_PER_MINUTE, burst=1) if self._key else None
 
     async def _findings(self, session: Session, question: Question) -> Sequence[Finding]:
@@ -141,7 +142,7 @@ class LeakCheck(HttpSource):
 
 
 def _nothing(success: bool, error: str | None) -> bool:
-    """Whether an answer says 'not found'.
+    """True when an answer says 'not found'.
 
     Raises:
         SourceFailed: it says something else went wrong.
@@ -203,7 +204,7 @@ def _breach(name: str, when: str | None, fields: Iterable[str], *, verified: boo
 
 
 def _day(text: str | None) -> date | None:
-    """`2019-07` or `2019-07-03` as a day; the first where only the month is told.
+    """`2019-07` or `2019-07-03` as a day; the first where only the month is given.
 
     >>> _day("2019-07"), _day("?")
     (datetime.date(2019, 7, 1), None)

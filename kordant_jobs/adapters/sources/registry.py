@@ -1,4 +1,4 @@
-"""Which outside sources are on, by the settings; one that is off says what would turn it on."""
+"""Opens the outside sources that the settings configure; one that is off says what would turn it on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_sources(settings: Settings) -> Sources:
     if settings.xposedornot:
         on[Source.XPOSEDORNOT] = XposedOrNot(settings.xposedornot_url)
     else:
-        off[Source.XPOSEDORNOT] = "it would be told addresses as they are: set KORDANT_XPOSEDORNOT=1 if you want that"
+        off[Source.XPOSEDORNOT] = "it would be sent addresses as they are: set KORDANT_XPOSEDORNOT=1 if you want that"
     if settings.leakcheck_api_key is not None or settings.leakcheck_public:
         on[Source.LEAKCHECK] = LeakCheck(settings.leakcheck_api_key, base_url=settings.leakcheck_url)
     else:

@@ -45,7 +45,7 @@ class Speech:
 
     @property
     def seconds(self) -> float:
-        """How much of it there is."""
+        """The length of speech in seconds."""
         return _length(self.spans) / RATE
 
     @property
@@ -68,7 +68,7 @@ def listen(samples: Samples, models: VoiceModels) -> Speech:
 
 
 def measure(samples: Samples, models: VoiceModels, *, is_whole: bool = True) -> Heard:
-    """What there is to know of a clip's sound (16 kHz mono).
+    """Measure a clip's sound (16 kHz mono).
 
     Raises:
         SetupError: a model's file is missing or is another one.
@@ -91,7 +91,7 @@ def measure(samples: Samples, models: VoiceModels, *, is_whole: bool = True) -> 
 
 
 def find_speech(samples: Samples, models: VoiceModels) -> list[tuple[int, int]]:
-    """Where speech is, as samples [begin, end)."""
+    """The spans of speech, as samples [begin, end)."""
     state = [np.zeros((1, 1, 128), np.float32)] * 2
     context = np.zeros(SPEECH_CONTEXT, np.float32)
     found = []
@@ -115,12 +115,13 @@ def embed(speech: Floats, models: VoiceModels) -> Embedding:
 
 
 def enrolment_clip(name: str, samples: Samples, models: VoiceModels) -> EnrolmentClip:
-    """What an enrolment keeps of a clip."""
+    """The part of a clip that an enrolment keeps."""
     return enrolment_of(name, listen(samples, models), models)
 
 
 def enrolment_of(name: str, speech: Speech, models: VoiceModels) -> EnrolmentClip:
-    """What an enrolment keeps of a clip's speech: its voice in the clip's band, and as a telephone would carry it."""
+    """The part of a clip's speech that an enrolment keeps: its voice in the clip's band, and as a telephone would carry
+    it."""
     by_band = {speech.band: mean_voice(speech.embeddings)} if speech.embeddings else {}
     if by_band and speech.band is Band.WIDE:
         by_band[Band.PHONE] = mean_voice(

@@ -31,9 +31,9 @@ from kordant_jobs.domain.voice.verdicts import Reason
 from kordant_jobs.errors import SetupError
 
 SECONDS_MAX = 3600
-"""What is decoded of a long file: the first hour, 115 MB of samples."""
+"""Seconds that are decoded of a long file: the first hour, 115 MB of samples."""
 CPU_S, WALL_S, MEMORY_MB = 60, 120, 1024
-"""What one clip may cost. An hour of MP3 takes about 4 s of CPU and 60 MB."""
+"""Limits of decoding one clip. An hour of MP3 takes about 4 s of CPU and 60 MB."""
 RATE_MAX, CHANNELS_MAX = 768_000, 64
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,caf,flac,g722,gsm,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,ogg,"
@@ -46,7 +46,7 @@ ENDINGS = frozenset(
     {"aac", "aif", "aiff", "amr", "avi", "caf", "flac", "g722", "gsm", "m4a", "mkv", "mov", "mp3", "mp4", "oga", "ogg",
      "opus", "wav", "weba", "webm", "wma", "3gp"}
 )  # fmt: skip
-"""What a dropped clip's name may end in; of anything else the ending is not kept."""
+"""Endings of a dropped clip's name that are kept; any other ending is not."""
 Samples = NDArray[np.int16]
 
 

@@ -53,7 +53,7 @@ def filter_banks(sound: Floats) -> Floats:
 
 
 def speech_spans(probabilities: Floats, frame: int, *, threshold: float = 0.5) -> list[tuple[int, int]]:
-    """Where speech is, as samples [begin, end): pauses under 0.13 s are bridged, sounds under 0.26 s left out.
+    """The spans of speech, as samples [begin, end): pauses under 0.13 s are bridged, sounds under 0.26 s left out.
 
     >>> speech_spans(np.array([0, 0, *[0.9] * 10, 0, *[0.9] * 10, 0, 0, 0, 0, 0, 0.9], np.float32), 512)
     [(1024, 11776)]
@@ -80,7 +80,7 @@ def band_of(speech: Sequence[Floats]) -> Band:
 
 @dataclass(frozen=True)
 class Telephone:
-    """What a telephone leaves of a voice: the band between two edges in Hz, and whether G.711 codes it."""
+    """The effect of a telephone on a voice: the band between two edges in Hz, and True when G.711 codes it."""
 
     low_hz: float
     high_hz: float

@@ -22,7 +22,7 @@ from kordant_jobs.store.schedules import config as scheduler_config
 
 HERE = "/console/approvals"
 TICKS, DAYS_MOST = 60, 31
-"""How far a proposal is tried out: about so many ticks of the row, at most so many days."""
+"""The range over which a proposal is simulated: about so many ticks of the row, at most so many days."""
 
 
 def show_list(connection: Connection, visit: Visit) -> Response:

@@ -44,7 +44,7 @@ def _filter(visit: Visit) -> BulkFilter:
 
 
 def ask(connection: Connection, visit: Visit) -> Response:
-    """How many it is about, before it is done."""
+    """Ask for confirmation with the number of requests, before it is done."""
     visit.who.permit(Action.BULK)
     meant = _filter(visit)
     where = requests.scoped(visit.who, Filter(**meant.model_dump(exclude_none=True)))

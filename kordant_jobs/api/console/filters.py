@@ -1,4 +1,4 @@
-"""What templates make of values: moments, spans, shares and texts that others wrote."""
+"""Filters of templates: moments, spans, shares and texts of outside origin."""
 
 from __future__ import annotations
 

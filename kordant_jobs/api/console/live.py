@@ -34,12 +34,12 @@ SELECT (SELECT id FROM kordant.job_requests ORDER BY id DESC LIMIT 1),
        (SELECT max(changed_at) FROM kordant.scheduler_config),
        (SELECT array_agg(id ORDER BY id) FROM kordant.change_sets WHERE state = 'proposed')
 """)
-"""What differs when one of the lists does: each part is read along an index or from a small table."""
+"""A mark that changes when one of the lists does: each part is read along an index or from a small table."""
 
 
 @dataclass
 class Changes:
-    """Reads the mark twice a second while somebody watches."""
+    """Reads the mark twice a second while a page is open."""
 
     db: Engine
     _last: tuple[Any, ...] = ()
@@ -73,8 +73,8 @@ class Changes:
             await asyncio.sleep(EVERY_S)
 
     def stream(self) -> Response:
-        """Server-sent events: `watching` once every change from now on is told, so that the page looks again for what
-        came between it and the stream; then `changed`, each time.
+        """Server-sent events: `watching` once every change from now on is reported, so that the page checks again for
+        what came between it and the stream; then `changed`, each time.
 
         Raises:
             Problem: there are too many watchers.

@@ -18,12 +18,12 @@ PAGE = 50
 HERE = "/console/requests"
 ACTIONS = {one.value.removeprefix("requests."): one for one in requests.TAKES}
 ASKED_FIRST = frozenset({Action.CANCEL, Action.EXPIRE})
-"""What cannot be taken back is asked again."""
+"""Actions that cannot be undone ask for confirmation."""
 _STATES = {state.value: (state,) for state in RequestStatus}
 
 
 def _filter(visit: Visit) -> tuple[dict[str, str | None], Filter]:
-    """What the URL asks for, and as a filter. A word that is none is an error that says which there are."""
+    """The conditions in the URL, and as a filter. A word that is none is an error that says which there are."""
     names = ("job", "state", "cause", "by", "tenant", "entity")
     asked = {name: visit.asked(name) for name in names}
     for name, known in (("state", set(RequestStatus)), ("cause", set(Cause)), ("job", set(BY_NAME))):
@@ -73,7 +73,7 @@ def _found(connection: Connection, visit: Visit) -> tuple[dict[str, Any], Reques
 
 
 def _allowed(visit: Visit, request: Request) -> list[tuple[str, Action]]:
-    """What the reader may do to a request as it stands."""
+    """The actions that the reader may do to a request as it stands."""
     return [
         (name, action)
         for name, action in ACTIONS.items()

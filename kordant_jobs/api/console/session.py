@@ -19,7 +19,7 @@ _PURPOSE, _FORMS = "console-session", "console-form"
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """Whose token signed in, and until when that counts, in Unix seconds."""
+    """The token that signed in, and until when that counts, in Unix seconds."""
 
     token_id: str
     until: int
@@ -47,10 +47,10 @@ def opened(keyring: Keyring, cookie: str, *, now: datetime) -> Session | None:
 
 
 def form_code(keyring: Keyring, cookie: str) -> str:
-    """What every form carries: whoever does not have the cookie cannot know it."""
+    """The code in every form: it cannot be guessed without the cookie."""
     return keyring.sign(_FORMS, cookie.encode()).hex()
 
 
 def is_form_code(keyring: Keyring, cookie: str, code: str) -> bool:
-    """Whether a form came from a page of this cookie's."""
+    """True when a form came from a page of this cookie's."""
     return bool(cookie) and hmac.compare_digest(code.encode(), form_code(keyring, cookie).encode())

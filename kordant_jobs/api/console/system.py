@@ -59,7 +59,7 @@ def show_audit(connection: Connection, visit: Visit) -> Response:
 
 
 def show_doctor(connection: Connection, visit: Visit) -> Response:
-    """What the last examination found."""
+    """Show the result of the last examination."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     kept = visit.console.examined
     at, results = kept[-1] if kept else (None, ())

@@ -39,11 +39,12 @@ from kordant_jobs.wording import Wording, wording
 
 SIGN_IN = f"{HOME}sign-in"
 PEOPLE = frozenset({Role.ADMIN, Role.OPERATOR})
-"""Who may sign in. What a program or an agent may do, it does over the API; an approval is a person's."""
+"""The roles that may sign in. What a program or an agent may do, it does over the API; an approval is a person's."""
 STATEMENT_S = 2
 KEPT_S = 60.0
 PLACES = (HOME.rstrip("/"), PREFIX)
-"""Where a session's cookie is sent: the console and Dagster's UI. Not to `/`: other ports of a host share cookies."""
+"""The paths to which a session's cookie is sent: the console and Dagster's UI. Not to `/`: other ports of a host share
+cookies."""
 COOKIE, FORM_COOKIE, LANGUAGE_COOKIE = "kordant_console", "kordant_console_form", "kordant_console_language"
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -58,7 +59,7 @@ HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """What the pages work with. `hub` gives the streams of requests."""
+    """The resources of the pages. `hub` gives the streams of requests."""
 
     backend: Backend
     tokens: Tokens
@@ -66,7 +67,7 @@ class Console:
     hub: Hub
     kept: dict[str, tuple[float, object, Any]] = field(default_factory=dict)
     examined: list[tuple[datetime, Sequence[Result]]] = field(default_factory=list)
-    """What the doctor found last in this process."""
+    """The doctor's last results in this process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +83,10 @@ class Visit:
 
     @property
     def who(self) -> Call:
-        """The call of whoever has signed in.
+        """The call of the reader who has signed in.
 
         Raises:
-            Problem: nobody has.
+            Problem: the reader has not signed in.
         """
         if self.call is None:
             raise Problem("unauthenticated", "sign in first.")
@@ -97,15 +98,15 @@ class Visit:
         return value or None
 
     def kept(self, name: str, make: Callable[[], Any], *, of: object = None, for_s: float = KEPT_S) -> Any:
-        """What `make` gave within the last minute, or `for_s`, of the same `of`: sums over many rows, which no reader
-        sees change sooner."""
+        """The result that `make` gave within the last minute, or `for_s`, for the same `of`: sums over many rows, which
+        no reader sees change sooner."""
         known = self.console.kept.get(name)
         if known is None or known[1] != of or time.monotonic() > known[0]:
             known = self.console.kept[name] = (time.monotonic() + for_s, of, make())
         return known[2]
 
     def may(self, action: Action) -> bool:
-        """Whether the reader may do this at all: what they may not is not offered."""
+        """True when the reader may do this at all: actions that they may not do are not offered."""
         return self.call is not None and decide(self.call.principal, action, self.call.of_all()).allowed
 
     def page(self, template: str, title: str, *, status: int = 200, **values: Any) -> Response:
@@ -211,7 +212,8 @@ def an_id(text: str) -> UUID:
 
 
 View = Callable[[Connection, Visit], Response | Callable[[], Response]]
-"""What answers a call, within its transaction; or gives what makes the answer once that is over."""
+"""A function that answers a call, within its transaction; or returns a function that makes the answer once that is
+over."""
 
 
 def _local(request: Request) -> str:
@@ -220,7 +222,7 @@ def _local(request: Request) -> str:
 
 
 def local_path(text: str | None) -> str:
-    """A path of the console or of Dagster's UI that somebody gave us to go to; the first page for anything else.
+    """A path of the console or of Dagster's UI from a link or form; the first page for anything else.
 
     >>> local_path("/console/dead?job=a"), local_path("//evil.example/console/"), local_path("/console/../api")
     ('/console/dead?job=a', '/console/', '/console/')
@@ -231,7 +233,7 @@ def local_path(text: str | None) -> str:
 
 
 def call_of(console: Console, principal: Principal, now: datetime) -> Call:
-    """A call in somebody's name."""
+    """A call in a principal's name."""
     backend = console.backend
     return Call(principal=principal, keyring=backend.keyring, now=now, source="console", ui_url=backend.ui_url)
 
@@ -250,7 +252,8 @@ async def signed_in(console: Console, connection: HTTPConnection) -> Principal |
 
 
 async def enter(console: Console, request: Request) -> Visit:
-    """Who comes: by their cookie, whose token is looked up again. A call of nobody is one without a principal.
+    """Find the reader: by their cookie, whose token is looked up again. A visit without a sign-in has a call without a
+    principal.
 
     Raises:
         Problem: too many calls in a minute.
@@ -269,7 +272,7 @@ async def enter(console: Console, request: Request) -> Visit:
 
 
 def _is_ours(visit: Visit) -> bool:
-    """Whether a form was sent by a page of this console's, in this browser."""
+    """True when a form was sent by a page of this console's, in this browser."""
     headers = visit.request.headers
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin is not None and origin.partition("://")[2] != headers.get("host"):

@@ -60,7 +60,7 @@ def word(words: Wording, value: object) -> str:
 
 
 def done_word(words: Wording, what: str) -> str:
-    """What an action that ended well is called in the notice after it."""
+    """The words for an action that ended well, in the notice after it."""
     known = {
         "cancel": words.say("Cancelled, or asked to stop."),
         "retry": words.say("Queued again."),

@@ -1,1 +1,1 @@
-"""Who may do what: roles, the policy table, tokens, change sets, and entries of the audit log. Pure."""
+"""Access control: roles, the policy table, tokens, change sets, and entries of the audit log. Pure."""

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import rfc8785
 
 GENESIS = hashlib.sha256(b"kordant audit").digest()
-"""What the first row's hash follows on."""
+"""The hash that precedes the first row."""
 SQL = "sql"
 """The source of rows that triggers write: they carry no code of ours."""
 
 
 class Outcome(StrEnum):
-    """How it ended."""
+    """The outcome of an operation."""
 
     ALLOWED = "allowed"
     DENIED = "denied"
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
 
 
 class Break(StrEnum):
-    """What is wrong with a row."""
+    """A fault of a row."""
 
     GAP = "gap"
     REORDERED = "reordered"
@@ -112,7 +112,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is wrong."""
+        """True when no fault was found."""
         return self.kind is None
 
 

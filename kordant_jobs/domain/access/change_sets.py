@@ -12,7 +12,7 @@ import rfc8785
 
 
 class ChangeState(StrEnum):
-    """Where a change set stands. Silence is EXPIRED: neither consent nor a person's no."""
+    """The state of a change set. Silence is EXPIRED: neither consent nor a person's no."""
 
     PROPOSED = "proposed"
     APPLIED = "applied"
@@ -23,7 +23,7 @@ class ChangeState(StrEnum):
 
 
 class ChangeKind(StrEnum):
-    """What a change set is about."""
+    """The subject of a change set."""
 
     SCHEDULE = "schedule_change"
     WORKFLOW = "workflow"
@@ -46,11 +46,11 @@ MOVES: Mapping[ChangeState, frozenset[ChangeState]] = {
 transaction, so APPROVED is no state of its own."""
 
 WAITS = timedelta(hours=72)
-"""How long a proposal waits for a person."""
+"""Time for which a proposal waits for a person."""
 
 
 def digest_of(target: str, base_version: int, changes: Mapping[str, Any], expires_at: datetime) -> str:
-    """What an approval is of: a proposal with another word in it has another digest.
+    """The digest that an approval is bound to: any change of the proposal changes it.
 
     >>> from datetime import UTC
     >>> day = datetime(2026, 12, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""What Dagster's UI may send, by the mutation's field: the action that the policy is asked for. Pure.
+"""Requests that Dagster's UI may send, by the mutation's field: the action that the policy is asked for. Pure.
 
 A mutation that is in neither table is refused, so that an upgrade of Dagster adds none silently; a test compares both
 with Dagster's schema.
@@ -41,7 +41,7 @@ MUTATIONS: Mapping[str, Action] = {
     "setNuxSeen": Action.UI_READ,
     "logTelemetry": Action.UI_READ,
 }
-"""Every mutation that passes, for whoever may do the action."""
+"""Every mutation that passes, for principals that may do the action."""
 UNRECORDED = frozenset({"setNuxSeen", "logTelemetry"})
 """The UI sends these by itself, and they change nothing of the jobs."""
 REFUSED = frozenset({
@@ -49,7 +49,7 @@ REFUSED = frozenset({
     "deleteDynamicPartitions", "reportRunlessAssetEvents", "reportAssetCheckEvaluations", "setAppManagedComponent",
     "deleteAppManagedComponent", "refreshComponentState", "setAutoMaterializePaused", "launchMultipleRuns",
 })  # fmt: skip
-"""What nobody may send: it deletes history, or goes past the queue."""
+"""Mutations that are refused to everyone: they delete history, or bypass the queue."""
 
 TOKENS = 20_000
 """The longest document, in words of GraphQL. The UI's largest has some 3,000."""
@@ -74,7 +74,8 @@ class Mutation:
 
     @property
     def named(self) -> dict[str, str]:
-        """What it is done to, by the closed names of Dagster: for the audit log. Run config and tags are left out."""
+        """The objects that it changes, by the closed names of Dagster: for the audit log. Run config and tags are left
+        out."""
         found: dict[str, list[str]] = {}
         for name, value in _pairs(self.arguments):
             if name in NAMES and _CLOSED.fullmatch(value):

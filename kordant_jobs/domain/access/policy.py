@@ -44,7 +44,7 @@ class Action(StrEnum):
 
 
 class Owner(StrEnum):
-    """Whose the thing is, seen from who asks."""
+    """The owner of the thing, seen from the principal."""
 
     OWN = "own"
     SCOPE = "scope"
@@ -152,11 +152,11 @@ RULES: tuple[Rule, ...] = (
 
 DEFAULT = Decision(allowed=False, rule="default.deny")
 SELF_DECISION = "changes.not_own"
-"""Nobody decides what they proposed, or what their own agent proposed."""
+"""A principal may not decide what they, or their own agent, proposed."""
 
 
 def decide(principal: Principal, action: Action, owner: Owner, *, critical: bool = False) -> Decision:
-    """Whether `principal` may do this to a thing of `owner`.
+    """The decision whether `principal` may do this to a thing of `owner`.
 
     >>> agent = Principal(id="agent:a", role=Role.AGENT, scopes=frozenset(TokenScope))
     >>> decide(agent, Action.CANCEL, Owner.OWN).rule, decide(agent, Action.CANCEL, Owner.SCOPE).rule
@@ -176,12 +176,12 @@ def decide(principal: Principal, action: Action, owner: Owner, *, critical: bool
 
 
 def owner_of(principal: Principal, *, by: str, tenant: str | None, entity: str | None) -> Owner:
-    """Whose a request is, seen from `principal`: what left their scope is another's, whoever asked for it."""
+    """The owner of a request, seen from `principal`: what left their scope is another's, even when they asked."""
     if not principal.covers(tenant, entity):
         return Owner.OTHER
     return Owner.OWN if by == principal.id else Owner.SCOPE
 
 
 def decision_on(kind: ChangeKind) -> Action:
-    """The action of whoever decides a change set of this kind: schedules and grants are an admin's."""
+    """The action needed to decide a change set of this kind: schedules and grants are an admin's."""
     return Action.DECIDE if kind in {ChangeKind.SCHEDULE, ChangeKind.GRANT} else Action.DECIDE_WORKFLOW

@@ -1,4 +1,4 @@
-"""Who asks: a person, a program or an agent, with a role, scopes, and the tenants and entities that are theirs."""
+"""Principals: a person, a program or an agent, with a role, scopes, and the tenants and entities that are theirs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What somebody is to us. The policy table says what each may do."""
+    """The role of a principal. The policy table says what each may do."""
 
     ADMIN = "admin"
     OPERATOR = "operator"
@@ -18,7 +18,7 @@ class Role(StrEnum):
 
 
 class TokenScope(StrEnum):
-    """What a token may be used for; a right is the role's and the token's."""
+    """The uses that a token is limited to; a right is the role's and the token's."""
 
     JOBS_READ = "jobs:read"
     JOBS_TRIGGER = "jobs:trigger"
@@ -33,7 +33,7 @@ class TokenScope(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """Who asks. `tenants` and `entities` None: any."""
+    """The caller of an operation. `tenants` and `entities` None: any."""
 
     id: str
     role: Role
@@ -47,7 +47,7 @@ class Principal:
     """The person an agent belongs to."""
 
     def covers(self, tenant: str | None, entity: str | None) -> bool:
-        """Whether something of this tenant and entity is in scope.
+        """True when something of this tenant and entity is in scope.
 
         >>> one = Principal(id="service:app", role=Role.SERVICE, scopes=frozenset(), tenants=frozenset({"t1"}))
         >>> one.covers("t1", "e"), one.covers("t2", "e"), one.covers(None, "e")
@@ -56,6 +56,6 @@ class Principal:
         return (self.tenants is None or tenant in self.tenants) and (self.entities is None or entity in self.entities)
 
     def reaches(self, entities: Collection[str] | None) -> bool:
-        """Whether all these entities are in scope; None stands for everybody."""
+        """True when all these entities are in scope; None stands for all."""
         mine = self.tenants if self.entities is None else self.entities
         return mine is None or (entities is not None and mine.issuperset(entities))

@@ -18,7 +18,7 @@ _FORM = re.compile(rf"kj[aso]_([a-z2-7]{{{ID_CHARACTERS}}})_([0-9A-Za-z]{{{SECRE
 
 LETTERS = {Role.AGENT: "a", Role.SERVICE: "s", Role.OPERATOR: "o", Role.ADMIN: "o"}
 LONGEST_DAYS = {Role.AGENT: 90, Role.SERVICE: 365, Role.OPERATOR: 365, Role.ADMIN: 365}
-"""How long a token may live at most."""
+"""Longest life of a token, in days."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 STEPS_MAX = 50
 AWAIT_MAX_S, GATE_MAX_S = 7 * 86_400, 72 * 3600
-"""A person has as long as for any change set; a job as long as its dead letter may take to be looked at."""
-FIRST_LOOK_S, LAST_LOOK_S = 2.0, 60.0
-"""A waiting workflow holds no process: it looks again after 2 s, then after twice as long each time, up to a minute."""
+"""A person has as long as for any change set; a job as long as its dead letter may take to be handled."""
+FIRST_CHECK_S, LAST_CHECK_S = 2.0, 60.0
+"""A waiting workflow holds no process: it checks again after 2 s, then after twice as long each time, up to a minute.
+"""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Plain = str | int | bool | None
@@ -27,7 +28,7 @@ _REFERENCE = re.compile(r"\$\{(?:inputs\.([a-z][a-z0-9_]*)|steps\.([a-z][a-z0-9_
 
 
 class WorkflowState(StrEnum):
-    """Where a version of a workflow stands."""
+    """The state of a version of a workflow."""
 
     DRAFT = "draft"
     """Waits for a person."""
@@ -36,7 +37,7 @@ class WorkflowState(StrEnum):
 
 
 class StepStatus(StrEnum):
-    """Where a step of an execution stands."""
+    """The state of a step of an execution."""
 
     WAITING = "waiting"
     DONE = "done"
@@ -46,7 +47,7 @@ class StepStatus(StrEnum):
 
 
 class ExecutionStatus(StrEnum):
-    """Where an execution stands. DENIED: a rule or a person said no."""
+    """The state of an execution. DENIED: a rule or a person said no."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -138,7 +139,7 @@ OneStep: TypeAdapter[Step] = TypeAdapter(Step)
 
 
 class WorkflowDefinition(BaseModel):
-    """What a workflow does: its inputs by name and type, and its steps."""
+    """The definition of a workflow: its inputs by name and type, and its steps."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     inputs: dict[Name, Literal["text", "number", "boolean"]] = Field(default_factory=dict, max_length=20)
@@ -175,11 +176,11 @@ class WorkflowDefinition(BaseModel):
             raise ValueError(f"{name}: {found[2]} is no earlier step")
 
     def digest(self) -> str:
-        """What a person approves: with another word in it, it is another one."""
+        """The digest that a person approves: any change of the definition changes it."""
         return hashlib.sha256(rfc8785.dumps(self.model_dump(mode="json"))).hexdigest()
 
     def faults_of(self, inputs: Mapping[str, Any]) -> list[str]:
-        """What is wrong with the inputs of an execution."""
+        """The faults of the inputs of an execution."""
         kinds = {"text": str, "number": int | float, "boolean": bool}
         faults = [f"there is no input {name}" for name in sorted(set(inputs) - set(self.inputs))]
         for name, kind in self.inputs.items():
@@ -250,10 +251,10 @@ def _fits(case: Case, value: Any) -> bool:
     return bool(value > case.value if case.op == "gt" else value < case.value)
 
 
-def next_look_s(looks: int) -> float:
-    """How long a waiting execution waits before it looks the next time, after so many looks.
+def next_check_s(looks: int) -> float:
+    """Seconds until a waiting execution checks the next time, after so many checks.
 
-    >>> [next_look_s(looks) for looks in (0, 1, 4, 9)]
+    >>> [next_check_s(looks) for looks in (0, 1, 4, 9)]
     [2.0, 4.0, 32.0, 60.0]
     """
-    return min(FIRST_LOOK_S * 2.0 ** min(looks, 10), LAST_LOOK_S)
+    return min(FIRST_CHECK_S * 2.0 ** min(looks, 10), LAST_CHECK_S)

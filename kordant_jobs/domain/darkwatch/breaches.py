@@ -9,13 +9,13 @@ from typing import Any
 
 
 class BreachSource(StrEnum):
-    """Who told us of a breach."""
+    """The source that reported a breach."""
 
     HIBP = "hibp"
     DUMP = "dump"
     """A dump that no catalogued breach is known for; its name is made from its content."""
     PASTE = "paste"
-    """A text that somebody put up in public; HIBP lists those that hold addresses."""
+    """A text published for anyone to read; HIBP lists those that hold addresses."""
     XPOSEDORNOT = "xposedornot"
     LEAKCHECK = "leakcheck"
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class SecretKind(StrEnum):
-    """Whether a password stood beside an identifier in a dump. The password itself is never kept."""
+    """The kind of password that stood beside an identifier in a dump, if any. The password itself is never kept."""
 
     MENTIONED = "mentioned"
     """The identifier stands in the text; what stood beside it is not known."""
@@ -16,7 +16,7 @@ class SecretKind(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What one source says of one subscription. A source that could not be asked is unknown, never clean."""
+    """The answer of one source about one subscription. A source that could not be asked is unknown, never clean."""
 
     CLEAN = "clean"
     EXPOSED = "exposed"
@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 
 class Source(StrEnum):
-    """Where exposures are looked for."""
+    """A place where exposures are searched."""
 
     DUMPS = "dumps"
     """Our own corpus of ingested breach dumps."""
@@ -76,17 +76,18 @@ RETRYABLE = frozenset(
         UnknownReason.NOT_ASKED,
     }
 )
-"""Reasons that may be gone when it is asked again; the others need somebody to change something."""
+"""Reasons that may be gone when it is asked again; the others need an operator or the subscriber to change something.
+"""
 
 
 class Judgement(StrEnum):
-    """Whether an exposure is told to the subscriber, and if not, why not."""
+    """The decision whether an exposure is alerted to the subscriber, and the reason if not."""
 
     ALERT = "alert"
     WITHHELD_SENSITIVE = "withheld_sensitive"
-    """A sensitive breach is told only to the verified owner of the identifier."""
+    """A sensitive breach is alerted only to the verified owner of the identifier."""
     WITHHELD_UNVERIFIED = "withheld_unverified"
-    """Nobody could verify the breach, and we do not hold its data ourselves. Judged again when that changes."""
+    """No source could verify the breach, and we do not hold its data ourselves. Judged again when that changes."""
     NOT_A_BREACH = "not_a_breach"
     """The breach was fabricated or retired, or is a list of addresses for spam."""
     NOT_ME = "not_me"
@@ -109,7 +110,7 @@ class JudgementReason(StrEnum):
 
 
 class DumpStatus(StrEnum):
-    """Where a breach dump stands between the drop folder and the corpus."""
+    """The state of a breach dump between the drop folder and the corpus."""
 
     REGISTERED = "registered"
     INGESTED = "ingested"

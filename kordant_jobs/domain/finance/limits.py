@@ -1,4 +1,4 @@
-"""How often a provider may be called: a month's operational limits, rates, and when a connection is next due. Pure.
+"""Limits on calls of a provider: a month's operational limits, rates, and when a connection is next due. Pure.
 
 Sources: OFB operational limits as Belvo and Pluggy repeat them (420 or 240 for balances: the lower counts, 4 for the
 historic list and for lists of accounts, 240 for the current one); Pluggy's rate limits page (360 a minute and address).
@@ -55,8 +55,8 @@ TARGET: Mapping[Provider, timedelta] = {
     Provider.BELVO: timedelta(hours=24),
     Provider.FILE: timedelta(days=3650),
 }
-"""How old a connection's data may become: Pluggy refreshes by itself every 24, 12 or 8 hours; 240 calls a month are one
-in three hours, of which a share is kept; Belvo's recurrent links refresh by themselves; files come when they come."""
+"""The age that a connection's data may reach: Pluggy refreshes by itself every 24, 12 or 8 hours; 240 calls a month are
+one in three hours, of which a share is kept; Belvo's recurrent links refresh by themselves; files have no schedule."""
 
 RETRIES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 STALE_AFTER = timedelta(hours=36)
@@ -75,8 +75,8 @@ def limit_of(provider: Provider, endpoint: str, *, user_is_present: bool) -> int
 
 
 def next_due(provider: Provider, now: datetime, *, spread: float, remaining: int | None = None) -> datetime:
-    """When a connection that was read to its end is due again. `spread` (0 to 1, the connection's own) keeps those that
-    began together apart; `remaining` calls of the scarcest limit last until the month ends."""
+    """The moment at which a connection that was read to its end is due again. `spread` (0 to 1, the connection's own)
+    keeps those that began together apart; `remaining` calls of the scarcest limit last until the month ends."""
     wait = TARGET[provider] * (0.95 + 0.1 * spread)
     if remaining is not None:
         today = today_in(now)
@@ -89,8 +89,9 @@ def next_due(provider: Provider, now: datetime, *, spread: float, remaining: int
 def retry_at(
     error_class: ErrorClass, failures: int, now: datetime, *, spread: float, after_s: float | None
 ) -> datetime:
-    """When a connection whose read failed is due again; `failures` in a row, this one included. Failures for which
-    somebody has to act are not due by themselves (their status says so); this is when a permanent one is looked at."""
+    """The moment at which a connection whose read failed is due again; `failures` in a row, this one included. Failures
+    that need a person to act are not due by themselves (their status says so); this is when a permanent one is checked.
+    """
     if error_class is ErrorClass.PERMANENT or error_class is ErrorClass.OURS:
         wait = timedelta(hours=6)
     elif error_class is ErrorClass.BUSY:
@@ -101,7 +102,7 @@ def retry_at(
     return now + wait
 
 
-def warning_due(expires_at: datetime, told_days: int | None, now: datetime) -> int | None:
+def warning_due(expires_at: datetime, warned_days: int | None, now: datetime) -> int | None:
     """The days before its end of which a consent's owner is to be warned now: 30, 7, 1, once each; None: none.
 
     >>> from datetime import UTC
@@ -110,6 +111,6 @@ def warning_due(expires_at: datetime, told_days: int | None, now: datetime) -> i
     """
     left = expires_at - now
     reached = [days for days in (1, 7, 30) if left <= timedelta(days=days)]
-    if left <= timedelta(0) or not reached or (told_days is not None and told_days <= reached[0]):
+    if left <= timedelta(0) or not reached or (warned_days is not None and warned_days <= reached[0]):
         return None
     return reached[0]

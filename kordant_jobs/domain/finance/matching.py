@@ -1,5 +1,5 @@
-"""Which row of an account a newly seen one is: a pending one that posted, one that the bank restated under another id,
-or one that came over a connection before. Pure.
+"""Matches newly seen rows with rows of the account: a pending one that posted, one that the bank restated under another
+id, or one that came over a connection before. Pure.
 
 A bank's id is no identity: it changes when a row posts, when a bill closes, and when an owner connects again.
 Sources of the figures: Plaid's documentation (1 to 5 business days, up to 14), sure#602 (8 days exact, 3 days +30 %).
@@ -20,12 +20,12 @@ from kordant_jobs.domain.finance.states import PROVISIONAL, TransactionState
 
 POSTS_WITHIN = timedelta(days=8)
 LEAD = 0.2
-"""How much more alike the best candidate must be than the next one."""
+"""The least lead in likeness of the best candidate over the next one."""
 SAME = 0.95
 TIP = Decimal("1.3")
 TIP_WITHIN = timedelta(days=3)
 ALIKE = 0.8
-"""How alike two descriptions of one transaction are at least."""
+"""The least likeness of two descriptions of one transaction."""
 DRIFT = timedelta(days=1)
 """A restated row moves by a day at most."""
 EXPIRES_AFTER = timedelta(days=14)
@@ -67,8 +67,8 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:
-    """Which newcomer is which known row; places of those that may be one of several, and of those that are likely one
-    with another amount (a tip, a hotel): neither is merged."""
+    """The known row of each newcomer; places of those that may be one of several, and of those that are likely one with
+    another amount (a tip, a hotel): neither is merged."""
 
     claims: dict[int, UUID]
     ambiguous: frozenset[int] = frozenset()
@@ -84,7 +84,7 @@ def match(newcomers: Sequence[Newcomer], known: Sequence[Known]) -> Matches:
         del left[new]
         del free[old]
 
-    for fits in (_is_same_day, _is_same):  # the same day first, so that a neighbour takes nobody's place
+    for fits in (_is_same_day, _is_same):  # the same day first, so that a neighbour takes no other's place
         _pair(list(left), [one for one in free if one.is_restated], fits, claim, is_sure=True)
     _pair(list(left), [one for one in free if one.is_open], _is_alike, claim, is_sure=True)
     waiting = [one for one in free if one.state in PROVISIONAL]
@@ -129,7 +129,7 @@ def _pair(
             continue
         close = [other for rival, other in rivals[place] if other.id not in taken_old and -score - rival < LEAD]
         if not is_sure and any(likeness(other.description, old.description) < SAME for other in close):
-            ambiguous.add(place)  # unlike ones, and neither is ahead: which of them it is, nobody knows
+            ambiguous.add(place)  # unlike ones, and neither is ahead: which of them it is, is not known
             continue
         claim(new, old)
         taken_new.add(place)
@@ -138,7 +138,7 @@ def _pair(
 
 
 def _is_same(new: Newcomer, old: Known, drift: timedelta = DRIFT) -> bool:
-    """Whether it may be the row under another id: of a purchase in instalments, the same one of them."""
+    """True when it may be the row under another id: of a purchase in instalments, the same one of them."""
     if new.instalment_no is not None and old.instalment_no is not None and new.instalment_no != old.instalment_no:
         return False
     near = abs(new.booked_on - old.booked_on) <= drift
@@ -172,7 +172,7 @@ def _may_be_tipped(new: Newcomer, old: Known) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Posting:
-    """What a posted row says of itself, by which a bank's id that it uses again is told from a row that it corrects."""
+    """The facts of a posted row that distinguish a bank's reuse of an id from a correction of the row."""
 
     booked_on: date
     amount: Decimal
@@ -180,7 +180,7 @@ class Posting:
 
 
 def is_another(one: Posting, other: Posting) -> bool:
-    """Whether two posted rows under one id are two transactions: of day, amount and description, two differ. A bank
+    """True when two posted rows under one id are two transactions: of day, amount and description, two differ. A bank
     that corrects a row changes one of them.
 
     >>> day, later = date(2026, 10, 5), date(2026, 11, 5)
@@ -197,7 +197,7 @@ def is_another(one: Posting, other: Posting) -> bool:
 
 
 def closes_too_many(closing: int, rows: int) -> bool:
-    """Whether so many rows of an account vanish at once that the read is to blame, not the bank.
+    """True when so many rows of an account vanish at once that the read is to blame, not the bank.
 
     >>> closes_too_many(2, 5), closes_too_many(1, 4), closes_too_many(51, 10_000), closes_too_many(3, 100)
     (True, False, True, False)

@@ -1,4 +1,5 @@
-"""Who a transaction was with, from its description: channel words, acquirers, dates and numbers fall away. Pure."""
+"""Finds the merchant of a transaction in its description: channel words, acquirers, dates and numbers are removed.
+Pure."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def plain(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def merchant_of(description: str, counterparty: str = "") -> str:
-    """What stays the same over a merchant's descriptions; empty when nothing does.
+    """The part that stays the same over a merchant's descriptions; empty when no part does.
 
     >>> merchant_of("PAG*Padaria Sol 03/11 SAO PAULO BR"), merchant_of("PIX ENVIADO 12/03 Maria de Souza 99812")
     ('PADARIA SOL', 'MARIA DE SOUZA')
@@ -84,7 +85,7 @@ def known_firm(merchant: str) -> tuple[str, str]:
 
 
 def goes_to_a_person(kind: TransactionType, description: str) -> bool:
-    """Whether the row moves money as people do among themselves, so that no part of its name may stand in clear.
+    """True when the row moves money between people, so that no part of its name may be stored in clear.
 
     >>> goes_to_a_person(TransactionType.OTHER, "Pix enviado Shell"), goes_to_a_person(TransactionType.CARD, "UBER")
     (True, False)
@@ -93,7 +94,7 @@ def goes_to_a_person(kind: TransactionType, description: str) -> bool:
 
 
 def likeness(one: str, other: str) -> float:
-    """How alike two descriptions are, from 0 to 1."""
+    """The likeness of two descriptions, from 0 to 1."""
     left, right = merchant_of(one), merchant_of(other)
     if not left and not right:
         return fuzz.ratio(plain(one), plain(other)) / 100

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Provider(StrEnum):
-    """Who gives us a bank's data."""
+    """The provider of a bank's data."""
 
     PLUGGY = "pluggy"
     OFB = "ofb"
@@ -21,14 +21,14 @@ class Provider(StrEnum):
 
 
 class EntityKind(StrEnum):
-    """Whose accounts they are."""
+    """The kind of owner of accounts."""
 
     HOUSEHOLD = "household"
     FIRM = "firm"
 
 
 class ConnectionStatus(StrEnum):
-    """Whether a connection can be read."""
+    """The state of a connection: readable or not, and why."""
 
     ACTIVE = "active"
     NEEDS_USER = "needs_user"
@@ -48,7 +48,7 @@ CONNECTION_MOVES: dict[ConnectionStatus, frozenset[ConnectionStatus]] = {
 
 
 class ConsentStatus(StrEnum):
-    """Where a consent stands (consents 3.3.1; Belvo says expired where OFB says rejected)."""
+    """The state of a consent (consents 3.3.1; Belvo says expired where OFB says rejected)."""
 
     AWAITING_AUTHORISATION = "awaiting_authorisation"
     AUTHORISED = "authorised"
@@ -68,7 +68,7 @@ class ConsentEnd(StrEnum):
 
 
 class AccountKind(StrEnum):
-    """What an account is."""
+    """The kind of an account."""
 
     CHECKING = "checking"
     SAVINGS = "savings"
@@ -79,7 +79,7 @@ class AccountKind(StrEnum):
 
 
 class BalanceKind(StrEnum):
-    """What a balance counts. Debt of a card is negative."""
+    """The amounts that a balance counts. Debt of a card is negative."""
 
     CURRENT = "current"
     AVAILABLE = "available"
@@ -91,7 +91,7 @@ class BalanceKind(StrEnum):
 
 
 class TransactionState(StrEnum):
-    """How final a transaction is. Only `posted` counts in booked totals."""
+    """The finality of a transaction. Only `posted` counts in booked totals."""
 
     SCHEDULED = "scheduled"
     PENDING = "pending"
@@ -105,7 +105,7 @@ PROVISIONAL = frozenset({TransactionState.SCHEDULED, TransactionState.PENDING})
 
 
 class TransactionType(StrEnum):
-    """What moved the money: every word of the sources has a place here, what is new is `other`."""
+    """The kind of money movement: every word of the sources is mapped to one, new words to `other`."""
 
     PIX = "pix"
     TED = "ted"
@@ -138,7 +138,7 @@ class TransactionType(StrEnum):
 
 
 class TransferStatus(StrEnum):
-    """Whether a transaction moves money between accounts of one owner."""
+    """The decision whether a transaction moves money between accounts of one owner."""
 
     OWN = "own"
     """Both legs are known: `transfer_id`."""
@@ -149,7 +149,7 @@ class TransferStatus(StrEnum):
 
 
 class CategorySource(StrEnum):
-    """Who says what a transaction was for, the strongest first."""
+    """The source of a transaction's category, the strongest first."""
 
     USER = "user"
     RULE = "rule"
@@ -160,7 +160,7 @@ class CategorySource(StrEnum):
 
 
 class BillState(StrEnum):
-    """Where a card bill stands."""
+    """The state of a card bill."""
 
     OPEN = "open"
     CLOSED = "closed"
@@ -171,7 +171,7 @@ class BillState(StrEnum):
 
 
 class SyncOutcome(StrEnum):
-    """What became of reading one connection. `partial` counts as failed; what was read is kept."""
+    """The outcome of reading one connection. `partial` counts as failed; what was read is kept."""
 
     COMPLETE = "complete"
     PARTIAL = "partial"
@@ -179,7 +179,7 @@ class SyncOutcome(StrEnum):
 
 
 class ErrorClass(StrEnum):
-    """What a failed read asks of us."""
+    """The reaction that a failed read asks for."""
 
     TRANSIENT = "transient"
     """Again after 1, 5, 15 minutes, then every hour: time-out, 5xx, 429, 423, 529, reset. Where only a part failed: as
@@ -189,7 +189,7 @@ class ErrorClass(StrEnum):
     USER = "user"
     """Not again until its owner acts: log-in, second factor, consent."""
     PERMANENT = "permanent"
-    """Not again until somebody looks: 400, 404, 410, an answer that cannot be understood."""
+    """Not retried until an operator acts: 400, 404, 410, an answer that cannot be understood."""
     OURS = "ours"
     """Our own credentials or settings."""
 
@@ -207,7 +207,7 @@ class ChangeReason(StrEnum):
 
 
 class NoticeKind(StrEnum):
-    """What the owner of bank data is told."""
+    """The subject of a notice to the owner of bank data."""
 
     NEEDS_USER = "needs_user"
     CONSENT_EXPIRING = "consent_expiring"

@@ -1,7 +1,7 @@
-"""Which pairs of rows move money between accounts of one owner. Pure.
+"""Finds pairs of rows that move money between accounts of one owner. Pure.
 
-A missing leg is never made up; what could be one of several stays a candidate. A counterparty that is somebody else
-speaks against a pair, whatever its amount.
+A missing leg is never made up; what could be one of several stays a candidate. A counterparty that is another person is
+evidence against a pair, whatever its amount.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PAYS_BILLS = frozenset({T.PIX, T.BOLETO, T.INTERNAL_TRANSFER, T.COLLECTION, T.OT
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """An outgoing and an incoming row of one amount. `is_holder`: whether the leg's counterparty is the owner, None
-    where it is not told; `same_key`: both carry the same end-to-end id; `days` from out to in."""
+    """An outgoing and an incoming row of one amount. `is_holder`: True when the leg's counterparty is the owner, None
+    where the bank does not say; `same_key`: both carry the same end-to-end id; `days` from out to in."""
 
     out_id: UUID
     in_id: UUID
@@ -40,15 +40,15 @@ class Pair:
 
     @property
     def score(self) -> float:
-        """How likely it is a transfer, from 0 to 1; 2 where both legs carry the same id. A card's bill is paid to its
-        bank, so that there the counterparty says nothing."""
+        """The likelihood that it is a transfer, from 0 to 1; 2 where both legs carry the same id. A card's bill is paid
+        to its bank, so that there the counterparty says nothing."""
         if self.same_key:
             return 2.0
         pays_bill = T.BILL_PAYMENT in {self.in_type, self.out_type}
-        told = (self.out_is_holder, self.in_is_holder)
-        if False in told and not pays_bill:
+        given = (self.out_is_holder, self.in_is_holder)
+        if False in given and not pays_bill:
             return 0.0
-        score = 0.3 + (0.45 if True in told else 0.0)
+        score = 0.3 + (0.45 if True in given else 0.0)
         if pays_bill:
             score += 0.3 if self.out_type in PAYS_BILLS or self.out_type is T.BILL_PAYMENT else -0.2
         elif self.out_type is self.in_type:

@@ -1,4 +1,4 @@
-"""What a bank says, as values. Amounts are Decimal and positive towards the holder, days are of Sao Paulo.
+"""Values read from a bank. Amounts are Decimal and positive towards the holder, days are of Sao Paulo.
 
 Adapters make these; nothing after them knows how a provider writes signs, days or enums. Pure, but that `checked_day`
 asks the clock how far ahead a day may lie.
@@ -174,7 +174,8 @@ def whole_of(value: Any, lowest: int, highest: int) -> int | None:
 
 
 def deposit_identity(bank: str, branch: str, number: str, kind: AccountKind) -> str | None:
-    """What tells a deposit account apart, whoever shows it; None without a number. The number has its check digit.
+    """The identity of a deposit account, equal over all sources that show it; None without a number. The number has its
+    check digit.
 
     >>> deposit_identity("001", "1478", "0094088392-4", AccountKind.CHECKING)
     'checking|1|1478|940883924'
@@ -184,7 +185,7 @@ def deposit_identity(bank: str, branch: str, number: str, kind: AccountKind) -> 
 
 
 def card_identity(institution: str, product: str, network: str, number: str) -> str | None:
-    """What tells a card account apart at its institution; None without the last four digits of a card.
+    """The identity of a card account at its institution; None without the last four digits of a card.
 
     >>> card_identity("00000000000191", "Ourocard Elo", "ELO", "8921")
     'card|00000000000191|ourocard elo|elo|8921'
@@ -249,7 +250,7 @@ class SeenBalance:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenBill:
-    """A closed bill of a card; `total` is what is owed. `charges`: kind and amount; `payments`: day, kind, amount."""
+    """A closed bill of a card; `total` is the amount due. `charges`: kind and amount; `payments`: day, kind, amount."""
 
     provider_id: str = field(repr=False)
     due_on: date
@@ -272,7 +273,7 @@ class BadSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountRead:
-    """What was read of one account. `covers`: the days of which every row was read; None: only what is new was asked
+    """The data read of one account. `covers`: the days of which every row was read; None: only what is new was asked
     for, so that a row's absence says nothing."""
 
     provider_id: str = field(repr=False)
@@ -300,9 +301,9 @@ class SeenConsent:
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionRead:
-    """What one pass over a connection read. `cursor` is where the next one goes on: what ends with an account's id is
-    about that one; `as_of_at` how fresh the provider's own data is. `failure` of the whole is an exception, that of a
-    product stands here or at its account."""
+    """The data that one pass over a connection read. `cursor` is where the next one goes on: what ends with an
+    account's id is about that one; `as_of_at` how fresh the provider's own data is. `failure` of the whole is an
+    exception, that of a product stands here or at its account."""
 
     accounts: tuple[AccountRead, ...]
     cursor: Mapping[str, Any]

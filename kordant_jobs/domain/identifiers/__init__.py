@@ -1,4 +1,4 @@
-"""What identifies a person in a breach, in its one canonical form, and how it may be shown: one file a kind.
+"""Identifiers of people in breaches, in their one canonical form, and their masks: one file a kind.
 
 The only place that normalises. A watched item and a line of a dump meet because both went through
 `normalise`; `adapters/dumps/bulk.py` does the same to columns and is tested to agree with it value by value.
@@ -113,7 +113,7 @@ def shown(kind: IdentifierKind, canonical: str) -> str:
 
 
 def kept(kind: IdentifierKind, canonical: str) -> str:
-    """What may be sealed of an identifier: itself, or of kinds that are kept as a hash only what its mask shows.
+    """The text of an identifier that may be sealed: the identifier, or only its mask for kinds that are kept as a hash.
 
     >>> kept(IdentifierKind.CARD, "4111111111111111"), kept(IdentifierKind.USERNAME, "john_doe")
     ('••• 1111', 'john_doe')

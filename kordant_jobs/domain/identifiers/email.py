@@ -84,7 +84,7 @@ def _is_local_part(local: str) -> bool:
     if "•" in local or not is_safe(local):
         return False
     try:  # RFC 6531 with the library's care about invisible and unassigned characters
-        found = validate_email_local_part(local)  # the whole validate_email would look at a domain, too: half the time
+        found = validate_email_local_part(local)  # the whole validate_email would check a domain, too: half the time
     except EmailNotValidError:
         return False
     return found["local_part"] == local
@@ -97,7 +97,7 @@ def _mask_email(canonical: str) -> str:
 
 def sha1_hex(canonical: str) -> str:
     """The hash that searches by range go by (HIBP): upper case hex of the address, trimmed and in lower case. It is no
-    secret: whoever has the address has the hash.
+    secret: everyone who has the address can compute the hash.
 
     >>> sha1_hex(" Test@example.com")
     '567159D622FFBB50B11B0EFD307BE358624A26EE'

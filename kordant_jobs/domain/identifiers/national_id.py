@@ -1,7 +1,7 @@
 """National ids: the US Social Security number and the Brazilian CPF. Nothing of the number is kept but its keyed hash.
 
-Both are told apart by their length, and checked by python-stdnum: ranges that were never given for the SSN, two check
-digits for the CPF.
+The two are distinguished by their length, and checked by python-stdnum: ranges that were never given for the SSN, two
+check digits for the CPF.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAMES = {"us-ssn": "SSN", "br-cpf": "CPF"}
 def _national_id(raw: str, _region: str) -> str | None:
     """`us-ssn:` or `br-cpf:` and the digits.
 
-    A CPF of eleven equal digits has right check digits and is nobody's.
+    A CPF of eleven equal digits has right check digits and is never issued.
     """
     written = _WRITTEN.fullmatch(raw.strip(TRIMMED))
     if written is None or not written[2].isascii():

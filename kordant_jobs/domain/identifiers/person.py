@@ -1,4 +1,4 @@
-"""A name with a birth date: what stands for somebody where no number does."""
+"""A name with a birth date: identifies a person where no number does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ NAMES_MIN, NAMES_MAX = 2, 8  # one name and a birth date is not one person
 def _person(raw: str, _region: str) -> str | None:
     """The parts of the name without case and accents, in the order of the alphabet, then the day (ISO 8601).
 
-    Sorted, since dumps write 'Doe, John' as often as 'John Doe'. Whoever shares all parts and the day is one for us.
+    Sorted, since dumps write 'Doe, John' as often as 'John Doe'. Records that share all parts and the day are treated
+    as one person.
     """
     written = _WRITTEN.fullmatch(raw.strip(TRIMMED))
     if written is None or "•" in written[1] or not written[2].isascii():

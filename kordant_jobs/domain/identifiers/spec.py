@@ -1,4 +1,4 @@
-"""What every kind of identifier stands on: its name, what it has to say of itself, and steps that several share."""
+"""The base of every kind of identifier: its name, the facts that it has to give, and steps that several share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SAFE_CHARACTER = frozenset(("L", "M", "N", "P", "S"))  # Unicode general catego
 
 
 class IdentifierKind(StrEnum):
-    """What sort of identifier. A new kind is one member here, one file beside this one, and its entry in `KINDS`."""
+    """The kind of an identifier. A new kind is one member here, one file beside this one, and its entry in `KINDS`."""
 
     EMAIL = "email"
     PHONE = "phone"
@@ -30,7 +30,8 @@ class IdentifierKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KindSpec:
-    """How one kind is normalised and shown. `normalise` takes the raw text and the ISO 3166 phone region.
+    """The rules by which one kind is normalised and shown. `normalise` takes the raw text and the ISO 3166 phone
+    region.
 
     `keeps_masked`: the identifier itself is kept nowhere, not even sealed: only its keyed hash, and what `mask` leaves.
     Such a mask masks itself to itself.
@@ -54,5 +55,5 @@ def settled(text: str, step: Callable[[str], str]) -> str | None:
 
 
 def is_safe(text: str) -> bool:
-    """Whether all of `text` is letters, marks, digits, punctuation and symbols."""
+    """True when all of `text` is letters, marks, digits, punctuation and symbols."""
     return all(unicodedata.category(character)[0] in _SAFE_CHARACTER for character in text)

@@ -1,1 +1,1 @@
-"""What the accounts of a household or small firm say: streams, price rises, duplicates, cash flow, forecast. Pure."""
+"""Insights from the accounts of a household or small firm: streams, price rises, duplicates, forecasts. Pure."""

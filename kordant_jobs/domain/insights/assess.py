@@ -19,7 +19,7 @@ from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import FEE_TYPES
 from kordant_jobs.domain.insights.duplicates import duplicates
 from kordant_jobs.domain.insights.forecast import HORIZONS, Corrections, Paths, below_zero, project, quantiles
-from kordant_jobs.domain.insights.insight import BELOW_ZERO_TOLD, Kind, Unknown
+from kordant_jobs.domain.insights.insight import BELOW_ZERO_ALERTED, Kind, Unknown
 from kordant_jobs.domain.insights.kernels import anchors as days
 from kordant_jobs.domain.insights.kernels import table as kernel
 from kordant_jobs.domain.insights.rises import price_rises
@@ -109,7 +109,7 @@ def _recurring(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 RISE_CONFIRMED, RISE_ONCE = 0.98, 0.93
-"""How often a rise was one on invented accounts for tuning, with two charges at the new price and with one."""
+"""Share of right price rises on invented accounts for tuning, with two charges at the new price and with one."""
 
 
 def _price_rises(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
@@ -247,7 +247,7 @@ USE_STEPS = (0.3, 0.5, 0.8, 1.0)
 
 
 def _card_use(accounts: pl.DataFrame) -> pl.DataFrame:
-    """How much of its limit each card uses (I10). That some share a limit no provider says."""
+    """The share of its limit that each card uses (I10). That some share a limit no provider says."""
     cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value)
     share = pl.col("used") / pl.col("limit")
     reached = pl.sum_horizontal([(share >= step).cast(pl.Int64) for step in USE_STEPS])
@@ -283,7 +283,7 @@ def _forecast(made: Paths, corrections: Corrections, last: pl.DataFrame, horizon
         pl.when(pl.Series(has_none)).then(pl.coalesce("unknown", pl.lit(Unknown.SHORT_HISTORY.value)))
         .otherwise("unknown").alias("unknown"),
     )  # fmt: skip
-    is_news = pl.col("unknown").is_null() & (pl.col("below_zero") >= BELOW_ZERO_TOLD)
+    is_news = pl.col("unknown").is_null() & (pl.col("below_zero") >= BELOW_ZERO_ALERTED)
     facts = pl.struct(
         pl.lit(horizon).alias("days"), money("balance").alias("balance"),
         *(money(name).alias(name) for name in names), money("lowest").alias("lowest"),
@@ -309,7 +309,8 @@ RUNWAY_MONTHS = 3
 
 
 def _runway(made: Paths, rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """How long the money lasts at the median net flow of the last three full months, of entities without wages (I8)."""
+    """The months that the money lasts at the median net flow of the last three full months, of entities without wages
+    (I8)."""
     this_month = np.datetime64(now, "D").astype("datetime64[M]")
     begins = [
         int((this_month - back).astype("datetime64[D]").astype(np.int64)) for back in range(RUNWAY_MONTHS, -1, -1)

@@ -1,4 +1,4 @@
-"""How far past forecasts were off: books as they stood some days ago, projected, against the balance of today. Pure."""
+"""The error of past forecasts: books as they stood some days ago, projected, against the balance of today. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kordant_jobs.domain.insights.forecast import HORIZONS, LAG_DAYS, LIQUID, pr
 
 
 def rewind(books: Books, day: date) -> Books:
-    """The books as they stood at the end of `day`, as far as that can be told: rows of later days are gone, balances
-    are without them, bills that were not closed yet are unknown."""
+    """The books as they stood at the end of `day`, as far as that can be reconstructed: rows of later days are gone,
+    balances are without them, bills that were not closed yet are unknown."""
     then = days_of(day)
     is_posted = pl.col("state") == TransactionState.POSTED.value
     since = (
@@ -38,9 +38,9 @@ def rewind(books: Books, day: date) -> Books:
 
 
 BACK_DAYS = (0, 14, 28)
-"""How long ago the days were whose balances past forecasts are judged by. From one day alone the phase of the month and
-its surprises go into every interval: on 16 invented worlds for tuning, what 80 % should hold held .79 on average and
-.66 at worst, from three .82 and .77."""
+"""Days before today whose balances past forecasts are judged by. From one day alone the phase of the month and its
+surprises go into every interval: on 16 invented worlds for tuning, what 80 % should hold held .79 on average and .66 at
+worst, from three .82 and .77."""
 
 
 def backtest(books: Books, *, today: date) -> Mapping[int, pl.DataFrame]:

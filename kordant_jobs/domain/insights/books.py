@@ -34,7 +34,7 @@ ACCOUNTS_SCHEMA = pl.Schema({
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """What is known of some entities: `rows` by `ROWS_SCHEMA`, `accounts` by `ACCOUNTS_SCHEMA`."""
+    """The known facts of some entities: `rows` by `ROWS_SCHEMA`, `accounts` by `ACCOUNTS_SCHEMA`."""
 
     rows: pl.DataFrame
     accounts: pl.DataFrame

@@ -81,8 +81,8 @@ def _offset(day: date, offset: int, roll: Literal["forward", "backward"]) -> dat
 
 
 class DayTables(NamedTuple):
-    """What the compiled rules look up of a day or a month. Days count from 1970-01-01, months from year 0; a table of
-    days begins at `FIRST_DAY`, one of months at `FIRST_MONTH`."""
+    """The facts of days and months that the compiled rules read. Days count from 1970-01-01, months from year 0; a
+    table of days begins at `FIRST_DAY`, one of months at `FIRST_MONTH`."""
 
     month: npt.NDArray[np.int32]
     """Of a day: its month."""

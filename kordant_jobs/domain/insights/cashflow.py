@@ -1,4 +1,4 @@
-"""What came in and went out, by month and category (I1). Pure."""
+"""Money that came in and went out, by month and category (I1). Pure."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ TYPES = {
 FEE_TYPES = tuple(
     one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
 )
-"""What banks charge for themselves, with its taxes."""
+"""The kinds of charges that banks make for themselves, with their taxes."""
 MERCHANT_CODES = (
     (742, 763, "home"), (1500, 1799, "home"), (3000, 3999, "travel"), (4111, 4131, "transport"), (4411, 4582, "travel"),
     (4722, 4722, "travel"), (4784, 4789, "transport"), (4812, 4816, "telecom"), (4899, 4899, "subscriptions"),

@@ -1,4 +1,4 @@
-"""How sure an insight is, from 0 to 1: of those said to be 0.9 sure, nine in ten are right on invented accounts.
+"""The confidence of an insight, from 0 to 1: of those said to be 0.9 sure, nine in ten are right on invented accounts.
 
 The figures are fitted by `lab.households.fit` on seeds below 1000 and judged on others (`judge-insights`). Pure.
 """
@@ -15,7 +15,7 @@ STREAM_MIN = 0.5
 
 
 def stream_features() -> dict[str, pl.Expr]:
-    """What the certainty of a stream depends on, of a table of streams."""
+    """The features that the confidence of a stream depends on, of a table of streams."""
     others = (pl.col("group_rows") / pl.col("rows")).clip(1.0).log()
     few = 1 / pl.col("rows")
     return {

@@ -1,4 +1,4 @@
-"""How balances go on (I7): what is known to come, what repeats, and the rest as it was; with intervals that hold. Pure.
+"""Forecasts of balances (I7): known future rows, what repeats, and the rest as it was; with intervals that hold. Pure.
 
 The path of an entity's liquid accounts is its balance, plus streams on their days, plus card bills on their due days
 (what was bought since the last closing, instalments, streams, and spending at its usual rate until the next), plus the
@@ -127,7 +127,7 @@ def _entities(
 
 
 def _on_cards(rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """What was booked on cards, without payments of their bills."""
+    """Rows booked on cards, without payments of their bills."""
     cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value).select("account")
     return rows.join(cards, on="account", how="semi").filter(
         ~pl.col("is_own") & (pl.col("state") == TransactionState.POSTED.value) & (pl.col("day") <= now)
@@ -150,7 +150,7 @@ def _expected(streams: pl.DataFrame, *, now: int) -> pl.DataFrame:
 
 
 def _announced(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """What the bank shows of the future, or as pending: that is booked tomorrow."""
+    """Rows that the bank shows as future or pending: they are booked tomorrow."""
     waits = rows.filter((pl.col("state") != TransactionState.POSTED.value) & ~pl.col("is_own"))
     return waits.select("entity", pl.max_horizontal("day", pl.lit(now + 1)).alias("day"), "cents")
 

@@ -1,4 +1,4 @@
-"""What an insight is: its kinds, where it stands with its reader, and when it is news again. Pure."""
+"""An insight: its kinds, its state for its reader, and when it is news again. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ALGORITHM = 2
 
 
 class Kind(StrEnum):
-    """What is said."""
+    """The kind of an insight."""
 
     CASH_FLOW = "cash_flow"
     """Of one month: what came in and went out, by category."""
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """Where an insight stands. It is open while new, seen or dismissed."""
+    """The state of an insight. It is open while new, seen or dismissed."""
 
     NEW = "new"
     SEEN = "seen"
@@ -59,9 +59,9 @@ class Unknown(StrEnum):
 
 
 ALERTED = frozenset({Kind.PRICE_RISE, Kind.DUPLICATE, Kind.UNUSUAL, Kind.FORECAST})
-"""Kinds of which the owner is told when they are about the last `ALERT_DAYS` or a day to come; of forecasts only the
-one that a balance may fall below zero is about a day."""
-BELOW_ZERO_SAID, BELOW_ZERO_TOLD = 0.2, 0.5
-"""Probabilities that a balance falls below zero, from which a forecast says so, and from which its owner is told."""
+"""Kinds that alert the owner when they are about the last `ALERT_DAYS` or a day to come; of forecasts only the one that
+a balance may fall below zero is about a day."""
+BELOW_ZERO_SAID, BELOW_ZERO_ALERTED = 0.2, 0.5
+"""Probabilities that a balance falls below zero, from which a forecast says so, and from which its owner is alerted."""
 ALERT_DAYS = 14
-"""A first connection brings a year of history: what is older is shown, not told."""
+"""A first connection brings a year of history: what is older is shown, without an alert."""

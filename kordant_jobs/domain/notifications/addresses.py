@@ -1,4 +1,4 @@
-"""Whether something can be an address of a channel: checked when it is entered. Pure."""
+"""Checks that a text can be an address of a channel, when it is entered. Pure."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _is_web_address(text: str) -> bool:
-    """Whether a host of at most 253 characters, in labels of at most 63, can be asked (RFC 1035 §2.3.4)."""
+    """True when a host of at most 253 characters, in labels of at most 63, can be asked (RFC 1035 §2.3.4)."""
     if len(text) > ENDPOINT_MAX or not text.isascii() or not text.isprintable() or " " in text:
         return False
     try:

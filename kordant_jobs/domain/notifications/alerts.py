@@ -1,4 +1,4 @@
-"""An alert: what a subscriber is told, how urgent it is, and why it is them."""
+"""An alert: the message to a subscriber, its severity, and the reasons why it is them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How urgent an alert is, in rising order of its members' places."""
+    """The urgency of an alert, in rising order of its members' places."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -25,19 +25,19 @@ class Channel(StrEnum):
 
 
 class OutboxStatus(StrEnum):
-    """Where one notification stands."""
+    """The state of one notification."""
 
     QUEUED = "queued"
     SENDING = "sending"
     """Claimed by a sender, for as long as its lease lasts."""
     SENT = "sent"
-    """Taken over by the other side; `receipt` says what it told us since."""
+    """Accepted by the provider; `receipt` is its latest report since."""
     DEFERRED = "deferred"
     """Waits for its `due_at`: for a retry, the end of quiet hours, a digest, or the rate."""
     SUPPRESSED = "suppressed"
     """Not to be sent, for a reason that is the subscriber's or the address's."""
     FAILED = "failed"
-    """It did not arrive and no retry heals it: an operator looks at it, and queues it again or gives it up."""
+    """It did not arrive and no retry heals it: an operator checks it, and queues it again or gives it up."""
     DEAD = "dead"
     """Given up, after the last attempt or by an operator."""
 
@@ -62,8 +62,8 @@ OUTBOX_MOVES: dict[OutboxStatus, frozenset[OutboxStatus]] = {
     ),
     OutboxStatus.DEAD: frozenset({OutboxStatus.QUEUED}),
 }
-"""A bounce moves a sent one on; a deferred one is sent when the other side says that it did arrive. Only a failed or
-dead one is ever queued again: by an operator, or once when it was lost on its way for a reason that passes."""
+"""A bounce moves a sent one on; a deferred one becomes sent when the provider reports that it did arrive. Only a failed
+or dead one is ever queued again: by an operator, or once when it was lost on its way for a reason that passes."""
 
 
 def may_come_from(status: OutboxStatus) -> tuple[OutboxStatus, ...]:

@@ -1,4 +1,4 @@
-"""Who has to act when a message is refused: the cause, told apart. Pure."""
+"""The causes of a refused message, by who has to act. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAUSE_WORDS = {
     Cause.RATE: "too many or a full mailbox",
     Cause.SETUP: "our set-up",
 }
-"""What an operator reads behind a code."""
+"""The explanation of a code for operators."""
 
 
 def with_cause(code: str | None, cause: Cause) -> str:

@@ -1,4 +1,4 @@
-"""What subscribers choose about notifications, and the moments that follow from it. Pure."""
+"""Subscribers' choices about notifications, and the moments that follow from them. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kordant_jobs.domain.notifications.alerts import Channel, Severity
 
 
 class Category(StrEnum):
-    """What a notification is about; each can be chosen and left by itself."""
+    """The subject of a notification; each can be chosen and left by itself."""
 
     BREACH = "breach"
     HOME_TITLE = "home_title"
@@ -22,7 +22,7 @@ class Category(StrEnum):
 
 
 class Mode(StrEnum):
-    """When somebody wants to hear of a category over a channel."""
+    """The time at which a subscriber wants to hear of a category over a channel."""
 
     OFF = "off"
     AT_ONCE = "at_once"
@@ -42,10 +42,12 @@ class Held(StrEnum):
 
 
 DEFAULT_MODE: dict[Channel, Mode] = dict.fromkeys(Channel, Mode.AT_ONCE)
-"""What counts for whoever has not chosen. An address of a channel other than e-mail is only there when it was given."""
+"""The modes for subscribers who have not chosen. An address of a channel other than e-mail is only there when it was
+given."""
 
 CATEGORY_MODE: dict[Category, Mode] = {Category.REMOVAL: Mode.DAILY}
-"""Categories of which nobody is told at once who has not chosen so: a hundred brokers answer in their own time."""
+"""Categories that send no immediate message unless the subscriber chose so: a hundred brokers answer in their own time.
+"""
 
 LEAST_SEVERITY: dict[Channel, Severity] = {Channel.SMS: Severity.HIGH}
 """Below it a channel is not used, whatever was chosen: a text message interrupts, and costs."""
@@ -53,7 +55,7 @@ LEAST_SEVERITY: dict[Channel, Severity] = {Channel.SMS: Severity.HIGH}
 
 @dataclass(frozen=True, kw_only=True)
 class Hours:
-    """When somebody does not want to be disturbed, and when digests come: wall time where they live.
+    """A subscriber's quiet hours and digest times: wall time where they live.
 
     `quiet_from` later than `quiet_until` reaches over midnight; both None, or both equal: never quiet.
     `digest_weekday` counts from 1, Monday.
@@ -75,7 +77,7 @@ class Hours:
 
 
 def quiet_until(now: datetime, hours: Hours) -> datetime | None:
-    """When the quiet hours end in which `now` lies, None when it lies in none.
+    """The end of the quiet hours in which `now` lies, None when it lies in none.
 
     Wall time decides. A quiet time that ends in the hour that summer time leaves out ends with that hour's start on
     the new clock; one that ends in an hour that comes twice ends at the first of them that is still to come.
@@ -98,7 +100,7 @@ def quiet_until(now: datetime, hours: Hours) -> datetime | None:
 
 
 def digest_moment(now: datetime, mode: Mode, hours: Hours) -> datetime:
-    """When the digest goes out that what is found `now` is part of; never in quiet hours.
+    """The moment of the digest that a finding of `now` is part of; never in quiet hours.
 
     >>> digest_moment(datetime(2026, 6, 2, 12, tzinfo=UTC), Mode.WEEKLY, Hours(digest_weekday=5)).isoformat()
     '2026-06-05T08:00:00+00:00'

@@ -29,7 +29,7 @@ class Claim:
 
     @property
     def interrupted(self) -> bool:
-        """Whether an earlier attempt may have sent it."""
+        """True when an earlier attempt may have sent it."""
         return self.interruptions > 0
 
 
@@ -62,12 +62,12 @@ class NoticeRow:
 
     @property
     def chosen(self) -> Mode | None:
-        """When the subscriber wants to hear of it, None when they have not said."""
+        """The mode that the subscriber chose, None when they have not."""
         return Mode(self.mode) if self.mode else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class LetterRow(NoticeRow):
+class AlertRow(NoticeRow):
     """A notification of an alert, with everything that its text is made from."""
 
     alert_id: UUID
@@ -98,7 +98,7 @@ class PropertyRow(NoticeRow):
     watch_removed_at: datetime | None
     dismissed_at: datetime | None
     county: str
-    """What it is called."""
+    """The county's name."""
     recorder_url: str
     data_as_of: date | None
     event: str
@@ -129,7 +129,7 @@ class VoiceRow(NoticeRow, SaidOfClip):
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """What becomes of a claimed notification.
+    """The next state of a claimed notification.
 
     `due_in` or `due_at` says when it is tried again, `refund` that this attempt does not count, `uncertain` that it
     may have arrived, `held_for` that from now on it waits for others to go out with.

@@ -1,4 +1,4 @@
-"""What a provider reports about a message after it accepted it: receipts, and what may follow which. Pure."""
+"""Reports of a provider about a message after it accepted it: receipts, and their permitted order. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kordant_jobs.domain.notifications.causes import Cause
 
 
 class ReceiptState(StrEnum):
-    """How far a message came, by the provider's word."""
+    """The progress of a message, by the provider's report."""
 
     ACCEPTED = "accepted"
     SENT = "sent"
@@ -37,7 +37,7 @@ LOST = frozenset({ReceiptState.UNDELIVERED, ReceiptState.FAILED})
 
 
 class Remedy(StrEnum):
-    """What a message that did not arrive asks of us."""
+    """The reaction that a message that did not arrive asks for."""
 
     RETRY = "retry"
     SUPPRESS = "suppress"
@@ -57,7 +57,7 @@ class Receipt:
 
 
 def is_news(before: ReceiptState | None, status: OutboxStatus, receipt: Receipt) -> bool:
-    """Whether a receipt says more than was known. One that suppresses counts until the notification is suppressed: a
+    """True when a receipt says more than was known. One that suppresses counts until the notification is suppressed: a
     hard bounce after a soft one, a complaint after *read*.
 
     >>> sent = Receipt(message_id=UUID(int=1), state=ReceiptState.SENT)

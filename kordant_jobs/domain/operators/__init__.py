@@ -1,1 +1,1 @@
-"""What operators are told: rules, and when an alert begins and ends. Pure."""
+"""Alerts for operators: rules, and when an alert begins and ends. Pure."""

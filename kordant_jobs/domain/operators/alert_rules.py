@@ -1,8 +1,8 @@
 """Rules of alerts as data, and the moves of one alert.
 
 Thresholds of `failure_rate_high` are burn rates of a 99 % objective over two windows (Google's SRE workbook, chapter
-5): 14.4 times over an hour and five minutes, told at once. A rule clears at another value than it fires at, so that it
-does not flap.
+5): 14.4 times over an hour and five minutes, notified at once. A rule clears at another value than it fires at, so that
+it does not flap.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How much of a hurry it is."""
+    """The urgency of an alert."""
 
     PAGE = "page"
     TICKET = "ticket"
 
 
 class AlertState(StrEnum):
-    """Where an alert stands. PENDING has not lasted long enough to be told."""
+    """The state of an alert. PENDING has not lasted long enough to notify operators."""
 
     PENDING = "pending"
     FIRING = "firing"
     RESOLVED = "resolved"
 
 
-class Told(StrEnum):
-    """What operators are told of an alert."""
+class NoticeKind(StrEnum):
+    """The kind of notice that operators get of an alert."""
 
     FIRED = "fired"
     AGAIN = "again"
@@ -36,7 +36,7 @@ class Told(StrEnum):
 
 
 REPEAT = timedelta(hours=4)
-"""An alert that nobody has acknowledged is told again after that."""
+"""An alert that is not acknowledged is notified again after that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ DEFAULT_RULES = (
         severity=Severity.TICKET,
         fires_at=1.0,
         clears_at=1.0,
-        unit="dead letters that nobody has seen",
+        unit="dead letters that are not acknowledged",
         what="work was given up",
         mend="kordant-jobs dead list",
     ),
@@ -164,7 +164,7 @@ DEFAULT_RULES = (
         clears_at=600.0,
         for_s=60.0,
         unit="seconds that the oldest due notification of a channel waits",
-        what="people are not told in time",
+        what="notifications are late",
         mend="kordant-jobs notifications list",
     ),
     AlertRule(
@@ -181,7 +181,7 @@ DEFAULT_RULES = (
         severity=Severity.TICKET,
         fires_at=1.0,
         clears_at=1.0,
-        unit="dumps that were not read, or only in part: verdicts are unknown until somebody decides",
+        unit="dumps that were not read, or only in part: verdicts are unknown until an operator decides",
         what="a dump waits for a person",
         mend="kordant-jobs dumps list",
     ),
@@ -196,32 +196,32 @@ DEFAULT_RULES = (
         mend="kordant-jobs counties list",
     ),
 )
-"""What holds until somebody sets another value: `kordant-jobs alerts set`."""
+"""The rules that hold until an operator sets another value: `kordant-jobs alerts set`."""
 
 BY_NAME = {rule.name: rule for rule in DEFAULT_RULES}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """An alert as it stands. `told_at`: when operators were last told of it."""
+    """An alert as it stands. `notified_at`: when operators last got a notice of it."""
 
     state: AlertState
     since: datetime
-    told_at: datetime | None = None
+    notified_at: datetime | None = None
     is_acknowledged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """What becomes of an alert, and what operators are told."""
+    """The next state of an alert, and the notice to operators."""
 
     state: AlertState | None
-    """None: there is none (any more), and nobody was told of it."""
-    told: Told | None = None
+    """None: there is none (any more), and no operator got a notice of it."""
+    notice: NoticeKind | None = None
 
 
 def move(rule: AlertRule, standing: Standing | None, value: float | None, *, now: datetime) -> Move:
-    """What becomes of the alert on a subject whose value is this now; None: the subject has none.
+    """Decide the next state of the alert on a subject whose value is this now; None: the subject has none.
 
     A value that cannot be had leaves a firing alert firing no longer than one that is low: what is gone does not burn.
     """
@@ -229,16 +229,16 @@ def move(rule: AlertRule, standing: Standing | None, value: float | None, *, now
     if standing is None:
         if not is_over:
             return Move(state=None)
-        return Move(state=AlertState.PENDING) if rule.for_s else Move(state=AlertState.FIRING, told=Told.FIRED)
+        return Move(state=AlertState.PENDING) if rule.for_s else Move(state=AlertState.FIRING, notice=NoticeKind.FIRED)
     if standing.state is AlertState.PENDING:
         if not is_over:
             return Move(state=None)
         has_lasted = (now - standing.since).total_seconds() >= rule.for_s
-        return Move(state=AlertState.FIRING, told=Told.FIRED) if has_lasted else Move(state=AlertState.PENDING)
+        return Move(state=AlertState.FIRING, notice=NoticeKind.FIRED) if has_lasted else Move(state=AlertState.PENDING)
     if value is None or value < rule.clears_at or not rule.enabled:
-        return Move(state=AlertState.RESOLVED, told=Told.RESOLVED)
+        return Move(state=AlertState.RESOLVED, notice=NoticeKind.RESOLVED)
     if standing.is_acknowledged:
         return Move(state=AlertState.FIRING)
-    if standing.told_at is None:  # it began while it was silenced
-        return Move(state=AlertState.FIRING, told=Told.FIRED)
-    return Move(state=AlertState.FIRING, told=Told.AGAIN if now - standing.told_at >= REPEAT else None)
+    if standing.notified_at is None:  # it began while it was silenced
+        return Move(state=AlertState.FIRING, notice=NoticeKind.FIRED)
+    return Move(state=AlertState.FIRING, notice=NoticeKind.AGAIN if now - standing.notified_at >= REPEAT else None)

@@ -1,4 +1,5 @@
-"""What a number of subscribers needs: machines, connections, bytes. Pure arithmetic on measured coefficients.
+"""The capacity that a number of subscribers needs: machines, connections, bytes. Pure arithmetic on measured
+coefficients.
 
 Each coefficient says where it was measured; what was assumed says so. Nothing here decides how the system runs.
 """
@@ -16,7 +17,7 @@ MB = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class Coefficient:
-    """A number that the model rests on, with its unit, and where it is from."""
+    """A number of the model, with its unit and its source."""
 
     value: float
     unit: str
@@ -72,7 +73,8 @@ KEPT_DAYS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is asked: `records` are lines of dumps in the corpus, `dump_records` those that come in a month."""
+    """The size that is asked about: `records` are lines of dumps in the corpus, `dump_records` those that come in a
+    month."""
 
     subscribers: int
     records: float = 1e10
@@ -94,7 +96,7 @@ class Need:
 
 
 def needs(wanted: Wanted, given: Mapping[str, float] | None = None) -> list[Need]:
-    """What so many subscribers need. `given` replaces coefficients by name.
+    """The needs of so many subscribers. `given` replaces coefficients by name.
 
     >>> found = {one.key: one.value for one in needs(Wanted(subscribers=10_000_000))}
     >>> round(found["scans_a_day"] / 1e6, 2), round(found["rows_gb"]), round(found["monday_core_hours"])
@@ -144,7 +146,7 @@ def needs(wanted: Wanted, given: Mapping[str, float] | None = None) -> list[Need
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the catalogue allows one run of scans and of reports."""
+    """The limits that the catalogue sets for one run of scans and of reports."""
 
     scan_memory_mb: float
     report_cpu_s: float
@@ -152,7 +154,7 @@ class Limits:
 
 
 def walls(found: Sequence[Need], limits: Limits) -> list[str]:
-    """What does not fit at that size, in words: what is met first, and what moves it."""
+    """The limits that are exceeded at that size, in words: the first that is met, and how to raise it."""
     value = {one.key: one.value for one in found}
     said = []
     if value["scan_memory_mb"] > limits.scan_memory_mb:

@@ -1,4 +1,4 @@
-"""What a subscriber may be asked to agree to."""
+"""The purposes that a subscriber may be asked to consent to."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class SubscriptionStatus(StrEnum):
-    """Where a subscription stands. Only an active one is scanned, alerted and reported to."""
+    """The state of a subscription. Only an active one is scanned, alerted and reported to."""
 
     ACTIVE = "active"
     PAUSED = "paused"

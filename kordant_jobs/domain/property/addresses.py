@@ -17,7 +17,7 @@ ALIKE_AT = 70.0
 
 @dataclass(frozen=True, kw_only=True)
 class AddressQuery:
-    """What is looked for in a county's addresses: the house number and the street's longest word, in its spellings."""
+    """A query for a county's addresses: the house number and the street's longest word, in its spellings."""
 
     house: str = field(repr=False)
     streets: tuple[str, ...] = field(repr=False)
@@ -55,7 +55,7 @@ AT = "at "
 
 
 def place_of(raw: str) -> str | None:
-    """What stands in for a parcel number where only its street address is known; None for what is no address.
+    """The stand-in for a parcel number where only its street address is known; None when the text is no address.
 
     >>> place_of("12 North Main Street  4B"), place_of("REAR LOT")
     ('at 12 N MAIN ST 4B', None)
@@ -65,7 +65,7 @@ def place_of(raw: str) -> str | None:
 
 
 def address_query(raw: str) -> AddressQuery | None:
-    """What to look for; None where the text has no house number followed by a street.
+    """The query for an address; None where the text has no house number followed by a street.
 
     >>> address_query("350 5th Avenue, New York").streets, address_query("Main Street") is None
     (('5', 'FIFTH'), True)

@@ -11,7 +11,7 @@ from kordant_jobs.domain.property.instruments import Event, Form
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What a document type does. `swapped`: its party 1 is who takes."""
+    """The effect of a document type. `swapped`: its party 1 is who takes."""
 
     event: Event
     form: Form = Form.PLAIN
@@ -74,7 +74,8 @@ def tidy(code: str) -> str:
 
 
 def kind_of(code: str, table: CodeTable, label: str = "") -> Kind:
-    """What a document of this type does: by the county's table, else by the words of its label or of the code itself.
+    """The effect of a document of this type: by the county's table, else by the words of its label or of the code
+    itself.
 
     A code that only resembles a word is unknown, not guessed.
 

@@ -1,4 +1,4 @@
-"""What a scan finds: an event on a watched parcel, how urgent it is, and why. Pure."""
+"""A finding of a scan: an event on a watched parcel, its severity, and its reasons. Pure."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Reason(StrEnum):
 class Finding:
     """One event. `before` is the key of the deed by which the owners before held it; `case` the key of the instrument
     that this one belongs to: the power before the deed, the deed that is corrected, the mortgage that is released. Not
-    every finding `is_told`: a refinancing with the same lender, a lease or a correction is only listed."""
+    every finding `raises_alert`: a refinancing with the same lender, a lease or a correction is only listed."""
 
     key: str
     event: Event
     severity: Severity
-    is_told: bool
+    raises_alert: bool
     reasons: tuple[Reason, ...] = ()
     case: str | None = None
     before: str | None = None
@@ -64,7 +64,7 @@ class Finding:
 
 
 class Verdict(StrEnum):
-    """What a scan can say of a county for a subscription."""
+    """The answer of a scan about a county for a subscription."""
 
     CLEAN = "clean"
     FOUND = "found"

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 
 class Event(StrEnum):
-    """What an instrument does to a parcel."""
+    """The effect of an instrument on a parcel."""
 
     OWNERSHIP_CHANGE = "ownership_change"
     PARTIAL_TRANSFER = "partial_transfer"
@@ -45,7 +45,7 @@ class Event(StrEnum):
 
 
 class Form(StrEnum):
-    """Which sort of deed, where that matters."""
+    """The sort of deed, where that matters."""
 
     PLAIN = "plain"
     QUITCLAIM = "quitclaim"
@@ -55,7 +55,7 @@ class Form(StrEnum):
 
 
 class Role(StrEnum):
-    """What a party is in an instrument."""
+    """The role of a party in an instrument."""
 
     GRANTOR = "grantor"
     GRANTEE = "grantee"
@@ -132,7 +132,7 @@ def recorders_key(key: str) -> str:
 
 
 def recorder_page(recorder_url: str, *, key: str, number: str) -> str:
-    """Where the recorder shows a document; empty where there is no such page.
+    """The recorder's page of a document; empty where there is no such page.
 
     >>> recorder_page("https://recorder.example/{key}", key="2026 7/1", number="")
     'https://recorder.example/2026%207%2F1'
@@ -146,7 +146,7 @@ def recorder_page(recorder_url: str, *, key: str, number: str) -> str:
 
 
 TITLE = frozenset({Event.OWNERSHIP_CHANGE, Event.PARTIAL_TRANSFER, Event.TAX_DEED})
-"""Events after which somebody else is, or may be, the owner of record."""
+"""Events after which another person is, or may be, the owner of record."""
 ROLL = frozenset({Event.MAILING_ADDRESS_CHANGED, Event.OWNER_CHANGED_ON_ROLL})
 """Events that the owner roll tells and no recorder. Their one party is what the roll says now."""
 CHARGES = frozenset({Event.MORTGAGE, Event.LIEN, Event.LIS_PENDENS})

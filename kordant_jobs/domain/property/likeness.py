@@ -1,4 +1,5 @@
-"""How likely two names are the same person or body: a calibrated probability, and what agrees and what does not.
+"""The likelihood that two names are the same person or body: a calibrated probability, and the features that agree or
+differ.
 
 The weights are a small table with a version (`tables/likeness.json`), made by `kordant-jobs fit-names` from labelled
 pairs: logistic regression, then bins by isotonic regression. Two questions have two tables: on one `parcel` few people
@@ -41,7 +42,7 @@ INITIAL_SHARE = 0.08
 
 
 class Question(StrEnum):
-    """Which table answers."""
+    """The table that answers."""
 
     PARCEL = "parcel"
     ALONE = "alone"
@@ -50,7 +51,7 @@ class Question(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """How likely two names mean the same. `agrees` and `differs` are codes for the explanation, never names."""
+    """The likelihood that two names mean the same. `agrees` and `differs` are codes that explain it, never names."""
 
     probability: float
     agrees: tuple[str, ...] = ()
@@ -98,7 +99,8 @@ def tables() -> tuple[str, Mapping[Question, Weights]]:
 
 
 def likeness(one: Name, other: Name, *, among: int | None = None) -> Likeness:
-    """How likely they mean the same. `among`: so many people come into question, None: those of one parcel.
+    """Compute the likelihood that they mean the same. `among`: so many people come into question, None: those of one
+    parcel.
 
     >>> from kordant_jobs.domain.property.names import parse
     >>> likeness(parse("SMITH JOHN Q"), parse("Smith, John Q")).probability > 0.9
@@ -126,7 +128,7 @@ def likeness(one: Name, other: Name, *, among: int | None = None) -> Likeness:
 
 
 def _has_given_name(*names: Name) -> bool:
-    """Whether what reads as a person has a given name that people have; a clerk's 'LAKESIDE UNVRSTY' has none."""
+    """True when what reads as a person has a given name that people have; a clerk's 'LAKESIDE UNVRSTY' has none."""
     return any(set(name.words) & given_shares().keys() for name in names if name.is_person)
 
 
@@ -140,8 +142,8 @@ def _said(probability: float, features: Mapping[str, float]) -> Likeness:
 
 
 def person_features(one: Name, other: Name, *, among: int | None = None) -> dict[str, float]:
-    """What agrees between two persons: 0 or 1 each, but for `n_namesakes`, the logarithm of how many others are called
-    so among all that come into question."""
+    """The features on which two persons agree: 0 or 1 each, but for `n_namesakes`, the logarithm of how many others are
+    called so among all that come into question."""
     found: dict[str, float] = {}
     share = 1.0
     similar = JaroWinkler.similarity(one.surname, other.surname)
@@ -178,13 +180,13 @@ JUMBLED_AT = 0.75
 
 
 def _same_letters(one: str, other: str) -> bool:
-    """Whether they are of nearly the same letters, in whatever order."""
+    """True when they are of nearly the same letters, in whatever order."""
     common = (Counter(one) & Counter(other)).total()
     return min(len(one), len(other)) >= 3 and common >= JUMBLED_AT * max(len(one), len(other))
 
 
 def _part(one: str, other: str) -> bool:
-    """Whether one is the beginning of the other, as in a double name or one cut off."""
+    """True when one is the beginning of the other, as in a double name or one cut off."""
     short, long = sorted((one, other), key=len)
     return len(short) >= 5 and long.startswith(short)
 
@@ -240,7 +242,7 @@ _LIGHT_GLUED = re.compile(r"(?:NYC?|CNY|CTY|CI?TY|NEW|YORK|TR[USTEOFP]*|ETC|ETAL
 
 
 def _stands_for(one: str, other: str) -> bool:
-    """Whether two words of bodies are one: misspelt, cut short, or by the list."""
+    """True when two words of bodies are one: misspelt, cut short, or by the list."""
     if one == other:
         return True
     short, long = sorted((one, other), key=len)
@@ -256,7 +258,7 @@ def _stands_for(one: str, other: str) -> bool:
 
 
 def _is_within(short: str, long: str) -> bool:
-    """Whether the letters of one stand in the other in this order."""
+    """True when the letters of one stand in the other in this order."""
     left = iter(long)
     return all(letter in left for letter in short)
 
@@ -279,7 +281,7 @@ def _unglued(words: Sequence[str], other: Sequence[str]) -> list[str]:
 
 
 def _weight(word: str) -> float:
-    """How much a word says: a number most, a word of law nothing."""
+    """The weight of a word: a number most, a word of law nothing."""
     if word in LEGAL:
         return 0.0
     if word in LIGHT or _LIGHT_GLUED.fullmatch(word) or (len(word) <= 2 and not word.isdigit()):
@@ -288,8 +290,8 @@ def _weight(word: str) -> float:
 
 
 def body_features(one: Name, other: Name) -> dict[str, float]:
-    """What agrees between two bodies: the share of either one's words, by weight, that the other has; how the first
-    word that says something stands; numbers that differ."""
+    """The features on which two bodies agree: the share of either one's words, by weight, that the other has; the
+    likeness of the first word with weight; numbers that differ."""
     mine, theirs = _unglued(one.words, other.words), _unglued(other.words, one.words)
     mine, theirs = _without_part(mine, theirs), _without_part(theirs, mine)
     lost_mine, lost_theirs = _lost(mine, theirs), _lost(theirs, mine)

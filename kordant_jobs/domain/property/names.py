@@ -17,7 +17,7 @@ SUFFIXES = {
     "JR": "JR", "SR": "SR", "II": "II", "2ND": "II", "III": "III", "3RD": "III", "IV": "IV",
     "ESQ": "", "MD": "", "PHD": "", "DDS": "",
 }  # fmt: skip
-"""What generations are called, and titles that say nothing."""
+"""Words for generations, and titles without meaning for a comparison."""
 _TITLES = frozenset({"MR", "MRS", "MS", "DR", "HON", "REV"})
 _TAILS = re.compile(
     r"\b(ET\.? ?AL\.?|ET\.? ?UX\.?|ET\.? ?VIR\.?|ETALS?|ETUX|AKA .*|A/K/A .*|FKA .*|F/K/A .*|NKA .*|N/K/A .*|"
@@ -32,17 +32,17 @@ _SIGNS = str.maketrans(dict.fromkeys('/,;:()[]{}"*+-_#|', " ") | {"'": "", "’"
 
 
 class NameKind(StrEnum):
-    """What bears a name."""
+    """The kind of bearer of a name."""
 
     PERSON = "person"
     ESTATE = "estate"
-    """What a dead person left."""
+    """The estate of a dead person."""
     TRUST = "trust"
     ORGANISATION = "organisation"
 
 
 class Order(StrEnum):
-    """How a source writes persons: decided by its first word where it does not say."""
+    """The order in which a source writes persons: decided by its first word where it does not say."""
 
     SURNAME_FIRST = "surname_first"
     GIVEN_FIRST = "given_first"
@@ -63,7 +63,7 @@ class Name:
 
     @property
     def is_person(self) -> bool:
-        """Whether it is a person, alive or not."""
+        """True when it is a person, alive or not."""
         return self.kind in {NameKind.PERSON, NameKind.ESTATE}
 
 
@@ -81,7 +81,7 @@ LEGAL, _ORGANISATION, LIGHT = _words("legal"), _words("body"), _words("light")
 INSTITUTIONS, SEPARATE = _words("institution"), _words("separate")
 """Bodies that have departments; words that make of what sounds like one a body of its own."""
 COMMON_WORDS = _words("surname")
-"""Surnames that companies are called by, nobody's name being meant: FOREVER YOUNG PROPERTIES LLC."""
+"""Surnames that companies use as words, without a person being meant: FOREVER YOUNG PROPERTIES LLC."""
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +102,7 @@ def _called() -> Mapping[str, frozenset[str]]:
 
 
 def are_nicknames(one: str, other: str) -> bool:
-    """Whether one of two given names is what bearers of the other are called.
+    """True when bearers of one of two given names are called by the other.
 
     >>> are_nicknames("WILLIAM", "BILL"), are_nicknames("WILLIAM", "WALTER")
     (True, False)
@@ -112,7 +112,7 @@ def are_nicknames(one: str, other: str) -> bool:
 
 
 def nicknames_of(given: str) -> frozenset[str]:
-    """What bearers of a given name are called."""
+    """The names that bearers of a given name are called by."""
     return _called().get(given, frozenset())
 
 
@@ -206,7 +206,7 @@ def _surname(core: list[str], *, first: bool, comma: bool) -> tuple[str, list[st
 
 
 def _reads_surname_first(core: list[str]) -> bool:
-    """Whether the first word is rather the surname. Recorders put it first, people last."""
+    """True when the first word is rather the surname. Recorders put it first, people last."""
     if len(core[-1]) == 1:
         return True
     surnames, given = surname_shares(), given_shares()
@@ -231,7 +231,7 @@ def flipped(name: Name) -> Name:
 
 
 def keys_of(name: Name) -> tuple[str, ...]:
-    """What a name is looked up by before it is compared: two spellings of one nearly always share a key.
+    """The keys by which a name is looked up before it is compared: two spellings of one nearly always share a key.
 
     >>> keys_of(parse("SMITH JANE")), keys_of(parse("SMYTH JAYNE"))[0]
     (('p:SMT:J', 'g:JANE:S'), 'p:SMT:J')

@@ -12,7 +12,7 @@ from kordant_jobs.domain.identifiers import HIDDEN
 
 
 class ParcelKind(StrEnum):
-    """How a county numbers its parcels."""
+    """The way in which a county numbers its parcels."""
 
     BBL = "bbl"
     """New York City: borough (1), block (5), lot (4)."""
@@ -103,7 +103,7 @@ def normalise_parcel(kind: ParcelKind, raw: str) -> str | None:
 
 
 def has_words(raw: str) -> bool:
-    """Whether words stand beside the digits, as in an address or before a name: nobody's parcel number, when typed.
+    """True when words stand beside the digits, as in an address or before a name: such a text is no parcel number.
 
     >>> [has_words(one) for one in ("731 Main St", "77-0001-01 John Smith", "0431-B-00017-0000-00", "R0012345")]
     [True, True, False, False]
@@ -135,7 +135,7 @@ def _masked(canonical: str, shown: int) -> str:
 
 
 def index_text(county: str, canonical: str) -> str:
-    """What a parcel's blind index is made from: numbers of two counties may be equal.
+    """The text of a parcel's blind index: numbers of two counties may be equal.
 
     >>> index_text("nyc", "3012340056")
     'nyc|3012340056'

@@ -19,8 +19,8 @@ _SILENT = frozenset({"AND", "OF", "THE", "LLC", "INC"})
 
 @dataclass(frozen=True, kw_only=True)
 class RollEntry:
-    """What a roll says of one parcel: owners and mailing address as it writes them, empty where it says none, and the
-    parcel's own street address."""
+    """The entry of a roll for one parcel: owners and mailing address as it writes them, empty where it gives none, and
+    the parcel's own street address."""
 
     owners: tuple[str, ...] = field(default=(), repr=False)
     mailing: str = field(default="", repr=False)
@@ -29,7 +29,7 @@ class RollEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class RollState:
-    """What is kept of a parcel's entry: keyed hashes, and since when other owners wait for a document."""
+    """The stored state of a parcel's entry: keyed hashes, and since when other owners wait for a document."""
 
     owners: bytes | None = None
     mailing: bytes | None = None

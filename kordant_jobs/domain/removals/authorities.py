@@ -34,7 +34,7 @@ def authorities() -> Mapping[str, Authority]:
 
 def authority_of(law: Law, country: str, state: str | None) -> Authority | None:
     """The authority that watches over a law where the subscriber lives: that of their state, else of their country.
-    None where no law obliges the broker. One who moved away since is told how to find it.
+    None where no law obliges the broker. Subscribers who have moved away since are shown how to find theirs.
 
     >>> authority_of(Law.GDPR, "DE", "BY").name, authority_of(Law.GDPR, "FR", None).website
     ('Bayerisches Landesamt für Datenschutzaufsicht', 'https://www.cnil.fr')

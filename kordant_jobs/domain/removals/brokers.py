@@ -80,7 +80,7 @@ def _suffixes() -> PublicSuffixList:
 
 @lru_cache(maxsize=65_536)
 def registrable(host: str) -> str:
-    """The domain that somebody registered; empty where the text is no host.
+    """The registered domain; empty where the text is no host.
 
     >>> registrable("https://www.bbc.co.uk/privacy"), registrable("privacy [at] vdx.tv"), registrable("localhost")
     ('bbc.co.uk', '', '')
@@ -158,7 +158,7 @@ def domain_of(row: BrokerRow) -> str:
 
 
 def key_of(row: BrokerRow) -> str:
-    """What names the broker in our catalogue: its domain, else its squashed name."""
+    """The key of the broker in our catalogue: its domain, else its squashed name."""
     return domain_of(row) or squashed(row.name)
 
 
@@ -235,7 +235,7 @@ def merge(key: str, rows: Iterable[BrokerRow]) -> Broker:
 
 
 def same_page(brokers: Mapping[str, Broker]) -> dict[str, str]:
-    """Which brokers are handled by another because they give its opt-out page as theirs, by their keys. The page's
+    """The brokers that another one handles because they give its opt-out page as theirs, by their keys. The page's
     owner, by its domain, is never handled by the others.
 
     >>> one = merge("equifax.com", [BrokerRow(source=ListSource.ERASER, key="1", name="Equifax",
@@ -272,17 +272,17 @@ FIELDS_BY_CATEGORY: Mapping[str, tuple[str, ...]] = {
     "adtech": ("email",),
     "marketing": ("name", "email"),
 }
-"""What a broker of a kind needs to find a person, where its recipe does not say. The least: no birth date, no phone,
-no street, unless a recipe asks for it."""
+"""The fields that a broker of a kind needs to find a person, where its recipe does not say. The least: no birth date,
+no phone, no street, unless a recipe asks for it."""
 
 FIELDS_ELSE = ("name", "email")
 
 
 def fields_needed(broker: Broker) -> tuple[str, ...]:
     """The fields that a request to this broker discloses."""
-    told = broker.recipe.get("send")
-    if told:
-        return tuple(told)
+    addresses = broker.recipe.get("send")
+    if addresses:
+        return tuple(addresses)
     return next((FIELDS_BY_CATEGORY[one] for one in broker.categories if one in FIELDS_BY_CATEGORY), FIELDS_ELSE)
 
 
@@ -297,7 +297,7 @@ class Change:
 
 
 def diff(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> list[Change]:
-    """What was added, removed and changed between two catalogues of facts by key.
+    """The rows added, removed and changed between two catalogues of facts by key.
 
     >>> [(one.key, one.kind, dict(one.after)) for one in diff({"a": {"x": 1}, "b": {}}, {"a": {"x": 2}, "c": {}})]
     [('a', 'changed', {'x': 2}), ('b', 'removed', {}), ('c', 'added', {})]

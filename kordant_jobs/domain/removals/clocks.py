@@ -42,14 +42,14 @@ class Law(StrEnum):
 
 
 class Ask(StrEnum):
-    """What the broker is asked for."""
+    """The demand to the broker."""
 
     DELETION = "deletion"
     OPT_OUT = "sale:opt-out"
 
 
 class Unit(StrEnum):
-    """How a term is counted."""
+    """The unit of a term."""
 
     DAYS = "days"
     BUSINESS_DAYS = "business_days"

@@ -1,4 +1,4 @@
-"""What goes to a broker, and what our own checks say. Pure."""
+"""Messages to a broker, and verdicts of our own checks. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class MessageKind(StrEnum):
-    """What one message to a broker is."""
+    """The kind of one message to a broker."""
 
     REQUEST = "request"
     REMINDER = "reminder"
 
 
 class MessageStatus(StrEnum):
-    """Where one message stands."""
+    """The state of one message."""
 
     QUEUED = "queued"
     SENDING = "sending"
@@ -27,7 +27,7 @@ class MessageStatus(StrEnum):
 
 
 class CheckVerdict(StrEnum):
-    """What our own check of a broker's site says. An answer that was not read is *unknown*, never *not listed*."""
+    """The verdict of our own check of a broker's site. An answer that was not read is *unknown*, never *not listed*."""
 
     LISTED = "listed"
     NOT_LISTED = "not_listed"

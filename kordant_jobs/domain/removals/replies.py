@@ -1,4 +1,4 @@
-"""What a broker's reply says, and the move that follows from it. The rules that read a reply are the job's."""
+"""Classes of a broker's replies, and the move that follows from each. The rules that read a reply are the job's."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ to *acknowledged* instead."""
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What the rules made of one reply; `sentence` is the one that decided (personal: it may repeat an identifier)."""
+    """The result of the rules for one reply; `sentence` is the one that decided (personal: it may repeat an
+    identifier)."""
 
     reply_class: ReplyClass
     rule: str

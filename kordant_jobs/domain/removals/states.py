@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class RemovalState(StrEnum):
-    """Where one removal request stands."""
+    """The state of one removal request."""
 
     DRAFT = "draft"
     """Asked for by the subscriber; no channel is chosen yet."""
@@ -91,14 +91,14 @@ WITH_THE_BROKER = frozenset(
 """The broker may still answer, and its answer moves the request."""
 
 DONE = frozenset({S.VERIFIED_REMOVED, S.NO_MATCH, S.EXEMPT, S.DENIED, S.CANCELLED})
-"""Nobody's turn."""
+"""No party has to act."""
 
 BROKER_IS_DONE = frozenset({S.COMPLETED, S.NO_MATCH, S.VERIFIED_REMOVED})
 """The broker said it was done. A listing that our check finds now reopens the request."""
 
 
 class Turn(StrEnum):
-    """Who acts next."""
+    """The party that acts next."""
 
     US = "us"
     BROKER = "broker"
@@ -144,7 +144,7 @@ class Denial(StrEnum):
 
 
 def may_move(before: RemovalState, after: RemovalState) -> bool:
-    """Whether a request may go from one state to the other.
+    """True when a request may go from one state to the other.
 
     >>> may_move(RemovalState.SENT, RemovalState.COMPLETED), may_move(RemovalState.DRAFT, RemovalState.VERIFIED_REMOVED)
     (True, False)

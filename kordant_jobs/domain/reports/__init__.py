@@ -1,1 +1,1 @@
-"""How long reports are kept, and the links that open them. Figures and pages are the job's."""
+"""Terms for which reports are kept, and the links that open them. Figures and pages are the job's."""

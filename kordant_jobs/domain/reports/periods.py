@@ -1,4 +1,4 @@
-"""Which calendar week or month a report covers when none is named. Pure: the day is an argument."""
+"""The calendar week or month that a report covers when none is named. Pure: the day is an argument."""
 
 from __future__ import annotations
 

@@ -48,8 +48,8 @@ class SourceChecked(_Strict):
 
 
 class Receipt(_Strict):
-    """What was checked. `number` counts a subscription's receipts from 1; `previous` is the fingerprint of the one
-    before, empty for the first. `until` is the first day that is no more covered."""
+    """The record of what was checked. `number` counts a subscription's receipts from 1; `previous` is the fingerprint
+    of the one before, empty for the first. `until` is the first day that is no more covered."""
 
     iss: str = ISSUER
     iat: int
@@ -65,12 +65,12 @@ class Receipt(_Strict):
 
     @property
     def issued_at(self) -> datetime:
-        """When it was signed, in UTC."""
+        """The moment of signing, in UTC."""
         return datetime.fromtimestamp(self.iat, UTC)
 
 
 def fingerprint(text: str) -> str:
-    """What names a signed receipt: the first 32 hexadecimal digits of its SHA-256."""
+    """The name of a signed receipt: the first 32 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(text.strip().encode()).hexdigest()[:32]
 
 
@@ -95,7 +95,7 @@ def sign(receipt: Receipt, key: Ed25519PrivateKey) -> str:
 
 
 def verify(text: str, keys: PublicKeys) -> Receipt:
-    """What a signed receipt says.
+    """Verify a signed receipt and return its content.
 
     Raises:
         ReceiptRefused: it is none, was changed or cut off, or is signed with a key that is not among `keys`.

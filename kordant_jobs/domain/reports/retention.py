@@ -1,4 +1,4 @@
-"""How long reports are kept, and the signed links that open one for a while. Pure: the moment is an argument."""
+"""Terms for which reports are kept, and the signed links that open one for a while. Pure: the moment is an argument."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEEP_DAYS: Mapping[Tier, int] = MappingProxyType({Tier.BASIC: 92, Tier.PLUS: 400
 last year's report of the same month is still there. Our own choice; no law asks for reports to be kept."""
 
 LINK_LASTS = timedelta(days=14)
-"""How long a link in a message opens a report."""
+"""Time for which a link in a message opens a report."""
 
 
 def storage_key(content: bytes) -> str:

@@ -1,1 +1,1 @@
-"""How long which kind of data is kept, on what ground, and what keeps it longer. Pure."""
+"""Retention terms of each kind of data, their legal ground, and holds that extend them. Pure."""

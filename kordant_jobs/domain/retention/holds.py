@@ -22,4 +22,4 @@ class Hold:
     since: datetime | None = None
     before: datetime | None = None
     until: datetime | None = None
-    """When the hold ends by itself; None: when it is released."""
+    """The moment at which the hold ends by itself; None: when it is released."""

@@ -16,7 +16,7 @@ ZONE = ZoneInfo("America/Sao_Paulo")
 
 
 class Action(StrEnum):
-    """What happens to rows whose time is over."""
+    """The action on rows whose time is over."""
 
     DELETE = "delete"
     SHRED_KEY = "shred_key"
@@ -128,6 +128,6 @@ DEFAULTS = (
         note="append-only and chained; ids and closed words only",
     ),
 )
-"""What holds until somebody sets another term: `kordant-jobs cleanup policy`."""
+"""The terms that hold until an operator sets another: `kordant-jobs cleanup policy`."""
 
 BY_KIND = {policy.kind: policy for policy in DEFAULTS}

@@ -1,4 +1,4 @@
-"""Which subscriptions a tick serves, what was missed, and what a tick does about it. Pure.
+"""Decides which subscriptions a tick serves, which ticks were missed, and what a tick does about them. Pure.
 
 Each subscription has an anchor (its day of the week or month) and a slot, a stable number below SLOTS. On a day, those
 whose anchor is due are shared out over the day's ticks by slot. Progress is one position, (day, slot), that only moves
@@ -21,7 +21,7 @@ NO_ANCHOR = 0
 """The anchor of subscriptions that are due with all others of their row."""
 
 ON_TIME_S = 300.0
-"""A tick that is looked at later than this was missed, and its row's catch-up policy decides."""
+"""Seconds: a tick that is handled later than this was missed, and its row's catch-up policy decides."""
 
 _A_DAY = timedelta(days=1)
 _LOST_DAYS = 3
@@ -56,7 +56,7 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a row is: ticks up to `until` were looked at, subscriptions before `position` served or given up.
+    """The progress of a row: ticks up to `until` were handled, subscriptions before `position` served or given up.
 
     `held`: something is due and waits for the row's own earlier run.
     """
@@ -68,7 +68,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a look at a row leads to. `reason` says why nothing starts."""
+    """The decision of a check of a row. `reason` says why nothing starts."""
 
     progress: Progress
     starts: tuple[Start, ...] = ()
@@ -126,7 +126,7 @@ def _ticks(row: ScheduleRow, on: date) -> tuple[datetime, ...]:
 
 
 def position_at(row: ScheduleRow, moment: datetime) -> Position:
-    """How far a row is that missed nothing up to and including `moment`."""
+    """The position of a row that missed nothing up to and including `moment`."""
     today = moment.astimezone(zone_of(row.time_zone)).date()
     for back in range(-1, _LOST_DAYS + 1):
         on = today - back * _A_DAY
@@ -138,7 +138,7 @@ def position_at(row: ScheduleRow, moment: datetime) -> Position:
 
 
 def spans_between(row: ScheduleRow, start: Position, end: Position) -> Iterator[Span]:
-    """What lies between two positions, by day and anchor, in order."""
+    """The spans between two positions, by day and anchor, in order."""
     on = start.on
     while on <= end.on and start < end:
         first = start.slot if on == start.on else 0
@@ -150,7 +150,7 @@ def spans_between(row: ScheduleRow, start: Position, end: Position) -> Iterator[
 
 
 def next_due(row: ScheduleRow, anchor: int, slot: int, after: datetime) -> datetime | None:
-    """When a subscription with this anchor and slot is served next; None when not within 13 months."""
+    """The next service of a subscription with this anchor and slot; None when not within 13 months."""
     on = after.astimezone(zone_of(row.time_zone)).date() - _A_DAY
     for _ in range(400):
         if anchor in due_anchors(row, on):
@@ -169,18 +169,18 @@ def next_tick(row: ScheduleRow, now: datetime) -> datetime | None:
 
 
 def fresh_progress(row: ScheduleRow, now: datetime) -> Progress:
-    """The progress of a row to which nothing is owed at `now`."""
+    """The progress of a row that has nothing overdue at `now`."""
     position = Position(now.date()) if row.cadence is Cadence.EVERY_TICK else position_at(row, now)
     return Progress(until=now, position=position)
 
 
 def decide(row: ScheduleRow, progress: Progress, now: datetime, *, busy: bool = False) -> Decision:
-    """What a look at an active row at `now` leads to; `busy`: a run of this row is still under way.
+    """Decide what an active row starts at `now`; `busy`: a run of this row is still under way.
 
     Looking again at the same moment, or at an earlier one, leads to nothing.
     """
     if now <= progress.until and not progress.held:
-        return Decision(progress=progress, reason="this tick is past: everything up to it was looked at")
+        return Decision(progress=progress, reason="this tick is past: everything up to it was handled")
     now = max(now, progress.until)
     due, dropped = _due(row, progress, now)
     done = Progress(until=now, position=progress.position)
@@ -210,7 +210,7 @@ def _waiting(row: ScheduleRow, progress: Progress, done: Progress, due: tuple[St
 
 
 def _due(row: ScheduleRow, progress: Progress, now: datetime) -> tuple[tuple[Start, ...], tuple[Start, ...]]:
-    """What is to start, a day at once, and which ticks are dropped; each oldest first."""
+    """The starts, a day at once, and the ticks that are dropped; each oldest first."""
     found = _whole(row, progress, now) if row.cadence is Cadence.EVERY_TICK else _served(row, progress, now)
     on_time = now - timedelta(seconds=ON_TIME_S)
     window = min(on_time, now - timedelta(seconds=row.catch_up_window_s))
@@ -266,7 +266,7 @@ def _newest(starts: Sequence[Start]) -> list[Start]:
 
 
 def _less(span: Span, taken: Iterable[Span]) -> list[Span]:
-    """What of `span` none of `taken` has."""
+    """The parts of `span` that none of `taken` has."""
     pieces = [span]
     for other in taken:
         cut: list[Span] = []

@@ -1,4 +1,4 @@
-"""When a cron expression strikes in a time zone, under a stated policy for the days on which its clocks change.
+"""Moments of a cron expression in a time zone, under a stated policy for the days on which its clocks change.
 
 cronsim reads the expression and walks the wall clock; what a wall time means in UTC is decided here. Pure.
 """
@@ -168,7 +168,7 @@ def _walls_between(cron: str, after: datetime, until: datetime) -> Iterator[date
 
 
 def moments(wall: datetime, zone: ZoneInfo, gap: Gap, fold: Fold) -> list[datetime]:
-    """What a wall time means in UTC: one moment, but none for one that is skipped, and two for one that runs twice.
+    """The moments in UTC of a wall time: one moment, but none for one that is skipped, and two for one that runs twice.
 
     >>> two = datetime(2026, 3, 29, 2, 30)
     >>> [str(one) for one in moments(two, ZoneInfo("Europe/Paris"), Gap.SHIFT, Fold.ONCE)]

@@ -1,4 +1,4 @@
-"""What the price list says of a job and a tier: when, how often, and what to do when that cannot be. Pure.
+"""Rows of the price list for a job and a tier: when, how often, and what to do when that cannot be. Pure.
 
 A row either strikes for everybody at once (cadence `every_tick`), or serves each subscription of its tier daily, weekly
 or monthly: then its cron names the ticks of a day, over which the day's subscriptions are shared out evenly.
@@ -18,7 +18,7 @@ from kordant_jobs.engine import Priority
 from kordant_jobs.errors import PermanentError
 
 NIGHT = "*/15 2-5 * * *"
-"""When tiers are served: sixteen ticks a night, over which a day's subscriptions are shared out."""
+"""The ticks at which tiers are served: sixteen a night, over which a day's subscriptions are shared out."""
 
 CATCH_UP_MOST_S = 366 * 86_400
 EVERYBODY = "all"
@@ -26,7 +26,7 @@ EVERYBODY = "all"
 
 
 class Cadence(StrEnum):
-    """How often a subscription is served; EVERY_TICK: the job runs as a whole whenever the cron strikes."""
+    """The period in which a subscription is served; EVERY_TICK: the job runs as a whole whenever the cron strikes."""
 
     EVERY_TICK = "every_tick"
     DAILY = "daily"
@@ -35,14 +35,14 @@ class Cadence(StrEnum):
 
 
 class Anchor(StrEnum):
-    """Which day of a week or month is meant: each subscription's own, or everybody's Monday and first."""
+    """The day of a week or month: each subscription's own, or everybody's Monday and first."""
 
     ANNIVERSARY = "anniversary"
     CALENDAR = "calendar"
 
 
 class CatchUp(StrEnum):
-    """What becomes of ticks that passed while nothing ran: dropped, the newest, or all of a window."""
+    """The treatment of ticks that passed while nothing ran: dropped, the newest, or all of a window."""
 
     NONE = "none"
     LATEST = "latest"
@@ -50,7 +50,7 @@ class CatchUp(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What a tick does while a run of the same row is still under way."""
+    """The action of a tick while a run of the same row is still under way."""
 
     ALLOW = "allow"
     SKIP = "skip"
@@ -60,7 +60,7 @@ class Overlap(StrEnum):
 
 
 class StartKind(StrEnum):
-    """What a tick led to: something was started, or dropped as catch-up or overlap say."""
+    """The result of a tick: something was started, or dropped as catch-up or overlap say."""
 
     STARTED = "started"
     DROPPED = "dropped"
@@ -85,17 +85,17 @@ class ScheduleRow:
     overlap: Overlap = Overlap.QUEUE_ONE
     priority: Priority = Priority.NORMAL
     realtime: bool = False
-    """New data (a dump, a breach, a watched identifier) is looked at at once for this tier, beside the cadence."""
+    """New data (a dump, a breach, a watched identifier) is scanned at once for this tier, beside the cadence."""
     enabled: bool = True
 
     @property
     def key(self) -> tuple[str, str]:
-        """What names it in the database."""
+        """The key in the database."""
         return self.job, self.tier or EVERYBODY
 
     @property
     def name(self) -> str:
-        """What names it in Dagster: sorted by name, the schedules read tier by tier.
+        """The name in Dagster: sorted by name, the schedules read tier by tier.
 
         >>> ScheduleRow(job="darkwatch_scan", tier=Tier.PREMIUM, cron="0 2 * * *").name
         'premium_darkwatch_scan'
@@ -210,7 +210,7 @@ def _check_served(row: ScheduleRow, cron: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """Why a row rests, and until when (None: until somebody resumes it)."""
+    """The pause of a row: its reason, and its end (None: until it is resumed by hand)."""
 
     reason: str
     by: str
@@ -218,7 +218,7 @@ class Pause:
     until: datetime | None = None
 
     def holds(self, now: datetime) -> bool:
-        """Whether it still holds at `now`."""
+        """True while it holds at `now`."""
         return self.until is None or now < self.until
 
 

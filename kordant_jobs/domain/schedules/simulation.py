@@ -1,4 +1,4 @@
-"""What a row will start when, told by the same rules that then decide. Pure."""
+"""Simulates the starts of a row by the same rules that then decide. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Outage = tuple[datetime, datetime]
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One start: for the tick `due_at`, looked at `starts_at`. `subscriptions` None: the job as a whole."""
+    """One start: for the tick `due_at`, handled `starts_at`. `subscriptions` None: the job as a whole."""
 
     name: str
     job: str
@@ -32,7 +32,7 @@ class Planned:
 
 
 def count(places: Places, spans: Iterable[Span]) -> int:
-    """How many subscriptions stand in these spans."""
+    """The number of subscriptions in these spans."""
     total = 0
     for span in spans:
         slots = places.get(span.anchor, ())
@@ -40,8 +40,8 @@ def count(places: Places, spans: Iterable[Span]) -> int:
     return total
 
 
-def looks(row: ScheduleRow, start: datetime, until: datetime, outages: Sequence[Outage] = ()) -> list[datetime]:
-    """The moments at which a row is looked at: its ticks, and the end of each outage that swallowed one."""
+def check_moments(row: ScheduleRow, start: datetime, until: datetime, outages: Sequence[Outage] = ()) -> list[datetime]:
+    """The moments at which a row is checked: its ticks, and the end of each outage that swallowed one."""
     ticks = occurrences(row.cron, row.time_zone, after=start, until=until, gap=row.gap, fold=row.fold)
     found = {tick for tick in ticks if not any(down <= tick < up for down, up in outages)}
     found |= {up for down, up in outages if up <= until and any(down <= tick < up for tick in ticks)}
@@ -57,11 +57,11 @@ def simulate(
     outages: Sequence[Outage] = (),
     progress: Progress | None = None,
 ) -> list[Planned]:
-    """What the row starts with `start` < moment ≤ `until`, if no run of it takes longer than to its next tick."""
+    """The starts of the row with `start` < moment ≤ `until`, if no run of it takes longer than to its next tick."""
     row = stored.row
     here = progress or fresh_progress(row, start)
     planned: list[Planned] = []
-    for moment in looks(row, start, until, outages):
+    for moment in check_moments(row, start, until, outages):
         if stored.resting(moment) is not None:
             here = fresh_progress(row, moment)
             continue

@@ -1,4 +1,4 @@
-"""When clips of one person make an enrolment. Pure."""
+"""Decides when clips of one person make an enrolment. Pure."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def mean_voice(embeddings: Sequence[Embedding]) -> Embedding:
 
 
 def why_not(clips: Sequence[EnrolmentClip], thresholds: Mapping[Band, MatchThresholds]) -> str | None:
-    """What speaks against an enrolment from these clips, None when nothing does. A clip that is not like the others is
-    named: it may be of somebody else."""
+    """The reason against an enrolment from these clips, None when there is none. A clip that is not like the others is
+    named: it may be of another person."""
     if len(clips) < CLIPS_MIN:
         return f"{len(clips)} clips are too few: give at least {CLIPS_MIN}."
     several = [clip.name for clip in clips if clip.voices > 1]
@@ -45,12 +45,12 @@ def why_not(clips: Sequence[EnrolmentClip], thresholds: Mapping[Band, MatchThres
         return f"there are {speech_s:.0f} s of speech in all: give at least {SPEECH_MIN_S:.0f} s."
     odd = [clip.name for clip in clips if _disagrees(clip, clips, thresholds)]
     if odd:
-        return f"the voice in {', '.join(odd)} is not like that in the other clips: leave out what is of somebody else."
+        return f"the voice in {', '.join(odd)} is not like that in the other clips: leave out those of another person."
     return None
 
 
 def _disagrees(clip: EnrolmentClip, clips: Sequence[EnrolmentClip], thresholds: Mapping[Band, MatchThresholds]) -> bool:
-    """Whether a clip is below its band's threshold against the mean of the others."""
+    """True when a clip is below its band's threshold against the mean of the others."""
     band = clip.band if all(clip.band in one.by_band for one in clips) else Band.PHONE
     others = [one.by_band[band] for one in clips if one is not clip]
     limits = thresholds.get(band)

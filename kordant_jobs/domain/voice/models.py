@@ -1,4 +1,4 @@
-"""What a manifest says of a model: what it is, takes and gives, and from which scores on it may say what. Pure."""
+"""The manifest of a model: its kind, inputs and outputs, and the scores from which it may say what. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RATE = 16_000
 
 
 class ModelKind(StrEnum):
-    """What a model is for."""
+    """The use of a model."""
 
     SPEECH = "speech"
     SPEAKER = "speaker"
@@ -51,5 +51,5 @@ class Manifest:
 
     @property
     def tag(self) -> str:
-        """What names this very model: id and the beginning of its hash, else its version."""
+        """The tag of this very model: id and the beginning of its hash, else its version."""
         return f"{self.id}@{(self.weights_sha256 or self.sha256 or self.version)[:16]}"

@@ -20,14 +20,14 @@ Embedding = NDArray[np.float32]
 
 
 class Band(StrEnum):
-    """How much of the voice a recording keeps: up to 8 kHz, or a telephone's 4 kHz."""
+    """The bandwidth of a recording: up to 8 kHz, or a telephone's 4 kHz."""
 
     WIDE = "wide"
     PHONE = "phone"
 
 
 class Match(StrEnum):
-    """How a voice compares with the family's enrolments."""
+    """The result of comparing a voice with the family's enrolments."""
 
     CONSISTENT = "consistent"
     INCONCLUSIVE = "inconclusive"
@@ -35,7 +35,7 @@ class Match(StrEnum):
 
 
 class Synthesis(StrEnum):
-    """What the screen for older synthesis found."""
+    """The result of the screen for older synthesis."""
 
     SIGNS = "signs_of_synthesis"
     INCONCLUSIVE = "inconclusive"
@@ -43,7 +43,7 @@ class Synthesis(StrEnum):
 
 
 class ClipStatus(StrEnum):
-    """Whether anything can be said of a clip."""
+    """The state of a clip: whether a verdict is possible."""
 
     OK = "ok"
     INSUFFICIENT_SPEECH = "insufficient_speech"
@@ -106,7 +106,7 @@ class ScreenWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """What was measured of a clip. `voices`: the one with most speech first; without speech there is none."""
+    """The measurements of a clip. `voices`: the one with most speech first; without speech there is none."""
 
     seconds: float
     speech_s: float
@@ -138,8 +138,8 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class SaidOfClip:
-    """What mails and reports say of a clip, as it is kept: closed words. `match` None: nobody is enrolled; `synthesis`
-    None: no detector scored it."""
+    """The facts of a clip for mails and reports, as it is kept: closed words. `match` None: no member is enrolled;
+    `synthesis` None: no detector scored it."""
 
     status: str
     match: str | None
@@ -151,7 +151,7 @@ class SaidOfClip:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What is said of a clip. `compared` None: nobody is enrolled. `synthesis` None: no detector scored it."""
+    """The verdict on a clip. `compared` None: no member is enrolled. `synthesis` None: no detector scored it."""
 
     status: ClipStatus
     reason: Reason | None = None
@@ -203,7 +203,7 @@ def _centroid(member: Enrolled, band: Band) -> Embedding:
 
 
 def screened(windows: Sequence[ScreenWindow], thresholds: ScreenThresholds | None) -> tuple[Synthesis, float] | None:
-    """What the scores of a clip's windows say, and their median; None: no window was scored. A detector without
+    """The result of the scores of a clip's windows, and their median; None: no window was scored. A detector without
     thresholds is uncalibrated: it is never more than inconclusive.
 
     >>> windows = [ScreenWindow(start_s=float(n), score=score) for n, score in enumerate((-6.0, -5.0, 3.0))]
@@ -245,7 +245,7 @@ def judge(
 
 
 def is_alert(verdict: Verdict, *, always: bool) -> bool:
-    """Whether the subscriber is told: when a voice is consistent with a member's and there are signs of synthesis, and
-    of every verdict when they asked for it."""
+    """True when the subscriber is alerted: when a voice is consistent with a member's and there are signs of synthesis,
+    and of every verdict when they asked for it."""
     both = verdict.compared is not None and verdict.compared.match is Match.CONSISTENT
     return always or (both and verdict.synthesis is Synthesis.SIGNS)

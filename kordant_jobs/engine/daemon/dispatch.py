@@ -1,4 +1,4 @@
-"""Where the queue's loop runs: as one more of Dagster's daemons, so that its health shows in Dagster's UI."""
+"""Runs the queue's loop as one more of Dagster's daemons, so that its health shows in Dagster's UI."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kordant_jobs.engine.runs import RunStarter
 from kordant_jobs.engine.system import System
 
 _YIELD_S = 1.0
-"""How often Dagster may write a heartbeat for this daemon."""
+"""Seconds between two heartbeats that Dagster may write for this daemon."""
 
 
 class DispatchDaemon(DagsterDaemon):

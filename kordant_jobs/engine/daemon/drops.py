@@ -8,15 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-LOOK_S = 1.0
-"""A look at a folder that has not changed is one call."""
+CHECK_EVERY_S = 1.0
+"""Seconds between two checks of the folder; a check of an unchanged folder is one system call."""
 SETTLED_S = 2.5
 """Longer than what the scan takes as the sign that a file is all there."""
 
 
 class DropWatch:
     """Says when files that came into a folder, or changed there lately, have stopped changing. Any file system will do:
-    it looks at times and sizes only, and needs no notification of the kernel's."""
+    the watch compares times and sizes only, and needs no notification of the kernel's."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -24,8 +24,8 @@ class DropWatch:
         self._facts: frozenset[tuple[str, int, int]] = frozenset()
         self._changed_at: float | None = None
 
-    def look(self, now: float) -> bool:
-        """Whether they have just settled; `now` is in seconds of any clock."""
+    def have_settled(self, now: float) -> bool:
+        """True when files have just settled; `now` is in seconds of any clock."""
         try:
             mtime = self._folder.stat().st_mtime_ns
         except OSError:
@@ -56,10 +56,10 @@ def watch_drops(folder: Path, wake: Callable[[], None], stop: threading.Event) -
     watch = DropWatch(folder)
 
     def body() -> None:
-        looks = 0
-        while not stop.wait(LOOK_S):
-            looks += 1
-            if watch.look(looks * LOOK_S):
+        checks = 0
+        while not stop.wait(CHECK_EVERY_S):
+            checks += 1
+            if watch.have_settled(checks * CHECK_EVERY_S):
                 wake()
 
     thread = threading.Thread(target=body, name="kordant-drops", daemon=True)

@@ -1,4 +1,4 @@
-"""Of several daemon processes exactly one acts: whoever holds a Postgres advisory lock. Another waits to take over."""
+"""Leader election among daemon processes: the one that holds a Postgres advisory lock acts, others wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kordant_jobs.engine.listen import connect
 from kordant_jobs.engine.system import DAEMON_LOCK
 
 POLL_S = 1.0
-"""How often a standby tries, and a leader looks whether it still is one."""
+"""Seconds between two attempts of a standby to lead, and between two checks of a leader that it still leads."""
 
 
 class Leader:
@@ -25,8 +25,8 @@ class Leader:
         self._held = False
 
     def wait(self, stop: threading.Event) -> bool:
-        """Wait until this process leads; False when told to stop before. A database that is away is waited for, and
-        asked less often than a leader does: who led before goes on, since taking over takes seconds.
+        """Wait until this process leads; False when it receives a stop signal first. A database that is away is waited
+        for, and asked less often than a leader does: who led before goes on, since taking over takes seconds.
         """
         while not stop.is_set():
             if self._take():
@@ -35,7 +35,7 @@ class Leader:
         return False
 
     def still(self) -> bool:
-        """Whether this process still leads. After a restart of the database it does, if it is the first to ask."""
+        """True while this process still leads. After a restart of the database it does, if it is the first to ask."""
         try:
             if self._connection is None or not self._held:
                 return self._take()

@@ -16,8 +16,8 @@ from kordant_jobs.engine.dagster_private.daemons import (
     MonitoringDaemon,
     QueuedRunCoordinatorDaemon,
     SensorDaemon,
+    check_early,
     create_daemons_from_instance,
-    look_early,
 )
 from kordant_jobs.engine.wakes import WAKES
 
@@ -25,7 +25,7 @@ FALLBACK_S = 20.0
 """The longest wait of sensors and backfills. Only a net for a lost notification: a round without
 work costs some milliseconds of CPU. (Dagster waits 5 s and 30 s.)"""
 AT_MOST_EVERY_S = 1.0
-"""A burst of notifications is one look a second: a look costs 40 ms of CPU, of all processes together."""
+"""A burst of notifications leads to one evaluation a second: one costs 40 ms of CPU, all processes together."""
 MONITORING_S = 10.0
 HOT_S, HOT_WAIT_S = 1.3, 0.2
 """For so long after a wake-up the loop comes back soon, since the look may have to wait for its second."""
@@ -48,7 +48,7 @@ class WakeEvent(threading.Event):
         return self
 
     def is_set(self) -> bool:
-        """Whether the daemon shall end."""
+        """True when the daemon shall end."""
         return self._shutdown.is_set()
 
     def wake(self) -> None:
@@ -57,29 +57,29 @@ class WakeEvent(threading.Event):
         self._woken.set()
 
     def since_woken_s(self) -> float:
-        """How long ago somebody called `wake`."""
+        """Seconds since `wake` was last called."""
         return time.monotonic() - self._woken_at
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether the daemon shall end, after a wait of our own length."""
+        """Wait for a length of our own; True when the daemon shall end."""
         self._woken.wait(HOT_WAIT_S if self.since_woken_s() < self._hot_s else self._longest_s)
         self._woken.clear()
         return self._shutdown.is_set()
 
 
 class FastSensorDaemon(SensorDaemon):
-    """Dagster's sensor daemon on our event: a wake-up has the sensors that wait for one look at once."""
+    """Dagster's sensor daemon on our event: a wake-up has the sensors that wait for one evaluated at once."""
 
     event = WakeEvent(FALLBACK_S, HOT_S)
 
     def core_loop(self, workspace_process_context: Any, shutdown_event: threading.Event) -> DaemonIterator:
         """Dagster's hook."""
-        look_early(self._early)
+        check_early(self._early)
         yield from super().core_loop(workspace_process_context, self.event.follow(shutdown_event))
 
-    def _early(self, tags: Mapping[str, str], since_look_s: float) -> bool:
-        """Whether the last look was before the last wake-up, and not within the same second as now."""
-        return tags.get(WAKES) == "events" and since_look_s >= max(AT_MOST_EVERY_S, self.event.since_woken_s())
+    def _early(self, tags: Mapping[str, str], since_check_s: float) -> bool:
+        """True when the last evaluation was before the last wake-up, and not within the same second as now."""
+        return tags.get(WAKES) == "events" and since_check_s >= max(AT_MOST_EVERY_S, self.event.since_woken_s())
 
 
 class FastBackfillDaemon(BackfillDaemon):

@@ -22,7 +22,7 @@ from kordant_jobs.engine.store.requests import EVENTS
 from kordant_jobs.engine.system import System
 
 LOST = 75
-"""Exit code (EX_TEMPFAIL): another process leads now; whoever keeps us starts us again, as a standby."""
+"""Exit code (EX_TEMPFAIL): another process leads now; the supervisor restarts this one as a standby."""
 
 
 def run(system: System, workspace: str) -> int:

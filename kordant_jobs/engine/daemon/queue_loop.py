@@ -13,7 +13,7 @@ from kordant_jobs.engine.launcher.coordinator import RequestCoordinator
 from kordant_jobs.engine.launcher.intake import Intake
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.pace import Pace
+from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.runs import RunHistory, RunStarter, RunWatcher
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import SettingsError
@@ -50,7 +50,7 @@ def dispatch_queue(
         worker=f"{socket.gethostname()}:{os.getpid()}",
         history=history,
         intake=Intake(db, instance, coordinator, clock) if isinstance(coordinator, RequestCoordinator) else None,
-        pace=Pace(lease_s=settings.lease_s),
+        settings=DispatchSettings(lease_s=settings.lease_s),
         slots=slots,
         catalog=system.rows,
         parties=system.parties,

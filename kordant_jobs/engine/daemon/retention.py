@@ -1,4 +1,4 @@
-"""When history is pruned: as one more of Dagster's daemons, so in the one process that leads, every ten minutes."""
+"""Prunes history as one more of Dagster's daemons, so in the one process that leads, every ten minutes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kordant_jobs.postgres.database import create_engine
 log = logging.getLogger(__name__)
 
 _YIELD_S = 5.0
-"""How often Dagster may write a heartbeat for this daemon."""
+"""Seconds between two heartbeats that Dagster may write for this daemon."""
 
 
 class RetentionDaemon(DagsterDaemon):

@@ -1,7 +1,8 @@
-"""Which notification of Postgres wakes which daemon.
+"""Maps each notification of Postgres to the daemon that it wakes.
 
-`NOTIFY kordant_events` (by whoever writes what a sensor looks at) wakes the sensors, and so does the end of a run that
-a sensor asked for: what came meanwhile waits for that. Backfills are woken by a trigger on Dagster's own table.
+`NOTIFY kordant_events` (sent by every writer of what a sensor reads) wakes the sensors, and so does the end of a run
+that a sensor asked for: data that came meanwhile waits for that. Backfills are woken by a trigger on Dagster's own
+table.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Wake:
     def _listen(self) -> None:
         self._listener.open(first=_TRIGGER)
         for wake in self._on.values():
-            wake()  # what came while nobody listened
+            wake()  # what came while no process listened
         while not self._stop.is_set():
             for channel in {one.channel for one in self._listener.wait(LONGEST_WAIT_S)}:
                 self._on[channel]()

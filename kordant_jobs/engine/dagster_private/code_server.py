@@ -37,7 +37,7 @@ AHEAD_AFTER_S = 10.0
 
 
 class Ahead:
-    """The second process of the next reload, started before somebody asks for it."""
+    """The second process of the next reload, started ahead of the request for it."""
 
     def __init__(self, app: str) -> None:
         self._app = app
@@ -62,14 +62,14 @@ class Ahead:
         self._waiting = subprocess.Popen([*self.entry_point(sys.executable), AHEAD], stdin=subprocess.PIPE)
 
     def entry_point(self, executable: str) -> list[str]:
-        """How the second process is started: as the first one was."""
+        """The command that starts the second process, the same as the first one's."""
         return [executable, "-m", self._app, CODE_SERVER]
 
 
 def _wait_for_arguments(definitions: str) -> None:
     """Import all that the definitions import, forget what of it is our own code, and become the command that comes.
     Ends when the first process does: the pipe closes."""
-    with suppress(Exception):  # whoever loads the code for good says what is wrong with it
+    with suppress(Exception):  # the final load of the code reports what is wrong with it
         importlib.import_module(definitions)
     line = sys.stdin.readline()
     if not line:

@@ -28,22 +28,22 @@ __all__ = [
     "QueuedRunCoordinatorDaemon",
     "SensorDaemon",
     "WorkspaceProcessContext",
+    "check_early",
     "create_daemons_from_instance",
-    "look_early",
     "run_daemons",
 ]
 
 DagsterDaemon: TypeAlias = _DagsterDaemon[WorkspaceProcessContext]
 
 WATCH_S = 2.0
-"""How often the code server is asked whether it is another one by now. Dagster: 1 s, at 4 ms of CPU each time."""
+"""Seconds between two checks whether the code server was replaced. Dagster: 1 s, at 4 ms of CPU each time."""
 RECOVERY_S = 1.0
-"""How soon a code server that could not be reached when the process began is tried again. Dagster: 10 s."""
+"""Seconds until a code server that could not be reached when the process began is tried again. Dagster: 10 s."""
 
 
-def look_early(early: Callable[[Mapping[str, str], float], bool]) -> None:
-    """Have sensors looked at before their minimum interval is over, when `early` (a sensor's tags, seconds since the
-    last look) says so. For this process, from now on."""
+def check_early(early: Callable[[Mapping[str, str], float], bool]) -> None:
+    """Evaluate sensors before their minimum interval is over, when `early` (a sensor's tags, seconds since the last
+    evaluation) returns True. For this process, from now on."""
     usual = sensor_daemon.is_under_min_interval
 
     def is_under_min_interval(

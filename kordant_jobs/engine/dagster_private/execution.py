@@ -99,8 +99,8 @@ def execute(instance: DagsterInstance, run_id: str) -> Iterator[DagsterEvent]:
 
 
 def _execute_first(job: ReconstructableJob, run: DagsterRun, instance: DagsterInstance) -> Iterator[DagsterEvent]:
-    """As Dagster's `core_execute_run`, without its second look at a run that was read a millisecond ago, and without
-    the plan that a re-execution goes on from: this run follows no other."""
+    """As Dagster's `core_execute_run`, without reading again a run that was read a millisecond ago, and without the
+    plan that a re-execution continues from: this run follows no other."""
     set_snowflake_partner_env_var()
     instance.inject_env_vars(run.remote_job_origin.location_name if run.remote_job_origin else None)
     try:

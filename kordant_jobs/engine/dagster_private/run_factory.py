@@ -32,7 +32,7 @@ from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError, TransientError
 
 TRY_AGAIN_S, LATER_S = 0.5, 5.0
-"""How soon a code server is asked again that was not there, and how soon once it has been away for a while."""
+"""Seconds until a code server that was unreachable is asked again, and seconds once it has been away for a while."""
 A_WHILE_S = 30.0
 
 
@@ -85,7 +85,7 @@ class RunFactory:
         return self._instance.run_storage.add_run(run)
 
     def ready(self) -> bool:
-        """Whether runs can be made: the code is loaded, or was when jobs ran before. Where it is not, the code server
+        """True when runs can be made: the code is loaded, or was when jobs ran before. Where it is not, the code server
         is asked again: a process that began while it was away would wait for Dagster to do so, up to ten seconds."""
         broken, now = self._not_loaded(), time.monotonic()
         if not broken:
@@ -153,7 +153,7 @@ class RunFactory:
         except DagsterUserCodeUnreachableError:
             raise TransientError("the code server does not answer: see code-server.log and try again") from None
         except DagsterUserCodeProcessError:
-            raise PermanentError(f"the config is not what {order.job} takes: look at the job's launchpad") from None
+            raise PermanentError(f"the config is not what {order.job} takes: see the job's launchpad") from None
         return self._instance.create_run(
             job_name=order.job,
             run_id=order.run_id,

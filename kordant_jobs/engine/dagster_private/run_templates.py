@@ -35,7 +35,7 @@ class RunTemplates:
 
     path: Path
     code: Callable[[], str]
-    """What tells one state of the code from another."""
+    """Returns an identifier of the state of the code."""
     storage_url: str = field(repr=False)
     _known: dict[str, Template] = field(default_factory=dict)
     _kept: dict[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class RunTemplates:
     def put(self, key: str, template: Template) -> None:
         """Know it from now on, and keep it for a process to come."""
         self._known[key] = template
-        self._look_for_kept()
+        self._load_kept()
         written = serialize_value(template.run)
         if self._kept.get(key) == written:
             return
@@ -61,17 +61,17 @@ class RunTemplates:
 
     def kept(self, key: str) -> Template | None:
         """The template that any process made with the code as it is now."""
-        self._look_for_kept()
+        self._load_kept()
         written = self._kept.get(key)
         return None if written is None else Template(run=deserialize_value(written, DagsterRun), location=None)
 
     def any_kept(self) -> bool:
-        """Whether there is one."""
-        self._look_for_kept()
+        """True when at least one template is kept."""
+        self._load_kept()
         return bool(self._kept)
 
-    def _look_for_kept(self) -> None:
-        """What is in the file, when it is of this code; nothing when the code has changed since."""
+    def _load_kept(self) -> None:
+        """Load the templates from the file when they are of this code; load nothing when the code has changed since."""
         now = hashlib.sha256(f"{DAGSTER_VERSION} {self.storage_url} {self.code()}".encode()).hexdigest()
         if now == self._kept_for:
             return

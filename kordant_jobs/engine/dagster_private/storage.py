@@ -31,7 +31,7 @@ from kordant_jobs.errors import SetupError
 from kordant_jobs.postgres.database import ALIVE, CONNECT_TIMEOUT_S
 
 URL_VARIABLE = "KORDANT_DAGSTER_URL"
-"""Where processes of a system find Dagster's tables: the URL of its schema, which may hold a password."""
+"""Environment variable with the URL of the schema that holds Dagster's tables; the URL may hold a password."""
 
 
 def open_instance(home: Path) -> DagsterInstance:
@@ -103,21 +103,21 @@ class PooledRunStorage(PostgresRunStorage):
     """Dagster's run storage, asking only once what does not change, and moving a run on in one statement."""
 
     def has_run_stats_index_cols(self) -> bool:
-        """Whether runs have the columns of start and end."""
+        """True when runs have the columns of start and end."""
         return _once(self, "stats", super().has_run_stats_index_cols)
 
     def has_backfill_id_column(self) -> bool:
-        """Whether runs have the column of their backfill."""
+        """True when runs have the column of their backfill."""
         return _once(self, "backfill", super().has_backfill_id_column)
 
     def has_built_index(self, migration_name: str) -> bool:
-        """Whether one of Dagster's migrations of data is done."""
+        """True when one of Dagster's migrations of data is done."""
         return _once(
             self, f"index {migration_name}", lambda: super(PooledRunStorage, self).has_built_index(migration_name)
         )
 
     def has_job_snapshot(self, job_snapshot_id: str) -> bool:
-        """Whether a snapshot is stored. Nobody deletes one."""
+        """True when a snapshot is stored. No process deletes snapshots."""
         return _once(
             self, f"snapshot {job_snapshot_id}", lambda: super(PooledRunStorage, self).has_job_snapshot(job_snapshot_id)
         )
@@ -168,16 +168,16 @@ class PooledScheduleStorage(PostgresScheduleStorage):
         return _once(self, "instigators", lambda: super(PooledScheduleStorage, self)._has_instigators_table(conn))
 
     def has_built_index(self, migration_name: str) -> bool:
-        """Whether one of Dagster's migrations of data is done."""
+        """True when one of Dagster's migrations of data is done."""
         return _once(
             self, f"index {migration_name}", lambda: super(PooledScheduleStorage, self).has_built_index(migration_name)
         )
 
 
-def _once(storage: object, name: str, look: Callable[[], bool]) -> bool:
-    """What `look` says; a yes is remembered with the storage, a no is asked again."""
+def _once(storage: object, name: str, ask: Callable[[], bool]) -> bool:
+    """The result of `ask`: True is remembered with the storage, False is asked again."""
     known: dict[str, bool] = storage.__dict__.setdefault("_kordant_known", {})
-    known[name] = known.get(name) or bool(look())
+    known[name] = known.get(name) or bool(ask())
     return known[name]
 
 

@@ -1,4 +1,4 @@
-"""Which Dagster this package was written for, and where its home is."""
+"""The version of Dagster that this package was written for, and the folder of its home."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def dagster_home() -> Path:
 
 
 def run_files(home: Path) -> Path:
-    """Where Dagster keeps, in a folder a run, captured output and what steps hand each other: both by its defaults."""
+    """The folder where Dagster keeps captured output and data between steps, one folder a run: both by its defaults."""
     return home / "storage"

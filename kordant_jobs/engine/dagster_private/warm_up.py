@@ -14,7 +14,7 @@ def look(context: dg.OpExecutionContext) -> int:
 
 
 @dg.op
-def look_again(seen: int) -> int:
+def check_again(seen: int) -> int:
     """Take an input."""
     return seen
 
@@ -22,7 +22,7 @@ def look_again(seen: int) -> int:
 @dg.job(executor_def=dg.in_process_executor, tags={WARM_UP_TAG: "yes"})
 def warm_up() -> None:
     """Two ops, one after the other."""
-    look_again(look())
+    check_again(look())
 
 
 defs = dg.Definitions(jobs=[warm_up])

@@ -1,6 +1,6 @@
-"""What one forked child does: connect, say that it is ready, wait for an order, run one run, report, end.
+"""The life of a forked child: connect, report that it is ready, wait for an order, run one run, report, end.
 
-A child that is told to end somebody else's run (`fail`) does so and waits for the next order.
+A child that is ordered to end another process's run (`fail`) does so and waits for the next order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kordant_jobs import tracing
 from kordant_jobs.engine import dagster_private, tree
 from kordant_jobs.engine.failure import Failure, failure_of, failure_of_run
 from kordant_jobs.engine.launcher.protocol import encode
-from kordant_jobs.engine.run_side import INTERRUPTIONS_ARE_TOLD
+from kordant_jobs.engine.run_side import SHOW_INTERRUPTIONS
 
 OUTCOMES = {
     DagsterEventType.RUN_SUCCESS: "success",
@@ -46,7 +46,7 @@ def live(parent: int, control: socket.socket, instance: DagsterInstance, engines
             code = _serve(orders, control, instance, dagster_private.pool_of(instance))
     except SystemExit:
         code = 0
-    except BaseException:  # noqa: BLE001 - the last frame of the process: nobody above could handle it
+    except BaseException:  # noqa: BLE001 - the last frame of the process: no frame above could handle it
         traceback.print_exc()
     finally:
         with suppress(Exception):
@@ -87,7 +87,7 @@ def _serve(orders: Any, control: socket.socket, instance: DagsterInstance, engin
         try:
             status = dagster_private.fail(instance, order["fail"], order["message"], order["tags"])
             dagster_private.flush(engine)
-        except Exception as error:  # noqa: BLE001 - told to the parent, which tries again
+        except Exception as error:  # noqa: BLE001 - reported to the parent, which tries again
             control.sendall(encode({"not_failed": order["fail"], "error": type(error).__name__}))
         else:
             control.sendall(encode({"failed": order["fail"], "status": status}))
@@ -97,7 +97,7 @@ def _serve(orders: Any, control: socket.socket, instance: DagsterInstance, engin
 def _run(order: dict[str, Any], control: socket.socket, instance: DagsterInstance, engine: sa.Engine) -> int:
     outcome, failure = "failure", None
     interrupted = ended = False
-    INTERRUPTIONS_ARE_TOLD.set(True)
+    SHOW_INTERRUPTIONS.set(True)
     with dagster_private.capture_interrupts():
         try:
             for event in dagster_private.execute(instance, order["run_id"]):

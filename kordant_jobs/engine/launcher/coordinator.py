@@ -1,4 +1,4 @@
-"""Dagster's run coordinator in front of our queue: the one door for every run that Dagster submits.
+"""Dagster's run coordinator in front of our queue: the single entry point of every run that Dagster submits.
 
 A tick, a sensor, the UI, a re-execution, a backfill, `dagster job launch`: Dagster makes the run and submits it here.
 It is shown as queued, and a request stands for it; the dispatcher claims that like any other and starts the run which
@@ -40,7 +40,7 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
     """
 
     system: ClassVar[System]
-    """Whose coordinator it is: a subclass says so, and dagster.yaml names the subclass."""
+    """The system that the coordinator belongs to: a subclass sets it, and dagster.yaml names the subclass."""
 
     _engine: sa.Engine | None = None
 
@@ -95,8 +95,8 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
             queue_run(connection, self.system.row_of(run.job_name), given, now=_now(connection))
 
     def cancel_run(self, run_id: str) -> bool:
-        """Dagster's hook: a run that waits is cancelled with its request, one that runs is told to end. False: there
-        is nothing to cancel."""
+        """Dagster's hook: a run that waits is cancelled with its request, one that runs is stopped. False: there is
+        nothing to cancel."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False

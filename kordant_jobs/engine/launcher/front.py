@@ -1,4 +1,4 @@
-"""What the warm process answers on its socket, and whom it tells of ends."""
+"""Serves the warm process's socket: answers requests and reports ends to subscribers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Host(Protocol):
 
     @property
     def stopping(self) -> bool:
-        """Whether no new run is accepted."""
+        """True when no new run is accepted."""
         ...
 
     @property

@@ -1,7 +1,7 @@
-"""How the warm process becomes its own successor: when its code has changed, and without letting go of a run.
+"""Replaces the warm process by its own successor when its code has changed, without losing a run.
 
-The new program takes over by exec, so that it is the same process: its children stay its children. What it must know
-goes through a file without a name; the listening socket and the children's sockets stay open.
+The new program starts by exec in the same process, so that its children stay its children. What it must know goes
+through a file without a name; the listening socket and the children's sockets stay open.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FLAG = "--resume"
 
 @dataclass
 class State:
-    """What a predecessor passed on; empty after a fresh start."""
+    """The state that a predecessor passed on; empty after a fresh start."""
 
     server: socket.socket | None = None
     turn: int | None = None
@@ -75,7 +75,7 @@ def take_over(state: State, pool: Pool) -> None:
 
 
 class Reload:
-    """Whether it is time to become new, and how."""
+    """Decides whether and how the process is replaced by the new code."""
 
     def __init__(self, system: System) -> None:
         self._module = system.definitions
@@ -88,11 +88,11 @@ class Reload:
 
     @property
     def probing(self) -> bool:
-        """Whether a process tries to import the new code right now."""
+        """True while a process tries to import the new code."""
         return self._probe is not None
 
     def due(self, *, worn_out: bool, others: dict[int, int | None]) -> bool:
-        """Whether the code on disk is another one that can be imported, or this process has run enough runs.
+        """True when the code on disk has changed and can be imported, or this process has run enough runs.
 
         The try is a process of its own, and takes a few calls. Its number is in `others` meanwhile, and its exit code
         once it was reaped, which is the pool's to do. Code that cannot be imported is left alone until it changes.
@@ -116,7 +116,7 @@ class Reload:
             others[self._probe.pid] = None
         return False
 
-    def start_anew_if_changed(self) -> None:
+    def restart_if_changed(self) -> None:
         """Exec the program again when the code has changed: for one that only stands by, and has nothing to pass on."""
         if fingerprint(self._module) != self.loaded:
             os.execv(sys.executable, self._command)

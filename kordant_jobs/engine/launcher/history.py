@@ -1,4 +1,4 @@
-"""How runs ended, from Dagster's storage: for ends that were told while nobody listened (a RunHistory)."""
+"""The ends of runs from Dagster's storage, for ends that were reported while no process listened (a RunHistory)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DagsterHistory:
         self._instance = instance
 
     def end_of(self, run_id: str) -> RunEnd | None:
-        """How the run ended; None while it has not, or when there is no such run. CPU and memory are not known."""
+        """The end of the run; None while it runs, or when there is no such run. CPU and memory are not known."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or not run.is_finished:
             return None
@@ -33,7 +33,7 @@ class DagsterHistory:
     def _failed(self, run: DagsterRun) -> RunEnd:
         cause = run.tags.get(CAUSE_TAG)
         if cause is None and run.tags.get(_REASON_TAG) == "UNEXPECTED_TERMINATION":
-            cause = RETURNING  # it was interrupted while nobody was there to say why: the system went down
+            cause = RETURNING  # it was interrupted, and no process could record why: the system went down
         if cause in {LOST, RETURNING}:
             return _end(run.run_id, "lost", cause=cause, error="its process ended with the system that ran it")
         for entry in self._instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE):

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Intake:
-    """Looks when it is told to. For the process that dispatches, alone."""
+    """Checks when called. For the process that dispatches, alone."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Intake:
         self._clock = clock
         self._settled_s = settled_s
 
-    def look(self) -> int:
+    def check(self) -> int:
         """Mend all there is; how many runs that were."""
         with self._db.connect() as connection:
             queued = given_runs.queued_without_request(connection, settled_s=self._settled_s)

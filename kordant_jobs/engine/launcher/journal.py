@@ -1,4 +1,4 @@
-"""The runs under way, a small file each in the state folder, so that whoever starts after a crash can end them."""
+"""The runs under way, a small file each in the state folder, so that the next process after a crash can end them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Journal:
         (self._folder / run_id).unlink(missing_ok=True)
 
     def left(self) -> Iterator[Entry]:
-        """What the one before us left behind. A file that cannot be read is removed."""
+        """The entries that the previous process left. A file that cannot be read is removed."""
         for path in sorted(self._folder.iterdir()):
             with suppress(OSError, ValueError, TypeError):
                 yield Entry(**json.loads(path.read_text(encoding="utf-8")))

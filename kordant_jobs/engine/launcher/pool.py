@@ -50,7 +50,7 @@ class Child:
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for an order."""
+        """True while it waits for an order."""
         return self.ready and self.run is None and self.failing is None
 
 
@@ -60,7 +60,7 @@ class Pool:
 
     instance: DagsterInstance
     engines: Sequence[Engine]
-    """What a child connects ahead, Dagster's storage first; none is connected here."""
+    """The engines that a child connects ahead, Dagster's storage first; none is connected here."""
     selector: selectors.BaseSelector
     journal: Journal
     publish: Callable[[RunEnd], None]
@@ -93,8 +93,8 @@ class Pool:
     # Work
 
     def accept(self, run: Run) -> None:
-        """Take a run; the next `step` gives it to a child. It is in the journal before anybody is told that it was
-        taken, so that a crash in between does not lose it.
+        """Take a run; the next `step` gives it to a child. It is in the journal before the caller is answered, so that
+        a crash in between does not lose it.
         """
         self.journal.add(Entry(run_id=run.run_id, pid=0, start=0))
         self.backlog.append(run)
@@ -108,7 +108,7 @@ class Pool:
         self._enforce(now)
 
     def sleeps_s(self) -> float | None:
-        """How long nothing will be due; None: until something happens."""
+        """Seconds until something is due; None: until an event comes."""
         now = time.monotonic()
         due = []
         if any(child.run and (child.run.limits or child.run.kill_at) for child in self.children.values()):
@@ -210,7 +210,7 @@ class Pool:
         self.journal.remove(run.run_id)
 
     def _kill_orphans(self) -> None:
-        """What a job left behind has become our child: end it, and what is below it."""
+        """End the processes that a job left behind and that became our children, with their descendants."""
         for _ in range(100):
             strange = [pid for pid in tree.children(os.getpid()) if pid not in self.children and pid not in self.others]
             living = [pid for pid in strange if tree.start_ticks(pid) is not None]
@@ -247,7 +247,7 @@ class Pool:
             child.control.sendall(encode(order))
 
     def _missing(self) -> int:
-        """How many children to fork: the wanted idle ones, and what the backlog can use."""
+        """The number of children to fork: the wanted idle ones, and those that the backlog can use."""
         free = sum(1 for child in self.children.values() if child.run is None and child.failing is None)
         if self.stopping:
             return 1 - free if self.fails else 0

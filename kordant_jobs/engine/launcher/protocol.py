@@ -17,11 +17,11 @@ from kordant_jobs.errors import TransientError
 MAX_PATH = 100
 """sockaddr_un takes 107 bytes; the rest is for the name that a bind goes by before it is renamed."""
 ANSWER_TIMEOUT_S = 20.0
-"""Longer than the warm process needs to import everything again, while it answers nobody."""
+"""Longer than the warm process needs to import everything again, while it answers no request."""
 
 
 def socket_path(state_dir: Path) -> Path:
-    """Where the warm process of a state folder listens: in it, or, where that path is too long, in a folder of ours
+    """The socket of the warm process of a state folder: in it, or, where that path is too long, in a folder of ours
     (mode 0700) below the temporary one, named after it."""
     path = state_dir / "warm.sock"
     if len(os.fsencode(path)) <= MAX_PATH:
@@ -38,7 +38,7 @@ def listen(path: Path) -> socket.socket:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.parent.stat().st_uid != os.geteuid():
-        raise TransientError(f"{path.parent} belongs to somebody else: remove it, or set KORDANT_STATE_DIR to another")
+        raise TransientError(f"{path.parent} belongs to another user: remove it, or set KORDANT_STATE_DIR to another")
     with socket.socket(socket.AF_UNIX) as probe:
         if probe.connect_ex(str(path)) == 0:
             raise TransientError(f"another warm process listens on {path}: stop it first")
@@ -64,7 +64,7 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
     """A connection to the warm process.
 
     Raises:
-        TransientError: nobody answers there.
+        TransientError: no process answers there.
     """
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(timeout_s)
@@ -83,7 +83,7 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float = ANSWER_TIM
     """The answer to one request.
 
     Raises:
-        TransientError: nobody answers, or the warm process refuses, say because it is stopping.
+        TransientError: no process answers, or the warm process refuses, for example because it is stopping.
     """
     with connect(path, timeout_s) as client:
         try:

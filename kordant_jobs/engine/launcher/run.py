@@ -66,7 +66,7 @@ class Run:
 
     @classmethod
     def from_wire(cls, message: Mapping[str, Any]) -> Self:
-        """What `to_wire` made."""
+        """Read the result of `to_wire`."""
         return cls(**message)
 
     def over(self, *, now: float, cpu_s: float, memory_mb: float) -> Cause | None:
@@ -82,11 +82,11 @@ class Run:
             Cause.CPU: f"Stopped: it used more CPU time than its limit of {limit:g} s, child processes included.",
             Cause.MEMORY: f"Stopped: it used more memory than its limit of {limit:g} MB, child processes included.",
         }
-        told = {
+        known_tags = {
             CANCELED: "Stopped on request; it did not end within the grace time and was killed.",
             RETURNING: "Stopped because the system goes down: its work returns to the queue.",
         }
-        for known in (words if limit else {}, told):
+        for known in (words if limit else {}, known_tags):
             if self.stop_cause in known:
                 return known[self.stop_cause]
         return f"The run worker ended before the run did: {self.died or 'it was lost'}."

@@ -37,7 +37,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
     """
 
     system: ClassVar[System]
-    """Whose launcher it is: a subclass says so, and dagster.yaml names the subclass."""
+    """The system that the launcher belongs to: a subclass sets it, and dagster.yaml names the subclass."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
@@ -45,7 +45,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
-        """Where dagster.yaml says this."""
+        """The entry of dagster.yaml that configures this."""
         return self._inst_data
 
     @classmethod

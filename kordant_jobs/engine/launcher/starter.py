@@ -37,10 +37,10 @@ class WarmStarter:
         self._lock = threading.Lock()
         self._host = socket.gethostname()
         self._refused = False
-        """Whether the warm process did not answer the last time it was asked for a run."""
+        """True when the warm process did not answer the last request for a run."""
 
     def ready(self) -> bool:
-        """Whether the code is loaded and a warm process answers."""
+        """True when the code is loaded and a warm process answers."""
         if self._refused:
             with suppress(TransientError), connect(self._path, 1.0):
                 self._refused = False
@@ -82,8 +82,8 @@ class WarmStarter:
 
 
 class WarmWatcher:
-    """What ended, as the warm process tells it (a RunWatcher). A thread of its own listens; `woken` is set, if given,
-    whenever something has ended, for a loop to wait on."""
+    """The ends of runs as the warm process reports them (a RunWatcher). A thread of its own listens; `woken` is set, if
+    given, whenever something has ended, for a loop to wait on."""
 
     def __init__(self, path: Path, woken: threading.Event | None = None) -> None:
         self._path = path
@@ -97,7 +97,7 @@ class WarmWatcher:
         self._thread.start()
 
     def ended(self) -> Iterator[RunEnd]:
-        """What ended since the last call, runs that others started included. Never blocks."""
+        """Ends since the last call, those of runs that other processes started included. Never blocks."""
         while True:
             try:
                 yield self._ends.get_nowait()

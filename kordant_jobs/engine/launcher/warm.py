@@ -2,10 +2,10 @@
 
 It imports the definitions once, runs a job that does nothing through everything a run goes through, closes its
 connections, and forks children that wait with theirs open. It never has a second thread, nor a connection, when it
-forks. When the code changes it makes sure that the new code can be imported, and becomes the new code by exec; the
-runs under way go on, since they stay its children. A second one stands by, and takes over at once when the first one
-is killed. SIGTERM drains: what runs may end within the grace time, then it
-gets SIGTERM, and at last SIGKILL; a second SIGTERM cuts the grace time short.
+forks. When the code changes it makes sure that the new code can be imported, and becomes the new code by exec; the runs
+under way go on, since they stay its children. A second one stands by, and serves at once when the first one is killed.
+SIGTERM drains: what runs may end within the grace time, then it gets SIGTERM, and at last SIGKILL; a second SIGTERM
+cuts the grace time short.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from kordant_jobs.postgres import database
 LAST_WORDS_S = 3.0
 """Between SIGTERM and SIGKILL to a run when the process ends: to write that it was stopped."""
 CODE_POLL_S = 3.0
-"""How often the code is looked at: 2 ms of CPU for 200 files."""
+"""Seconds between two checks of the code: 2 ms of CPU for 200 files."""
 
 
 class _Woken(Exception):
@@ -136,7 +136,7 @@ class Warm:
         self._stops = 0
         self._waits = False
         self._stop_at: float | None = None
-        self._told = False
+        self._has_stopped_runs = False
         self._reload = Reload(system)
         self._code_at = 0.0
         self._wake_read, self._wake_write = os.pipe()
@@ -144,7 +144,7 @@ class Warm:
             os.set_blocking(end, False)
 
     def run(self) -> int:
-        """Serve until told to stop."""
+        """Serve until stopped by a signal."""
         state = resume()
         tree.adopt_orphans()
         self._catch_signals()
@@ -175,7 +175,7 @@ class Warm:
 
     @property
     def stopping(self) -> bool:
-        """Whether no new run is taken."""
+        """True when no new run is accepted."""
         return self._stops > 0
 
     @property
@@ -196,7 +196,7 @@ class Warm:
         self.pool.reap()
         self._drain()
         self.pool.step()
-        self._look_at_the_code()
+        self._check_code()
 
     def _sleeps_s(self) -> float:
         due = self.pool.sleeps_s()
@@ -206,8 +206,8 @@ class Warm:
     # Start and end
 
     def _wait_for_turn(self) -> int | None:
-        """Stand by, all imported, until no other process serves this state folder: the descriptor of the lock that
-        says so, which ends with the process however it ends. None when told to stop before.
+        """Stand by, all imported, until no other process serves this state folder: the descriptor of the lock that says
+        so, which ends with the process however it ends. None when a stop signal came first.
         """
         lock = self.settings.state_dir / "warm.lock"
         lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ class Warm:
                     fcntl.flock(turn, fcntl.LOCK_EX)  # wakes at once when the other one ends, however it ends
                     self._waits = False
                     return turn
-                self._reload.start_anew_if_changed()
+                self._reload.restart_if_changed()
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         return None
@@ -235,10 +235,10 @@ class Warm:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGALRM, self._woken)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._told_to_stop)
+            signal.signal(number, self._has_stop_signal)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
-    def _told_to_stop(self, number: int, frame: object) -> None:
+    def _has_stop_signal(self, number: int, frame: object) -> None:
         self._stops += 1
         self._woken(number, frame)
 
@@ -277,8 +277,8 @@ class Warm:
             pool.stopping = True
             for run in list(pool.backlog):
                 pool.stop(run, RETURNING, 0)
-        if (now >= self._stop_at or self._stops > 1) and not self._told:
-            self._told = True
+        if (now >= self._stop_at or self._stops > 1) and not self._has_stopped_runs:
+            self._has_stopped_runs = True
             for child in list(pool.children.values()):
                 if child.run:
                     pool.stop(child.run, RETURNING, LAST_WORDS_S)
@@ -292,7 +292,7 @@ class Warm:
 
     # New code
 
-    def _look_at_the_code(self) -> None:
+    def _check_code(self) -> None:
         now = time.monotonic()
         if self.stopping or now < self._code_at:
             return

@@ -30,10 +30,10 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """What was taken, and when to look again although nobody calls: for a token, or for a run that fills up."""
+    """The claims made, and when to check again without a notification: for a token, or for a run that fills up."""
 
     claims: tuple[Claim, ...]
-    look_again_at: datetime | None
+    check_again_at: datetime | None
 
 
 def claim(
@@ -59,7 +59,7 @@ def claim(
     by_job = {name: row.concurrency - taken.get(name, 0) for name, row in rows.items() if name not in paused}
     free = runs - live
     if free + critical_extra <= 0:
-        return Claimed(claims=(), look_again_at=None)
+        return Claimed(claims=(), check_again_at=None)
     tokens = _open_buckets(connection, rows, parties, by_job, now=now)
     wants = []
     for name, free_slots in by_job.items():
@@ -67,8 +67,8 @@ def claim(
         slots = free_slots + rows[name].critical_extra
         most = min(slots, max(free, 0) + critical_extra) * rows[name].batch_size
         if slots > 0 and allowed != 0:
-            looked_at = most if allowed is None else min(most, allowed)
-            wants.append(Want(job=name, rows=looked_at, key_concurrency=rows[name].key_concurrency))
+            most_rows = most if allowed is None else min(most, allowed)
+            wants.append(Want(job=name, rows=most_rows, key_concurrency=rows[name].key_concurrency))
     room = Room(runs=max(free, 0), critical_extra=critical_extra + min(free, 0), by_job=by_job, tokens=tokens)
     plan = plan_runs(
         waiting.waiting(connection, wants, list(HANDICAP.values()), now=now), rows, room, now=now, started=started
@@ -92,13 +92,13 @@ def claim(
         if len(started_ids) < len(chosen):
             claims = _those_started(connection, claims, started_ids)
     moments = _spend(connection, parties, tokens, claims, rows, now=now)
-    if plan.look_again_at is not None:
-        moments.append(plan.look_again_at)
-    return Claimed(claims=claims, look_again_at=min(moments, default=None))
+    if plan.check_again_at is not None:
+        moments.append(plan.check_again_at)
+    return Claimed(claims=claims, check_again_at=min(moments, default=None))
 
 
 def _those_started(connection: Connection, claims: Sequence[Claim], started: Set[UUID]) -> tuple[Claim, ...]:
-    """The claims without the requests that somebody else held; a lease left without any is given back."""
+    """The claims without the requests that another process held; a lease left without any is given back."""
     kept = [replace(each, requests=tuple(one for one in each.requests if one.id in started)) for each in claims]
     leases.release(connection, [each.lease.id for each in kept if not each.requests])
     return tuple(each for each in kept if each.requests)

@@ -1,4 +1,4 @@
-"""Which due requests become which runs. Pure: no clock, no database.
+"""Decides which due requests become which runs. Pure: no clock, no database.
 
 The order. Critical requests go first. The others stand in one line by the moment they became due plus a handicap of
 their priority, so that waiting makes up for priority:
@@ -8,8 +8,9 @@ their priority, so that waiting makes up for priority:
     normal     2 min      more than 2 min after it
     low        10 min     more than 10 min after it
 
-So under endless high load a low request starts as soon as what became due in its first ten minutes has started. One
-run in sixteen goes to whoever stands first without regard to critical, so that endless critical load starves nobody.
+So under endless high load a low request starts as soon as what became due in its first ten minutes has started. One run
+in sixteen serves the request that is first in line without regard to critical, so that endless critical load starves no
+request.
 
 On time. What a clock asked for (its place is ahead of its time) goes in front of everything that is no more urgent
 than itself, however long that has waited: a schedule's run is not late because of a backlog. Ticks are few.
@@ -17,10 +18,10 @@ than itself, however long that has waited: a schedule's run is not late because 
 Tenants. A tenant's second waiting request of a job stands ten seconds behind its first, the third twenty, and so on
 (`kordant.tenant_step`): 100,000 of one tenant are spread out, and another's takes its turn between them.
 
-Coalescing. Requests of a batchable job share a run up to `batch_size`; fewer wait for others up to `batch_wait_s`
-after the first became due, unless one is critical. A retry shares with fewer (size / 10 for each failed attempt), so
-that one request which brings its run down is soon alone. A request whose run Dagster made shares with nobody but
-those that wait with the same run.
+Coalescing. Requests of a batchable job share a run up to `batch_size`; fewer wait for others up to `batch_wait_s` after
+the first became due, unless one is critical. A retry shares with fewer (size / 10 for each failed attempt), so that one
+request which brings its run down is soon alone. A request whose run Dagster made shares only with those that wait with
+the same run.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ AGED_EVERY = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """What may start now: runs in all, more for critical requests only, runs a job (below zero where critical ones
-    have taken more), requests a party."""
+    """The capacity for new runs: runs in all, more for critical requests only, runs a job (below zero where critical
+    ones have taken more), requests a party."""
 
     runs: int
     critical_extra: int
@@ -75,17 +76,17 @@ class Plan:
     """The runs to start, and when to look again for the sake of a run that waits for more requests."""
 
     runs: tuple[PlannedRun, ...]
-    look_again_at: datetime | None
+    check_again_at: datetime | None
 
 
 def place(one: Waiting, *, aged: bool = False) -> tuple[bool, datetime]:
-    """Where a request stands; the smaller goes first. `aged`: critical ones stand in the common line."""
+    """A request's place in line; the smaller goes first. `aged`: critical ones stand in the common line."""
     since = max(one.turn_at, one.run_at)
     return (one.priority is not Priority.CRITICAL and not aged, since + HANDICAP[one.priority])
 
 
 def is_on_time(one: Waiting) -> bool:
-    """Whether a clock asked for it."""
+    """True when a schedule asked for it."""
     return one.turn_at < one.run_at
 
 
@@ -121,7 +122,7 @@ def _on_time_first(line: list[Waiting]) -> list[Waiting]:
 
 
 def width(batch_size: int, attempt: int) -> int:
-    """How many requests may share a run when one of them has failed `attempt` times.
+    """The number of requests that may share a run when one of them has failed `attempt` times.
 
     >>> [width(10_000, attempt) for attempt in range(5)]
     [10000, 1000, 100, 10, 1]
@@ -186,4 +187,4 @@ def _those_ready(runs: Iterable[_Open], rows: Mapping[str, JobRow], *, now: date
             ready.append(PlannedRun(job=run.job, requests=tuple(run.requests)))
         else:
             waits.append(until)
-    return Plan(runs=tuple(ready), look_again_at=min(waits, default=None))
+    return Plan(runs=tuple(ready), check_again_at=min(waits, default=None))

@@ -1,4 +1,4 @@
-"""What time it is, for the queue: the database's time, so that machines whose clocks differ agree on a lease."""
+"""The queue's time: the database's, so that machines whose clocks differ agree on a lease."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.claim import Claim, claim
 from kordant_jobs.engine.queue.clock import Clock
+from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings, Step
 from kordant_jobs.engine.queue.orders import order_for, sort_out
-from kordant_jobs.engine.queue.pace import Pace, Step
 from kordant_jobs.engine.queue.retry_rules import Ended
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import (
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """The loop. `run` until told to stop, or `step` by step.
+    """The loop. Loop with `run` until stopped, or step by step with `step`.
 
     `slots` says how many runs there may be at once, where that changes with the hosts that live. Runs are then on other
     machines, and outlive this process: it ends without waiting for them.
@@ -66,7 +66,7 @@ class Dispatcher:
         parties: Mapping[str, PartyRate] | None = None,
         history: RunHistory | None = None,
         intake: Intake | None = None,
-        pace: Pace | None = None,
+        settings: DispatchSettings | None = None,
         slots: Callable[[], int] | None = None,
     ) -> None:
         self._db = db
@@ -76,7 +76,7 @@ class Dispatcher:
         self._worker = worker
         self._history = history
         self._intake = intake
-        self._pace = pace or Pace()
+        self._settings = settings or DispatchSettings()
         self._slots = slots
         self._rows = catalog
         self._parties = parties or {}
@@ -92,7 +92,7 @@ class Dispatcher:
         self._first_expiry: datetime | None = None
 
     def wake(self) -> None:
-        """Make the loop look at once, from any thread: a run ended, or `stop` was set."""
+        """Make the loop check at once, from any thread: a run ended, or `stop` was set."""
         self._listener.wake()
 
     def close(self) -> None:
@@ -114,17 +114,17 @@ class Dispatcher:
                 step = self.step()
                 pause_s = 0.1
                 if not step.moved and not stop.is_set():
-                    told = self._listener.wait(self._sleep_s(step))
-                    if told:  # perhaps of a lease that another process took: the next tick but one knows it
-                        self._calm_at = time.monotonic() + 2 * self._pace.tick_s
-                    if any(one.word == requests.CANCELLED for one in told):
+                    notices = self._listener.wait(self._sleep_s(step))
+                    if notices:  # perhaps of a lease that another process took: the next tick but one knows it
+                        self._calm_at = time.monotonic() + 2 * self._settings.tick_s
+                    if any(one.word == requests.CANCELLED for one in notices):
                         self._next_tick = self._next_intake = 0.0
             except (DBAPIError, DatabaseUnavailable) as error:
                 if isinstance(error, DBAPIError) and not _lost_database(error):
                     raise
                 log.warning("the database is away; trying again in %.1f s", pause_s)
                 ready = False
-                # What was claimed and not started is nobody's now: its lease must run out, so that it is claimed again.
+                # What was claimed and not started has no owner now: its lease must run out before it is claimed again.
                 self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if run_id is not None}
                 stop.wait(pause_s)
                 pause_s = min(pause_s * 2, 2.0)
@@ -132,7 +132,7 @@ class Dispatcher:
             self._drain()
 
     def sync(self) -> None:
-        """Copy the catalogue's names to where `kordant.enqueue_job` looks them up."""
+        """Copy the catalogue's names to the table that `kordant.enqueue_job` reads."""
         with self._db.begin() as connection:
             requests.sync_catalogue(connection, self._rows.values())
 
@@ -140,14 +140,14 @@ class Dispatcher:
         """One pass: collect ends, keep and reap leases, stop what was cancelled, claim and start. Never waits."""
         ended = self._collect_ends()
         lost = self._keep_house()
-        started, look_again_at = self._claim_and_start()
-        return Step(started=started, ended=ended, lost=lost, look_again_at=look_again_at)
+        started, check_again_at = self._claim_and_start()
+        return Step(started=started, ended=ended, lost=lost, check_again_at=check_again_at)
 
     def _sleep_s(self, step: Step) -> float:
         stirs = self._live or self._first_expiry or time.monotonic() < self._calm_at
-        sleep_s = self._pace.tick_s if stirs else self._pace.idle_s
-        if step.look_again_at is not None:
-            sleep_s = min(sleep_s, (step.look_again_at - self._clock.now()).total_seconds())
+        sleep_s = self._settings.tick_s if stirs else self._settings.idle_s
+        if step.check_again_at is not None:
+            sleep_s = min(sleep_s, (step.check_again_at - self._clock.now()).total_seconds())
         return max(0.0, sleep_s)
 
     def _collect_ends(self) -> int:
@@ -174,14 +174,14 @@ class Dispatcher:
         monotonic, now = time.monotonic(), self._clock.now()
         if self._live and monotonic >= self._next_beat:
             with self._db.begin() as connection:
-                leases.extend_launching(connection, list(self._live), now=now, ttl_s=self._pace.lease_s)
+                leases.extend_launching(connection, list(self._live), now=now, ttl_s=self._settings.lease_s)
             self._forget_those_given_back()
-            self._next_beat = monotonic + self._pace.lease_s / 3
+            self._next_beat = monotonic + self._settings.lease_s / 3
         if monotonic < self._next_tick:
             return 0
         if self._intake and monotonic >= self._next_intake:
-            self._intake.look()
-            self._next_intake = monotonic + self._pace.intake_s
+            self._intake.check()
+            self._next_intake = monotonic + self._settings.intake_s
         self._look_up_ends()
         with self._db.begin() as connection:
             lost = outcomes.reap_lost(connection, self._rows, now=now)
@@ -194,10 +194,12 @@ class Dispatcher:
             if run_id := one.run_id or started:
                 self._stop(run_id, LOST)
         for run in cancelling:
-            if (now - run.asked_at).total_seconds() >= self._pace.cancel_grace_s and run.run_id not in self._stopped:
+            if (
+                now - run.asked_at
+            ).total_seconds() >= self._settings.cancel_grace_s and run.run_id not in self._stopped:
                 self._stopped[run.run_id] = False
                 self._stop(run.run_id, CANCELED)
-        self._next_tick = monotonic + self._pace.tick_s
+        self._next_tick = monotonic + self._settings.tick_s
         return len(lost)
 
     def _forget_those_given_back(self) -> None:
@@ -208,11 +210,11 @@ class Dispatcher:
             self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if lease_id in held}
 
     def _look_up_ends(self) -> None:
-        """Ends that nobody told us of: the run's process is gone, and so is the warm process that knew it."""
+        """Look up ends that no process reported: the run's process is gone, and so is the warm process that knew it."""
         if self._history is None:
             return
         with self._db.connect() as connection:
-            silent = leases.silent_runs(connection, now=self._clock.now(), ttl_s=self._pace.lease_s)
+            silent = leases.silent_runs(connection, now=self._clock.now(), ttl_s=self._settings.lease_s)
         self._ends.extend(filter(None, map(self._history.end_of, silent)))
         self._handle_ends()
 
@@ -220,22 +222,22 @@ class Dispatcher:
         try:
             self._starter.stop(run_id, cause=cause)
         except TransientError as error:
-            log.warning("run %s could not be told to stop: %s", run_id, error)  # without its process it does nothing
+            log.warning("run %s could not be stopped: %s", run_id, error)  # without its process it does nothing
 
     def _claim_and_start(self) -> tuple[int, datetime | None]:
         now = self._clock.now()
         if not self._starter.ready():
-            return 0, now + timedelta(seconds=self._pace.not_ready_s)
+            return 0, now + timedelta(seconds=self._settings.not_ready_s)
         with self._db.begin() as connection:
             claimed = claim(
                 connection,
                 self._rows,
                 self._parties,
-                runs=self._pace.runs if self._slots is None else self._slots(),
-                critical_extra=self._pace.critical_extra,
+                runs=self._settings.runs if self._slots is None else self._slots(),
+                critical_extra=self._settings.critical_extra,
                 worker=self._worker,
                 now=now,
-                ttl_s=self._pace.lease_s,
+                ttl_s=self._settings.lease_s,
                 started=self._started,
             )
             next_due = None if claimed.claims else waiting.next_due(connection, now=now)
@@ -247,7 +249,7 @@ class Dispatcher:
             for each in claimed.claims:
                 if payloads[each.lease.id]:
                     self._start(each, payloads[each.lease.id])
-        moments = [moment for moment in (claimed.look_again_at, next_due) if moment is not None]
+        moments = [moment for moment in (claimed.check_again_at, next_due) if moment is not None]
         return len(claimed.claims), min(moments, default=None)
 
     def _payloads(self, claims: Sequence[Claim]) -> dict[UUID, list[Payload]]:
@@ -274,7 +276,7 @@ class Dispatcher:
         except RunIsOver:
             self._over_before_it_began(each)
         except TransientError as error:
-            again_s = self._pace.start_again_s if error.retry_after_s is None else error.retry_after_s
+            again_s = self._settings.start_again_s if error.retry_after_s is None else error.retry_after_s
             self._not_started(each, Ended(outcome=Outcome.RETURNED, retry_after_s=again_s), str(error))
         except PermanentError as error:
             ended = Ended(outcome=Outcome.FAILURE, cause=Cause.EXCEPTION, permanent=True)
@@ -282,7 +284,7 @@ class Dispatcher:
         except DBAPIError as error:
             if not _lost_database(error):
                 raise
-            ended = Ended(outcome=Outcome.RETURNED, retry_after_s=self._pace.start_again_s)
+            ended = Ended(outcome=Outcome.RETURNED, retry_after_s=self._settings.start_again_s)
             self._not_started(each, ended, "the database went away")
         except Exception as error:  # noqa: BLE001 - one job that cannot start must not stop the others; it is retried
             text = f"the run could not be started: {type(error).__name__}: {redact_foreign(str(error))}"
@@ -308,16 +310,16 @@ class Dispatcher:
 
     def _drain(self) -> None:
         """Let running work end; what does not within the grace is stopped and returns to the queue."""
-        deadline = time.monotonic() + self._pace.drain_s
+        deadline = time.monotonic() + self._settings.drain_s
         stopping = False
-        while self._live and time.monotonic() < deadline + (self._pace.cancel_grace_s if stopping else 0.0):
+        while self._live and time.monotonic() < deadline + (self._settings.cancel_grace_s if stopping else 0.0):
             try:
                 if not self._collect_ends():
                     self._keep_house()
                     self._forget_those_given_back()
-                    self._listener.wait(self._pace.drain_look_s)
+                    self._listener.wait(self._settings.drain_poll_s)
             except (DBAPIError, DatabaseUnavailable):
-                time.sleep(self._pace.tick_s)  # the leases run out on their own, should it not come back
+                time.sleep(self._settings.tick_s)  # the leases run out on their own, should it not come back
             if not stopping and time.monotonic() >= deadline:
                 stopping = True
                 for run_id in filter(None, self._live.values()):
@@ -326,6 +328,6 @@ class Dispatcher:
 
 
 def _lost_database(error: DBAPIError) -> bool:
-    """Whether the database, rather than a statement, is at fault."""
+    """True when the database, rather than a statement, is at fault."""
     kinds = {"OperationalError", "InterfaceError", "AdminShutdown"}
     return error.connection_invalidated or bool(kinds & {kind.__name__ for kind in type(error.orig).__mro__})

@@ -23,7 +23,8 @@ from kordant_jobs.redaction import storable
 
 ONE_DAY = timedelta(days=1)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""When a request may run. The table holds to it too: a date that Python has no year for would stop the dispatcher."""
+"""The earliest and the latest time at which a request may run. The table holds to it too: a date that Python has no
+year for would stop the dispatcher."""
 KEY_BYTES_MAX = 1024
 """Of an idempotency key; the database refuses longer ones as well."""
 

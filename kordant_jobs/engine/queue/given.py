@@ -55,12 +55,12 @@ class GivenRun:
     config: Mapping[str, Any]
     tags: Mapping[str, str]
     by: str
-    """Who asked, when no tag tells."""
+    """The requester, when no tag names it."""
 
 
 def way_in(tags: Mapping[str, str]) -> str | None:
-    """Who asked for a run, by its tags: `schedule:NAME`, `sensor:NAME`, `backfill:ID` or `repeats:RUN`; None when they
-    do not tell.
+    """The requester of a run by its tags: `schedule:NAME`, `sensor:NAME`, `backfill:ID` or `repeats:RUN`; None when no
+    tag names it.
 
     >>> way_in({"dagster/sensor_name": "outbox_sensor"})
     'sensor:outbox_sensor'
@@ -89,7 +89,7 @@ def queue_run(connection: Connection, row: JobRow, run: GivenRun, *, now: dateti
     """The requests by which this run waits for its turn, once the caller's transaction commits. Safe to repeat: a run
     that waits or has begun gets no second one (the list is then empty).
 
-    One that repeats another takes over the requests which that one left waiting or dead.
+    A run that repeats another adopts the requests which that one left waiting or dead.
     """
     leases.lock_name(connection, f"run:{run.run_id}")
     if given_runs.is_known(connection, run.run_id):

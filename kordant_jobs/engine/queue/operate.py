@@ -1,4 +1,4 @@
-"""What an operator does with the queue: look, cancel, replay, pause, prune. With `dry_run` it is only said."""
+"""Operators' actions on the queue: inspect, cancel, replay, pause, prune. With `dry_run` it is only said."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def replay(connection: Connection, where: Filter, *, now: datetime, dry_run: boo
 
 
 def acknowledge(connection: Connection, where: Filter, *, by: str, now: datetime, dry_run: bool = False) -> list[UUID]:
-    """Say that somebody has looked at dead requests, so that no alarm counts them. Returns those meant."""
+    """Mark dead requests as seen by an operator, so that no alarm counts them. Returns those meant."""
     return _chosen(
         connection, where, DEAD, lambda dead: requests.acknowledge(connection, dead, by=by, now=now), dry_run=dry_run
     )

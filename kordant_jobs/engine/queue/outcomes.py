@@ -20,7 +20,7 @@ from kordant_jobs.engine.store.leases import Reaped
 from kordant_jobs.redaction import redact
 
 ERROR_LENGTH = 500
-LOST_TEXT = "the run was lost: nobody kept its lease alive (killed, paused, or cut off from the database)."
+LOST_TEXT = "the run was lost: its lease was not extended (killed, paused, or cut off from the database)."
 
 
 def run_ended(
@@ -64,14 +64,15 @@ def _ended(end: RunEnd, *, returning: bool) -> Ended:
         return Ended(outcome=Outcome.RETURNED)
     if returning and outcome in {Outcome.CANCELED, Outcome.FAILURE, Outcome.LOST}:
         return Ended(outcome=Outcome.RETURNED)
-    told = Cause(end.cause) if end.cause in set(Cause) else None
-    cause = told or {Outcome.FAILURE: Cause.EXCEPTION, Outcome.LOST: Cause.LOST}.get(outcome)
+    reported = Cause(end.cause) if end.cause in set(Cause) else None
+    cause = reported or {Outcome.FAILURE: Cause.EXCEPTION, Outcome.LOST: Cause.LOST}.get(outcome)
     return Ended(outcome=outcome, cause=cause, permanent=end.permanent, retry_after_s=end.retry_after_s)
 
 
 def reap_lost(connection: Connection, rows: Mapping[str, JobRow], *, now: datetime) -> list[Reaped]:
     """Take away expired leases; requests that ran under them go by the rule of a lost run. Where the run had not begun
-    (whoever claimed it died before it was handed over) they wait again at once, and the attempt does not count.
+    (the process that claimed it died before it was handed over) they wait again at once, and the attempt does not
+    count.
     """
     gone = leases.reap(connection, now=now)
     begun, not_begun = ([one.id for one in gone if one.adopted is adopted] for adopted in (True, False))

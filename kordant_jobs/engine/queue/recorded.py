@@ -1,4 +1,4 @@
-"""From the run that Dagster was told to start to what a request carries, and back.
+"""From the run that Dagster was asked to start to what a request carries, and back.
 
 A run's config is its job's payload, so it is kept as one. A run of a partition keeps its job and key beside it.
 """
@@ -15,7 +15,7 @@ from kordant_jobs.engine.payload import Payload
 
 
 class AsStarted(BaseModel):
-    """How Dagster is told to start a run."""
+    """The configuration with which Dagster starts a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,7 +43,7 @@ class PartitionRun(Payload):
 
 
 class Refused(Payload):
-    """What a run was configured with that is no payload of its job: its first op says so, and a replay again."""
+    """A run configuration that is no payload of its job: its first op reports so, and a replay again."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -51,7 +51,8 @@ class Refused(Payload):
 
 
 def payload_of_run(row: JobRow, started: AsStarted) -> Payload:
-    """What a retry of such a run does. Of its config only the payload counts, not where or how loudly it ran."""
+    """The payload that a retry of such a run uses. Of its config only the payload counts, not where or how loudly it
+    ran."""
     values = row.payload.values_in(started.config)
     if started.partition_key is not None and started.job in row.dagster_jobs:
         return PartitionRun(partition=Partition(job=started.job, key=started.partition_key), payload=values)

@@ -1,8 +1,9 @@
-"""How long history is kept: ended requests and their attempts, idempotency keys, Dagster's runs, events and ticks.
+"""The terms for which history is kept: ended requests and their attempts, idempotency keys, Dagster's runs, events and
+ticks.
 
-What waits or runs is never touched, nor is anything of a subscription: its alerts, exposures and reports have rules
-of their own. Deleting is in bulks, a transaction each, so that no lock is held for long; what somebody else holds at
-the moment is left for the next time.
+What waits or runs is never touched, nor is anything of a subscription: its alerts, exposures and reports have rules of
+their own. Rows are deleted in bulks, a transaction each, so that no lock is held for long; rows that another
+transaction has locked are left for the next time.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Keep:
     done_days: float
     """Completed and cancelled requests, good runs, ticks."""
     dead_days: float
-    """Dead letters and failed runs: longer, since somebody may still look into them."""
+    """Days for dead letters and failed runs: longer, since an operator may still inspect them."""
     tick_days: float
     """Ticks that found nothing to do: several a minute, of no use but while looking into a sensor."""
 
@@ -56,7 +57,8 @@ class Keep:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """What was deleted, or would be, by kind: rows, but for `runs` and `failed_runs`, which took their events along."""
+    """The number of rows deleted, or that would be, by kind; `runs` and `failed_runs` count runs, whose events are
+    deleted with them."""
 
     counts: Mapping[str, int]
 
@@ -190,7 +192,7 @@ def _own(one: Prunable, before: datetime) -> _Rule:
 
 
 def _tidy(db: Engine) -> None:
-    """Let the tables use the space again. A table that somebody else is tidying is left to them."""
+    """Let the tables use the space again. A table that another process is tidying is skipped."""
     tables = [f"{SCHEMA}.{name}" for name in ("job_requests", "job_attempts", "idempotency_keys", "run_progress")]
     with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if history.there(connection):

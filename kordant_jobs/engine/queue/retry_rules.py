@@ -1,4 +1,4 @@
-"""What follows from how an attempt ended. Pure: no clock, no database; chance is an argument.
+"""Decides what follows from the end of an attempt. Pure: no clock, no database; chance is an argument.
 
 Every cause is retried by the same rule: an exception, a time-out, too much memory or CPU time, kill -9, a lost host.
 What differs is only this:
@@ -35,7 +35,7 @@ RETRY_AFTER_MOST_S = 86_400.0
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """How an attempt ended, as far as the rule looks at it."""
+    """The end of an attempt, as far as the rule needs it."""
 
     outcome: Outcome
     cause: Cause | None = None
@@ -45,7 +45,7 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class Next:
-    """What becomes of the request, and when it is due if it waits again."""
+    """The next state of the request, and when it is due if it waits again."""
 
     status: RequestStatus
     run_at: datetime | None = None
@@ -80,7 +80,7 @@ def delay_s(policy: RetryPolicy, retry: int, *, retry_after_s: float | None = No
 
 
 def next_state(ended: Ended, policy: RetryPolicy, *, attempt: int, now: datetime, chance: float = 0.5) -> Next:
-    """What becomes of a request whose `attempt`-th attempt (from 1, of those that count) ended so."""
+    """The next state of a request whose `attempt`-th attempt (from 1, of those that count) ended so."""
     match ended.outcome:
         case Outcome.SUCCESS | Outcome.PARTIAL:
             return Next(status=RequestStatus.COMPLETED)

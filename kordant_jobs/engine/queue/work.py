@@ -26,7 +26,7 @@ from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
 
 LEASE_S = 15.0
-"""How long a run may be silent (paused, cut off) before its work is given to another."""
+"""Seconds that a run may be silent (paused, cut off) before its work is given to another."""
 
 INTERRUPT_AT = 5 / 6
 """The part of its lease after which a run that could not renew it is interrupted; the rest is for its last words. Of
@@ -38,7 +38,7 @@ REQUEST_TAG = "kordant/request_id"
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What came of one request. `items_failed` above 0 makes it partial."""
+    """The result of one request. `items_failed` above 0 makes it partial."""
 
     request_id: UUID
     summary: Mapping[str, Any] | None = None
@@ -111,7 +111,7 @@ class Heartbeat:
             self._thread.join()
 
     def stop_in(self, seconds: float) -> None:
-        """Beat no more from then on, unless `stop` comes first: nobody may come to call it. The run's own code is
+        """End the heartbeat then, unless `stop` comes first: the call of `stop` may never come. The run's own code is
         over, so that nothing has to be fenced any more."""
         self._watched.set()
         self._until = time.monotonic() + seconds

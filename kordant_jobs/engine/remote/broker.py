@@ -8,10 +8,10 @@ from kordant_jobs.errors import SettingsError
 
 RUN_TASK = "kordant.run"
 ANSWER_S = 5.0
-"""How long Redis may take to answer. One that hangs is as good as away: nothing depends on it but new runs."""
+"""Seconds that Redis may take to answer. One that hangs is as good as away: nothing depends on it but new runs."""
 VISIBLE_AGAIN_S = 3600
-"""When Redis delivers again what a worker took and did not acknowledge. Ours acknowledge at once, and a run that is
-delivered twice is taken once."""
+"""Seconds after which Redis delivers again what a worker received and did not acknowledge. Ours acknowledge at once,
+and a run that is delivered twice is taken once."""
 
 
 def queue_of(code_version: str) -> str:
@@ -59,7 +59,7 @@ def celery_app(url: str | None) -> Any:
 
 
 def send(app: Any, queue: str, run_id: str, limits: dict[str, float]) -> None:
-    """Put a run in a queue, and try once: whoever waits for a broker would hold up all others.
+    """Put a run in a queue, trying once: a caller that waited for a broker would hold up all others.
 
     Raises:
         kombu.exceptions.OperationalError: the broker is away.
@@ -68,7 +68,7 @@ def send(app: Any, queue: str, run_id: str, limits: dict[str, float]) -> None:
 
 
 def waiting(app: Any, queue: str) -> int:
-    """How many runs wait in a queue.
+    """The number of runs that wait in a queue.
 
     Raises:
         Exception: the broker is away; of which kind depends on the transport.

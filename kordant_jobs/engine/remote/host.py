@@ -1,8 +1,8 @@
 """A host's worker: takes runs of its own code from the broker, and hands each to the warm process beside it.
 
 It is one process with Celery's worker in the main thread. Three threads of its own say that the host lives, listen to
-orders and report outcomes. SIGTERM ends it: runs get the grace time of the warm process, then their work returns to
-the queue. A host that was told to drain waits for its runs, however long they take.
+orders and report outcomes. SIGTERM ends it: runs get the grace time of the warm process, then their work returns to the
+queue. A host that is drained waits for its runs, however long they take.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from kordant_jobs.postgres.database import create_engine
 log = logging.getLogger(__name__)
 
 TRIED_FOR_S = 30.0
-"""How long a run that was taken is offered to a warm process that does not answer: it restarts in ten seconds."""
+"""Seconds for which an accepted run is offered to a warm process that does not answer: it restarts in ten seconds."""
 FORGOTTEN_AFTER_S = 5.0
-"""How often the warm process is asked for a run whose end it did not report."""
+"""Seconds between two questions to the warm process for a run whose end it did not report."""
 
 
 class Host:
@@ -218,7 +218,7 @@ class Host:
             pause_s = min(2 * pause_s, 2.0)
 
     def _end_runs(self) -> None:
-        """Once the worker is told to end: give what runs the grace time, then return it to the queue."""
+        """Once the worker is stopped: give running runs the grace time, then return them to the queue."""
         self._ending.wait()
         if self._draining or self._over.wait(self._settings.warm_grace_s):
             return
@@ -229,7 +229,7 @@ class Host:
     def _drain(self) -> None:
         if not self._draining:
             self._draining = True
-            self._say("told to drain: no more runs are taken")
+            self._say("draining: no more runs are accepted")
             os.kill(os.getpid(), signal.SIGTERM)  # Celery takes no more, and ends once its tasks have
 
     def _enter(self, *, slots: int) -> None:

@@ -21,7 +21,8 @@ from kordant_jobs.errors import SettingsError, TransientError
 
 POD_TAG = "dagster-k8s/config"
 DEADLINE_EXTRA_S = 60
-"""What a pod may take to be scheduled, to pull its image and to write its last words, beyond the run's own limit."""
+"""Seconds that a pod may take to be scheduled, to pull its image and to write its last words, beyond the run's own
+limit."""
 
 
 def k8s_launcher(config: Mapping[str, Any]) -> RunLauncher:
@@ -71,7 +72,7 @@ class PodStarter:
         self._factory = factory
 
     def ready(self) -> bool:
-        """Whether runs can be made."""
+        """True when runs can be made."""
         return self._factory.ready()
 
     def start(self, order: RunOrder) -> None:

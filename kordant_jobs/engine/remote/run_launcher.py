@@ -22,7 +22,7 @@ from kordant_jobs.postgres.database import create_engine, saying_what_failed
 
 
 class HostRunLauncher(WarmRunLauncher):
-    """As WarmRunLauncher on one machine. On several the hosts are told by Postgres, and a run's lease says whether it
+    """As WarmRunLauncher on one machine. On several hosts Postgres notifies them, and a run's lease shows whether it
     lives: Dagster's monitor ends nothing there, the dispatcher does."""
 
     @classmethod
@@ -40,7 +40,7 @@ class HostRunLauncher(WarmRunLauncher):
         return self.system.settings().launcher == "celery"
 
     def terminate(self, run_id: str) -> bool:
-        """Dagster's hook: whoever has the run stops it. False: there is nothing to terminate.
+        """Dagster's hook: the host that has the run stops it. False: there is nothing to terminate.
 
         Raises:
             DatabaseUnavailable: Postgres is away; nothing was stopped.
@@ -53,7 +53,7 @@ class HostRunLauncher(WarmRunLauncher):
         self._instance.report_run_canceling(run)
         settings = self.system.settings()
         if settings.database_url is None:
-            raise SettingsError("KORDANT_DATABASE_URL is unset: hosts are told by Postgres to stop a run.")
+            raise SettingsError("KORDANT_DATABASE_URL is unset: hosts are notified by Postgres to stop a run.")
         db = create_engine(settings.database_url, pool_size=1)
         try:
             with saying_what_failed(), db.begin() as connection:

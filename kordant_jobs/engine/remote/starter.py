@@ -23,8 +23,8 @@ from kordant_jobs.postgres.database import create_engine
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
-"""How often hosts and broker are asked how they are, at most."""
+CHECK_EVERY_S = 1.0
+"""Least seconds between two checks of hosts and broker."""
 MISSED_AFTER_S = 3.0
 """A run that no host took after this time, and that is not in the broker's queue, was lost on the way. Taking one takes
 two statements: tens of milliseconds."""
@@ -46,7 +46,7 @@ class HostStarter:
         lease_s: float,
         grace_s: float,
         missed_after_s: float = MISSED_AFTER_S,
-        look_s: float = LOOK_S,
+        check_every_s: float = CHECK_EVERY_S,
     ) -> None:
         self._db = db
         self._instance = instance
@@ -58,9 +58,9 @@ class HostStarter:
         self._lease_s = lease_s
         self._grace_s = grace_s
         self._missed_after_s = missed_after_s
-        self._look_s = look_s
+        self._check_every_s = check_every_s
         self._sent: dict[str, tuple[float, dict[str, float]]] = {}
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._answers = False
         self._slots = 0
 
@@ -88,12 +88,12 @@ class HostStarter:
 
     def slots(self) -> int:
         """Runs that the living hosts of this code may have at the same time."""
-        self._look()
+        self._check()
         return self._slots
 
     def ready(self) -> bool:
-        """Whether a host of this code lives, the broker answers and runs can be made. Requests wait untouched else."""
-        self._look()
+        """True when a host of this code lives, the broker answers and runs can be made. Else requests wait."""
+        self._check()
         return self._answers and self._slots > 0 and self._factory.ready()
 
     def start(self, order: RunOrder) -> None:
@@ -135,15 +135,15 @@ class HostStarter:
         try:
             broker.send(self._app, self._queue, run_id, limits)
         except Exception as error:  # noqa: BLE001 - kombu, redis and the socket have errors of their own
-            self._answers, self._looked_at = False, time.monotonic()
+            self._answers, self._checked_at = False, time.monotonic()
             raise TransientError(
                 f"the broker does not answer ({type(error).__name__}): see KORDANT_BROKER_URL"
             ) from None
         self._sent[run_id] = (time.monotonic(), limits)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now = time.monotonic()
-        if now - self._looked_at < self._look_s:
+        if now - self._checked_at < self._check_every_s:
             return
         with self._db.connect() as connection:
             self._slots = host_rows.live_slots(
@@ -160,7 +160,7 @@ class HostStarter:
         else:
             self._answers = True
             self._send_again(there, now)
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
 
     def _send_again(self, there: int, now: float) -> None:
         """Send what neither waits in the broker nor was taken: the broker was emptied, or a host died with it."""

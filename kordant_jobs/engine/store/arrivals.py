@@ -1,4 +1,4 @@
-"""How requests come in: one by one through the database's own function, or thousands by COPY."""
+"""Receives requests: one by one through the database's own function, or thousands by COPY."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from kordant_jobs.engine.store.requests import notify
 
 @dataclass(frozen=True, kw_only=True)
 class Merge:
-    """How requests that share `key` become one while they wait: at most one of DEBOUNCE's or THROTTLE's fields is set.
+    """The rule by which requests that share `key` become one while they wait: at most one of DEBOUNCE's or THROTTLE's
+    fields is set.
 
     `debounce_s`: runs when nothing new came for so long, `at_most_s` after the first at the latest; the last payload
     counts. `throttle_s`: runs at once, then no sooner than so long after its last start.

@@ -25,7 +25,8 @@ EXACT_HOURS = 6
 KEEP_HOURS_DAYS = 400
 GOOD = frozenset({Outcome.SUCCESS, Outcome.PARTIAL})
 COUNTED = GOOD | {Outcome.FAILURE, Outcome.LOST}
-"""What a share of good ones is of: an attempt that was cancelled or given back says nothing about its job."""
+"""Outcomes that a share of good ones is counted of: an attempt that was cancelled or given back says nothing about its
+job."""
 
 _FOLD = sa.text("""
 WITH gone AS MATERIALIZED (

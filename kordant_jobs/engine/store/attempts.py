@@ -48,7 +48,7 @@ _START = sa.text(f"""
 def start(connection: Connection, chosen: Sequence[tuple[UUID, Lease]], *, worker: str, now: datetime) -> set[UUID]:
     """Make waiting requests running, each under its lease, with a row for the attempt.
 
-    Returns those that were: one that somebody cancels or changes at this moment is left.
+    Returns those that were: a request that another transaction cancels or changes at this moment is left.
     """
     started = connection.execute(
         _START,
@@ -80,8 +80,8 @@ _ADOPT = sa.text("""
 
 
 def adopt(connection: Connection, run_id: str, *, now: datetime, ttl_s: float) -> Lease | None:
-    """The lease that this run is to work under, which it keeps alive itself from now on: a run's first act. Until
-    then whoever claimed it does so. None when there is none: it was never claimed, or comes too late.
+    """The lease that this run is to work under, which it keeps alive itself from now on: a run's first act. Until then
+    the process that claimed it does so. None when there is none: it was never claimed, or comes too late.
     """
     expires_at = now + timedelta(seconds=ttl_s)
     row = connection.execute(_ADOPT, {"run_id": run_id, "expires_at": expires_at}).one_or_none()
@@ -89,7 +89,7 @@ def adopt(connection: Connection, run_id: str, *, now: datetime, ttl_s: float) -
 
 
 def was_claimed(connection: Connection, run_id: str) -> bool:
-    """Whether an attempt was to be made, or was made, by this run."""
+    """True when an attempt was to be made, or was made, by this run."""
     return connection.execute(_CLAIMED, {"run_id": run_id}).scalar_one()
 
 
@@ -167,7 +167,7 @@ def running(connection: Connection, lease_ids: Sequence[UUID], *, lock: bool) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """What becomes of a running request, and what is noted of its attempt."""
+    """The next state of a running request, and the note on its attempt."""
 
     request_id: UUID
     status: RequestStatus
@@ -285,7 +285,7 @@ def complete_run(
 
 
 def note_use(connection: Connection, lease_id: UUID, *, cpu_s: float, peak_memory_mb: float) -> None:
-    """What the run of a lease used, on the attempts that it ended itself before its own end."""
+    """Record the resources that the run of a lease used, on the attempts that it ended itself before its own end."""
     connection.execute(
         sa.update(job_attempts)
         .where(job_attempts.c.lease_id == lease_id, job_attempts.c.cpu_s.is_(None))

@@ -20,11 +20,11 @@ from kordant_jobs.engine.store.tables import job_attempts, job_requests
 from kordant_jobs.postgres.schema import DAGSTER_SCHEMA
 
 SETTLED_S = 2.0
-"""A run that was queued less than this ago may still get its request from whoever queued it."""
+"""Seconds in which a queued run may still get its request from the process that queued it."""
 
 
 def is_known(connection: Connection, run_id: str) -> bool:
-    """Whether a request waits with this run, or was claimed for it."""
+    """True when a request waits with this run, or was claimed for it."""
     waits = sa.exists().where(job_requests.c.waiting_run_id == run_id)
     claimed = sa.exists().where(job_attempts.c.run_id == run_id)
     return bool(connection.execute(sa.select(sa.or_(waits, claimed))).scalar_one())
@@ -114,8 +114,8 @@ _ENDED_MEANWHILE = sa.text(f"""
 
 
 def queued_without_request(connection: Connection, *, settled_s: float = SETTLED_S) -> list[str]:
-    """Runs that Dagster shows as queued and nobody asked us for: whoever did so was cut off in between, or Dagster's
-    own coordinator queued them.
+    """Runs that Dagster shows as queued and that have no request of ours: the process that queued them was cut off in
+    between, or Dagster's own coordinator queued them.
     """
     return list(connection.execute(_QUEUED_WITHOUT, {"settled_s": settled_s}).scalars())
 

@@ -26,7 +26,7 @@ _TICKS = f"""
 
 
 def there(connection: Connection) -> bool:
-    """Whether Dagster has made its tables."""
+    """True when Dagster has made its tables."""
     return connection.execute(sa.text(f"SELECT to_regclass('{DAGSTER_SCHEMA}.runs')")).scalar() is not None
 
 

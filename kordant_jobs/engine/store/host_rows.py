@@ -20,7 +20,7 @@ from kordant_jobs.engine.store.tables import job_attempts, job_hosts, job_leases
 ORDERS = "kordant_hosts"
 """The channel on which every host listens: `{"stop": run, "cause": …}` or `{"drain": host}`."""
 KEPT = timedelta(days=1)
-"""How long a host that is silent stays in the list."""
+"""Time for which a silent host stays in the list."""
 
 
 @dataclass(frozen=True, kw_only=True)

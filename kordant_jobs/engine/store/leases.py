@@ -39,7 +39,7 @@ def lock_name(connection: Connection, name: str) -> None:
 
 
 def acquire(connection: Connection, name: str, *, limit: int, holder: str, now: datetime, ttl_s: float) -> Lease | None:
-    """One of `limit` slots called `name` for `ttl_s` seconds; None when all are held. Expired ones are taken over."""
+    """One of `limit` slots called `name` for `ttl_s` seconds; None when all are held. Expired leases are adopted."""
     lock_name(connection, name)
     reap(connection, now=now, name=name)
     held = connection.execute(sa.select(sa.func.count()).where(job_leases.c.name == name)).scalar_one()
@@ -107,7 +107,7 @@ def extend_launching(connection: Connection, lease_ids: Sequence[UUID], *, now: 
 
 
 def still_held(connection: Connection, lease_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the leases that nobody gave back or took away."""
+    """Those of the leases that were neither given back nor taken away."""
     return set(connection.execute(sa.select(job_leases.c.id).where(job_leases.c.id.in_(lease_ids))).scalars())
 
 
@@ -145,7 +145,7 @@ def silent_runs(connection: Connection, *, now: datetime, ttl_s: float) -> list[
 
 
 def next_expiry(connection: Connection) -> datetime | None:
-    """When the next lease runs out, if nobody extends it."""
+    """When the next lease runs out, if it is not extended."""
     first: datetime | None = connection.execute(sa.select(sa.func.min(job_leases.c.expires_at))).scalar_one()
     return first
 
@@ -168,7 +168,7 @@ def fenced(connection: Connection, lease: Lease) -> None:
 
 
 def lost_text(lease: Lease) -> str:
-    """What a run is told that lost its lease."""
+    """The message for a run that lost its lease."""
     return (
         f"the lease {lease.id} was lost: this run was taken for dead and its work was given back to the queue. "
         "Nothing of it may be written; the next attempt does it."
@@ -176,15 +176,15 @@ def lost_text(lease: Lease) -> str:
 
 
 def session_name(run_id: str) -> str:
-    """What the database connections of a run are called (`application_name`)."""
+    """The name of a run's database connections (`application_name`)."""
     return f"kordant run {run_id}"
 
 
 def cut_off(connection: Connection, *, now: datetime) -> int:
-    """End the database sessions of runs whose lease ran out, so that `reap` can take it: a paused run in the middle
-    of a transaction would hold it for ever. Returns how many sessions were told to end.
+    """End the database sessions of runs whose lease ran out, so that `reap` can take it: a paused run in the middle of
+    a transaction would hold it for ever. Returns how many sessions were terminated.
     """
-    told = connection.execute(
+    ended = connection.execute(
         sa.text("""
             SELECT count(pg_terminate_backend(a.pid)) FROM kordant.job_leases l
             JOIN pg_stat_activity a ON a.application_name = :prefix || l.run_id AND a.usename = current_user
@@ -192,7 +192,7 @@ def cut_off(connection: Connection, *, now: datetime) -> int:
         """).bindparams(sa.bindparam("now", type_=sa.DateTime(timezone=True))),
         {"prefix": session_name(""), "now": now},
     ).scalar_one()
-    return int(told)
+    return int(ended)
 
 
 def open_bucket(connection: Connection, party: str, *, per_s: float, burst: int, now: datetime) -> int:
@@ -227,7 +227,7 @@ def take_tokens(connection: Connection, party: str, wanted: int, *, per_s: float
 
 
 def next_token_at(connection: Connection, party: str, *, per_s: float, now: datetime) -> datetime:
-    """When the bucket holds a whole token again."""
+    """The moment at which the bucket holds a whole token again."""
     row = connection.execute(sa.select(rate_buckets).where(rate_buckets.c.party == party)).one_or_none()
     if row is None or row.tokens >= 1:
         return now

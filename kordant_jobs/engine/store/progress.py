@@ -1,6 +1,6 @@
-"""How far a run is, readable while it works. Written at most five times a second, so it costs next to nothing.
+"""The progress of a run, readable while it works. Written at most five times a second, so it costs next to nothing.
 
-Whoever reports hears whether the run is still wanted: that is where an op that works for long can be cancelled.
+An op that reports progress learns whether the run is still wanted: that is where a long op can be cancelled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNWANTED = sa.text("""
     SELECT bool_and(r.cancel_requested_at IS NOT NULL) FROM kordant.job_leases l
     JOIN kordant.job_requests r ON r.lease_id = l.id AND r.status = 'running' WHERE l.run_id = :run_id
 """)
-"""Whether every request that the run works for is to be cancelled. One that is not keeps the run going."""
+"""True when every request that the run works for is to be cancelled. One that is not keeps the run going."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Progress:
         """Add to what is done; `message` names no person.
 
         Raises:
-            CancelRequested: somebody cancelled all that the run works for; known within a fifth of a second.
+            CancelRequested: all that the run works for was cancelled; known within a fifth of a second.
         """
         self._pending += by
         if time.monotonic() - self._written_at >= WRITE_EVERY_S:
@@ -76,7 +76,7 @@ class Progress:
         with self._db.connect() as connection:
             unwanted = connection.execute(_UNWANTED, {"run_id": self._run_id}).scalar()
         if unwanted:
-            raise CancelRequested("somebody cancelled this: `kordant-jobs status` says who asked for it.")
+            raise CancelRequested("this was cancelled: `kordant-jobs status` shows who asked for it.")
 
     def end(self, message: str) -> None:
         """Write that the run has done what there was: all of its total, also where a part was left or set aside."""
@@ -105,7 +105,7 @@ class Progress:
 
 
 def read_progress(db: Engine, run_id: str) -> ProgressReading | None:
-    """How far the run is; None before it said anything."""
+    """The progress of the run; None before its first report."""
     with db.connect() as connection:
         row = connection.execute(sa.select(run_progress).where(run_progress.c.run_id == run_id)).one_or_none()
     return ProgressReading(done=row.done, total=row.total, message=row.message) if row else None

@@ -19,16 +19,16 @@ from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
 from kordant_jobs.engine.store.tables import job_attempts, job_catalogue, job_requests, run_progress
 
 CHANNEL = "kordant_requests"
-"""What the dispatcher LISTENs on: sent when a transaction that touched the queue commits."""
+"""The channel that the dispatcher LISTENs on: notified when a transaction that touched the queue commits."""
 EVENTS = "kordant_events"
-"""What wakes the sensors."""
+"""The channel that wakes the sensors."""
 CANCELLED = "cancelled"
 """The word by which waiting requests were cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which requests are meant. What is left out does not narrow."""
+    """Conditions that select requests. What is left out does not narrow."""
 
     ids: tuple[UUID, ...] | None = None
     job: str | None = None
@@ -74,7 +74,7 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a request is: by its own count, or else by that of its run."""
+    """The progress of a request: by its own count, or else by that of its run."""
 
     done: int
     total: int
@@ -117,7 +117,7 @@ class Request:
 
 
 def sync_catalogue(connection: Connection, rows: Iterable[JobRow]) -> None:
-    """Copy the jobs' names to where `kordant.enqueue_job` looks them up. Names that are gone are taken out."""
+    """Copy the jobs' names to the table that `kordant.enqueue_job` reads. Names that are gone are taken out."""
     wanted = [{"name": row.name, "alias": row.alias, "priority": int(row.priority), "sla_s": row.sla_s} for row in rows]
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:job_catalogue', 0))"))
     there = connection.execute(sa.select(job_catalogue).order_by(job_catalogue.c.name)).mappings()
@@ -138,7 +138,7 @@ def wake_sensors(connection: Connection) -> None:
 
 
 def under_way(connection: Connection, *, job: str | None = None, requested_by: str | None = None) -> bool:
-    """Whether a request of this job, or that came this way, runs, or is due and waits for its turn."""
+    """True when a request of this job, or that came this way, runs, or is due and waits for its turn."""
     column = job_requests.c
     wanted = [column.job == job] if job is not None else []
     wanted += [column.requested_by == requested_by] if requested_by is not None else []
@@ -148,7 +148,7 @@ def under_way(connection: Connection, *, job: str | None = None, requested_by: s
 
 
 def after_run(connection: Connection, run_id: str) -> str | None:
-    """What becomes of the requests of a run that failed, in words for its log."""
+    """The next state of the requests of a run that failed, in words for its log."""
     column = job_requests.c
     found = connection.execute(
         sa.select(column.status, sa.func.count().label("number"), sa.func.min(column.run_at).label("run_at"))
@@ -159,8 +159,8 @@ def after_run(connection: Connection, run_id: str) -> str | None:
         RequestStatus.PENDING: "{} to be tried again at {:%H:%M:%S} UTC",
         RequestStatus.DEAD: "{} given up: `kordant-jobs dead list`",
     }
-    told = [words[RequestStatus(row.status)].format(row.number, row.run_at.astimezone(UTC)) for row in found]
-    return f"Of this run's requests: {'; '.join(told)}." if told else None
+    sentences = [words[RequestStatus(row.status)].format(row.number, row.run_at.astimezone(UTC)) for row in found]
+    return f"Of this run's requests: {'; '.join(sentences)}." if sentences else None
 
 
 def find(
@@ -178,7 +178,7 @@ def find(
 
 
 def selected() -> sa.Select[Any]:
-    """What a `Request` is made of, of all requests."""
+    """The columns of a `Request`, for all requests."""
     progress = run_progress.c
     query = sa.select(job_requests, progress.done, progress.total, progress.message)
     return query.outerjoin(run_progress, progress.run_id == job_requests.c.run_id)
@@ -398,7 +398,7 @@ def _ended(statuses: Sequence[RequestStatus], before: datetime) -> sa.ColumnElem
 
 
 def count_ended(connection: Connection, statuses: Sequence[RequestStatus], *, ended_before: datetime) -> int:
-    """How many requests `prune` would delete, without a limit."""
+    """The number of requests that `prune` would delete, without a limit."""
     found: int = connection.execute(
         sa.select(sa.func.count()).select_from(job_requests).where(_ended(statuses, ended_before))
     ).scalar_one()

@@ -1,4 +1,4 @@
-"""While a request runs: how far it is, and that somebody wants it stopped."""
+"""Progress and cancellation of running requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kordant_jobs.engine.store.tables import job_leases, job_requests
 
 @dataclass(frozen=True, kw_only=True)
 class Cancelling:
-    """A run all of whose requests somebody wants stopped, the latest of them since `asked_at`."""
+    """A run all of whose requests are to be cancelled, the latest of them since `asked_at`."""
 
     lease_id: UUID
     run_id: str
@@ -43,7 +43,7 @@ def cancelling(connection: Connection) -> list[Cancelling]:
 def report_progress(
     connection: Connection, lease: Lease, request_ids: Sequence[UUID] | None, *, done: int, total: int, message: str
 ) -> set[UUID]:
-    """Write how far the lease's requests (all, or these) are. Returns those that somebody wants cancelled.
+    """Write how far the lease's requests (all, or these) are. Returns those that are to be cancelled.
 
     Raises:
         LeaseLost: they are another attempt's by now.

@@ -190,7 +190,7 @@ job_attempts = Table(
 
 
 def _counts() -> list[Column[Any]]:
-    """What is counted of attempts that ended: how many, their wall time, their share of the runs' CPU time."""
+    """The counted columns of attempts that ended: their number, wall time, and share of the runs' CPU time."""
     return [
         Column("attempts", BigInteger, nullable=False),
         Column("sum_ms", Double, nullable=False),

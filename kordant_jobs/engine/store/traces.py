@@ -1,5 +1,5 @@
-"""How traces pass through the queue: what is written in a transaction carries its context, and what became of an
-attempt is told as spans by whoever wrote its end. All of it does nothing while traces are off.
+"""Traces through the queue: what is written in a transaction carries its context, and the process that writes the end
+of an attempt emits its spans. All of it does nothing while traces are off.
 """
 
 from __future__ import annotations

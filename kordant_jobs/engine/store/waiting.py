@@ -1,4 +1,5 @@
-"""What waits and what is taken: the due requests that stand first in their lines, and how many runs there are.
+"""Requests that wait and runs that are taken: the due requests that are first in their lines, and how many runs there
+are.
 
 Read only; `attempts.start` takes the requests that were chosen.
 """
@@ -21,7 +22,7 @@ _AWARE = sa.DateTime(timezone=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
-    """How many waiting requests of a job to look at in each priority, and how many of one entity may run at once."""
+    """The number of waiting requests of a job to read in each priority, and of runs at once for one entity."""
 
     job: str
     rows: int
@@ -114,7 +115,7 @@ def slots_taken(connection: Connection) -> dict[str, int]:
 
 
 def next_due(connection: Connection, *, now: datetime) -> datetime | None:
-    """When the next request that is not yet due becomes so."""
+    """The moment at which the next request becomes due that is not yet."""
     column = job_requests.c
     first: datetime | None = connection.execute(
         sa.select(sa.func.min(column.run_at)).where(column.status == RequestStatus.PENDING, column.run_at > now)

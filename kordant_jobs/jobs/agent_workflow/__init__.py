@@ -1,1 +1,1 @@
-"""What agents have planned and a person has approved, a step at a time."""
+"""Executes workflows that agents planned and a person approved, a step at a time."""

@@ -34,7 +34,7 @@ from kordant_jobs.domain.access.workflows import (
     Trigger,
     WorkflowState,
     goes_to,
-    next_look_s,
+    next_check_s,
     resolved,
 )
 from kordant_jobs.domain.schedules.rows import row_from
@@ -52,7 +52,7 @@ ENDED = {RequestStatus.COMPLETED, RequestStatus.DEAD, RequestStatus.CANCELLED, R
 
 @dataclass(frozen=True, kw_only=True)
 class Advanced:
-    """How far a run came."""
+    """The progress of a run."""
 
     steps: int = 0
     status: ExecutionStatus = ExecutionStatus.RUNNING
@@ -70,7 +70,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class _Done:
-    """What came of a step. `goto` names another next step; `until` says that it waits."""
+    """The result of a step. `goto` names another next step; `until` says that it waits."""
 
     output: Mapping[str, Any] = field(default_factory=dict)
     goto: str | None = None
@@ -97,7 +97,7 @@ def advance(execution_id: UUID, *, db: Engine, keyring: Keyring, now: datetime) 
                 return Advanced(steps=done, status=found.status, reason=found.reason, messages=tuple(messages))
             came = _One(connection, keyring, found, now).step()
             if came.waits:
-                workflows.look_again(connection, found, at=now + timedelta(seconds=next_look_s(found.looks)))
+                workflows.check_again(connection, found, at=now + timedelta(seconds=next_check_s(found.looks)))
                 return Advanced(steps=done, messages=tuple(messages))
         done += 1
         if came.message:

@@ -31,7 +31,7 @@ UNREADABLE = (
     NoStatement, PermanentError, saving.TooManyBad, ArithmeticError, AttributeError, LookupError, TypeError, ValueError,
     DataError, IntegrityError,
 )  # fmt: skip
-"""What a file's content may be to blame for: that file is refused, the others are read."""
+"""Exceptions that a file's content may cause: that file is refused, the others are read."""
 
 
 @dataclass

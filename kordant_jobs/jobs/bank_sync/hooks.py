@@ -29,7 +29,7 @@ class NoWebhook(ValueError):
 
 
 def read_webhook(provider: Provider, body: bytes) -> Webhook:
-    """What a body tells.
+    """Read the body of a webhook.
 
     Raises:
         NoWebhook: nothing that a provider sends.
@@ -64,8 +64,8 @@ def take_webhook(connection: Connection, keyring: Keyring, provider: Provider, b
     Raises:
         NoWebhook: it is none.
     """
-    told = read_webhook(provider, body)
-    if not webhooks.take(connection, keyring, provider, told, now=now):
+    webhook = read_webhook(provider, body)
+    if not webhooks.take(connection, keyring, provider, webhook, now=now):
         return False
     merge = Merge(key="bank_sync webhooks", throttle_s=THROTTLE_S)
     enqueue(connection, BankSync(), requested_by=f"webhook:{provider}", merge=merge)

@@ -62,7 +62,7 @@ DEFERRED = {"budget": "budget", "rate": "rate", "updating": "not_due"}
 
 @dataclass(frozen=True, kw_only=True)
 class SyncPlan:
-    """What one run reads: ids only."""
+    """The plan of one run: ids only."""
 
     run_id: UUID
     chunks: tuple[tuple[UUID, ...], ...]
@@ -75,7 +75,7 @@ class SyncPlan:
 
 @dataclass
 class ChunkSync:
-    """What became of a chunk's connections."""
+    """The result of a chunk's connections."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     deferred: Counter[str] = field(default_factory=Counter)
@@ -138,7 +138,7 @@ def read_chunk(
 
 @dataclass(frozen=True, kw_only=True)
 class _Turn:
-    """What became of one connection: its outcome, or why it was deferred; `rows` by what happened to them."""
+    """The result of one connection: its outcome, or why it was deferred; `rows` by what happened to them."""
 
     outcome: SyncOutcome | None = None
     deferred: str | None = None

@@ -1,1 +1,1 @@
-"""What is deleted when its time is over, and what stops a deletion."""
+"""Deletes data whose retention time is over, with guards that stop a deletion."""

@@ -28,7 +28,7 @@ from kordant_jobs.store.retention.holds import owners_held
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """What a clean-up works on."""
+    """The resources of a clean-up."""
 
     db: Engine
     keyring: Keyring
@@ -42,7 +42,8 @@ class Means:
 
 @dataclass(frozen=True, kw_only=True)
 class Elsewhere:
-    """How such a kind is counted and deleted, given the moment before which its time is over, and now."""
+    """A kind outside the database: how it is counted and deleted, given the moment before which its time is over, and
+    now."""
 
     count: Callable[[Means, datetime, datetime], Old]
     delete: Callable[[Means, datetime, datetime], Iterator[Batch]]

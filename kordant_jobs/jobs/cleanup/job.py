@@ -20,7 +20,7 @@ from kordant_jobs.store.people.keyring import Keyring
 def means_of(
     settings: Settings, db: Engine, keyring: Keyring, banks: Banks, report_storage: ReportStorage, corpus: Corpus
 ) -> Means:
-    """What a clean-up works on, by the settings."""
+    """Open the resources of a clean-up, by the settings."""
     return Means(
         db=db,
         keyring=keyring,
@@ -42,7 +42,7 @@ def plan(
     corpus: Corpus,
     settings: Settings,
 ) -> CleanupPlan:
-    """Count what every kind would lose; a kind with unlikely figures waits for somebody to look."""
+    """Count what every kind would lose; a kind with unlikely figures waits until an operator has checked it."""
     made = service.plan(
         means_of(settings, db, keyring, banks, report_storage, corpus),
         kinds=payload.kinds,
@@ -50,7 +50,7 @@ def plan(
         dry_run=payload.dry_run,
     )
     for kind, why in made.stopped:
-        report.warn(f"{kind} was left alone: {why}. Look at `kordant-jobs cleanup plan`, then `cleanup run --plan ID`.")
+        report.warn(f"{kind} was left alone: {why}. Check `kordant-jobs cleanup plan`, then `cleanup run --plan ID`.")
     for table in made.unruled:
         report.warn(f"{table} has no retention policy: its rows are kept.")
     kinds = sum(map(len, made.chunks))

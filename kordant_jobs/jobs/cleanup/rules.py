@@ -1,4 +1,4 @@
-"""When a clean-up stops rather than deletes, and how far a plan may be from what is found. Pure."""
+"""Guards of a clean-up: when it stops rather than deletes, and how far a plan may be from what is found. Pure."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def why_stale(planned_at: datetime, now: datetime, planned: int, found: int) -> 
 
 
 def clock_fault(now: datetime, *, local: datetime, last: datetime | None, is_attended: bool = False) -> str | None:
-    """What is wrong with the clock that a run would count by; None: nothing. A wrong one would delete everything.
-    `is_attended`: a person looks at the figures and their dates before anything is deleted."""
+    """The fault of the clock that a run would count by; None: no fault. A wrong one would delete everything.
+    `is_attended`: a person checks the figures and their dates before anything is deleted."""
     if abs(now - local) > CLOCK_APART:
         return f"the database's clock says {now:%Y-%m-%d %H:%M} and this machine's {local:%Y-%m-%d %H:%M} (UTC)"
     if last is not None and now < last:
@@ -75,6 +75,6 @@ def clock_fault(now: datetime, *, local: datetime, last: datetime | None, is_att
     if last is not None and now - last > GAP and not is_attended:
         return (
             f"the clocks say {now:%Y-%m-%d %H:%M}, {(now - last).days:,} days after the last clean-up: if they are "
-            "right, look at `kordant-jobs cleanup plan` and carry it out with `cleanup run --plan ID`. If they are not"
+            "right, check `kordant-jobs cleanup plan` and carry it out with `cleanup run --plan ID`. If they are not"
         )
     return None

@@ -30,12 +30,12 @@ from kordant_jobs.store.tables import metadata
 JOB = "cleanup"
 CHUNKS_MAX = 8
 REPORTS_READ = 60
-"""How many reports back the last eight clean-ups of a kind are looked for."""
+"""The number of past reports in which the last eight clean-ups of a kind are searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanupPlan:
-    """What the run will do: some kinds a chunk. `total` counts rows."""
+    """The plan of the run: some kinds a chunk. `total` counts rows."""
 
     report_id: UUID
     clock: datetime
@@ -47,7 +47,7 @@ class CleanupPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Cleaned:
-    """What became of one kind."""
+    """The result of one kind."""
 
     kind: str
     deleted: int = 0
@@ -105,7 +105,7 @@ def make_plan(means: Means, *, kinds: Sequence[str] = (), now: datetime) -> Plan
 
 
 def _is_first_time(one: Standing, kind: str, history: Sequence[Any]) -> bool:
-    """Whether somebody made the term shorter since the last report on the kind."""
+    """True when an operator made the term shorter since the last report on the kind."""
     return one.is_shorter and not any(row.figures.get(kind, {}).get("version") == one.version for row in history)
 
 
@@ -114,7 +114,7 @@ def _shown(old: Old) -> dict[str, Any]:
 
 
 def digest_of(standing: Mapping[str, Standing], now: datetime) -> bytes:
-    """What identifies a plan: every kind with its cutoff and the statement that deletes it."""
+    """The digest of a plan: every kind with its cutoff and the statement that deletes it."""
     today = now.astimezone(ZONE).date()
     parts = [
         f"{kind} {one.policy.cutoff(today).isoformat()} "
@@ -125,7 +125,7 @@ def digest_of(standing: Mapping[str, Standing], now: datetime) -> bytes:
 
 
 def count(means: Means, policy: Policy, now: datetime) -> Old:
-    """What a deletion of this kind would take now."""
+    """Count the rows that a deletion of this kind would take now."""
     cutoff = policy.cutoff(now.astimezone(ZONE).date())
     if policy.kind in TABLES:
         with means.db.connect() as connection:
@@ -134,7 +134,8 @@ def count(means: Means, policy: Policy, now: datetime) -> Old:
 
 
 def plan(means: Means, *, kinds: Sequence[str] = (), plan_id: UUID | None = None, dry_run: bool = False) -> CleanupPlan:
-    """Decide what this run deletes. With `plan_id` that is what somebody looked at, and its guards count as lifted.
+    """Decide what this run deletes. With `plan_id` that is the plan that an operator checked, and its guards count as
+    lifted.
 
     Raises:
         PermanentError: the clock cannot be trusted; the plan is not there, too old, or not what would happen now.
@@ -180,13 +181,13 @@ def _planned(means: Means, plan_id: UUID, kinds: Sequence[str], now: datetime) -
 
 
 def unruled_tables() -> tuple[str, ...]:
-    """Tables that no kind covers and of which nobody said why they stay: they are kept."""
+    """Tables that no kind covers and that no entry of STAYS explains: they are kept."""
     ruled = {one.table for one in TABLES.values()} | set(STAYS)
     return tuple(sorted(table.name for table in metadata.tables.values() if table.name not in ruled))
 
 
 def clean(made: CleanupPlan, kind: str, *, means: Means, progress: Callable[[int, str], None]) -> Cleaned:
-    """Delete one kind; what fails is told and stops no other. A clean-up that was killed goes on where it was."""
+    """Delete one kind; a failure is reported and stops no other. A clean-up that was killed goes on where it was."""
     with means.db.connect() as connection:
         standing = policies.load(connection)[kind]
         deleted, along = records.gone(connection, made.report_id, kind)

@@ -1,4 +1,5 @@
-"""What asking a source gave and left: verdicts of the subscriptions, and a request for what is still to be asked."""
+"""Records the result of asking a source: verdicts of the subscriptions, and a request for the questions that are
+left."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ MOST_LATER = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What asking one source gave. `left` items wait for a later scan, of which `next_at` is the earliest."""
+    """The result of asking one source. `left` items wait for a later scan, of which `next_at` is the earliest."""
 
     source: Source
     asked: int = 0
@@ -44,7 +45,7 @@ class Asked:
     left_subscriptions: tuple[UUID, ...] = ()
     why: UnknownReason | None = None
     wait_s: float = 0.0
-    """How long until the source's rate or circuit breaker lets a question through."""
+    """Seconds until the source's rate or circuit breaker lets a question through."""
 
     def with_answers(self, answers: Sequence[Answer], new: int) -> Asked:
         """And one more batch, which gave `new` exposures."""
@@ -62,7 +63,7 @@ class Asked:
 
 
 def want_of(connection: Connection, source: ExposureSource, now: datetime) -> Want:
-    """Whom a source is asked about: the kinds that it takes, unanswered or answered before there was news."""
+    """The items that a source is asked about: the kinds that it takes, unanswered or answered before there was news."""
     stale = now - RECHECK_AFTER[source.source]
     if source.source is Source.HIBP:
         newest = breach_lookups.newest_at(connection)

@@ -22,12 +22,13 @@ ENDINGS = frozenset(
     | {"parquet", "sql", "sqlite", "tar", "tgz", "tsv", "txt", "vcf", "xls", "xlsx", "xml", "xz", "yaml", "yml"}
     | {"zip", "zst"}
 )
-"""What a label keeps of a file's name: endings that say how a file is written. Any other may be a part of a name."""
+"""Endings of a file's name that a label keeps: those that say how a file is written. Any other may be a part of a
+name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DropBox:
-    """Where dumps come from, and how they are read."""
+    """The drop folder of dumps, and the options for reading them."""
 
     folder: Path
     keep_files: bool
@@ -36,7 +37,8 @@ class DropBox:
 
 
 def label_of(name: str, keyring: Keyring) -> str:
-    """What stands for a file where people see it: 12 digits of the keyed hash of its name, and how it is written.
+    """The label that stands for a file where people see it: 12 digits of the keyed hash of its name, and how it is
+    written.
 
     A name may be personal in any form (`ssn_536904399.txt`), so nothing else of it is kept.
     """
@@ -75,7 +77,7 @@ def register_file(
     """Register one dropped file. None when its content was registered before.
 
     `name` is the one that it will have, where it has another while it is put there. The repair of a quarantined file
-    belongs to the same breach, since people may have been told of that one already.
+    belongs to the same breach, since subscribers may have been alerted of that one already.
 
     Raises:
         DumpUnreadable: it cannot be opened.

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.drop_folder import DroppedFile
-from kordant_jobs.adapters.dumps import BlindBatch, Blinder, Dump, Told, open_dump
+from kordant_jobs.adapters.dumps import BlindBatch, Blinder, Dump, ReaderOptions, open_dump
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import DumpUnreadable
@@ -39,7 +39,7 @@ class ReadingBudget:
     s_per_mib: float = 8
 
     def allows(self, cpu_s: float, text_bytes: int) -> bool:
-        """Whether so much text may have taken so long.
+        """True when so much text may have taken so long.
 
         >>> ReadingBudget().allows(290, 0), ReadingBudget().allows(400, 10 << 20), ReadingBudget().allows(400, 1 << 30)
         (True, False, True)
@@ -53,7 +53,7 @@ class ReadElsewhere(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Ingestion:
-    """What ingesting works with."""
+    """The resources of ingesting."""
 
     db: Engine
     keyring: Keyring
@@ -67,11 +67,11 @@ class Ingestion:
     def ingest(self, dump: dumps.DumpRow, watch: Watch | None = None) -> dumps.Ingested | None:
         """Bring one registered dump into the corpus, or quarantine it. None when another process did so meanwhile.
 
-        `watch` is told of every block, and tells who stands in it before the block counts as read. So whoever is
-        killed leaves nobody untold in what the next one does not read again.
+        `watch` gets every block, and alerts the subscribers found in it before the block counts as read. So every
+        subscriber found before an interruption is alerted, since the next run skips those records.
 
         Raises:
-            DumpUnreadable: it was quarantined, for this reason; what `watch` found up to there was told.
+            DumpUnreadable: it was quarantined, for this reason; alerts of what `watch` found up to there were written.
             ReadElsewhere: another process reads it just now.
         """
         with dumps.ingesting(self.db, dump.id, wait=self.wait) as ours:
@@ -107,24 +107,24 @@ class Ingestion:
         if begun > ATTEMPTS:
             raise DumpUnreadable(
                 f"Reading it was broken off {ATTEMPTS} times at one place, by its time or memory or with the "
-                "machine. Look at it with `kordant-jobs dumps explain`, then retry it."
+                "machine. Inspect it with `kordant-jobs dumps explain`, then retry it."
             )
         return self._read(dump, file, watch)
 
     def _read(self, dump: dumps.DumpRow, file: DroppedFile, watch: Watch | None) -> dumps.Ingested:
-        told = Told.of_text(dump.told_shape)
-        region = told.region or self.box.phone_region
+        options = ReaderOptions.of_text(dump.told_shape)
+        region = options.region or self.box.phone_region
         began = time.process_time()
         with _own_faults():
             opened = open_dump(
-                file.path, limits=self.box.limits, phone_region=region, shape=told.shape, columns=told.columns
+                file.path, limits=self.box.limits, phone_region=region, shape=options.shape, columns=options.columns
             )
         with opened as source, self.corpus.write(dump.id, origin=self._origin(dump)) as writer:
             read = 0
             for batch in _up_to_damage(self._batches(source, writer.done.blocks, began), watch):
                 is_kept = writer.ends_run(batch)
                 if watch is not None:
-                    watch.look(batch, before_it_counts=is_kept)
+                    watch.check(batch, before_it_counts=is_kept)
                 writer.add(batch)
                 if is_kept:
                     with self.db.begin() as connection:
@@ -134,7 +134,7 @@ class Ingestion:
             layout = {"shape": str(source.shape), "compression": str(source.compression), "encoding": source.encoding}
             problem = source.ledger.problem()
             if not writer.so_far.records and problem is None:
-                problem = "nobody was found in it"
+                problem = "no person was found in it"
             ledger = source.ledger.to_json()
             writer.tell(**layout, ledger=ledger, problem=problem)
             found = writer.so_far
@@ -169,7 +169,8 @@ class Ingestion:
         return Blinder(self.keyring.blinding)
 
     def _origin(self, dump: dumps.DumpRow) -> str:
-        """What must be the same for a begun ingestion to go on: the file, how it is cut and read, and the key."""
+        """The facts that must be equal for a begun ingestion to continue: the file, how it is cut and read, and the
+        key."""
         limits = self.box.limits
         file = (dump.file_key.hex(), dump.file_size, dump.file_mtime_ns)
         how = (READERS, dump.told_shape, self.box.phone_region, limits.block_bytes, limits.max_line_bytes)
@@ -206,7 +207,7 @@ def _up_to_damage(batches: Iterator[BlindBatch], watch: Watch | None) -> Iterato
 
 
 def _ingested_before(corpus: Corpus, dump: dumps.DumpRow) -> dumps.Ingested | None:
-    """What ingesting the dump gave to a run that was killed before it could say so."""
+    """The result of ingesting the dump in a run that was killed before it could report it."""
     facts = corpus.facts(dump.id)
     if facts is None:
         return None

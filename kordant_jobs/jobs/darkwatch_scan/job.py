@@ -93,7 +93,7 @@ def ask_sources(
 ) -> list[Asked]:
     """Ask outside sources about subscriptions that have no answer yet, for a bounded time. A scan of a day that is
     over asks none: what they say is of today."""
-    for text in outside.told_off(sources, db=db):
+    for text in outside.report_unconfigured(sources, db=db):
         report.info(text)
     if plan.window.since is not None:
         return []

@@ -20,8 +20,8 @@ from kordant_jobs.store.darkwatch import dumps
 
 
 def scan_again(plan: ScanPlan, left: Sequence[UUID], *, db: Engine) -> UUID | None:
-    """Queue the scan again, as one that reads dumps; scans of the same subscriptions queue one. None when they chose
-    nobody."""
+    """Queue the scan again, as one that reads dumps; scans of the same subscriptions queue one. None when the scan
+    chose no subscriptions."""
     if not plan.subscriptions:
         return None
     window = plan.window

@@ -1,4 +1,4 @@
-"""What we call the breaches that outside sources name: ours where that is sure, else breaches of their own."""
+"""Maps breaches that outside sources name to ours: an own name where that is sure, else breaches of their own."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from kordant_jobs.store.darkwatch import breach_lookups
 
 
 def resolve(source: ExposureSource, findings: Sequence[Finding], *, db: Engine) -> dict[str, str]:
-    """What we call the breaches that a source names, by its own keys. Those it could not describe are left out."""
-    told = {one.reference: one.breach for one in findings if one.breach is None or _is_keepable(one.breach)}
-    if not told:
+    """Map the breaches that a source names to ours, by its own keys. Those it could not describe are left out."""
+    described = {one.reference: one.breach for one in findings if one.breach is None or _is_keepable(one.breach)}
+    if not described:
         return {}
     with db.begin() as connection:
-        names = _known_names(connection, source.source, told)
-    for reference in [one for one in told if one not in names and told[one] is None]:
-        told[reference] = _described(source, reference, db=db)
+        names = _known_names(connection, source.source, described)
+    for reference in [one for one in described if one not in names and described[one] is None]:
+        described[reference] = _described(source, reference, db=db)
     new = {
         reference: _named(source.source, reference, breach)
-        for reference, breach in told.items()
+        for reference, breach in described.items()
         if reference not in names and breach is not None
     }
     with db.begin() as connection:
-        again = _known_names(connection, source.source, {one: told[one] for one in new})
+        again = _known_names(connection, source.source, {one: described[one] for one in new})
         breach_lookups.save(connection, [breach for one, breach in new.items() if one not in again])
     return names | {one: breach.name for one, breach in new.items()} | again
 
 
 def _is_keepable(breach: Breach) -> bool:
-    """Whether a database can hold what a source told of a breach."""
+    """True when a database can hold a source's description of a breach."""
     texts = [one for one in vars(breach).values() if isinstance(one, str)] + list(breach.data_classes)
     return all(one == storable(one) for one in texts) and abs(breach.pwn_count or 0) < 2**63
 
@@ -47,15 +47,15 @@ def _named(source: Source, reference: str, breach: Breach) -> Breach:
     return replace(breach, name=reference if source is Source.HIBP else f"{source}:{reference}")
 
 
-def _known_names(connection: Connection, source: Source, told: dict[str, Breach | None]) -> dict[str, str]:
+def _known_names(connection: Connection, source: Source, described: dict[str, Breach | None]) -> dict[str, str]:
     """Those that are breaches of ours: HIBP's by name, others by the name we gave them, or by being the same as one of
     HIBP's."""
-    ours = {one: one if source is Source.HIBP else f"{source}:{one}" for one in told}
+    ours = {one: one if source is Source.HIBP else f"{source}:{one}" for one in described}
     there = breach_lookups.known(connection, ours.values())
     names = {reference: name for reference, name in ours.items() if name in there}
     if source is Source.HIBP:
         return names
-    rest = {one: breach or Breach(name=one, title=one) for one, breach in told.items() if one not in names}
+    rest = {one: breach or Breach(name=one, title=one) for one, breach in described.items() if one not in names}
     domains = {breach.domain.lower() for breach in rest.values() if breach.domain}
     similar = breach_lookups.alike(connection, list(rest), domains)
     for reference, breach in rest.items():
@@ -65,7 +65,7 @@ def _known_names(connection: Connection, source: Source, told: dict[str, Breach 
 
 
 def _described(source: ExposureSource, reference: str, *, db: Engine) -> Breach | None:
-    """What the source tells of one of its breaches, asked by one process at a time."""
+    """The source's description of one of its breaches, asked by one process at a time."""
     with db.begin() as connection:
         lease = breach_lookups.may_look_up(connection, source.source, reference, now=now_of(connection))
     if lease is None:

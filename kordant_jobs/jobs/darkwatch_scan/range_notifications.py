@@ -1,4 +1,4 @@
-"""What Have I Been Pwned pushes: addresses, by the hashes of a range, that stand in a new breach.
+"""Receives pushes of Have I Been Pwned: addresses, by the hashes of a range, that stand in a new breach.
 
 Accepting one only proves it, notes it and queues: the scan resolves the breach and asks again. Nothing of a hash is
 kept but the keyed index that finds the item.
@@ -52,8 +52,8 @@ class _Notification(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """How many items it names, and the request that scans those of real-time tiers (None: there are none; the others
-    come with their next scan)."""
+    """The number of items it names, and the request that scans those of real-time tiers (None: there are none; the
+    others come with their next scan)."""
 
     items: int
     request_id: UUID | None
@@ -72,12 +72,12 @@ def accept_range_notification(
     if not _proves_itself({name.lower(): value for name, value in headers.items()}, body, secret):
         raise NotificationRefused(401, "the notification does not prove itself. Check KORDANT_RANGE_WEBHOOK_SECRET.")
     try:
-        told = _Notification.model_validate_json(body)
+        notification = _Notification.model_validate_json(body)
     except (ValidationError, ValueError):
         raise NotificationRefused(400, "the notification lacks breachName, hashPrefix or hashSuffixes.") from None
-    indexes = [keyring.range_index(told.prefix + suffix) for suffix in told.suffixes]
+    indexes = [keyring.range_index(notification.prefix + suffix) for suffix in notification.suffixes]
     tiers = [tier.value for tier in new_data.realtime_tiers(connection, DarkwatchScan.job)]
-    values = {"indexes": indexes, "reference": told.breach_name, "source": Source.HIBP.value}
+    values = {"indexes": indexes, "reference": notification.breach_name, "source": Source.HIBP.value}
     rows = connection.execute(sa.text(_NOTE), values).all()
     ids = sorted({row.subscription_id for row in rows if row.tier in tiers})[: new_data.AT_ONCE]
     request_id = None

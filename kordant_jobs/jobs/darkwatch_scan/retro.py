@@ -22,10 +22,10 @@ TELL_EVERY_S = 1.0
 
 
 class Watch:
-    """Looks for watched items in the blocks of one dump, in their order, and tells of them provisionally.
+    """Finds watched items in the blocks of one dump, in their order, and writes provisional alerts.
 
-    The alert of somebody found has the first line, 'once', and the strongest secret so far; what the dump holds of them
-    further down is known at its end, and the scan that then looks into the corpus settles the alert.
+    The alert of a subscriber found has the first line, 'once', and the strongest secret so far; what the dump holds of
+    them further down is known at its end, and the scan that then reads the corpus settles the alert.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class Watch:
         self._secrets = np.zeros(len(self._starts) - 1, np.uint8)
         self._waiting: list[npt.NDArray[np.int32]] = []
         self._dump, self._db, self._today = dump, db, today
-        self._monotonic, self._told_at = monotonic, -np.inf
+        self._monotonic, self._reported_at = monotonic, -np.inf
         self.new_exposures = 0
 
-    def look(self, batch: BlindBatch, *, before_it_counts: bool) -> None:
+    def check(self, batch: BlindBatch, *, before_it_counts: bool) -> None:
         """Look through the next block; tell of whom was found when it is time, or the block is about to count."""
         places, keys = self._members.find(batch.index, len(batch.line))
         if len(keys):
@@ -65,7 +65,7 @@ class Watch:
             np.maximum.at(self._secrets, keys, secrets)
             if len(news):
                 self._waiting.append(news)
-        if before_it_counts or self._monotonic() - self._told_at >= TELL_EVERY_S:
+        if before_it_counts or self._monotonic() - self._reported_at >= TELL_EVERY_S:
             self.tell()
 
     def tell(self) -> None:
@@ -77,7 +77,7 @@ class Watch:
             self.new_exposures += scans.save_hits(connection, hits)
             scans.choose_found(connection)
             tell(connection, today=self._today, provisional=True)
-        self._waiting, self._told_at = [], self._monotonic()
+        self._waiting, self._reported_at = [], self._monotonic()
 
     def _hits(self, keys: npt.NDArray[np.int32]) -> pl.DataFrame:
         starts, ends = self._starts[keys], self._starts[keys + 1]

@@ -35,7 +35,7 @@ JOB = "darkwatch_scan"
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan:
-    """What one scan will do: ids only. `chunks` hold dumps; each is matched on its own."""
+    """The plan of one scan: ids only. `chunks` hold dumps; each is matched on its own."""
 
     scope: scans.Scope
     window: rules.Window
@@ -64,7 +64,7 @@ class ScanPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkResult:
-    """What matching one chunk gave."""
+    """The result of matching one chunk."""
 
     dumps: int = 0
     lines: int = 0
@@ -78,7 +78,7 @@ class ChunkResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What followed from the scan."""
+    """The result of the scan."""
 
     subscriptions: int
     clean: int
@@ -122,7 +122,7 @@ def plan_scan(
     read_dumps: bool = True,
     wait: bool = True,
 ) -> ScanPlan:
-    """What a scan of `scope` has to look at: dumps that may hold a pair that became known in the window.
+    """Plan a scan of `scope`: the dumps that may hold a pair that became known in the window.
 
     Without `read_dumps` those that are new are left to other scans; without `wait` those that another one reads.
     """
@@ -158,9 +158,9 @@ def _start(since: datetime | None) -> datetime | None:
 
 def _new_pairs(items: pl.DataFrame, dump: dumps.DumpRow, window: rules.Window) -> pl.DataFrame:
     """The items whose pair with `dump` is new in the window; `seen_at` says when the pair became known."""
-    told_at = dump.known_at if window.since else dump.registered_at
+    counts_from = dump.known_at if window.since else dump.registered_at
     return items.with_columns(_later(dump.known_at).alias("seen_at")).filter(
-        pl.col("since").is_null() | (_later(told_at) >= pl.col("since"))
+        pl.col("since").is_null() | (_later(counts_from) >= pl.col("since"))
     )
 
 
@@ -178,9 +178,9 @@ def match_chunk(
     corpus: Corpus,
     progress: Progress,
 ) -> ChunkResult:
-    """Look for the plan's items in a chunk of dumps and write what is found. A dump that is new is read, and whoever
-    stands in it alerted meanwhile; one that cannot be read is left out: it is quarantined, and counts as unknown. Safe
-    to repeat."""
+    """Look for the plan's items in a chunk of dumps and write what is found. A dump that is new is read, and
+    subscribers found in it are alerted meanwhile; one that cannot be read is left out: it is quarantined, and counts as
+    unknown. Safe to repeat."""
     with db.begin() as connection:
         scans.choose(connection, plan.scope)
         items = _watched(connection, plan.window)
@@ -255,7 +255,7 @@ def _match_dump(
 
 
 def _is_read(dump_id: UUID, db: Engine) -> bool:
-    """Whether another scan, which had the dump meanwhile, could read it."""
+    """True when another scan, which had the dump meanwhile, could read it."""
     with db.connect() as connection:
         return dumps.load(connection, [dump_id])[0].status in dumps.READ
 
@@ -284,8 +284,8 @@ def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None, left: 
     """Judge what was found, write or settle alerts with their notifications, verdicts and watermarks: all of it or
     nothing.
 
-    With `sources` each of those that are on has its say, too; in a scan of a day that is over they have none.
-    `left` dumps were not looked at: they count as unread, and knowledge is complete up to the first of them only.
+    With `sources` each source that is on contributes a verdict; in a scan of a day that is over none does. `left` dumps
+    were not read: they count as unread, and knowledge is complete up to the first of them only.
     """
     with db.begin() as connection:
         chosen = scans.choose(connection, plan.scope)

@@ -33,32 +33,32 @@ from kordant_jobs.store.darkwatch.source_states import TERMS_TTL, Admission
 from kordant_jobs.store.people.keyring import Keyring
 
 BATCH = 50
-"""Questions between two looks at the rate and at the clock."""
+"""Questions between two checks of the rate and of the clock."""
 
 PAGE = 1000
-"""Questions that are loaded at once: finding them looks at everybody, so it must not be done for each batch."""
+"""Questions that are loaded at once: finding them reads all subscriptions, so it must not be done for each batch."""
 
 
-LOOK_AGAIN_S = 1.0
-"""How long to wait for what another scan asks just now."""
+CHECK_AGAIN_S = 1.0
+"""Seconds to wait for an answer that another scan is asking for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """What waiting goes by; tests give another one."""
+    """The clock for waiting; tests give another one."""
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
-def told_off(sources: Sources, *, db: Engine) -> list[str]:
-    """What is to be said of sources that are off: each once, until it is on."""
+def report_unconfigured(sources: Sources, *, db: Engine) -> list[str]:
+    """Report sources that are not configured: each once, until it is on."""
     said = []
     with db.begin() as connection:
         for source in sources.on:
-            source_states.tell_off_once(connection, source, off=False)
+            source_states.report_off_once(connection, source, off=False)
         for source, why in sources.off.items():
-            if source_states.tell_off_once(connection, source, off=True):
+            if source_states.report_off_once(connection, source, off=True):
                 said.append(f"{source} is off ({why}); it is not part of any verdict.")
     return said
 
@@ -86,10 +86,10 @@ def ask_sources(
 
 
 def under_its_terms(source: ExposureSource, *, db: Engine) -> tuple[ExposureSource, tuple[PartyRate, ...]]:
-    """The source as its key's plan allows it to be asked, and how often; the plan is looked at once a day.
+    """The source as its key's plan allows it to be asked, and its rates; the plan is checked once a day.
 
     Raises:
-        SourceUnavailable: it is a source with a plan, and it never told.
+        SourceUnavailable: the source has a plan and never reported it.
     """
     with db.begin() as connection:
         state = source_states.state_of(connection, source.source)
@@ -199,14 +199,14 @@ def _admitted(
 
 
 def _hiccup_s(scope: scans.Scope, source: ExposureSource, *, db: Engine) -> float | None:
-    """How long until a failed question may be asked again; None when nothing waits."""
+    """Seconds until a failed question may be asked again; None when nothing waits."""
     with db.begin() as connection:
         scans.choose(connection, scope)
         now = now_of(connection)
         left = source_checks.left(connection, want_of(connection, source, now), most=1)
         if left.next_at is None:
             return None
-        return LOOK_AGAIN_S if left.claimed else max(0.05, (left.next_at - now).total_seconds())
+        return CHECK_AGAIN_S if left.claimed else max(0.05, (left.next_at - now).total_seconds())
 
 
 def save(

@@ -1,4 +1,4 @@
-"""What is told of the exposures of the subscriptions that a transaction has chosen: judged, rated, made alerts."""
+"""Turns the exposures of chosen subscriptions into alerts: judged and rated, in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kordant_jobs.store.darkwatch import judging
 
 
 def tell(connection: Connection, *, today: date, provisional: bool = False) -> int:
-    """Judge the chosen subscriptions' exposures and write the alerts of those that are to be told. Returns how many
-    are new or settled; a `provisional` one is settled by the next call without.
+    """Judge the chosen subscriptions' exposures and write the alerts that are due. Returns how many are new or settled;
+    a `provisional` one is settled by the next call without.
 
-    A provisional call looks only at what is new: others may be at the rest just now.
+    A provisional call judges only what is new: other transactions may be at the rest just now.
     """
     again = not provisional
     judging.save_judgements(connection, judged(judging.unjudged(connection, again=again)), again=again)

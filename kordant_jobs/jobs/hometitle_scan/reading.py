@@ -33,7 +33,8 @@ AS_HISTORY = "as_history"
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What is asked for next: the watermarks since which (none: all), from which key on, and where the next begins."""
+    """The position of the next request: the watermarks since which (none: all), from which key on, and where the next
+    begins."""
 
     since: dict[str, str]
     target: dict[str, str]
@@ -115,8 +116,8 @@ def read_county(
 
 
 def _is_nothing_new(county: County, state: records.CountyState, today: date) -> bool:
-    """Whether the same freshness means that nothing is new. Where the watermark is a day of recording it may hide rows
-    that were loaded late or changed in place: then the overlap is read once a day, whatever the source says."""
+    """True when the same freshness means that nothing is new. Where the watermark is a day of recording it may hide
+    rows that were loaded late or changed in place: then the overlap is read once a day, whatever the source says."""
     if state.table_version != county.fingerprint or _is_whole_due(county, state.watermarks, today):
         return False
     read_today = state.read_at is not None and state.read_at.date() >= today

@@ -68,7 +68,7 @@ def read_roll(
 
 
 def _hash(keyring: Keyring, county: County, parcel: str, text: str) -> bytes | None:
-    """Of one parcel only: equal addresses of two cannot be told to be equal."""
+    """Of one parcel only: equal addresses of two cannot be recognised as equal."""
     return keyring.sign("owner-roll", f"{county.id}|{parcel}|{text}".encode()) if text else None
 
 

@@ -1,6 +1,6 @@
 """Load, decide, save: one scan of county records, in steps that may each be repeated.
 
-Read what is new at the counties that somebody watches → join it with the watched parcels → record what follows.
+Read what is new at the watched counties → join it with the watched parcels → record what follows.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ LOST_MOST = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """What counts as new: what became known in `since` ≤ moment < `until`. Left out: since each subscription's last
-    scan, and until now. A window with a beginning repeats a day: it alerts what is untold, and its verdicts and
-    watermarks stay as they are, since it says nothing of today."""
+    """The window of new records: what became known in `since` ≤ moment < `until`. Left out: since each subscription's
+    last scan, and until now. A window with a beginning repeats a day: it writes the alerts that are missing, and its
+    verdicts and watermarks stay as they are, since it says nothing of today."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -69,7 +69,7 @@ SINCE_LAST = Window()
 
 @dataclass(frozen=True, kw_only=True)
 class TitlePlan:
-    """What one scan will do: ids only. A chunk is a county and a range of its blind indexes."""
+    """The plan of one scan: ids only. A chunk is a county and a range of its blind indexes."""
 
     scope: scans.Scope
     window: Window
@@ -84,7 +84,7 @@ class TitlePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """What one chunk gave."""
+    """The result of one chunk."""
 
     watches: int = 0
     instruments: int = 0
@@ -93,7 +93,7 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What followed from the scan."""
+    """The result of the scan."""
 
     clean: int
     found: int
@@ -156,7 +156,7 @@ def plan_scan(
 
 @dataclass
 class _Read:
-    """What came of asking one county."""
+    """The result of asking one county."""
 
     documents: int = 0
     requests: int = 0
@@ -200,7 +200,7 @@ _OF_VALUES = frozenset({"22001", "22003", "22007", "22008", "22021", "22P05", "5
 @contextmanager
 def _contained(failed: list[tuple[str, str]], name: str) -> Iterator[None]:
     """Let one county's failure, whatever it is, stop no other: it is added to `failed`. The text of an error that is
-    not ours may hold what the county sent; its type and its place in our code are told instead."""
+    not ours may hold what the county sent; its type and its place in our code are reported instead."""
     try:
         yield
     except (SourceUnavailable, SettingsError) as error:
@@ -346,5 +346,5 @@ def _why_unknown(
 
 
 def _is_said_here(reason: str) -> bool:
-    """Whether a county's state says what `record` wrote, not that it could not be read."""
+    """True when a county's state was written by `record`, not by a read that failed."""
     return any(reason.startswith(said.partition("{")[0]) for said in _SAID.values())

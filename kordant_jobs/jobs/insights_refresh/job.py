@@ -35,7 +35,7 @@ def refresh(plan: RefreshPlan, chunk: tuple[UUID, UUID], report: Report, db: Eng
 def summarise(results: list[Refreshed]) -> Summary:
     """The refresh in figures."""
     whole = sum(results, Refreshed())
-    return Summary({**_figures(whole), "told": whole.told}, items_failed=len(whole.failed))
+    return Summary({**_figures(whole), "announced": whole.announced}, items_failed=len(whole.failed))
 
 
 def _figures(done: Refreshed) -> dict[str, int]:

@@ -31,7 +31,7 @@ Progress = Callable[[int, str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshPlan:
-    """Which entities are refreshed as of when. A chunk is a range of ids, both ends included."""
+    """The entities to refresh, and the moment as of which. A chunk is a range of ids, both ends included."""
 
     now: datetime
     chunks: tuple[tuple[UUID, UUID], ...]
@@ -52,13 +52,13 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """What became of a chunk."""
+    """The result of a chunk."""
 
     entities: int = 0
     new: int = 0
     changed: int = 0
     resolved: int = 0
-    told: int = 0
+    announced: int = 0
     failed: tuple[Failure, ...] = ()
 
     def __add__(self, other: Refreshed) -> Refreshed:
@@ -141,11 +141,13 @@ def _refresh_together(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Refr
         loaded = books.load(connection, ids)
         known = correcting.load(connection)
     assessed = assess(loaded.books, today=today, corrections=known)
-    told_from = today - timedelta(days=ALERT_DAYS)
+    announce_from = today - timedelta(days=ALERT_DAYS)
     with db.begin() as connection:
-        saved = saving.save(connection, loaded, assessed, told_from=told_from, now=now)
-        told = _tell(connection, saved)
-    return Refreshed(entities=saved.entities, new=saved.new, changed=saved.changed, resolved=saved.resolved, told=told)
+        saved = saving.save(connection, loaded, assessed, announce_from=announce_from, now=now)
+        announced = _tell(connection, saved)
+    return Refreshed(
+        entities=saved.entities, new=saved.new, changed=saved.changed, resolved=saved.resolved, announced=announced
+    )
 
 
 def _tell(connection: sa.Connection, saved: Saved) -> int:
@@ -160,5 +162,5 @@ def _tell(connection: sa.Connection, saved: Saved) -> int:
             severity=Severity.MEDIUM,
             facts={"insight_id": one["id"], "kind": one["kind"]},
         )
-        for one in saved.told
+        for one in saved.announced
     )

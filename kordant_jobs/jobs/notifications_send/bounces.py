@@ -50,7 +50,7 @@ _REMEDIES = {Cause.RECIPIENT: Remedy.SUPPRESS, Cause.RATE: Remedy.RETRY}
 
 
 def read_bounce(content: bytes, *, domain: str) -> Receipt | None:
-    """What a bounce says of a mail from our `domain`; None when it only says that the mail is late.
+    """The receipt in a bounce of a mail from our `domain`; None when it only says that the mail is late.
 
     Raises:
         NoReceipt: it is no bounce, or of no mail of ours.
@@ -124,7 +124,7 @@ def _action(block: Message) -> str:
 
 
 def _of_block(block: Message, message_id: UUID) -> Receipt | None:
-    """What the fields about one recipient say, None when they say nothing final."""
+    """The receipt in the fields about one recipient, None when they say nothing final."""
     action = _action(block)
     status = enhanced_codes(str(block.get("Status", "")))
     if action in _TAKEN:
@@ -153,8 +153,8 @@ def _lost(message_id: UUID, code: str, cause: Cause) -> Receipt:
 
 
 def _in_other_words(mail: Message, parts: list[Message], message_id: UUID) -> Receipt | None:
-    """What a bounce in no standard form says. flufl.bounce knows the forms of qmail, Exim, Exchange and others;
-    it says whether this is one and whether it is final. Whose mail it was is known by our id: its addresses are unused.
+    """The receipt in a bounce of no standard form. flufl.bounce knows the forms of qmail, Exim, Exchange and others; it
+    says whether this is one and whether it is final. Whose mail it was is known by our id: its addresses are unused.
 
     Raises:
         NoReceipt: it knows no such form.

@@ -9,18 +9,18 @@ from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.domain.identifiers import IdentifierKind, shown
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
-from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow, VoiceRow
+from kordant_jobs.domain.notifications.pending import AlertRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.letter import (
+from kordant_jobs.jobs.notifications_send.alert_message import (
     kind_word,
     one_line,
     severity_word,
     stolen_classes,
     subject_of,
 )
-from kordant_jobs.jobs.notifications_send.parcel import Parcel
-from kordant_jobs.jobs.notifications_send.property_letter import detail_of, property_facts
-from kordant_jobs.jobs.notifications_send.voice_letter import voice_facts
+from kordant_jobs.jobs.notifications_send.bundle import Bundle
+from kordant_jobs.jobs.notifications_send.property_message import detail_of, property_facts
+from kordant_jobs.jobs.notifications_send.voice_message import voice_facts
 from kordant_jobs.wording import Wording, wording
 
 GROUPS_MAX = 25
@@ -56,29 +56,29 @@ class Digest:
     footer: list[str]
 
 
-def write_digest(parcel: Parcel) -> Digest:
+def write_digest(bundle: Bundle) -> Digest:
     """The words of several alerts in one mail. Identifiers are masked in it."""
-    words = wording(Locale(parcel.first.locale))
-    groups = [*_clip_groups(words, parcel), *_property_groups(words, parcel), *_groups(words, parcel)]
-    count = len(parcel.alerts) + len(parcel.findings)
-    classes = [name for row in parcel.alerts for name in row.data_classes]
-    kinds = {row.secret for row in parcel.alerts}
+    words = wording(Locale(bundle.first.locale))
+    groups = [*_clip_groups(words, bundle), *_property_groups(words, bundle), *_groups(words, bundle)]
+    count = len(bundle.alerts) + len(bundle.findings)
+    classes = [name for row in bundle.alerts for name in row.data_classes]
+    kinds = {row.secret for row in bundle.alerts}
     secret = next((kind for kind in (SecretKind.CLEAR, SecretKind.HASHED) if kind in kinds), SecretKind.NONE)
-    actions = [*(words.voice_actions() if parcel.clips else ()), *words.actions(classes, secret)]
+    actions = [*(words.voice_actions() if bundle.clips else ()), *words.actions(classes, secret)]
     footer = [
         words.say("You get this mail because Kordant watches this for you."),
         words.say("We never ask for a password, and this mail has no link that you need to open."),
     ]
-    if any(row.breach_source == BreachSource.HIBP for row in parcel.alerts):
+    if any(row.breach_source == BreachSource.HIBP for row in bundle.alerts):
         footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
     return Digest(
-        locale=parcel.first.locale,
-        subject=_subject(words, parcel, count),
+        locale=bundle.first.locale,
+        subject=_subject(words, bundle, count),
         preview=actions[0] if actions else words.say("What happened, and why it is you."),
-        severity=parcel.severity,
-        severity_word=severity_word(words, parcel.severity),
-        greeting=words.say("Hello %(name)s,", name=one_line(parcel.name, 120))
-        if parcel.name.strip()
+        severity=bundle.severity,
+        severity_word=severity_word(words, bundle.severity),
+        greeting=words.say("Hello %(name)s,", name=one_line(bundle.name, 120))
+        if bundle.name.strip()
         else words.say("Hello,"),
         headline=words.count(
             "Your data was found once in stolen data.", "Your data was found %(number)s times in stolen data.", count
@@ -93,11 +93,11 @@ def write_digest(parcel: Parcel) -> Digest:
     )
 
 
-def _subject(words: Wording, parcel: Parcel, count: int) -> str:
+def _subject(words: Wording, bundle: Bundle, count: int) -> str:
     """Counts only, unless all is about one breach: the names of several stay inside."""
-    if len({row.breach_name for row in parcel.alerts}) == 1 and not parcel.findings and not parcel.clips:
-        return subject_of(words, parcel.alerts[0])
-    match parcel.first.held_for:
+    if len({row.breach_name for row in bundle.alerts}) == 1 and not bundle.findings and not bundle.clips:
+        return subject_of(words, bundle.alerts[0])
+    match bundle.first.held_for:
         case Held.DAILY:
             return words.count("Your day at Kordant: %(number)s alert", "Your day at Kordant: %(number)s alerts", count)
         case Held.WEEKLY:
@@ -108,31 +108,31 @@ def _subject(words: Wording, parcel: Parcel, count: int) -> str:
             return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", count)
 
 
-def _letter(parcel: Parcel, place: int) -> LetterRow:
-    row = parcel.rows[place]
-    if not isinstance(row, LetterRow):
+def _alert_row(bundle: Bundle, place: int) -> AlertRow:
+    row = bundle.rows[place]
+    if not isinstance(row, AlertRow):
         raise TypeError(f"row {place} is about no breach")
     return row
 
 
-def _groups(words: Wording, parcel: Parcel) -> list[Group]:
+def _groups(words: Wording, bundle: Bundle) -> list[Group]:
     order = list(Severity)
     found: dict[str, list[int]] = {}
-    for place, row in enumerate(parcel.rows):
-        if isinstance(row, LetterRow):
+    for place, row in enumerate(bundle.rows):
+        if isinstance(row, AlertRow):
             found.setdefault(row.breach_name, []).append(place)
     worst = {
-        name: max(order.index(Severity(parcel.rows[place].severity)) for place in places)
+        name: max(order.index(Severity(bundle.rows[place].severity)) for place in places)
         for name, places in found.items()
     }
-    newest_first = sorted(found, key=lambda name: _letter(parcel, found[name][0]).alerted_at, reverse=True)
+    newest_first = sorted(found, key=lambda name: _alert_row(bundle, found[name][0]).alerted_at, reverse=True)
     return [
-        _group(words, parcel, found[name], order[worst[name]])
+        _group(words, bundle, found[name], order[worst[name]])
         for name in sorted(newest_first, key=lambda name: -worst[name])
     ]
 
 
-def _property_groups(words: Wording, parcel: Parcel) -> list[Group]:
+def _property_groups(words: Wording, bundle: Bundle) -> list[Group]:
     """Findings on parcels among alerts of breaches, a group each."""
     return [
         Group(
@@ -142,12 +142,12 @@ def _property_groups(words: Wording, parcel: Parcel) -> list[Group]:
             facts=property_facts(words, row, detail_of(one)),
             identifiers=[],
         )
-        for row, one in zip(parcel.rows, parcel.opened, strict=True)
+        for row, one in zip(bundle.rows, bundle.opened, strict=True)
         if isinstance(row, PropertyRow)
     ]
 
 
-def _clip_groups(words: Wording, parcel: Parcel) -> list[Group]:
+def _clip_groups(words: Wording, bundle: Bundle) -> list[Group]:
     """Clips of voices among alerts of other kinds, a group each."""
     return [
         Group(
@@ -157,18 +157,18 @@ def _clip_groups(words: Wording, parcel: Parcel) -> list[Group]:
             facts=voice_facts(words, row, one.identifier),
             identifiers=[],
         )
-        for row, one in zip(parcel.rows, parcel.opened, strict=True)
+        for row, one in zip(bundle.rows, bundle.opened, strict=True)
         if isinstance(row, VoiceRow)
     ]
 
 
-def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity) -> Group:
-    row = _letter(parcel, places[0])
+def _group(words: Wording, bundle: Bundle, places: list[int], severity: Severity) -> Group:
+    row = _alert_row(bundle, places[0])
     unnamed = row.breach_source == BreachSource.DUMP
     facts = []
     if row.breached_on:
         facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
-    if stolen := list(dict.fromkeys(name for place in places for name in stolen_classes(_letter(parcel, place)))):
+    if stolen := list(dict.fromkeys(name for place in places for name in stolen_classes(_alert_row(bundle, place)))):
         facts.append((words.say("What was stolen"), words.all_of(words.data_classes(stolen))))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
     return Group(
@@ -178,14 +178,14 @@ def _group(words: Wording, parcel: Parcel, places: list[int], severity: Severity
         severity=severity,
         severity_word=severity_word(words, severity),
         facts=facts,
-        identifiers=list(dict.fromkeys(_identifier(words, parcel, place) for place in places)),
+        identifiers=list(dict.fromkeys(_identifier(words, bundle, place) for place in places)),
     )
 
 
-def _identifier(words: Wording, parcel: Parcel, place: int) -> str:
-    row = _letter(parcel, place)
+def _identifier(words: Wording, bundle: Bundle, place: int) -> str:
+    row = _alert_row(bundle, place)
     kind = kind_word(words, row.item_kind)
-    masked = shown(IdentifierKind(row.item_kind), parcel.opened[place].identifier)
+    masked = shown(IdentifierKind(row.item_kind), bundle.opened[place].identifier)
     if row.secret == SecretKind.CLEAR:
         return words.say("%(kind)s %(masked)s, with a readable password", kind=kind, masked=masked)
     return words.say("%(kind)s %(masked)s", kind=kind, masked=masked)

@@ -12,7 +12,7 @@ from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.engine import Report, Summary, one_op_job
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.notifications_send import service
-from kordant_jobs.jobs.notifications_send.outlets import all_outlets, sender_of
+from kordant_jobs.jobs.notifications_send.channel_senders import channel_senders, mail_from_of
 from kordant_jobs.jobs.notifications_send.rules import Rate
 from kordant_jobs.ports import MailTransport
 from kordant_jobs.settings import Settings
@@ -40,7 +40,7 @@ def send(
     sent = service.send_due(
         db=db,
         keyring=keyring,
-        outlets=all_outlets(mail, sender_of(settings, keyring, signer), messengers),
+        senders=channel_senders(mail, mail_from_of(settings, keyring, signer), messengers),
         rate=Rate(person_per_hour=settings.mail_per_person_hour, domain_per_s=settings.mail_domain_per_s),
         limit=payload.limit,
         batch=payload.batch,

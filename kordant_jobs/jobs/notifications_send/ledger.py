@@ -34,7 +34,7 @@ BY = "notifications_send"
 
 
 class Ledger:
-    """What became of the claims of a batch, all under one lease. `mark_every` says after how many it is written."""
+    """The outcomes of the claims of a batch, all under one lease. `mark_every` says after how many it is written."""
 
     def __init__(self, db: Engine, claims: dict[UUID, Claim], *, lease_id: UUID, mark_every: int) -> None:
         self._db = db

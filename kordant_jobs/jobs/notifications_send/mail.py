@@ -1,4 +1,4 @@
-"""The whole mail as bytes (RFC 5322): what the letter says, its looks, its headers. Pure, but for reading templates."""
+"""The whole mail as bytes (RFC 5322): its text, its layout, its headers. Pure, but for reading templates."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from email_validator import EmailNotValidError, validate_email
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, write_alert_message
+from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.jobs.notifications_send.digest import Digest, write_digest
-from kordant_jobs.jobs.notifications_send.finance_letter import write_finance_letter
-from kordant_jobs.jobs.notifications_send.letter import Letter, write_letter
-from kordant_jobs.jobs.notifications_send.news import NewsLetter
-from kordant_jobs.jobs.notifications_send.parcel import Parcel
-from kordant_jobs.jobs.notifications_send.property_letter import write_property_letter
-from kordant_jobs.jobs.notifications_send.removal_letter import write_removal_letter
-from kordant_jobs.jobs.notifications_send.report_letter import ReportLetter, ReportLinks, write_report_letter
+from kordant_jobs.jobs.notifications_send.finance_message import write_finance_message
+from kordant_jobs.jobs.notifications_send.news import NewsMessage
+from kordant_jobs.jobs.notifications_send.property_message import write_property_message
+from kordant_jobs.jobs.notifications_send.removal_message import write_removal_message
+from kordant_jobs.jobs.notifications_send.report_message import ReportLinks, ReportMessage, write_report_message
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
-from kordant_jobs.jobs.notifications_send.voice_letter import write_voice_letter
+from kordant_jobs.jobs.notifications_send.voice_message import write_voice_message
 from kordant_jobs.ports import OutgoingMail
 from kordant_jobs.wording import wording
 
@@ -35,8 +35,8 @@ class NoSuchAddress(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sender:
-    """Who the mails are from, as `Name <address>`; its domain is the one of the Message-IDs.
+class MailFrom:
+    """The sender of mails, as `Name <address>`; its domain is the one of the Message-IDs.
 
     `unsubscribe` makes the links that end a category, `reports` those that open a report, `removals`
     those that say that a broker's form is filled in (None: the mails have none),
@@ -72,62 +72,64 @@ def _templates() -> Environment:
     )
 
 
-def _written(parcel: Parcel, sender: Sender, now: datetime) -> tuple[str, Letter | Digest | ReportLetter | NewsLetter]:
-    """Which templates, and what they say."""
-    if parcel.report:
-        link = sender.reports.link(parcel.report, now) if sender.reports else None
-        return "report", write_report_letter(parcel.report, parcel.name, link=link)
-    if parcel.removals:
-        return "news", write_removal_letter(
-            parcel.removals,
-            parcel.name,
-            pages=[one.identifier for one in parcel.opened],
+def _written(
+    bundle: Bundle, sender: MailFrom, now: datetime
+) -> tuple[str, AlertMessage | Digest | ReportMessage | NewsMessage]:
+    """The name of the templates, and the values that fill them."""
+    if bundle.report:
+        link = sender.reports.link(bundle.report, now) if sender.reports else None
+        return "report", write_report_message(bundle.report, bundle.name, link=link)
+    if bundle.removals:
+        return "news", write_removal_message(
+            bundle.removals,
+            bundle.name,
+            pages=[one.identifier for one in bundle.opened],
             done_link=sender.removals,
         )
-    if parcel.finances:
-        return "news", write_finance_letter(parcel.finances, parcel.name)
-    if parcel.clips and len(parcel.clips) == len(parcel.rows):
-        return "letter", write_voice_letter(parcel)
-    if parcel.findings and not parcel.alerts and not parcel.clips:
-        return "letter", write_property_letter(parcel)
-    if len(parcel.rows) == 1:
-        return "letter", write_letter(parcel.alerts[0], parcel.opened[0])
-    return "digest", write_digest(parcel)
+    if bundle.finances:
+        return "news", write_finance_message(bundle.finances, bundle.name)
+    if bundle.clips and len(bundle.clips) == len(bundle.rows):
+        return "alert", write_voice_message(bundle)
+    if bundle.findings and not bundle.alerts and not bundle.clips:
+        return "alert", write_property_message(bundle)
+    if len(bundle.rows) == 1:
+        return "alert", write_alert_message(bundle.alerts[0], bundle.opened[0])
+    return "digest", write_digest(bundle)
 
 
-def texts_of(parcel: Parcel, *, sender: Sender, now: datetime) -> tuple[str, dict[str, str]]:
+def texts_of(bundle: Bundle, *, sender: MailFrom, now: datetime) -> tuple[str, dict[str, str]]:
     """The subject, and the text and HTML parts by their content types. A link to a report counts from `now`."""
-    words = wording(Locale(parcel.first.locale))
-    kind, said = _written(parcel, sender, now)
-    link = sender.unsubscribe.link(parcel) if sender.unsubscribe else None
-    parts: dict[str, Any] = {"letter": said, "link": link, "link_word": words.say("No more mails of this kind")}
+    words = wording(Locale(bundle.first.locale))
+    kind, said = _written(bundle, sender, now)
+    link = sender.unsubscribe.link(bundle) if sender.unsubscribe else None
+    parts: dict[str, Any] = {"message": said, "link": link, "link_word": words.say("No more mails of this kind")}
     return said.subject, {
         "text/plain": _templates().get_template(f"{kind}.txt").render(parts),
         "text/html": _templates().get_template(f"{kind}.html").render(parts),
     }
 
 
-def compose(parcel: Parcel, *, sender: Sender, now: datetime) -> OutgoingMail:
-    """The mail for one parcel: text and HTML, with a Message-ID that is the same in every attempt.
+def compose(bundle: Bundle, *, sender: MailFrom, now: datetime) -> OutgoingMail:
+    """The mail for one bundle: text and HTML, with a Message-ID that is the same in every attempt.
 
     Raises:
         NoSuchAddress: the contact is no e-mail address.
     """
-    recipient = recipient_of(parcel.address)
-    subject, texts = texts_of(parcel, sender=sender, now=now)
+    recipient = recipient_of(bundle.address)
+    subject, texts = texts_of(bundle, sender=sender, now=now)
     headers = {
         "From": sender.encoded,
         "To": recipient,
         "Subject": _encoded_words(subject),
         "Date": format_datetime(now),
-        "Message-ID": f"<{parcel.id}@{sender.domain}>",
+        "Message-ID": f"<{bundle.id}@{sender.domain}>",
         "Auto-Submitted": "auto-generated",  # RFC 3834: no out-of-office answers to it
-        "Content-Language": parcel.first.locale,
+        "Content-Language": bundle.first.locale,
     }
     if sender.unsubscribe:
-        headers |= sender.unsubscribe.headers(parcel)
-    content = _mime(headers, texts, boundary=f"=_{parcel.id.hex}")
-    return OutgoingMail(id=parcel.id, recipient=recipient, content=sender.sign(content) if sender.sign else content)
+        headers |= sender.unsubscribe.headers(bundle)
+    content = _mime(headers, texts, boundary=f"=_{bundle.id.hex}")
+    return OutgoingMail(id=bundle.id, recipient=recipient, content=sender.sign(content) if sender.sign else content)
 
 
 _SHORT_HEADER = 66

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.letter import one_line
+from kordant_jobs.jobs.notifications_send.alert_message import one_line
 from kordant_jobs.wording import Wording
 
 LINES_MAX = 40
@@ -26,7 +26,7 @@ class NewsLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewsLetter:
+class NewsMessage:
     """The parts of such a mail, all in the subscriber's language, none of it marked up."""
 
     locale: str
@@ -53,13 +53,13 @@ def write_news(
     others_title: str,
     more: Callable[[int], str],
     why: str,
-) -> NewsLetter:
+) -> NewsMessage:
     """The mail with these lines (True: it needs the subscriber). `more` says how many were left out, `why` why the
     subscriber gets it."""
     yours = [line for line, is_yours in lines if is_yours]
     others = [line for line, is_yours in lines if not is_yours]
     left_out = max(0, len(yours) - LINES_MAX) + max(0, len(others) - LINES_MAX)
-    return NewsLetter(
+    return NewsMessage(
         locale=locale.value,
         subject=subject,
         preview=lines[0][0].text,

@@ -1,4 +1,4 @@
-"""What a notification would say, for an operator: the real words, without the name and the address."""
+"""Previews a notification for an operator: the real words, without the name and the address."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.jobs.notifications_send.mail import Sender, texts_of
-from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
+from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened
+from kordant_jobs.jobs.notifications_send.mail import MailFrom, texts_of
 from kordant_jobs.jobs.notifications_send.service import opened
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
@@ -20,7 +20,7 @@ from kordant_jobs.store.reports.notices import Notice
 
 
 def preview(
-    connection: Connection, keyring: Keyring, ids: Sequence[UUID], *, sender: Sender
+    connection: Connection, keyring: Keyring, ids: Sequence[UUID], *, sender: MailFrom
 ) -> tuple[str, dict[str, str]]:
     """The subject, and the text and HTML parts by content type; of several ids as a digest. Links to
     unsubscribe and to a report are left out, since they work.
@@ -37,7 +37,7 @@ def preview(
     keys = keyring.load_keys(connection, [rows[0].subscriber_id])
     clear = tuple(_masked(opened(row, keys, keyring), row) for row in rows)
     return texts_of(
-        Parcel(id=rows[0].id, rows=tuple(rows), opened=clear),
+        Bundle(id=rows[0].id, rows=tuple(rows), opened=clear),
         sender=replace(sender, unsubscribe=None, reports=None, removals=None),
         now=datetime.now(UTC),
     )

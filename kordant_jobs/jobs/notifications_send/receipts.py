@@ -1,7 +1,7 @@
 """Receipts: a Twilio callback, a webhook; read (pure), and what follows from them and from `bounces`.
 
-A receipt names the message by its id, which is random and which only the other side was given: nobody who does not
-have the message can make one up. Callbacks and webhooks are signed besides.
+A receipt names the message by its id, which is random and known only to the provider: no one else can forge a receipt.
+Callbacks and webhooks are signed besides.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _REMEDIES = {Act.RETRY: Remedy.RETRY, Act.GONE: Remedy.SUPPRESS}
 
 
 def read_twilio(message_id: UUID, form: Mapping[str, str]) -> Receipt:
-    """What a status callback says; the id is the one behind the callback's address.
+    """Read a status callback; the id is the one behind the callback's address.
 
     Raises:
         NoReceipt: a status that this version does not know.
@@ -86,7 +86,7 @@ _WEBHOOK_STATES = {
 
 
 def read_webhook(body: bytes) -> Receipt:
-    """What `{"message_id": …, "status": "delivered | read | bounced | complained | failed"}` says.
+    """Read `{"message_id": …, "status": "delivered | read | bounced | complained | failed"}`.
 
     Raises:
         NoReceipt: it is not of this form.
@@ -105,25 +105,25 @@ def take(connection: Connection, keyring: Keyring, receipt: Receipt) -> int:
     """Write what a receipt says. It only ever moves a notification forward: what says no more than was known, or is
     about a message that we did not send, changes nothing. Returns how many notifications it was news for.
     """
-    told = 0
+    updated = 0
     for row in receipts.standing(connection, receipt.message_id):
         if not is_news(row.receipt, row.status, receipt):
             continue
-        told += 1
+        updated += 1
         status, reason = next_status(row, receipt)
         retry = status is OutboxStatus.DEFERRED
         receipts.record(
             connection, row.id, receipt, status=status, reason=reason, due_in=RETRY_LATER if retry else None
         )
-    if told and receipt.remedy is Remedy.SUPPRESS:
+    if updated and receipt.remedy is Remedy.SUPPRESS:
         _suppress(connection, keyring, receipt)
-    return told
+    return updated
 
 
 def next_status(row: Standing, receipt: Receipt) -> tuple[OutboxStatus | None, str | None]:
-    """Where a notification stands after a receipt, None: where it stood; and why.
+    """The status of a notification after a receipt, None: unchanged; and the reason.
 
-    One whose sender was cut off is sent, once the other side says that it arrived.
+    One whose sender was cut off becomes sent when the provider reports that it arrived.
     """
     if receipt.state in ARRIVED and row.open:
         return OutboxStatus.SENT, None

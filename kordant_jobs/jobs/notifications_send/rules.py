@@ -1,4 +1,4 @@
-"""When a notification is sent, held, tried again, or given up. Pure: no clock, network or database."""
+"""Rules for sending, holding, retrying and giving up a notification. Pure: no clock, network or database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kordant_jobs.domain.notifications.choices import (
     digest_moment,
     quiet_until,
 )
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, NoticeRow, PropertyRow
+from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark, NoticeRow, PropertyRow
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 
@@ -33,8 +33,8 @@ RETRY_AFTER = (
     timedelta(hours=24),
     timedelta(hours=48),
 )
-"""How long to wait after the first, second, … attempt: quick at first, since an alert is urgent and greylisting lasts
-minutes, then up to 3.7 days in all, since RFC 5321 §4.5.4.1 asks for 4 to 5 days before giving up."""
+"""The wait after the first, second, … attempt: short at first, since an alert is urgent and greylisting lasts minutes,
+then up to 3.7 days in all, since RFC 5321 §4.5.4.1 asks for 4 to 5 days before giving up."""
 
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
 
@@ -52,7 +52,7 @@ COPIES_MAX = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """How much is sent at most; None: any amount.
+    """The rate limits of sending; None: no limit.
 
     `person_per_hour`: messages to one address of a subscriber; what is more goes out as one. `domain_per_s`: mails to
     the mail servers of one domain; at most those of one second are sent at once.
@@ -71,7 +71,7 @@ NO_RATE = Rate()
 
 
 def after(delivery: Delivery, claim: Claim, *, copies_show: bool = False) -> Mark:
-    """What becomes of a claimed notification, given what became of its message.
+    """The next state of a claimed notification, by the outcome of its message.
 
     >>> from uuid import UUID
     >>> one = UUID(int=1)
@@ -126,7 +126,7 @@ ALIKE_LEAST = 5
 
 
 def is_gone(outcome: DeliveryOutcome, *, channel_works: bool) -> bool:
-    """Whether an address is used no more. One that does not fit our set-up goes only when the set-up was seen to work
+    """True when an address is used no more. One that does not fit our set-up goes only when the set-up was seen to work
     for another address of the same batch.
 
     >>> [is_gone(DeliveryOutcome.MISMATCH, channel_works=works) for works in (False, True)]
@@ -148,7 +148,7 @@ def failing_alike(failures: Iterable[tuple[str, Hashable]]) -> str | None:
 
 
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))
-"""How long a channel is paused after the first, second, … batch in a row that said it cannot work; then the last."""
+"""The length of a channel's pause after the first, second, … batch in a row that said it cannot work; then the last."""
 
 
 def pause_after(pauses_before: int) -> timedelta:
@@ -196,7 +196,7 @@ def hold(claim: Claim, reason: str, until: datetime, held_for: Held | None = Non
 
 
 def not_again(claim: Claim, *, copies_show: bool) -> Mark | None:
-    """What becomes of a notification that must not be tried again, None when it may be."""
+    """The next state of a notification that must not be tried again, None when it may be."""
     if claim.interrupted and claim.attempt > MAX_ATTEMPTS:
         return try_again(claim, "every attempt to send it was cut off")
     if copies_show and claim.interruptions > COPIES_MAX:
@@ -214,8 +214,8 @@ def why_not(row: NoticeRow, *, has_key: bool, now: datetime) -> str | None:
     reasons: Mapping[str, bool] = {
         "the subscriber was forgotten": row.forgotten_at is not None or not has_key,
         "the subscription is not active": row.subscription_status != SubscriptionStatus.ACTIVE,
-        "the identifier is no longer watched": isinstance(row, LetterRow) and row.item_removed_at is not None,
-        "the exposure was dismissed": isinstance(row, LetterRow | PropertyRow) and row.dismissed_at is not None,
+        "the identifier is no longer watched": isinstance(row, AlertRow) and row.item_removed_at is not None,
+        "the exposure was dismissed": isinstance(row, AlertRow | PropertyRow) and row.dismissed_at is not None,
         "the property is no longer watched": isinstance(row, PropertyRow) and row.watch_removed_at is not None,
         "the subscriber has no e-mail address": own and row.contact_encrypted is None,
         "the address is used no more": not own and row.address_removed_at is not None,
@@ -226,7 +226,7 @@ def why_not(row: NoticeRow, *, has_key: bool, now: datetime) -> str | None:
 
 
 def mode_of(row: NoticeRow) -> Mode:
-    """When the subscriber wants to hear of it."""
+    """The mode that holds for the notification."""
     return row.chosen or CATEGORY_MODE.get(Category(row.category)) or DEFAULT_MODE[Channel(row.channel)]
 
 
@@ -242,7 +242,7 @@ def hours_of(row: NoticeRow) -> Hours:
 
 
 def not_yet(row: NoticeRow, claim: Claim, *, now: datetime) -> Mark | None:
-    """How long a notification has to wait, None when it goes out now. A critical one never waits.
+    """The wait of a notification, None when it goes out now. A critical one never waits.
 
     A digest is waited for once; quiet hours are kept by every attempt.
     """

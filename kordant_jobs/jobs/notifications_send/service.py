@@ -18,15 +18,15 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, PropertyRow, VoiceRow
+from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark, PropertyRow, VoiceRow
 from kordant_jobs.domain.property.parcels import masked_parcel
 from kordant_jobs.engine import Progress, leases
 from kordant_jobs.errors import KeyringError, SettingsError, SourceUnavailable
-from kordant_jobs.jobs.notifications_send import pace, rules, spans
+from kordant_jobs.jobs.notifications_send import rules, selection, spans
+from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened
+from kordant_jobs.jobs.notifications_send.channel_senders import ChannelSender
 from kordant_jobs.jobs.notifications_send.ledger import Gone, Ledger
 from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress
-from kordant_jobs.jobs.notifications_send.outlets import Outlet
-from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 from kordant_jobs.store.notifications import outbox, pauses
 from kordant_jobs.store.notifications.choices import AddressKey
@@ -46,13 +46,13 @@ BATCH = 200
 """Notifications claimed at once: few enough to be sent well within the lease."""
 
 LEASE = timedelta(minutes=10)
-"""How long a batch may take. What is not sent by then is put back, and another sender may have it."""
+"""Longest time for a batch. What is not sent by then is put back, and another sender may have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SendSummary:
-    """What one run of the job did. `held` wait for a digest, the end of quiet hours or the rate; `failed` wait for an
-    operator. `possible_repeats` are notifications sent again after their sender was cut off: each may be a second
+    """The result of one run of the job. `held` wait for a digest, the end of quiet hours or the rate; `failed` wait for
+    an operator. `possible_repeats` are notifications sent again after their sender was cut off: each may be a second
     copy where the transport cannot tell. `lost_leases` were claimed by another sender meanwhile. `paused` are the
     channels that cannot work, each with for how long and why."""
 
@@ -76,7 +76,7 @@ def send_due(
     *,
     db: Engine,
     keyring: Keyring,
-    outlets: Sequence[Outlet[Any]],
+    senders: Sequence[ChannelSender[Any]],
     limit: int,
     progress: Progress,
     batch: int = BATCH,
@@ -88,27 +88,27 @@ def send_due(
     claimed by one; what is due to one address is claimed whole, also beyond the limit. Quiet hours and digests go by
     the database's clock, like what is due, unless there is a `clock`.
 
-    A message that fails concerns nobody else; a channel that cannot work is paused, and the other channels are served.
+    A message that fails affects no other; a channel that cannot work is paused, and the other channels are served.
 
     Raises:
         SourceUnavailable: a transport is down. What was sent is marked, and the rest is put back.
     """
     with db.connect() as connection:
         paused = pauses.pauses(connection)
-        progress.start(min(limit, outbox.due(connection, [outlet.channel for outlet in outlets])), "sending")
+        progress.start(min(limit, outbox.due(connection, [sender.channel for sender in senders])), "sending")
     total = SendSummary()
     problem: Exception | None = None
-    for outlet in outlets:
-        before = paused.get(outlet.channel)
+    for sender in senders:
+        before = paused.get(sender.channel)
         if before and not before.is_over:
             continue
         while total.claimed < limit:
             size = min(batch, limit - total.claimed)
             try:
-                load = _load(db, keyring, outlet, size, lease, rate, clock)
+                load = _load(db, keyring, sender, size, lease, rate, clock)
                 if not load.claims:
                     break
-                sent, stop = _send_batch(db, load, outlet)
+                sent, stop = _send_batch(db, load, sender)
             except Exception as error:  # noqa: BLE001 - raised below, once the other channels have had their turn
                 problem = problem or error
                 break
@@ -117,13 +117,13 @@ def send_due(
             if stop is not None:
                 length = rules.pause_after(before.pauses if before else 0)
                 with db.begin() as connection:
-                    pauses.pause(connection, outlet.channel, stop.reason, length)
-                total += SendSummary(paused=(f"{outlet.channel} for {length}: {stop.reason}",))
+                    pauses.pause(connection, sender.channel, stop.reason, length)
+                total += SendSummary(paused=(f"{sender.channel} for {length}: {stop.reason}",))
                 problem = problem or stop.error
                 break
             if before and sent.sent:
                 with db.begin() as connection:
-                    pauses.resume(connection, outlet.channel)
+                    pauses.resume(connection, sender.channel)
                 before = None
     if problem:
         raise problem
@@ -139,13 +139,13 @@ class _Stop:
     error: SourceUnavailable | None = None
 
 
-def _send_batch(db: Engine, load: _Load, outlet: Outlet[Any]) -> tuple[SendSummary, _Stop | None]:
+def _send_batch(db: Engine, load: _Load, sender: ChannelSender[Any]) -> tuple[SendSummary, _Stop | None]:
     """Send what was claimed. Whatever happens, each claim is settled and written."""
-    ledger = Ledger(db, load.claims, lease_id=load.lease_id, mark_every=outlet.mark_every)
+    ledger = Ledger(db, load.claims, lease_id=load.lease_id, mark_every=sender.mark_every)
     stop: _Stop | None = None
     left = "there was no time left in this run"
     try:
-        fault = _deliver(load, ledger, outlet=outlet)
+        fault = _deliver(load, ledger, sender=sender)
         if fault:
             left = f"the channel cannot work ({fault})"
             stop = _Stop(reason=f"every message failed alike ({fault}); the fault is ours, no address was removed")
@@ -169,9 +169,9 @@ class _Load:
     """A batch that is claimed, and what was read for it in the same transaction."""
 
     claims: dict[UUID, Claim]
-    parcels: list[Parcel]
+    bundles: list[Bundle]
     settled: list[Mark]
-    """What must not go out, or not now, or does not open."""
+    """Notifications that must not go out, or not now, or cannot be decrypted."""
     address_keys: dict[UUID, AddressKey]
     until: float
     lease_id: UUID
@@ -180,7 +180,7 @@ class _Load:
 def _load(
     db: Engine,
     keyring: Keyring,
-    outlet: Outlet[Any],
+    sender: ChannelSender[Any],
     size: int,
     lease: timedelta,
     rate: rules.Rate,
@@ -189,16 +189,16 @@ def _load(
     with db.begin() as connection:
         held = leases.insert(
             connection,
-            [f"notifications {outlet.channel}"],
+            [f"notifications {sender.channel}"],
             holder=JOB,
             now=outbox.now(connection),
             ttl_s=lease.total_seconds(),
         )[0]
         how: dict[str, Any] = {
-            "channel": outlet.channel,
+            "channel": sender.channel,
             "limit": size,
             "lease": held.id,
-            "begun": not outlet.copies_show,
+            "begun": not sender.copies_show,
         }
         claims = outbox.claim(connection, **how)
         del how["limit"]
@@ -211,13 +211,13 @@ def _load(
         keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
         by_id = {claim.id: claim for claim in claims}
         now = clock() if clock else outbox.now(connection)
-        pairs, settled = _opened(rows, by_id, keys, keyring, now=now, copies_show=outlet.copies_show)
-        sifted = pace.sift(connection, pairs, by_id, keyring=keyring, rate=rate, now=now)
+        pairs, settled = _opened(rows, by_id, keys, keyring, now=now, copies_show=sender.copies_show)
+        selected = selection.select(connection, pairs, by_id, keyring=keyring, rate=rate, now=now)
         return _Load(
-            claims=sifted.claims,
-            parcels=_parcels(sifted.now, sifted.claims),
-            settled=settled + sifted.later,
-            address_keys=sifted.address_keys,
+            claims=selected.claims,
+            bundles=_bundles(selected.now, selected.claims),
+            settled=settled + selected.later,
+            address_keys=selected.address_keys,
             until=until,
             lease_id=held.id,
         )
@@ -231,7 +231,7 @@ def _opened(
     *,
     now: datetime,
     copies_show: bool,
-) -> tuple[list[pace.Pair], list[Mark]]:
+) -> tuple[list[selection.Pair], list[Mark]]:
     """The rows that may go out, with what they need in clear; and what becomes of the others."""
     pairs, settled = [], []
     for row in rows:
@@ -249,7 +249,7 @@ def _opened(
 
 
 def opened(row: Notice, keys: SubscriberKeys, keyring: Keyring | None = None) -> Opened:
-    """What a notification needs in clear.
+    """Decrypt the facts that a notification needs.
 
     Raises:
         KeyringError: it does not open with this master key.
@@ -261,7 +261,7 @@ def opened(row: Notice, keys: SubscriberKeys, keyring: Keyring | None = None) ->
         return keys.open(Sealed(subscriber_id=row.subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed)))
 
     item = watchlist_items.c.identifier_encrypted
-    identifier = plain(item, row.item_id, row.identifier_encrypted) if isinstance(row, LetterRow) else ""
+    identifier = plain(item, row.item_id, row.identifier_encrypted) if isinstance(row, AlertRow) else ""
     if isinstance(row, VoiceRow) and row.consent_id is not None:
         identifier = plain(voice_consents.c.person_encrypted, row.consent_id, row.person_encrypted)
     if isinstance(row, PropertyRow) and keyring is not None:
@@ -272,8 +272,8 @@ def opened(row: Notice, keys: SubscriberKeys, keyring: Keyring | None = None) ->
             if row.before_id
             else ([], [])
         )
-        told = {"parcel": parcel and masked_parcel(parcel), "givers": givers, "takers": takers, "before": before}
-        identifier = json.dumps(told)
+        facts = {"parcel": parcel and masked_parcel(parcel), "givers": givers, "takers": takers, "before": before}
+        identifier = json.dumps(facts)
     name = plain(subscribers.c.name_encrypted, row.subscriber_id, row.name_encrypted)
     contact = plain(subscribers.c.contact_encrypted, row.subscriber_id, row.contact_encrypted)
     if isinstance(row, RemovalNoticeRow):
@@ -287,17 +287,17 @@ def opened(row: Notice, keys: SubscriberKeys, keyring: Keyring | None = None) ->
     )
 
 
-def _parcels(pairs: Sequence[pace.Pair], claims: dict[UUID, Claim]) -> list[Parcel]:
-    together: dict[UUID, list[pace.Pair]] = {}
+def _bundles(pairs: Sequence[selection.Pair], claims: dict[UUID, Claim]) -> list[Bundle]:
+    together: dict[UUID, list[selection.Pair]] = {}
     for row, clear in pairs:
         together.setdefault(claims[row.id].mail_id or row.id, []).append((row, clear))
     return [
-        Parcel(id=one, rows=tuple(row for row, _ in found), opened=tuple(clear for _, clear in found))
+        Bundle(id=one, rows=tuple(row for row, _ in found), opened=tuple(clear for _, clear in found))
         for one, found in together.items()
     ]
 
 
-def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> str | None:
+def _deliver(load: _Load, ledger: Ledger, *, sender: ChannelSender[Any]) -> str | None:
     """Hand the messages over and settle each, as far as time allows. Failures for good wait until a message was
     accepted, which shows that the channel works, or until the end of the batch.
 
@@ -305,24 +305,24 @@ def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> str | None:
     """
     for mark in load.settled:
         ledger.settle([mark])
-    parcels = {parcel.id: parcel for parcel in load.parcels}
+    bundles = {bundle.id: bundle for bundle in load.bundles}
     channel_works = False
     doubtful: list[Delivery] = []
     began_at: dict[UUID, datetime] = {}
 
     def settle(delivery: Delivery) -> None:
-        parcel = parcels[delivery.mail_id]
-        first = parcel.first
+        bundle = bundles[delivery.mail_id]
+        first = bundle.first
         gone = None
         if rules.is_gone(delivery.outcome, channel_works=channel_works):
             gone = Gone(key=load.address_keys[first.id], address_id=first.address_id, at=delivery.gone_at)
             delivery = replace(delivery, outcome=DeliveryOutcome.NO_SUCH_ADDRESS)
-        marks = [rules.after(delivery, load.claims[row.id], copies_show=outlet.copies_show) for row in parcel.rows]
+        marks = [rules.after(delivery, load.claims[row.id], copies_show=sender.copies_show) for row in bundle.rows]
         ledger.settle(marks, gone=gone)
 
-    for delivery in outlet.transport.deliver(spans.noting_starts(_written(load, ledger, outlet), began_at)):
-        claims = [load.claims[row.id] for row in parcels[delivery.mail_id].rows]
-        spans.record_delivery(outlet.channel, claims, delivery, began_at.get(delivery.mail_id))
+    for delivery in sender.transport.deliver(spans.noting_starts(_written(load, ledger, sender), began_at)):
+        claims = [load.claims[row.id] for row in bundles[delivery.mail_id].rows]
+        spans.record_delivery(sender.channel, claims, delivery, began_at.get(delivery.mail_id))
         if delivery.outcome in rules.FINAL and not channel_works:
             doubtful.append(delivery)
             continue
@@ -332,7 +332,7 @@ def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> str | None:
             for one in doubtful:
                 settle(one)
             doubtful = []
-    failures = [(one.code or "", load.address_keys[parcels[one.mail_id].first.id]) for one in doubtful]
+    failures = [(one.code or "", load.address_keys[bundles[one.mail_id].first.id]) for one in doubtful]
     if fault := rules.failing_alike(failures):
         return fault
     for one in doubtful:
@@ -340,20 +340,20 @@ def _deliver(load: _Load, ledger: Ledger, *, outlet: Outlet[Any]) -> str | None:
     return None
 
 
-def _written(load: _Load, ledger: Ledger, outlet: Outlet[Any]) -> Iterator[Any]:
+def _written(load: _Load, ledger: Ledger, sender: ChannelSender[Any]) -> Iterator[Any]:
     """The messages of a batch, each when it is asked for. What cannot be written is settled here, and stops nothing
     else; when the time is up there are no more."""
-    for parcel in load.parcels:
+    for bundle in load.bundles:
         if time.monotonic() > load.until:
             return
-        claims = [load.claims[row.id] for row in parcel.rows]
-        if outlet.copies_show and not ledger.begin(claims):
+        claims = [load.claims[row.id] for row in bundle.rows]
+        if sender.copies_show and not ledger.begin(claims):
             continue  # another sender has it
         try:
-            yield outlet.write(parcel)
+            yield sender.write(bundle)
         except NoSuchAddress:
             ledger.settle([rules.suppress(claim, "the contact is no e-mail address") for claim in claims])
-        except Exception as error:  # noqa: BLE001 - one broken letter is kept for an operator, and stops no other
+        except Exception as error:  # noqa: BLE001 - one broken message is kept for an operator, and stops no other
             reason = f"it could not be written ({type(error).__name__})"
             ledger.settle([rules.try_again(claim, reason) for claim in claims])
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow, VoiceRow
+from kordant_jobs.domain.notifications.pending import AlertRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.finance_letter import finance_subject
-from kordant_jobs.jobs.notifications_send.letter import one_line, subject_of
-from kordant_jobs.jobs.notifications_send.parcel import Parcel
-from kordant_jobs.jobs.notifications_send.property_letter import property_subject
-from kordant_jobs.jobs.notifications_send.report_letter import report_subject
+from kordant_jobs.jobs.notifications_send.alert_message import one_line, subject_of
+from kordant_jobs.jobs.notifications_send.bundle import Bundle
+from kordant_jobs.jobs.notifications_send.finance_message import finance_subject
+from kordant_jobs.jobs.notifications_send.property_message import property_subject
+from kordant_jobs.jobs.notifications_send.report_message import report_subject
 from kordant_jobs.ports import OutgoingPush, OutgoingText
 from kordant_jobs.wording import Wording, wording
 
@@ -18,55 +18,55 @@ BODY_MAX = 240
 Web Push take."""
 
 
-def _said(words: Wording, parcel: Parcel) -> str:
-    if parcel.report:
-        return report_subject(words, parcel.report)
-    if parcel.finances:
-        return finance_subject(words, parcel.finances)
-    if len(parcel.rows) == 1 and parcel.findings:
-        return property_subject(words, parcel.findings[0])
-    if parcel.clips and len(parcel.clips) == len(parcel.rows):
+def _said(words: Wording, bundle: Bundle) -> str:
+    if bundle.report:
+        return report_subject(words, bundle.report)
+    if bundle.finances:
+        return finance_subject(words, bundle.finances)
+    if len(bundle.rows) == 1 and bundle.findings:
+        return property_subject(words, bundle.findings[0])
+    if bundle.clips and len(bundle.clips) == len(bundle.rows):
         return words.voice("subject")
-    if len(parcel.rows) == 1:
-        return subject_of(words, parcel.alerts[0])
-    return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", len(parcel.rows))
+    if len(bundle.rows) == 1:
+        return subject_of(words, bundle.alerts[0])
+    return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", len(bundle.rows))
 
 
-def _about(parcel: Parcel) -> dict[str, str]:
-    if parcel.finances:
-        return {"notice_id": str(parcel.finances[0].notice_id)}
-    rows: list[LetterRow | PropertyRow | VoiceRow] = [*parcel.alerts, *parcel.findings, *parcel.clips]
+def _about(bundle: Bundle) -> dict[str, str]:
+    if bundle.finances:
+        return {"notice_id": str(bundle.finances[0].notice_id)}
+    rows: list[AlertRow | PropertyRow | VoiceRow] = [*bundle.alerts, *bundle.findings, *bundle.clips]
     return {"alert_id": str(rows[0].alert_id)}
 
 
-def compose_push(parcel: Parcel) -> OutgoingPush:
-    """The push message for one parcel; the app finds the rest by the id of the alert or the report."""
-    words = wording(Locale(parcel.first.locale))
-    if parcel.report:
-        advice, about = words.say("Open the app to read it."), {"report_id": str(parcel.report.report_id)}
+def compose_push(bundle: Bundle) -> OutgoingPush:
+    """The push message for one bundle; the app finds the rest by the id of the alert or the report."""
+    words = wording(Locale(bundle.first.locale))
+    if bundle.report:
+        advice, about = words.say("Open the app to read it."), {"report_id": str(bundle.report.report_id)}
     else:
         advice, about = (
             words.say("Open the app to see what to do."),
-            _about(parcel),
+            _about(bundle),
         )
     return OutgoingPush(
-        id=parcel.id,
-        address=parcel.address,
+        id=bundle.id,
+        address=bundle.address,
         title="Kordant",
-        body=one_line(f"{_said(words, parcel)}. {advice}", BODY_MAX),
-        data={"notification_id": str(parcel.id), **about, "category": parcel.category},
-        urgent=parcel.severity in {Severity.HIGH, Severity.CRITICAL},
+        body=one_line(f"{_said(words, bundle)}. {advice}", BODY_MAX),
+        data={"notification_id": str(bundle.id), **about, "category": bundle.category},
+        urgent=bundle.severity in {Severity.HIGH, Severity.CRITICAL},
     )
 
 
-def compose_text(parcel: Parcel) -> OutgoingText:
-    """The text message for one parcel. No link: people are told to distrust those."""
-    words = wording(Locale(parcel.first.locale))
+def compose_text(bundle: Bundle) -> OutgoingText:
+    """The text message for one bundle. No link: people are advised to distrust those."""
+    words = wording(Locale(bundle.first.locale))
     advice = (
         words.say("Sign in to read it. We never ask for a password.")
-        if parcel.report
+        if bundle.report
         else words.say("Sign in to see what to do. We never ask for a password.")
     )
     return OutgoingText(
-        id=parcel.id, address=parcel.address, text=one_line(f"Kordant. {_said(words, parcel)}. {advice}", BODY_MAX)
+        id=bundle.id, address=bundle.address, text=one_line(f"Kordant. {_said(words, bundle)}. {advice}", BODY_MAX)
     )

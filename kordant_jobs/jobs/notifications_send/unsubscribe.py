@@ -10,7 +10,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import Category
-from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.store.people.keyring import Keyring
 
 PURPOSE = "unsubscribe"
@@ -18,7 +18,7 @@ PURPOSE = "unsubscribe"
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a link stands for: this subscriber wants no more of this category over this channel."""
+    """The meaning of a link: this subscriber wants no more of this category over this channel."""
 
     subscriber_id: UUID
     category: Category
@@ -41,27 +41,27 @@ class Unsubscribe:
     public_url: str
     mail_to: str | None = None
 
-    def link(self, parcel: Parcel) -> str:
-        """The link of a parcel's category and channel."""
+    def link(self, bundle: Bundle) -> str:
+        """The link of a bundle's category and channel."""
         choice = Choice(
-            subscriber_id=parcel.first.subscriber_id, category=parcel.category, channel=Channel(parcel.first.channel)
+            subscriber_id=bundle.first.subscriber_id, category=bundle.category, channel=Channel(bundle.first.channel)
         )
         return f"{self.public_url.rstrip('/')}/unsubscribe/{token_of(self.keyring, choice)}"
 
-    def headers(self, parcel: Parcel) -> dict[str, str]:
+    def headers(self, bundle: Bundle) -> dict[str, str]:
         """The two headers of RFC 8058. A DKIM signature has to cover both."""
-        ways = [f"<{self.link(parcel)}>", *([f"<mailto:{self.mail_to}?subject=unsubscribe>"] if self.mail_to else [])]
+        ways = [f"<{self.link(bundle)}>", *([f"<mailto:{self.mail_to}?subject=unsubscribe>"] if self.mail_to else [])]
         return {"List-Unsubscribe": ",\r\n ".join(ways), "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 def token_of(keyring: Keyring, choice: Choice) -> str:
-    """What stands in the link: the subscriber's id, the choice, and a signature over both."""
+    """The token in the link: the subscriber's id, the choice, and a signature over both."""
     content = choice.subscriber_id.bytes + f"{choice.category} {choice.channel}".encode()
     return base64.urlsafe_b64encode(keyring.sign(PURPOSE, content) + content).rstrip(b"=").decode()
 
 
 def read_token(keyring: Keyring, token: str) -> Choice:
-    """What a link stands for.
+    """Read the choice from a token.
 
     Raises:
         BadLink: it is not as we made it.

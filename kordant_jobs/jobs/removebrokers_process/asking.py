@@ -1,4 +1,4 @@
-"""What people do with a request: a form was filled in, a reply was read, a complaint is wanted."""
+"""Actions of people on a request: a form was filled in, a reply was read, a complaint is wanted."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def status_called(db: Engine, keyring: Keyring, request: str, token: str) -> boo
 
 
 def names_a_form(keyring: Keyring, request: str, token: str) -> bool:
-    """Whether an address that says 'done' is ours."""
+    """True when an address that says 'done' is ours."""
     return _named(keyring, DONE, request, token) is not None
 
 
@@ -111,8 +111,8 @@ def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, 
             return state
         row = {
             "id": str(request.id), "from_state": state.value, "to_state": to.value, "reason": reason,
-            "action": intake.told(to), "answered": True, "broker_says": meaning.value,
-            "next_at": intake.next_look(to, now), "evidence": json.dumps({"reply_id": str(reply_id)}),
+            "action": intake.action_after(to), "answered": True, "broker_says": meaning.value,
+            "next_at": intake.next_check(to, now), "evidence": json.dumps({"reply_id": str(reply_id)}),
         }  # fmt: skip
         moves.apply(connection, moves.frame_of([row]), now=now, actor=actor)
         return to
@@ -170,7 +170,7 @@ def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> Complaint:
         raise PermanentError(f"removal request {request_id} was not sent: there is nothing to complain about.")
     authority = authority_of(law, person.country, person.state)
     if authority is None:
-        raise PermanentError(f"removal request {request_id} rests on no law that an authority watches over.")
+        raise PermanentError(f"removal request {request_id} is based on no law that an authority watches over.")
     words = wording(language)
     moved = [one for one in story.events if one.from_state != one.to_state]
     text = letters.write_complaint(

@@ -39,12 +39,12 @@ BATCH = 100
 BATCH_BYTES = 16 << 20
 """Mails that are taken in together: so many, or so many bytes."""
 UNMATCHED_KEPT = timedelta(days=30)
-"""How long a mail of no request waits for an operator. `forget` cannot find it, so it does not stay."""
+"""Time for which a mail without a request waits for an operator. `forget` cannot find it, so it does not stay."""
 
 
 @dataclass(kw_only=True)
 class TakenIn:
-    """What came in."""
+    """The result of reading the mailbox."""
 
     read: int = 0
     moved: int = 0
@@ -97,7 +97,7 @@ def _batches(messages: Iterable[InboundMessage]) -> Iterator[list[InboundMessage
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What became of one reply."""
+    """The result of one reply."""
 
     repeated: bool = False
     moved: bool = False
@@ -213,7 +213,7 @@ def _taken(
             "broker_says": reading.reply_class.value if is_answer else None,
         }  # fmt: skip
         if to is not None:
-            move |= {"to_state": to.value, "next_at": next_look(to, now), "action": told(to)}
+            move |= {"to_state": to.value, "next_at": next_check(to, now), "action": action_after(to)}
         moved[reply.id] = move
     written = replies.write(connection, keyring, keys, fresh)
     moves.apply(connection, moves.frame_of([moved[one] for one in moved if one in written]), now=now, actor=ACTOR)
@@ -262,8 +262,8 @@ def confirmation_link(reading: Reading, domains: frozenset[str]) -> str | None:
     return next(iter(named or own), None)
 
 
-def next_look(state: RemovalState, now: datetime) -> datetime:
-    """When a request that just came to this state is looked at again: at once, unless the state is one that waits."""
+def next_check(state: RemovalState, now: datetime) -> datetime:
+    """The next check of a request that just came to this state: at once, unless the state is one that waits."""
     if state is RemovalState.COMPLETED:
         return now + CHECK_AFTER_DONE
     if state in {RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY}:
@@ -271,11 +271,12 @@ def next_look(state: RemovalState, now: datetime) -> datetime:
     return now
 
 
-TOLD = frozenset({RemovalState.COMPLETED, RemovalState.NO_MATCH, RemovalState.DENIED, RemovalState.EXEMPT})
+ANNOUNCED = frozenset({RemovalState.COMPLETED, RemovalState.NO_MATCH, RemovalState.DENIED, RemovalState.EXEMPT})
 
 
-def told(state: RemovalState) -> str:
-    """Whether the subscriber hears of a move: when it is their turn, and when the broker is done with it."""
+def action_after(state: RemovalState) -> str:
+    """The action after a move: the subscriber is notified when it is their turn, and when the broker is done with
+    it."""
     if state in {RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY}:
         return "ask_user"
-    return "tell_user" if state in TOLD else "answer"
+    return "tell_user" if state in ANNOUNCED else "answer"

@@ -1,4 +1,4 @@
-"""What we write to brokers and regulators, and the permission that we act on. Pure, but for reading templates.
+"""Writes letters to brokers and regulators, and the permission that we act on. Pure, but for reading templates.
 
 A letter discloses the least that the broker needs to find the person: the fields that its recipe names, and of those
 only what the subscriber gave.

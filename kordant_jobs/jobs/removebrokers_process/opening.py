@@ -1,4 +1,4 @@
-"""How brokers are reached, by the settings: what is not set up is left out, and its steps with it."""
+"""Opens the ways to brokers, by the settings: what is not configured is left out, and its steps with it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def open_outside(settings: Settings, keyring: Keyring) -> Outside:
 
 
 def open_inbox(settings: Settings) -> ImapInbox | MaildirInbox:
-    """Where brokers' replies arrive.
+    """The mailbox where brokers' replies arrive.
 
     Raises:
         SettingsError: the address of the mailbox is none.

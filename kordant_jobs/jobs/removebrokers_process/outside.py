@@ -11,7 +11,7 @@ from kordant_jobs.ports import BrokerWeb, InboundMail, MailTransport, RescanSour
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
-    """How brokers are reached and answer. `sign` is the DKIM signature of our mails."""
+    """The ways to brokers and their answers. `sign` is the DKIM signature of our mails."""
 
     agent: Agent
     mail: MailTransport

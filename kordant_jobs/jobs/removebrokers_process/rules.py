@@ -1,5 +1,5 @@
-"""What each due request does next: one table of rules, the first that fits decides. Pure, and set-based: 100,000
-requests are one frame.
+"""Decides the next step of each due request: one table of rules, the first that fits decides. Pure, and set-based:
+100,000 requests are one frame.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kordant_jobs.domain.removals.states import RemovalState as S
 
 
 class Action(StrEnum):
-    """What we do beside the move."""
+    """The action beside the move."""
 
     NOTHING = "nothing"
     REQUEST = "request"
@@ -41,7 +41,7 @@ CHECK_VERIFIED = timedelta(days=30)
 """Brokers relist: eraser runs again every 60 to 90 days, so a relisting is seen within 30."""
 CATALOGUE_MAY_CHANGE = timedelta(days=30)
 POLL_EVERY = timedelta(days=1)
-"""How often a business of the Data Rights Protocol is asked for a status: its callbacks are optional."""
+"""Time between two status requests to a business of the Data Rights Protocol: its callbacks are optional."""
 DAY_ENDS = timedelta(hours=12)
 """A last day has passed when it has passed everywhere, at noon UTC of the next day: no broker is reminded on a day on
 which its law still lets it answer."""
@@ -68,12 +68,13 @@ COLUMNS: dict[str, pl.DataType] = {
     "state_since": pl.Datetime("us", "UTC"),
     "cool_until": pl.Datetime("us", "UTC"),
 }
-"""What a decision depends on. `can_ask`: a channel that we can use alone works; `has_form`: a form for a person."""
+"""The columns that a decision depends on. `can_ask`: a channel that we can use alone works; `has_form`: a form for a
+person."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When `when` holds, go to `to` (None: stay) and do `action`; look again after `wait` (None: only when something
+    """When `when` holds, go to `to` (None: stay) and do `action`; check again after `wait` (None: only when something
     comes in). A wait is a length of time from now, or an expression of the moment."""
 
     reason: str
@@ -170,8 +171,8 @@ CHECKED_STATES = (S.COMPLETED, S.NO_MATCH, S.VERIFIED_REMOVED, S.OVERDUE, S.ESCA
 
 
 def decide(due: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """What every due request does: `id`, `state`, `to_state` (null: it stays), `action`, `reason`, `next_at` (null:
-    only when something comes in). `due` has `COLUMNS`; `now` is aware."""
+    """Decide every due request: `id`, `state`, `to_state` (null: it stays), `action`, `reason`, `next_at` (null: only
+    when something comes in). `due` has `COLUMNS`; `now` is aware."""
     rules = _rules(now)
     number = pl.lit(len(rules) - 1, dtype=pl.UInt8)
     for place, rule in reversed(list(enumerate(rules))):

@@ -1,4 +1,4 @@
-"""What a reply says, by the rules in `reply_rules.yaml`, with the sentence that decided. Pure, but for reading them.
+"""Classifies a reply by the rules in `reply_rules.yaml`, with the sentence that decided. Pure, but for reading them.
 
 Only the broker's own words count: what it quotes of our letter is cut off first. Where no rule fits, a second reader
 (`reply_words`) may know; where rules disagree, or it is not sure, a person reads the reply. *Done* in particular is
@@ -43,7 +43,7 @@ class ReplyRule:
     unless: tuple[re.Pattern[str], ...]
 
     def fits(self, sentence: str) -> bool:
-        """Whether this sentence is of its class."""
+        """True when this sentence is of its class."""
         return any(one.search(sentence) for one in self.patterns) and not any(
             one.search(sentence) for one in self.unless
         )
@@ -146,7 +146,7 @@ def case_numbers(text: str) -> tuple[str, ...]:
 def read_reply(
     subject: str, text: str, *, is_automatic: bool = False, is_bounce: bool = False, table: WordTable | None = None
 ) -> Reading:
-    """What a reply says. `is_automatic`: its headers say that no person wrote it; `is_bounce`: it is a delivery report;
+    """Classify a reply. `is_automatic`: its headers say that no person wrote it; `is_bounce`: it is a delivery report;
     `table`: another one than ours for replies that no rule fits.
 
     >>> read_reply("Re: request", "We have deleted all your personal data.").reply_class.value
@@ -159,18 +159,18 @@ def read_reply(
     cases = case_numbers(f"{subject}\n{own}")
     if is_bounce:
         return Reading(reply_class=ReplyClass.BOUNCED, rule="delivery_report", case_numbers=cases)
-    told = _fits([without_our_subject(subject)], sentences(own))
-    found = _decided(told)
+    matches = _fits([without_our_subject(subject)], sentences(own))
+    found = _decided(matches)
     if found and any(one.search(own) for one in reply_rules().doubts.get(found, ())):
         found = None
     if found is None:
-        only = ReplyClass.AUTO_REPLY if is_automatic and not told else ReplyClass.UNKNOWN
-        if only is ReplyClass.UNKNOWN and not told and (likely := _by_words(subject, own, table)) is not None:
+        only = ReplyClass.AUTO_REPLY if is_automatic and not matches else ReplyClass.UNKNOWN
+        if only is ReplyClass.UNKNOWN and not matches and (likely := _by_words(subject, own, table)) is not None:
             found, sentence = likely
             return Reading(reply_class=found, rule="words", sentence=sentence, case_numbers=cases, links=links)
-        rule = "headers" if only is ReplyClass.AUTO_REPLY else ("conflict" if told else "none")
+        rule = "headers" if only is ReplyClass.AUTO_REPLY else ("conflict" if matches else "none")
         return Reading(reply_class=only, rule=rule, case_numbers=cases, links=links)
-    decided, sentence = told[found]
+    decided, sentence = matches[found]
     return Reading(
         reply_class=found, rule=decided.id, detail=decided.detail, sentence=sentence, case_numbers=cases, links=links
     )
@@ -182,18 +182,18 @@ _OUR_SUBJECT = re.compile(
 
 
 def without_our_subject(subject: str) -> str:
-    """What the broker put into the subject beside ours."""
+    """The part of the subject that the broker added to ours."""
     return " ".join(_OUR_SUBJECT.sub(" ", subject).split())
 
 
 LIKELY = 0.25
-"""From here on the second reader is believed where no rule fits; its guesses are spread over 14 classes."""
+"""The share from which the second reader decides where no rule fits; its shares are spread over 14 classes."""
 LIKELY_END = 0.4
 """For classes that end a request or stop an address for everybody."""
 ENDS = frozenset({ReplyClass.NO_MATCH, ReplyClass.REJECTED, ReplyClass.EXEMPT, ReplyClass.CONTACT_MOVED})
 NEVER = frozenset({ReplyClass.UNKNOWN, ReplyClass.DONE, ReplyClass.BOUNCED})
-"""Classes that words alone do not make: of four unseen replies that it held for *done*, two were not, and a bounce
-stops an address."""
+"""Classes that the second reader never decides: of four unseen replies that it took for *done*, two were not, and a
+bounce stops an address."""
 
 
 def _by_words(subject: str, own: str, table: WordTable | None) -> tuple[ReplyClass, str] | None:
@@ -206,12 +206,12 @@ def _by_words(subject: str, own: str, table: WordTable | None) -> tuple[ReplyCla
     return found, max(said, key=lambda one: likelihoods(words_of(one), table)[found])
 
 
-Told = dict[ReplyClass, tuple[ReplyRule, str]]
+Matches = dict[ReplyClass, tuple[ReplyRule, str]]
 
 
-def _fits(subject: Sequence[str], body: Sequence[str]) -> Told:
+def _fits(subject: Sequence[str], body: Sequence[str]) -> Matches:
     """The classes that a sentence fits, each with the first rule and sentence."""
-    found: Told = {}
+    found: Matches = {}
     is_empty = sum(len(one.split()) for one in body) <= EMPTY_WORDS
     for rule in reply_rules().rules:
         if rule.reply_class in found:
@@ -224,8 +224,8 @@ def _fits(subject: Sequence[str], body: Sequence[str]) -> Told:
     return found
 
 
-def _decided(told: Mapping[ReplyClass, object]) -> ReplyClass | None:
+def _decided(matches: Mapping[ReplyClass, object]) -> ReplyClass | None:
     rules = reply_rules()
-    if any(pair <= set(told) for pair in rules.conflicts):
+    if any(pair <= set(matches) for pair in rules.conflicts):
         return None
-    return next((one for one in rules.order if one in told), None)
+    return next((one for one in rules.order if one in matches), None)

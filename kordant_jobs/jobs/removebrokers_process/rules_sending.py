@@ -1,4 +1,4 @@
-"""What becomes of a message to a broker, and of its request. Pure."""
+"""Decides the next state of a message to a broker, and of its request. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRY_MOST_DAYS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Fate:
-    """What is written of a message: its status and code, when it is tried again, and where its request goes (None: it
+    """The result for a message: its status and code, when it is tried again, and where its request goes (None: it
     stays). `fault` says that the broker's contact does not work."""
 
     status: MessageStatus
@@ -51,7 +51,7 @@ def after_mail(outcome: DeliveryOutcome, code: str | None, *, kind: str, age: ti
 
 
 def after_post(outcome: WebOutcome) -> Fate:
-    """After a form was posted. One that may have been taken is not posted again: a person looks."""
+    """After a form was posted. One that may have been accepted is not posted again: a person checks it."""
     if outcome.done:
         return Fate(status=MessageStatus.SENT, code=outcome.code, to=RemovalState.SENT, reason="form_posted")
     if outcome.uncertain:
@@ -104,7 +104,8 @@ def extended_to(status: RightsStatus, law: Law, ask: Ask, sent_on: date) -> date
 
 
 def verification_page(status: RightsStatus) -> str | None:
-    """Where the subscriber proves who they are to the business: an https address, and only while it asks for that.
+    """The page where the subscriber proves who they are to the business: an https address, and only while it asks for
+    that.
 
     >>> verification_page(RightsStatus(request_id="1", state="open", user_verification_url="https://b.com/v"))
     """
@@ -113,7 +114,7 @@ def verification_page(status: RightsStatus) -> str | None:
 
 
 def sent_facts(law: Law, ask: Ask, now: datetime) -> dict[str, Any]:
-    """What a request gets when the broker has it: the day, its deadlines, and when it is looked at again."""
+    """The facts of a request when the broker has it: the day, its deadlines, and its next check."""
     found = deadlines(law, ask, now.date())
     return {
         "sent_on": now.date(),

@@ -40,7 +40,7 @@ ACTOR = "removebrokers_process"
 
 @dataclass(kw_only=True)
 class Sent:
-    """What one round of sending did."""
+    """The result of one round of sending."""
 
     sent: int = 0
     put_off: int = 0
@@ -134,12 +134,12 @@ def _load(
         tokens=tokens,
         now=now,
     )
-    told = {}
+    disclosed = {}
     for one in claimed:
         if one.subscriber_id in work.people:
             letter = work.letters[one.id] = _letter(work, one, outside)
-            told[one.id] = (one, letter.fields, letter.ground)
-    outgoing.disclose(connection, told, now=now)
+            disclosed[one.id] = (one, letter.fields, letter.ground)
+    outgoing.disclose(connection, disclosed, now=now)
     return work
 
 
@@ -169,7 +169,7 @@ def _letter(work: _Batch, one: Outgoing, outside: Outside) -> Letter:
 
 
 def wanted_of(row: Any) -> tuple[str, ...]:
-    """The details that a broker needs to find somebody, from its row of the catalogue."""
+    """The details that a broker needs to find a person, from its row of the catalogue."""
     facts = row.facts
     lists = {name: tuple(facts[name]) for name in ("domains", "emails", "regions", "categories", "sources")}
     return fields_needed(Broker(**{**facts, **lists, "dead_links": tuple(facts["dead_links"])}))
@@ -211,11 +211,11 @@ def _mailed(messages: list[Outgoing], work: _Batch, outside: Outside, total: Sen
                 id=one.id, recipient=one.contact, content=signed, sender=outside.agent.address_of(one.address_token)
             )
 
-    told: set[UUID] = set()
+    disclosed: set[UUID] = set()
     try:
         for delivery in outside.mail.deliver(written()):
             one = by_id[delivery.mail_id]
-            told.add(one.id)
+            disclosed.add(one.id)
             age = work.now - one.created_at
             yield (
                 one.id,
@@ -224,7 +224,7 @@ def _mailed(messages: list[Outgoing], work: _Batch, outside: Outside, total: Sen
     except (SourceUnavailable, SettingsError) as error:
         total.problem = str(error)
         for one in messages:
-            if one.id not in told:
+            if one.id not in disclosed:
                 yield (
                     one.id,
                     rules_sending.after_mail(

@@ -52,7 +52,7 @@ class RemovalPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """What one chunk did."""
+    """The result of one chunk."""
 
     due: int = 0
     decided: int = 0
@@ -221,8 +221,9 @@ def _moved_by(status: RightsStatus, request: Any, now: datetime) -> dict[str, An
         return None
     return {
         "id": str(request.id), "from_state": state.value, "to_state": None if to is state else to.value,
-        "reason": reason, "action": intake.told(to), "answered": True, "broker_says": f"drp_{status.state}"[:60],
-        "next_at": intake.next_look(to, now), "extended_by_on": until,
+        "reason": reason, "action": intake.action_after(to), "answered": True,
+        "broker_says": f"drp_{status.state}"[:60],
+        "next_at": intake.next_check(to, now), "extended_by_on": until,
         "evidence": json.dumps({"drp_status": status.state, "drp_reason": status.reason}),
     }  # fmt: skip
 
@@ -250,7 +251,7 @@ def _follow(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside
                 "evidence": json.dumps({"reply_id": str(row.id), "code": outcome.code}),
             }  # fmt: skip
             if may_move(state, to):
-                move |= {"to_state": to.value, "action": intake.told(to), "next_at": intake.next_look(to, now)}
+                move |= {"to_state": to.value, "action": intake.action_after(to), "next_at": intake.next_check(to, now)}
             moves.apply(connection, moves.frame_of([move]), now=now, actor=JOB)
     return len(waiting)
 

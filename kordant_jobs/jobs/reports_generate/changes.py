@@ -35,14 +35,14 @@ def some(words: Wording, parts: Sequence[str], limit: int) -> str:
 
 
 def breach_title(words: Wording, source: str, title: str, limit: int) -> str:
-    """What a breach is called; a dump's own name says nothing."""
+    """The name of a breach; a dump's own name says nothing."""
     if source == BreachSource.DUMP:
         return words.say("Collection of unknown origin")
     return one_line(title, limit)
 
 
 def source_name(words: Wording, source: str) -> str:
-    """What a source is called."""
+    """The name of a source."""
     names = {
         Source.DUMPS.value: words.say("Collections of stolen data (our own archive)"),
         Source.HIBP.value: "Have I Been Pwned",
@@ -88,7 +88,7 @@ def trend_figure(words: Wording, figures: ReportFigures) -> tuple[str, str] | No
 
 
 def changes(words: Wording, figures: ReportFigures) -> list[str]:
-    """What is other than in the period before, a sentence each; none only in a first period without any event."""
+    """The changes since the period before, a sentence each; none only in a first period without any event."""
     said = [*_found(words, figures), *_closed(words, figures.closed), *_sources(words, figures.sources)]
     if figures.items_added and not figures.first_period:
         said.append(

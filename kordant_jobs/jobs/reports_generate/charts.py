@@ -94,7 +94,7 @@ def history(words: Wording, figures: ReportFigures) -> str:
 
 
 def cash_flow(words: Wording, months: Sequence[tuple[date, Decimal, Decimal]]) -> str:
-    """What came in (pale) and went out (dark) by month, the oldest at the left, in whole units of the currency."""
+    """A chart of money in (pale) and out (dark) by month, the oldest at the left, in whole units of the currency."""
     most = max(Decimal(1), *(max(came, went) for _, came, went in months))
     step, base, room = WIDTH / len(months), 74.0, 56.0
     width = min(step * 0.34, 24)

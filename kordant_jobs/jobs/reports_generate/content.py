@@ -47,7 +47,7 @@ TITLE_MAX = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What was decrypted for one report: the name, identifiers by item, parcels by watch, payees' lines by transaction,
+    """The decrypted facts of one report: the name, identifiers by item, parcels by watch, payees' lines by transaction,
     members by analysis."""
 
     name: str = field(repr=False)
@@ -185,7 +185,7 @@ def _headline(words: Wording, figures: ReportFigures) -> tuple[str, str]:
 
 
 def _reason(words: Wording, reason: str | None) -> str:
-    """A source's reason in the subscriber's language; one that is not known here is told as it came."""
+    """A source's reason in the subscriber's language; one that is not known here is shown as it came."""
     if reason is None:
         return ""
     if reason == NOT_CHECKED:
@@ -251,7 +251,7 @@ def _exposure_row(words: Wording, group: rules.BreachGroup, masked: Mapping[UUID
 
 
 def _actions(words: Wording, exposures: Sequence[rules.ExposureLine]) -> list[ActionRow]:
-    """What to do over all exposures, each action once, with the breaches that call for it."""
+    """The actions over all exposures, each once, with the breaches that call for it."""
     callers: dict[str, dict[str, None]] = {}
     wanted: set[str] = set()
     secrets = {one.secret for one in exposures}

@@ -139,7 +139,7 @@ def _with_newness(exposures: pd.DataFrame, period: Period) -> pd.DataFrame:
 
 
 def _history(seen: pd.DataFrame, periods: list[Period]) -> dict[tuple[UUID, int], int]:
-    """How many exposures each subscription has of each period, by the period's place in `periods` (newest first)."""
+    """The number of exposures of each subscription and period, by the period's place in `periods` (newest first)."""
     if seen.empty:
         return {}
     import pandas as pd  # half a second that only a run which makes reports should pay

@@ -91,7 +91,7 @@ def read_style(page_word: str, of_word: str, fonts: FontConfiguration, more: tup
 
 @lru_cache(maxsize=1)
 def _browser_style() -> CSS:
-    """What a browser would say of our tags; `templates/browser.css` says why it is not WeasyPrint's."""
+    """A browser's style of our tags; `templates/browser.css` says why it is not WeasyPrint's."""
     from weasyprint import CSS
 
     return CSS(string=HERE.joinpath("templates", "browser.css").read_text("utf-8"))

@@ -71,7 +71,7 @@ class Renderers:
             TransientError: a renderer process could not be started.
         """
         if count <= IN_PROCESS_MAX and not self._started:
-            return (None if page is None else _told(worker.answer(page)) for page in pages)
+            return (None if page is None else _result_of(worker.answer(page)) for page in pages)
         self._started = True
         return self._made_by_processes(pages)
 
@@ -79,7 +79,7 @@ class Renderers:
         ahead = iter(pages)
         waiting = deque(self._threads.submit(self._ask, page) for page in islice(ahead, self._window))
         while waiting:
-            made = _told(waiting.popleft().result())
+            made = _result_of(waiting.popleft().result())
             waiting.extend(self._threads.submit(self._ask, page) for page in islice(ahead, 1))
             yield made
 
@@ -97,7 +97,7 @@ class Renderers:
             self._idle.put(one)
 
 
-def _told(answer: worker.Answer) -> Pdf | None:
+def _result_of(answer: worker.Answer) -> Pdf | None:
     if isinstance(answer, Exception):
         raise answer
     return answer
@@ -158,7 +158,7 @@ class _Renderer:
 
 
 _GONE = (EOFError, OSError, ValueError, pickle.UnpicklingError)
-"""What the pipes of an ended process raise."""
+"""Exceptions that the pipes of an ended process raise."""
 
 
 def _put(process: subprocess.Popen[bytes], page: ReportPage) -> None:

@@ -25,7 +25,7 @@ _ANSWERS = {Verdict.CLEAN.value, Verdict.FOUND.value}
 COUNTY_MAX = 60
 NAMES_MAX = 160
 """Characters of the names in one document."""
-NOBODY: Mapping[UUID, str] = MappingProxyType({})
+NO_NAMES: Mapping[UUID, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ def property_section(
     words: Wording,
     lines: Sequence[PropertyLine],
     parcels: Mapping[UUID, str],
-    parties: Mapping[UUID, str] = NOBODY,
+    parties: Mapping[UUID, str] = NO_NAMES,
 ) -> PropertySection:
     """The section of one report. `parcels`: the opened number of each watch that has one; `parties`: who gave and who
     took, by document."""

@@ -72,7 +72,7 @@ def _turn(words: Wording, turn: Turn) -> str:
 
 
 def _next_step(words: Wording, state: RemovalState) -> str:
-    """What comes next, and who does it follows from the turn."""
+    """The next step; the turn says who does it."""
     match state:
         case RemovalState.DRAFT | RemovalState.QUEUED:
             return words.say("the request goes out")
@@ -99,7 +99,7 @@ def _next_step(words: Wording, state: RemovalState) -> str:
 
 
 def _answers(words: Wording, line: RemovalLine) -> str:
-    """What the broker says and what our own check says, side by side."""
+    """The answers of the broker and of our own check, side by side."""
     if line.check_says is None or line.checked_on is None:
         return words.say("not checked by us")
     day = words.day(line.checked_on, "medium")

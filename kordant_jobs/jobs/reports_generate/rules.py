@@ -1,4 +1,4 @@
-"""What a report says: which periods, which figures, and how a verdict over several sources reads. Pure."""
+"""Rules of a report: its periods, its figures, and how a verdict over several sources reads. Pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.voice.verdicts import SaidOfClip
 
 EDITION = 4
-"""Counts up whenever the report's looks or words change so much that old ones should be made again."""
+"""The edition of the report, raised when its layout or words change so much that old ones should be made again."""
 
 PERIODS_BACK = 5
-"""How many earlier periods the trend shows beside this one."""
+"""The number of earlier periods in the trend beside this one."""
 
 
 class CloseReason(StrEnum):
@@ -37,7 +37,7 @@ class CloseReason(StrEnum):
 
 
 class ReportKind(StrEnum):
-    """What a report covers."""
+    """The span that a report covers."""
 
     WEEKLY = "weekly"
     MONTHLY = "monthly"
@@ -73,12 +73,12 @@ def period_before(period: Period) -> Period:
     return Period(kind=period.kind, start_on=before, end_on=start)
 
 
-def is_told(period: Period, today: date) -> bool:
-    """Whether subscribers are told of a report of this period that is made `today`: only of the last one that is
+def is_announced(period: Period, today: date) -> bool:
+    """True when a report of this period that is made `today` is announced to subscribers: only the last one that is
     over, so that making up for old periods sends nothing. Who asks for a report gets it from whom they asked.
 
     >>> june = Period(kind=ReportKind.MONTHLY, start_on=date(2026, 6, 1), end_on=date(2026, 7, 1))
-    >>> [is_told(june, day) for day in (date(2026, 6, 30), date(2026, 7, 1), date(2026, 7, 30), date(2026, 7, 31))]
+    >>> [is_announced(june, day) for day in (date(2026, 6, 30), date(2026, 7, 1), date(2026, 7, 30), date(2026, 7, 31))]
     [False, True, True, False]
     """
     scheduled = period.kind is not ReportKind.ON_DEMAND
@@ -87,7 +87,7 @@ def is_told(period: Period, today: date) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceLine:
-    """What one source said in the period: its last word, and on how many days it was asked. Days, since a report that
+    """The answers of one source in the period: its last, and on how many days it was asked. Days, since a report that
     was made is not made again because the same answer came again on the same day."""
 
     source: str
@@ -120,7 +120,7 @@ class ExposureLine:
 
 @dataclass(frozen=True, kw_only=True)
 class ClosedLine:
-    """One exposure that was told and open, and was closed within the period."""
+    """One exposure that was alerted and open, and was closed within the period."""
 
     exposure_id: UUID
     breach_name: str
@@ -131,7 +131,7 @@ class ClosedLine:
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryBar:
-    """How many exposures we first saw in one period."""
+    """The number of exposures first seen in one period."""
 
     start_on: date
     end_on: date
@@ -147,7 +147,7 @@ class RemovalLine:
     sent_on: date | None
     deadline_on: date | None
     says_done: bool
-    """Whether the broker says that it removed the data."""
+    """True when the broker says that it removed the data."""
     check_says: str | None
     checked_on: date | None
     reminders: int = 0
@@ -176,11 +176,11 @@ class PropertyLine:
     has_liens: bool
     """False: the county publishes no mortgages and liens, so none can be known."""
     verdict: str | None
-    """None: no scan looked at it in the period."""
+    """None: no scan covered it in the period."""
     reason: str | None
     data_as_of: date | None
     events: tuple[PropertyDocument, ...]
-    """What became known in the period."""
+    """The documents that became known in the period."""
     open_charges: tuple[PropertyDocument, ...]
 
 
@@ -198,13 +198,13 @@ class MoneyLine:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipLine(SaidOfClip):
-    """What is said of one clip, as a report shows it; the member's name stays sealed."""
+    """The result of one clip, as a report shows it; the member's name stays sealed."""
 
     analysis_id: UUID
     received_on: date
     reason: str | None
     windows: tuple[str, ...]
-    """What each window alone says, from the beginning of the clip to its end."""
+    """The result of each window alone, from the beginning of the clip to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,7 @@ class ReportFigures:
 
     @property
     def first_period(self) -> bool:
-        """Whether the subscription began in this period, so that there is none to compare it with."""
+        """True when the subscription began in this period, so that there is none to compare it with."""
         return len(self.history) < 2
 
     @property
@@ -244,12 +244,12 @@ class ReportFigures:
 
     @property
     def documents(self) -> list[PropertyDocument]:
-        """What was recorded on watched property in the period."""
+        """The documents that were recorded on watched property in the period."""
         return [one for line in self.properties for one in line.events]
 
     @property
     def has_unknown_property(self) -> bool:
-        """Whether a county could not be checked."""
+        """True when a county could not be checked."""
         return any(line.verdict in {None, "unknown"} for line in self.properties)
 
     @property
@@ -272,7 +272,7 @@ class ReportFigures:
         return hashlib.sha256(text.encode()).digest()
 
     def as_counts(self) -> dict[str, Any]:
-        """What is kept of it in the database: counts and ids."""
+        """The part that is kept in the database: counts and ids."""
         return {
             "edition": EDITION,
             "overall": self.overall.value,
@@ -300,7 +300,7 @@ def overall(verdicts: Collection[Verdict], *, exposures: int) -> Verdict:
 
 
 def by_severity(exposures: Sequence[ExposureLine]) -> dict[str, int]:
-    """How many exposures there are of each severity, the worst first."""
+    """The number of exposures of each severity, the worst first."""
     return {severity.value: sum(1 for one in exposures if one.severity is severity) for severity in worst_first()}
 
 

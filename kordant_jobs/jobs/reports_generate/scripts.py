@@ -1,4 +1,5 @@
-"""Which fonts a report needs beside its own, by the characters in it; and what stands for one that no font has.
+"""Finds the fonts that a report needs beside its own, by the characters in it, and replaces characters that no font
+has.
 
 Fonts come by package (Noto, OFL), so that the same report has the same bytes on every machine.
 """
@@ -27,7 +28,7 @@ class Font:
 
     @property
     def path(self) -> str:
-        """Where it is."""
+        """The path of the font file."""
         return str(files(self.package).joinpath(self.file))
 
 
@@ -95,7 +96,7 @@ def characters_of(font: Font) -> frozenset[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """What the characters of a text need: more `fonts`, and `missing` characters that no font has."""
+    """The needs of the characters of a text: more `fonts`, and `missing` characters that no font has."""
 
     fonts: tuple[Font, ...] = ()
     missing: frozenset[str] = frozenset()
@@ -119,7 +120,7 @@ def needs_of(text: str) -> Needs:
 
 
 def _is_silent(character: str) -> bool:
-    """Whether a character draws nothing by itself: joiners, marks of direction, variation selectors, blanks."""
+    """True when a character draws nothing by itself: joiners, marks of direction, variation selectors, blanks."""
     return unicodedata.category(character) in {"Cf", "Cc", "Zs", "Zl", "Zp"} or "\ufe00" <= character <= "\ufe0f"
 
 

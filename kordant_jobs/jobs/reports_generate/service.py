@@ -33,7 +33,7 @@ from kordant_jobs.jobs.reports_generate.rules import (
     PropertyLine,
     RemovalLine,
     ReportFigures,
-    is_told,
+    is_announced,
     period_before,
 )
 from kordant_jobs.ports import ReportStorage
@@ -56,7 +56,7 @@ from kordant_jobs.store.voice.tables import voice_consents
 
 JOB = "reports_generate"
 TIERS = tuple(Tier(one) for one in ROW.partitions)
-"""Those that pay for reports; of others' reports, which an operator made, nobody is told."""
+"""Tiers that pay for reports; reports of others, which an operator made, are not announced."""
 
 BATCH = 200
 """Subscriptions whose figures are loaded at once."""
@@ -71,7 +71,7 @@ SAVE_EVERY = 20
 
 @dataclass(frozen=True, kw_only=True)
 class ReportScope:
-    """Whose reports to make: active subscriptions of `tiers` (none named: all), or just those named."""
+    """The subscriptions to make reports for: active ones of `tiers` (none named: all), or just those named."""
 
     tiers: tuple[str, ...] = ()
     subscription_ids: tuple[UUID, ...] | None = None
@@ -94,8 +94,8 @@ class ReportPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSummary:
-    """What making reports did. `forgotten` have no key any more; `failed` are left out and counted.
-    `replaced` are characters that no font has: they were written in Latin letters, with a note."""
+    """The result of making reports. `forgotten` have no key any more; `failed` are left out and counted. `replaced` are
+    characters that no font has: they were written in Latin letters, with a note."""
 
     subscriptions: int = 0
     made: int = 0
@@ -147,15 +147,15 @@ def generate(
     today: date | None = None,
 ) -> ReportSummary:
     """Make the reports of these subscriptions. Safe to repeat: one whose figures did not change is left as it is,
-    unless `force`. More than a few are laid out by `processes` processes of their own (unset: one a core), which
-    end with this call. `today` decides whether their subscribers are told of them (unset: they are not).
+    unless `force`. More than a few are laid out by `processes` processes of their own (unset: one a core), which end
+    with this call. `today` decides whether reports are announced to their subscribers (unset: they are not).
 
     Raises:
         TransientError: a report could not be stored. Those made before it are kept.
         SetupError: the machine lacks what PDFs need.
     """
     total = ReportSummary()
-    told = today is not None and is_told(period, today)
+    announced = today is not None and is_announced(period, today)
     with Renderers(processes) as renderers:
         for start in range(0, len(subscription_ids), BATCH):
             total += _generate_batch(
@@ -167,7 +167,7 @@ def generate(
                 progress=progress,
                 renderers=renderers,
                 force=force,
-                told=told,
+                announced=announced,
             )
     return total
 
@@ -182,7 +182,7 @@ def _generate_batch(
     progress: Progress,
     renderers: Renderers,
     force: bool,
-    told: bool,
+    announced: bool,
 ) -> ReportSummary:
     with db.connect() as connection:
         facts = reports.facts(
@@ -229,24 +229,24 @@ def _generate_batch(
                 total += ReportSummary(made=1, pages=pdf.pages, replaced=pdf.replaced)
             progress.advance(1, "making reports")
             if len(rows) >= SAVE_EVERY:
-                _save(db, rows, told=told)
+                _save(db, rows, announced=announced)
     finally:
-        _save(db, rows, told=told)
+        _save(db, rows, announced=announced)
     return total
 
 
-def _save(db: Engine, rows: list[ReportRow], *, told: bool) -> None:
+def _save(db: Engine, rows: list[ReportRow], *, announced: bool) -> None:
     """Write the rows, with the notifications that they are there, and empty the list."""
     if rows:
         with db.begin() as connection:
             saved = reports.save(connection, rows)
-            if told:
+            if announced:
                 report_notices.queue(connection, saved, tiers=TIERS)
         rows.clear()
 
 
 def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage, db: Engine) -> ReportRow:
-    """The stored report's row; the file is there before the row is, and nobody deletes it meanwhile."""
+    """The stored report's row; the file is there before the row is, and no process deletes it meanwhile."""
     report_retention.spare(db, storage_key(pdf.content))
     key = storage.put(pdf.content)
     return ReportRow(
@@ -263,7 +263,7 @@ def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage, db: Engine) -
 
 
 def unsigned(figures: ReportFigures) -> receipts.Unsigned:
-    """What the receipt in this report says."""
+    """The content of the receipt in this report."""
     return receipts.Unsigned(
         subscription_id=figures.subscription_id,
         kind=figures.period.kind,
@@ -309,7 +309,7 @@ class _SealedFacts:
         return self._people[subscription_id]["subscriber_id"] in self._keys
 
     def _names(self, instrument_id: UUID) -> str:
-        """Who gave, and who took."""
+        """The givers and the takers."""
         givers, takers = property_notices.parties(self._keyring, instrument_id, self._parties[instrument_id])
         return " → ".join("; ".join(names) for names in (givers, takers) if names)
 

@@ -1,4 +1,4 @@
-"""What WeasyPrint leaves undone in a PDF's structure, which is what a screen reader reads.
+"""Repairs the structure of WeasyPrint's PDFs, which a screen reader reads.
 
 It tags page by page: the foot of a page is text of no element, and a table that goes on is another table on every page,
 with its header read again. Here feet and repeated headers become artifacts, and such a table becomes one again.

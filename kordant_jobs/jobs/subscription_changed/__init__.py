@@ -1,1 +1,1 @@
-"""Who is served when, after a subscription changed."""
+"""Updates a subscription's schedule after it changed."""

@@ -1,4 +1,4 @@
-"""A subscription began, changed its tier, rests or ended: its rows follow, its first scan is asked for at once."""
+"""A subscription began, changed its tier, was paused or ended: its rows follow, its first scan is asked for at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCAN = DarkwatchScan.job
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """What became of some subscriptions. `gone`: there are no such rows any more."""
+    """The result for some subscriptions. `gone`: there are no such rows any more."""
 
     served: int = 0
     removed: int = 0

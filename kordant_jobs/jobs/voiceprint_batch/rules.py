@@ -1,4 +1,4 @@
-"""How clips are shared out, and when one is given up. What is said of a clip is `domain.voice`'s. Pure."""
+"""Rules for sharing out clips, and for giving one up. What is said of a clip is `domain.voice`'s. Pure."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ ATTEMPTS_MAX = 3
 """Runs that may begin with a clip: one that ends its process, or whose detector does not answer, is given up then. A
 run that fails by a fault of ours (models, keys, database) is none of them."""
 HELD_BACK = timedelta(minutes=10)
-"""How long a clip that could not be analysed is left alone: what failed may need as long, and a sensor asks at once for
-whatever waits."""
+"""Time for which a clip that could not be analysed waits: the next try may fail as slowly, and a sensor asks at once
+for whatever waits."""
 
 AGAIN = frozenset({Reason.DETECTOR_FAILED, Reason.DECODER_CRASHED})
 """Reasons that may pass: said at once, and tried again."""

@@ -40,7 +40,7 @@ class VoicePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysed:
-    """What one chunk gave. `failed`: something went wrong with them, and they are tried again; at most three times,
+    """The result of one chunk. `failed`: something went wrong with them, and they are tried again; at most three times,
     unless it was a fault of ours."""
 
     clips: int = 0
@@ -141,7 +141,7 @@ def _analyse_one(
             verdict, problems = _unknown(Reason.ANALYSIS_FAILED), (type(error).__name__,)
             final = clip.attempts >= ATTEMPTS_MAX
     with db.begin() as connection:
-        written, told = analyses.save(
+        written, alerts = analyses.save(
             connection,
             clip,
             verdict,
@@ -163,7 +163,7 @@ def _analyse_one(
         insufficient_speech=verdict.status is ClipStatus.INSUFFICIENT_SPEECH,
         undecodable=verdict.status is ClipStatus.UNDECODABLE,
         unknown=verdict.status is ClipStatus.UNKNOWN,
-        alerts=told,
+        alerts=alerts,
         failed=len(problems),
         problems=problems,
     )

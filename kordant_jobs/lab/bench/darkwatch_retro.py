@@ -29,7 +29,7 @@ from kordant_jobs.store.people.keyring import Keyring
 
 PER_LINE = 1_000
 """One subscriber in so many stands in the dump, spread over all of it."""
-LOOK_EVERY_S = 0.05
+CHECK_EVERY_S = 0.05
 _ROWS = 500_000
 SETTLED = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
@@ -117,7 +117,7 @@ class _Seen(threading.Thread):
 
     def run(self) -> None:
         with self._db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            while self.last is None and not self.ended.wait(LOOK_EVERY_S):
+            while self.last is None and not self.ended.wait(CHECK_EVERY_S):
                 count = connection.execute(sa.text("SELECT count(*) FROM kordant.alerts")).scalar_one()
                 now = time.perf_counter()
                 self.first = now if count and self.first is None else self.first

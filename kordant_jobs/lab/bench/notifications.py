@@ -16,14 +16,14 @@ import sqlalchemy as sa
 
 from kordant_jobs.cli.output import err
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
+from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark
 from kordant_jobs.engine import leases
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.notifications_send import service
+from kordant_jobs.jobs.notifications_send.bundle import Bundle
+from kordant_jobs.jobs.notifications_send.channel_senders import mail_sender
 from kordant_jobs.jobs.notifications_send.mail import compose
-from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
-from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.lab.figures import Figure
 from kordant_jobs.lab.world.mail import SENDER, World
 from kordant_jobs.lab.world.mail import world as open_world
@@ -90,17 +90,17 @@ def _all_due_again(world: World) -> None:
         )
 
 
-def _claimed(world: World, limit: int) -> list[tuple[Claim, LetterRow]]:
+def _claimed(world: World, limit: int) -> list[tuple[Claim, AlertRow]]:
     with world.db.begin() as connection:
         ttl_s = service.LEASE.total_seconds()
         lease = leases.insert(connection, ["bench"], holder="bench", now=outbox.now(connection), ttl_s=ttl_s)[0]
         claims = outbox.claim(connection, channel=Channel.EMAIL, limit=limit, lease=lease.id)
-        rows = {row.id: row for row in outbox.letters(connection, [claim.id for claim in claims])}
+        rows = {row.id: row for row in outbox.alert_rows(connection, [claim.id for claim in claims])}
     return [(claim, rows[claim.id]) for claim in claims]
 
 
-def _parcel(row: LetterRow, keys: SubscriberKeys) -> Parcel:
-    return Parcel(id=row.id, rows=(row,), opened=(service.opened(row, keys),))
+def _bundle(row: AlertRow, keys: SubscriberKeys) -> Bundle:
+    return Bundle(id=row.id, rows=(row,), opened=(service.opened(row, keys),))
 
 
 def _composed(world: World, mails: int) -> list[OutgoingMail]:
@@ -108,7 +108,7 @@ def _composed(world: World, mails: int) -> list[OutgoingMail]:
     with world.db.connect() as connection:
         keys = world.keyring.load_keys(connection, list({row.subscriber_id for row in found}))
     now = datetime.now(UTC)
-    ready = [compose(_parcel(row, keys), sender=SENDER, now=now) for row in found]
+    ready = [compose(_bundle(row, keys), sender=SENDER, now=now) for row in found]
     _all_due_again(world)
     return ready
 
@@ -118,7 +118,7 @@ def _by_the_job(world: World, mails: int) -> None:
         service.send_due(
             db=world.db,
             keyring=world.keyring,
-            outlets=[mail_outlet(world.transport, SENDER)],
+            senders=[mail_sender(world.transport, SENDER)],
             limit=mails,
             progress=progress,
         )
@@ -142,7 +142,7 @@ def _by_plain_loop(world: World, mails: int) -> None:
         keys = world.keyring.load_keys(connection, list({row.subscriber_id for _, row in rows}))
     with smtplib.SMTP(world.server.host, world.server.port) as client:
         for claim, row in rows:
-            mail = compose(_parcel(row, keys), sender=SENDER, now=datetime.now(UTC))
+            mail = compose(_bundle(row, keys), sender=SENDER, now=datetime.now(UTC))
             client.sendmail("alerts@kordant.example", [mail.recipient], mail.content, ["SMTPUTF8"])
             with world.db.begin() as connection:
                 outbox.mark(connection, [Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.SENT)])

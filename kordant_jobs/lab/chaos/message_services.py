@@ -21,7 +21,7 @@ from kordant_jobs.adapters.sms import TwilioTransport
 from kordant_jobs.adapters.sms.twilio import TwilioAccount
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.domain.notifications.alerts import Channel
-from kordant_jobs.jobs.notifications_send.outlets import Outlet, push_outlet, text_outlet
+from kordant_jobs.jobs.notifications_send.channel_senders import ChannelSender, push_sender, text_sender
 from kordant_jobs.lab.fakes.push import FakeApns, FakeFcm, FakeWebPush, pem
 from kordant_jobs.lab.fakes.sms import FakeTwilio
 
@@ -33,28 +33,28 @@ _NAME = "NAME"
 class Services:
     """How the services are reached, and what they took."""
 
-    told: dict[str, Any]
+    addresses: dict[str, Any]
     asks: IO[str]
     answers: IO[str]
 
-    def outlets(self) -> list[Outlet[Any]]:
+    def senders(self) -> list[ChannelSender[Any]]:
         """A way out to each, with a connection of its own."""
-        told, vapid = self.told, pem(ec.generate_private_key(ec.SECP256R1()))
+        addresses, vapid = self.addresses, pem(ec.generate_private_key(ec.SECP256R1()))
         web = WebPushTransport(vapid, contact="mailto:ops@kordant.example", services=["127.0.0.1"], insecure=True)
-        apns = ApnsTransport(ApnsKey(**told["apns"]["key"]), base_url=told["apns"]["url"])
-        twilio = TwilioTransport(TwilioAccount(**told["sms"]["account"]), base_url=told["sms"]["url"])
+        apns = ApnsTransport(ApnsKey(**addresses["apns"]["key"]), base_url=addresses["apns"]["url"])
+        twilio = TwilioTransport(TwilioAccount(**addresses["sms"]["account"]), base_url=addresses["sms"]["url"])
         return [
-            push_outlet(Channel.FCM, FcmTransport(told["fcm"]["account"], base_url=told["fcm"]["url"])),
-            push_outlet(Channel.APNS, apns),
-            push_outlet(Channel.WEB_PUSH, web),
-            text_outlet(twilio),
+            push_sender(Channel.FCM, FcmTransport(addresses["fcm"]["account"], base_url=addresses["fcm"]["url"])),
+            push_sender(Channel.APNS, apns),
+            push_sender(Channel.WEB_PUSH, web),
+            text_sender(twilio),
         ]
 
     def address(self, channel: Channel, number: int) -> tuple[str, str]:
         """The address of one receiver, and what the ledger calls it."""
         named = {Channel.APNS: f"{number:064x}", Channel.SMS: f"+1202555{number:04d}"}.get(channel, f"device-{number}")
         if channel is Channel.WEB_PUSH:
-            return self.told["web_push"]["subscription"].replace(_NAME, named), named
+            return self.addresses["web_push"]["subscription"].replace(_NAME, named), named
         return named, named
 
     def ledgers(self) -> dict[str, list[str]]:
@@ -73,7 +73,7 @@ def services() -> Iterator[Services]:
     ) as process:
         assert process.stdin is not None  # noqa: S101 - for the type; pipes were asked for
         assert process.stdout is not None  # noqa: S101 - as above
-        yield Services(told=json.loads(process.stdout.readline()), asks=process.stdin, answers=process.stdout)
+        yield Services(addresses=json.loads(process.stdout.readline()), asks=process.stdin, answers=process.stdout)
         process.stdin.close()
 
 

@@ -120,14 +120,14 @@ def run_campaign(kills: int, seed: int, *, receivers: int | None = None, quiet: 
 def _send(world: World, reached: Services, first: int) -> service.SendSummary:
     if profile := sys.getprofile():
         threading.setprofile(profile)  # what threads of a sender do are steps too
-    outlets = reached.outlets()
+    senders = reached.senders()
     db = database.create_engine(world.url)
     try:
         with Progress(db, "chaos") as progress:
             return service.send_due(
                 db=db,
                 keyring=world.keyring,
-                outlets=outlets[first:] + outlets[:first],
+                senders=senders[first:] + senders[:first],
                 limit=10**9,
                 batch=BATCH,
                 progress=progress,
@@ -155,7 +155,7 @@ def _compare(world: World, reached: Services, names: dict[object, str]) -> list[
     ledgers = {Channel(name): Counter(ledger) for name, ledger in reached.ledgers().items()}
     with world.db.connect() as connection:
         rows = connection.execute(sa.text("SELECT channel, address_id, status FROM kordant.notification_outbox")).all()
-    shows = {outlet.channel: outlet.copies_show for outlet in reached.outlets()}
+    shows = {outlet.channel: outlet.copies_show for outlet in reached.senders()}
     books = []
     for channel, took in ledgers.items():
         mine = [row for row in rows if row.channel == channel]

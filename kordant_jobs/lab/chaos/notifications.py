@@ -19,7 +19,7 @@ from kordant_jobs.cli.runs import progress_bar
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.notifications_send import service
-from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
+from kordant_jobs.jobs.notifications_send.channel_senders import mail_sender
 from kordant_jobs.lab.chaos import messages
 from kordant_jobs.lab.chaos.strike import BY_THE_CLOCK, FREE, LATEST_S, killed
 from kordant_jobs.lab.figures import Figure, finish
@@ -115,7 +115,7 @@ def _send_all(world: World, url: str) -> service.SendSummary:
             return service.send_due(
                 db=db,
                 keyring=world.keyring,
-                outlets=[mail_outlet(world.transport, SENDER)],
+                senders=[mail_sender(world.transport, SENDER)],
                 limit=10**9,
                 batch=BATCH,
                 progress=progress,

@@ -24,7 +24,7 @@ from kordant_jobs.adapters.push.apns import ApnsKey
 from kordant_jobs.adapters.push.encryption import LAST_RECORD, content_keys, point_of
 from kordant_jobs.lab.fakes.http import Answer, Asked, FakeHttp2Server, FakeServer
 
-Told = Callable[[str], Answer | None]
+Script = Callable[[str], Answer | None]
 """What a service answers to a message for a token, None: as it should."""
 
 LARGEST = 4096
@@ -39,9 +39,9 @@ def pem(key: Any) -> str:
 class FakeFcm(FakeServer):
     """FCM HTTP v1 and Google's token service. `delivered` are the tokens whose messages were taken."""
 
-    def __init__(self, told: Told = lambda _: None) -> None:
+    def __init__(self, script: Script = lambda _: None) -> None:
         super().__init__()
-        self.told = told
+        self.script = script
         self.delivered: list[str] = []
         self.tokens_given = 0
         self.token_lasts_s = 3600
@@ -76,7 +76,7 @@ class FakeFcm(FakeServer):
         strings = all(isinstance(value, str) for value in message.get("data", {}).values())
         if len(asked.body) > LARGEST or not strings or not re.fullmatch(r"\d+s", message["android"]["ttl"]):
             return Answer.of(400, _fcm_error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT"))
-        if found := self.told(message["token"]):
+        if found := self.script(message["token"]):
             if found.hang_up:
                 self.delivered.append(message["token"])
             return found
@@ -111,9 +111,9 @@ def _fcm_error(status: int, word: str, code: str | None = None) -> dict[str, Any
 class FakeApns(FakeHttp2Server):
     """APNs over HTTP/2 in clear. `delivered` are the device tokens whose messages were taken."""
 
-    def __init__(self, told: Told = lambda _: None) -> None:
+    def __init__(self, script: Script = lambda _: None) -> None:
         super().__init__()
-        self.told = told
+        self.script = script
         self.delivered: list[str] = []
         self.expired: set[str] = set()
         """Provider tokens that it calls expired."""
@@ -145,7 +145,7 @@ class FakeApns(FakeHttp2Server):
             return _apns(413, "PayloadTooLarge")
         if len(asked.headers.get("apns-collapse-id", "")) > 64 or asked.headers.get("apns-push-type") != "alert":
             return _apns(400, "BadCollapseId")
-        said = self.told(found[1])
+        said = self.script(found[1])
         if said and not said.hang_up:
             return said
         self.delivered.append(found[1])
@@ -162,9 +162,9 @@ apns_error = _apns
 class FakeWebPush(FakeServer):
     """A browser maker's push server, and a browser that can open what comes. `opened` are the messages in clear."""
 
-    def __init__(self, told: Told = lambda _: None) -> None:
+    def __init__(self, script: Script = lambda _: None) -> None:
         super().__init__()
-        self.told = told
+        self.script = script
         self.delivered: list[str] = []
         self.opened: list[dict[str, Any]] = []
         self._browser = ec.generate_private_key(ec.SECP256R1())
@@ -196,7 +196,7 @@ class FakeWebPush(FakeServer):
             return Answer(status=400)
         if len(asked.body) > LARGEST:
             return Answer(status=413)
-        said = self.told(name)
+        said = self.script(name)
         if said and not said.hang_up:
             return said
         clear = open_sealed(asked.body, browser=self._browser, auth=self._auth)

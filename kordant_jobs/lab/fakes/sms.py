@@ -14,9 +14,9 @@ class FakeTwilio(FakeServer):
     """Takes texts of one account. `delivered` are the numbers whose texts were taken, `callbacks` where to tell of
     each."""
 
-    def __init__(self, told: Callable[[str], Answer | None] = lambda _: None) -> None:
+    def __init__(self, script: Callable[[str], Answer | None] = lambda _: None) -> None:
         super().__init__()
-        self.told = told
+        self.script = script
         self.delivered: list[str] = []
         self.bodies: list[str] = []
         self.callbacks: list[str] = []
@@ -34,7 +34,7 @@ class FakeTwilio(FakeServer):
             return twilio_error(400, 21617)
         if not form.get("To", "").startswith("+"):
             return twilio_error(400, 21211)
-        said = self.told(form["To"])
+        said = self.script(form["To"])
         if said and not said.hang_up:
             return said
         self.delivered.append(form["To"])

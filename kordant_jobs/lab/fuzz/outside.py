@@ -37,12 +37,12 @@ from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import Choice, token_of
 from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp, breach
 from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakeXposedOrNot
-from kordant_jobs.lab.fakes.sources.server import Asked, FakeServer, Told
+from kordant_jobs.lab.fakes.sources.server import Asked, FakeServer, Reply
 from kordant_jobs.lab.fuzz.mutations import worse, worse_json
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.population import make_population
 from kordant_jobs.lab.world.subscribers import new_subscribers
-from kordant_jobs.pages.app import Doors, application
+from kordant_jobs.pages.app import PagesContext, application
 from kordant_jobs.pages.range_notifications import PATH, range_webhook
 from kordant_jobs.ports import ExposureSource, Question
 from kordant_jobs.postgres.database import create_engine
@@ -170,11 +170,11 @@ def requests(count: int, seed: int, *, db: Engine, keyring: Keyring) -> Fuzzed:
     what lies behind a signature is reached, too."""
     found = Fuzzed()
     dice = Random(seed)  # noqa: S311 - dice
-    doors = Doors(
+    context = PagesContext(
         db=db, keyring=keyring, public_url=f"https://{DOMAIN}", mail_domain=DOMAIN, twilio_token=SECRET,
         webhook_secret=SECRET, clock=lambda: float(NOW_S),
     )  # fmt: skip
-    apps = (application(doors), range_webhook(db, keyring, SecretStr(SECRET)))
+    apps = (application(context), range_webhook(db, keyring, SecretStr(SECRET)))
     with _logged() as logged:
         for number in range(count):
             scope, body = _request(dice, keyring)
@@ -268,7 +268,7 @@ def answers(count: int, seed: int, *, db: Engine, keyring: Keyring, item_id: UUI
     found = Fuzzed()
     dice = Random(seed)  # noqa: S311 - dice
     named = "found@example.com"
-    fakes: tuple[tuple[Callable[[str], ExposureSource], Callable[[Asked], Told]], ...] = (
+    fakes: tuple[tuple[Callable[[str], ExposureSource], Callable[[Asked], Reply]], ...] = (
         (
             lambda url: Hibp(SecretStr(TEST_KEY), base_url=f"{url}/api/v3"),
             FakeHibp(rpm=60_000, accounts={named: ("Adobe", "Gawker")}).answer,
@@ -277,7 +277,7 @@ def answers(count: int, seed: int, *, db: Engine, keyring: Keyring, item_id: UUI
         (lambda url: LeakCheck(base_url=f"{url}/api"), FakeLeakCheck().answer),
     )
     for make, answer in fakes:
-        with FakeServer(lambda asked, answer=answer: _worse_told(answer(asked), dice)) as server:  # type: ignore[misc]
+        with FakeServer(lambda asked, answer=answer: _spoiled(answer(asked), dice)) as server:  # type: ignore[misc]
             source = make(server.url)
             for number in range(count // len(fakes)):
                 question = Question(item_id=item_id, kind=IdentifierKind.EMAIL, canonical=named)
@@ -293,13 +293,15 @@ def answers(count: int, seed: int, *, db: Engine, keyring: Keyring, item_id: UUI
     return found
 
 
-def _worse_told(told: Told, dice: Random) -> Told:
-    body = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
+def _spoiled(reply: Reply, dice: Random) -> Reply:
+    body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
     try:
         body = worse_json(json.loads(body), dice)
     except ValueError:
         body = worse(body, dice)
-    return Told(status=dice.choice((told.status, told.status, told.status, 200, 404)), body=body, headers=told.headers)
+    return Reply(
+        status=dice.choice((reply.status, reply.status, reply.status, 200, 404)), body=body, headers=reply.headers
+    )
 
 
 KINDS = ("bounces", "requests", "catalogues", "answers")

@@ -38,7 +38,7 @@ def instrument_of(record: Record) -> Instrument:
 
 def loudness(finding: Finding) -> str:
     """Quiet: only listed. Calm: low. Told: medium or high. Loud: critical."""
-    if not finding.is_told:
+    if not finding.raises_alert:
         return "quiet"
     return {Severity.LOW: "calm", Severity.CRITICAL: "loud"}.get(finding.severity, "told")
 
@@ -127,10 +127,10 @@ def judge_roll(county: County, seed: int) -> tuple[Count, Count]:
             for one in (change.before, change.after)
         )
         state, moved = advance(first, second, today=change.on)
-        told = state.waiting_since is not None and not is_explained(
+        alerted = state.waiting_since is not None and not is_explained(
             change.after.owners, state.waiting_since, map(instrument_of, on_lot[change.lot])
         )
-        for count, said, truth in ((mail, moved, change.redirected), (owners, told, change.usurped)):
+        for count, said, truth in ((mail, moved, change.redirected), (owners, alerted, change.usurped)):
             count.right += said and truth
             count.wrong += said and not truth
             count.missed += truth and not said
@@ -197,18 +197,18 @@ def judge_owners(county: County, watched: int) -> tuple[Count, list[tuple[float,
         name = parse(owner.full, Order.GIVEN_FIRST)
         keys = {key for reading in (name, flipped(name)) for key in keys_of(reading)}
         theirs = {record.key for record in of_person[owner.id]}
-        told = set()
+        alerted = set()
         for record in {one.key: one for key in keys for one in on_key.get(key, ())}.values():
             instrument = instrument_of(record)
             said = best_of(instrument, [name], people=people, order=Order.SURNAME_FIRST)
             likely.append((said.probability, record.key in theirs))
             if said.probability >= OWNER_AT:
-                told.add(record.key)
+                alerted.add(record.key)
                 if record.key not in theirs:
                     count.confusion["another's", f"theirs: {' '.join(said.agrees)}"] += 1
             elif record.key in theirs:
                 count.confusion["theirs", f"another's: {' '.join(said.differs) or 'too frequent a name'}"] += 1
-        count.right += len(told & theirs)
-        count.wrong += len(told - theirs)
-        count.missed += len(theirs - told)
+        count.right += len(alerted & theirs)
+        count.wrong += len(alerted - theirs)
+        count.missed += len(theirs - alerted)
     return count, likely

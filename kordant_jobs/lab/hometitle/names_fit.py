@@ -175,13 +175,13 @@ def measure(question: Question, seed: int, size: int, table: Weights | None = No
     pairs = list(MAKERS[question](seed, size))
     given = np.array([table.probability(pair.features) for pair in pairs])
     same = np.array([pair.same for pair in pairs])
-    told = given >= 0.5
+    predicted = given >= 0.5
     return Measured(
         question=question,
         pairs=len(pairs),
-        true_positive=int((told & same).sum()),
-        false_positive=int((told & ~same).sum()),
-        false_negative=int((~told & same).sum()),
+        true_positive=int((predicted & same).sum()),
+        false_positive=int((predicted & ~same).sum()),
+        false_negative=int((~predicted & same).sum()),
         expected_calibration_error=calibration_error(given, same),
     )
 

@@ -86,11 +86,11 @@ def score_streams(world: World, rows: pl.DataFrame, found: Found) -> Judged:
     minimum = planted.join(yearly, on=["entity", "planted"], how="left").filter(
         pl.col("planted_rows") >= pl.when("yearly").then(2).otherwise(3)
     )
-    told = minimum.join(matched.select("entity", "planted").unique(), on=["entity", "planted"], how="semi")
+    matching = minimum.join(matched.select("entity", "planted").unique(), on=["entity", "planted"], how="semi")
     missed = minimum.join(matched.select("entity", "planted").unique(), on=["entity", "planted"], how="anti")
     right = matched["said"].n_unique()
     wrong = table.join(matched.select(pl.col("said").alias("stream").cast(pl.UInt32)).unique(), on="stream", how="anti")
-    score = Score(said=len(table), right=right, planted=len(minimum), found=len(told))
+    score = Score(said=len(table), right=right, planted=len(minimum), found=len(matching))
     pairs = matched.unique("said").select(pl.col("said").cast(pl.UInt32).alias("stream"), "planted")
     return Judged(score=score, wrong=wrong, missed=missed, matched=pairs)
 

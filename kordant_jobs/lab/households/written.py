@@ -34,10 +34,10 @@ def as_written(world: World) -> pl.DataFrame:
 
 def _transfers(rows: pl.DataFrame) -> tuple[set[int], set[int]]:
     """Rows that the sync's own rule takes for legs of transfers, and those that may be."""
-    is_told = pl.col("type").is_in([T.PIX.value, T.TED.value]) & pl.col("payee").ne("")
+    names_payee = pl.col("type").is_in([T.PIX.value, T.TED.value]) & pl.col("payee").ne("")
     moves = rows.filter(pl.col("type").is_in([one.value for one in MOVES])).select(
         "entity", "account", "row", "day", "cents", "type",
-        pl.when(is_told).then(pl.col("payee") == pl.col("owner")).otherwise(None).alias("is_holder"),
+        pl.when(names_payee).then(pl.col("payee") == pl.col("owner")).otherwise(None).alias("is_holder"),
     )  # fmt: skip
     pairs = (
         moves.filter(pl.col("cents") < 0).with_columns(-pl.col("cents"))

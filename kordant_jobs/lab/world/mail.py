@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.mail import SmtpTransport, parse_smtp_url
 from kordant_jobs.adapters.mail.smtp import SmtpServer
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.lab.world.population import make_population
 from kordant_jobs.lab.world.subscribers import new_subscribers
 from kordant_jobs.postgres import database
@@ -26,7 +26,7 @@ from kordant_jobs.store import migrate
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
 
-SENDER = Sender(header="Kordant <alerts@kordant.example>")
+SENDER = MailFrom(header="Kordant <alerts@kordant.example>")
 
 _ALERTS = """
 INSERT INTO kordant.breaches (name, source, title, domain, data_classes, breached_on)

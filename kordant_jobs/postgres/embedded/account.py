@@ -1,4 +1,4 @@
-"""Which user the server runs as: ourselves, or `nobody` when we are root, since Postgres refuses uid 0."""
+"""The user that the server runs as: ourselves, or `nobody` when we are root, since Postgres refuses uid 0."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Account:
 
     @property
     def is_other(self) -> bool:
-        """Whether the server runs as somebody else than this process."""
+        """True when the server runs as another user than this process."""
         return self.uid != os.geteuid()
 
     def reaches(self, path: Path) -> bool:
-        """Whether this user may read `path` and enter every folder above it; of another user by mode bits."""
+        """True when this user may read `path` and enter every folder above it; of another user by mode bits."""
         if not self.is_other:
             return os.access(path, os.R_OK)
         real = path.resolve()
@@ -64,7 +64,7 @@ class Account:
 
 
 def server_environment() -> dict[str, str]:
-    """What the server and its tools see of the environment: no PG* of ours, no language, no secret."""
+    """The environment of the server and its tools: no PG* of ours, no language, no secret."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 

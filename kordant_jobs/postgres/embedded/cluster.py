@@ -133,7 +133,7 @@ def _reason(output: str) -> str:
 
 
 def durable_settings(settings: Mapping[str, str]) -> bool:
-    """Whether the caller wants data that outlives a power cut."""
+    """True when the caller wants data that outlives a power cut."""
     return settings.get("fsync", "on").lower() not in {"off", "false", "no", "0"}
 
 

@@ -1,4 +1,4 @@
-"""Where a server's things lie: `postgres/` in the state folder, or a shelter when its user can't reach that.
+"""The folders of a server: `postgres/` in the state folder, or a shelter when its user can't reach that.
 
 As root the server is `nobody`, who can't enter a state folder of mode 0700 or below /root. Its things then
 lie in /var/lib/kordant-jobs, and the file `postgres.at` in the state folder names the place. The state folder
@@ -44,7 +44,7 @@ class Folders:
 
     @property
     def log(self) -> Path:
-        """What the server says about its starts, stops and refusals; emptied at every start."""
+        """The log of the server's starts, stops and refusals; emptied at every start."""
         return self.base / "server.log"
 
     @property
@@ -124,7 +124,7 @@ def shelter(*, lasting: bool = True) -> Path:
     """A folder of ours with a short plain path, outside of any checkout. Others may enter it if it is root's.
 
     Raises:
-        SetupError: somebody else made it first.
+        SetupError: another user made it first.
     """
     uid = os.geteuid()
     temporary = TEMPORARY / f"kordant-jobs-{uid}"
@@ -151,7 +151,7 @@ def socket_dir(base: Path) -> Path:
 
 
 def is_plain(path: Path) -> bool:
-    """Whether a path has no character that a shell, libpq or a list of Postgres could trip over."""
+    """True when a path has no character that a shell, libpq or a list of Postgres could trip over."""
     return _PLAIN.fullmatch(str(path)) is not None
 
 

@@ -24,7 +24,7 @@ LOG_LIMIT_BYTES = 8 << 20  # the log is cut to nothing beyond this; it holds sta
 
 @dataclass(frozen=True, kw_only=True)
 class Orders:
-    """What the caller hands over: open files by number, the user to become, and the server to guard."""
+    """The values that the caller hands over: open files by number, the user to become, and the server to guard."""
 
     lock_path: str
     lock_fd: int
@@ -121,7 +121,7 @@ def _guard(orders: Orders, pid: int, watch: int | None) -> None:
         if _state_is_deleted(orders):
             _signal(pid, watch, signal.SIGQUIT)
         elif _lock(orders.lock_fd):
-            # `lock` first, as everybody: nobody starts, attaches or releases while we look.
+            # `lock` first, like every process: none starts, attaches or releases while we check.
             try:
                 if _lock(orders.clients_fd):
                     _stop(pid, watch)

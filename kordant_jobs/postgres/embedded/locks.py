@@ -40,7 +40,7 @@ def exclusive(path: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the lock alone.
 
     Raises:
-        DatabaseUnavailable: somebody else held it for all of `patience_s`.
+        DatabaseUnavailable: another process held it for all of `patience_s`.
     """
     fd = open_lock(path)
     try:
@@ -61,7 +61,7 @@ def exclusive(path: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
 
 @contextmanager
 def all_alone(path: Path) -> Iterator[bool]:
-    """Whether nobody holds a shared lock on the file; while the block runs, nobody can take one."""
+    """True when no process holds a shared lock on the file; while the block runs, none can take one."""
     fd = open_lock(path)
     try:
         alone = _taken(fd, fcntl.LOCK_EX)
@@ -80,7 +80,7 @@ def hold_shared(path: Path) -> int:
 
 
 def held_by_process(path: Path) -> bool:
-    """Whether a living process holds the file by a POSIX lock, the guard's kind: no fork inherits it."""
+    """True when a living process holds the file by a POSIX lock, the guard's kind: no fork inherits it."""
     fd = open_lock(path)
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,7 +92,7 @@ def held_by_process(path: Path) -> bool:
 
 
 def count_shared(path: Path) -> int | None:
-    """How many hold the shared lock, from /proc/locks; None where the kernel lists no locks.
+    """The number of holders of the shared lock, from /proc/locks; None where the kernel lists no locks.
 
     Judged by inode alone: the device listed there isn't the one of stat() on overlayfs and btrfs.
     """

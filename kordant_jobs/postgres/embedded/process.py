@@ -49,7 +49,7 @@ def find_postmaster(data: Path) -> Postmaster | None:
 
 
 def answers(server: Postmaster) -> bool:
-    """Whether the server takes a connection: one killed this instant still looks alive, and doesn't."""
+    """True when the server takes a connection: one killed this instant still looks alive, and doesn't."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_PATIENCE_S)
         try:

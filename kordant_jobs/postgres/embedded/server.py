@@ -48,7 +48,7 @@ READY_PATIENCE_S = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStatus:
-    """What is known of a state folder's server, read without a lock. None: there is none, or no telling."""
+    """The known facts of a state folder's server, read without a lock. None: there is none, or no telling."""
 
     running: bool
     pid: int | None
@@ -61,10 +61,10 @@ class ServerStatus:
 class EmbeddedPostgres:
     """A Postgres server of our own in a state folder, shared by every process that enters it.
 
-    The first to enter starts it, the last to leave stops it, and when that one was killed the guard does
-    within a second. A forked child of a client counts as a client while it lives, one that was exec'd not.
-    An object is one client, of one thread at a time. Server settings (postgresql.conf) are those of whoever
-    started it; one that would open a port or log a value is overruled.
+    The first to enter starts it, the last to leave stops it, and when that one was killed the guard does within a
+    second. A forked child of a client counts as a client while it lives, one that was exec'd not. An object is one
+    client, of one thread at a time. Server settings (postgresql.conf) are those of the process that started it; one
+    that would open a port or log a value is overruled.
     """
 
     def __init__(self, state_dir: Path, *, settings: Mapping[str, str] = DEFAULT_SETTINGS) -> None:
@@ -122,7 +122,7 @@ class EmbeddedPostgres:
             return alone and _stop(folders)
 
     def stop(self) -> None:
-        """Stop the server whoever is attached: their connections break, and `start` brings it back."""
+        """Stop the server even if clients are connected: their connections break, and `start` brings it back."""
         if folders := find_folders(self._state):
             with exclusive(folders.lock):
                 _stop(folders)
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
                 pointer(self._state).unlink(missing_ok=True)
 
     def url(self, database: str = "postgres") -> str:
-        """Where to connect, as SQLAlchemy and Dagster take it. It holds no secret: the socket is guarded.
+        """The address of the server, as SQLAlchemy and Dagster take it. It holds no secret: the socket is guarded.
 
         Raises:
             DatabaseUnavailable: the server was never started here.
@@ -184,7 +184,7 @@ class EmbeddedPostgres:
 
     def _ensure_running(self, folders: Folders, account: Account) -> Postmaster:
         server = _settled(folders)
-        if server is not None and server.state == "stopping":  # a shutdown that somebody else asked for
+        if server is not None and server.state == "stopping":  # a shutdown that another process asked for
             stop_postmaster(folders.data)
             server = None
         if server is None:
@@ -240,7 +240,7 @@ def _wait_ready(folders: Folders) -> Postmaster:
         server = find_postmaster(folders.data)
         if server is not None and server.state == "ready":
             return server
-        if server is None and not guarded:  # looked at in this order, so that it did not just appear
+        if server is None and not guarded:  # checked in this order, so that it did not just appear
             reason = last_words(folders.log)
             raise SetupError(f"Postgres did not start in {folders.base}: {reason}. See {folders.log}.")
         time.sleep(0.004)

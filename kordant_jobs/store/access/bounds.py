@@ -1,4 +1,4 @@
-"""What bounds an agent when it starts a job: its grant's time, priority, open requests, and budgets of hour and day."""
+"""The bounds of an agent that starts a job: its grant's time, priority, open requests, and budgets of hour and day."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from kordant_jobs.store.access import people
 
 FIRST_TRIGGER = "agent.first_trigger"
 OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
-LOOK_AGAIN = timedelta(seconds=10)
-"""When an agent that has too many open requests may try again."""
+CHECK_AGAIN = timedelta(seconds=10)
+"""Time after which an agent that has too many open requests may try again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """Whether an agent may start a job now. `rule`: what does not let it; `at`: when it may try again."""
+    """The decision whether an agent may start a job now. `rule`: what does not let it; `at`: when it may try again."""
 
     per_hour: int = 0
     rule: str | None = None
@@ -46,7 +46,7 @@ def bound_of(
         connection.execute(lock, {"name": f"agent {agent_id} {job}"})
         mine = Filter(requested_by=agent_id, job=job, statuses=OPEN)
         if len(operate.find(connection, mine, limit=grant.concurrent)) >= grant.concurrent:
-            return Bound(rule="agent.concurrent", at=now + LOOK_AGAIN)
+            return Bound(rule="agent.concurrent", at=now + CHECK_AGAIN)
     budgets = (
         ("agent.requests_per_hour", grant.requests_per_hour, 3600),
         ("agent.requests_per_day", grant.requests_per_day, 86_400),

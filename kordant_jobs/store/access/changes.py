@@ -73,7 +73,7 @@ def propose(
 
 
 def get(connection: Connection, change_id: UUID, *, lock: bool = False) -> ChangeSet | None:
-    """One change set; with `lock` nobody else decides it meanwhile."""
+    """One change set; with `lock` no other transaction decides it meanwhile."""
     query = sa.select(change_sets).where(change_sets.c.id == change_id)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return None if row is None else _change_set(dict(row))

@@ -39,7 +39,7 @@ _CHILDREN: Mapping[str, str] = {
 """Tables whose rows go with those of another, which the same role must see."""
 _OPEN = ("run_progress", "scheduler_config", "scheduler_history", "schedule_progress", "job_pauses", "job_catalogue",
          "workflows", "principals")  # fmt: skip
-"""Tables that hold nobody's rows, or names of callers only."""
+"""Tables without rows of subscribers, or with names of callers only."""
 READ = (*_PLACED, *_OF_CALLER, *_CHILDREN, *_OPEN)
 """All that the API reads for callers with a scope."""
 
@@ -66,7 +66,7 @@ def is_hardened(connection: Connection) -> bool:
 
 
 def may_harden(connection: Connection) -> bool:
-    """Whether this database's user may create roles."""
+    """True when this database's user may create roles."""
     query = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
     return bool(connection.execute(sa.text(query)).scalar())
 

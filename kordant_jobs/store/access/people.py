@@ -21,12 +21,12 @@ from kordant_jobs.store.people.keyring import Keyring
 
 PURPOSE = "api-token"
 KINDS = {Role.ADMIN: "user", Role.OPERATOR: "user", Role.SERVICE: "service", Role.AGENT: "agent"}
-"""How the ids of a role begin."""
+"""The prefixes of ids by role."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """Whose token it is, and until when it is one."""
+    """The holder of a token, and until when it is valid."""
 
     principal: Principal
     expires_at: datetime
@@ -34,7 +34,7 @@ class Verified:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What an agent may start. None: not bounded by that."""
+    """The jobs that an agent may start. None: not bounded by that."""
 
     job: str
     max_priority: Priority
@@ -43,7 +43,7 @@ class Grant:
     concurrent: int | None = None
     expires_at: datetime | None = None
     ask_first: bool = False
-    """Whether a person has to approve the first request."""
+    """True when a person has to approve the first request."""
     version: int = 0
     """Counted by the store."""
 
@@ -196,7 +196,7 @@ def note_uses(connection: Connection, uses: Mapping[str, datetime]) -> None:
 
 
 def verify(connection: Connection, keyring: Keyring, token: Token, *, now: datetime) -> Verified | None:
-    """Whose token this is; None for one that is unknown, ended, revoked, or of somebody who was disabled.
+    """The holder of this token; None for one that is unknown, ended, revoked, or whose holder was disabled.
 
     An unknown id costs the same work as a wrong secret.
     """
@@ -207,7 +207,8 @@ def verify(connection: Connection, keyring: Keyring, token: Token, *, now: datet
 
 
 def holder(connection: Connection, token_id: str, *, now: datetime) -> Verified | None:
-    """Whose token has this id, for one whose secret was verified before; None once it has ended, as in `verify`."""
+    """The holder of the token with this id, for one whose secret was verified before; None once it has ended, as in
+    `verify`."""
     return _verified(_token_row(connection, token_id), now)
 
 

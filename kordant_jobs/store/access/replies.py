@@ -18,7 +18,7 @@ KEPT = timedelta(hours=24)
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """Which reply is meant, and of which body."""
+    """The identity of a reply: its key and the digest of the body."""
 
     principal_id: str
     operation: str
@@ -39,7 +39,7 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What was answered; `same_body` False: the key came with another body."""
+    """A stored reply; `same_body` False: the key came with another body."""
 
     status: int
     body: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Workflows of agents and their executions in Postgres. Whoever takes an execution on holds its row."""
+"""Workflows of agents and their executions in Postgres. The process that continues an execution holds its row."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def begin(
 
 
 def execution(connection: Connection, execution_id: UUID, *, lock: bool = False) -> Execution | None:
-    """An execution as it stands; with `lock` nobody else takes it on meanwhile."""
+    """An execution as it stands; with `lock` no other process continues it meanwhile."""
     query = sa.select(workflow_executions).where(workflow_executions.c.id == execution_id)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return None if row is None else Execution(**{**row, "status": ExecutionStatus(row["status"])})
@@ -200,7 +200,7 @@ def move(connection: Connection, execution_id: UUID, **values: Any) -> None:
     connection.execute(sa.update(workflow_executions).where(workflow_executions.c.id == execution_id).values(values))
 
 
-def look_again(connection: Connection, found: Execution, *, at: datetime) -> None:
+def check_again(connection: Connection, found: Execution, *, at: datetime) -> None:
     """Have an execution taken on at a moment, once: what was queued for it and still waits is enough."""
     if found.next_request_id is not None:
         waiting = operate.find(connection, Filter(ids=(found.next_request_id,)))

@@ -1,4 +1,4 @@
-"""Write the audit log, read it, and prove that nobody changed it."""
+"""Write the audit log, read it, and prove that it was not changed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kordant_jobs.store.audit.tables import audit_log
 from kordant_jobs.store.people.keyring import Keyring
 
 PURPOSE, ANCHORS = "audit", "audit-anchor"
-"""What the writers' codes, and those of anchors, are made for."""
+"""Purposes of the writers' codes, and of those of anchors."""
 AT_ONCE = 10_000
 
 

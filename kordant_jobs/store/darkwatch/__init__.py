@@ -1,1 +1,1 @@
-"""Breaches, dumps, exposures, verdicts, checks of outside sources. What subscribers are told is `notifications`."""
+"""Breaches, dumps, exposures, verdicts, checks of outside sources. Alerts to subscribers are `notifications`."""

@@ -20,7 +20,7 @@ NEGATIVE_TTL = timedelta(minutes=5)
 """A breach that a source could not describe is not asked for again within this."""
 
 LOOKUP_TTL_S = 60.0
-"""How long one process has the right to ask for a breach; longer than any request takes."""
+"""Seconds for which one process has the right to ask for a breach; longer than any request takes."""
 
 
 def known(connection: Connection, names: Collection[str]) -> set[str]:
@@ -66,13 +66,13 @@ def save(connection: Connection, found: Iterable[Breach], *, as_news: bool = Fal
 
 
 def newest_at(connection: Connection) -> datetime | None:
-    """When the newest breach of HIBP's catalogue became known to us; None while there is none."""
+    """The moment at which the newest breach of HIBP's catalogue became known to us; None while there is none."""
     query = sa.select(sa.func.max(breaches.c.known_at)).where(breaches.c.source == BreachSource.HIBP)
     return connection.execute(query).scalar()
 
 
 def is_newer(connection: Connection, breach: Breach) -> bool:
-    """Whether HIBP added `breach` after everything that we know of, or we do not know it by name."""
+    """True when HIBP added `breach` after everything that we know of, or we do not know it by name."""
     query = sa.select(sa.func.max(breaches.c.added_at)).where(breaches.c.source == BreachSource.HIBP)
     newest = connection.execute(query).scalar()
     added = breach.added_at
@@ -86,7 +86,7 @@ def catalogue_is_due(connection: Connection) -> None:
 
 
 def may_look_up(connection: Connection, source: Source, reference: str, *, now: datetime) -> UUID | None:
-    """The right to ask the source for one of its breaches, as a lease; None when somebody else asks just now, or it
+    """The right to ask the source for one of its breaches, as a lease; None when another process asks just now, or it
     knew none a moment ago."""
     table = breach_lookups.c
     query = sa.select(table.looked_up_at).where(table.source == source, table.reference == reference, ~table.found)
@@ -99,7 +99,7 @@ def may_look_up(connection: Connection, source: Source, reference: str, *, now: 
 
 
 def looked_up(connection: Connection, source: Source, reference: str, lease: UUID, *, found: bool | None) -> None:
-    """Note what came of a look-up; None: the source did not say, and may be asked again at once."""
+    """Note the result of a look-up; None: the source did not say, and may be asked again at once."""
     leases.release(connection, [lease])
     if found is None:
         return

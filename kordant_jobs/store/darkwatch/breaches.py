@@ -15,19 +15,19 @@ from kordant_jobs.domain.darkwatch.breaches import Breach, BreachSource
 from kordant_jobs.store.darkwatch.tables import breaches, catalogue_imports
 
 CATALOGUE_TTL = timedelta(hours=1)
-"""A catalogue that was looked at this recently is not asked for again by the next scan."""
+"""A catalogue that was checked this recently is not asked for again by the next scan."""
 
 UNKNOWN_DATA_CLASSES = ("Email addresses",)
 
 
 def catalogue_is_fresh(connection: Connection, now: datetime) -> bool:
-    """Whether the catalogue was looked at within `CATALOGUE_TTL`."""
+    """True when the catalogue was checked within `CATALOGUE_TTL`."""
     newest = connection.execute(sa.select(sa.func.max(catalogue_imports.c.checked_at))).scalar()
     return newest is not None and now - newest < CATALOGUE_TTL
 
 
 def catalogue_is_known(connection: Connection, content: bytes) -> bool:
-    """Whether this very catalogue was imported before; notes that it was looked at."""
+    """True when this very catalogue was imported before; notes that it was checked."""
     digest = hashlib.sha256(content).digest()
     table = catalogue_imports
     done = connection.execute(sa.update(table).where(table.c.content_sha256 == digest).values(checked_at=sa.func.now()))

@@ -19,15 +19,15 @@ from kordant_jobs.postgres.locks import session_lock
 from kordant_jobs.store.darkwatch.tables import breach_dumps
 
 UNREAD = (DumpStatus.REGISTERED, DumpStatus.QUARANTINED)
-"""Dumps that may name somebody and do not count as looked at."""
+"""Dumps that may name a subscriber and were not read."""
 READ = (DumpStatus.INGESTED, DumpStatus.PARTIAL)
 """Dumps that are in the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """What tells a dropped file from another. `key` is the keyed hash of its name, `label` what
-    people are shown in its place."""
+    """The facts that identify a dropped file. `key` is the keyed hash of its name, `label` what people are shown in its
+    place."""
 
     key: bytes
     label: str
@@ -41,8 +41,8 @@ class FileFacts:
 class DumpRow:
     """A registered dump, as the scan needs it.
 
-    It became known at `known_at`, which an operator may date back; `registered_at` is when we were told, or told to
-    try again. Days (partitions) go by the first, watermarks by the second, so that nothing is passed over.
+    It became known at `known_at`, which an operator may date back; `registered_at` is when we registered it, or were
+    asked to try again. Days (partitions) go by the first, watermarks by the second, so that nothing is passed over.
     """
 
     id: UUID
@@ -59,7 +59,7 @@ class DumpRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Ingested:
-    """What reading a dump gave."""
+    """The result of reading a dump."""
 
     shape: str
     compression: str

@@ -1,4 +1,4 @@
-"""Why we say that somebody is exposed: everything that is known of an exposure, and nothing that names a person."""
+"""The evidence of an exposure: all known facts, none of which names a person."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kordant_jobs.domain.darkwatch.exposures import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where it was seen. In our own corpus: the dump, the first line that names it (from 1) and how often it does, by
-    which reader that line was understood ('text': only swept), in which member of an archive (from 1; 0: the file
-    itself), and where somebody logged in, if a stealer log says it. At a source outside: its own key for the breach.
-    `data_classes` are those that this place told of."""
+    """The place where it was seen. In our own corpus: the dump, the first line that names it (from 1) and how often it
+    does, by which reader that line was understood ('text': only swept), in which member of an archive (from 1; 0: the
+    file itself), and the site of the login, if a stealer log gives it. At a source outside: its own key for the breach.
+    `data_classes` are those that this place reported."""
 
     source: Source
     first_seen_at: datetime

@@ -1,5 +1,5 @@
-"""What follows from exposures: judgements, 'not me', alerts with their notifications. As sets, in the transaction in
-which `scans.choose` named the subscriptions."""
+"""Writes the consequences of exposures: judgements, 'not me', alerts with their notifications. As sets, in the
+transaction in which `scans.choose` named the subscriptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kordant_jobs.store.notifications import outbox
 
 _FLAGS = ("is_sensitive", "is_fabricated", "is_retired", "is_spam_list", "is_malware", "is_stealer_log")
 KIND = ("breach_name", "verified", "held_by_us", "not_me")
-"""What exposures of one kind, which are judged alike, have in common."""
+"""The columns that exposures of one kind, which are judged alike, have in common."""
 
 _NEW_JUDGEMENT = """
 FROM scope
@@ -106,8 +106,8 @@ _FROM_A_DEVICE = """(b.is_malware OR b.is_stealer_log OR EXISTS (
 
 
 def unalerted(connection: Connection, *, again: bool = True) -> pl.DataFrame:
-    """The kinds of exposures that are to be told and were not, or (with `again`) provisionally only: breach_name,
-    data_classes (list), secret, breached_on, from_a_device, reused."""
+    """The kinds of exposures that are due an alert and have none, or (with `again`) a provisional one only:
+    breach_name, data_classes (list), secret, breached_on, from_a_device, reused."""
     query = sa.text(
         "SELECT DISTINCT e.breach_name, array_to_string(b.data_classes, E'\\x1f'), e.secret, b.breached_on::text, "
         f"{_FROM_A_DEVICE}, {_REUSED} {_AWAITING_ALERT if again else _NEW_ALERT}"
@@ -129,9 +129,9 @@ def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional
     """Write an alert, with why it is them, and its notifications, for each exposure that `unalerted` spoke of.
 
     `severities`: breach_name, secret, reused, from_a_device, severity. Of an identifier and a breach there is one
-    alert, whoever finds it and however often the item is added. A `provisional` one is told now, without how often it
-    occurs, and written again by whoever settles it: with what else became known meanwhile. Returns how many are new or
-    settled.
+    alert, whichever scan finds it and however often the item is added. A `provisional` alert is sent now, without how
+    often it occurs, and written again by the scan that settles it: with what else became known meanwhile. Returns how
+    many are new or settled.
     """
     connection.execute(
         sa.text(
@@ -147,14 +147,14 @@ def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional
 
 
 _SAVE_ALERTS = f"""
-WITH told AS (
+WITH alerting AS (
     SELECT i.subscription_id, i.blind_index, i.kind, i.verified_at, e.id AS exposure_id, e.item_id, e.breach_name,
            e.secret, e.judgement_reason, {_REUSED} AS reused, {_FROM_A_DEVICE.replace("{", "{{").replace("}", "}}")}
            AS from_a_device
     {{awaiting}}
 ), mine AS (
     INSERT INTO kordant.alerted (subscription_id, blind_index, breach_name)
-    SELECT DISTINCT subscription_id, blind_index, breach_name FROM told ORDER BY 1, 2, 3
+    SELECT DISTINCT subscription_id, blind_index, breach_name FROM alerting ORDER BY 1, 2, 3
     ON CONFLICT DO NOTHING RETURNING subscription_id, blind_index, breach_name
 ), made AS (
     INSERT INTO kordant.alerts AS a (id, subscription_id, exposure_id, severity, provisional, why)
@@ -167,7 +167,7 @@ WITH told AS (
                    ELSE '[]'::jsonb END
            || jsonb_build_array(jsonb_build_object('code', 'breach_known', 'breach_name', t.breach_name,
                                                    'rule', t.judgement_reason))
-    FROM told t
+    FROM alerting t
     LEFT JOIN mine USING (subscription_id, blind_index, breach_name)
     LEFT JOIN kordant.alerts before ON before.exposure_id = t.exposure_id
     JOIN severities s USING (breach_name, secret, reused, from_a_device)
@@ -196,8 +196,8 @@ SELECT id FROM made
 
 
 def not_me(connection: Connection, exposure_id: UUID, *, said_by: str) -> bool:
-    """The subscriber says that an exposure is not theirs: it is told no more, also not when it is found again or the
-    identifier is added again, and a notification that waits is not sent. False when there is no such exposure.
+    """Record that an exposure is not the subscriber's: it raises no more alerts, also not when it is found again or the
+    identifier is added again, and a pending notification is not sent. False when there is no such exposure.
     """
     done = connection.execute(
         sa.text("""

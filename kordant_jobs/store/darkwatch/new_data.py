@@ -1,4 +1,5 @@
-"""What real time is about: breaches and watched identifiers that nobody has looked at yet, and for whom that counts."""
+"""Finds the data for real time: breaches and watched identifiers that no scan has covered yet, and the subscriptions
+concerned."""
 
 from __future__ import annotations
 
@@ -15,15 +16,15 @@ from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.store.darkwatch.tables import breaches
 from kordant_jobs.store.schedules.tables import scheduler_config
 
-LOOK_BACK = timedelta(hours=1)
-"""How old an identifier may be and still count as new; older ones wait for their tier's next scan."""
+OVERLAP_OF_SCANS = timedelta(hours=1)
+"""The age up to which an identifier still counts as new; older ones wait for their tier's next scan."""
 
 AT_ONCE = 10_000
 """Subscriptions that one run takes."""
 
 
 def realtime_tiers(connection: Connection, job: str) -> tuple[Tier, ...]:
-    """The tiers for which the price list gives a job in real time, unless their row rests."""
+    """The tiers for which the price list gives a job in real time, unless their row is paused."""
     column = scheduler_config.c
     resting = sa.and_(
         column.paused_at.is_not(None),
@@ -35,7 +36,7 @@ def realtime_tiers(connection: Connection, job: str) -> tuple[Tier, ...]:
 
 
 def newest_breach(connection: Connection) -> str | None:
-    """When the newest breach became known, as text that sorts; None while there is none.
+    """The moment at which the newest breach became known, as text that sorts; None while there is none.
 
     One that stands for a dump alone is no news of its own: the scan that reads the dump makes it.
     """
@@ -46,14 +47,14 @@ def newest_breach(connection: Connection) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class UnderWay:
-    """Which scans run, or are due and wait for their turn: of whole tiers, of subscriptions by id."""
+    """The scans that run, or are due and wait for their turn: of whole tiers, of subscriptions by id."""
 
     of_tiers: bool
     of_people: bool
 
 
 def under_way(connection: Connection, job: str, *, requested_by: str) -> UnderWay:
-    """Which scans that came this way are under way."""
+    """The scans under way that came this way."""
     query = sa.text(
         """
         SELECT coalesce(bool_or(payload ->> 'subscription_ids' IS NULL), false) AS of_tiers,
@@ -91,6 +92,6 @@ def unscanned(connection: Connection, job: str, *, tiers: Sequence[Tier], but_qu
     With `but_queued` those are left out for which a request of the job waits or runs.
     """
     text = _BUT_QUEUED.format(_UNSCANNED) if but_queued else _UNSCANNED
-    values = {"job": job, "tiers": [tier.value for tier in tiers], "look_back": LOOK_BACK, "most": AT_ONCE}
+    values = {"job": job, "tiers": [tier.value for tier in tiers], "look_back": OVERLAP_OF_SCANS, "most": AT_ONCE}
     query = sa.text(f"SELECT id FROM ({text}) found LIMIT :most")  # noqa: S608 - put together from constants
     return list(connection.execute(query, values).scalars())

@@ -1,6 +1,7 @@
-"""What a dark-web scan reads and writes, as sets: whom it covers, what it found, and how that leaves each.
+"""Reads and writes of a dark-web scan, as sets: the subscriptions it covers, its findings, and the state of each after
+it.
 
-What is told of it is `store.judging`.
+Alerts of it are `store.judging`.
 
 Every function works in the caller's transaction, after `choose` has named the subscriptions in it.
 """
@@ -24,7 +25,7 @@ MOMENT = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """Whose watchlists a scan covers: active subscriptions of `tiers` (none named: all), or just those named."""
+    """The subscriptions that a scan covers: active ones of `tiers` (none named: all), or just those named."""
 
     tiers: tuple[str, ...] = ()
     subscription_ids: tuple[UUID, ...] | None = None
@@ -149,7 +150,7 @@ ON CONFLICT (exposure_id, dump_id) DO UPDATE
 
 
 def standing(connection: Connection, *, since: datetime | None, until: datetime) -> pl.DataFrame:
-    """How each chosen subscription stands at `until` by our own dumps: subscription_id, exposures (told ones),
+    """The state of each chosen subscription at `until` by our own dumps: subscription_id, exposures (alerted ones),
     new_exposures.
 
     New are those that became known from `since` on; without `since`, those that no earlier verdict counted.
@@ -188,8 +189,8 @@ def save_verdicts(
 ) -> None:
     """Write a verdict a subscription: subscription_id, verdict, reason, exposures, new_exposures.
 
-    One row a day; of two scans on one day the one that covers more stays. `in_part`: there is more than this scan
-    looked at, so it also takes an earlier verdict's place.
+    One row a day; of two scans on one day the one that covers more stays. `in_part`: there is more data than this scan
+    read, so it also replaces an earlier verdict.
     """
     connection.execute(
         sa.text(

@@ -1,4 +1,4 @@
-"""Who is to be asked about at which source, what it said, and how that leaves each subscription.
+"""Questions to a source: the items to ask about, its answers, and the state of each subscription after them.
 
 Works in the caller's transaction, after `scans.choose` named the subscriptions in it.
 """
@@ -55,7 +55,7 @@ LIMIT :limit
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
-    """Which items a source is asked about: of these kinds, unanswered, or answered before `stale_before`."""
+    """The items that a source is asked about: of these kinds, unanswered, or answered before `stale_before`."""
 
     source: Source
     kinds: Collection[IdentifierKind]
@@ -90,8 +90,8 @@ def due(connection: Connection, want: Want, keyring: Keyring, *, now: datetime, 
 
 
 LEASE = timedelta(minutes=2)
-"""How long questions belong to the scan that asks them; then, if there is no answer, it is taken for dead. A batch of
-50 whose every request times out takes longer, and is asked twice at worst."""
+"""Time for which questions belong to the scan that asks them; then, if there is no answer, it is taken for dead. A
+batch of 50 whose every request times out takes longer, and is asked twice at worst."""
 
 
 _TAKEN = f"""
@@ -103,7 +103,7 @@ SELECT item_id FROM kordant.source_checks WHERE source = :source AND item_id = A
 def unclaimed(
     connection: Connection, source: Source, questions: Sequence[Question], *, loaded_at: datetime, now: datetime
 ) -> list[Question]:
-    """Those of the questions that nobody asked or claimed since they were loaded."""
+    """Those of the questions that no scan asked or claimed since they were loaded."""
     rows = connection.execute(
         sa.text(_TAKEN),
         {"source": source, "ids": [one.item_id for one in questions], "loaded_at": loaded_at, "now": now},
@@ -142,7 +142,8 @@ def claim(connection: Connection, source: Source, questions: Sequence[Question],
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """What a source still has to be asked: how many items, when the first may be, and some of their subscriptions.
+    """The questions that a source still has to be asked: the number of items, when the first may be, and some of their
+    subscriptions.
 
     `claimed`: some are another scan's, which asks them just now.
     """
@@ -154,7 +155,7 @@ class Left:
 
 
 def left(connection: Connection, want: Want, *, most: int = 10_000) -> Left:
-    """What is still to be asked of the chosen subscriptions, now or later."""
+    """Count the questions still to be asked about the chosen subscriptions, now or later."""
     open_ever = _OPEN.format(until="'infinity'")
     values = {**want.values(), "most": most}
     row = connection.execute(
@@ -212,7 +213,7 @@ def save_answers(
 
 
 def attempts_of(connection: Connection, source: Source, item_ids: Sequence[UUID]) -> Mapping[UUID, int]:
-    """How many questions about each item failed in a row."""
+    """The number of questions about each item that failed in a row."""
     table = source_checks.c
     query = sa.select(table.item_id, table.attempts).where(table.source == source, table.item_id.in_(item_ids))
     return {row.item_id: row.attempts for row in connection.execute(query)}
@@ -273,7 +274,7 @@ ON CONFLICT (exposure_id, source, reference) DO UPDATE SET
 
 
 def hints_of(connection: Connection, source: Source, item_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
-    """What was pushed about these items and not taken up yet."""
+    """Pushed hints about these items that were not used yet."""
     table = source_hints.c
     found: dict[UUID, list[str]] = {}
     query = sa.select(table.item_id, table.reference).where(table.source == source, table.item_id.in_(item_ids))
@@ -283,7 +284,7 @@ def hints_of(connection: Connection, source: Source, item_ids: Sequence[UUID]) -
 
 
 def drop_hints(connection: Connection, source: Source, taken_up: Sequence[tuple[UUID, str]]) -> None:
-    """What was pushed was taken up."""
+    """Delete pushed hints that were used."""
     table = source_hints.c
     if taken_up:
         pair = sa.tuple_(table.item_id, table.reference)
@@ -303,16 +304,16 @@ def keep_range_indexes(connection: Connection, indexes: Mapping[UUID, bytes]) ->
 
 
 def standing(connection: Connection, want: Want, *, until: datetime) -> pl.DataFrame:
-    """How each chosen subscription that the source can be asked about stands there: subscription_id, exposures (told
+    """The state of each chosen subscription that the source can be asked about: subscription_id, exposures (alerted
     ones), new_exposures (since its last verdict), unanswered, reason (of most of those)."""
     query = sa.text(
         """
-        SELECT subscription_id, sum(told)::bigint, sum(fresh)::bigint, count(*) FILTER (WHERE reason IS NOT NULL),
+        SELECT subscription_id, sum(alerted)::bigint, sum(fresh)::bigint, count(*) FILTER (WHERE reason IS NOT NULL),
                mode() WITHIN GROUP (ORDER BY reason)
         FROM (
             SELECT scope.subscription_id, i.id,
                    CASE WHEN c.item_id IS NULL THEN 'not_asked' ELSE c.reason END AS reason,
-                   count(v.first_seen_at) AS told,
+                   count(v.first_seen_at) AS alerted,
                    count(*) FILTER (WHERE v.first_seen_at >= coalesce(last.covered_until, '-infinity')) AS fresh
             FROM scope
             JOIN kordant.watchlist_items i USING (subscription_id)

@@ -1,4 +1,4 @@
-"""How each outside source stands, for all processes: its rate, and a circuit breaker.
+"""The state of each outside source, for all processes: its rate, and a circuit breaker.
 
 After `OPEN_AFTER` questions in a row without an answer a source is left alone for half a minute, then one question is
 let through; as long as it fails, the pause doubles. A 429 pauses it for as long as it says, without counting.
@@ -25,7 +25,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 900.0
 LIMITED_PAUSE_S = 60.0
 """After a 429 without Retry-After: the window of most limits."""
 PROBE_S = 30.0
-"""How long others wait for the one question that is let through."""
+"""Seconds that others wait for the one question that is let through."""
 TERMS_TTL = timedelta(days=1)
 
 NOT_ITS_FAULT = frozenset({UnknownReason.BAD_REQUEST, UnknownReason.FORBIDDEN, UnknownReason.RATE_LIMITED})
@@ -34,7 +34,7 @@ NOT_ITS_FAULT = frozenset({UnknownReason.BAD_REQUEST, UnknownReason.FORBIDDEN, U
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """How many requests may go out now; when there are none, `wait_s` and why."""
+    """The number of requests that may go out now; when there are none, `wait_s` and why."""
 
     granted: int
     wait_s: float = 0.0
@@ -43,7 +43,7 @@ class Admission:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceState:
-    """How a source stands."""
+    """The state of a source."""
 
     source: Source
     failures: int = 0
@@ -56,7 +56,7 @@ class SourceState:
 
 
 def state_of(connection: Connection, source: Source, *, lock: bool = False) -> SourceState:
-    """How a source stands; made when it has no row yet."""
+    """Read the state of a source; a source without a row gets one."""
     connection.execute(insert(source_states).values(source=source).on_conflict_do_nothing())
     query = sa.select(source_states).where(source_states.c.source == source)
     return _state(connection.execute(query.with_for_update() if lock else query).one())
@@ -126,7 +126,7 @@ def overdraw(connection: Connection, source: Source, requests: int, *, rates: Se
 
 
 def pause_s(failures: int) -> float:
-    """How long a source is left alone after so many failures in a row.
+    """Seconds for which a source is not asked after so many failures in a row.
 
     >>> [pause_s(n) for n in (4, 5, 6, 7, 20)]
     [0.0, 30.0, 60.0, 120.0, 900.0]
@@ -172,8 +172,8 @@ def close(connection: Connection, source: Source) -> None:
     _write(connection, source, failures=0, open_until=None, last_reason=None)
 
 
-def tell_off_once(connection: Connection, source: Source, *, off: bool) -> bool:
-    """Whether it is the first time that the source is found off (and so to be said)."""
+def report_off_once(connection: Connection, source: Source, *, off: bool) -> bool:
+    """True when the source is found off for the first time (so that it is reported)."""
     state_of(connection, source)
     column = source_states.c.told_off_at
     wanted = column.is_(None) if off else column.is_not(None)

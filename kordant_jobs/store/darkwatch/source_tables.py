@@ -1,4 +1,4 @@
-"""Tables of outside sources: how each stands, what it said of whom, and of what a subscriber is told no more."""
+"""Tables of outside sources: the state of each, their answers, and exposures that subscribers dismissed."""
 
 from __future__ import annotations
 

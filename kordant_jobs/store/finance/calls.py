@@ -27,7 +27,7 @@ SUBJECT = "budget-subject"
 TOKENS_AT_ONCE = 10
 """Of a rate: fetched together, so that not every call asks Postgres."""
 WAIT_MOST_S = 45.0
-"""How long a call waits for its rate before its connection is put off."""
+"""Longest wait of a call for its rate, in seconds, before its connection is put off."""
 
 _RESERVE = sa.text("""
 INSERT INTO kordant.provider_budgets AS b (provider, endpoint, subject_index, month_on, reserved, call_limit)

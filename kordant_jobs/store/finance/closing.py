@@ -21,7 +21,7 @@ from kordant_jobs.domain.finance.values import today_in
 from kordant_jobs.store.finance.rows import Outcome, Target
 
 EXPLICIT_AFTER = timedelta(minutes=30)
-"""A deletion that a webhook told of waits for the row that takes its place."""
+"""A deletion that a webhook reported waits for the row that replaces it."""
 
 _UNSEEN = f"""
 SELECT t.id, t.account_id, t.state, t.missing_since_at, t.alias, t.booked_on,
@@ -75,9 +75,9 @@ def close(
     missing, removed, expired = list[UUID](), defaultdict[UUID, list[UUID]](list), defaultdict[UUID, list[UUID]](list)
     explicit = defaultdict[UUID, list[UUID]](list)
     for row in connection.execute(sa.text(_UNSEEN), given).all():
-        told_at = deleted.get(bytes(row.alias))
+        reported_at = deleted.get(bytes(row.alias))
         is_provisional = row.state in PROVISIONAL
-        if told_at is not None and told_at <= now - EXPLICIT_AFTER:
+        if reported_at is not None and reported_at <= now - EXPLICIT_AFTER:
             explicit[row.account_id].append(row.id)
         elif is_provisional and row.booked_on < today - EXPIRES_AFTER:
             expired[row.account_id].append(row.id)

@@ -36,7 +36,8 @@ LEASE = timedelta(minutes=4)
 
 
 def item_index(keyring: Keyring, provider: Provider, item: str) -> bytes:
-    """What a provider's id of a connection is looked up by. Of a JSON secret it is the consent's id."""
+    """The blind index by which a provider's id of a connection is looked up. Of a JSON secret it is the consent's
+    id."""
     name = item
     if item.startswith("{"):
         name = str(json.loads(item).get("consent", item))
@@ -352,7 +353,7 @@ def institutions(connection: Connection, connection_ids: Sequence[UUID]) -> dict
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """What a provider is told when a connection is to be deleted there."""
+    """The secret by which a connection is deleted at its provider."""
 
     id: UUID
     provider: Provider

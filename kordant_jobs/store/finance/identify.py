@@ -1,4 +1,4 @@
-"""Which rows that were read are kept as they are, which are kept rows that changed, and which are new.
+"""Decides which rows that were read are kept as they are, which are kept rows that changed, and which are new.
 
 A row is known by the keyed hash of its provider's id (`alias`); one whose id is not known may be a row that is kept
 (`domain.finance.matching`).
@@ -166,7 +166,7 @@ PURCHASE_BACK = timedelta(days=62)
 def recognise(
     connection: Connection, keys: SubscriberKeys, newcomers: Sequence[Row], outcomes: Mapping[UUID, Outcome]
 ) -> None:
-    """Give newcomers the ids of the rows that they are, where that can be told."""
+    """Give newcomers the ids of the rows that they are, where that can be decided."""
     by_account = defaultdict[UUID, list[Row]](list)
     for row in newcomers:
         by_account[row.target.account_id].append(row)

@@ -1,4 +1,4 @@
-"""What belongs together in one account: refunds and their purchases, IOF and foreign purchases, rows and their bill.
+"""Links rows of one account: refunds and their purchases, IOF and foreign purchases, rows and their bill.
 
 Set-based, for the accounts of one read; in the transaction that wrote it.
 """
@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 REFUND_DAYS = 120
 IOF_DAYS = 2
 IOF_SHARE = (0.002, 0.07)
-"""What part of a purchase its IOF may be. The rates changed several times and are not verified, so that no single one
-decides; the band is a judgement."""
+"""The share of a purchase that its IOF may be. The rates changed several times and are not verified, so that no single
+one decides; the band is a judgement."""
 
 _REFUNDS = sa.text(f"""
 UPDATE kordant.transactions r SET refund_of = f.id

@@ -1,5 +1,5 @@
-"""Which key the rows of one merchant share within an entity, decided when rows are written: names that are alike get
-the key of the first one. Kept names are opened from one row each; nothing afterwards needs to decrypt."""
+"""Assigns the key that the rows of one merchant share within an entity, decided when rows are written: names that are
+alike get the key of the first one. Kept names are opened from one row each; nothing afterwards needs to decrypt."""
 
 from __future__ import annotations
 

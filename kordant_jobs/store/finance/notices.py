@@ -1,4 +1,4 @@
-"""What owners of bank data are told: each notice once, through the outbox when a subscription is told of them."""
+"""Notices to owners of bank data: each once, through the outbox when a subscription is linked to them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def tell(
     severity: Severity,
     facts: Mapping[str, Any],
 ) -> bool:
-    """Tell an entity's owner of something, once a `key`; in the caller's transaction. False: it was told before."""
+    """Tell an entity's owner of something, once a `key`; in the caller's transaction. False: the notice was given
+    before."""
     given = {
         "id": uuid7(), "entity": entity_id, "connection": connection_id, "kind": kind.value, "key": key,
         "severity": severity.value, "facts": json.dumps(facts, default=str),
@@ -88,6 +89,6 @@ ORDER BY o.due_at, o.id
 
 
 def finance_notices(connection: Connection, ids: Sequence[UUID]) -> list[FinanceNoticeRow]:
-    """What those of the notifications `ids` that are about bank data are made from."""
+    """The content of those of the notifications `ids` that are about bank data."""
     rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
     return [FinanceNoticeRow(**row._mapping) for row in rows]

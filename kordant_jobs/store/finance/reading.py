@@ -1,5 +1,5 @@
-"""What people are shown of entities' bank data: accounts with balances and what of them is not explained, connections
-with their last results."""
+"""Reads entities' bank data for people: accounts with balances and what of them is not explained, connections with
+their last results."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def connections(
 
 
 def results(connection: Connection, connection_id: UUID, *, limit: int = 20) -> list[dict[str, Any]]:
-    """What became of a connection in its last runs."""
+    """The results of a connection in its last runs."""
     query = sa.text("""
     SELECT ended_at, outcome, error_class, error_code, counts, data_as_of, duration_ms FROM kordant.sync_results
     WHERE connection_id = :id ORDER BY ended_at DESC LIMIT :limit

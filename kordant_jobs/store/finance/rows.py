@@ -48,7 +48,7 @@ class Target:
 
 @dataclass
 class Outcome:
-    """What became of one account's rows. `closes_too_many`: the read showed so little that nothing was closed."""
+    """The outcome of one account's rows. `closes_too_many`: the read showed so little that nothing was closed."""
 
     counts: Counter[str] = field(default_factory=Counter)
     new_ids: list[UUID] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Row:
 
 
 def alias_of(keyring: Keyring, provider: Provider, provider_id: str) -> bytes:
-    """What a provider's id is looked up by."""
+    """The blind index by which a provider's id is looked up."""
     return keyring.blind_index(ROW, f"{provider}|{provider_id}")
 
 
@@ -103,7 +103,7 @@ def hash_rows(
 
 
 def _content(seen: SeenTransaction) -> str:
-    """What decides and shows a row, as text that is equal when it is."""
+    """The fields that decide and show a row, as text that is equal when they are."""
     return (
         f"{seen.state}|{seen.booked_on.isoformat()}|{seen.occurred_at}|{seen.amount.normalize()}|{seen.currency}|"
         f"{seen.original_amount}|{seen.original_currency}|{seen.type}|{seen.counterparty_document}|"
@@ -112,7 +112,7 @@ def _content(seen: SeenTransaction) -> str:
 
 
 def _late_content(seen: SeenTransaction, bill_id: UUID | None) -> str:
-    """What a provider may say of a row later."""
+    """The fields of a row that a provider may add later."""
     return f"late|{seen.category}|{bill_id}|{seen.mcc}|{seen.counterparty}"
 
 
@@ -127,7 +127,7 @@ def _refined(seen: SeenTransaction, today: date) -> SeenTransaction:
 
 
 def _names(target: Target) -> list[str]:
-    """What each row's alias is the hash of: the provider's id, or what tells the row apart on its day."""
+    """The text that each row's alias is the hash of: the provider's id, or what distinguishes the row on its day."""
     prints = {
         n: (str(one.booked_on), str(one.amount.normalize()), one.currency, plain(one.description))
         for n, one in enumerate(target.rows)
@@ -148,10 +148,10 @@ def _is_disjoint(one: SeenTransaction, other: SeenTransaction) -> bool:
 
 
 def posting_of(seen: SeenTransaction) -> Posting:
-    """What tells a seen row from another one under its id."""
+    """The facts that distinguish a seen row from another one under its id."""
     return Posting(booked_on=seen.booked_on, amount=seen.amount, description=seen.description)
 
 
 def own_alias(keyring: Keyring, row: Row) -> bytes:
-    """What a row is known by whose id stands for another row, too."""
+    """The alias of a row whose id stands for another row, too."""
     return keyring.blind_index(ROW, f"{row.alias.hex()}|{row.seen.booked_on}|{row.seen.amount.normalize()}")

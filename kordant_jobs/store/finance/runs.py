@@ -22,7 +22,7 @@ from kordant_jobs.store.finance.tables import bank_connections, bank_consents, s
 
 @dataclass(frozen=True, kw_only=True)
 class SyncResult:
-    """What became of one connection in one run."""
+    """The result of one connection in one run."""
 
     connection_id: UUID
     outcome: SyncOutcome
@@ -61,7 +61,7 @@ def note(connection: Connection, run_id: UUID, result: SyncResult, *, now: datet
 
 
 def last_failed_with(connection: Connection, connection_id: UUID, code: str) -> int:
-    """How many of a connection's last attempts failed with this code, one after the other."""
+    """The number of a connection's last attempts that failed with this code, one after the other."""
     query = sa.text("""
     SELECT count(*) FROM kordant.sync_results r WHERE r.connection_id = :id AND r.error_code = :code
       AND NOT EXISTS (SELECT FROM kordant.sync_results o WHERE o.connection_id = :id AND o.ended_at > r.ended_at
@@ -89,20 +89,20 @@ def end(connection: Connection, run_id: UUID, deferred: Mapping[str, int], *, no
 
 
 def warn_of_consents(connection: Connection, *, now: datetime) -> int:
-    """Tell owners of consents that end in 30, 7 and 1 days, once each. Returns how many were told."""
+    """Tell owners of consents that end in 30, 7 and 1 days, once each. Returns how many owners were warned."""
     table = bank_consents.c
     soon = (
         sa.select(table.id, table.entity_id, table.connection_id, table.expires_at, table.told_days)
         .where(table.ended_at.is_(None), table.expires_at <= now + timedelta(days=30), table.expires_at > now)
         .with_for_update(skip_locked=True)
     )
-    told = 0
+    warned = 0
     for row in connection.execute(soon).all():
         days = warning_due(row.expires_at, row.told_days, now)
         if days is None:
             continue
         connection.execute(sa.update(bank_consents).where(table.id == row.id).values(told_days=days))
-        told += notices.tell(
+        warned += notices.tell(
             connection,
             entity_id=row.entity_id,
             connection_id=row.connection_id,
@@ -111,7 +111,7 @@ def warn_of_consents(connection: Connection, *, now: datetime) -> int:
             severity=Severity.MEDIUM if days == 1 else Severity.LOW,
             facts={"days": days, "expires_at": row.expires_at, **_bank(connection, row.connection_id)},
         )
-    return told
+    return warned
 
 
 _STALE = sa.text("""
@@ -125,7 +125,7 @@ WHERE NOT EXISTS (SELECT FROM kordant.finance_notices n WHERE n.entity_id = s.en
 
 def warn_of_stale(connection: Connection, *, now: datetime) -> int:
     """Tell owners of connections whose data the provider has not refreshed for too long: once, and again when it was
-    refreshed meanwhile. Returns how many were told."""
+    refreshed meanwhile. Returns how many owners were warned."""
     found = connection.execute(_STALE, {"before": now - STALE_AFTER}).all()
     return sum(
         notices.tell(

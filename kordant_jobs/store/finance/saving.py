@@ -45,7 +45,7 @@ class TooManyBad(Exception):
 
 @dataclass
 class Saved:
-    """What a read changed. `touched` are the transactions that are new or not what they were."""
+    """The changes of a read. `touched` are the transactions that are new or not what they were."""
 
     counts: Counter[str] = field(default_factory=Counter)
     created: list[UUID] = field(default_factory=list)
@@ -196,8 +196,8 @@ def _link(
     now: datetime,
     saved: Saved,
 ) -> _Link | None:
-    """The link of an account that was read: the one that is there, or a new one to the account that it is. None when it
-    cannot be told which account that is: then nothing of it is imported."""
+    """The link of an account that was read: the one that is there, or a new one to the account that it is. None when
+    the account cannot be identified: then nothing of it is imported."""
     index = keyring.blind_index(LINK, f"{claimed.provider}|{read.provider_id}")
     found = connection.execute(_FIND_LINK, {"connection": claimed.id, "index": index}).one_or_none()
     if found is not None:
@@ -241,8 +241,8 @@ def _new_link(
     now: datetime,
     saved: Saved,
 ) -> _Link | None:
-    told = account.identity or f"{claimed.provider}|{claimed.institution}|{account.provider_id}"
-    identity = keyring.blind_index(IDENTITY, told)
+    updates = account.identity or f"{claimed.provider}|{claimed.institution}|{account.provider_id}"
+    identity = keyring.blind_index(IDENTITY, updates)
     table, entity_id = bank_accounts.c, claimed.entity_id
     same = sa.select(table.id, table.kind).where(table.entity_id == entity_id, table.identity_index == identity)
     existing = connection.execute(same).one_or_none()
@@ -317,11 +317,11 @@ def _balances(connection: Connection, account_id: UUID, read: AccountRead, *, no
         for one in read.balances
     ]
     statement, table = insert(bank_balances), bank_balances.c
-    told = {name: statement.excluded[name] for name in ("amount", "currency")}
+    updates = {name: statement.excluded[name] for name in ("amount", "currency")}
     upserting = statement.on_conflict_do_update(
         index_elements=["account_id", "kind", "as_of_at"],
-        set_={**told, "fetched_at": now},
-        where=sa.or_(*(table[name].is_distinct_from(value) for name, value in told.items())),
+        set_={**updates, "fetched_at": now},
+        where=sa.or_(*(table[name].is_distinct_from(value) for name, value in updates.items())),
     )
     if rows:
         connection.execute(upserting, rows)
@@ -346,12 +346,12 @@ def _bills(
             state=(BillState.INSTALMENTED if bill.is_instalmented else BillState.CLOSED).value,
             **values,
         )
-        told: dict[str, sa.ColumnElement[Any]] = {name: statement.excluded[name] for name in values}
-        told |= {name: sa.func.coalesce(told[name], table[name]) for name in ("closed_on", "total", "minimum")}
-        changed = sa.or_(*(table[name].is_distinct_from(value) for name, value in told.items()))
+        updates: dict[str, sa.ColumnElement[Any]] = {name: statement.excluded[name] for name in values}
+        updates |= {name: sa.func.coalesce(updates[name], table[name]) for name in ("closed_on", "total", "minimum")}
+        changed = sa.or_(*(table[name].is_distinct_from(value) for name, value in updates.items()))
         connection.execute(
             statement.on_conflict_do_update(
-                index_elements=["account_id", "bill_index"], set_={**told, "updated_at": now}, where=changed
+                index_elements=["account_id", "bill_index"], set_={**updates, "updated_at": now}, where=changed
             )
         )
     if not indexes:
@@ -366,7 +366,7 @@ def _bills(
 
 
 def _bill_values(bill: SeenBill) -> dict[str, Any]:
-    """What the bank says of a bill; its state follows from rows and payments (`links`)."""
+    """The bank's values of a bill; its state follows from rows and payments (`links`)."""
     return {
         "due_on": bill.due_on,
         "closed_on": bill.closed_on,
@@ -379,7 +379,7 @@ def _bill_values(bill: SeenBill) -> dict[str, Any]:
 
 
 DELETED_COUNTS = timedelta(days=30)
-"""How long a webhook's deletion is remembered: as long as its row is kept."""
+"""Time for which a webhook's deletion is remembered: as long as its row is kept."""
 _DELETED = sa.text("""
 SELECT unnest(removed_aliases) AS alias, received_at FROM kordant.webhook_events
 WHERE connection_id IN (SELECT id FROM kordant.bank_connections WHERE entity_id = :entity)

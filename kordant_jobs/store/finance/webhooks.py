@@ -20,7 +20,7 @@ EVENT = "bank-webhook"
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """What a provider told: of which connection, which rows it deleted, and whether its owner has acted."""
+    """A provider's webhook: its connection, the rows it deleted, and whether its owner has acted."""
 
     event_id: str
     event: str
@@ -40,27 +40,27 @@ ON CONFLICT (provider, event_key) DO NOTHING RETURNING connection_id
 """)
 
 
-def take(connection: Connection, keyring: Keyring, provider: Provider, told: Webhook, *, now: datetime) -> bool:
+def take(connection: Connection, keyring: Keyring, provider: Provider, webhook: Webhook, *, now: datetime) -> bool:
     """Keep a webhook in the caller's transaction, and make its connection due. False: it is no news (it came before, or
     is of no connection of ours)."""
     given = {
         "id": uuid7(),
         "provider": provider.value,
-        "key": keyring.blind_index(EVENT, f"{provider}|{told.event_id}"),
-        "event": told.event[:60],
-        "item": connections.item_index(keyring, provider, told.item),
-        "aliases": [alias_of(keyring, provider, one) for one in told.deleted],
+        "key": keyring.blind_index(EVENT, f"{provider}|{webhook.event_id}"),
+        "event": webhook.event[:60],
+        "item": connections.item_index(keyring, provider, webhook.item),
+        "aliases": [alias_of(keyring, provider, one) for one in webhook.deleted],
         "now": now,
     }
     row = connection.execute(_KEEP, given).one_or_none()
     if row is None or row.connection_id is None:
         return False
-    if told.user_acted:
+    if webhook.user_acted:
         connections.set_status(
             connection,
             row.connection_id,
             ConnectionStatus.ACTIVE,
-            reason=told.event,
+            reason=webhook.event,
             now=now,
             only_from=ConnectionStatus.NEEDS_USER,  # one that an operator paused stays so
         )

@@ -38,7 +38,7 @@ _KEPT_WHEN_ABSENT = (
     "mcc", "bill_id", "transfer_index", "counterparty_encrypted", "counterparty_index", "purchase_on", "plan_id",
     "instalment_no", "instalment_of", "merchant_key",
 )  # fmt: skip
-"""What a provider leaves out later is not wiped."""
+"""Fields that are not wiped when a provider leaves them out later."""
 _PLAIN = tuple(
     name
     for name in _COLUMNS
@@ -139,7 +139,7 @@ def _payee(seen: SeenTransaction) -> Payee:
 
 
 def _firm(seen: SeenTransaction) -> str | None:
-    """A firm's number (CNPJ), which is nobody's secret."""
+    """A firm's number (CNPJ), which is public."""
     document = seen.counterparty_document
     return document if document is not None and len(document) == 14 else None
 

@@ -1,4 +1,4 @@
-"""What forecasts are corrected by, kept for a week."""
+"""Corrections of forecasts, kept for a week."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load(connection: Connection) -> Corrections:
 
 
 def are_old(connection: Connection, now: datetime) -> bool:
-    """Whether there are none, or some older than a week."""
+    """True when there are none, or some older than a week."""
     oldest = connection.execute(sa.select(sa.func.min(forecast_corrections.c.computed_at))).scalar()
     return oldest is None or oldest < now - LASTS
 

@@ -1,4 +1,4 @@
-"""What a report says of accounts: open insights of a subscription's entities, payees' lines still sealed."""
+"""Reads insights for reports: open insights of a subscription's entities, payees' lines still sealed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of insights, written for many entities in one transaction: new, changed, resolved, dismissed no more."""
+"""Saves insights of many entities in one transaction: new, changed, resolved, dismissed no more."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WITH merged AS (
 SELECT count(*) FILTER (WHERE is_first) AS new, count(*) FILTER (WHERE NOT is_first) AS changed,
        coalesce(jsonb_agg(jsonb_build_object('id', id, 'entity_id', entity_id, 'kind', kind, 'key', dedup_key,
            'about_on', about_on, 'facts', facts))
-           FILTER (WHERE is_first AND about_on >= :told_from AND kind = ANY(:alerted)), '[]') AS told
+           FILTER (WHERE is_first AND about_on >= :announce_from AND kind = ANY(:alerted)), '[]') AS announced
 FROM merged
 """)
 _RESOLVE = sa.text("""
@@ -70,16 +70,18 @@ WHERE v.entity_id = d.id AND d.id = ANY(:claimed)
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """What was written, of how many entities. `told` are new insights of kinds that owners are told of."""
+    """The counts of what was written, of how many entities. `announced` are new insights of kinds that raise alerts."""
 
     entities: int = 0
     new: int = 0
     changed: int = 0
     resolved: int = 0
-    told: tuple[Mapping[str, Any], ...] = ()
+    announced: tuple[Mapping[str, Any], ...] = ()
 
 
-def save(connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, told_from: date, now: datetime) -> Saved:
+def save(
+    connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, announce_from: date, now: datetime
+) -> Saved:
     """Write all insights of the loaded entities, and that they are refreshed up to the version that was read. Entities
     that were forgotten meanwhile, or refreshed from later data, are left alone.
 
@@ -92,12 +94,16 @@ def save(connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, told
     write_frame(connection, staged, "insights_stage")
     connection.execute(sa.text("ANALYZE insights_stage"))
     alerted = sorted(kind.value for kind in ALERTED)
-    given = {"told_from": told_from, "alerted": alerted}
+    given = {"announce_from": announce_from, "alerted": alerted}
     merged = connection.execute(_MERGE, given).one()
     resolved = connection.execute(_RESOLVE, {"ids": claimed}).rowcount
     connection.execute(_REFRESHED, {**read, "claimed": claimed, "algorithm": ALGORITHM})
     return Saved(
-        entities=len(claimed), new=merged.new, changed=merged.changed, resolved=resolved, told=tuple(merged.told)
+        entities=len(claimed),
+        new=merged.new,
+        changed=merged.changed,
+        resolved=resolved,
+        announced=tuple(merged.announced),
     )
 
 

@@ -1,4 +1,4 @@
-"""What subscribers chose and gave (preferences, hours, addresses), and which addresses get nothing any more."""
+"""Subscribers' choices (preferences, hours, addresses), and addresses that are suppressed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AddressKey = tuple[Channel, bytes]
 
 
 def address_key(keyring: Keyring, channel: Channel, address: str) -> AddressKey:
-    """What stands for an address: equal for spellings that reach the same one."""
+    """The key of an address: equal for spellings that reach the same one."""
     canonical = address.strip().lower() if channel is Channel.EMAIL else address.strip()
     return channel, keyring.blind_index(f"to {channel}", canonical)
 
@@ -69,7 +69,7 @@ def _older(days: float) -> sa.ColumnElement[bool]:
 
 
 def count_old_suppressions(connection: Connection, *, days: float) -> int:
-    """How many suppressed addresses were so before these days."""
+    """The number of addresses that were suppressed before these days."""
     count = sa.select(sa.func.count()).select_from(suppressions).where(_older(days))
     return int(connection.execute(count).scalar_one())
 
@@ -160,7 +160,7 @@ def choose(
 
 
 def choices(connection: Connection, subscriber_id: UUID) -> dict[tuple[Category, Channel], Mode]:
-    """What a subscriber has chosen; what is not in it is as `DEFAULT_MODE` says."""
+    """The choices of a subscriber; `DEFAULT_MODE` holds for what is not in it."""
     table = notification_preferences.c
     rows = connection.execute(
         sa.select(table.category, table.channel, table.mode)
@@ -181,7 +181,7 @@ class ChosenHours:
 
 
 def hours(connection: Connection, subscriber_id: UUID) -> ChosenHours:
-    """The hours of a subscriber, or what counts for whoever has chosen none."""
+    """The hours of a subscriber, or the defaults for one who has chosen none."""
     table = notification_hours.c
     columns = (table.quiet_from, table.quiet_until, table.digest_at, table.digest_weekday)
     row = connection.execute(sa.select(*columns).where(table.subscriber_id == subscriber_id)).one_or_none()
@@ -201,13 +201,13 @@ def set_hours(connection: Connection, subscriber_id: UUID, chosen: ChosenHours) 
 
 
 def is_known(connection: Connection, subscriber_id: UUID) -> bool:
-    """Whether there is such a subscriber."""
+    """True when there is such a subscriber."""
     found = connection.execute(sa.select(subscribers.c.id).where(subscribers.c.id == subscriber_id))
     return found.scalar() is not None
 
 
 def locale_of(connection: Connection, subscriber_id: UUID) -> Locale:
-    """The language of a subscriber's newest subscription; English for whoever has none."""
+    """The language of a subscriber's newest subscription; English when they have none."""
     table = subscriptions.c
     query = sa.select(table.locale).where(table.subscriber_id == subscriber_id).order_by(table.started_at.desc())
     found = connection.execute(query.limit(1)).scalar()

@@ -74,7 +74,7 @@ def find(
 
 
 def counts(connection: Connection) -> list[tuple[str, str, int]]:
-    """How many notifications stand where: channel, status, number."""
+    """The number of notifications by channel and status."""
     table = notification_outbox.c
     query = sa.select(table.channel, table.status, sa.func.count()).group_by(table.channel, table.status)
     return [(row[0], row[1], row[2]) for row in connection.execute(query.order_by(table.channel, table.status))]

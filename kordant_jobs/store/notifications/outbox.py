@@ -1,7 +1,7 @@
 """The outbox of notifications: which are due, who holds them, and what became of them.
 
 A batch is claimed under a lease of the engine, and a claim counts as an attempt; the number of the attempt is the
-fence: whoever lost the lease to another attempt can no longer write. What a message says is
+fence: a sender that lost the lease to another attempt can no longer write. What a message says is
 `jobs/notifications_send`'s; what subscribers chose is `notification_choices`'.
 """
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Channel, Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark
+from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark
 from kordant_jobs.engine import leases
 
 WARY_AFTER = 2
@@ -46,7 +46,7 @@ WITH due AS (
 """  # noqa: S608 - put together from constants
 
 _FAMILY = "num_nonnulls({table}removal_event_id) + 2 * num_nonnulls({table}finance_notice_id)"
-"""Alerts, news of removal requests and news of bank accounts are letters of their own."""
+"""Alerts, news of removal requests and news of bank accounts are messages of their own."""
 
 _CLAIM_DIGESTS = f"""
 WITH together AS MATERIALIZED (
@@ -87,7 +87,7 @@ NOTICE_COLUMNS = """o.id, o.category, o.channel, o.address_id, o.held_for, o.cre
        o.subscription_id, s.subscriber_id, s.status AS subscription_status, s.locale, s.time_zone,
        h.quiet_from, h.quiet_until, h.digest_at, h.digest_weekday,
        p.forgotten_at, p.name_encrypted, p.contact_encrypted, c.address_encrypted, c.removed_at AS address_removed_at"""
-"""What fills a `NoticeRow`, but for its severity, from `NOTICE_JOINS`."""
+"""The columns of a `NoticeRow`, but for its severity, from `NOTICE_JOINS`."""
 
 NOTICE_JOINS = """JOIN kordant.subscriptions s ON s.id = o.subscription_id
 JOIN kordant.subscribers p ON p.id = s.subscriber_id
@@ -96,7 +96,7 @@ LEFT JOIN kordant.notification_preferences w
        ON w.subscriber_id = s.subscriber_id AND w.category = o.category AND w.channel = o.channel
 LEFT JOIN kordant.notification_hours h ON h.subscriber_id = s.subscriber_id"""
 
-_LETTERS = f"""
+_ALERT_ROWS = f"""
 SELECT {NOTICE_COLUMNS}, o.alert_id,
        i.id AS item_id, i.kind AS item_kind, i.identifier_encrypted, i.removed_at AS item_removed_at,
        e.dismissed_at, e.secret, a.severity, a.why, a.created_at AS alerted_at,
@@ -169,8 +169,8 @@ def now(connection: Connection) -> datetime:
 
 
 def due(connection: Connection, channels: Collection[Channel]) -> int:
-    """How many notifications of these channels are due now, those included whose sender was cut off. A channel that is
-    paused has none."""
+    """The number of notifications of these channels that are due now, those included whose sender was cut off. A
+    channel that is paused has none."""
     query = f"""
         SELECT count(*) FROM kordant.notification_outbox WHERE channel = ANY(:channels) AND {_WAITING}
           AND channel NOT IN (SELECT channel FROM kordant.channel_pauses WHERE paused_until > clock_timestamp())
@@ -183,7 +183,7 @@ def claim(connection: Connection, *, channel: Channel, limit: int, lease: UUID, 
     waited for.
 
     Those whose senders were cut off twice come last, one by one. Unless they count as `begun` from now on, `begin` must
-    be called before each is sent: whoever is cut off then leaves a doubt about those alone.
+    be called before each is sent: a sender that is cut off then leaves a doubt about those alone.
     """
     return _claimed(connection, _CLAIM, channel, limit, lease, begun)
 
@@ -256,16 +256,16 @@ def _claim_of(row: Any) -> Claim:
     )
 
 
-def letters(connection: Connection, ids: Sequence[UUID]) -> list[LetterRow]:
-    """What those of the notifications `ids` that are about alerts are made from, the longest due first."""
-    rows = connection.execute(sa.text(_LETTERS), {"ids": [str(one) for one in ids]})
-    return [LetterRow(**row._mapping) for row in rows]
+def alert_rows(connection: Connection, ids: Sequence[UUID]) -> list[AlertRow]:
+    """The content of those of the notifications `ids` that are about alerts, the longest due first."""
+    rows = connection.execute(sa.text(_ALERT_ROWS), {"ids": [str(one) for one in ids]})
+    return [AlertRow(**row._mapping) for row in rows]
 
 
 def sent_since(
     connection: Connection, channel: Channel, subscription_ids: Collection[UUID], since: timedelta
 ) -> dict[tuple[UUID, UUID | None], int]:
-    """How many messages were sent within the last `since`, by subscription and address of theirs."""
+    """The number of messages sent within the last `since`, by subscription and address of theirs."""
     query = """
         SELECT subscription_id, address_id, count(DISTINCT coalesce(mail_id, id)) AS messages
         FROM kordant.notification_outbox

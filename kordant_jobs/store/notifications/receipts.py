@@ -16,7 +16,7 @@ from kordant_jobs.engine import leases
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How a notification stands. `open`: it may have been sent, and nobody works on it: its sender was cut off."""
+    """The state of a notification. `open`: it may have been sent, and no sender works on it: its sender was cut off."""
 
     id: UUID
     status: OutboxStatus

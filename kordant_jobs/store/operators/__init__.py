@@ -1,1 +1,1 @@
-"""Alerts of operators: their rules, their state, who was told, what is silenced."""
+"""Alerts of operators: their rules, their state, notices given, silences."""

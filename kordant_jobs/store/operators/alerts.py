@@ -1,4 +1,4 @@
-"""Operators' alerts in Postgres: which rules hold, how each alert stands, what is still to be told."""
+"""Operators' alerts in Postgres: the rules that hold, the state of each alert, notices still to be given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.domain.operators.alert_rules import BY_NAME, AlertRule, AlertState, Move, Severity, Standing, Told
+from kordant_jobs.domain.operators.alert_rules import (
+    BY_NAME,
+    AlertRule,
+    AlertState,
+    Move,
+    NoticeKind,
+    Severity,
+    Standing,
+)
 from kordant_jobs.store.operators.tables import alert_rules, alert_silences, operator_alerts, operator_notices
 
 OPEN = (AlertState.PENDING, AlertState.FIRING)
@@ -66,7 +74,7 @@ class Open:
 
 
 def open_alerts(connection: Connection) -> dict[tuple[str, str], Open]:
-    """By rule and subject; held, so that nobody else moves them meanwhile."""
+    """By rule and subject; locked, so that no other process moves them meanwhile."""
     query = sa.select(operator_alerts).where(operator_alerts.c.state.in_(OPEN)).with_for_update()
     return {
         (row.rule, row.subject): Open(
@@ -74,7 +82,7 @@ def open_alerts(connection: Connection) -> dict[tuple[str, str], Open]:
             standing=Standing(
                 state=AlertState(row.state),
                 since=row.since,
-                told_at=row.told_at,
+                notified_at=row.told_at,
                 is_acknowledged=row.acknowledged_by is not None,
             ),
         )
@@ -93,13 +101,13 @@ def write(
     silenced: bool,
     now: datetime,
 ) -> None:
-    """Write what became of an alert; who is to be told gets a notice each, unless it is silenced."""
+    """Write the next state of an alert; each address gets a notice, unless it is silenced."""
     if move.state is None:
         if known is not None:
             connection.execute(sa.delete(operator_alerts).where(operator_alerts.c.id == known.id))
         return
     alert_id = known.id if known else uuid7()
-    told_at = {"told_at": now} if move.told and not silenced else {}
+    told_at = {"told_at": now} if move.notice and not silenced else {}
     ended_at = {"ended_at": now} if move.state is AlertState.RESOLVED else {}
     values: dict[str, Any] = {"state": move.state, "value": value, **told_at, **ended_at}
     if known is None:
@@ -108,21 +116,21 @@ def write(
         )
     else:
         connection.execute(sa.update(operator_alerts).where(operator_alerts.c.id == alert_id).values(values))
-    was_told = move.told is Told.FIRED or (known is not None and known.standing.told_at is not None)
-    if move.told and was_told and not silenced:
-        rows = [{"id": uuid7(), "alert_id": alert_id, "told": move.told, "target": place} for place in range(targets)]
+    was_notified = move.notice is NoticeKind.FIRED or (known is not None and known.standing.notified_at is not None)
+    if move.notice and was_notified and not silenced:
+        rows = [{"id": uuid7(), "alert_id": alert_id, "told": move.notice, "target": place} for place in range(targets)]
         if rows:
             connection.execute(sa.insert(operator_notices), rows)
 
 
 def silenced(connection: Connection, *, now: datetime) -> set[tuple[str, str | None]]:
-    """What is silenced now: rule and subject, None for any."""
+    """The silences that hold now: rule and subject, None for any."""
     query = sa.select(alert_silences.c.rule, alert_silences.c.subject).where(alert_silences.c.until > now)
     return {(row.rule, row.subject) for row in connection.execute(query)}
 
 
 def silence(connection: Connection, rule: str, subject: str | None, *, reason: str, until: datetime, by: str) -> UUID:
-    """Tell nobody of a rule, or of one subject of it, until then. Alerts go on being kept."""
+    """Silence a rule, or one subject of it, until then. Alerts go on being kept."""
     silence_id: UUID = uuid7()
     values = {"id": silence_id, "rule": rule, "subject": subject, "reason": reason, "until": until, "silenced_by": by}
     connection.execute(sa.insert(alert_silences).values(values))
@@ -130,7 +138,7 @@ def silence(connection: Connection, rule: str, subject: str | None, *, reason: s
 
 
 def acknowledge(connection: Connection, alert_id: UUID, *, by: str) -> bool:
-    """Say that somebody is at it: it is not told again until it has ended. False: it has ended, or was said before."""
+    """Acknowledge an alert: no more notices until it has ended. False: it has ended, or was said before."""
     column = operator_alerts.c
     seen = sa.update(operator_alerts).where(
         column.id == alert_id, column.state.in_(OPEN), column.acknowledged_by.is_(None)

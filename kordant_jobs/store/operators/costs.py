@@ -1,4 +1,4 @@
-"""What jobs cost, by week and tier: rolled up from attempts while these are there, and kept when they have gone."""
+"""Costs of jobs, by week and tier: rolled up from attempts while these are there, and kept when they have gone."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from kordant_jobs.domain.operators.alert_rules import AlertState, Severity, Told
+from kordant_jobs.domain.operators.alert_rules import AlertState, NoticeKind, Severity
 from kordant_jobs.postgres.schema import belongs_to, metadata, moment, one_of
 
 alert_rules = Table(
@@ -66,7 +66,7 @@ operator_notices = Table(
     Column("tries", Integer, nullable=False, server_default="0"),
     moment("made_at", default_now=True),
     moment("sent_at", nullable=True),
-    one_of("told", Told),
+    one_of("told", NoticeKind),
     Index(None, "alert_id"),
     Index(None, "made_at", postgresql_where=text("sent_at IS NULL")),
     comment="Who is told what: one row a target, so that a target that is down repeats nothing to the others.",

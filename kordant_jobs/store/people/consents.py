@@ -1,4 +1,4 @@
-"""What a subscriber agreed to, when, how, and until when: kept as a record, never changed but by withdrawing."""
+"""Subscribers' consents: purpose, moment, way and term; kept as a record, never changed but by withdrawing."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _open(key: bytes, sealed: bytes, bound_to: bytes) -> bytes:
 
 
 def place_of(column: sa.Column[Any], row_id: UUID) -> bytes:
-    """Where a ciphertext belongs, as its associated data: table, column and row."""
+    """The place of a ciphertext, as its associated data: table, column and row."""
     return f"{column.table.name}.{column.name}:".encode() + row_id.bytes
 
 
@@ -112,12 +112,12 @@ class SubscriberKeys:
 
 
 def key_id(master: bytes) -> str:
-    """What names a master key without telling it: 16 hexadecimal digits."""
+    """The public name of a master key: 16 hexadecimal digits."""
     return hashlib.sha256(_derive(master, "id")).hexdigest()[:16]
 
 
 class Keyring:
-    """What the master key can do: blind indexes, and subscribers' keys.
+    """The operations of the master key: blind indexes, and subscribers' keys.
 
     `previous` master keys are only read with, while a rotation is under way. `index_root` is for tests; else `check`
     gets it from the database, and nothing can be blinded or signed before.
@@ -168,11 +168,11 @@ class Keyring:
         return self.blinding.indexes(kind, canonicals)
 
     def range_index(self, sha1: str) -> bytes:
-        """The 16 bytes that stand for an e-mail address where it is told by its SHA-1 (range notifications)."""
+        """The 16 bytes that stand for an e-mail address that is given by its SHA-1 (range notifications)."""
         return self.blind_index("email-sha1", sha1.upper())
 
     def file_key(self, name: str) -> bytes:
-        """Stands for a file's name, which may be personal, where files are told apart by it."""
+        """The key that stands for a file's name, which may be personal, where files are distinguished by it."""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=self._labelling).digest()
 
     def sign(self, purpose: str, content: bytes) -> bytes:
@@ -236,8 +236,8 @@ class Keyring:
         """Open the data keys of these owners: subscribers, or those whose keys `table` holds. An owner whose key was
         deleted is not in the result.
 
-        `for_writing`: nobody changes these keys before the transaction ends, so that what is sealed with them opens
-        afterwards.
+        `for_writing`: no other transaction changes these keys before this one ends, so that what is sealed with them
+        opens afterwards.
 
         Raises:
             KeyringError: a key was wrapped with another master key.
@@ -277,7 +277,7 @@ class Keyring:
         self._index_root = self._unwrap(row.master_key_id, row.wrapped_root, _ROOT)
 
     def opens(self, master_key_id: str) -> bool:
-        """Whether this is the key with that id, or holds it beside a new one during a rotation."""
+        """True when this is the key with that id, or holds it beside a new one during a rotation."""
         return master_key_id in self._wrapping
 
     def adopt(self, connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Where the master key comes from: a setting, a file for its owner alone, or a command (a KMS client, say).
+"""Loads the master key from a setting, a file for its owner alone, or a command (a KMS client, for example).
 
 Each gives one key of 32 bytes in base64; while a rotation is under way several, separated by blanks or lines: the first
 is the one that is written with, the others are only read with.

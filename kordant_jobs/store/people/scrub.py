@@ -15,14 +15,14 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 TABLES = ("subscriber_keys", "entity_keys", "keyring_check")
-"""Where wrapped keys are. Ciphertexts without their key say nothing."""
+"""The tables of wrapped keys. Ciphertexts without their key say nothing."""
 ROUNDS = 2
 """The log's segments before the checkpoint before the last one are what a server deletes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scrubbed:
-    """What was reached. `log`: the server's log was cut as well, which only its administrators may."""
+    """The counts of what was scrubbed. `log`: the server's log was cut as well, which only its administrators may."""
 
     tables: bool
     log: bool

@@ -99,7 +99,8 @@ def _frame(rows: Sequence[tuple[object, ...]], columns: Sequence[str]) -> pl.Dat
 
 @dataclass(frozen=True, kw_only=True)
 class Erased:
-    """What `forget` deleted, and what it leaves to be deleted elsewhere: ids of messages, keys of documents."""
+    """The result of `forget`: what it deleted, and what is to be deleted elsewhere: ids of messages, keys of
+    documents."""
 
     identifiers: int
     exposures: int
@@ -143,8 +144,8 @@ def correct(connection: Connection, keyring: Keyring, subscriber_id: UUID, said:
 def forget(connection: Connection, subscriber_id: UUID) -> Erased | None:
     """Delete all rows of a subscriber: keys, identifiers, addresses, exposures, alerts, messages, reports.
 
-    What remains is their id and the moment, so that a second call, or an event that comes late, finds nobody. None when
-    there is no such subscriber, or they were forgotten before.
+    Only their id and the moment remain, so that a second call, or an event that comes late, finds no personal data.
+    None when there is no such subscriber, or they were forgotten before.
     """
     table = subscribers.c
     known = sa.select(table.id).where(table.id == subscriber_id, table.forgotten_at.is_(None)).with_for_update()
@@ -177,6 +178,6 @@ def ended_before(connection: Connection, before: datetime) -> list[UUID]:
 
 
 def count_known(connection: Connection) -> int:
-    """How many subscribers there are that were not forgotten."""
+    """The number of subscribers that were not forgotten."""
     query = sa.select(sa.func.count()).where(subscribers.c.forgotten_at.is_(None))
     return connection.execute(query).scalar_one()

@@ -34,7 +34,7 @@ class Subscription:
 
 
 def get(connection: Connection, subscription_id: UUID, *, lock: bool = False) -> Subscription | None:
-    """One subscription, None when there is none; with `lock` nobody else changes it until the transaction ends."""
+    """One subscription, None when there is none; with `lock` no other transaction changes it until this one ends."""
     query = sa.select(subscriptions).where(subscriptions.c.id == subscription_id)
     one = connection.execute(query.with_for_update(key_share=True) if lock else query).one_or_none()
     return None if one is None else _subscription(one)
@@ -58,7 +58,7 @@ def find(
 
 
 def watched_kinds(connection: Connection, subscription_id: UUID) -> dict[str, int]:
-    """How many identifiers of each kind a subscription has watched now."""
+    """The number of identifiers of each kind that a subscription has watched now."""
     items = watchlist_items.c
     query = (
         sa.select(items.kind, sa.func.count())
@@ -71,7 +71,7 @@ def watched_kinds(connection: Connection, subscription_id: UUID) -> dict[str, in
 
 @dataclass(frozen=True, kw_only=True)
 class LastVerdict:
-    """What one source last said of a subscription. `reason` says why it is unknown."""
+    """The last verdict of one source on a subscription. `reason` says why it is unknown."""
 
     source: str
     checked_on: date

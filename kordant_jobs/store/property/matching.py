@@ -19,7 +19,8 @@ from kordant_jobs.domain.property.findings import Finding, UnknownReason, Verdic
 from kordant_jobs.store.notifications import outbox
 
 OVERLAP = timedelta(hours=1)
-"""What a scan looks back beyond the last one: a document is stamped before the transaction that keeps it ends."""
+"""The time before the last scan that a scan covers again: a document is stamped before the transaction that keeps it
+ends."""
 
 
 _DUE = """
@@ -171,7 +172,7 @@ def save_findings(connection: Connection, rows: Sequence[Row]) -> int:
         "instruments": [str(one.instrument_id) for one in rows],
         "events": [one.finding.event.value for one in rows],
         "severities": [one.finding.severity.value for one in rows],
-        "told": [one.finding.is_told for one in rows],
+        "told": [one.finding.raises_alert for one in rows],
         "news": [one.is_news for one in rows],
         "reasons": [" ".join(one.finding.reasons) for one in rows],
         "cases": [one.finding.case for one in rows],
@@ -182,7 +183,7 @@ def save_findings(connection: Connection, rows: Sequence[Row]) -> int:
 
 
 def save_alerts(connection: Connection) -> int:
-    """Write an alert, with its notifications, for each finding of the chosen subscriptions that is told, is news and
+    """Write an alert, with its notifications, for each finding of the chosen subscriptions that raises one, is news and
     has none, or has become critical since its alert. Returns how many."""
     made = connection.execute(
         sa.text("""
@@ -266,7 +267,7 @@ def save_verdicts(
 
 
 def not_me(connection: Connection, finding_id: UUID, *, said_by: str) -> bool:
-    """The subscriber says that a finding is not about them: it is told no more, and of an owner watch nothing on that
+    """Record that a finding is not about the subscriber: it raises no more alerts, and an owner watch none on that
     parcel ever again. False when there is no such finding."""
     query = """
         UPDATE kordant.property_findings SET dismissed_at = coalesce(dismissed_at, now()), dismissed_by = :by
@@ -291,8 +292,8 @@ def realtime_counties(connection: Connection, tiers: Sequence[str]) -> dict[str,
 
 
 def unscanned(connection: Connection, tiers: Sequence[str]) -> list[UUID]:
-    """Active subscriptions that watch something that no scan looked at yet, the real-time `tiers` whenever they add
-    one, others for their first."""
+    """Active subscriptions that watch a parcel or name that no scan covered yet, the real-time `tiers` whenever they
+    add one, others for their first."""
     rows = connection.execute(
         sa.text("""
         SELECT DISTINCT s.id FROM kordant.subscriptions s JOIN kordant.watched_properties w ON w.subscription_id = s.id

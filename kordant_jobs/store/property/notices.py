@@ -37,7 +37,7 @@ _TAKERS = frozenset({Role.GRANTEE, Role.LENDER, Role.CLAIMANT, Role.ATTORNEY, Ro
 
 
 def notices(connection: Connection, ids: Sequence[UUID]) -> list[PropertyRow]:
-    """What those of the notifications `ids` that are about findings are made from, the longest due first."""
+    """The content of those of the notifications `ids` that are about findings, the longest due first."""
     rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
     return [PropertyRow(**row._mapping) for row in rows]
 

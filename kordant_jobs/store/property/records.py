@@ -1,4 +1,4 @@
-"""What counties recorded, kept: documents by the recorder's key, parcels by blind index, names sealed."""
+"""Keeps what counties recorded: documents by the recorder's key, parcels by blind index, names sealed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PARCEL, NAME_KEY = "parcel", "parcel-name"
 
 @dataclass(frozen=True, kw_only=True)
 class CountyState:
-    """How a county stands: what was read of it, and why the last read failed."""
+    """The state of a county: what was read of it, and why the last read failed."""
 
     county: str
     watermarks: Mapping[str, str]
@@ -52,7 +52,7 @@ class CountyState:
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """How many documents were new, how many had changed, and how many of the new have another one's key."""
+    """The number of documents that were new, that had changed, and of the new ones those with another one's key."""
 
     new: int = 0
     changed: int = 0

@@ -51,7 +51,7 @@ ORDER BY i.recorded_on DESC NULLS LAST, i.key
 
 @dataclass(frozen=True, kw_only=True)
 class PropertyFacts:
-    """What reports show of watched parcels: by subscription a row a watch, and by watch its sealed parcel number.
+    """The facts for reports on watched parcels: by subscription a row a watch, and by watch its sealed parcel number.
 
     A watch has watch_id, county (what it is called), has_parcel, verdict (None: not checked in the period), reason,
     data_as_of, has_liens (False: the county publishes none), events and open_charges, each of them with event,
@@ -70,7 +70,7 @@ def open_charges(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID
 
 
 def facts(connection: Connection, subscription_ids: Sequence[UUID], *, start: date, end: date) -> PropertyFacts:
-    """What these subscriptions watch, what became known in `start` ≤ day < `end`, and what is open now."""
+    """Read what these subscriptions watch, what became known in `start` ≤ day < `end`, and what is open now."""
     values = {"ids": list(map(str, subscription_ids)), "start": start, "end": end}
     rows = connection.execute(sa.text(_WATCHES), values).all()
     found = PropertyFacts(watches={}, sealed={})

@@ -1,4 +1,5 @@
-"""What owner rolls said of watched parcels: keyed hashes, and the names of owners who wait for a document, sealed.
+"""Keeps the entries of owner rolls for watched parcels: keyed hashes, and the names of owners who wait for a document,
+sealed.
 
 Every function works in the caller's transaction; those that name `scope` after `darkwatch.scans.choose`.
 """
@@ -22,7 +23,7 @@ from kordant_jobs.store.property.tables import property_rolls
 
 @dataclass(frozen=True, kw_only=True)
 class RollRow:
-    """What is to be kept of one watch. `waiting_owners`: the names that wait, to be sealed."""
+    """The entry to be kept of one watch. `waiting_owners`: the names that wait, to be sealed."""
 
     watch_id: UUID
     subscriber_id: UUID
@@ -57,7 +58,7 @@ def due(connection: Connection, county: str, *, read_before: datetime) -> list[U
 
 
 def states(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID, RollState]:
-    """What is kept of those of these watches that were ever on the roll, locked until the transaction ends."""
+    """The kept state of those of these watches that were ever on the roll, locked until the transaction ends."""
     table = property_rolls.c
     query = sa.select(property_rolls).where(table.id.in_(list(watch_ids))).order_by(table.id).with_for_update()
     found = ((row, _state(row)) for row in connection.execute(query))
@@ -100,8 +101,8 @@ def save(connection: Connection, keyring: Keyring, rows: Sequence[RollRow]) -> N
 
 
 def shown(connection: Connection, watch_id: UUID) -> dict[str, Any] | None:
-    """What may be shown of a watch's entry: when it was read, whether it is on the roll, and since when other owners
-    wait for a document; None where it was not asked for."""
+    """The facts of a watch's entry that may be shown: when it was read, whether it is on the roll, and since when other
+    owners wait for a document; None where it was not asked for."""
     query = "SELECT read_at, is_listed, waiting_since FROM kordant.property_rolls WHERE id = :id"
     row = connection.execute(sa.text(query), {"id": watch_id}).first()
     return dict(row._mapping) if row else None

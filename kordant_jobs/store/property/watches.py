@@ -22,7 +22,7 @@ from kordant_jobs.store.property.tables import watched_properties
 
 @dataclass(frozen=True, kw_only=True)
 class NewWatch:
-    """What to watch, in clear: this value goes nowhere but into `add`. Without a parcel an owner is watched."""
+    """A watch to add, in clear: this value is passed only to `add`. Without a parcel an owner is watched."""
 
     county: str
     parcel: str | None = field(default=None, repr=False)
@@ -44,8 +44,8 @@ class Watch:
 
 
 def add(connection: Connection, keyring: Keyring, subscription_id: UUID, wanted: Sequence[NewWatch]) -> list[UUID]:
-    """Watch these for a subscription. One that is watched already takes the owners that are given now; one that was
-    removed is watched again under its old id, with what was told of it and each 'not me'. Returns the ids of those that
+    """Watch these for a subscription. One that is watched already adopts the owners that are given now; one that was
+    removed is watched again under its old id, with its earlier alerts and each 'not me'. Returns the ids of those that
     were not watched.
 
     Raises:
@@ -103,7 +103,7 @@ def add(connection: Connection, keyring: Keyring, subscription_id: UUID, wanted:
 
 
 def _meant(county: str, parcel: str | None, owners: Sequence[str]) -> tuple[str, str]:
-    """What is the same watch of a subscription: the parcel, or the names however they are written."""
+    """The identity of a watch of a subscription: the parcel, or the names however they are written."""
     return county, parcel or " ".join(sorted(plain(name) for name in owners))
 
 

@@ -30,7 +30,7 @@ CAP_MOST = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What an import did: rows by what became of them, and changes of brokers."""
+    """The result of an import: rows by outcome, and changes of brokers."""
 
     rows: int
     new_rows: int
@@ -81,7 +81,7 @@ def import_rows(connection: Connection, source: ListSource, rows: Sequence[Broke
 
 
 def _move_rows(connection: Connection, broker_of: Mapping[tuple[ListSource, str], UUID]) -> None:
-    """What one list says may put rows of another to another broker."""
+    """Move rows to another broker when a list shows that they belong there."""
     table = broker_rows.c
     stored = connection.execute(sa.select(table.source, table.row_key, table.broker_id).where(table.gone_at.is_(None)))
     wrong = [
@@ -95,7 +95,7 @@ def _move_rows(connection: Connection, broker_of: Mapping[tuple[ListSource, str]
 
 
 def _moved_brokers(connection: Connection, broker_of: Mapping[tuple[ListSource, str], UUID]) -> dict[UUID, UUID]:
-    """Where the rows of retired brokers are now, by the broker that had them."""
+    """The brokers that have the rows of retired ones now, by the broker that had them."""
     query = sa.select(broker_rows.c.source, broker_rows.c.row_key, broker_rows.c.broker_id)
     retired = query.join(brokers, brokers.c.id == broker_rows.c.broker_id).where(brokers.c.retired_at.is_not(None))
     found = {row.broker_id: broker_of.get((ListSource(row.source), row.row_key)) for row in connection.execute(retired)}
@@ -272,7 +272,7 @@ def without_parent(connection: Connection, source: ListSource) -> list[tuple[str
 
 
 def diff_with(connection: Connection, source: ListSource, rows: Sequence[BrokerRow]) -> list[Change]:
-    """What importing these rows would change, without changing it."""
+    """The changes that importing these rows would make, without making them."""
     if not rows:
         return []
     query = sa.select(brokers.c.key, brokers.c.facts).where(brokers.c.retired_at.is_(None))

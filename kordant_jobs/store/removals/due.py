@@ -1,4 +1,4 @@
-"""Which requests are due, and what their decision depends on."""
+"""Reads the requests that are due, and the facts that their decision depends on."""
 
 from __future__ import annotations
 
@@ -149,4 +149,4 @@ def day_start(now: datetime) -> datetime:
 
 
 LEASE = timedelta(minutes=10)
-"""How long a batch of messages may take; then another process may have it."""
+"""Longest time for a batch of messages; then another process may have it."""

@@ -20,7 +20,7 @@ DONE = "removal form done"
 
 
 def token_of(keyring: Keyring, purpose: str, request_id: UUID) -> str:
-    """What makes an address about one request unguessable; each purpose has its own."""
+    """The token that makes an address about one request unguessable; each purpose has its own."""
     return keyring.sign(purpose, request_id.bytes).hex()
 
 

@@ -24,7 +24,7 @@ class RemovalNoticeRow(NoticeRow):
     request_id: UUID
     broker_name: str
     state: str
-    """Where the event led; the request may have moved on since."""
+    """The state that the event led to; the request may have moved on since."""
     state_now: str
     reason: str
     verification_encrypted: bytes | None = field(repr=False)
@@ -71,6 +71,6 @@ ORDER BY o.due_at, o.id
 
 
 def removal_notices(connection: Connection, ids: Sequence[UUID]) -> list[RemovalNoticeRow]:
-    """What those of the notifications `ids` that are about removal requests are made from."""
+    """The content of those of the notifications `ids` that are about removal requests."""
     rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
     return [RemovalNoticeRow(**row._mapping) for row in rows]

@@ -91,7 +91,7 @@ class Outgoing:
 
     @property
     def may_be_a_copy(self) -> bool:
-        """Whether an earlier attempt was cut off and may have sent it."""
+        """True when an earlier attempt was cut off and may have sent it."""
         return self.tries > 1
 
 
@@ -124,7 +124,7 @@ def claim(connection: Connection, broker_ids: Sequence[UUID], *, limit: int, now
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """What became of one message; `due_at` says when a queued one is tried again."""
+    """The outcome of one message; `due_at` says when a queued one is tried again."""
 
     id: UUID
     status: MessageStatus
@@ -157,7 +157,7 @@ def mark(connection: Connection, ended: Sequence[Ended], *, now: datetime) -> se
 
 
 def disclose(
-    connection: Connection, told: Mapping[UUID, tuple[Outgoing, Sequence[str], str]], *, now: datetime
+    connection: Connection, disclosed: Mapping[UUID, tuple[Outgoing, Sequence[str], str]], *, now: datetime
 ) -> None:
     """Write down, before messages go out, which fields they disclose to whom and on which ground; once a message."""
     rows = [
@@ -166,7 +166,7 @@ def disclose(
             "broker_id": one.broker_id, "fields": list(fields), "legal_ground": ground, "channel": one.channel,
             "disclosed_at": now,
         }
-        for message_id, (one, fields, ground) in told.items()
+        for message_id, (one, fields, ground) in disclosed.items()
     ]  # fmt: skip
     if rows:
         statement = insert(removal_disclosures).on_conflict_do_nothing()

@@ -1,4 +1,4 @@
-"""What a subscriber gave for removal requests, sealed: details by field, and the signed permission."""
+"""Subscribers' details for removal requests, sealed: by field, and the signed permission."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kordant_jobs.store.people.tables import subscribers
 from kordant_jobs.store.removals.tables import removal_profiles
 
 FIELDS = ("name", "email", "phone", "street", "city", "state", "postal_code", "country", "birth_year", "birth_date")
-"""What a profile may hold; anything else is refused."""
+"""The fields that a profile may hold; anything else is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def load(connection: Connection, keys: SubscriberKeys, subscriber_ids: Sequence[
 
 
 def details_of(keys: SubscriberKeys, subscriber_id: UUID, row_id: UUID, sealed: bytes) -> dict[str, str]:
-    """What a profile's row says, in clear."""
+    """The details of a profile's row, in clear."""
     column = removal_profiles.c.details_encrypted
     found: dict[str, str] = json.loads(
         keys.open(Sealed(subscriber_id=subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed)))

@@ -27,7 +27,7 @@ REFERENCE = "removal-case"
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a mail says of the request that it belongs to; `place` names the mail in the answer."""
+    """The content of a mail about the request that it belongs to; `place` names the mail in the answer."""
 
     place: int
     tokens: Sequence[str] = ()

@@ -31,7 +31,7 @@ from kordant_jobs.store.removals.tables import (
 )
 
 TOKEN_BYTES = 10
-"""80 random bits name the address of a request: nobody guesses where replies go."""
+"""80 random bits name the address of a request: the addresses of replies cannot be guessed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def get(connection: Connection, request_id: UUID) -> Any:
 
 
 def locked(connection: Connection, request_ids: Sequence[UUID]) -> list[Any]:
-    """Requests that nobody else moves before the transaction ends."""
+    """Requests, locked until the transaction ends."""
     table = removal_requests.c
     query = sa.select(removal_requests).where(table.id.in_(request_ids)).order_by(table.id).with_for_update()
     return list(connection.execute(query))
@@ -190,7 +190,7 @@ def story(connection: Connection, request_id: UUID) -> Story:
 
 
 def disclosures(connection: Connection, subscription_id: UUID) -> list[Any]:
-    """What was disclosed to whom, when and on which ground, the newest first."""
+    """The disclosures: what, to whom, when and on which ground, the newest first."""
     table = removal_disclosures
     query = (
         sa.select(table, brokers.c.name.label("broker"))

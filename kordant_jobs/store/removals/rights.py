@@ -86,7 +86,7 @@ def remember(connection: Connection, request_id: UUID, outside_id: str) -> None:
 
 
 def revocable(connection: Connection, broker_ids: Sequence[UUID], now: datetime) -> list[Any]:
-    """Cancelled requests that the business was not told of yet."""
+    """Cancelled requests that the business was not notified of yet."""
     table = removal_requests.c
     query = sa.select(removal_requests).where(
         table.broker_id.in_(broker_ids),
@@ -99,7 +99,7 @@ def revocable(connection: Connection, broker_ids: Sequence[UUID], now: datetime)
 
 
 def revoked(connection: Connection, request_id: UUID, *, again_at: datetime | None) -> None:
-    """The business was told, or is to be told again at a moment."""
+    """Record that the business was notified, or when it is to be notified again."""
     update = sa.update(removal_requests).where(removal_requests.c.id == request_id)
     values = {"next_at": again_at} if again_at else {"next_at": None, "outside_id": None}
     connection.execute(update.values(**values))

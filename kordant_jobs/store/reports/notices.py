@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
-from kordant_jobs.domain.notifications.pending import LetterRow, NoticeRow, PropertyRow, VoiceRow
+from kordant_jobs.domain.notifications.pending import AlertRow, NoticeRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.store.finance.notices import FinanceNoticeRow, finance_notices
 from kordant_jobs.store.notifications import outbox
@@ -70,7 +70,7 @@ ORDER BY o.due_at, o.id
 
 def queue(connection: Connection, report_ids: Sequence[UUID], *, tiers: Sequence[Tier]) -> int:
     """Queue the notifications of these reports in the caller's transaction, one for each address of subscribers whose
-    tier is one of `tiers`. Returns how many are new: a report that is made again is not told of again."""
+    tier is one of `tiers`. Returns how many are new: a report that is made again queues no second notification."""
     if not report_ids:
         return 0
     order = list(Severity)
@@ -84,14 +84,14 @@ def queue(connection: Connection, report_ids: Sequence[UUID], *, tiers: Sequence
     return int(connection.execute(sa.text(_QUEUE), values).rowcount)
 
 
-Notice = LetterRow | PropertyRow | VoiceRow | ReportNoticeRow | RemovalNoticeRow | FinanceNoticeRow
+Notice = AlertRow | PropertyRow | VoiceRow | ReportNoticeRow | RemovalNoticeRow | FinanceNoticeRow
 """A notification with what its text is made from, whatever it is about."""
 
 
 def notices(connection: Connection, ids: Sequence[UUID]) -> list[Notice]:
-    """What the notifications `ids` are made from: alerts, reports, news of removal requests and of bank accounts, each
-    the longest due first."""
-    found: list[Notice] = [*outbox.letters(connection, ids)]
+    """The content of the notifications `ids`: alerts, reports, news of removal requests and of bank accounts, each the
+    longest due first."""
+    found: list[Notice] = [*outbox.alert_rows(connection, ids)]
     if len(found) < len(set(ids)):
         found += property_notices.notices(connection, ids)
     if len(found) < len(set(ids)):

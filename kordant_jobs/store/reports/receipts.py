@@ -19,7 +19,8 @@ from kordant_jobs.store.reports.tables import scan_receipts
 
 @dataclass(frozen=True, kw_only=True)
 class Unsigned:
-    """What a receipt is to say. `figures_sha256` stands for it: for the same figures there is one receipt."""
+    """The content of a receipt before it is signed. `figures_sha256` stands for it: for the same figures there is one
+    receipt."""
 
     subscription_id: UUID
     kind: str

@@ -1,4 +1,4 @@
-"""What a report is made from, as sets for many subscriptions at once, and which reports there are.
+"""Reads the facts of reports, as sets for many subscriptions at once, and lists the reports that exist.
 
 Days are UTC days, as in `source_verdicts`: a period covers `start` ≤ day < `end`.
 """
@@ -43,12 +43,12 @@ class ReportRow:
 class ReportFacts:
     """Frames with a row a fact, all with `subscription_id` (UUID).
 
-    `people`: subscriber_id, locale, time_zone, started_at, name_encrypted, and how many of their items were
-    items_added and items_removed in the period. `items`: id, kind, identifier_encrypted. `verdicts`: those of the
-    period and of the one before, the newest last: source, checked_at, checked_on, verdict, reason. `exposures`: those
-    told and still open that were known before the period's end, with what the breach held. `closed`: those told that
-    were closed in the period, with the reason (`CloseReason`). `seen`: first_seen_at of every exposure that was told,
-    open or closed since.
+    `people`: subscriber_id, locale, time_zone, started_at, name_encrypted, and how many of their items were items_added
+    and items_removed in the period. `items`: id, kind, identifier_encrypted. `verdicts`: those of the period and of the
+    one before, the newest last: source, checked_at, checked_on, verdict, reason. `exposures`: those alerted and still
+    open that were known before the period's end, with what the breach held. `closed`: those alerted that were closed in
+    the period, with the reason (`CloseReason`). `seen`: first_seen_at of every exposure that was alerted, open or
+    closed since.
     """
 
     people: pd.DataFrame
@@ -59,7 +59,7 @@ class ReportFacts:
     seen: pd.DataFrame
 
 
-_TOLD = """
+_ALERTED = """
 FROM kordant.exposures e
 JOIN kordant.watchlist_items i ON i.id = e.item_id
 WHERE e.judgement = 'alert' AND e.dismissed_at IS NULL AND i.removed_at IS NULL
@@ -83,7 +83,7 @@ def chosen(
     if subscription_ids is not None:
         query = query.where(table.id.in_(subscription_ids))
     if only_affected:
-        affected = sa.text(f"subscriptions.id IN (SELECT i.subscription_id {_TOLD})").bindparams(end=end)
+        affected = sa.text(f"subscriptions.id IN (SELECT i.subscription_id {_ALERTED})").bindparams(end=end)
         query = query.where(affected)
     return list(connection.execute(query.order_by(table.id)).scalars())
 
@@ -122,7 +122,7 @@ _EXPOSURES = f"""
 SELECT i.subscription_id, x.id AS exposure_id, x.item_id, x.secret, x.first_seen_at,
        coalesce(a.severity, 'medium') AS severity, b.name AS breach_name, b.source AS breach_source,
        b.title AS breach_title, b.domain AS breach_domain, b.breached_on, b.data_classes
-FROM (SELECT e.* {_TOLD} AND i.subscription_id = ANY(cast(:ids AS uuid[]))) x
+FROM (SELECT e.* {_ALERTED} AND i.subscription_id = ANY(cast(:ids AS uuid[]))) x
 JOIN kordant.watchlist_items i ON i.id = x.item_id
 JOIN kordant.breaches b ON b.name = x.breach_name
 LEFT JOIN kordant.alerts a ON a.exposure_id = x.id
@@ -151,8 +151,8 @@ WHERE i.subscription_id = ANY(cast(:ids AS uuid[])) AND e.first_seen_at < t.ends
            ELSE i.removed_at >= t.starts_at AND i.removed_at < t.ends_at END
 ORDER BY b.title, e.id
 """
-"""A judgement that changed has no moment of its own: such an exposure was withdrawn when the last report still told
-of it."""
+"""A judgement that changed has no moment of its own: such an exposure was withdrawn when the last report still listed
+it."""
 
 _SEEN = """
 SELECT i.subscription_id, e.first_seen_at
@@ -161,14 +161,14 @@ JOIN kordant.watchlist_items i ON i.id = e.item_id
 WHERE i.subscription_id = ANY(cast(:ids AS uuid[])) AND e.judgement = 'alert' AND i.removed_at IS NULL
   AND e.first_seen_at < cast(:end AS date)::timestamp AT TIME ZONE 'UTC'
 """
-"""What was closed since counts, so that closing makes no earlier period look better; what was no exposure of theirs
-does not."""
+"""Exposures closed since count, so that closing makes no earlier period look better; those that were not theirs do
+not."""
 
 
 def facts(
     connection: Connection, ids: Sequence[UUID], *, kind: str, before: date, start: date, end: date
 ) -> ReportFacts:
-    """What the reports of these subscriptions are made from: six queries, however many they are.
+    """Read the facts of the reports of these subscriptions: six queries, however many they are.
 
     `before` is the first day of the period before.
     """
@@ -192,7 +192,7 @@ def facts(
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPlace:
-    """Where a report is kept, and what its reader is told by."""
+    """The place of a report's file, and the facts that identify its reader."""
 
     storage_key: str
     locale: str
@@ -200,7 +200,7 @@ class ReportPlace:
 
 
 def place_of(connection: Connection, report_id: UUID) -> ReportPlace | None:
-    """Where a report is kept, None when there is none such (any more), or its subscriber was forgotten."""
+    """The place of a report's file, None when there is none such (any more), or its subscriber was forgotten."""
     query = (
         sa.select(reports.c.storage_key, subscriptions.c.locale, reports.c.period_start_on)
         .join(subscriptions, subscriptions.c.id == reports.c.subscription_id)

@@ -30,7 +30,7 @@ LEFTOVERS_MAX = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionSummary:
-    """What was deleted; `kept` contents could not be, and will be tried again."""
+    """The counts of what was deleted; `kept` contents could not be, and will be tried again."""
 
     reports: int
     contents: int
@@ -71,7 +71,7 @@ def expire(db: Engine, storage: ReportStorage, *, now: datetime) -> RetentionSum
 
 
 def count_over(db: Engine, *, now: datetime) -> int:
-    """How many reports `expire` would delete now."""
+    """The number of reports that `expire` would delete now."""
     with db.connect() as connection:
         return sum(
             connection.execute(sa.select(sa.func.count(reports.c.id)).where(over)).scalar_one() for over in _over(now)
@@ -106,7 +106,7 @@ def delete_documents(db: Engine, storage: ReportStorage, keys: Collection[str]) 
 
 
 def _delete(db: Engine, key: str, storage: ReportStorage, *, before: datetime) -> bool:
-    """Delete one content, unless somebody is about to name it again. Its lock is the session's, so that no
+    """Delete one content, unless another row is about to name it again. Its lock is the session's, so that no
     transaction is open while the store is asked."""
     leftover = sa.select(report_leftovers.c.storage_key).where(
         report_leftovers.c.storage_key == key,
@@ -126,8 +126,8 @@ def _delete(db: Engine, key: str, storage: ReportStorage, *, before: datetime) -
 
 
 def spare(db: Engine, key: str) -> None:
-    """Let the content of `key` be for `GRACE` from now on; for whoever is about to keep it and to name it in a row.
-    Waits while it is being deleted: what is put afterwards stays."""
+    """Keep the content of `key` for `GRACE` from now on; for a process that is about to store it and to name it in a
+    row. Waits while it is being deleted: what is put afterwards stays."""
     with db.begin() as connection:
         connection.execute(_lock("pg_advisory_xact_lock", key))
         connection.execute(
@@ -142,7 +142,8 @@ def _lock(function: str, key: str) -> sa.TextClause:
 
 
 def _over(now: datetime) -> list[sa.ColumnElement[bool]]:
-    """Which reports' time is over: of each tier, and of the forgotten at once. Those on legal hold stay."""
+    """The conditions of reports whose time is over: of each tier, and of the forgotten at once. Those on legal hold
+    stay."""
     held = held_sql(
         "reports", "reports", owner="kordant.subscriptions.subscriber_id", clock="kordant.reports.created_at"
     )

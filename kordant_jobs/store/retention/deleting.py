@@ -21,7 +21,7 @@ from kordant_jobs.store.retention.holds import held_sql
 from kordant_jobs.store.retention.kinds import TableKind
 
 AIM_S = 0.2
-"""How long a batch should take; the next one is made longer or shorter by it."""
+"""The target duration of a batch in seconds; the next one is made longer or shorter by it."""
 FIRST_PAGES, PAGES_MAX = 64, 1024
 FIRST_ROWS, ROWS_MAX = 1_000, 20_000
 """Of a drained table, rows a batch."""
@@ -88,7 +88,8 @@ class Old:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one transaction deleted, with the rows of drained tables (`along`), and how long its locks were held."""
+    """The rows that one transaction deleted, with the rows of drained tables (`along`), and how long its locks were
+    held."""
 
     rows: int
     seconds: float
@@ -96,10 +97,10 @@ class Batch:
 
 
 Note = Callable[[Connection, int, int], None]
-"""Told in each batch's own transaction: rows that it deleted, and those of drained tables."""
+"""Called in each batch's own transaction with the rows that it deleted, and those of drained tables."""
 
 
-def _told_nobody(connection: Connection, rows: int, along: int) -> None:
+def _keep_no_record(connection: Connection, rows: int, along: int) -> None:
     """For who keeps no record."""
 
 
@@ -113,13 +114,13 @@ def statement_of(kind: TableKind) -> str:
 
 
 def _of(kind: TableKind) -> dict[str, str]:
-    """What stands for the kind in the statements above."""
+    """The values that fill the statements above for the kind."""
     held = held_sql(kind.kind, kind.table, owner=kind.owner, clock=kind.clock)
     return {"table": f"{SCHEMA}.{kind.table}", "clock": kind.clock, "where": kind.where, "held": held}
 
 
 def count(connection: Connection, kind: TableKind, cutoff: datetime) -> Old:
-    """What a deletion would take, and what it would leave."""
+    """Count the rows that a deletion would take, and those that it would leave."""
     row = connection.execute(sa.text(_COUNT.format(**_of(kind))), {"cutoff": cutoff}).one()
     along = 0
     for table, column in (*kind.children, *kind.drained) if row[0] else ():
@@ -138,7 +139,7 @@ def delete(
     kind: TableKind,
     cutoff: datetime,
     *,
-    note: Note = _told_nobody,
+    note: Note = _keep_no_record,
     clock: Callable[[], float] = time.monotonic,
 ) -> Generator[Batch]:
     """Delete what is older than `cutoff`, a batch at a time. Safe to break off and to repeat."""
@@ -189,7 +190,7 @@ def _drain(
 
 @contextmanager
 def _short(db: Engine) -> Iterator[Connection]:
-    """A transaction that waits for nobody and is broken off when it takes long."""
+    """A transaction that waits for no lock and is broken off when it takes long."""
     with db.begin() as connection:
         connection.execute(sa.text("SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '10s'"))
         yield connection
@@ -201,6 +202,6 @@ def _next(step: int, took: float, most: int) -> int:
 
 
 def make_free(db: Engine, kind: TableKind) -> None:
-    """Let the table use the space of deleted rows again. Somebody else's work on it goes first."""
+    """Let the table use the space of deleted rows again. Work of other transactions on it goes first."""
     with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text(f"VACUUM (SKIP_LOCKED, ANALYZE) {SCHEMA}.{kind.table}"))

@@ -1,4 +1,4 @@
-"""Place, list and release legal holds. Every deletion looks at them in its own statement (`held_sql`)."""
+"""Place, list and release legal holds. Every deletion checks them in its own statement (`held_sql`)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def listed(connection: Connection, *, all_of_them: bool) -> Sequence[Any]:
 def owners_held(connection: Connection, owner_ids: Collection[UUID]) -> set[UUID]:
     """Those of these subscribers or entities of whom something is on hold: none of them may be forgotten.
 
-    A hold that names no owner holds everybody, unless it is of a kind whose rows belong to nobody.
+    A hold that names no owner holds all owners, unless it is of a kind whose rows have none.
     """
     of_people = sa.or_(legal_holds.c.kind.is_(None), legal_holds.c.kind.in_(OWNED))
     named = sa.select(legal_holds.c.owner_id).where(_STANDS, of_people)

@@ -1,4 +1,4 @@
-"""Where each kind of data lies: its table, the clock its term counts from, whose a row is.
+"""The place of each kind of data: its table, the clock its term counts from, and the owner of a row.
 
 A kind of the policies whose rows lie in one table is an entry of `TABLES`; a table that belongs to no kind says in
 `STAYS` why its rows stay. A test holds every table to one of the two.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NOBODY = "NULL::uuid"
+NO_OWNER = "NULL::uuid"
 _OF_SUBSCRIPTION = "(SELECT s.subscriber_id FROM kordant.subscriptions s WHERE s.id = t.subscription_id)"
 _OF_CONNECTION = "(SELECT c.entity_id FROM kordant.bank_connections c WHERE c.id = t.connection_id)"
 _OF_ACCOUNT = "(SELECT a.entity_id FROM kordant.bank_accounts a WHERE a.id = t.account_id)"
@@ -20,7 +20,7 @@ _LAST_LINK = (
 
 
 def _day(column: str) -> str:
-    """When a calendar day began, in the zone that bank days are of."""
+    """The beginning of a calendar day, in the zone that bank days are of."""
     return f"(t.{column}::timestamp AT TIME ZONE 'America/Sao_Paulo')"
 
 
@@ -38,7 +38,7 @@ class TableKind:
     table: str
     clock: str
     where: str = "true"
-    owner: str = NOBODY
+    owner: str = NO_OWNER
     children: tuple[tuple[str, str], ...] = ()
     drained: tuple[tuple[str, str], ...] = ()
 
@@ -143,8 +143,8 @@ TAKEN_ALONG: Mapping[str, tuple[str, ...]] = {
 this from the tables."""
 
 
-OWNED = frozenset({kind for kind, one in TABLES.items() if one.owner != NOBODY} | {"reports", "ended_subscribers"})
-"""Kinds whose rows are somebody's."""
+OWNED = frozenset({kind for kind, one in TABLES.items() if one.owner != NO_OWNER} | {"reports", "ended_subscribers"})
+"""Kinds whose rows have an owner."""
 
 _WITH_OWNER = "goes with its subscriber (ended_subscribers, `subscribers forget`)"
 _ENGINE = "the engine's own terms (job_history)"
@@ -192,7 +192,7 @@ STAYS: Mapping[str, str] = {
     ),
     "breach_dumps": "what was read, and with which result: verdicts rest on it",
     "reports": "each tier's own term (reports)",
-    **dict.fromkeys(("cost_weeks", "http_counts", "policy_denials", "queue_depths"), "few figures, nobody's"),
+    **dict.fromkeys(("cost_weeks", "http_counts", "policy_denials", "queue_depths"), "few figures without an owner"),
     "token_uses": "go with their token",
     "report_leftovers": "contents that are still to be deleted (reports)",
     "audit_log": "append-only (audit_log)",

@@ -1,4 +1,4 @@
-"""Which retention policy holds for a kind: the newest version in the table, else the one that is shipped."""
+"""The retention policy that holds for a kind: the newest version in the table, else the one that is shipped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Standing:
     set_by: str = "as shipped"
     valid_from: datetime | None = None
     is_shorter: bool = False
-    """Whether it was made shorter by somebody, which somebody else approved."""
+    """True when an operator made it shorter, which another one approved."""
 
 
 def load(connection: Connection) -> Mapping[str, Standing]:

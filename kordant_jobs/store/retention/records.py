@@ -18,7 +18,7 @@ from kordant_jobs.store.retention.tables import cleanup_plans, cleanup_reports
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a clean-up would delete, by kind, as of `clock`."""
+    """The rows that a clean-up would delete, by kind, as of `clock`."""
 
     id: UUID
     clock: datetime

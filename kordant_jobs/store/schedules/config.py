@@ -1,4 +1,4 @@
-"""The price list in Postgres: read, changed, its history. Every change is kept and told (NOTIFY) by triggers."""
+"""The price list in Postgres: read, changed, its history. Triggers keep every change and notify of it (NOTIFY)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.schedules.tables import scheduler_config, scheduler_history
 
 CHANNEL = "kordant_schedules"
-"""What is notified when a change commits."""
+"""The channel that is notified when a change commits."""
 
 CATALOGUE = "catalogue"
-"""Who changed a row that nobody has touched since it was seeded."""
+"""The name of the author of a row that was not changed since it was seeded."""
 
 Key = tuple[str, str]
 
@@ -67,7 +67,7 @@ def _stored(values: Any) -> StoredRow:
 
 
 def load(connection: Connection) -> Loaded:
-    """Every row. One that was made wrong behind our back (by SQL) is told of, and stops no other."""
+    """Every row. A row that was made invalid directly by SQL is reported, and stops no other."""
     rows: list[StoredRow] = []
     problems: list[str] = []
     for values in connection.execute(sa.select(scheduler_config)).mappings():
@@ -79,10 +79,10 @@ def load(connection: Connection) -> Loaded:
 
 
 def get(connection: Connection, key: Key, *, lock: bool = False) -> StoredRow | None:
-    """One row, None when there is none; with `lock` nobody else changes it until the transaction ends.
+    """One row, None when there is none; with `lock` no other transaction changes it until this one ends.
 
     Raises:
-        PermanentError: it was made wrong behind our back.
+        PermanentError: it was made invalid directly by SQL.
     """
     query = sa.select(scheduler_config).where(_where(key))
     values = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
@@ -99,7 +99,7 @@ def _values(row: ScheduleRow) -> dict[str, Any]:
 
 
 def seed(connection: Connection, wanted: Iterable[ScheduleRow]) -> int:
-    """Put in the rows that are missing, and bring those that nobody has changed up to today's catalogue.
+    """Put in the rows that are missing, and bring unchanged ones up to today's catalogue.
 
     Returns how many rows that made or changed. Safe to repeat, and at once with another.
     """

@@ -1,4 +1,5 @@
-"""Who is served by which row, and where in its day: written as sets, read a tick at a time off one index."""
+"""Assigns each subscription to the row that serves it, and to a slot in its day: written as sets, read a tick at a time
+off one index."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ FROM kordant.subscriptions s
 JOIN kordant.scheduler_config c ON c.tier = s.tier AND c.cadence <> 'every_tick' AND c.enabled
 WHERE s.status = 'active' AND (cast(:ids AS uuid[]) IS NULL OR s.id = ANY(cast(:ids AS uuid[])))
 """  # noqa: S608 - put together from constants
-"""Where everybody should stand. md5, since its value is the same on every server for all time."""
+"""The right slots of all subscriptions. md5, since its value is the same on every server for all time."""
 
 _PUT = f"""
 INSERT INTO kordant.due_slots AS d (subscription_id, job, tier, anchor, slot)
@@ -69,7 +70,7 @@ def place(connection: Connection, subscription_ids: Sequence[UUID] | None = None
 
 
 def misplaced(connection: Connection) -> bool:
-    """Whether anybody's rows are not what they should be. Reads everybody: 0.2 s for 100,000 subscriptions."""
+    """True when a subscription's rows are not what they should be. Reads everybody: 0.2 s for 100,000 subscriptions."""
     return connection.execute(sa.text(_MISPLACED), {"ids": None}).scalar() is not None
 
 
@@ -112,7 +113,7 @@ def _parts(key: tuple[str, str], spans: Sequence[Span]) -> dict[str, object]:
 
 
 def served_by(connection: Connection, key: tuple[str, str], spans: Sequence[Span]) -> dict[tuple[date, int], list[str]]:
-    """The subscriptions in these spans by day and anchor, their ids as text. Empty where nobody is."""
+    """The subscriptions in these spans by day and anchor, their ids as text. Empty where no subscription is due."""
     found: dict[tuple[date, int], list[str]] = {}
     for on, anchor, ids in connection.execute(sa.text(TICK), _parts(key, spans)):
         found[(on, anchor)] = found.get((on, anchor), []) + ids.split(",")
@@ -120,7 +121,7 @@ def served_by(connection: Connection, key: tuple[str, str], spans: Sequence[Span
 
 
 def plan_of_tick(connection: Connection, key: tuple[str, str], spans: Sequence[Span]) -> list[str]:
-    """How Postgres answers a tick's question."""
+    """Postgres' plan for the query of a tick."""
     return list(connection.execute(sa.text("EXPLAIN (ANALYZE, BUFFERS) " + TICK), _parts(key, spans)).scalars())
 
 

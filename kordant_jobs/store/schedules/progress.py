@@ -1,4 +1,5 @@
-"""How far each row is, and what its ticks led to. Whoever has `locked` a row decides for it, and nobody else then."""
+"""The progress of each row, and the results of its ticks. The process that has `locked` a row decides for it, and no
+other then."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def locked(connection: Connection, key: Key, fresh: Progress) -> Progress:
 
 
 def read(connection: Connection) -> dict[Key, Progress]:
-    """How far every row is, without holding any."""
+    """The progress of every row, without a lock."""
     return {
         (one.job, one.tier): Progress(
             until=one.until, position=Position(one.position_on, one.position_slot), held=one.held
@@ -107,7 +108,7 @@ def recorded(
     kind: StartKind | None = StartKind.STARTED,
     limit: int | None = None,
 ) -> Sequence[RecordedStart]:
-    """What was decided, oldest first; with `limit` the newest so many, newest first."""
+    """The recorded decisions, oldest first; with `limit` the newest so many, newest first."""
     column = schedule_starts.c
     query = sa.select(schedule_starts)
     for given, condition in [
@@ -138,13 +139,13 @@ def _span(on: str, anchor: int, first: int, past: int) -> Span:
 
 
 def count_old(connection: Connection, *, decided_before: datetime) -> int:
-    """How many decisions are older than that."""
+    """The number of decisions that are older than that."""
     old = sa.select(sa.func.count()).select_from(schedule_starts).where(schedule_starts.c.decided_at < decided_before)
     return int(connection.execute(old).scalar_one())
 
 
 def prune(connection: Connection, *, decided_before: datetime, limit: int) -> int:
-    """Forget up to `limit` decisions older than that; those that somebody holds are passed over. Returns how many."""
+    """Forget up to `limit` decisions older than that; locked ones are passed over. Returns how many."""
     old = sa.select(schedule_starts.c.id).where(schedule_starts.c.decided_at < decided_before)
     some = old.order_by(schedule_starts.c.id).limit(limit).with_for_update(skip_locked=True)
     return connection.execute(sa.delete(schedule_starts).where(schedule_starts.c.id.in_(some))).rowcount

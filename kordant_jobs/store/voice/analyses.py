@@ -1,4 +1,4 @@
-"""What was said of clips: written once, with its alert, and read for mails and reports."""
+"""Analyses of clips: written once, with their alert, and read for mails and reports."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def save(
     keep_sound: bool = False,
 ) -> tuple[bool, bool]:
     """Write what is said of a clip, with its alert, and delete its sound, in the caller's transaction. Returns whether
-    it was written (what was said for good stays) and whether the subscriber is told. What is not final is replaced
-    later: the clip waits on, and nobody is told."""
+    it was written (a final analysis stays) and whether the subscriber is alerted. An analysis that is not final is
+    replaced later: the clip waits on, and no alert is written."""
     done = connection.execute(
         sa.update(analysis_jobs)
         .where(analysis_jobs.c.id == clip.id, analysis_jobs.c.analysed_at.is_(None))
@@ -117,15 +117,15 @@ ORDER BY j.created_at DESC, a.id
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFacts:
-    """What reports show of clips: by subscription a row a clip, the newest first, and by analysis the sealed name of
-    the member it is consistent with, under its consent's id."""
+    """The facts for reports on clips: by subscription a row a clip, the newest first, and by analysis the sealed name
+    of the member it is consistent with, under its consent's id."""
 
     clips: dict[UUID, list[dict[str, Any]]]
     sealed: dict[UUID, tuple[UUID, bytes]] = field(repr=False)
 
 
 def facts(connection: Connection, subscription_ids: Sequence[UUID], *, start: date, end: date) -> ClipFacts:
-    """What was said of the clips of these subscriptions that came in `start` ≤ day < `end`."""
+    """Read the analyses of the clips of these subscriptions that came in `start` ≤ day < `end`."""
     found = ClipFacts(clips={}, sealed={})
     values = {"ids": [str(one) for one in subscription_ids], "start": start, "end": end}
     for row in connection.execute(sa.text(_LINES), values):
@@ -139,7 +139,7 @@ def facts(connection: Connection, subscription_ids: Sequence[UUID], *, start: da
 
 
 def verdict_of(connection: Connection, job_id: UUID) -> dict[str, Any] | None:
-    """What was said of a clip, as a row; None: nothing yet."""
+    """The analysis of a clip, as a row; None: none yet."""
     row = connection.execute(sa.select(voice_analyses).where(voice_analyses.c.job_id == job_id)).mappings().first()
     return dict(row) if row else None
 

@@ -25,7 +25,7 @@ from kordant_jobs.store.voice.tables import voice_consents, voice_enrolments, vo
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """Who agreed to what, in clear: this value goes nowhere but into `add`."""
+    """A consent in clear, with the person and its terms: this value is passed only to `add`."""
 
     person: str = field(repr=False)
     given_by: str = field(repr=False)
@@ -45,7 +45,7 @@ def add(
     clips: int,
     speech_s: float,
 ) -> UUID:
-    """Keep an enrolment with the consent it rests on.
+    """Keep an enrolment with its consent.
 
     Raises:
         SettingsError: there is no such subscriber.
@@ -140,7 +140,7 @@ def remove(connection: Connection, enrolment_ids: Sequence[UUID]) -> int:
 
 
 def always_alert(connection: Connection, subscriber_id: UUID, wanted: bool) -> None:
-    """Note whether a subscriber wants to be told of every clip."""
+    """Note whether a subscriber wants an alert for every clip."""
     statement = insert(voice_settings).values(subscriber_id=subscriber_id, always_alert=wanted)
     changed = {"always_alert": statement.excluded.always_alert}
     connection.execute(statement.on_conflict_do_update(index_elements=["subscriber_id"], set_=changed))

@@ -28,6 +28,6 @@ ORDER BY o.due_at, o.id
 
 
 def notices(connection: Connection, ids: Sequence[UUID]) -> list[VoiceRow]:
-    """What those of the notifications `ids` that are about clips are made from, the longest due first."""
+    """The content of those of the notifications `ids` that are about clips, the longest due first."""
     rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
     return [VoiceRow(**row._mapping) for row in rows]

@@ -10,7 +10,7 @@ from kordant_jobs.adapters.sources.xposedornot import XposedOrNot
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck, FakeXposedOrNot
-from kordant_jobs.lab.fakes.sources.server import FakeServer, Told
+from kordant_jobs.lab.fakes.sources.server import FakeServer, Reply
 from kordant_jobs_tests.adapters.sources.providers import about
 
 
@@ -40,7 +40,7 @@ def test_xposedornot_tells_of_a_breach_by_its_id() -> None:
     ],
 )
 def test_xposedornot_is_clean_only_by_its_own_word(body: object) -> None:
-    with FakeServer(lambda _: Told(body=body)) as server:
+    with FakeServer(lambda _: Reply(body=body)) as server:
         [answer] = XposedOrNot(server.url).ask([about("ann@example.com")])
     assert answer.reason is UnknownReason.UNREADABLE
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cadence import SLOTS, Span
 from kordant_jobs.domain.schedules.rows import Cadence, Pause, ScheduleRow, StoredRow
-from kordant_jobs.domain.schedules.simulation import count, load_per_hour, looks, simulate
+from kordant_jobs.domain.schedules.simulation import check_moments, count, load_per_hour, simulate
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -27,7 +27,7 @@ def test_subscriptions_are_counted_by_their_slots() -> None:
 
 def test_an_outage_is_looked_at_when_it_ends() -> None:
     outage = (MONDAY + timedelta(hours=2), MONDAY + timedelta(hours=2, minutes=30))
-    found = looks(ROW, MONDAY, MONDAY + DAY, [outage])
+    found = check_moments(ROW, MONDAY, MONDAY + DAY, [outage])
     assert [(one.hour, one.minute) for one in found] == [(2, 30), (3, 0)]
 
 

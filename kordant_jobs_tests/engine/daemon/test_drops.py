@@ -10,7 +10,7 @@ from kordant_jobs.engine.daemon.drops import SETTLED_S, DropWatch
 
 def settle(watch: DropWatch, from_s: int) -> list[int]:
     """The seconds, of ten, at which it says so."""
-    return [second for second in range(from_s, from_s + 10) if watch.look(second)]
+    return [second for second in range(from_s, from_s + 10) if watch.have_settled(second)]
 
 
 def test_a_new_file_is_told_once_when_it_stopped_changing(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_file_that_still_grows_is_waited_for(tmp_path: Path) -> None:
     for second in range(8):
         with dump.open("a") as file:
             file.write("a@example.com\n")
-        assert not watch.look(second)
+        assert not watch.have_settled(second)
     assert len(settle(watch, 8)) == 1
 
 

@@ -31,18 +31,18 @@ def test_a_loop_that_is_told_to_end_hears_so_after_its_wait() -> None:
 def test_a_wake_up_has_a_sensor_looked_at_that_waits_for_one() -> None:
     daemon = FastSensorDaemon({})
     daemon.event._woken_at = time.monotonic() - FALLBACK_S
-    assert daemon._early(WOKEN, since_look_s=FALLBACK_S + 1)
-    assert not daemon._early(WOKEN, since_look_s=FALLBACK_S - 1)  # it looked since
+    assert daemon._early(WOKEN, since_check_s=FALLBACK_S + 1)
+    assert not daemon._early(WOKEN, since_check_s=FALLBACK_S - 1)  # it looked since
 
 
 def test_a_wake_up_is_nothing_to_other_sensors() -> None:
     daemon = FastSensorDaemon({})
     daemon.event.wake()
-    assert not daemon._early({}, since_look_s=1000)
+    assert not daemon._early({}, since_check_s=1000)
 
 
 def test_a_burst_of_wake_ups_is_one_look_a_second() -> None:
     daemon = FastSensorDaemon({})
     daemon.event.wake()
-    assert not daemon._early(WOKEN, since_look_s=AT_MOST_EVERY_S / 2)
-    assert daemon._early(WOKEN, since_look_s=AT_MOST_EVERY_S * 1.1)
+    assert not daemon._early(WOKEN, since_check_s=AT_MOST_EVERY_S / 2)
+    assert daemon._early(WOKEN, since_check_s=AT_MOST_EVERY_S * 1.1)

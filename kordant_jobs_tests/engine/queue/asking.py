@@ -8,14 +8,14 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue import operate
+from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.queue.enqueue import enqueue
-from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.store.requests import Filter, Request, find, get
 from kordant_jobs.lab.engine import FakeClock, InlineRuns, Work
 from kordant_jobs_tests.engine.queue.toys import Toy, catalog
 
-SEQUENTIAL = Pace(runs=1, critical_extra=0, tick_s=0.0)
+SEQUENTIAL = DispatchSettings(runs=1, critical_extra=0, tick_s=0.0)
 
 
 def put(db: Engine, clock: FakeClock, number: int = 0, **more: Any) -> UUID:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from kordant_jobs.engine.jobs import Backoff, RetryPolicy
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.pace import Pace
+from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.queue.work import Done, complete
 from kordant_jobs.lab.engine import InlineRuns, Work
 from kordant_jobs.postgres import database
@@ -43,8 +43,8 @@ def dispatch(url: str) -> None:
     db = database.create_engine(url, pool_size=12)
     clock = DatabaseClock(db)
     runs = InlineRuns(db=db, handlers={"mail": send}, clock=clock, threads=True)
-    pace = Pace(lease_s=0.6, tick_s=0.1, drain_s=5)
-    dispatcher = Dispatcher(db, runs, runs, clock, worker="ledger", catalog=ROWS, pace=pace)
+    settings = DispatchSettings(lease_s=0.6, tick_s=0.1, drain_s=5)
+    dispatcher = Dispatcher(db, runs, runs, clock, worker="ledger", catalog=ROWS, settings=settings)
     runs.on_end = dispatcher.wake
     stop = threading.Event()
 

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher
+from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
-from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.queue.work import Done, record_run
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.runs import RunEnd, RunOrder
@@ -57,7 +57,9 @@ def test_whatever_ended_the_first_attempt_the_second_does_the_work(
 def test_a_host_that_dies_without_a_word_is_noticed_when_the_lease_runs_out(queue: Engine, clock: FakeClock) -> None:
     request_id = put(queue, clock)
     runs = InlineRuns(db=queue, handlers={"toy": nothing}, clock=clock, faults={"toy": [Fault(silent=True)]})
-    first = Dispatcher(queue, runs, runs, clock, worker="dies", catalog=catalog(), pace=Pace(tick_s=0, lease_s=15))
+    first = Dispatcher(
+        queue, runs, runs, clock, worker="dies", catalog=catalog(), settings=DispatchSettings(tick_s=0, lease_s=15)
+    )
     first.step()
     first.close()
     assert look(queue, request_id).status is RequestStatus.RUNNING
@@ -113,7 +115,7 @@ def test_while_no_run_can_be_started_requests_wait_untouched(queue: Engine, cloc
     runs = NotYet(db=queue, handlers={"toy": nothing}, clock=clock)
     dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog())
     for _ in range(5):
-        assert dispatcher.step().look_again_at is not None
+        assert dispatcher.step().check_again_at is not None
         clock.advance(1)
     dispatcher.close()
     assert look(queue, request_id).status is RequestStatus.PENDING

@@ -19,8 +19,8 @@ from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
+from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
-from kordant_jobs.engine.queue.pace import Pace
 from kordant_jobs.engine.queue.work import working
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.engine.runs import RunEnd
@@ -30,17 +30,17 @@ from kordant_jobs.lab.engine import Handler, InlineRuns, Work, statuses
 from kordant_jobs_tests.engine.queue.ledger_worker import ROWS
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog
 
-LONG_SLEEP = Pace(idle_s=60.0)
+LONG_SLEEP = DispatchSettings(idle_s=60.0)
 
 
 @contextmanager
 def dispatching(
-    db: Engine, handler: Handler, *, pace: Pace = LONG_SLEEP, kind: type[InlineRuns] = InlineRuns
+    db: Engine, handler: Handler, *, settings: DispatchSettings = LONG_SLEEP, kind: type[InlineRuns] = InlineRuns
 ) -> Iterator[tuple[Dispatcher, Callable[[], None]]]:
     """A dispatcher that runs in a thread, and the call that stops it."""
     clock = DatabaseClock(db)
     runs = kind(db=db, handlers={"toy": handler}, clock=clock, threads=True)
-    dispatcher = Dispatcher(db, runs, runs, clock, worker="loop", catalog=catalog(), pace=pace)
+    dispatcher = Dispatcher(db, runs, runs, clock, worker="loop", catalog=catalog(), settings=settings)
     runs.on_end = dispatcher.wake
     stop = threading.Event()
     thread = threading.Thread(target=dispatcher.run, args=(stop,))
@@ -135,7 +135,7 @@ def test_work_that_does_not_end_in_time_goes_back_to_the_queue_and_costs_no_atte
         begun.set()
         release.wait(30)
 
-    with dispatching(queue, endless, pace=Pace(idle_s=60, drain_s=0.2), kind=Stoppable) as (_, end):
+    with dispatching(queue, endless, settings=DispatchSettings(idle_s=60, drain_s=0.2), kind=Stoppable) as (_, end):
         put(queue)
         assert begun.wait(10)
         end()
@@ -158,7 +158,7 @@ def test_a_run_that_keeps_its_own_lease_outlives_its_dispatcher(queue: Engine) -
             work.requests()
         done.set()
 
-    with dispatching(queue, long, pace=Pace(idle_s=60, lease_s=0.3, tick_s=0.1)):
+    with dispatching(queue, long, settings=DispatchSettings(idle_s=60, lease_s=0.3, tick_s=0.1)):
         put(queue)
         assert done.wait(10)
         until(lambda: statuses(queue) == {RequestStatus.COMPLETED: 1})
@@ -183,7 +183,7 @@ def test_a_paused_run_is_given_to_another_and_can_write_nothing_when_it_wakes(qu
             except LeaseLost:
                 outcome.append("fenced off")
 
-    with dispatching(queue, pause_once, pace=Pace(idle_s=60, tick_s=0.05)):
+    with dispatching(queue, pause_once, settings=DispatchSettings(idle_s=60, tick_s=0.05)):
         put(queue)
         until(lambda: "fenced off" in outcome)
         with queue.begin() as connection:
@@ -255,7 +255,7 @@ def test_what_was_claimed_when_the_database_went_away_is_taken_back_once_its_lea
             (one,) = find(connection, Filter())
             return one.attempt > 1 or (one.attempt == 1 and one.status is RequestStatus.PENDING)  # or begun again
 
-    with dispatching(queue, lambda work: None, pace=Pace(idle_s=60.0, lease_s=1.0)):
+    with dispatching(queue, lambda work: None, settings=DispatchSettings(idle_s=60.0, lease_s=1.0)):
         time.sleep(0.3)
         was_cut = _cut_behind_the_next_claim(queue)
         put(queue)

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.pace import Pace
+from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.store.requests import Filter
@@ -42,8 +42,8 @@ def test_progress_is_readable_while_it_runs_and_tells_the_run_of_a_cancellation(
 def test_a_run_that_does_not_heed_a_cancellation_is_stopped_after_the_grace(queue: Engine, clock: FakeClock) -> None:
     request_id = put(queue, clock)
     runs = InlineRuns(db=queue, handlers={"toy": nothing}, clock=clock, faults={"toy": [Fault(silent=True)]})
-    pace = Pace(tick_s=0, cancel_grace_s=10, lease_s=600)
-    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(), pace=pace)
+    settings = DispatchSettings(tick_s=0, cancel_grace_s=10, lease_s=600)
+    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(), settings=settings)
     dispatcher.step()
     with queue.begin() as connection:
         operate.cancel(connection, Filter(ids=(request_id,)), now=clock.now())
@@ -78,7 +78,7 @@ def test_priority_and_time_can_be_changed_while_it_waits(queue: Engine, clock: F
     later = put(queue, clock, 2, run_at=clock.now() + timedelta(days=1))
     with queue.begin() as connection:
         operate.reprioritise(connection, Filter(ids=(later,)), priority=Priority.CRITICAL, run_at=clock.now())
-    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), pace=SEQUENTIAL)
+    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), settings=SEQUENTIAL)
     assert numbers(queue, runs) == [2, 1]
 
 
@@ -95,8 +95,8 @@ def test_a_critical_request_starts_although_every_run_is_taken(queue: Engine, cl
     for number in range(8):
         put(queue, clock, number, priority=Priority.LOW)
     runs = InlineRuns(db=queue, handlers={"toy": nothing}, clock=clock, faults={"toy": silent})
-    pace = Pace(runs=4, critical_extra=1, tick_s=0)
-    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(concurrency=50), pace=pace)
+    settings = DispatchSettings(runs=4, critical_extra=1, tick_s=0)
+    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(concurrency=50), settings=settings)
     dispatcher.step()
     assert len(runs.orders) == 4
     put(queue, clock, 99, priority=Priority.CRITICAL)

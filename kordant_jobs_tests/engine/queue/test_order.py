@@ -18,7 +18,7 @@ def test_the_more_urgent_starts_first_and_within_a_priority_the_older(queue: Eng
         put(queue, clock, number, priority=priority)
         clock.advance(1)
         put(queue, clock, number + 10, priority=priority)
-    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), pace=SEQUENTIAL)
+    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), settings=SEQUENTIAL)
     assert numbers(queue, runs) == [3, 13, 2, 12, 1, 11, 0, 10]
 
 
@@ -31,7 +31,7 @@ def test_a_waiting_request_overtakes_higher_ones_that_came_after_its_bound(
     put(queue, clock, 1, priority=Priority.HIGH)
     clock.advance(2)
     put(queue, clock, 2, priority=Priority.HIGH)
-    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), pace=SEQUENTIAL)
+    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), settings=SEQUENTIAL)
     assert numbers(queue, runs) == [1, 0, 2]
 
 
@@ -41,7 +41,7 @@ def test_endless_critical_load_starves_nobody(queue: Engine, clock: FakeClock) -
     clock.advance(3600)
     for number in range(40):
         put(queue, clock, number, priority=Priority.CRITICAL)
-    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), pace=SEQUENTIAL)
+    runs = drain(queue, {"toy": nothing}, clock, catalog=catalog(), settings=SEQUENTIAL)
     assert numbers(queue, runs).index(99) < 16
 
 
@@ -53,7 +53,7 @@ def test_a_tenant_with_thousands_does_not_delay_anothers_one(queue: Engine, cloc
     clock.advance(1)
     put(queue, clock, 9_999, tenant="small")
     runs = InlineRuns(db=queue, handlers={"toy": nothing}, clock=clock)
-    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(), pace=SEQUENTIAL)
+    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(), settings=SEQUENTIAL)
     for _ in range(4):
         dispatcher.step()
     dispatcher.close()

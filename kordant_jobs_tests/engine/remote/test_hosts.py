@@ -116,7 +116,7 @@ def starter_on(db: Engine, instance: dg.DagsterInstance, url: str = "memory://")
     factory: Any = Factory(instance)
     made = HostStarter(
         db, instance, factory, DatabaseClock(db), app=app, code_version="v1", lease_s=TTL_S, grace_s=1,
-        missed_after_s=0.0, look_s=0.0,
+        missed_after_s=0.0, check_every_s=0.0,
     )  # fmt: skip
     return made, app
 

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
 from kordant_jobs.jobs.bank_sync.hooks import take_webhook
 from kordant_jobs.lab.banks.small_bank import SAME, SmallBank, entry
-from kordant_jobs.pages.app import Doors, application
+from kordant_jobs.pages.app import PagesContext, application
 from kordant_jobs.store.finance import connections
 
 SECRET = {"x-kordant-secret": "s3cret"}
@@ -22,11 +22,11 @@ SECRET = {"x-kordant-secret": "s3cret"}
 
 @pytest.fixture
 def client(bank: SmallBank) -> TestClient:
-    doors = Doors(
+    context = PagesContext(
         db=bank.db, keyring=bank.keyring, public_url="https://us.example", mail_domain="us.example",
         bank_secrets={Provider.PLUGGY: "s3cret"},
     )  # fmt: skip
-    return TestClient(application(doors))
+    return TestClient(application(context))
 
 
 def told(event: str, number: int = 1, item: str = "item-1", **more: Any) -> dict[str, Any]:

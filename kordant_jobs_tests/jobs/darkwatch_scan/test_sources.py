@@ -256,9 +256,9 @@ def test_a_breach_that_nobody_described_is_looked_up_once_and_then_told(world: W
     hidden = world.hibp.answer
 
     def without(asked: Any) -> Any:
-        from kordant_jobs.lab.fakes.sources.server import Told
+        from kordant_jobs.lab.fakes.sources.server import Reply
 
-        return Told(status=404) if "/breach/" in asked.path else hidden(asked)
+        return Reply(status=404) if "/breach/" in asked.path else hidden(asked)
 
     with FakeServer(without) as server:
         unknown = Sources(on={Source.HIBP: Hibp(SecretStr(TEST_KEY), base_url=f"{server.url}/api/v3")})
@@ -295,9 +295,9 @@ def test_the_same_breach_under_another_name_is_told_once(world: World) -> None:
 def test_a_source_that_is_off_is_said_once(world: World) -> None:
     off = Sources(off={Source.HIBP: "no key: set KORDANT_HIBP_API_KEY"})
     db = world.bench.db
-    assert [len(sources.told_off(off, db=db)) for _ in range(3)] == [1, 0, 0]
-    assert sources.told_off(world.sources(), db=db) == []
-    assert len(sources.told_off(off, db=db)) == 1
+    assert [len(sources.report_unconfigured(off, db=db)) for _ in range(3)] == [1, 0, 0]
+    assert sources.report_unconfigured(world.sources(), db=db) == []
+    assert len(sources.report_unconfigured(off, db=db)) == 1
 
 
 def test_not_me_is_for_good_also_when_the_item_is_added_again(world: World) -> None:

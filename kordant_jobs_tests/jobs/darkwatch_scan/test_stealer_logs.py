@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.jobs.notifications_send.letter import stolen_classes
+from kordant_jobs.jobs.notifications_send.alert_message import stolen_classes
 from kordant_jobs.store.darkwatch import evidence
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.people.keyring import Keyring
@@ -77,5 +77,5 @@ def test_a_bare_mention_claims_no_password(bench: Bench) -> None:
     assert "secret_in_dump" not in why
     with bench.db.connect() as connection:
         ids = list(connection.execute(sa.text("SELECT id FROM kordant.notification_outbox")).scalars())
-        [row] = outbox.letters(connection, ids)
+        [row] = outbox.alert_rows(connection, ids)
     assert "Passwords" not in stolen_classes(row)

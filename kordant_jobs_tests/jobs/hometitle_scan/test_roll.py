@@ -18,7 +18,7 @@ from kordant_jobs.adapters.counties.description import read_county
 from kordant_jobs.domain.property.instruments import Event, Instrument, Party, Role
 from kordant_jobs.domain.property.rolls import canonical_mailing, canonical_owners
 from kordant_jobs.jobs.hometitle_scan.rules.roll import is_explained
-from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.jobs.notifications_send.preview import preview
 from kordant_jobs.lab.fakes.counties.servers import FakeArcgis, FakeCarto, FakeCounty, FakeSocrata, Tables
 from kordant_jobs.lab.world.county import County
@@ -379,7 +379,7 @@ def test_a_mail_shows_the_new_address_and_its_subject_does_not(
     bench.scan_again()
     [(notice,)] = bench.rows("SELECT id FROM kordant.notification_outbox")
     with bench.db.connect() as connection:
-        sender = Sender(header="Kordant <alerts@kordant.example>")
+        sender = MailFrom(header="Kordant <alerts@kordant.example>")
         subject, texts = preview(connection, bench.keyring, [notice], sender=sender)
     text = " ".join(texts["text/plain"].split())
     assert "PO BOX 99 60601" in text

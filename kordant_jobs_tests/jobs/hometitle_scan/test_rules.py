@@ -68,7 +68,7 @@ FRAUD = {
 @pytest.mark.parametrize("pattern", FRAUD)
 def test_each_pattern_of_fraud_is_critical(pattern: str) -> None:
     found = last(*FRAUD[pattern])
-    assert (found.severity, found.is_told) == (Severity.CRITICAL, True)
+    assert (found.severity, found.raises_alert) == (Severity.CRITICAL, True)
 
 
 def test_the_forged_quitclaim_says_nominal_stranger_and_quitclaim() -> None:
@@ -99,7 +99,7 @@ CALM = {
 @pytest.mark.parametrize("name", CALM)
 def test_what_is_calm_is_told_as_low(name: str) -> None:
     found = last(CALM[name])
-    assert (found.severity, found.is_told) == (Severity.LOW, True)
+    assert (found.severity, found.raises_alert) == (Severity.LOW, True)
 
 
 MORTGAGE = instrument("MORTGAGE", OWNER, "CITIBANK NA", on=10, amount=300_000)
@@ -118,13 +118,13 @@ QUIET = {
 
 @pytest.mark.parametrize("name", QUIET)
 def test_what_is_quiet_is_only_listed(name: str) -> None:
-    assert not last(*QUIET[name]).is_told
+    assert not last(*QUIET[name]).raises_alert
 
 
 @pytest.mark.parametrize("code", ["DEEDN", "MTRDEED", "CEMD"])
 def test_a_type_that_only_resembles_a_deed_is_no_change_of_owner_and_is_shown(code: str) -> None:
     found = last(instrument(code, OWNER, STRANGER, on=900))
-    assert (found.event, found.severity, found.is_told) == (Event.UNKNOWN, Severity.MEDIUM, True)
+    assert (found.event, found.severity, found.raises_alert) == (Event.UNKNOWN, Severity.MEDIUM, True)
 
 
 SHADY = "SHADY SID"
@@ -187,7 +187,7 @@ TOLD: dict[str, tuple[list[Instrument], Severity, Reason | None]] = {
 def test_what_is_told_and_how_loud(name: str) -> None:
     instruments, severity, reason = TOLD[name]
     found = last(*instruments)
-    assert (found.severity, found.is_told) == (severity, True)
+    assert (found.severity, found.raises_alert) == (severity, True)
     assert reason is None or reason in found.reasons
 
 
@@ -223,12 +223,12 @@ def test_a_second_mortgage_with_another_lender_is_told() -> None:
 
 def test_the_buyers_mortgage_with_the_sellers_lender_is_no_refinance() -> None:
     sold = instrument("DEED", OWNER, STRANGER, on=900, amount=500_000)
-    assert last(MORTGAGE, sold, instrument("MORTGAGE", STRANGER, "CITIBANK NA", on=901)).is_told
+    assert last(MORTGAGE, sold, instrument("MORTGAGE", STRANGER, "CITIBANK NA", on=901)).raises_alert
 
 
 def test_an_ordinary_sale_is_high_and_not_critical() -> None:
     found = last(MORTGAGE, instrument("DEED", OWNER, STRANGER, on=900, amount=500_000))
-    assert (found.severity, found.is_told) == (Severity.HIGH, True)
+    assert (found.severity, found.raises_alert) == (Severity.HIGH, True)
 
 
 def test_a_sale_for_less_than_is_owed_is_critical() -> None:

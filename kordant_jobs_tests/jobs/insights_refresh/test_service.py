@@ -141,7 +141,7 @@ def test_a_change_that_lands_during_a_refresh_leaves_the_entity_stale(db: Engine
     change(db, "UPDATE kordant.transactions SET amount = amount - 1 WHERE entity_id = :id", id=one)
     with db.begin() as connection:
         found = assess(loaded.books, today=world.as_of)
-        saving.save(connection, loaded, found, told_from=world.as_of, now=now)
+        saving.save(connection, loaded, found, announce_from=world.as_of, now=now)
     with db.connect() as connection:
         assert one in saving.stale(connection, day_began=now - timedelta(hours=12))
 
@@ -156,7 +156,7 @@ def test_a_refresh_of_older_data_neither_adds_nor_resolves_what_a_later_one_said
     later = rows(db, said, id=one)
     with db.begin() as connection:
         found = assess(older.books, today=world.as_of)
-        saved = saving.save(connection, older, found, told_from=world.as_of, now=now + timedelta(hours=1))
+        saved = saving.save(connection, older, found, announce_from=world.as_of, now=now + timedelta(hours=1))
     assert saved == Saved()
     assert rows(db, said, id=one) == later
 
@@ -168,7 +168,7 @@ def test_nothing_is_said_of_an_entity_that_was_forgotten_during_its_refresh(db: 
     with db.begin() as connection:
         entities.forget(connection, one)
         found = assess(loaded.books, today=world.as_of)
-        saved = saving.save(connection, loaded, found, told_from=world.as_of, now=now_of(world))
+        saved = saving.save(connection, loaded, found, announce_from=world.as_of, now=now_of(world))
     assert saved == Saved()
     assert rows(db, "SELECT 1 FROM kordant.insights WHERE entity_id = :id", id=one) == []
 
@@ -218,9 +218,11 @@ def test_rows_of_impossible_days_are_left_out(db: Engine, world: World) -> None:
 
 def test_the_owner_is_told_of_recent_duplicates_and_rises_once(db: Engine, world: World) -> None:
     done = refresh(db, now_of(world))
-    told = rows(db, "SELECT facts->>'kind', count(*) FROM kordant.finance_notices WHERE kind = 'insight' GROUP BY 1")
-    assert done.told == sum(count for _, count in told)
-    assert {kind for kind, _ in told} <= {"duplicate", "price_rise", "unusual"}
+    announced = rows(
+        db, "SELECT facts->>'kind', count(*) FROM kordant.finance_notices WHERE kind = 'insight' GROUP BY 1"
+    )
+    assert done.announced == sum(count for _, count in announced)
+    assert {kind for kind, _ in announced} <= {"duplicate", "price_rise", "unusual"}
     since = world.as_of - timedelta(days=14)
     recent = rows(
         db,
@@ -228,7 +230,7 @@ def test_the_owner_is_told_of_recent_duplicates_and_rises_once(db: Engine, world
         kinds=["duplicate", "price_rise", "unusual"],
         since=since,
     )
-    assert recent == [(done.told,)]
+    assert recent == [(done.announced,)]
     queued = "SELECT count(*) FROM kordant.notification_outbox WHERE category = 'finance'"
     before = rows(db, queued)
     refresh(db, now_of(world), force=True)
@@ -238,7 +240,7 @@ def test_the_owner_is_told_of_recent_duplicates_and_rises_once(db: Engine, world
 
 
 def test_a_balance_that_may_fall_below_zero_is_told_again_in_another_month(db: Engine, world: World) -> None:
-    one, told = entity_id(world, 0), []
+    one, announced = entity_id(world, 0), []
     with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
         loaded = books.load(connection, [one])
     for day in (date(2025, 9, 20), date(2025, 9, 25), None, date(2025, 9, 28), None, date(2025, 11, 3)):
@@ -246,9 +248,9 @@ def test_a_balance_that_may_fall_below_zero_is_told_again_in_another_month(db: E
                "confidence": 0.7, "unknown": None, "day": day and (day - date(1970, 1, 1)).days}  # fmt: skip
         with db.begin() as connection:
             found = pl.DataFrame([low] if day else [], schema=INSIGHT_SCHEMA)
-            saved = saving.save(connection, loaded, found, told_from=world.as_of, now=now_of(world))
-            told.append(service._tell(connection, saved))
-    assert told == [1, 0, 0, 0, 0, 1]
+            saved = saving.save(connection, loaded, found, announce_from=world.as_of, now=now_of(world))
+            announced.append(service._tell(connection, saved))
+    assert announced == [1, 0, 0, 0, 0, 1]
 
 
 def test_a_person_reads_the_payee_which_the_tables_do_not_hold_in_clear(

@@ -18,8 +18,8 @@ from kordant_jobs.domain.notifications.alerts import Channel, Severity
 from kordant_jobs.domain.notifications.choices import Category, Mode
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.notifications_send import service
-from kordant_jobs.jobs.notifications_send.mail import Sender
-from kordant_jobs.jobs.notifications_send.outlets import Outlet
+from kordant_jobs.jobs.notifications_send.channel_senders import ChannelSender
+from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.ports import Delivery, Transport
 from kordant_jobs.postgres import database
 from kordant_jobs.store.notifications import choices as notification_choices
@@ -30,18 +30,18 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 
-SENDER = Sender(header="Kordant <alerts@kordant.example>")
+SENDER = MailFrom(header="Kordant <alerts@kordant.example>")
 NOON = datetime(2030, 6, 10, 12, tzinfo=UTC)
 NOW = datetime.now(UTC)
 NIGHT = datetime(2030, 6, 10, 23, tzinfo=UTC)
 
 
 def send(
-    db: Engine, keyring: Keyring, outlets: Sequence[Outlet[Any]], now: datetime | None = None, **more: Any
+    db: Engine, keyring: Keyring, senders: Sequence[ChannelSender[Any]], now: datetime | None = None, **more: Any
 ) -> service.SendSummary:
-    now = now or (NOON if outlets[0].channel is Channel.EMAIL and len(outlets) == 1 else NOW)
+    now = now or (NOON if senders[0].channel is Channel.EMAIL and len(senders) == 1 else NOW)
     how: dict[str, Any] = {"limit": 1000, "progress": Progress(db, "run"), "clock": lambda: now, **more}
-    return service.send_due(db=db, keyring=keyring, outlets=outlets, **how)
+    return service.send_due(db=db, keyring=keyring, senders=senders, **how)
 
 
 def person_with(db: Engine, keyring: Keyring, alerts: int = 1, severity: Severity = Severity.HIGH) -> Person:
@@ -115,11 +115,11 @@ class Dying:
         yield from ()
 
 
-def die_sending(database_url: str, keyring: Keyring, outlet: Outlet[Any]) -> None:
+def die_sending(database_url: str, keyring: Keyring, sender: ChannelSender[Any]) -> None:
     child = os.fork()
     if child == 0:
         try:
-            send(database.create_engine(database_url), keyring, [outlet])
+            send(database.create_engine(database_url), keyring, [sender])
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)

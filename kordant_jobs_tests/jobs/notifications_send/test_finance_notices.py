@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.finance.states import ConsentEnd, EntityKind, NoticeKind
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.jobs.notifications_send.finance_letter import write_finance_letter
-from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
+from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened
+from kordant_jobs.jobs.notifications_send.finance_message import write_finance_message
 from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
 from kordant_jobs.store.finance import entities, notices
 from kordant_jobs.store.people.keyring import Keyring
@@ -49,16 +49,16 @@ def test_every_notice_is_a_letter_and_is_queued_once(db: Engine, keyring: Keyrin
         rows = all_notices(connection, ids)
     assert len(rows) == len(CASES)
     about_banks = [row for row in rows if isinstance(row, notices.FinanceNoticeRow)]
-    letter = write_finance_letter(about_banks, "Ann")
-    texts = {line.about: line.text for line in (*letter.yours, *letter.others)}
+    message = write_finance_message(about_banks, "Ann")
+    texts = {line.about: line.text for line in (*message.yours, *message.others)}
     for number, (_, _, words) in enumerate(CASES):
         assert words in texts[f"Banco {number}"]
-    assert letter.subject == f"{len(letter.yours)} conexões bancárias precisam de você"
+    assert message.subject == f"{len(message.yours)} conexões bancárias precisam de você"
     numbered = [replace(row, facts={**row.facts, "institution": "201"}) for row in about_banks]
-    assert "201" not in str(write_finance_letter(numbered, "Ann")), "a provider's number of a bank is no name"
+    assert "201" not in str(write_finance_message(numbered, "Ann")), "a provider's number of a bank is no name"
     opened = Opened(name="Ann", address="token", identifier="")
-    parcel = Parcel(id=rows[0].id, rows=tuple(rows), opened=(opened,) * len(rows))
-    assert "Banco" not in compose_push(parcel).body + compose_text(parcel).text
+    bundle = Bundle(id=rows[0].id, rows=tuple(rows), opened=(opened,) * len(rows))
+    assert "Banco" not in compose_push(bundle).body + compose_text(bundle).text
 
 
 @pytest.mark.parametrize("has_subscription", [True, False])

@@ -14,7 +14,7 @@ from kordant_jobs.adapters.mail import MaildirTransport
 from kordant_jobs.adapters.push import ApnsTransport, FcmTransport
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.errors import SettingsError, SourceUnavailable
-from kordant_jobs.jobs.notifications_send.outlets import Outlet, mail_outlet, push_outlet
+from kordant_jobs.jobs.notifications_send.channel_senders import ChannelSender, mail_sender, push_sender
 from kordant_jobs.lab.fakes.push import FakeApns, FakeFcm, apns_error, fcm_error
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 from kordant_jobs.store.notifications import outbox, pauses
@@ -36,8 +36,8 @@ def pause_of(db: Engine, channel: Channel) -> pauses.Pause | None:
         return pauses.pauses(connection).get(channel)
 
 
-def apns(fake: FakeApns) -> Outlet[Any]:
-    return push_outlet(Channel.APNS, ApnsTransport(fake.key, base_url=fake.url))
+def apns(fake: FakeApns) -> ChannelSender[Any]:
+    return push_sender(Channel.APNS, ApnsTransport(fake.key, base_url=fake.url))
 
 
 @pytest.mark.parametrize("reason", ["BadDeviceToken", "DeviceTokenNotForTopic"])
@@ -66,8 +66,8 @@ def test_a_wrong_project_of_google_removes_no_token(db: Engine, keyring: Keyring
     for number in range(5):
         over(db, keyring, person, Channel.FCM, f"token{number}")
     with FakeFcm(lambda _: fcm_error(403, "SENDER_ID_MISMATCH")) as fake:
-        outlet = push_outlet(Channel.FCM, FcmTransport(fake.account, base_url=fake.url))
-        assert len(send(db, keyring, [outlet]).paused) == 1
+        sender = push_sender(Channel.FCM, FcmTransport(fake.account, base_url=fake.url))
+        assert len(send(db, keyring, [sender]).paused) == 1
     assert tokens_left(db) == 5
 
 
@@ -117,7 +117,7 @@ def test_a_relay_that_refuses_everybody_alike_suppresses_nobody(
     db: Engine, keyring: Keyring, outcome: DeliveryOutcome, code: str
 ) -> None:
     people(db, keyring, 6)
-    summary = send(db, keyring, [mail_outlet(Answering(outcome, code), SENDER)])
+    summary = send(db, keyring, [mail_sender(Answering(outcome, code), SENDER)])
     assert (summary.put_back, len(summary.paused)) == (6, 1)
     with db.connect() as connection:
         assert connection.execute(sa.select(suppressions)).all() == []
@@ -126,7 +126,7 @@ def test_a_relay_that_refuses_everybody_alike_suppresses_nobody(
 
 def test_pauses_grow_and_keep_the_attempts(db: Engine, keyring: Keyring) -> None:
     people(db, keyring, 5)
-    refusing = [mail_outlet(Answering(DeliveryOutcome.REFUSED, "smtp 554"), SENDER)]
+    refusing = [mail_sender(Answering(DeliveryOutcome.REFUSED, "smtp 554"), SENDER)]
     lengths = []
     for _ in range(3):
         send(db, keyring, refusing)
@@ -160,15 +160,15 @@ def test_whatever_breaks_one_channel_the_channels_behind_it_are_served(
 ) -> None:
     person = person_with(db, keyring)
     over(db, keyring, person, Channel.APNS, "ab00" * 8)
-    outlets: list[Outlet[Any]] = [
-        push_outlet(Channel.APNS, Raising(error)),
-        mail_outlet(MaildirTransport(tmp_path / "m"), SENDER),
+    senders: list[ChannelSender[Any]] = [
+        push_sender(Channel.APNS, Raising(error)),
+        mail_sender(MaildirTransport(tmp_path / "m"), SENDER),
     ]
     if raises:
         with pytest.raises(type(error)):
-            send(db, keyring, outlets)
+            send(db, keyring, senders)
     else:
-        assert len(send(db, keyring, outlets).paused) == 1
+        assert len(send(db, keyring, senders).paused) == 1
     assert [row.status for row in rows(db, Channel.EMAIL)] == ["sent"]
     (row,) = rows(db, Channel.APNS)
     assert (row.status, row.attempts) == ("deferred", 1 if isinstance(error, ValueError) else 0)

@@ -22,7 +22,7 @@ from kordant_jobs.domain.notifications.receipts import ReceiptState, Remedy
 from kordant_jobs.engine import leases
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token, token_of
-from kordant_jobs.pages.app import BODY_MAX, Doors, application
+from kordant_jobs.pages.app import BODY_MAX, PagesContext, application
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications.tables import contact_addresses, notification_outbox, suppressions
 from kordant_jobs.store.people.keyring import Keyring
@@ -122,7 +122,7 @@ class World:
                 )
             values = {"status": "sent", "attempts": 1, "channel": channel, "address_id": self.address_id, **row}
             connection.execute(sa.update(notification_outbox).values(**values))
-        doors = Doors(
+        context = PagesContext(
             db=db,
             keyring=keyring,
             public_url=PUBLIC,
@@ -130,7 +130,7 @@ class World:
             twilio_token="t0ken",
             webhook_secret="s3cret",
         )
-        self.client = Client(application(doors))
+        self.client = Client(application(context))
 
     @property
     def row(self) -> Any:
@@ -360,7 +360,7 @@ def test_a_link_that_was_changed_or_is_anothers_is_none(db: Engine, keyring: Key
 
 
 def test_a_door_without_its_secret_is_closed(db: Engine, keyring: Keyring) -> None:
-    doors = Doors(db=db, keyring=keyring, public_url=PUBLIC, mail_domain="kordant.example")
-    client = Client(application(doors))
+    context = PagesContext(db=db, keyring=keyring, public_url=PUBLIC, mail_domain="kordant.example")
+    client = Client(application(context))
     for path in (f"/callbacks/twilio/{uuid4()}", "/callbacks/delivery", "/callbacks/bounce"):
         assert client.post(path).status_code == 404

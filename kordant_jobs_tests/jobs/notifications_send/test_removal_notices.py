@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.mail.maildir import MaildirTransport
 from kordant_jobs.engine import Progress
 from kordant_jobs.jobs.notifications_send import service
-from kordant_jobs.jobs.notifications_send.mail import Sender
-from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
+from kordant_jobs.jobs.notifications_send.channel_senders import mail_sender
+from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.removals import moves
@@ -46,9 +46,9 @@ def test_two_events_of_a_day_are_one_mail_that_says_whose_turn_it_is(
         row = {"id": str(made[1]), "from_state": before, "to_state": after, "reason": "x", "action": action}
         with db.begin() as connection:
             moves.apply(connection, moves.frame_of([row]), now=NOW, actor="test")
-    outlet = mail_outlet(
+    sender = mail_sender(
         MaildirTransport(tmp_path),
-        Sender(header="Kordant <alerts@kordant.example>", removals=partial(done_link, keyring, "https://us.example")),
+        MailFrom(header="Kordant <alerts@kordant.example>", removals=partial(done_link, keyring, "https://us.example")),
     )
 
     def send(later: timedelta) -> service.SendSummary:
@@ -58,7 +58,7 @@ def test_two_events_of_a_day_are_one_mail_that_says_whose_turn_it_is(
                 connection.execute(sa.text("UPDATE kordant.notification_outbox SET due_at = now()"))
         with Progress(db, "test") as progress:
             return service.send_due(
-                db=db, keyring=keyring, outlets=[outlet], limit=10, progress=progress, clock=lambda: now
+                db=db, keyring=keyring, senders=[sender], limit=10, progress=progress, clock=lambda: now
             )
 
     assert send(timedelta(0)).held == 2

@@ -22,12 +22,12 @@ from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import Category, Mode
 from kordant_jobs.domain.reports.retention import LINK_LASTS, report_link
 from kordant_jobs.errors import TransientError
-from kordant_jobs.jobs.notifications_send.mail import Sender
-from kordant_jobs.jobs.notifications_send.outlets import mail_outlet, push_outlet
+from kordant_jobs.jobs.notifications_send.channel_senders import mail_sender, push_sender
+from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.jobs.notifications_send.preview import preview
-from kordant_jobs.jobs.notifications_send.report_letter import ReportLinks
+from kordant_jobs.jobs.notifications_send.report_message import ReportLinks
 from kordant_jobs.jobs.reports_generate.service import TIERS
-from kordant_jobs.pages.app import Doors, application
+from kordant_jobs.pages.app import PagesContext, application
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush, ReportStorage
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications.tables import notification_outbox
@@ -78,9 +78,9 @@ def test_nobody_is_told_of_a_report_that_their_tier_does_not_have(db: Engine, ke
         assert list(told) == ["plus", "premium"]
 
 
-def sender(keyring: Keyring) -> Sender:
+def mail_from(keyring: Keyring) -> MailFrom:
     links = ReportLinks(keyring=keyring, public_url=f"{PUBLIC}/")
-    return Sender(header="Kordant <alerts@kordant.example>", reports=links)
+    return MailFrom(header="Kordant <alerts@kordant.example>", reports=links)
 
 
 class World:
@@ -92,9 +92,9 @@ class World:
         self.person = subscribe(db, keyring, "jane.roe@watched.example", name="Jane Roe", locale=locale)
         self.report_id = report_of(db, self.person, self.storage, **figures)
 
-    def mail(self, sent_by: Sender | None = None) -> EmailMessage:
-        outlet = mail_outlet(MaildirTransport(self.folder / "m"), sent_by or sender(self.keyring))
-        assert send(self.db, self.keyring, [outlet]).sent == 1
+    def mail(self, sent_by: MailFrom | None = None) -> EmailMessage:
+        sender = mail_sender(MaildirTransport(self.folder / "m"), sent_by or mail_from(self.keyring))
+        assert send(self.db, self.keyring, [sender]).sent == 1
         (mail,) = mails(self.folder / "m")
         return mail
 
@@ -103,7 +103,7 @@ class World:
         return report_link(f"{PUBLIC}/reports", how.pop("report_id", self.report_id), **how)
 
     def open(self, link: str, storage: ReportStorage | None = None) -> httpx.Response:
-        doors = Doors(
+        context = PagesContext(
             db=self.db,
             keyring=self.keyring,
             public_url=PUBLIC,
@@ -111,7 +111,7 @@ class World:
             report_storage=storage or self.storage,
             clock=self.now.timestamp,
         )
-        return Client(application(doors)).get(link.removeprefix(PUBLIC))
+        return Client(application(context)).get(link.removeprefix(PUBLIC))
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_the_mails_link_opens_the_report_and_nothing_keeps_it_on_the_way(world: 
 @pytest.mark.parametrize(("locale", "says"), [("en", "This link has expired."), ("pt-BR", "Este link expirou.")])
 def test_an_expired_link_says_so_in_the_browsers_language(world: World, locale: str, says: str) -> None:
     link = world.link(expires_at=world.now - timedelta(seconds=1))
-    doors = Doors(
+    context = PagesContext(
         db=world.db,
         keyring=world.keyring,
         public_url=PUBLIC,
@@ -144,7 +144,7 @@ def test_an_expired_link_says_so_in_the_browsers_language(world: World, locale: 
         report_storage=world.storage,
         clock=world.now.timestamp,
     )
-    found = Client(application(doors)).get(link.removeprefix(PUBLIC), headers={"Accept-Language": locale})
+    found = Client(application(context)).get(link.removeprefix(PUBLIC), headers={"Accept-Language": locale})
     assert found.status_code == 410
     assert says in found.text
     assert found.headers["cache-control"] == "no-store, private"
@@ -214,7 +214,7 @@ def test_a_store_that_is_down_or_lost_the_content_asks_for_patience_and_tells_th
 
 
 def test_without_a_public_address_the_mail_has_no_link_and_reads_well(world: World) -> None:
-    mail = world.mail(Sender(header="Kordant <alerts@kordant.example>"))
+    mail = world.mail(MailFrom(header="Kordant <alerts@kordant.example>"))
     assert mail["Subject"] == "Your monthly protection report is ready"
     assert "Sign in to Kordant to read it." in body(mail)
     assert "http" not in body(mail)
@@ -279,7 +279,7 @@ def test_a_push_names_the_report_and_no_alert(db: Engine, keyring: Keyring, tmp_
         notification_choices.add_address(connection, keyring, person.subscriber_id, Channel.APNS, "ab" * 32)
     report_id = report_of(db, person, LocalReportStorage(tmp_path))
     service = Taken()
-    assert send(db, keyring, [push_outlet(Channel.APNS, service)]).sent == 1
+    assert send(db, keyring, [push_sender(Channel.APNS, service)]).sent == 1
     (push,) = service.taken
     assert push.data["report_id"] == str(report_id)
     assert "alert_id" not in push.data
@@ -294,10 +294,10 @@ def test_a_report_that_waits_for_the_digest_goes_out_by_itself(db: Engine, keyri
                 connection, person.subscriber_id, category=category, channel=Channel.EMAIL, mode=Mode.DAILY, by="test"
             )
     report_of(db, person, LocalReportStorage(tmp_path / "r"))
-    outlets = [mail_outlet(MaildirTransport(tmp_path / "m"), sender(keyring))]
-    assert send(db, keyring, outlets).held == 3
+    senders = [mail_sender(MaildirTransport(tmp_path / "m"), mail_from(keyring))]
+    assert send(db, keyring, senders).held == 3
     time_passes(db)
-    assert send(db, keyring, outlets).sent == 3
+    assert send(db, keyring, senders).sent == 3
     assert sorted(str(mail["Subject"]) for mail in mails(tmp_path / "m")) == [
         "Your day at Kordant: 2 alerts",
         "Your monthly protection report is ready",
@@ -314,15 +314,15 @@ def test_who_wants_no_reports_by_mail_gets_none_and_the_row_says_why(world: Worl
             mode=Mode.OFF,
             by="test",
         )
-    outlet = mail_outlet(MaildirTransport(world.folder / "m"), sender(world.keyring))
-    assert send(world.db, world.keyring, [outlet]).suppressed == 1
+    sender = mail_sender(MaildirTransport(world.folder / "m"), mail_from(world.keyring))
+    assert send(world.db, world.keyring, [sender]).suppressed == 1
     assert rows(world.db)[0].reason == "the subscriber wants none of this kind"
 
 
 def test_an_operators_preview_has_no_link_that_works(world: World) -> None:
     with world.db.connect() as connection:
         ids = list(connection.execute(sa.select(notification_outbox.c.id)).scalars())
-        subject, texts = preview(connection, world.keyring, ids, sender=sender(world.keyring))
+        subject, texts = preview(connection, world.keyring, ids, sender=mail_from(world.keyring))
     assert subject == "Your monthly protection report is ready"
     assert "signature" not in str(texts)
     assert "Jane" not in str(texts)
@@ -332,5 +332,5 @@ def test_health_is_ok_as_long_as_the_database_answers(world: World) -> None:
     found = world.open("/health")
     assert (found.status_code, found.text) == (200, "ok")
     engine = sa.create_engine("postgresql+psycopg2://nobody@127.0.0.1:1/none")
-    doors = Doors(db=engine, keyring=world.keyring, public_url=PUBLIC, mail_domain="kordant.example")
-    assert Client(application(doors)).get("/health").status_code == 503
+    context = PagesContext(db=engine, keyring=world.keyring, public_url=PUBLIC, mail_domain="kordant.example")
+    assert Client(application(context)).get("/health").status_code == 503

@@ -24,8 +24,8 @@ from kordant_jobs.engine import leases
 from kordant_jobs.engine.store.progress import Progress, read_progress
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.notifications_send import rules, service
-from kordant_jobs.jobs.notifications_send.mail import Sender
-from kordant_jobs.jobs.notifications_send.outlets import MARK_MAILS_EVERY, mail_outlet
+from kordant_jobs.jobs.notifications_send.channel_senders import MARK_MAILS_EVERY, mail_sender
+from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.lab.fakes.smtp import FakeSmtpServer
 from kordant_jobs.ports import Delivery, DeliveryOutcome, MailTransport, OutgoingMail
 from kordant_jobs.postgres import database
@@ -37,13 +37,13 @@ from kordant_jobs.store.people.tables import subscriptions, watchlist_items
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 
-SENDER = Sender(header="Kordant <alerts@kordant.example>")
+SENDER = MailFrom(header="Kordant <alerts@kordant.example>")
 
 
 def send(db: Engine, keyring: Keyring, mail: MailTransport, **more: Any) -> service.SendSummary:
     """One run."""
     how: dict[str, Any] = {"limit": 1000, "progress": Progress(db, "run"), **more}
-    return service.send_due(db=db, keyring=keyring, outlets=[mail_outlet(mail, SENDER)], **how)
+    return service.send_due(db=db, keyring=keyring, senders=[mail_sender(mail, SENDER)], **how)
 
 
 def outbox_rows(db: Engine) -> dict[UUID, Any]:

@@ -17,8 +17,8 @@ from kordant_jobs.domain.notifications.alerts import Channel, Severity
 from kordant_jobs.domain.notifications.choices import Category, Mode
 from kordant_jobs.engine import leases
 from kordant_jobs.jobs.notifications_send import rules, service
-from kordant_jobs.jobs.notifications_send.mail import Sender
-from kordant_jobs.jobs.notifications_send.outlets import mail_outlet
+from kordant_jobs.jobs.notifications_send.channel_senders import mail_sender
+from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe, read_token
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
@@ -46,7 +46,7 @@ from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 def test_a_category_that_is_off_is_not_sent(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = person_with(db, keyring, severity=Severity.CRITICAL)
     choose(db, person, Mode.OFF)
-    assert send(db, keyring, [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)]).suppressed == 1
+    assert send(db, keyring, [mail_sender(MaildirTransport(tmp_path / "m"), SENDER)]).suppressed == 1
     assert rows(db)[0].reason == "the subscriber wants none of this kind"
 
 
@@ -55,15 +55,15 @@ def test_quiet_hours_hold_everything_but_what_is_critical(db: Engine, keyring: K
     (item_id,) = person.items.values()
     add_alert(db, person.subscription_id, item_id, add_breach(db, "Worst"), severity=Severity.CRITICAL)
     quiet(db, person)
-    outlets = [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)]
-    summary = send(db, keyring, outlets, NIGHT)
+    senders = [mail_sender(MaildirTransport(tmp_path / "m"), SENDER)]
+    summary = send(db, keyring, senders, NIGHT)
     assert (summary.sent, summary.held, len(mails(tmp_path / "m"))) == (1, 2, 1)
     held = [row for row in rows(db) if row.status == "deferred"]
     assert {(row.due_at, row.attempts, row.reason) for row in held} == {
         (datetime(2030, 6, 11, 7, tzinfo=UTC), 0, "quiet hours")
     }
     time_passes(db)
-    assert send(db, keyring, outlets, NIGHT + timedelta(hours=9)).sent == 2
+    assert send(db, keyring, senders, NIGHT + timedelta(hours=9)).sent == 2
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_quiet_hours_with_a_clock_change_in_them_end_at_seven(
     quiet(db, person)
     with db.begin() as connection:
         connection.execute(sa.update(subscriptions).values(time_zone="America/New_York"))
-    send(db, keyring, [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)], now)
+    send(db, keyring, [mail_sender(MaildirTransport(tmp_path / "m"), SENDER)], now)
     assert [row.due_at for row in rows(db)] == [due]
 
 
@@ -92,11 +92,11 @@ def test_a_day_of_alerts_is_one_mail_grouped_by_breach(db: Engine, keyring: Keyr
     add_alert(db, person.subscription_id, second, "Big", severity=Severity.HIGH)
     add_alert(db, person.subscription_id, first, add_breach(db, "Small"), severity=Severity.LOW)
     choose(db, person, Mode.DAILY)
-    outlets = [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)]
-    assert send(db, keyring, outlets).held == 3
+    senders = [mail_sender(MaildirTransport(tmp_path / "m"), SENDER)]
+    assert send(db, keyring, senders).held == 3
     assert {row.due_at for row in rows(db)} == {datetime(2030, 6, 11, 8, tzinfo=UTC)}
     time_passes(db)
-    assert send(db, keyring, outlets, datetime(2030, 6, 11, 8, tzinfo=UTC)).sent == 3
+    assert send(db, keyring, senders, datetime(2030, 6, 11, 8, tzinfo=UTC)).sent == 3
     (mail,) = mails(tmp_path / "m")
     assert mail["Subject"] == "Your day at Kordant: 3 alerts"
     text = body(mail)
@@ -115,14 +115,14 @@ def test_a_digest_that_is_sent_again_is_the_same_mail_and_later_alerts_make_anot
     person = person_with(db, keyring, alerts=3)
     choose(db, person, Mode.WEEKLY)
     transport = MaildirTransport(tmp_path / "m")
-    send(db, keyring, [mail_outlet(transport, SENDER)])
+    send(db, keyring, [mail_sender(transport, SENDER)])
     time_passes(db)
-    die_sending(database_url, keyring, mail_outlet(Dying(transport), SENDER))
+    die_sending(database_url, keyring, mail_sender(Dying(transport), SENDER))
     (item_id,) = person.items.values()
     add_alert(db, person.subscription_id, item_id, add_breach(db, "Later"))
-    send(db, keyring, [mail_outlet(transport, SENDER)])
+    send(db, keyring, [mail_sender(transport, SENDER)])
     time_passes(db)
-    assert send(db, keyring, [mail_outlet(transport, SENDER)]).sent == 4
+    assert send(db, keyring, [mail_sender(transport, SENDER)]).sent == 4
     subjects = sorted(str(one["Subject"]) for one in mails(tmp_path / "m"))
     assert len(subjects) == 2
     assert subjects[1] == "Your week at Kordant: 3 alerts"
@@ -130,8 +130,8 @@ def test_a_digest_that_is_sent_again_is_the_same_mail_and_later_alerts_make_anot
 
 def test_what_exceeds_the_cap_goes_out_at_once_as_one(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = person_with(db, keyring, alerts=7)
-    outlets = [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)]
-    summary = send(db, keyring, outlets, rate=rules.Rate(person_per_hour=3))
+    senders = [mail_sender(MaildirTransport(tmp_path / "m"), SENDER)]
+    summary = send(db, keyring, senders, rate=rules.Rate(person_per_hour=3))
     assert (summary.sent, summary.held) == (7, 0)
     assert sorted(str(one["Subject"]).partition(":")[2][:11] for one in mails(tmp_path / "m")) == [
         " 5 findings",
@@ -140,9 +140,9 @@ def test_what_exceeds_the_cap_goes_out_at_once_as_one(db: Engine, keyring: Keyri
     ]
     (item_id,) = person.items.values()
     add_alert(db, person.subscription_id, item_id, add_breach(db, "Later"))
-    assert send(db, keyring, outlets, rate=rules.Rate(person_per_hour=3)).held == 1
+    assert send(db, keyring, senders, rate=rules.Rate(person_per_hour=3)).held == 1
     time_passes(db)
-    assert send(db, keyring, outlets, rate=rules.Rate(person_per_hour=3)).sent == 1
+    assert send(db, keyring, senders, rate=rules.Rate(person_per_hour=3)).sent == 1
 
 
 @pytest.mark.parametrize("severity", [Severity.CRITICAL, Severity.HIGH])
@@ -154,8 +154,8 @@ def test_a_person_in_forty_breaches_gets_no_flood_and_hears_of_all(
         add_breach(db, f"Breach{number}")
         for item_id in person.items.values():
             add_alert(db, person.subscription_id, item_id, f"Breach{number}", severity=severity)
-    outlets = [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)]
-    summary = send(db, keyring, outlets, rate=rules.Rate(person_per_hour=6), batch=7)
+    senders = [mail_sender(MaildirTransport(tmp_path / "m"), SENDER)]
+    summary = send(db, keyring, senders, rate=rules.Rate(person_per_hour=6), batch=7)
     assert (summary.sent, summary.held, len(mails(tmp_path / "m"))) == (120, 0, 6)
     assert sorted(int(str(one["Subject"]).split()[2]) for one in mails(tmp_path / "m") if "finding" in one["Subject"]) == [105]  # fmt: skip  # noqa: E501
 
@@ -164,14 +164,14 @@ def test_beyond_the_cap_critical_alerts_are_one_message_at_once_and_then_one_eve
     db: Engine, keyring: Keyring, tmp_path: Path
 ) -> None:
     person = person_with(db, keyring, alerts=2, severity=Severity.CRITICAL)
-    outlets, rate = [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)], rules.Rate(person_per_hour=2)
-    assert send(db, keyring, outlets, rate=rate).sent == 2
+    senders, rate = [mail_sender(MaildirTransport(tmp_path / "m"), SENDER)], rules.Rate(person_per_hour=2)
+    assert send(db, keyring, senders, rate=rate).sent == 2
     (item_id,) = person.items.values()
 
     def more(*names: str) -> service.SendSummary:
         for name in names:
             add_alert(db, person.subscription_id, item_id, add_breach(db, name), severity=Severity.CRITICAL)
-        return send(db, keyring, outlets, rate=rate)
+        return send(db, keyring, senders, rate=rate)
 
     assert more("A", "B", "C").sent == 3
     assert len(mails(tmp_path / "m")) == 3
@@ -179,7 +179,7 @@ def test_beyond_the_cap_critical_alerts_are_one_message_at_once_and_then_one_eve
     assert more("E").held == 1
     assert {row.due_at for row in rows(db) if row.status == "deferred"} == {NOON + timedelta(minutes=5)}
     time_passes(db)
-    assert send(db, keyring, outlets, rate=rate).sent == 2
+    assert send(db, keyring, senders, rate=rate).sent == 2
     assert len(mails(tmp_path / "m")) == 4
 
 
@@ -191,9 +191,9 @@ def test_one_breach_with_several_identifiers_is_one_mail_in_every_attempt(
     for item_id in person.items.values():
         add_alert(db, person.subscription_id, item_id, "Big")
     transport = MaildirTransport(tmp_path / "m")
-    die_sending(database_url, keyring, mail_outlet(Dying(transport), SENDER))
+    die_sending(database_url, keyring, mail_sender(Dying(transport), SENDER))
     time_passes(db)
-    assert send(db, keyring, [mail_outlet(transport, SENDER)]).sent == 2
+    assert send(db, keyring, [mail_sender(transport, SENDER)]).sent == 2
     (mail,) = mails(tmp_path / "m")
     assert "Big" in str(mail["Subject"])
     assert "j•••@watched.example" in body(mail)
@@ -210,7 +210,7 @@ def test_a_domain_gets_no_more_than_its_rate_and_the_rest_takes_its_turn(
     (item_id,) = other.items.values()
     add_alert(db, other.subscription_id, item_id, "Breach0")
     rate = rules.Rate(domain_per_s=2)
-    summary = send(db, keyring, [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)], rate=rate)
+    summary = send(db, keyring, [mail_sender(MaildirTransport(tmp_path / "m"), SENDER)], rate=rate)
     assert (summary.sent, summary.put_back) == (3, 5), "two, those of one second, and the one to the other domain"
     waiting = [row for row in rows(db) if row.status == "deferred"]
     assert {(row.attempts, row.reason) for row in waiting} == {(0, "the rate of its mail domain")}
@@ -230,8 +230,8 @@ def test_a_suppressed_address_gets_nothing_until_it_is_let_again(
     with db.begin() as connection:
         assert notification_choices.suppress(connection, [key], reason="asked by phone", by="operator") == 1
         assert notification_choices.suppress(connection, [key], reason="again", by="operator") == 0
-    outlets = [mail_outlet(MaildirTransport(tmp_path / "m"), SENDER)]
-    assert send(db, keyring, outlets).suppressed == 1
+    senders = [mail_sender(MaildirTransport(tmp_path / "m"), SENDER)]
+    assert send(db, keyring, senders).suppressed == 1
     assert rows(db)[0].reason == "the address is suppressed: asked by phone"
     with db.begin() as connection:
         assert notification_choices.unsuppress(connection, key)
@@ -241,8 +241,8 @@ def test_a_suppressed_address_gets_nothing_until_it_is_let_again(
 def test_a_mail_carries_a_link_that_ends_its_category(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = person_with(db, keyring)
     links = Unsubscribe(keyring=keyring, public_url="https://k.example/", mail_to="out@k.example")
-    sender = Sender(header=SENDER.header, unsubscribe=links)
-    send(db, keyring, [mail_outlet(MaildirTransport(tmp_path / "m"), sender)])
+    sender = MailFrom(header=SENDER.header, unsubscribe=links)
+    send(db, keyring, [mail_sender(MaildirTransport(tmp_path / "m"), sender)])
     (mail,) = mails(tmp_path / "m")
     assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     link = str(mail["List-Unsubscribe"]).split(">")[0].removeprefix("<")
@@ -263,7 +263,7 @@ def ids_of(found: Iterable[Any]) -> set[UUID]:
 def test_two_senders_share_digests_without_splitting_one(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = person_with(db, keyring, alerts=6)
     choose(db, person, Mode.DAILY)
-    send(db, keyring, [mail_outlet(MaildirTransport(tmp_path), SENDER)])
+    send(db, keyring, [mail_sender(MaildirTransport(tmp_path), SENDER)])
     time_passes(db)
     with db.begin() as first:
         lease = leases.insert(first, ["x", "y"], holder="x", now=datetime.now(UTC), ttl_s=60)

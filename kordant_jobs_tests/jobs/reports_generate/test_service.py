@@ -298,27 +298,27 @@ def test_a_source_that_was_not_asked_again_is_unknown_and_its_last_word_is_kept_
     for source in ("dumps", "leakcheck"):
         add_verdict(db, person.subscription_id, Verdict.CLEAN, source=source, checked_at=MAY)
     add_verdict(db, person.subscription_id, Verdict.CLEAN)
-    told = {one.source: (one.verdict, one.before) for one in _figures(db, person).sources}
-    assert told == {"dumps": (Verdict.CLEAN, Verdict.CLEAN), "leakcheck": (Verdict.UNKNOWN, Verdict.CLEAN)}
+    announced = {one.source: (one.verdict, one.before) for one in _figures(db, person).sources}
+    assert announced == {"dumps": (Verdict.CLEAN, Verdict.CLEAN), "leakcheck": (Verdict.UNKNOWN, Verdict.CLEAN)}
 
 
 def test_a_scheduled_report_is_told_of_once_with_its_row(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = affected(db, keyring)
 
-    def told() -> int:
+    def announced() -> int:
         query = sa.select(sa.func.count()).where(notification_outbox.c.report_id.is_not(None))
         with db.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
     make(db, keyring, tmp_path, today=date(2026, 9, 1))
-    assert told() == 0, "made up for a period long over"
+    assert announced() == 0, "made up for a period long over"
     for _ in range(2):
         make(db, keyring, tmp_path, today=date(2026, 7, 1), force=True)
-        assert told() == 1
+        assert announced() == 1
     (item_id,) = person.items.values()
     add_alert(db, person.subscription_id, item_id, add_breach(db, "Another"))
     assert make(db, keyring, tmp_path, today=date(2026, 7, 2)).made == 1
-    assert told() == 1, "what is made again is opened by the link that was sent"
+    assert announced() == 1, "what is made again is opened by the link that was sent"
 
 
 def test_what_was_closed_since_still_counts_where_it_was_first_seen(db: Engine, keyring: Keyring) -> None:

@@ -20,14 +20,14 @@ from kordant_jobs.domain.voice.verdicts import (
     Verdict,
     Voice,
 )
-from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.jobs.notifications_send.preview import preview
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.voice import analyses, clips, enrolments
 from kordant_jobs_tests.jobs.voiceprint_batch.desk import PERSON, Desk, desk_of
 from kordant_jobs_tests.wording.test_voice_words import NEVER
 
-SENDER = Sender(header="Kordant <alerts@kordant.example>")
+SENDER = MailFrom(header="Kordant <alerts@kordant.example>")
 
 
 def told(desk: Desk, number: int, verdict: Verdict) -> Any:

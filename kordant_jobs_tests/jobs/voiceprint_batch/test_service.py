@@ -40,7 +40,7 @@ def desk(db: Engine, keyring: Keyring) -> Desk:
 def test_clips_of_a_member_of_a_stranger_and_of_no_use_each_get_their_row(desk: Desk) -> None:
     enrolment = desk.enrol()
     ours, strangers = desk.give(spoken_wav(GRANDMOTHER, 1)), desk.give(spoken_wav(STRANGER, 1))
-    letter, empty = desk.give(b"Dear Grandma\n" * 9), desk.give(b"")
+    message, empty = desk.give(b"Dear Grandma\n" * 9), desk.give(b"")
     done = desk.run()
     assert (done.clips, done.undecodable, done.failed) == (4, 2, 0)
     row = desk.said(ours)
@@ -49,7 +49,7 @@ def test_clips_of_a_member_of_a_stranger_and_of_no_use_each_get_their_row(desk: 
     assert row.score > 0.65
     assert row.windows
     assert desk.said(strangers).match == "not_consistent"
-    assert {desk.said(one).status for one in (letter, empty)} == {"undecodable"}
+    assert {desk.said(one).status for one in (message, empty)} == {"undecodable"}
     assert desk.rows("SELECT count(*) AS n FROM kordant.analysis_sound")[0].n == 0
     assert desk.run().clips == 0
 

@@ -1,7 +1,7 @@
-"""Which reader reads what: a segment is a stretch of text that one reader makes sense of.
+"""Assigns stretches of text to readers: a segment is a stretch that one reader understands.
 
-A reader is chosen by what the text from there on looks like, at most 500 lines of it, and left where a line begins as
-SQL or JSON does, or where rows come in which nobody is found though addresses stand there.
+A reader is chosen by the text from there on, at most 500 lines of it, and left where a line begins as SQL or JSON does,
+or where rows come without a person though addresses stand there.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _SAMPLE_BYTES, _SAMPLE_LINES, _LINE_BYTES, _FEW_LINES = 1 << 20, 500, 1 << 16, 8
 _SQL_WITHIN = 200
 """A line that may begin a statement does so when values follow within so many lines."""
 UNFIT_ROWS = 3
-"""A reader is left at so many rows in a line in which nobody is found, if the text reads as something else there."""
+"""A reader is left at so many rows in a line without a person, if the text reads as something else there."""
 _PARTS_AT_ONCE, _ROWS_AT_ONCE = 512, 1 << 18
 """So many parts or rows of one reader are understood together: each row takes about 200 bytes then."""
 _NEWLINE = ord("\n")
 CHANGES_PER_MIB = 400
-"""Where the shape changes more often, the rest of a window is only swept: each change costs as much as a page of text
+"""Changes of shape per MiB above which the rest of a window is only swept: each change costs as much as a page of text
 (0.5 ms), and no dump is known that needs so many."""
 
 
@@ -43,11 +43,11 @@ class Reader(Protocol):
     name: str
 
     def read(self, window: Window, at: int, line: int) -> Part:
-        """What stands from `at` on; the part may end before the window does."""
+        """Read the text from `at` on; the part may end before the window does."""
 
 
 Judge = Callable[[Part], "np.ndarray[tuple[int], np.dtype[np.bool_]]"]
-"""Of each row of a part whether somebody was found in it, or it may well be so."""
+"""For each row of a part: True when a person was found in it, or may well be."""
 
 
 class Structure:
@@ -57,14 +57,14 @@ class Structure:
         self,
         *,
         phone_region: str,
-        told: DumpShape | None = None,
+        given: DumpShape | None = None,
         layout: Layout | None = None,
         columns: ColumnMap | None = None,
         stays: bool = False,
     ) -> None:
         """`layout`: of the beginning; with `stays`, like `columns`, of all that is no SQL and no JSON."""
         self._stays = stays
-        self._region, self._told, self._map = phone_region, told, columns
+        self._region, self._given, self._map = phone_region, given, columns
         self._fixed = layout
         self._reader: Reader | None = None
         self._sql: SqlReader | None = None
@@ -140,7 +140,7 @@ class Structure:
     def refusal(self, window: Window) -> str:
         """Why there is none."""
         try:
-            layout_of(_sample(window, window.start), shape=self._told, phone_region=self._region)
+            layout_of(_sample(window, window.start), shape=self._given, phone_region=self._region)
         except DumpUnreadable as error:
             return str(error)
         return "The dump cannot be read."
@@ -149,7 +149,7 @@ class Structure:
         return self._reader is None or isinstance(self._reader, LineReader)
 
     def _would_change(self, window: Window, at: int, reader: Reader | None) -> bool:
-        """Whether another reader is chosen where this one left without reading anything."""
+        """True when another reader is chosen where this one left without reading anything."""
         chosen = self._chosen(window, at)
         if chosen is None or (reader is not None and chosen.name == reader.name):
             return False
@@ -183,10 +183,10 @@ class Structure:
         self._changes_left = max(0, self._changes_left - 1)
         if self._fixed is not None and self.first is None:
             return LineReader(self._fixed)
-        if self._map is None and self._told is None and _is_json_line(window, at):
+        if self._map is None and self._given is None and _is_json_line(window, at):
             return NestedReader(DumpShape.PHP) if _is_php(_sample(window, at, most=_FEW_LINES)) else JsonReader()
         few = _sample(window, at, most=1)
-        if few and self._map is None and self._told is None and self._is_sql(window, at, few[0]):
+        if few and self._map is None and self._given is None and self._is_sql(window, at, few[0]):
             return self._as_sql()
         lines = _sample(window, at)
         if not lines:
@@ -194,15 +194,15 @@ class Structure:
         if self._map is not None:
             layout = self._map.layout(lines[0], guessed=_likely_delimiter(lines), phone_region=self._region)
             return LineReader(layout)
-        if self._told is not None:
-            return self._of_told(lines)
+        if self._given is not None:
+            return self._of_given(lines)
         first = lines[0]
         if _is_php(lines):
             return NestedReader(DumpShape.PHP)
         if _begins_json(first):
             return JsonReader()
         if first.lstrip().startswith("<") and _TAG.match(first):
-            return NestedReader(DumpShape.XML) if _names_somebody(lines) else None
+            return NestedReader(DumpShape.XML) if _names_person(lines) else None
         if self._fixed is not None and self._stays:
             return LineReader(self._fixed)
         if len(lines) < _FEW_LINES and self._last_lines is not None:
@@ -210,14 +210,13 @@ class Structure:
         return self._of_text(lines, None)
 
     def _is_sql(self, window: Window, at: int, first: str) -> bool:
-        """Whether a statement begins here, and values follow within some lines: no more of them are looked at than it
-        takes."""
+        """True when a statement begins here, and values follow within some lines: only as many are read as it takes."""
         if not sql.begins(first.encode()):
             return False
         return _has_values(first) or any(map(_has_values, _sample(window, at, most=_SQL_WITHIN)))
 
-    def _of_told(self, lines: list[str]) -> Reader | None:
-        match self._told:
+    def _of_given(self, lines: list[str]) -> Reader | None:
+        match self._given:
             case DumpShape.SQL_INSERT:
                 return self._as_sql() if any(map(_has_values, lines)) else None
             case DumpShape.JSON_LINES:
@@ -225,20 +224,20 @@ class Structure:
             case DumpShape.LABELS:
                 return LabelReader()
             case DumpShape.XML | DumpShape.PHP:
-                return NestedReader(self._told)
+                return NestedReader(self._given)
             case DumpShape.TEXT:
                 return None
-        return self._of_text(lines, self._told)
+        return self._of_text(lines, self._given)
 
     def _as_sql(self) -> SqlReader:
         self._sql = self._sql or SqlReader(phone_region=self._region)
         return self._sql
 
-    def _of_text(self, lines: list[str], told: DumpShape | None) -> Reader | None:
-        if told is None and looks_labelled(lines):
+    def _of_text(self, lines: list[str], given: DumpShape | None) -> Reader | None:
+        if given is None and looks_labelled(lines):
             return LabelReader()
         try:
-            layout = layout_of(lines, shape=told, phone_region=self._region)
+            layout = layout_of(lines, shape=given, phone_region=self._region)
         except DumpUnreadable:
             return None
         self._last_lines = LineReader(layout)
@@ -312,7 +311,7 @@ def _filled(window: Window, at: int) -> int:
 
 
 def _is_json_line(window: Window, at: int) -> bool:
-    """Whether the next line that is not blank begins as JSON does."""
+    """True when the next line that is not blank begins as JSON does."""
     start = _filled(window, at)
     if window.raw[start : start + 1] not in (b"{", b"["):
         return False
@@ -341,14 +340,14 @@ _SERIALISED = re.compile(r"\s*[aO]:\d+:[{\"]")
 _PHP_KEY = re.compile(r"""(?:array\s*\(|[\[(,]|^)\s*(?:["'][^"'\n]{1,64}["']|\d+)\s*=>""")
 
 
-def _names_somebody(lines: list[str]) -> bool:
-    """Whether an element or attribute is named after what names somebody."""
+def _names_person(lines: list[str]) -> bool:
+    """True when an element or attribute has the name of an identifying field."""
     words = {word.rpartition(":")[2] for line in lines for found in _XML_NAME.findall(line[:4_096]) for word in found}
     return any(role_by_name(word) in IDENTIFYING for word in words if word)
 
 
 def _is_php(lines: list[str]) -> bool:
-    """Whether these are serialised arrays, or the source of some."""
+    """True when these are serialised arrays, or the source of some."""
     if _SERIALISED.match(lines[0]):
         return True
     start = lines[0].lstrip()

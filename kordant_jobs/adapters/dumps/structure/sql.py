@@ -51,7 +51,7 @@ _ROW_BYTES, _CELL_BYTES, _AHEAD_MIN, _AHEAD_MAX = 6, 4, 1 << 14, 8 << 20
 
 
 def begins(line: bytes) -> bool:
-    """Whether a line can be the first of a statement."""
+    """True when a line can be the first of a statement."""
     return _STARTS.match(line.lstrip()) is not None
 
 
@@ -76,7 +76,7 @@ class SqlReader:
         self.columns: tuple[Column, ...] = ()
 
     def read(self, window: Window, at: int, line: int) -> Part:
-        """What the next statements hold, up to the end of one with values."""
+        """Read the next statements, up to the end of one with values."""
         if at == window.start:
             self._no_end_before, self._copy_ends_at = 0, (-1, -1)
         if self._copy is not None:
@@ -313,7 +313,7 @@ class SqlReader:
         return part if not part.leaves else self._ended(part)
 
     def _end_of_copy(self, window: Window, at: int) -> int:
-        """Where the next line '\\.' begins; 0: nowhere in the window. What was found once is not looked for again."""
+        """The place of the next line '\\.'; 0: none in the window. A place that was found is kept."""
         since, found = self._copy_ends_at
         if not 0 <= since <= at or 0 < found <= at:
             found = window.raw.find(b"\n\\.", at, window.stop) + 1

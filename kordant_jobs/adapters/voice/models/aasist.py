@@ -18,7 +18,7 @@ from kordant_jobs.domain.voice.models import RATE
 SAMPLES = 64_600
 FILTERS, TAPS = 70, 129
 POOLED_SPECTRAL, POOLED_TEMPORAL = 11, 20
-"""What pooling leaves of the nodes of the two graphs: half of 23, and 0.7 of 29."""
+"""The nodes of the two graphs that pooling leaves: half of 23, and 0.7 of 29."""
 TEMPERATURE, PAIR_TEMPERATURE = 2.0, 100.0
 
 
@@ -123,7 +123,7 @@ def _inference(graph: Graph, temporal: str, spectral: str, way: int) -> tuple[st
 def _pair_attention(
     graph: Graph, one: str, two: str, master: str, layer: str, counts: tuple[int, int]
 ) -> tuple[str, str, str]:
-    """Attention among nodes of two kinds, with a weight for each combination, and a master node that looks at all."""
+    """Attention among nodes of two kinds, with a weight for each combination, and a master node that attends to all."""
     nodes = graph.op(
         "Concat", graph.linear(one, f"{layer}.proj_type1"), graph.linear(two, f"{layer}.proj_type2"), axis=1
     )

@@ -108,7 +108,7 @@ def open_models(folder: Path, detector: Path | None = None) -> VoiceModels:
 
 @dataclass(frozen=True, kw_only=True)
 class Ears:
-    """What a run hears with: the models, None where they are missing; `problem` then says what to do."""
+    """The models of a run, None where they are missing; `problem` then says what to do."""
 
     models: VoiceModels | None
     problem: str = ""

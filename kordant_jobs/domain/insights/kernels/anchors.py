@@ -11,7 +11,8 @@ from numba import njit
 from kordant_jobs.domain.insights.calendar import FIRST_DAY, FIRST_MONTH
 
 CALENDAR, FORWARD, BACK, BANK_DAY, BANK_DAY_FROM_END = range(5)
-"""How an anchor day is meant: of the month, moved forward or back to a bank day, the nth bank day, nth from the end."""
+"""The meaning of an anchor day: of the month, moved forward or back to a bank day, the nth bank day, nth from the end.
+"""
 MONTHS, YEARLY = 100, 112
 """A cadence is a number of days below `MONTHS`, else `MONTHS` and a number of months."""
 MONTH_DAYS, YEAR_DAYS = 30.44, 365

@@ -1,4 +1,4 @@
-"""What goes on: rows that belong to a stream beside those it was found by, and streams that follow each other.
+"""Continues streams: rows that belong to a stream beside those it was found by, and streams that follow each other.
 Compiled."""
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def extend(days, cents, owner, stream, fit, payment, tables):
 
 @njit(cache=True)
 def _follows(one, other, payment, tables):
-    """Whether stream `other` goes on where stream `one` of the same payee ended: same cadence and anchor, likely
+    """True when stream `other` continues where stream `one` of the same payee ended: same cadence and anchor, likely
     amount."""
     if one[CADENCE] != other[CADENCE] or other[FIRST] <= one[LAST]:
         return False
@@ -103,7 +103,7 @@ def join(table, before, count, days, cents, owner, payment, tables):
 
 @njit(cache=True)
 def _is_due(row, day, tables):
-    """Whether a charge on `day` is one or two periods after the stream's last, near its anchor."""
+    """True when a charge on `day` is one or two periods after the stream's last, near its anchor."""
     cadence, kind, anchor = int(row[CADENCE]), int(row[ANCHOR_KIND]), int(row[ANCHOR])
     periods, off, limit = periods_apart(cadence, kind, anchor, int(row[LAST]), day, tables)
     return 1 <= periods <= 2 and off <= limit

@@ -8,7 +8,7 @@ from numba import njit
 from kordant_jobs.domain.insights.kernels.anchors import day_after, fit_months, nearest_month, target
 
 LATE_DAYS = 5
-"""What is late by no more is expected tomorrow; what is later, at its next time."""
+"""A charge that is late by at most this is expected tomorrow; one that is later, at its next time."""
 DUES = 12
 """Bills that say on which day of the month the next ones are due."""
 

@@ -1,4 +1,5 @@
-"""Which rows of one payee repeat: cadence, anchor and amounts of streams, for all payees of many entities at once.
+"""Finds the rows of one payee that repeat: cadence, anchor and amounts of streams, for all payees of many entities at
+once.
 
 A group is the rows of one (entity, account, direction, payee) by day. Days count from 1970-01-01, cents are positive.
 """
@@ -163,7 +164,7 @@ def _mark_used(days, tables, cadence, kind, anchor, used):
 
 @njit(cache=True)
 def _amounts_repeat(cents, payment, cadence, residual, found_in):
-    """Whether amounts are those of a stream, and their median step."""
+    """True when amounts are those of a stream, with their median step."""
     n = len(cents)
     logs = np.log(cents.astype(np.float64))
     steps = np.abs(_steps(logs))
@@ -186,7 +187,7 @@ def _amounts_repeat(cents, payment, cadence, residual, found_in):
 
 @njit(cache=True)
 def _try_rows(rows, n, days, cents, payment, tables, strict, found_in):
-    """Whether these rows of a group are a stream: (fit, median step, the rows that are); no rows: they are not."""
+    """The stream in these rows of a group: (fit, median step, the rows that are); no rows: they are none."""
     some = rows[:n].copy()
     fit = (0, 0, 0, 0.0, 0.0)
     if n < 3:

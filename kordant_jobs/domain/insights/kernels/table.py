@@ -11,7 +11,7 @@ from numba import njit
 OTHER, BILL, PAYROLL, CARD, FEE, PIX = range(6)
 """Classes of payment, by the bank's type."""
 WHOLE, EXACT, CHAIN = range(3)
-"""What a stream was found in: all rows of the payee, those of one amount, those of amounts in small steps."""
+"""The rows that a stream was found in: all rows of the payee, those of one amount, those of amounts in small steps."""
 
 (
     GROUP, CADENCE, ANCHOR_KIND, ANCHOR, ROWS, FIRST, LAST, RESIDUAL, COVERAGE, STEP, FOUND_IN, CLASS, AMOUNT, SPREAD,

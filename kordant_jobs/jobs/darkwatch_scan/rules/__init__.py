@@ -1,6 +1,8 @@
-"""What a scan covers, how its work is shared out, and what a source's silence means. Pure: no clock, no database.
+"""Rules of a scan: the dumps it covers, how its work is shared out, and the meaning of a source's silence. Pure: no
+clock, no database.
 
-Which exposures are told and how urgent they are is `rules.judgement`; when a source is asked again, `rules.asking`.
+`rules.judgement` decides which exposures raise an alert and how urgent they are; `rules.asking` when a source is asked
+again.
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ __all__ = [
 ]
 
 OVERLAP = timedelta(hours=1)
-"""How far a scan looks back over what the one before covered. A row's `created_at` is when its transaction began,
-so a transaction that took up to an hour to commit is still seen; what is found twice is written once."""
+"""The time before the last scan that a scan covers again. A row's `created_at` is when its transaction began, so a
+transaction that took up to an hour to commit is still seen; what is found twice is written once."""
 
 MAX_CHUNKS = 12
 """Chunks of one run. A mapped op costs about 20 ms and 11 kB of event log, so a chunk is many dumps, not one."""
@@ -54,7 +56,7 @@ MAX_CHUNKS = 12
 def verdict(
     *, exposures: int, dumps_read: int, dumps_unread: int, dumps_partly_read: int = 0
 ) -> tuple[Verdict, str | None]:
-    """What our corpus says of a subscription with that many told exposures.
+    """The verdict of our corpus on a subscription with that many alerted exposures.
 
     >>> verdict(exposures=0, dumps_read=3, dumps_unread=1)
     (<Verdict.UNKNOWN: 'unknown'>, '1 breach dump could not be read yet')
@@ -81,8 +83,8 @@ def _dumps(count: int) -> str:
 
 
 def again_after(waited: timedelta, *, being_read: bool) -> timedelta:
-    """When to scan again for dumps that were left to other scans, the first of them `waited` ago: at once, or when one
-    that is being read may be done. A quarter of what it took so far, so that long ones are asked for seldom.
+    """The wait before the next scan for dumps that were left to other scans, the first of them `waited` ago: none, or
+    until one that is being read may be done. A quarter of what it took so far, so that long ones are asked for seldom.
 
     >>> again_after(timedelta(minutes=4), being_read=True)
     datetime.timedelta(seconds=60)

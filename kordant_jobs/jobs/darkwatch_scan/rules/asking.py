@@ -1,4 +1,4 @@
-"""When an outside source is asked again, and what its answers mean for a subscription. Pure."""
+"""Rules for asking outside sources: when again, and what their answers mean for a subscription. Pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ RETRIES_S = (2.0, 60.0, 600.0, 3600.0, 21_600.0)
 same scan; six hours leave a source that is down for a day four tries."""
 
 REFUSED_S = 86_400.0
-"""Wait after an answer that needs somebody to change something: a day."""
+"""Wait after an answer that needs an operator to change something: a day."""
 
 RECHECK_AFTER: Mapping[Source, timedelta] = {
     Source.HIBP: timedelta(days=180),
     Source.XPOSEDORNOT: timedelta(days=30),
     Source.LEAKCHECK: timedelta(days=30),
 }
-"""How old an answer may be. HIBP's changes only when it adds a breach (its documentation: do not poll accounts), which
-asks everybody again; half a year is for breaches that were changed. The others tell no such news."""
+"""The age that an answer may have. HIBP's changes only when it adds a breach (its documentation: do not poll accounts),
+which asks everybody again; half a year is for breaches that were changed. The others tell no such news."""
 
 
 def retry_delay_s(reason: UnknownReason, attempts: int, retry_after_s: float | None) -> float:
-    """How long to leave a question alone after `attempts` failed ones in a row; the source's own word, if longer.
+    """Seconds before a question is asked again after `attempts` failures in a row; the source's Retry-After, if longer.
 
     >>> retry_delay_s(UnknownReason.UNAVAILABLE, 1, None), retry_delay_s(UnknownReason.RATE_LIMITED, 1, 7.0)
     (2.0, 7.0)
@@ -37,7 +37,7 @@ def retry_delay_s(reason: UnknownReason, attempts: int, retry_after_s: float | N
 
 
 def source_verdict(*, exposures: int, unknown: Mapping[str, int]) -> tuple[Verdict, str | None]:
-    """What a source says of a subscription: told exposures, and identifiers without an answer by reason.
+    """The verdict of a source on a subscription: alerted exposures, and identifiers without an answer by reason.
 
     >>> source_verdict(exposures=0, unknown={"timed_out": 1})
     (<Verdict.UNKNOWN: 'unknown'>, 'timed_out')
@@ -52,7 +52,7 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
-def same_breach(told: Breach, known: Sequence[Breach]) -> str | None:
+def same_breach(reported: Breach, known: Sequence[Breach]) -> str | None:
     """The catalogued breach that another source speaks of under its own name; None when it is none or not sure.
 
     Sure is the same name but for case and marks, or the domain of exactly one breach, unless both name a day and these
@@ -63,12 +63,12 @@ def same_breach(told: Breach, known: Sequence[Breach]) -> str | None:
     'Adobe'
     """
     for one in known:
-        if _plain(one.name) == _plain(told.name):
+        if _plain(one.name) == _plain(reported.name):
             return one.name
-    there = [one for one in known if told.domain and one.domain.lower() == told.domain.lower()]
+    there = [one for one in known if reported.domain and one.domain.lower() == reported.domain.lower()]
     if len(there) != 1:
         return None
-    days = (told.breached_on, there[0].breached_on)
+    days = (reported.breached_on, there[0].breached_on)
     if days[0] and days[1] and abs((days[0] - days[1]).days) > 366:
         return None
     return there[0].name

@@ -1,4 +1,5 @@
-"""Whether an exposure is told, why or why not, and how urgent it is. Pure. `docs/judgement.md` says it for people.
+"""Decides whether an exposure raises an alert, for which reason, and how urgent it is. Pure. `docs/judgement.md` says
+it for people.
 
 Each rule stands with its reason. The first of `judge` that speaks decides.
 """
@@ -15,10 +16,10 @@ from kordant_jobs.domain.notifications.alerts import Severity
 
 @dataclass(frozen=True, kw_only=True)
 class BreachFlags:
-    """What is known of a breach that decides whether its exposures are told.
+    """The facts of a breach that decide whether its exposures raise an alert.
 
-    `is_unverified`: a catalogue lists it and nobody could verify it. A dump that we hold is no such: its data lies
-    before us.
+    `is_unverified`: a catalogue lists it and could not verify it. A dump that we hold is no such: its data lies before
+    us.
     """
 
     is_sensitive: bool = False
@@ -32,14 +33,14 @@ class BreachFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class Ruling:
-    """Whether an exposure is told, and by which rule."""
+    """The decision whether an exposure raises an alert, and the rule that decided."""
 
     judgement: Judgement
     reason: JudgementReason
 
 
 def judge(breach: BreachFlags, *, verified: bool, held_by_us: bool = False, not_me: bool = False) -> Ruling:
-    """Whether an exposure in `breach` is told to whoever watches the identifier.
+    """Decide whether an exposure in `breach` raises an alert to the subscriber who watches the identifier.
 
     `verified`: the watcher proved to own it. `held_by_us`: it stands in a dump of our own. `not_me`: they said
     that it is not theirs.
@@ -58,15 +59,15 @@ def judge(breach: BreachFlags, *, verified: bool, held_by_us: bool = False, not_
     if breach.is_spam_list:  # Addresses gathered to send spam: no account is at risk (HIBP, 'Spam list').
         return Ruling(judgement=Judgement.NOT_A_BREACH, reason=JudgementReason.SPAM_LIST)
     if breach.is_sensitive and not verified:
-        # That somebody is in it tells something intimate; whoever only types an address must not learn it.
+        # Being in it is intimate: a person who only types an address must not learn it.
         return Ruling(judgement=Judgement.WITHHELD_SENSITIVE, reason=JudgementReason.SENSITIVE_AND_NOT_VERIFIED)
     if breach.is_unverified and not held_by_us:
-        # Nobody could tell whether it happened (HIBP, 'Unverified'): kept, and told once somebody could.
+        # It could not be verified (HIBP, 'Unverified'): kept, and alerted once it is verified.
         return Ruling(judgement=Judgement.WITHHELD_UNVERIFIED, reason=JudgementReason.UNVERIFIED)
-    return Ruling(judgement=Judgement.ALERT, reason=_why_told(breach))
+    return Ruling(judgement=Judgement.ALERT, reason=_reason_to_alert(breach))
 
 
-def _why_told(breach: BreachFlags) -> JudgementReason:
+def _reason_to_alert(breach: BreachFlags) -> JudgementReason:
     if breach.is_stealer_log:
         return JudgementReason.STEALER_LOG
     if breach.is_malware:
@@ -129,7 +130,8 @@ _RISING = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What makes an exposure urgent. `reused`: a password of the same identifier stands in another breach too."""
+    """The facts that make an exposure urgent. `reused`: a password of the same identifier stands in another breach
+    too."""
 
     data_classes: Collection[str]
     secret: SecretKind = SecretKind.NONE
@@ -140,7 +142,7 @@ class Facts:
 
 
 def urgency(facts: Facts) -> Severity:
-    """How urgent an exposure is: by the worst of what the breach holds and of what stood beside the identifier.
+    """The urgency of an exposure: by the worst of what the breach holds and of what stood beside the identifier.
 
     - A password in clear is usable by anybody now: critical. A hashed one is, after some work: high.
     - What malware took from a device is at least high, since the device may still be infected, whatever its age.
@@ -171,7 +173,7 @@ PASSWORD_BESIDE = frozenset((SecretKind.HASHED, SecretKind.CLEAR))
 
 
 def severity(data_classes: Collection[str], secret: SecretKind) -> Severity:
-    """How urgent it is by what leaked alone. The names of the data classes are HIBP's (`GET /dataclasses`).
+    """The urgency by what leaked alone. The names of the data classes are HIBP's (`GET /dataclasses`).
 
     >>> severity(["Email addresses"], SecretKind.CLEAR).value, severity(["Email addresses"], SecretKind.NONE).value
     ('critical', 'low')
@@ -185,5 +187,5 @@ def severity(data_classes: Collection[str], secret: SecretKind) -> Severity:
 
 
 def age_days(breached_on: date | None, today: date) -> int | None:
-    """How old a breach is; None when nobody knows its day. A day to come counts as today."""
+    """The age of a breach in days; None when its day is unknown. A day to come counts as today."""
     return None if breached_on is None else max(0, (today - breached_on).days)

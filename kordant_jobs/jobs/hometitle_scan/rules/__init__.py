@@ -1,1 +1,1 @@
-"""What follows from recorded instruments for those who watch a parcel or a name. Pure: no clock, no database."""
+"""Rules from recorded instruments to findings on watched parcels and names. Pure: no clock, no database."""

@@ -1,4 +1,4 @@
-"""Which county is asked next whether it has new data. Pure."""
+"""Chooses the county that is asked next for new data. Pure."""
 
 from __future__ import annotations
 

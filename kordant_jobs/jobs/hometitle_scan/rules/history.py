@@ -1,4 +1,4 @@
-"""What each instrument on one parcel means to those who watch it, read in the order of recording.
+"""Interprets the instruments on one parcel for its watchers, in the order of recording.
 
 The whole history is read every time: the same instruments always give the same findings, so a scan may be repeated, and
 what arrives late falls into its place. Which findings are new is the service's to know.
@@ -25,7 +25,7 @@ POWER_WINDOW = timedelta(days=60)
 RESALE_WINDOW = timedelta(days=180)
 """A sale or mortgage so soon after a loud transfer, by who took, is one case with it."""
 REFINANCE_MOST = Decimal("1.5")
-"""A mortgage of the same lender is a refinancing up to so many times what is owed to it; more is new debt."""
+"""A mortgage of the same lender is a refinancing up to so many times the debt to it; more is new debt."""
 _LENDS = frozenset({"BANK", "MORTGAGE", "CREDIT", "LOAN", "LOANS", "LENDING", "SAVINGS", "TRUST", "NA"})
 _PUBLIC = frozenset({"IRS", "REVENUE", "STATE", "CITY", "COUNTY", "TOWN", "DEPARTMENT", "DEPT", "TREASURER", "COURT"})
 """Words of those who hold liens for the public, and of lenders, who may have them in their names, too."""
@@ -35,12 +35,12 @@ CORRECTION_WINDOW = timedelta(days=3 * 365)
 _CLOSE = frozenset({Relation.OWN_BODY, Relation.FAMILY})
 CHEAP = Decimal(50_000)
 """Impostors' prices for land that is free and clear were mostly below it (FBI Newark, Secret Service advisories). Of
-other land it counts below what is owed on it."""
+other land it counts below the debt on it."""
 
 
 @dataclass
 class _Parcel:
-    """What is on record so far."""
+    """The state of the record so far."""
 
     owners: tuple[str, ...] = ()
     deed: Instrument | None = None
@@ -82,7 +82,7 @@ def _judge(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
         key=one.key,
         event=one.event,
         severity=Severity.LOW,
-        is_told=False,
+        raises_alert=False,
         before=parcel.deed.key if parcel.deed else None,
     )
     match one.event:
@@ -95,33 +95,33 @@ def _judge(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
         case Event.TRANSFER_ON_DEATH:
             stranger = relation(one.givers, one.takers, order) is Relation.STRANGER
             said = (Reason.STRANGER,) if stranger else (Reason.FAMILY,)
-            return replace(calm, severity=Severity.HIGH if stranger else Severity.LOW, is_told=True, reasons=said)
+            return replace(calm, severity=Severity.HIGH if stranger else Severity.LOW, raises_alert=True, reasons=said)
         case Event.POWER_OF_ATTORNEY:
-            return replace(calm, severity=Severity.MEDIUM, is_told=True)
+            return replace(calm, severity=Severity.MEDIUM, raises_alert=True)
         case Event.LIEN | Event.LIS_PENDENS:
-            return replace(calm, severity=Severity.HIGH, is_told=True)
+            return replace(calm, severity=Severity.HIGH, raises_alert=True)
         case Event.RELEASE | Event.PARTIAL_RELEASE:
             closed = _closed_by(one, parcel, order)
-            return replace(calm, is_told=True, reasons=(Reason.CLOSES,) if closed else (), case=closed)
+            return replace(calm, raises_alert=True, reasons=(Reason.CLOSES,) if closed else (), case=closed)
         case Event.CONTRACT | Event.TOD_REVOKED:
-            return replace(calm, severity=Severity.MEDIUM, is_told=True)
+            return replace(calm, severity=Severity.MEDIUM, raises_alert=True)
         case Event.NAME_CHANGE:
-            return replace(calm, is_told=True)
+            return replace(calm, raises_alert=True)
         case Event.UNKNOWN:  # it may be anything: what cannot be read is shown to the owner
-            return replace(calm, severity=Severity.MEDIUM, is_told=True)
+            return replace(calm, severity=Severity.MEDIUM, raises_alert=True)
         case Event.MAILING_ADDRESS_CHANGED | Event.OWNER_CHANGED_ON_ROLL:
             said = (Reason.REDIRECTED if one.event is Event.MAILING_ADDRESS_CHANGED else Reason.NO_DOCUMENT,)
-            return replace(calm, severity=Severity.HIGH, is_told=True, reasons=said)
+            return replace(calm, severity=Severity.HIGH, raises_alert=True, reasons=said)
         case _:
             return calm
 
 
 def _title(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Order, calm: Finding) -> Finding:
-    """Who takes, from whom, for how much: see `fraud` in the tests for the patterns."""
+    """The finding of a transfer of title: taker, giver and price; see `fraud` in the tests for the patterns."""
     if earlier := _same_deed(one, parcel, order):
         return replace(calm, reasons=(Reason.RECORDED_AGAIN,), case=earlier.key, before=_before(earlier, parcel))
     if one.event is Event.TAX_DEED:
-        return replace(calm, severity=Severity.CRITICAL, is_told=True, reasons=(Reason.FORCED_SALE,))
+        return replace(calm, severity=Severity.CRITICAL, raises_alert=True, reasons=(Reason.FORCED_SALE,))
     owners = parcel.owners or one.givers
     said: list[Reason] = []
     if (
@@ -130,7 +130,7 @@ def _title(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
         and any_same(one.takers, known, order)
         and not any_same(parcel.owners, known, order)
     ):
-        return replace(calm, is_told=True, reasons=(Reason.YOU_BOUGHT,))
+        return replace(calm, raises_alert=True, reasons=(Reason.YOU_BOUGHT,))
     from_owner = not one.givers or not parcel.owners or _gives(one.givers, parcel.owners, order)
     to_whom = relation([*owners, *one.givers] if from_owner else list(owners), one.takers, order)
     if one.form is Form.FIDUCIARY and to_whom is Relation.STRANGER and _is_nominal(one):
@@ -152,14 +152,15 @@ def _title(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
         case = parcel.loud_case
     loud = set(said) - {Reason.STRANGER, Reason.LONG_HELD, Reason.FREE_AND_CLEAR}
     severity = Severity.CRITICAL if loud else Severity.HIGH
-    return replace(calm, severity=severity, is_told=True, reasons=tuple(dict.fromkeys(said)), case=case)
+    return replace(calm, severity=severity, raises_alert=True, reasons=tuple(dict.fromkeys(said)), case=case)
 
 
 def _calm_transfer(
     one: Instrument, to_whom: Relation, owners: Sequence[str], known: tuple[str, ...], order: Order, calm: Finding
 ) -> Finding:
-    """A transfer among those who belong together. Less calm is what only looks so: a company named after a word that is
-    a surname, too, a company or several strangers as co-owners, an estate of the living, a deed that names nobody."""
+    """A transfer among those who belong together. Less calm are transfers that only appear so: a company named after a
+    word that is a surname, too, a company or several strangers as co-owners, an estate of the living, a deed that names
+    no person."""
     said, severity = [Reason(to_whom.value)], Severity.LOW
     if to_whom is Relation.ESTATE and any_same(known, one.givers, order):
         said, severity = [*said, Reason.SAID_TO_BE_DEAD], Severity.HIGH
@@ -172,7 +173,7 @@ def _calm_transfer(
         severity = Severity.MEDIUM if stranger and not is_spouse else Severity.LOW
     elif to_whom is Relation.UNKNOWN:
         severity = Severity.MEDIUM
-    return replace(calm, severity=severity, is_told=True, reasons=tuple(said))
+    return replace(calm, severity=severity, raises_alert=True, reasons=tuple(said))
 
 
 def _are_companies(names: Sequence[str], order: Order) -> bool:
@@ -180,14 +181,14 @@ def _are_companies(names: Sequence[str], order: Order) -> bool:
 
 
 def _bears_a_word(owners: Sequence[str], takers: Sequence[str], order: Order) -> bool:
-    """Whether all who take are companies that have no more of an owner's name than a surname that is a word, too."""
+    """True when all takers are companies that have no more of an owner's name than a surname that is a word, too."""
     read = [parse(name, order) for name in owners]
     names = {word for one in read for word in (one.surname, one.given, *one.middle) if len(word) > 1} - COMMON_WORDS
     return _are_companies(takers, order) and not any(names & set(parse(name, order).words) for name in takers)
 
 
 def _gives(givers: Sequence[str], owners: Sequence[str], order: Order) -> bool:
-    """Whether an owner, their estate or their trust is among the givers."""
+    """True when an owner, their estate or their trust is among the givers."""
     return any_same(givers, owners, order) or relation(owners, givers, order) in _CLOSE
 
 
@@ -211,16 +212,16 @@ def _circumstances(one: Instrument, parcel: _Parcel, order: Order) -> list[Reaso
     if any(name.kind is NameKind.ESTATE and is_same(raw, giver, order) for deed in parcel.deeds for raw in deed.givers
            for name in [parse(raw, order)] for giver in one.givers):  # fmt: skip
         said.append(Reason.GRANTOR_DEAD)
-    owed = [charge.amount or Decimal(0) for charge in parcel.charges.values() if charge.event is Event.MORTGAGE]
-    if not owed:
+    debt = [charge.amount or Decimal(0) for charge in parcel.charges.values() if charge.event is Event.MORTGAGE]
+    if not debt:
         said.append(Reason.FREE_AND_CLEAR)
-    if one.amount is not None and NOMINAL_MOST < one.amount < CHEAP and (not owed or one.amount < max(owed)):
+    if one.amount is not None and NOMINAL_MOST < one.amount < CHEAP and (not debt or one.amount < max(debt)):
         said.append(Reason.CHEAP)
     return said
 
 
 def _follows_loud(one: Instrument, parcel: _Parcel, order: Order) -> bool:
-    """Whether who took by a loud transfer sells or borrows soon after."""
+    """True when the taker of a loud transfer sells or borrows soon after."""
     loud, on = parcel.loud, one.recorded_on
     if loud is None or loud.recorded_on is None or on is None:
         return False
@@ -248,7 +249,7 @@ def _same_deed(one: Instrument, parcel: _Parcel, order: Order) -> Instrument | N
 
 
 def _alike(one: Instrument, deed: Instrument, order: Order) -> bool:
-    """Whether all who take in one take in the other, and any who gives gives."""
+    """True when all takers of one take in the other, and any giver of one gives."""
     takers = all(any(is_same(a, b, order) for b in deed.takers) for a in one.takers)
     return (
         bool(one.takers) and takers and (not one.givers or not deed.givers or any_same(one.givers, deed.givers, order))
@@ -273,7 +274,7 @@ def _correction(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order:
         said = (Reason.CORRECTS, *judged.reasons)
         if not {Reason.FAMILY, Reason.CO_OWNER} & set(judged.reasons):  # the owner's own trust, misspelt
             return replace(calm, reasons=said, case=case)
-        return replace(calm, severity=Severity.MEDIUM, is_told=True, reasons=said, case=case)
+        return replace(calm, severity=Severity.MEDIUM, raises_alert=True, reasons=said, case=case)
     return replace(judged, event=Event.CORRECTION)
 
 
@@ -284,10 +285,10 @@ def _before(deed: Instrument, parcel: _Parcel) -> str | None:
 def _mortgage(one: Instrument, parcel: _Parcel, order: Order, calm: Finding) -> Finding:
     """By who is not the owner it is as bad as a deed; with the lender of an open or just closed one it is quiet."""
     if parcel.owners and one.givers and not _borrows(one.givers, parcel.owners, order):
-        return replace(calm, severity=Severity.CRITICAL, is_told=True, reasons=(Reason.BORROWER_NOT_OWNER,))
+        return replace(calm, severity=Severity.CRITICAL, raises_alert=True, reasons=(Reason.BORROWER_NOT_OWNER,))
     if _follows_loud(one, parcel, order):
         linked = replace(calm, reasons=(Reason.RAPID_RESALE,), case=parcel.loud_case)
-        return replace(linked, severity=Severity.CRITICAL, is_told=True)
+        return replace(linked, severity=Severity.CRITICAL, raises_alert=True)
     since = (one.recorded_on or date.max) - timedelta(days=90) if one.recorded_on else date.min
     held = [charge for charge in parcel.charges.values() if charge.event is Event.MORTGAGE]
     held += [charge for closed_on, charge in parcel.closed if closed_on >= since]
@@ -299,7 +300,7 @@ def _mortgage(one: Instrument, parcel: _Parcel, order: Order, calm: Finding) -> 
     ):
         return replace(calm, reasons=(Reason.SAME_LENDER,))
     said = () if parcel.owners else (Reason.OWNER_UNKNOWN,)
-    return replace(calm, severity=Severity.MEDIUM, is_told=True, reasons=said)
+    return replace(calm, severity=Severity.MEDIUM, raises_alert=True, reasons=said)
 
 
 def _borrows(borrowers: Sequence[str], owners: Sequence[str], order: Order) -> bool:
@@ -310,7 +311,7 @@ def _borrows(borrowers: Sequence[str], owners: Sequence[str], order: Order) -> b
 
 
 def _closed_by(one: Instrument, parcel: _Parcel, order: Order) -> str | None:
-    """Which open charge a release closes: the one it names, else the only one of that lender, else the only one."""
+    """The open charge that a release closes: the one it names, else the only one of that lender, else the only one."""
     for key, charge in parcel.charges.items():
         if key in one.refers_to or (charge.number and charge.number in one.refers_to):
             return key
@@ -340,9 +341,9 @@ def _close_or_open(one: Instrument, parcel: _Parcel, order: Order) -> None:
 
 
 def _advance(one: Instrument, found: Finding, parcel: _Parcel, order: Order) -> None:
-    """What is on record after the instrument. A loud transfer changes the owner of record, too: that is what the record
-    says, and what is sold on next is judged by it."""
-    if one.event in TITLE or (one.event is Event.CORRECTION and found.is_told):
+    """Update the state of the record by the instrument. A loud transfer changes the owner of record, too: that is what
+    the record says, and what is sold on next is judged by it."""
+    if one.event in TITLE or (one.event is Event.CORRECTION and found.raises_alert):
         if Reason.RECORDED_AGAIN in found.reasons:
             return
         if one.takers:
@@ -358,7 +359,7 @@ def _advance(one: Instrument, found: Finding, parcel: _Parcel, order: Order) -> 
 
 
 def _after(one: Instrument, before: tuple[str, ...], order: Order) -> tuple[str, ...]:
-    """Who owns then. A part that is sold leaves the others owners beside who bought it."""
+    """The owners after it. A part that is sold leaves the others owners beside who bought it."""
     whole = one.event is not Event.PARTIAL_TRANSFER and (one.percent is None or not 0 < one.percent < 100)
     if whole:
         return one.takers

@@ -1,4 +1,4 @@
-"""Which instruments name a watched owner, and whether a finding is news. Pure."""
+"""Finds instruments that name a watched owner, and decides whether a finding is news. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kordant_jobs.domain.property.likeness import Likeness, likeness
 from kordant_jobs.domain.property.names import Name, Order, parse
 
 OWNER_AT = 0.5
-"""From this calibrated probability on an owner by name alone is told."""
+"""From this calibrated probability on a finding on an owner by name alone raises an alert."""
 _LOUD = {
     Event.OWNERSHIP_CHANGE: Severity.HIGH,
     Event.PARTIAL_TRANSFER: Severity.HIGH,
@@ -43,7 +43,7 @@ def find_owner(
                 key=one.key,
                 event=one.event,
                 severity=_LOUD.get(one.event, Severity.LOW),
-                is_told=one.event in _LOUD,
+                raises_alert=one.event in _LOUD,
                 reasons=(Reason.NAME_AGREES,),
                 probability=round(best.probability, 4),
             )
@@ -51,11 +51,11 @@ def find_owner(
     return found
 
 
-def can_be_told(name: str, *, people: int) -> bool:
-    """Whether a document with exactly this name would be told to who watches it: of so many `people` others may have
-    the name, too.
+def would_raise_alert(name: str, *, people: int) -> bool:
+    """True when a document with exactly this name would raise an alert to its watcher: of so many `people` others may
+    have the name, too.
 
-    >>> can_be_told("John Smith", people=5_000_000), can_be_told("Ludwig van Beethoven", people=5_000_000)
+    >>> would_raise_alert("John Smith", people=5_000_000), would_raise_alert("Ludwig van Beethoven", people=5_000_000)
     (False, True)
     """
     wanted = parse(name, Order.GIVEN_FIRST)
@@ -72,7 +72,7 @@ def best_of(one: Instrument, wanted: Iterable[Name], *, people: int, order: Orde
 def is_news(
     *, known_at: datetime, is_first_load: bool, recorded_on: date | None, watched_since: datetime, latency_days: int
 ) -> bool:
-    """Whether an instrument became known after the watch began. What came with the first load of a county is history,
+    """True when an instrument became known after the watch began. What came with the first load of a county is history,
     unless it was recorded so lately that no earlier read could have had it.
 
     >>> from datetime import UTC

@@ -1,4 +1,4 @@
-"""How those who take title stand to those who had it: themselves, their trust or firm, their family, or strangers."""
+"""Relations of takers of title to the former owners: themselves, their trust or firm, their family, or strangers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAME_AT = 0.5
 
 
 class Relation(StrEnum):
-    """What a taker is to the owners."""
+    """The relation of a taker to the owners."""
 
     SELF = "self"
     CO_OWNER = "co_owner"
@@ -37,7 +37,7 @@ def _like(one: str, other: str, order: Order) -> Likeness:
 
 
 def is_same(one: str, other: str, order: Order = Order.EITHER) -> bool:
-    """Whether two names on one parcel mean the same person or body. The same words in another order do; father and
+    """True when two names on one parcel mean the same person or body. The same words in another order do; father and
     son, when both are named so, do not.
 
     >>> is_same("PENA ORTIZ JOSE", "José Peña-Ortiz"), is_same("SMITH JOHN SR", "SMITH JOHN JR")
@@ -52,12 +52,13 @@ def is_same(one: str, other: str, order: Order = Order.EITHER) -> bool:
 
 
 def any_same(names: Iterable[str], others: Sequence[str], order: Order = Order.EITHER) -> bool:
-    """Whether any name of one side means somebody of the other."""
+    """True when any name of one side means a person of the other."""
     return any(is_same(one, other, order) for one in names for other in others)
 
 
 def relation(givers: Sequence[str], takers: Sequence[str], order: Order = Order.EITHER) -> Relation:
-    """What the takers are to the givers; the calmest that holds for any of them, since a deed names spouses apart.
+    """The relation of the takers to the givers; the calmest that holds for any of them, since a deed names spouses
+    apart.
 
     >>> relation(["SMITH JOHN"], ["SMITH FAMILY TRUST"]).value, relation(["SMITH JOHN"], ["DOE JANE"]).value
     ('own_body', 'stranger')
@@ -89,7 +90,7 @@ def relation(givers: Sequence[str], takers: Sequence[str], order: Order = Order.
 
 
 def _near(one: str, other: str) -> bool:
-    """Whether two surnames are one, or one letter apart in five or more: clerks misspell."""
+    """True when two surnames are one, or one letter apart in five or more: clerks misspell."""
     return one == other or (min(len(one), len(other)) >= 5 and OSA.distance(one, other, score_cutoff=1) <= 1)
 
 

@@ -1,4 +1,4 @@
-"""What a change on the owner roll means: redirected mail at once, other owners when no document explains them. Pure."""
+"""Rules for changes on the owner roll: redirected mail at once, other owners when no document explains them. Pure."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def advance(known: RollState | None, seen: RollState, *, today: date) -> tuple[R
 def is_explained(
     owners: Sequence[str], since: date, instruments: Iterable[Instrument], *, known_owners: Sequence[str] = ()
 ) -> bool:
-    """Whether every new owner is one whom the subscriber named, who took title by the last document on record, or who
-    took it by one recorded within 60 days. One of those days that names nobody explains any."""
+    """True when every new owner is one whom the subscriber named, who took title by the last document on record, or who
+    took it by one recorded within 60 days. A document of those days that names no party explains any."""
     titles = [one for one in in_order(instruments) if one.event in _EXPLAINS]
     near = [one for one in titles if one.recorded_on and abs(one.recorded_on - since) <= EXPLAINED_WITHIN]
     if any(not one.takers for one in near):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kordant_jobs.lab.fakes.sources.server import Asked, FakeServer, Told
+from kordant_jobs.lab.fakes.sources.server import Asked, FakeServer, Reply
 
 TEST_DOMAIN = "hibp-integration-tests.com"
 TEST_KEY = "0" * 32
@@ -86,9 +86,9 @@ def sha1_of(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().upper()
 
 
-def _refused(status: int, message: str, **headers: str) -> Told:
+def _refused(status: int, message: str, **headers: str) -> Reply:
     body = {"statusCode": status, "message": message}
-    return Told(status=status, body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return Reply(status=status, body=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @dataclass(kw_only=True)
@@ -120,25 +120,25 @@ class FakeHibp:
         """The title changes, the name never."""
         self.breaches[name]["Title"] = title
 
-    def answer(self, asked: Asked) -> Told:
+    def answer(self, asked: Asked) -> Reply:
         """The answer to one request."""
         path = asked.path.removeprefix("/api/v3").strip("/").split("/")
         if "user-agent" not in asked.headers:
             return _refused(403, "API request must include a user agent")
         if self.hiccups:
             self.hiccups -= 1
-            return Told(status=503, body=b"<html>busy</html>", headers={"content-type": "text/html"})
+            return Reply(status=503, body=b"<html>busy</html>", headers={"content-type": "text/html"})
         match path:
             case ["breaches"]:
-                return Told(body=sorted(self.breaches.values(), key=lambda one: str(one["Title"])))
+                return Reply(body=sorted(self.breaches.values(), key=lambda one: str(one["Title"])))
             case ["latestbreach"]:
-                return Told(body=max(self.breaches.values(), key=lambda one: str(one["AddedDate"])))
+                return Reply(body=max(self.breaches.values(), key=lambda one: str(one["AddedDate"])))
             case ["breach", name]:
-                return Told(body=self.breaches[name]) if name in self.breaches else Told(status=404)
+                return Reply(body=self.breaches[name]) if name in self.breaches else Reply(status=404)
             case _:
                 return self._with_key(path, asked)
 
-    def _with_key(self, path: list[str], asked: Asked) -> Told:
+    def _with_key(self, path: list[str], asked: Asked) -> Reply:
         key = asked.headers.get("hibp-api-key")
         if key is None:
             return _refused(401, "Access denied due to missing hibp-api-key.")
@@ -160,11 +160,11 @@ class FakeHibp:
             case [("stealerlogsbyemail" | "stealerlogsbyemaildomain"), asked_for]:
                 return self._stealer_logs_of(asked_for.lower())
             case ["subscribeddomains"]:
-                return Told(body=[{"DomainName": domain, "PwnCount": None} for domain in self.verified_domains])
+                return Reply(body=[{"DomainName": domain, "PwnCount": None} for domain in self.verified_domains])
             case ["subscription", "status"]:
-                return Told(body=self._status())
+                return Reply(body=self._status())
             case _:
-                return Told(status=404)
+                return Reply(status=404)
 
     def _names(self, account: str) -> tuple[str, ...]:
         alias, _, domain = account.strip().lower().partition("@")
@@ -172,29 +172,29 @@ class FakeHibp:
         flags = [(name, self.breaches[name]) for name in behind]
         return tuple(name for name, one in flags if not one["IsSensitive"] and not one["IsRetired"])
 
-    def _account(self, account: str, *, truncated: bool) -> Told:
+    def _account(self, account: str, *, truncated: bool) -> Reply:
         if not account.strip():
             return _refused(400, "The account is malformed.")
         names = list(self._names(account))
         if self.shuffles:
             names.sort(key=sha1_of)
         if not names:
-            return Told(status=404)
-        return Told(body=[{"Name": name} if truncated else self.breaches[name] for name in names])
+            return Reply(status=404)
+        return Reply(body=[{"Name": name} if truncated else self.breaches[name] for name in names])
 
-    def _range(self, prefix: str) -> Told:
+    def _range(self, prefix: str) -> Reply:
         if not self.includes_k_anonymity:
             return _refused(403, "Your HIBP API key does not have access to this resource")
         if not re.fullmatch(r"[0-9A-Fa-f]{6}", prefix):
-            return Told(status=400, body=b"Invalid hex prefix", headers={"content-type": "text/plain"})
+            return Reply(status=400, body=b"Invalid hex prefix", headers={"content-type": "text/plain"})
         rows = [row for row in self._hashed() if row[0].startswith(prefix.upper())]
         if not rows:
             text = b"There are no hashes beginning with that prefix"
-            return Told(status=404, body=text, headers={"content-type": "text/plain"})
+            return Reply(status=404, body=text, headers={"content-type": "text/plain"})
         others = [(sha1_of(f"{prefix}{n}"), ("Adobe",)) for n in range(400)]
         rows += [(prefix.upper() + digest[6:], names) for digest, names in others]
         rows.sort(key=lambda row: row[0][::-1])
-        return Told(body=[{"hashSuffix": digest[6:], "websites": list(names)} for digest, names in rows])
+        return Reply(body=[{"hashSuffix": digest[6:], "websites": list(names)} for digest, names in rows])
 
     def _hashed(self) -> Iterable[tuple[str, tuple[str, ...]]]:
         known = [*self.accounts, *(f"{alias}@{TEST_DOMAIN}" for alias in ACCOUNTS)]
@@ -202,28 +202,28 @@ class FakeHibp:
             if names := self._names(account):
                 yield sha1_of(account), names
 
-    def _pastes(self, account: str) -> Told:
+    def _pastes(self, account: str) -> Reply:
         if not _MAIL.fullmatch(account):
             return _refused(400, "The account is no e-mail address.")
         alias, _, domain = account.lower().partition("@")
         if domain != TEST_DOMAIN or alias not in PASTED:
-            return Told(status=404)
-        return Told(body=[{"Source": "Pastebin", "Id": "8Q0BvKD8", "Title": None, "Date": None, "EmailCount": 139}])
+            return Reply(status=404)
+        return Reply(body=[{"Source": "Pastebin", "Id": "8Q0BvKD8", "Title": None, "Date": None, "EmailCount": 139}])
 
-    def _domain(self, domain: str) -> Told:
+    def _domain(self, domain: str) -> Reply:
         if domain not in self.verified_domains:
             return _refused(403, "The domain has not been verified.")
         found = self.verified_domains[domain]
-        return Told(body=found) if found else Told(status=404)
+        return Reply(body=found) if found else Reply(status=404)
 
-    def _stealer_logs_of(self, asked_for: str) -> Told:
+    def _stealer_logs_of(self, asked_for: str) -> Reply:
         alias, _, domain = asked_for.rpartition("@")
         if domain not in self.verified_domains:
             return _refused(403, "The domain has not been verified.")
         split = ((account.partition("@"), sites) for account, sites in self.stealer_logs.items())
         found = {whose: sites for (whose, _, of), sites in split if of == domain}
         body = found.get(alias) if alias else found
-        return Told(body=body) if body else Told(status=404)
+        return Reply(body=body) if body else Reply(status=404)
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from kordant_jobs.lab.fakes.sources.server import Asked, FakeServer, Told
+from kordant_jobs.lab.fakes.sources.server import Asked, FakeServer, Reply
 
 _TEXT = {"content-type": "text/plain"}
 
@@ -23,22 +23,22 @@ class FakeXposedOrNot:
         """A server that answers so."""
         return FakeServer(self.answer)
 
-    def answer(self, asked: Asked) -> Told:
+    def answer(self, asked: Asked) -> Reply:
         """The answer to one request."""
         if self.allowance is not None:
             if self.allowance <= 0:
                 body = {"detail": "Rate limit exceeded", "retry_after": 3600, "reset_time": "2026-01-01T00:00:00"}
-                return Told(status=429, body=body, headers={"retry-after": "3600"})
+                return Reply(status=429, body=body, headers={"retry-after": "3600"})
             self.allowance -= 1
         if asked.path.startswith("/v1/check-email/"):
             email = asked.path.removeprefix("/v1/check-email/").lower()
             names = self.accounts.get(email)
             if names is None:
-                return Told(status=self.not_found_status, body={"Error": "Not found", "email": None})
-            return Told(body={"breaches": [list(names)], "email": email, "status": "success"})
+                return Reply(status=self.not_found_status, body={"Error": "Not found", "email": None})
+            return Reply(body={"breaches": [list(names)], "email": email, "status": "success"})
         if asked.path == "/v1/breaches":
-            return Told(body=self._breaches(asked.query.get("breach_id")))
-        return Told(status=404, body={"detail": "Not Found"})
+            return Reply(body=self._breaches(asked.query.get("breach_id")))
+        return Reply(status=404, body={"detail": "Not Found"})
 
     def _breaches(self, wanted: str | None) -> dict[str, Any]:
         known = {name for names in self.accounts.values() for name in names}
@@ -77,17 +77,17 @@ class FakeLeakCheck:
         """A server that answers so."""
         return FakeServer(self.answer)
 
-    def answer(self, asked: Asked) -> Told:
+    def answer(self, asked: Asked) -> Reply:
         """The answer to one request."""
         if asked.path == "/api/public":
-            return Told(body=self._public(asked.query.get("check", "")))
+            return Reply(body=self._public(asked.query.get("check", "")))
         if not asked.path.startswith("/api/v2/query/"):
-            return Told(status=404, body={"success": False, "error": "No such page"})
+            return Reply(status=404, body={"success": False, "error": "No such page"})
         if "x-api-key" not in asked.headers:
-            return Told(status=401, body={"success": False, "error": "Missing X-API-Key header"})
+            return Reply(status=401, body={"success": False, "error": "Missing X-API-Key header"})
         if asked.headers["x-api-key"] != self.key:
-            return Told(status=400, body={"success": False, "error": "Invalid X-API-Key"})
-        return Told(body=self._pro(asked.path.removeprefix("/api/v2/query/")))
+            return Reply(status=400, body={"success": False, "error": "Invalid X-API-Key"})
+        return Reply(body=self._pro(asked.path.removeprefix("/api/v2/query/")))
 
     def _of(self, asked: str) -> tuple[tuple[str, str | None], ...]:
         by_hash = {hashlib.sha256(one.encode()).hexdigest()[:24]: found for one, found in self.accounts.items()}

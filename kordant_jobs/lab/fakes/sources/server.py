@@ -22,7 +22,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Reply:
     """What to answer. A body that is no bytes goes out as JSON."""
 
     status: int = 200
@@ -33,7 +33,7 @@ class Told:
 class FakeServer(fake_http.FakeServer):
     """Serves while the `with` block lasts. `answer` is asked for every request, from several threads."""
 
-    def __init__(self, answer: Callable[[Asked], Told]) -> None:
+    def __init__(self, answer: Callable[[Asked], Reply]) -> None:
         super().__init__()
         self.log: list[Asked] = []
         self._answer = answer
@@ -52,7 +52,7 @@ class FakeServer(fake_http.FakeServer):
             headers=asked.headers,
         )
         self.log.append(one)
-        told = self._answer(one)
-        body = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
-        headers = {"content-type": "application/json; charset=utf-8", **told.headers}
-        return fake_http.Answer(status=told.status, body=body, headers=headers)
+        reply = self._answer(one)
+        body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        headers = {"content-type": "application/json; charset=utf-8", **reply.headers}
+        return fake_http.Answer(status=reply.status, body=body, headers=headers)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from kordant_jobs.domain.darkwatch.exposures import Verdict
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.reports.retention import LINK_LASTS, report_link
-from kordant_jobs.jobs.notifications_send.letter import one_line
+from kordant_jobs.jobs.notifications_send.alert_message import one_line
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports.notices import ReportNoticeRow
 from kordant_jobs.wording import Wording, wording
@@ -37,7 +37,7 @@ class ReportLinks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportLetter:
+class ReportMessage:
     """The parts of one mail about a report, none of it marked up."""
 
     locale: str
@@ -54,7 +54,7 @@ class ReportLetter:
 
 
 def report_subject(words: Wording, row: ReportNoticeRow) -> str:
-    """Which report it is; what it says stays inside, since a subject is shown on locked screens."""
+    """The subject names the report; its content stays inside, since a subject is shown on locked screens."""
     match row.kind:
         case "weekly":
             return words.say("Your weekly protection report is ready")
@@ -65,7 +65,7 @@ def report_subject(words: Wording, row: ReportNoticeRow) -> str:
 
 
 def _result(words: Wording, row: ReportNoticeRow) -> str:
-    """What it says in a sentence. Never an all clear over an unknown."""
+    """The report's result in a sentence. Never an all clear over an unknown."""
     gap = row.overall == Verdict.UNKNOWN or Verdict.UNKNOWN in row.sources.values()
     if row.new:
         said = words.count(
@@ -88,7 +88,7 @@ def _result(words: Wording, row: ReportNoticeRow) -> str:
     return said
 
 
-def write_report_letter(row: ReportNoticeRow, name: str, *, link: str | None) -> ReportLetter:
+def write_report_message(row: ReportNoticeRow, name: str, *, link: str | None) -> ReportMessage:
     """The words of the mail for one report; without a link it says where else the report is."""
     words = wording(Locale(row.locale))
     result = _result(words, row)
@@ -101,7 +101,7 @@ def write_report_letter(row: ReportNoticeRow, name: str, *, link: str | None) ->
         if link
         else words.say("Sign in to Kordant to read it.")
     )
-    return ReportLetter(
+    return ReportMessage(
         locale=row.locale,
         subject=report_subject(words, row),
         preview=result,

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
-from kordant_jobs.jobs.notifications_send.mail import Sender
+from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.jobs.notifications_send.preview import preview
 from kordant_jobs.lab.world.county import START, County
 from kordant_jobs.lab.world.county_files import NAME, description
@@ -43,7 +43,7 @@ def test_a_mail_says_who_took_what_from_whom(
         f"ON i.id = f.instrument_id WHERE i.key = '{forged.key}'"
     )
     with db.connect() as connection:
-        said, texts = preview(connection, keyring, [notice], sender=Sender(header="Kordant <alerts@kordant.example>"))
+        said, texts = preview(connection, keyring, [notice], sender=MailFrom(header="Kordant <alerts@kordant.example>"))
     text = texts["text/plain"]
     assert said.startswith(subject)
     assert not any(name in said for name in (*forged.givers, *forged.takers))

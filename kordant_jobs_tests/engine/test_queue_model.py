@@ -19,7 +19,7 @@ from kordant_jobs.engine.launcher.history import DagsterHistory
 from kordant_jobs.engine.launcher.intake import Intake
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.pace import Pace
+from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.requests import Outcome, Priority, RequestStatus
 from kordant_jobs.engine.runs import RunIsOver, RunOrder
 from kordant_jobs.engine.store import pauses
@@ -81,7 +81,7 @@ class Door:
         with self.db.connect() as connection:
             return find(connection, Filter(**where))
 
-    def dispatch(self, passes: int = MOST, *, intake: bool = True, **pace: Any) -> None:
+    def dispatch(self, passes: int = MOST, *, intake: bool = True, **settings: Any) -> None:
         """As a dispatcher that has just become the leader does."""
         runs = Given(db=self.db, handlers={"chore": self.note, "chore_premium": self.note}, clock=self.clock)
         runs.door = self
@@ -94,7 +94,7 @@ class Door:
             catalog=SYSTEM.rows,
             history=DagsterHistory(self.instance),
             intake=Intake(self.db, self.instance, self.coordinator, self.clock, settled_s=-1) if intake else None,
-            pace=Pace(tick_s=0, **pace),
+            settings=DispatchSettings(tick_s=0, **settings),
         )
         try:
             for _ in range(passes):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.letter import Letter, one_line, severity_word
-from kordant_jobs.jobs.notifications_send.parcel import Parcel
+from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, one_line, severity_word
+from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.wording import Wording, wording
 from kordant_jobs.wording.voices import clip_result, person_word
 
@@ -15,7 +15,8 @@ ROWS_MAX = 25
 
 
 def voice_facts(words: Wording, row: VoiceRow, person: str) -> list[tuple[str, str]]:
-    """When the clip came, what it is like, what the screen found. `person`: the member's name, opened."""
+    """The facts of a clip: when it came, whose voice it is like, the result of the screen. `person`: the member's name,
+    opened."""
     return [
         (words.say("Severity"), severity_word(words, Severity(row.severity))),
         (words.voice("labels.received"), words.moment(row.received_at, row.time_zone)),
@@ -23,24 +24,24 @@ def voice_facts(words: Wording, row: VoiceRow, person: str) -> list[tuple[str, s
     ]
 
 
-def write_voice_letter(parcel: Parcel) -> Letter:
+def write_voice_message(bundle: Bundle) -> AlertMessage:
     """The words of one or several clips in one mail, the most urgent first."""
-    words = wording(Locale(parcel.first.locale))
+    words = wording(Locale(bundle.first.locale))
     order = list(Severity)
-    pairs = [(row, one) for row, one in zip(parcel.rows, parcel.opened, strict=True) if isinstance(row, VoiceRow)]
+    pairs = [(row, one) for row, one in zip(bundle.rows, bundle.opened, strict=True) if isinstance(row, VoiceRow)]
     pairs.sort(key=lambda pair: -order.index(Severity(pair[0].severity)))
     shown = pairs[:ROWS_MAX]
     facts = [fact for row, one in shown for fact in voice_facts(words, row, one.identifier)]
     reasons = list(dict.fromkeys(said for row, one in shown for said in _reasons(words, row, one.identifier)))
     first = pairs[0][0]
-    return Letter(
-        locale=parcel.first.locale,
+    return AlertMessage(
+        locale=bundle.first.locale,
         subject=words.voice("subject"),
         preview=words.voice_actions()[0],
         severity=first.severity,
         severity_word=severity_word(words, Severity(first.severity)),
-        greeting=words.say("Hello %(name)s,", name=one_line(parcel.name, 120))
-        if parcel.name.strip()
+        greeting=words.say("Hello %(name)s,", name=one_line(bundle.name, 120))
+        if bundle.name.strip()
         else words.say("Hello,"),
         headline=reasons[0] if first.severity == Severity.HIGH else words.voice("subject"),
         facts=[*facts, (words.voice("labels.limits"), words.voice("limits"))],

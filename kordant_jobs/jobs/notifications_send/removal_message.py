@@ -7,8 +7,8 @@ from uuid import UUID
 
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.states import RemovalState
-from kordant_jobs.jobs.notifications_send.letter import one_line
-from kordant_jobs.jobs.notifications_send.news import NewsLetter, NewsLine, write_news
+from kordant_jobs.jobs.notifications_send.alert_message import one_line
+from kordant_jobs.jobs.notifications_send.news import NewsLine, NewsMessage, write_news
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.wording import Wording, wording
 
@@ -46,13 +46,13 @@ def _text(words: Wording, row: RemovalNoticeRow, *, has_page: bool) -> str:
             return words.say("There is news in Kordant.")
 
 
-def write_removal_letter(
+def write_removal_message(
     rows: Sequence[RemovalNoticeRow],
     name: str,
     *,
     pages: Sequence[str],
     done_link: Callable[[UUID], str] | None = None,
-) -> NewsLetter:
+) -> NewsMessage:
     """The words of one mail about these events. `pages` are those to open, in the order of `rows`; `done_link` makes
     the address at which the subscriber says that they did what a broker wanted. What needed the subscriber and does so
     no more is left out."""

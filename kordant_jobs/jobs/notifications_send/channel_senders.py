@@ -1,4 +1,4 @@
-"""The ways out: for each channel what is written, who takes it over, and whether two copies can be told apart."""
+"""The senders of all channels: for each its writer, its transport, and whether the recipient sees a second copy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 from kordant_jobs.adapters.mail.dkim import DkimSigner
 from kordant_jobs.adapters.messengers import Messengers
 from kordant_jobs.domain.notifications.alerts import Channel
-from kordant_jobs.jobs.notifications_send.mail import Sender, compose
-from kordant_jobs.jobs.notifications_send.parcel import Parcel
-from kordant_jobs.jobs.notifications_send.report_letter import ReportLinks
+from kordant_jobs.jobs.notifications_send.bundle import Bundle
+from kordant_jobs.jobs.notifications_send.mail import MailFrom, compose
+from kordant_jobs.jobs.notifications_send.report_message import ReportLinks
 from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import (
@@ -37,16 +37,16 @@ about 1 ms, so that fewer would save little."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outlet(Generic[Message]):
+class ChannelSender(Generic[Message]):
     """One channel that is open.
 
-    `copies_show`: the other side cannot tell a second copy from the first, so that a person sees both. There every
-    message is marked by itself, before and after, and one whose fate is unknown is sent again at most once.
+    `copies_show`: the provider cannot recognise a second copy, so that a person sees both. There every message is
+    marked by itself, before and after, and one whose fate is unknown is sent again at most once.
     """
 
     channel: Channel
     transport: Transport[Message]
-    write: Callable[[Parcel], Message]
+    write: Callable[[Bundle], Message]
     copies_show: bool
 
     @property
@@ -55,40 +55,40 @@ class Outlet(Generic[Message]):
         return 1 if self.copies_show else MARK_MAILS_EVERY
 
 
-def mail_outlet(transport: MailTransport, sender: Sender) -> Outlet[OutgoingMail]:
+def mail_sender(transport: MailTransport, sender: MailFrom) -> ChannelSender[OutgoingMail]:
     """E-mail. A copy has the same Message-ID."""
 
-    def write(parcel: Parcel) -> OutgoingMail:
-        return compose(parcel, sender=sender, now=datetime.now(UTC))
+    def write(bundle: Bundle) -> OutgoingMail:
+        return compose(bundle, sender=sender, now=datetime.now(UTC))
 
-    return Outlet(channel=Channel.EMAIL, transport=transport, write=write, copies_show=False)
+    return ChannelSender(channel=Channel.EMAIL, transport=transport, write=write, copies_show=False)
 
 
-def push_outlet(channel: Channel, transport: PushTransport) -> Outlet[OutgoingPush]:
+def push_sender(channel: Channel, transport: PushTransport) -> ChannelSender[OutgoingPush]:
     """A push service. On a device of Apple's (apns-collapse-id) and in a browser (Topic) a copy takes the place of the
     first; FCM has no such promise for a message that was shown already."""
-    return Outlet(channel=channel, transport=transport, write=compose_push, copies_show=channel is Channel.FCM)
+    return ChannelSender(channel=channel, transport=transport, write=compose_push, copies_show=channel is Channel.FCM)
 
 
-def text_outlet(transport: TextTransport) -> Outlet[OutgoingText]:
+def text_sender(transport: TextTransport) -> ChannelSender[OutgoingText]:
     """Text messages. Twilio takes no idempotency key for them."""
-    return Outlet(channel=Channel.SMS, transport=transport, write=compose_text, copies_show=True)
+    return ChannelSender(channel=Channel.SMS, transport=transport, write=compose_text, copies_show=True)
 
 
-def sender_of(settings: Settings, keyring: Keyring, signer: DkimSigner | None) -> Sender:
-    """Who mails are from by the settings, with their signature and their links."""
+def mail_from_of(settings: Settings, keyring: Keyring, signer: DkimSigner | None) -> MailFrom:
+    """The From of mails by the settings, with their signature and their links."""
     unsubscribe = reports = removals = None
     if settings.public_url:
         unsubscribe = Unsubscribe(keyring=keyring, public_url=settings.public_url, mail_to=settings.unsubscribe_mailto)
         reports = ReportLinks(keyring=keyring, public_url=settings.public_url)
         removals = partial(done_link, keyring, settings.public_url)
-    return Sender(header=settings.mail_from, unsubscribe=unsubscribe, reports=reports, removals=removals, sign=signer)
+    return MailFrom(header=settings.mail_from, unsubscribe=unsubscribe, reports=reports, removals=removals, sign=signer)
 
 
-def all_outlets(mail: MailTransport, sender: Sender, messengers: Messengers) -> list[Outlet[Any]]:
+def channel_senders(mail: MailTransport, sender: MailFrom, messengers: Messengers) -> list[ChannelSender[Any]]:
     """Every channel that is on."""
-    outlets: list[Outlet[Any]] = [mail_outlet(mail, sender)]
-    outlets += [push_outlet(channel, transport) for channel, transport in messengers.push.items()]
+    senders: list[ChannelSender[Any]] = [mail_sender(mail, sender)]
+    senders += [push_sender(channel, transport) for channel, transport in messengers.push.items()]
     if messengers.text:
-        outlets.append(text_outlet(messengers.text))
-    return outlets
+        senders.append(text_sender(messengers.text))
+    return senders

@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from kordant_jobs.adapters.mail.dkim import DkimSigner
 from kordant_jobs.domain.darkwatch.exposures import SecretKind
-from kordant_jobs.domain.notifications.pending import LetterRow
+from kordant_jobs.domain.notifications.pending import AlertRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.letter import write_letter
-from kordant_jobs.jobs.notifications_send.mail import NoSuchAddress, Sender
+from kordant_jobs.jobs.notifications_send.alert_message import write_alert_message
+from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened
+from kordant_jobs.jobs.notifications_send.mail import MailFrom, NoSuchAddress
 from kordant_jobs.jobs.notifications_send.mail import compose as compose_parcel
-from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
 from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import OutgoingMail
@@ -31,8 +31,8 @@ from kordant_jobs.wording import wording
 
 NOW = datetime(2026, 6, 12, 15, 30, tzinfo=UTC)
 OPENED = Opened(name="Jane Roe", address="jane@home.example", identifier="jane.roe@watched.example")
-SENDER = Sender(header="Kordant <alerts@kordant.example>")
-ROW = LetterRow(
+SENDER = MailFrom(header="Kordant <alerts@kordant.example>")
+ROW = AlertRow(
     id=UUID(int=7),
     alert_id=UUID(int=8),
     category="breach",
@@ -78,11 +78,11 @@ ROW = LetterRow(
 )
 
 
-def compose(row: LetterRow, opened: Opened, *, sender: Sender, now: datetime) -> OutgoingMail:
-    return compose_parcel(Parcel(id=row.id, rows=(row,), opened=(opened,)), sender=sender, now=now)
+def compose(row: AlertRow, opened: Opened, *, sender: MailFrom, now: datetime) -> OutgoingMail:
+    return compose_parcel(Bundle(id=row.id, rows=(row,), opened=(opened,)), sender=sender, now=now)
 
 
-def parsed(row: LetterRow = ROW, opened: Opened = OPENED) -> EmailMessage:
+def parsed(row: AlertRow = ROW, opened: Opened = OPENED) -> EmailMessage:
     mail = compose(row, opened, sender=SENDER, now=NOW)
     return message_from_bytes(mail.content, policy=policy.default)
 
@@ -185,13 +185,13 @@ def test_each_action_is_told_once_and_the_most_urgent_first(locale: Locale) -> N
 
 
 def test_a_letter_shows_no_fact_twice() -> None:
-    values = [value for _, value in write_letter(replace(ROW, breach_domain="Adobe"), OPENED).facts]
+    values = [value for _, value in write_alert_message(replace(ROW, breach_domain="Adobe"), OPENED).facts]
     assert len(values) == len(set(values))
 
 
 def test_a_signature_covers_what_ends_the_mails() -> None:
     key = rsa.generate_private_key(65537, 2048)
-    sender = Sender(
+    sender = MailFrom(
         header=SENDER.header,
         unsubscribe=Unsubscribe(
             keyring=Keyring(bytes(32), index_root=bytes(32)), public_url="https://k.example", mail_to="out@k.example"
@@ -208,13 +208,13 @@ def test_a_signature_covers_what_ends_the_mails() -> None:
     assert not dkim.verify(content.replace(b"One-Click", b"Two-Click"), dnsfunc=lambda *_, **__: record)
 
 
-def digest(count: int, locale: Locale = Locale.EN, sender: Sender = SENDER) -> EmailMessage:
+def digest(count: int, locale: Locale = Locale.EN, sender: MailFrom = SENDER) -> EmailMessage:
     rows = tuple(
         replace(ROW, id=UUID(int=100 + n), locale=locale, breach_name=f"B{n}", breach_title=f"<i>Breach {n}</i>")
         for n in range(count)
     )
-    parcel = Parcel(id=UUID(int=3), rows=rows, opened=(OPENED,) * count)
-    return message_from_bytes(compose_parcel(parcel, sender=sender, now=NOW).content, policy=policy.default)
+    bundle = Bundle(id=UUID(int=3), rows=rows, opened=(OPENED,) * count)
+    return message_from_bytes(compose_parcel(bundle, sender=sender, now=NOW).content, policy=policy.default)
 
 
 @pytest.mark.parametrize("locale", list(Locale))
@@ -227,7 +227,7 @@ def test_a_digest_of_five_hundred_tells_the_first_and_counts_the_others(locale: 
 
 def test_a_digest_fetches_nothing_and_holds_one_link_that_ends_it() -> None:
     links = Unsubscribe(keyring=Keyring(bytes(32), index_root=bytes(32)), public_url="https://k.example")
-    _, html = texts(digest(3, sender=Sender(header=SENDER.header, unsubscribe=links)))
+    _, html = texts(digest(3, sender=MailFrom(header=SENDER.header, unsubscribe=links)))
     assert html.count("http") == html.count("<a ") == 1
     for tag in ("<img", "url(", "<script", "<iframe", "<i>"):
         assert tag not in html
@@ -235,8 +235,8 @@ def test_a_digest_fetches_nothing_and_holds_one_link_that_ends_it() -> None:
 
 @pytest.mark.parametrize("locale", list(Locale))
 def test_what_is_shown_on_a_locked_screen_names_no_identifier(locale: Locale) -> None:
-    parcel = Parcel(id=ROW.id, rows=(replace(ROW, locale=locale, is_sensitive=True),), opened=(OPENED,))
-    push, text = compose_push(parcel), compose_text(parcel)
+    bundle = Bundle(id=ROW.id, rows=(replace(ROW, locale=locale, is_sensitive=True),), opened=(OPENED,))
+    push, text = compose_push(bundle), compose_text(bundle)
     for shown in (push.body, push.title, text.text, *push.data.values()):
         assert "watched" not in shown
         assert "Adobe" not in shown

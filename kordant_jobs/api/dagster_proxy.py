@@ -1,6 +1,6 @@
-"""Dagster's own UI below /dagster, for whoever has signed in to the console or sends a token.
+"""Dagster's own UI below /dagster, for readers who have signed in to the console or send a token.
 
-Its webserver has no login and answers nobody but us (`pages/ui_guard.py`). The policy judges each call; what changes
+Its webserver has no login and answers only us (`pages/ui_guard.py`). The policy judges each call; what changes
 something is written to the audit log before it is passed on. Our cookies and tokens are not passed on.
 """
 
@@ -34,7 +34,7 @@ from kordant_jobs.domain.access.dagster_ui import MUTATIONS, TERMINATE, UNRECORD
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.domain.access.principals import Principal
 from kordant_jobs.engine import operate
-from kordant_jobs.pages.ui_guard import DOOR_HEADER, PREFIX, is_local
+from kordant_jobs.pages.ui_guard import PREFIX, PROXY_HEADER, is_local
 
 GRAPHQL = "/graphql"
 WITHHELD = ("/logs", "/notebook", "/dagit", "/download_debug", "/report_asset", "/dagit_info")
@@ -42,7 +42,7 @@ WITHHELD = ("/logs", "/notebook", "/dagit", "/download_debug", "/report_asset", 
 BODY_BYTES = 256 << 10
 ANSWER_S = 120.0
 STILL_THERE_S = 15.0
-"""How often an open WebSocket's session is looked up again."""
+"""Seconds between two checks of an open WebSocket's session."""
 PROTOCOL = Subprotocol("graphql-ws")
 _PASSED_ON = ("accept", "accept-encoding", "accept-language", "content-type", "if-none-match", "if-modified-since",
               "idempotency-key", "user-agent")  # fmt: skip
@@ -54,7 +54,7 @@ _SUBSCRIPTIONS = frozenset({OperationType.SUBSCRIPTION})
 
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
-    """Who comes: by a session of a browser, or by a token."""
+    """The caller: by a session of a browser, or by a token."""
 
     principal: Principal
     by_cookie: bool
@@ -64,11 +64,11 @@ class WhoComes(Protocol):
     """Finds out who comes. Raises Problem 401."""
 
     async def __call__(self, connection: HTTPConnection) -> Entrant:
-        """Whose session or token it is."""
+        """The caller by their session or token."""
         ...
 
 
-class DagsterDoor:
+class DagsterProxy:
     """An ASGI application that stands at /dagster and passes on what the policy lets pass."""
 
     def __init__(self, backend: Backend, who: WhoComes, *, sign_in: str) -> None:
@@ -169,9 +169,9 @@ class DagsterDoor:
             answer = await self._http.send(asked, stream=True)
         except httpx.HTTPError:
             raise _away() from None
-        told = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
-        told |= {"X-Frame-Options": "DENY", "Referrer-Policy": "same-origin"}
-        told["Cache-Control"] = "no-cache" if "etag" in told else "no-store"
+        headers = {name: answer.headers[name] for name in _PASSED_BACK if name in answer.headers}
+        headers |= {"X-Frame-Options": "DENY", "Referrer-Policy": "same-origin"}
+        headers["Cache-Control"] = "no-cache" if "etag" in headers else "no-store"
 
         async def content() -> AsyncIterator[bytes]:
             try:
@@ -180,7 +180,7 @@ class DagsterDoor:
             finally:
                 await answer.aclose()
 
-        return StreamingResponse(content(), answer.status_code, told)
+        return StreamingResponse(content(), answer.status_code, headers)
 
     async def close(self) -> None:
         """Close the connections to Dagster's webserver."""
@@ -195,7 +195,7 @@ class DagsterDoor:
         return str(where)
 
     def _proof(self) -> dict[str, str]:
-        return {DOOR_HEADER: self._backend.ui_secret or ""}
+        return {PROXY_HEADER: self._backend.ui_secret or ""}
 
     # WebSockets: logs of runs, as they are written
 

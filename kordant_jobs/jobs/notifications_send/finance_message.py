@@ -8,8 +8,8 @@ from datetime import datetime
 from kordant_jobs.domain.finance.states import ConsentEnd, NoticeKind
 from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.letter import one_line
-from kordant_jobs.jobs.notifications_send.news import NewsLetter, NewsLine, write_news
+from kordant_jobs.jobs.notifications_send.alert_message import one_line
+from kordant_jobs.jobs.notifications_send.news import NewsLine, NewsMessage, write_news
 from kordant_jobs.store.finance.notices import FinanceNoticeRow
 from kordant_jobs.wording import Wording, wording
 
@@ -48,7 +48,7 @@ def _ended(words: Wording, reason: str) -> str:
 
 
 def _insight(words: Wording, kind: str) -> str:
-    """What an insight is about, without its amounts: those are shown in Kordant."""
+    """The subject of an insight, without its amounts: those are shown in Kordant."""
     return {
         Kind.PRICE_RISE.value: words.say(
             "Something that you pay for regularly has become dearer. See by how much in Kordant."
@@ -89,14 +89,14 @@ def _about(words: Wording, row: FinanceNoticeRow) -> str:
 
 
 def finance_subject(words: Wording, rows: Sequence[FinanceNoticeRow]) -> str:
-    """What the mail is about, in one line; it names no bank."""
+    """The subject line of the mail; it names no bank."""
     needing = sum(NoticeKind(row.kind) in YOURS for row in rows)
     if needing:
         return words.count("%(number)s bank connection needs you", "%(number)s bank connections need you", needing)
     return words.count("News of %(number)s bank account", "News of %(number)s bank accounts", len(rows))
 
 
-def write_finance_letter(rows: Sequence[FinanceNoticeRow], name: str) -> NewsLetter:
+def write_finance_message(rows: Sequence[FinanceNoticeRow], name: str) -> NewsMessage:
     """The words of one mail about these notices."""
     words = wording(Locale(rows[0].locale))
     return write_news(

@@ -1,4 +1,4 @@
-"""What goes out in one message: one a person and breach, and no more messages an hour than the cap. Pure."""
+"""Groups notifications into messages: one a person and breach, and no more messages an hour than the cap. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
-from kordant_jobs.domain.notifications.pending import Claim, LetterRow, Mark, NoticeRow, PropertyRow
+from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark, NoticeRow, PropertyRow
 from kordant_jobs.jobs.notifications_send.rules import CRITICAL_WAIT, ONE_HOUR, hold
 
 Target = tuple[UUID, UUID | None]
@@ -19,8 +19,8 @@ ORDER = list(Severity)
 
 
 @dataclass(kw_only=True)
-class Bundles:
-    """What becomes of a batch: `messages` go out now, each of the notifications in it; `held` wait."""
+class Grouping:
+    """The result for a batch: `messages` go out now, each of the notifications in it; `held` wait."""
 
     messages: list[list[UUID]] = field(default_factory=list)
     held: list[Mark] = field(default_factory=list)
@@ -33,12 +33,12 @@ def bundle(
     sent_last_hour: Mapping[Target, int],
     cap: int | None,
     now: datetime,
-) -> Bundles:
+) -> Grouping:
     """Put notifications of one breach to one address together. What would exceed `cap` messages an hour is one message,
     the most urgent breaches staying by themselves. Beyond the cap, critical alerts are one message at once and then one
     every five minutes; others wait for an hour and are one. Digests, reports and repeated messages stay as they are.
     """
-    found = Bundles()
+    found = Grouping()
     targets: dict[Target, list[NoticeRow]] = {}
     for row in rows:
         targets.setdefault((row.subscription_id, row.address_id), []).append(row)
@@ -52,9 +52,9 @@ def bundle(
 
 
 def _is_fresh(row: NoticeRow, claim: Claim) -> bool:
-    """Whether it may be put together with others: an alert whose message was never begun."""
+    """True when it may be put together with others: an alert whose message was never begun."""
     return (
-        isinstance(row, LetterRow | PropertyRow)
+        isinstance(row, AlertRow | PropertyRow)
         and row.held_for is None
         and claim.mail_id is None
         and not claim.interrupted
@@ -72,7 +72,7 @@ def _by_breach(rows: Sequence[NoticeRow]) -> list[list[NoticeRow]]:
     """One list a breach, the most urgent first."""
     breaches: dict[str, list[NoticeRow]] = {}
     for row in rows:
-        about = row.breach_name if isinstance(row, LetterRow) else ""
+        about = row.breach_name if isinstance(row, AlertRow) else ""
         about = f"property {row.instrument_id}" if isinstance(row, PropertyRow) else about
         breaches.setdefault(about, []).append(row)
     return sorted(breaches.values(), key=lambda group: -_urgency(group))
@@ -83,7 +83,7 @@ def _urgency(group: Sequence[NoticeRow]) -> int:
 
 
 def _bundle_fresh(
-    found: Bundles,
+    found: Grouping,
     groups: list[list[NoticeRow]],
     claims: Mapping[UUID, Claim],
     *,

@@ -1,4 +1,4 @@
-"""Which claimed notifications go out now: suppressed addresses, quiet hours, digests and rates are asked here."""
+"""Selects the claimed notifications that go out now: checks suppressed addresses, quiet hours, digests and rates."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.pending import Claim, Mark
 from kordant_jobs.engine import leases
 from kordant_jobs.jobs.notifications_send import rules
-from kordant_jobs.jobs.notifications_send.bundles import Bundles, Target, bundle
-from kordant_jobs.jobs.notifications_send.parcel import Opened
+from kordant_jobs.jobs.notifications_send.bundle import Opened
+from kordant_jobs.jobs.notifications_send.grouping import Grouping, Target, bundle
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import AddressKey
@@ -25,8 +25,8 @@ Pair = tuple[Notice, Opened]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sifted:
-    """What goes out now, and what becomes of the rest; what stands for each one's address, by notification."""
+class Selection:
+    """The notifications that go out now, the next states of the others, and the address key of each notification."""
 
     now: list[Pair]
     later: list[Mark]
@@ -34,7 +34,7 @@ class Sifted:
     address_keys: dict[UUID, AddressKey]
 
 
-def sift(
+def select(
     connection: Connection,
     pairs: Sequence[Pair],
     claims: Mapping[UUID, Claim],
@@ -42,7 +42,7 @@ def sift(
     keyring: Keyring,
     rate: rules.Rate,
     now: datetime,
-) -> Sifted:
+) -> Selection:
     """Split a batch, in the transaction that claimed it: tokens taken here are there again if it is rolled back."""
     keys = {
         row.id: notification_choices.address_key(keyring, Channel(row.channel), clear.address) for row, clear in pairs
@@ -71,7 +71,7 @@ def sift(
     if rate.domain_per_s is not None:
         going, over = _by_domain(connection, going, claims, keyring=keyring, rate=rate, now=now)
         later += over
-    return Sifted(now=going, later=later, claims=claims, address_keys=keys)
+    return Selection(now=going, later=later, claims=claims, address_keys=keys)
 
 
 def _picked(pairs: Sequence[Pair], ids: Sequence[UUID]) -> list[Pair]:
@@ -79,7 +79,7 @@ def _picked(pairs: Sequence[Pair], ids: Sequence[UUID]) -> list[Pair]:
     return [by_id[one] for one in ids]
 
 
-def _joined(connection: Connection, claims: Mapping[UUID, Claim], bundles: Bundles) -> dict[UUID, Claim]:
+def _joined(connection: Connection, claims: Mapping[UUID, Claim], bundles: Grouping) -> dict[UUID, Claim]:
     """The claims, those that now go out together under the id of their message."""
     fresh = [ids for ids in bundles.messages if len(ids) > 1 and claims[ids[0]].mail_id is None]
     messages = {uuid4(): ids for ids in fresh}

@@ -10,8 +10,8 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import PropertyRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.property.instruments import ROLL, Event, recorder_page
-from kordant_jobs.jobs.notifications_send.letter import Letter, one_line, severity_word
-from kordant_jobs.jobs.notifications_send.parcel import Opened, Parcel
+from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, one_line, severity_word
+from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened
 from kordant_jobs.wording import Wording, wording
 
 NAMES_MAX = 200
@@ -21,7 +21,7 @@ ROWS_MAX = 25
 
 @dataclass(frozen=True, kw_only=True)
 class Detail:
-    """What was decrypted of one finding, as `Opened.identifier` carries it."""
+    """The decrypted facts of one finding, as `Opened.identifier` carries them."""
 
     parcel: str = field(repr=False)
     givers: list[str] = field(repr=False)
@@ -50,13 +50,13 @@ def _place(words: Wording, row: PropertyRow, detail: Detail) -> str:
 
 
 def _reasons(words: Wording, row: PropertyRow) -> list[str]:
-    """Why the subscriber is told this: at least that they watch the parcel or the name."""
+    """The reasons why the subscriber gets this: at least that they watch the parcel or the name."""
     said = [reason for code in row.reasons if (reason := words.property_reason(code))]
     return said or [words.say("It was recorded on a property that you asked us to watch.")]
 
 
 def property_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tuple[str, str]]:
-    """Who → who, what, how much, when, where to read it, and the state before."""
+    """The facts of a finding: giver → taker, event, amount, date, where to read it, and the state before."""
     if row.event in ROLL:
         return _roll_facts(words, row, detail)
     facts = [
@@ -82,7 +82,7 @@ def property_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tup
 
 
 def _roll_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tuple[str, str]]:
-    """What the owner roll says now, and the owner by the deeds; it has no document and no page of the recorder's."""
+    """The entry of the owner roll now, and the owner by the deeds; it has no document and no page of the recorder's."""
     is_address = row.event == Event.MAILING_ADDRESS_CHANGED
     facts = [
         (words.say("Severity"), severity_word(words, Severity(row.severity))),
@@ -97,11 +97,11 @@ def _roll_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tuple[
     return [*facts, (words.say("Found by us"), words.moment(row.alerted_at, row.time_zone))]
 
 
-def write_property_letter(parcel: Parcel) -> Letter:
+def write_property_message(bundle: Bundle) -> AlertMessage:
     """The words of one or several findings in one mail, the most urgent first."""
-    words = wording(Locale(parcel.first.locale))
+    words = wording(Locale(bundle.first.locale))
     order = list(Severity)
-    pairs = [(row, one) for row, one in zip(parcel.rows, parcel.opened, strict=True) if isinstance(row, PropertyRow)]
+    pairs = [(row, one) for row, one in zip(bundle.rows, bundle.opened, strict=True) if isinstance(row, PropertyRow)]
     pairs.sort(key=lambda pair: -order.index(Severity(pair[0].severity)))
     shown = pairs[:ROWS_MAX]
     facts = [fact for row, one in shown for fact in property_facts(words, row, detail_of(one))]
@@ -116,16 +116,16 @@ def write_property_letter(parcel: Parcel) -> Letter:
         reasons = {}
     actions = dict.fromkeys(one for row, _ in shown for one in words.property_actions(row.event, row.severity))
     first = pairs[0][0]
-    return Letter(
-        locale=parcel.first.locale,
+    return AlertMessage(
+        locale=bundle.first.locale,
         subject=property_subject(words, first)
         if len(pairs) == 1
         else words.count("Property alert: %(number)s document", "Property alert: %(number)s documents", len(pairs)),
         preview=next(iter(actions), words.say("What happened, and why it is you.")),
         severity=first.severity,
         severity_word=severity_word(words, Severity(first.severity)),
-        greeting=words.say("Hello %(name)s,", name=one_line(parcel.name, 120))
-        if parcel.name.strip()
+        greeting=words.say("Hello %(name)s,", name=one_line(bundle.name, 120))
+        if bundle.name.strip()
         else words.say("Hello,"),
         headline=words.property_event(first.event),
         facts=facts,

@@ -26,7 +26,7 @@ from kordant_jobs.api.app import Backend, application
 from kordant_jobs.cli.readiness import free_port
 from kordant_jobs.domain.access.dagster_ui import MUTATIONS, REFUSED, NotAllowed, read
 from kordant_jobs.domain.access.principals import Role, TokenScope
-from kordant_jobs.pages.ui_guard import DOOR_HEADER
+from kordant_jobs.pages.ui_guard import PROXY_HEADER
 from kordant_jobs.store.access import people
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.api.conftest import Api, token_for
@@ -101,7 +101,7 @@ def dagster(tmp_path: Path) -> Iterator[str]:
             url = f"http://127.0.0.1:{port}/dagster"
             while True:
                 try:
-                    httpx.get(f"{url}/server_info", headers={DOOR_HEADER: SECRET}, timeout=30).raise_for_status()
+                    httpx.get(f"{url}/server_info", headers={PROXY_HEADER: SECRET}, timeout=30).raise_for_status()
                     break
                 except httpx.HTTPError:
                     assert process.poll() is None, (tmp_path / "log").read_text()

@@ -1,4 +1,4 @@
-"""What goes out together: one notification, or the several of a digest, with what was decrypted for them."""
+"""The notifications that go out in one message: one, or the several of a digest, with their decrypted facts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Category
-from kordant_jobs.domain.notifications.pending import LetterRow, PropertyRow, VoiceRow
+from kordant_jobs.domain.notifications.pending import AlertRow, PropertyRow, VoiceRow
 from kordant_jobs.store.finance.notices import FinanceNoticeRow
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.store.reports.notices import Notice, ReportNoticeRow
@@ -15,8 +15,8 @@ from kordant_jobs.store.reports.notices import Notice, ReportNoticeRow
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What was decrypted for one notification; it lives no longer than composing takes. `identifier` is empty where the
-    notification is about none; of a removal request it is the page for the subscriber."""
+    """The decrypted facts of one notification; they live no longer than composing takes. `identifier` is empty where
+    the notification is about none; of a removal request it is the page for the subscriber."""
 
     name: str = field(repr=False)
     address: str = field(repr=False)
@@ -24,7 +24,7 @@ class Opened:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
+class Bundle:
     """One message to one address: `id` is the same in every attempt. There is at least one row: alerts, one report, or
     news of removal requests or of bank accounts."""
 
@@ -38,9 +38,9 @@ class Parcel:
         return self.rows[0]
 
     @property
-    def alerts(self) -> tuple[LetterRow, ...]:
+    def alerts(self) -> tuple[AlertRow, ...]:
         """The rows when they are alerts."""
-        return tuple(row for row in self.rows if isinstance(row, LetterRow))
+        return tuple(row for row in self.rows if isinstance(row, AlertRow))
 
     @property
     def findings(self) -> tuple[PropertyRow, ...]:
@@ -69,17 +69,17 @@ class Parcel:
 
     @property
     def address(self) -> str:
-        """Where it goes."""
+        """The address of the recipient."""
         return self.opened[0].address
 
     @property
     def name(self) -> str:
-        """Whom it greets; may be empty."""
+        """The name for the greeting; may be empty."""
         return self.opened[0].name
 
     @property
     def category(self) -> Category:
-        """What it is about; that of its first notification."""
+        """The category of the first notification."""
         return Category(self.first.category)
 
     @property

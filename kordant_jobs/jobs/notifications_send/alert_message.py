@@ -1,4 +1,4 @@
-"""The words of one alert's mail, in the subscriber's language. Its looks are `templates/`. Pure."""
+"""The words of one alert's mail, in the subscriber's language. Its layout is in `templates/`. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from kordant_jobs.domain.darkwatch.breaches import BreachSource
 from kordant_jobs.domain.darkwatch.exposures import SecretKind, Source
 from kordant_jobs.domain.identifiers import IdentifierKind, readable, shown
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.domain.notifications.pending import LetterRow
+from kordant_jobs.domain.notifications.pending import AlertRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.parcel import Opened
+from kordant_jobs.jobs.notifications_send.bundle import Opened
 from kordant_jobs.wording import Wording, wording
 
 TITLE_MAX = 80
@@ -18,7 +18,7 @@ TITLE_MAX = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class Letter:
+class AlertMessage:
     """The parts of one mail, all in the subscriber's language, none of it marked up."""
 
     locale: str
@@ -43,7 +43,7 @@ def one_line(text: str, limit: int = TITLE_MAX) -> str:
 
 
 def severity_word(words: Wording, severity: Severity) -> str:
-    """What a severity is called."""
+    """The word for a severity."""
     return {
         Severity.LOW: words.say("Low"),
         Severity.MEDIUM: words.say("Medium"),
@@ -52,7 +52,7 @@ def severity_word(words: Wording, severity: Severity) -> str:
     }[severity]
 
 
-def subject_of(words: Wording, row: LetterRow) -> str:
+def subject_of(words: Wording, row: AlertRow) -> str:
     """Without the identifier, and without the name of a breach that by itself tells something intimate: a subject
     is shown on locked screens."""
     if row.is_sensitive:
@@ -70,7 +70,7 @@ SOURCE_NAMES = {
 
 
 def kind_word(words: Wording, kind: str) -> str:
-    """What a kind of identifier is called."""
+    """The word for a kind of identifier."""
     return {
         IdentifierKind.EMAIL: words.say("e-mail address"),
         IdentifierKind.PHONE: words.say("phone number"),
@@ -83,7 +83,7 @@ def kind_word(words: Wording, kind: str) -> str:
     }[IdentifierKind(kind)]
 
 
-def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
+def _reasons(words: Wording, row: AlertRow, masked: str) -> list[str]:
     """Why it is them, a sentence a reason. A code that this version does not know is passed over: a reason more or
     less must not hold an alert back."""
     said = []
@@ -139,13 +139,13 @@ def _reasons(words: Wording, row: LetterRow, masked: str) -> list[str]:
 WITH_PASSWORD = (SecretKind.HASHED, SecretKind.CLEAR)
 
 
-def stolen_classes(row: LetterRow) -> list[str]:
+def stolen_classes(row: AlertRow) -> list[str]:
     """The data classes of a breach, and passwords when one stood beside the identifier, whatever the breach's list."""
     has_password = any("password" in name.lower() for name in row.data_classes)
     return [*row.data_classes, *(["Passwords"] if row.secret in WITH_PASSWORD and not has_password else [])]
 
 
-def _headline(words: Wording, row: LetterRow, masked: str) -> str:
+def _headline(words: Wording, row: AlertRow, masked: str) -> str:
     kind = kind_word(words, row.item_kind)
     if row.secret == SecretKind.CLEAR:
         return words.say(
@@ -154,7 +154,7 @@ def _headline(words: Wording, row: LetterRow, masked: str) -> str:
     return words.say("Your %(kind)s %(masked)s was found in stolen data.", kind=kind, masked=masked)
 
 
-def _facts(words: Wording, row: LetterRow) -> list[tuple[str, str]]:
+def _facts(words: Wording, row: AlertRow) -> list[tuple[str, str]]:
     facts = [(words.say("Severity"), severity_word(words, Severity(row.severity)))]
     if row.breach_source == BreachSource.DUMP:
         facts.append((words.say("Breach"), words.say("A collection of stolen data whose origin is not known")))
@@ -170,7 +170,7 @@ def _facts(words: Wording, row: LetterRow) -> list[tuple[str, str]]:
     return facts
 
 
-def write_letter(row: LetterRow, opened: Opened) -> Letter:
+def write_alert_message(row: AlertRow, opened: Opened) -> AlertMessage:
     """The words of one alert's mail. Identifiers are masked in it."""
     words = wording(Locale(row.locale))
     masked = shown(IdentifierKind(row.item_kind), opened.identifier)
@@ -183,7 +183,7 @@ def write_letter(row: LetterRow, opened: Opened) -> Letter:
         footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
     if any(reason.get("source") == Source.LEAKCHECK for reason in row.why):
         footer.append(words.say("Powered by LeakCheck."))
-    return Letter(
+    return AlertMessage(
         locale=row.locale,
         subject=subject_of(words, row),
         preview=actions[0] if actions else words.say("What happened, and why it is you."),
