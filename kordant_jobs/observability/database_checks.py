@@ -12,7 +12,7 @@ DEAD_ROWS = 100_000
 EVENTS_GB = 20.0
 LAG_S = 60.0
 LAG_MB = 1024.0
-"""What a standby may be behind, and what a slot that nobody reads may keep: the size at which WAL is recycled."""
+"""Bytes that a standby may lag, and that an unread replication slot may keep: the size at which WAL is recycled."""
 
 
 def locks(patient: Patient) -> Iterator[Finding]:

@@ -60,7 +60,7 @@ def notices(patient: Patient) -> Iterator[Finding]:
         if not operators.tell(place, "test: kordant-jobs doctor", f"A test of {when}; nothing is wrong.", urgent=False):
             yield fail(
                 f"address {place + 1} of KORDANT_ALERT_URLS took no test notice",
-                "this operator would not be told",
+                "this operator would get no alert",
                 "correct the address; `kordant-jobs alerts test` tries again",
             )
     if patient.settings.heartbeat_url is not None:
@@ -69,6 +69,6 @@ def notices(patient: Patient) -> Iterator[Finding]:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             yield fail(
                 f"KORDANT_HEARTBEAT_URL does not take a ping ({type(error).__name__})",
-                "whoever waits for it believes that all is down, or would not notice",
+                "its receiver believes that everything is down, or would not notice",
                 "correct the address, or see to that service",
             )

@@ -111,7 +111,7 @@ def ports(patient: Patient) -> Iterator[Finding]:
 
 
 def is_listening(host: str, port: int) -> bool:
-    """Whether something takes a connection there."""
+    """True when a program accepts a connection there."""
     with suppress(OSError), socket.create_connection((host, port), ANSWER_S):
         return True
     return False
@@ -126,7 +126,7 @@ def exposure(patient: Patient) -> Iterator[Finding]:
                 if one.status == psutil.CONN_LISTEN and not ip_address(one.laddr.ip).is_loopback:
                     yield fail(
                         f"{process.name()} (process {process.pid}) listens on {one.laddr.ip}:{one.laddr.port}",
-                        "whoever reaches this machine reaches it, without a login or TLS",
+                        "everyone who reaches this machine reaches it, without a login or TLS",
                         "bind it to 127.0.0.1, and put a proxy with TLS before it",
                     )
 

@@ -1,4 +1,4 @@
-"""What the code on disk is, and whether the warm process runs it. Imports no Dagster."""
+"""The version of the code on disk, and whether the warm process runs it. Imports no Dagster."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 
 ANSWER_S = 8.0
-"""How long a person who asks waits for the warm process: longer than it takes to fork."""
+"""Seconds that a person who asks waits for the warm process: longer than it takes to fork."""
 
 
 def fingerprint(module: str) -> str:
-    """What tells one state of the code from another: time and size of our package, the definitions and the lock."""
+    """An identifier of the state of the code: time and size of our package, the definitions and the lock."""
     digest = hashlib.sha256()
     for path, facts in sorted(_sources(module)):
         digest.update(f"{path} {facts.st_mtime_ns} {facts.st_size}\n".encode())
@@ -27,7 +27,7 @@ def fingerprint(module: str) -> str:
 
 
 def warm_is_outdated(state_dir: Path, module: str, *, after_s: float) -> bool:
-    """Whether the warm process of a state folder runs other code than its files have held for `after_s`.
+    """True when the warm process of a state folder runs other code than its files have held for `after_s`.
 
     Raises:
         TransientError: it does not answer.
@@ -39,7 +39,7 @@ def warm_is_outdated(state_dir: Path, module: str, *, after_s: float) -> bool:
 
 @lru_cache(maxsize=1)
 def code_version(module: str, named: str = "") -> str:
-    """What names the code that this process began with: `named`, else a hash over what its files hold. Equal on every
+    """The name of the code that this process began with: `named`, else a hash of the content of its files. Equal on every
     machine that has the same files."""
     if named:
         return named

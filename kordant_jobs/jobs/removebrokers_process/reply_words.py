@@ -60,12 +60,12 @@ def words_of(text: str) -> set[str]:
 
 
 def features(subject: str, text: str) -> set[str]:
-    """The words of a reply; those of its subject are told apart."""
+    """The words of a reply; those of its subject are marked."""
     return words_of(text) | {f"S:{one}" for one in words_of(subject)}
 
 
 def likelihoods(words: Collection[str], table: WordTable | None = None) -> dict[ReplyClass, float]:
-    """How likely each class is; the sum is 1."""
+    """The share of each class; the sum is 1."""
     table = table or word_table()
     known = [table.words[one] for one in words if one in table.words]
     length = math.sqrt(sum(row[0] ** 2 for row in known)) or 1.0

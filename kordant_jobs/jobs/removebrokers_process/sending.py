@@ -58,7 +58,7 @@ class _Batch:
     brokers: Mapping[UUID, Any]
     fronts: Mapping[UUID, list[str]]
     wanted: Mapping[UUID, tuple[str, ...]]
-    """The details that each broker needs to find somebody."""
+    """The details that each broker needs to find a person."""
     businesses: Mapping[str, Mapping[str, Any]]
     """Of the Data Rights Protocol, by id."""
     tokens: rights.Tokens | None

@@ -56,7 +56,7 @@ def ensure(db: Engine) -> bool:
 
 
 def is_hardened(connection: Connection) -> bool:
-    """Whether this database has every policy in force, and its user may take the roles."""
+    """True when this database has every policy in force, and its user may take the roles."""
     query = """SELECT count(*) = 2 AND bool_and(pg_has_role(oid, 'MEMBER')) AND :tables =
                (SELECT count(*) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid AND c.relrowsecurity
                 WHERE c.relnamespace = 'kordant'::regnamespace AND p.polname = 'kordant_scope')
