@@ -39,8 +39,8 @@ def warm_is_outdated(state_dir: Path, module: str, *, after_s: float) -> bool:
 
 @lru_cache(maxsize=1)
 def code_version(module: str, named: str = "") -> str:
-    """The name of the code that this process began with: `named`, else a hash of the content of its files. Equal on every
-    machine that has the same files."""
+    """The name of the code that this process began with: `named`, else a hash of the content of its files. Equal on
+    every machine that has the same files."""
     if named:
         return named
     digest = hashlib.sha256()
