@@ -59,11 +59,12 @@ def measure_folder(folder: Path, models: VoiceModels, *, is_screened: bool) -> l
     with Decoder() as decoder:
         for speaker, path in track(files, "listening", console=err, transient=True):
             try:
-                samples = decoder.decode([path.read_bytes()], path.suffix[1:]).samples
+                channels = decoder.decode([path.read_bytes()], path.suffix[1:]).channels
             except Undecodable as error:
                 err.print(f"left out: {path.name} ({error.reason})")
                 continue
-            speech = listen(samples, models)
+            heard = [(listen(one, models), one) for one in channels]
+            speech, samples = max(heard, key=lambda pair: pair[0].seconds)
             clip = enrolment_of(path.name, speech, models)
             if not clip.by_band or clip.speech_s < SPEECH_MIN_S:
                 continue

@@ -148,5 +148,7 @@ def test_silence_and_noise_hold_no_speech_and_speech_does() -> None:
     tone = (8_000 * np.sin(np.arange(64_000) * 0.2)).astype(np.int16)
     for sound in (np.zeros(64_000, np.int16), (chance.standard_normal(64_000) * 3_000).astype(np.int16), tone):
         assert find_speech(sound, models) == []
+        assert find_speech(sound // 1000, models) == []
     assert sum(end - begin for begin, end in find_speech(spoken(0, 1), models)) > 4 * 16_000
+    assert sum(end - begin for begin, end in find_speech(spoken(0, 1) // 1000, models)) > 3 * 16_000
     assert find_speech(np.zeros(0, np.int16), models) == []
