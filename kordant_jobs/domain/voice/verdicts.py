@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from statistics import median
 from uuid import UUID
@@ -148,14 +149,20 @@ class Compared:
 @dataclass(frozen=True, kw_only=True)
 class SaidOfClip:
     """What mails and reports say of a clip, as it is kept: closed words. `match` None: nobody is enrolled; `synthesis`
-    None: no detector scored it."""
+    None: no detector scored it; `seconds` None: it was not decoded."""
 
+    clip_id: UUID
+    received_at: datetime
+    seconds: float | None
     status: str
+    reason: str | None
     match: str | None
     synthesis: str | None
     band: str | None
     voices: int
     is_whole: bool
+    windows: tuple[str, ...]
+    """What each window alone says, from the beginning of the clip to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)

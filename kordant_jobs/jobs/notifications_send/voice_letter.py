@@ -8,7 +8,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.letter import Letter, one_line, severity_word
 from kordant_jobs.jobs.notifications_send.parcel import Parcel
 from kordant_jobs.wording import Wording, wording
-from kordant_jobs.wording.voices import clip_result, person_word
+from kordant_jobs.wording.voices import clip_mark, clip_result, clip_word, person_word
 
 ROWS_MAX = 25
 """Clips that one mail tells of one by one."""
@@ -18,9 +18,15 @@ def voice_facts(words: Wording, row: VoiceRow, person: str) -> list[tuple[str, s
     """When the clip came, what it is like, what the screen found. `person`: the member's name, opened."""
     return [
         (words.say("Severity"), severity_word(words, Severity(row.severity))),
+        (words.voice("labels.clip"), clip_word(words, row)),
         (words.voice("labels.received"), words.moment(row.received_at, row.time_zone)),
         *clip_result(words, row, person),
     ]
+
+
+def clip_subject(words: Wording, row: VoiceRow) -> str:
+    """Which clip it is about: several mails of a minute can be told apart."""
+    return words.voice("subject_of_one", clip=clip_mark(row))
 
 
 def write_voice_letter(parcel: Parcel) -> Letter:
@@ -35,7 +41,7 @@ def write_voice_letter(parcel: Parcel) -> Letter:
     first = pairs[0][0]
     return Letter(
         locale=parcel.first.locale,
-        subject=words.voice("subject"),
+        subject=clip_subject(words, first) if len(pairs) == 1 else words.voice("subject"),
         preview=words.voice_actions()[0],
         severity=first.severity,
         severity_word=severity_word(words, Severity(first.severity)),

@@ -102,11 +102,11 @@ def _standing(connection: Connection, enrolment_id: UUID) -> UUID | None:
 
 _LINES = """
 SELECT a.subscription_id, a.id AS analysis_id, a.status, a.reason, a.match, a.synthesis, a.band, a.voices, a.is_whole,
-       a.windows, cast(j.created_at AT TIME ZONE s.time_zone AS date) AS received_on, c.id AS consent_id,
+       a.windows, j.id AS clip_id, j.created_at AS received_at, a.seconds, t.severity, c.id AS consent_id,
        c.person_encrypted
 FROM kordant.voice_analyses a
 JOIN kordant.analysis_jobs j ON j.id = a.job_id
-JOIN kordant.subscriptions s ON s.id = a.subscription_id
+LEFT JOIN kordant.alerts t ON t.analysis_id = a.id
 LEFT JOIN kordant.voice_enrolments e ON e.id = a.enrolment_id AND a.match = 'consistent'
 LEFT JOIN kordant.voice_consents c ON c.id = e.consent_id
 WHERE a.subscription_id = ANY(cast(:ids AS uuid[]))

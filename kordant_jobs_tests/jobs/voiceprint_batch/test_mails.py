@@ -88,8 +88,10 @@ def test_the_high_alert_says_both_and_what_to_do(db: Engine, keyring: Keyring) -
     compared = Compared(match=Match.CONSISTENT, member=member, score=0.9, margin=None)
     verdict = Verdict(status=ClipStatus.OK, compared=compared, synthesis=Synthesis.SIGNS, voices=2)
     subject, texts = told(desk, 1, verdict)
-    assert subject == "Voice alert: a clip that you gave us was analysed"
     text = texts["text/plain"]
+    mark = desk.rows("SELECT id FROM kordant.analysis_jobs")[0].id.hex[-6:]
+    assert subject == f"Voice alert: clip {mark} that you gave us was analysed"
+    assert f"{mark}, 0:09 long" in text
     for words in (
         f"like that of {PERSON}",
         "Hang up",
