@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 
-from kordant_jobs.adapters.voice.models.files import open_ears
+from kordant_jobs.adapters.voice.models.files import damaged, open_ears
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.observability.alerting import open_operators
 from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail, warn
@@ -190,6 +190,11 @@ def models(patient: Patient) -> Iterator[Finding]:
     ears = open_ears(patient.settings.models, patient.settings.voice_detector)
     if ears.models is None:
         yield fail(f"voices are watched, and {ears.problem}", "every clip is unknown", "`kordant-jobs models pull`")
+        return
+    for path in damaged(ears.models):
+        yield fail(
+            f"{path} is not the file that its manifest describes", "clips are unknown", "`kordant-jobs models pull`"
+        )
 
 
 def mail(patient: Patient) -> Iterator[Finding]:

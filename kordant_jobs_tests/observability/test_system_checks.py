@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.server
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from kordant_jobs.store.access import people
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import subscribe
 from kordant_jobs_tests.observability.test_doctor import healthy, wrong
+from kordant_jobs_tests.voices import models_folder
 
 __all__ = ["healthy"]
 
@@ -203,6 +205,12 @@ def test_missing_models_are_told_where_voices_are_watched(healthy: Patient, db: 
     subscribe(db, keyring)
     run(db, ENROLMENT)
     assert "voices are watched" in only(healthy, "models")
+    shutil.copytree(models_folder(), healthy.settings.models, ignore=shutil.ignore_patterns(".*"))
+    (told,) = examine(healthy, {"models": CHECKS["models"]})
+    assert told.state is State.OK
+    with (healthy.settings.models / "aasist.onnx").open("r+b") as file:
+        file.write(b"bad!")
+    assert "aasist.onnx is not the file" in only(healthy, "models")
 
 
 def test_a_mail_server_that_is_away_is_told(healthy: Patient) -> None:

@@ -25,6 +25,7 @@ def test_a_clip_measured_twice_gives_the_same() -> None:
 def test_the_band_is_found_in_the_sound() -> None:
     wide = spoken(GRANDMOTHER, 1).astype(np.float32) / np.float32(32768)
     assert (band_of([wide]), band_of([as_telephone(wide, TELEPHONES[1])])) == (Band.WIDE, Band.PHONE)
+    assert band_of([wide * np.float32(0.3) + np.float32(0.6)]) is Band.WIDE  # an offset is no speech
 
 
 def test_two_people_in_one_clip_are_two_voices() -> None:
