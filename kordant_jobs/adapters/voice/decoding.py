@@ -284,7 +284,8 @@ class _Sound:
     """Writes frames as samples of 16 bits at 16 kHz, channels interleaved, up to a limit."""
 
     def __init__(self, made: BinaryIO) -> None:
-        self._made, self._resampler = made, None
+        self._made = made
+        self._resampler: Any = None
         self.channels, self._written, self._most = 1, 0, SECONDS_MAX * RATE
 
     @property

@@ -286,11 +286,10 @@ def judge_clip(
     judged = [(judge(one, members, matching, screening), one) for one in channels]
     order = [Match.CONSISTENT, Match.INCONCLUSIVE, Match.NOT_CONSISTENT, None]
 
-    def rank(pair: tuple[Verdict, Heard]) -> tuple[bool, bool, int, bool, float]:
+    def rank(pair: tuple[Verdict, Heard]) -> tuple[bool, int, bool, float]:
         verdict, heard = pair
         compared = verdict.compared
         return (
-            not is_alert(verdict, always=False),
             verdict.status is not ClipStatus.OK,
             order.index(compared.match if compared else None),
             verdict.synthesis is not Synthesis.SIGNS,
