@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,17 @@ class DroppedFile:
     def name(self) -> str:
         """The file's name. It may be personal: it never goes into a log, a tag or the database."""
         return self.path.name
+
+
+def is_being_written(path: Path) -> bool | None:
+    """True when a process on this machine has the file open for writing; None: the system cannot tell (a network mount,
+    another user's file, not Linux)."""
+    try:
+        with path.open("rb") as file:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # refused while a process writes; ends with the file
+            return False
+    except (AttributeError, OSError) as error:
+        return True if isinstance(error, BlockingIOError) else None
 
 
 MARK = ".kordant-place"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kordant_jobs.cli.output import out, print_json, print_table
+from kordant_jobs.errors import SetupError
 
 models_app = typer.Typer(help="Models of voices: pulled once, checked, described.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
@@ -34,7 +35,7 @@ def list_models(as_json: AsJson = False) -> None:
     """The models that are used, their thresholds, and what is known of how well they do."""
     from dataclasses import asdict
 
-    from kordant_jobs.adapters.voice.models.files import open_models
+    from kordant_jobs.adapters.voice.models.files import damaged, open_models
     from kordant_jobs.settings import load_settings
 
     settings = load_settings()
@@ -44,6 +45,10 @@ def list_models(as_json: AsJson = False) -> None:
     ]
     if as_json:
         print_json([asdict(one) for one in manifests])
+    broken = damaged(found)
+    if broken:
+        raise SetupError(f"{', '.join(map(str, broken))}: not what the manifest describes: `kordant-jobs models pull`.")
+    if as_json:
         return
     rows = []
     for one in manifests:

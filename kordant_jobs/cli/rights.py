@@ -30,7 +30,8 @@ __all__ = ["subscribers_app"]
 SubscriberId = Annotated[str, typer.Argument(help="The subscriber's id.")]
 
 
-def _known(connection: Connection, text: str) -> UUID:
+def known_subscriber(connection: Connection, text: str) -> UUID:
+    """The id that was typed, of a subscriber who was not forgotten."""
     from kordant_jobs.store.people.tables import subscribers
 
     column = subscribers.c
@@ -53,7 +54,7 @@ def export(
     from kordant_jobs.privacy.held import held
 
     with open_session() as session, session.db.connect() as connection:
-        subscriber_id = _known(connection, subscriber)
+        subscriber_id = known_subscriber(connection, subscriber)
         found = held(connection, session.keyring, subscriber_id)
         settings = session.settings
         document = {
@@ -97,7 +98,7 @@ def correct(subscriber: SubscriberId, as_json: AsJson = False) -> None:
     if not said.get("name", "").isprintable():
         raise SettingsError("the name holds characters that nothing can print.")
     with open_session() as session, session.db.begin() as connection:
-        subscriber_id = _known(connection, subscriber)
+        subscriber_id = known_subscriber(connection, subscriber)
         subscribers.correct(connection, session.keyring, subscriber_id, said)
     facts: dict[str, Any] = {"subscriber": subscriber_id, "corrected": sorted(said)}
     print_json(facts) if as_json else out.print(f"{subscriber_id}: {' and '.join(sorted(said))} corrected")
@@ -118,7 +119,7 @@ def consent(
     if not withdraw and not how:
         raise SettingsError("say with --how how they agreed.")
     with open_session() as session, session.db.begin() as connection:
-        subscriber_id = _known(connection, subscriber)
+        subscriber_id = known_subscriber(connection, subscriber)
         if withdraw:
             done = consents.withdraw(connection, subscriber_id, wanted)
         else:

@@ -1,4 +1,4 @@
-"""Commands on voices: kordant-jobs voices enrol | list | remove | alerts | add | clips | show | evaluate.
+"""Commands on voices: kordant-jobs voices enrol | consent | list | remove | alerts | add | clips | show | evaluate.
 
 Names are typed when asked for or piped in, never words of a command line.
 """
@@ -9,18 +9,32 @@ import getpass
 import sys
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
+import sqlalchemy as sa
 import typer
+from sqlalchemy import Connection
 
-from kordant_jobs.cli.ids import as_uuid
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.data import FIND
+from kordant_jobs.cli.ids import id_of
+from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.rights import known_subscriber
+from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.domain.voice.enrolment import CONSENT_TEXT
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.store.people.tables import subscriptions
+from kordant_jobs.store.voice.tables import analysis_jobs, voice_enrolments
+
+if TYPE_CHECKING:
+    from kordant_jobs.store.voice.enrolments import Consent
 
 voices_app = typer.Typer(help="Voices: the family's enrolments, clips and what is said of them.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Subscriber = Annotated[str, typer.Argument(help="The subscriber, by id.")]
 Subscription = Annotated[str, typer.Argument(help="The subscription, by id.")]
+Language = Annotated[Locale, typer.Option(help="The language of the consent text.")]
+LISTED = "`kordant-jobs voices list SUBSCRIBER`"
 
 
 def _asked(prompt: str) -> str:
@@ -31,52 +45,103 @@ def _asked(prompt: str) -> str:
     return str(said).strip()
 
 
+def _known(connection: Connection, column: sa.Column[Any], text: str, what: str, hint: str) -> UUID:
+    """The id that was typed, of a row that there is."""
+    found = id_of(connection, column, text, what, hint)
+    if connection.execute(sa.select(column).where(column == found)).first() is None:
+        raise SettingsError(f"there is no {what} {found}; {hint} shows them.")
+    return found
+
+
+@voices_app.command()
+def consent(language: Language = Locale.EN) -> None:
+    """The text that a person agrees to before their voice is enrolled, to be read or printed."""
+    from kordant_jobs.wording import wording
+
+    out.print(f"{wording(language).voice_consent(CONSENT_TEXT)}\n({CONSENT_TEXT})", soft_wrap=True)
+
+
 @voices_app.command()
 def enrol(
     subscriber: Subscriber,
     folder: Annotated[Path, typer.Argument(help="A folder with clips of one person: 3 or more, 20 s of speech.")],
     given_on: Annotated[str | None, typer.Option(help="When the consent was given; unset: today.")] = None,
+    language: Language = Locale.EN,
+    add_to: Annotated[
+        str | None, typer.Option(help="Add the clips to this enrolment of the same person; nothing is asked.")
+    ] = None,
+    another_person: Annotated[
+        bool, typer.Option("--another-person", help="Enrol a voice like one that is enrolled: a twin's.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Enrol a family member's voice. Asks whose voice it is and who agreed to it: the person, or who may for them.
+    """Enrol a family member's voice. Shows the consent text, and asks whose voice it is and who agreed to it: the
+    person, or who may for them.
 
-    The clips are read and left as they are; only embeddings are kept, sealed under the subscriber's key.
+    The clips are read and left as they are; only embeddings are kept, sealed under the subscriber's key. A voice that
+    is enrolled already is refused: `--add-to` adds clips to it.
     """
     from kordant_jobs.adapters.voice.enrolling import read_clips
     from kordant_jobs.adapters.voice.models.files import open_models
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.voice.enrolment import centroids, why_not
+    from kordant_jobs.domain.voice.enrolment import centroids, enrolled_already, why_not
     from kordant_jobs.store.voice import enrolments
 
-    owner = as_uuid(subscriber)
-    person, agreed = _asked("Whose voice is it"), _asked("Who agreed to it")
-    try:
-        day = date.fromisoformat(given_on) if given_on else date.today()  # noqa: DTZ011 - the day on the operator's desk
-    except ValueError:
-        raise SettingsError(f"{given_on} is no date: write it as 2026-11-18.") from None
     with open_session() as session:
+        with session.db.connect() as connection:
+            owner = known_subscriber(connection, subscriber)
+            joins = add_to and _known(connection, voice_enrolments.c.id, add_to, "enrolment", LISTED)
+        agreement = None if joins else _agreement(given_on, language)
         models = open_models(session.settings.models, session.settings.voice_detector)
         clips = read_clips(folder, models)
         manifest = models.speaker_manifest
-        if problem := why_not(clips, manifest.match_thresholds):
+        limits = manifest.match_thresholds
+        if problem := why_not(clips, limits):
             raise SettingsError(f"not enrolled: {problem}")
+        found = centroids(clips)
+        size: dict[str, Any] = {"clips": len(clips), "speech_s": sum(clip.speech_s for clip in clips)}
         with session.db.begin() as connection:
-            enrolment_id = enrolments.add(
-                connection,
-                session.keyring,
-                owner,
-                enrolments.Consent(
-                    person=person, given_by=agreed, given_on=day, recorded_by=f"cli:{getpass.getuser()}"
-                ),
-                centroids(clips),
-                model=manifest.tag,
-                clips=len(clips),
-                speech_s=sum(clip.speech_s for clip in clips),
-            )
+            enrolments.lock(connection, owner)
+            members = enrolments.of_subscriber(connection, session.keyring, owner, model=manifest.tag)
+            known = enrolled_already(found, [one for one in members if not joins or one.id == joins], limits)
+            if known and not joins and not another_person:
+                raise SettingsError(
+                    f"not enrolled: this voice is enrolled as {known.id}. `--add-to {known.id}` adds the clips to it; "
+                    "`voices remove` first takes only these; `--another-person` is for a person who sounds the same."
+                )
+            if agreement is not None:
+                enrolment_id = enrolments.add(
+                    connection, session.keyring, owner, agreement, found, model=manifest.tag, **size
+                )
+            elif known is not None:
+                enrolments.extend(connection, session.keyring, owner, known.id, found, **size)
+                enrolment_id = known.id
+            else:
+                raise SettingsError(f"not added: this voice is not like that of {joins}, or that is of another model.")
     if as_json:
         print_json({"enrolment": str(enrolment_id), "clips": len(clips), "model": manifest.tag})
+    elif joins:
+        out.print(f"added {len(clips)} clips to {enrolment_id}")
     else:
         out.print(f"enrolled as {enrolment_id}, from {len(clips)} clips")
+
+
+def _agreement(given_on: str | None, language: Locale) -> Consent:
+    """The consent text, who agreed and when: asked for after the text was shown."""
+    from kordant_jobs.domain.voice.enrolment import consent_problem
+    from kordant_jobs.store.voice.enrolments import Consent
+    from kordant_jobs.wording import wording
+
+    today = date.today()  # noqa: DTZ011 - the day on the operator's desk
+    try:
+        day = date.fromisoformat(given_on) if given_on else today
+    except ValueError:
+        raise SettingsError(f"{given_on} is no date: write it as 2026-11-18.") from None
+    if problem := consent_problem(day, today):
+        raise SettingsError(f"--given-on: {problem}.")
+    err.print(f"{wording(language).voice_consent(CONSENT_TEXT)}\n", soft_wrap=True)
+    person, agreed = _asked("Whose voice is it"), _asked(f"Who agreed to this text ({CONSENT_TEXT})")
+    return Consent(person=person, given_by=agreed, given_on=day, recorded_by=f"cli:{getpass.getuser()}")
 
 
 @voices_app.command("list")
@@ -86,11 +151,11 @@ def list_voices(subscriber: Subscriber, as_json: AsJson = False) -> None:
     from kordant_jobs.store.voice import enrolments
 
     with open_session() as session, session.db.connect() as connection:
-        rows = enrolments.listed(connection, session.keyring, as_uuid(subscriber))
+        rows = enrolments.listed(connection, session.keyring, known_subscriber(connection, subscriber))
     if as_json:
         print_json(rows)
     else:
-        heads = ["enrolment", "person", "clips", "speech_s", "consent", "model"]
+        heads = ["enrolment", "person", "clips", "speech_s", "consent", "agreed", "model"]
         print_table(heads, [tuple(row.values()) for row in rows])
 
 
@@ -101,8 +166,7 @@ def remove(enrolment: Annotated[str, typer.Argument(help="The enrolment, by id."
     from kordant_jobs.store.voice import enrolments
 
     with open_session() as session, session.db.begin() as connection:
-        if not enrolments.remove(connection, [as_uuid(enrolment)]):
-            raise SettingsError(f"there is no enrolment {enrolment}; `kordant-jobs voices list` shows them.")
+        enrolments.remove(connection, [_known(connection, voice_enrolments.c.id, enrolment, "enrolment", LISTED)])
     out.print("deleted; its consent is noted as withdrawn")
 
 
@@ -117,7 +181,7 @@ def alerts(
     from kordant_jobs.store.voice import enrolments
 
     with open_session() as session, session.db.begin() as connection:
-        enrolments.always_alert(connection, as_uuid(subscriber), always)
+        enrolments.always_alert(connection, known_subscriber(connection, subscriber), always)
     out.print("alerts for every clip" if always else "alerts when a voice is like a member's with signs of synthesis")
 
 
@@ -132,12 +196,12 @@ def add(
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.voice import clips
 
-    owner = as_uuid(subscription)
     try:
         content = sys.stdin.buffer if str(file) == "-" else file.open("rb")
     except OSError as error:
         raise SettingsError(f"the clip cannot be read ({error.strerror}).") from None
     with content, open_session() as session, session.db.begin() as connection:
+        owner = _known(connection, subscriptions.c.id, subscription, "subscription", FIND)
         clip = clips.add(connection, session.keyring, owner, content, ending=ending_of(file.name))
     if as_json:
         print_json({"clip": str(clip)})
@@ -156,11 +220,15 @@ def list_clips(
     from kordant_jobs.store.voice import analyses
 
     with open_session() as session, session.db.connect() as connection:
-        rows = analyses.recent(connection, as_uuid(subscription), limit)
+        owner = _known(connection, subscriptions.c.id, subscription, "subscription", FIND)
+        rows = analyses.recent(connection, session.keyring, owner, limit)
     if as_json:
         print_json(rows)
     else:
-        heads = ["clip", "received", "status", "match", "synthesis", "score", "band", "seconds", "speech_s", "voices"]
+        heads = [
+            "clip", "received", "status", "match", "person", "synthesis", "score", "band", "seconds", "speech_s",
+            "voices", "is_whole",
+        ]  # fmt: skip
         print_table(heads, [tuple(row[head] for head in heads) for row in rows])
 
 
@@ -173,7 +241,8 @@ def show(clip: Annotated[str, typer.Argument(help="The clip, by id.")], as_json:
     from kordant_jobs.wording import wording
 
     with open_session() as session, session.db.connect() as connection:
-        row = analyses.verdict_of(connection, as_uuid(clip))
+        clip_id = _known(connection, analysis_jobs.c.id, clip, "clip", "`kordant-jobs voices clips SUBSCRIPTION`")
+        row = analyses.verdict_of(connection, clip_id)
     if row is None:
         raise SettingsError(f"nothing is said of {clip} yet; voiceprint_batch does, within half an hour at most.")
     windows = row.pop("windows")

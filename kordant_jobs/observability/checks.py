@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import sqlalchemy as sa
 
+from kordant_jobs.adapters.voice.drop_folder import left_behind
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
 from kordant_jobs.domain.schedules.simulation import check_moments
 from kordant_jobs.engine import DAGSTER_VERSION, host_rows
@@ -348,7 +349,15 @@ def counties(patient: Patient) -> Iterator[Finding]:
 
 
 def voices(patient: Patient) -> Iterator[Finding]:
-    """No clip waits for models or for its turn."""
+    """No clip waits for models or for its turn, and none lies in the drop folder where no run takes it in."""
+    left = left_behind(patient.settings.voice_drop, patient.clock())
+    if left:
+        kinds = ", ".join(f"{number:,} {why}" for why, number in sorted(left.items()))
+        yield warn(
+            f"{sum(left.values()):,} files in the drop folder of clips are not taken in: {kinds}",
+            "no alert comes of them, and their content lies there in clear",
+            f"name each `<id of the subscription>-…`, or delete it, in {patient.settings.voice_drop}",
+        )
     [[missing, late]] = patient.rows(
         "SELECT count(*) FILTER (WHERE a.reason = 'model_missing'), count(*) FILTER (WHERE a.id IS NULL AND "
         "j.created_at < now() - interval '2 hours') FROM kordant.analysis_jobs j JOIN kordant.subscriptions s "

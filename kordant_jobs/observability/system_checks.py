@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from kordant_jobs.adapters.voice.models.files import open_ears
+from kordant_jobs.adapters.voice.models.files import damaged, open_ears
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import DAEMON_LOCK, warm_is_outdated
@@ -210,6 +210,11 @@ def models(patient: Patient) -> Iterator[Finding]:
     ears = open_ears(patient.settings.models, patient.settings.voice_detector)
     if ears.models is None:
         yield fail(f"voices are watched, and {ears.problem}", "every clip is unknown", "`kordant-jobs models pull`")
+        return
+    for path in damaged(ears.models):
+        yield fail(
+            f"{path} is not the file that its manifest describes", "clips are unknown", "`kordant-jobs models pull`"
+        )
 
 
 def tokens(patient: Patient) -> Iterator[Finding]:

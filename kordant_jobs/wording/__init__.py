@@ -145,6 +145,14 @@ class Wording:
             found = found[part]
         return str(found[self.locale]) % values if values else str(found[self.locale])
 
+    def voice_consent(self, version: str) -> str:
+        """The text that a person whose voice is enrolled agrees to.
+
+        Raises:
+            KeyError: there is no text of that version.
+        """
+        return str(_voice()["consent"][version][self.locale]).strip()
+
     def voice_actions(self) -> list[str]:
         """The actions after an alert of a clip, the most urgent first."""
         return [one[self.locale] for one in _voice()["advice"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, Reason, SaidOfClip
+from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, Reason, SaidOfClip, Synthesis
 from kordant_jobs.wording import Wording
 
 PERSON_MAX = 60
@@ -13,10 +13,23 @@ def person_word(words: Wording, name: str) -> str:
     return " ".join(name.split())[:PERSON_MAX] or words.voice("labels.somebody")
 
 
-def clip_result(words: Wording, said: SaidOfClip, person: str, *, reason: str | None = None) -> list[tuple[str, str]]:
+def clip_mark(said: SaidOfClip) -> str:
+    """The short name of a clip: the last characters of its id, which `voices clips` shows."""
+    return said.clip_id.hex[-6:]
+
+
+def clip_word(words: Wording, said: SaidOfClip) -> str:
+    """A clip's mark and length."""
+    if said.seconds is None:
+        return clip_mark(said)
+    minutes, seconds = divmod(round(said.seconds), 60)
+    return f"{clip_mark(said)}, {words.voice('labels.length', time=f'{minutes}:{seconds:02d}')}"
+
+
+def clip_result(words: Wording, said: SaidOfClip, person: str) -> list[tuple[str, str]]:
     """A line a question, each with its label. `person`: the opened name of the member it is most like."""
     if said.status != ClipStatus.OK:
-        code = Reason.MODEL_MISSING.value if reason == Reason.MODEL_MISSING else said.status
+        code = said.reason if said.reason in {Reason.MODEL_MISSING, Reason.PARTLY_READ} else said.status
         return [(words.voice("labels.result"), words.voice(f"status.{code}"))]
     match, synthesis = said.match or "not_compared", said.synthesis or "not_screened"
     named = {"person": person_word(words, person)} if match == "consistent" else {}
@@ -24,7 +37,10 @@ def clip_result(words: Wording, said: SaidOfClip, person: str, *, reason: str | 
         (words.voice("labels.voice"), words.voice(f"match.{match}", **named)),
         (words.voice("labels.synthesis"), words.voice(f"synthesis.{synthesis}")),
     ]
+    signs = said.windows.count(Synthesis.SIGNS) if synthesis != Synthesis.SIGNS else 0
+    parts = {"signs": words.number(signs), "number": words.number(len(said.windows))}
     notes = [
+        words.voice("notes.signs_in_a_part", **parts) if signs else "",
         words.voice("notes.several_voices", number=words.number(said.voices)) if said.voices > 1 else "",
         words.voice("notes.phone") if said.band == Band.PHONE else "",
         "" if said.is_whole else words.voice("notes.not_whole"),

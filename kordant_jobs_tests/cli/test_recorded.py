@@ -31,7 +31,7 @@ NOTHING = {
     "only make files or talk": """up|host|test|new job|release|dagster|db migration|models pull|alerts test
         alerts export|audit anchor|capacity|api serve|api openapi|api mcp|console|notifications serve|sources webhook
         properties resolve
-        voices evaluate""",
+        voices evaluate|voices consent""",
     "are the lab's": """demo|bench audit|bench engine|bench notifications|bench hometitle|bench finance|bench voiceprint
         bench cleanup|bench console|bench api|bench dumps|bench darkwatch|bench reports|bench removebrokers
         bench schedules

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from kordant_jobs.store.access import people
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import subscribe
 from kordant_jobs_tests.observability.conftest import Warm, changed, facts, only, run, wrong
+from kordant_jobs_tests.voices import models_folder
 
 
 @contextmanager
@@ -232,6 +234,12 @@ def test_missing_models_are_told_where_voices_are_watched(healthy: Patient, db: 
     subscribe(db, keyring)
     run(db, ENROLMENT)
     assert "voices are watched" in only(healthy, "models")
+    shutil.copytree(models_folder(), healthy.settings.models, ignore=shutil.ignore_patterns(".*"))
+    (told,) = examine(healthy, {"models": CHECKS["models"]})
+    assert told.state is State.OK
+    with (healthy.settings.models / "aasist.onnx").open("r+b") as file:
+        file.write(b"bad!")
+    assert "aasist.onnx is not the file" in only(healthy, "models")
 
 
 def token(db: Engine, keyring: Keyring, whose: str, *, created: timedelta, days: int) -> str:

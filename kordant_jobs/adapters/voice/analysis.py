@@ -7,7 +7,7 @@ scores from at most SCREENED_MAX windows, spread evenly.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,18 +16,17 @@ from kordant_jobs.adapters.voice.features import TELEPHONES, Floats, as_telephon
 from kordant_jobs.adapters.voice.models.files import VoiceModels
 from kordant_jobs.domain.voice.enrolment import EnrolmentClip, mean_voice
 from kordant_jobs.domain.voice.models import RATE
-from kordant_jobs.domain.voice.verdicts import Band, Embedding, Heard, ScreenWindow, Voice
+from kordant_jobs.domain.voice.verdicts import SAME_VOICE, Band, Embedding, Heard, ScreenWindow, Voice, count_voices
 from kordant_jobs.errors import SourceUnavailable
 
 PIECE_S, TURN_MIN_S, PAUSE_S = 5.0, 2.0, 0.6
 """About so much speech makes one embedding. Speakers change at pauses: what lies between two long ones is a turn, which
 is cut into pieces; one of less speech goes with its neighbour."""
 EMBEDDED_MAX, SCREENED_MAX = 60, 30
+QUIET_PEAK, GAIN_MAX = 0.1, 300.0
+"""Sound whose peak is lower is made louder, at most so much, where speech is looked for."""
 SPEECH_BLOCK, SPEECH_FRAME, SPEECH_CONTEXT = 512, 512, 64
 """The speech model: frames a call, samples a frame, samples of the frame before."""
-SAME_VOICE = {Band.WIDE: 0.48, Band.PHONE: 0.62}
-"""Cosine between pieces of 5 s from which on they are taken for one voice. Of pieces of one person 99 % are above; of
-two persons none in 375 pairs of LibriSpeech (wide), 5 % of asterisk prompts (telephone)."""
 VOICE_MIN_S = 3.0
 """Speech from which on a further voice is counted: less may be a piece across two voices."""
 SCREEN_SPEECH_MIN = 0.3
@@ -55,7 +54,7 @@ class Speech:
 
 
 def listen(samples: Samples, models: VoiceModels) -> Speech:
-    """The speech in a clip's sound (16 kHz mono), embedded.
+    """The speech in one channel of a clip's sound (16 kHz), embedded.
 
     Raises:
         SetupError: a model's file is missing or is another one.
@@ -67,16 +66,20 @@ def listen(samples: Samples, models: VoiceModels) -> Speech:
     )
 
 
-def measure(samples: Samples, models: VoiceModels, *, is_whole: bool = True) -> Heard:
-    """Measure a clip's sound (16 kHz mono).
+def measure(channels: Sequence[Samples], models: VoiceModels, *, is_whole: bool = True) -> list[Heard]:
+    """Measure each channel of a clip's sound (16 kHz).
 
     Raises:
         SetupError: a model's file is missing or is another one.
     """
+    return [_measure_one(one, models, is_whole=is_whole, windows_max=SCREENED_MAX // len(channels)) for one in channels]
+
+
+def _measure_one(samples: Samples, models: VoiceModels, *, is_whole: bool, windows_max: int) -> Heard:
     speech = listen(samples, models)
     failed, windows = False, tuple[ScreenWindow, ...]()
     try:
-        windows = screen(samples, speech.spans, models)
+        windows = screen(samples, speech.spans, models, windows_max=windows_max)
     except SourceUnavailable:
         failed = True
     return Heard(
@@ -91,12 +94,13 @@ def measure(samples: Samples, models: VoiceModels, *, is_whole: bool = True) -> 
 
 
 def find_speech(samples: Samples, models: VoiceModels) -> list[tuple[int, int]]:
-    """The spans of speech, as samples [begin, end)."""
+    """The spans of speech, as samples [begin, end). Quiet sound is made louder: the model misses speech at -60 dB."""
+    gain = _gain(samples)
     state = [np.zeros((1, 1, 128), np.float32)] * 2
     context = np.zeros(SPEECH_CONTEXT, np.float32)
     found = []
     for begin in range(0, len(samples), SPEECH_BLOCK * SPEECH_FRAME):
-        block = _floats(samples[begin : begin + SPEECH_BLOCK * SPEECH_FRAME])
+        block = gain * _floats(samples[begin : begin + SPEECH_BLOCK * SPEECH_FRAME])
         frames = np.pad(block, (0, -len(block) % SPEECH_FRAME)).reshape(-1, SPEECH_FRAME)
         contexts = np.vstack([context[None], frames[:-1, -SPEECH_CONTEXT:]])
         context = frames[-1, -SPEECH_CONTEXT:]
@@ -107,6 +111,11 @@ def find_speech(samples: Samples, models: VoiceModels) -> list[tuple[int, int]]:
     return [(begin, min(end, len(samples))) for begin, end in spans]
 
 
+def _gain(samples: Samples) -> np.float32:
+    peak = float(max(samples.max(), -float(samples.min()))) / 32768 if len(samples) else 1.0
+    return np.float32(1.0 if peak >= QUIET_PEAK else QUIET_PEAK / max(peak, QUIET_PEAK / GAIN_MAX))
+
+
 def embed(speech: Floats, models: VoiceModels) -> Embedding:
     """The embedding of a piece of speech, of unit length."""
     features = filter_banks(speech)
@@ -114,9 +123,23 @@ def embed(speech: Floats, models: VoiceModels) -> Embedding:
     return mean_voice([embedding[0]])
 
 
-def enrolment_clip(name: str, samples: Samples, models: VoiceModels) -> EnrolmentClip:
-    """The part of a clip that an enrolment keeps."""
-    return enrolment_of(name, listen(samples, models), models)
+def enrolment_clip(name: str, channels: Sequence[Samples], models: VoiceModels) -> EnrolmentClip:
+    """The part of a clip that an enrolment keeps: of the channel with most speech. `voices` counts all
+    channels."""
+    heard = [listen(one, models) for one in channels]
+    most = max(heard, key=lambda one: one.seconds)
+    clip = enrolment_of(name, most, models)
+    return clip if len(heard) == 1 else replace(clip, voices=_people(heard))
+
+
+def _people(channels: Sequence[Speech]) -> int:
+    return count_voices(
+        [
+            Heard(seconds=0, speech_s=one.seconds, band=one.band, voices=tuple(one.voices))
+            for one in channels
+            if one.seconds >= VOICE_MIN_S
+        ]
+    )
 
 
 def enrolment_of(name: str, speech: Speech, models: VoiceModels) -> EnrolmentClip:
@@ -202,7 +225,9 @@ def _voices(pieces: Sequence[Floats], embeddings: Sequence[Embedding], band: Ban
     return [one for place, one in enumerate(found) if place == 0 or one.speech_s >= VOICE_MIN_S]
 
 
-def screen(samples: Samples, spans: Sequence[tuple[int, int]], models: VoiceModels) -> tuple[ScreenWindow, ...]:
+def screen(
+    samples: Samples, spans: Sequence[tuple[int, int]], models: VoiceModels, *, windows_max: int = SCREENED_MAX
+) -> tuple[ScreenWindow, ...]:
     """The detector's scores of windows that hold speech; a clip shorter than a window is repeated to fill it."""
     detector = models.detector
     if detector is None or not spans:
@@ -220,7 +245,7 @@ def screen(samples: Samples, spans: Sequence[tuple[int, int]], models: VoiceMode
     ]
     spoken = [start for start, part in zip(starts, shares, strict=True) if part >= SCREEN_SPEECH_MIN]
     spoken = spoken or [starts[int(np.argmax(shares))]]
-    chosen = [spoken[place] for place in _spread(len(spoken), SCREENED_MAX)]
+    chosen = [spoken[place] for place in _spread(len(spoken), windows_max)]
     windows = np.stack([np.resize(_floats(samples[start : start + size]), size) for start in chosen])
     return tuple(
         ScreenWindow(start_s=start / RATE, score=float(score))

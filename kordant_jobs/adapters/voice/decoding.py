@@ -1,4 +1,4 @@
-"""Sound files to 16 kHz mono samples, decoded by FFmpeg in a child process with limits that is replaced by none.
+"""Sound files to 16 kHz samples of each channel, decoded by FFmpeg in a child process with limits.
 
 A helper process without secrets imports the decoder once and forks for each clip; what a clip does to its child (a
 crash, an endless loop, memory without end) ends that child only. Bytes travel in files without names: in
@@ -31,10 +31,24 @@ from kordant_jobs.domain.voice.verdicts import Reason
 from kordant_jobs.errors import SetupError
 
 SECONDS_MAX = 3600
-"""Seconds that are decoded of a long file: the first hour, 115 MB of samples."""
+"""Seconds that are decoded of a long file: the first hour, 115 MB of samples a channel; of more than two
+channels as many samples as of two."""
 CPU_S, WALL_S, MEMORY_MB = 60, 120, 1024
 """Limits of decoding one clip. An hour of MP3 takes about 4 s of CPU and 60 MB."""
 RATE_MAX, CHANNELS_MAX = 768_000, 64
+APART_MAX = 8
+"""Channels that are kept apart; of a file with more the mix is analysed."""
+ALIKE = 0.98
+"""Correlation from which on a channel is a copy of another, perhaps softer or inverted. Two parties of a call are near
+0, the channels of a mono recording that was stored as stereo above 0.99."""
+OFFSET_MIN = 33
+"""Mean of samples from which on it is taken off: a thousandth of full scale."""
+MISSING_S = 0.15
+"""Sound that a file announces and does not give before it counts as partly read: encoders round to their frames."""
+ANNOUNCING = frozenset({"flac", "mp3", "mov", "aiff", "caf", "w64"})
+"""Formats whose header says how long the sound is; for others FFmpeg works it out from what is there."""
+OPEN_ENDED = range(0x7FFF_FF00, 0x1_0000_0000)
+"""Sizes that a program writes into a WAV's header when it does not know its length yet."""
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,caf,flac,g722,gsm,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,ogg,"
     "w64,wav,avi,flv"
@@ -52,9 +66,10 @@ Samples = NDArray[np.int16]
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """The sound of a clip: at most an hour. `is_whole` is False when the file broke off or is longer."""
+    """The sound of a clip: at most an hour. `channels`: those that differ; a copy of another and a silent one are left
+    out, but for one. `is_whole` is False when the file broke off, is damaged or is longer."""
 
-    samples: Samples = field(repr=False)
+    channels: tuple[Samples, ...] = field(repr=False)
     seconds: float
     is_whole: bool
 
@@ -96,12 +111,13 @@ class Decoder:
             answer = self._ask(given, made, RAW_FORMATS.get(ending.lower()))
             if reason := answer.get("reason"):
                 raise Undecodable(Reason(reason))
-            size = os.fstat(made.fileno()).st_size // 2 * 2
+            count = answer["channels"]
+            size = os.fstat(made.fileno()).st_size // (2 * count) * 2 * count
             if not size:
                 raise Undecodable(Reason.NO_SOUND_STREAM)
             mapped = mmap.mmap(made.fileno(), size, access=mmap.ACCESS_READ)  # lives as long as the array
-        samples = np.frombuffer(mapped, np.int16, size // 2)
-        return Decoded(samples=samples, seconds=answer["seconds"], is_whole=answer["is_whole"])
+        channels = distinct(np.frombuffer(mapped, np.int16, size // 2).reshape(-1, count))
+        return Decoded(channels=channels, seconds=answer["seconds"], is_whole=answer["is_whole"])
 
     def _ask(self, given: BinaryIO, made: BinaryIO, hint: str | None) -> dict[str, Any]:
         ours = self._socket or self._start()
@@ -142,6 +158,33 @@ class Decoder:
             self._helper.kill()
             self._helper.wait()
         self._socket = self._helper = None
+
+
+def distinct(sound: Samples) -> tuple[Samples, ...]:
+    """The channels of sound [samples, channels] that are neither silent nor a copy of another; at least one."""
+    count = sound.shape[1]
+    if count == 1:
+        return (_centred(sound[:, 0]),)
+    sums, products = np.zeros(count), np.zeros((count, count))
+    for begin in range(0, len(sound), 1 << 20):
+        block = sound[begin : begin + (1 << 20)].astype(np.float64)
+        sums += block.sum(axis=0)
+        products += block.T @ block
+    spread = products / len(sound) - np.outer(sums, sums) / len(sound) ** 2  # without what is constant
+    loud = np.sqrt(np.maximum(spread.diagonal(), 0))
+    kept: list[int] = []
+    for one in np.argsort(-loud, kind="stable"):
+        if loud[one] > 0 and all(abs(spread[one, other]) < ALIKE * loud[one] * loud[other] for other in kept):
+            kept.append(int(one))
+    return tuple(_centred(np.ascontiguousarray(sound[:, one])) for one in sorted(kept) or [0])
+
+
+def _centred(samples: Samples) -> Samples:
+    """The samples without a constant offset: with one of 0.6 the detector takes any speech for synthetic."""
+    offset = round(float(samples.mean()))
+    if abs(offset) < OFFSET_MIN:
+        return samples
+    return np.clip(samples.astype(np.int32) - offset, -32768, 32767).astype(np.int16)
 
 
 def _memory_file() -> BinaryIO:
@@ -194,11 +237,10 @@ def _decode_one(ours: socket.socket, files: list[int], hint: str | None) -> int:
 
 
 def _decoded(given: BinaryIO, made: BinaryIO, hint: str | None) -> dict[str, Any]:
-    """Write the samples of the first sound stream. What breaks off in the middle keeps what came before."""
+    """Write the samples of the first sound stream, channels interleaved. Of a damaged file what can be read is kept."""
     import av
 
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "max_streams": "64"}
-    written, left, whole = 0, SECONDS_MAX * RATE, True
     try:
         container = av.open(given, "r", format=hint, options=options, metadata_errors="ignore")
     except (av.error.FFmpegError, ValueError, OSError):
@@ -210,25 +252,97 @@ def _decoded(given: BinaryIO, made: BinaryIO, hint: str | None) -> dict[str, Any
         context = stream.codec_context
         if (context.sample_rate or 0) > RATE_MAX or (context.channels or 0) > CHANNELS_MAX:
             return {"reason": Reason.TOO_LARGE.value}
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        announced = _announced_s(container, stream, given)
+        sound = _Sound(made)
+        whole = not _is_cut(given, container.format.name)
+        is_open_ended = container.format.name == "wav" and _riff_size(given) in OPEN_ENDED
         try:
-            for frame in container.decode(stream):
-                for one in resampler.resample(frame):
-                    sound = one.to_ndarray().tobytes()[: 2 * (left - written)]
-                    made.write(sound)
-                    written += len(sound) // 2
-                if written >= left:
+            for packet in container.demux(stream):
+                whole &= is_open_ended or not packet.is_corrupt
+                try:
+                    frames = packet.decode()
+                except (av.error.FFmpegError, ValueError):
+                    whole = False  # the next packet may be sound again
+                    continue
+                for frame in frames:
+                    sound.write(frame)
+                if sound.is_full:
                     whole = False
                     break
         except (av.error.FFmpegError, ValueError):
             whole = False
-        if whole:
-            with suppress(av.error.FFmpegError, ValueError):
-                for one in resampler.resample(None):
-                    sound = one.to_ndarray().tobytes()
-                    made.write(sound)
-                    written += len(sound) // 2
-    return {"seconds": written / RATE, "is_whole": whole}
+        with suppress(av.error.FFmpegError, ValueError):
+            sound.write(None)
+    return {
+        "seconds": sound.seconds,
+        "channels": sound.channels,
+        "is_whole": whole and sound.seconds >= announced - MISSING_S,
+    }
+
+
+class _Sound:
+    """Writes frames as samples of 16 bits at 16 kHz, channels interleaved, up to a limit."""
+
+    def __init__(self, made: BinaryIO) -> None:
+        self._made = made
+        self._resampler: Any = None
+        self.channels, self._written, self._most = 1, 0, SECONDS_MAX * RATE
+
+    @property
+    def is_full(self) -> bool:
+        """True when as much was written as is decoded of a file."""
+        return self._written >= self._most
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of sound that were written."""
+        return self._written / RATE
+
+    def write(self, frame: Any) -> None:
+        """Write a frame; None: what is left in the resampler."""
+        import av
+
+        if self._resampler is None:
+            if frame is None:
+                return
+            count = frame.layout.nb_channels
+            self.channels = count if count <= APART_MAX else 1
+            self._most = SECONDS_MAX * RATE * 2 // max(2, self.channels)
+            layout = frame.layout if count <= APART_MAX else "mono"
+            self._resampler = av.AudioResampler(format="s16", layout=layout, rate=RATE)
+        for one in self._resampler.resample(frame):
+            sound = one.to_ndarray().tobytes()[: 2 * self.channels * (self._most - self._written)]
+            self._made.write(sound)
+            self._written += len(sound) // (2 * self.channels)
+
+
+def _announced_s(container: Any, stream: Any, given: BinaryIO) -> float:
+    """The length that the file itself states; 0: it states none, or FFmpeg only estimates it."""
+    name = container.format.name.partition(",")[0]
+    if name not in ANNOUNCING or not stream.duration:
+        return 0.0
+    if name == "mp3" and not any(mark in _read_at(given, 0, 1 << 16) for mark in (b"Xing", b"Info", b"VBRI")):
+        return 0.0
+    return float(stream.duration * stream.time_base)
+
+
+def _riff_size(given: BinaryIO) -> int:
+    return int.from_bytes(_read_at(given, 4, 4), "little")
+
+
+def _is_cut(given: BinaryIO, name: str) -> bool:
+    """True when an Ogg file ends within a page, whose header says how long it is (RFC 3533, section 6)."""
+    if name != "ogg":
+        return False
+    size = os.fstat(given.fileno()).st_size
+    end = _read_at(given, max(0, size - (1 << 17)), 1 << 17)
+    page = end[end.rfind(b"OggS") :]
+    return len(page) < 27 or len(page) < 27 + page[26] or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _read_at(given: BinaryIO, place: int, size: int) -> bytes:
+    """Bytes of the file; where the decoder reads is not moved."""
+    return os.pread(given.fileno(), size, place)
 
 
 if __name__ == "__main__":

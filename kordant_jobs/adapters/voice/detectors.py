@@ -90,7 +90,7 @@ class HttpDetector:
         try:
             answer = self._client.post(self.manifest.url, content=windows.astype("<f4").tobytes(), headers=headers)
             answer.raise_for_status()
-            found = [float(score) for score in outside_json.loads(answer.content)["scores"]]
+            found = [_number(score) for score in outside_json.loads(answer.content)["scores"]]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise SourceUnavailable(
                 f"the detector {self.manifest.id} did not answer ({type(error).__name__})."
@@ -98,3 +98,10 @@ class HttpDetector:
         if len(found) != len(windows) or not np.isfinite(found).all():
             raise SourceUnavailable(f"the detector {self.manifest.id} did not give a number for each window.")
         return found
+
+
+def _number(value: object) -> float:
+    """A score; what only could be read as one, as `true` or `"5"`, is a TypeError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return float(value)

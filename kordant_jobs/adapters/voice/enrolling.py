@@ -29,7 +29,7 @@ def read_clips(folder: Path, models: VoiceModels) -> list[EnrolmentClip]:
                 decoded = decoder.decode([file.path.read_bytes()], ending_of(file.name))
             except Undecodable as error:
                 raise SettingsError(f"{file.name} holds no sound that can be read ({_words(error.reason)}).") from None
-            clip = enrolment_clip(file.name, decoded.samples, models)
+            clip = enrolment_clip(file.name, decoded.channels, models)
             if not clip.by_band:
                 raise SettingsError(f"there is no speech in {file.name}: leave it out.")
             found.append(clip)

@@ -21,6 +21,10 @@ WIDE_SHARE = 1e-3
 16 kHz has below 1e-4, read speech at 16 kHz 1e-2."""
 
 
+VOICED_BIN = 2
+"""Of 512 points at 16 kHz: 62 Hz. Below it there is no speech."""
+
+
 @lru_cache(maxsize=1)
 def _kaldi() -> tuple[Floats, Floats]:
     """Povey's window and the mel weights, [400] and [257, 80]."""
@@ -74,6 +78,7 @@ def band_of(speech: Sequence[Floats]) -> Band:
     if not frames:
         return Band.PHONE
     power = (np.abs(np.fft.rfft(np.concatenate(frames)[:2000] * np.hanning(FFT), axis=1)) ** 2).sum(axis=0)
+    power[:VOICED_BIN] = 0  # a constant offset and hum are no speech
     above = power[FFT * 4200 // RATE :].sum()
     return Band.WIDE if above >= WIDE_SHARE * max(float(power.sum()), 1e-12) else Band.PHONE
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
+from itertools import combinations
 
 import numpy as np
 
-from kordant_jobs.domain.voice.verdicts import Band, Embedding, MatchThresholds
+from kordant_jobs.domain.voice.verdicts import Band, Embedding, Enrolled, MatchThresholds
 
 CLIPS_MIN, SPEECH_MIN_S = 3, 20.0
-CONSENT_TEXT = "2026-11"
-"""The version of the consent text in use. Voices are biometric data: BIPA (740 ILCS 14/15), GDPR art. 9, LGPD art. 11
-ask for a written release or explicit consent of the person whose voice it is."""
+CONSENT_TEXT, CONSENT_SINCE = "2026-11", date(2026, 11, 1)
+"""The version of the consent text in use (`wording/voice.toml`), and its first day. Voices are biometric data: BIPA
+(740 ILCS 14/15), GDPR art. 9, LGPD art. 11 ask for a written release or explicit consent of the person whose voice it
+is."""
+SAME_RECORDING = 0.98
+"""Cosine between two clips from which on they are one recording, perhaps in another format: two recordings of a
+person are at most 0.90 (LibriSpeech, 24 pairs), one in two formats is above 0.98 in the telephone's band."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,9 @@ def why_not(clips: Sequence[EnrolmentClip], thresholds: Mapping[Band, MatchThres
     named: it may be of another person."""
     if len(clips) < CLIPS_MIN:
         return f"{len(clips)} clips are too few: give at least {CLIPS_MIN}."
+    same = [f"{one.name} and {two.name}" for one, two in combinations(clips, 2) if _is_same_recording(one, two)]
+    if same:
+        return f"{same[0]} are one recording: give different ones."
     several = [clip.name for clip in clips if clip.voices > 1]
     if several:
         return f"there is more than one voice in {', '.join(several)}: give clips of one person."
@@ -49,12 +58,52 @@ def why_not(clips: Sequence[EnrolmentClip], thresholds: Mapping[Band, MatchThres
     return None
 
 
+def _is_same_recording(one: EnrolmentClip, two: EnrolmentClip) -> bool:
+    shared = one.by_band.keys() & two.by_band.keys()
+    return any(float(one.by_band[band] @ two.by_band[band]) >= SAME_RECORDING for band in shared)
+
+
 def _disagrees(clip: EnrolmentClip, clips: Sequence[EnrolmentClip], thresholds: Mapping[Band, MatchThresholds]) -> bool:
     """True when a clip is below its band's threshold against the mean of the others."""
     band = clip.band if all(clip.band in one.by_band for one in clips) else Band.PHONE
     others = [one.by_band[band] for one in clips if one is not clip]
     limits = thresholds.get(band)
     return limits is not None and float(clip.by_band[band] @ mean_voice(others)) < limits.not_consistent
+
+
+def enrolled_already(
+    found: Mapping[Band, Embedding], members: Sequence[Enrolled], thresholds: Mapping[Band, MatchThresholds]
+) -> Enrolled | None:
+    """The enrolment that holds this voice already, None when there is none. A clip of a voice that is enrolled as two
+    persons is never consistent with either: neither leads the other."""
+    for member in members:
+        for band in found.keys() & member.by_band.keys() & thresholds.keys():
+            if float(found[band] @ member.by_band[band]) >= thresholds[band].consistent:
+                return member
+    return None
+
+
+def joined(
+    before: Mapping[Band, Embedding], clips_before: int, added: Mapping[Band, Embedding], clips_added: int
+) -> dict[Band, Embedding]:
+    """The voice of an enrolment with further clips, each clip weighted alike."""
+    found = {**before, **added}
+    for band in before.keys() & added.keys():
+        found[band] = mean_voice([before[band]] * clips_before + [added[band]] * clips_added)
+    return found
+
+
+def consent_problem(given_on: date, today: date) -> str | None:
+    """The reason why no consent to the text in use can be of that day; None: it can be.
+
+    >>> consent_problem(date(2027, 1, 1), date(2026, 12, 1))
+    '2027-01-01 is in the future'
+    """
+    if given_on > today:
+        return f"{given_on} is in the future"
+    if given_on < CONSENT_SINCE:
+        return f"text {CONSENT_TEXT} is in use since {CONSENT_SINCE}"
+    return None
 
 
 def centroids(clips: Sequence[EnrolmentClip]) -> dict[Band, Embedding]:

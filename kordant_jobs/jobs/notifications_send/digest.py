@@ -20,7 +20,7 @@ from kordant_jobs.jobs.notifications_send.alert_message import (
 )
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.jobs.notifications_send.property_message import detail_of, property_facts
-from kordant_jobs.jobs.notifications_send.voice_message import voice_facts
+from kordant_jobs.jobs.notifications_send.voice_message import clip_subject, voice_facts
 from kordant_jobs.wording import Wording, wording
 
 GROUPS_MAX = 25
@@ -151,7 +151,7 @@ def _clip_groups(words: Wording, bundle: Bundle) -> list[Group]:
     """Clips of voices among alerts of other kinds, a group each."""
     return [
         Group(
-            title=words.voice("subject"),
+            title=clip_subject(words, row),
             severity=Severity(row.severity),
             severity_word=severity_word(words, Severity(row.severity)),
             facts=voice_facts(words, row, one.identifier),

@@ -67,12 +67,33 @@ def report_subject(words: Wording, row: ReportNoticeRow) -> str:
 def _result(words: Wording, row: ReportNoticeRow) -> str:
     """The report's result in a sentence. Never an all clear over an unknown."""
     gap = row.overall == Verdict.UNKNOWN or Verdict.UNKNOWN in row.sources.values()
-    if row.new:
-        said = words.count(
-            "It tells of %(number)s new exposure of your data, and what to do about it.",
-            "It tells of %(number)s new exposures of your data, and what to do about them.",
-            row.new,
+    found = []
+    if row.voice_alerts:
+        found.append(
+            words.count(
+                "It tells of %(number)s clip with a voice like a family member's and signs of an artificial voice.",
+                "It tells of %(number)s clips with a voice like a family member's and signs of an artificial voice.",
+                row.voice_alerts,
+            )
         )
+    if row.documents:
+        found.append(
+            words.count(
+                "It tells of %(number)s new document on your property.",
+                "It tells of %(number)s new documents on your property.",
+                row.documents,
+            )
+        )
+    if row.new:
+        found.append(
+            words.count(
+                "It tells of %(number)s new exposure of your data, and what to do about it.",
+                "It tells of %(number)s new exposures of your data, and what to do about them.",
+                row.new,
+            )
+        )
+    if found:
+        said = " ".join(found)
     elif row.open:
         said = words.count(
             "Nothing new was found; %(number)s exposure is still open.",

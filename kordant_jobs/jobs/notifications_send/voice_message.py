@@ -8,7 +8,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, one_line, severity_word
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.wording import Wording, wording
-from kordant_jobs.wording.voices import clip_result, person_word
+from kordant_jobs.wording.voices import clip_mark, clip_result, clip_word, person_word
 
 ROWS_MAX = 25
 """Clips that one mail tells of one by one."""
@@ -19,9 +19,15 @@ def voice_facts(words: Wording, row: VoiceRow, person: str) -> list[tuple[str, s
     opened."""
     return [
         (words.say("Severity"), severity_word(words, Severity(row.severity))),
+        (words.voice("labels.clip"), clip_word(words, row)),
         (words.voice("labels.received"), words.moment(row.received_at, row.time_zone)),
         *clip_result(words, row, person),
     ]
+
+
+def clip_subject(words: Wording, row: VoiceRow) -> str:
+    """The subject of a mail about one clip: so that several mails of a minute differ."""
+    return words.voice("subject_of_one", clip=clip_mark(row))
 
 
 def write_voice_message(bundle: Bundle) -> AlertMessage:
@@ -36,7 +42,7 @@ def write_voice_message(bundle: Bundle) -> AlertMessage:
     first = pairs[0][0]
     return AlertMessage(
         locale=bundle.first.locale,
-        subject=words.voice("subject"),
+        subject=clip_subject(words, first) if len(pairs) == 1 else words.voice("subject"),
         preview=words.voice_actions()[0],
         severity=first.severity,
         severity_word=severity_word(words, Severity(first.severity)),

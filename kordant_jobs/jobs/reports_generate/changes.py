@@ -89,7 +89,8 @@ def trend_figure(words: Wording, figures: ReportFigures) -> tuple[str, str] | No
 
 def changes(words: Wording, figures: ReportFigures) -> list[str]:
     """The changes since the period before, a sentence each; none only in a first period without any event."""
-    said = [*_found(words, figures), *_closed(words, figures.closed), *_sources(words, figures.sources)]
+    said = [*_found(words, figures), *_voices(words, figures)]
+    said += [*_closed(words, figures.closed), *_sources(words, figures.sources)]
     if figures.items_added and not figures.first_period:
         said.append(
             words.count(
@@ -121,6 +122,18 @@ def _found(words: Wording, figures: ReportFigures) -> list[str]:
     return [
         words.count(
             "%(number)s new exposure: %(what)s.", "%(number)s new exposures: %(what)s.", len(figures.new), what=what
+        )
+    ]
+
+
+def _voices(words: Wording, figures: ReportFigures) -> list[str]:
+    if not figures.voice_alerts:
+        return []
+    return [
+        words.count(
+            "%(number)s clip came with a voice like a family member's and signs of an artificial voice.",
+            "%(number)s clips came with a voice like a family member's and signs of an artificial voice.",
+            figures.voice_alerts,
         )
     ]
 

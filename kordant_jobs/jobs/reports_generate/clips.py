@@ -8,10 +8,10 @@ from uuid import UUID
 
 from markupsafe import Markup, escape
 
-from kordant_jobs.domain.voice.verdicts import Synthesis
+from kordant_jobs.domain.voice.verdicts import Match, Synthesis
 from kordant_jobs.jobs.reports_generate.rules import ClipLine
 from kordant_jobs.wording import Wording
-from kordant_jobs.wording.voices import clip_result
+from kordant_jobs.wording.voices import clip_result, clip_word
 
 ROWS_MAX = 40
 """Clips in one report; the others are counted."""
@@ -22,7 +22,8 @@ SHADES = {Synthesis.SIGNS: ("#7a0f24", 14), Synthesis.INCONCLUSIVE: ("#d39b3a", 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRow:
-    """One clip; `lines` are labels with texts, `picture` is an SVG or empty."""
+    """One clip; `received`: when, its mark and length, a line each; `lines` are labels with texts, `picture` is an SVG
+    or empty."""
 
     received: str
     lines: list[tuple[str, str]]
@@ -37,12 +38,15 @@ class ClipSection:
     limits: str
     heads: tuple[str, str, str]
     rows: list[ClipRow]
+    legend: str
     more: str
     actions: list[str]
 
 
-def clip_section(words: Wording, lines: Sequence[ClipLine], members: Mapping[UUID, str]) -> ClipSection:
-    """The section of one report. `members`: the opened name of the member that a clip is consistent with."""
+def clip_section(words: Wording, lines: Sequence[ClipLine], members: Mapping[UUID, str], time_zone: str) -> ClipSection:
+    """The section of one report, the most urgent clips first, then the newest. `members`: the opened name of the member
+    that a clip is consistent with."""
+    ranked = sorted(lines, key=_urgency)
     left_out = len(lines) - ROWS_MAX
     return ClipSection(
         title=words.voice("labels.clips"),
@@ -50,14 +54,26 @@ def clip_section(words: Wording, lines: Sequence[ClipLine], members: Mapping[UUI
         heads=(words.voice("labels.received"), words.voice("labels.result"), words.voice("labels.over_time")),
         rows=[
             ClipRow(
-                received=words.day(line.received_on, "medium"),
-                lines=clip_result(words, line, members.get(line.analysis_id, ""), reason=line.reason),
+                received=f"{words.moment(line.received_at, time_zone)}\n{clip_word(words, line)}",
+                lines=clip_result(words, line, members.get(line.analysis_id, "")),
                 picture=_picture(words, line.windows),
             )
-            for line in lines[:ROWS_MAX]
+            for line in ranked[:ROWS_MAX]
         ],
+        legend=words.voice("labels.legend") if any(line.windows for line in ranked[:ROWS_MAX]) else "",
         more=words.voice("labels.more", number=words.number(left_out)) if left_out > 0 else "",
         actions=words.voice_actions(),
+    )
+
+
+def _urgency(line: ClipLine) -> tuple[bool, bool, bool, bool, float]:
+    """Sorts alerts before signs of synthesis, those before matches, those before the rest, and each by time."""
+    return (
+        not line.is_urgent,
+        line.synthesis != Synthesis.SIGNS,
+        line.match != Match.CONSISTENT,
+        line.severity is None,
+        -line.received_at.timestamp(),
     )
 
 

@@ -153,16 +153,32 @@ def _headline(words: Wording, figures: ReportFigures) -> tuple[str, str]:
     gaps = figures.has_unknown_property
     gaps = gaps or any(one.verdict is Verdict.UNKNOWN or one.reason for one in figures.sources)
     gap = " " + words.say("Not every source could be checked, so there may be more.") if gaps else ""
+    first, leads = [], []
     if documents := len(figures.documents):
-        text = words.count(
-            "%(number)s new document on your property", "%(number)s new documents on your property", documents
+        first.append(
+            words.count(
+                "%(number)s new document on your property", "%(number)s new documents on your property", documents
+            )
         )
+        leads.append(words.say("The county recorded it in this period. Check the part on your property first."))
+    if alerts := figures.voice_alerts:
+        first.append(
+            words.count(
+                "%(number)s clip with a voice like a family member's",
+                "%(number)s clips with a voice like a family member's",
+                alerts,
+            )
+        )
+        leads.append(
+            words.say("There were signs of an artificial voice, too. The part on clips of voices says what to do.")
+        )
+    if first:
+        text = ", ".join(first)
         if new:
             text += words.count(
                 ", %(number)s new exposure of your data", ", %(number)s new exposures of your data", new
             )
-        lead = words.say("The county recorded it in this period. Check the part on your property first.")
-        return text, lead + gap
+        return text, " ".join(leads) + gap
     if new:
         text = words.count("%(number)s new exposure of your data", "%(number)s new exposures of your data", new)
         breaches = len({one.breach_name for one in figures.new})
@@ -278,6 +294,8 @@ def _tiles(words: Wording, figures: ReportFigures) -> list[Tile]:
         (len(figures.items), words.say("identifiers watched")),
         (len(figures.sources) - unknown, words.say("sources that answered")),
     ]
+    if figures.voice_alerts:
+        tiles.insert(1, (figures.voice_alerts, words.say("voice alerts")))
     if figures.properties:
         tiles.insert(1, (len(figures.documents), words.say("new documents on property")))
     if unknown:
@@ -313,7 +331,7 @@ def _notes(words: Wording, figures: ReportFigures) -> list[str]:
 
 
 def _state(figures: ReportFigures) -> str:
-    if figures.new or figures.documents:
+    if figures.new or figures.documents or figures.voice_alerts:
         return "new"
     is_gap = figures.overall is Verdict.CLEAN and figures.has_unknown_property
     return Verdict.UNKNOWN.value if is_gap else figures.overall.value
@@ -360,7 +378,7 @@ def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> R
         removals=removal_section(words, figures.removals),
         properties=property_section(words, figures.properties, opened.parcels, opened.parties),
         money=money_section(words, figures.money, opened.payees),
-        clips=clip_section(words, figures.clips, opened.members),
+        clips=clip_section(words, figures.clips, opened.members, figures.time_zone),
         receipt=receipt_section(words, receipt),
         notes=_notes(words, figures),
         made_on=period.end_on.isoformat(),

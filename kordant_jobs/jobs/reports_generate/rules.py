@@ -201,10 +201,13 @@ class ClipLine(SaidOfClip):
     """The result of one clip, as a report shows it; the member's name stays sealed."""
 
     analysis_id: UUID
-    received_on: date
-    reason: str | None
-    windows: tuple[str, ...]
-    """The result of each window alone, from the beginning of the clip to its end."""
+    severity: str | None
+    """Of the alert about it; None: there was none."""
+
+    @property
+    def is_urgent(self) -> bool:
+        """True when its voice is like a member's and there are signs of synthesis."""
+        return self.severity == Severity.HIGH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +251,11 @@ class ReportFigures:
         return [one for line in self.properties for one in line.events]
 
     @property
+    def voice_alerts(self) -> int:
+        """Clips of the period with a voice like a member's and signs of synthesis."""
+        return sum(one.is_urgent for one in self.clips)
+
+    @property
     def has_unknown_property(self) -> bool:
         """True when a county could not be checked."""
         return any(line.verdict in {None, "unknown"} for line in self.properties)
@@ -280,6 +288,8 @@ class ReportFigures:
             "new": len(self.new),
             "open": len(self.exposures),
             "closed": len(self.closed),
+            "documents": len(self.documents),
+            "voice_alerts": self.voice_alerts,
             "by_severity": by_severity(self.exposures),
             "sources": {one.source: one.verdict.value for one in self.sources},
             "exposure_ids": [str(one.exposure_id) for one in self.exposures],

@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.voice.analysis import measure
 from kordant_jobs.adapters.voice.decoding import Decoder, Undecodable
-from kordant_jobs.adapters.voice.drop_folder import dropped_clips, ending_of
+from kordant_jobs.adapters.voice.drop_folder import dropped_clips, ending_of, has_changed
 from kordant_jobs.adapters.voice.models.files import Ears, VoiceModels
-from kordant_jobs.domain.voice.verdicts import ClipStatus, Heard, Match, Reason, Synthesis, Verdict, judge
+from kordant_jobs.domain.voice.verdicts import ClipStatus, Heard, Match, Reason, Synthesis, Verdict, judge_clip
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import DatabaseUnavailable, KeyringError, PermanentError, SetupError
 from kordant_jobs.jobs.voiceprint_batch.rules import AGAIN, ATTEMPTS_MAX, CLIPS_MAX, HELD_BACK, chunked
@@ -78,19 +78,22 @@ def plan(
 
 def take_in(drop: Path, *, db: Engine, keyring: Keyring, now: datetime) -> tuple[int, int]:
     """Take in dropped clips, each sealed before its file is removed; how many, and how many were refused and stay. Safe
-    to repeat: the same file is one clip."""
+    to repeat: the same file is one clip. One that changed while it was read stays, and is taken in when it is whole."""
     taken = refused = 0
     for subscription_id, file in dropped_clips(drop, settled_at=now):
         try:
             with file.path.open("rb") as content, db.begin() as connection:
                 clips.add(connection, keyring, subscription_id, content, ending=ending_of(file.name))
+                if has_changed(file):
+                    raise FileNotFoundError
         except FileNotFoundError:
-            continue  # another run took it
+            continue  # another run took it, or it grew: nothing of it is kept
         except (PermanentError, OSError):
             refused += 1
             continue
-        with suppress(OSError):
-            file.path.unlink(missing_ok=True)
+        if not has_changed(file):
+            with suppress(OSError):
+                file.path.unlink(missing_ok=True)
         taken += 1
     return taken, refused
 
@@ -186,8 +189,7 @@ def _listen(
         decoded = decoder.decode(chain([first], pieces), clip.ending)
     except Undecodable as error:
         return Verdict(status=ClipStatus.UNDECODABLE, reason=error.reason), None
-    heard = measure(decoded.samples, models, is_whole=decoded.is_whole)
+    channels = measure(decoded.channels, models, is_whole=decoded.is_whole)
     manifest = models.detector_manifest
     screening = manifest.screen_thresholds if manifest else {}
-    verdict = judge(heard, members, models.speaker_manifest.match_thresholds, screening)
-    return verdict, heard
+    return judge_clip(channels, members, models.speaker_manifest.match_thresholds, screening)

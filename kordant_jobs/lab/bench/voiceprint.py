@@ -53,7 +53,7 @@ def measure(*, clips: int, screen: bool) -> list[Figure]:
         while done < clips:
             with _cpu() as took:
                 for file in files:
-                    listen(decoder.decode([file], "wav").samples, models)
+                    listen(decoder.decode([file], "wav").channels, models)
             ours += took[0] + helper.since()
             if done < DISTINCT * 3:
                 with _cpu() as took:
@@ -90,7 +90,7 @@ def _inputs(models: VoiceModels, decoder: Decoder, file: bytes) -> list[tuple[An
         session = open_session(models.detector_folder, models.detector_manifest)
         detector.__dict__["_session"] = _Recording(session, runs)
         noted.__dict__["detector"] = detector
-    listen(decoder.decode([file], "wav").samples, noted)
+    listen(decoder.decode([file], "wav").channels, noted)
     return runs
 
 

@@ -23,9 +23,20 @@ from kordant_jobs.adapters.voice.models.files import VoiceModels, open_models
 from kordant_jobs.cli.output import err, out, print_json, print_table
 from kordant_jobs.cli.voices import voices_app
 from kordant_jobs.domain.voice.enrolment import CLIPS_MIN, EnrolmentClip, centroids
-from kordant_jobs.domain.voice.verdicts import SPEECH_MIN_S, Band, Embedding, screened
+from kordant_jobs.domain.voice.verdicts import SPEECH_MIN_S, Band, Embedding, MatchThresholds, screened
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.lab.voices.metrics import Scores, as_norm, auc, equal_error_rate, interval, min_dcf, rates
+from kordant_jobs.lab.voices.metrics import (
+    Scores,
+    as_norm,
+    auc,
+    auc_interval,
+    eer_interval,
+    equal_error_rate,
+    min_dcf,
+    min_dcf_interval,
+    rates,
+    rates_intervals,
+)
 from kordant_jobs.settings import load_settings
 
 SYNTHETIC = "synthetic-"
@@ -59,11 +70,12 @@ def measure_folder(folder: Path, models: VoiceModels, *, is_screened: bool) -> l
     with Decoder() as decoder:
         for speaker, path in track(files, "listening", console=err, transient=True):
             try:
-                samples = decoder.decode([path.read_bytes()], path.suffix[1:]).samples
+                channels = decoder.decode([path.read_bytes()], path.suffix[1:]).channels
             except Undecodable as error:
                 err.print(f"left out: {path.name} ({error.reason})")
                 continue
-            speech = listen(samples, models)
+            heard = [(listen(one, models), one) for one in channels]
+            speech, samples = max(heard, key=lambda pair: pair[0].seconds)
             clip = enrolment_of(path.name, speech, models)
             if not clip.by_band or clip.speech_s < SPEECH_MIN_S:
                 continue
@@ -123,17 +135,28 @@ def match_figures(trials: Mapping[str, Trials], models: VoiceModels) -> list[dic
         same, other = np.array(one.same), np.array(one.other)
         band = Band.PHONE if "(phone)" in name else Band.WIDE
         limits = models.speaker_manifest.match_thresholds.get(band)
-        low, high = interval(equal_error_rate, same, other)
+        low, high = eer_interval(same, other)
+        dcf_low, dcf_high = min_dcf_interval(same, other)
         rows.append(
             {
                 "condition": name, "same": len(same), "other": len(other), "eer": equal_error_rate(same, other),
                 "eer_low": low, "eer_high": high, "min_dcf": min_dcf(same, other),
+                "min_dcf_low": dcf_low, "min_dcf_high": dcf_high,
                 "eer_as_norm": equal_error_rate(np.array(one.same_normed), np.array(one.other_normed)),
-                **({"fmr": rates(same, other, limits.consistent)[0], "fnmr": rates(same, other, limits.consistent)[1],
-                    "same_below_lower": rates(same, other, limits.not_consistent)[1]} if limits else {}),
+                **(_at_thresholds(same, other, limits) if limits else {}),
             }
         )  # fmt: skip
     return rows
+
+
+def _at_thresholds(same: Scores, other: Scores, limits: MatchThresholds) -> dict[str, float]:
+    """FMR and FNMR where a match begins, and how many of the same speaker are below where it is ruled out."""
+    fmr, fnmr = rates(same, other, limits.consistent)
+    (fmr_low, fmr_high), (fnmr_low, fnmr_high) = rates_intervals(same, other, limits.consistent)
+    return {
+        "fmr": fmr, "fmr_low": fmr_low, "fmr_high": fmr_high, "fnmr": fnmr, "fnmr_low": fnmr_low,
+        "fnmr_high": fnmr_high, "same_below_lower": rates(same, other, limits.not_consistent)[1],
+    }  # fmt: skip
 
 
 def screen_figures(found: Sequence[Measured], models: VoiceModels) -> list[dict[str, Any]]:
@@ -148,7 +171,7 @@ def screen_figures(found: Sequence[Measured], models: VoiceModels) -> list[dict[
             made: Scores = np.array([one.screen for one in mine if one.speaker == engine], float)
             if not len(real):
                 continue
-            low, high = interval(auc, real, made)
+            low, high = auc_interval(real, made)
             rows.append(
                 {
                     "engine": engine.removeprefix(SYNTHETIC), "band": band.value, "real": len(real), "made": len(made),
@@ -184,10 +207,17 @@ def evaluate(
     for rows in (matches, screens):
         if rows:
             shown = partial(_shown, rows)
-            print_table(list(rows[0]), [shown(row) for row in rows])
+            heads = [name for name in rows[0] if not name.endswith(("_low", "_high"))]
+            print_table(heads, [shown(row) for row in rows])
             out.print()
 
 
 def _shown(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any]) -> tuple[Any, ...]:
-    values = (row.get(name, "") for name in rows[0])
-    return tuple(f"{value:.4f}" if isinstance(value, float) else value for value in values)
+    def cell(name: str) -> Any:
+        value = row.get(name, "")
+        if not isinstance(value, float):
+            return value
+        bounds = f" [{row[f'{name}_low']:.4f}, {row[f'{name}_high']:.4f}]" if f"{name}_low" in row else ""
+        return f"{value:.4f}{bounds}"
+
+    return tuple(cell(name) for name in rows[0] if not name.endswith(("_low", "_high")))

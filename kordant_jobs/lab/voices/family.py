@@ -31,7 +31,7 @@ def give_clips(db: Engine, keyring: Keyring, settings: Settings, subscription_id
     files = [as_wav(speak(voice, 8, 1)), as_wav(speak(stranger, 8, 2)), as_wav(speak(voice, 1, 3))]
     if models is not None:
         spoken = [(speak(voice, 9, 11 + number) * 32767).astype(np.int16) for number in range(CLIPS_MIN)]
-        enrolled = [enrolment_clip(str(number), one, models) for number, one in enumerate(spoken)]
+        enrolled = [enrolment_clip(str(number), [one], models) for number, one in enumerate(spoken)]
     for subscription_id in subscription_ids:
         with db.begin() as connection:
             query = sa.text("SELECT subscriber_id FROM kordant.subscriptions WHERE id = :id")

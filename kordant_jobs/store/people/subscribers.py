@@ -105,6 +105,9 @@ class Erased:
     identifiers: int
     exposures: int
     alerts: int
+    voices: int
+    clips: int
+    consents: int
     messages: tuple[UUID, ...]
     documents: tuple[str, ...]
 
@@ -115,6 +118,9 @@ SELECT (SELECT count(*) FROM kordant.watchlist_items WHERE subscriber_id = :id) 
         WHERE i.subscriber_id = :id) AS exposures,
        (SELECT count(*) FROM kordant.alerts a JOIN kordant.subscriptions s ON s.id = a.subscription_id
         WHERE s.subscriber_id = :id) AS alerts,
+       (SELECT count(*) FROM kordant.voice_enrolments WHERE subscriber_id = :id) AS voices,
+       (SELECT count(*) FROM kordant.analysis_jobs WHERE subscriber_id = :id) AS clips,
+       (SELECT count(*) FROM kordant.voice_consents WHERE subscriber_id = :id) AS consents,
        ARRAY(SELECT DISTINCT coalesce(o.mail_id, o.id) FROM kordant.notification_outbox o
              JOIN kordant.subscriptions s ON s.id = o.subscription_id WHERE s.subscriber_id = :id
              UNION SELECT m.id FROM kordant.removal_messages m
@@ -160,6 +166,9 @@ def forget(connection: Connection, subscriber_id: UUID) -> Erased | None:
         identifiers=row.identifiers,
         exposures=row.exposures,
         alerts=row.alerts,
+        voices=row.voices,
+        clips=row.clips,
+        consents=row.consents,
         messages=tuple(row.messages),
         documents=tuple(row.documents),
     )

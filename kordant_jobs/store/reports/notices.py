@@ -35,6 +35,8 @@ class ReportNoticeRow(NoticeRow):
     period_end_on: date
     new: int
     open: int
+    documents: int
+    voice_alerts: int
     overall: str
     sources: dict[str, str]
 
@@ -59,6 +61,8 @@ ON CONFLICT DO NOTHING
 _ROWS = f"""
 SELECT {outbox.NOTICE_COLUMNS}, cast(:severity AS text) AS severity, r.id AS report_id, r.kind, r.period_start_on,
        r.period_end_on, cast(r.figures ->> 'new' AS int) AS new, cast(r.figures ->> 'open' AS int) AS open,
+       coalesce(cast(r.figures ->> 'documents' AS int), 0) AS documents,
+       coalesce(cast(r.figures ->> 'voice_alerts' AS int), 0) AS voice_alerts,
        r.figures ->> 'overall' AS overall, r.figures -> 'sources' AS sources
 FROM kordant.notification_outbox o
 JOIN kordant.reports r ON r.id = o.report_id

@@ -17,8 +17,9 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Category
 from kordant_jobs.domain.voice.verdicts import Heard, Verdict, is_alert
 from kordant_jobs.store.notifications import outbox
+from kordant_jobs.store.people.keyring import Keyring, Sealed
 from kordant_jobs.store.voice.clips import Clip
-from kordant_jobs.store.voice.tables import analysis_jobs, analysis_sound, voice_analyses
+from kordant_jobs.store.voice.tables import analysis_jobs, analysis_sound, voice_analyses, voice_consents
 
 _ALERT = """
 INSERT INTO kordant.alerts (id, subscription_id, analysis_id, severity, why)
@@ -62,7 +63,7 @@ def save(
         "band": heard.band if heard and heard.voices else None,
         "seconds": heard.seconds if heard else None,
         "speech_s": heard.speech_s if heard else None,
-        "voices": len(heard.voices) if heard else 0,
+        "voices": verdict.voices,
         "is_whole": heard.is_whole if heard else True,
         "speaker_model": speaker_model,
         "detector": detector,
@@ -101,11 +102,11 @@ def _standing(connection: Connection, enrolment_id: UUID) -> UUID | None:
 
 _LINES = """
 SELECT a.subscription_id, a.id AS analysis_id, a.status, a.reason, a.match, a.synthesis, a.band, a.voices, a.is_whole,
-       a.windows, cast(j.created_at AT TIME ZONE s.time_zone AS date) AS received_on, c.id AS consent_id,
+       a.windows, j.id AS clip_id, j.created_at AS received_at, a.seconds, t.severity, c.id AS consent_id,
        c.person_encrypted
 FROM kordant.voice_analyses a
 JOIN kordant.analysis_jobs j ON j.id = a.job_id
-JOIN kordant.subscriptions s ON s.id = a.subscription_id
+LEFT JOIN kordant.alerts t ON t.analysis_id = a.id
 LEFT JOIN kordant.voice_enrolments e ON e.id = a.enrolment_id AND a.match = 'consistent'
 LEFT JOIN kordant.voice_consents c ON c.id = e.consent_id
 WHERE a.subscription_id = ANY(cast(:ids AS uuid[]))
@@ -144,13 +145,23 @@ def verdict_of(connection: Connection, job_id: UUID) -> dict[str, Any] | None:
     return dict(row) if row else None
 
 
-def recent(connection: Connection, subscription_id: UUID, limit: int) -> list[dict[str, Any]]:
-    """The clips of a subscription, the newest first, with what was said of them."""
+def recent(connection: Connection, keyring: Keyring, subscription_id: UUID, limit: int) -> list[dict[str, Any]]:
+    """The clips of a subscription, the newest first, with what was said of them, as they are shown to whom they
+    belong. `person`: the member that a clip is consistent with."""
     query = """
         SELECT j.id AS clip, j.created_at AS received, coalesce(a.status, 'pending') AS status, a.reason, a.match,
-               a.synthesis, a.score, a.band, a.seconds, a.speech_s, a.voices
+               a.synthesis, a.score, a.band, a.seconds, a.speech_s, a.voices, a.is_whole, j.subscriber_id,
+               c.id AS consent_id, c.person_encrypted AS person
         FROM kordant.analysis_jobs j LEFT JOIN kordant.voice_analyses a ON a.job_id = j.id
+        LEFT JOIN kordant.voice_enrolments e ON e.id = a.enrolment_id AND a.match = 'consistent'
+        LEFT JOIN kordant.voice_consents c ON c.id = e.consent_id
         WHERE j.subscription_id = :id ORDER BY j.created_at DESC LIMIT :limit
     """
-    rows = connection.execute(sa.text(query), {"id": subscription_id, "limit": limit})
-    return [dict(row._mapping) for row in rows]
+    rows = [dict(row._mapping) for row in connection.execute(sa.text(query), {"id": subscription_id, "limit": limit})]
+    keys = keyring.load_keys(connection, [row["subscriber_id"] for row in rows[:1]])
+    for row in rows:
+        owner, consent_id = row.pop("subscriber_id"), row.pop("consent_id")
+        if consent_id is not None:
+            column, sealed = voice_consents.c.person_encrypted, bytes(row["person"])
+            row["person"] = keys.open(Sealed(subscriber_id=owner, column=column, row_id=consent_id, sealed=sealed))
+    return rows

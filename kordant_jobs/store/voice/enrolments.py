@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.domain.voice.enrolment import CONSENT_TEXT
+from kordant_jobs.domain.voice.enrolment import CONSENT_TEXT, joined
 from kordant_jobs.domain.voice.verdicts import Band, Embedding, Enrolled
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
@@ -50,9 +50,7 @@ def add(
     Raises:
         SettingsError: there is no such subscriber.
     """
-    keys = keyring.load_keys(connection, [subscriber_id], for_writing=True)
-    if subscriber_id not in keys:
-        raise SettingsError(f"there is no subscriber {subscriber_id}: `kordant-jobs subscribers list` shows them.")
+    keys = _keys_for_writing(connection, keyring, subscriber_id)
     consent_id, enrolment_id = uuid7(), uuid7()
     columns = voice_consents.c
     connection.execute(
@@ -66,15 +64,13 @@ def add(
             recorded_by=consent.recorded_by,
         )
     )
-    packed = {band: base64.b64encode(one.astype("<f4").tobytes()).decode() for band, one in centroids.items()}
-    sealed = keys.seal(subscriber_id, voice_enrolments.c.embeddings_encrypted, enrolment_id, json.dumps(packed))
     connection.execute(
         sa.insert(voice_enrolments).values(
             id=enrolment_id,
             subscriber_id=subscriber_id,
             consent_id=consent_id,
             model=model,
-            embeddings_encrypted=sealed,
+            embeddings_encrypted=_sealed(keys, subscriber_id, enrolment_id, centroids),
             clips=clips,
             speech_s=speech_s,
         )
@@ -82,15 +78,64 @@ def add(
     return enrolment_id
 
 
+def extend(
+    connection: Connection,
+    keyring: Keyring,
+    subscriber_id: UUID,
+    enrolment_id: UUID,
+    added: Mapping[Band, Embedding],
+    *,
+    clips: int,
+    speech_s: float,
+) -> None:
+    """Add clips of the same person to an enrolment; its consent covers them."""
+    keys, table = _keys_for_writing(connection, keyring, subscriber_id), voice_enrolments
+    row = connection.execute(sa.select(table).where(table.c.id == enrolment_id).with_for_update()).one()
+    column = table.c.embeddings_encrypted
+    before = _unpacked(_opened(keys, subscriber_id, column, row.id, row.embeddings_encrypted))
+    values = {
+        "embeddings_encrypted": _sealed(keys, subscriber_id, enrolment_id, joined(before, row.clips, added, clips)),
+        "clips": row.clips + clips,
+        "speech_s": row.speech_s + speech_s,
+    }
+    connection.execute(sa.update(table).where(table.c.id == enrolment_id).values(values))
+
+
+def lock(connection: Connection, subscriber_id: UUID) -> None:
+    """Until the transaction ends no other one that asks for it adds a voice of this subscriber's family."""
+    connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:id))"), {"id": f"voices {subscriber_id}"})
+
+
+def _keys_for_writing(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> SubscriberKeys:
+    keys = keyring.load_keys(connection, [subscriber_id], for_writing=True)
+    if subscriber_id not in keys:
+        raise SettingsError(f"there is no subscriber {subscriber_id}: `kordant-jobs subscribers create` makes one.")
+    return keys
+
+
+def _sealed(keys: SubscriberKeys, owner: UUID, enrolment_id: UUID, centroids: Mapping[Band, Embedding]) -> bytes:
+    packed = {band: base64.b64encode(one.astype("<f4").tobytes()).decode() for band, one in centroids.items()}
+    return keys.seal(owner, voice_enrolments.c.embeddings_encrypted, enrolment_id, json.dumps(packed))
+
+
 def of_subscriber(connection: Connection, keyring: Keyring, subscriber_id: UUID, *, model: str) -> list[Enrolled]:
     """The family's voices under one model; those under others cannot be compared."""
-    table = voice_enrolments
+    table, person = voice_enrolments, voice_consents.c.person_encrypted
     keys = keyring.load_keys(connection, [subscriber_id])
-    query = sa.select(table).where(table.c.subscriber_id == subscriber_id, table.c.model == model).order_by(table.c.id)
+    query = (
+        sa.select(table, person)
+        .join(voice_consents, voice_consents.c.id == table.c.consent_id)
+        .where(table.c.subscriber_id == subscriber_id, table.c.model == model)
+        .order_by(table.c.id)
+    )
     rows = connection.execute(query).all() if subscriber_id in keys else []
     column = table.c.embeddings_encrypted
     return [
-        Enrolled(id=row.id, by_band=_unpacked(_opened(keys, subscriber_id, column, row.id, row.embeddings_encrypted)))
+        Enrolled(
+            id=row.id,
+            person=_opened(keys, subscriber_id, person, row.consent_id, row.person_encrypted),
+            by_band=_unpacked(_opened(keys, subscriber_id, column, row.id, row.embeddings_encrypted)),
+        )
         for row in rows
     ]
 
@@ -108,10 +153,16 @@ def _unpacked(text: str) -> dict[Band, Embedding]:
 
 def listed(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> list[dict[str, Any]]:
     """The family's enrolments as they are shown to whom they belong, the oldest first: enrolment, person, clips,
-    speech_s, consent and model."""
+    speech_s, consent, who agreed and model."""
     keys, consents = keyring.load_keys(connection, [subscriber_id]), voice_consents.c
     query = (
-        sa.select(voice_enrolments, consents.person_encrypted, consents.given_on, consents.text_version)
+        sa.select(
+            voice_enrolments,
+            consents.person_encrypted,
+            consents.given_by_encrypted,
+            consents.given_on,
+            consents.text_version,
+        )
         .join(voice_consents, consents.id == voice_enrolments.c.consent_id)
         .where(voice_enrolments.c.subscriber_id == subscriber_id)
         .order_by(voice_enrolments.c.created_at)
@@ -123,6 +174,7 @@ def listed(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> lis
             "clips": row.clips,
             "speech_s": round(row.speech_s, 1),
             "consent": f"{row.given_on.isoformat()}, text {row.text_version}",
+            "agreed": _opened(keys, subscriber_id, consents.given_by_encrypted, row.consent_id, row.given_by_encrypted),
             "model": row.model,
         }
         for row in (connection.execute(query).all() if subscriber_id in keys else ())

@@ -13,8 +13,8 @@ from kordant_jobs.store.notifications import outbox
 
 _ROWS = f"""
 SELECT {outbox.NOTICE_COLUMNS}, a.severity, o.alert_id, a.why, a.created_at AS alerted_at,
-       j.created_at AS received_at, v.status, v.match, v.synthesis, v.band, v.voices, v.is_whole, e.consent_id,
-       vc.person_encrypted
+       j.id AS clip_id, j.created_at AS received_at, v.seconds, v.status, v.reason, v.match, v.synthesis, v.band,
+       v.voices, v.is_whole, v.windows, e.consent_id, vc.person_encrypted
 FROM kordant.notification_outbox o
 JOIN kordant.alerts a ON a.id = o.alert_id
 JOIN kordant.voice_analyses v ON v.id = a.analysis_id
@@ -30,4 +30,4 @@ ORDER BY o.due_at, o.id
 def notices(connection: Connection, ids: Sequence[UUID]) -> list[VoiceRow]:
     """The content of those of the notifications `ids` that are about clips, the longest due first."""
     rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
-    return [VoiceRow(**row._mapping) for row in rows]
+    return [VoiceRow(**{**row._mapping, "windows": tuple(word for _, _, word in row.windows)}) for row in rows]

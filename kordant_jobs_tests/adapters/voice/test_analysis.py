@@ -16,7 +16,7 @@ from kordant_jobs_tests.voices import GRANDMOTHER, STRANGER, shared_models, spok
 
 def test_a_clip_measured_twice_gives_the_same() -> None:
     clip = spoken(GRANDMOTHER, 1, 4.1)
-    first, second = measure(clip, shared_models()), measure(clip, shared_models())
+    [first], [second] = measure([clip], shared_models()), measure([clip], shared_models())
     assert first.windows == second.windows
     assert np.array_equal(first.voices[0].embedding, second.voices[0].embedding)
     assert (first.band, len(first.voices)) == (Band.WIDE, 1)
@@ -25,23 +25,28 @@ def test_a_clip_measured_twice_gives_the_same() -> None:
 def test_the_band_is_found_in_the_sound() -> None:
     wide = spoken(GRANDMOTHER, 1).astype(np.float32) / np.float32(32768)
     assert (band_of([wide]), band_of([as_telephone(wide, TELEPHONES[1])])) == (Band.WIDE, Band.PHONE)
+    assert band_of([wide * np.float32(0.3) + np.float32(0.6)]) is Band.WIDE  # an offset is no speech
 
 
 def test_two_people_in_one_clip_are_two_voices() -> None:
     pause = np.zeros(16_000, np.int16)
     turns = [spoken(GRANDMOTHER, 11), spoken(STRANGER, 1), spoken(GRANDMOTHER, 12), spoken(STRANGER, 2)]
     both = np.concatenate([part for turn in turns for part in (turn, pause)])
-    assert enrolment_clip("both", both, shared_models()).voices == 2
+    assert enrolment_clip("both", [both], shared_models()).voices == 2
     alone = np.concatenate([turns[0], pause, turns[2]])
-    assert enrolment_clip("alone", alone, shared_models()).voices == 1
+    assert enrolment_clip("alone", [alone], shared_models()).voices == 1
 
 
 def test_an_enrolled_wide_clip_counts_for_the_telephone_too() -> None:
-    clip = enrolment_clip("a", spoken(GRANDMOTHER, 1), shared_models())
+    clip = enrolment_clip("a", [spoken(GRANDMOTHER, 1)], shared_models())
     assert set(clip.by_band) == {Band.WIDE, Band.PHONE}
     called = enrolment_clip(
         "b",
-        (as_telephone(np.asarray(spoken(GRANDMOTHER, 1) / 32768, np.float32), TELEPHONES[1]) * 32767).astype(np.int16),
+        [
+            (as_telephone(np.asarray(spoken(GRANDMOTHER, 1) / 32768, np.float32), TELEPHONES[1]) * 32767).astype(
+                np.int16
+            )
+        ],
         shared_models(),
     )
     assert set(called.by_band) == {Band.PHONE}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import os
 import struct
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from kordant_jobs.adapters.voice.decoding import SECONDS_MAX, Decoder, Undecodable
 from kordant_jobs.domain.voice.models import RATE
 from kordant_jobs.domain.voice.verdicts import Reason
-from kordant_jobs_tests.voices import spoken_wav
+from kordant_jobs_tests.voices import spoken, spoken_wav
 
 ODD = Path(os.environ.get("KORDANT_VOICE_SAMPLES", "/nonexistent"))
 WAV = spoken_wav(0, 1)
@@ -66,8 +68,9 @@ def test_usual_forms_become_16_khz_mono(
     found = decoder.decode([encoded(container, codec, rate=rate, layout=layout)], ending)
     assert found.is_whole
     assert found.seconds == pytest.approx(4.1, abs=0.2)
-    assert found.samples.dtype == np.int16
-    assert int(np.abs(found.samples.astype(np.int32)).max()) > 3_000
+    [samples] = found.channels  # copies of one another are one
+    assert samples.dtype == np.int16
+    assert int(np.abs(samples.astype(np.int32)).max()) > 3_000
 
 
 def huge_header() -> bytes:
@@ -103,11 +106,65 @@ def test_a_list_of_files_is_not_followed(decoder: Decoder, tmp_path: Path) -> No
 
 
 def test_a_file_that_broke_off_gives_what_came_before(decoder: Decoder) -> None:
-    whole = encoded("flac", "flac")
-    found = decoder.decode([whole[: len(whole) // 2]])
-    assert 0.5 < found.seconds < 4.0
-    mp3 = encoded("mp3", "mp3", rate=44_100, layout="stereo")
-    assert decoder.decode([mp3[: len(mp3) // 2]]).seconds > 1.0
+    files = {
+        "flac": encoded("flac", "flac"),
+        "mp3": encoded("mp3", "mp3", rate=44_100, layout="stereo"),
+        "ogg": encoded("ogg", "libopus", rate=48_000),
+        "wav": WAV,
+        "aiff": encoded("aiff", "pcm_s16be"),
+    }
+    for name, whole in files.items():
+        assert decoder.decode([whole], name).is_whole, name
+        found = decoder.decode([whole[: len(whole) // 2]], name)
+        assert 1.0 < found.seconds < 3.5, name
+        assert not found.is_whole, name
+
+
+def test_a_header_without_a_length_promises_none(decoder: Decoder) -> None:
+    piped = WAV[:4] + b"\xff" * 4 + WAV[8:40] + b"\xff" * 4 + WAV[44:]
+    assert decoder.decode([piped]).is_whole
+
+
+@pytest.mark.parametrize("name", ["mp3", "flac"])
+def test_damage_in_the_middle_costs_that_part_and_is_told(decoder: Decoder, name: str) -> None:
+    whole = encoded(name, name, rate=16_000)
+    third = len(whole) // 3
+    noise = np.random.default_rng(1).bytes(third)
+    found = decoder.decode([whole[:third] + noise + whole[2 * third :]], name)
+    assert not found.is_whole
+    assert found.seconds > 2.3  # both ends
+
+
+def wav_of(*channels: NDArray[np.int16]) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as written:
+        written.setnchannels(len(channels))
+        written.setsampwidth(2)
+        written.setframerate(RATE)
+        written.writeframes(np.stack(channels, axis=1).astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def test_channels_that_differ_are_kept_apart(decoder: Decoder) -> None:
+    one, two = spoken(0, 1, 3.0), spoken(1, 2, 3.0)
+    size = min(len(one), len(two))
+    one, two = one[:size] // 2, two[:size] // 2
+    silence = np.zeros(size, np.int16)
+
+    def kept(*channels: NDArray[np.int16]) -> list[int]:
+        """Which of one and two the channels that are kept are like."""
+        found = decoder.decode([wav_of(*channels)]).channels
+        return [int(np.argmax([abs(np.corrcoef(each, it)[0, 1]) for it in (one, two)])) for each in found]
+
+    assert kept(one, two) == [0, 1]
+    assert kept(one, one // 2) == [0]
+    assert kept(one, -one) == [0]  # their mean would be silence
+    assert kept(silence, one) == [0]
+    assert kept(silence, silence, silence, two, silence, silence) == [1]
+    assert kept(*[one, two] * 5) == [0]  # of ten channels the mix
+    assert len(decoder.decode([wav_of(silence, silence)]).channels) == 1
+    [centred] = decoder.decode([wav_of(one + np.int16(9_000))]).channels
+    assert abs(float(centred.mean())) < 1
 
 
 def test_of_three_hours_the_first_is_decoded(decoder: Decoder) -> None:

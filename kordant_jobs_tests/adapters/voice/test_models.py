@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from kordant_jobs.adapters.voice.detectors import HttpDetector, OnnxDetector
-from kordant_jobs.adapters.voice.models.files import open_models, read_manifest, write_manifest
+from kordant_jobs.adapters.voice.models.files import damaged, open_models, read_manifest, write_manifest
 from kordant_jobs.adapters.voice.models.pull import MANIFESTS, PARITY_MAX, distance, pull_models
 from kordant_jobs.adapters.voice.models.weights import read_checkpoint
 from kordant_jobs.domain.voice.models import Manifest, ModelKind
@@ -41,6 +41,8 @@ def test_another_file_than_the_manifest_describes_is_not_opened(tmp_path: Path) 
     assert detector is not None
     with pytest.raises(SetupError, match="not the file"):
         detector.scores(np.zeros((1, 64_600), np.float32))
+    assert damaged(open_models(tmp_path)) == [tmp_path / "aasist.onnx"]
+    assert damaged(shared_models()) == []
     (tmp_path / "aasist.onnx").unlink()
     with pytest.raises(SetupError, match="missing"):
         open_models(tmp_path)
@@ -118,7 +120,8 @@ def answering(body: object, status: int = 200) -> HttpDetector:
 def test_a_detector_can_be_a_service_and_its_silence_is_an_error() -> None:
     windows = np.zeros((2, 16_000), np.float32)
     assert answering({"scores": [1.5, -2]}).scores(windows) == [1.5, -2.0]
-    for body, status in (({"scores": [1.0]}, 200), ({"scores": [1, "x"]}, 200), ([], 200), ({"scores": [1, 2]}, 503)):
+    for body, status in (({"scores": [1.0]}, 200), ({"scores": [1, "2"]}, 200), ({"scores": [True, True]}, 200),
+                         ([], 200), ({"scores": [1, 2]}, 503)):  # fmt: skip
         with pytest.raises(SourceUnavailable):
             answering(body, status).scores(windows)
 
@@ -148,5 +151,7 @@ def test_silence_and_noise_hold_no_speech_and_speech_does() -> None:
     tone = (8_000 * np.sin(np.arange(64_000) * 0.2)).astype(np.int16)
     for sound in (np.zeros(64_000, np.int16), (chance.standard_normal(64_000) * 3_000).astype(np.int16), tone):
         assert find_speech(sound, models) == []
+        assert find_speech(sound // 1000, models) == []
     assert sum(end - begin for begin, end in find_speech(spoken(0, 1), models)) > 4 * 16_000
+    assert sum(end - begin for begin, end in find_speech(spoken(0, 1) // 1000, models)) > 3 * 16_000
     assert find_speech(np.zeros(0, np.int16), models) == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
 from uuid import UUID
 
 import numpy as np
@@ -10,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kordant_jobs.domain.voice.enrolment import EnrolmentClip, centroids, mean_voice, why_not
+from kordant_jobs.domain.voice.enrolment import (
+    EnrolmentClip,
+    centroids,
+    consent_problem,
+    enrolled_already,
+    joined,
+    mean_voice,
+    why_not,
+)
 from kordant_jobs.domain.voice.verdicts import (
     Band,
     ClipStatus,
@@ -29,6 +39,7 @@ from kordant_jobs.domain.voice.verdicts import (
     compare,
     is_alert,
     judge,
+    judge_clip,
     screened,
 )
 
@@ -43,7 +54,7 @@ def at(score: float) -> Embedding:
 
 
 def ann(by_band: Mapping[Band, Embedding] | None = None) -> Enrolled:
-    return Enrolled(id=ANN, by_band=by_band or {Band.WIDE: at(1.0)})
+    return Enrolled(id=ANN, person="Ann", by_band=by_band or {Band.WIDE: at(1.0)})
 
 
 def heard(score: float = 0.9, *, speech_s: float = 10.0, screen: float = 0.0, failed: bool = False) -> Heard:
@@ -76,12 +87,64 @@ def test_a_match_goes_by_the_thresholds_of_the_band(score: float, speech_s: floa
 
 
 def test_a_member_must_lead_the_next_one() -> None:
-    twin = Enrolled(id=BOB, by_band={Band.WIDE: at(0.97)})
+    twin = Enrolled(id=BOB, person="Bob", by_band={Band.WIDE: at(0.97)})
     found = compare(heard(0.99).voices, Band.WIDE, [ann(), twin], LIMITS)
     assert found is not None
     assert found.margin is not None
     assert found.margin < 0.10
     assert found.match is Match.INCONCLUSIVE
+
+
+def test_two_enrolments_of_one_person_are_no_rivals() -> None:
+    again = Enrolled(id=BOB, person=" ann", by_band={Band.WIDE: at(0.97)})
+    stranger = Enrolled(id=UUID(int=3), person="Carl", by_band={Band.WIDE: at(0.2)})
+    found = compare(heard(0.99).voices, Band.WIDE, [ann(), again, stranger], LIMITS)
+    assert found is not None
+    assert found.match is Match.CONSISTENT
+    assert found.margin is not None
+    assert found.margin > 0.5  # over Carl
+    alone = compare(heard(0.99).voices, Band.WIDE, [ann(), again], LIMITS)
+    assert alone is not None
+    assert (alone.match, alone.margin) == (Match.CONSISTENT, None)
+
+
+def test_a_voice_that_is_enrolled_is_known_again_in_a_band_that_both_have() -> None:
+    member = ann()
+    assert enrolled_already({Band.WIDE: at(0.9)}, [member], LIMITS) is member
+    assert enrolled_already({Band.WIDE: at(0.6)}, [ann()], LIMITS) is None
+    assert enrolled_already({Band.PHONE: at(0.9)}, [ann()], LIMITS) is None
+
+
+def test_clips_that_are_added_weigh_as_much_as_those_before() -> None:
+    found = joined({Band.WIDE: at(1.0)}, 3, {Band.WIDE: at(0.0), Band.PHONE: at(0.5)}, 3)
+    assert np.allclose(found[Band.WIDE], at(np.sqrt(0.5)), atol=1e-5)
+    assert np.allclose(found[Band.PHONE], at(0.5))
+
+
+@pytest.mark.parametrize(
+    ("day", "words"),
+    [(date(2026, 11, 20), None), (date(2026, 11, 1), None), (date(2026, 11, 21), "future"), (date(1, 1, 1), "since")],
+)
+def test_nobody_agreed_before_there_was_a_text_or_in_the_future(day: date, words: str | None) -> None:
+    problem = consent_problem(day, date(2026, 11, 20))
+    assert (problem is None) if words is None else (words in str(problem))
+
+
+def test_a_channel_that_calls_for_an_alert_is_the_one_that_is_told() -> None:
+    member, copied = heard(0.9, screen=0.0), heard(0.7, screen=-9.0)
+    verdict, of = judge_clip([member, copied, heard(-0.5)], [ann()], LIMITS, SCREEN)
+    assert is_alert(verdict, always=False)
+    assert of is copied
+    assert verdict.voices == 2  # the member's and the stranger's; the copy sounds like the member
+    quiet, of = judge_clip([heard(0.1, screen=-9.0), member, heard(speech_s=0.0)], [ann()], LIMITS, SCREEN)
+    assert not is_alert(quiet, always=False)
+    assert of is member
+
+
+def test_of_a_file_that_was_read_in_part_too_little_speech_is_unknown() -> None:
+    verdict = judge(replace(heard(speech_s=1.0), is_whole=False), [ann()], LIMITS, SCREEN)
+    assert (verdict.status, verdict.reason) == (ClipStatus.UNKNOWN, Reason.PARTLY_READ)
+    assert judge(replace(heard(), is_whole=False), [ann()], LIMITS, SCREEN).status is ClipStatus.OK
 
 
 def test_across_bands_and_without_thresholds_a_match_is_inconclusive() -> None:
@@ -159,11 +222,12 @@ def clip(name: str, score: float = 1.0, *, speech_s: float = 8.0, voices: int = 
 @pytest.mark.parametrize(
     ("clips", "words"),
     [
-        ([clip("a"), clip("b")], "too few"),
-        ([clip("a"), clip("b"), clip("c", speech_s=1.0)], "17 s of speech"),
-        ([clip("a"), clip("b"), clip("party.wav", voices=2)], "more than one voice in party.wav"),
-        ([clip("a"), clip("b"), clip("c"), clip("uncle.wav", -0.5)], "uncle.wav is not like"),
-        ([clip("a"), clip("b", 0.95), clip("c", 0.9)], None),
+        ([clip("a"), clip("b", 0.9)], "too few"),
+        ([clip("a"), clip("b", 0.9), clip("c", 0.6, speech_s=1.0)], "17 s of speech"),
+        ([clip("a"), clip("b", 0.9), clip("party.wav", 0.6, voices=2)], "more than one voice in party.wav"),
+        ([clip("a"), clip("b", 0.9), clip("c", 0.6), clip("uncle.wav", -0.5)], "uncle.wav is not like"),
+        ([clip("a"), clip("b", 0.6), clip("copy.mp3", 0.999)], "a and copy.mp3 are one recording"),
+        ([clip("a"), clip("b", 0.95), clip("c", 0.8)], None),
     ],
 )
 def test_clips_that_disagree_or_do_not_suffice_are_refused_by_name(

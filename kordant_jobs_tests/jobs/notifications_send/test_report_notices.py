@@ -226,6 +226,8 @@ def test_without_a_public_address_the_mail_has_no_link_and_reads_well(world: Wor
         ({}, "Nothing is open, and every source was checked.", "new exposure"),
         ({"overall": "unknown", "sources": {"dumps": "unknown"}}, "in what could be checked. Not every", "Nothing is"),
         ({"new": 1, "open": 4, "overall": "exposed"}, "1 new exposure of your data, and what", "Not every"),
+        ({"voice_alerts": 2}, "It tells of 2 clips with a voice like a family member's", "Nothing"),
+        ({"documents": 1, "overall": "unknown"}, "It tells of 1 new document on your property.", "Nothing"),
         ({"open": 2, "sources": {"dumps": "exposed", "hibp": "unknown"}}, "2 exposures are still open. Not", "clear"),
     ],
 )

@@ -29,7 +29,7 @@ PERSON = "Grandma Quimby"
 @lru_cache(maxsize=1)
 def grandmothers_clips() -> tuple[EnrolmentClip, ...]:
     """Her clips, measured once a process."""
-    return tuple(enrolment_clip(f"{n}", spoken(GRANDMOTHER, n), shared_models()) for n in (11, 12, 13))
+    return tuple(enrolment_clip(f"{n}", [spoken(GRANDMOTHER, n)], shared_models()) for n in (11, 12, 13))
 
 
 @dataclass

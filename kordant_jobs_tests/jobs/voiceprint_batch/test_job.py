@@ -72,7 +72,12 @@ def test_a_family_member_is_enrolled_listed_and_removed_by_commands(
     made = run("voices", "enrol", owner, str(folder), "--given-on", "2026-11-18", typed=names)
     [row] = run("voices", "list", owner)
     assert (row["enrolment"], row["person"], row["clips"]) == (made["enrolment"], PERSON, 3)
-    assert row["consent"].startswith("2026-11-18")
+    assert row["consent"] == "2026-11-18, text 2026-11"
+    assert row["agreed"] == f"{PERSON} herself"
+    with pytest.raises(KordantError, match=f"enrolled as {made['enrolment']}.*--add-to"):
+        run("voices", "enrol", owner, str(folder), typed=names)
+    assert run("voices", "enrol", owner, str(folder), "--add-to", made["enrolment"]) == made
+    assert [one["clips"] for one in run("voices", "list", owner)] == [6]
     (folder / "call.wav").write_bytes(spoken_wav(GRANDMOTHER, 1))
     clip = run("voices", "add", str(desk.person.subscription_id), str(folder / "call.wav"))["clip"]
     assert [one["status"] for one in run("voices", "clips", str(desk.person.subscription_id))] == ["pending"]
@@ -80,10 +85,46 @@ def test_a_family_member_is_enrolled_listed_and_removed_by_commands(
         run("voices", "show", clip)
     figures(desk, load_settings())
     assert run("voices", "show", clip)["match"] == "consistent"
+    [shown] = run("voices", "clips", str(desk.person.subscription_id))
+    assert (shown["person"], shown["is_whole"]) == (PERSON, True)
     result = CliRunner().invoke(app, ["voices", "show", clip])
     assert "No analysis of sound can tell who is speaking" in result.stdout
     assert CliRunner().invoke(app, ["voices", "remove", made["enrolment"]]).exit_code == 0
     assert run("voices", "list", owner) == []
+
+
+def test_the_consent_text_is_shown_before_anybody_is_said_to_have_agreed(
+    db: Engine, keyring: Keyring, settings: Settings
+) -> None:
+    owner = str(desk_of(db, keyring).person.subscriber_id)
+    for day, words in (("2099-01-01", "in the future"), ("0001-01-01", "in use since"), ("soon", "is no date")):
+        with pytest.raises(KordantError, match=words):
+            run("voices", "enrol", owner, ".", "--given-on", day)
+    result = CliRunner().invoke(app, ["voices", "enrol", owner, ".", "--language", "pt-BR"], input=f"{PERSON}\n")
+    assert "Sua voz é um dado biométrico" in result.stderr
+    assert "who agreed to this text (2026-11): a line is needed" in str(result.exception)
+    assert "Your voice is biometric data" in CliRunner().invoke(app, ["voices", "consent"]).stdout
+
+
+UNKNOWN = "0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("alerts", UNKNOWN, "--always"), "subscriber"),
+        (("enrol", UNKNOWN, "."), "subscriber"),
+        (("list", UNKNOWN), "subscriber"),
+        (("clips", UNKNOWN), "subscription"),
+        (("show", UNKNOWN), "clip"),
+        (("remove", UNKNOWN), "enrolment"),
+    ],
+)
+@pytest.mark.usefixtures("settings")
+def test_an_id_of_nobody_is_an_error_that_says_so(words: tuple[str, ...], what: str) -> None:
+    result = CliRunner().invoke(app, ["voices", *words])
+    assert isinstance(result.exception, KordantError)
+    assert f"there is no {what} {UNKNOWN}" in str(result.exception)
 
 
 def test_without_models_a_run_says_what_to_do_and_goes_on(

@@ -16,6 +16,7 @@ from kordant_jobs.domain.voice.verdicts import (
     Compared,
     Heard,
     Match,
+    Reason,
     Synthesis,
     Verdict,
     Voice,
@@ -58,6 +59,7 @@ def test_no_verdict_gets_a_reassuring_mail_not_even_a_copy_that_matches_without_
     with db.begin() as connection:
         enrolments.always_alert(connection, desk.person.subscriber_id, True)
     verdicts = [Verdict(status=status) for status in ClipStatus if status is not ClipStatus.UNKNOWN]
+    verdicts += [Verdict(status=ClipStatus.UNKNOWN, reason=Reason.PARTLY_READ)]
     verdicts += [
         Verdict(
             status=ClipStatus.OK,
@@ -84,10 +86,12 @@ def test_the_high_alert_says_both_and_what_to_do(db: Engine, keyring: Keyring) -
     desk = desk_of(db, keyring)
     member = desk.enrol()
     compared = Compared(match=Match.CONSISTENT, member=member, score=0.9, margin=None)
-    verdict = Verdict(status=ClipStatus.OK, compared=compared, synthesis=Synthesis.SIGNS)
+    verdict = Verdict(status=ClipStatus.OK, compared=compared, synthesis=Synthesis.SIGNS, voices=2)
     subject, texts = told(desk, 1, verdict)
-    assert subject == "Voice alert: a clip that you gave us was analysed"
     text = texts["text/plain"]
+    mark = desk.rows("SELECT id FROM kordant.analysis_jobs")[0].id.hex[-6:]
+    assert subject == f"Voice alert: clip {mark} that you gave us was analysed"
+    assert f"{mark}, 0:09 long" in text
     for words in (
         f"like that of {PERSON}",
         "Hang up",

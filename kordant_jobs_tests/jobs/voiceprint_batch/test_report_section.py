@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -26,12 +26,15 @@ from kordant_jobs_tests.jobs.voiceprint_batch.desk import PERSON, desk_of
 from kordant_jobs_tests.voices import GRANDMOTHER, spoken_wav
 from kordant_jobs_tests.wording.test_voice_words import NEVER
 
-ANALYSIS = UUID(int=900)
+ANALYSIS, ZONE = UUID(int=900), "America/Sao_Paulo"
 TODAY = datetime.now(UTC).date()
 PERIOD = Period(kind=ReportKind.ON_DEMAND, start_on=TODAY - timedelta(days=6), end_on=TODAY + timedelta(days=1))
 LINE = ClipLine(
     analysis_id=ANALYSIS,
-    received_on=date(2026, 11, 20),
+    clip_id=UUID(int=0xABCDEF),
+    received_at=datetime(2026, 11, 20, 17, 44, tzinfo=UTC),
+    seconds=25.2,
+    severity="high",
     status="ok",
     reason=None,
     match="consistent",
@@ -45,8 +48,10 @@ LINE = ClipLine(
 
 @pytest.mark.parametrize("locale", list(Locale))
 def test_a_row_says_what_it_is_like_and_its_picture_can_be_read_aloud(locale: Locale) -> None:
-    section = clip_section(wording(locale), [LINE], {ANALYSIS: PERSON})
+    section = clip_section(wording(locale), [LINE], {ANALYSIS: PERSON}, ZONE)
     [row] = section.rows
+    assert "14:44 UTC-3\nabcdef, 0:25" in row.received
+    assert section.legend
     said = " ".join(text for _, text in row.lines)
     assert PERSON in said
     assert row.picture.count("<rect") == 4
@@ -66,21 +71,45 @@ def test_a_row_says_what_it_is_like_and_its_picture_can_be_read_aloud(locale: Lo
         (replace(LINE, status="insufficient_speech"), "too little speech"),
         (replace(LINE, match=None, synthesis=None), "not compared"),
         (replace(LINE, voices=3), "several voices in it (3)"),
+        (replace(LINE, status="unknown", reason="partly_read"), "too little speech in that part"),
+        (replace(LINE, synthesis="inconclusive"), "In 2 of 4 parts alone there are signs"),
     ],
 )
 def test_every_kind_of_result_has_its_words(line: ClipLine, words: str) -> None:
-    [row] = clip_section(wording(Locale.EN), [line], {}).rows
+    [row] = clip_section(wording(Locale.EN), [line], {}, ZONE).rows
     assert words in " ".join(text for _, text in row.lines)
 
 
 def test_many_clips_are_counted_and_they_are_part_of_what_a_report_shows() -> None:
-    section = clip_section(wording(Locale.EN), [LINE] * (ROWS_MAX + 2), {})
+    section = clip_section(wording(Locale.EN), [LINE] * (ROWS_MAX + 2), {}, ZONE)
     assert (len(section.rows), section.more) == (ROWS_MAX, "And 2 more.")
     plain = figures()
     assert replace(plain, clips=(LINE,)).sha256() != plain.sha256()
     page = page_of(write_report(replace(plain, clips=(LINE,)), replace(OPENED, members={ANALYSIS: PERSON})))
     assert PERSON in page.html
     assert "No analysis of sound can tell who is speaking" in page.html
+
+
+def test_the_worst_clip_is_the_first_row_however_old_it_is() -> None:
+    calm = replace(LINE, severity=None, match="not_consistent", synthesis="no_signs_found")
+    newer = [replace(calm, received_at=LINE.received_at + timedelta(hours=n)) for n in range(1, ROWS_MAX + 9)]
+    shown = clip_section(wording(Locale.EN), [*reversed(newer), LINE], {ANALYSIS: PERSON}, ZONE).rows
+    assert PERSON in str(shown[0].lines)
+    assert "22, 2026" in shown[1].received
+
+
+@pytest.mark.parametrize("locale", list(Locale))
+def test_a_report_with_a_voice_alert_never_says_that_nothing_was_found(locale: Locale) -> None:
+    nothing = replace(figures(), locale=locale.value, exposures=(), closed=(), properties=())
+    told = replace(nothing, clips=(LINE, replace(LINE, severity="medium", synthesis="no_signs_found")))
+    before, after = write_report(nothing, OPENED), write_report(told, replace(OPENED, members={ANALYSIS: PERSON}))
+    assert after.headline.startswith("1 clip with" if locale is Locale.EN else "1 áudio com")
+    assert (before.headline, before.state) != (after.headline, after.state)
+    assert after.state == "new"
+    assert any(one.label in {"voice alerts", "alertas de voz"} and one.value == "1" for one in after.tiles)
+    assert told.as_counts()["voice_alerts"] == 1
+    for text in (after.headline, after.lead, *after.changes):
+        assert not re.search(NEVER[locale], text, re.IGNORECASE), text
 
 
 def test_a_report_is_made_again_for_a_clip_of_its_period_only(db: Engine, keyring: Keyring, tmp_path: Path) -> None:

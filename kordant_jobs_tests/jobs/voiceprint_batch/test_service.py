@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import wave
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +16,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.voice.decoding import Decoder
+from kordant_jobs.adapters.drop_folder import is_being_written
+from kordant_jobs.adapters.voice.decoding import Decoder, Samples
+from kordant_jobs.adapters.voice.drop_folder import dropped_clips, has_changed, left_behind
 from kordant_jobs.adapters.voice.models.files import Ears
+from kordant_jobs.domain.voice.models import RATE
 from kordant_jobs.errors import PermanentError, SettingsError
 from kordant_jobs.jobs.voiceprint_batch import service
 from kordant_jobs.jobs.voiceprint_batch.rules import ATTEMPTS_MAX
@@ -28,7 +33,7 @@ from kordant_jobs.store.retention.kinds import TABLES
 from kordant_jobs.store.voice import clips, enrolments
 from kordant_jobs_tests.jobs.people import subscribe
 from kordant_jobs_tests.jobs.voiceprint_batch.desk import PERSON, Desk, desk_of
-from kordant_jobs_tests.voices import GRANDMOTHER, STRANGER, shared_models, spoken_wav
+from kordant_jobs_tests.voices import GRANDMOTHER, STRANGER, shared_models, spoken, spoken_wav
 
 
 @pytest.fixture
@@ -75,7 +80,7 @@ def test_whatever_comes_has_a_clear_status_and_the_batch_goes_on(desk: Desk) -> 
     assert desk.run().failed == 0
     assert {name: desk.said(clip).status for name, clip in quiet.items()} == dict.fromkeys(quiet, "insufficient_speech")
     assert {name: desk.said(clip).status for name, clip in broken.items()} == {
-        "cut": "insufficient_speech", "header": "undecodable", "three bytes": "undecodable"
+        "cut": "unknown", "header": "undecodable", "three bytes": "undecodable"
     }  # fmt: skip
     assert desk.said(good).status == "ok"
 
@@ -195,6 +200,67 @@ def test_dropped_clips_are_taken_in_and_their_files_go_but_not_those_of_nobody(d
     assert len(list(tmp_path.iterdir())) == 2
     [row] = desk.rows("SELECT * FROM kordant.analysis_jobs")
     assert "maria" not in str(tuple(row)).lower()
+
+
+def test_a_clip_that_is_still_written_waits_and_is_taken_in_whole(desk: Desk, tmp_path: Path) -> None:
+    path, whole = tmp_path / f"{desk.person.subscription_id}.wav", spoken_wav(STRANGER, 1)
+    now = datetime.now(UTC) + timedelta(minutes=1)
+
+    def taken() -> tuple[int, int]:
+        return service.take_in(tmp_path, db=desk.db, keyring=desk.keyring, now=now)
+
+    with path.open("wb") as writer:
+        writer.write(whole[:50_000])
+        writer.flush()
+        assert is_being_written(path) is True
+        assert taken() == (0, 0)  # however long the writer pauses
+        [(_, half)] = dropped_clips(tmp_path)
+        writer.write(whole[50_000:])
+    assert has_changed(half)
+    assert taken() == (1, 0)
+    assert desk.rows("SELECT bytes FROM kordant.analysis_jobs")[0].bytes == len(whole)
+    assert not path.exists()
+
+
+def test_what_lies_in_the_drop_folder_for_good_is_counted_by_why(tmp_path: Path) -> None:
+    for name in ("notes.wav", f"{uuid4()}.wav", f"{uuid4()}.wav.part", ".kordant-place"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / f"{uuid4()}.mp3").symlink_to(tmp_path / "notes.wav")
+    os.mkfifo(tmp_path / f"{uuid4()}.ogg")
+    now = datetime.now(UTC)
+    assert left_behind(tmp_path, now) == {}
+    later = left_behind(tmp_path, now + timedelta(hours=2))
+    assert later == {"no id in the name": 1, "refused": 1, "named as unfinished": 1, "no plain file": 2}
+    assert left_behind(tmp_path / "none", now) == {}
+
+
+def test_each_channel_of_a_call_is_compared(desk: Desk) -> None:
+    desk.enrol()
+    left, right = spoken(STRANGER, 3, 8.0), spoken(GRANDMOTHER, 1, 8.0)
+    size = min(len(left), len(right))
+    clip = desk.give(as_channels(np.stack([left[:size], right[:size]], axis=1)))
+    assert desk.run().alerts == 1
+    row = desk.said(clip)
+    assert (row.match, row.synthesis, row.voices) == ("consistent", "signs_of_synthesis", 2)
+
+
+def test_half_a_file_is_told_as_a_part(desk: Desk) -> None:
+    clip = desk.give(spoken_wav(GRANDMOTHER, 1, 8.0)[:140_000])
+    short = desk.give(spoken_wav(GRANDMOTHER, 1)[:30_000])
+    desk.run()
+    assert (desk.said(clip).status, desk.said(clip).is_whole) == ("ok", False)
+    assert (desk.said(short).status, desk.said(short).reason) == ("unknown", "partly_read")
+
+
+def as_channels(samples: Samples) -> bytes:
+    """A WAV file of samples [count, channels]."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as written:
+        written.setnchannels(samples.shape[1])
+        written.setsampwidth(2)
+        written.setframerate(RATE)
+        written.writeframes(samples.astype("<i2").tobytes())
+    return file.getvalue()
 
 
 def everything(desk: Desk) -> str:

@@ -19,7 +19,16 @@ from kordant_jobs.lab.voices.evaluate import (
     measure_folder,
     screen_figures,
 )
-from kordant_jobs.lab.voices.metrics import as_norm, equal_error_rate, interval, min_dcf, rates
+from kordant_jobs.lab.voices.metrics import (
+    as_norm,
+    auc_interval,
+    eer_interval,
+    equal_error_rate,
+    min_dcf,
+    min_dcf_interval,
+    rates,
+    rates_intervals,
+)
 from kordant_jobs_tests.voices import shared_models
 
 PROMPTS = Path("/usr/share/asterisk/sounds")
@@ -80,9 +89,16 @@ def test_figures_of_invented_scores_are_right() -> None:
     chance = np.random.default_rng(1)
     same, other = chance.normal(2, 1, 4000), chance.normal(0, 1, 4000)
     assert equal_error_rate(same, other) == pytest.approx(0.1587, abs=0.02)  # Φ(-1)
-    low, high = interval(equal_error_rate, same[:200], other[:200])
-    assert low < 0.1587 < high
+    low, high = eer_interval(same[:200], other[:200])
+    assert 0.08 < low < 0.1587 < high < 0.25
     assert rates(same, other, 1.0) == pytest.approx((0.1587, 0.1587), abs=0.02)
     assert min_dcf(same + 9, other) == 0
     assert min_dcf(other, other) <= 1
+    few, many = np.full(6, 5.0), np.zeros(30)
+    assert (equal_error_rate(few, many), eer_interval(few, many)[0]) == (0, 0)
+    assert eer_interval(few, many)[1] == pytest.approx(0.390, abs=0.001)  # six trials show no more
+    assert min_dcf_interval(few, many)[1] == 1
+    assert auc_interval(few, many)[0] == pytest.approx(0.610, abs=0.001)
+    (low, high), _ = rates_intervals(same, other, 1.0)
+    assert low < 0.1587 < high
     assert as_norm(0.5, [0.0, 0.1], [0.0, 0.1]) > as_norm(0.5, [0.4, 0.5], [0.4, 0.5])

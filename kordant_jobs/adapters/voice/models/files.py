@@ -106,6 +106,15 @@ def open_models(folder: Path, detector: Path | None = None) -> VoiceModels:
     )
 
 
+def damaged(models: VoiceModels) -> list[Path]:
+    """The model files that are not those that their manifests describe: what needs one is unknown."""
+    places = [(models.speech_manifest, models.folder), (models.speaker_manifest, models.folder)]
+    if models.detector_manifest is not None:
+        places.append((models.detector_manifest, models.detector_folder))
+    files = [(folder / one.file, one.sha256) for one, folder in places if one.file]
+    return [path for path, expected in files if not path.is_file() or sha256_of(path) != expected]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ears:
     """The models of a run, None where they are missing; `problem` then says what to do."""

@@ -101,7 +101,10 @@ def pull_models(folder: Path, state: Path, environ: Mapping[str, str], *, wheels
             (Path(scratch) / f"{manifest.id}.onnx").replace(folder / f"{manifest.id}.onnx")
             write_manifest(folder, manifest)
         notices = "\n".join(f"{one.id}: {one.notice}; {one.licence}" for one in made)
-        (folder / "NOTICE").write_text(f"{notices}\n", encoding="utf-8")
+        texts = [
+            (HERE / "licences" / f"{name}.txt").read_text("utf-8") for name in sorted({one.licence for one in made})
+        ]
+        (folder / "NOTICE").write_text("\n\n".join([notices, *texts]), encoding="utf-8")
     return made
 
 
