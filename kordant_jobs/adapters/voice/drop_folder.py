@@ -52,8 +52,8 @@ def has_changed(file: DroppedFile) -> bool:
 
 
 def left_behind(folder: Path, now: datetime) -> dict[str, int]:
-    """The number of entries of the folder that no run takes in, by reason: they lie there in clear until a person removes
-    them.
+    """The number of entries of the folder that no run takes in, by reason: they lie there in clear until a person
+    removes them.
     `refused`: the name is a clip's, and it is no subscription's that is served, or the file is too large."""
     found: Counter[str] = Counter()
     for path in folder.iterdir() if folder.is_dir() else ():
