@@ -128,10 +128,6 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.hometitle.names_fit:fit_names",
         help="Fit the table of the names score on invented pairs, and measure it on others.",
     ),
-    "fit-replies": Lazy(
-        where="kordant_jobs.lab.removals.replies_fit:fit_replies",
-        help="Fit the second reader of brokers' replies, and measure it on replies of other brokers.",
-    ),
     "judge-hometitle": Lazy(
         where="kordant_jobs.lab.hometitle.judge:judge_command",
         help="HomeTitle on invented counties against their truth, and on a folder of real rows.",

@@ -36,7 +36,7 @@ NOTHING = {
         bench cleanup|bench console|bench api|bench dumps|bench darkwatch|bench reports|bench removebrokers
         bench schedules
         fuzz dumps|fuzz outside|fuzz scans|fuzz damage|read-cases
-        fit-names|fit-replies|judge-hometitle|judge-insights|soak|simulate-banks|read-ofb-mass
+        fit-names|judge-hometitle|judge-insights|soak|simulate-banks|read-ofb-mass
         simulate-removals|chaos-notifications|chaos""",
 }
 

@@ -1,8 +1,7 @@
 """Classifies a reply by the rules in `reply_rules.yaml`, with the sentence that decided. Pure, but for reading them.
 
-Only the broker's own words count: what it quotes of our letter is cut off first. Where no rule fits, a second reader
-(`reply_words`) may know; where rules disagree, or it is not sure, a person reads the reply. *Done* in particular is
-only believed when nothing speaks against it.
+Only the broker's own words count: what it quotes of our letter is cut off first. Where rules disagree, or none fits, a
+person reads the reply: *done* in particular is only believed when nothing speaks against it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from typing import Any
 import yaml
 
 from kordant_jobs.domain.removals.replies import Reading, ReplyClass
-from kordant_jobs.jobs.removebrokers_process.reply_words import WordTable, features, likelihoods, words_of
 
 TEXT_MAX = 20_000
 """Characters of a reply that are read; answers come first."""
@@ -143,11 +141,8 @@ def case_numbers(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))[:CASES_MAX]
 
 
-def read_reply(
-    subject: str, text: str, *, is_automatic: bool = False, is_bounce: bool = False, table: WordTable | None = None
-) -> Reading:
-    """Classify a reply. `is_automatic`: its headers say that no person wrote it; `is_bounce`: it is a delivery report;
-    `table`: another one than ours for replies that no rule fits.
+def read_reply(subject: str, text: str, *, is_automatic: bool = False, is_bounce: bool = False) -> Reading:
+    """Classify a reply. `is_automatic`: its headers say that no person wrote it; `is_bounce`: it is a delivery report.
 
     >>> read_reply("Re: request", "We have deleted all your personal data.").reply_class.value
     'done'
@@ -159,15 +154,12 @@ def read_reply(
     cases = case_numbers(f"{subject}\n{own}")
     if is_bounce:
         return Reading(reply_class=ReplyClass.BOUNCED, rule="delivery_report", case_numbers=cases)
-    matches = _fits([without_our_subject(subject)], sentences(own))
+    matches = _fits([_without_our_subject(subject)], sentences(own))
     found = _decided(matches)
     if found and any(one.search(own) for one in reply_rules().doubts.get(found, ())):
         found = None
     if found is None:
         only = ReplyClass.AUTO_REPLY if is_automatic and not matches else ReplyClass.UNKNOWN
-        if only is ReplyClass.UNKNOWN and not matches and (likely := _by_words(subject, own, table)) is not None:
-            found, sentence = likely
-            return Reading(reply_class=found, rule="words", sentence=sentence, case_numbers=cases, links=links)
         rule = "headers" if only is ReplyClass.AUTO_REPLY else ("conflict" if matches else "none")
         return Reading(reply_class=only, rule=rule, case_numbers=cases, links=links)
     decided, sentence = matches[found]
@@ -181,29 +173,9 @@ _OUR_SUBJECT = re.compile(
 )
 
 
-def without_our_subject(subject: str) -> str:
+def _without_our_subject(subject: str) -> str:
     """The part of the subject that the broker added to ours."""
     return " ".join(_OUR_SUBJECT.sub(" ", subject).split())
-
-
-LIKELY = 0.25
-"""The share from which the second reader decides where no rule fits; its shares are spread over 14 classes."""
-LIKELY_END = 0.4
-"""For classes that end a request or stop an address for everybody."""
-ENDS = frozenset({ReplyClass.NO_MATCH, ReplyClass.REJECTED, ReplyClass.EXEMPT, ReplyClass.CONTACT_MOVED})
-NEVER = frozenset({ReplyClass.UNKNOWN, ReplyClass.DONE, ReplyClass.BOUNCED})
-"""Classes that the second reader never decides: of four unseen replies that it took for *done*, two were not, and a
-bounce stops an address."""
-
-
-def _by_words(subject: str, own: str, table: WordTable | None) -> tuple[ReplyClass, str] | None:
-    """The class that the second reader believes, with the sentence that says it most."""
-    shares = likelihoods(features(without_our_subject(subject), own), table)
-    found, share = max(shares.items(), key=lambda one: one[1])
-    said = sentences(own)
-    if not said or found in NEVER or share < (LIKELY_END if found in ENDS else LIKELY):
-        return None
-    return found, max(said, key=lambda one: likelihoods(words_of(one), table)[found])
 
 
 Matches = dict[ReplyClass, tuple[ReplyRule, str]]
