@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kordant_jobs.api.problems import Problem
+from kordant_jobs.domain.access import subscriber_tokens
 from kordant_jobs.domain.access.principals import Principal
 from kordant_jobs.domain.access.tokens import read_token
 from kordant_jobs.pages.limits import read_body
@@ -51,13 +52,16 @@ class Tokens:
             Problem: 401, the same for every reason.
         """
         scheme, _, text = (header or "").partition(" ")
-        token = read_token(text.strip()) if scheme.lower() == "bearer" else None
-        if token is None:
-            raise _unknown()
-        mark = self.keyring.sign("api-token-cache", text.encode())
-        return await self._remembered(
-            mark, lambda connection, now: people.verify(connection, self.keyring, token, now=now)
-        )
+        text = text.strip() if scheme.lower() == "bearer" else ""
+        mark = self.keyring.sign("api-token-cache", text.encode("utf-8", "replace"))
+        if (token := read_token(text)) is not None:
+            return await self._remembered(
+                mark, lambda connection, now: people.verify(connection, self.keyring, token, now=now)
+            )
+        key = self.keyring.subscriber_token_key.public_key()
+        if (signed := subscriber_tokens.read(text, key, now=datetime.now(UTC))) is not None:
+            return await self._remembered(mark, lambda connection, now: people.subscriber(connection, signed))
+        raise _unknown()
 
     async def holder(self, token_id: str) -> Principal:
         """Who holds the token with this id, which was verified before.
@@ -81,7 +85,8 @@ class Tokens:
         verified = await run_in_threadpool(ask)
         if verified is None:
             raise _unknown()
-        self._used[verified.principal.token_id] = now
+        if verified.principal.token_id:
+            self._used[verified.principal.token_id] = now
         self._known[mark] = (time.monotonic() + REMEMBERED_S, verified)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
