@@ -157,6 +157,7 @@ class GrantChange(Body):
     requests_per_hour: Annotated[int, Field(ge=1, le=100_000)] = 60
     requests_per_day: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     concurrent: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    cpu_s_per_day: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     expires_at: Moment | None = None
 
 
@@ -415,6 +416,7 @@ class Budget(BaseModel):
     requests_per_hour: int
     requests_per_day: int | None = None
     concurrent: int | None = None
+    cpu_s_per_day: int | None = None
     expires_at: datetime | None = None
     ask_first: bool = False
     """Whether a person has to approve the first request: propose a first_trigger."""

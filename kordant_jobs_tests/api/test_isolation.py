@@ -105,7 +105,8 @@ def test_every_read_of_the_api_works_confined_and_tells_the_same(hardened: Engin
     plain, confined = (application(Backend(db=hardened, keyring=keyring, is_isolated=on)) for on in (False, True))
     paths = ["/me", "/definitions", "/topics", "/schedules", "/schedules/darkwatch_scan/basic",
              "/schedules/darkwatch_scan/basic/history", "/workflows",
-             "/change-sets", "/requests", "/requests?status=pending&job=darkwatch_scan", "/protection"]  # fmt: skip
+             "/change-sets", "/requests", "/requests?status=pending&job=darkwatch_scan", "/protection",
+             *(f"/{name}/{OTHER}" for name in ("workflows", "change-sets", "executions", "requests"))]  # fmt: skip
     subscribe(hardened, SUBSCRIBER, ENTITY)
     wanted = SubscriberToken(subscriber_id=UUID(SUBSCRIBER), service_id="service:app",
                              expires_at=datetime.now(UTC) + timedelta(minutes=5))  # fmt: skip

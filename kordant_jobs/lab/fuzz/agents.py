@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -317,7 +318,8 @@ async def _filled(app: App, path: str, sent: Sent, headers: dict[str, str]) -> A
     return sent.body
 
 
-async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, seed: int) -> Found:
+async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, seed: int, seconds: float | None) -> Found:
+    until = None if seconds is None else time.monotonic() + seconds
     found, dice = Found(), Random(seed)  # noqa: S311 - dice
     planted = _plant(db, callers)
     caller, observer = Caller(dice, callers, planted), Observer(db)
@@ -325,6 +327,8 @@ async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, see
     whole = beside(app, server.streamable_http_app(stateless_http=True, json_response=True))
     async with server.session_manager.run():
         for number in range(count):
+            if until is not None and time.monotonic() > until:
+                break
             name = dice.choice(WHO)
             who, sent = callers[name], caller.call(name)
             headers = {"host": "127.0.0.1:3090", "authorization": f"Bearer {who.token}", **sent.headers,
@@ -359,7 +363,7 @@ def _outcome(sent: Sent, status: int, text: str) -> str:
     return "tool refused" if json.loads(text).get("result", {}).get("isError", True) else "tool done"
 
 
-def fuzz_agents(count: int, seed: int, *, folder: Path) -> Found:
-    """So many calls against a database that is made in `folder` and goes away."""
+def fuzz_agents(count: int, seed: int, *, folder: Path, seconds: float | None = None) -> Found:
+    """So many calls, or as many as `seconds` allow, against a database that is made in `folder` and goes away."""
     with world(folder) as (db, app, callers):
-        return asyncio.run(_run(app, db, callers, count, seed))
+        return asyncio.run(_run(app, db, callers, count, seed, seconds))

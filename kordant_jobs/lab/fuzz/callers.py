@@ -51,6 +51,11 @@ def world(folder: Path) -> Iterator[tuple[Engine, Any, dict[str, Who]]]:
     """The database, the application on it, and its callers by role; agents also by their id."""
     with EmbeddedPostgres(folder / "postgres") as postgres:
         db = create_engine(postgres.url("postgres"))
+        with db.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(
+                sa.text("ALTER SYSTEM SET synchronous_commit = off")
+            )  # it goes away: no wait for the disk
+            connection.execute(sa.text("SELECT pg_reload_conf()"))
         migrate.upgrade(db)
         keyring = Keyring(secrets.token_bytes(32))
         with db.begin() as connection:

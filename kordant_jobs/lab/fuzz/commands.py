@@ -138,7 +138,8 @@ def fuzz_outside(
 
 @fuzz_app.command("agents")
 def fuzz_agents(
-    count: Annotated[int, typer.Option(min=1, help="How many calls.")] = 10_000,
+    count: Annotated[int, typer.Option(min=1, help="How many calls.")] = 100_000,
+    seconds: Annotated[float | None, typer.Option(min=1, help="At most so long; none: until all are done.")] = None,
     seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
 ) -> None:
@@ -150,7 +151,7 @@ def fuzz_agents(
 
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kordant-fuzz-") as folder, err.status("asking …"):
-        found = fuzz(count, seed, folder=Path(folder))
+        found = fuzz(count, seed, folder=Path(folder), seconds=seconds)
     facts = {"calls": found.calls, "seed": seed, "seconds": round(time.monotonic() - began, 1),
              "answers": dict(sorted(found.answers.items())), "rows_changed": dict(sorted(found.changes.items())),
              "violations": len(found.violations)}  # fmt: skip

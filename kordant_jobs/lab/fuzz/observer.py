@@ -21,7 +21,7 @@ OF_A_MOVE = frozenset({"status", "cancel_requested_at", "ended_at", "cause", "er
 
 _WATCH = """
 CREATE SCHEMA observer;
-CREATE TABLE observer.changes (n bigint GENERATED ALWAYS AS IDENTITY, name text, op text, old jsonb, new jsonb);
+CREATE UNLOGGED TABLE observer.changes (name text, op text, old jsonb, new jsonb);
 CREATE FUNCTION observer.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO observer.changes (name, op, old, new) VALUES (TG_TABLE_NAME, TG_OP,

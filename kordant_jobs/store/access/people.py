@@ -43,6 +43,8 @@ class Grant:
     requests_per_hour: int
     requests_per_day: int | None = None
     concurrent: int | None = None
+    cpu_s_per_day: int | None = None
+    """CPU seconds of the runs of its requests in 24 hours. What a run takes is known when it has ended."""
     expires_at: datetime | None = None
     ask_first: bool = False
     """Whether a person has to approve the first request."""
@@ -308,6 +310,7 @@ def save_grant(connection: Connection, agent_id: str, grant: Grant, *, by: str) 
         "requests_per_hour": grant.requests_per_hour,
         "requests_per_day": grant.requests_per_day,
         "concurrent": grant.concurrent,
+        "cpu_s_per_day": grant.cpu_s_per_day,
         "expires_at": grant.expires_at,
         "ask_first": grant.ask_first,
         "granted_by": by,
@@ -335,6 +338,7 @@ def grants(connection: Connection, agent_id: str) -> dict[str, Grant]:
             requests_per_hour=row.requests_per_hour,
             requests_per_day=row.requests_per_day,
             concurrent=row.concurrent,
+            cpu_s_per_day=row.cpu_s_per_day,
             expires_at=row.expires_at,
             ask_first=row.ask_first,
             version=row.version,
