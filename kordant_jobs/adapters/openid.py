@@ -147,7 +147,7 @@ class OpenIdProvider:
                 found = _get(url)
                 usable = [one for one in found.get("keys") or [] if isinstance(one, dict) and one.get("kty") != "oct"]
                 try:
-                    keys = KeySet.import_key_set({"keys": usable})  # type: ignore[typeddict-item]
+                    keys = KeySet.import_key_set({"keys": usable})
                 except (JoseError, ValueError, TypeError, KeyError) as error:
                     raise _away(error) from None
                 self._keys = (time.monotonic(), keys)

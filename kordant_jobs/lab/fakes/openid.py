@@ -115,7 +115,7 @@ class FakeOpenId(FakeServer):
         return Answer.of(200, found)
 
     def _signed(self, claims: Mapping[str, Any]) -> str:
-        kid = self._key.kid
+        kid = str(self._key.kid)
         if self.sign_as in {"none", "HS256"}:  # by hand: no library makes these
             head = {"alg": self.sign_as, "kid": kid}
             text = ".".join(_base64(json.dumps(one).encode()) for one in (head, dict(claims)))
