@@ -84,7 +84,7 @@ def test_reads_that_come_meanwhile_are_asked_for_together_and_fail_together() ->
                 raise DatabaseUnavailable("gone")
             return {one: f"found {one}" for one in some if one != ids[1]}
 
-        together = Together(get)
+        together: Any = Together(get)
         first = asyncio.create_task(together.read(ids[0]))
         await asyncio.sleep(0)
         meanwhile = [asyncio.create_task(together.read(one)) for one in (*ids, ids[2])]

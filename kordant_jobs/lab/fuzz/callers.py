@@ -97,8 +97,8 @@ def _callers(db: Engine, keyring: Keyring) -> dict[str, Who]:
             for one in grants.get(name, ()):
                 people.save_grant(connection, name, one, by=BY)
             counting = {one.job: one for one in grants.get(name, ()) if not one.ask_first and one.expires_at is None}
-            found[name] = Who(id=own, token=token, tenants=frozenset({tenant} - {None}), grants=counting,
-                              entities=frozenset({entity} - {None}))  # fmt: skip
+            found[name] = Who(id=own, token=token, tenants=frozenset([tenant] if tenant else []), grants=counting,
+                              entities=frozenset([entity] if entity else []))  # fmt: skip
     until = datetime.now(UTC) + timedelta(days=1)  # longer than one that is asked for, so that a long run ends
     token = subscriber_tokens.sign(
         SubscriberToken(subscriber_id=subscriber_id, service_id="service:service", expires_at=until),

@@ -64,7 +64,7 @@ def test_each_thing_that_an_agent_may_not_do_is_seen(observed: Engine) -> None:
         {"by": "service:x"}, {"tenant": "t2"}, {"entity": str(uuid4())}, {"about": str(uuid4())},
         {"priority": Priority.HIGH}, {"job": "hometitle_scan"},
     ):  # fmt: skip
-        queued(**wrong)  # type: ignore[arg-type]
+        queued(**wrong)
         assert len(observer.judge(AGENT)) == 1, wrong
     theirs, critical = queued(by="service:x"), queued("subscription_changed")
     observer.judge(AGENT)
