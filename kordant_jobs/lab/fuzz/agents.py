@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,6 +34,9 @@ WHO = ("agent:a", "agent:a", "agent:a", "agent:b", "agent:b", "agent:c", "subscr
 URL = "http://127.0.0.1:3090"
 MCP_SHARE, DAMAGED_SHARE = 0.15, 0.1
 STATES = ("pending", "running", "completed", "dead", "cancelled")
+MADE_UP = ("canary-of-none",)
+"""A canary that callers name themselves, too."""
+_AUTHOR = re.compile(r'"(?:agent_id|proposed_by)"\s*:\s*"([^"]+)"')
 READ_IT = "read it"
 """Stands for an ETag or a digest that is read before it is sent."""
 LATER = datetime(2190, 1, 1, tzinfo=UTC)
@@ -150,8 +154,9 @@ class Caller:
     def _payload(self, name: str) -> Any:
         dice = self.dice
         mine = sorted(self._callers[name].entities)
+        if dice.random() < 0.6:
+            return {"subscription_ids": mine}
         return dice.choice((
-            {"subscription_ids": mine}, {"subscription_ids": mine}, {"subscription_ids": mine},
             {"subscription_ids": [dice.choice(self._entities)]},
             {"subscription_ids": [*mine, dice.choice(self._entities)]}, {"tiers": ["premium"]}, {},
             {"subscription_ids": [], "tiers": ["basic"]}, {"subscription_ids": mine, "requested_by": "user:admin"},
@@ -161,7 +166,10 @@ class Caller:
         """A request as it may be asked for, with fields that no caller has among them."""
         dice = self.dice
         granted = sorted(self._callers[name].grants or ()) or ["darkwatch_scan"]
-        body: dict[str, Any] = {"job": dice.choice([*granted, *granted, *BY_NAME]), "payload": self._payload(name)}
+        body: dict[str, Any] = {
+            "job": dice.choice(granted if dice.random() < 0.75 else [*BY_NAME]),
+            "payload": self._payload(name),
+        }
         more: Mapping[str, Sequence[Any]] = {
             "priority": ("critical", "high", "normal", "low", 0, "urgent"),
             "tenant": ("t1", "t2", "t-canary-of-none", "any", None),
@@ -172,7 +180,7 @@ class Caller:
         }
         rogue = {"requested_by": "user:admin", "status": "completed", "role": "admin", "id": self._planted.ids[0]}
         for field_name, values in more.items():
-            if dice.random() < 0.25:
+            if dice.random() < 0.12:
                 body[field_name] = dice.choice(values)
         if dice.random() < 0.05:
             field_name = dice.choice(sorted(rogue))
@@ -347,12 +355,21 @@ async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, see
             if status >= 500:
                 wrong.append(f"{who.id}: {status}")
             known = f"{path} {raw.decode('utf-8', 'replace')}"
-            wrong += [f"{who.id} was told {one}" for one in planted.canaries[name] if one in text and one not in known]
+            wrong += _told(who, sent, text, known, planted.canaries[name])
             found.violations += [f"call {number}: {sent.method} {path} {raw[:300]!r}: {one}" for one in wrong]
             caller.learn(name, sent, status, text)
     found.changes = observer.changes
     observer.close()
     return found
+
+
+def _told(who: Who, sent: Sent, text: str, known: str, canaries: Sequence[str]) -> list[str]:
+    """What an answer holds that is not the caller's to know. Proposals hold what their agent once wrote, whatever it
+    named: of these it is asked whose they are."""
+    is_proposal = any(word in known for word in ("/workflows", "/change-sets", "change_set", "propose_change"))
+    found = [one for one in canaries if one in text and one not in known and not (is_proposal and one in MADE_UP)]
+    others = {name for name in _AUTHOR.findall(text) if name != who.id}
+    return [f"{who.id} was told {one}" for one in (*found, *(others if is_proposal else ()))]
 
 
 def _outcome(sent: Sent, status: int, text: str) -> str:
