@@ -21,6 +21,7 @@ from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.domain.notifications.causes import Cause
 from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.domain.voice.models import Manifest
+from kordant_jobs.errors import PermanentError
 
 
 class BreachCatalogue(Protocol):
@@ -499,5 +500,46 @@ class Bank(Protocol):
 
         Raises:
             BankFailed: it could not be deleted: try again.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignIn:
+    """One sign-in of a person through an OpenID provider, from the way there to the way back."""
+
+    redirect_uri: str
+    state: str
+    nonce: str
+    verifier: str = field(repr=False)
+    """Of PKCE: its holder may redeem the code."""
+
+
+class SignInRefused(PermanentError):
+    """A sign-in that does not count. The text is a closed word: what was wrong, without any value."""
+
+
+class IdentityProvider(Protocol):
+    """An OpenID provider that knows our people."""
+
+    @property
+    def issuer(self) -> str:
+        """The provider's name: an https address."""
+        ...
+
+    def address(self, sign_in: SignIn) -> str:
+        """Where the browser goes to sign in.
+
+        Raises:
+            SourceUnavailable: the provider could not be asked.
+        """
+        ...
+
+    def claims(self, sign_in: SignIn, code: str, issuer: str | None) -> Mapping[str, Any]:
+        """The provider's claims about the person who came back with `code`. `issuer`: the `iss` of that answer.
+
+        Raises:
+            SignInRefused: the code or the ID token is not good.
+            SourceUnavailable: the provider could not be asked.
         """
         ...

@@ -186,6 +186,24 @@ class Settings(BaseSettings):
     api_url: str | None = Field(
         None, description="Where people reach the API and its pages through a proxy of yours, as https://jobs.example."
     )
+    oidc_issuer: str | None = Field(
+        None,
+        description="The OpenID provider through which people sign in to the console and Dagster's UI, as "
+        "https://id.example; unset: with tokens only. It returns to <api_url>/console/sign-in/back.",
+    )
+    oidc_client_id: str = Field("", description="The id that the provider gave us as its client.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="The secret that goes with it; unset: a public client, with PKCE alone."
+    )
+    oidc_role_claim: str = Field(
+        "groups",
+        description="The claim of the ID token that gives roles; dots lead into objects, as realm_access.roles.",
+    )
+    oidc_role_map: Json[dict[str, Literal["admin", "operator"]]] | None = Field(
+        None,
+        description='Roles by the values of that claim, as {"kordant-ops": "operator"}; a person without one is not '
+        "let in.",
+    )
     ui_sign_in: bool = Field(
         True,
         description="Whether Dagster's UI stands below /dagster of the API, behind its sign-in. False: it answers "
@@ -281,6 +299,18 @@ class Settings(BaseSettings):
             raise ValueError("it should be https:// and a host, perhaps with a path")
         if not (on_this_machine or "." in parts.hostname):
             raise ValueError("its host should be one that the world reaches, with a dot in it")
+        return value
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _check_issuer(cls, value: str | None) -> str | None:
+        """https, or http on this machine: the server there says who is an admin."""
+        if value is not None:
+            parts = urlsplit(value)
+            on_this_machine = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+            is_secure = parts.scheme == "https" or (parts.scheme == "http" and on_this_machine)
+            if not is_secure or not parts.hostname or parts.query or parts.fragment or parts.username:
+                raise ValueError("it should be https:// and the provider's issuer, as its own metadata writes it")
         return value
 
     @field_validator("mail_from")

@@ -17,6 +17,8 @@ from starlette.responses import JSONResponse, Response
 from kordant_jobs.api.calls import Answer, Call
 from kordant_jobs.api.gate import Quotas
 from kordant_jobs.api.problems import MEDIA_TYPE, STATUS, Problem
+from kordant_jobs.domain.access.principals import Role
+from kordant_jobs.ports import IdentityProvider
 from kordant_jobs.store.access import isolation, replies
 from kordant_jobs.store.people.keyring import Keyring
 
@@ -28,6 +30,15 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
     }
     for status in sorted({status for code, status in STATUS.items() if code != "internal"})
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenId:
+    """The provider that knows our people, and which role a value of a claim gives."""
+
+    provider: IdentityProvider
+    role_claim: str
+    roles: Mapping[str, Role]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +55,8 @@ class Backend:
     public_url: str | None = None
     """The address under which people reach us through a proxy."""
     quotas: Quotas | None = None
+    openid: OpenId | None = None
+    """Through which people sign in; None: with tokens only."""
     stack: Callable[[], Mapping[str, Any] | None] = lambda: None
     """Returns the state that `up` reports, if it runs here; for the doctor."""
 

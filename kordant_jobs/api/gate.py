@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from sqlalchemy import Connection, Engine
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -18,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kordant_jobs.api.problems import Problem
+from kordant_jobs.domain.access import subscriber_tokens
 from kordant_jobs.domain.access.principals import Principal
 from kordant_jobs.domain.access.tokens import read_token
 from kordant_jobs.pages.limits import read_body
@@ -31,6 +29,7 @@ REMEMBERED_S = 5.0
 REMEMBERED = 10_000
 QUOTAS = {"read": 60_000, "write": 1200}
 """Calls a minute of one principal."""
+MINUTE_S = 60
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNAUTHENTICATED = {"WWW-Authenticate": "Bearer"}
 
@@ -51,13 +50,16 @@ class Tokens:
             Problem: 401, the same for every reason.
         """
         scheme, _, text = (header or "").partition(" ")
-        token = read_token(text.strip()) if scheme.lower() == "bearer" else None
-        if token is None:
-            raise _unknown()
-        mark = self.keyring.sign("api-token-cache", text.encode())
-        return await self._remembered(
-            mark, lambda connection, now: people.verify(connection, self.keyring, token, now=now)
-        )
+        text = text.strip() if scheme.lower() == "bearer" else ""
+        mark = self.keyring.sign("api-token-cache", text.encode("utf-8", "replace"))
+        if (token := read_token(text)) is not None:
+            return await self._remembered(
+                mark, lambda connection, now: people.verify(connection, self.keyring, token, now=now)
+            )
+        key = self.keyring.subscriber_token_key.public_key()
+        if (signed := subscriber_tokens.read(text, key, now=datetime.now(UTC))) is not None:
+            return await self._remembered(mark, lambda connection, now: people.subscriber(connection, signed))
+        raise _unknown()
 
     async def holder(self, token_id: str) -> Principal:
         """The principal who holds the token with this id, which was verified before.
@@ -81,7 +83,8 @@ class Tokens:
         verified = await run_in_threadpool(ask)
         if verified is None:
             raise _unknown()
-        self._used[verified.principal.token_id] = now
+        if verified.principal.token_id:
+            self._used[verified.principal.token_id] = now
         self._known[mark] = (time.monotonic() + REMEMBERED_S, verified)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
@@ -101,32 +104,40 @@ def _unknown() -> Problem:
 
 
 class Quotas:
-    """Counts the calls of each principal in this process, which has its share of the quotas."""
+    """Counts the calls of each principal in this process, which has its share of the quotas.
+
+    A principal has a counter of this minute and one of the last, which counts for as much as of it lies within 60 s: to
+    keep the time of each of 60,000 calls, or to sweep them by a timer, costs more than the call.
+    """
 
     def __init__(self, quotas: dict[str, int] | None = None, *, workers: int = 1) -> None:
-        shares = {name: max(1, most // workers) for name, most in (quotas or QUOTAS).items()}
-        self._limits = {name: RateLimitItemPerMinute(most) for name, most in shares.items()}
-        self._window = MovingWindowRateLimiter(MemoryStorage())
+        self._most = {name: max(1, most // workers) for name, most in (quotas or QUOTAS).items()}
+        self._minute, self._now, self._last = 0, Counter[tuple[str, str]](), Counter[tuple[str, str]]()
 
-    def take(self, principal: Principal, method: str) -> dict[str, str]:
+    def take(self, principal: Principal, method: str, *, at_s: float | None = None) -> dict[str, str]:
         """Count one call. Returns the headers that say what is left.
 
         Raises:
             Problem: 429 with Retry-After.
         """
         name = "read" if method in SAFE else "write"
-        limit = self._limits[name]
-        is_within = self._window.hit(limit, principal.id, name)
-        stats = self._window.get_window_stats(limit, principal.id, name)
-        reset_s = max(1, int(stats.reset_time - time.time()) + 1)
+        most, key = self._most[name], (principal.id, name)
+        minute, since_s = divmod(time.time() if at_s is None else at_s, MINUTE_S)
+        if minute != self._minute:
+            self._last = self._now if minute == self._minute + 1 else Counter()
+            self._now, self._minute = Counter(), int(minute)
+        of_last = self._last[key] * (1 - since_s / MINUTE_S)
+        left = most - int(of_last) - self._now[key]
+        reset_s = int(MINUTE_S - since_s) + 1
         headers = {
-            "RateLimit-Policy": f'"{name}";q={limit.amount};w=60',
-            "RateLimit": f'"{name}";r={stats.remaining};t={reset_s}',
+            "RateLimit-Policy": f'"{name}";q={most};w=60',
+            "RateLimit": f'"{name}";r={max(0, left - 1)};t={reset_s}',
         }
-        if not is_within:
+        if left < 1:
             detail = "too many calls in a minute: wait, then go on slower."
             headers["Retry-After"] = str(reset_s)
             raise Problem("too_many_requests", detail, headers=headers, retry_after_s=reset_s)
+        self._now[key] += 1
         return headers
 
 

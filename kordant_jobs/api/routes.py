@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kordant_jobs.api import requests, schedules, topics, workflows
+from kordant_jobs.api import requests, schedules, subscribers, topics, workflows
 from kordant_jobs.api import schemas as api
 from kordant_jobs.api.asked import DOCUMENTED, PREFIX, Asked, Cursor, IfMatch, IfNoneMatch, In, Key, Name, Text, Tier
 from kordant_jobs.api.watch import events
@@ -23,6 +23,18 @@ router = APIRouter(prefix=PREFIX, responses=DOCUMENTED)
 def get_me(asked: In) -> Response:
     """The caller, with its scopes and grants."""
     return asked.read(schedules.me)
+
+
+@router.post("/tokens/subscriber", response_model=api.SubscriberTokenOut)
+def issue_subscriber_token(asked: In, body: api.SubscriberTokenWanted) -> Response:
+    """A short token for a subscriber, who sees their own requests and protection with it."""
+    return asked.change(lambda connection, call: subscribers.issue_token(connection, call, body))
+
+
+@router.get("/protection", response_model=api.Protection)
+def get_protection(asked: In) -> Response:
+    """A subscriber's own subscriptions, with the last verdict of each source and the receipts."""
+    return asked.read(subscribers.protection)
 
 
 @router.get("/definitions", response_model=api.Definitions)

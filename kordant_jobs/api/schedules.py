@@ -224,11 +224,11 @@ def _owner(call: Call, one: ChangeSet) -> Owner:
 
 
 def _change_of(connection: Connection, call: Call, change_id: UUID, *, lock: bool = False) -> ChangeSet:
+    call.permit(Action.READ_CHANGE, Owner.OWN)
     with isolation.released(connection):
         changes.expire(connection, now=call.now)
     found = changes.get(connection, change_id, lock=lock)
     if found is None:
-        call.permit(Action.READ_CHANGE, Owner.OWN)
         raise not_found()
     call.permit(Action.READ_CHANGE, _owner(call, found))
     return found

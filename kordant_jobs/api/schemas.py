@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from kordant_jobs.domain.access.change_sets import ChangeKind
+from kordant_jobs.domain.access.subscriber_tokens import LONGEST_S
 from kordant_jobs.domain.access.workflows import ExecutionStatus, StepStatus, WorkflowDefinition, WorkflowState
 from kordant_jobs.engine import Cause, RequestStatus
 from kordant_jobs.redaction import storable
@@ -156,6 +157,7 @@ class GrantChange(Body):
     requests_per_hour: Annotated[int, Field(ge=1, le=100_000)] = 60
     requests_per_day: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     concurrent: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    cpu_s_per_day: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
     expires_at: Moment | None = None
 
 
@@ -414,6 +416,7 @@ class Budget(BaseModel):
     requests_per_hour: int
     requests_per_day: int | None = None
     concurrent: int | None = None
+    cpu_s_per_day: int | None = None
     expires_at: datetime | None = None
     ask_first: bool = False
     """True when a person has to approve the first request: propose a first_trigger."""
@@ -428,6 +431,48 @@ class Me(BaseModel):
     tenants: list[str] | None
     entities: list[str] | None
     budgets: list[Budget]
+
+
+class SubscriberTokenWanted(Body):
+    """A token for a subscriber, for so many seconds."""
+
+    subscriber_id: UUID
+    ttl_s: int = Field(LONGEST_S, ge=60, le=LONGEST_S)
+
+
+class SubscriberTokenOut(BaseModel):
+    """A subscriber's token. It is kept nowhere."""
+
+    token: str
+    expires_at: AwareDatetime
+
+
+class SourceVerdict(BaseModel):
+    """The last verdict of one source on a subscription. `reason`: why it is unknown."""
+
+    source: str
+    verdict: str
+    reason: str | None
+    checked_on: date
+    exposures: int
+
+
+class OwnSubscription(BaseModel):
+    """A subscription of the caller's, with its signed receipts, the newest last."""
+
+    subscription_id: UUID
+    tier: str
+    status: str
+    started_at: AwareDatetime
+    ended_at: AwareDatetime | None
+    verdicts: list[SourceVerdict]
+    receipts: list[str]
+
+
+class Protection(BaseModel):
+    """The caller's subscriptions."""
+
+    items: list[OwnSubscription]
 
 
 class AuditEntry(BaseModel):

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from kordant_jobs.api.app import Backend, application
+from kordant_jobs.api.asked import OpenId
 from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.measured import Calls
 from kordant_jobs.api.tools import beside, http_tools
@@ -79,6 +80,7 @@ def serve(
     public_url: str | None,
     anchor: Path | None,
     stack: Callable[[], Mapping[str, Any] | None],
+    openid: OpenId | None = None,
     worker: int = 1,
     workers: int = 1,
 ) -> None:
@@ -108,7 +110,7 @@ def serve(
         log.warning("callers are not isolated in the database: have a user that may create roles run `db harden`")
     backend = Backend(
         db=db, keyring=keyring, ui_url=ui_url, ui_secret=ui_secret, public_url=public_url, stack=stack,
-        quotas=Quotas(workers=workers), is_isolated=is_isolated,
+        quotas=Quotas(workers=workers), is_isolated=is_isolated, openid=openid,
     )  # fmt: skip
     app = application(backend, lifespan=lifespan)
     tools = http_tools(app, app.state.tokens, url=f"http://{HOST}:{port}", public_url=public_url)

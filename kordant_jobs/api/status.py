@@ -1,12 +1,15 @@
 """The status of a request, which is asked for more often than all else, answered without FastAPI's machinery.
 
-It is the route's own operation under the route's own policy (`requests.read`), with one hop to a thread and one round
-trip to Postgres. Whatever is not simply answered (another call, a refusal, an error) goes the ordinary way.
+It is the route's own operation under the route's own policy (`requests.read`). Reads that come while another is on its
+way wait for it, and are then asked for together: one hop to a thread and one round trip to Postgres for all of them.
+Whatever is not simply answered (another call, a refusal, an error) goes the ordinary way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from uuid import UUID
@@ -22,7 +25,7 @@ from kordant_jobs.api.calls import Answer, Call
 from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.problems import Problem
 from kordant_jobs.domain.access.principals import Principal
-from kordant_jobs.engine import operate
+from kordant_jobs.engine import Request, operate
 from kordant_jobs.errors import DatabaseUnavailable
 
 _PATH = re.compile(re.escape(PREFIX) + "/requests/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")
@@ -31,12 +34,51 @@ _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-stor
             (b"x-content-type-options", b"nosniff"))  # fmt: skip
 
 
+class Together:
+    """Looks requests up: those that are asked for meanwhile, all at once."""
+
+    def __init__(self, get: Callable[[Collection[UUID]], dict[UUID, Request]]) -> None:
+        self._get = get
+        self._waiting: dict[UUID, list[asyncio.Future[Request | None]]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def read(self, request_id: UUID) -> Request | None:
+        """The request; None: it is not there.
+
+        Raises:
+            DatabaseUnavailable: none could be read.
+        """
+        future: asyncio.Future[Request | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(request_id, []).append(future)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._read_all())
+        return await future
+
+    async def _read_all(self) -> None:
+        while self._waiting:
+            taken, self._waiting = self._waiting, {}
+            error: Exception | None = None
+            found: dict[UUID, Request] = {}
+            try:
+                found = await run_in_threadpool(self._get, tuple(taken))
+            except Exception as raised:  # noqa: BLE001 - each caller that waits gets it
+                error = raised
+            for request_id, futures in taken.items():
+                for future in futures:
+                    if future.done():  # its client has gone
+                        continue
+                    if error is not None:
+                        future.set_exception(error)
+                    else:
+                        future.set_result(found.get(request_id))
+
+
 class StatusReads:
     """ASGI middleware that answers `GET /api/jobs/requests/{id}`, and leaves all else to the application."""
 
     def __init__(self, app: ASGIApp, backend: Backend, tokens: Tokens, quotas: Quotas) -> None:
         self._app, self._backend, self._tokens, self._quotas = app, backend, tokens, quotas
-        self._reads = operate.StatusReads(backend.db)
+        self._together = Together(operate.StatusReads(backend.db, size=2).get)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass the call on."""
@@ -52,7 +94,7 @@ class StatusReads:
         given = dict(scope["headers"])
         try:
             principal = await self._tokens.principal(given.get(b"authorization", b"").decode("latin-1"))
-            answer = await run_in_threadpool(self._read, principal, request_id)
+            answer = self._answer(principal, await self._together.read(request_id))
             quota = self._quotas.take(principal, "GET")
         except (Problem, DatabaseUnavailable, SQLAlchemyError):
             return False
@@ -65,7 +107,7 @@ class StatusReads:
         await send({"type": "http.response.body", "body": body})
         return True
 
-    def _read(self, principal: Principal, request_id: UUID) -> Answer:
+    def _answer(self, principal: Principal, found: Request | None) -> Answer:
         call = Call(principal=principal, keyring=self._backend.keyring, now=datetime.now(UTC),
                     ui_url=self._backend.ui_url)  # fmt: skip
-        return requests.read_found(call, self._reads.get(request_id))
+        return requests.read_found(call, found)

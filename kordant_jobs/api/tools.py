@@ -268,7 +268,13 @@ def http_tools(app: ASGIApp, tokens: Tokens, *, url: str, public_url: str | None
         issuer_url=AnyHttpUrl(url), resource_server_url=AnyHttpUrl(url + PATH), required_scopes=["jobs:read"],
         validate_token_resource=False,
     )  # fmt: skip
-    return MCPServer(NAME, tools=_tools(asker, url=public_url or url), token_verifier=_Verifier(tokens), auth=auth)
+    return MCPServer(
+        NAME,
+        tools=_tools(asker, url=public_url or url),
+        token_verifier=_Verifier(tokens),
+        auth=auth,
+        log_level="WARNING",
+    )
 
 
 def stdio_tools(api_url: str, token: str) -> MCPServer[Any]:
@@ -278,7 +284,7 @@ def stdio_tools(api_url: str, token: str) -> MCPServer[Any]:
         async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as client:
             return await ask(client, token, method, path, body=body, params=params, key=key)
 
-    return MCPServer(NAME, tools=_tools(asker, url=api_url))
+    return MCPServer(NAME, tools=_tools(asker, url=api_url), log_level="WARNING")
 
 
 def beside(app: ASGIApp, tools: ASGIApp) -> ASGIApp:

@@ -50,9 +50,10 @@ def _owner(call: Call, agent_id: str) -> Owner:
 
 
 def _of(connection: Connection, call: Call, workflow_id: UUID) -> Workflow:
+    if call.principal.role is not Role.SERVICE:
+        call.permit(Action.READ_CHANGE, Owner.OWN)
     found = workflows.get(connection, workflow_id)
     if found is None:
-        call.permit(Action.READ_CHANGE, Owner.OWN)
         raise not_found()
     if call.principal.role is not Role.SERVICE:
         call.permit(Action.READ_CHANGE, _owner(call, found.agent_id))
@@ -112,6 +113,8 @@ def _execution_shown(connection: Connection, one: Execution) -> dict[str, Any]:
 
 def read_execution(connection: Connection, call: Call, execution_id: UUID) -> Answer:
     """The progress of an execution. What is out of the caller's scope is not there."""
+    if call.principal.role is Role.SUBSCRIBER:
+        raise denied("subscriber.no_executions")
     found = workflows.execution(connection, execution_id)
     if found is None or not call.principal.covers(found.tenant, found.entity_key):
         call.permit(Action.READ, Owner.OWN)

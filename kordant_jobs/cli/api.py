@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from kordant_jobs.errors import SettingsError
+
+if TYPE_CHECKING:
+    from kordant_jobs.api.asked import OpenId
+    from kordant_jobs.settings import Settings
 
 api_app = typer.Typer(help="/api/jobs over HTTP.", no_args_is_help=True)
 
@@ -31,9 +37,36 @@ def serve(
             public_url=settings.api_url,
             anchor=settings.audit_anchor,
             stack=lambda: running(settings.state_dir),
+            openid=_openid(settings),
             worker=worker,
             workers=workers,
         )
+
+
+def _openid(settings: Settings) -> OpenId | None:
+    """The provider of the settings.
+
+    Raises:
+        SettingsError: some of them are missing.
+    """
+    if settings.oidc_issuer is None:
+        return None
+    from kordant_jobs.adapters.openid import OpenIdProvider
+    from kordant_jobs.api.asked import OpenId
+    from kordant_jobs.domain.access.principals import Role
+
+    if not settings.oidc_client_id or not settings.oidc_role_map:
+        raise SettingsError(
+            "KORDANT_OIDC_ISSUER needs KORDANT_OIDC_CLIENT_ID and KORDANT_OIDC_ROLE_MAP: without a map no one gets in."
+        )
+    secret = settings.oidc_client_secret
+    provider = OpenIdProvider(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=secret.get_secret_value() if secret else "",
+    )
+    roles = {value: Role(role) for value, role in settings.oidc_role_map.items()}
+    return OpenId(provider=provider, role_claim=settings.oidc_role_claim, roles=roles)
 
 
 @api_app.command()
@@ -53,7 +86,6 @@ def mcp(
 ) -> None:
     """The agents' tools over standard input and output, with the token in KORDANT_TOKEN; it opens no database."""
     from kordant_jobs.api.tools import stdio_tools
-    from kordant_jobs.errors import SettingsError
     from kordant_jobs.settings import load_settings
 
     token = load_settings().token

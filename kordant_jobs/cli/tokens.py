@@ -143,6 +143,9 @@ def grant(
     per_hour: Annotated[int, typer.Option("--per-hour", min=1, help="Requests an hour, at most.")] = 60,
     per_day: Annotated[int | None, typer.Option("--per-day", min=1, help="Requests a day, at most.")] = None,
     concurrent: Annotated[int | None, typer.Option("--concurrent", min=1, help="Open requests at once.")] = None,
+    cpu_s_per_day: Annotated[
+        int | None, typer.Option("--cpu-s-per-day", min=1, help="CPU seconds of its runs in 24 hours.")
+    ] = None,
     days: Annotated[float | None, typer.Option("--days", min=0.01, help="None: until taken back.")] = None,
     ask_first: Annotated[
         bool | None,
@@ -163,8 +166,8 @@ def grant(
         asks = ask_first if ask_first is not None else before is None or before.ask_first
         made = people.Grant(
             job=row.name, max_priority=highest, requests_per_hour=per_hour, requests_per_day=per_day,
-            concurrent=concurrent, expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
-            ask_first=asks,
+            concurrent=concurrent, cpu_s_per_day=cpu_s_per_day, ask_first=asks,
+            expires_at=datetime.now(UTC) + timedelta(days=days) if days else None,
         )  # fmt: skip
         people.save_grant(connection, agent, made, by=_me())
     out.print(f"{agent} may start {row.name}, at most {per_hour} times an hour, priority {highest.word} at most")
@@ -195,11 +198,14 @@ def show_agent(agent: AgentId, as_json: AsJson = False) -> None:
         return
     rows = [
         (one.job, one.max_priority.word, one.requests_per_hour, one.requests_per_day or "-", one.concurrent or "-",
+         one.cpu_s_per_day or "-",
          f"{one.expires_at:%Y-%m-%d %H:%M}" if one.expires_at else "-",
          "asks first" if one.ask_first else "-")
         for one in found.values()
     ]  # fmt: skip
-    print_table(["job", "priority at most", "an hour", "a day", "at once", "until", "first request"], rows)
+    print_table(
+        ["job", "priority at most", "an hour", "a day", "at once", "CPU s a day", "until", "first request"], rows
+    )
 
 
 @agents_app.command("workflows")

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.api.app import Backend, application
@@ -21,6 +22,8 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.triggers import price_list
 
 TENANT, ENTITY = "t1", "5e0f8d4e-6a53-4f0e-9d3b-3d8f3f9c1c11"
+"""The entity is a subscription of SUBSCRIBER."""
+SUBSCRIBER = "0f4d1a6e-2b7c-4c58-8a55-6f0f1a1d7b10"
 BASE = "/api/jobs"
 
 
@@ -53,6 +56,15 @@ def token_for(db: Engine, keyring: Keyring, principal: str, role: Role, **more: 
         )
 
 
+def subscribe(db: Engine, subscriber_id: str, *subscription_ids: str) -> None:
+    """A subscriber with these subscriptions."""
+    with db.begin() as connection:
+        connection.execute(sa.text("INSERT INTO kordant.subscribers (id) VALUES (:id)"), {"id": subscriber_id})
+        adding = "INSERT INTO kordant.subscriptions (id, subscriber_id, tier) VALUES (:own, :id, 'plus')"
+        for own in subscription_ids:
+            connection.execute(sa.text(adding), {"own": own, "id": subscriber_id})
+
+
 @pytest.fixture
 def app(db: Engine, keyring: Keyring) -> Any:
     with db.begin() as connection:
@@ -63,7 +75,8 @@ def app(db: Engine, keyring: Keyring) -> Any:
 
 @pytest.fixture
 def callers(db: Engine, keyring: Keyring, app: Any) -> dict[str, Api]:
-    """A caller of each role; the service and the agent have one tenant and one entity, the agent two grants."""
+    """A caller of each role; the service and the agent have one tenant and one entity, the agent two grants; the
+    entity is the subscriber's subscription."""
     scope = {"tenants": [TENANT], "entities": [ENTITY]}
     made = {
         "admin": token_for(db, keyring, "user:admin", Role.ADMIN),
@@ -75,7 +88,10 @@ def callers(db: Engine, keyring: Keyring, app: Any) -> dict[str, Api]:
         for job in ("darkwatch_scan", "subscription_changed"):
             grant = people.Grant(job=job, max_priority=Priority.NORMAL, requests_per_hour=50)
             people.save_grant(connection, "agent:a", grant, by="user:test")
-    return {role: Api(app, token) for role, token in made.items()}
+    asking = {role: Api(app, token) for role, token in made.items()}
+    subscribe(db, SUBSCRIBER, ENTITY)
+    token = asking["service"]("POST", "/tokens/subscriber", json={"subscriber_id": SUBSCRIBER}).json()["token"]
+    return {**asking, "subscriber": Api(app, token)}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,8 @@ from sqlalchemy import Engine
 
 from kordant_jobs.api.app import Backend, application
 from kordant_jobs.api.gate import BODY_BYTES, Quotas
-from kordant_jobs.domain.access.principals import Role
+from kordant_jobs.api.problems import Problem
+from kordant_jobs.domain.access.principals import Principal, Role
 from kordant_jobs.domain.access.tokens import new_token, read_token
 from kordant_jobs.store.access import people
 from kordant_jobs.store.people.keyring import Keyring
@@ -122,10 +124,33 @@ def test_no_body_names_an_address_that_we_would_call(app: Any) -> None:
 
 def test_a_caller_that_asks_too_often_waits(db: Engine, keyring: Keyring, callers: dict[str, Api]) -> None:
     app = application(Backend(db=db, keyring=keyring, quotas=Quotas({"read": 3, "write": 1})))
-    answers = [Api(app, callers["service"].token)("GET", "/me") for _ in range(4)]
-    assert [one.status_code for one in answers] == [200, 200, 200, 429]
-    assert int(answers[3].headers["retry-after"]) >= 1
+    answers = [Api(app, callers["service"].token)("GET", "/me") for _ in range(6)]
+    assert [one.status_code for one in answers[:3]] == [200, 200, 200]
+    assert answers[5].status_code == 429, "the fourth is, too, unless a new minute began in between"
+    assert int(answers[5].headers["retry-after"]) >= 1
     assert Api(app, callers["operator"].token)("GET", "/me").status_code == 200
+
+
+def test_a_quota_is_of_any_sixty_seconds_and_is_free_again_later() -> None:
+    quotas, who = Quotas({"read": 60, "write": 1}), Principal(id="service:a", role=Role.SERVICE, scopes=frozenset())
+
+    def taken(at_s: float, calls: int) -> int:
+        """How many of so many calls were let in."""
+        done = 0
+        for _ in range(calls):
+            with suppress(Problem):
+                quotas.take(who, "GET", at_s=at_s)
+                done += 1
+        return done
+
+    assert taken(59, 100) == 60, "at the end of a minute"
+    assert taken(61, 100) == 1, "the next minute has begun, and nearly all of them are of the last 60 s"
+    assert taken(90, 100) == 29, "half of the minute before still counts"
+    assert taken(90 + 120, 100) == 60
+    assert "r=0;" in quotas.take(who, "POST", at_s=300)["RateLimit"]
+    with pytest.raises(Problem) as told:
+        quotas.take(who, "POST", at_s=305)
+    assert told.value.headers["Retry-After"] == "56"
 
 
 def test_the_same_key_at_once_is_one_request(app: Any, callers: dict[str, Api], db: Engine) -> None:

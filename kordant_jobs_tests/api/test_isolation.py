@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -14,13 +14,15 @@ from sqlalchemy.exc import ProgrammingError
 
 from kordant_jobs.api.app import Backend, application
 from kordant_jobs.catalog import CATALOG, enqueue_named
+from kordant_jobs.domain.access import subscriber_tokens
 from kordant_jobs.domain.access.principals import Principal, Role
+from kordant_jobs.domain.access.subscriber_tokens import SubscriberToken
 from kordant_jobs.engine import operate
 from kordant_jobs.postgres import database
 from kordant_jobs.store.access import isolation
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.triggers import price_list
-from kordant_jobs_tests.api.conftest import ENTITY, TENANT, Api, token_for
+from kordant_jobs_tests.api.conftest import ENTITY, SUBSCRIBER, TENANT, Api, subscribe, token_for
 from kordant_jobs_tests.databases import copy_of, database_at
 
 OTHER = str(uuid4())
@@ -30,6 +32,12 @@ CALLERS = {
                        entities=frozenset({ENTITY})), 1),
     "entity": (Principal(id="service:a", role=Role.SERVICE, scopes=frozenset(), entities=frozenset({ENTITY})), 2),
     "another": (Principal(id="service:b", role=Role.SERVICE, scopes=frozenset(), tenants=frozenset({"t8"})), 0),
+    "subscriber": (Principal(id="subscriber:x", role=Role.SUBSCRIBER, scopes=frozenset(), tenants=frozenset({TENANT}),
+                             entities=frozenset({ENTITY})), 1),
+    "of any tenant": (Principal(id="subscriber:x", role=Role.SUBSCRIBER, scopes=frozenset(),
+                                entities=frozenset({ENTITY})), 2),
+    "of nothing": (Principal(id="subscriber:x", role=Role.SUBSCRIBER, scopes=frozenset(), tenants=frozenset({TENANT}),
+                             entities=frozenset()), 0),
     "all": (Principal(id="user:o", role=Role.OPERATOR, scopes=frozenset()), 4),
 }  # fmt: skip
 
@@ -72,10 +80,11 @@ def test_a_confined_caller_reads_no_table_of_subscribers_and_writes_nothing(hard
         "SELECT * FROM kordant.keyring_check", "DELETE FROM kordant.job_requests",
         "UPDATE kordant.principals SET role = 'admin'",
     ):  # fmt: skip
-        with hardened.connect() as connection:
-            isolation.confine(connection, CALLERS["both"][0])
-            with pytest.raises(ProgrammingError, match="permission denied"):
-                connection.execute(sa.text(statement))
+        for who in ("both", "subscriber"):
+            with hardened.connect() as connection:
+                isolation.confine(connection, CALLERS[who][0])
+                with pytest.raises(ProgrammingError, match="permission denied"):
+                    connection.execute(sa.text(statement))
 
 
 def test_what_a_read_leaves_behind_is_written_and_the_caller_stays_confined(hardened: Engine) -> None:
@@ -96,7 +105,12 @@ def test_every_read_of_the_api_works_confined_and_tells_the_same(hardened: Engin
     plain, confined = (application(Backend(db=hardened, keyring=keyring, is_isolated=on)) for on in (False, True))
     paths = ["/me", "/definitions", "/topics", "/schedules", "/schedules/darkwatch_scan/basic",
              "/schedules/darkwatch_scan/basic/history", "/workflows",
-             "/change-sets", "/requests", "/requests?status=pending&job=darkwatch_scan"]  # fmt: skip
+             "/change-sets", "/requests", "/requests?status=pending&job=darkwatch_scan", "/protection",
+             *(f"/{name}/{OTHER}" for name in ("workflows", "change-sets", "executions", "requests"))]  # fmt: skip
+    subscribe(hardened, SUBSCRIBER, ENTITY)
+    wanted = SubscriberToken(subscriber_id=UUID(SUBSCRIBER), service_id="service:app",
+                             expires_at=datetime.now(UTC) + timedelta(minutes=5))  # fmt: skip
+    tokens.append(subscriber_tokens.sign(wanted, keyring.subscriber_token_key))
     for token in tokens:
         one = Api(plain, token)("GET", "/requests").json()["items"][0]["id"]
         for path in (*paths, f"/requests/{one}?a=b", f"/requests/{one}/attempts"):

@@ -20,10 +20,11 @@ from kordant_jobs.api.app import router
 from kordant_jobs.catalog import enqueue_named
 from kordant_jobs.domain.access.policy import NEEDS, RULES, Action
 from kordant_jobs.domain.access.principals import Role
-from kordant_jobs_tests.api.conftest import ENTITY, TENANT, Api
+from kordant_jobs_tests.api.conftest import ENTITY, SUBSCRIBER, TENANT, Api
 
-ROLES = ("admin", "operator", "service", "agent")
-CALLER = {"admin": "user:admin", "operator": "user:operator", "service": "service:app", "agent": "agent:a"}
+ROLES = ("admin", "operator", "service", "agent", "subscriber")
+CALLER = {"admin": "user:admin", "operator": "user:operator", "service": "service:app", "agent": "agent:a",
+          "subscriber": f"subscriber:{SUBSCRIBER}"}  # fmt: skip
 OWNERS = ("own", "same", "other")
 JOBS = {False: "darkwatch_scan", True: "subscription_changed"}
 STATES = {"cancel": "pending", "retry": "dead", "acknowledge": "dead", "expire": "dead", "change": "pending"}
@@ -32,10 +33,12 @@ ACTIONS = ("read", *STATES)
 
 def expected(role: str, action: str, owner: str, critical: bool) -> int:
     """The status that the issue asks for."""
-    if role in {"service", "agent"} and owner == "other":
+    if role in {"service", "agent", "subscriber"} and owner == "other":
         return 404
     if action == "read":
         return 200
+    if role == "subscriber":
+        return 403
     if role == "admin":
         return 202 if action == "cancel" else 200
     if action == "cancel":
@@ -132,7 +135,7 @@ def test_no_one_but_an_admin_reads_what_others_did(callers: dict[str, Api]) -> N
 
 def test_ids_and_filters_of_a_bulk_action_reach_nothing_out_of_scope(callers: dict[str, Api], db: Engine) -> None:
     foreign = queued(db, "service", "other", False, "dead")
-    for role in ("service", "agent"):
+    for role in ("service", "agent", "subscriber"):
         for what in ({"ids": [str(foreign)]}, {"filter": {"tenant": "t9"}, "expected_count": 1}):
             assert callers[role]("POST", "/bulk-actions", json={"action": "expire", **what}).status_code == 403
     assert status_of(db, foreign)[0] == "dead"
@@ -141,7 +144,7 @@ def test_ids_and_filters_of_a_bulk_action_reach_nothing_out_of_scope(callers: di
 def test_lists_hold_only_what_is_in_scope(callers: dict[str, Api], db: Engine) -> None:
     mine = {str(queued(db, "service", owner, False, "pending")) for owner in ("own", "same")}
     queued(db, "service", "other", False, "pending")
-    for role in ("service", "agent"):
+    for role in ("service", "agent", "subscriber"):
         for params in ({}, {"tenant": "t9"}, {"requested_by": "service:app"}):
             listed = {one["id"] for one in callers[role]("GET", "/requests", params=params).json()["items"]}
             assert listed <= mine

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.catalog import enqueue_named
 from kordant_jobs.engine import Priority
 from kordant_jobs.store.access import people
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.api.conftest import ENTITY, TENANT, Api
 
-SCAN = {"job": "darkwatch.scan", "payload": {"subscription_ids": [ENTITY]}}
+SCAN: dict[str, Any] = {"job": "darkwatch.scan", "payload": {"subscription_ids": [ENTITY]}}
+LATER = datetime(2190, 1, 1, tzinfo=UTC)
 
 
 def count(db: Engine) -> int:
@@ -170,6 +174,34 @@ def granted(db: Engine, **bounds: Any) -> None:
     with db.begin() as connection:
         grant = people.Grant(job="darkwatch_scan", max_priority=Priority.NORMAL, requests_per_hour=50, **bounds)
         people.save_grant(connection, "agent:a", grant, by="user:test")
+
+
+def test_cpu_time_of_a_day_stops_the_next_request_and_is_shared_by_those_of_one_run(
+    ask: Any, db: Engine, keyring: Keyring
+) -> None:
+    def ran(cpu_s: float, hours_ago: float, others: int = 0) -> None:
+        """A run of a request of the agent's, and of so many of others."""
+        lease = uuid4()
+        with db.begin() as connection:
+            for by in ("agent:a", *["service:x"] * others):
+                made = enqueue_named(connection, "darkwatch_scan", SCAN["payload"], requested_by=by, run_at=LATER)
+                connection.execute(sa.text("""
+                    INSERT INTO kordant.job_attempts (request_id, attempt, lease_id, worker, started_at, ended_at,
+                        outcome, cpu_s)
+                    VALUES (:id, 1, :lease, 'w', now(), now() - make_interval(secs => :s), 'success', :cpu_s)"""),
+                    {"id": made, "lease": lease, "s": hours_ago * 3600, "cpu_s": cpu_s})  # fmt: skip
+
+    granted(db, cpu_s_per_day=100)
+    ran(500, hours_ago=25)
+    ran(60, hours_ago=20)
+    ran(90, hours_ago=1, others=2)
+    assert ask("agent", "POST", "/requests", json=SCAN).status_code == 202, "60 + 90 / 3 of 100 are spent"
+    ran(10, hours_ago=0)
+    refused = ask("agent", "POST", "/requests", json=SCAN)
+    assert (refused.status_code, refused.json()["rule"]) == (429, "agent.cpu_s_per_day")
+    assert int(refused.headers["retry-after"]) == pytest.approx(4 * 3600, abs=60), "when the run of 20 hours ago goes"
+    assert ask("agent", "POST", "/requests", json={**SCAN, "dry_run": True}).status_code == 429
+    assert ask("agent", "GET", "/me").json()["budgets"][0]["cpu_s_per_day"] == 100
 
 
 def test_a_grant_bounds_the_day_the_open_requests_and_its_own_time(ask: Any, db: Engine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 from uuid import uuid4
 
@@ -9,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.api.status import StatusReads
+from kordant_jobs.api.status import StatusReads, Together
 from kordant_jobs.engine import operate
+from kordant_jobs.errors import DatabaseUnavailable
 from kordant_jobs_tests.api.conftest import ENTITY, Api
 
 SCAN = {"job": "darkwatch.scan", "payload": {"subscription_ids": [ENTITY]}}
@@ -62,5 +65,39 @@ def test_a_lost_connection_and_a_refusal_go_the_ordinary_way(app: Any, callers: 
 
 def test_a_request_that_is_not_there_is_none(db: Engine) -> None:
     reads = operate.StatusReads(db, size=1)
-    assert reads.get(uuid4()) is None
+    assert reads.get([uuid4(), uuid4()]) == {}
     reads.close()
+
+
+def test_reads_that_come_meanwhile_are_asked_for_together_and_fail_together() -> None:
+    asked: list[int] = []
+    ids = [uuid4() for _ in range(5)]
+
+    async def go() -> list[Any]:
+        is_first = threading.Event()
+
+        def get(some: Any) -> dict[Any, Any]:
+            asked.append(len(some))
+            if len(asked) == 1:
+                is_first.wait(10)
+            if len(asked) == 3:
+                raise DatabaseUnavailable("gone")
+            return {one: f"found {one}" for one in some if one != ids[1]}
+
+        together: Any = Together(get)
+        first = asyncio.create_task(together.read(ids[0]))
+        await asyncio.sleep(0)
+        meanwhile = [asyncio.create_task(together.read(one)) for one in (*ids, ids[2])]
+        gone = asyncio.create_task(together.read(ids[3]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        is_first.set()
+        found = [await first, *(await asyncio.gather(*meanwhile))]
+        with pytest.raises(DatabaseUnavailable):
+            await together.read(ids[0])
+        assert await together.read(ids[0]) == f"found {ids[0]}"
+        return found
+
+    found = asyncio.run(go())
+    assert asked == [1, 5, 1, 1]
+    assert found == [f"found {ids[0]}", f"found {ids[0]}", None, *(f"found {one}" for one in (*ids[2:], ids[2]))]

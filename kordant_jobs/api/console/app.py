@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from sqlalchemy import Connection
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -22,6 +24,7 @@ from kordant_jobs.api.console import (
     approvals,
     dead,
     health,
+    openid,
     performance,
     requests,
     schedules,
@@ -29,7 +32,18 @@ from kordant_jobs.api.console import (
     system,
 )
 from kordant_jobs.api.console.live import Changes
-from kordant_jobs.api.console.visit import PEOPLE, Console, View, Visit, call_of, enter, local_path, serve
+from kordant_jobs.api.console.visit import (
+    PEOPLE,
+    SIGN_IN,
+    Console,
+    View,
+    Visit,
+    call_of,
+    enter,
+    local_path,
+    refused,
+    serve,
+)
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.api.watch import events
 from kordant_jobs.domain.access.tokens import read_token
@@ -44,7 +58,13 @@ WATCHED_S = 300.0
 def _ask_to_sign_in(_: Connection, visit: Visit) -> Response:
     if visit.call is not None:
         return visit.go(HOME)
-    return visit.page("sign_in.html", visit.words.say("Sign in"), to=local_path(visit.asked("to")), is_wrong=False)
+    return _sign_in_page(visit, local_path(visit.asked("to")))
+
+
+def _sign_in_page(visit: Visit, to: str, *, status: int = 200) -> Response:
+    openid_url = f"{openid.START}?{urlencode({'to': to})}" if visit.console.backend.openid else None
+    return visit.page("sign_in.html", visit.words.say("Sign in"), status=status, to=to, is_wrong=status == 401,
+                      openid_url=openid_url)  # fmt: skip
 
 
 def _sign_in(connection: Connection, visit: Visit) -> Response:
@@ -54,13 +74,16 @@ def _sign_in(connection: Connection, visit: Visit) -> Response:
     now = datetime.now(UTC)
     verified = None if token is None else people.verify(connection, keyring, token, now=now)
     if token is None or verified is None or verified.principal.role not in PEOPLE:
-        return visit.page("sign_in.html", visit.words.say("Sign in"), status=401, to=to, is_wrong=True)
+        return _sign_in_page(visit, to, status=401)
     call = call_of(visit.console, verified.principal, now)
     call.record(connection, call.entry("console.sign_in", "console", "console"))
-    return visit.sign_in(token.id, to)
+    answer = visit.go(to)
+    visit.begin_session(answer, token.id)
+    return answer
 
 
 def _sign_out(connection: Connection, visit: Visit) -> Response:
+    people.end_session(connection, visit.who.principal.token_id, made_by=openid.BY, now=datetime.now(UTC))
     visit.who.record(connection, visit.who.entry("console.sign_out", "console", "console"))
     return visit.sign_out()
 
@@ -114,6 +137,18 @@ def application(console: Console, changes: Changes, *, on_error: Mapping[Any, An
 
         return endpoint
 
+    async def by_openid(request: Request) -> Response:
+        """To the provider and back: outside any transaction, for the provider is asked meanwhile."""
+        visit = await enter(console, request)
+        is_back = request.url.path == openid.BACK
+        try:
+            answer = await run_in_threadpool(openid.come_back if is_back else openid.leave, visit)
+        except Problem as problem:
+            answer = refused(visit, problem)
+        if is_back:  # an answer of the provider counts once
+            answer.delete_cookie(openid.COOKIE, path=SIGN_IN)
+        return answer
+
     async def watch(request: Request) -> Response:
         visit = await enter(console, request)
         return changes.stream() if visit.call is not None else Response(status_code=204)
@@ -132,6 +167,8 @@ def application(console: Console, changes: Changes, *, on_error: Mapping[Any, An
         routes=[
             Route("/static/{name}", _file),
             Route("/sign-in", by(_ask_to_sign_in, _sign_in, open_to_all=True), methods=["GET", "POST"]),
+            Route(openid.START.removeprefix("/console"), by_openid),
+            Route(openid.BACK.removeprefix("/console"), by_openid),
             Route("/sign-out", by(_nothing_here, _sign_out), methods=["POST"]),
             Route("/language", by(_nothing_here, _speak, open_to_all=True), methods=["POST"]),
             Route("/changes", watch),

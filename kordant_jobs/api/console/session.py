@@ -1,20 +1,26 @@
 """Sessions of the console: a signed cookie that names a token without its secret, and the codes of forms. Pure.
 
-A session ends after `LASTS`, or when its token ends or is revoked. Nothing is kept of it on the server.
+A session ends after `LASTS`, or when its token ends or is revoked. Nothing is kept of it on the server. While a person
+is at the OpenID provider, a second signed cookie holds what their answer must fit.
 """
 
 from __future__ import annotations
 
+import base64
 import hmac
+import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
+from kordant_jobs.ports import SignIn
 from kordant_jobs.store.people.keyring import Keyring
 
 LASTS = timedelta(hours=12)
 """A working day. There is no shorter time-out: a page that is left open and read aloud is in use (WCAG 2.2.1)."""
-_PURPOSE, _FORMS = "console-session", "console-form"
+AWAY = timedelta(minutes=10)
+"""The time that a person may spend at the OpenID provider."""
+_PURPOSE, _FORMS, _AWAY = "console-session", "console-form", "console-sign-in"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +60,36 @@ def form_code(keyring: Keyring, cookie: str) -> str:
 def is_form_code(keyring: Keyring, cookie: str, code: str) -> bool:
     """True when a form came from a page of this cookie's."""
     return bool(cookie) and hmac.compare_digest(code.encode(), form_code(keyring, cookie).encode())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Away:
+    """A person who is at the OpenID provider: what the answer must fit, where they go next, until when."""
+
+    sign_in: SignIn
+    to: str
+    until: int
+
+
+def depart(redirect_uri: str, to: str, *, now: datetime) -> Away:
+    """A new way to the provider."""
+    state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+    sign_in = SignIn(redirect_uri=redirect_uri, state=state, nonce=nonce, verifier=verifier)
+    return Away(sign_in=sign_in, to=to, until=int((now + AWAY).timestamp()))
+
+
+def seal_away(keyring: Keyring, away: Away) -> str:
+    """As its cookie holds it."""
+    body = base64.urlsafe_b64encode(json.dumps(asdict(away)).encode()).decode()
+    return f"{body}.{keyring.sign(_AWAY, body.encode()).hex()}"
+
+
+def opened_away(keyring: Keyring, cookie: str, state: str, *, now: datetime) -> Away | None:
+    """The sign-in that comes back with `state`; None: it is not this browser that left, or it took too long."""
+    body, _, code = cookie.rpartition(".")
+    if not hmac.compare_digest(code.encode(), keyring.sign(_AWAY, body.encode()).hex().encode()):
+        return None
+    held = json.loads(base64.urlsafe_b64decode(body))
+    away = Away(sign_in=SignIn(**held["sign_in"]), to=held["to"], until=held["until"])
+    is_same = hmac.compare_digest(away.sign_in.state.encode(), state.encode())
+    return away if is_same and now.timestamp() < away.until else None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -138,7 +138,7 @@ class Visit:
         )
         answer = HTMLResponse(text, status, HEADERS)
         if self.call is None:
-            self._set(answer, FORM_COOKIE, self.key)
+            self.set_cookie(answer, FORM_COOKIE, self.key)
         return answer
 
     def go(self, path: str, **query: Any) -> Response:
@@ -146,20 +146,17 @@ class Visit:
         words = {name: value for name, value in query.items() if value is not None}
         return RedirectResponse(f"{path}?{urlencode(words)}" if words else path, 303, HEADERS)
 
-    def sign_in(self, token_id: str, path: str) -> Response:
-        """Begin a session, and go to a page."""
-        keyring = self.console.backend.keyring
+    def begin_session(self, answer: Response, token_id: str) -> None:
+        """Have the browser keep a new session of a token."""
         session = sessions.begin(token_id, now=datetime.now(UTC))
-        answer = self.go(path)
         for place in PLACES:
-            value, lasts = sessions.seal(keyring, session), int(sessions.LASTS.total_seconds())
-            self._set(answer, COOKIE, value, max_age=lasts, path=place)
-        return answer
+            value, lasts = sessions.seal(self.console.backend.keyring, session), int(sessions.LASTS.total_seconds())
+            self.set_cookie(answer, COOKIE, value, max_age=lasts, path=place)
 
     def speak(self, locale: Locale, path: str) -> Response:
         """Keep the reader's language, and go back."""
         answer = self.go(path)
-        self._set(answer, LANGUAGE_COOKIE, locale.value, max_age=400 * 86_400)
+        self.set_cookie(answer, LANGUAGE_COOKIE, locale.value, max_age=400 * 86_400)
         return answer
 
     def sign_out(self) -> Response:
@@ -169,11 +166,13 @@ class Visit:
             answer.delete_cookie(COOKIE, path=place)
         return answer
 
-    def _set(
-        self, answer: Response, name: str, value: str, *, max_age: int | None = None, path: str = PLACES[0]
-    ) -> None:
-        answer.set_cookie(name, value, max_age=max_age, path=path, httponly=True, samesite="strict",
-                          secure=self.request.url.scheme == "https")  # fmt: skip
+    def set_cookie(
+        self, answer: Response, name: str, value: str, *, max_age: int | None = None, path: str = PLACES[0],
+        same_site: Literal["strict", "lax"] = "strict",
+    ) -> None:  # fmt: skip
+        """Have the browser keep a value that no script reads."""
+        is_secure = self.request.url.scheme == "https"
+        answer.set_cookie(name, value, max_age=max_age, path=path, httponly=True, samesite=same_site, secure=is_secure)
 
     def _navigation(self) -> Sequence[tuple[str, str]]:
         say = self.words.say
@@ -289,11 +288,11 @@ async def serve(console: Console, request: Request, view: View, *, open_to_all: 
         return visit.go(SIGN_IN, to=_local(request) if request.method == "GET" else None)
     if request.method == "POST" and not _is_ours(visit):
         detail = visit.words.say("This form came from another page, or its session is over. Open the page again.")
-        return _refused(visit, Problem("forbidden", detail))
+        return refused(visit, Problem("forbidden", detail))
     try:
         return await run_in_threadpool(_run, visit, view)
     except Problem as problem:
-        return _refused(visit, problem)
+        return refused(visit, problem)
     except DBAPIError as error:
         if not isinstance(error.orig, psycopg2.errors.QueryCanceled):
             raise
@@ -311,7 +310,8 @@ def _run(visit: Visit, view: View) -> Response:
     return answer if isinstance(answer, Response) else answer()
 
 
-def _refused(visit: Visit, problem: Problem) -> Response:
+def refused(visit: Visit, problem: Problem) -> Response:
+    """The page that says what was not done."""
     answer = visit.page("problem.html", visit.words.say("This was not done"), status=problem.status, problem=problem)
     answer.headers.update(problem.headers)
     return answer

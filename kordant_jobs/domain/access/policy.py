@@ -35,6 +35,9 @@ class Action(StrEnum):
     """Figures of all tenants together: health, history, alerts, sources, the doctor."""
     ALERT_HANDLE = "alerts.handle"
     SUBSCRIPTION_READ = "subscriptions.read"
+    ISSUE_SUBSCRIBER_TOKEN = "tokens.issue_subscriber"  # noqa: S105 - the name of an action
+    PROTECTION_READ = "protection.read"
+    """Verdicts and receipts of one's own subscriptions."""
     UI_READ = "dagster.read"
     """Dagster's own UI, to look."""
     UI_RUN = "dagster.run"
@@ -73,6 +76,8 @@ NEEDS: dict[Action, TokenScope] = {
     Action.SYSTEM_READ: TokenScope.JOBS_READ,
     Action.ALERT_HANDLE: TokenScope.JOBS_OPERATE,
     Action.SUBSCRIPTION_READ: TokenScope.JOBS_READ,
+    Action.ISSUE_SUBSCRIBER_TOKEN: TokenScope.JOBS_READ,
+    Action.PROTECTION_READ: TokenScope.JOBS_READ,
     Action.UI_READ: TokenScope.JOBS_READ,
     Action.UI_RUN: TokenScope.JOBS_OPERATE,
     Action.UI_ADMIN: TokenScope.SCHEDULES_WRITE,
@@ -104,7 +109,8 @@ class Decision:
 _OWN, _SCOPE = frozenset({Owner.OWN}), frozenset({Owner.OWN, Owner.SCOPE})
 _BY_SERVICE = frozenset({Action.CANCEL, Action.RETRY, Action.ACKNOWLEDGE, Action.EXPIRE, Action.REPRIORITISE})
 _SCOPED = _BY_SERVICE | {Action.READ, Action.READ_OUTPUT, Action.SYSTEM_READ, Action.ALERT_HANDLE,
-                         Action.SUBSCRIPTION_READ, Action.UI_READ, Action.UI_RUN, Action.UI_ADMIN}  # fmt: skip
+                         Action.SUBSCRIPTION_READ, Action.PROTECTION_READ, Action.UI_READ, Action.UI_RUN,
+                         Action.UI_ADMIN}  # fmt: skip
 
 
 def _rule(rule_id: str, role: Role | None, *actions: Action, owners: frozenset[Owner] | None = None,
@@ -121,6 +127,8 @@ def _rule(rule_id: str, role: Role | None, *actions: Action, owners: frozenset[O
 
 RULES: tuple[Rule, ...] = (
     _rule("others.nothing", None, *_SCOPED, owners=frozenset({Owner.OTHER}), allowed=False),
+    _rule("service.issue_subscriber_token", Role.SERVICE, Action.ISSUE_SUBSCRIBER_TOKEN),
+    _rule("others.no_subscriber_token", None, Action.ISSUE_SUBSCRIBER_TOKEN, allowed=False),
     _rule("admin.any", Role.ADMIN),
     _rule("operator.no_cancel_critical", Role.OPERATOR, Action.CANCEL, critical=True, allowed=False),
     _rule("operator.no_schedule_write", Role.OPERATOR, Action.SCHEDULE_WRITE, allowed=False),
@@ -146,7 +154,7 @@ RULES: tuple[Rule, ...] = (
     _rule("agent.read_own_changes", Role.AGENT, Action.READ_CHANGE, owners=_OWN),
     _rule("agent.never_decide", Role.AGENT, Action.DECIDE, Action.DECIDE_WORKFLOW, allowed=False),
     _rule("agent.audit_own", Role.AGENT, Action.AUDIT_READ, owners=_OWN),
-    _rule("subscriber.read_own", Role.SUBSCRIBER, Action.READ, owners=_OWN),
+    _rule("subscriber.read_own", Role.SUBSCRIBER, Action.READ, Action.PROTECTION_READ, owners=_SCOPE),
 )
 """Read from the top. What no rule allows is denied."""
 
@@ -176,10 +184,11 @@ def decide(principal: Principal, action: Action, owner: Owner, *, critical: bool
 
 
 def owner_of(principal: Principal, *, by: str, tenant: str | None, entity: str | None) -> Owner:
-    """The owner of a request, seen from `principal`: what left their scope is another's, even when they asked."""
+    """The owner of a request, seen from `principal`: what left their scope is another's, even when they asked. A
+    subscriber's own is what is about them: they ask for nothing themselves."""
     if not principal.covers(tenant, entity):
         return Owner.OTHER
-    return Owner.OWN if by == principal.id else Owner.SCOPE
+    return Owner.OWN if by == principal.id or principal.role is Role.SUBSCRIBER else Owner.SCOPE
 
 
 def decision_on(kind: ChangeKind) -> Action:

@@ -276,14 +276,16 @@ def get(connection: Connection, request_id: UUID) -> Request | None:
     return found[0] if found else None
 
 
+_AS_THEY_ARE = tuple(sorted(set(Request.__dataclass_fields__) - {"progress", "status", "priority", "cause"}))
+
+
 def of_row(row: Mapping[str, Any]) -> Request:
     """The request of a row of `selected`."""
-    names = set(Request.__dataclass_fields__) - {"progress", "status", "priority", "cause"}
     progress = Progress(done=row["progress_done"], total=row["progress_total"], message=row["progress_message"])
     if not progress.total and row["total"] is not None:
         progress = Progress(done=row["done"], total=row["total"], message=row["message"])
     return Request(
-        **{name: row[name] for name in names},
+        **{name: row[name] for name in _AS_THEY_ARE},
         status=RequestStatus(row["status"]),
         priority=Priority(row["priority"]),
         cause=Cause(row["cause"]) if row["cause"] else None,

@@ -132,14 +132,19 @@ def bench_api(
     requests: Annotated[int, typer.Option(min=10_000, help="Requests in the table.")] = 1_000_000,
     seconds: Annotated[float, typer.Option(min=1, help="How long each server is asked, twice.")] = 8,
     watchers: Annotated[int, typer.Option(min=0, help="Streams of events that are open at once.")] = 500,
+    events: Annotated[int, typer.Option(min=0, help="Runs that are started, one after the other.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Status reads over HTTP in two processes, and watchers. Ours beside a bare FastAPI and SQLAlchemy."""
+    """Status reads over HTTP in two processes, beside a bare FastAPI and SQLAlchemy; watchers; from call to op."""
     from kordant_jobs.lab.bench.api import measure
     from kordant_jobs.lab.figures import finish
 
     raise SystemExit(
-        finish("api", lambda: measure(requests=requests, seconds=seconds, watchers=watchers), as_json=as_json)
+        finish(
+            "api",
+            lambda: measure(requests=requests, seconds=seconds, watchers=watchers, events=events),
+            as_json=as_json,
+        )
     )
 
 

@@ -33,8 +33,12 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.readiness import free_port
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.errors import KordantError
+from kordant_jobs.lab.bench.app import Stamp
 from kordant_jobs.lab.bench.console import world
+from kordant_jobs.lab.bench.engine import GAP_S, START_S
+from kordant_jobs.lab.bench.site import OurSite, site
 from kordant_jobs.lab.figures import Figure
+from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store.access import people
 from kordant_jobs.store.people.keyring import Keyring
 
@@ -169,8 +173,41 @@ def _token(db: Engine, keyring: Keyring, number: int) -> str:
         return people.create_token(connection, keyring, name, tuple(TokenScope), days=1, by="bench", now=now)
 
 
-def measure(*, requests: int, seconds: float, watchers: int) -> list[Figure]:
-    """Fill the table, and ask both servers in turn."""
+def _to_op(events: int) -> tuple[float, float]:
+    """Seconds from the call to the op's body, and from the same request by SQL: medians of so many, in turn."""
+    master, port = os.urandom(32), free_port(3880)
+    key, base = base64.b64encode(master).decode(), f"http://127.0.0.1:{port}"
+    by_http, by_sql = [], []
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="kordant-bench-")))
+        server = opened.enter_context(EmbeddedPostgres(folder / "postgres"))
+        at = opened.enter_context(site(folder, server, OurSite, KORDANT_MASTER_KEY=key))
+        url = at.db.url.render_as_string(hide_password=False)
+        environ = {"KORDANT_DATABASE_URL": url, "KORDANT_STATE_DIR": str(folder / "api"), "KORDANT_MASTER_KEY": key}
+        command = ["-m", "kordant_jobs.lab.bench.api_site", str(port)]
+        opened.enter_context(_processes([command], f"{base}/livez", environ))
+        keyring = Keyring(master)
+        with at.db.begin() as connection:
+            keyring.check(connection)
+        headers = {"Authorization": f"Bearer {_token(at.db, keyring, 0)}"}
+        client = opened.enter_context(httpx.Client(base_url=f"{base}/api/jobs", headers=headers, trust_env=False))
+        at.wait_for(at.fire(), START_S)
+        for number in range(-events, 1):  # the first of each fills caches, and does not count
+            time.sleep(GAP_S)
+            began = time.time()
+            (event,) = at.fire()
+            by_sql.append(at.wait_for([event])[event] - began)
+            time.sleep(GAP_S)
+            event, began = number - 1, time.time()
+            body = {"job": Stamp.job, "payload": {"event": event}}
+            client.post("/requests", json=body, headers={"Idempotency-Key": f"{event}"}).raise_for_status()
+            by_http.append(at.wait_for([event])[event] - began)
+    return statistics.median(by_http[1:]), statistics.median(by_sql[1:])
+
+
+def measure(*, requests: int, seconds: float, watchers: int, events: int) -> list[Figure]:
+    """Fill the table, and ask both servers in turn; then start runs."""
+    to_op = _to_op(events) if events else None
     master = os.urandom(32)
     with world(requests, master=master) as (db, keyring, token):
         url = db.url.render_as_string(hide_password=False)
@@ -205,5 +242,8 @@ def measure(*, requests: int, seconds: float, watchers: int) -> list[Figure]:
         Figure(key="status_p50_ms", value=best.p50_ms, unit="ms", goal=None, peer=PEER, peer_value=theirs_best.p50_ms),
         Figure(key="enqueue_p50_ms", value=queued_ms, unit="ms", goal=None),
         Figure(key="status_p99_ms", value=best.p99_ms, unit="ms", goal=50, peer=PEER, peer_value=theirs_best.p99_ms),
+        *([] if to_op is None else [Figure(key="enqueue_to_op_p50_s", value=to_op[0], unit="s", goal=0.12,
+                                           peer="the same by SQL", peer_value=to_op[1])]),
+        Figure(key="load", value=os.getloadavg()[0], unit="", goal=None),
         *([Figure(key=f"watchers_{watchers}_open_s", value=opened_s, unit="s", goal=None)] if watchers else []),
     ]  # fmt: skip

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -132,6 +134,67 @@ def fuzz_outside(
     for one in found.broken[:3]:
         err.print(one)
     raise SystemExit(1 if found.broken else 0)
+
+
+@fuzz_app.command("agents")
+def fuzz_agents(
+    count: Annotated[int, typer.Option(min=1, help="How many calls.")] = 100_000,
+    seconds: Annotated[float | None, typer.Option(min=1, help="At most so long; none: until all are done.")] = None,
+    seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
+) -> None:
+    """Calls of agents and a subscriber over HTTP and MCP, with an observer of every table. On a database of its own.
+
+    Exit code 1 when one got away with what it may not; the first are shown.
+    """
+    from kordant_jobs.lab.fuzz.agents import fuzz_agents as fuzz
+
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kordant-fuzz-") as folder, err.status("asking …"):
+        found = fuzz(count, seed, folder=Path(folder), seconds=seconds)
+    facts = {"calls": found.calls, "seed": seed, "seconds": round(time.monotonic() - began, 1),
+             "answers": dict(sorted(found.answers.items())), "rows_changed": dict(sorted(found.changes.items())),
+             "violations": len(found.violations)}  # fmt: skip
+    print_json(facts) if as_json else print_facts(facts)
+    _end(found.violations)
+
+
+@fuzz_app.command("api")
+def fuzz_api(
+    examples: Annotated[int, typer.Option(min=1, help="Of each operation and role.")] = 50,
+    seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
+    role: Annotated[
+        list[str] | None, typer.Option("--role", help="admin, operator, service, agent or subscriber; none: each.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
+) -> None:
+    """Every operation of the OpenAPI file by schemathesis, as every role. On a database of its own.
+
+    Exit code 1 for a 5xx or an answer that the file does not name; the first are shown.
+    """
+    from kordant_jobs.lab.fuzz.api import ask_all
+    from kordant_jobs.lab.fuzz.callers import world
+
+    roles = ("admin", "operator", "service", "agent", "subscriber")
+    if unknown := set(role or ()) - set(roles):
+        raise SettingsError(f"{min(unknown)}: choose one of {', '.join(roles)}.")
+    began, calls, failures = time.monotonic(), {}, []
+    with tempfile.TemporaryDirectory(prefix="kordant-fuzz-") as folder, world(Path(folder)) as (_, app, callers):
+        for one in role or roles:
+            with err.status(f"asking as {one} …"):
+                asked = ask_all(app, callers[one].token, examples=examples, dice=seed)
+            calls[one] = asked.calls
+            failures += [f"{one}: {text}" for text in asked.failures]
+    facts = {"calls": calls, "examples": examples, "seed": seed, "seconds": round(time.monotonic() - began, 1),
+             "failures": len(failures)}  # fmt: skip
+    print_json(facts) if as_json else print_facts(facts)
+    _end(failures)
+
+
+def _end(wrong: Sequence[str]) -> None:
+    for one in wrong[:5]:
+        err.print(one, markup=False)
+    raise SystemExit(1 if wrong else 0)
 
 
 def _facts(log: str) -> dict[str, object]:

@@ -1,4 +1,7 @@
-"""The bounds of an agent that starts a job: its grant's time, priority, open requests, and budgets of hour and day."""
+"""The bounds of an agent that starts a job: its grant's time, priority, open requests, and budgets of hour and day.
+
+CPU time is counted when a run has ended: what goes beyond the budget stops the next request, not the one that ran.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,19 @@ FIRST_TRIGGER = "agent.first_trigger"
 OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
 CHECK_AGAIN = timedelta(seconds=10)
 """Time after which an agent that has too many open requests may try again."""
+
+
+DAY = timedelta(days=1)
+_SPENT_SINCE = sa.text("""
+    WITH spent AS (
+        SELECT a.ended_at,
+               a.cpu_s / (SELECT count(*) FROM kordant.job_attempts o WHERE o.lease_id = a.lease_id) AS cpu_s
+        FROM kordant.job_attempts a JOIN kordant.job_requests r ON r.id = a.request_id
+        WHERE r.requested_by = :agent AND r.job = :job AND a.ended_at > :since AND a.cpu_s > 0)
+    SELECT max(ended_at) FROM (SELECT ended_at, sum(cpu_s) OVER (ORDER BY ended_at DESC) AS since_then FROM spent) s
+    WHERE since_then >= :most""")
+"""The moment when the budget was used up, counted back from now: once that moment is a day ago,
+there is some again. A run of several requests is shared out between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +55,11 @@ def bound_of(
         return Bound(rule=FIRST_TRIGGER)
     if priority < grant.max_priority:
         return Bound(rule="agent.priority_above_grant")
+    if grant.cpu_s_per_day is not None:
+        values = {"agent": agent_id, "job": job, "since": now - DAY, "most": grant.cpu_s_per_day}
+        spent_at = connection.execute(_SPENT_SINCE, values).scalar()
+        if spent_at is not None:
+            return Bound(rule="agent.cpu_s_per_day", at=spent_at + DAY)
     if not charge:
         return Bound(per_hour=grant.requests_per_hour)
     if grant.concurrent is not None:

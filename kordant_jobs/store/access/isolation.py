@@ -16,10 +16,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
-from kordant_jobs.domain.access.principals import Principal
+from kordant_jobs.domain.access.principals import Principal, Role
 
 BY_TENANT, BY_ENTITY = "kordant_reads_by_tenant", "kordant_reads_by_entity"
 """The role of callers with tenants, and of those with entities of any tenant."""
+OWN = "kordant_reads_own"
+"""The role of subscribers."""
+ROLES = (BY_TENANT, BY_ENTITY, OWN)
 
 _TENANT = "tenant = ANY (string_to_array(current_setting('kordant.tenants', true), E'\\x1f'))"
 _ENTITY = """coalesce(current_setting('kordant.entities', true), '') = ''
@@ -40,6 +43,16 @@ _CHILDREN: Mapping[str, str] = {
 _OPEN = ("run_progress", "scheduler_config", "scheduler_history", "schedule_progress", "job_pauses", "job_catalogue",
          "workflows", "principals")  # fmt: skip
 """Tables without rows of subscribers, or with names of callers only."""
+_MINE_ALONE = "string_to_array(current_setting('kordant.entities', true), E'\\x1f')"
+_OF_SUBSCRIBER: Mapping[str, str] = {
+    "job_requests": f"""entity_key = ANY ({_MINE_ALONE}) AND
+        (coalesce(current_setting('kordant.tenants', true), '') = '' OR {_TENANT})""",
+    "job_attempts": _CHILDREN["job_attempts"],
+    "subscriptions": f"id = ANY ({_MINE_ALONE}::uuid[])",
+    "source_verdicts": f"subscription_id = ANY ({_MINE_ALONE}::uuid[])",
+    "scan_receipts": f"subscription_id = ANY ({_MINE_ALONE}::uuid[])",
+}
+"""All that a subscriber reads, and which rows of it."""
 READ = (*_PLACED, *_OF_CALLER, *_CHILDREN, *_OPEN)
 """All that the API reads for callers with a scope."""
 
@@ -57,12 +70,13 @@ def ensure(db: Engine) -> bool:
 
 def is_hardened(connection: Connection) -> bool:
     """True when this database has every policy in force, and its user may take the roles."""
-    query = """SELECT count(*) = 2 AND bool_and(pg_has_role(oid, 'MEMBER')) AND :tables =
+    query = """SELECT count(*) = :roles AND bool_and(pg_has_role(oid, 'MEMBER')) AND :policies =
                (SELECT count(*) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid AND c.relrowsecurity
-                WHERE c.relnamespace = 'kordant'::regnamespace AND p.polname = 'kordant_scope')
-               FROM pg_roles WHERE rolname IN (:one, :other)"""
-    tables = len(_PLACED) + len(_OF_CALLER) + len(_CHILDREN)
-    return bool(connection.execute(sa.text(query), {"one": BY_TENANT, "other": BY_ENTITY, "tables": tables}).scalar())
+                WHERE c.relnamespace = 'kordant'::regnamespace AND p.polname IN ('kordant_scope', 'kordant_own'))
+               FROM pg_roles WHERE rolname = ANY (:names)"""
+    policies = len(_PLACED) + len(_OF_CALLER) + len(_CHILDREN) + len(_OF_SUBSCRIBER)
+    values = {"roles": len(ROLES), "names": list(ROLES), "policies": policies}
+    return bool(connection.execute(sa.text(query), values).scalar())
 
 
 def may_harden(connection: Connection) -> bool:
@@ -76,12 +90,13 @@ def harden(connection: Connection) -> None:
     is not free within 5 seconds ends it with nothing changed."""
     connection.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:harden', 0))"))
-    for role in (BY_TENANT, BY_ENTITY):
+    for role in ROLES:
         exists = sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role")
         if connection.execute(exists, {"role": role}).scalar() is None:
             connection.execute(sa.text(f"CREATE ROLE {role} NOLOGIN"))
         _run(connection, f"GRANT {role} TO CURRENT_USER", f"GRANT USAGE ON SCHEMA kordant TO {role}",
-             *(f"GRANT SELECT ON kordant.{table} TO {role}" for table in READ))  # fmt: skip
+             *(f"GRANT SELECT ON kordant.{table} TO {role}"
+               for table in ((*_OF_SUBSCRIBER, "run_progress") if role == OWN else READ)))  # fmt: skip
     for table in _PLACED:
         _policies(connection, table, tenant=_TENANT, others="true")
         _run(connection, f"DROP POLICY IF EXISTS kordant_entity ON kordant.{table}",
@@ -91,6 +106,10 @@ def harden(connection: Connection) -> None:
         _policies(connection, table, tenant=f"{column} = {_MINE}", others=f"{column} = {_MINE}")
     for table, condition in _CHILDREN.items():
         _policies(connection, table, tenant=condition, others=condition)
+    for table, condition in _OF_SUBSCRIBER.items():
+        _run(connection, f"ALTER TABLE kordant.{table} ENABLE ROW LEVEL SECURITY",
+             f"DROP POLICY IF EXISTS kordant_own ON kordant.{table}",
+             f"CREATE POLICY kordant_own ON kordant.{table} FOR SELECT TO {OWN} USING ({condition})")  # fmt: skip
 
 
 def _policies(connection: Connection, table: str, *, tenant: str, others: str) -> None:
@@ -120,7 +139,8 @@ def confine(connection: Connection, principal: Principal) -> None:
     }
     query = ", ".join(f"set_config('kordant.{name}', :{name}, true)" for name in values)
     connection.execute(sa.text(f"SELECT {query}"), values)
-    role = BY_ENTITY if principal.tenants is None else BY_TENANT
+    by_scope = BY_ENTITY if principal.tenants is None else BY_TENANT
+    role = OWN if principal.role is Role.SUBSCRIBER else by_scope
     connection.execute(sa.text(f"SET LOCAL ROLE {role}"))
 
 
@@ -130,5 +150,5 @@ def released(connection: Connection) -> Iterator[None]:
     role = connection.execute(sa.text("SELECT current_user")).scalar_one()
     connection.execute(sa.text("RESET ROLE"))
     yield
-    if role in {BY_TENANT, BY_ENTITY}:
+    if role in ROLES:
         connection.execute(sa.text(f"SET LOCAL ROLE {role}"))

@@ -13,11 +13,13 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.access.principals import Principal, Role, TokenScope
+from kordant_jobs.domain.access.subscriber_tokens import SubscriberToken
 from kordant_jobs.domain.access.tokens import LONGEST_DAYS, Token, new_token
 from kordant_jobs.engine import Priority
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.access.tables import agent_grants, api_tokens, principals, token_uses
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.tables import subscribers, subscriptions
 
 PURPOSE = "api-token"
 KINDS = {Role.ADMIN: "user", Role.OPERATOR: "user", Role.SERVICE: "service", Role.AGENT: "agent"}
@@ -41,6 +43,8 @@ class Grant:
     requests_per_hour: int
     requests_per_day: int | None = None
     concurrent: int | None = None
+    cpu_s_per_day: int | None = None
+    """CPU seconds of the runs of its requests in 24 hours. What a run takes is known when it has ended."""
     expires_at: datetime | None = None
     ask_first: bool = False
     """True when a person has to approve the first request."""
@@ -70,8 +74,10 @@ def save_principal(
         PermanentError: the id does not fit the role, or an agent has no owner, or a scoped role names no tenant.
     """
     kind = KINDS.get(role)
-    if kind is None or not principal_id.startswith(f"{kind}:") or len(principal_id) > 100 or "@" in principal_id:
-        raise PermanentError(f"{role} takes an id as {kind or 'service'}:<id>, without a name or address in it.")
+    if kind is None:
+        raise PermanentError(f"a {role}'s token is not made here: a service asks POST /api/jobs/tokens/subscriber.")
+    if not principal_id.startswith(f"{kind}:") or len(principal_id) > 100 or "@" in principal_id:
+        raise PermanentError(f"{role} takes an id as {kind}:<id>, without a name or address in it.")
     if role is Role.AGENT and not owner:
         raise PermanentError("an agent belongs to a person: give --owner user:<id>.")
     if role in {Role.AGENT, Role.SERVICE} and not tenants:
@@ -86,6 +92,16 @@ def save_principal(
     }
     statement = insert(principals).values(id=principal_id, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
+
+
+def save_person(connection: Connection, person_id: str, role: Role, *, by: str) -> None:
+    """Make a person whom a provider knows, or give one that is there this role; their scope stays as it was."""
+    _sign(connection, by)
+    adding = insert(principals).values(id=person_id, role=role.value)
+    changes = principals.c.role != adding.excluded.role
+    connection.execute(
+        adding.on_conflict_do_update(index_elements=["id"], set_={"role": adding.excluded.role}, where=changes)
+    )
 
 
 def disable_principal(connection: Connection, principal_id: str, *, by: str, now: datetime) -> None:
@@ -169,6 +185,14 @@ def revoke_token(connection: Connection, token_id: str, *, by: str, now: datetim
         raise PermanentError(f"there is no token {token_id}; `kordant-jobs tokens list` shows them.")
 
 
+def end_session(connection: Connection, token_id: str, *, made_by: str, now: datetime) -> None:
+    """End a token that was made for a session; one that a person holds stays."""
+    column = api_tokens.c
+    where = (column.id == token_id, column.created_by == made_by, column.revoked_at.is_(None))
+    if connection.execute(sa.select(column.id).where(*where)).scalar() is not None:
+        revoke_token(connection, token_id, by=made_by, now=now)
+
+
 def tokens(connection: Connection) -> Sequence[dict[str, Any]]:
     """Every token with whose it is, without anything that it could be guessed from."""
     column = api_tokens.c
@@ -246,6 +270,26 @@ def principal(connection: Connection, principal_id: str) -> Principal | None:
     return _principal(dict(row), frozenset(TokenScope), token_id="")
 
 
+def subscriber(connection: Connection, token: SubscriberToken) -> Verified | None:
+    """The subscriber of a signed token; None when the service that asked for it was disabled, or none of the
+    subscriber's subscriptions is in that service's scope."""
+    service = principal(connection, token.service_id)
+    if service is None or service.role is not Role.SERVICE:
+        return None
+    column = subscriptions.c
+    query = (
+        sa.select(column.id)
+        .join(subscribers, subscribers.c.id == column.subscriber_id)
+        .where(column.subscriber_id == token.subscriber_id, subscribers.c.forgotten_at.is_(None))
+    )
+    own = frozenset(str(one) for one in connection.execute(query).scalars() if service.reaches({str(one)}))
+    if not own:
+        return None
+    who = Principal(id=f"subscriber:{token.subscriber_id}", role=Role.SUBSCRIBER, tenants=service.tenants,
+                    scopes=frozenset({TokenScope.JOBS_READ}), entities=own)  # fmt: skip
+    return Verified(principal=who, expires_at=token.expires_at)
+
+
 def _principal(row: Mapping[str, Any], scopes: frozenset[TokenScope], *, token_id: str) -> Principal:
     return Principal(
         id=row["id"],
@@ -267,6 +311,7 @@ def save_grant(connection: Connection, agent_id: str, grant: Grant, *, by: str) 
         "requests_per_hour": grant.requests_per_hour,
         "requests_per_day": grant.requests_per_day,
         "concurrent": grant.concurrent,
+        "cpu_s_per_day": grant.cpu_s_per_day,
         "expires_at": grant.expires_at,
         "ask_first": grant.ask_first,
         "granted_by": by,
@@ -294,6 +339,7 @@ def grants(connection: Connection, agent_id: str) -> dict[str, Grant]:
             requests_per_hour=row.requests_per_hour,
             requests_per_day=row.requests_per_day,
             concurrent=row.concurrent,
+            cpu_s_per_day=row.cpu_s_per_day,
             expires_at=row.expires_at,
             ask_first=row.ask_first,
             version=row.version,

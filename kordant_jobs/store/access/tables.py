@@ -73,6 +73,7 @@ agent_grants = Table(
     Column("ask_first", Boolean, nullable=False, server_default="false",
            comment="a person approves the first request: a change set of kind first_trigger"),
     Column("version", Integer, nullable=False, server_default="1", comment="what a change set is based on"),
+    Column("cpu_s_per_day", Integer, comment="CPU seconds of its runs in 24 hours; null: any number"),
 )  # fmt: skip
 
 change_sets = Table(

@@ -156,6 +156,11 @@ class Keyring:
         """Signs receipts (see `domain.reports.receipts`). It stays when the master key is rotated."""
         return Ed25519PrivateKey.from_private_bytes(self._index_key("receipt"))
 
+    @cached_property
+    def subscriber_token_key(self) -> Ed25519PrivateKey:
+        """Signs tokens of subscribers (see `domain.access.subscriber_tokens`)."""
+        return Ed25519PrivateKey.from_private_bytes(self._index_key("subscriber-token"))
+
     def __repr__(self) -> str:
         return f"Keyring({self.master_key_id})"
 

@@ -1,0 +1,61 @@
+"""Tokens of subscribers: signed, short, kept nowhere. A service asks for one, and gives it to the app of a subscriber.
+
+A token is a JWT signed with Ed25519 (EdDSA). It names the subscriber and the service that asked. What it opens is
+looked up at each use, so that a subscription or service that has ended takes the token along. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+TYPE, AUDIENCE, ALGORITHM = "kordant-subscriber+jwt", "kordant-jobs:subscriber", "EdDSA"
+LONGEST_S = 900
+"""The longest life of a token, in seconds: nothing ends one sooner but the end of what it is of."""
+TEXT_MAX = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscriberToken:
+    """The subscriber, the service that asked for it, and the end of its life, to the second."""
+
+    subscriber_id: UUID
+    service_id: str
+    expires_at: datetime
+
+
+def sign(token: SubscriberToken, key: Ed25519PrivateKey) -> str:
+    """As it is written."""
+    claims = {"aud": AUDIENCE, "sub": str(token.subscriber_id), "act": token.service_id,
+              "exp": int(token.expires_at.timestamp())}  # fmt: skip
+    return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"typ": TYPE})
+
+
+def read(text: str, key: Ed25519PublicKey, *, now: datetime) -> SubscriberToken | None:
+    """The token that is written so; None when it is none of ours, or has expired.
+
+    >>> from datetime import timedelta
+    >>> key, now = Ed25519PrivateKey.generate(), datetime(2026, 12, 1, tzinfo=UTC)
+    >>> until = now + timedelta(minutes=15)
+    >>> token = SubscriberToken(subscriber_id=UUID(int=1), service_id="service:app", expires_at=until)
+    >>> written = sign(token, key)
+    >>> read(written, key.public_key(), now=now) == token, read(written, key.public_key(), now=until)
+    (True, None)
+    >>> read(written, Ed25519PrivateKey.generate().public_key(), now=now)
+    """
+    if len(text) > TEXT_MAX or not text.isascii() or text.count(".") != 2:
+        return None
+    required = {"require": ["aud", "sub", "act", "exp"], "verify_exp": False}  # the time is the caller's `now`
+    try:
+        if jwt.get_unverified_header(text).get("typ") != TYPE:
+            return None
+        claims = jwt.decode(text, key, algorithms=[ALGORITHM], audience=AUDIENCE, options=required)  # type: ignore[arg-type]
+        expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+        token = SubscriberToken(subscriber_id=UUID(claims["sub"]), service_id=claims["act"], expires_at=expires_at)
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    return token if isinstance(token.service_id, str) and now < token.expires_at else None
