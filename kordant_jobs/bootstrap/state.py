@@ -22,7 +22,8 @@ def in_checkout(folder: Path = CHECKOUT) -> bool:
 
 def project_file(name: str, checkout: Path = CHECKOUT) -> Path:
     """The file `name` at the top of the checkout; of an installed wheel, its copy in the package."""
-    return checkout / name if in_checkout(checkout) else checkout / PACKAGED / name
+    path = checkout / name
+    return path if path.is_file() else checkout / PACKAGED / name
 
 
 def _usable(folder: Path) -> bool:

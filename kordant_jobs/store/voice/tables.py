@@ -29,7 +29,7 @@ voice_settings = Table(
     metadata,
     Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
     Column("always_alert", Boolean, nullable=False, server_default=text("false")),
-    comment="What a subscriber chose: to be alerts for every clip.",
+    comment="What a subscriber chose: to be told of every clip.",
 )
 
 voice_consents = Table(

@@ -118,19 +118,19 @@ def test_threads_that_send_at_once_never_end_each_others_connection(service: Ser
 
 def test_one_that_is_refused_stops_no_other(service: Service) -> None:
     bad = service.address("bad") if not isinstance(service.fake, FakeWebPush) else "bad"
-    service.fake.told = lambda token: Answer(status=400) if token == bad else None
+    service.fake.script = lambda token: Answer(status=400) if token == bad else None
     found = service.deliver("ann", "bad", "cid")
     assert [one.outcome for one in found] == [DELIVERED, REFUSED, DELIVERED]
 
 
 def test_an_overload_is_put_off_for_as_long_as_it_says(service: Service) -> None:
-    service.fake.told = lambda _: Answer(status=503, headers={"retry-after": "120"}, body=b"<html>")
+    service.fake.script = lambda _: Answer(status=503, headers={"retry-after": "120"}, body=b"<html>")
     (found,) = service.deliver("ann")
     assert (found.outcome, found.retry_after_s) == (DEFERRED, 120.0)
 
 
 def test_an_answer_that_never_comes_may_mean_that_it_was_taken(service: Service) -> None:
-    service.fake.told = lambda _: Answer(status=200, hang_up=True)
+    service.fake.script = lambda _: Answer(status=200, hang_up=True)
     (found,) = service.deliver("ann")
     assert found.outcome is UNCERTAIN
     assert len(service.fake.delivered) == 1
@@ -385,7 +385,7 @@ def test_what_was_under_way_when_a_service_went_down_is_still_told() -> None:
         service = sms(fake)
         names = [f"n{n}" for n in range(30)]
         bad = service.address(names[10])
-        fake.told = lambda number: twilio_error(401, 20003) if number == bad else None
+        fake.script = lambda number: twilio_error(401, 20003) if number == bad else None
         told: list[Delivery] = []
 
         def deliver() -> None:
