@@ -115,7 +115,7 @@ def test_who_answered_stop_gets_no_text_again(db: Engine, keyring: Keyring) -> N
         senders = [text_sender(TwilioTransport(twilio.account, base_url=twilio.url))]
         send(db, keyring, senders)
         over(db, keyring, other, Channel.SMS, "+12025550143")
-        twilio.told = lambda _: None
+        twilio.script = lambda _: None
         assert send(db, keyring, senders).suppressed == 1
         assert twilio.delivered == []
     reasons = {row.reason for row in rows(db, Channel.SMS)}
