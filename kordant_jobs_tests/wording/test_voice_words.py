@@ -79,7 +79,8 @@ CLAIM = re.compile(
 def test_no_file_of_the_project_claims_that_modern_copies_are_noticed() -> None:
     assert CLAIM.search("It detects deepfakes.")
     read = 0
-    for folder, pattern in (("kordant_jobs", "**/*.py"), ("kordant_jobs/wording", "**/*.*o*"), ("docs", "**/*.md")):
+    texts = (("kordant_jobs", "**/*.py"), ("kordant_jobs/wording", "**/*.po"), ("kordant_jobs/wording", "**/*.toml"))
+    for folder, pattern in (*texts, ("docs", "**/*.md")):
         for path in [*(CHECKOUT / folder).glob(pattern), CHECKOUT / "README.md"]:
             found = CLAIM.search(path.read_text("utf-8"))
             assert found is None, f"{path.name}: {found}"
