@@ -54,8 +54,8 @@ def is_on() -> bool:
 def preload() -> None:
     """Import what the first span needs. No thread is started: this process may still fork."""
     if is_on():
-        from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: F401
-        from opentelemetry.sdk.trace import export, id_generator  # noqa: F401
+        from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: F401 - to load it
+        from opentelemetry.sdk.trace import export, id_generator  # noqa: F401 - as above
 
 
 def messaging(operation: str, destination: str, *, message_id: object = None, count: int = 1) -> dict[str, str | int]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from kordant_jobs.bootstrap.state import CHECKOUT
+from kordant_jobs.bootstrap.state import CHECKOUT, project_file
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 
 ANSWER_S = 8.0
@@ -54,7 +54,7 @@ def code_version(module: str, named: str = "") -> str:
 
 def _sources(module: str) -> Iterable[tuple[str, os.stat_result]]:
     yield from _below(str(CHECKOUT / "kordant_jobs"))
-    for path in (CHECKOUT / "requirements.lock", _file_of(module)):
+    for path in (project_file("requirements.lock"), _file_of(module)):
         if path:
             with suppress(OSError):
                 yield str(path), path.stat()

@@ -192,7 +192,7 @@ class Warm:
                 if key.data.pid in self.pool.children:
                     self.pool.read(key.data)
             else:
-                self.front.serve(key.fileobj)  # type: ignore[arg-type]
+                self.front.serve(key.fileobj)  # type: ignore[arg-type]  # a socket here: the pipe is above
         self.pool.reap()
         self._drain()
         self.pool.step()
