@@ -145,11 +145,7 @@ def apply(
         connection.execute(sa.text(statement))
     write_frame(connection, whole, "moving_given", list(MOVE_COLUMNS))
     connection.execute(sa.text("ANALYZE moving_given"))
-    # What a CTE gives has no figures: Postgres would loop over 100,000 rows times 100,000.
-    connection.execute(sa.text("SET LOCAL enable_nestloop = off"))
-    done = int(connection.execute(sa.text(_WRITE.format(given=_MANY)), values).rowcount)
-    connection.execute(sa.text("SET LOCAL enable_nestloop = on"))
-    return done
+    return int(connection.execute(sa.text(_WRITE.format(given=_MANY)), values).rowcount)
 
 
 def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
