@@ -513,6 +513,8 @@ class SignIn:
     nonce: str
     verifier: str = field(repr=False)
     """Of PKCE: its holder may redeem the code."""
+    is_again: bool = False
+    """True: the person proves anew who they are, even with a session at the provider."""
 
 
 class SignInRefused(PermanentError):

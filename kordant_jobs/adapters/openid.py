@@ -34,6 +34,8 @@ KEYS_AGAIN_S = 10.0
 """Keys are asked for again when a token names one that is not known, but not more often than this."""
 LONGEST_LOGIN_S = 12 * 3600
 """The age that a login at the provider may have (`max_age`)."""
+LONGEST_AGAIN_S = 10 * 60
+"""The same of one who was asked to sign in again: as long as they may be away."""
 ANSWER_BYTES = 1 << 20
 
 
@@ -56,10 +58,11 @@ class OpenIdProvider:
         Raises:
             SourceUnavailable: the provider's metadata could not be had.
         """
+        anew = {"prompt": "login"} if sign_in.is_again else {}
         with self._client(sign_in) as client:
             url, _ = client.create_authorization_url(
                 self._at("authorization_endpoint"), state=sign_in.state, code_verifier=sign_in.verifier,
-                nonce=sign_in.nonce, max_age=LONGEST_LOGIN_S,
+                nonce=sign_in.nonce, max_age=_longest_login_s(sign_in), **anew,
             )  # fmt: skip
         return str(url)
 
@@ -83,9 +86,9 @@ class OpenIdProvider:
         text = given.get("id_token")
         if not isinstance(text, str):
             raise SignInRefused("no_id_token")
-        return self._read(text, nonce=sign_in.nonce, access_token=given.get("access_token"))
+        return self._read(text, sign_in, access_token=given.get("access_token"))
 
-    def _read(self, text: str, *, nonce: str, access_token: Any) -> Mapping[str, Any]:
+    def _read(self, text: str, sign_in: SignIn, *, access_token: Any) -> Mapping[str, Any]:
         registry = JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
         try:
             try:
@@ -100,14 +103,16 @@ class OpenIdProvider:
                     "aud": {"essential": True, "value": self.client_id},
                     "nonce": {"essential": True},
                 },
-                {"nonce": nonce, "client_id": self.client_id, "access_token": access_token},
+                {"nonce": sign_in.nonce, "client_id": self.client_id, "access_token": access_token},
             )
             claims.validate(leeway=LEEWAY_S)
         except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
             name = getattr(error, "claim", None) or getattr(error, "error", None) or type(error).__name__
             raise SignInRefused(f"id_token: {name}") from None
         since = claims.get("auth_time")
-        if since is not None and since < time.time() - LONGEST_LOGIN_S - LEEWAY_S:
+        if since is None and sign_in.is_again:
+            raise SignInRefused("no auth_time")
+        if since is not None and since < time.time() - _longest_login_s(sign_in) - LEEWAY_S:
             raise SignInRefused("auth_time")
         if not isinstance(claims.get("sub"), str) or not claims["sub"]:
             raise SignInRefused("sub")
@@ -152,6 +157,10 @@ class OpenIdProvider:
                     raise _away(error) from None
                 self._keys = (time.monotonic(), keys)
             return keys
+
+
+def _longest_login_s(sign_in: SignIn) -> int:
+    return LONGEST_AGAIN_S if sign_in.is_again else LONGEST_LOGIN_S
 
 
 def is_safe(url: str) -> bool:

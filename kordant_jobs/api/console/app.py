@@ -56,14 +56,17 @@ WATCHED_S = 300.0
 
 
 def _ask_to_sign_in(_: Connection, visit: Visit) -> Response:
-    if visit.call is not None:
+    if visit.call is not None and not visit.asked("again"):
         return visit.go(HOME)
     return _sign_in_page(visit, local_path(visit.asked("to")))
 
 
 def _sign_in_page(visit: Visit, to: str, *, status: int = 200) -> Response:
-    openid_url = f"{openid.START}?{urlencode({'to': to})}" if visit.console.backend.openid else None
-    return visit.page("sign_in.html", visit.words.say("Sign in"), status=status, to=to, is_wrong=status == 401,
+    is_again = visit.call is not None
+    query = {"to": to} | ({"again": "1"} if is_again else {})
+    openid_url = f"{openid.START}?{urlencode(query)}" if visit.console.backend.openid else None
+    title = visit.words.say("Sign in again") if is_again else visit.words.say("Sign in")
+    return visit.page("sign_in.html", title, status=status, to=to, is_wrong=status == 401, is_again=is_again,
                       openid_url=openid_url)  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from kordant_jobs.api import grants, schedules
-from kordant_jobs.api.console.visit import Visit, an_id
+from kordant_jobs.api.console.visit import SIGN_IN, Visit, an_id
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.api.schemas import Approval, ScheduleDiff
 from kordant_jobs.domain.access.change_sets import OF_GRANTS, ChangeKind, ChangeState
@@ -85,8 +85,10 @@ def show_one(connection: Connection, visit: Visit) -> Response:
 
 
 def act(connection: Connection, visit: Visit) -> Response:
-    """Approve what was read, by its digest, or reject it."""
+    """Approve what was read, by its digest, or reject it; a reader whose sign-in is old signs in again first."""
     change_id, decision = _id(visit), visit.form.get("decision")
+    if not visit.is_fresh:
+        return visit.go(SIGN_IN, to=f"{HERE}/{change_id}", again=1)
     if decision == "reject":
         schedules.reject(connection, visit.who, change_id)
         return visit.go(f"{HERE}/{change_id}", done="reject")

@@ -39,7 +39,8 @@ NO_ROLE = "openid.no_role"
 def leave(visit: Visit) -> Response:
     """Send the browser to the provider. Changes nothing here."""
     openid = _configured(visit)
-    away = sessions.depart(_back_url(visit), local_path(visit.asked("to")), now=datetime.now(UTC))
+    again = visit.asked("again") is not None
+    away = sessions.depart(_back_url(visit), local_path(visit.asked("to")), now=datetime.now(UTC), again=again)
     try:
         answer = visit.go(openid.provider.address(away.sign_in))
     except SourceUnavailable as error:
@@ -71,8 +72,14 @@ def come_back(visit: Visit) -> Response:
         raise _away(error) from None
     token_id = _known(visit, openid, claims)
     answer = visit.page("signed_in.html", visit.words.say("Signed in"), to=away.to)
-    visit.begin_session(answer, token_id)
+    visit.begin_session(answer, token_id, since=_login_of(claims))
     return answer
+
+
+def _login_of(claims: Mapping[str, Any]) -> datetime:
+    """When the person signed in at the provider; without a word of it: long ago, so that a decision asks anew."""
+    since = claims.get("auth_time")
+    return datetime.fromtimestamp(since if since is not None else 0, UTC)
 
 
 def _known(visit: Visit, openid: OpenId, claims: Mapping[str, Any]) -> str:

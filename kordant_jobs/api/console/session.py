@@ -18,28 +18,40 @@ from kordant_jobs.store.people.keyring import Keyring
 
 LASTS = timedelta(hours=12)
 """A working day. There is no shorter time-out: a page that is left open and read aloud is in use (WCAG 2.2.1)."""
+FRESH = timedelta(minutes=15)
+"""The age that a sign-in may have when a person decides on a proposal (contract of the API, §3.4)."""
 AWAY = timedelta(minutes=10)
 """The time that a person may spend at the OpenID provider."""
-_PURPOSE, _FORMS, _AWAY = "console-session", "console-form", "console-sign-in"
+_PURPOSE, _FORMS, _AWAY = "console-session-2", "console-form", "console-sign-in"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """The token that signed in, and until when that counts, in Unix seconds."""
+    """The token that signed in, since when and until when that counts, in Unix seconds."""
 
     token_id: str
+    since: int
     until: int
     nonce: str
 
+    def is_fresh(self, now: datetime) -> bool:
+        """True when the person proved who they are at most `FRESH` ago."""
+        return now.timestamp() - self.since <= FRESH.total_seconds()
 
-def begin(token_id: str, *, now: datetime) -> Session:
-    """A new session of a token that was verified."""
-    return Session(token_id=token_id, until=int((now + LASTS).timestamp()), nonce=secrets.token_urlsafe(12))
+
+def begin(token_id: str, *, now: datetime, since: datetime | None = None) -> Session:
+    """A new session of a token that was verified. `since`: when the person proved who they are, if not now."""
+    return Session(
+        token_id=token_id,
+        since=int((since or now).timestamp()),
+        until=int((now + LASTS).timestamp()),
+        nonce=secrets.token_urlsafe(12),
+    )
 
 
 def seal(keyring: Keyring, session: Session) -> str:
     """As the cookie holds it."""
-    body = f"{session.token_id}.{session.until}.{session.nonce}"
+    body = f"{session.token_id}.{session.since}.{session.until}.{session.nonce}"
     return f"{body}.{keyring.sign(_PURPOSE, body.encode()).hex()}"
 
 
@@ -48,8 +60,9 @@ def opened(keyring: Keyring, cookie: str, *, now: datetime) -> Session | None:
     body, _, code = cookie.rpartition(".")
     if not hmac.compare_digest(code.encode(), keyring.sign(_PURPOSE, body.encode()).hex().encode()):
         return None
-    token_id, until, nonce = body.split(".")
-    return Session(token_id=token_id, until=int(until), nonce=nonce) if now.timestamp() < int(until) else None
+    token_id, since, until, nonce = body.split(".")
+    session = Session(token_id=token_id, since=int(since), until=int(until), nonce=nonce)
+    return session if now.timestamp() < session.until else None
 
 
 def form_code(keyring: Keyring, cookie: str) -> str:
@@ -71,10 +84,10 @@ class Away:
     until: int
 
 
-def depart(redirect_uri: str, to: str, *, now: datetime) -> Away:
-    """A new way to the provider."""
+def depart(redirect_uri: str, to: str, *, now: datetime, again: bool = False) -> Away:
+    """A new way to the provider. `again`: the person proves there anew who they are."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    sign_in = SignIn(redirect_uri=redirect_uri, state=state, nonce=nonce, verifier=verifier)
+    sign_in = SignIn(redirect_uri=redirect_uri, state=state, nonce=nonce, verifier=verifier, is_again=again)
     return Away(sign_in=sign_in, to=to, until=int((now + AWAY).timestamp()))
 
 

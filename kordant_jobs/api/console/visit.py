@@ -80,6 +80,12 @@ class Visit:
     words: Wording
     key: str
     form: Mapping[str, str]
+    session: sessions.Session | None = None
+
+    @property
+    def is_fresh(self) -> bool:
+        """True when the reader has signed in within the last minutes, as a decision on a proposal needs."""
+        return self.session is not None and self.session.is_fresh(datetime.now(UTC))
 
     @property
     def who(self) -> Call:
@@ -146,9 +152,9 @@ class Visit:
         words = {name: value for name, value in query.items() if value is not None}
         return RedirectResponse(f"{path}?{urlencode(words)}" if words else path, 303, HEADERS)
 
-    def begin_session(self, answer: Response, token_id: str) -> None:
-        """Have the browser keep a new session of a token."""
-        session = sessions.begin(token_id, now=datetime.now(UTC))
+    def begin_session(self, answer: Response, token_id: str, *, since: datetime | None = None) -> None:
+        """Have the browser keep a new session of a token; `since`: when the person signed in, if not now."""
+        session = sessions.begin(token_id, now=datetime.now(UTC), since=since)
         for place in PLACES:
             value, lasts = sessions.seal(self.console.backend.keyring, session), int(sessions.LASTS.total_seconds())
             self.set_cookie(answer, COOKIE, value, max_age=lasts, path=place)
@@ -239,8 +245,7 @@ def call_of(console: Console, principal: Principal, now: datetime) -> Call:
 
 async def signed_in(console: Console, connection: HTTPConnection) -> Principal | None:
     """The person whose session a browser's cookie is of; their token is looked up again."""
-    cookie = connection.cookies.get(COOKIE, "")
-    session = sessions.opened(console.backend.keyring, cookie, now=datetime.now(UTC)) if cookie else None
+    session = _session_of(console, connection)
     if session is None:
         return None
     try:
@@ -248,6 +253,11 @@ async def signed_in(console: Console, connection: HTTPConnection) -> Principal |
     except Problem:
         return None
     return principal if principal.role in PEOPLE else None
+
+
+def _session_of(console: Console, connection: HTTPConnection) -> sessions.Session | None:
+    cookie = connection.cookies.get(COOKIE, "")
+    return sessions.opened(console.backend.keyring, cookie, now=datetime.now(UTC)) if cookie else None
 
 
 async def enter(console: Console, request: Request) -> Visit:
@@ -267,7 +277,10 @@ async def enter(console: Console, request: Request) -> Visit:
     if request.method == "POST":
         form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
     key = cookie if call else request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(16)
-    return Visit(console=console, request=request, call=call, words=wording(locale), key=key, form=form)
+    session = _session_of(console, request) if call else None
+    return Visit(
+        console=console, request=request, call=call, words=wording(locale), key=key, form=form, session=session
+    )
 
 
 def _is_ours(visit: Visit) -> bool:

@@ -23,7 +23,7 @@ from kordant_jobs.api.console.app import PAGES
 from kordant_jobs.api.console.live import Changes
 from kordant_jobs.api.console.visit import COOKIE
 from kordant_jobs.api.problems import Problem
-from kordant_jobs.domain.access.change_sets import ChangeKind
+from kordant_jobs.domain.access.change_sets import ChangeKind, ChangeState
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.engine import Priority, operate
@@ -356,6 +356,32 @@ def test_a_proposal_is_approved_as_it_was_read_and_never_by_whom_it_belongs_to(
     assert row is not None
     assert row.row.cron == "*/20 * * * *"
     assert admin.post(path, on=path, decision="approve", digest=digest).status_code == 409
+
+
+def test_a_decision_needs_a_sign_in_of_the_last_quarter_of_an_hour(
+    db: Engine, keyring: Keyring, app: Any, change: UUID
+) -> None:
+    token = token_of(db, keyring, "user:admin", Role.ADMIN, tuple(TokenScope))
+    reader, path, now = Reader(app), f"/console/approvals/{change}", datetime.now(UTC)
+    reader.sign_in(token)
+    assert reader.session
+    token_id = reader.session.split(".")[0]
+    digest = re.findall(r'name="digest" value="([0-9a-f]{64})"', reader.get(path).text)[0]
+    old = sessions.begin(token_id, now=now, since=now - sessions.FRESH - timedelta(seconds=2))
+    reader.cookies.set(COOKIE, sessions.seal(keyring, old), domain="127.0.0.1", path="/console")
+    for decision in ("approve", "reject"):
+        answer = reader.post(path, on=path, decision=decision, digest=digest)
+        again = answer.headers["location"]
+        assert again == f"/console/sign-in?to=%2Fconsole%2Fapprovals%2F{change}&again=1"
+    with db.connect() as connection:
+        found = changes.get(connection, change)
+    assert found is not None
+    assert found.state is ChangeState.PROPOSED
+    page = reader.get(again)
+    assert "Nothing was decided" in page.text
+    assert reader.post("/console/sign-in", on=again, token=token, to=path).headers["location"] == path
+    answer = reader.post(path, on=path, decision="approve", digest=digest)
+    assert answer.headers["location"].endswith("done=approve")
 
 
 def test_an_owner_of_the_agent_sees_no_buttons(db: Engine, keyring: Keyring, app: Any, change: UUID) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httpx
 import pytest
@@ -112,6 +115,26 @@ def test_the_next_sign_in_gives_the_role_of_that_day(make: Callable[..., Any], f
         reader = Reader(app)
         assert sign_in(reader).status_code == 200
         assert f"({role})" in reader.get("/console/").text
+
+
+def test_who_signed_in_at_the_provider_long_ago_does_so_again_before_a_decision(
+    make: Callable[..., Any], fake: FakeOpenId, change: UUID
+) -> None:
+    fake.person, fake.lies = {"sub": "jane", "groups": ["kordant-admins"]}, {"auth_time": int(time.time()) - 3600}
+    reader, path = Reader(make()), f"/console/approvals/{change}"
+    assert sign_in(reader).status_code == 200
+    digest = re.findall(r'name="digest" value="([0-9a-f]{64})"', reader.get(path).text)[0]
+    again = reader.post(path, on=path, decision="approve", digest=digest).headers["location"]
+    start = html.unescape(re.findall(rf'href="({START}[^"]*)"', reader.get(again).text)[0])
+    provider = reader.get(start).headers["location"]
+    assert "prompt=login" in provider
+    assert back(reader, visit(provider)).status_code == 403  # the provider lets the old login count
+    fake.lies = {"auth_time": None}
+    assert back(reader, visit(reader.get(start).headers["location"])).status_code == 403
+    fake.lies = {}
+    assert back(reader, visit(reader.get(start).headers["location"])).status_code == 200
+    answer = reader.post(path, on=path, decision="approve", digest=digest)
+    assert answer.headers["location"].endswith("done=approve")
 
 
 @pytest.mark.parametrize("groups", [[], ["kordant-ops-readers"], ["ops"], None, [["kordant-ops"]], {"kordant-ops": 1}])
