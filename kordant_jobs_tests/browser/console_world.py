@@ -13,6 +13,7 @@ import uvicorn
 from sqlalchemy import Engine
 
 from kordant_jobs.api.app import Backend, application
+from kordant_jobs.api.asked import OpenId
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.principals import Role, TokenScope
@@ -105,9 +106,9 @@ def fill(db: Engine, keyring: Keyring) -> str:
 
 
 @contextmanager
-def served(db: Engine, keyring: Keyring) -> Iterator[str]:
+def served(db: Engine, keyring: Keyring, *, openid: OpenId | None = None) -> Iterator[str]:
     """The console on a port of its own; its address."""
-    app = application(Backend(db=db, keyring=keyring, ui_url="http://127.0.0.1:3000"))
+    app = application(Backend(db=db, keyring=keyring, ui_url="http://127.0.0.1:3000", openid=openid))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

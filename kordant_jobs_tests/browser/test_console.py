@@ -17,7 +17,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.openid import OpenIdProvider
+from kordant_jobs.api.asked import OpenId
+from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.engine import operate
+from kordant_jobs.lab.fakes.openid import FakeOpenId
 from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.postgres import database
 from kordant_jobs.store.people.keyring import Keyring
@@ -86,6 +90,35 @@ def window(
     page.wait_for_url(address)
     page.close()
     return context
+
+
+def test_a_person_signs_in_through_a_provider_of_another_site_and_again_before_a_decision(
+    browser: Browser, console: tuple[str, str, Engine]
+) -> None:
+    """Real cookies: those of a session are not sent on what another site began."""
+    db = console[2]
+    with FakeOpenId() as fake:
+        fake.host, fake.asks, fake.person = "localhost", True, {"sub": "jane", "groups": ["admins"]}
+        fake.lies = {"auth_time": int(time.time()) - 3600}
+        provider = OpenIdProvider(issuer=fake.url, client_id=fake.client_id, client_secret=fake.client_secret)
+        openid = OpenId(provider=provider, role_claim="groups", roles={"admins": Role.ADMIN})
+        with served(db, Keyring(MASTER_KEY, index_root=INDEX_ROOT), openid=openid) as address:
+            page = browser.new_context().new_page()
+            page.goto(address + "requests?status=dead")
+            page.get_by_role("link", name="your organisation's account").click()
+            page.get_by_role("link", name="Yes, it is me").click()
+            page.wait_for_url(address + "requests?status=dead")
+            fake.lies = {}
+            page.get_by_role("link", name="Approvals").click()
+            page.locator("main a[href*='/approvals/']").first.click()
+            proposal = page.url
+            page.get_by_role("button", name="Reject").click()
+            expect(page.get_by_role("heading", name="Sign in again")).to_be_visible()
+            page.get_by_role("link", name="your organisation's account").click()
+            page.get_by_role("link", name="Yes, it is me").click()
+            page.wait_for_url(proposal)
+            expect(page.get_by_role("button", name="Approve")).to_be_visible()
+            page.context.close()
 
 
 @pytest.mark.parametrize("locale", ["en", "pt-BR"])

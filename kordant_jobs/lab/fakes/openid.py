@@ -13,6 +13,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -29,6 +30,8 @@ class FakeOpenId(FakeServer):
         person: the claims of whoever signs in.
         lies: claims that are put in the place of the true ones.
         sign_as: `RS256`, or how a token is forged: `none`, `HS256` with the public key as secret, or `stranger`.
+        host: its name in addresses; `localhost` is another site to a browser than `127.0.0.1`.
+        asks: whether a page of its own asks the person to go on, as a real provider has a form.
         denies: whether the person declines.
         names_itself: whether answers carry `iss` (RFC 9207); `wrong_issuer` instead of the true one.
     """
@@ -39,12 +42,18 @@ class FakeOpenId(FakeServer):
         self.person: dict[str, Any] = {"sub": "jane", "groups": ["kordant-ops"]}
         self.lies: dict[str, Any] = {}
         self.sign_as = "RS256"
+        self.host, self.asks = "127.0.0.1", False
         self.denies = False
         self.names_itself = True
         self.wrong_issuer = ""
         self.is_away = False
         self._codes: dict[str, Mapping[str, str]] = {}
         self.rotate()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, and the issuer that it says it is."""
+        return super().url.replace("127.0.0.1", self.host)
 
     def rotate(self) -> None:
         """Sign with a new key from now on; the old one is not published any more."""
@@ -85,6 +94,10 @@ class FakeOpenId(FakeServer):
         wanted = {"response_type": "code", "client_id": self.client_id, "code_challenge_method": "S256"}
         if any(query.get(name) != value for name, value in wanted.items()) or "openid" not in query["scope"]:
             return Answer.of(400, {"error": "invalid_request"})
+        if self.asks and "yes" not in query:
+            link = escape(f"/authorize?{urlencode({**query, 'yes': '1'})}")
+            page = f"<!doctype html><title>The provider</title><a href='{link}'>Yes, it is me</a>"
+            return Answer(status=200, body=page.encode(), headers={"content-type": "text/html; charset=utf-8"})
         back = {"state": query["state"], "error": "access_denied"}
         if not self.denies:
             code = secrets.token_urlsafe(16)
