@@ -210,6 +210,10 @@ def hold_place(
     days = {
         name: day and day.replace(tzinfo=UTC) for name, day in (("since", since), ("before", before), ("until", until))
     }
+    if since and before and since >= before:
+        raise SettingsError("nothing would be on hold: --since is not before --before.")
+    if days["until"] and days["until"] <= datetime.now(UTC):
+        raise SettingsError("the hold would be over already: choose a day to come as --until.")
     hold = Hold(id=uuid7(), reason=reason, placed_by=_actor(), owner_id=owner_id, kind=kind, **days)
     with open_session() as session, session.db.begin() as connection:
         if kind is not None and kind not in policies.load(connection):

@@ -16,6 +16,7 @@ from kordant_jobs.cli.typed import read_line
 from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.ports import BankFailed
 
 connections_app = typer.Typer(help="Bank connections: state, sync, consents, results.", no_args_is_help=True)
 ConnectionId = Annotated[str, typer.Argument(help="The connection's id.")]
@@ -41,7 +42,16 @@ def add(
     from kordant_jobs.store.finance import connections
 
     chosen = one_of(Provider, provider, "provider")
+    if not institution.strip() or len(institution) > 100:
+        raise SettingsError("name the institution, as '201' or its CNPJ, in at most 100 characters.")
     item = read_line("item", hidden=True)
+    if chosen is Provider.OFB:
+        from kordant_jobs.adapters.banks.ofb import Grant
+
+        try:
+            Grant.of(item)
+        except BankFailed:
+            raise SettingsError('ofb needs JSON: {"consent": "urn:…", "refresh_token": "…"}.') from None
     with open_session() as session, session.db.begin() as connection:
         made = connections.create(
             connection,

@@ -19,12 +19,12 @@ InsightId = Annotated[str, typer.Argument(help="The insight, by id.")]
 Language = Annotated[str, typer.Option("--locale", help="en or pt-BR.")]
 
 
-def _said(insight: Any, locale: str) -> str:
+def _said(insight: Any, locale: Locale) -> str:
     from kordant_jobs.wording import wording
     from kordant_jobs.wording.insights import payee_name, sentence
 
     payee = payee_name(insight.line) if insight.line else None
-    words = wording(one_of(Locale, locale, "--locale"))
+    words = wording(locale)
     return sentence(words, insight.kind, insight.facts, payee=payee, unknown=insight.unknown_reason)
 
 
@@ -42,6 +42,7 @@ def list_insights(
     from kordant_jobs.store.insights import reading
 
     kinds = (one_of(Kind, kind, "--kind"),) if kind else tuple(Kind)
+    spoken = one_of(Locale, locale, "--locale")
     with open_session() as session, session.db.connect() as connection:
         found = reading.find(
             connection,
@@ -58,7 +59,7 @@ def list_insights(
             "status": one.status.value,
             "sure": "" if one.unknown_reason else f"{one.confidence:.0%}",
             "evidence": len(one.evidence),
-            "says": _said(one, locale),
+            "says": _said(one, spoken),
         }
         for one in found
     ]
@@ -74,13 +75,14 @@ def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.insights import reading
 
+    spoken = one_of(Locale, locale, "--locale")
     with open_session() as session, session.db.connect() as connection:
         found = reading.find(connection, session.keyring, insight_id=as_uuid(insight))
     if not found:
         raise SettingsError(f"there is no insight {insight}; `kordant-jobs insights list` shows what there is.")
     (one,) = found
     said = {
-        "says": _said(one, locale),
+        "says": _said(one, spoken),
         "entity": one.entity_id,
         "kind": one.kind.value,
         "status": one.status.value,

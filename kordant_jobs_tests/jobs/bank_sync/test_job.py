@@ -23,9 +23,11 @@ from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.people.keyring import Keyring
 
 
-def run(*words: str, typed: str = "") -> Any:
+def run(*words: str, typed: str = "", fails: bool = False) -> Any:
     result = CliRunner().invoke(app, list(words), input=typed)
-    assert result.exit_code == 0, (result.output, result.exception)
+    assert (result.exit_code != 0) is fails, (result.output, result.exception)
+    if fails:
+        return result.output + str(result.exception)
     return json.loads(result.stdout) if "--json" in words else result.stdout
 
 
@@ -67,6 +69,8 @@ def test_an_entity_is_made_connected_synced_shown_and_forgotten(
     with db.begin() as connection:
         connection.execute(sa.text("DELETE FROM kordant.entities"))
     made = run("entities", "create", "--json", typed="name: Família Silva\ndocument: 529.982.247-25\n")["id"]
+    assert "JSON" in run("connections", "add", made, "ofb", "201", typed="item-9\n", fails=True)
+    assert "name the institution" in run("connections", "add", made, "pluggy", " ", typed="item-9\n", fails=True)
     added = run("connections", "add", made, "pluggy", "201", "--json", typed="item-9\n")["id"]
     figures = sync(bank, db, keyring, BankSync())
     assert (figures["successful"], figures["failed"], figures["total"]) == (1, 0, 1)

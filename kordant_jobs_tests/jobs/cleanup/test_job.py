@@ -78,6 +78,11 @@ def test_a_hold_is_placed_seen_and_released(settings: Settings, db: Engine, keyr
     assert len(run("hold", "list", "--all", "--json")) == 1
     assert "stands no more" in run("hold", "release", hold, fails=True)
     assert "say what is on hold" in run("hold", "place", "--reason", "x", fails=True)
+    days = ("--since", "2026-02-01", "--before", "2026-01-01")
+    assert "nothing would be on hold" in run("hold", "place", "--reason", "x", *days, fails=True)
+    assert "over already" in run(
+        "hold", "place", "--reason", "x", "--kind", "sync_runs", "--until", "2020-01-01", fails=True
+    )
     assert "is no kind" in run("hold", "place", "--reason", "x", "--kind", "nothing", fails=True)
 
 

@@ -51,6 +51,7 @@ def test_the_job_refreshes_and_a_person_reads_and_decides(settings: Settings, db
     run("restore", first["insight"])
     assert "can become new" in run("restore", first["insight"], fails=True)
     assert "insights list" in run("show", str(one), fails=True)
+    assert "choose one of en, pt-BR" in run("list", "--locale", "xx", fails=True)
 
 
 def test_requests_of_many_syncs_become_one_and_a_nightly_one_covers_all() -> None:
