@@ -99,6 +99,7 @@ def test_no_identifier_and_no_stolen_password_can_be_read_in_what_it_leaves(demo
     assert len(places) > 100
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_nothing_new(demo: Demo) -> None:
     again = _run(demo.state.parent, "--keep").summary
     assert (again["new_alerts"], again["new_reports"]) == (0, 0)

@@ -202,6 +202,7 @@ def measured(path: Path) -> tuple[str, int]:
     return said, int(grown)
 
 
+@pytest.mark.slow
 def test_a_line_of_two_gigabytes_is_one_bad_line_in_bounded_memory(dump: Path) -> None:
     with dump.open("wb") as file:
         file.write(combo(people(1)).encode())

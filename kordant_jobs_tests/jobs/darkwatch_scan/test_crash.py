@@ -169,7 +169,7 @@ def _undisturbed(world: World) -> tuple[dict[str, list[tuple[object, ...]]], flo
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [pytest.param(n, marks=pytest.mark.slow) for n in (3, 10)])
 def test_killed_at_random_moments_and_run_again_the_rows_are_the_same(world: World, kills: int) -> None:
     wanted, seconds = _undisturbed(world)
     chance = random.Random(20_26)
