@@ -68,3 +68,10 @@ def test_damage_costs_no_address_elsewhere(tmp_path: Path, name: str, at: int, p
     found, _ = read_bytes(tmp_path, content[:at] + put + content[at + cut :])
     if at + cut < content.rfind(b"\n", 0, content.index(b"cyd_c7")):
         assert any(who.startswith("cyd_c7") for _, kind, who, _ in found if kind == "email")
+
+
+def test_a_screen_name_is_a_user_name_among_labels_and_a_handle_is_none(tmp_path: Path) -> None:
+    text = "".join(f"Email: ann{at}@mail.example\nScreenName: ann_{at}\nHandle: 0x{at}f\n\n" for at in range(9))
+    found, _ = read_bytes(tmp_path, text.encode())
+    names = {who for _, kind, who, _ in found if kind == "username"}
+    assert names == {f"ann_{at}" for at in range(9)}

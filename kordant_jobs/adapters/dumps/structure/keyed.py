@@ -14,6 +14,7 @@ from kordant_jobs.adapters.dumps.window import Window
 
 _INHERITED = (Role.EMAIL, Role.PHONE)
 """Roles that a nameless value has from the name above it: {"phone": {"value": …}}."""
+_NAMES_OF_PEOPLE = ("screenname", "nickname")
 _ROW_BYTES, _CELL_BYTES = 6, 6
 _AHEAD_MAX = 1 << 20
 """Room is made for the rows and cells of so much text; where there are more of them, the rest is read next."""
@@ -21,12 +22,12 @@ _AHEAD_MAX = 1 << 20
 
 @cache
 def names(labels: bool = False) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
-    """The names that have a role, for the kernels. What people call themselves is no label of a log."""
+    """The names that have a role, for the kernels. Labels of a log, as `Handle: 0x1f`, are no user names, but these."""
     from kordant_jobs.adapters.kernels.keyed import names_table
 
     roles = known_names()
     if labels:
-        roles = {name: role for name, role in roles.items() if role is not Role.USERNAME}
+        roles = {name: role for name, role in roles.items() if role is not Role.USERNAME or name in _NAMES_OF_PEOPLE}
     return names_table({name: CODES[role] for name, role in roles.items()})
 
 
