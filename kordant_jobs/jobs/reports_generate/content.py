@@ -41,6 +41,9 @@ ROW_ITEMS_MAX = 6
 ACTION_BREACHES_MAX = 4
 """Breaches named beside one action."""
 
+UNCHARTED_MAX = 3
+"""Up to so many exposures are a table alone; a chart says something from two bars on."""
+
 NAME_MAX = 120
 TITLE_MAX = 300
 
@@ -356,6 +359,12 @@ def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> R
     if figures.earlier:
         rows = [_exposure_row(words, group, masked) for group in rules.grouped(figures.earlier)]
         tables.append(ExposureTable(title=words.say("Found earlier, still open"), rows=rows, empty=""))
+    is_charted = len(figures.exposures) > UNCHARTED_MAX
+    changed = changes(words, figures)
+    if len(changed) == 1 and figures.new and not is_charted:
+        changed = []  # the table below says the same
+    severities = len({one.severity for one in figures.exposures})
+    bars = sum(bar.found > 0 for bar in figures.history)
     return ReportContent(
         lang=figures.locale,
         title=f"{kind}, {span}",
@@ -370,11 +379,11 @@ def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> R
         sources=[_source_row(words, one) for one in figures.sources],
         watched=_watched(words, figures, masked),
         changes_title=words.say("What happened") if figures.first_period else words.say("What changed"),
-        changes=changes(words, figures),
+        changes=changed,
         tables=tables,
         actions=_actions(words, figures.exposures),
-        severity_chart=charts.severities(words, figures) if figures.exposures else "",
-        history_chart=charts.history(words, figures) if len(figures.history) > 1 else "",
+        severity_chart=charts.severities(words, figures) if is_charted and severities > 1 else "",
+        history_chart=charts.history(words, figures) if is_charted and bars > 1 else "",
         removals=removal_section(words, figures.removals),
         properties=property_section(words, figures.properties, opened.parcels, opened.parties),
         money=money_section(words, figures.money, opened.payees),

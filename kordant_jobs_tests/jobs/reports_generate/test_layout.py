@@ -83,3 +83,14 @@ def test_a_table_over_pages_is_one_and_feet_are_no_text_of_the_report() -> None:
             texts = marked(page)
             assert ("/Artifact", None) in texts
             assert all((page.objgen, number) in held for _, number in texts if number is not None)
+
+
+@pytest.mark.parametrize("locale", ["en", "pt-BR"])
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_report_with_little_to_say_is_one_page_with_its_receipt_and_without_charts(locale: str, count: int) -> None:
+    one = figures(*(exposure(number) for number in range(count)), locale=locale)
+    content = write_report(one, OPENED, receipt="r" * 930)
+    assert not content.severity_chart
+    assert not content.history_chart
+    with pikepdf.open(io.BytesIO(lay_out(page_of(content)).content)) as pdf:
+        assert len(pdf.pages) == 1
