@@ -102,7 +102,8 @@ def enqueue_named(
     tenant: str | None = None,
     now: datetime | None = None,
 ) -> UUID:
-    """Queue a request as `enqueue` does, with the job by name or alias and the payload as plain JSON, as API and CLI get it.
+    """Queue a request as `enqueue` does, with the job by name or alias and the payload as plain JSON, as the API and
+    the CLI get it.
 
     Raises:
         PermanentError: the job is unknown, a field of the payload is wrong, or the key has another payload.
