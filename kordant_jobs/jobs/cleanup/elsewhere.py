@@ -43,8 +43,8 @@ class Means:
 
 @dataclass(frozen=True, kw_only=True)
 class Elsewhere:
-    """The functions that count and delete a kind outside the retention tables. Their arguments are the time before which
-    its term is over, and now."""
+    """The functions that count and delete a kind outside the retention tables. Their arguments are the time before
+    which its term is over, and now."""
 
     count: Callable[[Means, datetime, datetime], Old]
     delete: Callable[[Means, datetime, datetime], Iterator[Batch]]
