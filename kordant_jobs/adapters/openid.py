@@ -156,7 +156,7 @@ class OpenIdProvider:
 
 
 def is_safe(url: str) -> bool:
-    """True when nobody on the way to this address can change its answers: https, or this machine.
+    """True when no attacker on the way to this address can change its answers: https, or this machine.
 
     >>> is_safe("https://id.example/keys"), is_safe("http://id.example/keys"), is_safe("http://127.0.0.1:9/keys")
     (True, False, True)
