@@ -42,7 +42,7 @@ class Anchor(StrEnum):
 
 
 class CatchUp(StrEnum):
-    """What happens to ticks that passed while nothing ran: dropped, only the newest is run, or all within a window
+    """The treatment of ticks that passed while nothing ran: dropped, only the newest is run, or all within a window
     are."""
 
     NONE = "none"
@@ -51,7 +51,7 @@ class CatchUp(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What a tick does while a run of the same row is still active."""
+    """The action of a tick while a run of the same row is still active."""
 
     ALLOW = "allow"
     SKIP = "skip"
